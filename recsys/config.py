@@ -1,0 +1,202 @@
+"""The configuration, declared once: frozen, keyword-only, ranges checked, unknown keys refused."""
+
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from recsys.errors import ConfigError, did_you_mean
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Count = Annotated[int, Field(ge=1)]
+Device = Literal["cpu", "cuda"]
+ProtocolName = Literal[
+    "auto", "given", "leave_one_out", "user_temporal", "global_temporal", "held_out_items"
+]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SplitConfig(Section):
+    protocol: ProtocolName = "auto"  # given where the dataset names one; else by its clock
+    train: str | None = None  # files for `given`, relative to the dataset, instead of its own
+    test: str | None = None
+    test_fraction: Fraction = 0.1
+    validation_fraction: Fraction = 0.1
+    cold_fraction: Fraction = 0.05  # of the items, hidden from training so that cold start is measured
+    seed: int = 0
+
+
+class EncoderConfig(Section):
+    text: str = "minilm-l6"  # an embedded encoder's name, or a path to an encoder directory
+    image: str = "efficientnet-lite0"
+    audio: str = "whisper-tiny.en"
+    transcriber: str = "whisper-tiny.en"  # "none" leaves spoken reviews without their words
+    batch_size: Count = 32
+    device: Device = "cpu"
+
+
+class ItemTowerConfig(Section):
+    fusion: Literal["attention", "mean", "gated"] = "attention"
+    use_id: bool = True
+    use_content: bool = True  # False: the content-blind twin, ids alone
+    id_dropout: Fraction = 0.3  # an item's id token is left out this often in training
+    modality_dropout: Fraction = 0.1
+    dropout: Fraction = 0.1
+    num_heads: Count = 4
+
+
+class UserTowerConfig(Section):
+    num_blocks: Count = 2
+    num_heads: Count = 4
+    max_length: Count = 100
+    dropout: Fraction = 0.2
+    use_reviews: bool = True  # an event carries the review that the user left with it
+    use_profile: bool = True  # the user's own fields as one more token
+
+
+class RankerConfig(Section):
+    enabled: bool = True
+    num_candidates: Count = 100
+    history_length: Count = 50
+    dropout: Fraction = 0.2
+    num_epochs: Count = 15
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    target_users: Fraction = 0.5  # whose validation events are its targets, unseen by the sources
+
+
+class ModelConfig(Section):
+    dim: Count = 128
+    temperature: Annotated[float, Field(gt=0)] = 0.05
+    cold_bias: float = 0.0  # added to the score of items that training never saw
+    item: ItemTowerConfig = ItemTowerConfig()
+    user: UserTowerConfig = UserTowerConfig()
+    ranker: RankerConfig = RankerConfig()
+
+
+class TrainConfig(Section):
+    epochs: Count = 40
+    patience: Count = 5  # epochs without a better validation NDCG@10 before stopping
+    batch_tokens: Count = 6400
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    warmup_fraction: Fraction = 0.05
+    loss_chunk: Count = 2048  # rows of logits that stand in memory at once
+    sampled_above: Count = 50_000  # catalogue size from which the softmax is sampled
+    num_negatives: Count = 8192
+    refit: bool = True
+    seed: int = 0
+    device: Device = "cpu"
+
+
+class EvaluateConfig(Section):
+    k: tuple[Count, ...] = (10, 20)
+    baselines: tuple[Literal["popularity", "als"], ...] = ("popularity", "als")
+    twin: bool | None = None  # train the content-blind twin; None: where the dataset has an oracle
+    exclude_seen: bool = True
+
+
+class IndexConfig(Section):
+    kind: Literal["exact", "faiss"] = "exact"
+
+
+class TrackConfig(Section):
+    enabled: bool = True
+    uri: str | None = None  # None: sqlite in the working directory
+    experiment: str = "recsys"
+
+
+class Config(Section):
+    split: SplitConfig = SplitConfig()
+    encoders: EncoderConfig = EncoderConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    index: IndexConfig = IndexConfig()
+    track: TrackConfig = TrackConfig()
+
+
+# A preset changes a few fields; it never inherits from another.
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "default": {},
+    "fast": {"model": {"dim": 64, "user": {"num_blocks": 1}}, "train": {"epochs": 10}},
+}
+
+
+def load_config(
+    path: Path | None = None, *, preset: str = "default", overrides: Iterable[str] = ()
+) -> Config:
+    """The preset, then the TOML file, then `section.field=value` overrides, the later winning.
+
+    Raises `ConfigError` naming the key, the value and the nearest known key.
+    """
+    if preset not in PRESETS:
+        raise ConfigError(f"unknown preset {preset!r}; {did_you_mean(preset, PRESETS)}")
+    values: dict[str, Any] = json.loads(json.dumps(PRESETS[preset]))
+    if path is not None:
+        try:
+            _merge(values, tomllib.loads(path.read_text("utf-8")))
+        except FileNotFoundError:
+            raise ConfigError(f"no configuration file at {path}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is not TOML: {error}") from None
+    for override in overrides:
+        key, sign, text = override.partition("=")
+        if not sign:
+            raise ConfigError(f"--set {override!r}: write it as section.field=value")
+        nested: Any = _parse_value(text)
+        for part in reversed(key.strip().split(".")):
+            nested = {part: nested}
+        _merge(values, nested)
+    return build_config(values)
+
+
+def build_config(values: Mapping[str, Any]) -> Config:
+    """A `Config` from nested values; raises `ConfigError` listing every value that is wrong."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(problem) for problem in error.errors())) from None
+
+
+def dump_config(config: Config, path: Path) -> None:
+    """Write `config` as TOML that `load_config` reads back."""
+    path.write_text(tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)), "utf-8")
+
+
+def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
+    for key, value in new.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text  # a bare word is a string
+
+
+def _explain(problem: Any) -> str:
+    location = [str(part) for part in problem["loc"]]
+    key = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        return f"unknown configuration key {key!r}; {did_you_mean(key, _known_keys())}"
+    return f"{key} = {problem['input']!r}: {problem['msg']}"
+
+
+def _known_keys(section: type[BaseModel] = Config, prefix: str = "") -> list[str]:
+    keys: list[str] = []
+    for name, field in section.model_fields.items():
+        kinds = get_args(field.annotation) or (field.annotation,)
+        nested = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        keys += _known_keys(nested, f"{prefix}{name}.") if nested else [f"{prefix}{name}"]
+    return keys

@@ -1,0 +1,67 @@
+"""One error tree.
+
+    RecsysError
+    ├── ConfigError      (also ValueError)  an option is unknown or out of range
+    ├── DataError        (also ValueError)  a user's table, row or medium breaks the contract
+    ├── EncoderError                        an encoder directory is missing, altered or unfit
+    ├── BundleError                         a bundle is broken, altered or of a newer format
+    ├── ProviderError                       a device or execution provider is not to be had
+    ├── MissingExtraError                   an optional package is not installed
+    └── RequestError     (also ValueError)  a query names something that does not exist
+
+A message shows the rejected value, where it stood, and what would be right. Callers' mistakes raise
+from here; `assert` is for our own invariants.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class RecsysError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class ConfigError(RecsysError, ValueError):
+    """A configuration value is unknown or out of range."""
+
+
+class DataError(RecsysError, ValueError):
+    """A dataset breaks its contract; `problems` lists every one that was found."""
+
+    def __init__(self, message: str, problems: Iterable[str] = ()) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join([message, *(f"  - {problem}" for problem in self.problems)]))
+
+
+class EncoderError(RecsysError):
+    """An encoder directory cannot be used."""
+
+
+class BundleError(RecsysError):
+    """A bundle cannot be used."""
+
+
+class ProviderError(RecsysError):
+    """The asked-for device is not to be had, and no slower one was allowed."""
+
+
+class MissingExtraError(RecsysError):
+    """A package of an optional extra is missing."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed; install it with: pip install 'recsys[{extra}]'")
+
+
+class RequestError(RecsysError, ValueError):
+    """A query cannot be answered as put; `field` is the part of it that is wrong."""
+
+    def __init__(self, field: str, message: str) -> None:
+        self.field = field
+        super().__init__(f"{field}: {message}")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A sentence naming the nearest known name, or the list of all when none is near."""
+    names = sorted(known)
+    near = get_close_matches(name, names, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"

@@ -1,0 +1,1 @@
+"""Loops, checkpoints, tracking, evaluation and export. Needs torch; never imported by serving."""
