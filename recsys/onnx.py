@@ -1,0 +1,143 @@
+"""ONNX Runtime behind one small class: named arrays in, named arrays out, no silent fallback."""
+
+import contextlib
+import io
+import os
+import warnings
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from recsys.errors import ProviderError, RequestError, did_you_mean
+
+Array = npt.NDArray[Any]
+
+_DTYPES: Mapping[str, np.dtype[Any]] = {
+    "tensor(float)": np.dtype(np.float32),
+    "tensor(float16)": np.dtype(np.float16),
+    "tensor(double)": np.dtype(np.float64),
+    "tensor(int64)": np.dtype(np.int64),
+    "tensor(int32)": np.dtype(np.int32),
+    "tensor(uint8)": np.dtype(np.uint8),
+    "tensor(int8)": np.dtype(np.int8),
+    "tensor(bool)": np.dtype(np.bool_),
+}
+_PROVIDERS: Mapping[str, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class OnnxSession:
+    """One loaded graph on one device."""
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        device: Literal["cpu", "cuda"] = "cpu",
+        num_threads: int | None = None,
+        spin: bool = False,
+    ) -> None:
+        """Load the graph at `path`; `num_threads` defaults to the number of cores.
+
+        `spin` lets idle threads burn a core waiting for work: lower latency on a machine of one's own.
+        Raises `ProviderError` where `device` is not what the session runs on, FileNotFoundError where
+        there is no such file.
+        """
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise FileNotFoundError(f"no ONNX graph at {self.path}")
+        if device not in _PROVIDERS:
+            raise ProviderError(f"unknown device {device!r}; {did_you_mean(device, _PROVIDERS)}")
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = num_threads or os.cpu_count() or 1
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
+        options.log_severity_level = 3  # errors: a missing CUDA library is raised below instead
+        said = _preload_cuda() if device == "cuda" else ""
+        self._session = _open(self.path, options, _PROVIDERS[device], said)
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Execution providers that this session truly uses, the preferred one first."""
+        return tuple(self._session.get_providers())
+
+    @cached_property
+    def input_names(self) -> tuple[str, ...]:
+        return tuple(node.name for node in self._session.get_inputs())
+
+    @cached_property
+    def output_names(self) -> tuple[str, ...]:
+        return tuple(node.name for node in self._session.get_outputs())
+
+    @cached_property
+    def input_dtypes(self) -> Mapping[str, np.dtype[Any]]:
+        return {node.name: _DTYPES[node.type] for node in self._session.get_inputs()}
+
+    @cached_property
+    def input_shapes(self) -> Mapping[str, tuple[int | str | None, ...]]:
+        """Declared shapes; a dynamic axis is a name or None."""
+        return {node.name: tuple(node.shape) for node in self._session.get_inputs()}
+
+    @cached_property
+    def output_shapes(self) -> Mapping[str, tuple[int | str | None, ...]]:
+        return {node.name: tuple(node.shape) for node in self._session.get_outputs()}
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """All outputs by name. `inputs` has exactly the graph's names, dtypes and fixed axes.
+
+        Raises `RequestError` naming the input that is missing, unknown, of a wrong type or shape.
+        """
+        self._check(inputs)
+        outputs = self._session.run(None, dict(inputs))
+        return dict(zip(self.output_names, outputs, strict=True))
+
+    def _check(self, inputs: Mapping[str, Array]) -> None:
+        for name in inputs:
+            if name not in self.input_dtypes:
+                hint = did_you_mean(name, self.input_names)
+                raise RequestError(name, f"{self.path.name} has no such input; {hint}")
+        for name, dtype in self.input_dtypes.items():
+            if name not in inputs:
+                raise RequestError(name, f"{self.path.name} needs this input; given: {sorted(inputs)}")
+            given = inputs[name]
+            if given.dtype != dtype:
+                raise RequestError(name, f"{self.path.name} takes {dtype}, not {given.dtype}")
+            shape = self.input_shapes[name]
+            fits = len(shape) == given.ndim and all(
+                not isinstance(want, int) or want == has for want, has in zip(shape, given.shape, strict=True)
+            )
+            if not fits:
+                raise RequestError(name, f"{self.path.name} takes shape {list(shape)}, not {list(given.shape)}")
+
+
+def _open(path: Path, options: ort.SessionOptions, provider: str, said: str) -> ort.InferenceSession:
+    providers = [provider] if provider == "CPUExecutionProvider" else [provider, "CPUExecutionProvider"]
+    try:
+        # EP registration failures arrive as warnings; the check below turns them into one error.
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            session = ort.InferenceSession(str(path), sess_options=options, providers=providers)
+    except Exception as error:
+        if provider == "CPUExecutionProvider":
+            raise
+        raise ProviderError(f"{path}: ONNX Runtime cannot start on CUDA: {error}. {said}") from error
+    if session.get_providers()[0] != provider:
+        why = " ".join([said, *(str(warning.message) for warning in caught)]).strip()
+        raise ProviderError(
+            f"{path}: {provider} was asked for, the session runs on {session.get_providers()}. "
+            f"Install the extra 'gpu' on a machine with an NVIDIA driver, or use device = 'cpu'. {why}"
+        )
+    return session
+
+
+def _preload_cuda() -> str:
+    """Load the CUDA libraries that pip installed; returns what ONNX Runtime printed meanwhile."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ort.preload_dlls()
+    return " ".join(out.getvalue().split())
