@@ -19,6 +19,8 @@ class Columns:
     IMAGE: Final = "image"
     AUDIO: Final = "audio"
     CREATED_AT: Final = "created_at"
+    POPULARITY: Final = "popularity"  # positive training events of an item
+    TRAINED: Final = "trained"  # Boolean: the item has training events
     RANK: Final = "rank"  # from 1
     SCORE: Final = "score"
     CATEGORY_PREFIX: Final = "cat:"  # one List(String) column a category field
