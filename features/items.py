@@ -1,0 +1,110 @@
+"""A dataset's items as the arrays that the item tower reads, built from what a split allows to be read."""
+
+import numpy as np
+import polars as pl
+
+from features.tables import Dataset, MediaVectors, MediumVectors
+from recsys.batches import Bools, Floats, Ints, ItemFeatures
+from recsys.columns import Columns, Modality
+from recsys.ids import NUM_RESERVED, IdMap
+
+MAX_CATEGORY_VALUES = 8  # values of one field that an item keeps
+
+
+def build_item_features(
+    dataset: Dataset, vectors: MediaVectors, *, train: pl.DataFrame, reviews: pl.DataFrame
+) -> ItemFeatures:
+    """Features of the whole catalogue while `train` is all that has happened.
+
+    `reviews` are the rows of `dataset.reviews` that may be read. Vocabularies, scales, popularity and
+    the set of trained items come from `train` alone.
+    """
+    item_ids = IdMap(dataset.items[Columns.ITEM].to_list())
+    trained, popularity = _training_counts(item_ids, train)
+    dense: dict[str, Floats] = {}
+    present: dict[str, Bools] = {}
+    for name in Modality.DENSE:
+        found = _dense(name, dataset, vectors, reviews, item_ids, trained)
+        if found is not None and found[1].any():
+            dense[name], present[name] = found
+    category_ids, categories = _categories(dataset.items, trained)
+    return ItemFeatures(
+        item_ids=item_ids,
+        dense=dense,
+        present=present,
+        categories=categories,
+        category_ids=category_ids,
+        trained=trained,
+        popularity=popularity,
+    )
+
+
+def _training_counts(item_ids: IdMap, train: pl.DataFrame) -> tuple[Bools, Floats]:
+    rows = item_ids.encode(train[Columns.ITEM])
+    trained = np.bincount(rows, minlength=item_ids.size) > 0
+    positive = train[Columns.POSITIVE].to_numpy()
+    popularity = np.bincount(rows[positive], minlength=item_ids.size).astype(np.float32)
+    trained[:NUM_RESERVED] = False
+    popularity[:NUM_RESERVED] = 0.0
+    return trained, popularity
+
+
+def _dense(
+    name: str, dataset: Dataset, vectors: MediaVectors, reviews: pl.DataFrame, item_ids: IdMap, trained: Bools
+) -> tuple[Floats, Bools] | None:
+    if name == Modality.NUMERIC:
+        return _numeric(dataset.items, trained)
+    if name in vectors.items:
+        return _reserve(*vectors.items[name].pooled(len(item_ids)))
+    if name in vectors.reviews:
+        return _reserve(*_review_pool(vectors.reviews[name], dataset, reviews, item_ids))
+    return None
+
+
+def _review_pool(
+    medium: MediumVectors, dataset: Dataset, reviews: pl.DataFrame, item_ids: IdMap
+) -> tuple[Floats, Bools]:
+    """Mean vector of each item's allowed reviews."""
+    is_allowed = dataset.reviews[Columns.ROW].is_in(reviews[Columns.ROW].implode()).to_numpy()
+    keep = is_allowed[medium.owner]
+    item_of_review = item_ids.encode(dataset.reviews[Columns.ITEM]) - NUM_RESERVED
+    allowed = MediumVectors(owner=item_of_review[medium.owner[keep]], vectors=medium.vectors[keep])
+    return allowed.pooled(len(item_ids))
+
+
+def _numeric(items: pl.DataFrame, trained: Bools) -> tuple[Floats, Bools] | None:
+    """Standardised numeric fields and, beside each, whether the item has it."""
+    columns = [name for name in items.columns if name.startswith(Columns.NUMERIC_PREFIX)]
+    if not columns:
+        return None
+    raw = items.select(columns).to_numpy().astype(np.float64)
+    known = np.isfinite(raw)
+    fitted = np.where(known & trained[NUM_RESERVED:, None], raw, np.nan)
+    has_any = np.isfinite(fitted).any(0)
+    filled = np.where(has_any, fitted, 0.0)
+    mean, std = np.nanmean(filled, 0), np.nanstd(filled, 0)
+    scaled = np.where(known, (raw - mean) / np.where(std > 0, std, 1.0), 0.0).clip(-5, 5)
+    return _reserve(np.concatenate([scaled, known], axis=1).astype(np.float32), known.any(1))
+
+
+def _categories(items: pl.DataFrame, trained: Bools) -> tuple[dict[str, IdMap], dict[str, Ints]]:
+    vocabularies: dict[str, IdMap] = {}
+    arrays: dict[str, Ints] = {}
+    is_trained = pl.Series(trained[NUM_RESERVED:])
+    for column in (name for name in items.columns if name.startswith(Columns.CATEGORY_PREFIX)):
+        field = column.removeprefix(Columns.CATEGORY_PREFIX)
+        values = items.filter(is_trained)[column].explode().drop_nulls().unique().sort().to_list()
+        ids = IdMap(values)
+        encoded = [ids.encode((row or [])[:MAX_CATEGORY_VALUES]) for row in items[column].to_list()]
+        width = max([1, *map(len, encoded)])
+        array = np.zeros((len(items) + NUM_RESERVED, width), np.int64)
+        for place, row in enumerate(encoded, NUM_RESERVED):
+            array[place, : len(row)] = row
+        vocabularies[field], arrays[field] = ids, array
+    return vocabularies, arrays
+
+
+def _reserve(vectors: Floats, present: Bools) -> tuple[Floats, Bools]:
+    """Put the rows of padding and unknown, which have nothing, before the items' own."""
+    head = np.zeros((NUM_RESERVED, vectors.shape[1]), np.float32)
+    return np.concatenate([head, vectors.astype(np.float32)]), np.concatenate([[False] * NUM_RESERVED, present])

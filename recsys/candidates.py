@@ -1,0 +1,73 @@
+"""Candidate lists and what their sources said of them: the ranker's evidence, in training and serving alike.
+
+Legend: B users, K candidates, S sources, X context features, N items.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.batches import Bools, Floats, Ints
+from recsys.ids import NUM_RESERVED, PAD
+
+SOURCES = ("towers", "popularity")
+CONTEXT = ("log_popularity", "trained", "num_modalities")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemArrays:
+    """What retrieval and ranking need of every item; row 0 is padding, row 1 unknown."""
+
+    vectors: Floats  # [N, D], unit length
+    tokens: npt.NDArray[np.float16]  # [N, T, D]
+    token_mask: Bools  # [N, T]
+    trained: Bools  # [N]
+    popularity: Floats  # [N]
+
+    @property
+    def log_popularity(self) -> Floats:
+        """log(1 + training events), scaled to at most 1. Shape [N]."""
+        logged = np.log1p(self.popularity)
+        return (logged / max(float(logged.max()), 1.0)).astype(np.float32)
+
+    @property
+    def popularity_rank(self) -> Ints:
+        """Place of each item by popularity, 1 for the most popular, ties by id. Shape [N]."""
+        order = np.argsort(-self.popularity[NUM_RESERVED:], kind="stable")
+        rank = np.full(len(self.popularity), len(self.popularity), np.int64)
+        rank[order + NUM_RESERVED] = np.arange(1, len(order) + 1)
+        return rank
+
+
+class Evidence:
+    """Scores and ranks of the sources, and context, for lists of candidates."""
+
+    def __init__(self, items: ItemArrays) -> None:
+        self.log_popularity, self.popularity_rank = items.log_popularity, items.popularity_rank
+        num_present = items.token_mask.sum(1) / max(items.token_mask.shape[1], 1)
+        self.context = np.stack([self.log_popularity, items.trained, num_present], axis=1).astype(np.float32)
+
+    def inputs(self, candidate_BK: Ints, cosine_BK: Floats) -> dict[str, Floats]:
+        """`source_scores`, `source_ranks` [B, K, S] and `candidate_context` [B, K, X].
+
+        Ranks are 1 / log2(1 + rank): bounded, and finest where it matters. Rows of padding are zeros.
+        """
+        real_BK1 = (candidate_BK != PAD)[..., None]
+        safe_BK = np.where(candidate_BK != PAD, cosine_BK, 0.0)
+        tower_rank_BK = _ranks(np.where(candidate_BK != PAD, cosine_BK, -np.inf))
+        score_BKS = np.stack([safe_BK, self.log_popularity[candidate_BK]], axis=-1)
+        rank_BKS = np.stack([tower_rank_BK, self.popularity_rank[candidate_BK]], axis=-1)
+        return {
+            "source_scores": (score_BKS * real_BK1).astype(np.float32),
+            "source_ranks": (real_BK1 / np.log2(1.0 + rank_BKS)).astype(np.float32),
+            "candidate_context": (self.context[candidate_BK] * real_BK1).astype(np.float32),
+        }
+
+
+def _ranks(score_BK: Floats) -> Ints:
+    """Place of each entry in its own row, from 1, highest first, ties by place."""
+    order_BK = np.argsort(-score_BK, axis=1, kind="stable")
+    rank_BK = np.empty_like(order_BK)
+    np.put_along_axis(rank_BK, order_BK, np.arange(1, score_BK.shape[1] + 1)[None, :], axis=1)
+    return rank_BK

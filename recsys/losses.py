@@ -1,0 +1,79 @@
+"""Losses over a catalogue: full softmax in chunks, and its sampled stand-in for large catalogues.
+
+Legend: P predictions, N items that may be predicted, D width, J negatives.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class _ChunkedCrossEntropy(torch.autograd.Function):
+    """Gradients are made in the forward pass, so that one chunk of logits stands in memory at a time."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, state_PD: Tensor, item_ND: Tensor, target_P: Tensor, temperature: float, chunk: int
+    ) -> Tensor:
+        grad_state_PD, grad_item_ND = torch.empty_like(state_PD), torch.zeros_like(item_ND)
+        loss = state_PD.new_zeros(())
+        for start in range(0, len(state_PD), chunk):
+            state_cD, target_c1 = state_PD[start : start + chunk], target_P[start : start + chunk, None]
+            logit_cN = state_cD @ item_ND.T / temperature
+            log_probability_cN = torch.log_softmax(logit_cN, dim=1)
+            loss -= log_probability_cN.gather(1, target_c1).sum()
+            gradient_cN = log_probability_cN.exp_()
+            gradient_cN.scatter_add_(1, target_c1, gradient_cN.new_full(target_c1.shape, -1.0))
+            grad_state_PD[start : start + chunk] = gradient_cN @ item_ND
+            grad_item_ND.addmm_(gradient_cN.T, state_cD)
+        scale = 1.0 / (temperature * max(len(state_PD), 1))
+        ctx.save_for_backward(grad_state_PD.mul_(scale), grad_item_ND.mul_(scale))
+        return loss / max(len(state_PD), 1)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        grad_state_PD, grad_item_ND = ctx.saved_tensors
+        return grad_outputs[0] * grad_state_PD, grad_outputs[0] * grad_item_ND, None, None, None
+
+
+def chunked_cross_entropy(
+    state_PD: Tensor, item_ND: Tensor, target_P: Tensor, *, temperature: float, chunk: int
+) -> Tensor:
+    """Mean of -log softmax(state · items / temperature)[target]; `target_P` are rows of `item_ND`."""
+    loss: Tensor = _ChunkedCrossEntropy.apply(state_PD, item_ND, target_P, temperature, chunk)  # type: ignore[no-untyped-call]
+    return loss
+
+
+def sampled_cross_entropy(
+    state_PD: Tensor,
+    target_PD: Tensor,
+    negative_JD: Tensor,
+    *,
+    target_id_P: Tensor,
+    negative_id_J: Tensor,
+    target_log_q_P: Tensor,
+    negative_log_q_J: Tensor,
+    temperature: float,
+) -> Tensor:
+    """Softmax over the target and shared negatives, each logit less log of its sampling rate.
+
+    The correction makes the sampled softmax consistent with the full one (Bengio and Senécal 2008; Yi et
+    al. 2019, "Sampling-Bias-Corrected Neural Modeling"). A negative that is the target is left out.
+    """
+    positive_P1 = (state_PD * target_PD).sum(1, keepdim=True) / temperature - target_log_q_P[:, None]
+    negative_PJ = state_PD @ negative_JD.T / temperature - negative_log_q_J
+    collision_PJ = target_id_P[:, None] == negative_id_J[None, :]
+    logit = torch.cat([positive_P1, negative_PJ.masked_fill(collision_PJ, float("-inf"))], dim=1)
+    return (torch.logsumexp(logit, dim=1) - logit[:, 0]).mean()
+
+
+def listwise_cross_entropy(score_BK: Tensor, label_BK: Tensor, mask_BK: Tensor) -> Tensor:
+    """Mean over lists of the cross entropy between softmax(score) and the uniform law over positives.
+
+    ListNet's top-one loss (Cao et al. 2007). Every list must hold at least one positive.
+    """
+    log_probability_BK = torch.log_softmax(score_BK.masked_fill(~mask_BK, float("-inf")), dim=1)
+    weight_BK = label_BK / label_BK.sum(1, keepdim=True)
+    picked_BK = torch.where(label_BK > 0, log_probability_BK, torch.zeros_like(log_probability_BK))
+    return -(picked_BK * weight_BK).sum(1).mean()

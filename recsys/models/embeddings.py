@@ -1,0 +1,98 @@
+"""TorchRec's home: the learned tables of items, their id rows and their categories.
+
+In the exported graphs there is no TorchRec: id rows are inputs, category tables are `PooledGather`s
+made by `export_categories`, and a test holds both worlds equal.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torchrec import EmbeddingBagCollection, EmbeddingCollection, KeyedJaggedTensor
+from torchrec.modules.embedding_configs import EmbeddingBagConfig, EmbeddingConfig, PoolingType
+
+from recsys.ids import PAD
+
+INIT_STD = 0.02
+
+
+def _init(weight: Tensor) -> Tensor:
+    return nn.init.normal_(weight, std=INIT_STD)
+
+
+class ItemIdEmbedding(nn.Module):
+    """One learned row an item that has training interactions; the others share the row `UNKNOWN`."""
+
+    def __init__(self, *, num_items: int, dim: int) -> None:
+        super().__init__()
+        config = EmbeddingConfig(
+            name="item_id", feature_names=["item_id"], num_embeddings=num_items, embedding_dim=dim, init_fn=_init
+        )
+        self.collection = EmbeddingCollection(tables=[config])
+
+    def forward(self, row_N: Tensor) -> Tensor:
+        lengths = torch.ones_like(row_N, dtype=torch.int32)
+        jagged = KeyedJaggedTensor(keys=["item_id"], values=row_N, lengths=lengths)
+        vector_ND: Tensor = self.collection(jagged)["item_id"].values()
+        return vector_ND
+
+    @property
+    def weight(self) -> Tensor:
+        """The whole table, [num_items, D]."""
+        weight: Tensor = self.collection.embeddings["item_id"].weight
+        return weight
+
+
+class CategoryEmbedding(nn.Module):
+    """The mean of the rows of an item's values, for each category field."""
+
+    def __init__(self, *, sizes: Mapping[str, int], dim: int) -> None:
+        super().__init__()
+        self.fields = tuple(sizes)
+        self.collection = EmbeddingBagCollection(
+            tables=[
+                EmbeddingBagConfig(
+                    name=field,
+                    feature_names=[field],
+                    num_embeddings=size,
+                    embedding_dim=dim,
+                    pooling=PoolingType.MEAN,
+                    init_fn=_init,
+                )
+                for field, size in sizes.items()
+            ]
+        )
+
+    def forward(self, ids_NC: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Pooled vectors [N, D] by field, zeros where an item has no value."""
+        present = [ids_NC[field] != PAD for field in self.fields]
+        jagged = KeyedJaggedTensor(
+            keys=list(self.fields),
+            values=torch.cat([ids_NC[field][has] for field, has in zip(self.fields, present, strict=True)]),
+            lengths=torch.cat([has.sum(1, dtype=torch.int32) for has in present]),
+        )
+        pooled = self.collection(jagged)
+        return {field: pooled[field] for field in self.fields}
+
+    def weight(self, field: str) -> Tensor:
+        """The table of `field`, [size, D]."""
+        weight: Tensor = self.collection.embedding_bags[field].weight
+        return weight
+
+
+class PooledGather(nn.Module):
+    """The plain twin of one category field: gather and mean, which any ONNX runtime has."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
+
+    def forward(self, ids_NC: Tensor) -> Tensor:
+        has_NC = (ids_NC != PAD).to(self.weight.dtype)
+        sum_ND = (self.weight[ids_NC] * has_NC.unsqueeze(-1)).sum(1)
+        return sum_ND / has_NC.sum(1, keepdim=True).clamp(min=1.0)
+
+
+def export_categories(embedding: CategoryEmbedding) -> dict[str, PooledGather]:
+    """The plain twin of every field."""
+    return {field: PooledGather(embedding.weight(field)) for field in embedding.fields}

@@ -1,0 +1,67 @@
+"""Fusion of an item's tokens into one vector: attention, gated or mean, behind one interface.
+
+Legend: N items, T tokens, D width, H heads.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+MASKED = -1e4  # large enough to vanish in a softmax, small enough for half precision
+
+
+def masked_softmax(score: Tensor, mask: Tensor) -> Tensor:
+    """Softmax over the last axis where `mask`; all zeros where nothing is."""
+    weight = torch.softmax(score.masked_fill(~mask, MASKED), dim=-1)
+    return weight * mask.to(weight.dtype)
+
+
+class MeanFusion(nn.Module):
+    """The plain mean of the present tokens."""
+
+    def forward(self, token_NTD: Tensor, mask_NT: Tensor) -> Tensor:
+        weight_NT = mask_NT.to(token_NTD.dtype)
+        sum_ND = (token_NTD * weight_NT.unsqueeze(-1)).sum(1)
+        return sum_ND / weight_NT.sum(1, keepdim=True).clamp(min=1.0)
+
+
+class GatedFusion(nn.Module):
+    """Each token weighed by a sigmoid of its own content, then averaged by those weights."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.gate = nn.Linear(dim, 1)
+
+    def forward(self, token_NTD: Tensor, mask_NT: Tensor) -> Tensor:
+        gate_NT = torch.sigmoid(self.gate(token_NTD).squeeze(-1)) * mask_NT.to(token_NTD.dtype)
+        sum_ND = (token_NTD * gate_NT.unsqueeze(-1)).sum(1)
+        return sum_ND / gate_NT.sum(1, keepdim=True).clamp(min=1e-6)
+
+
+class AttentionFusion(nn.Module):
+    """Learned queries, one a head, attend to the present tokens."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads, self.head_dim = num_heads, dim // num_heads
+        self.query = nn.Parameter(torch.randn(num_heads, self.head_dim) * self.head_dim**-0.5)
+        self.key_value = nn.Linear(dim, 2 * dim)
+        self.output = nn.Linear(dim, dim)
+
+    def forward(self, token_NTD: Tensor, mask_NT: Tensor) -> Tensor:
+        key_NTD, value_NTD = self.key_value(token_NTD).chunk(2, dim=-1)
+        key_NTHd = key_NTD.unflatten(-1, (self.num_heads, self.head_dim))
+        value_NTHd = value_NTD.unflatten(-1, (self.num_heads, self.head_dim))
+        score_NHT = (key_NTHd * self.query).sum(-1).transpose(1, 2) * self.head_dim**-0.5
+        weight_NHT = masked_softmax(score_NHT, mask_NT.unsqueeze(1))
+        pooled_NHd = (weight_NHT.transpose(1, 2).unsqueeze(-1) * value_NTHd).sum(1)
+        mean_ND = MeanFusion()(token_NTD, mask_NT)
+        return mean_ND + self.output(pooled_NHd.flatten(1))
+
+
+def build_fusion(kind: Literal["attention", "mean", "gated"], dim: int, num_heads: int) -> nn.Module:
+    """The fusion named `kind`: a module from tokens [N, T, D] and mask [N, T] to [N, D]."""
+    if kind == "attention":
+        return AttentionFusion(dim, num_heads)
+    return GatedFusion(dim) if kind == "gated" else MeanFusion()

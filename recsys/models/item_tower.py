@@ -1,0 +1,104 @@
+"""The item tower: every present modality becomes a token, the tokens are fused into the item's vector.
+
+Legend: N items, M width of a modality, T tokens, D model width, C values of a category field.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recsys.config import ItemTowerConfig
+from recsys.models.fusion import build_fusion
+
+ID_TOKEN = "id"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemTowerSpec:
+    """What fixes the tower's parameters beside its configuration; part of the manifest."""
+
+    dim: int
+    dense_dims: Mapping[str, int]  # modality -> M
+    category_sizes: Mapping[str, int]  # field -> size of its vocabulary, reserved ids included
+    category_widths: Mapping[str, int]  # field -> C
+    num_items: int  # rows of the id table
+    has_id: bool
+
+    @property
+    def token_names(self) -> tuple[str, ...]:
+        """Names of the tokens in their order along T."""
+        return (*self.dense_dims, *self.category_sizes, *((ID_TOKEN,) if self.has_id else ()))
+
+
+class ItemOutput(NamedTuple):
+    vector_ND: Tensor  # unit length
+    token_NTD: Tensor
+    mask_NT: Tensor
+
+
+class ItemTower(nn.Module):
+    """From looked-up embeddings and frozen modality vectors to unit item vectors."""
+
+    def __init__(self, spec: ItemTowerSpec, config: ItemTowerConfig) -> None:
+        super().__init__()
+        self.spec, self.config = spec, config
+        dim = spec.dim
+        self.project = nn.ModuleDict(
+            {
+                name: nn.Sequential(
+                    nn.LayerNorm(width), nn.Dropout(config.dropout), nn.Linear(width, dim), nn.LayerNorm(dim)
+                )
+                for name, width in spec.dense_dims.items()
+            }
+        )
+        self.norm = nn.ModuleDict({name: nn.LayerNorm(dim) for name in spec.token_names if name not in spec.dense_dims})
+        self.kind_TD = nn.Parameter(torch.randn(len(spec.token_names), dim) * 0.02)
+        self.fusion = build_fusion(config.fusion, dim, config.num_heads)
+        self.feed_forward = nn.Sequential(
+            nn.LayerNorm(dim), nn.Linear(dim, 2 * dim), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(2 * dim, dim)
+        )
+
+    def forward(
+        self,
+        dense: Mapping[str, tuple[Tensor, Tensor]],
+        category: Mapping[str, tuple[Tensor, Tensor]],
+        identity: tuple[Tensor, Tensor] | None,
+    ) -> ItemOutput:
+        """Each value is a pair of vectors [N, .] and presence [N] (bool)."""
+        token_NTD, mask_NT = self._tokens(dense, category, identity)
+        if self.training:
+            mask_NT = self._drop_tokens(mask_NT)
+        fused_ND = self.fusion(token_NTD, mask_NT)
+        vector_ND = fused_ND + self.feed_forward(fused_ND)
+        return ItemOutput(F.normalize(vector_ND, dim=-1, eps=1e-6), token_NTD, mask_NT)
+
+    def _tokens(
+        self,
+        dense: Mapping[str, tuple[Tensor, Tensor]],
+        category: Mapping[str, tuple[Tensor, Tensor]],
+        identity: tuple[Tensor, Tensor] | None,
+    ) -> tuple[Tensor, Tensor]:
+        tokens, masks = [], []
+        for name, projection in self.project.items():
+            vector_NM, has_N = dense[name]
+            tokens.append(projection(vector_NM))
+            masks.append(has_N)
+        for name, norm in self.norm.items():
+            vector_ND, has_N = identity if name == ID_TOKEN and identity else category[name]
+            tokens.append(norm(vector_ND))
+            masks.append(has_N)
+        mask_NT = torch.stack(masks, dim=1)
+        token_NTD = (torch.stack(tokens, dim=1) + self.kind_TD) * mask_NT.unsqueeze(-1).to(self.kind_TD.dtype)
+        return token_NTD, mask_NT
+
+    def _drop_tokens(self, mask_NT: Tensor) -> Tensor:
+        """Leave out tokens at random, never all of an item's: its id often, so that content alone suffices."""
+        chance_T = torch.full((mask_NT.shape[1],), self.config.modality_dropout)
+        if self.spec.has_id:
+            chance_T[-1] = self.config.id_dropout
+        kept_NT = mask_NT & (torch.rand(mask_NT.shape) >= chance_T).to(mask_NT.device)
+        return torch.where(kept_NT.any(1, keepdim=True), kept_NT, mask_NT)

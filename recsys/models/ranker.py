@@ -1,0 +1,87 @@
+"""The ranker: each candidate's tokens and vector attend to the user's history.
+
+Its output is added to the retriever's score and starts at zero, so that it can only move away from the
+retriever's order where that helps; its attentions say which modality and which past item spoke.
+
+Legend: B users, K candidates, T tokens, H past items, D width, S sources, X context features.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from recsys.config import RankerConfig
+from recsys.models.fusion import masked_softmax
+
+
+class RankerOutput(NamedTuple):
+    score_BK: Tensor  # to be added to the retriever's score
+    token_attention_BKT: Tensor  # rows sum to 1 where a candidate has a token
+    history_attention_BKH: Tensor  # rows sum to 1 where the user has a history
+
+
+class Ranker(nn.Module):
+    """Cross attention of candidates with a history, and what the sources said of them."""
+
+    def __init__(self, *, dim: int, config: RankerConfig, num_sources: int, num_context: int) -> None:
+        super().__init__()
+        self.dim, self.history_length = dim, config.history_length
+        self.candidate = nn.Linear(dim, dim)
+        self.token_key, self.token_value = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.token_query = nn.Linear(dim, dim)
+        self.history_key, self.history_value = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.history_query = nn.Linear(dim, dim)
+        self.recency_H = nn.Parameter(torch.zeros(config.history_length))
+        num_features = 5 * dim + 2 * num_sources + num_context
+        self.head = nn.Sequential(
+            nn.LayerNorm(num_features),
+            nn.Dropout(config.dropout),
+            nn.Linear(num_features, dim),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(dim, 1),
+        )
+        final = self.head[-1]
+        assert isinstance(final, nn.Linear)
+        nn.init.zeros_(final.weight)
+        nn.init.zeros_(final.bias)
+
+    def forward(
+        self,
+        user_BD: Tensor,
+        history_BHD: Tensor,
+        history_mask_BH: Tensor,
+        candidate_BKD: Tensor,
+        token_BKTD: Tensor,
+        token_mask_BKT: Tensor,
+        source_score_BKS: Tensor,
+        source_rank_BKS: Tensor,
+        context_BKX: Tensor,
+    ) -> RankerOutput:
+        scale = self.dim**0.5  # vectors come at unit length
+        user_BD, history_BHD, candidate_BKD = user_BD * scale, history_BHD * scale, candidate_BKD * scale
+        read_BKD, token_attention_BKT = self._read_tokens(user_BD, token_BKTD, token_mask_BKT)
+        candidate_BKD = self.candidate(candidate_BKD) + read_BKD
+        past_BKD, history_attention_BKH = self._read_history(candidate_BKD, history_BHD, history_mask_BH)
+        user_BKD = user_BD.unsqueeze(1).expand_as(candidate_BKD)
+        features = [candidate_BKD, read_BKD, past_BKD, candidate_BKD * user_BKD, candidate_BKD * past_BKD]
+        evidence = [source_score_BKS, source_rank_BKS, context_BKX]
+        score_BK = self.head(torch.cat([*features, *evidence], dim=-1)).squeeze(-1)
+        return RankerOutput(score_BK, token_attention_BKT, history_attention_BKH)
+
+    def _read_tokens(self, user_BD: Tensor, token_BKTD: Tensor, mask_BKT: Tensor) -> tuple[Tensor, Tensor]:
+        query_BD = self.token_query(user_BD)
+        score_BKT = (self.token_key(token_BKTD) * query_BD[:, None, None, :]).sum(-1) / self.dim**0.5
+        attention_BKT = masked_softmax(score_BKT, mask_BKT)
+        read_BKD = (attention_BKT.unsqueeze(-1) * self.token_value(token_BKTD)).sum(2)
+        return read_BKD, attention_BKT
+
+    def _read_history(
+        self, candidate_BKD: Tensor, history_BHD: Tensor, mask_BH: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        # The newest event stands last, so a shorter history takes the end of the recency bias.
+        recency_H = self.recency_H[self.history_length - history_BHD.shape[1] :]
+        score_BKH = self.history_query(candidate_BKD) @ self.history_key(history_BHD).transpose(1, 2)
+        attention_BKH = masked_softmax(score_BKH / self.dim**0.5 + recency_H, mask_BH.unsqueeze(1))
+        return attention_BKH @ self.history_value(history_BHD), attention_BKH

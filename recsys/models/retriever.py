@@ -1,0 +1,119 @@
+"""Both towers and their learned tables as one module, over the features of one catalogue.
+
+Legend: N items, D width, B users, L events, P = L + 1 states.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from recsys.batches import History, Ints, ItemFeatures, SequenceSchema, collate
+from recsys.candidates import ItemArrays
+from recsys.config import ModelConfig
+from recsys.ids import NUM_RESERVED
+from recsys.models.embeddings import CategoryEmbedding, ItemIdEmbedding
+from recsys.models.item_tower import ItemOutput, ItemTower, ItemTowerSpec
+from recsys.models.user_tower import UserTower
+
+EMBED_ROWS = 4096  # items embedded at once outside training
+
+
+def tower_spec(features: ItemFeatures, config: ModelConfig) -> ItemTowerSpec:
+    """What the item tower reads of `features` under `config`."""
+    use_content = config.item.use_content
+    return ItemTowerSpec(
+        dim=config.dim,
+        dense_dims={name: array.shape[1] for name, array in features.dense.items()} if use_content else {},
+        category_sizes={name: ids.size for name, ids in features.category_ids.items()} if use_content else {},
+        category_widths={name: a.shape[1] for name, a in features.categories.items()} if use_content else {},
+        num_items=features.size,
+        has_id=config.item.use_id or not use_content,
+    )
+
+
+class Retriever(nn.Module):
+    """Item tower, user tower, id and category tables."""
+
+    def __init__(self, features: ItemFeatures, schema: SequenceSchema, config: ModelConfig) -> None:
+        super().__init__()
+        self.spec, self.schema, self.config = tower_spec(features, config), schema, config
+        self.item_tower = ItemTower(self.spec, config.item)
+        self.user_tower = UserTower(dim=config.dim, config=config.user, schema=schema)
+        self.item_id = ItemIdEmbedding(num_items=features.size, dim=config.dim) if self.spec.has_id else None
+        sizes = self.spec.category_sizes
+        self.category = CategoryEmbedding(sizes=sizes, dim=config.dim) if sizes else None
+        self.set_features(features)
+
+    def set_features(self, features: ItemFeatures) -> None:
+        """Read items from `features` from now on; its widths must be those of the tower."""
+        self.features = features
+        self.id_row_N = torch.from_numpy(features.id_rows())
+        self.trained_N = torch.from_numpy(features.trained)
+        self.dense = {name: torch.from_numpy(features.dense[name]) for name in self.spec.dense_dims}
+        self.present = {name: torch.from_numpy(features.present[name]) for name in self.spec.dense_dims}
+        self.category_ids = {name: torch.from_numpy(features.categories[name]) for name in self.spec.category_sizes}
+
+    @property
+    def device(self) -> torch.device:
+        return self.user_tower.start_D.device
+
+    def embed_items(self, row_N: Tensor) -> ItemOutput:
+        """The item tower's output for catalogue rows `row_N`."""
+        device = self.device
+        dense = {
+            name: (array[row_N].to(device), self.present[name][row_N].to(device)) for name, array in self.dense.items()
+        }
+        category: dict[str, tuple[Tensor, Tensor]] = {}
+        if self.category is not None:
+            ids = {name: array[row_N].to(device) for name, array in self.category_ids.items()}
+            pooled = self.category(ids)
+            category = {name: (pooled[name], (ids[name] > 0).any(1)) for name in ids}
+        identity = None
+        if self.item_id is not None:
+            identity = (self.item_id(self.id_row_N[row_N].to(device)), self.trained_N[row_N].to(device))
+        output: ItemOutput = self.item_tower(dense, category, identity)
+        return output
+
+    @torch.no_grad()
+    def item_arrays(self) -> ItemArrays:
+        """Vectors and tokens of the whole catalogue, in evaluation mode."""
+        was_training = self.training
+        self.eval()
+        outputs = [self.embed_items(rows) for rows in torch.arange(self.features.size).split(EMBED_ROWS)]
+        self.train(was_training)
+        vector_ND = torch.cat([output.vector_ND for output in outputs]).float().cpu().numpy()
+        mask_NT = torch.cat([output.mask_NT for output in outputs]).cpu().numpy()
+        token_NTD = torch.cat([output.token_NTD.half() for output in outputs]).cpu().numpy()
+        vector_ND[:NUM_RESERVED], mask_NT[:NUM_RESERVED] = 0.0, False
+        token_NTD[:NUM_RESERVED] = 0.0
+        return ItemArrays(
+            vectors=vector_ND,
+            tokens=token_NTD,
+            token_mask=mask_NT,
+            trained=self.features.trained,
+            popularity=self.features.popularity,
+        )
+
+    @torch.no_grad()
+    def embed_users(self, inputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
+        """The user tower as the callable that `Recommender` composes."""
+        was_training = self.training
+        self.eval()
+        tensors = {name: torch.from_numpy(np.asarray(array)).to(self.device) for name, array in inputs.items()}
+        vector_BD = self.user_tower(tensors["event_vector"], tensors, tensors["length"])
+        self.train(was_training)
+        result: npt.NDArray[np.float32] = vector_BD.float().cpu().numpy()
+        return result
+
+
+def sequence_tensors(
+    histories: Sequence[History], schema: SequenceSchema, device: torch.device
+) -> tuple[Tensor, dict[str, Tensor], Ints]:
+    """Items [B, L] and the user tower's other inputs as tensors, and the lengths [B]."""
+    batch = collate(histories, schema)
+    inputs = {name: torch.from_numpy(array).to(device) for name, array in batch.inputs.items()}
+    return torch.from_numpy(batch.item), inputs, batch.length

@@ -1,0 +1,137 @@
+"""The user tower: a causal transformer over the behaviour sequence, in the HSTU style.
+
+Blocks follow Zhai et al. 2024, "Actions Speak Louder than Words": pointwise SiLU attention with a
+relative position and time bias, gated by a projection of the input. An event is its item's vector, its
+kind, its value, and the review that the user left with it; a first token holds the user's own fields.
+
+Legend: B batch, L events, P = L + 1 tokens (the user's own first), D width, H heads, R review width.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recsys.batches import SequenceSchema
+from recsys.config import UserTowerConfig
+from recsys.ids import PAD
+
+NUM_TIME_BUCKETS = 32  # log2 of the seconds between two events; 2**31 s are 68 years
+REVIEW_INPUTS = ("review_text", "review_audio")
+
+
+class RelativeBias(nn.Module):
+    """A learned bias a head for the distance of two tokens, in places and, with a clock, in time."""
+
+    def __init__(self, *, num_tokens: int, num_heads: int, has_clock: bool) -> None:
+        super().__init__()
+        self.num_tokens, self.has_clock = num_tokens, has_clock
+        self.position = nn.Parameter(torch.zeros(num_heads, num_tokens))
+        self.time = nn.Parameter(torch.zeros(num_heads, NUM_TIME_BUCKETS)) if has_clock else None
+
+    def forward(self, second_BP: Tensor) -> Tensor:
+        """Bias [B or 1, H, P, P] from the seconds of each token."""
+        place_P = torch.arange(second_BP.shape[1], device=second_BP.device)
+        distance_PP = (place_P[:, None] - place_P[None, :]).clamp(0, self.num_tokens - 1)
+        bias = self.position[:, distance_PP].unsqueeze(0)
+        if self.time is None:
+            return bias
+        elapsed_BPP = (second_BP.unsqueeze(2) - second_BP.unsqueeze(1)).clamp(min=0)
+        bucket_BPP = torch.log2(1.0 + elapsed_BPP.to(torch.float32)).long().clamp(max=NUM_TIME_BUCKETS - 1)
+        return bias + self.time[:, bucket_BPP].transpose(0, 1)
+
+
+class Block(nn.Module):
+    """Norm, one projection to gate, value, query and key, SiLU attention, gate, projection, residual."""
+
+    def __init__(self, *, dim: int, num_heads: int, dropout: float, num_tokens: int, has_clock: bool) -> None:
+        super().__init__()
+        self.num_heads, self.num_tokens = num_heads, num_tokens
+        self.norm = nn.LayerNorm(dim)
+        self.input = nn.Linear(dim, 4 * dim)
+        self.bias = RelativeBias(num_tokens=num_tokens, num_heads=num_heads, has_clock=has_clock)
+        self.attended_norm = nn.LayerNorm(dim)
+        self.output = nn.Linear(dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x_BPD: Tensor, second_BP: Tensor, causal_PP: Tensor) -> Tensor:
+        gate_BPD, value_BPD, query_BPD, key_BPD = F.silu(self.input(self.norm(x_BPD))).chunk(4, dim=-1)
+        query_BHPd, key_BHPd, value_BHPd = (self._heads(t) for t in (query_BPD, key_BPD, value_BPD))
+        score_BHPP = query_BHPd @ key_BHPd.transpose(-1, -2) + self.bias(second_BP)
+        weight_BHPP = F.silu(score_BHPP) * causal_PP / self.num_tokens
+        attended_BPD = (weight_BHPP @ value_BHPd).transpose(1, 2).flatten(2)
+        gated_BPD = self.attended_norm(attended_BPD) * gate_BPD
+        return x_BPD + self.output(self.dropout(gated_BPD))
+
+    def _heads(self, x_BPD: Tensor) -> Tensor:
+        return x_BPD.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+class UserTower(nn.Module):
+    """States of every token of a history, and its last as the user's vector."""
+
+    def __init__(self, *, dim: int, config: UserTowerConfig, schema: SequenceSchema) -> None:
+        super().__init__()
+        self.schema, self.config = schema, config
+        self.item = nn.Linear(dim, dim)
+        self.kind = nn.Embedding(schema.num_event_kinds, dim, padding_idx=PAD)
+        self.value = nn.Linear(2, dim, bias=False)
+        widths = {"review_text": schema.review_text_dim, "review_audio": schema.review_audio_dim}
+        self.review = nn.ModuleDict({name: nn.Linear(width, dim) for name, width in widths.items() if width})
+        self.profile = nn.ModuleDict(
+            {name: nn.Embedding(size, dim, padding_idx=PAD) for name, size in schema.profile_sizes.items()}
+        )
+        self.start_D = nn.Parameter(torch.randn(dim) * 0.02)
+        self.input_norm = nn.LayerNorm(dim)
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(
+            Block(
+                dim=dim,
+                num_heads=config.num_heads,
+                dropout=config.dropout,
+                num_tokens=schema.max_length + 1,
+                has_clock=schema.has_clock,
+            )
+            for _ in range(config.num_blocks)
+        )
+        self.output_norm = nn.LayerNorm(dim)
+        self.output = nn.Linear(dim, dim)
+
+    def forward(self, event_BLD: Tensor, inputs: Mapping[str, Tensor], length_B: Tensor) -> Tensor:
+        """Unit user vectors [B, D] after the last event."""
+        state_BPD = self.states(event_BLD, inputs)
+        last_B1D = length_B.view(-1, 1, 1).expand(-1, 1, state_BPD.shape[-1])
+        return state_BPD.gather(1, last_B1D).squeeze(1)
+
+    def states(self, event_BLD: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Unit states [B, P, D]; state i has read the user's own token and the first i events."""
+        token_BLD = self._events(event_BLD, inputs)
+        first_B1D = self._own_token(inputs, len(token_BLD)).unsqueeze(1)
+        x_BPD = self.dropout(self.input_norm(torch.cat([first_B1D, token_BLD], dim=1)))
+        second_BL = inputs["event_time"]
+        second_BP = torch.cat([second_BL[:, :1], second_BL], dim=1)
+        num_tokens = x_BPD.shape[1]
+        causal_PP = torch.ones(num_tokens, num_tokens, dtype=x_BPD.dtype, device=x_BPD.device).tril()
+        for block in self.blocks:
+            x_BPD = block(x_BPD, second_BP, causal_PP)
+        return F.normalize(self.output(self.output_norm(x_BPD)), dim=-1, eps=1e-6)
+
+    def _events(self, event_BLD: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+        has_value_BL = inputs["has_value"].to(event_BLD.dtype)
+        value_BL2 = torch.stack([inputs["event_value"] * has_value_BL, has_value_BL], dim=-1)
+        # Item vectors have unit length; at this scale they stand level with the other parts.
+        scaled_BLD = event_BLD * event_BLD.shape[-1] ** 0.5
+        token_BLD = self.item(scaled_BLD) + self.kind(inputs["event_kind"]) + self.value(value_BL2)
+        for name, projection in self.review.items():
+            has_BL1 = inputs[f"has_{name}"].unsqueeze(-1).to(event_BLD.dtype)
+            token_BLD = token_BLD + projection(inputs[name]) * has_BL1
+        return token_BLD
+
+    def _own_token(self, inputs: Mapping[str, Tensor], num_users: int) -> Tensor:
+        own_BD = self.start_D.expand(num_users, -1)
+        for name, embedding in self.profile.items():
+            ids_BC = inputs[f"profile_{name}"]
+            count_B1 = (ids_BC != PAD).sum(1, keepdim=True).clamp(min=1)
+            own_BD = own_BD + embedding(ids_BC).sum(1) / count_B1
+        return own_BD

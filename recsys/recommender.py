@@ -1,0 +1,189 @@
+"""Embed user → retrieve → filter → rank → re-rank, composed from callables.
+
+Evaluation in torch and serving in ONNX Runtime hand in other callables and share everything else.
+
+Legend: B users, L events, H past items that the ranker reads, K candidates, T tokens, D width, N items.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.batches import Bools, Floats, History, Ints, SequenceSchema, collate
+from recsys.candidates import Evidence, ItemArrays
+from recsys.ids import NUM_RESERVED, PAD
+from recsys.reranking import diversify
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+def index_bias(items: ItemArrays, *, cold_bias: float, temperature: float) -> Floats:
+    """What the index adds to each item's cosine: the cold bias, in units of a cosine. Shape [N]."""
+    return np.where(items.trained, 0.0, cold_bias * temperature).astype(np.float32)
+
+
+class Searchable(Protocol):
+    """The nearest items of query vectors, scores being cosine plus `index_bias`; see recsys/index.py."""
+
+    def search(self, queries: Floats, k: int, *, allowed: Bools | None = None) -> tuple[Ints, Floats]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recommendations:
+    """Ranked items of B users, best first; the attentions are of the ranker, where it ran."""
+
+    items: Ints  # [B, k], 0 where there are fewer than k
+    scores: Floats  # [B, k], -inf there
+    retriever_scores: Floats  # [B, k], the part of the score that is the towers'
+    token_attention: Floats | None = None  # [B, k, T]
+    history_attention: Floats | None = None  # [B, k, H]
+    history_items: Ints | None = None  # [B, H], right-aligned: the newest event stands last
+
+
+class Recommender:
+    """`embed_users` and `rank` take graph inputs by name; see docs/architecture.md, "Graphs"."""
+
+    def __init__(
+        self,
+        *,
+        items: ItemArrays,
+        schema: SequenceSchema,
+        embed_users: Callable[[Arrays], Floats],
+        rank: Callable[[Arrays], Arrays] | None,
+        index: Searchable,
+        temperature: float,
+        cold_bias: float,
+        num_candidates: int,
+        history_length: int,
+    ) -> None:
+        self.items, self.schema, self.index = items, schema, index
+        self._embed_users, self._rank = embed_users, rank
+        self.temperature, self.cold_bias = temperature, cold_bias
+        self.num_candidates, self.history_length = num_candidates, history_length
+        self._evidence = Evidence(items)
+        self._bias_N = index_bias(items, cold_bias=cold_bias, temperature=temperature)
+
+    def recommend(
+        self,
+        histories: Sequence[History],
+        k: int,
+        *,
+        exclude_seen: bool = True,
+        allowed: Bools | None = None,
+        diversity: float = 0.0,
+    ) -> Recommendations:
+        """The best `k` items for each history; `allowed` [N] restricts the catalogue."""
+        user_BD = self.embed(histories)
+        candidate_BK, cosine_BK = self.retrieve(
+            user_BD, histories, max(k, self.num_candidates), exclude_seen=exclude_seen, allowed=allowed
+        )
+        return self._order(histories, user_BD, candidate_BK, cosine_BK, k=k, diversity=diversity)
+
+    def rank(self, histories: Sequence[History], candidates: Ints) -> Recommendations:
+        """The given candidates [B, K] of each history, every one of them, in order of score."""
+        user_BD = self.embed(histories)
+        cosine_BK = np.einsum("bd,bkd->bk", user_BD, self.items.vectors[candidates]).astype(np.float32)
+        return self._order(histories, user_BD, candidates, cosine_BK, k=candidates.shape[1], diversity=0.0)
+
+    def similar(self, items: Ints, k: int) -> tuple[Ints, Floats]:
+        """The `k` nearest other items of each of `items` and their cosines. Shapes [B, k]."""
+        found, score = self.index.search(self.items.vectors[items], k + 1)
+        found, score = _drop_one(found, score - self._bias_N[found], items, k)
+        order = np.argsort(-score, axis=1, kind="stable")
+        return np.take_along_axis(found, order, 1), np.take_along_axis(score, order, 1)
+
+    def embed(self, histories: Sequence[History]) -> Floats:
+        """Unit user vectors [B, D]."""
+        batch = collate(histories, self.schema)
+        inputs = {**batch.inputs, "event_vector": self.items.vectors[batch.item], "length": batch.length}
+        return self._embed_users(inputs)
+
+    def retrieve(
+        self,
+        user_BD: Floats,
+        histories: Sequence[History],
+        num: int,
+        *,
+        exclude_seen: bool = True,
+        allowed: Bools | None = None,
+    ) -> tuple[Ints, Floats]:
+        """Candidates [B, num] by biased score, seen ones left out, and their plain cosines."""
+        num = min(num, len(self.items.vectors) - NUM_RESERVED)
+        num_seen = max([0, *(len(history.seen) for history in histories)]) if exclude_seen else 0
+        found, score = self.index.search(user_BD, num + num_seen, allowed=allowed)
+        if exclude_seen:
+            for row, history in enumerate(histories):
+                seen = np.isin(found[row], history.seen)
+                found[row, seen], score[row, seen] = PAD, -np.inf
+        order = np.argsort(-score, axis=1, kind="stable")[:, :num]
+        found, score = np.take_along_axis(found, order, 1), np.take_along_axis(score, order, 1)
+        return found, np.where(found == PAD, -np.inf, score - self._bias_N[found]).astype(np.float32)
+
+    def rank_inputs(
+        self, histories: Sequence[History], user_BD: Floats, candidate_BK: Ints, cosine_BK: Floats
+    ) -> dict[str, npt.NDArray[Any]]:
+        """The ranker graph's inputs for these lists; the ranker is trained on the very same."""
+        history_BH = self.history_items(histories)
+        return {
+            "user_vector": user_BD,
+            "history_vector": self.items.vectors[history_BH],
+            "history_mask": history_BH >= NUM_RESERVED,
+            "candidate_vector": self.items.vectors[candidate_BK],
+            "candidate_tokens": self.items.tokens[candidate_BK].astype(np.float32),
+            "candidate_token_mask": self.items.token_mask[candidate_BK],
+            **self._evidence.inputs(candidate_BK, cosine_BK),
+        }
+
+    def history_items(self, histories: Sequence[History]) -> Ints:
+        """The newest H items of each history, right-aligned. Shape [B, H]."""
+        history_BH = np.full((len(histories), self.history_length), PAD, np.int64)
+        for row, history in enumerate(histories):
+            newest = history.item[-self.history_length :]
+            if len(newest):
+                history_BH[row, -len(newest) :] = newest
+        return history_BH
+
+    def retriever_score(self, candidate_BK: Ints, cosine_BK: Floats) -> Floats:
+        """cosine / temperature, plus the bias of items that training never saw."""
+        return ((cosine_BK + self._bias_N[candidate_BK]) / self.temperature).astype(np.float32)
+
+    def _order(
+        self,
+        histories: Sequence[History],
+        user_BD: Floats,
+        candidate_BK: Ints,
+        cosine_BK: Floats,
+        *,
+        k: int,
+        diversity: float,
+    ) -> Recommendations:
+        retriever_BK = self.retriever_score(candidate_BK, cosine_BK)
+        ranked: Arrays = {}
+        if self._rank is not None:
+            ranked = self._rank(self.rank_inputs(histories, user_BD, candidate_BK, cosine_BK))
+        score_BK = retriever_BK + ranked["score"] if ranked else retriever_BK
+        score_BK = np.where(candidate_BK == PAD, -np.inf, score_BK).astype(np.float32)
+        place = diversify(candidate_BK, score_BK, self.items.vectors, k=k, weight=diversity)
+        return Recommendations(
+            items=np.take_along_axis(candidate_BK, place, 1),
+            scores=np.take_along_axis(score_BK, place, 1),
+            retriever_scores=np.take_along_axis(retriever_BK, place, 1),
+            token_attention=_take_rows(ranked.get("token_attention"), place),
+            history_attention=_take_rows(ranked.get("history_attention"), place),
+            history_items=self.history_items(histories) if ranked else None,
+        )
+
+
+def _take_rows(array: npt.NDArray[Any] | None, place: Ints) -> Floats | None:
+    return None if array is None else np.take_along_axis(array, place[..., None], axis=1)
+
+
+def _drop_one(found: Ints, score: Floats, drop: Ints, k: int) -> tuple[Ints, Floats]:
+    """Leave `drop[b]` out of row b, or the last place where it was not found."""
+    hit = found == drop[:, None]
+    hit[~hit.any(1), -1] = True
+    shape = (len(found), found.shape[1] - 1)
+    return found[~hit].reshape(shape)[:, :k], score[~hit].reshape(shape)[:, :k]

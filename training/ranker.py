@@ -1,0 +1,213 @@
+"""Training of the ranker on lists that the retriever really returned.
+
+Its targets are events that the retriever was not fitted on. A list in which the retriever did not return
+a target teaches nothing and is left out: forcing the target in would teach the ranker to pick the odd
+one out. How much of the ranker's output joins the retriever's score is chosen on other users.
+
+Legend: B users, K candidates, D width.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from recsys.batches import Floats, History, Ints
+from recsys.candidates import CONTEXT, SOURCES
+from recsys.config import RankerConfig
+from recsys.ids import PAD
+from recsys.losses import listwise_cross_entropy
+from recsys.metrics import IdLists, at_k, means
+from recsys.models.ranker import Ranker
+from recsys.progress import Progress, silent
+from recsys.recommender import Recommender
+
+INPUTS = (
+    "user_vector",
+    "history_vector",
+    "history_mask",
+    "candidate_vector",
+    "candidate_tokens",
+    "candidate_token_mask",
+    "source_scores",
+    "source_ranks",
+    "candidate_context",
+)
+OUTPUTS = ("score", "token_attention", "history_attention")
+SHARES = (0.25, 0.5, 1.0)  # of the ranker's output that may join; 0, the retriever's order, is the fallback
+BATCH_USERS = 64
+SELECTION_K = 10
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+class ScaledRanker(torch.nn.Module):
+    """A ranker whose score is multiplied by the share that validation chose; what is exported."""
+
+    share: Tensor
+
+    def __init__(self, ranker: Ranker, share: float) -> None:
+        super().__init__()
+        self.ranker = ranker
+        self.register_buffer("share", torch.tensor(share))
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        score_BK, token_attention_BKT, history_attention_BKH = self.ranker(*inputs)
+        return score_BK * self.share, token_attention_BKT, history_attention_BKH
+
+    @torch.no_grad()
+    def rank(self, inputs: Arrays) -> dict[str, npt.NDArray[Any]]:
+        """The ranker as the callable that `Recommender` composes."""
+        outputs = self(*_tensors(inputs))
+        return {name: output.numpy() for name, output in zip(OUTPUTS, outputs, strict=True)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankingTask:
+    """Users whose later events are known: a history, and the items that followed it."""
+
+    histories: Sequence[History]
+    truth: Sequence[Ints]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedRanker:
+    module: ScaledRanker
+    num_lists: int  # lists that held a target and were trained on
+    best_epoch: int
+    share: float
+    scores: Mapping[str, float] = field(default_factory=dict)  # validation NDCG@10 without and with it
+
+
+def fit_ranker(
+    recommender: Recommender,
+    *,
+    train: RankingTask,
+    validation: RankingTask | None,
+    config: RankerConfig,
+    seed: int,
+    epochs: int | None = None,
+    share: float = 1.0,
+    progress: Progress = silent,
+) -> FittedRanker | None:
+    """Fit on `train`; keep the epoch and the share of the output that are best on `validation`.
+
+    `recommender` retrieves only. Without `validation` (a refit) the given `epochs` and `share` hold.
+    None if no retrieved list holds a target.
+    """
+    torch.manual_seed(seed)
+    lists = _Lists(recommender, train, config.num_candidates)
+    if not lists.has_target.any():
+        return None
+    dim = recommender.items.vectors.shape[1]
+    ranker = Ranker(dim=dim, config=config, num_sources=len(SOURCES), num_context=len(CONTEXT))
+    optimizer = torch.optim.AdamW(ranker.parameters(), lr=config.learning_rate, weight_decay=0.01)
+    num_epochs = epochs or config.num_epochs
+    choice = _Choice(recommender, validation, config, share)
+    for epoch in range(1, num_epochs + 1):
+        loss = _train_epoch(ranker, optimizer, lists, np.random.default_rng([seed, epoch]))
+        choice.consider(ranker, epoch)
+        progress("rank", epoch, num_epochs, f"loss {loss:.3f}{choice.note}")
+    ranker.load_state_dict(choice.parameters or ranker.state_dict())
+    return FittedRanker(
+        module=ScaledRanker(ranker, choice.share).eval(),
+        num_lists=int(lists.has_target.sum()),
+        best_epoch=choice.epoch or num_epochs,
+        share=choice.share,
+        scores=choice.scores,
+    )
+
+
+class _Lists:
+    """What the retriever returned for a task's users, and which of it was right."""
+
+    def __init__(self, recommender: Recommender, task: RankingTask, num_candidates: int) -> None:
+        self.recommender, self.task = recommender, task
+        users, candidates, cosines = [], [], []
+        for start in range(0, len(task.histories), BATCH_USERS):
+            histories = task.histories[start : start + BATCH_USERS]
+            users.append(recommender.embed(histories))
+            found_BK, cosine_BK = recommender.retrieve(users[-1], histories, num_candidates)
+            candidates.append(found_BK)
+            cosines.append(cosine_BK)
+        self.user_BD: Floats = np.concatenate(users)
+        self.candidate_BK: Ints = np.concatenate(candidates)
+        self.cosine_BK: Floats = np.concatenate(cosines)
+        self.truth = IdLists.from_lists(task.truth)
+        self.label_BK = self.truth.contain(self.candidate_BK)
+        self.has_target = self.label_BK.any(1)
+
+    def batches(self, rows: Ints) -> Iterator[tuple[Ints, dict[str, npt.NDArray[Any]]]]:
+        """Rows and the ranker's inputs for them."""
+        for start in range(0, len(rows), BATCH_USERS):
+            part = rows[start : start + BATCH_USERS]
+            histories = [self.task.histories[row] for row in part]
+            yield (
+                part,
+                self.recommender.rank_inputs(
+                    histories, self.user_BD[part], self.candidate_BK[part], self.cosine_BK[part]
+                ),
+            )
+
+    def ndcg(self, ranker_BK: Floats | float) -> float:
+        """Mean NDCG@10 of the lists in the order of the retriever's score plus `ranker_BK`."""
+        score_BK = self.recommender.retriever_score(self.candidate_BK, self.cosine_BK) + ranker_BK
+        order_BK = np.argsort(-score_BK, axis=1, kind="stable")
+        ranked_BK = np.take_along_axis(self.candidate_BK, order_BK, 1)
+        return means(at_k(ranked_BK, self.truth, [SELECTION_K]))[f"ndcg@{SELECTION_K}"]
+
+
+class _Choice:
+    """The epoch and share that are best on validation so far; the fallback is the retriever alone."""
+
+    def __init__(
+        self, recommender: Recommender, validation: RankingTask | None, config: RankerConfig, share: float
+    ) -> None:
+        self.lists = _Lists(recommender, validation, config.num_candidates) if validation else None
+        self.parameters: dict[str, Any] | None = None
+        self.epoch, self.share = 0, 0.0 if self.lists else share
+        alone = self.lists.ndcg(0.0) if self.lists else 0.0
+        self.scores = {"retriever": alone, "with_ranker": alone} if self.lists else {}
+
+    @property
+    def note(self) -> str:
+        return f", NDCG@10 {self.scores['retriever']:.4f} -> {self.scores['with_ranker']:.4f}" if self.lists else ""
+
+    def consider(self, ranker: Ranker, epoch: int) -> None:
+        if self.lists is None:
+            return
+        scaled = ScaledRanker(ranker, 1.0).eval()
+        rows = np.arange(len(self.lists.candidate_BK))
+        output_BK = np.concatenate([scaled.rank(inputs)["score"] for _, inputs in self.lists.batches(rows)])
+        for share in SHARES:
+            score = self.lists.ndcg(share * output_BK)
+            if score > self.scores["with_ranker"]:
+                self.scores["with_ranker"], self.epoch, self.share = score, epoch, share
+                self.parameters = copy.deepcopy(ranker.state_dict())
+
+
+def _train_epoch(
+    ranker: Ranker, optimizer: torch.optim.Optimizer, lists: _Lists, rng: np.random.Generator
+) -> float:
+    ranker.train()
+    losses = []
+    for rows, inputs in lists.batches(rng.permutation(np.flatnonzero(lists.has_target))):
+        delta_BK = ranker(*_tensors(inputs)).score_BK
+        candidate_BK, cosine_BK = lists.candidate_BK[rows], lists.cosine_BK[rows]
+        base_BK = torch.from_numpy(lists.recommender.retriever_score(candidate_BK, cosine_BK))
+        label_BK = torch.from_numpy(lists.label_BK[rows].astype(np.float32))
+        loss = listwise_cross_entropy(base_BK + delta_BK, label_BK, torch.from_numpy(candidate_BK != PAD))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        losses.append(float(loss))
+    return float(np.mean(losses))
+
+
+def _tensors(inputs: Arrays) -> list[Tensor]:
+    return [torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in INPUTS]
