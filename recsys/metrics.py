@@ -1,0 +1,136 @@
+"""Ranking metrics of each user, their means, and bootstrap intervals. Numpy only.
+
+Shape suffixes: U users, K ranks, M metrics, R resamples.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.batches import Bools, Floats, Ints
+from recsys.errors import DataError
+from recsys.ids import PAD
+
+Doubles = npt.NDArray[np.float64]
+
+METRICS = ("recall", "hr", "ndcg", "mrr")
+_DRAWS_AT_ONCE = 4_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdLists:
+    """One list of ids for each user, as offsets into one array; an id stands once in a list."""
+
+    offsets: Ints  # [U + 1]
+    ids: Ints  # [offsets[-1]], ascending within a list
+
+    @classmethod
+    def from_lists(cls, lists: Sequence[Ints]) -> "IdLists":
+        """Lists in order, repeated ids counted once."""
+        rows = np.repeat(np.arange(len(lists)), [len(ids) for ids in lists])
+        return cls.from_pairs(rows, np.concatenate([np.empty(0, np.int64), *lists]), len(lists))
+
+    @classmethod
+    def from_pairs(cls, rows: Ints, ids: Ints, num_lists: int) -> "IdLists":
+        """Pairs of a list's number and an id, in any order, repeated pairs counted once."""
+        if len(ids) and ids.min() <= PAD:
+            raise DataError(f"id {ids.min()} in a list of items; ids are above {PAD}, which is padding")
+        stride = int(ids.max(initial=PAD)) + 1
+        pairs = np.sort(rows.astype(np.int64) * stride + ids)  # np.unique hashes, which is far slower
+        pairs = pairs[np.diff(pairs, prepend=-1) != 0]
+        counts = np.bincount(pairs // stride, minlength=num_lists)
+        return cls(offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), ids=pairs % stride)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def counts(self) -> Ints:
+        """Length of each list. Shape [U]."""
+        return np.diff(self.offsets)
+
+    def contain(self, ranked_UK: Ints) -> Bools:
+        """Whether each id stands in its user's list; padding never does. Shape [U, K]."""
+        return self.contain_pairs(np.arange(len(self))[:, None], ranked_UK)
+
+    def contain_pairs(self, rows: Ints, ids: Ints) -> Bools:
+        """Whether `ids` stand in the lists of number `rows`; the two broadcast."""
+        stride = int(max(self.ids.max(initial=PAD), ids.max(initial=PAD))) + 1
+        # Ascending, with one pair above all others at the end, so that every place found exists.
+        pairs = np.append(np.repeat(np.arange(len(self)), self.counts) * stride + self.ids, len(self) * stride)
+        wanted = rows * stride + ids
+        return pairs[np.searchsorted(pairs, wanted)] == wanted
+
+
+def at_k(ranked_UK: Ints, truth: IdLists | Sequence[Ints], ks: Sequence[int]) -> dict[str, Floats]:
+    """`{"recall@10": [U], "hr@10": ..., "ndcg@10": ..., "mrr@10": ...}` for each of `ks`.
+
+    `ranked_UK` holds item ids, best first, 0 where there is no item. With T true items:
+    Recall@k = hits / T; HR@k = 1 if there is a hit; MRR@k = 1 / rank of the first hit within k, else 0;
+    NDCG@k = sum over hits of 1 / log2(rank + 1), divided by the same sum over the first min(k, T)
+    ranks (Järvelin and Kekäläinen 2002, binary gains).
+    """
+    lists = truth if isinstance(truth, IdLists) else IdLists.from_lists(truth)
+    _check(ranked_UK, lists, ks)
+    hit_UK = lists.contain(ranked_UK)
+    rank_K = np.arange(1, ranked_UK.shape[1] + 1)
+    discount_K = 1.0 / np.log2(rank_K + 1)
+    ideal_K = np.cumsum(discount_K)
+    values: dict[str, Floats] = {}
+    for k in ks:
+        hit_Uk = hit_UK[:, :k]
+        recall = hit_Uk.sum(1) / lists.counts
+        dcg = hit_Uk @ discount_K[:k]
+        by_name = {
+            "recall": recall,
+            "hr": hit_Uk.any(1),
+            "ndcg": dcg / ideal_K[np.minimum(k, lists.counts) - 1],
+            "mrr": (hit_Uk / rank_K[:k]).max(1),
+        }
+        values |= {f"{name}@{k}": by_name[name].astype(np.float32) for name in METRICS}
+    return values
+
+
+def means(values: Mapping[str, Floats]) -> dict[str, float]:
+    """Mean over users of every metric; NaN where there is no user."""
+    return {name: float(v.mean(dtype=np.float64)) if len(v) else float("nan") for name, v in values.items()}
+
+
+def bootstrap_means(values_UM: Floats, *, num_resamples: int = 1000, seed: int = 0) -> Doubles:
+    """Means over users drawn with replacement, as many as there are. Shape [R, M].
+
+    All columns share the draws, so that differences between columns are paired.
+    """
+    num_users = len(values_UM)
+    if num_users == 0:
+        raise DataError("no users to draw from: a view without truth has no interval")
+    exact_UM = values_UM.astype(np.float64)
+    return np.concatenate([w @ exact_UM / num_users for w in _weights(num_users, num_resamples, seed)])
+
+
+def _weights(num_users: int, num_resamples: int, seed: int) -> Iterator[Doubles]:
+    """How often each user is drawn, [R, U], some resamples at a time so that memory is bounded."""
+    rng = np.random.default_rng(seed)
+    step = max(_DRAWS_AT_ONCE // num_users, 1)
+    for start in range(0, num_resamples, step):
+        num = min(step, num_resamples - start)
+        draws = rng.integers(num_users, size=(num, num_users)) + np.arange(num)[:, None] * num_users
+        counts = np.bincount(draws.ravel(), minlength=num * num_users)
+        yield counts.reshape(num, num_users).astype(np.float64)
+
+
+def _check(ranked_UK: Ints, truth: IdLists, ks: Sequence[int]) -> None:
+    if len(ranked_UK) != len(truth):
+        raise DataError(f"{len(ranked_UK)} ranked lists for {len(truth)} users; they must be as many")
+    if not ks or min(ks) < 1 or max(ks) > ranked_UK.shape[1]:
+        raise DataError(f"k of {tuple(ks)} with {ranked_UK.shape[1]} ranks; each k must lie within them")
+    if len(truth) and truth.counts.min() == 0:
+        row = int(truth.counts.argmin())
+        raise DataError(f"user in row {row} has no true item; leave out users without truth")
+    in_order = np.sort(ranked_UK, axis=1)
+    twice = (in_order[:, 1:] == in_order[:, :-1]) & (in_order[:, 1:] != PAD)
+    if twice.any():
+        row, column = np.argwhere(twice)[0]
+        raise DataError(f"item {in_order[row, column]} stands twice in ranked row {row}; ids must be unique")
