@@ -1,0 +1,104 @@
+"""One raw table while it is being checked."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from features import casting
+from features.readers import RawTable
+from features.schema import TimeUnit
+from features.tables import SetAside
+from recsys.errors import DataError
+
+
+class TableChecker:
+    """Which rows still stand, what was set aside, and what is wrong with the whole table."""
+
+    def __init__(self, raw: RawTable) -> None:
+        self.raw = raw
+        self.kept: npt.NDArray[np.bool_] = np.ones(raw.frame.height, np.bool_)
+        self.set_aside: list[SetAside] = []
+        self.problems: list[str] = []
+
+    def reject(self, mask: pl.Series, column: str, reason: str) -> None:
+        """Set the rows of `mask` aside; a row has one reason, the first."""
+        bad = mask.fill_null(False).to_numpy() & self.kept
+        self.note(pl.Series(bad), column, reason)
+        self.kept &= ~bad
+
+    def note(self, mask: pl.Series, column: str, reason: str) -> None:
+        """Write the values of `mask` down as left out; their rows live on without them."""
+        rows = mask.fill_null(False).arg_true()
+        self.note_values(rows.to_list(), self.raw.frame[column].gather(rows).to_list(), column, reason)
+
+    def note_values(self, rows: Sequence[int], values: Sequence[object], column: str, reason: str) -> None:
+        """The same for single values of lists: `values[i]` stood in `rows[i]`."""
+        if rows:
+            self.set_aside += self.raw.describe(rows, values, column, reason)
+
+    def cast(self, column: str, to: Callable[[pl.Series], pl.Series], meaning: str) -> pl.Series:
+        """The column cast by `to`; a problem where that fails or no value at all can be read."""
+        series = self.raw.frame[column]
+        try:
+            result = to(series)
+        except DataError as error:
+            self.problem(column, str(error))
+            return pl.Series(column, [None] * len(series))
+        given = casting.is_given(series)
+        if given.any() and result.null_count() == len(result):
+            example = series.filter(given)[0]
+            self.problem(column, f"no value is {meaning}; the first is {example!r}")
+        return result
+
+    def problem(self, column: str, message: str) -> None:
+        files = self.raw.files[0] if len(self.raw.files) == 1 else f"{len(self.raw.files)} files"
+        self.problems.append(f"[{self.raw.name}] {files}: column {column!r} {message}")
+
+    def required_id(self, column: str) -> pl.Series:
+        """Ids; rows without one are set aside."""
+        ids = self.cast(column, casting.as_id, "an id")
+        self.reject(ids.is_null(), column, "empty id")
+        return ids
+
+    def time(self, column: str, unit: TimeUnit) -> pl.Series:
+        """Times; unreadable ones are null, and what to do with their rows is the caller's matter."""
+        times = self.cast(column, lambda series: casting.as_time(series, unit), f"a time (time = {unit!r})")
+        hint = casting.unit_hint(times, unit)
+        if hint:
+            self.problem(column, hint)
+        return times
+
+    def number(self, column: str) -> pl.Series:
+        """Numbers; rows whose value is there but is no finite number are set aside."""
+        numbers = self.cast(column, casting.as_number, "a number")
+        unreadable = casting.is_given(self.raw.frame[column]) & numbers.is_null()
+        self.reject(unreadable, column, "not a finite number")
+        return numbers
+
+    def optional_number(self, column: str) -> pl.Series:
+        """Numbers; an unreadable one is noted and null, its row stays."""
+        numbers = self.cast(column, casting.as_number, "a number")
+        self.note(casting.is_given(self.raw.frame[column]) & numbers.is_null(), column, "not a finite number")
+        return numbers
+
+    def optional_time(self, column: str, unit: TimeUnit) -> pl.Series:
+        """Times; an unreadable one is noted and null, its row stays."""
+        times = self.time(column, unit)
+        self.note(casting.is_given(self.raw.frame[column]) & times.is_null(), column, "not a time")
+        return times
+
+    def keep_first(self, ids: pl.Series, column: str) -> None:
+        """Set aside every later row with an id that already stood."""
+        standing = pl.DataFrame({"id": ids, "kept": self.kept})
+        again = standing.select(~pl.col("id").is_first_distinct().over("kept") & pl.col("kept"))
+        self.reject(again.to_series(), column, "id stands twice; the first row was kept")
+
+    def finish(self, columns: Sequence[pl.Series]) -> pl.DataFrame:
+        """The rows that were kept, with these columns."""
+        frame = pl.DataFrame(columns).filter(pl.Series(self.kept))
+        if not frame.height and not self.problems:
+            reasons = sorted({f"{entry.column}: {entry.reason}" for entry in self.set_aside})
+            self.problems.append(f"[{self.raw.name}] no row is left; set aside for {'; '.join(reasons)}")
+        return frame

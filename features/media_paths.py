@@ -1,0 +1,83 @@
+"""Paths of media in a table to absolute paths that are known to lie inside the dataset's folder."""
+
+import stat
+from functools import cache
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import polars as pl
+
+from recsys.errors import DataError
+
+
+def media_lists(series: pl.Series) -> pl.Series:
+    """List(String) of the paths in a column of strings or of lists of strings; empty where null."""
+    if series.dtype == pl.Null:
+        series = series.cast(pl.String)
+    if series.dtype == pl.Array:
+        series = series.cast(pl.List(series.dtype.inner))  # type: ignore[attr-defined]
+    if series.dtype == pl.String:
+        series = series.str.strip_chars()
+        lists = series.reshape((-1, 1)).cast(pl.List(pl.String))
+    elif series.dtype == pl.List(pl.String):
+        lists = series.list.eval(pl.element().str.strip_chars())
+    elif series.dtype == pl.List(pl.Null):
+        lists = series.cast(pl.List(pl.String))
+    else:
+        raise DataError(f"is {series.dtype}, not a path or a list of paths")
+    frame = pl.DataFrame({"paths": lists}).select(
+        pl.col("paths").list.eval(pl.element().filter(pl.element().is_not_null() & (pl.element() != "")))
+    )
+    return frame["paths"].fill_null(pl.Series([[]], dtype=pl.List(pl.String))).alias(series.name)
+
+
+class MediaFolder:
+    """Checks paths against one dataset's folder, each parent folder only once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self._real_parent = cache(self._resolve_parent)
+
+    def check(self, paths: pl.Series) -> pl.DataFrame:
+        """Columns `path` (unique values of `paths`), `absolute` and `reason`, one of the two null."""
+        unique = paths.drop_nulls().unique(maintain_order=True)
+        checked = [self._check(path) for path in unique.to_list()]
+        return pl.DataFrame(
+            {
+                "path": unique,
+                "absolute": [absolute for absolute, _ in checked],
+                "reason": [reason for _, reason in checked],
+            },
+            schema=dict.fromkeys(("path", "absolute", "reason"), pl.String),
+        )
+
+    def _check(self, path: str) -> tuple[str | None, str | None]:
+        if "://" in path or path.startswith("data:"):
+            return None, "a URL; media must be files in the dataset's folder"
+        pure = PurePosixPath(path)
+        if pure.is_absolute() or PureWindowsPath(path).anchor:
+            return None, "an absolute path; write it relative to the dataset's folder"
+        if ".." in pure.parts:
+            return None, "climbs out with '..'; media must be in the dataset's folder"
+        try:
+            parent = self._real_parent(str(pure.parent))
+            if parent is None:
+                return None, "a link that leads out of the dataset's folder"
+            found = parent / pure.name
+            status = found.lstat()
+            if stat.S_ISLNK(status.st_mode):
+                found = found.resolve(strict=True)
+                if not found.is_relative_to(self.root):
+                    return None, "a link that leads out of the dataset's folder"
+                status = found.stat()
+        except FileNotFoundError:
+            return None, "no such file"
+        except (OSError, ValueError, RuntimeError) as error:
+            return None, f"cannot be opened: {error}"
+        if not stat.S_ISREG(status.st_mode):
+            return None, "not a file"
+        return str(found), None
+
+    def _resolve_parent(self, parent: str) -> Path | None:
+        """Where the folder really is; None where that is outside."""
+        real = (self.root / parent).resolve()
+        return real if real.is_relative_to(self.root) else None

@@ -1,0 +1,209 @@
+"""`dataset.toml`: which column of which file plays which role."""
+
+import tomllib
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Annotated, Any, Literal, get_args
+
+import polars as pl
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator, model_validator
+
+from recsys.config import Section
+from recsys.errors import DataError, did_you_mean
+
+FILE_NAME = "dataset.toml"
+TimeUnit = Literal["unix_s", "unix_ms", "iso", "order"]
+
+
+def _as_tuple(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+def _inside(path: str) -> str:
+    pure = PurePosixPath(path)
+    if "://" in path or pure.is_absolute() or PureWindowsPath(path).drive or ".." in pure.parts:
+        raise ValueError("must be a path inside the dataset's folder, relative to it")
+    return path
+
+
+def _unique(names: tuple[str, ...]) -> tuple[str, ...]:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{twice[0]!r} stands twice")
+    return names
+
+
+Name = Annotated[str, Field(min_length=1)]
+TablePath = Annotated[Name, Field(description="a file or a glob such as part-*.parquet")]
+
+
+class TableSpec(Section):
+    path: TablePath
+
+    @field_validator("path")
+    @classmethod
+    def _path_inside(cls, path: str) -> str:
+        return _inside(path)
+
+
+# A string stands for a list of one.
+ColumnList = Annotated[tuple[Name, ...], BeforeValidator(_as_tuple)]
+
+
+class ItemsSpec(TableSpec):
+    id: Name
+    title: Name | None = None
+    text: ColumnList = ()
+    image: ColumnList = ()
+    categories: ColumnList = ()
+    numeric: ColumnList = ()
+    created_at: Name | None = None
+
+    @field_validator("text", "image", "categories", "numeric")
+    @classmethod
+    def _no_column_twice(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return _unique(names)
+
+
+class InteractionsSpec(TableSpec):
+    user: Name
+    item: Name
+    timestamp: Name
+    time: TimeUnit
+    event: Name | None = None
+    value: Name | None = None
+    positive: Name | None = None
+
+    @field_validator("positive")
+    @classmethod
+    def _is_sql(cls, positive: str | None) -> str | None:
+        if positive is not None:
+            positive_columns(positive)
+        return positive
+
+
+class ReviewsSpec(TableSpec):
+    user: Name
+    item: Name
+    timestamp: Name | None = None
+    time: TimeUnit | None = None  # None: as the interactions'
+    text: Name | None = None
+    audio: Name | None = None
+    value: Name | None = None
+
+    @model_validator(mode="after")
+    def _has_content(self) -> "ReviewsSpec":
+        if self.text is None and self.audio is None:
+            raise ValueError("name a `text` column, an `audio` column, or both")
+        return self
+
+
+class UsersSpec(TableSpec):
+    id: Name
+    categories: ColumnList = ()
+
+    @field_validator("categories")
+    @classmethod
+    def _no_column_twice(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return _unique(names)
+
+
+class SplitFiles(Section):
+    train: Name
+    test: Name
+
+    @field_validator("train", "test")
+    @classmethod
+    def _path_inside(cls, path: str) -> str:
+        return _inside(path)
+
+
+class OracleFiles(Section):
+    users: Name
+    items: Name
+
+    @field_validator("users", "items")
+    @classmethod
+    def _path_inside(cls, path: str) -> str:
+        return _inside(path)
+
+
+class DatasetSpec(Section):
+    name: Name
+    items: ItemsSpec
+    interactions: InteractionsSpec
+    reviews: ReviewsSpec | None = None
+    users: UsersSpec | None = None
+    split: SplitFiles | None = None
+    oracle: OracleFiles | None = None
+
+    @model_validator(mode="after")
+    def _one_clock(self) -> "DatasetSpec":
+        if self.reviews is not None and self.reviews.timestamp is not None:
+            clocks = {self.interactions.time == "order", self.reviews_time == "order"}
+            if len(clocks) == 2:
+                raise ValueError(
+                    f"reviews.time is {self.reviews_time!r} but interactions.time is "
+                    f"{self.interactions.time!r}: a date and a position cannot be compared; "
+                    "leave out reviews.timestamp, or give both the same kind"
+                )
+        return self
+
+    @property
+    def reviews_time(self) -> TimeUnit:
+        """Unit of the reviews' timestamps."""
+        own = self.reviews.time if self.reviews is not None else None
+        return own or self.interactions.time
+
+    @classmethod
+    def load(cls, root: Path) -> "DatasetSpec":
+        """The checked `dataset.toml` of the folder `root`.
+
+        Raises `DataError` whose `problems` lists every mistake, each with its key.
+        """
+        path = root / FILE_NAME
+        try:
+            values = tomllib.loads(path.read_text("utf-8-sig"))
+        except (FileNotFoundError, NotADirectoryError):
+            raise DataError(
+                f"no {FILE_NAME} in {root}: a dataset is a folder whose {FILE_NAME} says which column of "
+                "which file plays which role"
+            ) from None
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from None
+        except tomllib.TOMLDecodeError as error:
+            raise DataError(f"{path} is not TOML: {error}") from None
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            problems = [_explain(problem) for problem in error.errors()]
+            raise DataError(f"{path} breaks the dataset contract:", problems) from None
+
+
+def positive_columns(positive: str) -> list[str]:
+    """Columns that the SQL expression `positive` reads. Raises `ValueError` where it is not one."""
+    try:
+        return list(dict.fromkeys(pl.sql_expr(positive).meta.root_names()))
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(f'not an SQL expression such as "rating >= 3.5": {error}') from None
+
+
+def _explain(problem: Any) -> str:
+    location = [str(part) for part in problem["loc"]]
+    key = ".".join(location) or "dataset"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {key!r}; {did_you_mean(location[-1], _keys_of(location[:-1]))}"
+    if problem["type"] == "missing":
+        return f"{key} is missing"
+    if not isinstance(problem["input"], str | int | float | list):
+        return f"{key}: {message}"  # a whole section has no value worth repeating
+    return f"{key} = {problem['input']!r}: {message}"
+
+
+def _keys_of(location: list[str]) -> list[str]:
+    section: type[BaseModel] = DatasetSpec
+    for part in location:
+        annotation = section.model_fields[part].annotation
+        kinds = get_args(annotation) or (annotation,)
+        section = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
+    return list(section.model_fields)
