@@ -82,7 +82,8 @@ class MediumVectors:
         sums = np.zeros((num_rows, self.vectors.shape[1]), np.float32)
         np.add.at(sums, self.owner, self.vectors)
         count = np.bincount(self.owner, minlength=num_rows)
-        return sums / np.maximum(count, 1)[:, None].astype(np.float32), count > 0
+        divisor: Floats = np.maximum(count, 1).astype(np.float32)
+        return sums / divisor[:, None], count > 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -150,7 +150,8 @@ def _seconds(timestamp: Ints, has_clock: bool) -> Ints:
     """Whole seconds since the first event of the window; zeros where the data have no clock."""
     if not has_clock or not len(timestamp):
         return np.zeros_like(timestamp)
-    return (timestamp - timestamp[0]) // 1_000_000
+    elapsed_us: Ints = timestamp - timestamp[0]
+    return elapsed_us // 1_000_000
 
 
 def _review_inputs(

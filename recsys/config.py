@@ -3,6 +3,7 @@
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -14,9 +15,7 @@ from recsys.errors import ConfigError, did_you_mean
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=1)]
 Device = Literal["cpu", "cuda"]
-ProtocolName = Literal[
-    "auto", "given", "leave_one_out", "user_temporal", "global_temporal", "held_out_items"
-]
+ProtocolName = Literal["auto", "given", "leave_one_out", "user_temporal", "global_temporal", "held_out_items"]
 
 
 class Section(BaseModel):
@@ -189,7 +188,10 @@ def _explain(problem: Any) -> str:
     location = [str(part) for part in problem["loc"]]
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":
-        return f"unknown configuration key {key!r}; {did_you_mean(key, _known_keys())}"
+        known = _known_keys()
+        siblings = [name for name in known if name.rpartition(".")[0] == ".".join(location[:-1])]
+        hint = did_you_mean(key, get_close_matches(key, known) or siblings)
+        return f"unknown configuration key {key!r}; {hint}"
     return f"{key} = {problem['input']!r}: {problem['msg']}"
 
 
@@ -197,6 +199,8 @@ def _known_keys(section: type[BaseModel] = Config, prefix: str = "") -> list[str
     keys: list[str] = []
     for name, field in section.model_fields.items():
         kinds = get_args(field.annotation) or (field.annotation,)
-        nested = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
-        keys += _known_keys(nested, f"{prefix}{name}.") if nested else [f"{prefix}{name}"]
+        nested = next(
+            (kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None
+        )
+        keys += [f"{prefix}{name}", *(_known_keys(nested, f"{prefix}{name}.") if nested else ())]
     return keys

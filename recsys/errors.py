@@ -16,6 +16,8 @@ from here; `assert` is for our own invariants.
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+MAX_NAMES_SHOWN = 20
+
 
 class RecsysError(Exception):
     """Base of every error that this project raises on purpose."""
@@ -61,7 +63,10 @@ class RequestError(RecsysError, ValueError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A sentence naming the nearest known name, or the list of all when none is near."""
+    """A sentence naming the nearest known name, or the first known ones when none is near."""
     names = sorted(known)
     near = get_close_matches(name, names, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
+    if near:
+        return f"did you mean {near[0]!r}?"
+    more = f" and {len(names) - MAX_NAMES_SHOWN} more" if len(names) > MAX_NAMES_SHOWN else ""
+    return f"known: {', '.join(names[:MAX_NAMES_SHOWN])}{more}"

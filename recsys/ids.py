@@ -23,6 +23,10 @@ class IdMap:
             seen: set[str] = set()
             twice = next(name for name in self.external if name in seen or seen.add(name))  # type: ignore[func-returns-value]
             raise DataError(f"id {twice!r} stands twice; ids must be unique")
+        # numpy's fixed-width strings drop a trailing NUL: the id would come back as another one.
+        nul = next((name for name in self.external if "\0" in name), None)
+        if nul is not None:
+            raise DataError(f"id {nul!r} holds a NUL character; take it out")
 
     @cached_property
     def _internal(self) -> dict[str, int]:
