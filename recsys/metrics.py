@@ -58,10 +58,11 @@ class IdLists:
     def contain_pairs(self, rows: Ints, ids: Ints) -> Bools:
         """Whether `ids` stand in the lists of number `rows`; the two broadcast."""
         stride = int(max(self.ids.max(initial=PAD), ids.max(initial=PAD))) + 1
-        # Ascending, with one pair above all others at the end, so that every place found exists.
-        pairs = np.append(np.repeat(np.arange(len(self)), self.counts) * stride + self.ids, len(self) * stride)
+        own = np.repeat(np.arange(len(self)), self.counts) * stride + self.ids
+        pairs = np.append(own, len(self) * stride)  # ascending; the last is above any that is asked for
         wanted = rows * stride + ids
-        return pairs[np.searchsorted(pairs, wanted)] == wanted
+        found: Bools = pairs[np.searchsorted(pairs, wanted)] == wanted
+        return found
 
 
 def at_k(ranked_UK: Ints, truth: IdLists | Sequence[Ints], ks: Sequence[int]) -> dict[str, Floats]:

@@ -4,9 +4,8 @@ Every baseline answers by `TopK` of training/evaluation.py and is fitted on trai
 `seen` is each user's seen items, left out of the answers; None leaves nothing out.
 """
 
-import itertools
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +14,11 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from features.tables import Split
-from recsys.batches import Bools, Floats, ItemFeatures, Ints
+from recsys.batches import Bools, Floats, Ints, ItemFeatures
 from recsys.columns import Columns
 from recsys.errors import DataError
 from recsys.ids import NUM_RESERVED
-from recsys.metrics import IdLists, at_k, means
+from recsys.metrics import IdLists
 from training.evaluation import seen_lists, top_k
 
 Seen = Mapping[str, Ints] | None

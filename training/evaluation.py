@@ -4,20 +4,19 @@ Shape suffixes: U users, N items, K ranks. docs/evaluation.md says the protocol 
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import polars as pl
-from rich.progress import Progress
 
 from features.tables import Split
-from recsys.batches import Bools, Floats, ItemFeatures, Ints
+from recsys.batches import Bools, Floats, Ints, ItemFeatures
 from recsys.columns import Columns
 from recsys.errors import DataError, RecsysError
 from recsys.ids import NUM_RESERVED, PAD, UNKNOWN
 from recsys.metrics import IdLists, at_k, bootstrap_means, means
+from recsys.progress import Progress, silent
 
 VIEWS = {
     "warm": "test positives on items with training events, the whole catalogue ranked",
@@ -26,7 +25,8 @@ VIEWS = {
 }
 NUM_RESAMPLES = 1000
 INTERVAL = (0.025, 0.975)
-_SCORES_AT_ONCE = 8_000_000  # a chunk of users whose dense float32 scores take 32 MB
+_SCORES_AT_ONCE = 8_000_000  # users whose dense float32 scores take 32 MB are asked for at once
+_USERS_AT_ONCE = 1024
 
 
 class TopK(Protocol):
@@ -148,7 +148,7 @@ def evaluate(
     seen: Mapping[str, Ints],
     ks: Sequence[int] = (10, 20),
     exclude_seen: bool = True,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     seed: int = 0,
 ) -> Evaluation:
     """Metrics of `models` on the test positives of `split`, in every view of `VIEWS`.
@@ -163,15 +163,19 @@ def evaluate(
     test = _test_pairs(split, items, seen, exclude_seen)
     views = {name: _View.of(name, test) for name in VIEWS}
     results: dict[str, dict[str, dict[str, Floats]]] = {name: {} for name in VIEWS}
-    task = progress.add_task("evaluate", total=len(models)) if progress else None
+    num_pooled = sum(len(view.rows) for view in views.values() if view.allowed is not None)
+    total = len(models) * (len(test.users) + num_pooled)
+    done = 0
     for model in models:
-        whole_UK = _rank(model, test, np.arange(len(test.users)), max(ks), None)
+        ranking = _Ranking(model=model, test=test, k=max(ks), progress=progress, total=total)
+        whole_UK = ranking.of(np.arange(len(test.users)), None, done)
+        done += len(test.users)
         for name, view in views.items():
-            pooled = view.allowed is not None
-            ranked_UK = _rank(model, test, view.rows, max(ks), view.allowed) if pooled else whole_UK[view.rows]
+            ranked_UK = whole_UK[view.rows]
+            if view.allowed is not None:
+                ranked_UK = ranking.of(view.rows, view.allowed, done)
+                done += len(view.rows)
             results[name][model.name] = at_k(ranked_UK, view.truth, ks)
-        if progress and task is not None:
-            progress.advance(task)
     return Evaluation(
         protocol=split.protocol,
         description=split.description,
@@ -277,23 +281,31 @@ class _View:
         )
 
 
-def _rank(model: TopK, test: _TestPairs, rows: Ints, k: int, allowed: Bools | None) -> Ints:
-    """The model's answers for `rows`, checked. Shape [len(rows), k]."""
-    ranked = [np.empty((0, k), np.int64)]
-    for chunk in _chunks(rows, len(test.cold)):
-        users = [test.users[row] for row in chunk]
-        answer_UK = model.recommend(users, k, allowed=allowed)
-        _check_answer(model.name, answer_UK, users, k, allowed, len(test.cold))
-        if test.seen is not None:
-            _check_unseen(model.name, answer_UK, users, test.seen, chunk)
-        ranked.append(answer_UK)
-    return np.concatenate(ranked)
+@dataclass(frozen=True, kw_only=True)
+class _Ranking:
+    """Asks one model for its answers, a bounded number of users at a time, and checks them."""
 
+    model: TopK
+    test: _TestPairs
+    k: int
+    progress: Progress
+    total: int
 
-def _chunks(rows: Ints, num_items: int) -> Iterator[Ints]:
-    step = max(_SCORES_AT_ONCE // num_items, 1)
-    for start in range(0, len(rows), step):
-        yield rows[start : start + step]
+    def of(self, rows: Ints, allowed: Bools | None, done: int) -> Ints:
+        """Answers for `rows` of the test's users. Shape [len(rows), k]."""
+        name, num_items = self.model.name, len(self.test.cold)
+        step = min(max(_SCORES_AT_ONCE // num_items, 1), _USERS_AT_ONCE)
+        ranked = [np.empty((0, self.k), np.int64)]
+        for start in range(0, len(rows), step):
+            chunk = rows[start : start + step]
+            users = [self.test.users[row] for row in chunk]
+            answer_UK = self.model.recommend(users, self.k, allowed=allowed)
+            _check_answer(name, answer_UK, users, self.k, allowed, num_items)
+            if self.test.seen is not None:
+                _check_unseen(name, answer_UK, users, self.test.seen, chunk)
+            ranked.append(answer_UK)
+            self.progress("evaluate", done + start + len(chunk), self.total, name)
+        return np.concatenate(ranked)
 
 
 def _check_answer(
@@ -308,7 +320,7 @@ def _check_answer(
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         item = int(answer_UK[row, column])
-        raise RecsysError(f"{name}: recommended item {item} to {users[row]!r}, which is not among the allowed")
+        raise RecsysError(f"{name}: recommended item {item} to {users[row]!r}, which is not allowed here")
 
 
 def _check_unseen(name: str, answer_UK: Ints, users: list[str], seen: IdLists, rows: Ints) -> None:

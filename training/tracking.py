@@ -1,0 +1,230 @@
+"""Where a run's settings, figures and files are kept: MLflow, or nowhere. The home of `mlflow`.
+
+mlflow is imported when an `MlflowTracker` is entered and not before, since the import takes seconds.
+"""
+
+import os
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+from recsys.config import TrackConfig
+from recsys.errors import ConfigError, MissingExtraError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+DEFAULT_URI = "sqlite:///mlflow.db"
+ARTIFACT_FOLDER = "mlartifacts"  # beside the SQLite file
+# What `mlflow run` hands to the command that it starts.
+RUN_ID_VARIABLE = "MLFLOW_RUN_ID"
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
+_MAX_PARAMS_AT_ONCE = 100  # limits of MLflow's log-batch call
+_MAX_METRICS_AT_ONCE = 1000
+_MAX_PARAM_LENGTH = 6000
+
+
+class Tracker(Protocol):
+    """One run, open between `with` and its end. Names may hold any character."""
+
+    @property
+    def run_id(self) -> str | None:
+        """What `make_tracker` takes to go on with this run; None where nothing is kept."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def log_params(self, params: Mapping[str, object]) -> None: ...
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None: ...
+
+    def log_artifact(self, path: Path, folder: str | None = None) -> None:
+        """Keep the file or the directory at `path`."""
+        ...
+
+    def log_text(self, text: str, name: str) -> None:
+        """Keep `text` as a file of that name, which may hold folders."""
+        ...
+
+
+class NullTracker:
+    """Keeps nothing."""
+
+    run_id: str | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def log_params(self, params: Mapping[str, object]) -> None: ...
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None: ...
+
+    def log_artifact(self, path: Path, folder: str | None = None) -> None: ...
+
+    def log_text(self, text: str, name: str) -> None: ...
+
+
+class MlflowTracker:
+    """A run of an MLflow server or of a local SQLite file, whose artifacts lie beside it.
+
+    Inside `mlflow run` it joins the run that was made there, and leaves it open for MLflow to end. Else
+    it goes on with `run_id`, or makes a new run; either ends as FINISHED, FAILED, or KILLED (Ctrl-C).
+    """
+
+    def __init__(self, uri: str | None, experiment: str, run_name: str, *, run_id: str | None = None) -> None:
+        self._uri = uri or os.environ.get(URI_VARIABLE) or DEFAULT_URI
+        self._experiment = experiment
+        self._run_name = run_name
+        joined = os.environ.get(RUN_ID_VARIABLE)
+        self._owns_run = joined is None
+        self.run_id = joined or run_id
+        self._client: MlflowClient | None = None
+
+    def __enter__(self) -> Self:
+        client = self._client = _connect(self._uri)
+        with _quiet(), _explained(self._uri):
+            if self.run_id is not None:
+                client.get_run(self.run_id)
+                if self._owns_run:
+                    client.update_run(self.run_id, status="RUNNING")
+                return self
+            experiment = client.get_experiment_by_name(self._experiment)
+            id_ = experiment.experiment_id if experiment else self._create_experiment(client)
+            self.run_id = client.create_run(id_, run_name=self._run_name).info.run_id
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        client, run_id = self._open()
+        if self._owns_run:
+            stopped = kind is not None and issubclass(kind, KeyboardInterrupt)
+            status = "FINISHED" if kind is None else "KILLED" if stopped else "FAILED"
+            with _quiet():
+                client.set_terminated(run_id, status)
+        self._client = None
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Keep `params`; MLflow fixes a parameter's first value.
+
+        One that the run already has with another value, as from the command line of `mlflow run`, is
+        kept under "recsys.<name>".
+        """
+        client, run_id = self._open()
+        from mlflow.entities import Param
+
+        with _quiet():
+            held: Mapping[str, str] = client.get_run(run_id).data.params
+            entries = []
+            for name, value in params.items():
+                key, text = _safe(name), str(value)[:_MAX_PARAM_LENGTH]
+                if key in held and held[key] != text:
+                    key = f"recsys.{key}"
+                entries.append(Param(key, text))
+            for start in range(0, len(entries), _MAX_PARAMS_AT_ONCE):
+                client.log_batch(run_id, params=entries[start : start + _MAX_PARAMS_AT_ONCE])
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        client, run_id = self._open()
+        from mlflow.entities import Metric
+        from mlflow.utils.time import get_current_time_millis
+
+        now_ms = get_current_time_millis()
+        entries = [Metric(_safe(name), float(value), now_ms, step or 0) for name, value in metrics.items()]
+        with _quiet():
+            for start in range(0, len(entries), _MAX_METRICS_AT_ONCE):
+                client.log_batch(run_id, metrics=entries[start : start + _MAX_METRICS_AT_ONCE])
+
+    def log_artifact(self, path: Path, folder: str | None = None) -> None:
+        client, run_id = self._open()
+        with _quiet():
+            if path.is_dir():
+                client.log_artifacts(run_id, str(path), folder)
+            else:
+                client.log_artifact(run_id, str(path), folder)
+
+    def log_text(self, text: str, name: str) -> None:
+        client, run_id = self._open()
+        with _quiet():
+            client.log_text(run_id, text, name)
+
+    def _open(self) -> tuple["MlflowClient", str]:
+        assert self._client is not None, "a tracker is used inside `with`"
+        assert self.run_id is not None
+        return self._client, self.run_id
+
+    def _create_experiment(self, client: "MlflowClient") -> str:
+        location = None  # a server knows where its artifacts go
+        if self._uri.startswith("sqlite:///"):
+            database = Path(self._uri.removeprefix("sqlite:///")).resolve()
+            location = (database.parent / ARTIFACT_FOLDER).as_uri()
+        created: str = client.create_experiment(self._experiment, artifact_location=location)
+        return created
+
+
+def make_tracker(config: TrackConfig, run_name: str, *, run_id: str | None = None) -> Tracker:
+    """The tracker that `config` asks for; `run_id` goes on with a run of before."""
+    if not config.enabled:
+        return NullTracker()
+    return MlflowTracker(config.uri, config.experiment, run_name, run_id=run_id)
+
+
+def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Nested settings as one level: `{"train": {"epochs": 3}}` as `{"train.epochs": 3}`."""
+    flat: dict[str, object] = {}
+    for name, value in values.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
+
+
+def _connect(uri: str) -> "MlflowClient":
+    # mlflow asks a server of its own for settings as it is imported; a run tells nobody of itself.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    if uri.startswith("sqlite:///"):
+        Path(uri.removeprefix("sqlite:///")).resolve().parent.mkdir(parents=True, exist_ok=True)
+    with _quiet():
+        try:
+            from mlflow import MlflowClient
+        except ModuleNotFoundError:
+            raise MissingExtraError("mlflow", "train") from None
+        with _explained(uri):
+            return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+@contextmanager
+def _explained(uri: str) -> Iterator[None]:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        raise ConfigError(
+            f"MLflow cannot open the run at {uri!r}: {error.message}\n"
+            f"The address is track.uri, else the variable {URI_VARIABLE}, else {DEFAULT_URI!r}; "
+            f"a run to join is named by {RUN_ID_VARIABLE}. Without tracking: --set track.enabled=false"
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Warnings about mlflow's own use of SQLAlchemy are none of ours."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"The ``noload`` loader strategy is deprecated")
+        yield
+
+
+def _safe(name: str) -> str:
+    """`name` with what MLflow refuses in one written out: "ndcg@10" is "ndcg_at_10"."""
+    return re.sub(r"[^\w\-. :/]", "_", name.replace("@", "_at_"))
