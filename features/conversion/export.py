@@ -1,0 +1,80 @@
+"""A torch module to `model.onnx`, stripped of its making and compared with the module at once."""
+
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+
+from features.encoders import GRAPH_FILE
+from recsys.errors import EncoderError
+from recsys.onnx import OnnxSession
+
+OPSET = 18
+Inputs = Mapping[str, torch.Tensor]
+
+
+def export_graph(
+    module: torch.nn.Module,
+    directory: Path,
+    *,
+    example: Inputs,
+    dynamic_shapes: Mapping[str, Mapping[int, Any]],
+    checks: Sequence[Inputs],
+    tolerance: float,
+) -> None:
+    """Write `module` as `model.onnx` with the one output `vector`.
+
+    Raises `EncoderError` where its output differs from the module's, on any of `checks`, by more than
+    `tolerance` relative to the largest absolute value of the module's own.
+    """
+    module.eval()
+    path = directory / GRAPH_FILE
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations inside the exporter
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        program = torch.onnx.export(
+            module,
+            kwargs=dict(example),
+            input_names=list(example),
+            output_names=["vector"],
+            dynamic_shapes=dynamic_shapes,
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    save_stripped(program.model_proto, path)
+    check_parity(module, path, checks, tolerance)
+
+
+def save_stripped(model: onnx.ModelProto, path: Path) -> None:
+    """Save without the exporter's notes: they hold paths and stack traces of the machine it ran on."""
+    graph = model.graph
+    for holder in [model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info]:
+        holder.ClearField("metadata_props")
+        holder.ClearField("doc_string")
+    for function in model.functions:
+        function.ClearField("metadata_props")
+        for node in function.node:
+            node.ClearField("metadata_props")
+            node.ClearField("doc_string")
+    onnx.save(model, path)
+
+
+def check_parity(module: torch.nn.Module, path: Path, checks: Sequence[Inputs], tolerance: float) -> None:
+    session = OnnxSession(path)
+    for inputs in checks:
+        with torch.no_grad():
+            expected = module(**inputs).numpy()
+        found = session.run({name: value.numpy() for name, value in inputs.items()})["vector"]
+        difference = float(np.abs(found - expected).max() / np.abs(expected).max())
+        if not difference <= tolerance:
+            raise EncoderError(
+                f"{path.name} differs from torch by {difference:.2e} of the largest value, "
+                f"more than {tolerance:.0e}"
+            )

