@@ -20,7 +20,7 @@ ALLOWED = {  # a package may import these of ours
 }
 KNOWS_ALL = "recsys/cli.py"
 EXEMPT = (
-    "recsys/doctor.py",  # imports each engine in turn, inside functions, to try it
+    "recsys/probes.py",  # imports each engine in turn, inside functions, to try it
     "features/sample/recordings/make_recordings.py",  # run by hand, in an environment of its own
 )
 HOMES = {  # library -> files and folders that may import it; docs/architecture.md has the same table
@@ -136,10 +136,12 @@ def committed(root: Path) -> list[str]:
     return [name for name in listed.split("\0") if name]
 
 
-def loaded_by(*modules: str) -> set[str]:
+def loaded_by(*modules: str, folder: Path = ROOT) -> set[str]:
     """Heavy libraries that stand in `sys.modules` of a fresh interpreter after importing `modules`."""
     code = f"import sys, {', '.join(modules)}; print(*sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
+    )
     assert run.returncode == 0, run.stderr
     return set(run.stdout.split()) & set(HEAVY)
 
@@ -185,7 +187,7 @@ def test_a_library_away_from_home_is_found(tmp_path: Path) -> None:
     files = {
         "recsys/models/tower.py": "import torch\nfrom torchrec import EmbeddingCollection\n",
         "recsys/models/embeddings.py": "import torchrec\n",
-        "recsys/doctor.py": "def check():\n    import mlflow, faiss\n",
+        "recsys/probes.py": "def check():\n    import mlflow, faiss\n",
         "recsys/onnx.py": "import onnxruntime as ort\nimport onnxslim\n",
         "serving/app.py": "import fastapi\ndef late():\n    import torch.nn\n",
     }
@@ -256,5 +258,9 @@ def test_serving_is_torch_free() -> None:
     assert loaded_by(*(name for name in module_names("serving") if name != "serving.pyfunc")) == set()
 
 
-def test_a_heavy_import_is_found() -> None:
-    assert loaded_by("torch") == {"torch"}
+def test_a_heavy_import_is_found(tmp_path: Path) -> None:
+    plant(
+        tmp_path,
+        {"light/__init__.py": "from light import late\n", "light/late.py": "import torch\n", "torch.py": ""},
+    )
+    assert loaded_by("light", folder=tmp_path) == {"torch"}
