@@ -94,7 +94,7 @@ def as_categories(series: pl.Series) -> pl.Series:
     elif series.dtype.inner in (pl.List, pl.Struct, pl.Object):  # type: ignore[attr-defined]
         raise DataError(f"is {series.dtype}, not a string or a list of strings")
     frame = pl.DataFrame({"row": pl.int_range(len(series), eager=True), "value": series})
-    flat = frame.explode("value", keep_nulls=False, empty_as_null=False)
+    flat = frame.explode("value").drop_nulls()
     flat = flat.with_columns(value=as_id(flat["value"]).str.strip_chars()).drop_nulls()
     lists = flat.unique(maintain_order=True).group_by("row", maintain_order=True).agg("value")
     joined = frame.select("row").join(lists, on="row", how="left", maintain_order="left")

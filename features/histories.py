@@ -7,6 +7,8 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
+from features.history_file import count_histories, iter_histories, load_histories, save_histories
+from features.id_arrays import IdMaps, encode, encode_lists, split_by
 from features.tables import Dataset, MediaVectors, MediumVectors
 from recsys.batches import Floats, History, Ints, SequenceSchema
 from recsys.columns import Columns, Modality
@@ -15,13 +17,18 @@ from recsys.ids import UNKNOWN, IdMap
 
 _NOTHING = np.empty(0, np.int64)
 
-
-@dataclass(frozen=True, kw_only=True)
-class IdMaps:
-    """Vocabularies of a history beside the items', all from training events."""
-
-    kinds: IdMap  # kinds of events
-    profiles: Mapping[str, IdMap]  # user field -> its values
+__all__ = [
+    "HistoryBuilder",
+    "IdMaps",
+    "ReviewVectors",
+    "build_maps",
+    "build_schema",
+    "count_histories",
+    "empty_history",
+    "iter_histories",
+    "load_histories",
+    "save_histories",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,28 +233,6 @@ def attach_reviews(events: pl.DataFrame, reviews: pl.DataFrame, *, has_clock: bo
     pairs = pairs.sort("position", rank).group_by("position", maintain_order=True).last()
     in_time = (pl.col("reviewed") <= pl.col("following")).fill_null(True)
     return pairs.filter(in_time).sort("at", "reviewed", "position").select("at", "position")
-
-
-def encode(names: pl.Series, ids: IdMap) -> Ints:
-    """Integers of `names`, `UNKNOWN` for null and for what the map does not have. Shape [len(names)]."""
-    unique = names.unique().drop_nulls()
-    table = pl.DataFrame({"name": unique, "id": ids.encode(unique.to_list())})
-    frame = pl.DataFrame({"name": names.cast(pl.String)})
-    found = frame.join(table, on="name", how="left", maintain_order="left")["id"]
-    return found.fill_null(UNKNOWN).to_numpy(writable=True)
-
-
-def encode_lists(lists: pl.Series, ids: IdMap) -> list[Ints]:
-    """The same for a List(String) column: one array a row."""
-    lengths = lists.list.len().fill_null(0)
-    flat = encode(lists.filter(lengths > 0).explode(), ids)
-    return split_by(flat, lengths.cast(pl.Int64).cum_sum().to_numpy())
-
-
-def split_by(flat: np.ndarray, ends: Ints) -> list[np.ndarray]:
-    """Slices of `flat` that end at `ends`."""
-    starts = [0, *ends[:-1].tolist()]
-    return [flat[start:end] for start, end in zip(starts, ends.tolist(), strict=False)]
 
 
 def empty_history(profile: Mapping[str, Ints]) -> History:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from features.histories import IdMaps, encode, encode_lists, split_by
+from features.id_arrays import IdMaps, encode, encode_lists, split_by
 from recsys.batches import Floats, History, Ints
 from recsys.columns import Columns
 from recsys.errors import DataError
@@ -42,7 +42,7 @@ _USERS_AT_ONCE = 16_384
 _ROW_GROUP = 4_096
 
 
-def save_histories(path: Path, histories: Mapping[str, History], *, item_ids: IdMap, maps: IdMaps) -> None:
+def save_histories(histories: Mapping[str, History], path: Path, item_ids: IdMap, maps: IdMaps) -> None:
     """Write `histories` to `path`, which appears whole or not at all."""
     users = sorted(histories)
     parts = [
@@ -55,7 +55,12 @@ def save_histories(path: Path, histories: Mapping[str, History], *, item_ids: Id
 
 
 def load_histories(
-    path: Path, *, item_ids: IdMap, maps: IdMaps, users: Sequence[str] | None = None
+    path: Path,
+    item_ids: IdMap,
+    kinds: IdMap,
+    profiles: Mapping[str, IdMap],
+    *,
+    users: Sequence[str] | None = None,
 ) -> dict[str, History]:
     """Histories of `users` (default: all). A user without a row is absent; an unknown item is `UNKNOWN`.
 
@@ -64,16 +69,17 @@ def load_histories(
     rows = _scan(path)
     if users is not None:
         rows = rows.filter(pl.col(Columns.USER).is_in(list(users)))
-    return _from_frame(rows.collect(), item_ids, maps)
+    return _from_frame(rows.collect(), item_ids, IdMaps(kinds=kinds, profiles=profiles))
 
 
 def iter_histories(
-    path: Path, *, item_ids: IdMap, maps: IdMaps, batch_size: int = 1024
-) -> Iterator[dict[str, History]]:
-    """All histories, `batch_size` users at a time, with no more than that in memory."""
+    path: Path, item_ids: IdMap, kinds: IdMap, profiles: Mapping[str, IdMap], *, batch_size: int = 1024
+) -> Iterator[tuple[str, History]]:
+    """All users and their histories, with no more than `batch_size` of them in memory."""
+    maps = IdMaps(kinds=kinds, profiles=profiles)
     rows = _scan(path)
     for start in range(0, count_histories(path), batch_size):
-        yield _from_frame(rows.slice(start, batch_size).collect(), item_ids, maps)
+        yield from _from_frame(rows.slice(start, batch_size).collect(), item_ids, maps).items()
 
 
 def count_histories(path: Path) -> int:
