@@ -107,7 +107,7 @@ class UserTower(nn.Module):
     def states(self, event_BLD: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         """Unit states [B, P, D]; state i has read the user's own token and the first i events."""
         token_BLD = self._events(event_BLD, inputs)
-        first_B1D = self._own_token(inputs, len(token_BLD)).unsqueeze(1)
+        first_B1D = self._own_token(inputs, event_BLD.shape[0]).unsqueeze(1)
         x_BPD = self.dropout(self.input_norm(torch.cat([first_B1D, token_BLD], dim=1)))
         second_BL = inputs["event_time"]
         second_BP = torch.cat([second_BL[:, :1], second_BL], dim=1)

@@ -1,0 +1,363 @@
+"""The command line: the one module that knows all four packages, each only when a command needs it."""
+
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from recsys.console import ConsoleProgress
+from recsys.errors import ConfigError, RecsysError, did_you_mean
+
+app = typer.Typer(
+    name="recsys",
+    help="Multimodal recommender: from raw tables and media to ranked answers.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+console = Console()
+stderr = Console(stderr=True)
+
+DatasetArgument = Annotated[Path, typer.Argument(help="A folder with a dataset.toml.")]
+OutOption = Annotated[Path, typer.Option("--out", help="The run directory.")]
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="A TOML file of settings.")]
+PresetOption = Annotated[str, typer.Option("--preset", help="A named set of settings.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="One setting, as section.field=value; may be repeated.")
+]
+CacheOption = Annotated[
+    Path | None, typer.Option("--cache", help="Where vectors are kept; by default in the user's cache.")
+]
+
+
+def main() -> None:
+    """Entry point: errors of ours are one clear message and exit code 2, not a traceback."""
+    try:
+        app()
+    except RecsysError as error:
+        stderr.print(f"[bold red]error:[/] {type(error).__name__}", highlight=False)
+        stderr.print(str(error), markup=False, highlight=False)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in {"recsys", "features", "training", "serving"}:
+            raise
+        stderr.print(f"{error.name} is not installed; `recsys doctor` says what to install", markup=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        stderr.print("interrupted; the same command goes on from here")
+        sys.exit(130)
+
+
+def _command(function: Callable[..., None]) -> Callable[..., None]:
+    """Register `function` under its own name, an underscore at the end left out."""
+    name = function.__name__.rstrip("_")
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> None:
+        function(*args, **kwargs)
+
+    return app.command(name)(call)
+
+
+@_command
+def sample(
+    directory: Annotated[Path, typer.Argument(help="Where the shop is written.")],
+    items: Annotated[int | None, typer.Option(help="Number of products.")] = None,
+    users: Annotated[int | None, typer.Option(help="Number of shoppers.")] = None,
+    seed: Annotated[int, typer.Option(help="Another seed, another shop.")] = 0,
+    set_: SetOption = None,
+) -> None:
+    """Write a generated shop with pictures, texts, voices and shoppers."""
+    from features.sample import sample_options, write_sample_shop
+
+    options = sample_options(items=items, users=users, seed=seed, overrides=set_ or [])
+    with ConsoleProgress(console) as progress:
+        write_sample_shop(directory, options, progress=progress)
+    console.print(f"A shop of {options.num_items} products and {options.num_users} shoppers is in {directory}.")
+
+
+@_command
+def import_(
+    layout: Annotated[str, typer.Argument(help="The public layout: movielens.")],
+    source: Annotated[Path, typer.Argument(help="The unpacked download.")],
+    out: Annotated[Path, typer.Argument(help="The dataset folder to write.")],
+    positive: Annotated[
+        str, typer.Option(help="Which ratings are positive, as SQL; 'true' for all.")
+    ] = "rating >= 3.5",
+) -> None:
+    """Make a dataset folder from a public layout."""
+    from features.importers.movielens import import_movielens
+
+    if layout != "movielens":
+        raise ConfigError(f"unknown layout {layout!r}; {did_you_mean(layout, ['movielens'])}")
+    report = import_movielens(source, out, positive=positive)
+    console.print(_pairs_table(f"Imported into {out}", report))
+
+
+@_command
+def check(
+    dataset: DatasetArgument,
+    set_aside: Annotated[Path | None, typer.Option(help="Write what was set aside to this file.")] = None,
+) -> None:
+    """Read a dataset, say what is in it and what had to be set aside."""
+    from features.dataset import load_dataset
+    from features.set_aside import summarise, write_set_aside
+
+    loaded = load_dataset(dataset)
+    console.print(_pairs_table(f"{loaded.name}", summarise(loaded)))
+    if set_aside is not None:
+        write_set_aside(loaded.set_aside, set_aside)
+        console.print(f"{len(loaded.set_aside):,} rows set aside, with reasons, in {set_aside}")
+
+
+@_command
+def features(
+    dataset: DatasetArgument, cache: CacheOption = None, config: ConfigOption = None, set_: SetOption = None
+) -> None:
+    """Encode all media of a dataset into the cache; a second time encodes only what is new."""
+    from features.dataset import load_dataset
+    from features.extract import extract
+    from recsys.config import load_config
+
+    loaded, settings = load_dataset(dataset), load_config(config, overrides=set_ or [])
+    with ConsoleProgress(console) as progress:
+        vectors = extract(loaded, settings.encoders, cache_dir=cache or default_cache(), progress=progress)
+    table = Table("medium", "encoded", "from the cache", title="Vectors")
+    for name in vectors.encoded:
+        table.add_row(name, f"{vectors.encoded[name]:,}", f"{vectors.cached.get(name, 0):,}")
+    console.print(table)
+    _print_set_aside(vectors.set_aside)
+
+
+@_command
+def train(
+    dataset: DatasetArgument,
+    out: OutOption,
+    config: ConfigOption = None,
+    preset: PresetOption = "default",
+    set_: SetOption = None,
+    cache: CacheOption = None,
+) -> None:
+    """Train towers and ranker on the training part of a split."""
+    with ConsoleProgress(console) as progress:
+        run = _run(dataset, out, config, preset, set_, cache, progress)
+        fitted = run.train()
+    best = fitted.retriever.best_score
+    console.print(f"Towers: epoch {fitted.retriever.best_epoch}, validation NDCG@10 {best:.4f}. Run in {out}.")
+    if fitted.ranker is not None:
+        scores = fitted.ranker.scores
+        console.print(
+            f"Ranker: {fitted.ranker.num_lists} lists, share {fitted.ranker.share}, NDCG@10 on the other "
+            f"validation users {scores['retriever']:.4f} -> {scores['with_ranker']:.4f}."
+        )
+
+
+@_command
+def evaluate(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> None:
+    """Compare a run's model with baselines on its test events; writes metrics.json."""
+    from training.pipeline import Run
+
+    with ConsoleProgress(console) as progress:
+        evaluation = Run.open(run, progress=progress).evaluate()
+    _print_evaluation(evaluation)
+
+
+@_command
+def export(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> None:
+    """Train once more on everything (train.refit), export to ONNX and write the bundle."""
+    from training.pipeline import Run
+
+    with ConsoleProgress(console) as progress:
+        bundle = Run.open(run, progress=progress).export()
+    _print_parity(bundle)
+
+
+@_command
+def run(
+    dataset: DatasetArgument,
+    out: OutOption,
+    config: ConfigOption = None,
+    preset: PresetOption = "default",
+    set_: SetOption = None,
+    cache: CacheOption = None,
+) -> None:
+    """The whole walk for one dataset: features, training, evaluation, export."""
+    _walk(dataset, out, config, preset, set_, cache)
+
+
+@_command
+def recommend(
+    bundle: Annotated[Path, typer.Argument(help="A bundle directory.")],
+    out: Annotated[Path, typer.Option("--out", help="The Parquet file to write.")],
+    users: Annotated[str, typer.Option(help="A file with one user id a line, or 'all'.")] = "all",
+    k: Annotated[int, typer.Option("-k", "--k", help="Items a user.")] = 20,
+    candidates: Annotated[
+        Path | None, typer.Option(help="A file with the items that may be recommended.")
+    ] = None,
+    exclude_seen: Annotated[bool, typer.Option(help="Leave out what a user has seen.")] = True,
+    histories: Annotated[
+        Path | None, typer.Option(help="Users' histories; by default beside the bundle.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Write recommendations for many users to a Parquet file."""
+    from serving.batch import recommend_to_parquet
+
+    engine = _engine(bundle, histories, device)
+    with ConsoleProgress(console) as progress:
+        report = recommend_to_parquet(
+            engine,
+            "all" if users == "all" else Path(users),
+            out,
+            k,
+            exclude_seen=exclude_seen,
+            candidates=candidates,
+            progress=progress,
+        )
+    console.print(
+        f"{report.num_rows:,} recommendations for {report.num_users:,} users in {out}; "
+        f"{report.num_unknown:,} of them are unknown and got the most popular items."
+    )
+
+
+@_command
+def serve(
+    bundle: Annotated[Path, typer.Argument(help="A bundle directory.")],
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on.")] = 8000,
+    histories: Annotated[
+        Path | None, typer.Option(help="Users' histories; by default beside the bundle.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Answer over HTTP; the API's documentation is at /docs."""
+    from serving.app import serve as serve_bundle
+
+    serve_bundle(bundle, host=host, port=port, histories=histories, device=_device(device))
+
+
+@_command
+def show(
+    bundle: Annotated[Path, typer.Argument(help="A bundle directory.")],
+    user: Annotated[str | None, typer.Option(help="A user id; by default one with a long history.")] = None,
+    k: Annotated[int, typer.Option("-k", "--k", help="Items to show.")] = 10,
+) -> None:
+    """Show one user's history and recommendations, with a reason each."""
+    from serving.show import show_user
+
+    with _engine(bundle, None, "cpu") as engine:
+        show_user(engine, console, user=user, k=k)
+
+
+@_command
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Where shop and run are written.")] = Path("demo"),
+    set_: SetOption = None,
+) -> None:
+    """The whole walk on the sample shop, from generated media to one shopper's recommendations."""
+    from features.sample import sample_options, write_sample_shop
+
+    shop = out / "shop"
+    if not (shop / "dataset.toml").exists():
+        with ConsoleProgress(console) as progress:
+            write_sample_shop(shop, sample_options(), progress=progress)
+    _walk(shop, out / "run", None, "default", set_, None)
+    show(out / "run" / "bundle", user=None, k=10)
+    console.print(f"\nServe it:  recsys serve {out / 'run' / 'bundle'}   (then open http://127.0.0.1:8000/docs)")
+
+
+@_command
+def doctor() -> None:
+    """Print versions and try every engine; says what to install for each that fails."""
+    from recsys.doctor import print_report, run_doctor
+
+    sys.exit(print_report(run_doctor(), console))
+
+
+def default_cache() -> Path:
+    """RECSYS_CACHE, or a folder in the user's cache."""
+    named = os.environ.get("RECSYS_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME")
+    return Path(named) if named else (Path(base) if base else Path.home() / ".cache") / "recsys"
+
+
+def _walk(
+    dataset: Path, out: Path, config: Path | None, preset: str, set_: list[str] | None, cache: Path | None
+) -> None:
+    with ConsoleProgress(console) as progress:
+        run = _run(dataset, out, config, preset, set_, cache, progress)
+        with run.tracked():
+            run.train()
+            evaluation = run.evaluate()
+            bundle = run.export()
+    _print_evaluation(evaluation)
+    _print_set_aside((*run.dataset.set_aside, *run.vectors.set_aside))
+    _print_parity(bundle)
+    table = Table("step", "seconds", title="Time")
+    for step, seconds in run.seconds.items():
+        table.add_row(step, f"{seconds:,.1f}")
+    console.print(table)
+
+
+def _run(
+    dataset: Path,
+    out: Path,
+    config: Path | None,
+    preset: str,
+    set_: list[str] | None,
+    cache: Path | None,
+    progress: ConsoleProgress,
+) -> Any:
+    from recsys.config import load_config
+    from training.pipeline import Run
+
+    settings = load_config(config, preset=preset, overrides=set_ or [])
+    return Run.create(out, dataset, settings, cache_dir=cache or default_cache(), progress=progress)
+
+
+def _engine(bundle: Path, histories: Path | None, device: str) -> Any:
+    from serving.engine import Engine
+
+    return Engine.open(bundle, histories=histories, device=_device(device))
+
+
+def _device(name: str) -> Any:
+    if name not in ("cpu", "cuda"):
+        raise ConfigError(f"--device {name!r}; {did_you_mean(name, ['cpu', 'cuda'])}")
+    return name
+
+
+def _print_evaluation(evaluation: Any) -> None:
+    from training.table import metrics_table
+
+    console.print(metrics_table(evaluation))
+
+
+def _print_parity(bundle: Any) -> None:
+    parity = bundle.manifest.parity
+    console.print(
+        f"Bundle {bundle.version} in {bundle.path}: top-10 lists of torch and ONNX Runtime agree in "
+        f"{parity['top10_agreement']:.2%} of places, scores within {parity['score_difference']:.1e}."
+    )
+
+
+def _print_set_aside(set_aside: Any) -> None:
+    if set_aside:
+        console.print(f"{len(set_aside):,} rows or media were set aside, for example {set_aside[0].reason}.")
+
+
+def _pairs_table(title: str, pairs: Any) -> Table:
+    table = Table(title=title, show_header=False)
+    for name, value in dict(pairs).items():
+        table.add_row(str(name), f"{value:,}" if isinstance(value, int) else str(value))
+    return table
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""Progress and tables in a terminal; plain lines where there is none."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+SECONDS_BETWEEN_LINES = 15.0
+
+
+class ConsoleProgress:
+    """A `recsys.progress.Progress`: a bar a step, or now and then a line where output is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars: dict[str, int] = {}
+        self._last_line: dict[str, float] = {}
+        self._rich: RichProgress | None = None
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+            self._rich = RichProgress(
+                *columns, TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=self._console
+            )
+            self._rich.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._rich is not None:
+            self._rich.stop()
+
+    def __call__(self, step: str, done: int, total: int, note: str = "") -> None:
+        if self._rich is None:
+            self._line(step, done, total, note)
+            return
+        if step not in self._bars:
+            self._bars[step] = self._rich.add_task(step, total=total, note=note)
+        self._rich.update(self._rich.task_ids[list(self._bars).index(step)], completed=done, total=total, note=note)
+
+    def _line(self, step: str, done: int, total: int, note: str) -> None:
+        now = time.monotonic()
+        if done < total and now - self._last_line.get(step, -SECONDS_BETWEEN_LINES) < SECONDS_BETWEEN_LINES:
+            return
+        self._last_line[step] = now
+        self._console.print(f"{step}: {done:,}/{total:,} {note}".rstrip(), highlight=False, markup=False)

@@ -1,0 +1,172 @@
+import numpy as np
+import pytest
+import torch
+from model_parts import tiny_features, tiny_history, tiny_schema
+
+from recsys.batches import collate
+from recsys.config import ItemTowerConfig, ModelConfig, RankerConfig
+from recsys.models.embeddings import CategoryEmbedding, ItemIdEmbedding, export_categories
+from recsys.models.fusion import build_fusion, masked_softmax
+from recsys.models.ranker import Ranker
+from recsys.models.retriever import Retriever
+
+CONFIG = ModelConfig(dim=16)
+
+
+@pytest.fixture
+def retriever():
+    torch.manual_seed(0)
+    return Retriever(tiny_features(), tiny_schema(), CONFIG).eval()
+
+
+def test_torchrec_categories_equal_their_plain_twin():
+    embedding = CategoryEmbedding(sizes={"genres": 9, "makers": 4}, dim=6)
+    ids = {"genres": torch.tensor([[2, 3, 0], [0, 0, 0], [8, 8, 1]]), "makers": torch.tensor([[3], [0], [2]])}
+    pooled, plain = embedding(ids), export_categories(embedding)
+    for field in ids:
+        torch.testing.assert_close(pooled[field], plain[field](ids[field]))
+    torch.testing.assert_close(pooled["genres"][0], embedding.weight("genres")[[2, 3]].mean(0))
+    assert (pooled["makers"][1] == 0).all()
+
+
+def test_torchrec_id_rows_are_rows_of_the_table():
+    embedding = ItemIdEmbedding(num_items=7, dim=4)
+    rows = torch.tensor([6, 1, 1, 2])
+    torch.testing.assert_close(embedding(rows), embedding.weight[rows])
+
+
+def test_masked_softmax_sums_to_one_or_to_zero():
+    weight = masked_softmax(torch.randn(3, 4), torch.tensor([[1, 1, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]]).bool())
+    torch.testing.assert_close(weight.sum(1), torch.tensor([1.0, 0.0, 1.0]))
+    assert (weight[0, 2:] == 0).all()
+
+
+@pytest.mark.parametrize("kind", ["attention", "mean", "gated"])
+def test_fusion_never_reads_an_absent_token(kind):
+    torch.manual_seed(0)
+    fusion = build_fusion(kind, dim=8, num_heads=2)
+    token, mask = torch.randn(5, 3, 8), torch.tensor([[True, False, True]]).expand(5, 3)
+    other = token.clone()
+    other[:, 1] = 1e3
+    torch.testing.assert_close(fusion(token, mask), fusion(other, mask))
+    assert not torch.allclose(fusion(token, mask), fusion(token, torch.ones(5, 3, dtype=torch.bool)))
+
+
+def test_item_vectors_are_of_unit_length_and_cold_items_share_no_id(retriever):
+    rows = torch.arange(2, 32)
+    before = retriever.embed_items(rows)
+    torch.testing.assert_close(before.vector_ND.norm(dim=1), torch.ones(30))
+    cold = ~retriever.features.trained[2:]
+    assert cold.any()
+    assert not before.mask_NT[cold, -1].any()
+    with torch.no_grad():
+        retriever.item_id.weight.add_(1.0)
+    after = retriever.embed_items(rows)
+    torch.testing.assert_close(before.vector_ND[cold], after.vector_ND[cold])
+    assert not torch.allclose(before.vector_ND[~cold], after.vector_ND[~cold])
+
+
+def test_dropped_tokens_never_leave_an_item_without_any():
+    config = ItemTowerConfig(id_dropout=1.0, modality_dropout=1.0)
+    model = Retriever(tiny_features(), tiny_schema(), ModelConfig(dim=16, item=config))
+    mask = torch.rand(200, 4) < 0.5
+    dropped = model.item_tower._drop_tokens(mask)
+    assert (dropped.any(1) == mask.any(1)).all()
+
+
+def test_blind_twin_has_the_id_alone():
+    config = ModelConfig(dim=16, item=ItemTowerConfig(use_content=False))
+    model = Retriever(tiny_features(), tiny_schema(), config)
+    assert model.spec.token_names == ("id",)
+
+
+def _states(model, histories):
+    batch = collate(histories, model.schema)
+    vectors = torch.from_numpy(model.item_arrays().vectors)[torch.from_numpy(batch.item)]
+    inputs = {name: torch.from_numpy(array) for name, array in batch.inputs.items()}
+    with torch.no_grad():
+        return model.user_tower.states(vectors, inputs)
+
+
+def test_states_are_causal(retriever):
+    first, second = tiny_history([3, 4, 5, 6]), tiny_history([3, 4, 9, 12])
+    states = _states(retriever, [first, second])
+    torch.testing.assert_close(states[0, :3], states[1, :3])  # own token and the two shared events
+    assert not torch.allclose(states[0, 3], states[1, 3])
+
+
+def test_padding_changes_nothing(retriever):
+    short, long = tiny_history([3, 4]), tiny_history([5, 6, 7, 8, 9])
+    alone = _states(retriever, [short])
+    together = _states(retriever, [short, long])
+    torch.testing.assert_close(alone[0, :3], together[0, :3])
+
+
+def test_user_vector_is_the_state_after_the_last_event(retriever):
+    histories = [tiny_history([3, 4, 5]), tiny_history([])]
+    batch = collate(histories, retriever.schema)
+    vectors = retriever.item_arrays().vectors[batch.item]
+    user = retriever.embed_users({**batch.inputs, "event_vector": vectors, "length": batch.length})
+    states = _states(retriever, histories)
+    np.testing.assert_allclose(user[0], states[0, 3], atol=1e-6)
+    np.testing.assert_allclose(user[1], states[1, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("what", ["event", "value", "timestamp", "profile", "review_text"])
+def test_every_part_of_an_event_is_read(retriever, what):
+    for parameter in retriever.user_tower.blocks[0].bias.parameters():
+        torch.nn.init.normal_(parameter)
+    changes = {
+        "event": {"event": np.array([3, 3, 3])},
+        "value": {"value": np.array([1.0, 1.0, 1.0], np.float32)},
+        "timestamp": {"timestamp": np.array([0, 10**6, 10**13])},
+        "profile": {"profile": {"age": np.array([4])}},
+        "review_text": {"review_text": {1: np.ones(12, np.float32)}},
+    }
+    plain = tiny_history([3, 4, 5], event=np.array([2, 2, 2]))
+    changed = tiny_history([3, 4, 5], **({"event": np.array([2, 2, 2])} | changes[what]))
+    assert not torch.allclose(_states(retriever, [plain])[0, 3], _states(retriever, [changed])[0, 3])
+
+
+def _ranker_inputs(num_users=3, num_candidates=4, dim=16, tokens=4, past=6):
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=generator)
+
+    lists = (num_users, num_candidates)
+    return [
+        draw(num_users, dim),
+        draw(num_users, past, dim),
+        torch.tensor([[False] * 3 + [True] * 3, [True] * 6, [False] * 6]),
+        draw(*lists, dim),
+        draw(*lists, tokens, dim),
+        torch.rand(*lists, tokens, generator=generator) < 0.7,
+        draw(*lists, 2),
+        draw(*lists, 2),
+        draw(*lists, 3),
+    ]
+
+
+def test_ranker_starts_at_zero_and_its_attentions_are_distributions():
+    config = RankerConfig(history_length=6)
+    ranker = Ranker(dim=16, config=config, num_sources=2, num_context=3).eval()
+    inputs = _ranker_inputs()
+    output = ranker(*inputs)
+    assert (output.score_BK == 0).all()
+    torch.testing.assert_close(output.history_attention_BKH.sum(-1)[:2], torch.ones(2, 4))
+    assert (output.history_attention_BKH[0, :, :3] == 0).all()
+    assert (output.history_attention_BKH[2] == 0).all()
+    has_token = inputs[5].any(-1).float()
+    torch.testing.assert_close(output.token_attention_BKT.sum(-1), has_token)
+
+
+def test_candidates_are_scored_each_on_its_own():
+    """Shape suffixes in earnest: K candidates give K scores, none of which depends on the others."""
+    ranker = Ranker(dim=16, config=RankerConfig(history_length=6), num_sources=2, num_context=3).eval()
+    torch.nn.init.normal_(ranker.head[-1].weight)
+    inputs = _ranker_inputs()
+    whole = ranker(*inputs).score_BK
+    assert whole.shape == (3, 4)
+    single = [tensor[:, 1:2] if at >= 3 else tensor for at, tensor in enumerate(inputs)]
+    torch.testing.assert_close(ranker(*single).score_BK[:, 0], whole[:, 1])

@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+from model_parts import tiny_history, tiny_schema
+
+from recsys.candidates import Evidence, ItemArrays
+from recsys.ids import NUM_RESERVED
+from recsys.index import build_index
+from recsys.recommender import Recommender, index_bias
+from recsys.reranking import diversify
+
+NUM, DIM = 40, 6
+
+
+def _items(seed=0, num_cold=10):
+    rng = np.random.default_rng(seed)
+    vectors = rng.standard_normal((NUM, DIM)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors[:NUM_RESERVED] = 0
+    trained = (np.arange(NUM) >= NUM_RESERVED) & (np.arange(NUM) < NUM - num_cold)
+    return ItemArrays(
+        vectors=vectors,
+        tokens=rng.standard_normal((NUM, 3, DIM)).astype(np.float16),
+        token_mask=rng.random((NUM, 3)) < 0.7,
+        trained=trained,
+        popularity=(rng.integers(1, 20, NUM) * trained).astype(np.float32),
+    )
+
+
+def _recommender(items, *, rank=None, cold_bias=0.0, num_candidates=15):
+    bias = index_bias(items, cold_bias=cold_bias, temperature=0.1)
+
+    def embed(inputs):
+        mean = inputs["event_vector"].sum(1)
+        return (mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-6)).astype(np.float32)
+
+    return Recommender(
+        items=items,
+        schema=tiny_schema(),
+        embed_users=embed,
+        rank=rank,
+        index=build_index("exact", items.vectors, bias=bias),
+        temperature=0.1,
+        cold_bias=cold_bias,
+        num_candidates=num_candidates,
+        history_length=5,
+    )
+
+
+HISTORIES = [tiny_history([3, 4, 5]), tiny_history([9, 9, 20, 31], seed=1), tiny_history([], seed=2)]
+
+
+@pytest.mark.parametrize("cold_bias", [0.0, 3.0])
+@pytest.mark.parametrize("exclude_seen", [True, False])
+def test_equals_slow_reference(cold_bias, exclude_seen):
+    items = _items()
+    recommender = _recommender(items, cold_bias=cold_bias)
+    found = recommender.recommend(HISTORIES, 7, exclude_seen=exclude_seen)
+    users = recommender.embed(HISTORIES)
+    for row, history in enumerate(HISTORIES):
+        score = users[row] @ items.vectors.T / 0.1 + np.where(items.trained, 0.0, cold_bias)
+        score[:NUM_RESERVED] = -np.inf
+        if exclude_seen:
+            score[history.seen] = -np.inf
+        expected = np.argsort(-score, kind="stable")[:7]
+        np.testing.assert_array_equal(found.items[row], expected)
+        np.testing.assert_allclose(found.scores[row], score[expected], atol=1e-4)
+
+
+def test_seen_items_never_come_back_however_many():
+    recommender = _recommender(_items())
+    seen = np.arange(2, 36)
+    history = tiny_history([3, 4], seen=seen)
+    found = recommender.recommend([history], 10).items[0]
+    assert sorted(found[found > 0]) == [36, 37, 38, 39]
+    assert not np.isin(found, seen).any()
+
+
+def test_allowed_restricts_the_catalogue():
+    allowed = np.zeros(NUM, np.bool_)
+    allowed[[7, 8, 30]] = True
+    found = _recommender(_items()).recommend(HISTORIES[:1], 5, allowed=allowed).items[0]
+    assert set(found[found > 0]) == {7, 8, 30}
+
+
+def test_ranker_reorders_only_what_was_retrieved_and_reads_its_evidence():
+    items = _items()
+    given = {}
+
+    def rank(inputs):
+        given.update(inputs)
+        flipped = -20 * inputs["source_scores"][..., 0]
+        shape = flipped.shape
+        return {
+            "score": flipped.astype(np.float32),
+            "token_attention": np.zeros((*shape, 3), np.float32),
+            "history_attention": np.zeros((*shape, 5), np.float32),
+        }
+
+    plain = _recommender(items).recommend(HISTORIES[:1], 15)
+    ranked = _recommender(items, rank=rank).recommend(HISTORIES[:1], 15)
+    np.testing.assert_array_equal(ranked.items[0], plain.items[0][::-1])
+    assert given["candidate_tokens"].dtype == np.float32
+    np.testing.assert_array_equal(given["history_mask"][0], [False, False, True, True, True])
+    np.testing.assert_array_equal(ranked.history_items[0], [0, 0, 3, 4, 5])
+
+
+def test_rank_orders_exactly_the_given_candidates():
+    candidates = np.array([[10, 11, 12, 13]])
+    ranked = _recommender(_items()).rank(HISTORIES[:1], candidates)
+    assert sorted(ranked.items[0]) == [10, 11, 12, 13]
+    assert (np.diff(ranked.scores[0]) <= 0).all()
+
+
+def test_similar_leaves_the_item_itself_out():
+    items = _items()
+    found, score = _recommender(items, cold_bias=2.0).similar(np.array([5, 33]), 4)
+    assert 5 not in found[0]
+    assert 33 not in found[1]
+    np.testing.assert_allclose(score[0], items.vectors[found[0]] @ items.vectors[5], atol=1e-6)
+
+
+def test_evidence_of_padding_is_zero_and_ranks_follow_scores():
+    evidence = Evidence(_items()).inputs(
+        np.array([[5, 0, 7]]), np.array([[0.1, -np.inf, 0.9]], np.float32)
+    )
+    assert all((array[0, 1] == 0).all() for array in evidence.values())
+    rank = evidence["source_ranks"][0, :, 0]
+    np.testing.assert_allclose(rank[[2, 0]], [1.0, 1 / np.log2(3)], rtol=1e-6)
+
+
+def test_diversity_trades_repetition_for_score():
+    vectors = np.zeros((6, 2), np.float32)
+    vectors[2], vectors[3], vectors[4] = (1, 0), (1, 0), (0, 1)
+    items, scores = np.array([[2, 3, 4]]), np.array([[3.0, 2.9, 2.5]], np.float32)
+    np.testing.assert_array_equal(diversify(items, scores, vectors, k=2, weight=0.0), [[0, 1]])
+    np.testing.assert_array_equal(diversify(items, scores, vectors, k=2, weight=1.0), [[0, 2]])

@@ -1,0 +1,208 @@
+"""One fit: from a split and its vectors to a retriever, a ranker and a recommender in torch.
+
+The same function makes the evaluated model, its content-blind twin and the refit that goes into a bundle.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from features.histories import HistoryBuilder, IdMaps, ReviewVectors, build_maps, build_schema
+from features.items import build_item_features
+from features.splits import events_before
+from features.tables import Dataset, MediaVectors, Split
+from recsys.batches import History, Ints, ItemFeatures, SequenceSchema
+from recsys.columns import Columns
+from recsys.config import Config
+from recsys.index import build_index
+from recsys.metrics import IdLists, at_k, means
+from recsys.models.retriever import Retriever
+from recsys.progress import Progress, silent
+from recsys.recommender import Recommender, index_bias
+from training.ranker import FittedRanker, RankingTask, fit_ranker
+from training.retriever import FittedRetriever, fit_retriever
+from training.windows import Sequence
+
+logger = logging.getLogger(__name__)
+SELECTION_K = 10
+EVALUATION_USERS = 512  # users embedded and searched at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """A trained system over one catalogue."""
+
+    features: ItemFeatures
+    schema: SequenceSchema
+    maps: IdMaps
+    builder: HistoryBuilder
+    retriever: FittedRetriever
+    ranker: FittedRanker | None
+    recommender: Recommender
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """Epochs and share that an earlier fit chose: a refit has nothing to choose on."""
+
+    epochs: int
+    ranker_epochs: int
+    ranker_share: float
+
+
+def fit(
+    dataset: Dataset,
+    vectors: MediaVectors,
+    split: Split,
+    config: Config,
+    *,
+    budget: Budget | None = None,
+    checkpoint: Path | None = None,
+    progress: Progress = silent,
+    on_epoch: Callable[[int, dict[str, float]], None] | None = None,
+) -> Fitted:
+    """Fit towers on `split.train` and the ranker on validation events of some users.
+
+    Without a `budget` the validation events of all users stop the towers early, and those of the users
+    who are not the ranker's choose its epoch and share.
+    """
+    features = build_item_features(dataset, vectors, train=split.train, reviews=split.reviews)
+    maps = build_maps(dataset, split.train)
+    reviews = ReviewVectors.of(vectors) if config.model.user.use_reviews and config.model.item.use_content else None
+    schema = build_schema(dataset, split.train, maps, reviews, config.model.user)
+    builder = HistoryBuilder(
+        dataset, item_ids=features.item_ids, maps=maps, reviews=reviews, allowed_reviews=split.reviews
+    )
+    before = builder.build(events_before(split, split.validation, future=split.validation))
+    truth = _truth(split.validation, features)
+    retriever = fit_retriever(
+        features,
+        schema,
+        _sequences(builder, split.train),
+        model_config=config.model,
+        config=config.train,
+        validate=_validator(before, truth, config) if budget is None and truth else None,
+        epochs=budget.epochs if budget else None,
+        checkpoint=checkpoint,
+        fingerprint=_fingerprint(config, split, features, budget),
+        progress=progress,
+        on_epoch=on_epoch,
+    )
+    recommender = make_recommender(retriever.model, config)
+    ranker = _fit_ranker(recommender, before, truth, config, budget, progress)
+    return Fitted(
+        features=features,
+        schema=schema,
+        maps=maps,
+        builder=builder,
+        retriever=retriever,
+        ranker=ranker,
+        recommender=make_recommender(retriever.model, config, ranker),
+    )
+
+
+def make_recommender(model: Retriever, config: Config, ranker: FittedRanker | None = None) -> Recommender:
+    """The torch twin of what a bundle serves."""
+    items, knobs = model.item_arrays(), config.model
+    bias = index_bias(items, cold_bias=knobs.cold_bias, temperature=knobs.temperature)
+    return Recommender(
+        items=items,
+        schema=model.schema,
+        embed_users=model.embed_users,
+        rank=ranker.module.rank if ranker is not None else None,
+        index=build_index("exact", items.vectors, bias=bias),
+        temperature=knobs.temperature,
+        cold_bias=knobs.cold_bias,
+        num_candidates=knobs.ranker.num_candidates,
+        history_length=knobs.ranker.history_length,
+    )
+
+
+def is_ranker_user(user: str, share: float) -> bool:
+    """Whether the user's newest events are the ranker's targets; a hash decides, the same in every run."""
+    digest = hashlib.sha256(user.encode()).digest()
+    return int.from_bytes(digest[:4], "big") < share * 2**32
+
+
+def _sequences(builder: HistoryBuilder, train: pl.DataFrame) -> dict[str, Sequence]:
+    histories = builder.build(train)
+    ordered = train.sort(Columns.TIMESTAMP, Columns.ROW)
+    positive = ordered.group_by(Columns.USER, maintain_order=True).agg(Columns.POSITIVE)
+    targets = {user: np.asarray(flags, np.bool_) for user, flags in positive.iter_rows()}
+    return {user: Sequence(history=history, target=targets[user]) for user, history in histories.items()}
+
+
+def _truth(events: pl.DataFrame, features: ItemFeatures) -> dict[str, Ints]:
+    """Items of each user's events."""
+    grouped = events.group_by(Columns.USER, maintain_order=True).agg(Columns.ITEM)
+    return {user: features.item_ids.encode(items) for user, items in grouped.iter_rows()}
+
+
+def _validator(
+    before: Mapping[str, History], truth: Mapping[str, Ints], config: Config
+) -> Callable[[Retriever], float]:
+    """Mean NDCG@10 of the towers alone, over all validation users and the whole catalogue."""
+    users = [user for user in truth if user in before]
+    lists = IdLists.from_lists([truth[user] for user in users])
+
+    def validate(model: Retriever) -> float:
+        recommender = make_recommender(model, config)
+        found = [
+            recommender.retrieve(recommender.embed(histories), histories, SELECTION_K)[0]
+            for histories in _batches([before[user] for user in users])
+        ]
+        return means(at_k(np.concatenate(found), lists, [SELECTION_K]))[f"ndcg@{SELECTION_K}"]
+
+    return validate
+
+
+def _batches(histories: list[History]) -> list[list[History]]:
+    return [histories[start : start + EVALUATION_USERS] for start in range(0, len(histories), EVALUATION_USERS)]
+
+
+def _fit_ranker(
+    recommender: Recommender,
+    before: Mapping[str, History],
+    truth: Mapping[str, Ints],
+    config: Config,
+    budget: Budget | None,
+    progress: Progress,
+) -> FittedRanker | None:
+    knobs = config.model.ranker
+    if not knobs.enabled or (budget is not None and budget.ranker_share == 0.0):
+        return None
+    users = [user for user in truth if user in before]
+    chosen = [user for user in users if is_ranker_user(user, knobs.target_users)]
+    others = [user for user in users if not is_ranker_user(user, knobs.target_users)]
+    if not chosen or (budget is None and not others):
+        logger.warning("no ranker: no validation events to train and to choose it on")
+        return None
+    return fit_ranker(
+        recommender,
+        train=_task(chosen, before, truth),
+        validation=_task(others, before, truth) if budget is None else None,
+        config=knobs,
+        seed=config.train.seed,
+        epochs=budget.ranker_epochs if budget else None,
+        share=budget.ranker_share if budget else 1.0,
+        progress=progress,
+    )
+
+
+def _task(users: list[str], before: Mapping[str, History], truth: Mapping[str, Ints]) -> RankingTask:
+    return RankingTask(histories=[before[user] for user in users], truth=[truth[user] for user in users])
+
+
+def _fingerprint(config: Config, split: Split, features: ItemFeatures, budget: Budget | None) -> str:
+    """Changes with anything that training reads, so that a stale checkpoint is never resumed."""
+    content: list[Any] = [config.model.model_dump_json(), config.train.model_dump_json(), budget]
+    columns = [Columns.USER, Columns.ITEM, Columns.TIMESTAMP, Columns.POSITIVE]
+    content += [split.train.select(columns).hash_rows().sum(), split.validation.select(columns).hash_rows().sum()]
+    content += [(name, array.shape, float(array.sum())) for name, array in features.dense.items()]
+    return hashlib.sha256(repr(content).encode()).hexdigest()

@@ -1,0 +1,325 @@
+"""The offline walk as steps that each go on where they stopped: features, train, evaluate, export.
+
+A run is a directory. What a step needs of an earlier one it reads from there, or makes again from
+checkpoints and the vector cache, which costs little when it was made before:
+
+    run/
+      config.toml  dataset.json        what was asked for, and of which data
+      checkpoints/                     towers and rankers by stage: main, twin, refit
+      split/  metrics.json  set_aside.csv  timings.json  histories.parquet
+      bundle/
+"""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from features.dataset import load_dataset
+from features.extract import extract
+from features.histories import save_histories
+from features.set_aside import write_set_aside
+from features.splits import events_before, make_split, write_split
+from features.tables import Dataset, MediaVectors, Split
+from recsys.batches import History
+from recsys.bundle import Bundle
+from recsys.columns import Columns
+from recsys.config import Config, dump_config, load_config
+from recsys.errors import ConfigError
+from recsys.progress import Progress, silent
+from training.baselines import ALS, Popularity, Random, tune_als
+from training.evaluation import Evaluation, TopK, evaluate
+from training.export import Provenance, export_bundle
+from training.fitting import Budget, Fitted, fit
+from training.oracle import Oracle
+from training.refit import newest_events_split
+from training.system import System, empty_history
+from training.tracking import Tracker, make_tracker
+
+logger = logging.getLogger(__name__)
+MODEL, TOWERS, TWIN = "recsys", "recsys, towers alone", "content-blind twin"
+
+
+class Run:
+    """One training and all that is made of it."""
+
+    def __init__(
+        self, out: Path, dataset: Path, config: Config, *, cache_dir: Path, progress: Progress = silent
+    ) -> None:
+        self.out, self.dataset_path, self.config = out, dataset, config
+        self.cache_dir, self.progress = cache_dir, progress
+        self.seconds: dict[str, float] = {}
+        self._read_timings()
+
+    @classmethod
+    def create(
+        cls, out: Path, dataset: Path, config: Config, *, cache_dir: Path, progress: Progress = silent
+    ) -> "Run":
+        """A run in `out`: new, or one of the same dataset and configuration to go on with.
+
+        Raises `ConfigError` where `out` holds a run that was asked for otherwise.
+        """
+        out.mkdir(parents=True, exist_ok=True)
+        wanted = {"path": str(dataset.resolve()), "cache": str(cache_dir.resolve())}
+        described, configured = out / "dataset.json", out / "config.toml"
+        if described.exists() and configured.exists():
+            before = json.loads(described.read_text("utf-8"))
+            if before["path"] != wanted["path"] or load_config(configured) != config:
+                raise ConfigError(
+                    f"{out} holds a run of {before['path']} with another configuration "
+                    f"({configured}); name another --out, or delete it"
+                )
+        elif any(out.iterdir()):
+            raise ConfigError(f"{out} is not empty and holds no run; name another --out")
+        dump_config(config, configured)
+        described.write_text(json.dumps(wanted, indent=2), "utf-8")
+        return cls(out, dataset, config, cache_dir=cache_dir, progress=progress)
+
+    @classmethod
+    def open(cls, out: Path, *, progress: Progress = silent) -> "Run":
+        """The run in `out`; raises `ConfigError` if there is none."""
+        try:
+            described = json.loads((out / "dataset.json").read_text("utf-8"))
+        except FileNotFoundError:
+            raise ConfigError(f"{out} holds no run; make one with: recsys train DATASET --out {out}") from None
+        config = load_config(out / "config.toml")
+        return cls(
+            out, Path(described["path"]), config, cache_dir=Path(described["cache"]), progress=progress
+        )
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        with self._timed("read"):
+            dataset = load_dataset(self.dataset_path)
+        return dataset
+
+    @cached_property
+    def vectors(self) -> MediaVectors:
+        dataset = self.dataset
+        with self._timed("features"):
+            vectors = extract(dataset, self.config.encoders, cache_dir=self.cache_dir, progress=self.progress)
+        write_set_aside((*dataset.set_aside, *vectors.set_aside), self.out / "set_aside.csv")
+        return vectors
+
+    @cached_property
+    def split(self) -> Split:
+        split = make_split(self.dataset, self.config.split)
+        write_split(split, self.out / "split")
+        return split
+
+    @cached_property
+    def fitted(self) -> Fitted:
+        """The model that is evaluated."""
+        return self._fit(MODEL, "main", self.config)
+
+    @cached_property
+    def tracker(self) -> Tracker:
+        path = self.out / "mlflow_run.txt"
+        run_id = path.read_text("utf-8").strip() if path.exists() else None
+        return make_tracker(self.config.track, f"{self.dataset_path.name}/{self.out.name}", run_id=run_id)
+
+    def train(self) -> Fitted:
+        """Fit towers and ranker, tracked."""
+        with self.tracked() as tracker:
+            tracker.log_params(self._params())
+            fitted = self.fitted
+            tracker.log_metrics(_validation_metrics(fitted))
+            tracker.log_artifact(self.out / "config.toml")
+        return fitted
+
+    def evaluate(self) -> Evaluation:
+        """The table: our model, its towers alone, its twin, baselines, chance and, if there is one, the oracle."""
+        fitted, split, knobs = self.fitted, self.split, self.config.evaluate
+        history = events_before(split, split.test)
+        histories = fitted.builder.build(history)
+        seen = {user: found.seen for user, found in histories.items()}
+        models: list[TopK] = self._systems(fitted, histories)
+        with self._timed("baselines"):
+            models += self._baselines(fitted, seen)
+        with self._timed("evaluate"):
+            evaluation = evaluate(
+                models,
+                split=split,
+                items=fitted.features,
+                seen=seen,
+                ks=knobs.k,
+                exclude_seen=knobs.exclude_seen,
+                progress=self.progress,
+            )
+        (self.out / "metrics.json").write_text(evaluation.to_json(), "utf-8")
+        with self.tracked() as tracker:
+            tracker.log_metrics(evaluation.flat())
+            tracker.log_artifact(self.out / "metrics.json")
+            tracker.log_artifact(self.out / "split", "split")
+        return evaluation
+
+    def export(self) -> Bundle:
+        """The bundle and the histories beside it; by default of a model trained once more on everything."""
+        first, dataset = self.fitted, self.dataset
+        metrics_path = self.out / "metrics.json"
+        metrics = json.loads(metrics_path.read_text("utf-8")) if metrics_path.exists() else {}
+        final, description = first, f"Fitted on the training part of the split alone. {self.split.description}"
+        if self.config.train.refit:
+            final, description = self._refit(first)
+        histories = final.builder.build(dataset.interactions)
+        with self._timed("export"):
+            save_histories(histories, self.out / "histories.parquet", final.features.item_ids, final.maps)
+            bundle = export_bundle(
+                self.out / "bundle",
+                final,
+                dataset,
+                self.config,
+                Provenance(
+                    dataset_fingerprint=fingerprint(dataset),
+                    refit=self.config.train.refit,
+                    refit_description=description,
+                    metrics=metrics,
+                ),
+                list(histories.values()),
+            )
+        with self.tracked() as tracker:
+            tracker.log_metrics({f"parity/{name}": value for name, value in bundle.manifest.parity.items()})
+            tracker.log_artifact(bundle.path, "bundle")
+        return bundle
+
+    def _refit(self, first: Fitted) -> tuple[Fitted, str]:
+        budget = Budget(
+            epochs=first.retriever.best_epoch,
+            ranker_epochs=first.ranker.best_epoch if first.ranker else 0,
+            ranker_share=first.ranker.share if first.ranker else 0.0,
+        )
+        split = newest_events_split(self.dataset, self.config, needs_targets=budget.ranker_share > 0)
+        fitted = self._fit("refit", "refit", self.config, split=split, budget=budget)
+        return fitted, f"{split.description} Towers: {budget.epochs} epochs, as chosen before."
+
+    def _systems(self, fitted: Fitted, histories: dict[str, History]) -> list[TopK]:
+        nobody, exclude_seen = empty_history(), self.config.evaluate.exclude_seen
+        ours = System(MODEL, fitted.recommender, histories, empty=nobody, exclude_seen=exclude_seen)
+        systems: list[TopK] = [ours]
+        if fitted.ranker is not None:
+            systems.append(
+                System(
+                    TOWERS,
+                    fitted.recommender,
+                    histories,
+                    empty=nobody,
+                    exclude_seen=exclude_seen,
+                    use_ranker=False,
+                )
+            )
+        wants_twin = self.config.evaluate.twin
+        if wants_twin or (wants_twin is None and self.dataset.oracle_files is not None):
+            config = blind(self.config)
+            twin = self._fit(TWIN, "twin", config)
+            known = twin.builder.build(events_before(self.split, self.split.test))
+            systems.append(System(TWIN, twin.recommender, known, empty=nobody, exclude_seen=exclude_seen))
+        return systems
+
+    def _baselines(self, fitted: Fitted, seen: dict[str, Any]) -> list[TopK]:
+        knobs, split, items = self.config.evaluate, self.split, fitted.features
+        known = seen if knobs.exclude_seen else None
+        models: list[TopK] = []
+        if "popularity" in knobs.baselines:
+            models.append(Popularity(split, items, seen=known))
+        if "als" in knobs.baselines:
+            models.append(ALS(split, items, seen=known, settings=tune_als(split, items, progress=self.progress)))
+        models.append(Random(items, seen=known, seed=self.config.train.seed))
+        if self.dataset.oracle_files is not None:
+            models.append(Oracle(self.dataset, items, seen=known))
+        return models
+
+    def _fit(
+        self, name: str, stage: str, config: Config, *, split: Split | None = None, budget: Budget | None = None
+    ) -> Fitted:
+        vectors = self.vectors
+        with self._timed(f"train {stage}"), self.tracked() as tracker:
+            return fit(
+                self.dataset,
+                vectors,
+                split or self.split,
+                config,
+                budget=budget,
+                checkpoint=self.out / "checkpoints" / f"{stage}.pt",
+                progress=lambda step, done, total, note="": self.progress(f"{step} {name}", done, total, note),
+                on_epoch=lambda epoch, entry: tracker.log_metrics(
+                    {f"{stage}/{key}": value for key, value in entry.items()}, step=epoch
+                ),
+            )
+
+    def _params(self) -> dict[str, object]:
+        from training.tracking import flatten
+
+        return flatten(self.config.model_dump(mode="json")) | {"dataset": self.dataset.name}
+
+    @contextmanager
+    def tracked(self) -> Iterator[Tracker]:
+        """One MLflow run for all steps of this run; inner uses join the outer one."""
+        if self.__dict__.get("_tracking"):
+            yield self.tracker
+            return
+        self.__dict__["_tracking"] = True
+        try:
+            with self.tracker as tracker:
+                if tracker.run_id is not None:
+                    (self.out / "mlflow_run.txt").write_text(tracker.run_id, "utf-8")
+                yield tracker
+        finally:
+            self.__dict__["_tracking"] = False
+
+    @contextmanager
+    def _timed(self, step: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        taken = time.perf_counter() - start
+        # A step that found its work done before does not overwrite what the work took.
+        self.seconds[step] = max(taken, self.seconds.get(step, 0.0))
+        (self.out / "timings.json").write_text(json.dumps(self.seconds, indent=2), "utf-8")
+
+    def _read_timings(self) -> None:
+        path = self.out / "timings.json"
+        if path.exists():
+            self.seconds = json.loads(path.read_text("utf-8"))
+
+
+def blind(config: Config) -> Config:
+    """The same model without any content: ids and behaviour alone."""
+    item = config.model.item.model_copy(update={"use_content": False, "use_id": True, "id_dropout": 0.0})
+    return config.model_copy(update={"model": config.model.model_copy(update={"item": item})})
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """Changes with any row of the items or interactions."""
+    digest = hashlib.sha256(dataset.name.encode())
+    columns = [Columns.USER, Columns.ITEM, Columns.TIMESTAMP, Columns.EVENT, Columns.POSITIVE]
+    scalars = dataset.items.select(Columns.ITEM, Columns.TITLE, Columns.TEXT)
+    for frame in (scalars, dataset.interactions.select(columns)):
+        digest.update(frame.hash_rows(seed=0).to_numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _validation_metrics(fitted: Fitted) -> dict[str, float]:
+    metrics = {"validation/best_ndcg_at_10": fitted.retriever.best_score} if fitted.retriever.best_epoch else {}
+    if fitted.ranker is not None:
+        metrics |= {f"validation/ndcg_at_10_{name}": value for name, value in fitted.ranker.scores.items()}
+        metrics["ranker/share"] = fitted.ranker.share
+        metrics["ranker/lists"] = float(fitted.ranker.num_lists)
+    return {name: value for name, value in metrics.items() if value == value}
+
+
+def describe(evaluation: Evaluation) -> pl.DataFrame:
+    """The evaluation as a flat frame: view, model, metric, value, low, high."""
+    rows = [
+        {"view": view, "model": model, "metric": metric, **dataclasses.asdict(estimate)}
+        for view, result in evaluation.views.items()
+        for model, metrics in result.models.items()
+        for metric, estimate in metrics.items()
+    ]
+    return pl.DataFrame(rows)

@@ -1,0 +1,52 @@
+"""A fitted system as a competitor in the table: whole, or its towers alone."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from recsys.batches import Bools, History, Ints
+from recsys.ids import PAD
+from recsys.recommender import Recommender
+
+USERS_AT_ONCE = 256
+
+
+class System:
+    """Recommends for users from their histories at test time."""
+
+    def __init__(
+        self,
+        name: str,
+        recommender: Recommender,
+        histories: Mapping[str, History],
+        *,
+        empty: History,
+        exclude_seen: bool = True,
+        use_ranker: bool = True,
+    ) -> None:
+        self.name = name
+        self._recommender, self._histories, self._empty = recommender, histories, empty
+        self._exclude_seen, self._use_ranker = exclude_seen, use_ranker
+
+    def recommend(self, users: Sequence[str], k: int, *, allowed: Bools | None) -> Ints:
+        """The best `k` items for each user, 0 where there are fewer. Shape [U, k]."""
+        answer = np.full((len(users), k), PAD, np.int64)
+        for start in range(0, len(users), USERS_AT_ONCE):
+            names = users[start : start + USERS_AT_ONCE]
+            histories = [self._histories.get(name, self._empty) for name in names]
+            found = self._find(histories, k, allowed)
+            answer[start : start + len(names), : found.shape[1]] = found
+        return answer
+
+    def _find(self, histories: list[History], k: int, allowed: Bools | None) -> Ints:
+        recommender, exclude_seen = self._recommender, self._exclude_seen
+        if self._use_ranker:
+            return recommender.recommend(histories, k, exclude_seen=exclude_seen, allowed=allowed).items
+        user_BD = recommender.embed(histories)
+        return recommender.retrieve(user_BD, histories, k, exclude_seen=exclude_seen, allowed=allowed)[0]
+
+
+def empty_history() -> History:
+    """The history of a user of whom nothing is known."""
+    nothing = np.empty(0, np.int64)
+    return History(item=nothing, timestamp=nothing, event=nothing, value=np.empty(0, np.float32))
