@@ -80,6 +80,7 @@ class Manifest(_Frozen):
     metrics: Mapping[str, Any]  # of the model before the refit
     sequence_schema: SequenceSchema
     modalities: tuple[str, ...]  # token names, the order of the axis T
+    encoders: Mapping[str, str] = Field(default_factory=dict)  # kind -> directory in the bundle
     graphs: Mapping[str, GraphSignature]
     temperature: float = Field(gt=0)
     cold_bias: float

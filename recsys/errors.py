@@ -57,9 +57,9 @@ class MissingExtraError(RecsysError):
 class RequestError(RecsysError, ValueError):
     """A query cannot be answered as put; `field` is the part of it that is wrong."""
 
-    def __init__(self, field: str, message: str) -> None:
-        self.field = field
-        super().__init__(f"{field}: {message}")
+    def __init__(self, field: str, message: str, value: object = None) -> None:
+        self.field, self.message, self.value = field, message, value
+        super().__init__(f"{field}: {message}" if value is None else f"{field} = {value!r}: {message}")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -1,0 +1,205 @@
+"""`Engine`: a bundle, its graphs and the users' histories, composed to answer questions."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from features.histories import IdMaps
+from features.history_file import iter_histories
+from recsys.batches import Bools, Floats, History, Ints
+from recsys.bundle import Bundle
+from recsys.candidates import ItemArrays
+from recsys.columns import Columns
+from recsys.errors import BundleError, RequestError
+from recsys.ids import NUM_RESERVED, PAD
+from recsys.index import ExactIndex, FaissIndex, load_index
+from recsys.onnx import OnnxSession
+from recsys.recommender import Arrays, Recommendations, Recommender, index_bias
+from serving.fallback import Popularity, interleave
+from serving.reasons import Reason, explain
+from serving.requests import RequestReader
+from serving.state import SqliteState, State
+
+Device = Literal["cpu", "cuda"]
+HISTORIES = "histories.parquet"
+STATE = "state.sqlite"
+
+
+class Engine:
+    """Answers for users of the state and for histories given outright; safe to use from many threads."""
+
+    def __init__(
+        self,
+        *,
+        bundle: Bundle,
+        recommender: Recommender,
+        state: State,
+        providers: Mapping[str, tuple[str, ...]],
+    ) -> None:
+        self.bundle, self.recommender, self.state, self.providers = bundle, recommender, state, providers
+        self.read = RequestReader(bundle)
+        self._popularity = Popularity(bundle.popularity)
+        self._titles: list[str | None] = bundle.catalogue[Columns.TITLE].to_list()
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        histories: Path | None = None,
+        state: Path | None = None,
+        device: Device = "cpu",
+    ) -> "Engine":
+        """An engine over the bundle in `path`.
+
+        `histories` (by default the bundle's sibling histories.parquet, if there is one) is imported
+        once into the database at `state` (by default the bundle's sibling state.sqlite). Raises
+        `BundleError`, `DataError` where `histories` cannot be read, `ProviderError` where `device` is
+        not to be had.
+        """
+        bundle = Bundle.open(path)
+        recommender, providers = compose(bundle, device=device)
+        run = bundle.path.resolve().parent
+        database = SqliteState(state or run / STATE, maps=maps_fingerprint(bundle))
+        if histories is not None or (run / HISTORIES).is_file():
+            database.import_histories(histories or run / HISTORIES, partial(_read_histories, bundle))
+        database.check()
+        return cls(bundle=bundle, recommender=recommender, state=database, providers=providers)
+
+    def recommend(
+        self,
+        histories: Sequence[History | None],
+        k: int,
+        *,
+        exclude_seen: bool = True,
+        allowed: Bools | None = None,
+        diversity: float = 0.0,
+    ) -> Recommendations:
+        """The best `k` items for each history; the most popular ones where it is None or empty."""
+        is_known, known, others = _by_knowledge(histories)
+        ranked = popular = None
+        if known:
+            ranked = self.recommender.recommend(
+                known, k, exclude_seen=exclude_seen, allowed=allowed, diversity=diversity
+            )
+        if others:
+            popular = self._popularity.recommend(others, k, exclude_seen=exclude_seen, allowed=allowed)
+        return interleave(is_known, ranked, popular)
+
+    def rank(self, histories: Sequence[History | None], candidates: Ints) -> Recommendations:
+        """Candidates [B, K] in order of score; by popularity where a history is None or empty."""
+        is_known, known, others = _by_knowledge(histories)
+        ranked = self.recommender.rank(known, candidates[is_known]) if known else None
+        popular = self._popularity.rank(candidates[~is_known]) if others else None
+        return interleave(is_known, ranked, popular)
+
+    def similar(self, item: int, k: int) -> tuple[Ints, Floats]:
+        """The `k` nearest other items of `item` and their cosines, fewer in a small catalogue."""
+        items_BK, scores_BK = self.recommender.similar(np.array([item], np.int64), k)
+        found = items_BK[0] != PAD
+        return items_BK[0][found], scores_BK[0][found]
+
+    def close(self) -> None:
+        """Let go of the state."""
+        self.state.close()
+
+    def degraded(self, history: History | None) -> list[str]:
+        """What stood in for the model in an answer to this history, and why."""
+        if history is None:
+            return ["unknown_user: popularity"]
+        return [] if len(history) else ["empty_history: popularity"]
+
+    def item_id(self, item: int) -> str:
+        return self.bundle.item_ids.external[item - NUM_RESERVED]
+
+    def title(self, item: int) -> str | None:
+        return self._titles[item - NUM_RESERVED]
+
+    def reason(self, ranked: Recommendations, row: int, place: int) -> Reason | None:
+        """Why the item at `place` of list `row` stands there; None where no ranker ran."""
+        tokens, attention, past = ranked.token_attention, ranked.history_attention, ranked.history_items
+        return explain(
+            token_attention=None if tokens is None else tokens[row, place],
+            history_attention=None if attention is None else attention[row, place],
+            history_items=None if past is None else past[row],
+            modalities=self.bundle.manifest.modalities,
+            name_of=lambda item: self.title(item) or self.item_id(item),
+        )
+
+
+def maps_fingerprint(bundle: Bundle) -> str:
+    """Two bundles with the same number items, kinds of event and users' fields alike."""
+    return " ".join(bundle.manifest.files[name] for name in ("item_ids.npy", "maps.json"))
+
+
+def _read_histories(bundle: Bundle, source: Path) -> Iterator[tuple[str, History]]:
+    maps = IdMaps(kinds=bundle.event_ids, profiles=bundle.profile_ids)
+    for part in iter_histories(source, item_ids=bundle.item_ids, maps=maps):
+        yield from part.items()
+
+
+def compose(bundle: Bundle, *, device: Device = "cpu") -> tuple[Recommender, dict[str, tuple[str, ...]]]:
+    """A `Recommender` on the bundle's graphs, and the execution providers that each graph runs on."""
+    user_tower = _session(bundle, "user_tower", device)
+    ranker = _session(bundle, "ranker", device) if bundle.graph("ranker") else None
+    manifest = bundle.manifest
+    items = ItemArrays(
+        vectors=np.asarray(bundle.item_vectors),
+        tokens=np.asarray(bundle.item_tokens),
+        token_mask=np.asarray(bundle.token_mask),
+        trained=bundle.trained,
+        popularity=bundle.popularity,
+    )
+    embed = _runner(user_tower)
+    recommender = Recommender(
+        items=items,
+        schema=manifest.sequence_schema,
+        embed_users=lambda inputs: embed(inputs)["user_vector"],
+        rank=None if ranker is None else _runner(ranker),
+        index=_index(bundle, items),
+        temperature=manifest.temperature,
+        cold_bias=manifest.cold_bias,
+        num_candidates=manifest.num_candidates,
+        history_length=manifest.history_length,
+    )
+    sessions = {"user_tower": user_tower} | ({} if ranker is None else {"ranker": ranker})
+    return recommender, {name: session.providers for name, session in sessions.items()}
+
+
+def _index(bundle: Bundle, items: ItemArrays) -> ExactIndex | FaissIndex:
+    if bundle.index_directory is not None:
+        return load_index(bundle.index_directory)
+    manifest = bundle.manifest
+    bias_N = index_bias(items, cold_bias=manifest.cold_bias, temperature=manifest.temperature)
+    return ExactIndex.build(items.vectors, bias=bias_N)
+
+
+def _session(bundle: Bundle, name: str, device: Device) -> OnnxSession:
+    path = bundle.graph(name)
+    assert path is not None, f"a checked bundle has {name}.onnx"
+    return OnnxSession(path, device=device)
+
+
+def _runner(session: OnnxSession) -> Callable[[Arrays], Arrays]:
+    """Runs the graph on those of the inputs that it reads: the exporter leaves out unused ones."""
+
+    def run(inputs: Arrays) -> Arrays:
+        try:
+            return session.run({name: inputs[name] for name in session.input_names if name in inputs})
+        except RequestError as error:  # no caller's mistake: the bundle's parts do not fit together
+            raise BundleError(f"{session.path}: {error}") from error
+
+    return run
+
+
+def _by_knowledge(
+    histories: Sequence[History | None],
+) -> tuple[Bools, list[History], list[History | None]]:
+    """Which histories say anything, those, and the others."""
+    known = [history for history in histories if history is not None and len(history)]
+    others = [history for history in histories if history is None or not len(history)]
+    is_known = np.array([history is not None and len(history) > 0 for history in histories], np.bool_)
+    return is_known, known, others

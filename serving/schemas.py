@@ -1,0 +1,200 @@
+"""What goes over HTTP: requests with their limits, answers, and the one shape of every error."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+MAX_K: Final = 500
+MAX_HISTORY: Final = 1000
+MAX_CANDIDATES: Final = 1000
+MAX_ALLOWED: Final = 100_000
+
+
+def _microseconds(value: Any) -> Any:
+    """Microseconds since the epoch from seconds or an ISO 8601 time; without a zone it is UTC."""
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError("write seconds since the epoch or an ISO 8601 time") from None
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return round(moment.timestamp() * 1_000_000)
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12:
+        return round(value * 1_000_000)
+    raise ValueError("write seconds since the epoch (not milliseconds) or an ISO 8601 time")
+
+
+def _entry(value: Any) -> Any:
+    return {"item": value} if isinstance(value, str) else value
+
+
+Time = Annotated[int, BeforeValidator(_microseconds, json_schema_input_type=float | datetime)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
+
+
+class HistoryEntry(_Model):
+    """One past event."""
+
+    item: str = Field(description="Item id.", examples=["1"])
+    timestamp: Time | None = Field(
+        None,
+        description="Seconds since the epoch, or an ISO 8601 time (UTC where it names no zone). Give it for "
+        "every entry or for none; without, entries count as consecutive, one a minute, ending now.",
+        examples=["2026-03-01T12:00:00Z"],
+    )
+    event: str | None = Field(None, description="Kind of event; the dataset's first kind where left out.")
+    value: float | None = Field(
+        None, description="What came with the event, such as a rating.", examples=[4.5]
+    )
+
+
+Entry = Annotated[HistoryEntry, BeforeValidator(_entry, json_schema_input_type=str | HistoryEntry)]
+
+
+class Subject(_Model):
+    user_id: str | None = Field(
+        None, description="A user of the data. Give this or `history`.", examples=["42"]
+    )
+    history: list[Entry] | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_HISTORY,
+        description="Past events, oldest first: item ids, or objects. Give this or `user_id`.",
+        examples=[["1", "260", {"item": "1196", "timestamp": "2026-03-01T12:00:00Z", "value": 5.0}]],
+    )
+
+
+class RecommendRequest(Subject):
+    """Whom to recommend to, how many, and out of what."""
+
+    k: int = Field(20, ge=1, le=MAX_K, description="How many items.")
+    exclude_seen: bool = Field(True, description="Leave out what the user has met before.")
+    candidates: list[str] | None = Field(
+        None, min_length=1, max_length=MAX_ALLOWED, description="Recommend out of these item ids only."
+    )
+    filters: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="Category field to wanted values: an item needs one of the values in every field named.",
+        examples=[{"genres": ["Comedy", "Drama"]}],
+    )
+    diversity: float = Field(
+        0.0,
+        ge=0.0,
+        le=100.0,
+        description="Weight against items alike to those above them, in units of score; 0 orders by score.",
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"user_id": "42", "k": 10},
+                {"history": ["1", {"item": "260", "value": 5.0}], "k": 5, "filters": {"genres": ["Comedy"]}},
+            ]
+        }
+    )
+
+
+class RankRequest(Subject):
+    """Candidates to put in order for a user."""
+
+    candidates: list[str] = Field(
+        min_length=1,
+        max_length=MAX_CANDIDATES,
+        description="Distinct item ids to order.",
+        examples=[["1", "2"]],
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"user_id": "42", "candidates": ["1", "260", "1196"]}]}
+    )
+
+
+class ReasonOut(_Model):
+    """Where the ranker's attention lay."""
+
+    text: str = Field(examples=['because you chose "Toy Story"; most telling: its picture'])
+    past_item: str | None = Field(description="The most attended item of the history.")
+    modality: str | None = Field(description="The most attended modality of the recommended item.")
+
+
+class RankedItem(_Model):
+    """One item of an answer."""
+
+    item_id: str
+    title: str | None
+    rank: int = Field(description="Place in the list, from 1.")
+    score: float = Field(description="Higher is better; comparable within one answer.")
+    reason: ReasonOut | None = Field(None, description="Missing where no ranker ran.")
+
+
+class ModelInfo(_Model):
+    """Which bundle answered."""
+
+    version: str = Field(description="First 12 digits of the sha256 of the bundle's manifest.")
+    created_at: str
+    dataset: str
+
+
+class Answer(_Model):
+    """Items, best first, and what they rest on."""
+
+    items: list[RankedItem]
+    model: ModelInfo
+    providers: dict[str, list[str]] = Field(description="Execution providers that each graph runs on.")
+    degraded: list[str] = Field(
+        description="What was answered by something simpler than the model, and why; empty if nothing was.",
+        examples=[["unknown_user: popularity"]],
+    )
+
+
+class SimilarItem(_Model):
+    """One neighbour of an item."""
+
+    item_id: str
+    title: str | None
+    rank: int
+    score: float = Field(description="Cosine of the two item vectors.")
+
+
+class SimilarAnswer(_Model):
+    """The nearest items by what they are and who chose them."""
+
+    item_id: str
+    items: list[SimilarItem]
+    model: ModelInfo
+
+
+class Health(_Model):
+    """That the process lives."""
+
+    status: str = Field(examples=["ok"])
+
+
+class Readiness(_Model):
+    """That questions can be answered, and by what."""
+
+    status: str = Field(examples=["ready"])
+    model: ModelInfo
+    providers: dict[str, list[str]]
+    num_items: int
+    num_users: int
+
+
+class Problem(_Model):
+    """What was wrong, where it stood, and what was found there."""
+
+    field: str | None = Field(description="Path of the rejected field.", examples=["history.2.item"])
+    message: str = Field(examples=["unknown item; did you mean '260'?"])
+    value: str | int | float | bool | None = Field(
+        None, description="The rejected value; of a list or object only its kind and size."
+    )
+
+
+class ErrorBody(_Model):
+    """Every error has this body."""
+
+    error: Problem

@@ -1,0 +1,196 @@
+"""Answers of the engine, reckoned by hand from the angles of six vectors."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from recsys.batches import History
+from recsys.bundle import write_bundle
+from recsys.errors import BundleError, DataError, RequestError
+from recsys.index import FaissIndex
+from serving.engine import Engine
+from serving.requests import Event
+
+
+def names(engine, answer, row=0):
+    return [engine.item_id(item) for item in answer.items[row].tolist() if item]
+
+
+def test_recommends_the_nearest_unseen_items(shop, engine):
+    answer = engine.recommend([shop.history("ant")], 3)
+    assert names(engine, answer) == ["bee", "cat", "dog"]
+    # cosine / temperature from the retriever, and the cosine once more from the ranker
+    np.testing.assert_allclose(answer.scores[0], 3 * np.cos([0.2, 0.45, 0.75]), rtol=1e-4)
+    np.testing.assert_allclose(answer.retriever_scores[0], 2 * np.cos([0.2, 0.45, 0.75]), rtol=1e-4)
+
+
+def test_seen_items_come_back_where_repeats_are_wanted(shop, engine):
+    assert names(engine, engine.recommend([shop.history("ant")], 2, exclude_seen=False)) == ["ant", "bee"]
+
+
+def test_unknown_and_empty_users_get_what_is_popular(shop, engine):
+    answer = engine.recommend([None, shop.history("ant"), shop.history()], 3)
+    assert names(engine, answer, 0) == names(engine, answer, 2) == ["ant", "bee", "cat"]
+    assert names(engine, answer, 1) == ["bee", "cat", "dog"]
+    assert answer.scores[0].tolist() == [5, 4, 3]
+    assert engine.reason(answer, 0, 0) is None
+    assert engine.reason(answer, 1, 0) is not None
+    assert engine.degraded(None) == ["unknown_user: popularity"]
+    assert engine.degraded(shop.history()) == ["empty_history: popularity"]
+    assert engine.degraded(shop.history("ant")) == []
+
+
+def test_popular_items_that_were_seen_are_left_out(engine):
+    only_seen = History(
+        item=np.empty(0, np.int64),
+        timestamp=np.empty(0, np.int64),
+        event=np.empty(0, np.int64),
+        value=np.empty(0, np.float32),
+        seen=np.array([2, 4]),
+    )
+    assert names(engine, engine.recommend([only_seen], 3)) == ["bee", "dog", "eel"]
+    assert names(engine, engine.recommend([only_seen], 2, exclude_seen=False)) == ["ant", "bee"]
+
+
+@pytest.mark.parametrize("user", ["nobody", "ann"])
+def test_only_allowed_items_are_recommended(engine, user):
+    (past,) = engine.state.histories([user])
+    allowed = engine.read.allowed(None, {"group": ["mammal"]})
+    assert names(engine, engine.recommend([past], 5, allowed=allowed)) == ["cat", "dog", "fox"]
+    nothing = np.zeros(8, np.bool_)
+    assert names(engine, engine.recommend([past], 5, allowed=nothing)) == []
+
+
+def test_filters_ask_for_one_value_in_every_field_and_meet_candidates(engine):
+    allowed = engine.read.allowed(["bee", "cat", "eel"], {"group": ["flies", "fish"]})
+    assert np.flatnonzero(allowed).tolist() == [3, 6]
+    assert engine.read.allowed(None, {}) is None
+
+
+def test_ranks_every_candidate(shop, engine):
+    candidates = engine.read.candidates(["fox", "ant", "cat"])
+    known = engine.rank([shop.history("ant")], candidates[None])
+    assert names(engine, known) == ["ant", "cat", "fox"]
+    unknown = engine.rank([None], candidates[None])
+    assert names(engine, unknown) == ["ant", "cat", "fox"]
+    assert unknown.scores[0].tolist() == [5, 3, 0]
+
+
+def test_similar_items_are_the_others(engine):
+    items, cosines = engine.similar(3, 2)
+    assert [engine.item_id(item) for item in items] == ["ant", "cat"]
+    np.testing.assert_allclose(cosines, np.cos([0.2, 0.25]), rtol=1e-5)
+    assert len(engine.similar(3, 50)[0]) == 5
+
+
+def test_reasons_name_the_past_item_and_the_modality(shop, engine):
+    answer = engine.recommend([shop.history("bee", "fox")], 5)
+    reasons = {name: engine.reason(answer, 0, at) for at, name in enumerate(names(engine, answer))}
+    assert reasons["ant"].text == 'because you chose "Bee"; most telling: its picture'
+    assert reasons["eel"].text == 'because you chose "Fox"; most telling: its picture'
+    assert reasons["dog"].modality == "id"
+    assert engine.item_id(reasons["dog"].past_item) == "bee"
+
+
+def test_without_a_ranker_there_are_no_reasons(shop, tmp_path):
+    write_bundle(tmp_path / "bundle", lambda at: shop.fill_bundle(at, ranker=False))
+    engine = shop.open_engine(tmp_path / "bundle")
+    answer = engine.recommend([shop.history("ant")], 2)
+    assert names(engine, answer) == ["bee", "cat"]
+    assert engine.reason(answer, 0, 0) is None
+    assert list(engine.providers) == ["user_tower"]
+
+
+def test_a_saved_index_is_used(shop, tmp_path):
+    pytest.importorskip("faiss")
+
+    def fill(directory):
+        FaissIndex.build(shop.item_vectors()).save(directory / "index")
+        return shop.fill_bundle(directory)
+
+    write_bundle(tmp_path / "bundle", fill)
+    engine = shop.open_engine(tmp_path / "bundle")
+    assert isinstance(engine.recommender.index, FaissIndex)
+    assert names(engine, engine.recommend([shop.history("ant")], 3)) == ["bee", "cat", "dog"]
+
+
+def test_cold_bias_lifts_items_without_training_events(shop, tmp_path):
+    write_bundle(tmp_path / "bundle", lambda at: shop.fill_bundle(at, cold_bias=9.0, num_candidates=1))
+    engine = shop.open_engine(tmp_path / "bundle")
+    assert names(engine, engine.recommend([shop.history("ant")], 1)) == ["fox"]
+
+
+def test_a_graph_that_does_not_fit_is_the_bundles_fault(shop, tmp_path):
+    def fill(directory):
+        values = shop.fill_bundle(directory)
+        np.save(directory / "item_vectors.npy", np.ones((8, 3), np.float32))
+        np.save(directory / "item_tokens.npy", np.ones((8, 2, 3), np.float16))
+        return values
+
+    write_bundle(tmp_path / "bundle", fill)
+    with pytest.raises(BundleError, match=r"user_tower\.onnx: event_vector"):
+        shop.open_engine(tmp_path / "bundle").recommend([shop.history("ant")], 1)
+
+
+def test_a_history_without_times_counts_as_consecutive(engine):
+    read = engine.read.history([Event(item="bee"), Event(item="ant", event="buy", value=4.0)])
+    assert read.item.tolist() == [3, 2]
+    assert np.diff(read.timestamp).tolist() == [60_000_000]
+    assert read.event.tolist() == [2, 3]
+    assert np.isnan(read.value[0])
+    assert read.value[1] == 4.0
+    assert read.seen.tolist() == [2, 3]
+
+
+def test_a_history_with_times_is_put_in_order(engine):
+    read = engine.read.history([Event(item="bee", timestamp=9), Event(item="ant", timestamp=4)])
+    assert read.item.tolist() == [2, 3]
+    assert read.timestamp.tolist() == [4, 9]
+
+
+def test_without_a_clock_times_are_places(shop, tmp_path):
+    schema = replace(shop.SCHEMA, has_clock=False)
+    write_bundle(tmp_path / "bundle", lambda at: shop.fill_bundle(at, sequence_schema=schema))
+    engine = shop.open_engine(tmp_path / "bundle")
+    assert engine.read.history([Event(item="bee"), Event(item="ant")]).timestamp.tolist() == [0, 1]
+    timed = engine.read.history([Event(item="bee", timestamp=99), Event(item="ant", timestamp=4)])
+    assert (timed.item.tolist(), timed.timestamp.tolist()) == ([2, 3], [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("ask", "field", "said"),
+    [
+        (lambda read: read.history([]), "history", "empty"),
+        (lambda read: read.history([Event(item="ant"), Event(item="fxo")]), "history.1.item", "'fox'"),
+        (lambda read: read.history([Event(item="ant", event="by")]), "history.0.event", "'buy'"),
+        (
+            lambda read: read.history([Event(item="ant", timestamp=1), Event(item="bee")]),
+            "history.1.timestamp",
+            "every entry",
+        ),
+        (lambda read: read.candidates([]), "candidates", "empty"),
+        (lambda read: read.candidates(["ant", "bee", "ant"]), "candidates.2", "first at 0"),
+        (lambda read: read.candidates(["ant", "be"]), "candidates.1", "'bee'"),
+        (lambda read: read.allowed([], {}), "candidates", "empty"),
+        (lambda read: read.allowed(["ant", "be"], {}), "candidates.1", "'bee'"),
+        (lambda read: read.allowed(None, {"groups": ["fish"]}), "filters.groups", "'group'"),
+        (lambda read: read.allowed(None, {"group": ["fish", "mamal"]}), "filters.group.1", "'mammal'"),
+        (lambda read: read.allowed(None, {"group": []}), "filters.group", "empty"),
+        (lambda read: read.item("xyz", "item_id"), "item_id", "ant, bee, cat"),
+    ],
+)
+def test_a_mistake_names_its_field_and_what_would_be_right(engine, ask, field, said):
+    with pytest.raises(RequestError) as caught:
+        ask(engine.read)
+    assert caught.value.field == field
+    assert said in caught.value.message
+
+
+def test_open_refuses_an_altered_bundle_and_missing_histories(bundle_path):
+    with pytest.raises(DataError, match="no histories"):
+        Engine.open(bundle_path, histories=bundle_path / "gone.parquet")
+    with (bundle_path / "ranker.onnx").open("ab") as file:
+        file.write(b"!")
+    with pytest.raises(BundleError, match=r"ranker\.onnx was altered"):
+        Engine.open(bundle_path)
