@@ -60,6 +60,9 @@ BAD_REQUEST: dict[int | str, dict[str, Any]] = {
 NOT_FOUND: dict[int | str, dict[str, Any]] = {
     404: {"model": ErrorBody, "description": "There is no such item."}
 }
+NOT_READY: dict[int | str, dict[str, Any]] = {
+    503: {"model": ErrorBody, "description": "The state does not answer."}
+}
 
 
 def create_app(engine: Engine) -> FastAPI:
@@ -82,11 +85,8 @@ def serve(
     log_level: str = "info",
 ) -> None:
     """Open `bundle` and answer over HTTP until stopped; errors as `Engine.open`."""
-    engine = Engine.open(bundle, histories=histories, state=state, device=device)
-    try:
+    with Engine.open(bundle, histories=histories, state=state, device=device) as engine:
         uvicorn.run(create_app(engine), host=host, port=port, log_level=log_level)
-    finally:
-        engine.close()
 
 
 # Endpoints are plain functions, so that inference runs in worker threads and the loop stays free.
@@ -145,15 +145,19 @@ async def healthz() -> Health:
     return Health(status="ok")
 
 
-@router.get("/readyz", tags=["operation"], summary="Can questions be answered?")
+@router.get("/readyz", responses=NOT_READY, tags=["operation"], summary="Can questions be answered?")
 def readyz(engine: EngineOf) -> Readiness:
     """What answers: the bundle, its providers, and how many users the state holds."""
+    try:
+        num_users = engine.state.num_users()
+    except Exception as error:  # whatever kind of state it is: one that fails cannot answer
+        raise HTTPException(503, f"the state does not answer ({error})") from error
     return Readiness(
         status="ready",
         model=_model(engine),
         providers=_providers(engine),
         num_items=len(engine.bundle.item_ids),
-        num_users=engine.state.num_users(),
+        num_users=num_users,
     )
 
 

@@ -106,6 +106,12 @@ class Engine:
         """Let go of the state."""
         self.state.close()
 
+    def __enter__(self) -> "Engine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def degraded(self, history: History | None) -> list[str]:
         """What stood in for the model in an answer to this history, and why."""
         if history is None:

@@ -19,7 +19,9 @@ def of_validation(problems: Sequence[Any]) -> dict[str, Any]:
     """The body for the first of pydantic's `problems`."""
     first = problems[0]
     message = str(first["msg"]).removeprefix("Value error, ")
-    return problem(_path(first["loc"]), message, first.get("input"))
+    # Of a body that is no JSON the location is a character's place, not a field.
+    field = "body" if first["type"] == "json_invalid" else _path(first["loc"])
+    return problem(field, message, first.get("input"))
 
 
 def of_request(error: RequestError) -> dict[str, Any]:

@@ -26,6 +26,8 @@ def _microseconds(value: Any) -> Any:
 
 
 def _entry(value: Any) -> Any:
+    if not isinstance(value, str | dict):
+        raise ValueError("write an item id, or an object with item and perhaps timestamp, event, value")
     return {"item": value} if isinstance(value, str) else value
 
 
