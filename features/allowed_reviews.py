@@ -10,8 +10,8 @@ from recsys.columns import Columns
 
 @dataclass(frozen=True, kw_only=True)
 class ReviewRule:
-    """Beside the rule that always holds: a review of a (user, item) pair in validation, test
-    or context is out.
+    """Beside the rule that always holds: a review of a (user, item) pair with an event
+    outside training is out.
 
     before         out if dated at or after this time, whoever wrote it
     per_user       out if dated at or after the author's first held event
@@ -26,7 +26,7 @@ class ReviewRule:
 def allowed_reviews(dataset: Dataset, held: pl.DataFrame, rule: ReviewRule) -> tuple[pl.DataFrame, str]:
     """Rows of `dataset.reviews` that may be read, and the rule in words with its counts.
 
-    `held` has the validation, test and context events with their `part`. Where there is a cut-off and
+    `held` has the events outside training with their `part`. Where there is a cut-off and
     a clock, a review without a date is left out: nothing shows that it came before. At equal times the
     review is out, since it may speak of the held event.
     """

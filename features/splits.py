@@ -4,7 +4,7 @@ Order is by time, ties by the row's place in the file. Wherever a protocol speak
 is the place in that order of the user's first validation or test event. These hold for all of them:
 
 - targets (validation, test) are positive events; negative events from the cut-off on are `context`;
-- a review whose (user, item) pair is in validation, test or context is left out, whatever its date;
+- a review whose (user, item) pair has an event outside training is left out, whatever its date;
 - users with one positive event are in training only, those with two have no validation event.
 """
 
@@ -99,7 +99,7 @@ def user_temporal(dataset: Dataset, config: SplitConfig) -> Split:
     Both hold at least one event of a user with enough of them, none where the fraction is 0. Leakage as
     in `leave_one_out`. With `cold_fraction` a seeded sample of the items is hidden: all of their events
     leave training and validation, and those in a user's test share stay test. Their earlier events are in
-    no part, since the history at test time would otherwise know an item that is to be new.
+    no part, and the reviews that came with those are left out, since the item is to be new.
     """
     count = pl.col("num_positive")
     events = per_user(
@@ -290,7 +290,7 @@ def _split(
         part: events.filter(pl.col(PART) == part).drop(PART).sort(ORDER)
         for part in (TRAIN, VALIDATION, TEST, CONTEXT)
     }
-    held = events.filter(pl.col(PART).is_in([VALIDATION, TEST, CONTEXT]))
+    held = events.filter(pl.col(PART) != TRAIN)
     reviews, words = allowed_reviews(dataset, held, rule)
     return Split(
         protocol=protocol,

@@ -1,0 +1,174 @@
+"""MovieLens of any size to a dataset folder, with posters, plots and spoken reviews where they lie beside it.
+
+ratings.csv + movies.csv                     latest, latest-small, 20M, 25M, 32M
+ratings.dat + movies.dat (+ users.dat)       1M, 10M
+u.data + u.item (+ u.user, u.genre)          100k
+posters/<movieId>.jpg                        pictures
+plots.csv                                    movieId, overview, plot, director, actors
+spoken_reviews/reviews.csv                   userId, movieId, rating, timestamp, text, audio
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import tomli_w
+
+from features.importers.movielens_tables import (
+    ITEM,
+    RATING,
+    TIME,
+    USER,
+    Layout,
+    find_layout,
+    read_plots,
+    read_spoken,
+)
+from features.media_paths import MediaFolder
+from features.schema import FILE_NAME, positive_columns
+from recsys.errors import DataError
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+POSTERS, SPOKEN = "posters", "spoken_reviews"
+
+
+def import_movielens(source: Path, out: Path, *, positive: str | None = "rating >= 3.5") -> dict[str, Any]:
+    """Write the dataset `out` from the MovieLens folder `source`; returns what was found.
+
+    Media are hard links where the file system allows, else copies. `positive` is the contract's SQL
+    expression over userId, movieId, rating and timestamp; None or "" makes every rating positive.
+    `out` appears whole or not at all. Raises `DataError` where `source` has no known layout, `out` exists
+    and is not empty, or `positive` cannot be understood.
+    """
+    source, out = source.resolve(), out.absolute()
+    layout = find_layout(source)
+    if positive:
+        _check_positive(positive)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(f"{out} exists and is not empty; choose another folder or remove it")
+    unfinished = out.with_name(f".{out.name}.{os.getpid()}.unfinished")
+    unfinished.mkdir(parents=True)
+    try:
+        counts = _write(layout, unfinished, positive)
+        unfinished.replace(out)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    return {"out": str(out), "layout": layout.name, **counts}
+
+
+def _check_positive(positive: str) -> None:
+    try:
+        columns = positive_columns(positive)
+    except ValueError as error:
+        raise DataError(f"positive = {positive!r}: {error}") from None
+    unknown = set(columns) - {USER, ITEM, RATING, TIME}
+    if unknown:
+        raise DataError(
+            f"positive = {positive!r}: no column {min(unknown)!r}; known: {USER}, {ITEM}, {RATING}, {TIME}"
+        )
+
+
+def _write(layout: Layout, out: Path, positive: str | None) -> dict[str, int]:
+    items, users = layout.movies(), layout.users()
+    counts: dict[str, int] = {}
+    if (layout.root / "plots.csv").is_file():
+        items = items.join(read_plots(layout.root / "plots.csv"), on=ITEM, how="left", maintain_order="left")
+        counts["plots"] = items.filter(pl.any_horizontal(pl.col("overview", "plot").is_not_null())).height
+    posters = _link_posters(layout.root / POSTERS, out / POSTERS)
+    if posters.height:
+        items = items.join(posters, on=ITEM, how="left", maintain_order="left")
+        counts["posters"] = items.height - items["poster"].null_count()
+    ratings = layout.ratings()
+    items.write_parquet(out / "items.parquet")
+    ratings.write_parquet(out / "interactions.parquet")
+    counts |= {"items": items.height, "interactions": ratings.height, "users": ratings[USER].n_unique()}
+    if users is not None:
+        users.write_parquet(out / "users.parquet")
+    has_reviews = (layout.root / SPOKEN / "reviews.csv").is_file()
+    if has_reviews:
+        reviews = read_spoken(layout.root / SPOKEN / "reviews.csv")
+        reviews = reviews.with_columns((pl.lit(f"{SPOKEN}/") + pl.col("audio")).alias("audio"))
+        reviews.write_parquet(out / "reviews.parquet")
+        counts |= {
+            "spoken_reviews": reviews.height,
+            "recordings": _link_recordings(layout.root, out, reviews),
+        }
+    spec = _spec(layout, items, users, positive, has_reviews=has_reviews)
+    (out / FILE_NAME).write_text(tomli_w.dumps(spec), "utf-8")
+    return counts
+
+
+def _spec(
+    layout: Layout,
+    items: pl.DataFrame,
+    users: pl.DataFrame | None,
+    positive: str | None,
+    *,
+    has_reviews: bool,
+) -> Mapping[str, Any]:
+    """What dataset.toml says."""
+
+    def present(*names: str) -> list[str]:
+        return [name for name in names if name in items.columns]
+
+    table: dict[str, Any] = {"path": "items.parquet", "id": ITEM, "title": "title"}
+    table |= {"text": present("overview", "plot")} if present("overview", "plot") else {}
+    table |= {"image": "poster"} if "poster" in items.columns else {}
+    table |= {"categories": present("genres", "director", "actors"), "numeric": ["year"]}
+    interactions = {
+        "path": "interactions.parquet",
+        "user": USER,
+        "item": ITEM,
+        "timestamp": TIME,
+        "time": "unix_s",
+        "value": RATING,
+    }
+    spec: dict[str, Any] = {"name": layout.name, "items": table, "interactions": interactions}
+    if positive:
+        interactions["positive"] = positive
+    if has_reviews:
+        spec["reviews"] = {
+            "path": "reviews.parquet",
+            "user": USER,
+            "item": ITEM,
+            "timestamp": TIME,
+            "audio": "audio",
+            "value": RATING,
+        }
+    if users is not None:
+        categories = [name for name in users.columns if name != USER]
+        spec["users"] = {"path": "users.parquet", "id": USER, "categories": categories}
+    return spec
+
+
+def _link_posters(folder: Path, out: Path) -> pl.DataFrame:
+    """Link `<movieId>.<suffix>`; columns movieId and poster, the path in the new dataset."""
+    found: dict[int, str] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if path.suffix.lower() in PICTURE_SUFFIXES and path.stem.isdecimal() and path.is_file():
+            _link(path, out / path.name)
+            found[int(path.stem)] = f"{POSTERS}/{path.name}"
+    return pl.DataFrame(
+        {ITEM: list(found), "poster": list(found.values())}, schema={ITEM: pl.Int64, "poster": pl.String}
+    )
+
+
+def _link_recordings(root: Path, out: Path, reviews: pl.DataFrame) -> int:
+    """Link those that are there under the same path; the dataset's check says which are not."""
+    found = MediaFolder(root).check(reviews["audio"]).drop_nulls("absolute")
+    for path, absolute in found.select("path", "absolute").iter_rows():
+        _link(Path(absolute), out / path)
+    return found.height
+
+
+def _link(source: Path, target: Path) -> None:
+    """A hard link, or a copy where the file system has none between the two places."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
