@@ -1,0 +1,169 @@
+"""A sample shop as a dataset folder."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import tomli_w
+
+from features.sample.catalogue import Catalogue, draw_catalogue
+from features.sample.options import SampleOptions
+from features.sample.pictures import render
+from features.sample.reviews import Review, draw_reviews, review_table
+from features.sample.tastes import KINDS, Events, World, draw_events, draw_world
+from recsys.errors import DataError
+
+Progress = Callable[[str, int, int], None]
+
+DATASET = {
+    "name": "sample-shop",
+    "items": {
+        "path": "items.parquet",
+        "id": "item_id",
+        "title": "title",
+        "text": ["description"],
+        "image": "image",
+        "categories": ["kind", "brand"],
+        "numeric": ["price"],
+        "created_at": "launched",
+    },
+    "interactions": {
+        "path": "interactions.csv",
+        "user": "user_id",
+        "item": "item_id",
+        "timestamp": "timestamp",
+        "time": "unix_s",
+        "event": "event",
+        "value": "rating",
+        "positive": "rating IS NULL OR rating >= 3",
+    },
+    "reviews": {
+        "path": "reviews.csv",
+        "user": "user_id",
+        "item": "item_id",
+        "timestamp": "timestamp",
+        "text": "text",
+        "audio": "audio",
+        "value": "rating",
+    },
+    "users": {"path": "users.csv", "id": "user_id", "categories": ["region", "came_by"]},
+    "split": {"train": "splits/train.parquet", "test": "splits/test.parquet"},
+    "oracle": {"users": "oracle/users.parquet", "items": "oracle/items.parquet"},
+}
+REGIONS = ("north", "south", "east", "west", "abroad")
+CAME_BY = ("friend", "search", "advertisement", "newspaper")
+
+
+def write_sample_shop(out: Path, options: SampleOptions, *, progress: Progress | None = None) -> None:
+    """Make up a shop by `options` and write it to `out` as a dataset; the same options give the same shop.
+
+    `features.sample.tastes` states the taste model. Beside what `dataset.toml` names stands
+    `oracle/options.json`, the options themselves. `progress` is called with a stage, the steps done
+    and the steps there are. The folder appears whole or not at all; one that exists already must be
+    empty, or a `DataError` is raised.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(f"{out} exists and is not an empty folder; remove it or choose another")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as unfinished:
+        folder = Path(unfinished) / "shop"
+        _write(folder, options, progress or _silent)
+        if out.exists():
+            out.rmdir()
+        folder.rename(out)
+
+
+def _write(folder: Path, options: SampleOptions, progress: Progress) -> None:
+    # A stream of its own for each part, so that an option of one part leaves the others as they were.
+    streams = [np.random.default_rng(seed) for seed in np.random.SeedSequence(options.seed).spawn(5)]
+    world = draw_world(streams[0], options)
+    catalogue = draw_catalogue(streams[1], world, options)
+    events = draw_events(streams[2], world, options)
+    width = max(5, len(str(options.num_users)))
+    user_ids = tuple(f"U{number:0{width}d}" for number in range(1, options.num_users + 1))
+    reviews = draw_reviews(streams[3], world, catalogue, events, user_ids, options)
+    for name in ("images", "audio", "splits", "oracle"):
+        (folder / name).mkdir(parents=True)
+    (folder / "dataset.toml").write_text(tomli_w.dumps(DATASET), "utf-8")
+    catalogue.table.write_parquet(folder / "items.parquet")
+    review_table(reviews).write_csv(folder / "reviews.csv")
+    _user_table(streams[4], user_ids).write_csv(folder / "users.csv")
+    _write_events(folder, world, catalogue, events, user_ids)
+    _write_oracle(folder, world, catalogue, user_ids, options)
+    _write_recordings(folder / "audio", reviews, progress)
+    _write_pictures(folder / "images", catalogue, options, progress)
+
+
+def _user_table(rng: np.random.Generator, user_ids: tuple[str, ...]) -> pl.DataFrame:
+    """users.csv; nothing in it bears on taste."""
+    return pl.DataFrame(
+        {
+            "user_id": user_ids,
+            "region": [REGIONS[at] for at in rng.integers(len(REGIONS), size=len(user_ids))],
+            "came_by": [CAME_BY[at] for at in rng.integers(len(CAME_BY), size=len(user_ids))],
+        }
+    )
+
+
+def _write_events(
+    folder: Path, world: World, catalogue: Catalogue, events: Events, user_ids: tuple[str, ...]
+) -> None:
+    """interactions.csv, and its rows before and from the cut-off as the split."""
+    table = pl.DataFrame(
+        {
+            "user_id": np.array(user_ids)[events.user],
+            "item_id": np.array(catalogue.item_ids)[events.item],
+            "timestamp": events.timestamp_s,
+            "event": np.array(KINDS)[events.kind],
+            "rating": events.rating,
+        }
+    ).with_columns(pl.when(pl.col("rating") > 0).then("rating").alias("rating"))
+    table.write_csv(folder / "interactions.csv")
+    before = pl.col("timestamp") < world.cutoff_s
+    table.filter(before).write_parquet(folder / "splits" / "train.parquet")
+    table.filter(~before).write_parquet(folder / "splits" / "test.parquet")
+
+
+def _write_oracle(
+    folder: Path, world: World, catalogue: Catalogue, user_ids: tuple[str, ...], options: SampleOptions
+) -> None:
+    """True factors, whose dot product is what a choice is expected to be worth."""
+    vector = pl.List(pl.Float32)
+    for name, column, ids, factors in (
+        ("users", "user_id", user_ids, world.user_factors),
+        ("items", "item_id", catalogue.item_ids, world.item_factors),
+    ):
+        rows = {column: ids, "vector": factors.tolist()}
+        pl.DataFrame(rows, schema={column: pl.String, "vector": vector}).write_parquet(
+            folder / "oracle" / f"{name}.parquet"
+        )
+    (folder / "oracle" / "options.json").write_text(json.dumps(asdict(options), indent=2) + "\n", "utf-8")
+
+
+def _write_recordings(folder: Path, reviews: list[Review], progress: Progress) -> None:
+    """Each recording that is used, once."""
+    used = {review.recording.public_name: review.recording for review in reviews if review.recording}
+    for done, name in enumerate(sorted(used), 1):
+        with used[name].path.open("rb") as source, (folder / name).open("wb") as target:
+            shutil.copyfileobj(source, target)
+        progress("recordings", done, len(used))
+
+
+def _write_pictures(folder: Path, catalogue: Catalogue, options: SampleOptions, progress: Progress) -> None:
+    rows = np.flatnonzero(catalogue.has_picture)
+    for done, row in enumerate(rows, 1):
+        rng = np.random.default_rng([options.seed, 1, int(row)])
+        picture = render(
+            rng, catalogue.looks[row], catalogue.kinds[row], options.picture_size, options.picture_noise
+        )
+        picture.save(folder / f"{catalogue.item_ids[row]}.jpg", quality=88)
+        progress("pictures", done, len(rows))
+
+
+def _silent(_stage: str, _done: int, _total: int) -> None:
+    """Progress that nobody watches."""
