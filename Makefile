@@ -24,7 +24,6 @@ setup: $(STAMP) ## .venv with the pinned requirements
 
 demo: $(STAMP) ## make a small shop, train on it, export, recommend
 	$(BIN)/recsys demo --out $(DEMO)
-	@echo 'Serve it with: make serve'
 
 serve: $(STAMP) ## serve the demo's bundle over HTTP
 	$(BIN)/recsys serve $(DEMO)/run/bundle --port $(PORT)

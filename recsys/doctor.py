@@ -4,7 +4,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Literal
@@ -33,17 +33,19 @@ class Check:
         return self.required and self.state != "ok"
 
 
-def run_doctor() -> list[Check]:
-    """Every check, in the order from the base to the options."""
-    return list(checks())
+def run_doctor() -> Iterator[Check]:
+    """Every check, from the base to the options, each as soon as it is done."""
+    chosen = {extra for extra, anchors in ANCHORS.items() if any(_version(name) for name in anchors)}
+    for probe in PROBES:
+        yield check(probe, chosen)
 
 
-def doctor(console: Console) -> int:
-    """Print each check as soon as it is done; 1 if something that is needed does not work, else 0."""
+def print_report(checks: Iterable[Check], console: Console) -> int:
+    """Print each check as it comes; 1 if something that is needed does not work, else 0."""
     code = 0
-    for check in checks():
-        code |= check.fatal
-        console.print(render(check), soft_wrap=True)
+    for result in checks:
+        code |= result.fatal
+        console.print(render(result), soft_wrap=True)
     console.print("[red]something needed does not work[/]" if code else "[green]all that is needed works[/]")
     return code
 
@@ -54,13 +56,6 @@ def render(check: Check) -> str:
     option = "" if check.required or check.state == "ok" else " (optional)"
     line = f"{mark} {check.name:<16} {escape(check.detail)}{option}"
     return f"{line}\n{'':<24}{escape(check.remedy)}" if check.remedy else line
-
-
-def checks() -> Iterator[Check]:
-    """The same as `run_doctor`, each as soon as it is done."""
-    chosen = {extra for extra, anchors in ANCHORS.items() if any(_version(name) for name in anchors)}
-    for probe in PROBES:
-        yield check(probe, chosen)
 
 
 def check(probe: Probe, chosen: set[str]) -> Check:

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from recsys import doctor, probes
-from recsys.doctor import Check, check, render, run_doctor
+from recsys.doctor import Check, check, print_report, render, run_doctor
 from recsys.probes import GRAPH, PROBES, Absent, Probe
 
 
@@ -132,7 +132,7 @@ def test_one_failure_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_exit_code(monkeypatch: pytest.MonkeyPatch, error: Exception | None, code: int) -> None:
     monkeypatch.setattr(doctor, "PROBES", (probe(fail(error) if error else lambda: ""),))
     console = Console(file=io.StringIO(), width=200)
-    assert doctor.doctor(console) == code
+    assert print_report(run_doctor(), console) == code
     assert isinstance(console.file, io.StringIO)
     assert ("does not work" in console.file.getvalue()) == bool(code)
 
