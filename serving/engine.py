@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 
-from features.histories import IdMaps
 from features.history_file import iter_histories
 from recsys.batches import Bools, Floats, History, Ints
 from recsys.bundle import Bundle
@@ -124,6 +123,10 @@ class Engine:
     def title(self, item: int) -> str | None:
         return self._titles[item - NUM_RESERVED]
 
+    def name(self, item: int) -> str:
+        """The title, or the id of an item that has none."""
+        return self.title(item) or self.item_id(item)
+
     def reason(self, ranked: Recommendations, row: int, place: int) -> Reason | None:
         """Why the item at `place` of list `row` stands there; None where no ranker ran."""
         tokens, attention, past = ranked.token_attention, ranked.history_attention, ranked.history_items
@@ -132,7 +135,7 @@ class Engine:
             history_attention=None if attention is None else attention[row, place],
             history_items=None if past is None else past[row],
             modalities=self.bundle.manifest.modalities,
-            name_of=lambda item: self.title(item) or self.item_id(item),
+            name_of=self.name,
         )
 
 
@@ -142,9 +145,7 @@ def maps_fingerprint(bundle: Bundle) -> str:
 
 
 def _read_histories(bundle: Bundle, source: Path) -> Iterator[tuple[str, History]]:
-    maps = IdMaps(kinds=bundle.event_ids, profiles=bundle.profile_ids)
-    for part in iter_histories(source, item_ids=bundle.item_ids, maps=maps):
-        yield from part.items()
+    return iter_histories(source, bundle.item_ids, bundle.event_ids, bundle.profile_ids)
 
 
 def compose(bundle: Bundle, *, device: Device = "cpu") -> tuple[Recommender, dict[str, tuple[str, ...]]]:

@@ -118,7 +118,7 @@ def test_failure_on_the_way_leaves_the_old_file_and_nothing_else(engine, tmp_pat
 
 def test_memory_does_not_grow_with_the_users(bundle_path, shop, tmp_path):
     peaks = []
-    for num_users in (200, 2000):
+    for num_users in (100, 800):
         users = {f"user-{n:05}": shop.history("ant", "cat") for n in range(num_users)}
         engine = shop.open_engine(bundle_path, users=users)
         recommend_to_parquet(engine, "all", tmp_path / "warm.parquet", 3, batch_size=50)

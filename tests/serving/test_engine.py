@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from features.histories import IdMaps
+from features.history_file import save_histories
 from recsys.batches import History
-from recsys.bundle import write_bundle
+from recsys.bundle import Bundle, write_bundle
 from recsys.errors import BundleError, DataError, RequestError
 from recsys.index import FaissIndex
 from serving.engine import Engine
@@ -185,6 +187,41 @@ def test_a_mistake_names_its_field_and_what_would_be_right(engine, ask, field, s
         ask(engine.read)
     assert caught.value.field == field
     assert said in caught.value.message
+
+
+def save(path, bundle, users):
+    maps = IdMaps(kinds=bundle.event_ids, profiles=bundle.profile_ids)
+    save_histories(users, path, bundle.item_ids, maps)
+
+
+def test_open_imports_the_sibling_histories_once_and_keeps_erasures(shop, bundle_path):
+    run, bundle = bundle_path.parent, Bundle.open(bundle_path)
+    users = {"ann": shop.history("ant", profile={"job": np.array([3])}), "bob": shop.history("fox", "dog")}
+    save(run / "histories.parquet", bundle, users)
+    with Engine.open(bundle_path) as engine:
+        (ann,) = engine.state.histories(["ann"])
+        assert names(engine, engine.recommend([ann], 2)) == ["bee", "cat"]
+        assert ann.profile["job"].tolist() == [3]
+        engine.state.delete_user("bob")
+    save(run / "histories.parquet", bundle, users | {"eve": shop.history("eel")})
+    with Engine.open(bundle_path) as engine:
+        assert list(engine.state.user_ids()) == ["ann", "eve"]
+    assert (run / "state.sqlite").is_file()
+
+
+def test_named_histories_and_state_may_lie_elsewhere(shop, bundle_path, tmp_path):
+    save(tmp_path / "other.parquet", Bundle.open(bundle_path), {"eve": shop.history("eel")})
+    with Engine.open(
+        bundle_path, histories=tmp_path / "other.parquet", state=tmp_path / "other.sqlite"
+    ) as engine:
+        assert list(engine.state.user_ids()) == ["eve"]
+    assert sorted(path.name for path in bundle_path.parent.iterdir()) == ["bundle"]
+
+
+def test_a_bundle_without_histories_knows_nobody(bundle_path):
+    with Engine.open(bundle_path) as engine:
+        assert engine.state.num_users() == 0
+        assert names(engine, engine.recommend(engine.state.histories(["ann"]), 1)) == ["ant"]
 
 
 def test_open_refuses_an_altered_bundle_and_missing_histories(bundle_path):

@@ -1,0 +1,79 @@
+"""One user's history and recommendations on the terminal, with a reason each."""
+
+import math
+from itertools import islice
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from recsys.batches import History
+from recsys.errors import DataError
+from recsys.ids import NUM_RESERVED, PAD
+from serving.engine import Engine
+
+PAST_SHOWN = 10
+LOOKED_THROUGH = 1000  # users among whom one with a long history is sought
+
+
+def show_user(engine: Engine, console: Console, *, user: str | None = None, k: int = 10) -> None:
+    """Print the newest events of `user` and the best `k` items.
+
+    Without a name it is the user with the longest history among the first thousand. Raises `DataError`
+    for an unknown user.
+    """
+    user_id, history = _chosen(engine, user)
+    shown = min(PAST_SHOWN, len(history))
+    console.print(f"{escape(user_id)}: newest {shown} of {len(history)} events")
+    console.print(_past(engine, history.last(shown)))
+    ranked = engine.recommend([history], k)
+    console.print(f"Recommended to {escape(user_id)}")
+    table = Table()
+    table.add_column("", justify="right")
+    table.add_column("item")
+    table.add_column("score", justify="right")
+    table.add_column("why")
+    for place, item in enumerate(ranked.items[0].tolist()):
+        if item == PAD:
+            break
+        reason = engine.reason(ranked, 0, place)
+        table.add_row(
+            str(place + 1),
+            escape(engine.name(item)),
+            f"{ranked.scores[0, place]:.2f}",
+            escape(reason.text) if reason else "",
+        )
+    console.print(table)
+    for note in engine.degraded(history):
+        console.print(f"degraded: {escape(note)}")
+
+
+def _chosen(engine: Engine, user: str | None) -> tuple[str, History]:
+    names = [user] if user is not None else _first_users(engine)
+    known = [
+        (name, history)
+        for name, history in zip(names, engine.state.histories(names), strict=True)
+        if history is not None
+    ]
+    if not known:
+        raise DataError("the state knows no user" if user is None else f"unknown user {user!r}")
+    return max(known, key=lambda each: len(each[1]))
+
+
+def _first_users(engine: Engine) -> list[str]:
+    return list(islice(engine.state.user_ids(), LOOKED_THROUGH))
+
+
+def _past(engine: Engine, history: History) -> Table:
+    """The events, newest first."""
+    table = Table()
+    for name in ("item", "event", "value"):
+        table.add_column(name)
+    for at in reversed(range(len(history))):
+        item, event, value = int(history.item[at]), int(history.event[at]), float(history.value[at])
+        table.add_row(
+            escape(engine.name(item)) if item >= NUM_RESERVED else "(no longer in the catalogue)",
+            engine.bundle.event_ids.decode([event])[0] if event >= NUM_RESERVED else "",
+            "" if math.isnan(value) else f"{value:g}",
+        )
+    return table
