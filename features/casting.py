@@ -12,6 +12,7 @@ from recsys.errors import DataError
 # Microseconds of 0001-01-01 and 9999-12-31: what a calendar can hold.
 _FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
 _MICROSECONDS = {"unix_s": 1_000_000, "unix_ms": 1_000, "order": 1}
+_SECONDS_OF_1973, _SECONDS_OF_2200 = 94_694_400, 7_258_118_400
 _ISO_FORMATS = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M")
 
 
@@ -117,16 +118,18 @@ def inferred(series: pl.Series) -> pl.Series:
     return series
 
 
-def unit_hint(timestamp: pl.Series, unit: TimeUnit) -> str | None:
-    """What is wrong where most of the times lie in a century that no log comes from."""
-    median = timestamp.median()
-    if unit not in ("unix_s", "unix_ms") or not isinstance(median, int | float):
+def unit_hint(series: pl.Series, unit: TimeUnit) -> str | None:
+    """What is wrong where most of the raw times would lie in a year that no log comes from."""
+    if unit not in ("unix_s", "unix_ms") or series.dtype.is_temporal() or series.dtype.is_nested():
         return None
-    year = 1970 + median / (365.25 * 86_400e6)
-    if unit == "unix_s" and year > 2200:
-        return "most lie after the year 2200; did you mean time = 'unix_ms'?"
-    if unit == "unix_ms" and year < 1971:
-        return "most lie before the year 1971; did you mean time = 'unix_s'?"
+    median = as_number(series).median()
+    if not isinstance(median, int | float):
+        return None
+    if unit == "unix_s" and median > _SECONDS_OF_2200:
+        return "most of its times lie after the year 2200; did you mean time = 'unix_ms'?"
+    # Smaller numbers are made up by hand, larger ones are milliseconds.
+    if unit == "unix_ms" and _SECONDS_OF_1973 < median < _SECONDS_OF_2200:
+        return "most of its times lie in the year 1970; did you mean time = 'unix_s'?"
     return None
 
 

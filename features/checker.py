@@ -64,11 +64,11 @@ class TableChecker:
 
     def time(self, column: str, unit: TimeUnit) -> pl.Series:
         """Times; unreadable ones are null, and what to do with their rows is the caller's matter."""
-        times = self.cast(column, lambda series: casting.as_time(series, unit), f"a time (time = {unit!r})")
-        hint = casting.unit_hint(times, unit)
+        hint = casting.unit_hint(self.raw.frame[column], unit)
         if hint:
             self.problem(column, hint)
-        return times
+            return pl.Series(column, [None] * self.raw.frame.height, dtype=pl.Int64)
+        return self.cast(column, lambda series: casting.as_time(series, unit), f"a time (time = {unit!r})")
 
     def number(self, column: str) -> pl.Series:
         """Numbers; rows whose value is there but is no finite number are set aside."""

@@ -134,12 +134,13 @@ def _select(frame: pl.DataFrame, columns: list[str], name: str, shown: str) -> p
     missing = [column for column in columns if column not in frame.columns]
     if not missing:
         return frame.select(columns)
-    hint = ""
     if len(frame.columns) == 1 and any(mark in frame.columns[0] for mark in ";\t|"):
-        hint = " (its values seem to be separated by something else than the file's ending says)"
+        ending = (
+            "its values seem to be separated by something else than its ending says (.csv: ',', .tsv: tab)"
+        )
+        raise DataError("columns are missing", [f"[{name}] {shown}: {ending}"])
     problems = [
-        f"[{name}] {shown}: no column {column!r}{hint}; {did_you_mean(column, frame.columns)}"
-        for column in missing
+        f"[{name}] {shown}: no column {column!r}; {did_you_mean(column, frame.columns)}" for column in missing
     ]
     raise DataError("columns are missing", problems)
 

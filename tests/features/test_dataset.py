@@ -1,0 +1,419 @@
+import os
+import time
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+import tomli_w
+
+from features.dataset import load_dataset
+from features.set_aside import count_reasons, summarise, write_set_aside
+from features.tables import Dataset
+from recsys.errors import DataError
+
+REAL = Path(os.environ.get("RECSYS_DATA", Path(__file__).parents[3] / "shared" / "data"))
+ITEMS = "id,title\n1,One\n2,Two\n3,Three\n"
+EVENTS = "user,item,time\na,1,10\na,2,20\nb,3,30\n"
+Spec = dict[str, dict[str, object]]
+
+
+def write(root: Path, files: dict[str, str | bytes], **changes: dict[str, object]) -> Path:
+    """A dataset of the given files; `changes` add to the sections of dataset.toml."""
+    sections: Spec = {
+        "items": {"path": "items.csv", "id": "id", "title": "title"},
+        "interactions": {
+            "path": "events.csv", "user": "user", "item": "item", "timestamp": "time", "time": "unix_s",
+        },
+    }  # fmt: skip
+    for name, values in changes.items():
+        sections[name] = {**sections.get(name, {}), **values}
+    for name, content in {"items.csv": ITEMS, "events.csv": EVENTS, **files}.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    (root / "dataset.toml").write_text(tomli_w.dumps({"name": "test", **sections}), "utf-8")
+    return root
+
+
+def load(root: Path, files: dict[str, str | bytes], **changes: dict[str, object]) -> Dataset:
+    return load_dataset(write(root, files, **changes))
+
+
+def problems(root: Path, files: dict[str, str | bytes], **changes: dict[str, object]) -> tuple[str, ...]:
+    with pytest.raises(DataError) as caught:
+        load(root, files, **changes)
+    assert caught.value.problems
+    return caught.value.problems
+
+
+def reasons(dataset: Dataset) -> list[tuple[str, int, str, str, str]]:
+    return [(entry.table, entry.row, entry.column, entry.value, entry.reason) for entry in dataset.set_aside]
+
+
+def test_columns_and_types_are_those_of_the_contract(tmp_path: Path) -> None:
+    dataset = load(tmp_path, {})
+    assert dict(dataset.items.schema) == {
+        "item_id": pl.String, "title": pl.String, "text": pl.String, "image": pl.List(pl.String),
+        "created_at": pl.Int64,
+    }  # fmt: skip
+    assert dict(dataset.interactions.schema) == {
+        "user_id": pl.String, "item_id": pl.String, "timestamp": pl.Int64, "event": pl.String,
+        "value": pl.Float64, "positive": pl.Boolean, "row": pl.Int64,
+    }  # fmt: skip
+    assert dict(dataset.reviews.schema) == {
+        "user_id": pl.String, "item_id": pl.String, "timestamp": pl.Int64, "text": pl.String,
+        "audio": pl.String, "value": pl.Float64, "row": pl.Int64,
+    }  # fmt: skip
+    assert dataset.interactions["timestamp"].to_list() == [10_000_000, 20_000_000, 30_000_000]
+    assert dataset.interactions["event"].unique().to_list() == ["interaction"]
+    assert dataset.interactions["positive"].all()
+    assert dataset.users["user_id"].to_list() == ["a", "b"]
+    assert dataset.set_aside == ()
+
+
+def test_events_are_sorted_by_time_and_ties_keep_the_order_of_the_file(tmp_path: Path) -> None:
+    dataset = load(tmp_path, {"events.csv": "user,item,time\na,3,7\na,2,5\na,1,7\nb,1,5\n"})
+    assert dataset.interactions["row"].to_list() == [1, 3, 0, 2]
+    assert dataset.interactions["item_id"].to_list() == ["2", "1", "3", "1"]
+
+
+def test_a_byte_order_mark_crlf_and_quoted_newlines_are_read(tmp_path: Path) -> None:
+    items = '\ufeffid,title\r\n1,"a ""quoted""\r\nline"\r\n2,Ünïcode\r\n3,\r\n'.encode()
+    dataset = load(tmp_path, {"items.csv": items})
+    assert dataset.items["title"].to_list() == ['a "quoted"\r\nline', "Ünïcode", None]
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        pl.Series([1, 2, 3]),
+        pl.Series([1.0, 2.0, 3.0]),
+        pl.Series(["1.0", "2.0", "3.0"]),
+        pl.Series(["1", "2", "3"]),
+    ],
+)
+def test_ids_of_any_type_are_the_same_strings(tmp_path: Path, ids: pl.Series) -> None:
+    root = write(tmp_path, {}, items={"path": "items.parquet"})
+    pl.DataFrame({"id": ids, "title": ["x", "y", "z"]}).write_parquet(root / "items.parquet")
+    dataset = load_dataset(root)
+    assert dataset.items["item_id"].to_list() == ["1", "2", "3"]
+    assert dataset.interactions.height == 3
+
+
+def test_leading_zeros_of_an_id_stay(tmp_path: Path) -> None:
+    dataset = load(tmp_path, {"items.csv": "id,title\n007,Bond\n", "events.csv": "user,item,time\na,007,1\n"})
+    assert dataset.interactions["item_id"].to_list() == ["007"]
+
+
+def test_a_glob_reads_its_files_by_name_and_says_which_one_a_bad_row_is_in(tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {
+        "log/part-1.csv": "user,item,time\na,1,1\na,9,2\n",
+        "log/part-0.csv": "user,item,time\nb,1,1\n",
+    }
+    dataset = load(tmp_path, files, interactions={"path": "log/part-*.csv"})
+    assert dataset.interactions["user_id"].to_list() == ["b", "a"]
+    (entry,) = dataset.set_aside
+    assert (entry.path, entry.row, entry.value) == ("log/part-1.csv", 2, "9")
+
+
+@pytest.mark.parametrize("name", ["items.jsonl", "items.ndjson", "items.json"])
+def test_json_lines_with_lists(tmp_path: Path, name: str) -> None:
+    lines = '\ufeff{"id": 1, "title": "One", "tags": ["a", "b"]}\r\n{"id": 2, "title": null}\r\n{"id": 3}\r\n'
+    dataset = load(tmp_path, {name: lines}, items={"path": name, "categories": ["tags"]})
+    assert dataset.items["item_id"].to_list() == ["1", "2", "3"]
+    assert dataset.items["cat:tags"].to_list() == [["a", "b"], [], []]
+
+
+def test_a_json_array_is_read_too(tmp_path: Path) -> None:
+    dataset = load(tmp_path, {"items.json": '[{"id": "1", "title": "One"}]'}, items={"path": "items.json"})
+    assert dataset.items["title"].to_list() == ["One"]
+
+
+@pytest.mark.parametrize(
+    ("unit", "values", "expected"),
+    [
+        ("unix_s", ["964982703", "1.5"], [964_982_703_000_000, 1_500_000]),
+        ("unix_ms", ["964982703123", "1577836800000"], [964_982_703_123_000, 1_577_836_800_000_000]),
+        ("iso", ["2020-01-01", "2020-01-01T02:00:00+02:00"], [1_577_836_800_000_000] * 2),
+        (
+            "iso",
+            ["2020-01-01 00:00", "2020-01-01T00:00:00.5Z"],
+            [1_577_836_800_000_000, 1_577_836_800_500_000],
+        ),
+        ("order", ["3", "4"], [3, 4]),
+    ],
+)
+def test_times(tmp_path: Path, unit: str, values: list[str], expected: list[int]) -> None:
+    rows = "".join(f"a,{item},{value}\n" for item, value in enumerate(values, 1))
+    dataset = load(tmp_path, {"events.csv": "user,item,time\n" + rows}, interactions={"time": unit})
+    by_row = dataset.interactions.sort("row")
+    assert by_row["timestamp"].to_list() == expected
+    assert dataset.has_clock == (unit != "order")
+
+
+def test_bad_rows_are_set_aside_with_place_value_and_reason(tmp_path: Path) -> None:
+    events = (
+        "user,item,time,rating\n"
+        "a,1,10,5\n"  # 0
+        ",1,10,5\n"
+        "a,,10,5\n"
+        "a,2,yesterday,5\n"
+        "a,2,-4,5\n"
+        "a,2,nan,5\n"  # 5
+        "a,2,,5\n"
+        "a,99,10,5\n"
+        "a,2,10,many\n"
+        "a,2,10,inf\n"
+        "a,3,11,\n"  # 10: a rating may be missing
+    )
+    dataset = load(tmp_path, {"events.csv": events}, interactions={"value": "rating"})
+    assert dataset.interactions["row"].to_list() == [0, 10]
+    assert dataset.interactions["value"].to_list() == [5.0, None]
+    found = {row: (column, value, reason) for _, row, column, value, reason in reasons(dataset)}
+    assert set(found) == {1, 2, 3, 4, 5, 6, 7, 8, 9}
+    assert found[1] == ("user", "", "empty id")
+    assert found[2] == ("item", "", "empty id")
+    assert found[3] == ("time", "yesterday", "not a time (time = 'unix_s')")
+    assert found[4][:2] == ("time", "-4")
+    assert found[7] == ("item", "99", "an item that the items table does not have")
+    assert found[8] == ("rating", "many", "not a finite number")
+    assert found[9] == ("rating", "inf", "not a finite number")
+
+
+def test_of_two_items_with_one_id_the_first_is_kept(tmp_path: Path) -> None:
+    dataset = load(tmp_path, {"items.csv": "id,title\n1,One\n2,Two\n1,Again\n3,Three\n"})
+    assert dataset.items["title"].to_list() == ["One", "Two", "Three"]
+    assert reasons(dataset) == [("items", 2, "id", "1", "id stands twice; the first row was kept")]
+
+
+def test_positive_is_sql_over_typed_columns_and_unknown_is_not_positive(tmp_path: Path) -> None:
+    events = "user,item,time,rating,kind\na,1,1,5,buy\na,2,2,3,buy\na,3,3,,buy\na,1,4,4,view\n"
+    dataset = load(
+        tmp_path,
+        {"events.csv": events},
+        interactions={"value": "rating", "event": "kind", "positive": "rating >= 3.5 AND kind = 'buy'"},
+    )
+    assert dataset.interactions["positive"].to_list() == [True, False, False, False]
+    assert dataset.interactions["event"].to_list() == ["buy", "buy", "buy", "view"]
+
+
+def test_positive_true_makes_every_row_positive(tmp_path: Path) -> None:
+    assert load(tmp_path, {}, interactions={"positive": "true"}).interactions["positive"].all()
+
+
+def test_texts_are_joined_by_a_blank_line_and_absent_where_all_are(tmp_path: Path) -> None:
+    items = "id,title,a,b\n1,x,one,two\n2,x,,two\n3,x,,\n"
+    dataset = load(tmp_path, {"items.csv": items}, items={"text": ["a", "b"]})
+    assert dataset.items["text"].to_list() == ["one\n\ntwo", "two", None]
+
+
+def test_categories_numbers_and_dates(tmp_path: Path) -> None:
+    items = "id,title,brand,year,since\n1,x,A|B,1999,2020-01-01\n2,x,,old,never\n3,x,C,,\n"
+    dataset = load(
+        tmp_path,
+        {"items.csv": items, "events.csv": "user,item,time\na,1,2020-02-01\n"},
+        items={"categories": "brand", "numeric": "year", "created_at": "since"},
+        interactions={"time": "iso"},
+    )
+    assert dataset.items["cat:brand"].to_list() == [["A|B"], [], ["C"]]
+    assert dataset.items["num:year"].to_list() == [1999.0, None, None]
+    assert dataset.items["created_at"].to_list() == [1_577_836_800_000_000, None, None]
+    assert [entry[1:4] for entry in reasons(dataset)] == [(1, "since", "never"), (1, "year", "old")]
+
+
+def test_media_must_be_files_inside_the_folder(tmp_path: Path) -> None:
+    root, outside = tmp_path / "set", tmp_path / "outside"
+    outside.mkdir()
+    (outside / "x.jpg").write_bytes(b"x")
+    paths = ["p/1.jpg", "p/gone.jpg", str(outside / "x.jpg"), "../outside/x.jpg", "https://e.org/x.jpg",
+             "p/out.jpg", "far/x.jpg", "p", "p/in.jpg", ""]  # fmt: skip
+    items = "id,title,image\n" + "".join(f"{row},x,{path}\n" for row, path in enumerate(paths))
+    write(root, {"p/1.jpg": b"1", "items.csv": items}, items={"image": "image"})
+    (root / "p" / "out.jpg").symlink_to(outside / "x.jpg")
+    (root / "p" / "in.jpg").symlink_to(root / "p" / "1.jpg")
+    (root / "far").symlink_to(outside)
+    dataset = load_dataset(root)
+    pictures = dataset.items["image"].to_list()
+    assert dataset.items.height == len(paths), "an item lives on without its picture"
+    assert [row for row, found in enumerate(pictures) if found] == [0, 8]
+    assert pictures[0] == [str(root.resolve() / "p" / "1.jpg")]
+    found = {row: reason for _, row, _, _, reason in reasons(dataset)}
+    assert set(found) == {1, 2, 3, 4, 5, 6, 7}
+    assert found[1] == "no such file"
+    assert "absolute" in found[2]
+    assert ".." in found[3]
+    assert "URL" in found[4]
+    assert "leads out" in found[5]
+    assert "leads out" in found[6]
+    assert found[7] == "not a file"
+
+
+def test_several_pictures_in_a_list_and_in_columns(tmp_path: Path) -> None:
+    root = write(
+        tmp_path, {"a.jpg": b"a", "b.jpg": b"b"}, items={"path": "i.parquet", "image": ["many", "one"]}
+    )
+    frame = pl.DataFrame(
+        {
+            "id": [1, 2],
+            "title": ["x", "y"],
+            "many": [["a.jpg", None, "gone.jpg"], None],
+            "one": ["b.jpg", "a.jpg"],
+        }
+    )
+    frame.write_parquet(root / "i.parquet")
+    dataset = load_dataset(root)
+    names = [[Path(path).name for path in paths] for paths in dataset.items["image"].to_list()]
+    assert names == [["a.jpg", "b.jpg"], ["a.jpg"]]
+    assert [
+        (entry.row, entry.column, entry.value) for entry in dataset.set_aside if entry.table == "items"
+    ] == [(0, "many", "gone.jpg")]
+
+
+def test_reviews(tmp_path: Path) -> None:
+    reviews = (
+        "user,item,time,text,audio,stars\n"
+        "a,1,11,Lovely.,,5\n"
+        "t,2,12,,v.opus,\n"  # a reviewer without events
+        "a,9,11,Unknown item.,,5\n"
+        "a,2,11,,,5\n"
+        "a,2,sometime,Undated.,,5\n"
+        "a,2,11,Words.,gone.opus,x\n"
+        "a,3,,No date.,,\n"
+    )
+    dataset = load(
+        tmp_path,
+        {"reviews.csv": reviews, "v.opus": b"v"},
+        reviews={
+            "path": "reviews.csv", "user": "user", "item": "item", "timestamp": "time", "text": "text",
+            "audio": "audio", "value": "stars",
+        },
+    )  # fmt: skip
+    assert dataset.reviews["row"].to_list() == [0, 1, 5, 6]
+    assert dataset.reviews["timestamp"].to_list() == [11_000_000, 12_000_000, 11_000_000, None]
+    assert dataset.reviews["audio"].to_list() == [None, str(tmp_path.resolve() / "v.opus"), None, None]
+    assert {(row, reason) for _, row, _, _, reason in reasons(dataset)} == {
+        (2, "an item that the items table does not have"),
+        (3, "an empty review"),
+        (4, "not a time"),
+        (5, "no such file"),
+        (5, "not a finite number"),
+    }
+
+
+def test_every_user_of_the_interactions_has_a_row(tmp_path: Path) -> None:
+    users = "id,city\nb,Bonn\nz,Ulm\nb,Rom\n"
+    dataset = load(
+        tmp_path, {"users.csv": users}, users={"path": "users.csv", "id": "id", "categories": ["city"]}
+    )
+    assert dataset.users.rows() == [("b", ["Bonn"]), ("z", ["Ulm"]), ("a", [])]
+    assert [entry[0] for entry in reasons(dataset)] == ["users"]
+
+
+def test_problems_of_all_tables_are_reported_together(tmp_path: Path) -> None:
+    found = problems(
+        tmp_path,
+        {"items.csv": "id,tilte\n1,One\n", "events.csv": "usr,item,when\na,1,1\n"},
+        users={"path": "people.csv", "id": "id"},
+        split={"train": "train.csv", "test": "events.csv"},
+    )
+    assert len(found) == 5
+    text = "\n".join(found)
+    assert "[items] items.csv: no column 'title'; did you mean 'tilte'?" in text
+    assert "[interactions] events.csv: no column 'user'; did you mean 'usr'?" in text
+    assert "no column 'time'" in text
+    assert "[users] path = 'people.csv': no such file" in text
+    assert "[split] train.csv: no such file" in text
+
+
+def test_a_missing_file_names_the_nearest(tmp_path: Path) -> None:
+    (found,) = problems(tmp_path, {}, items={"path": "itmes.csv"})
+    assert "did you mean 'items.csv'?" in found
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ("user,item,time\n", "no rows"),
+        ("", "the file is empty"),
+        ("user,item,time\na,1,noon\nb,2,night\n", "is a time (time = 'unix_s'); the first is 'noon'"),
+        ("user,item,time\na,1,964982703000\n", "did you mean time = 'unix_ms'?"),
+        ("user,item,time\na,7,1\n", "no row is left; set aside for item: an item that the items table"),
+        ("user;item;time\na;1;1\n", "seem to be separated by something else"),
+        ("user,item,time\na,1,1\na,2,1,9\n", "row 1 (line 3) has 4 fields, the header 3: 'a,2,1,9'"),
+        (b"user,item,time\na,1,1\ncaf\xe9,2,1\n", "line 3 is not UTF-8 (byte 0xe9, as latin-1: 'caf\u00e9"),
+    ],
+)  # fmt: skip
+def test_a_table_that_cannot_be_used(tmp_path: Path, events: str | bytes, expected: str) -> None:
+    (found,) = problems(tmp_path, {"events.csv": events})
+    assert expected in found
+    assert found.startswith("[interactions] ")
+
+
+@pytest.mark.parametrize(
+    ("positive", "expected"),
+    [
+        ("stars > 3", "no column 'stars'"),
+        ('"user" > 3', "cannot be computed"),
+        ("item", "not true or false"),
+        ("item > 5", "is true of no row"),
+    ],
+)
+def test_a_positive_that_cannot_be_used(tmp_path: Path, positive: str, expected: str) -> None:
+    (found,) = problems(tmp_path, {}, interactions={"positive": positive})
+    assert expected in found
+
+
+def test_a_column_of_the_wrong_type(tmp_path: Path) -> None:
+    root = write(tmp_path, {}, items={"path": "items.parquet"})
+    pl.DataFrame({"id": [["1"], ["2"]], "title": ["a", "b"]}).write_parquet(root / "items.parquet")
+    with pytest.raises(DataError, match=r"items\.parquet: column 'id' is List\(String\), not an id"):
+        load_dataset(root)
+
+
+def test_dates_as_parquet_has_them(tmp_path: Path) -> None:
+    root = write(tmp_path, {}, interactions={"path": "e.parquet", "time": "iso"})
+    pl.DataFrame({"user": ["a"], "item": [1], "time": [date(2020, 1, 1)]}).write_parquet(root / "e.parquet")
+    assert load_dataset(root).interactions["timestamp"].to_list() == [1_577_836_800_000_000]
+
+
+def test_what_was_set_aside_is_written_and_counted(tmp_path: Path) -> None:
+    dataset = load(tmp_path, {"events.csv": EVENTS + "a,8,1\na,9,1\n,1,1\n"})
+    for name in ("out.csv", "out.parquet"):
+        assert write_set_aside(dataset.set_aside, tmp_path / name) == 3
+    assert pl.read_parquet(tmp_path / "out.parquet")["value"].sort().to_list() == ["", "8", "9"]
+    assert "an item that the items table does not have" in (tmp_path / "out.csv").read_text()
+    first, second = count_reasons(dataset.set_aside)
+    assert (first["column"], first["count"], first["example"]["value"]) == ("item", 2, "8")
+    assert second["count"] == 1
+    with pytest.raises(DataError, match=r"neither \.csv nor \.parquet"):
+        write_set_aside(dataset.set_aside, tmp_path / "out.txt")
+
+
+def test_summary(tmp_path: Path) -> None:
+    items = "id,title\n1,One\n2,\n3,Three\n4,Four\n"
+    events = "user,item,time,stars\na,1,10,5\na,2,10,1\nb,1,30,5\nb,3,40,1\n"
+    dataset = load(
+        tmp_path, {"items.csv": items, "events.csv": events}, interactions={"positive": "stars > 2"}
+    )
+    summary = summarise(dataset)
+    assert summary["counts"]["items"] == 4
+    assert summary["counts"]["items with interactions"] == 3
+    assert summary["positive_share"] == 0.5
+    assert summary["coverage"]["title"] == {"items": 0.75, "interactions": 0.75}
+    assert summary["coverage"]["image"] == {"items": 0.0, "interactions": 0.0}
+    assert summary["time"]["tied_share"] == 0.5
+    assert summary["time"]["first"].startswith("1970-01-01")
+    assert summary["set_aside"] == []
+
+
+@pytest.mark.skipif(not (REAL / "movielens-1m").is_dir(), reason="RECSYS_DATA has no movielens-1m")
+def test_movielens_1m_loads_as_it_lies_in_seconds() -> None:
+    start = time.perf_counter()
+    dataset = load_dataset(REAL / "movielens-1m")
+    assert time.perf_counter() - start < 20
+    assert (dataset.items.height, dataset.interactions.height, dataset.users.height) == (3883, 999_611, 6040)
+    assert not dataset.has_clock
+    assert dataset.set_aside == ()
+    rated = dataset.items.join(dataset.interactions, on="item_id", how="semi")
+    assert (rated["image"].list.len() > 0).sum() == 3412
