@@ -72,6 +72,21 @@ def waveform_batch(waveforms: Sequence[Floats]) -> tuple[Floats, Ints]:
     return batch, length
 
 
+def length_batches(lengths: Sequence[int], *, max_items: int, max_samples: int) -> list[list[int]]:
+    """Indices of `lengths`, shortest first, in batches that are padded little and stay small.
+
+    A batch has at most `max_items`, and at most `max_samples` once padded to its longest, but at
+    least one item.
+    """
+    batches: list[list[int]] = []
+    for at in sorted(range(len(lengths)), key=lengths.__getitem__):
+        full = not batches or len(batches[-1]) == max_items
+        if full or (len(batches[-1]) + 1) * lengths[at] > max_samples:
+            batches.append([])
+        batches[-1].append(at)
+    return batches
+
+
 def _hz_to_mel(hz: float) -> float:
     return 3.0 * hz / 200.0 if hz < 1000.0 else 15.0 + float(np.log(hz / 1000.0)) * 27.0 / float(np.log(6.4))
 

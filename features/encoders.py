@@ -1,8 +1,8 @@
 """An encoder directory, checked and loaded: texts, pictures or waveforms in, vectors out. No torch.
 
-    encoder.toml     what it is: kind, dimensions, source, preprocessing, sha256 of the other files
-    model.onnx       the graph
-    tokenizer.json   for texts
+encoder.toml     what it is: kind, dimensions, source, preprocessing, sha256 of the other files
+model.onnx       the graph
+tokenizer.json   for texts
 """
 
 import hashlib
@@ -17,8 +17,9 @@ import numpy as np
 import tomli_w
 from PIL import Image
 
-from features.audio import WINDOW_SAMPLES, waveform_batch, windows
-from features.image import image_batch
+from features.audio import WINDOW_SAMPLES, length_batches, waveform_batch, windows
+from features.image import Pixels, resize_and_crop
+from features.media import SAMPLE_RATE
 from features.text import TextPreprocessor
 from recsys.batches import Floats
 from recsys.errors import EncoderError
@@ -31,6 +32,9 @@ FORMAT_VERSION = 1
 SPEC_FILE = "encoder.toml"
 GRAPH_FILE = "model.onnx"
 TOKENIZER_FILE = "tokenizer.json"
+
+# Attention inside a window of 30 seconds takes 54 MB; a batch padded to 4 minutes stays below 0.5 GB.
+_MAX_AUDIO_BATCH = 240 * SAMPLE_RATE
 
 # What each kind's preprocessing must say; all of it enters the fingerprint through encoder.toml.
 _PREPROCESSING: Mapping[str, Mapping[str, type]] = {
@@ -89,9 +93,12 @@ class Encoder:
     @classmethod
     def load(cls, path: Path | str, device: Device = "cpu", num_threads: int | None = None) -> "Encoder":
         """Raises `EncoderError` for an altered directory, `ProviderError` for a device that is not there."""
-        spec = EncoderSpec.read(path)
-        session = OnnxSession(spec.path / GRAPH_FILE, device=device, num_threads=num_threads)
-        return cls(spec, session)
+        return cls.open(EncoderSpec.read(path), device, num_threads)
+
+    @classmethod
+    def open(cls, spec: EncoderSpec, device: Device = "cpu", num_threads: int | None = None) -> "Encoder":
+        """The encoder of a directory that has been checked already."""
+        return cls(spec, OnnxSession(spec.path / GRAPH_FILE, device=device, num_threads=num_threads))
 
     @property
     def kind(self) -> Kind:
@@ -119,32 +126,39 @@ class Encoder:
 
     def encode_images(self, images: Sequence[Image.Image]) -> Floats:
         """Pooled features of one batch of RGB pictures. Shape [n, D]."""
+        return self.encode_pixels([self.prepare_image(image) for image in images])
+
+    def prepare_image(self, image: Image.Image) -> Pixels:
+        """`image` as the graph takes it, small whatever its size was. Shape [crop, crop, 3]."""
         self._require("image")
-        if not images:
-            return self._none()
         preprocessing = self.spec.preprocessing
-        pixels = image_batch(images, resize=preprocessing["resize"], crop=preprocessing["crop"])
-        return self._run({"pixels": pixels})
+        return resize_and_crop(image, resize=preprocessing["resize"], crop=preprocessing["crop"])
+
+    def encode_pixels(self, pixels: Sequence[Pixels]) -> Floats:
+        """Pooled features of one batch of prepared pictures. Shape [n, D]."""
+        self._require("image")
+        return self._run({"pixels": np.stack(pixels)}) if len(pixels) else self._none()
 
     def encode_audio(self, waveforms: Sequence[Floats]) -> Floats:
-        """Acoustic vectors of one batch of waveforms at 16 kHz. Shape [n, D].
+        """Acoustic vectors of waveforms at 16 kHz, of any number and length. Shape [n, D].
 
         A waveform of more than 30 seconds is heard in windows; its vector is their mean, weighted by
         their lengths.
         """
         self._require("audio")
-        if not waveforms:
-            return self._none()
         if any(not len(waveform) for waveform in waveforms):
             raise EncoderError("a waveform without samples has no acoustic vector")
-        pieces = [windows(waveform) for waveform in waveforms]
-        owner = np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces])
-        batch, length = waveform_batch([window for piece in pieces for window in piece])
-        vectors = self._run({"waveform": batch, "length": length})
-        weight = length.astype(np.float32)
-        sums = np.zeros((len(pieces), self.dim), np.float32)
-        np.add.at(sums, owner, vectors * weight[:, None])
-        return sums / np.bincount(owner, weights=weight).astype(np.float32)[:, None]
+        pieces = [(owner, piece) for owner, wave in enumerate(waveforms) for piece in windows(wave)]
+        sums = np.zeros((len(waveforms), self.dim), np.float32)
+        weights = np.zeros((len(waveforms), 1), np.float32)
+        lengths = [len(piece) for _, piece in pieces]
+        for batch in length_batches(lengths, max_items=len(pieces), max_samples=_MAX_AUDIO_BATCH):
+            waveform, length = waveform_batch([pieces[at][1] for at in batch])
+            vectors = self._run({"waveform": waveform, "length": length})
+            owner = np.array([pieces[at][0] for at in batch])
+            np.add.at(sums, owner, vectors * length[:, None].astype(np.float32))
+            np.add.at(weights, owner, length[:, None].astype(np.float32))
+        return sums / weights
 
     @cached_property
     def _text(self) -> TextPreprocessor:
@@ -170,7 +184,13 @@ class Encoder:
 
 
 def write_spec(
-    path: Path, *, name: str, kind: Kind, dim: int, source: Mapping[str, str], preprocessing: Mapping[str, Any]
+    path: Path,
+    *,
+    name: str,
+    kind: Kind,
+    dim: int,
+    source: Mapping[str, str],
+    preprocessing: Mapping[str, Any],
 ) -> None:
     """Write `encoder.toml` beside the files that lie in `path`, with their hashes."""
     files = {file.name: sha256_file(file) for file in sorted(path.iterdir()) if file.name != SPEC_FILE}
@@ -212,7 +232,8 @@ def _check_values(path: Path, values: Mapping[str, Any]) -> None:
     preprocessing = values.get("preprocessing", {})
     for key, of in _PREPROCESSING[values["kind"]].items():
         if not isinstance(preprocessing.get(key), of):
-            raise EncoderError(f"{path}: preprocessing.{key} = {preprocessing.get(key)!r}; needs {of.__name__}")
+            found = preprocessing.get(key)
+            raise EncoderError(f"{path}: preprocessing.{key} = {found!r}; a {of.__name__} is needed")
     needed = {GRAPH_FILE} | ({TOKENIZER_FILE} if values["kind"] == "text" else set())
     if missing := needed - set(values["files"]):
         raise EncoderError(f"{path}: no sha256 of {', '.join(sorted(missing))} under [files]")

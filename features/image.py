@@ -1,15 +1,15 @@
 """Pictures up to the graph: resized and cropped bytes; normalisation is in the graph."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+Pixels = npt.NDArray[np.uint8]
+
 _MAX_ASPECT = 8  # beyond it the long side is cut first, so that a 1-pixel-high banner stays small
 
 
-def resize_and_crop(image: Image.Image, *, resize: int, crop: int) -> npt.NDArray[np.uint8]:
+def resize_and_crop(image: Image.Image, *, resize: int, crop: int) -> Pixels:
     """The centre `crop` x `crop` of `image` with its short side at `resize`. Shape [crop, crop, 3].
 
     Bicubic with antialiasing, the long side cut down to a whole pixel: what torchvision's
@@ -23,13 +23,6 @@ def resize_and_crop(image: Image.Image, *, resize: int, crop: int) -> npt.NDArra
     size = (int(resize * width / short), int(resize * height / short))
     resized = image.resize(size, Image.Resampling.BICUBIC)
     return np.asarray(_centre(resized, crop, crop))
-
-
-def image_batch(images: Sequence[Image.Image], *, resize: int, crop: int) -> npt.NDArray[np.uint8]:
-    """Pixels of RGB pictures. Shape [len(images), crop, crop, 3]."""
-    if not images:
-        return np.empty((0, crop, crop, 3), np.uint8)
-    return np.stack([resize_and_crop(image, resize=resize, crop=crop) for image in images])
 
 
 def _centre(image: Image.Image, width: int, height: int) -> Image.Image:

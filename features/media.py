@@ -49,9 +49,7 @@ def load_image(source: Medium, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise DataError(f"{name}: not a readable picture: {_reason(error)}") from error
 
 
-def load_audio(
-    source: Medium, rate: int = SAMPLE_RATE, max_seconds: float = MAX_AUDIO_SECONDS
-) -> Floats:
+def load_audio(source: Medium, rate: int = SAMPLE_RATE, max_seconds: float = MAX_AUDIO_SECONDS) -> Floats:
     """Samples of the first audio stream, mono, nominally in [-1, 1], at `rate` Hz. Shape [samples].
 
     Raises `DataError` with the reason where there is no sound in it, it breaks off with an error, or
@@ -73,7 +71,7 @@ def load_audio(
 
 
 def _decode_audio(source: str | io.BytesIO, name: str, rate: int, max_seconds: float) -> list[Floats]:
-    with av.open(source) as container:
+    with av.open(source, "r") as container:
         if not container.streams.audio:
             raise DataError(f"{name}: no audio stream in it")
         # One output frame a half minute: handing over each 20 ms packet costs more than resampling it.
@@ -107,11 +105,8 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
     grey: npt.NDArray[np.float64] = np.asarray(image).astype(np.float64)
     if not np.isfinite(grey).all():
         raise ValueError("pixels that are not numbers")
-    if image.mode == "F":
-        full = 1.0 if grey.max() <= 1.0 else 255.0
-    else:
-        full = 65535.0
-    return Image.fromarray(np.clip(np.rint(grey * (255.0 / full)), 0, 255).astype(np.uint8))
+    white = (1.0 if grey.max() <= 1.0 else 255.0) if image.mode == "F" else 65535.0
+    return Image.fromarray(np.clip(np.rint(grey * (255.0 / white)), 0, 255).astype(np.uint8))
 
 
 def _open(source: Medium) -> str | io.BytesIO:

@@ -92,10 +92,13 @@ class MediaVectors:
 
     `items` has title, text, image (owner: row of Dataset.items); `reviews` has review_text,
     review_speech, review_audio (owner: row of Dataset.reviews). A modality that the dataset lacks
-    is absent. `transcripts` maps a row of Dataset.reviews to what was said in it.
+    is absent. `transcripts` maps a row of Dataset.reviews to what was said in it. `encoded` and
+    `cached` count a modality's distinct media: those computed now and those that lay in the cache.
     """
 
     items: Mapping[str, MediumVectors]
     reviews: Mapping[str, MediumVectors]
     transcripts: Mapping[int, str] = field(default_factory=dict)
+    encoded: Mapping[str, int] = field(default_factory=dict)
+    cached: Mapping[str, int] = field(default_factory=dict)
     set_aside: tuple[SetAside, ...] = ()

@@ -9,6 +9,8 @@ from tokenizers import Tokenizer
 from recsys.batches import Ints
 from recsys.errors import EncoderError
 
+__all__ = ["TextPreprocessor", "Tokenizer", "load_tokenizer"]
+
 
 def load_tokenizer(path: Path) -> Tokenizer:
     """The tokenizer in the `tokenizer.json` at `path`; raises `EncoderError` where it is not one."""

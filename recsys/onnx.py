@@ -111,7 +111,9 @@ class OnnxSession:
                 not isinstance(want, int) or want == has for want, has in zip(shape, given.shape, strict=True)
             )
             if not fits:
-                raise RequestError(name, f"{self.path.name} takes shape {list(shape)}, not {list(given.shape)}")
+                raise RequestError(
+                    name, f"{self.path.name} takes shape {list(shape)}, not {list(given.shape)}"
+                )
 
 
 def _open(path: Path, options: ort.SessionOptions, provider: str, said: str) -> ort.InferenceSession:

@@ -56,4 +56,3 @@ def _read_variable(reader: _Reader) -> tuple[str, np.ndarray]:
     dtype = _TYPES[reader.number("B")]
     content = reader.take(reader.number("I"))
     return name, np.frombuffer(content, dtype).reshape(shape)
-

@@ -33,7 +33,9 @@ STAGES = (
 class SameConv(nn.Module):
     """Convolution with "SAME" padding on an even input, BatchNorm, and ReLU6 where `act` says so."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, groups: int = 1, act: bool = True):
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int, groups: int = 1, act: bool = True
+    ) -> None:
         super().__init__()
         total = kernel - stride  # on an input whose size the stride divides
         self.pad = (total // 2, total - total // 2) * 2 if total > 0 else None
@@ -65,7 +67,7 @@ class Block(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """Pixels [B, 224, 224, 3] uint8 to pooled features [B, 1280]; `classify` goes on to ImageNet's classes."""
+    """Pixels [B, 224, 224, 3] uint8 to pooled features [B, 1280]; `classify` gives ImageNet's classes."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -42,7 +42,7 @@ def export_graph(
             kwargs=dict(example),
             input_names=list(example),
             output_names=["vector"],
-            dynamic_shapes=dynamic_shapes,
+            dynamic_shapes=dict(dynamic_shapes),
             opset_version=OPSET,
             dynamo=True,
             verbose=False,

@@ -109,9 +109,7 @@ EMBEDDED: Mapping[str, EmbeddedEncoder] = {
         ),
         converter="features.conversion.efficientnet",
     ),
-    "whisper-tiny.en": EmbeddedEncoder(
-        weights=WHISPER_TINY_EN, converter="features.conversion.whisper"
-    ),
+    "whisper-tiny.en": EmbeddedEncoder(weights=WHISPER_TINY_EN, converter="features.conversion.whisper"),
 }
 
 # Part of a cached directory's name: raised when a converter changes what it writes.

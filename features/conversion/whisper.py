@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import WhisperConfig
-from transformers.models.whisper.modeling_whisper import WhisperEncoder
+from transformers.models.whisper.modeling_whisper import WhisperAttention, WhisperEncoder
 
 from features.audio import HOP, N_FFT, WINDOW_SAMPLES, hann_window, mel_filters
 from features.conversion.ctranslate2_format import read_model
@@ -29,6 +29,9 @@ TOLERANCE = 1e-3
 
 class LogMel(nn.Module):
     """Whisper's log-mel spectrogram; the Fourier transform is a convolution with its basis."""
+
+    basis: Tensor
+    filters: Tensor
 
     def __init__(self, num_mels: int) -> None:
         super().__init__()
@@ -86,7 +89,7 @@ class AcousticEncoder(nn.Module):
         return (hidden_BHD * real_BH1).sum(1) / real_BH1.sum(1).clamp(min=1.0)
 
 
-def attention(block: nn.Module, x_BHD: Tensor, mask_B11H: Tensor) -> Tensor:
+def attention(block: WhisperAttention, x_BHD: Tensor, mask_B11H: Tensor) -> Tensor:
     """Self-attention in explicit steps: the fused operator with a mask does not survive the export."""
 
     def heads(projected_BHD: Tensor) -> Tensor:

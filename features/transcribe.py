@@ -1,0 +1,187 @@
+"""Speech to words: a small protocol, Whisper through CTranslate2, and a twin that hears nothing."""
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from features.audio import HOP, WINDOW_SAMPLES, length_batches, log_mel, windows
+from features.conversion.registry import WHISPER_TINY_EN
+from features.encoders import sha256_file
+from features.media import SAMPLE_RATE
+from features.text import Tokenizer, load_tokenizer
+from recsys.batches import Floats
+from recsys.errors import EncoderError, MissingExtraError, ProviderError, did_you_mean
+
+EMBEDDED_TRANSCRIBER = "whisper-tiny.en"
+NO_TRANSCRIBER = "none"
+
+_MODEL_FILES = ("model.bin", "config.json", "tokenizer.json")
+# Whisper was trained on windows of 30 seconds filled up with silence. With some silence behind the
+# words it understands them as well in a window a third as long, and the time goes down with it;
+# without any it loses the last words or repeats itself.
+TRAILING_SILENCE_SECONDS = 4.0
+# Nobody says more than seven tokens a second; a decoder that does has fallen into a loop.
+MAX_TOKENS_PER_SECOND = 7
+MAX_TOKENS_BASE = 10
+_MAX_BATCH_SAMPLES = 240 * SAMPLE_RATE  # of one core's batch: attention's memory, as for the encoder
+# Whisper's own rule for a window in which nobody speaks.
+NO_SPEECH_PROBABILITY = 0.6
+NO_SPEECH_LOG_PROBABILITY = -1.0
+_VERSION = 1  # raised when the same sound may give other words
+
+
+class Transcriber(Protocol):
+    @property
+    def fingerprint(self) -> str:
+        """Of everything that decides which words come out."""
+        ...
+
+    def transcribe(self, waveforms: Sequence[Floats]) -> list[str]:
+        """What is said in each waveform at 16 kHz; an empty string where nobody speaks."""
+        ...
+
+
+class NullTranscriber:
+    """Hears nothing."""
+
+    fingerprint = NO_TRANSCRIBER
+
+    def transcribe(self, waveforms: Sequence[Floats]) -> list[str]:
+        return [""] * len(waveforms)
+
+
+class WhisperTranscriber:
+    """An English-only Whisper in CTranslate2's format, greedy, without timestamps."""
+
+    def __init__(
+        self,
+        directory: Path | str,
+        *,
+        device: Literal["cpu", "cuda"] = "cpu",
+        batch_size: int = 32,
+        num_threads: int | None = None,
+        trailing_silence_seconds: float = TRAILING_SILENCE_SECONDS,
+    ) -> None:
+        """Check the model in `directory`; it is loaded with the first waveform.
+
+        Raises `EncoderError` where a file is missing, `ProviderError` where `device` is not there.
+        """
+        self.directory = Path(directory)
+        for name in _MODEL_FILES:
+            if not (self.directory / name).is_file():
+                raise EncoderError(f"{self.directory / name}: missing from the transcriber's directory")
+        if device == "cuda" and not _ctranslate2().get_cuda_device_count():
+            raise ProviderError("the transcriber was asked onto CUDA, and CTranslate2 finds no such device")
+        self._device = device
+        self._batch_size = batch_size
+        self._num_threads = num_threads or os.cpu_count() or 1
+        self._silence = int(trailing_silence_seconds * SAMPLE_RATE)
+        # 8-bit weights on a CPU: measured as accurate as float32 (benchmarks/extraction.py).
+        self._compute_type = "float16" if device == "cuda" else "int8"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        parts = [sha256_file(self.directory / name) for name in _MODEL_FILES]
+        parts += [f"version {_VERSION}", self._compute_type, f"silence {self._silence}"]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def transcribe(self, waveforms: Sequence[Floats]) -> list[str]:
+        """What is said in each; longer ones are heard in windows of at most 30 seconds."""
+        pieces = [(owner, piece) for owner, wave in enumerate(waveforms) for piece in windows(wave)]
+        lengths = [len(piece) for _, piece in pieces]
+        words: list[str] = [""] * len(pieces)
+        # Each core works on a batch of its own, which scales better than threads inside one batch.
+        pending: deque[tuple[list[int], list[Any]]] = deque()
+        for batch in length_batches(lengths, max_items=self._batch_size, max_samples=_MAX_BATCH_SAMPLES):
+            pending.append((batch, self._submit([pieces[at][1] for at in batch])))
+            if len(pending) > 2 * self._num_threads:
+                self._collect(*pending.popleft(), words)
+        for batch, results in pending:
+            self._collect(batch, results, words)
+        said: list[list[str]] = [[] for _ in waveforms]
+        for (owner, _), text in zip(pieces, words, strict=True):
+            said[owner] += [text] if text else []
+        return [" ".join(texts) for texts in said]
+
+    def _submit(self, batch: list[Floats]) -> list[Any]:
+        longest = max(len(wave) for wave in batch)
+        # A whole hidden frame is two hops.
+        num_samples = min(-(-(longest + self._silence) // (2 * HOP)) * 2 * HOP, WINDOW_SAMPLES)
+        features = np.stack([log_mel(wave, num_samples) for wave in batch])
+        max_tokens = MAX_TOKENS_BASE + int(longest / SAMPLE_RATE * MAX_TOKENS_PER_SECOND)
+        results: list[Any] = self._model.generate(
+            _ctranslate2().StorageView.from_array(features),
+            [self._prompt] * len(batch),
+            asynchronous=True,
+            beam_size=1,
+            max_length=len(self._prompt) + max_tokens,
+            return_no_speech_prob=True,
+            return_scores=True,
+        )
+        return results
+
+    def _collect(self, batch: list[int], results: list[Any], words: list[str]) -> None:
+        for at, pending in zip(batch, results, strict=True):
+            result = pending.result()
+            silent = (
+                result.no_speech_prob > NO_SPEECH_PROBABILITY and result.scores[0] < NO_SPEECH_LOG_PROBABILITY
+            )
+            if not silent:
+                words[at] = self._tokenizer.decode(result.sequences_ids[0]).strip()
+
+    @cached_property
+    def _model(self) -> Any:
+        return _ctranslate2().models.Whisper(
+            str(self.directory),
+            device=self._device,
+            compute_type=self._compute_type,
+            inter_threads=self._num_threads if self._device == "cpu" else 1,
+            intra_threads=1,
+        )
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        return load_tokenizer(self.directory / "tokenizer.json")
+
+    @cached_property
+    def _prompt(self) -> list[int]:
+        """Start of transcript, no timestamps: an English-only model has no language and no task."""
+        names = ("<|startoftranscript|>", "<|notimestamps|>")
+        ids = [self._tokenizer.token_to_id(name) or 0 for name in names]
+        if not all(ids) or self._model.is_multilingual:
+            raise EncoderError(f"{self.directory}: not an English-only Whisper")
+        return ids
+
+
+def load_transcriber(
+    name: str, *, device: Literal["cpu", "cuda"] = "cpu", batch_size: int = 32, num_threads: int | None = None
+) -> Transcriber:
+    """The embedded transcriber, a directory's one, or for "none" the one that hears nothing.
+
+    Raises `EncoderError` for a name that is none of these and for files that are not the pinned ones.
+    """
+    if name == NO_TRANSCRIBER:
+        return NullTranscriber()
+    if name == EMBEDDED_TRANSCRIBER:
+        directory = WHISPER_TINY_EN.locate()[0].parent
+    elif Path(name).is_dir():
+        directory = Path(name)
+    else:
+        hint = did_you_mean(name, [EMBEDDED_TRANSCRIBER, NO_TRANSCRIBER])
+        raise EncoderError(f"transcriber {name!r} is neither a directory nor a known name; {hint}")
+    return WhisperTranscriber(directory, device=device, batch_size=batch_size, num_threads=num_threads)
+
+
+def _ctranslate2() -> Any:
+    """The library, loaded when there is something to transcribe: it is in an optional extra."""
+    try:
+        import ctranslate2
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("ctranslate2", "serve") from error
+    return ctranslate2
