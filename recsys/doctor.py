@@ -115,7 +115,8 @@ def _refuse_twins(probe: Probe) -> None:
 def _remedy(error: Exception) -> str:
     if isinstance(error, Broken):
         return error.remedy
-    if "libnvidia-ml" in str(error):
+    causes = [error, error.__cause__, error.__context__]  # torch wraps what the loader said
+    if any("libnvidia-ml" in str(cause) for cause in causes):
         return (
             "fbgemm-gpu needs an NVIDIA driver; without one: "
             "pip uninstall -y fbgemm-gpu && pip install --no-deps fbgemm-gpu-cpu"

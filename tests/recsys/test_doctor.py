@@ -91,7 +91,8 @@ def test_a_broken_engine_fails_with_its_error_and_a_remedy() -> None:
 
 
 def test_fbgemm_for_gpus_on_a_machine_without_one_has_its_own_remedy() -> None:
-    error = OSError("libnvidia-ml.so.1: cannot open shared object file")
+    error = OSError("Could not load this library: fbgemm_gpu_py.so")
+    error.__cause__ = OSError("libnvidia-ml.so.1: cannot open shared object file")
     assert "fbgemm-gpu-cpu" in check(probe(fail(error), extras=("train",)), {"train"}).remedy
 
 
