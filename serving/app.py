@@ -116,7 +116,7 @@ def rank(body: RankRequest, engine: EngineOf) -> Answer:
 
 
 @router.get(
-    "/v1/items/{item_id}/similar",
+    "/v1/items/{item_id:path}/similar",  # an id may hold a slash
     responses=BAD_REQUEST | NOT_FOUND,
     tags=["items"],
     summary="Items like this one",

@@ -134,6 +134,11 @@ def test_an_unknown_item_is_not_found(client):
     }
 
 
+def test_an_id_may_hold_a_slash(client):
+    error = client.get("/v1/items/a%2Fb/similar").json()["error"]
+    assert (error["field"], error["value"]) == ("item_id", "a/b")
+
+
 ANN = {"user_id": "ann"}
 REFUSED = [
     ({}, "user_id", "missing", None),
