@@ -73,7 +73,7 @@ class ALSSettings:
     seed: int = 0
 
 
-# Chosen from on MovieLens-small and 1M, where more confidence or more factors than these never won.
+# On MovieLens-small and 1M neither 256 factors, nor alpha of 40, nor regularization of 30 ever won.
 ALS_CANDIDATES = (
     *(
         ALSSettings(factors=factors, regularization=regularization)

@@ -1,0 +1,302 @@
+"""Evaluation on a world of five items, every figure worked out by hand."""
+
+import dataclasses
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+import pytest
+from rich.console import Console
+
+from features.tables import Split
+from recsys.batches import Bools, Floats, Ints, ItemFeatures
+from recsys.errors import DataError, RecsysError
+from recsys.ids import IdMap
+from recsys.metrics import IdLists
+from training.evaluation import Evaluation, TopK, evaluate, top_k
+from training.table import metrics_table
+
+IDS = IdMap(["a", "b", "c", "x", "y"])  # 2 to 6; x and y are cold
+NUM = IDS.size
+ITEMS = ItemFeatures(
+    item_ids=IDS,
+    dense={},
+    present={},
+    categories={},
+    category_ids={},
+    trained=np.ones(NUM, np.bool_),
+    popularity=np.zeros(NUM, np.float32),
+)
+
+
+def make_events(pairs: Sequence[tuple[str, str]], positive: bool = True) -> pl.DataFrame:
+    schema = {"user_id": pl.String, "item_id": pl.String}
+    table = pl.DataFrame(list(pairs), schema=schema, orient="row")
+    return table.with_columns(positive=pl.lit(positive)).with_row_index("row")
+
+
+def make_split(
+    test: Sequence[tuple[str, str]],
+    train: Sequence[tuple[str, str]] = (("1", "a"), ("2", "b"), ("3", "c")),
+) -> Split:
+    empty = make_events([])
+    return Split(
+        protocol="hand-written",
+        description="five items",
+        train=make_events(train),
+        validation=empty,
+        test=make_events(test),
+        context=empty,
+        reviews=empty,
+    )
+
+
+SEEN: dict[str, Ints] = {"1": IDS.encode(["a"]), "2": IDS.encode(["b"]), "3": IDS.encode(["c"])}
+TEST = [("1", "b"), ("1", "x"), ("2", "y"), ("2", "x"), ("3", "a"), ("3", "b")]
+
+
+class Fixed:
+    """Recommends the same order to all, seen items left out where it is told of them."""
+
+    def __init__(self, order: str, seen: Mapping[str, Ints] | None = SEEN, name: str = "fixed") -> None:
+        self.name = name
+        self.order = IDS.encode(order)
+        self.seen = seen or {}
+        self.asked: list[tuple[list[str], bool]] = []
+
+    def recommend(self, users: Sequence[str], k: int, *, allowed: Bools | None) -> Ints:
+        self.asked.append((list(users), allowed is not None))
+        ranked = np.zeros((len(users), k), np.int64)
+        for row, user in enumerate(users):
+            known = self.seen.get(user, ())
+            mine = [item for item in self.order if item not in known and (allowed is None or allowed[item])]
+            ranked[row, : len(mine[:k])] = mine[:k]
+        return ranked
+
+
+def run(model: TopK, test: Sequence[tuple[str, str]] = TEST, **options: object) -> Evaluation:
+    options = {"split": make_split(test), "items": ITEMS, "seen": SEEN, "ks": (2,)} | options
+    return evaluate([model], **options)  # type: ignore[arg-type]
+
+
+def value(evaluation: Evaluation, view: str, metric: str) -> float:
+    return evaluation.views[view].models["fixed"][metric].value
+
+
+class TestViews:
+    def test_users_and_pairs_of_each_view(self) -> None:
+        evaluation = run(Fixed("abcxy"))
+        sizes = {name: (v.num_users, v.num_pairs, v.num_ranked) for name, v in evaluation.views.items()}
+        # Warm: 1-b, 3-a, 3-b. Cold: 1-x, 2-y, 2-x.
+        assert sizes == {"warm": (2, 3, 5), "cold_full": (2, 3, 5), "cold_pool": (2, 3, 2)}
+        assert evaluation.counts["cold_items"] == 2
+        assert evaluation.counts["users_counted"] == 3
+
+    def test_hand_computed_means(self) -> None:
+        evaluation = run(Fixed("bxacy"))
+        # Answers: 1: b x; 2: x a; 3: b x.
+        assert value(evaluation, "warm", "recall@2") == pytest.approx((1 + 1 / 2) / 2)
+        second = 1 / math.log2(3)
+        assert value(evaluation, "warm", "ndcg@2") == pytest.approx((1 + 1 / (1 + second)) / 2)
+        assert value(evaluation, "cold_full", "recall@2") == pytest.approx((1 + 1 / 2) / 2)
+        assert value(evaluation, "cold_full", "mrr@2") == pytest.approx((1 / 2 + 1) / 2)
+        # In the pool both cold items are found by both.
+        assert value(evaluation, "cold_pool", "recall@2") == 1
+        assert value(evaluation, "cold_pool", "mrr@2") == 1
+
+    def test_the_whole_catalogue_is_ranked_once_and_the_pool_by_its_users_alone(self) -> None:
+        model = Fixed("abcxy")
+        run(model)
+        assert model.asked == [(["1", "2", "3"], False), (["1", "2"], True)]
+
+    def test_an_item_of_validation_or_of_negative_training_events(self) -> None:
+        # y has a training event, if a negative one, so it is warm; x is met in validation only: cold.
+        split = make_split([("1", "x"), ("2", "y")])
+        train = pl.concat([split.train, make_events([("3", "y")], positive=False)])
+        split = dataclasses.replace(split, train=train, validation=make_events([("3", "x")]))
+        evaluation = run(Fixed("abcxy"), split=split)
+        assert [view.num_pairs for view in evaluation.views.values()] == [1, 1, 1]
+        assert evaluation.views["cold_pool"].num_ranked == 1
+
+    def test_a_view_without_truth_is_empty(self) -> None:
+        evaluation = run(Fixed("abcxy"), [("1", "b")])
+        assert evaluation.views["cold_full"].models == {}
+        assert evaluation.views["cold_pool"].num_users == 0
+        assert evaluation.views["warm"].num_users == 1
+
+
+class TestSeen:
+    REPEAT = (*TEST, ("1", "a"))  # 1 has seen a
+
+    def test_repeats_are_dropped_and_counted(self) -> None:
+        evaluation = run(Fixed("abcxy"), self.REPEAT)
+        assert evaluation.counts["test_pairs"] == 7
+        assert evaluation.counts["repeats_dropped"] == 1
+        assert evaluation.views["warm"].num_pairs == 3
+        assert value(evaluation, "warm", "recall@2") == value(run(Fixed("abcxy")), "warm", "recall@2")
+
+    def test_a_user_with_repeats_only_is_not_counted(self) -> None:
+        evaluation = run(Fixed("abcxy"), [("1", "a"), ("2", "c")])
+        assert (evaluation.counts["users_in_test"], evaluation.counts["users_counted"]) == (2, 1)
+
+    def test_repeats_count_where_seen_items_may_come(self) -> None:
+        evaluation = run(Fixed("abcxy", seen=None), self.REPEAT, exclude_seen=False)
+        assert evaluation.counts["repeats_dropped"] == 0
+        assert evaluation.counts["repeats"] == 1
+        assert evaluation.views["warm"].num_pairs == 4
+
+    def test_a_model_that_recommends_a_seen_item_is_refused(self) -> None:
+        with pytest.raises(RecsysError, match="fixed: recommended item 2 to '1', who has seen it"):
+            run(Fixed("abcxy", seen=None))
+
+    def test_a_user_without_a_history_is_counted(self) -> None:
+        assert run(Fixed("abcxy"), [("new", "a")]).views["warm"].models["fixed"]["hr@2"].value == 1
+
+
+class TestChecks:
+    def test_an_item_outside_the_pool_is_refused(self) -> None:
+        class Deaf(Fixed):
+            def recommend(self, users: Sequence[str], k: int, *, allowed: Bools | None) -> Ints:
+                return super().recommend(users, k, allowed=None)
+
+        with pytest.raises(RecsysError, match=r"recommended item \d to '1', which is not allowed"):
+            run(Deaf("abcxy"))
+
+    @pytest.mark.parametrize("item", [1, NUM, -1])
+    def test_an_id_that_is_no_item_is_refused(self, item: int) -> None:
+        class Wrong(Fixed):
+            def recommend(self, users: Sequence[str], k: int, *, allowed: Bools | None) -> Ints:
+                return np.full((len(users), k), item)
+
+        with pytest.raises(RecsysError, match=f"recommended item {item} to '1'"):
+            run(Wrong("a"))
+
+    def test_a_wrong_shape_is_refused(self) -> None:
+        class Short(Fixed):
+            def recommend(self, users: Sequence[str], k: int, *, allowed: Bools | None) -> Ints:
+                return np.zeros((len(users), k - 1), np.int64)
+
+        with pytest.raises(RecsysError, match=r"shape \(3, 1\), asked for \(3, 2\)"):
+            run(Short("a"))
+
+    def test_an_item_twice_is_refused(self) -> None:
+        with pytest.raises(DataError, match="stands twice"):
+            run(Fixed("bb"))
+
+    def test_two_models_of_one_name_are_refused(self) -> None:
+        with pytest.raises(RecsysError, match="a name of its own"):
+            evaluate([Fixed("a"), Fixed("b")], split=make_split(TEST), items=ITEMS, seen=SEEN)
+
+    def test_a_test_item_outside_the_catalogue_is_refused(self) -> None:
+        with pytest.raises(DataError, match="test item 'z' is not in the catalogue"):
+            run(Fixed("a"), [("1", "z")])
+
+
+def test_chunks_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run(Fixed("bxacy"))
+    monkeypatch.setattr("training.evaluation._USERS_AT_ONCE", 1)
+    model = Fixed("bxacy")
+    steps: list[tuple[int, int]] = []
+    parts = run(model, progress=lambda step, done, total, note="": steps.append((done, total)))
+    assert parts == whole
+    assert [len(users) for users, _ in model.asked] == [1] * 5
+    assert steps == [(done, 5) for done in range(1, 6)]
+
+
+def test_intervals_hold_the_mean_repeat_with_the_seed_and_are_paired() -> None:
+    users = [str(n) for n in range(40)]
+    test = [(user, "a" if int(user) % 4 else "c") for user in users]
+    split = make_split(test, train=[("x", "a"), ("x", "b"), ("x", "c")])
+    models = [Fixed("abc", {}, "one"), Fixed("abc", {}, "two")]
+    first, again = (evaluate(models, split=split, items=ITEMS, seen={}, ks=(1,)) for _ in range(2))
+    estimate = first.views["warm"].models["one"]["recall@1"]
+    assert first == again
+    assert estimate == first.views["warm"].models["two"]["recall@1"]
+    assert estimate.value == 0.75
+    # The normal approximation: 1.96 * sqrt(.75 * .25 / 40) = 0.134 to each side.
+    assert estimate.low == pytest.approx(0.75 - 0.134, abs=0.03)
+    assert estimate.high == pytest.approx(0.75 + 0.134, abs=0.03)
+
+
+def test_json_round_trip_and_flat_names() -> None:
+    evaluation = run(Fixed("abcxy"))
+    text = evaluation.to_json()
+    assert Evaluation.from_json(text) == evaluation
+    assert json.loads(text)["views"]["warm"]["models"]["fixed"]["recall@2"]["value"] == value(
+        evaluation, "warm", "recall@2"
+    )
+    assert evaluation.flat()["cold_pool/fixed/ndcg@2"] == value(evaluation, "cold_pool", "ndcg@2")
+
+
+class TestTopK:
+    def test_ties_go_to_the_lower_id_even_at_the_edge(self) -> None:
+        scores = np.array([[9, 9, 1, 5, 5, 5, 7]], np.float32)
+        assert top_k(scores.copy(), 3).tolist() == [[6, 3, 4]]
+        assert top_k(scores.copy(), 7).tolist() == [[6, 3, 4, 5, 2, 0, 0]]
+
+    def test_allowed_seen_and_impossible_items_leave_their_places_empty(self) -> None:
+        scores = np.array([[0, 0, 4, 3, 2, -np.inf, 1], [0, 0, 4, 3, 2, 1, 0]], np.float32)
+        allowed = np.array([1, 1, 1, 0, 1, 1, 1], np.bool_)
+        seen = IdLists.from_lists([np.array([2]), np.array([4, 5])])
+        assert top_k(scores, 4, allowed=allowed, seen=seen).tolist() == [[4, 6, 0, 0], [2, 6, 0, 0]]
+
+    def test_more_places_than_items(self) -> None:
+        assert top_k(np.zeros((1, 3), np.float32), 5).tolist() == [[2, 0, 0, 0, 0]]
+
+    def test_nan_is_refused(self) -> None:
+        with pytest.raises(RecsysError, match="NaN among the scores of user row 1"):
+            top_k(np.array([[0, 0, 1], [0, 0, np.nan]], np.float32), 1)
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_equals_a_full_stable_sort(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        scores: Floats = rng.integers(0, 6, (30, 25)).astype(np.float32)
+        scores[rng.random(scores.shape) < 0.5] = -np.inf
+        slow = [
+            [i for i in sorted(range(2, 25), key=lambda i: (-row[i], i)) if row[i] > -np.inf]
+            for row in scores
+        ]
+        expected = [(ids + [0] * 8)[:8] for ids in slow]
+        assert top_k(scores, 8).tolist() == expected
+
+
+class TestTable:
+    MODELS = (
+        Fixed("bxacy", name="ours"),
+        Fixed("abcxy", name="als"),
+        Fixed("bacxy", name="oracle"),
+        Fixed("yxcba", name="random"),
+    )
+
+    def text(self, test: Sequence[tuple[str, str]] = TEST, *, colour: bool = False) -> str:
+        evaluation = evaluate(self.MODELS, split=make_split(test), items=ITEMS, seen=SEEN, ks=(2, 3))
+        out = io.StringIO()
+        palette = "standard" if colour else None
+        console = Console(width=200, file=out, force_terminal=colour, color_system=palette, _environ={})
+        console.print(metrics_table(evaluation, metrics=["recall@2"]))
+        return out.getvalue()
+
+    def test_groups_rows_and_figures(self) -> None:
+        text = self.text()
+        header = [line for line in text.splitlines() if "warm" in line]
+        assert len(header) == 1
+        assert header[0].index("warm") < header[0].index("cold_full") < header[0].index("cold_pool")
+        rows = [line.split() for line in text.splitlines() if "±" in line]
+        assert [row[1] for row in rows] == ["ours", "als", "oracle", "chance"]
+        # als answers 1 with b c and 3 with a b (all that is warm), 2 with a c; ours 1 with b x, 2 with x a.
+        assert [cell for cell in rows[1] if "." in cell and "±" not in cell] == ["1.0000", "0.0000", "1.0000"]
+        assert [cell for cell in rows[0] if "." in cell and "±" not in cell] == ["0.7500", "0.7500", "1.0000"]
+
+    def test_the_best_is_bold_and_a_reference_never(self) -> None:
+        lines = self.text(colour=True).splitlines()
+        als, oracle = (next(line for line in lines if name in line) for name in ("als", "oracle"))
+        assert "\x1b[1m1.0000" in als
+        assert "\x1b[1m" not in oracle
+
+    def test_views_without_users_are_left_out_and_named(self) -> None:
+        text = self.text([("1", "b")])
+        assert "cold_pool" not in text.splitlines()[2]
+        assert "Nobody to count in: cold_full, cold_pool." in " ".join(text.split())
