@@ -73,7 +73,8 @@ class ALSSettings:
     seed: int = 0
 
 
-# On MovieLens-small and 1M neither 256 factors, nor alpha of 40, nor regularization of 30 ever won.
+# On MovieLens-small and 1M regularization of 100, 256 factors and alpha of 10 lost; the last is kept for
+# data whose events say more of what is liked than films watched once do.
 ALS_CANDIDATES = (
     *(
         ALSSettings(factors=factors, regularization=regularization)
