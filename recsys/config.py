@@ -86,7 +86,9 @@ class TrainConfig(Section):
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     warmup_fraction: Fraction = 0.05
-    loss_chunk: Count = 2048  # rows of logits that stand in memory at once
+    # bfloat16 pays only on processors with the instructions for it; auto looks for them.
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    loss_chunk: Count = 1024  # rows of logits that stand in memory at once
     sampled_above: Count = 50_000  # catalogue size from which the softmax is sampled
     num_negatives: Count = 8192
     refit: bool = True

@@ -16,19 +16,23 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, state_PD: Tensor, item_ND: Tensor, target_P: Tensor, temperature: float, chunk: int
     ) -> Tensor:
-        grad_state_PD, grad_item_ND = torch.empty_like(state_PD), torch.zeros_like(item_ND)
-        loss = state_PD.new_zeros(())
+        # Products in the items' precision (bfloat16 under autocast), sums over the catalogue in float32.
+        scaled_PD = (state_PD / temperature).to(item_ND.dtype)
+        grad_state_PD = torch.empty_like(scaled_PD)
+        grad_item_ND = torch.zeros(item_ND.shape, dtype=torch.float32, device=item_ND.device)
+        loss = torch.zeros((), device=state_PD.device)
         for start in range(0, len(state_PD), chunk):
-            state_cD, target_c1 = state_PD[start : start + chunk], target_P[start : start + chunk, None]
-            logit_cN = state_cD @ item_ND.T / temperature
-            log_probability_cN = torch.log_softmax(logit_cN, dim=1)
-            loss -= log_probability_cN.gather(1, target_c1).sum()
-            gradient_cN = log_probability_cN.exp_()
+            state_cD, target_c1 = scaled_PD[start : start + chunk], target_P[start : start + chunk, None]
+            logit_cN = state_cD @ item_ND.T
+            log_total_c1 = torch.logsumexp(logit_cN.float(), dim=1, keepdim=True)
+            loss += (log_total_c1 - logit_cN.gather(1, target_c1).float()).sum()
+            gradient_cN = logit_cN.sub_(log_total_c1.to(logit_cN.dtype)).exp_()
             gradient_cN.scatter_add_(1, target_c1, gradient_cN.new_full(target_c1.shape, -1.0))
-            grad_state_PD[start : start + chunk] = gradient_cN @ item_ND
-            grad_item_ND.addmm_(gradient_cN.T, state_cD)
-        scale = 1.0 / (temperature * max(len(state_PD), 1))
-        ctx.save_for_backward(grad_state_PD.mul_(scale), grad_item_ND.mul_(scale))
+            torch.mm(gradient_cN, item_ND, out=grad_state_PD[start : start + chunk])
+            grad_item_ND += gradient_cN.T @ state_cD
+        mean = 1.0 / max(len(state_PD), 1)
+        grad_state_PD = grad_state_PD.to(state_PD.dtype).mul_(mean / temperature)
+        ctx.save_for_backward(grad_state_PD, grad_item_ND.mul_(mean).to(item_ND.dtype))
         return loss / max(len(state_PD), 1)
 
     @staticmethod

@@ -209,7 +209,7 @@ def _write_tables(directory: Path, fitted: Fitted, dataset: Dataset) -> None:
         directory / "catalogue.parquet"
     )
     maps = {
-        "events": list(fitted.maps.events.external),
+        "events": list(fitted.maps.kinds.external),
         "profile": {name: list(ids.external) for name, ids in fitted.maps.profiles.items()},
         "categories": {name: list(ids.external) for name, ids in features.category_ids.items()},
     }

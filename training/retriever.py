@@ -102,7 +102,7 @@ def _note(state: TrainingState, losses: list[float]) -> str:
 
 def _update(step: "_Step", windows: list[Window], optimizer: torch.optim.Optimizer) -> float:
     loss = step.loss(windows)
-    value = float(loss)
+    value = float(loss.detach())
     if not math.isfinite(value):
         raise FloatingPointError(f"the training loss is {value}; lower train.learning_rate")
     optimizer.zero_grad(set_to_none=True)
@@ -118,6 +118,7 @@ class _Step:
     def __init__(self, model: Retriever, config: TrainConfig) -> None:
         self.model, self.config = model, config
         self.trained_rows = torch.from_numpy(np.flatnonzero(model.features.trained))
+        self.dtype = _dtype(config)
         self.is_sampled = len(self.trained_rows) > config.sampled_above
         popularity = torch.from_numpy(model.features.popularity)[self.trained_rows] + 1.0
         self.negative_rate = popularity / popularity.sum()
@@ -129,12 +130,14 @@ class _Step:
         item_BL, inputs, _ = sequence_tensors([w.history for w in windows], model.schema, model.device)
         negatives = self._negatives() if self.is_sampled else None
         rows = self.trained_rows if negatives is None else self._needed_rows(item_BL, negatives)
-        vector_ND = model.embed_items(rows).vector_ND
+        with self.autocast():
+            vector_ND = model.embed_items(rows).vector_ND
         place = torch.full((model.features.size,), len(rows))
         place[rows] = torch.arange(len(rows))
         # One row of zeros at the end stands for padding and for whatever is not embedded.
         padded_ND = torch.cat([vector_ND, vector_ND.new_zeros(1, vector_ND.shape[1])])
-        state_BPD = model.user_tower.states(padded_ND[place[item_BL].to(model.device)], inputs)
+        with self.autocast():
+            state_BPD = model.user_tower.states(padded_ND[place[item_BL].to(model.device)], inputs)
         where = _target_mask(windows, item_BL.shape[1])
         state_PD = state_BPD[:, :-1][where.to(model.device)]
         row_P = item_BL[where]
@@ -142,11 +145,15 @@ class _Step:
             return self._sampled_loss(state_PD, vector_ND, place, row_P, negatives)
         return chunked_cross_entropy(
             state_PD,
-            vector_ND,
+            vector_ND.to(self.dtype),
             place[row_P].to(model.device),
             temperature=model.config.temperature,
             chunk=self.config.loss_chunk,
         )
+
+    def autocast(self) -> torch.autocast:
+        """Matrix products in bfloat16 where that was chosen."""
+        return torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
 
     def _negatives(self) -> Tensor:
         picked = torch.multinomial(self.negative_rate, self.config.num_negatives, replacement=True)
@@ -170,6 +177,18 @@ class _Step:
             negative_log_q_J=self.log_q_N[negative_J].to(device),
             temperature=self.model.config.temperature,
         )
+
+
+def _dtype(config: TrainConfig) -> torch.dtype:
+    if config.precision != "auto":
+        return torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+    has_it = config.device == "cuda" or torch.backends.cpu.get_cpu_capability().startswith("AMX") or _has_bfloat16()
+    return torch.bfloat16 if has_it else torch.float32
+
+
+def _has_bfloat16() -> bool:
+    supports: bool = torch.cpu._is_avx512_bf16_supported()  # type: ignore[no-untyped-call]
+    return supports
 
 
 def _target_mask(windows: list[Window], width: int) -> Tensor:
