@@ -70,8 +70,8 @@ class SampleOptions:
     review_fraction: float = _fraction(0.3)  # purchases that are reviewed
     spoken_share: float = _fraction(0.5)  # shoppers' reviews that are spoken, the others are written
     theme_share: float = _fraction(0.25)  # shoppers' written reviews that repeat the theme
-    num_voices: int = _count(5, low=2, high=5)
-    num_phrasings: int = _count(8, low=2, high=8)  # of one meaning
+    num_voices: int = _count(4, low=2, high=5)
+    num_phrasings: int = _count(7, low=2, high=8)  # of one meaning
     held_out_voices: int = _count(1, low=0, high=4)  # heard of new and unseen items only
     held_out_phrasings: int = _count(2, low=1, high=7)
 

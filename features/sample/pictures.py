@@ -18,7 +18,7 @@ Picture = npt.NDArray[np.float64]  # [S, S, 3], 0 to 1
 # Two colours each as (hue, saturation, value), far enough apart to survive a shift of hue.
 PALETTES: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
     "red_cream": ((0.00, 0.85, 0.80), (0.12, 0.15, 0.97)),
-    "navy_sky": ((0.63, 0.85, 0.40), (0.55, 0.35, 0.95)),
+    "navy_azure": ((0.63, 0.85, 0.40), (0.55, 0.35, 0.95)),
     "forest_lime": ((0.38, 0.80, 0.35), (0.22, 0.65, 0.90)),
     "purple_pink": ((0.77, 0.70, 0.50), (0.90, 0.35, 0.97)),
     "black_white": ((0.00, 0.00, 0.10), (0.00, 0.00, 0.97)),
