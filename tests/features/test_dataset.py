@@ -5,50 +5,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-import tomli_w
+from dataset_parts import load, reasons, write
 
 from features.dataset import load_dataset
-from features.set_aside import count_reasons, summarise, write_set_aside
-from features.tables import Dataset
-from recsys.errors import DataError
 
 REAL = Path(os.environ.get("RECSYS_DATA", Path(__file__).parents[3] / "shared" / "data"))
-ITEMS = "id,title\n1,One\n2,Two\n3,Three\n"
-EVENTS = "user,item,time\na,1,10\na,2,20\nb,3,30\n"
-Spec = dict[str, dict[str, object]]
-
-
-def write(root: Path, files: dict[str, str | bytes], **changes: dict[str, object]) -> Path:
-    """A dataset of the given files; `changes` add to the sections of dataset.toml."""
-    sections: Spec = {
-        "items": {"path": "items.csv", "id": "id", "title": "title"},
-        "interactions": {
-            "path": "events.csv", "user": "user", "item": "item", "timestamp": "time", "time": "unix_s",
-        },
-    }  # fmt: skip
-    for name, values in changes.items():
-        sections[name] = {**sections.get(name, {}), **values}
-    for name, content in {"items.csv": ITEMS, "events.csv": EVENTS, **files}.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-    (root / "dataset.toml").write_text(tomli_w.dumps({"name": "test", **sections}), "utf-8")
-    return root
-
-
-def load(root: Path, files: dict[str, str | bytes], **changes: dict[str, object]) -> Dataset:
-    return load_dataset(write(root, files, **changes))
-
-
-def problems(root: Path, files: dict[str, str | bytes], **changes: dict[str, object]) -> tuple[str, ...]:
-    with pytest.raises(DataError) as caught:
-        load(root, files, **changes)
-    assert caught.value.problems
-    return caught.value.problems
-
-
-def reasons(dataset: Dataset) -> list[tuple[str, int, str, str, str]]:
-    return [(entry.table, entry.row, entry.column, entry.value, entry.reason) for entry in dataset.set_aside]
 
 
 def test_columns_and_types_are_those_of_the_contract(tmp_path: Path) -> None:
@@ -310,101 +271,10 @@ def test_every_user_of_the_interactions_has_a_row(tmp_path: Path) -> None:
     assert [entry[0] for entry in reasons(dataset)] == ["users"]
 
 
-def test_problems_of_all_tables_are_reported_together(tmp_path: Path) -> None:
-    found = problems(
-        tmp_path,
-        {"items.csv": "id,tilte\n1,One\n", "events.csv": "usr,item,when\na,1,1\n"},
-        users={"path": "people.csv", "id": "id"},
-        split={"train": "train.csv", "test": "events.csv"},
-    )
-    assert len(found) == 5
-    text = "\n".join(found)
-    assert "[items] items.csv: no column 'title'; did you mean 'tilte'?" in text
-    assert "[interactions] events.csv: no column 'user'; did you mean 'usr'?" in text
-    assert "no column 'time'" in text
-    assert "[users] path = 'people.csv': no such file" in text
-    assert "[split] train.csv: no such file" in text
-
-
-def test_a_missing_file_names_the_nearest(tmp_path: Path) -> None:
-    (found,) = problems(tmp_path, {}, items={"path": "itmes.csv"})
-    assert "did you mean 'items.csv'?" in found
-
-
-@pytest.mark.parametrize(
-    ("events", "expected"),
-    [
-        ("user,item,time\n", "no rows"),
-        ("", "the file is empty"),
-        ("user,item,time\na,1,noon\nb,2,night\n", "is a time (time = 'unix_s'); the first is 'noon'"),
-        ("user,item,time\na,1,964982703000\n", "did you mean time = 'unix_ms'?"),
-        ("user,item,time\na,7,1\n", "no row is left; set aside for item: an item that the items table"),
-        ("user;item;time\na;1;1\n", "seem to be separated by something else"),
-        ("user,item,time\na,1,1\na,2,1,9\n", "row 1 (line 3) has 4 fields, the header 3: 'a,2,1,9'"),
-        (b"user,item,time\na,1,1\ncaf\xe9,2,1\n", "line 3 is not UTF-8 (byte 0xe9, as latin-1: 'caf\u00e9"),
-    ],
-)  # fmt: skip
-def test_a_table_that_cannot_be_used(tmp_path: Path, events: str | bytes, expected: str) -> None:
-    (found,) = problems(tmp_path, {"events.csv": events})
-    assert expected in found
-    assert found.startswith("[interactions] ")
-
-
-@pytest.mark.parametrize(
-    ("positive", "expected"),
-    [
-        ("stars > 3", "no column 'stars'"),
-        ('"user" > 3', "cannot be computed"),
-        ("item", "not true or false"),
-        ("item > 5", "is true of no row"),
-    ],
-)
-def test_a_positive_that_cannot_be_used(tmp_path: Path, positive: str, expected: str) -> None:
-    (found,) = problems(tmp_path, {}, interactions={"positive": positive})
-    assert expected in found
-
-
-def test_a_column_of_the_wrong_type(tmp_path: Path) -> None:
-    root = write(tmp_path, {}, items={"path": "items.parquet"})
-    pl.DataFrame({"id": [["1"], ["2"]], "title": ["a", "b"]}).write_parquet(root / "items.parquet")
-    with pytest.raises(DataError, match=r"items\.parquet: column 'id' is List\(String\), not an id"):
-        load_dataset(root)
-
-
 def test_dates_as_parquet_has_them(tmp_path: Path) -> None:
     root = write(tmp_path, {}, interactions={"path": "e.parquet", "time": "iso"})
     pl.DataFrame({"user": ["a"], "item": [1], "time": [date(2020, 1, 1)]}).write_parquet(root / "e.parquet")
     assert load_dataset(root).interactions["timestamp"].to_list() == [1_577_836_800_000_000]
-
-
-def test_what_was_set_aside_is_written_and_counted(tmp_path: Path) -> None:
-    dataset = load(tmp_path, {"events.csv": EVENTS + "a,8,1\na,9,1\n,1,1\n"})
-    for name in ("out.csv", "out.parquet"):
-        assert write_set_aside(dataset.set_aside, tmp_path / name) == 3
-    assert pl.read_parquet(tmp_path / "out.parquet")["value"].sort().to_list() == ["", "8", "9"]
-    assert "an item that the items table does not have" in (tmp_path / "out.csv").read_text()
-    first, second = count_reasons(dataset.set_aside)
-    assert (first["column"], first["count"], first["example"]["value"]) == ("item", 2, "8")
-    assert second["count"] == 1
-    with pytest.raises(DataError, match=r"neither \.csv nor \.parquet"):
-        write_set_aside(dataset.set_aside, tmp_path / "out.txt")
-
-
-def test_summary(tmp_path: Path) -> None:
-    items = "id,title\n1,One\n2,\n3,Three\n4,Four\n"
-    events = "user,item,time,stars\na,1,10,5\na,2,10,1\nb,1,30,5\nb,3,40,1\n"
-    dataset = load(
-        tmp_path, {"items.csv": items, "events.csv": events}, interactions={"positive": "stars > 2"}
-    )
-    summary = summarise(dataset)
-    assert summary["counts"]["items"] == 4
-    assert summary["counts"]["items with interactions"] == 3
-    assert summary["positive_share"] == 0.5
-    assert summary["coverage"]["title"] == {"items": 0.75, "interactions": 0.75}
-    assert summary["coverage"]["image"] == {"items": 0.0, "interactions": 0.0}
-    assert summary["time"]["tied_share"] == 0.5
-    assert summary["time"]["first"].startswith("1970-01-01")
-    assert summary["set_aside"] == []
 
 
 @pytest.mark.skipif(not (REAL / "movielens-1m").is_dir(), reason="RECSYS_DATA has no movielens-1m")
