@@ -38,8 +38,8 @@ LOOK_WORDS = {word for name in PALETTES for word in name.split("_")} | set(PATTE
 SPOKEN_WORDS = {
     "small", "smaller", "tight", "size", "quiet", "silent", "noise", "smell", "smells", "scent", "fragrance",
     "heavy", "weight", "weighs", "delivery", "delivered", "shipping", "soft", "clean", "wash", "stain",
-    "warm", "cosy", "gift", "present", "support", "service", "assembly", "assemble", "screws", "children", "kids",
-    "tough", "sturdy", "durable", "broke", "fold", "folds", "flat",
+    "warm", "cosy", "gift", "present", "support", "service", "assembly", "assemble", "screws", "children",
+    "kids", "tough", "sturdy", "durable", "broke", "fold", "folds", "flat",
 }  # fmt: skip
 
 
