@@ -4,6 +4,7 @@ Every baseline answers by `TopK` of training/evaluation.py and is fitted on trai
 `seen` is each user's seen items, left out of the answers; None leaves nothing out.
 """
 
+import logging
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ from recsys.ids import NUM_RESERVED
 from recsys.metrics import IdLists
 from recsys.progress import Progress, silent
 from training.evaluation import evaluate, seen_lists, top_k
+
+logger = logging.getLogger(__name__)
 
 Seen = Mapping[str, Ints] | None
 
@@ -106,6 +109,7 @@ class ALS:
     ) -> None:
         from implicit.cpu.als import AlternatingLeastSquares
 
+        self.settings = settings
         self._items = items
         self._seen = seen
         train = split.train.filter(Columns.POSITIVE)
@@ -166,8 +170,8 @@ def tune_als(
     candidates: Sequence[ALSSettings] = ALS_CANDIDATES,
     num_threads: int = 0,
     progress: Progress = silent,
-) -> tuple[ALSSettings, dict[ALSSettings, float]]:
-    """The candidate of the best validation NDCG@10, and the NDCG@10 of all.
+) -> ALSSettings:
+    """The candidate of the best validation NDCG@10, the first of equals.
 
     Fitted on training positives, asked for validation positives on items with training events; the test
     plays no part. Raises `DataError` where validation holds none of those.
@@ -182,8 +186,9 @@ def tune_als(
         if not warm.num_users:
             raise DataError("no validation event on an item with training events: give ALS its settings")
         scores[settings] = warm.models[model.name]["ndcg@10"].value
+        logger.info("ALS %s: validation NDCG@10 %.4f", settings, scores[settings])
         progress("tune als", len(scores), len(candidates), f"NDCG@10 {max(scores.values()):.4f}")
-    return max(scores, key=scores.__getitem__), scores
+    return max(scores, key=scores.__getitem__)
 
 
 def _counts(events: pl.DataFrame, items: ItemFeatures, known_N: Bools) -> tuple[dict[str, int], csr_matrix]:
