@@ -110,7 +110,6 @@ class ALS:
         from implicit.cpu.als import AlternatingLeastSquares
 
         self.settings = settings
-        self._items = items
         self._seen = seen
         train = split.train.filter(Columns.POSITIVE)
         if train.is_empty():
