@@ -75,7 +75,8 @@ def _decode_audio(source: str | io.BytesIO, name: str, rate: int, max_seconds: f
         if not container.streams.audio:
             raise DataError(f"{name}: no audio stream in it")
         # One output frame a half minute: handing over each 20 ms packet costs more than resampling it.
-        resampler = av.AudioResampler(format="flt", layout="mono", rate=rate, frame_size=30 * rate)
+        # Channels are kept and averaged here: the library's own mixing makes two equal ones louder.
+        resampler = av.AudioResampler(format="fltp", rate=rate, frame_size=30 * rate)
         pieces: list[Floats] = []
         limit = int(max_seconds * rate)
         num_samples = 0
@@ -84,8 +85,10 @@ def _decode_audio(source: str | io.BytesIO, name: str, rate: int, max_seconds: f
             num_samples += frame.samples * rate // frame.sample_rate
             if num_samples > limit:
                 raise DataError(f"{name}: longer than {max_seconds:g} seconds; cut it")
-            pieces += [piece.to_ndarray()[0] for piece in resampler.resample(frame)]
-        pieces += [piece.to_ndarray()[0] for piece in resampler.resample(None)] if num_samples else []
+            pieces += [piece.to_ndarray().mean(axis=0) for piece in resampler.resample(frame)]
+        pieces += (
+            [piece.to_ndarray().mean(axis=0) for piece in resampler.resample(None)] if num_samples else []
+        )
         return pieces
 
 
