@@ -19,7 +19,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-Wave = npt.NDArray[np.float32]
+Wave = npt.NDArray[np.floating]
 HERE = Path(__file__).parent
 RATE = 16_000  # Hz; what speech encoders read
 BIT_RATE = 16_000
@@ -90,8 +90,9 @@ def trimmed(wave: Wave, rate: int) -> Wave:
     """The sound without silence at its ends, but for a tenth of a second, at a common loudness."""
     loud = np.flatnonzero(np.abs(wave) > 0.02 * np.abs(wave).max())
     margin = rate // 10
-    cut = wave[max(loud[0] - margin, 0) : loud[-1] + margin]
-    return (cut * (PEAK / np.abs(cut).max())).astype(np.float32)
+    cut = wave[max(loud[0] - margin, 0) : loud[-1] + margin].copy()
+    cut *= PEAK / np.abs(cut).max()
+    return cut
 
 
 def encode_opus(wave: Wave, rate: int) -> bytes:
@@ -111,8 +112,8 @@ def encode_opus(wave: Wave, rate: int) -> bytes:
 
 def seconds(content: bytes) -> float:
     """Duration of an Opus file."""
-    with av.open(io.BytesIO(content)) as container:
-        return sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0))
+    with av.open(io.BytesIO(content), "r") as container:
+        return float(sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0)))
 
 
 def main(folder: Path) -> None:
