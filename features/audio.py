@@ -63,10 +63,13 @@ def windows(waveform: Floats) -> list[Floats]:
     return [*pieces, waveform]
 
 
-def waveform_batch(waveforms: Sequence[Floats]) -> tuple[Floats, Ints]:
-    """Waveforms padded with zeros to the longest, and their lengths. Shapes [B, samples], [B]."""
+def waveform_batch(waveforms: Sequence[Floats], min_samples: int = 0) -> tuple[Floats, Ints]:
+    """Waveforms padded with zeros to the longest, and their lengths. Shapes [B, samples], [B].
+
+    The batch has at least `min_samples` columns.
+    """
     length = np.array([len(waveform) for waveform in waveforms], np.int64)
-    batch = np.zeros((len(waveforms), int(length.max())), np.float32)
+    batch = np.zeros((len(waveforms), max(int(length.max()), min_samples)), np.float32)
     for row, waveform in enumerate(waveforms):
         batch[row, : len(waveform)] = waveform
     return batch, length

@@ -17,7 +17,7 @@ import numpy as np
 import tomli_w
 from PIL import Image
 
-from features.audio import WINDOW_SAMPLES, length_batches, waveform_batch, windows
+from features.audio import N_FFT, WINDOW_SAMPLES, length_batches, waveform_batch, windows
 from features.image import Pixels, resize_and_crop
 from features.media import SAMPLE_RATE
 from features.text import TextPreprocessor
@@ -35,6 +35,7 @@ TOKENIZER_FILE = "tokenizer.json"
 
 # Attention inside a window of 30 seconds takes 54 MB; a batch padded to 4 minutes stays below 0.5 GB.
 _MAX_AUDIO_BATCH = 240 * SAMPLE_RATE
+_MIN_SAMPLES = 2 * N_FFT  # the narrowest batch: the graph mirrors half an FFT window at the start
 
 # What each kind's preprocessing must say; all of it enters the fingerprint through encoder.toml.
 _PREPROCESSING: Mapping[str, Mapping[str, type]] = {
@@ -153,7 +154,7 @@ class Encoder:
         weights = np.zeros((len(waveforms), 1), np.float32)
         lengths = [len(piece) for _, piece in pieces]
         for batch in length_batches(lengths, max_items=len(pieces), max_samples=_MAX_AUDIO_BATCH):
-            waveform, length = waveform_batch([pieces[at][1] for at in batch])
+            waveform, length = waveform_batch([pieces[at][1] for at in batch], _MIN_SAMPLES)
             vectors = self._run({"waveform": waveform, "length": length})
             owner = np.array([pieces[at][0] for at in batch])
             np.add.at(sums, owner, vectors * length[:, None].astype(np.float32))

@@ -67,6 +67,7 @@ class WhisperTranscriber:
         batch_size: int = 32,
         num_threads: int | None = None,
         trailing_silence_seconds: float = TRAILING_SILENCE_SECONDS,
+        compute_type: str | None = None,
     ) -> None:
         """Check the model in `directory`; it is loaded with the first waveform.
 
@@ -83,7 +84,7 @@ class WhisperTranscriber:
         self._num_threads = num_threads or os.cpu_count() or 1
         self._silence = int(trailing_silence_seconds * SAMPLE_RATE)
         # 8-bit weights on a CPU: measured as accurate as float32 (benchmarks/extraction.py).
-        self._compute_type = "float16" if device == "cuda" else "int8"
+        self._compute_type = compute_type or ("float16" if device == "cuda" else "int8")
 
     @cached_property
     def fingerprint(self) -> str:

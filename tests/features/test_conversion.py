@@ -214,8 +214,8 @@ def test_whisper_is_the_original_on_a_full_window() -> None:
 
 def test_a_clip_has_the_same_vector_in_any_batch() -> None:
     rng = np.random.default_rng(0)
-    clips = [rng.normal(0, 0.1, length).astype(np.float32) for length in (401, 8_000, 33_333, 50_001)]
+    clips = [rng.normal(0, 0.1, length).astype(np.float32) for length in (1, 150, 401, 8_000, 33_333, 50_001)]
     encoder = Encoder.load(ensure_encoder("whisper-tiny.en"))
     alone = np.concatenate([encoder.encode_audio([clip]) for clip in clips])
     np.testing.assert_allclose(encoder.encode_audio(clips), alone, atol=1e-4)
-    assert np.abs(alone[2] - alone[3]).max() > 1e-2
+    assert np.abs(alone[-2] - alone[-1]).max() > 1e-2

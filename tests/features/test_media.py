@@ -93,7 +93,7 @@ def test_an_unreadable_picture(tmp_path: Path, content: bytes, reason: str) -> N
 
 
 def test_no_such_picture(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="none.png: not a readable picture: no such file"):
+    with pytest.raises(DataError, match=r"none.png: not a readable picture: no such file"):
         load_image(tmp_path / "none.png")
 
 
