@@ -40,7 +40,7 @@ def words(num: int) -> None:
     print(f"{len(clips)} clips, {minutes:.1f} minutes")
     directory = EMBEDDED["whisper-tiny.en"].weights.locate()[0].parent
     for compute_type in ("int8", "float32"):
-        for silence in (1.0, 2.0, 4.0, 6.0, 8.0, 30.0):
+        for silence in (1.0, 2.0, 4.0, 30.0):
             transcriber = WhisperTranscriber(
                 directory, batch_size=BATCH, trailing_silence_seconds=silence, compute_type=compute_type
             )

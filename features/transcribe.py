@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -22,15 +23,15 @@ EMBEDDED_TRANSCRIBER = "whisper-tiny.en"
 NO_TRANSCRIBER = "none"
 
 _MODEL_FILES = ("model.bin", "config.json", "tokenizer.json")
-# Whisper was trained on windows of 30 seconds filled up with silence. With some silence behind the
-# words it understands them as well in a window a third as long, and the time goes down with it;
-# without any it loses the last words or repeats itself.
-TRAILING_SILENCE_SECONDS = 4.0
+# Whisper was trained on windows of 30 seconds filled up with silence. With a little silence behind the
+# words it mostly understands them as well, in a quarter of the time; where it breaks off early or
+# repeats itself, which a doubtful result shows, the clip is heard again in a full window.
+TRAILING_SILENCE_SECONDS = 3.0
+MIN_TOKENS_PER_SECOND = 1.6
 # Nobody says more than seven tokens a second; a decoder that does has fallen into a loop.
 MAX_TOKENS_PER_SECOND = 7
 MAX_TOKENS_BASE = 10
 _MAX_BATCH_SAMPLES = 240 * SAMPLE_RATE  # of one core's batch: attention's memory, as for the encoder
-# Whisper's own rule for a window in which nobody speaks.
 NO_SPEECH_PROBABILITY = 0.6
 NO_SPEECH_LOG_PROBABILITY = -1.0
 _VERSION = 1  # raised when the same sound may give other words
@@ -94,26 +95,37 @@ class WhisperTranscriber:
 
     def transcribe(self, waveforms: Sequence[Floats]) -> list[str]:
         """What is said in each; longer ones are heard in windows of at most 30 seconds."""
-        pieces = [(owner, piece) for owner, wave in enumerate(waveforms) for piece in windows(wave)]
-        lengths = [len(piece) for _, piece in pieces]
-        words: list[str] = [""] * len(pieces)
-        # Each core works on a batch of its own, which scales better than threads inside one batch.
-        pending: deque[tuple[list[int], list[Any]]] = deque()
-        for batch in length_batches(lengths, max_items=self._batch_size, max_samples=_MAX_BATCH_SAMPLES):
-            pending.append((batch, self._submit([pieces[at][1] for at in batch])))
-            if len(pending) > 2 * self._num_threads:
-                self._collect(*pending.popleft(), words)
-        for batch, results in pending:
-            self._collect(batch, results, words)
+        owned = [(owner, piece) for owner, wave in enumerate(waveforms) for piece in windows(wave)]
+        pieces = [piece for _, piece in owned]
+        heard = self._hear(pieces, self._silence)
+        doubtful = [at for at, one in enumerate(heard) if one.is_doubtful(len(pieces[at]) / SAMPLE_RATE)]
+        again = self._hear([pieces[at] for at in doubtful], WINDOW_SAMPLES)
+        for at, one in zip(doubtful, again, strict=True):
+            heard[at] = one
         said: list[list[str]] = [[] for _ in waveforms]
-        for (owner, _), text in zip(pieces, words, strict=True):
+        for (owner, _), one in zip(owned, heard, strict=True):
+            text = "" if one.silent else self._tokenizer.decode(one.tokens).strip()
             said[owner] += [text] if text else []
         return [" ".join(texts) for texts in said]
 
-    def _submit(self, batch: list[Floats]) -> list[Any]:
+    def _hear(self, pieces: Sequence[Floats], silence: int) -> list["_Heard"]:
+        """Every piece with at least `silence` samples behind the longest of its batch, in their order."""
+        heard: dict[int, _Heard] = {}
+        # Each core works on a batch of its own, which scales better than threads inside one batch.
+        pending: deque[tuple[list[int], list[Any]]] = deque()
+        lengths = [min(len(piece) + silence, WINDOW_SAMPLES) for piece in pieces]
+        for batch in length_batches(lengths, max_items=self._batch_size, max_samples=_MAX_BATCH_SAMPLES):
+            pending.append((batch, self._submit([pieces[at] for at in batch], silence)))
+            if len(pending) > 2 * self._num_threads:
+                _collect(*pending.popleft(), heard)
+        for batch, results in pending:
+            _collect(batch, results, heard)
+        return [heard[at] for at in range(len(pieces))]
+
+    def _submit(self, batch: list[Floats], silence: int) -> list[Any]:
         longest = max(len(wave) for wave in batch)
         # A whole hidden frame is two hops.
-        num_samples = min(-(-(longest + self._silence) // (2 * HOP)) * 2 * HOP, WINDOW_SAMPLES)
+        num_samples = min(-(-(longest + silence) // (2 * HOP)) * 2 * HOP, WINDOW_SAMPLES)
         features = np.stack([log_mel(wave, num_samples) for wave in batch])
         max_tokens = MAX_TOKENS_BASE + int(longest / SAMPLE_RATE * MAX_TOKENS_PER_SECOND)
         results: list[Any] = self._model.generate(
@@ -126,15 +138,6 @@ class WhisperTranscriber:
             return_scores=True,
         )
         return results
-
-    def _collect(self, batch: list[int], results: list[Any], words: list[str]) -> None:
-        for at, pending in zip(batch, results, strict=True):
-            result = pending.result()
-            silent = (
-                result.no_speech_prob > NO_SPEECH_PROBABILITY and result.scores[0] < NO_SPEECH_LOG_PROBABILITY
-            )
-            if not silent:
-                words[at] = self._tokenizer.decode(result.sequences_ids[0]).strip()
 
     @cached_property
     def _model(self) -> Any:
@@ -177,6 +180,39 @@ def load_transcriber(
         hint = did_you_mean(name, [EMBEDDED_TRANSCRIBER, NO_TRANSCRIBER])
         raise EncoderError(f"transcriber {name!r} is neither a directory nor a known name; {hint}")
     return WhisperTranscriber(directory, device=device, batch_size=batch_size, num_threads=num_threads)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Heard:
+    tokens: list[int]
+    log_probability: float  # mean over the tokens
+    no_speech_probability: float
+
+    @property
+    def silent(self) -> bool:
+        """Whisper's own rule for a window in which nobody speaks."""
+        unsure = self.log_probability < NO_SPEECH_LOG_PROBABILITY
+        return unsure and self.no_speech_probability > NO_SPEECH_PROBABILITY
+
+    def is_doubtful(self, seconds: float) -> bool:
+        """Whether a short window was too short: few tokens for `seconds` of sound, or a repetition.
+
+        Silence is never in doubt: in a full window Whisper is surer of the "you" that it hears there.
+        """
+        if self.silent:
+            return False
+        triples = list(zip(self.tokens, self.tokens[1:], self.tokens[2:], strict=False))
+        return len(self.tokens) < MIN_TOKENS_PER_SECOND * seconds or len(triples) != len(set(triples))
+
+
+def _collect(batch: list[int], results: list[Any], heard: dict[int, _Heard]) -> None:
+    for at, pending in zip(batch, results, strict=True):
+        result = pending.result()
+        heard[at] = _Heard(
+            tokens=result.sequences_ids[0],
+            log_probability=result.scores[0],
+            no_speech_probability=result.no_speech_prob,
+        )
 
 
 def _ctranslate2() -> Any:
