@@ -26,8 +26,8 @@ from recsys.errors import EncoderError
 
 # Vectors that may be lost when the process is killed between two parts of the cache.
 _PART_SIZE = 1024
-# Speech that is decoded before it is sorted by length: 40 minutes, 154 MB.
-_SPEECH_AT_ONCE = 2400 * SAMPLE_RATE
+# Speech that is decoded before it is sorted by length: 20 minutes, 77 MB.
+_SPEECH_AT_ONCE = 1200 * SAMPLE_RATE
 _MEDIA_AHEAD = 64
 
 T = TypeVar("T")
