@@ -83,6 +83,7 @@ def _numeric(items: pl.DataFrame, trained: Bools) -> tuple[Floats, Bools] | None
     has_any = np.isfinite(fitted).any(0)
     filled = np.where(has_any, fitted, 0.0)
     mean, std = np.nanmean(filled, 0), np.nanstd(filled, 0)
+    known &= has_any  # what training never saw has no scale
     scaled = np.where(known, (raw - mean) / np.where(std > 0, std, 1.0), 0.0).clip(-5, 5)
     return _reserve(np.concatenate([scaled, known], axis=1).astype(np.float32), known.any(1))
 
@@ -107,4 +108,5 @@ def _categories(items: pl.DataFrame, trained: Bools) -> tuple[dict[str, IdMap], 
 def _reserve(vectors: Floats, present: Bools) -> tuple[Floats, Bools]:
     """Put the rows of padding and unknown, which have nothing, before the items' own."""
     head = np.zeros((NUM_RESERVED, vectors.shape[1]), np.float32)
-    return np.concatenate([head, vectors.astype(np.float32)]), np.concatenate([[False] * NUM_RESERVED, present])
+    absent = np.zeros(NUM_RESERVED, np.bool_)
+    return np.concatenate([head, vectors.astype(np.float32)]), np.concatenate([absent, present])
