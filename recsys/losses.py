@@ -45,7 +45,7 @@ def chunked_cross_entropy(
     state_PD: Tensor, item_ND: Tensor, target_P: Tensor, *, temperature: float, chunk: int
 ) -> Tensor:
     """Mean of -log softmax(state · items / temperature)[target]; `target_P` are rows of `item_ND`."""
-    loss: Tensor = _ChunkedCrossEntropy.apply(state_PD, item_ND, target_P, temperature, chunk)  # type: ignore[no-untyped-call]
+    loss: Tensor = _ChunkedCrossEntropy.apply(state_PD, item_ND, target_P, temperature, chunk)
     return loss
 
 

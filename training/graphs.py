@@ -48,7 +48,9 @@ class Graph:
 def write_graph(graph: Graph, path: Path) -> None:
     """Export `graph` to `path` with dynamic leading axes, weights inside the file."""
     sizes = {name: torch.export.Dim(name) for axes in graph.dynamic.values() for name in axes}
-    shapes = tuple({axis: sizes[name] for axis, name in enumerate(graph.dynamic[key])} for key in graph.example)
+    shapes = tuple(
+        {axis: sizes[name] for axis, name in enumerate(graph.dynamic[key])} for key in graph.example
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations
         program = torch.onnx.export(
@@ -95,7 +97,9 @@ def item_graph(model: Retriever) -> Graph:
     rows = torch.arange(min(model.features.size, 5))
     return Graph(
         module=_ItemGraph(model),
-        example={name: torch.from_numpy(array) for name, array in item_graph_inputs(model, rows.numpy()).items()},
+        example={
+            name: torch.from_numpy(array) for name, array in item_graph_inputs(model, rows.numpy()).items()
+        },
         dynamic=dict.fromkeys(item_inputs(model.spec), (BATCH,)),
         outputs=("item_vector", "tokens", "token_mask"),
     )
@@ -134,7 +138,9 @@ def user_inputs(schema: SequenceSchema) -> list[str]:
 
 def user_graph(model: Retriever) -> Graph:
     """The user tower from events to the user's vector."""
-    example = user_example(model.schema, model.config.dim, num_users=3, length=min(4, model.schema.max_length))
+    example = user_example(
+        model.schema, model.config.dim, num_users=3, length=min(4, model.schema.max_length)
+    )
     dynamic = {name: (BATCH,) if example[name].ndim == 1 else (BATCH, LENGTH) for name in example}
     dynamic |= {name: (BATCH,) for name in example if name.startswith("profile_")}
     if model.schema.max_length == 1:
@@ -172,7 +178,7 @@ def user_example(schema: SequenceSchema, dim: int, *, num_users: int, length: in
 def ranker_graph(ranker: ScaledRanker, *, dim: int, num_tokens: int) -> Graph:
     """The ranker with its share multiplied in."""
     example = ranker_example(dim=dim, num_tokens=num_tokens, past=ranker.ranker.history_length)
-    dynamic: dict[str, tuple[str, ...]] = {name: (BATCH, CANDIDATES) for name in RANKER_INPUTS}
+    dynamic: dict[str, tuple[str, ...]] = dict.fromkeys(RANKER_INPUTS, (BATCH, CANDIDATES))
     # The history's length is fixed: the ranker's recency bias counts from its end.
     dynamic |= {"user_vector": (BATCH,), "history_vector": (BATCH,), "history_mask": (BATCH,)}
     return Graph(

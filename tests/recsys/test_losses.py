@@ -46,7 +46,7 @@ def test_sampled_with_every_item_and_even_rates_equals_full():
 
 def test_sampled_correction_is_consistent_with_the_full_softmax():
     """Negatives drawn by popularity and corrected give, on average, the full softmax's partition function."""
-    state, vectors, target = _inputs(num=1, items=40)
+    state, vectors, _ = _inputs(num=1, items=40)
     generator = torch.Generator().manual_seed(1)
     rate = torch.rand(40, generator=generator) + 0.1
     rate = rate / rate.sum()

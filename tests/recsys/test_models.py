@@ -36,7 +36,9 @@ def test_torchrec_id_rows_are_rows_of_the_table():
 
 
 def test_masked_softmax_sums_to_one_or_to_zero():
-    weight = masked_softmax(torch.randn(3, 4), torch.tensor([[1, 1, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]]).bool())
+    weight = masked_softmax(
+        torch.randn(3, 4), torch.tensor([[1, 1, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]]).bool()
+    )
     torch.testing.assert_close(weight.sum(1), torch.tensor([1.0, 0.0, 1.0]))
     assert (weight[0, 2:] == 0).all()
 
