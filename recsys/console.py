@@ -4,9 +4,8 @@ import time
 from types import TracebackType
 from typing import Self
 
+from rich import progress as bars
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as RichProgress
 
 SECONDS_BETWEEN_LINES = 15.0
 
@@ -16,15 +15,20 @@ class ConsoleProgress:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._bars: dict[str, int] = {}
+        self._bars: dict[str, bars.TaskID] = {}
         self._last_line: dict[str, float] = {}
-        self._rich: RichProgress | None = None
+        self._rich: bars.Progress | None = None
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-            self._rich = RichProgress(
-                *columns, TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=self._console
+            self._rich = bars.Progress(
+                bars.TextColumn("{task.description}"),
+                bars.BarColumn(),
+                bars.MofNCompleteColumn(),
+                bars.TimeElapsedColumn(),
+                bars.TimeRemainingColumn(),
+                bars.TextColumn("{task.fields[note]}"),
+                console=self._console,
             )
             self._rich.start()
         return self
@@ -41,7 +45,7 @@ class ConsoleProgress:
             return
         if step not in self._bars:
             self._bars[step] = self._rich.add_task(step, total=total, note=note)
-        self._rich.update(self._rich.task_ids[list(self._bars).index(step)], completed=done, total=total, note=note)
+        self._rich.update(self._bars[step], completed=done, total=total, note=note)
 
     def _line(self, step: str, done: int, total: int, note: str) -> None:
         now = time.monotonic()
