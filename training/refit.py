@@ -3,7 +3,7 @@
 import polars as pl
 
 from features.allowed_reviews import ReviewRule, allowed_reviews
-from features.parts import PART, VALIDATION
+from features.parts import ORDER, PART, VALIDATION, share_of
 from features.splits import refit_split
 from features.tables import Dataset, Split
 from recsys.columns import Columns
@@ -26,25 +26,35 @@ def newest_events_split(dataset: Dataset, config: Config, *, needs_targets: bool
     chosen = users.filter(pl.Series([is_ranker_user(user, share) for user in users], dtype=pl.Boolean))
     positive = dataset.interactions.filter(
         pl.col(Columns.POSITIVE) & pl.col(Columns.USER).is_in(chosen.implode())
-    ).sort(Columns.TIMESTAMP, Columns.ROW)
+    ).sort(ORDER)
     newest_first = pl.int_range(pl.len(), 0, -1).over(Columns.USER)
     count = pl.len().over(Columns.USER)
-    num_targets = (count * config.split.validation_fraction).floor().clip(lower_bound=1)
-    targets = positive.filter((newest_first <= num_targets) & (count >= 3))
-    train = dataset.interactions.join(targets, on=Columns.ROW, how="anti")
+    num_targets = share_of(count, config.split.validation_fraction)
+    targets = positive.filter((count >= 3) & (newest_first <= pl.min_horizontal(num_targets, count - 1)))
+    # What came after a target is no history of it; these events are no targets of the towers either.
+    later = _negatives_after(targets, dataset.interactions)
+    train = dataset.interactions.join(pl.concat([targets, later]), on=Columns.ROW, how="anti")
     # What a target's own review says, or a later one of its author, is no evidence for it.
     held = targets.with_columns(pl.lit(VALIDATION).alias(PART))
     reviews, _ = allowed_reviews(dataset, held, ReviewRule(per_user=True))
     return Split(
         protocol="refit",
         description=(
-            f"Everything is training but the newest {config.split.validation_fraction:.0%} of the positive events "
-            f"of the {share:.0%} of users on whom the ranker learns ({targets.height} events)."
+            f"Everything is training but the newest {config.split.validation_fraction:.0%} of the positive "
+            f"events of the {share:.0%} of users on whom the ranker learns ({targets.height} events)."
         ),
         train=train,
         validation=targets,
         test=everything.test,
-        context=everything.context,
+        context=later,
         reviews=reviews,
-        cold_items=everything.cold_items,
+        cold_items=frozenset(dataset.items[Columns.ITEM]) - frozenset(train[Columns.ITEM]),
     )
+
+
+def _negatives_after(targets: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+    """Events that are not positive and come after their user's first target."""
+    ordered = events.sort(ORDER).with_columns(
+        pl.col(Columns.ROW).is_in(targets[Columns.ROW].implode()).cum_max().over(Columns.USER).alias("late")
+    )
+    return ordered.filter(pl.col("late") & ~pl.col(Columns.POSITIVE)).drop("late")
