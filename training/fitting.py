@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from features.histories import HistoryBuilder, IdMaps, ReviewVectors, build_maps, build_schema
@@ -21,16 +22,15 @@ from recsys.batches import History, Ints, ItemFeatures, SequenceSchema
 from recsys.columns import Columns
 from recsys.config import Config
 from recsys.index import build_index
-from recsys.metrics import IdLists, at_k, means
+from recsys.metrics import IdLists
 from recsys.models.retriever import Retriever
 from recsys.progress import Progress, silent
 from recsys.recommender import Recommender, index_bias
-from training.ranker import FittedRanker, RankingTask, fit_ranker
+from training.ranker import SELECTION_K, FittedRanker, RankingTask, fit_ranker, selection_ndcg
 from training.retriever import FittedRetriever, fit_retriever
 from training.windows import Sequence
 
 logger = logging.getLogger(__name__)
-SELECTION_K = 10
 EVALUATION_USERS = 512  # users embedded and searched at once
 
 
@@ -74,23 +74,26 @@ def fit(
     """
     features = build_item_features(dataset, vectors, train=split.train, reviews=split.reviews)
     maps = build_maps(dataset, split.train)
-    reviews = ReviewVectors.of(vectors) if config.model.user.use_reviews and config.model.item.use_content else None
+    reviews = (
+        ReviewVectors.of(vectors) if config.model.user.use_reviews and config.model.item.use_content else None
+    )
     schema = build_schema(dataset, split.train, maps, reviews, config.model.user)
     builder = HistoryBuilder(
         dataset, item_ids=features.item_ids, maps=maps, reviews=reviews, allowed_reviews=split.reviews
     )
     before = builder.build(events_before(split, split.validation, future=split.validation))
-    truth = _truth(split.validation, features)
+    truth = {user: items for user, items in _truth(split.validation, features).items() if user in before}
+    sequences = _sequences(builder, split.train)
     retriever = fit_retriever(
         features,
         schema,
-        _sequences(builder, split.train),
+        sequences,
         model_config=config.model,
         config=config.train,
         validate=_validator(before, truth, config) if budget is None and truth else None,
         epochs=budget.epochs if budget else None,
         checkpoint=checkpoint,
-        fingerprint=_fingerprint(config, split, features, budget),
+        fingerprint=_fingerprint(config, features, sequences, split.validation, budget),
         progress=progress,
         on_epoch=on_epoch,
     )
@@ -110,14 +113,15 @@ def fit(
 def make_recommender(model: Retriever, config: Config, ranker: FittedRanker | None = None) -> Recommender:
     """The torch twin of what a bundle serves."""
     items, knobs = model.item_arrays(), config.model
-    bias = index_bias(items, cold_bias=knobs.cold_bias, temperature=knobs.temperature)
+    temperature = float(model.temperature.detach())
+    bias = index_bias(items, cold_bias=knobs.cold_bias, temperature=temperature)
     return Recommender(
         items=items,
         schema=model.schema,
         embed_users=model.embed_users,
         rank=ranker.module.rank if ranker is not None else None,
         index=build_index("exact", items.vectors, bias=bias),
-        temperature=knobs.temperature,
+        temperature=temperature,
         cold_bias=knobs.cold_bias,
         num_candidates=knobs.ranker.num_candidates,
         history_length=knobs.ranker.history_length,
@@ -148,7 +152,7 @@ def _validator(
     before: Mapping[str, History], truth: Mapping[str, Ints], config: Config
 ) -> Callable[[Retriever], float]:
     """Mean NDCG@10 of the towers alone, over all validation users and the whole catalogue."""
-    users = [user for user in truth if user in before]
+    users = list(truth)
     lists = IdLists.from_lists([truth[user] for user in users])
 
     def validate(model: Retriever) -> float:
@@ -157,13 +161,15 @@ def _validator(
             recommender.retrieve(recommender.embed(histories), histories, SELECTION_K)[0]
             for histories in _batches([before[user] for user in users])
         ]
-        return means(at_k(np.concatenate(found), lists, [SELECTION_K]))[f"ndcg@{SELECTION_K}"]
+        return selection_ndcg(np.concatenate(found), lists)
 
     return validate
 
 
 def _batches(histories: list[History]) -> list[list[History]]:
-    return [histories[start : start + EVALUATION_USERS] for start in range(0, len(histories), EVALUATION_USERS)]
+    return [
+        histories[start : start + EVALUATION_USERS] for start in range(0, len(histories), EVALUATION_USERS)
+    ]
 
 
 def _fit_ranker(
@@ -177,9 +183,8 @@ def _fit_ranker(
     knobs = config.model.ranker
     if not knobs.enabled or (budget is not None and budget.ranker_share == 0.0):
         return None
-    users = [user for user in truth if user in before]
-    chosen = [user for user in users if is_ranker_user(user, knobs.target_users)]
-    others = [user for user in users if not is_ranker_user(user, knobs.target_users)]
+    chosen = [user for user in truth if is_ranker_user(user, knobs.target_users)]
+    others = [user for user in truth if not is_ranker_user(user, knobs.target_users)]
     if not chosen or (budget is None and not others):
         logger.warning("no ranker: no validation events to train and to choose it on")
         return None
@@ -199,10 +204,28 @@ def _task(users: list[str], before: Mapping[str, History], truth: Mapping[str, I
     return RankingTask(histories=[before[user] for user in users], truth=[truth[user] for user in users])
 
 
-def _fingerprint(config: Config, split: Split, features: ItemFeatures, budget: Budget | None) -> str:
-    """Changes with anything that training reads, so that a stale checkpoint is never resumed."""
-    content: list[Any] = [config.model.model_dump_json(), config.train.model_dump_json(), budget]
-    columns = [Columns.USER, Columns.ITEM, Columns.TIMESTAMP, Columns.POSITIVE]
-    content += [split.train.select(columns).hash_rows().sum(), split.validation.select(columns).hash_rows().sum()]
-    content += [(name, array.shape, float(array.sum())) for name, array in features.dense.items()]
-    return hashlib.sha256(repr(content).encode()).hexdigest()
+def _fingerprint(
+    config: Config,
+    features: ItemFeatures,
+    sequences: Mapping[str, Sequence],
+    validation: pl.DataFrame,
+    budget: Budget | None,
+) -> str:
+    """Changes with anything that the towers' training reads, so that a stale checkpoint is never resumed."""
+    settings = [config.model.model_dump_json(), config.train.model_dump_json(), budget]
+    digest = hashlib.sha256(repr([settings, features.item_ids.external]).encode())
+    digest.update(validation.hash_rows().to_numpy().tobytes())
+    content: dict[str, npt.NDArray[Any]] = {**features.dense, **features.categories}
+    for name, array in content.items():
+        digest.update(f"{name} {array.shape}".encode())
+        digest.update(array.tobytes())
+    for user, sequence in sequences.items():
+        digest.update(user.encode())
+        history = sequence.history
+        for array in (history.item, history.timestamp, history.event, history.value, sequence.target):
+            digest.update(array.tobytes())
+        for vectors in (history.review_text, history.review_audio, history.profile):
+            for key, vector in vectors.items():
+                digest.update(f"{key}".encode())
+                digest.update(vector.tobytes())
+    return digest.hexdigest()

@@ -46,6 +46,13 @@ SELECTION_K = 10
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
+def selection_ndcg(ranked_BK: Ints, truth: IdLists) -> float:
+    """Mean NDCG@10, by which epochs and shares are chosen; a shorter list misses what it lacks."""
+    missing = max(SELECTION_K - ranked_BK.shape[1], 0)
+    padded_BK = np.pad(ranked_BK, ((0, 0), (0, missing)), constant_values=PAD)
+    return means(at_k(padded_BK, truth, [SELECTION_K]))[f"ndcg@{SELECTION_K}"]
+
+
 class ScaledRanker(torch.nn.Module):
     """A ranker whose score is multiplied by the share that validation chose; what is exported."""
 
@@ -154,12 +161,12 @@ class _Lists:
                 ),
             )
 
-    def ndcg(self, ranker_BK: Floats | float) -> float:
+    def ndcg(self, ranker_BK: npt.NDArray[np.floating[Any]] | float) -> float:
         """Mean NDCG@10 of the lists in the order of the retriever's score plus `ranker_BK`."""
         score_BK = self.recommender.retriever_score(self.candidate_BK, self.cosine_BK) + ranker_BK
         order_BK = np.argsort(-score_BK, axis=1, kind="stable")
         ranked_BK = np.take_along_axis(self.candidate_BK, order_BK, 1)
-        return means(at_k(ranked_BK, self.truth, [SELECTION_K]))[f"ndcg@{SELECTION_K}"]
+        return selection_ndcg(ranked_BK, self.truth)
 
 
 class _Choice:
@@ -176,7 +183,9 @@ class _Choice:
 
     @property
     def note(self) -> str:
-        return f", NDCG@10 {self.scores['retriever']:.4f} -> {self.scores['with_ranker']:.4f}" if self.lists else ""
+        if self.lists is None:
+            return ""
+        return f", NDCG@10 {self.scores['retriever']:.4f} -> {self.scores['with_ranker']:.4f}"
 
     def consider(self, ranker: Ranker, epoch: int) -> None:
         if self.lists is None:
@@ -203,9 +212,9 @@ def _train_epoch(
         label_BK = torch.from_numpy(lists.label_BK[rows].astype(np.float32))
         loss = listwise_cross_entropy(base_BK + delta_BK, label_BK, torch.from_numpy(candidate_BK != PAD))
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     return float(np.mean(losses))
 
 
