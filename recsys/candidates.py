@@ -12,7 +12,7 @@ from recsys.batches import Bools, Floats, Ints
 from recsys.ids import NUM_RESERVED, PAD
 
 SOURCES = ("towers", "popularity")
-CONTEXT = ("log_popularity", "trained", "num_modalities")
+CONTEXT = ("log_history_length",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,17 +27,25 @@ class ItemArrays:
 
     @property
     def log_popularity(self) -> Floats:
-        """log(1 + training events), scaled to at most 1. Shape [N]."""
+        """log(1 + training events), scaled to at most 1. Shape [N].
+
+        Of an item that training never saw it is unknown, not zero: the mean of the trained items stands in.
+        """
         logged = np.log1p(self.popularity)
-        return (logged / max(float(logged.max()), 1.0)).astype(np.float32)
+        scaled = (logged / max(float(logged.max()), 1.0)).astype(np.float32)
+        return self._known_or_mean(scaled)
 
     @property
-    def popularity_rank(self) -> Ints:
-        """Place of each item by popularity, 1 for the most popular, ties by id. Shape [N]."""
+    def popularity_rank(self) -> Floats:
+        """Place of each item by popularity, 1 for the most popular, ties by id; the mean where unknown."""
         order = np.argsort(-self.popularity[NUM_RESERVED:], kind="stable")
-        rank = np.full(len(self.popularity), len(self.popularity), np.int64)
+        rank = np.zeros(len(self.popularity), np.float32)
         rank[order + NUM_RESERVED] = np.arange(1, len(order) + 1)
-        return rank
+        return self._known_or_mean(rank)
+
+    def _known_or_mean(self, value_N: Floats) -> Floats:
+        mean = value_N[self.trained].mean() if self.trained.any() else 1.0
+        return np.where(self.trained, value_N, mean).astype(np.float32)
 
 
 class Evidence:
@@ -45,10 +53,8 @@ class Evidence:
 
     def __init__(self, items: ItemArrays) -> None:
         self.log_popularity, self.popularity_rank = items.log_popularity, items.popularity_rank
-        num_present = items.token_mask.sum(1) / max(items.token_mask.shape[1], 1)
-        self.context = np.stack([self.log_popularity, items.trained, num_present], axis=1).astype(np.float32)
 
-    def inputs(self, candidate_BK: Ints, cosine_BK: Floats) -> dict[str, Floats]:
+    def inputs(self, candidate_BK: Ints, cosine_BK: Floats, history_length_B: Ints) -> dict[str, Floats]:
         """`source_scores`, `source_ranks` [B, K, S] and `candidate_context` [B, K, X].
 
         Ranks are 1 / log2(1 + rank): bounded, and finest where it matters. Rows of padding are zeros.
@@ -58,10 +64,11 @@ class Evidence:
         tower_rank_BK = _ranks(np.where(candidate_BK != PAD, cosine_BK, -np.inf))
         score_BKS = np.stack([safe_BK, self.log_popularity[candidate_BK]], axis=-1)
         rank_BKS = np.stack([tower_rank_BK, self.popularity_rank[candidate_BK]], axis=-1)
+        context_B11 = np.log1p(history_length_B)[:, None, None]
         return {
             "source_scores": (score_BKS * real_BK1).astype(np.float32),
             "source_ranks": (real_BK1 / np.log2(1.0 + rank_BKS)).astype(np.float32),
-            "candidate_context": (self.context[candidate_BK] * real_BK1).astype(np.float32),
+            "candidate_context": (context_B11 * real_BK1).astype(np.float32),
         }
 
 

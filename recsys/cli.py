@@ -74,12 +74,17 @@ def sample(
     set_: SetOption = None,
 ) -> None:
     """Write a generated shop with pictures, texts, voices and shoppers."""
-    from features.sample import sample_options, write_sample_shop
+    from features.sample import SampleOptions, write_sample_shop
+    from recsys.config import parse_setting
 
-    options = sample_options(items=items, users=users, seed=seed, overrides=set_ or [])
+    sizes = {"num_items": items, "num_users": users, "seed": seed}
+    values = {name: value for name, value in sizes.items() if value is not None}
+    options = SampleOptions.from_values(values | dict(map(parse_setting, set_ or [])))
     with ConsoleProgress(console) as progress:
         write_sample_shop(directory, options, progress=progress)
-    console.print(f"A shop of {options.num_items} products and {options.num_users} shoppers is in {directory}.")
+    console.print(
+        f"A shop of {options.num_items} products and {options.num_users} shoppers is in {directory}."
+    )
 
 
 @_command
@@ -149,7 +154,9 @@ def train(
         run = _run(dataset, out, config, preset, set_, cache, progress)
         fitted = run.train()
     best = fitted.retriever.best_score
-    console.print(f"Towers: epoch {fitted.retriever.best_epoch}, validation NDCG@10 {best:.4f}. Run in {out}.")
+    console.print(
+        f"Towers: epoch {fitted.retriever.best_epoch}, validation NDCG@10 {best:.4f}. Run in {out}."
+    )
     if fitted.ranker is not None:
         scores = fitted.ranker.scores
         console.print(
@@ -209,8 +216,7 @@ def recommend(
     """Write recommendations for many users to a Parquet file."""
     from serving.batch import recommend_to_parquet
 
-    engine = _engine(bundle, histories, device)
-    with ConsoleProgress(console) as progress:
+    with _engine(bundle, histories, device) as engine, ConsoleProgress(console) as progress:
         report = recommend_to_parquet(
             engine,
             "all" if users == "all" else Path(users),
@@ -261,15 +267,17 @@ def demo(
     set_: SetOption = None,
 ) -> None:
     """The whole walk on the sample shop, from generated media to one shopper's recommendations."""
-    from features.sample import sample_options, write_sample_shop
+    from features.sample import SampleOptions, write_sample_shop
 
     shop = out / "shop"
     if not (shop / "dataset.toml").exists():
         with ConsoleProgress(console) as progress:
-            write_sample_shop(shop, sample_options(), progress=progress)
+            write_sample_shop(shop, SampleOptions(), progress=progress)
     _walk(shop, out / "run", None, "default", set_, None)
     show(out / "run" / "bundle", user=None, k=10)
-    console.print(f"\nServe it:  recsys serve {out / 'run' / 'bundle'}   (then open http://127.0.0.1:8000/docs)")
+    console.print(
+        f"\nServe it:  recsys serve {out / 'run' / 'bundle'}   (then open http://127.0.0.1:8000/docs)"
+    )
 
 
 @_command

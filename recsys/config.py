@@ -45,9 +45,9 @@ class ItemTowerConfig(Section):
     fusion: Literal["attention", "mean", "gated"] = "attention"
     use_id: bool = True
     use_content: bool = True  # False: the content-blind twin, ids alone
-    id_dropout: Fraction = 0.3  # an item's id token is left out this often in training
+    id_dropout: Fraction = 0.5  # an item's id token is left out this often in training
     modality_dropout: Fraction = 0.1
-    dropout: Fraction = 0.1
+    dropout: Fraction = 0.3
     num_heads: Count = 4
 
 
@@ -55,7 +55,7 @@ class UserTowerConfig(Section):
     num_blocks: Count = 2
     num_heads: Count = 4
     max_length: Count = 100
-    dropout: Fraction = 0.2
+    dropout: Fraction = 0.4
     use_reviews: bool = True  # an event carries the review that the user left with it
     use_profile: bool = True  # the user's own fields as one more token
 
@@ -71,8 +71,9 @@ class RankerConfig(Section):
 
 
 class ModelConfig(Section):
-    dim: Count = 128
-    temperature: Annotated[float, Field(gt=0)] = 0.05
+    dim: Count = 64
+    temperature: Annotated[float, Field(gt=0)] = 0.1  # of the cosines; where learned, the start
+    learn_temperature: bool = True
     cold_bias: float = 0.0  # added to the score of items that training never saw
     item: ItemTowerConfig = ItemTowerConfig()
     user: UserTowerConfig = UserTowerConfig()
@@ -80,9 +81,10 @@ class ModelConfig(Section):
 
 
 class TrainConfig(Section):
-    epochs: Count = 40
+    epochs: Count = 20
     patience: Count = 5  # epochs without a better validation NDCG@10 before stopping
-    batch_tokens: Count = 6400
+    batch_tokens: Count = 6400  # events a step at most
+    steps_per_epoch: Count = 30  # at least, by smaller batches: a small log still gets its updates
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     warmup_fraction: Fraction = 0.05
@@ -126,7 +128,7 @@ class Config(Section):
 # A preset changes a few fields; it never inherits from another.
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "default": {},
-    "fast": {"model": {"dim": 64, "user": {"num_blocks": 1}}, "train": {"epochs": 10}},
+    "fast": {"model": {"dim": 32, "user": {"num_blocks": 1}}, "train": {"epochs": 5}},
 }
 
 
@@ -148,11 +150,8 @@ def load_config(
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} is not TOML: {error}") from None
     for override in overrides:
-        key, sign, text = override.partition("=")
-        if not sign:
-            raise ConfigError(f"--set {override!r}: write it as section.field=value")
-        nested: Any = _parse_value(text)
-        for part in reversed(key.strip().split(".")):
+        key, nested = parse_setting(override)
+        for part in reversed(key.split(".")):
             nested = {part: nested}
         _merge(values, nested)
     return build_config(values)
@@ -179,11 +178,18 @@ def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
             into[key] = dict(value) if isinstance(value, Mapping) else value
 
 
-def _parse_value(text: str) -> Any:
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Name and value of `name=value`, the value written as in TOML; a bare word is a string.
+
+    Raises `ConfigError` without an equals sign.
+    """
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise ConfigError(f"--set {text!r}: write it as name=value")
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        return name.strip(), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
-        return text  # a bare word is a string
+        return name.strip(), value
 
 
 def _explain(problem: Any) -> str:

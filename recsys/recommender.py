@@ -127,6 +127,7 @@ class Recommender:
     ) -> dict[str, npt.NDArray[Any]]:
         """The ranker graph's inputs for these lists; the ranker is trained on the very same."""
         history_BH = self.history_items(histories)
+        length_B = np.array([len(history) for history in histories], np.int64)
         return {
             "user_vector": user_BD,
             "history_vector": self.items.vectors[history_BH],
@@ -134,7 +135,7 @@ class Recommender:
             "candidate_vector": self.items.vectors[candidate_BK],
             "candidate_tokens": self.items.tokens[candidate_BK].astype(np.float32),
             "candidate_token_mask": self.items.token_mask[candidate_BK],
-            **self._evidence.inputs(candidate_BK, cosine_BK),
+            **self._evidence.inputs(candidate_BK, cosine_BK, length_B),
         }
 
     def history_items(self, histories: Sequence[History]) -> Ints:

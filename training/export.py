@@ -73,7 +73,8 @@ def export_bundle(
         parity |= compare(fitted.recommender, served, check_on[:NUM_CHECKED_USERS])
         check_parity(parity)
         return {
-            "config": config.model_dump(mode="json"),
+            # Where runs are tracked is nobody's business who gets a bundle; it may hold a password.
+            "config": config.model_dump(mode="json", exclude={"track"}),
             "dataset": {"name": dataset.name, "fingerprint": provenance.dataset_fingerprint},
             "refit": provenance.refit,
             "refit_description": provenance.refit_description,
@@ -82,7 +83,7 @@ def export_bundle(
             "modalities": fitted.retriever.model.spec.token_names,
             "encoders": encoders,
             "graphs": signatures,
-            "temperature": config.model.temperature,
+            "temperature": fitted.recommender.temperature,
             "cold_bias": config.model.cold_bias,
             "num_candidates": config.model.ranker.num_candidates,
             "history_length": config.model.ranker.history_length,
@@ -110,7 +111,9 @@ def check_parity(parity: Mapping[str, float]) -> None:
     for name, value in parity.items():
         if name == "top10_agreement":
             if value < MIN_AGREEMENT:
-                raise BundleError(f"top-10 lists of torch and the graphs agree in {value:.2%} of places, not 99.9%")
+                raise BundleError(
+                    f"top-10 lists of torch and the graphs agree in {value:.2%} of places, not 99.9%"
+                )
         elif not value <= TOLERANCE:
             raise BundleError(f"{name} differs from torch by {value:.2e}, more than {TOLERANCE:.0e}")
 
@@ -189,7 +192,7 @@ def _write_arrays(directory: Path, fitted: Fitted, config: Config) -> ItemArrays
         trained=model.features.trained,
         popularity=model.features.popularity,
     )
-    bias = index_bias(items, cold_bias=config.model.cold_bias, temperature=config.model.temperature)
+    bias = index_bias(items, cold_bias=config.model.cold_bias, temperature=fitted.recommender.temperature)
     build_index(config.index.kind, vectors, bias=bias).save(directory / "index")
     return items
 

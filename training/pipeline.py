@@ -5,7 +5,7 @@ checkpoints and the vector cache, which costs little when it was made before:
 
     run/
       config.toml  dataset.json        what was asked for, and of which data
-      checkpoints/                     towers and rankers by stage: main, twin, refit
+      checkpoints/                     towers by stage: main, twin, refit
       split/  metrics.json  set_aside.csv  timings.json  histories.parquet
       bundle/
 """
@@ -25,7 +25,7 @@ import polars as pl
 
 from features.dataset import load_dataset
 from features.extract import extract
-from features.histories import save_histories
+from features.histories import HistoryBuilder, save_histories
 from features.set_aside import write_set_aside
 from features.splits import events_before, make_split, write_split
 from features.tables import Dataset, MediaVectors, Split
@@ -89,7 +89,9 @@ class Run:
         try:
             described = json.loads((out / "dataset.json").read_text("utf-8"))
         except FileNotFoundError:
-            raise ConfigError(f"{out} holds no run; make one with: recsys train DATASET --out {out}") from None
+            raise ConfigError(
+                f"{out} holds no run; make one with: recsys train DATASET --out {out}"
+            ) from None
         config = load_config(out / "config.toml")
         return cls(
             out, Path(described["path"]), config, cache_dir=Path(described["cache"]), progress=progress
@@ -136,7 +138,7 @@ class Run:
         return fitted
 
     def evaluate(self) -> Evaluation:
-        """The table: our model, its towers alone, its twin, baselines, chance and, if there is one, the oracle."""
+        """Our model, its towers alone, its twin, baselines, chance and, if there is one, the oracle."""
         fitted, split, knobs = self.fitted, self.split, self.config.evaluate
         history = events_before(split, split.test)
         histories = fitted.builder.build(history)
@@ -166,10 +168,13 @@ class Run:
         first, dataset = self.fitted, self.dataset
         metrics_path = self.out / "metrics.json"
         metrics = json.loads(metrics_path.read_text("utf-8")) if metrics_path.exists() else {}
-        final, description = first, f"Fitted on the training part of the split alone. {self.split.description}"
+        final, description = (
+            first,
+            f"Fitted on the training part of the split alone. {self.split.description}",
+        )
         if self.config.train.refit:
             final, description = self._refit(first)
-        histories = final.builder.build(dataset.interactions)
+        histories = _served_builder(final, dataset).build(dataset.interactions)
         with self._timed("export"):
             save_histories(histories, self.out / "histories.parquet", final.features.item_ids, final.maps)
             bundle = export_bundle(
@@ -230,14 +235,22 @@ class Run:
         if "popularity" in knobs.baselines:
             models.append(Popularity(split, items, seen=known))
         if "als" in knobs.baselines:
-            models.append(ALS(split, items, seen=known, settings=tune_als(split, items, progress=self.progress)))
+            models.append(
+                ALS(split, items, seen=known, settings=tune_als(split, items, progress=self.progress))
+            )
         models.append(Random(items, seen=known, seed=self.config.train.seed))
         if self.dataset.oracle_files is not None:
             models.append(Oracle(self.dataset, items, seen=known))
         return models
 
     def _fit(
-        self, name: str, stage: str, config: Config, *, split: Split | None = None, budget: Budget | None = None
+        self,
+        name: str,
+        stage: str,
+        config: Config,
+        *,
+        split: Split | None = None,
+        budget: Budget | None = None,
     ) -> Fitted:
         vectors = self.vectors
         with self._timed(f"train {stage}"), self.tracked() as tracker:
@@ -248,7 +261,9 @@ class Run:
                 config,
                 budget=budget,
                 checkpoint=self.out / "checkpoints" / f"{stage}.pt",
-                progress=lambda step, done, total, note="": self.progress(f"{step} {name}", done, total, note),
+                progress=lambda step, done, total, note="": self.progress(
+                    f"{step} {name}", done, total, note
+                ),
                 on_epoch=lambda epoch, entry: tracker.log_metrics(
                     {f"{stage}/{key}": value for key, value in entry.items()}, step=epoch
                 ),
@@ -295,18 +310,30 @@ def blind(config: Config) -> Config:
     return config.model_copy(update={"model": config.model.model_copy(update={"item": item})})
 
 
+def _served_builder(fitted: Fitted, dataset: Dataset) -> HistoryBuilder:
+    """Histories up to now: every review is past, those that fitting had to leave out, too."""
+    return HistoryBuilder(
+        dataset,
+        item_ids=fitted.features.item_ids,
+        maps=fitted.maps,
+        reviews=fitted.builder.reviews,
+        allowed_reviews=dataset.reviews,
+    )
+
+
 def fingerprint(dataset: Dataset) -> str:
-    """Changes with any row of the items or interactions."""
+    """Changes with any interaction, and with any item's id, title or text, on whatever machine they lie."""
     digest = hashlib.sha256(dataset.name.encode())
-    columns = [Columns.USER, Columns.ITEM, Columns.TIMESTAMP, Columns.EVENT, Columns.POSITIVE]
     scalars = dataset.items.select(Columns.ITEM, Columns.TITLE, Columns.TEXT)
-    for frame in (scalars, dataset.interactions.select(columns)):
+    for frame in (scalars, dataset.interactions):
         digest.update(frame.hash_rows(seed=0).to_numpy().tobytes())
     return digest.hexdigest()
 
 
 def _validation_metrics(fitted: Fitted) -> dict[str, float]:
-    metrics = {"validation/best_ndcg_at_10": fitted.retriever.best_score} if fitted.retriever.best_epoch else {}
+    metrics = (
+        {"validation/best_ndcg_at_10": fitted.retriever.best_score} if fitted.retriever.best_epoch else {}
+    )
     if fitted.ranker is not None:
         metrics |= {f"validation/ndcg_at_10_{name}": value for name, value in fitted.ranker.scores.items()}
         metrics["ranker/share"] = fitted.ranker.share

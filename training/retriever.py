@@ -57,7 +57,10 @@ def fit_retriever(
     num_epochs = epochs or config.epochs
     model = Retriever(features, schema, model_config).to(config.device)
     sampler = WindowSampler(
-        sequences, max_length=schema.max_length, batch_tokens=config.batch_tokens, seed=config.seed
+        sequences,
+        max_length=schema.max_length,
+        batch_tokens=_batch_tokens(sequences, config),
+        seed=config.seed,
     )
     optimizer = torch.optim.AdamW(
         _parameter_groups(model, config.weight_decay), lr=config.learning_rate, betas=(0.9, 0.98)
@@ -73,7 +76,12 @@ def fit_retriever(
         for number, windows in enumerate(batches):
             losses.append(_update(step, windows, optimizer))
             scheduler.step()
-            progress("train", state.epoch * len(batches) + number + 1, num_epochs * len(batches), _note(state, losses))
+            progress(
+                "train",
+                state.epoch * len(batches) + number + 1,
+                num_epochs * len(batches),
+                _note(state, losses),
+            )
         state.epoch += 1
         entry = {"loss": float(np.mean(losses))}
         if validate is not None:
@@ -87,8 +95,16 @@ def fit_retriever(
     _reject_not_finite(model)
     model.eval()
     return FittedRetriever(
-        model=model, best_epoch=state.best_epoch or state.epoch, best_score=state.best_score, curve=state.curve
+        model=model,
+        best_epoch=state.best_epoch or state.epoch,
+        best_score=state.best_score,
+        curve=state.curve,
     )
+
+
+def _batch_tokens(sequences: Mapping[str, Sequence], config: TrainConfig) -> int:
+    num_events = sum(len(sequence.target) for sequence in sequences.values())
+    return max(1, min(config.batch_tokens, num_events // config.steps_per_epoch))
 
 
 def _has_stalled(state: TrainingState, config: TrainConfig, validate: object) -> bool:
@@ -139,7 +155,7 @@ class _Step:
         with self.autocast():
             state_BPD = model.user_tower.states(padded_ND[place[item_BL].to(model.device)], inputs)
         where = _target_mask(windows, item_BL.shape[1])
-        state_PD = state_BPD[:, :-1][where.to(model.device)]
+        state_PD = state_BPD[:, :-1][where.to(model.device)] / model.temperature
         row_P = item_BL[where]
         if negatives is not None:
             return self._sampled_loss(state_PD, vector_ND, place, row_P, negatives)
@@ -147,7 +163,7 @@ class _Step:
             state_PD,
             vector_ND.to(self.dtype),
             place[row_P].to(model.device),
-            temperature=model.config.temperature,
+            temperature=1.0,
             chunk=self.config.loss_chunk,
         )
 
@@ -175,14 +191,18 @@ class _Step:
             negative_id_J=negative_J.to(device),
             target_log_q_P=self.log_q_N[row_P].to(device),
             negative_log_q_J=self.log_q_N[negative_J].to(device),
-            temperature=self.model.config.temperature,
+            temperature=1.0,
         )
 
 
 def _dtype(config: TrainConfig) -> torch.dtype:
     if config.precision != "auto":
         return torch.bfloat16 if config.precision == "bfloat16" else torch.float32
-    has_it = config.device == "cuda" or torch.backends.cpu.get_cpu_capability().startswith("AMX") or _has_bfloat16()
+    has_it = (
+        config.device == "cuda"
+        or torch.backends.cpu.get_cpu_capability().startswith("AMX")
+        or _has_bfloat16()
+    )
     return torch.bfloat16 if has_it else torch.float32
 
 
@@ -192,11 +212,10 @@ def _has_bfloat16() -> bool:
 
 
 def _target_mask(windows: list[Window], width: int) -> Tensor:
-    """Which events are predicted, [B, L]; the first of a window only where nothing came before it."""
+    """Which events are predicted. Shape [B, L]."""
     mask = np.zeros((len(windows), width), np.bool_)
     for row, window in enumerate(windows):
         mask[row, : len(window.target)] = window.target
-        mask[row, 0] &= window.is_first
     return torch.from_numpy(mask)
 
 

@@ -18,11 +18,10 @@ class Sequence:
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """Events [start, stop) of a sequence. `is_first`: nothing of the user's came before them."""
+    """Events [start, stop) of a sequence; of a later window the first event is read, never predicted."""
 
     history: History
     target: Bools  # [stop - start]
-    is_first: bool
 
 
 def slice_history(history: History, start: int, stop: int) -> History:
@@ -51,23 +50,22 @@ class WindowSampler:
         """Batches of epoch `number`; the same number gives the same batches."""
         rng = np.random.default_rng([self.seed, number])
         windows = [window for sequence in self.sequences for window in self._cut(sequence, rng)]
-        rng.shuffle(windows)  # type: ignore[arg-type]
+        rng.shuffle(windows)
         windows.sort(key=lambda window: -len(window.target))
         batches = list(self._pack(windows))
-        rng.shuffle(batches)  # type: ignore[arg-type]
+        rng.shuffle(batches)
         return batches
 
     def _cut(self, sequence: Sequence, rng: np.random.Generator) -> Iterator[Window]:
-        length = len(sequence.target)
-        offset = int(rng.integers(1, self.max_length + 1)) if length > self.max_length else length
-        edges = [0, *range(offset, length, self.max_length), length]
-        for start, stop in zip(edges, edges[1:], strict=False):
-            target = sequence.target[start:stop]
-            is_first = start == 0
-            if target[0 if is_first else 1 :].any():
-                yield Window(
-                    history=slice_history(sequence.history, start, stop), target=target, is_first=is_first
-                )
+        """Windows that overlap by one event, so that each event is a target of exactly one."""
+        length, stride = len(sequence.target), max(1, self.max_length - 1)
+        offset = int(rng.integers(2, self.max_length + 1)) if length > self.max_length else length
+        edges = [*range(offset, length, stride), length]
+        for start, stop in zip([0, *(edge - 1 for edge in edges)], edges, strict=False):
+            target = sequence.target[start:stop].copy()
+            target[0] &= start == 0
+            if target.any():
+                yield Window(history=slice_history(sequence.history, start, stop), target=target)
 
     def _pack(self, windows: list[Window]) -> Iterator[list[Window]]:
         """Rows of falling length; rows times the longest stays within `batch_tokens`."""

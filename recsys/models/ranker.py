@@ -26,7 +26,7 @@ class Ranker(nn.Module):
 
     def __init__(self, *, dim: int, config: RankerConfig, num_sources: int, num_context: int) -> None:
         super().__init__()
-        self.dim, self.history_length = dim, config.history_length
+        self.dim, self.history_length, self.token_dropout = dim, config.history_length, config.dropout
         self.candidate = nn.Linear(dim, dim)
         self.token_key, self.token_value = nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.token_query = nn.Linear(dim, dim)
@@ -71,6 +71,9 @@ class Ranker(nn.Module):
         return RankerOutput(score_BK, token_attention_BKT, history_attention_BKH)
 
     def _read_tokens(self, user_BD: Tensor, token_BKTD: Tensor, mask_BKT: Tensor) -> tuple[Tensor, Tensor]:
+        if self.training:
+            # Items that training never saw have no id token; no token's absence may give an item away.
+            mask_BKT = mask_BKT & (torch.rand(mask_BKT.shape, device=mask_BKT.device) >= self.token_dropout)
         query_BD = self.token_query(user_BD)
         score_BKT = (self.token_key(token_BKTD) * query_BD[:, None, None, :]).sum(-1) / self.dim**0.5
         attention_BKT = masked_softmax(score_BKT, mask_BKT)

@@ -3,6 +3,7 @@
 Legend: N items, D width, B users, L events, P = L + 1 states.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from recsys.models.item_tower import ItemOutput, ItemTower, ItemTowerSpec
 from recsys.models.user_tower import UserTower
 
 EMBED_ROWS = 4096  # items embedded at once outside training
+TEMPERATURE_RANGE = (0.01, 1.0)
 
 
 def tower_spec(features: ItemFeatures, config: ModelConfig) -> ItemTowerSpec:
@@ -46,7 +48,11 @@ class Retriever(nn.Module):
         self.item_id = ItemIdEmbedding(num_items=features.size, dim=config.dim) if self.spec.has_id else None
         sizes = self.spec.category_sizes
         self.category = CategoryEmbedding(sizes=sizes, dim=config.dim) if sizes else None
+        log_temperature = torch.tensor(math.log(config.temperature))
+        self.log_temperature = nn.Parameter(log_temperature, requires_grad=config.learn_temperature)
         self.set_features(features)
+        trained = {name: (self.dense[name], self.present[name] & self.trained_N) for name in self.dense}
+        self.item_tower.fit_scales(trained)
 
     def set_features(self, features: ItemFeatures) -> None:
         """Read items from `features` from now on; its widths must be those of the tower."""
@@ -56,6 +62,11 @@ class Retriever(nn.Module):
         self.dense = {name: torch.from_numpy(features.dense[name]) for name in self.spec.dense_dims}
         self.present = {name: torch.from_numpy(features.present[name]) for name in self.spec.dense_dims}
         self.category_ids = {name: torch.from_numpy(features.categories[name]) for name in self.spec.category_sizes}
+
+    @property
+    def temperature(self) -> Tensor:
+        """What cosines are divided by, within the range in which the softmax behaves. A scalar."""
+        return self.log_temperature.exp().clamp(*TEMPERATURE_RANGE)
 
     @property
     def device(self) -> torch.device:

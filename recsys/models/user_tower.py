@@ -27,7 +27,8 @@ class RelativeBias(nn.Module):
     def __init__(self, *, num_tokens: int, num_heads: int, has_clock: bool) -> None:
         super().__init__()
         self.num_tokens, self.has_clock = num_tokens, has_clock
-        self.position = nn.Parameter(torch.zeros(num_heads, num_tokens))
+        # At 1 every token is read from the start: a mean to depart from.
+        self.position = nn.Parameter(torch.ones(num_heads, num_tokens))
         self.time = nn.Parameter(torch.zeros(num_heads, NUM_TIME_BUCKETS)) if has_clock else None
 
     def forward(self, second_BP: Tensor) -> Tensor:
@@ -59,7 +60,7 @@ class Block(nn.Module):
         gate_BPD, value_BPD, query_BPD, key_BPD = F.silu(self.input(self.norm(x_BPD))).chunk(4, dim=-1)
         query_BHPd, key_BHPd, value_BHPd = (self._heads(t) for t in (query_BPD, key_BPD, value_BPD))
         score_BHPP = query_BHPd @ key_BHPd.transpose(-1, -2) + self.bias(second_BP)
-        weight_BHPP = F.silu(score_BHPP) * causal_PP / self.num_tokens
+        weight_BHPP = F.silu(score_BHPP) * causal_PP / self.num_tokens**0.5
         attended_BPD = (weight_BHPP @ value_BHPd).transpose(1, 2).flatten(2)
         gated_BPD = self.attended_norm(attended_BPD) * gate_BPD
         return x_BPD + self.output(self.dropout(gated_BPD))
@@ -97,6 +98,12 @@ class UserTower(nn.Module):
         )
         self.output_norm = nn.LayerNorm(dim)
         self.output = nn.Linear(dim, dim)
+        # The user starts as the mean of the items so far, in the items' own space: a content neighbour
+        # before the first step of training, from which the blocks depart.
+        self.weight = nn.Linear(dim, 1)
+        self.taste = nn.Linear(dim, dim, bias=False)
+        nn.init.eye_(self.taste.weight)
+        nn.init.normal_(self.output.weight, std=0.1 * dim**-0.5)
 
     def forward(self, event_BLD: Tensor, inputs: Mapping[str, Tensor], length_B: Tensor) -> Tensor:
         """Unit user vectors [B, D] after the last event."""
@@ -115,7 +122,14 @@ class UserTower(nn.Module):
         causal_PP = torch.ones(num_tokens, num_tokens, dtype=x_BPD.dtype, device=x_BPD.device).tril()
         for block in self.blocks:
             x_BPD = block(x_BPD, second_BP, causal_PP)
-        return F.normalize(self.output(self.output_norm(x_BPD)), dim=-1, eps=1e-6)
+        taste_BPD = self.taste(self._mean_so_far(event_BLD, token_BLD))
+        return F.normalize(self.output(self.output_norm(x_BPD)) + taste_BPD, dim=-1, eps=1e-6)
+
+    def _mean_so_far(self, event_BLD: Tensor, token_BLD: Tensor) -> Tensor:
+        """Weighted mean of the items up to each token, [B, P, D]; zeros before the first."""
+        weight_BL1 = torch.sigmoid(self.weight(token_BLD))
+        mean_BLD = (weight_BL1 * event_BLD).cumsum(1) / weight_BL1.cumsum(1)
+        return torch.cat([torch.zeros_like(mean_BLD[:, :1]), mean_BLD], dim=1)
 
     def _events(self, event_BLD: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         has_value_BL = inputs["has_value"].to(event_BLD.dtype)
