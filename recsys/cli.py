@@ -3,12 +3,14 @@
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from recsys.console import ConsoleProgress
@@ -21,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+WIDTH_OF_A_LOG = 120
 console = Console()
 stderr = Console(stderr=True)
 
@@ -40,18 +43,15 @@ def main() -> None:
     """Entry point: errors of ours are one clear message and exit code 2, not a traceback."""
     try:
         app()
-    except RecsysError as error:
+    except (RecsysError, FloatingPointError, OSError) as error:
         stderr.print(f"[bold red]error:[/] {type(error).__name__}", highlight=False)
-        stderr.print(str(error), markup=False, highlight=False)
+        stderr.print(str(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in {"recsys", "features", "training", "serving"}:
             raise
         stderr.print(f"{error.name} is not installed; `recsys doctor` says what to install", markup=False)
         sys.exit(2)
-    except KeyboardInterrupt:
-        stderr.print("interrupted; the same command goes on from here")
-        sys.exit(130)
 
 
 def _command(function: Callable[..., None]) -> Callable[..., None]:
@@ -60,7 +60,11 @@ def _command(function: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> None:
-        function(*args, **kwargs)
+        try:
+            function(*args, **kwargs)
+        except KeyboardInterrupt:  # here, since typer turns one that reaches it into a silent exit
+            stderr.print("interrupted; the same command goes on from here")
+            raise typer.Exit(130) from None
 
     return app.command(name)(call)
 
@@ -245,7 +249,8 @@ def serve(
     """Answer over HTTP; the API's documentation is at /docs."""
     from serving.app import serve as serve_bundle
 
-    serve_bundle(bundle, host=host, port=port, histories=histories, device=_device(device))
+    with suppress(KeyboardInterrupt):  # how a server is stopped
+        serve_bundle(bundle, host=host, port=port, histories=histories, device=_device(device))
 
 
 @_command
@@ -344,7 +349,9 @@ def _device(name: str) -> Any:
 def _print_evaluation(evaluation: Any) -> None:
     from training.table import metrics_table
 
-    console.print(metrics_table(evaluation))
+    # A log takes a line of any length; a narrow terminal gets the figures without their intervals.
+    wide = console if console.is_terminal else Console(width=WIDTH_OF_A_LOG)
+    wide.print(metrics_table(evaluation, intervals=wide.width >= WIDTH_OF_A_LOG))
 
 
 def _print_parity(bundle: Any) -> None:
@@ -363,8 +370,26 @@ def _print_set_aside(set_aside: Any) -> None:
 def _pairs_table(title: str, pairs: Any) -> Table:
     table = Table(title=title, show_header=False)
     for name, value in dict(pairs).items():
-        table.add_row(str(name), f"{value:,}" if isinstance(value, int) else str(value))
+        nested = value if isinstance(value, dict) else {"": value}
+        for at, (key, inner) in enumerate(nested.items()):
+            table.add_row(escape(str(name)) if at == 0 else "", escape(key), escape(_shown(inner)))
     return table
+
+
+def _shown(value: Any) -> str:
+    """A figure, a word or several of them."""
+    match value:
+        case dict():
+            return ", ".join(f"{name} {_shown(inner)}" for name, inner in value.items())
+        case list() | tuple():
+            return "; ".join(map(_shown, value)) or "none"
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:.4g}"
+    return str(value)
 
 
 if __name__ == "__main__":
