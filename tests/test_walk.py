@@ -1,0 +1,238 @@
+"""From generated media to lists of items, through the command line and over HTTP."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+from fastapi.testclient import TestClient
+from PIL import Image
+from walk_parts import Answer, Walk, every_ranker_helps, interrupted_after, recsys
+
+from recsys.bundle import Bundle
+from serving.app import create_app
+from serving.engine import Engine
+from training.tracking import _connect
+
+pytestmark = pytest.mark.xdist_group("walk")
+K = 7
+
+
+@pytest.fixture
+def recommended(walk: Walk, tmp_path: Path) -> pl.DataFrame:
+    out = tmp_path / "recommended.parquet"
+    answer = recsys("recommend", walk.bundle, "--out", out, "-k", K)
+    assert answer.code == 0, answer.err
+    return pl.read_parquet(out)
+
+
+@pytest.fixture
+def client(walk: Walk) -> Iterator[TestClient]:
+    with Engine.open(walk.bundle) as engine, TestClient(create_app(engine)) as client:
+        yield client
+
+
+def encoded(answer: Answer) -> dict[str, tuple[int, int]]:
+    """Medium -> how many were encoded, and how many came from the cache."""
+    cells = [
+        [cell.strip() for cell in line.split("│")[1:-1]] for line in answer.out.splitlines() if "│" in line
+    ]
+    return {name: (int(new), int(old)) for name, new, old in cells}
+
+
+def test_the_walk_arrives(walk: Walk) -> None:
+    assert walk.answer.code == 0, walk.answer.err
+    names = {path.name for path in walk.run.iterdir()}
+    assert names >= {
+        "config.toml", "dataset.json", "checkpoints", "split", "metrics.json", "set_aside.csv",
+        "timings.json", "histories.parquet", "bundle", "mlflow_run.txt",
+    }  # fmt: skip
+    assert "agree in 100.00% of places" in walk.answer.out
+    assert "ndcg@10" in walk.answer.out
+    assert set(json.loads((walk.run / "timings.json").read_text())) >= {"features", "train main", "export"}
+    assert not [name for name in names if name.startswith(".")], "nothing half written is left"
+
+
+def test_every_competitor_is_in_the_figures(walk: Walk) -> None:
+    metrics = json.loads((walk.run / "metrics.json").read_text())
+    assert set(metrics["views"]) == {"warm", "cold_full", "cold_pool"}
+    for view in metrics["views"].values():
+        assert list(view["models"]) == ["recsys", "recsys, towers alone", "popularity", "random", "oracle"]
+        assert all(0 <= each["ndcg@10"]["value"] <= 1 for each in view["models"].values())
+    chance, oracle = (metrics["views"]["warm"]["models"][name]["ndcg@10"] for name in ("random", "oracle"))
+    assert oracle["value"] > chance["value"]
+
+
+def test_the_split_holds_what_others_need_for_the_same_figures(walk: Walk) -> None:
+    history, truth = (
+        pl.read_parquet(walk.run / "split" / f"{name}.parquet") for name in ("history", "truth")
+    )
+    assert not set(history["row"]) & set(truth["row"])
+    assert truth["positive"].all()
+    latest = history.group_by("user_id").agg(pl.col("timestamp").max())
+    joined = truth.join(latest, on="user_id", suffix="_before")
+    assert (joined["timestamp"] >= joined["timestamp_before"]).all()
+
+
+def test_check_says_what_is_there(walk: Walk, tmp_path: Path) -> None:
+    answer = recsys("check", walk.shop, "--set-aside", tmp_path / "set_aside.csv")
+    assert answer.code == 0
+    assert "sample-shop" in answer.out
+    assert "spoken reviews" in answer.out
+    assert "has_clock" in answer.out
+    assert (tmp_path / "set_aside.csv").read_text().startswith("table,")
+
+
+def test_a_second_extraction_encodes_nothing(walk: Walk) -> None:
+    again = encoded(recsys("features", walk.shop, *walk.options))
+    assert set(again) == {"title", "text", "image", "review_audio", "review_text"}
+    assert all(new == 0 and old > 10 for new, old in again.values())
+
+
+def test_ten_new_items_are_all_that_is_encoded(walk: Walk, tmp_path: Path) -> None:
+    shop, cache = tmp_path / "shop", tmp_path / "cache"
+    shutil.copytree(walk.shop, shop)
+    shutil.copytree(walk.cache, cache)
+    items = pl.read_parquet(shop / "items.parquet")
+    new = items.head(10).with_columns(
+        item_id=pl.format("new-{}", "item_id"),
+        title=pl.format("{} again", "title"),
+        description=pl.format("Not {}", pl.col("description").fill_null("said")),
+        image=pl.format("images/new-{}.png", "item_id"),
+    )
+    for at, name in enumerate(new["image"]):
+        Image.new("RGB", (32, 32), (at, 2 * at, 3 * at)).save(shop / name)
+    pl.concat([items, new]).write_parquet(shop / "items.parquet")
+    answer = recsys("features", shop, "--config", walk.settings, "--cache", cache)
+    counts = {name: new for name, (new, _) in encoded(answer).items()}
+    assert counts == {"title": 10, "text": 10, "image": 10, "review_audio": 0, "review_text": 0}
+
+
+def test_recommending_twice_gives_the_same(walk: Walk, recommended: pl.DataFrame, tmp_path: Path) -> None:
+    assert recsys("recommend", walk.bundle, "--out", tmp_path / "again.parquet", "-k", K).code == 0
+    assert pl.read_parquet(tmp_path / "again.parquet").equals(recommended)
+    assert recommended.columns == ["user_id", "item_id", "rank", "score"]
+    assert recommended["user_id"].n_unique() == 60
+
+
+def test_http_answers_with_the_lists_of_the_batch(recommended: pl.DataFrame, client: TestClient) -> None:
+    lists = recommended.group_by("user_id", maintain_order=True).agg("item_id", "rank", "score")
+    for user, items, ranks, scores in lists.iter_rows():
+        answer = client.post("/v1/recommend", json={"user_id": user, "k": K}).json()
+        assert [item["item_id"] for item in answer["items"]] == items
+        assert [item["rank"] for item in answer["items"]] == ranks == list(range(1, K + 1))
+        assert [item["score"] for item in answer["items"]] == pytest.approx(scores, abs=1e-4)
+        assert answer["degraded"] == []
+
+
+def test_what_a_user_has_seen_is_left_out_unless_asked_for(
+    walk: Walk, recommended: pl.DataFrame, tmp_path: Path
+) -> None:
+    seen = pl.read_csv(walk.shop / "interactions.csv").select("user_id", "item_id").unique()
+    assert recommended.join(seen, on=["user_id", "item_id"], how="semi").is_empty()
+    out = tmp_path / "seen.parquet"
+    assert recsys("recommend", walk.bundle, "--out", out, "-k", 60, "--no-exclude-seen").code == 0
+    assert pl.read_parquet(out).join(seen, on=["user_id", "item_id"], how="semi").height == seen.height
+
+
+def test_candidates_restrict_the_catalogue(walk: Walk, tmp_path: Path) -> None:
+    named = Bundle.open(walk.bundle).catalogue["item_id"].to_list()[::6]
+    (tmp_path / "candidates.txt").write_text("\n".join(named))
+    out = tmp_path / "few.parquet"
+    answer = recsys("recommend", walk.bundle, "--out", out, "--candidates", tmp_path / "candidates.txt")
+    assert answer.code == 0, answer.err
+    found = pl.read_parquet(out)
+    assert set(found["item_id"]) <= set(named)
+    assert found["item_id"].n_unique() > 3
+
+
+def test_named_users_alone_and_unknown_ones_with_what_is_popular(walk: Walk, tmp_path: Path) -> None:
+    (tmp_path / "users.txt").write_text("U00003\nnobody\n")
+    out = tmp_path / "two.parquet"
+    answer = recsys("recommend", walk.bundle, "--out", out, "--users", tmp_path / "users.txt", "-k", 3)
+    said = " ".join(answer.out.split())
+    assert "6 recommendations for 2 users" in said
+    assert "1 of them are unknown" in said
+    catalogue = Bundle.open(walk.bundle).catalogue
+    best = catalogue.sort("popularity", descending=True, maintain_order=True)["popularity"][:3].to_list()
+    popular = pl.read_parquet(out).filter(pl.col("user_id") == "nobody").join(catalogue, on="item_id")
+    assert popular.sort("rank")["popularity"].to_list() == best
+
+
+def test_show_tells_titles_and_reasons(walk: Walk) -> None:
+    answer = recsys("show", walk.bundle, "--user", "U00003", "-k", 4)
+    assert answer.code == 0, answer.err
+    assert "Recommended to U00003" in answer.out
+    assert answer.out.count("because you chose") == 4
+
+
+def test_evaluating_again_gives_the_same_figures(walk: Walk) -> None:
+    before = (walk.run / "metrics.json").read_text()
+    with every_ranker_helps():
+        answer = recsys("evaluate", walk.run)
+    assert answer.code == 0, answer.err
+    assert (walk.run / "metrics.json").read_text() == before
+
+
+def test_an_interrupted_run_goes_on_to_the_same_end(walk: Walk, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = ("train", walk.shop, "--out", out, *walk.options, "--set", "track.enabled=false")
+    with interrupted_after(epoch=2):
+        answer = recsys(*command)
+    assert answer.code == 130
+    assert "the same command goes on" in answer.err
+    stopped = torch.load(out / "checkpoints" / "main.pt", weights_only=True)
+    assert stopped["state"]["epoch"] == 2
+    with interrupted_after(epoch=2):  # never comes again: training starts with epoch 3
+        assert recsys(*command).code == 0
+    whole, resumed = (
+        torch.load(run / "checkpoints" / "main.pt", weights_only=True) for run in (walk.run, out)
+    )
+    assert resumed["state"]["curve"] == whole["state"]["curve"]
+    assert resumed["state"]["epoch"] == 3
+    assert all(torch.equal(resumed["model"][name], whole["model"][name]) for name in whole["model"])
+
+
+def test_a_run_of_another_configuration_is_refused(walk: Walk) -> None:
+    answer = recsys("train", walk.shop, "--out", walk.run, *walk.options, "--set", "train.epochs=9")
+    assert answer.code == 2
+    assert f"{walk.run} holds a run of {walk.shop}" in answer.err
+    assert "name another --out" in answer.err
+    assert "Traceback" not in answer.err
+
+
+class TestTracking:
+    """One MLflow run for all steps, with what was asked for, the curve, the figures and the files."""
+
+    @pytest.fixture
+    def run(self, walk: Walk) -> Any:
+        return _connect(walk.uri).get_run(self.run_id(walk))
+
+    def run_id(self, walk: Walk) -> str:
+        return (walk.run / "mlflow_run.txt").read_text()
+
+    def test_one_run_that_ended_well(self, walk: Walk, run: Any) -> None:
+        (only,) = _connect(walk.uri).search_runs([run.info.experiment_id])
+        assert only.info.run_id == run.info.run_id
+        assert run.info.status == "FINISHED"
+        assert run.data.params["model.dim"] == "16"
+        assert run.data.params["dataset"] == "sample-shop"
+
+    def test_metrics_by_step(self, walk: Walk, run: Any) -> None:
+        losses = _connect(walk.uri).get_metric_history(run.info.run_id, "main/loss")
+        assert [entry.step for entry in losses] == [1, 2, 3]
+        metrics = json.loads((walk.run / "metrics.json").read_text())
+        expected = metrics["views"]["warm"]["models"]["recsys"]["ndcg@10"]["value"]
+        assert run.data.metrics["warm/recsys/ndcg_at_10"] == pytest.approx(expected)
+        assert run.data.metrics["parity/top10_agreement"] == 1.0
+
+    def test_artifacts(self, walk: Walk, run: Any) -> None:
+        kept = Path(run.info.artifact_uri.removeprefix("file://"))
+        assert kept.is_relative_to(walk.root / "mlartifacts")
+        for name in ("config.toml", "metrics.json", "split/truth.parquet", "bundle/manifest.json"):
+            ours = walk.run / name
+            assert (kept / name).read_bytes() == ours.read_bytes(), name
