@@ -69,13 +69,15 @@ def write_graph(graph: Graph, path: Path) -> None:
 class _ItemGraph(nn.Module):
     def __init__(self, model: Retriever) -> None:
         super().__init__()
-        self.tower, self.spec = model.item_tower, model.spec
+        self.tower, self.scale, self.spec = model.item_tower, model.scale, model.spec
         tables = export_categories(model.category) if model.category is not None else {}
         self.tables = nn.ModuleDict(tables)
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         values = dict(zip(item_inputs(self.spec), inputs, strict=True))
-        dense = {name: (values[f"dense_{name}"], values[f"has_{name}"]) for name in self.spec.dense_dims}
+        dense = {
+            name: (scale(values[f"dense_{name}"]), values[f"has_{name}"]) for name, scale in self.scale.items()
+        }
         category = {
             name: (table(values[f"cat_{name}"]), (values[f"cat_{name}"] > 0).any(1))
             for name, table in self.tables.items()

@@ -17,7 +17,7 @@ from recsys.candidates import ItemArrays
 from recsys.config import ModelConfig
 from recsys.ids import NUM_RESERVED
 from recsys.models.embeddings import CategoryEmbedding, ItemIdEmbedding
-from recsys.models.item_tower import ItemOutput, ItemTower, ItemTowerSpec
+from recsys.models.item_tower import ItemOutput, ItemTower, ItemTowerSpec, Standardise
 from recsys.models.user_tower import UserTower
 
 EMBED_ROWS = 4096  # items embedded at once outside training
@@ -50,18 +50,25 @@ class Retriever(nn.Module):
         self.category = CategoryEmbedding(sizes=sizes, dim=config.dim) if sizes else None
         log_temperature = torch.tensor(math.log(config.temperature))
         self.log_temperature = nn.Parameter(log_temperature, requires_grad=config.learn_temperature)
+        self.scale = nn.ModuleDict({name: Standardise(width) for name, width in self.spec.dense_dims.items()})
+        self._fit_scales(features)
         self.set_features(features)
-        trained = {name: (self.dense[name], self.present[name] & self.trained_N) for name in self.dense}
-        self.item_tower.fit_scales(trained)
 
     def set_features(self, features: ItemFeatures) -> None:
         """Read items from `features` from now on; its widths must be those of the tower."""
         self.features = features
         self.id_row_N = torch.from_numpy(features.id_rows())
         self.trained_N = torch.from_numpy(features.trained)
-        self.dense = {name: torch.from_numpy(features.dense[name]) for name in self.spec.dense_dims}
+        # Standardised once: the vectors are frozen.
+        self.dense = {name: scale(torch.from_numpy(features.dense[name])) for name, scale in self.scale.items()}
         self.present = {name: torch.from_numpy(features.present[name]) for name in self.spec.dense_dims}
         self.category_ids = {name: torch.from_numpy(features.categories[name]) for name in self.spec.category_sizes}
+
+    def _fit_scales(self, features: ItemFeatures) -> None:
+        for name, scale in self.scale.items():
+            use_N = features.trained & features.present[name]
+            assert isinstance(scale, Standardise)
+            scale.fit(torch.from_numpy(features.dense[name][use_N]))
 
     @property
     def temperature(self) -> Tensor:
