@@ -119,7 +119,10 @@ def check(
     from features.set_aside import summarise, write_set_aside
 
     loaded = load_dataset(dataset)
-    console.print(_pairs_table(f"{loaded.name}", summarise(loaded)))
+    summary = summarise(loaded)
+    summary.pop("set_aside")  # its own table
+    console.print(_pairs_table(loaded.name, summary))
+    _print_set_aside(loaded.set_aside)
     if set_aside is not None:
         write_set_aside(loaded.set_aside, set_aside)
         console.print(f"{len(loaded.set_aside):,} rows set aside, with reasons, in {set_aside}")
@@ -342,7 +345,7 @@ def _engine(bundle: Path, histories: Path | None, device: str) -> Any:
 
 def _device(name: str) -> Any:
     if name not in ("cpu", "cuda"):
-        raise ConfigError(f"--device {name!r}; {did_you_mean(name, ['cpu', 'cuda'])}")
+        raise ConfigError(f"--device {name!r}: must be cpu or cuda")
     return name
 
 
@@ -363,8 +366,16 @@ def _print_parity(bundle: Any) -> None:
 
 
 def _print_set_aside(set_aside: Any) -> None:
-    if set_aside:
-        console.print(f"{len(set_aside):,} rows or media were set aside, for example {set_aside[0].reason}.")
+    from features.set_aside import count_reasons
+
+    if not set_aside:
+        return
+    table = Table("count", "column", "reason", "for example", title="Set aside")
+    for entry in count_reasons(set_aside):
+        where, example = f"{entry['table']}.{entry['column']}", entry["example"]
+        place = f"{example['path']}, row {example['row']}: {example['value']!r}"
+        table.add_row(f"{entry['count']:,}", escape(where), escape(entry["reason"]), escape(place))
+    console.print(table)
 
 
 def _pairs_table(title: str, pairs: Any) -> Table:

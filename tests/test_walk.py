@@ -201,7 +201,7 @@ def test_a_run_of_another_configuration_is_refused(walk: Walk) -> None:
     answer = recsys("train", walk.shop, "--out", walk.run, *walk.options, "--set", "train.epochs=9")
     assert answer.code == 2
     assert f"{walk.run} holds a run of {walk.shop}" in answer.err
-    assert "name another --out" in answer.err
+    assert "without train.epochs = 9; name another --out" in answer.err
     assert "Traceback" not in answer.err
 
 

@@ -42,7 +42,7 @@ from training.fitting import Budget, Fitted, fit
 from training.oracle import Oracle
 from training.refit import newest_events_split
 from training.system import System, empty_history
-from training.tracking import Tracker, make_tracker
+from training.tracking import Tracker, flatten, make_tracker
 
 logger = logging.getLogger(__name__)
 MODEL, TOWERS, TWIN = "recsys", "recsys, towers alone", "content-blind twin"
@@ -72,10 +72,13 @@ class Run:
         described, configured = out / "dataset.json", out / "config.toml"
         if described.exists() and configured.exists():
             before = json.loads(described.read_text("utf-8"))
-            if before["path"] != wanted["path"] or load_config(configured) != config:
+            changed = _changes(load_config(configured), config)
+            if before["path"] != wanted["path"]:
+                changed.insert(0, f"dataset {wanted['path']}")
+            if changed:
                 raise ConfigError(
-                    f"{out} holds a run of {before['path']} with another configuration "
-                    f"({configured}); name another --out, or delete it"
+                    f"{out} holds a run of {before['path']} that was asked for otherwise, without "
+                    f"{', '.join(changed)}; name another --out, or delete it"
                 )
         elif any(out.iterdir()):
             raise ConfigError(f"{out} is not empty and holds no run; name another --out")
@@ -270,8 +273,6 @@ class Run:
             )
 
     def _params(self) -> dict[str, object]:
-        from training.tracking import flatten
-
         return flatten(self.config.model_dump(mode="json")) | {"dataset": self.dataset.name}
 
     @contextmanager
@@ -308,6 +309,12 @@ def blind(config: Config) -> Config:
     """The same model without any content: ids and behaviour alone."""
     item = config.model.item.model_copy(update={"use_content": False, "use_id": True, "id_dropout": 0.0})
     return config.model_copy(update={"model": config.model.model_copy(update={"item": item})})
+
+
+def _changes(before: Config, now: Config) -> list[str]:
+    """Settings of `now` that `before` has otherwise."""
+    old, new = (flatten(each.model_dump(mode="json")) for each in (before, now))
+    return [f"{name} = {value}" for name, value in new.items() if value != old[name]]
 
 
 def _served_builder(fitted: Fitted, dataset: Dataset) -> HistoryBuilder:

@@ -1,0 +1,249 @@
+"""The command line's edges: mistakes are one clear message and exit code 2, and nothing heavy loads early."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dataset_parts import write
+from walk_parts import Walk, recsys
+
+from recsys import cli
+
+COMMANDS = {
+    "sample", "import", "check", "features", "train", "evaluate", "export", "run", "recommend", "serve",
+    "show", "demo", "doctor",
+}  # fmt: skip
+
+
+def refused(*arguments: object) -> str:
+    """The message of a command that fails as it should."""
+    answer = recsys(*arguments)
+    assert answer.code == 2, answer
+    assert "Traceback" not in answer.err + answer.out
+    return answer.err
+
+
+def test_every_command_is_there_and_says_what_it_does() -> None:
+    named = {info.name: info.callback for info in cli.app.registered_commands}
+    assert set(named) == COMMANDS
+    assert all(callback is not None and callback.__doc__ for callback in named.values())
+    answer = recsys("--help")
+    assert answer.code == 0
+    assert all(name in answer.out for name in COMMANDS)
+
+
+def test_the_command_line_itself_loads_no_heavy_library() -> None:
+    code = (
+        "import sys, recsys.cli; print(*sorted({'torch', 'mlflow', 'polars', 'fastapi'} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == ""
+
+
+def test_a_folder_that_is_no_dataset(tmp_path: Path) -> None:
+    message = refused("check", tmp_path)
+    assert "DataError" in message
+    assert f"no dataset.toml in {tmp_path}" in message
+
+
+def test_a_dataset_that_breaks_the_contract(tmp_path: Path) -> None:
+    write(tmp_path, {"events.csv": "user,item\na,1\n"})
+    assert "[interactions] events.csv: no column 'time'; known: item, user" in refused("check", tmp_path)
+
+
+def test_what_was_set_aside_is_counted_with_an_example(tmp_path: Path) -> None:
+    write(tmp_path, {"events.csv": "user,item,time\na,1,10\na,[9],20\na,[9],30\n,2,40\n"})
+    answer = recsys("check", tmp_path)
+    assert answer.code == 0
+    rows = answer.out[answer.out.index("Set aside") :]
+    assert "interactions.item" in rows
+    assert "empty id" in rows
+    assert "row 1:" in rows
+    assert "'[9]'" in rows
+
+
+def test_a_message_is_not_broken_into_lines(tmp_path: Path) -> None:
+    """A path that is cut by the width of a terminal cannot be copied."""
+    folder = tmp_path / "-".join(["long"] * 30)
+    folder.mkdir()
+    assert str(folder) in refused("check", folder)
+
+
+def test_what_looks_like_markup_in_a_message_is_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "[red]shop"
+    folder.mkdir()
+    assert str(folder) in refused("check", folder)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--set", "train.epoch=3"], "did you mean 'train.epochs'?"),
+        (["--set", "train.epochs"], "write it as name=value"),
+        (["--set", "train.epochs=0"], "train.epochs = 0"),
+        (["--preset", "fats"], "did you mean 'fast'?"),
+        (["--config", "nowhere.toml"], "no configuration file at nowhere.toml"),
+    ],
+)
+def test_a_setting_that_cannot_be(tmp_path: Path, arguments: list[str], said: str) -> None:
+    assert said in refused("train", write(tmp_path, {}), "--out", tmp_path / "run", *arguments)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--items", "3"], "num_items = 3: must be between 20"),
+        (["--set", "colour=3"], "unknown sample option 'colour'"),
+        (["--set", "num_items='many'"], "num_items = 'many': must be a whole number"),
+    ],
+)
+def test_a_shop_that_cannot_be(tmp_path: Path, arguments: list[str], said: str) -> None:
+    assert said in refused("sample", tmp_path / "shop", *arguments)
+    assert not (tmp_path / "shop").exists()
+
+
+def test_a_shop_is_never_written_over_something(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    assert "not an empty folder" in refused("sample", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_an_unknown_layout(tmp_path: Path) -> None:
+    assert "did you mean 'movielens'?" in refused("import", "movielense", tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("command", ["evaluate", "export"])
+def test_a_folder_that_is_no_run(tmp_path: Path, command: str) -> None:
+    assert "holds no run; make one with: recsys train" in refused(command, tmp_path)
+
+
+@pytest.mark.parametrize("command", [("show",), ("serve",), ("recommend", "--out", "out.parquet")])
+def test_a_folder_that_is_no_bundle(tmp_path: Path, command: tuple[str, ...]) -> None:
+    assert "is no bundle: manifest.json is missing" in refused(*command, tmp_path)
+
+
+def test_an_unknown_device(tmp_path: Path) -> None:
+    for command in (("serve",), ("recommend", "--out", "out.parquet")):
+        assert "--device 'gpu': must be cpu or cuda" in refused(*command, tmp_path, "--device", "gpu")
+
+
+def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+    write(tmp_path, {})
+    message = refused("check", tmp_path, "--set-aside", tmp_path / "no" / "such" / "folder.csv")
+    assert "folder.csv" in message
+
+
+@pytest.mark.xdist_group("walk")
+class TestOnABundle:
+    def test_an_unknown_user(self, walk: Walk) -> None:
+        assert "unknown user 'nobody'" in refused("show", walk.bundle, "--user", "nobody")
+
+    def test_candidates_that_are_not_in_the_catalogue(self, walk: Walk, tmp_path: Path) -> None:
+        (tmp_path / "few.txt").write_text("P0001\nunheard-of\n")
+        out = tmp_path / "out.parquet"
+        message = refused("recommend", walk.bundle, "--out", out, "--candidates", tmp_path / "few.txt")
+        assert "line 2: unknown item 'unheard-of'" in message
+        assert not out.exists()
+
+    def test_no_items_at_all(self, walk: Walk, tmp_path: Path) -> None:
+        assert "at least 1" in refused("recommend", walk.bundle, "--out", tmp_path / "out.parquet", "-k", 0)
+
+    def test_an_altered_bundle(self, walk: Walk, tmp_path: Path) -> None:
+        shutil.copytree(walk.bundle, tmp_path / "bundle")
+        manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
+        (tmp_path / "bundle" / "maps.json").write_text("{}")
+        message = refused("show", tmp_path / "bundle")
+        assert "maps.json was altered" in message
+        assert manifest["files"]["maps.json"] in message
+
+
+class TestInterruption:
+    def test_of_a_command(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        def stop(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("features.dataset.load_dataset", stop)
+        answer = recsys("check", tmp_path)
+        assert answer.code == 130
+        assert answer.err == "interrupted; the same command goes on from here\n"
+
+    def test_of_a_server_is_how_it_is_stopped(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        def stop(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("serving.app.serve", stop)
+        answer = recsys("serve", tmp_path)
+        assert (answer.code, answer.err) == (0, "")
+
+
+def test_a_library_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def missing(name: str) -> Callable[..., None]:
+        def load_dataset(_: Path) -> None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+        return load_dataset
+
+    monkeypatch.setattr("features.dataset.load_dataset", missing("torch._C"))
+    assert refused("check", tmp_path) == "torch._C is not installed; `recsys doctor` says what to install\n"
+    monkeypatch.setattr("features.dataset.load_dataset", missing("features.lost"))
+    with pytest.raises(ModuleNotFoundError, match="lost"):  # a defect of ours, told in full
+        recsys("check", tmp_path)
+
+
+def test_training_that_diverges_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def diverge(*_: object) -> None:
+        raise FloatingPointError("the training loss is nan; lower train.learning_rate")
+
+    monkeypatch.setattr("features.dataset.load_dataset", diverge)
+    assert "lower train.learning_rate" in refused("check", tmp_path)
+
+
+def test_the_cache_is_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "there")
+    monkeypatch.delenv("RECSYS_CACHE", raising=False)
+    assert cli.default_cache() == Path("there/recsys")
+    monkeypatch.setenv("RECSYS_CACHE", "here")
+    assert cli.default_cache() == Path("here")
+    for name in ("RECSYS_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name)
+    assert cli.default_cache() == Path.home() / ".cache" / "recsys"
+
+
+def test_demo_walks_the_sample_shop_and_shows_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    calls: list[Any] = []
+
+    def write_sample_shop(out: Path, *_: object, **__: object) -> None:
+        calls.append(("sample", out))
+        out.mkdir(parents=True)
+        (out / "dataset.toml").write_text("")
+
+    monkeypatch.setattr("features.sample.write_sample_shop", write_sample_shop)
+    monkeypatch.setattr(cli, "_walk", lambda dataset, out, *rest: calls.append(("walk", dataset, out, rest)))
+    monkeypatch.setattr(cli, "show", lambda bundle, **_: calls.append(("show", bundle)))
+    for _ in range(2):
+        assert recsys("demo", "--out", tmp_path, "--set", "train.epochs=1").code == 0
+    walked = ("walk", tmp_path / "shop", tmp_path / "run", (None, "default", ["train.epochs=1"], None))
+    shown = ("show", tmp_path / "run" / "bundle")
+    assert calls == [("sample", tmp_path / "shop"), walked, shown, walked, shown]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (True, "yes"),
+        (12345, "12,345"),
+        (0.123456, "0.1235"),
+        ({"a": 1, "b": 0.5}, "a 1, b 0.5"),
+        ([], "none"),
+        ([{"a": 1}, {"a": 2}], "a 1; a 2"),
+        (None, "None"),
+    ],
+)
+def test_values_in_words(value: object, shown: str) -> None:
+    assert cli._shown(value) == shown
