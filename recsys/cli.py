@@ -10,10 +10,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from recsys.console import ConsoleProgress
+from recsys.console import ConsoleProgress, pairs_table, reasons_table
 from recsys.errors import ConfigError, RecsysError, did_you_mean
 
 app = typer.Typer(
@@ -106,7 +105,7 @@ def import_(
     if layout != "movielens":
         raise ConfigError(f"unknown layout {layout!r}; {did_you_mean(layout, ['movielens'])}")
     report = import_movielens(source, out, positive=positive)
-    console.print(_pairs_table(f"Imported into {out}", report))
+    console.print(pairs_table(f"Imported into {out}", report))
 
 
 @_command
@@ -121,7 +120,7 @@ def check(
     loaded = load_dataset(dataset)
     summary = summarise(loaded)
     summary.pop("set_aside")  # its own table
-    console.print(_pairs_table(loaded.name, summary))
+    console.print(pairs_table(loaded.name, summary))
     _print_set_aside(loaded.set_aside)
     if set_aside is not None:
         write_set_aside(loaded.set_aside, set_aside)
@@ -370,37 +369,7 @@ def _print_set_aside(set_aside: Any) -> None:
 
     if not set_aside:
         return
-    table = Table("count", "column", "reason", "for example", title="Set aside")
-    for entry in count_reasons(set_aside):
-        where, example = f"{entry['table']}.{entry['column']}", entry["example"]
-        place = f"{example['path']}, row {example['row']}: {example['value']!r}"
-        table.add_row(f"{entry['count']:,}", escape(where), escape(entry["reason"]), escape(place))
-    console.print(table)
-
-
-def _pairs_table(title: str, pairs: Any) -> Table:
-    table = Table(title=title, show_header=False)
-    for name, value in dict(pairs).items():
-        nested = value if isinstance(value, dict) else {"": value}
-        for at, (key, inner) in enumerate(nested.items()):
-            table.add_row(escape(str(name)) if at == 0 else "", escape(key), escape(_shown(inner)))
-    return table
-
-
-def _shown(value: Any) -> str:
-    """A figure, a word or several of them."""
-    match value:
-        case dict():
-            return ", ".join(f"{name} {_shown(inner)}" for name, inner in value.items())
-        case list() | tuple():
-            return "; ".join(map(_shown, value)) or "none"
-        case bool():
-            return "yes" if value else "no"
-        case int():
-            return f"{value:,}"
-        case float():
-            return f"{value:.4g}"
-    return str(value)
+    console.print(reasons_table(count_reasons(set_aside)))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
 """Progress and tables in a terminal; plain lines where there is none."""
 
 import time
+from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich import progress as bars
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 SECONDS_BETWEEN_LINES = 15.0
 
@@ -53,3 +56,40 @@ class ConsoleProgress:
             return
         self._last_line[step] = now
         self._console.print(f"{step}: {done:,}/{total:,} {note}".rstrip(), highlight=False, markup=False)
+
+
+def pairs_table(title: str, pairs: Mapping[str, Any]) -> Table:
+    """Names and values, of a nested mapping one row an entry."""
+    table = Table(title=escape(title), show_header=False)
+    for name, value in pairs.items():
+        nested = value if isinstance(value, Mapping) else {"": value}
+        for at, (key, inner) in enumerate(nested.items()):
+            table.add_row(escape(name) if at == 0 else "", escape(str(key)), escape(in_words(inner)))
+    return table
+
+
+def in_words(value: Any) -> str:
+    """A figure, a word or several of them."""
+    match value:
+        case dict():
+            return ", ".join(f"{name} {in_words(inner)}" for name, inner in value.items())
+        case list() | tuple():
+            return "; ".join(map(in_words, value)) or "none"
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:.4g}"
+    return str(value)
+
+
+def reasons_table(entries: Iterable[Mapping[str, Any]]) -> Table:
+    """What was set aside, as `features.set_aside.count_reasons` counts it."""
+    table = Table("count", "column", "reason", "for example", title="Set aside")
+    for entry in entries:
+        example = entry["example"]
+        place = f"{example['path']}, row {example['row']}: {example['value']!r}"
+        where = f"{entry['table']}.{entry['column']}"
+        table.add_row(f"{entry['count']:,}", *map(escape, (where, entry["reason"], place)))
+    return table

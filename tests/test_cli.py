@@ -231,19 +231,3 @@ def test_demo_walks_the_sample_shop_and_shows_it(monkeypatch: pytest.MonkeyPatch
     walked = ("walk", tmp_path / "shop", tmp_path / "run", (None, "default", ["train.epochs=1"], None))
     shown = ("show", tmp_path / "run" / "bundle")
     assert calls == [("sample", tmp_path / "shop"), walked, shown, walked, shown]
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        (True, "yes"),
-        (12345, "12,345"),
-        (0.123456, "0.1235"),
-        ({"a": 1, "b": 0.5}, "a 1, b 0.5"),
-        ([], "none"),
-        ([{"a": 1}, {"a": 2}], "a 1; a 2"),
-        (None, "None"),
-    ],
-)
-def test_values_in_words(value: object, shown: str) -> None:
-    assert cli._shown(value) == shown

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from recsys.console import SECONDS_BETWEEN_LINES, ConsoleProgress
+from recsys.console import SECONDS_BETWEEN_LINES, ConsoleProgress, in_words, pairs_table
 
 
 class Clock:
@@ -77,3 +77,27 @@ def test_a_terminal_is_given_back_after_an_error() -> None:
     with pytest.raises(ValueError, match="broken"):
         work()
     assert out.getvalue().endswith("\x1b[?25h"), "the cursor is shown again"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (True, "yes"),
+        (12345, "12,345"),
+        (0.123456, "0.1235"),
+        ({"a": 1, "b": 0.5}, "a 1, b 0.5"),
+        ([], "none"),
+        ([{"a": 1}, {"a": 2}], "a 1; a 2"),
+        (None, "None"),
+    ],
+)
+def test_values_in_words(value: object, shown: str) -> None:
+    assert in_words(value) == shown
+
+
+def test_names_and_values_with_brackets_are_shown_as_they_are() -> None:
+    to, out = console(terminal=False)
+    to.print(pairs_table("[shop]", {"counts": {"[red]": 3, "users": 4}, "name": "a [b]"}))
+    said = out.getvalue()
+    assert all(text in said for text in ("[shop]", "[red]", "a [b]"))
+    assert said.count("counts") == 1
