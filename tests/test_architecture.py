@@ -209,6 +209,13 @@ def test_the_table_of_homes_is_the_documented_one() -> None:
     assert documented == HOMES
 
 
+def test_every_module_is_documented_and_no_other() -> None:
+    text = (ROOT / "docs/architecture.md").read_text("utf-8").partition("## The pieces")[2]
+    documented = re.findall(r"`([a-z0-9_/]+\.py)`", text.partition("\n## ")[0])
+    modules = [path for path, *_ in sources(ROOT, PACKAGES) if not path.endswith("__init__.py")]
+    assert sorted(documented) == sorted(modules)
+
+
 def test_files_and_functions_stay_short() -> None:
     assert too_long(ROOT) == []
 
