@@ -76,7 +76,8 @@ class _ItemGraph(nn.Module):
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         values = dict(zip(item_inputs(self.spec), inputs, strict=True))
         dense = {
-            name: (scale(values[f"dense_{name}"]), values[f"has_{name}"]) for name, scale in self.scale.items()
+            name: (scale(values[f"dense_{name}"]), values[f"has_{name}"])
+            for name, scale in self.scale.items()
         }
         category = {
             name: (table(values[f"cat_{name}"]), (values[f"cat_{name}"] > 0).any(1))

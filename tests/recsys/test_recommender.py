@@ -120,7 +120,9 @@ def test_similar_leaves_the_item_itself_out():
 
 
 def test_evidence_of_padding_is_zero_and_ranks_follow_scores():
-    evidence = Evidence(_items()).inputs(np.array([[5, 0, 7]]), np.array([[0.1, -np.inf, 0.9]], np.float32), np.array([3]))
+    evidence = Evidence(_items()).inputs(
+        np.array([[5, 0, 7]]), np.array([[0.1, -np.inf, 0.9]], np.float32), np.array([3])
+    )
     assert all((array[0, 1] == 0).all() for array in evidence.values())
     rank = evidence["source_ranks"][0, :, 0]
     np.testing.assert_allclose(rank[[2, 0]], [1.0, 1 / np.log2(3)], rtol=1e-6)

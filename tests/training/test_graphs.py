@@ -54,7 +54,9 @@ def test_user_tower_with_other_sizes_than_the_example(tmp_path):
 
 def test_ranker(tmp_path):
     torch.manual_seed(0)
-    ranker = Ranker(dim=16, config=RankerConfig(history_length=6), num_sources=len(SOURCES), num_context=len(CONTEXT))
+    ranker = Ranker(
+        dim=16, config=RankerConfig(history_length=6), num_sources=len(SOURCES), num_context=len(CONTEXT)
+    )
     torch.nn.init.normal_(ranker.head[-1].weight)
     graph = ranker_graph(ScaledRanker(ranker, 0.5).eval(), dim=16, num_tokens=4)
     inputs = ranker_example(dim=16, num_tokens=4, past=6, num_users=5, num_candidates=9, seed=3)

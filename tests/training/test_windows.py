@@ -55,7 +55,9 @@ def test_a_window_without_a_target_is_left_out():
 
 
 def test_slices_keep_reviews_at_their_events():
-    history = tiny_history([5, 6, 7, 8], review_text={1: np.ones(12, np.float32), 3: np.zeros(12, np.float32)})
+    history = tiny_history(
+        [5, 6, 7, 8], review_text={1: np.ones(12, np.float32), 3: np.zeros(12, np.float32)}
+    )
     cut = slice_history(history, 1, 3)
     np.testing.assert_array_equal(cut.item, [6, 7])
     assert list(cut.review_text) == [0]
