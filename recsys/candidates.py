@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from recsys.batches import Bools, Floats, Ints
 from recsys.ids import NUM_RESERVED, PAD
+from recsys.reranking import best_first
 
 SOURCES = ("towers", "popularity")
 CONTEXT = ("log_history_length",)
@@ -61,7 +62,7 @@ class Evidence:
         """
         real_BK1 = (candidate_BK != PAD)[..., None]
         safe_BK = np.where(candidate_BK != PAD, cosine_BK, 0.0)
-        tower_rank_BK = _ranks(np.where(candidate_BK != PAD, cosine_BK, -np.inf))
+        tower_rank_BK = _ranks(np.where(candidate_BK != PAD, cosine_BK, -np.inf), candidate_BK)
         score_BKS = np.stack([safe_BK, self.log_popularity[candidate_BK]], axis=-1)
         rank_BKS = np.stack([tower_rank_BK, self.popularity_rank[candidate_BK]], axis=-1)
         context_B11 = np.log1p(history_length_B)[:, None, None]
@@ -72,9 +73,9 @@ class Evidence:
         }
 
 
-def _ranks(score_BK: Floats) -> Ints:
-    """Place of each entry in its own row, from 1, highest first, ties by place."""
-    order_BK = np.argsort(-score_BK, axis=1, kind="stable")
+def _ranks(score_BK: Floats, item_BK: Ints) -> Ints:
+    """Place of each entry in its own row, from 1, highest first, ties by item id."""
+    order_BK = best_first(score_BK, item_BK)
     rank_BK = np.empty_like(order_BK)
     np.put_along_axis(rank_BK, order_BK, np.arange(1, score_BK.shape[1] + 1)[None, :], axis=1)
     return rank_BK

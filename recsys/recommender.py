@@ -15,7 +15,7 @@ import numpy.typing as npt
 from recsys.batches import Bools, Floats, History, Ints, SequenceSchema, collate
 from recsys.candidates import Evidence, ItemArrays
 from recsys.ids import NUM_RESERVED, PAD
-from recsys.reranking import diversify
+from recsys.reranking import best_first, diversify
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -92,7 +92,7 @@ class Recommender:
         """The `k` nearest other items of each of `items` and their cosines. Shapes [B, k]."""
         found, score = self.index.search(self.items.vectors[items], k + 1)
         found, score = _drop_one(found, score - self._bias_N[found], items, k)
-        order = np.argsort(-score, axis=1, kind="stable")
+        order = best_first(score, found)
         return np.take_along_axis(found, order, 1), np.take_along_axis(score, order, 1)
 
     def embed(self, histories: Sequence[History]) -> Floats:
@@ -118,7 +118,7 @@ class Recommender:
             for row, history in enumerate(histories):
                 seen = np.isin(found[row], history.seen)
                 found[row, seen], score[row, seen] = PAD, -np.inf
-        order = np.argsort(-score, axis=1, kind="stable")[:, :num]
+        order = best_first(score / self.temperature, found)[:, :num]
         found, score = np.take_along_axis(found, order, 1), np.take_along_axis(score, order, 1)
         return found, np.where(found == PAD, -np.inf, score - self._bias_N[found]).astype(np.float32)
 

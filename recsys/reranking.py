@@ -6,15 +6,26 @@ from recsys.batches import Floats, Ints
 from recsys.ids import PAD
 
 
+DECIMALS = 4  # what differs by less is a tie: sums in another order must not give another list
+
+
+def best_first(score_BK: Floats, item_BK: Ints) -> Ints:
+    """Places of each row from the highest score to the lowest, ties by ascending item id. Shape [B, K].
+
+    Scores are compared at `DECIMALS` places, so that a user alone and in a batch gets the same list.
+    """
+    places: Ints = np.lexsort((item_BK, -np.round(score_BK.astype(np.float64), DECIMALS)), axis=1)
+    return places
+
+
 def diversify(item_BK: Ints, score_BK: Floats, vector_ND: Floats, *, k: int, weight: float) -> Ints:
     """Places [B, k] of the picked candidates by maximal marginal relevance (Carbonell and Goldstein 1998).
 
     Picks in turn the candidate with the highest score - weight * (largest cosine to those picked).
-    With weight 0 it is the order by score, ties by place.
+    With weight 0 it is the order by score, ties by item id.
     """
-    order_BK = np.argsort(-score_BK, axis=1, kind="stable")
     if weight == 0.0:
-        return order_BK[:, :k]
+        return best_first(score_BK, item_BK)[:, :k]
     picked = np.empty((len(item_BK), min(k, item_BK.shape[1])), np.int64)
     for row, (items, scores) in enumerate(zip(item_BK, score_BK, strict=True)):
         vectors = vector_ND[items]

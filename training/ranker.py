@@ -26,6 +26,7 @@ from recsys.metrics import IdLists, at_k, means
 from recsys.models.ranker import Ranker
 from recsys.progress import Progress, silent
 from recsys.recommender import Recommender
+from recsys.reranking import best_first
 
 INPUTS = (
     "user_vector",
@@ -164,7 +165,7 @@ class _Lists:
     def ndcg(self, ranker_BK: npt.NDArray[np.floating[Any]] | float) -> float:
         """Mean NDCG@10 of the lists in the order of the retriever's score plus `ranker_BK`."""
         score_BK = self.recommender.retriever_score(self.candidate_BK, self.cosine_BK) + ranker_BK
-        order_BK = np.argsort(-score_BK, axis=1, kind="stable")
+        order_BK = best_first(score_BK, self.candidate_BK)
         ranked_BK = np.take_along_axis(self.candidate_BK, order_BK, 1)
         return selection_ndcg(ranked_BK, self.truth)
 

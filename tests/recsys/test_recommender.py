@@ -6,7 +6,7 @@ from recsys.candidates import Evidence, ItemArrays
 from recsys.ids import NUM_RESERVED
 from recsys.index import build_index
 from recsys.recommender import Recommender, index_bias
-from recsys.reranking import diversify
+from recsys.reranking import best_first, diversify
 
 NUM, DIM = 40, 6
 
@@ -134,3 +134,12 @@ def test_diversity_trades_repetition_for_score():
     items, scores = np.array([[2, 3, 4]]), np.array([[3.0, 2.9, 2.5]], np.float32)
     np.testing.assert_array_equal(diversify(items, scores, vectors, k=2, weight=0.0), [[0, 1]])
     np.testing.assert_array_equal(diversify(items, scores, vectors, k=2, weight=1.0), [[0, 2]])
+
+
+def test_float_noise_never_changes_an_order():
+    items = np.array([[9, 4, 7, 5]])
+    scores = np.array([[1.0, 2.0, 2.0 + 1e-6, 3.0]], np.float32)
+    np.testing.assert_array_equal(best_first(scores, items), [[3, 1, 2, 0]])
+    np.testing.assert_array_equal(
+        best_first(scores - np.array([0, 0, 2e-6, 0], np.float32), items), [[3, 1, 2, 0]]
+    )
