@@ -1,7 +1,5 @@
 """The command line's edges: mistakes are one clear message and exit code 2, and nothing heavy loads early."""
 
-import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +8,7 @@ from typing import Any
 
 import pytest
 from dataset_parts import write
-from walk_parts import Walk, recsys
+from walk_parts import recsys, refused
 
 from recsys import cli
 
@@ -18,14 +16,6 @@ COMMANDS = {
     "sample", "import", "check", "features", "train", "evaluate", "export", "run", "recommend", "serve",
     "show", "demo", "doctor",
 }  # fmt: skip
-
-
-def refused(*arguments: object) -> str:
-    """The message of a command that fails as it should."""
-    answer = recsys(*arguments)
-    assert answer.code == 2, answer
-    assert "Traceback" not in answer.err + answer.out
-    return answer.err
 
 
 def test_every_command_is_there_and_says_what_it_does() -> None:
@@ -137,30 +127,6 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     write(tmp_path, {})
     message = refused("check", tmp_path, "--set-aside", tmp_path / "no" / "such" / "folder.csv")
     assert "folder.csv" in message
-
-
-@pytest.mark.xdist_group("walk")
-class TestOnABundle:
-    def test_an_unknown_user(self, walk: Walk) -> None:
-        assert "unknown user 'nobody'" in refused("show", walk.bundle, "--user", "nobody")
-
-    def test_candidates_that_are_not_in_the_catalogue(self, walk: Walk, tmp_path: Path) -> None:
-        (tmp_path / "few.txt").write_text("P0001\nunheard-of\n")
-        out = tmp_path / "out.parquet"
-        message = refused("recommend", walk.bundle, "--out", out, "--candidates", tmp_path / "few.txt")
-        assert "line 2: unknown item 'unheard-of'" in message
-        assert not out.exists()
-
-    def test_no_items_at_all(self, walk: Walk, tmp_path: Path) -> None:
-        assert "at least 1" in refused("recommend", walk.bundle, "--out", tmp_path / "out.parquet", "-k", 0)
-
-    def test_an_altered_bundle(self, walk: Walk, tmp_path: Path) -> None:
-        shutil.copytree(walk.bundle, tmp_path / "bundle")
-        manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
-        (tmp_path / "bundle" / "maps.json").write_text("{}")
-        message = refused("show", tmp_path / "bundle")
-        assert "maps.json was altered" in message
-        assert manifest["files"]["maps.json"] in message
 
 
 class TestInterruption:

@@ -11,14 +11,15 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 from PIL import Image
-from walk_parts import Answer, Walk, every_ranker_helps, interrupted_after, recsys
+from walk_parts import Answer, Walk, every_ranker_helps, interrupted_after, recsys, refused
 
 from recsys.bundle import Bundle
 from serving.app import create_app
 from serving.engine import Engine
+from training.evaluation import Evaluation
+from training.pipeline import describe
 from training.tracking import _connect
 
-pytestmark = pytest.mark.xdist_group("walk")
 K = 7
 
 
@@ -203,6 +204,40 @@ def test_a_run_of_another_configuration_is_refused(walk: Walk) -> None:
     assert f"{walk.run} holds a run of {walk.shop}" in answer.err
     assert "without train.epochs = 9; name another --out" in answer.err
     assert "Traceback" not in answer.err
+
+
+def test_an_evaluation_as_a_frame(walk: Walk) -> None:
+    evaluation = Evaluation.from_json((walk.run / "metrics.json").read_text())
+    frame = describe(evaluation)
+    assert frame.columns == ["view", "model", "metric", "value", "low", "high"]
+    flat = {f"{view}/{model}/{metric}": value for view, model, metric, value, *_ in frame.iter_rows()}
+    assert flat == evaluation.flat()
+    assert (frame["low"] <= frame["value"] + 1e-6).all()
+
+
+class TestMistakes:
+    """One clear message, exit code 2, and nothing written."""
+
+    def test_an_unknown_user(self, walk: Walk) -> None:
+        assert "unknown user 'nobody'" in refused("show", walk.bundle, "--user", "nobody")
+
+    def test_candidates_that_are_not_in_the_catalogue(self, walk: Walk, tmp_path: Path) -> None:
+        (tmp_path / "few.txt").write_text("P0001\nunheard-of\n")
+        out = tmp_path / "out.parquet"
+        message = refused("recommend", walk.bundle, "--out", out, "--candidates", tmp_path / "few.txt")
+        assert "line 2: unknown item 'unheard-of'" in message
+        assert not out.exists()
+
+    def test_no_items_at_all(self, walk: Walk, tmp_path: Path) -> None:
+        assert "at least 1" in refused("recommend", walk.bundle, "--out", tmp_path / "out.parquet", "-k", 0)
+
+    def test_an_altered_bundle(self, walk: Walk, tmp_path: Path) -> None:
+        shutil.copytree(walk.bundle, tmp_path / "bundle")
+        manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
+        (tmp_path / "bundle" / "maps.json").write_text("{}")
+        message = refused("show", tmp_path / "bundle")
+        assert "maps.json was altered" in message
+        assert manifest["files"]["maps.json"] in message
 
 
 class TestTracking:

@@ -41,6 +41,14 @@ def recsys(*arguments: object) -> Answer:
     return Answer(code, out.getvalue(), err.getvalue())
 
 
+def refused(*arguments: object) -> str:
+    """The message of a command that fails as it should."""
+    answer = recsys(*arguments)
+    assert answer.code == 2, answer
+    assert "Traceback" not in answer.err + answer.out
+    return answer.err
+
+
 def write_settings(path: Path, encoders: Path, uri: str) -> Path:
     """A configuration whose encoders and models are tiny."""
     settings = {

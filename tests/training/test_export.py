@@ -22,7 +22,6 @@ from training.fitting import Fitted
 from training.graphs import Graph
 from training.pipeline import Run
 
-pytestmark = pytest.mark.xdist_group("walk")
 GRAPHS = ("item_tower", "user_tower", "ranker")
 PROVENANCE = Provenance(dataset_fingerprint="f00d", refit=True, refit_description="", metrics={})
 

@@ -7,12 +7,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 from fitting_parts import config, log
-from walk_parts import Walk
 
 from recsys.config import Config, load_config
 from recsys.errors import ConfigError
-from training.evaluation import Evaluation
-from training.pipeline import Run, blind, describe, fingerprint
+from training.pipeline import Run, blind, fingerprint
 
 
 def create(out: Path, dataset: Path, settings: Config | None = None) -> Run:
@@ -111,13 +109,3 @@ def test_the_fingerprint_of_a_dataset() -> None:
     assert len(set(found.values())) == len(found)
     elsewhere = replace(data, root=Path("elsewhere"))
     assert fingerprint(elsewhere) == fingerprint(log()) == found["itself"]
-
-
-@pytest.mark.xdist_group("walk")
-def test_an_evaluation_as_a_frame(walk: Walk) -> None:
-    evaluation = Evaluation.from_json((walk.run / "metrics.json").read_text())
-    frame = describe(evaluation)
-    assert frame.columns == ["view", "model", "metric", "value", "low", "high"]
-    flat = {f"{view}/{model}/{metric}": value for view, model, metric, value, *_ in frame.iter_rows()}
-    assert flat == evaluation.flat()
-    assert (frame["low"] <= frame["value"] + 1e-6).all()
