@@ -5,7 +5,6 @@ import numpy as np
 from recsys.batches import Floats, Ints
 from recsys.ids import PAD
 
-
 DECIMALS = 4  # what differs by less is a tie: sums in another order must not give another list
 
 
