@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import polars as pl
 
 from features.tables import Split
 from recsys.batches import Bools, Floats, Ints, ItemFeatures
@@ -20,8 +21,8 @@ from recsys.progress import Progress, silent
 
 VIEWS = {
     "warm": "test positives on items with training events, the whole catalogue ranked",
-    "cold_full": "test positives on items without a training event, the whole catalogue ranked",
-    "cold_pool": "test positives on items without a training event, only such items ranked",
+    "cold_full": "test positives on items without a training or validation event, the whole catalogue ranked",
+    "cold_pool": "test positives on items without a training or validation event, only such items ranked",
 }
 NUM_RESAMPLES = 1000
 INTERVAL = (0.025, 0.975)
@@ -193,7 +194,7 @@ class _TestPairs:
     users: list[str]
     row: Ints
     item: Ints
-    cold: Bools  # [N] items of the catalogue without a training event
+    cold: Bools  # [N] items of the catalogue without a training or validation event
     seen: IdLists | None  # by row of `users`; None: the seen may be recommended
     counts: dict[str, int]
 
@@ -215,7 +216,9 @@ def _test_pairs(
     kept_rows, kept_row = np.unique(row[keep], return_inverse=True)
     kept_users = [users[at] for at in kept_rows]
     cold = np.ones(items.size, np.bool_)
-    cold[items.item_ids.encode(split.train[Columns.ITEM].unique())] = False
+    # What validation holds was known before the test: such an item is hardly trained, yet not new.
+    known = pl.concat([split.train[Columns.ITEM], split.validation[Columns.ITEM]]).unique()
+    cold[items.item_ids.encode(known)] = False
     cold[:NUM_RESERVED] = False
     return _TestPairs(
         users=kept_users,

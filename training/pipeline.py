@@ -39,6 +39,7 @@ from training.baselines import ALS, Popularity, Random, tune_als
 from training.evaluation import Evaluation, TopK, evaluate
 from training.export import Provenance, export_bundle
 from training.fitting import Budget, Fitted, fit
+from training.memory import keep_freed_memory
 from training.oracle import Oracle
 from training.refit import newest_events_split
 from training.system import System, empty_history
@@ -256,6 +257,7 @@ class Run:
         budget: Budget | None = None,
     ) -> Fitted:
         vectors = self.vectors
+        keep_freed_memory()
         with self._timed(f"train {stage}"), self.tracked() as tracker:
             return fit(
                 self.dataset,

@@ -56,32 +56,23 @@ def fit_retriever(
     torch.manual_seed(config.seed)
     num_epochs = epochs or config.epochs
     model = Retriever(features, schema, model_config).to(config.device)
-    sampler = WindowSampler(
-        sequences,
-        max_length=schema.max_length,
-        batch_tokens=_batch_tokens(sequences, config),
-        seed=config.seed,
-    )
+    tokens = _batch_tokens(sequences, config)
+    sampler = WindowSampler(sequences, max_length=schema.max_length, batch_tokens=tokens, seed=config.seed)
     optimizer = torch.optim.AdamW(
         _parameter_groups(model, config.weight_decay), lr=config.learning_rate, betas=(0.9, 0.98)
     )
-    total_steps = num_epochs * len(sampler.epoch(0))
+    total_steps = num_epochs * len(sampler.epoch(0))  # about: epochs cut histories at other places
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, _schedule(total_steps, config.warmup_fraction))
     state = load_state(checkpoint, fingerprint, model, optimizer, scheduler) or TrainingState()
     step = _Step(model, config)
     while state.epoch < num_epochs and not _has_stalled(state, config, validate):
-        batches = sampler.epoch(state.epoch)
         losses = []
         model.train()
-        for number, windows in enumerate(batches):
+        for windows in sampler.epoch(state.epoch):
             losses.append(_update(step, windows, optimizer))
             scheduler.step()
-            progress(
-                "train",
-                state.epoch * len(batches) + number + 1,
-                num_epochs * len(batches),
-                _note(state, losses),
-            )
+            done = scheduler.last_epoch
+            progress("train", done, max(total_steps, done), _note(state, losses))
         state.epoch += 1
         entry = {"loss": float(np.mean(losses))}
         if validate is not None:
@@ -122,7 +113,7 @@ def _update(step: "_Step", windows: list[Window], optimizer: torch.optim.Optimiz
     if not math.isfinite(value):
         raise FloatingPointError(f"the training loss is {value}; lower train.learning_rate")
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     torch.nn.utils.clip_grad_norm_(step.model.parameters(), MAX_GRADIENT_NORM)
     optimizer.step()
     return value
@@ -207,7 +198,7 @@ def _dtype(config: TrainConfig) -> torch.dtype:
 
 
 def _has_bfloat16() -> bool:
-    supports: bool = torch.cpu._is_avx512_bf16_supported()  # type: ignore[no-untyped-call]
+    supports: bool = torch.cpu._is_avx512_bf16_supported()
     return supports
 
 

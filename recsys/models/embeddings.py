@@ -26,7 +26,11 @@ class ItemIdEmbedding(nn.Module):
     def __init__(self, *, num_items: int, dim: int) -> None:
         super().__init__()
         config = EmbeddingConfig(
-            name="item_id", feature_names=["item_id"], num_embeddings=num_items, embedding_dim=dim, init_fn=_init
+            name="item_id",
+            feature_names=["item_id"],
+            num_embeddings=num_items,
+            embedding_dim=dim,
+            init_fn=_init,
         )
         self.collection = EmbeddingCollection(tables=[config])
 

@@ -98,11 +98,17 @@ class ItemTower(nn.Module):
                 for name, width in spec.dense_dims.items()
             }
         )
-        self.norm = nn.ModuleDict({name: nn.LayerNorm(dim) for name in spec.token_names if name not in spec.dense_dims})
+        self.norm = nn.ModuleDict(
+            {name: nn.LayerNorm(dim) for name in spec.token_names if name not in spec.dense_dims}
+        )
         self.kind_TD = nn.Parameter(torch.randn(len(spec.token_names), dim) * 0.02)
         self.fusion = build_fusion(config.fusion, dim, config.num_heads)
         self.feed_forward = nn.Sequential(
-            nn.LayerNorm(dim), nn.Linear(dim, 2 * dim), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(2 * dim, dim)
+            nn.LayerNorm(dim),
+            nn.Linear(dim, 2 * dim),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(2 * dim, dim),
         )
 
     def forward(
@@ -111,7 +117,7 @@ class ItemTower(nn.Module):
         category: Mapping[str, tuple[Tensor, Tensor]],
         identity: tuple[Tensor, Tensor] | None,
     ) -> ItemOutput:
-        """Each value is a pair of vectors [N, .] and presence [N] (bool); `dense` vectors are standardised."""
+        """Each value is a pair of vectors [N, .] and presence [N] (bool); `dense` is standardised."""
         token_NTD, mask_NT = self._tokens(dense, category, identity)
         if self.training:
             mask_NT = self._drop_tokens(mask_NT)
@@ -139,7 +145,7 @@ class ItemTower(nn.Module):
         return token_NTD, mask_NT
 
     def _drop_tokens(self, mask_NT: Tensor) -> Tensor:
-        """Leave out tokens at random, never all of an item's: its id often, so that content alone suffices."""
+        """Leave out tokens at random, never all of an item's: its id often, so that content suffices."""
         chance_T = torch.full((mask_NT.shape[1],), self.config.modality_dropout)
         if self.spec.has_id:
             chance_T[-1] = self.config.id_dropout

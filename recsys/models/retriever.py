@@ -60,9 +60,13 @@ class Retriever(nn.Module):
         self.id_row_N = torch.from_numpy(features.id_rows())
         self.trained_N = torch.from_numpy(features.trained)
         # Standardised once: the vectors are frozen.
-        self.dense = {name: scale(torch.from_numpy(features.dense[name])) for name, scale in self.scale.items()}
+        self.dense = {
+            name: scale(torch.from_numpy(features.dense[name])) for name, scale in self.scale.items()
+        }
         self.present = {name: torch.from_numpy(features.present[name]) for name in self.spec.dense_dims}
-        self.category_ids = {name: torch.from_numpy(features.categories[name]) for name in self.spec.category_sizes}
+        self.category_ids = {
+            name: torch.from_numpy(features.categories[name]) for name in self.spec.category_sizes
+        }
 
     def _fit_scales(self, features: ItemFeatures) -> None:
         for name, scale in self.scale.items():
@@ -83,7 +87,8 @@ class Retriever(nn.Module):
         """The item tower's output for catalogue rows `row_N`."""
         device = self.device
         dense = {
-            name: (array[row_N].to(device), self.present[name][row_N].to(device)) for name, array in self.dense.items()
+            name: (array[row_N].to(device), self.present[name][row_N].to(device))
+            for name, array in self.dense.items()
         }
         category: dict[str, tuple[Tensor, Tensor]] = {}
         if self.category is not None:
@@ -121,7 +126,9 @@ class Retriever(nn.Module):
         """The user tower as the callable that `Recommender` composes."""
         was_training = self.training
         self.eval()
-        tensors = {name: torch.from_numpy(np.asarray(array)).to(self.device) for name, array in inputs.items()}
+        tensors = {
+            name: torch.from_numpy(np.asarray(array)).to(self.device) for name, array in inputs.items()
+        }
         vector_BD = self.user_tower(tensors["event_vector"], tensors, tensors["length"])
         self.train(was_training)
         result: npt.NDArray[np.float32] = vector_BD.float().cpu().numpy()

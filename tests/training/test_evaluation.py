@@ -113,12 +113,12 @@ class TestViews:
         assert model.asked == [(["1", "2", "3"], False), (["1", "2"], True)]
 
     def test_an_item_of_validation_or_of_negative_training_events(self) -> None:
-        # y has a training event, if a negative one, so it is warm; x is met in validation only: cold.
-        split = make_split([("1", "x"), ("2", "y")])
+        # y has a training event, if a negative one, z one in validation: neither is new. x is.
+        split = make_split([("1", "x"), ("2", "y"), ("2", "c")])
         train = pl.concat([split.train, make_events([("3", "y")], positive=False)])
-        split = dataclasses.replace(split, train=train, validation=make_events([("3", "x")]))
+        split = dataclasses.replace(split, train=train, validation=make_events([("3", "c")]))
         evaluation = run(Fixed("abcxy"), split=split)
-        assert [view.num_pairs for view in evaluation.views.values()] == [1, 1, 1]
+        assert [view.num_pairs for view in evaluation.views.values()] == [2, 1, 1]
         assert evaluation.views["cold_pool"].num_ranked == 1
 
     def test_a_view_without_truth_is_empty(self) -> None:
