@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.batches import Bools, Floats, Ints
-from recsys.ids import NUM_RESERVED, PAD
+from recsys.ids import NUM_RESERVED, PAD, UNKNOWN
 from recsys.reranking import best_first
 
 SOURCES = ("towers", "popularity")
@@ -55,22 +55,41 @@ class Evidence:
     def __init__(self, items: ItemArrays) -> None:
         self.log_popularity, self.popularity_rank = items.log_popularity, items.popularity_rank
 
-    def inputs(self, candidate_BK: Ints, cosine_BK: Floats, history_length_B: Ints) -> dict[str, Floats]:
+    def inputs(
+        self,
+        candidate_BK: Ints,
+        cosine_BK: Floats,
+        history_length_B: Ints,
+        *,
+        as_new_BK: Bools | None = None,
+    ) -> dict[str, Floats]:
         """`source_scores`, `source_ranks` [B, K, S] and `candidate_context` [B, K, X].
 
         Ranks are 1 / log2(1 + rank): bounded, and finest where it matters. Rows of padding are zeros.
+        `as_new_BK` marks candidates whose popularity is to be unknown, as a new item's is.
         """
         real_BK1 = (candidate_BK != PAD)[..., None]
         safe_BK = np.where(candidate_BK != PAD, cosine_BK, 0.0)
         tower_rank_BK = _ranks(np.where(candidate_BK != PAD, cosine_BK, -np.inf), candidate_BK)
-        score_BKS = np.stack([safe_BK, self.log_popularity[candidate_BK]], axis=-1)
-        rank_BKS = np.stack([tower_rank_BK, self.popularity_rank[candidate_BK]], axis=-1)
+        popularity_BK, popularity_rank_BK = self._popularity(candidate_BK, as_new_BK)
+        score_BKS = np.stack([safe_BK, popularity_BK], axis=-1)
+        rank_BKS = np.stack([tower_rank_BK, popularity_rank_BK], axis=-1)
         context_B11 = np.log1p(history_length_B)[:, None, None]
         return {
             "source_scores": (score_BKS * real_BK1).astype(np.float32),
             "source_ranks": (real_BK1 / np.log2(1.0 + rank_BKS)).astype(np.float32),
             "candidate_context": (context_B11 * real_BK1).astype(np.float32),
         }
+
+    def _popularity(self, candidate_BK: Ints, as_new_BK: Bools | None) -> tuple[Floats, Floats]:
+        score_BK, rank_BK = self.log_popularity[candidate_BK], self.popularity_rank[candidate_BK]
+        if as_new_BK is None:
+            return score_BK, rank_BK
+        # The unknown item has what every item without training events has: the mean.
+        return (
+            np.where(as_new_BK, self.log_popularity[UNKNOWN], score_BK),
+            np.where(as_new_BK, self.popularity_rank[UNKNOWN], rank_BK),
+        )
 
 
 def _ranks(score_BK: Floats, item_BK: Ints) -> Ints:

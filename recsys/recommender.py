@@ -123,9 +123,18 @@ class Recommender:
         return found, np.where(found == PAD, -np.inf, score - self._bias_N[found]).astype(np.float32)
 
     def rank_inputs(
-        self, histories: Sequence[History], user_BD: Floats, candidate_BK: Ints, cosine_BK: Floats
+        self,
+        histories: Sequence[History],
+        user_BD: Floats,
+        candidate_BK: Ints,
+        cosine_BK: Floats,
+        *,
+        as_new_BK: Bools | None = None,
     ) -> dict[str, npt.NDArray[Any]]:
-        """The ranker graph's inputs for these lists; the ranker is trained on the very same."""
+        """The ranker graph's inputs for these lists; the ranker is trained on the very same.
+
+        `as_new_BK` marks candidates whose popularity is to be unknown (training alone).
+        """
         history_BH = self.history_items(histories)
         length_B = np.array([len(history) for history in histories], np.int64)
         return {
@@ -135,7 +144,7 @@ class Recommender:
             "candidate_vector": self.items.vectors[candidate_BK],
             "candidate_tokens": self.items.tokens[candidate_BK].astype(np.float32),
             "candidate_token_mask": self.items.token_mask[candidate_BK],
-            **self._evidence.inputs(candidate_BK, cosine_BK, length_B),
+            **self._evidence.inputs(candidate_BK, cosine_BK, length_B, as_new_BK=as_new_BK),
         }
 
     def history_items(self, histories: Sequence[History]) -> Ints:

@@ -98,7 +98,7 @@ def fit(
         on_epoch=on_epoch,
     )
     recommender = make_recommender(retriever.model, config)
-    ranker = _fit_ranker(recommender, before, truth, config, budget, progress)
+    ranker = _fit_ranker(retriever.model, recommender, before, truth, config, budget, progress)
     return Fitted(
         features=features,
         schema=schema,
@@ -173,6 +173,7 @@ def _batches(histories: list[History]) -> list[list[History]]:
 
 
 def _fit_ranker(
+    model: Retriever,
     recommender: Recommender,
     before: Mapping[str, History],
     truth: Mapping[str, Ints],
@@ -190,6 +191,7 @@ def _fit_ranker(
         return None
     return fit_ranker(
         recommender,
+        newcomers=model.item_arrays(as_new=True) if model.spec.dense_dims and model.spec.has_id else None,
         train=_task(chosen, before, truth),
         validation=_task(others, before, truth) if budget is None else None,
         config=knobs,

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from recsys.batches import Floats, History, Ints
-from recsys.candidates import CONTEXT, SOURCES
+from recsys.candidates import CONTEXT, SOURCES, ItemArrays
 from recsys.config import RankerConfig
 from recsys.ids import PAD
 from recsys.losses import listwise_cross_entropy
@@ -42,6 +42,7 @@ INPUTS = (
 OUTPUTS = ("score", "token_attention", "history_attention")
 SHARES = (0.25, 0.5, 1.0)  # of the ranker's output that may join; 0, the retriever's order, is the fallback
 BATCH_USERS = 64
+SHOWN_AS_NEW = 0.3  # of a training list's candidates
 SELECTION_K = 10
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -95,6 +96,7 @@ class FittedRanker:
 def fit_ranker(
     recommender: Recommender,
     *,
+    newcomers: ItemArrays | None = None,
     train: RankingTask,
     validation: RankingTask | None,
     config: RankerConfig,
@@ -105,8 +107,10 @@ def fit_ranker(
 ) -> FittedRanker | None:
     """Fit on `train`; keep the epoch and the share of the output that are best on `validation`.
 
-    `recommender` retrieves only. Without `validation` (a refit) the given `epochs` and `share` hold.
-    None if no retrieved list holds a target.
+    `recommender` retrieves only. `newcomers` are its items as if they were new: some candidates of each
+    training list are shown so, since lists of the past hold hardly any new item that was chosen, and a
+    ranker that learns from them alone learns to bury what is new. Without `validation` (a refit) the
+    given `epochs` and `share` hold. None if no retrieved list holds a target.
     """
     torch.manual_seed(seed)
     lists = _Lists(recommender, train, config.num_candidates)
@@ -118,7 +122,7 @@ def fit_ranker(
     num_epochs = epochs or config.num_epochs
     choice = _Choice(recommender, validation, config, share)
     for epoch in range(1, num_epochs + 1):
-        loss = _train_epoch(ranker, optimizer, lists, np.random.default_rng([seed, epoch]))
+        loss = _train_epoch(ranker, optimizer, lists, newcomers, np.random.default_rng([seed, epoch]))
         choice.consider(ranker, epoch)
         progress("rank", epoch, num_epochs, f"loss {loss:.3f}{choice.note}")
     ranker.load_state_dict(choice.parameters or ranker.state_dict())
@@ -162,6 +166,41 @@ class _Lists:
                 ),
             )
 
+    def training_batches(
+        self, newcomers: ItemArrays | None, rng: np.random.Generator
+    ) -> Iterator[tuple[Ints, Floats, dict[str, npt.NDArray[Any]]]]:
+        """Rows with a target in random order, their cosines and inputs, some candidates shown as new."""
+        for rows, inputs in self.batches(rng.permutation(np.flatnonzero(self.has_target))):
+            cosine_BK = self.cosine_BK[rows]
+            if newcomers is not None:
+                inputs, cosine_BK = self._show_as_new(rows, inputs, newcomers, rng)
+            yield rows, cosine_BK, inputs
+
+    def _show_as_new(
+        self,
+        rows: Ints,
+        inputs: dict[str, npt.NDArray[Any]],
+        newcomers: ItemArrays,
+        rng: np.random.Generator,
+    ) -> tuple[dict[str, npt.NDArray[Any]], Floats]:
+        candidate_BK, user_BD = self.candidate_BK[rows], self.user_BD[rows]
+        as_new_BK = (rng.random(candidate_BK.shape) < SHOWN_AS_NEW) & (candidate_BK != PAD)
+        new_cosine_BK = np.einsum("bd,bkd->bk", user_BD, newcomers.vectors[candidate_BK])
+        cosine_BK = np.where(as_new_BK, new_cosine_BK, self.cosine_BK[rows]).astype(np.float32)
+        histories = [self.task.histories[row] for row in rows]
+        evidence = self.recommender.rank_inputs(
+            histories, user_BD, candidate_BK, cosine_BK, as_new_BK=as_new_BK
+        )
+        shown = {
+            "candidate_vector": newcomers.vectors[candidate_BK],
+            "candidate_tokens": newcomers.tokens[candidate_BK].astype(np.float32),
+            "candidate_token_mask": newcomers.token_mask[candidate_BK],
+        }
+        for name, array in shown.items():
+            where = as_new_BK.reshape(*as_new_BK.shape, *(1,) * (array.ndim - 2))
+            evidence[name] = np.where(where, array, inputs[name])
+        return evidence, cosine_BK
+
     def ndcg(self, ranker_BK: npt.NDArray[np.floating[Any]] | float) -> float:
         """Mean NDCG@10 of the lists in the order of the retriever's score plus `ranker_BK`."""
         score_BK = self.recommender.retriever_score(self.candidate_BK, self.cosine_BK) + ranker_BK
@@ -202,13 +241,17 @@ class _Choice:
 
 
 def _train_epoch(
-    ranker: Ranker, optimizer: torch.optim.Optimizer, lists: _Lists, rng: np.random.Generator
+    ranker: Ranker,
+    optimizer: torch.optim.Optimizer,
+    lists: _Lists,
+    newcomers: ItemArrays | None,
+    rng: np.random.Generator,
 ) -> float:
     ranker.train()
     losses = []
-    for rows, inputs in lists.batches(rng.permutation(np.flatnonzero(lists.has_target))):
+    for rows, cosine_BK, inputs in lists.training_batches(newcomers, rng):
         delta_BK = ranker(*_tensors(inputs)).score_BK
-        candidate_BK, cosine_BK = lists.candidate_BK[rows], lists.cosine_BK[rows]
+        candidate_BK = lists.candidate_BK[rows]
         base_BK = torch.from_numpy(lists.recommender.retriever_score(candidate_BK, cosine_BK))
         label_BK = torch.from_numpy(lists.label_BK[rows].astype(np.float32))
         loss = listwise_cross_entropy(base_BK + delta_BK, label_BK, torch.from_numpy(candidate_BK != PAD))

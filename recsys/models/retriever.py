@@ -83,8 +83,8 @@ class Retriever(nn.Module):
     def device(self) -> torch.device:
         return self.user_tower.start_D.device
 
-    def embed_items(self, row_N: Tensor) -> ItemOutput:
-        """The item tower's output for catalogue rows `row_N`."""
+    def embed_items(self, row_N: Tensor, *, as_new: bool = False) -> ItemOutput:
+        """The item tower's output for catalogue rows `row_N`; `as_new`: as if training had not seen them."""
         device = self.device
         dense = {
             name: (array[row_N].to(device), self.present[name][row_N].to(device))
@@ -97,16 +97,18 @@ class Retriever(nn.Module):
             category = {name: (pooled[name], (ids[name] > 0).any(1)) for name in ids}
         identity = None
         if self.item_id is not None:
-            identity = (self.item_id(self.id_row_N[row_N].to(device)), self.trained_N[row_N].to(device))
+            has_id_N = self.trained_N[row_N].to(device) & (not as_new)
+            identity = (self.item_id(self.id_row_N[row_N].to(device)), has_id_N)
         output: ItemOutput = self.item_tower(dense, category, identity)
         return output
 
     @torch.no_grad()
-    def item_arrays(self) -> ItemArrays:
-        """Vectors and tokens of the whole catalogue, in evaluation mode."""
+    def item_arrays(self, *, as_new: bool = False) -> ItemArrays:
+        """Vectors and tokens of the whole catalogue, in evaluation mode; `as_new`: from content alone."""
         was_training = self.training
         self.eval()
-        outputs = [self.embed_items(rows) for rows in torch.arange(self.features.size).split(EMBED_ROWS)]
+        rows = torch.arange(self.features.size).split(EMBED_ROWS)
+        outputs = [self.embed_items(part, as_new=as_new) for part in rows]
         self.train(was_training)
         vector_ND = torch.cat([output.vector_ND for output in outputs]).float().cpu().numpy()
         mask_NT = torch.cat([output.mask_NT for output in outputs]).cpu().numpy()

@@ -36,8 +36,10 @@ class TestCreate:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         create(tmp_path / "run", tmp_path / "shop")
+        before = (tmp_path / "run" / "dataset.json").read_text()
         monkeypatch.chdir(tmp_path)
         create(tmp_path / "run", Path("shop"))
+        assert (tmp_path / "run" / "dataset.json").read_text() == before
 
     def test_another_configuration_is_refused(self, tmp_path: Path) -> None:
         create(tmp_path / "run", tmp_path / "shop")

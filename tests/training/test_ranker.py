@@ -218,3 +218,38 @@ def test_a_list_shorter_than_what_is_counted_misses_what_it_lacks() -> None:
     longer = np.pad(found, ((0, 0), (0, 20)))
     longer[:, 10:] = np.arange(20, 32)
     assert selection_ndcg(longer, truth) == pytest.approx((1 + 1 / np.log2(3)) / 2)
+
+
+def test_some_candidates_are_shown_as_new_and_the_others_as_they_are() -> None:
+    histories = [
+        replace(history_of([number + 2, number + 3]), seen=np.array([number + 2, number + 3]))
+        for number in range(20)
+    ]
+    task = RankingTask(histories=histories, truth=[np.arange(2, 42) for _ in histories])
+    lists = _Lists(RECOMMENDER, task, NUM_CANDIDATES)
+    items = RECOMMENDER.items
+    newcomers = replace(items, vectors=-items.vectors, token_mask=np.zeros_like(items.token_mask))
+    num_new = num_seen = 0
+    for rows, cosines, inputs in lists.training_batches(newcomers, np.random.default_rng(0)):
+        plain = items.vectors[lists.candidate_BK[rows]]
+        is_new = ~inputs["candidate_token_mask"].any(-1)
+        np.testing.assert_array_equal(inputs["candidate_vector"][is_new], -plain[is_new])
+        np.testing.assert_array_equal(inputs["candidate_vector"][~is_new], plain[~is_new])
+        np.testing.assert_allclose(cosines[is_new], -lists.cosine_BK[rows][is_new], atol=1e-6)
+        np.testing.assert_array_equal(cosines[~is_new], lists.cosine_BK[rows][~is_new])
+        popularity = inputs["source_scores"][..., 1]
+        assert np.ptp(popularity[is_new]) == 0, "of a new item it is unknown, and the same for all"
+        assert np.ptp(popularity[~is_new]) > 0
+        num_new, num_seen = num_new + int(is_new.sum()), num_seen + int((~is_new).sum())
+    assert 0.2 < num_new / (num_new + num_seen) < 0.4
+
+
+def history_of(items: list[int]) -> History:
+    """A history of these items, a minute apart."""
+    length = len(items)
+    return History(
+        item=np.array(items, np.int64),
+        timestamp=np.arange(length, dtype=np.int64),
+        event=np.full(length, 2),
+        value=np.full(length, np.nan, np.float32),
+    )
