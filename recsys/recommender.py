@@ -92,7 +92,7 @@ class Recommender:
         """The `k` nearest other items of each of `items` and their cosines. Shapes [B, k]."""
         found, score = self.index.search(self.items.vectors[items], k + 1)
         found, score = _drop_one(found, score - self._bias_N[found], items, k)
-        order = best_first(score, found)
+        order = np.argsort(-score, axis=1, kind="stable")
         return np.take_along_axis(found, order, 1), np.take_along_axis(score, order, 1)
 
     def embed(self, histories: Sequence[History]) -> Floats:
