@@ -15,7 +15,7 @@ import numpy.typing as npt
 from recsys.batches import Bools, Floats, History, Ints, SequenceSchema, collate
 from recsys.candidates import Evidence, ItemArrays
 from recsys.ids import NUM_RESERVED, PAD
-from recsys.reranking import best_first, diversify
+from recsys.reranking import diversify
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -118,7 +118,7 @@ class Recommender:
             for row, history in enumerate(histories):
                 seen = np.isin(found[row], history.seen)
                 found[row, seen], score[row, seen] = PAD, -np.inf
-        order = best_first(score / self.temperature, found)[:, :num]
+        order = np.argsort(-score, axis=1, kind="stable")[:, :num]
         found, score = np.take_along_axis(found, order, 1), np.take_along_axis(score, order, 1)
         return found, np.where(found == PAD, -np.inf, score - self._bias_N[found]).astype(np.float32)
 
