@@ -1,6 +1,5 @@
 """The command line: the one module that knows all four packages, each only when a command needs it."""
 
-import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -297,9 +296,9 @@ def doctor() -> None:
 
 def default_cache() -> Path:
     """RECSYS_CACHE, or a folder in the user's cache."""
-    named = os.environ.get("RECSYS_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME")
-    return Path(named) if named else (Path(base) if base else Path.home() / ".cache") / "recsys"
+    from features.conversion import default_cache_dir
+
+    return default_cache_dir()
 
 
 def _walk(

@@ -25,7 +25,7 @@ import polars as pl
 
 from features.dataset import load_dataset
 from features.extract import extract
-from features.histories import HistoryBuilder, save_histories
+from features.histories import HistoryBuilder, empty_history, save_histories
 from features.set_aside import write_set_aside
 from features.splits import events_before, make_split, write_split
 from features.tables import Dataset, MediaVectors, Split
@@ -42,7 +42,7 @@ from training.fitting import Budget, Fitted, fit
 from training.memory import keep_freed_memory
 from training.oracle import Oracle
 from training.refit import newest_events_split
-from training.system import System, empty_history
+from training.system import System
 from training.tracking import Tracker, flatten, make_tracker
 
 logger = logging.getLogger(__name__)
@@ -210,7 +210,7 @@ class Run:
         return fitted, f"{split.description} Towers: {budget.epochs} epochs, as chosen before."
 
     def _systems(self, fitted: Fitted, histories: dict[str, History]) -> list[TopK]:
-        nobody, exclude_seen = empty_history(), self.config.evaluate.exclude_seen
+        nobody, exclude_seen = empty_history({}), self.config.evaluate.exclude_seen
         ours = System(MODEL, fitted.recommender, histories, empty=nobody, exclude_seen=exclude_seen)
         systems: list[TopK] = [ours]
         if fitted.ranker is not None:

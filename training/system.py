@@ -44,9 +44,3 @@ class System:
             return recommender.recommend(histories, k, exclude_seen=exclude_seen, allowed=allowed).items
         user_BD = recommender.embed(histories)
         return recommender.retrieve(user_BD, histories, k, exclude_seen=exclude_seen, allowed=allowed)[0]
-
-
-def empty_history() -> History:
-    """The history of a user of whom nothing is known."""
-    nothing = np.empty(0, np.int64)
-    return History(item=nothing, timestamp=nothing, event=nothing, value=np.empty(0, np.float32))
