@@ -24,9 +24,13 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         for start in range(0, len(state_PD), chunk):
             state_cD, target_c1 = scaled_PD[start : start + chunk], target_P[start : start + chunk, None]
             logit_cN = state_cD @ item_ND.T
-            log_total_c1 = torch.logsumexp(logit_cN.float(), dim=1, keepdim=True)
-            loss += (log_total_c1 - logit_cN.gather(1, target_c1).float()).sum()
-            gradient_cN = logit_cN.sub_(log_total_c1.to(logit_cN.dtype)).exp_()
+            highest_c1 = logit_cN.amax(1, keepdim=True)
+            logit_cN.sub_(highest_c1)
+            target_logit_c1 = logit_cN.gather(1, target_c1)
+            weight_cN = logit_cN.exp_()  # one pass over the chunk serves the loss and the gradient
+            total_c1 = weight_cN.sum(1, keepdim=True, dtype=torch.float32)
+            loss += (total_c1.log() - target_logit_c1.float()).sum()
+            gradient_cN = weight_cN.mul_(total_c1.reciprocal().to(weight_cN.dtype))
             gradient_cN.scatter_add_(1, target_c1, gradient_cN.new_full(target_c1.shape, -1.0))
             torch.mm(gradient_cN, item_ND, out=grad_state_PD[start : start + chunk])
             grad_item_ND += gradient_cN.T @ state_cD
