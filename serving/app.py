@@ -5,10 +5,11 @@ from typing import Annotated, Any
 
 from recsys import __version__
 from recsys.batches import History
+from recsys.composition import Device
 from recsys.errors import MissingExtraError, RequestError
 from recsys.ids import PAD
 from recsys.recommender import Recommendations
-from serving.engine import Device, Engine
+from serving.engine import Engine
 from serving.problems import of_request, of_validation, problem
 from serving.requests import Event
 from serving.schemas import (

@@ -1,28 +1,23 @@
 """`Engine`: a bundle, its graphs and the users' histories, composed to answer questions."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from features.history_file import iter_histories
 from recsys.batches import Bools, Floats, History, Ints
 from recsys.bundle import Bundle
-from recsys.candidates import ItemArrays
 from recsys.columns import Columns
-from recsys.errors import BundleError, RequestError
+from recsys.composition import Device, compose_bundle
 from recsys.ids import NUM_RESERVED, PAD
-from recsys.index import ExactIndex, FaissIndex, load_index
-from recsys.onnx import OnnxSession
-from recsys.recommender import Arrays, Recommendations, Recommender, index_bias
+from recsys.recommender import Recommendations, Recommender
 from serving.fallback import Popularity, interleave
 from serving.reasons import Reason, explain
 from serving.requests import RequestReader
 from serving.state import SqliteState, State
 
-Device = Literal["cpu", "cuda"]
 HISTORIES = "histories.parquet"
 STATE = "state.sqlite"
 
@@ -60,7 +55,7 @@ class Engine:
         not to be had.
         """
         bundle = Bundle.open(path)
-        recommender, providers = compose(bundle, device=device)
+        recommender, providers = compose_bundle(bundle, device=device)
         run = bundle.path.resolve().parent
         database = SqliteState(state or run / STATE, maps=maps_fingerprint(bundle))
         if histories is not None or (run / HISTORIES).is_file():
@@ -146,60 +141,6 @@ def maps_fingerprint(bundle: Bundle) -> str:
 
 def _read_histories(bundle: Bundle, source: Path) -> Iterator[tuple[str, History]]:
     return iter_histories(source, bundle.item_ids, bundle.event_ids, bundle.profile_ids)
-
-
-def compose(bundle: Bundle, *, device: Device = "cpu") -> tuple[Recommender, dict[str, tuple[str, ...]]]:
-    """A `Recommender` on the bundle's graphs, and the execution providers that each graph runs on."""
-    user_tower = _session(bundle, "user_tower", device)
-    ranker = _session(bundle, "ranker", device) if bundle.graph("ranker") else None
-    manifest = bundle.manifest
-    items = ItemArrays(
-        vectors=np.asarray(bundle.item_vectors),
-        tokens=np.asarray(bundle.item_tokens),
-        token_mask=np.asarray(bundle.token_mask),
-        trained=bundle.trained,
-        popularity=bundle.popularity,
-    )
-    embed = _runner(user_tower)
-    recommender = Recommender(
-        items=items,
-        schema=manifest.sequence_schema,
-        embed_users=lambda inputs: embed(inputs)["user_vector"],
-        rank=None if ranker is None else _runner(ranker),
-        index=_index(bundle, items),
-        temperature=manifest.temperature,
-        cold_bias=manifest.cold_bias,
-        num_candidates=manifest.num_candidates,
-        history_length=manifest.history_length,
-    )
-    sessions = {"user_tower": user_tower} | ({} if ranker is None else {"ranker": ranker})
-    return recommender, {name: session.providers for name, session in sessions.items()}
-
-
-def _index(bundle: Bundle, items: ItemArrays) -> ExactIndex | FaissIndex:
-    if bundle.index_directory is not None:
-        return load_index(bundle.index_directory)
-    manifest = bundle.manifest
-    bias_N = index_bias(items, cold_bias=manifest.cold_bias, temperature=manifest.temperature)
-    return ExactIndex.build(items.vectors, bias=bias_N)
-
-
-def _session(bundle: Bundle, name: str, device: Device) -> OnnxSession:
-    path = bundle.graph(name)
-    assert path is not None, f"a checked bundle has {name}.onnx"
-    return OnnxSession(path, device=device)
-
-
-def _runner(session: OnnxSession) -> Callable[[Arrays], Arrays]:
-    """Runs the graph on those of the inputs that it reads: the exporter leaves out unused ones."""
-
-    def run(inputs: Arrays) -> Arrays:
-        try:
-            return session.run({name: inputs[name] for name in session.input_names if name in inputs})
-        except RequestError as error:  # no caller's mistake: the bundle's parts do not fit together
-            raise BundleError(f"{session.path}: {error}") from error
-
-    return run
 
 
 def _by_knowledge(

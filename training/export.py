@@ -16,6 +16,7 @@ from recsys.batches import History
 from recsys.bundle import Bundle, write_bundle
 from recsys.candidates import ItemArrays
 from recsys.columns import Columns
+from recsys.composition import Graphs, Settings, compose
 from recsys.config import Config
 from recsys.errors import BundleError
 from recsys.ids import NUM_RESERVED
@@ -234,16 +235,13 @@ def _write_encoders(directory: Path, fitted: Fitted, config: Config) -> dict[str
 
 def _served(directory: Path, items: ItemArrays, ours: Recommender) -> Recommender:
     """The recommender that serving will compose from these files."""
-    user_tower = OnnxSession(directory / "user_tower.onnx")
-    ranker_path = directory / "ranker.onnx"
-    return Recommender(
-        items=items,
+    ranker = directory / "ranker.onnx"
+    graphs = Graphs(user_tower=directory / "user_tower.onnx", ranker=ranker if ranker.exists() else None)
+    settings = Settings(
         schema=ours.schema,
-        embed_users=lambda inputs: user_tower.run(inputs)["user_vector"],
-        rank=OnnxSession(ranker_path).run if ranker_path.exists() else None,
-        index=load_index(directory / "index"),
         temperature=ours.temperature,
         cold_bias=ours.cold_bias,
         num_candidates=ours.num_candidates,
         history_length=ours.history_length,
     )
+    return compose(graphs, items, load_index(directory / "index"), settings)[0]

@@ -12,8 +12,9 @@ from onnx import TensorProto, helper
 
 from recsys.batches import History, SequenceSchema
 from recsys.bundle import Bundle, write_bundle
+from recsys.composition import compose_bundle
 from recsys.ids import IdMap
-from serving.engine import Engine, compose, maps_fingerprint
+from serving.engine import Engine, maps_fingerprint
 from serving.state import SqliteState
 
 ITEMS = ("ant", "bee", "cat", "dog", "eel", "fox")
@@ -160,7 +161,7 @@ USERS = {"ann": history("ant"), "bob": history("fox", "dog"), "new": history()}
 def open_engine(path, *, users=None):
     """An engine over the bundle in `path` that knows `users`."""
     bundle = Bundle.open(path)
-    recommender, providers = compose(bundle)
+    recommender, providers = compose_bundle(bundle)
     state = SqliteState(":memory:", maps=maps_fingerprint(bundle))
     known = USERS if users is None else users
     state.import_histories(path / "manifest.json", lambda _: known.items())

@@ -1,0 +1,106 @@
+"""The served recommender from a bundle's files: what export checks against torch is what serving runs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from recsys.batches import SequenceSchema
+from recsys.bundle import Bundle
+from recsys.candidates import ItemArrays
+from recsys.errors import BundleError, RequestError
+from recsys.index import ExactIndex, load_index
+from recsys.onnx import OnnxSession
+from recsys.recommender import Arrays, Recommender, Searchable, index_bias
+
+Device = Literal["cpu", "cuda"]
+Providers = dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graphs:
+    """Where the graphs lie; without a ranker the retriever's order stands."""
+
+    user_tower: Path
+    ranker: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the manifest fixes beside the graphs and arrays."""
+
+    schema: SequenceSchema
+    temperature: float
+    cold_bias: float
+    num_candidates: int
+    history_length: int
+
+
+def compose(
+    graphs: Graphs, items: ItemArrays, index: Searchable, settings: Settings, *, device: Device = "cpu"
+) -> tuple[Recommender, Providers]:
+    """A `Recommender` on the graphs, and the execution providers that each graph runs on.
+
+    Raises `ProviderError` where `device` is not to be had.
+    """
+    user_tower = OnnxSession(graphs.user_tower, device=device)
+    ranker = OnnxSession(graphs.ranker, device=device) if graphs.ranker is not None else None
+    embed = _runner(user_tower)
+    recommender = Recommender(
+        items=items,
+        schema=settings.schema,
+        embed_users=lambda inputs: embed(inputs)["user_vector"],
+        rank=None if ranker is None else _runner(ranker),
+        index=index,
+        temperature=settings.temperature,
+        cold_bias=settings.cold_bias,
+        num_candidates=settings.num_candidates,
+        history_length=settings.history_length,
+    )
+    sessions = {"user_tower": user_tower} | ({} if ranker is None else {"ranker": ranker})
+    return recommender, {name: session.providers for name, session in sessions.items()}
+
+
+def compose_bundle(bundle: Bundle, *, device: Device = "cpu") -> tuple[Recommender, Providers]:
+    """`compose` with everything from `bundle`."""
+    manifest = bundle.manifest
+    user_tower = bundle.graph("user_tower")
+    assert user_tower is not None, "a checked bundle has user_tower.onnx"
+    items = ItemArrays(
+        vectors=np.asarray(bundle.item_vectors),
+        tokens=np.asarray(bundle.item_tokens),
+        token_mask=np.asarray(bundle.token_mask),
+        trained=bundle.trained,
+        popularity=bundle.popularity,
+    )
+    settings = Settings(
+        schema=manifest.sequence_schema,
+        temperature=manifest.temperature,
+        cold_bias=manifest.cold_bias,
+        num_candidates=manifest.num_candidates,
+        history_length=manifest.history_length,
+    )
+    graphs = Graphs(user_tower=user_tower, ranker=bundle.graph("ranker"))
+    return compose(graphs, items, _index(bundle, items), settings, device=device)
+
+
+def _index(bundle: Bundle, items: ItemArrays) -> Searchable:
+    if bundle.index_directory is not None:
+        return load_index(bundle.index_directory)
+    manifest = bundle.manifest
+    bias_N = index_bias(items, cold_bias=manifest.cold_bias, temperature=manifest.temperature)
+    return ExactIndex.build(items.vectors, bias=bias_N)
+
+
+def _runner(session: OnnxSession) -> Callable[[Arrays], Arrays]:
+    """Runs the graph on those of the inputs that it reads: the exporter leaves out unused ones."""
+
+    def run(inputs: Arrays) -> Arrays:
+        try:
+            return session.run({name: inputs[name] for name in session.input_names if name in inputs})
+        except RequestError as error:  # no caller's mistake: the bundle's parts do not fit together
+            raise BundleError(f"{session.path}: {error}") from error
+
+    return run
