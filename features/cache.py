@@ -9,8 +9,10 @@ the parts that are finished, and several processes may write at once.
 import hashlib
 import os
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 import polars as pl
@@ -18,6 +20,8 @@ import polars as pl
 from recsys.batches import Floats
 from recsys.errors import DataError
 
+# Vectors that may be lost when the process is killed between two parts.
+_PART_SIZE = 1024
 _MAX_FLOAT16 = float(np.finfo(np.float16).max)
 
 
@@ -100,3 +104,34 @@ class VectorCache:
             os.replace(temporary, folder / name)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+class CacheWriter:
+    """Collects vectors into parts of the cache; what was added is written even when interrupted."""
+
+    def __init__(self, cache: VectorCache, fingerprint: str, found: dict[str, Floats]) -> None:
+        self.num_added = 0
+        self._cache = cache
+        self._fingerprint = fingerprint
+        self._found = found
+        self._waiting: dict[str, Floats] = {}
+
+    def add(self, keys: Sequence[str], vectors: Floats) -> None:
+        added = dict(zip(keys, as_stored(vectors), strict=True))
+        self._found |= added
+        self._waiting |= added
+        self.num_added += len(added)
+        if len(self._waiting) >= _PART_SIZE:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._cache.put(self._fingerprint, self._waiting)
+        self._waiting = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._flush()

@@ -117,7 +117,7 @@ class _Reader:
         return first, second
 
     def items(self, spec: ItemsSpec) -> pl.DataFrame:
-        wanted = [spec.id, *spec.text, *spec.image, *spec.categories, *spec.numeric]
+        wanted = [spec.id, *spec.text, *spec.image, *spec.video, *spec.categories, *spec.numeric]
         wanted += [name for name in (spec.title, spec.created_at) if name is not None]
         table = TableChecker(read_table(self.root, "items", spec.path, wanted))
         ids = table.required_id(spec.id)
@@ -127,7 +127,8 @@ class _Reader:
             ids.alias(Columns.ITEM),
             _optional(table, spec.title, Columns.TITLE),
             _joined(texts, ids.len()),
-            self._images(table, spec.image),
+            self._media(table, spec.image).alias(Columns.IMAGE),
+            self._media(table, spec.video).alias(Columns.VIDEO),
         ]
         if spec.created_at is not None:
             columns.append(table.optional_time(spec.created_at, self.spec.interactions.time))
@@ -213,8 +214,8 @@ class _Reader:
             table.note((checked["reason"] == reason) & kept, column, reason)
         return checked["absolute"]
 
-    def _images(self, table: TableChecker, columns: tuple[str, ...]) -> pl.Series:
-        """All pictures of each item, the columns one after the other. List(String), absolute."""
+    def _media(self, table: TableChecker, columns: tuple[str, ...]) -> pl.Series:
+        """All files that `columns` name for each item, one column after the other. List(String), absolute."""
         num_rows = table.raw.frame.height
         row = pl.int_range(num_rows, eager=True)
         parts = [pl.DataFrame(schema={"row": pl.Int64, "absolute": pl.String})]
@@ -227,10 +228,10 @@ class _Reader:
             for (reason,), part in bad.group_by("reason", maintain_order=True):
                 table.note_values(part["row"].to_list(), part["path"].to_list(), column, str(reason))
             parts.append(flat.drop_nulls("absolute").select("row", "absolute"))
-        pictures = pl.concat(parts).group_by("row", maintain_order=True).agg("absolute")
-        joined = pl.DataFrame({"row": row}).join(pictures, on="row", how="left", maintain_order="left")
+        files = pl.concat(parts).group_by("row", maintain_order=True).agg("absolute")
+        joined = pl.DataFrame({"row": row}).join(files, on="row", how="left", maintain_order="left")
         empty = pl.lit([], dtype=pl.List(pl.String))
-        return joined.select(pl.col("absolute").fill_null(empty).alias(Columns.IMAGE)).to_series()
+        return joined.select(pl.col("absolute").fill_null(empty)).to_series()
 
 
 def _optional(table: TableChecker, column: str | None, name: str) -> pl.Series:

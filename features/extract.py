@@ -5,17 +5,25 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import polars as pl
 
-from features.cache import VectorCache, as_stored, file_key, text_key
+from features.cache import CacheWriter, VectorCache, file_key, text_key
 from features.conversion import ensure_encoder
 from features.encoders import Encoder, EncoderSpec, Kind
 from features.image import Pixels
-from features.media import SAMPLE_RATE, load_audio, load_image
+from features.media import SAMPLE_RATE
+from features.media_columns import (
+    MediaColumn,
+    Pictures,
+    Sound,
+    item_pictures,
+    spoken_reviews,
+    video_frames,
+    video_sound,
+)
 from features.prefetch import Decoded, prefetch
 from features.tables import Dataset, MediaVectors, MediumVectors, SetAside
 from features.transcribe import NullTranscriber, Transcriber, load_transcriber
@@ -24,11 +32,10 @@ from recsys.columns import Columns, Modality
 from recsys.config import EncoderConfig
 from recsys.errors import EncoderError
 
-# Vectors that may be lost when the process is killed between two parts of the cache.
-_PART_SIZE = 1024
 # Speech that is decoded before it is sorted by length: 20 minutes, 77 MB.
 _SPEECH_AT_ONCE = 1200 * SAMPLE_RATE
 _MEDIA_AHEAD = 64
+_CLIPS_AHEAD = 8  # an hour of sound takes 230 MB
 
 T = TypeVar("T")
 # Where media stand: (row of the owning table, path).
@@ -49,21 +56,23 @@ def extract(
     progress: Progress | None = None,
     num_threads: int | None = None,
 ) -> MediaVectors:
-    """Vectors of every title, text, picture and review of `dataset`, from the cache where it has them.
+    """Vectors of every title, text, picture, video and review of `dataset`, where possible from the cache.
 
     A text longer than the encoder's limit is encoded by its beginning. A medium that cannot be read is
-    set aside with its reason, and its item or review lives on without it. Blank texts and clips in
-    which nobody speaks have no vector. Interrupted, it keeps what is encoded and goes on from there.
-    Encoders are converted at first use (see `ensure_encoder`); `num_threads` defaults to the cores.
+    set aside with its reason, and its item or review lives on without it. Blank texts, clips in which
+    nobody speaks and the sound of silent videos have no vector. Interrupted, it keeps what is encoded
+    and goes on from there. Encoders are converted at first use (see `ensure_encoder`); `num_threads`
+    defaults to the cores.
     """
     extraction = _Extraction(dataset, config, VectorCache(cache_dir), progress, num_threads)
     items, reviews = dataset.items, dataset.reviews
     item_vectors = {
         Modality.TITLE: extraction.texts(Modality.TITLE, _texts(items, Columns.TITLE)),
         Modality.TEXT: extraction.texts(Modality.TEXT, _texts(items, Columns.TEXT)),
-        Modality.IMAGE: extraction.images(_pictures(items)),
+        Modality.IMAGE: extraction.images(item_pictures(), _paths(items, Columns.IMAGE)),
+        **extraction.videos(_paths(items, Columns.VIDEO)),
     }
-    acoustic, transcripts = extraction.speech(list(_texts(reviews, Columns.AUDIO).items()))
+    acoustic, transcripts = extraction.speech(spoken_reviews(), list(_texts(reviews, Columns.AUDIO).items()))
     review_vectors = {
         Modality.REVIEW_TEXT: extraction.texts(Modality.REVIEW_TEXT, _texts(reviews, Columns.TEXT)),
         Modality.REVIEW_SPEECH: extraction.texts(Modality.REVIEW_SPEECH, transcripts),
@@ -98,6 +107,7 @@ class _Extraction:
         self.set_aside: list[SetAside] = []
         self.encoded: Counter[str] = Counter()
         self.cached: Counter[str] = Counter()
+        self._key_of: dict[str, str] = {}  # sha256 by path: a video is read for its pictures and its sound
         self._specs: dict[Kind, EncoderSpec] = {}
         self._encoders: dict[Kind, Encoder] = {}
 
@@ -110,107 +120,145 @@ class _Extraction:
         found = self.cache.get(spec.fingerprint, text_of)
         missing = sorted(text_of.keys() - found.keys(), key=lambda key: (len(text_of[key]), key))
         self._count(step, len(text_of), len(missing))
-        with _Writer(self.cache, spec.fingerprint, found) as writer:
+        with CacheWriter(self.cache, spec.fingerprint, found) as writer:
             for batch in _chunks(missing, self.config.batch_size):
                 vectors = self._encoder("text").encode_texts([text_of[key] for key in batch])
                 writer.add(batch, vectors)
                 self.progress(step, writer.num_added, len(missing))
         return _gather([(row, text_key(text)) for row, text in text_of_row.items()], found)
 
-    def images(self, places: Places) -> MediumVectors | None:
-        """Vectors of the pictures by their rows, None where there are none."""
+    def videos(self, places: Places) -> dict[str, MediumVectors | None]:
+        """Vectors of what is seen in the videos, of how they sound and of what is said in them."""
+        pictures = self.images(video_frames(self.config), places)
+        unreadable = {entry.value for entry in self.set_aside if entry.column == Columns.VIDEO}
+        acoustic, said = self.speech(
+            video_sound(self.config), [place for place in places if place[1] not in unreadable]
+        )
+        words = self.texts(Modality.VIDEO_SPEECH, said)
+        return {Modality.VIDEO: pictures, Modality.VIDEO_AUDIO: acoustic, Modality.VIDEO_SPEECH: words}
+
+    def images(self, column: Pictures, places: Places) -> MediumVectors | None:
+        """Vectors of the pictures, of a video the mean of its frames, by their rows; None without any."""
         if not places:
             return None
-        step, spec = Modality.IMAGE, self._spec("image")
-        key_of = self._hash(places, "items", Columns.IMAGE)
+        step, spec = column.modality, self._spec("image")
+        fingerprint = spec.fingerprint + column.sampling
+        key_of = self._hash(column, places)
         path_of = {key: path for path, key in key_of.items()}
-        found = self.cache.get(spec.fingerprint, path_of)
+        found = self.cache.get(fingerprint, path_of)
         missing = [key for key in path_of if key not in found]
         self._count(step, len(path_of), len(missing))
         encoder = self._encoder("image") if missing else None
 
-        def prepare(key: str) -> Pixels:
+        def prepare(key: str) -> list[Pixels]:
             assert encoder is not None
-            return encoder.prepare_image(load_image(path_of[key]))
+            return [encoder.prepare_image(frame) for frame in column.load(path_of[key])]
 
-        pictures = prefetch(missing, prepare, num_threads=self.num_threads, ahead=_MEDIA_AHEAD)
+        ahead = max(_MEDIA_AHEAD // column.num_frames, self.num_threads)
+        pictures = prefetch(missing, prepare, num_threads=self.num_threads, ahead=ahead)
         reasons: dict[str, str] = {}
-        with _Writer(self.cache, spec.fingerprint, found) as writer:
-            for batch in _chunks(pictures, self.config.batch_size):
+        with CacheWriter(self.cache, fingerprint, found) as writer:
+            for batch in _chunks(pictures, max(self.config.batch_size // column.num_frames, 1)):
                 reasons |= {picture.source: picture.reason for picture in batch if picture.reason}
                 read = [(picture.source, picture.result) for picture in batch if picture.result is not None]
                 if read and encoder:
-                    vectors = encoder.encode_pixels([pixels for _, pixels in read])
+                    vectors = self._encode_frames(encoder, [frames for _, frames in read])
                     writer.add([key for key, _ in read], vectors)
                 self.progress(step, writer.num_added + len(reasons), len(missing))
         self.encoded[step] -= len(reasons)
-        self._set_aside(places, key_of, reasons, "items", Columns.IMAGE)
+        self._set_aside(column, places, key_of, reasons)
         return _gather([(row, key_of[path]) for row, path in places if path in key_of], found)
 
-    def speech(self, places: Places) -> tuple[MediumVectors | None, dict[int, str]]:
+    def _encode_frames(self, encoder: Encoder, frames_of: Sequence[Sequence[Pixels]]) -> Floats:
+        """The mean vector of each medium's frames. Shape [n, D]."""
+        frames = [frame for frames in frames_of for frame in frames]
+        vectors = [encoder.encode_pixels(batch) for batch in _chunks(frames, self.config.batch_size)]
+        count = np.array([len(frames) for frames in frames_of])
+        sums = np.add.reduceat(np.concatenate(vectors), np.cumsum(count) - count)
+        return np.asarray(sums / count[:, None], np.float32)
+
+    def speech(self, column: Sound, places: Places) -> tuple[MediumVectors | None, dict[int, str]]:
         """Acoustic vectors by their rows, None where there are none, and what is said, by row."""
         if not places:
             return None, {}
         spec, hears = self._spec("audio"), not isinstance(self._transcriber, NullTranscriber)
-        key_of = self._hash(places, "reviews", Columns.AUDIO)
+        key_of = self._hash(column, places)
         path_of = {key: path for path, key in key_of.items()}
-        found = self.cache.get(spec.fingerprint, path_of)
-        said = self.cache.get_texts(self._transcriber.fingerprint, path_of)
+        found = self.cache.get(spec.fingerprint + column.sampling, path_of)
+        said = self.cache.get_texts(self._transcriber.fingerprint + column.sampling, path_of)
         missing = [key for key in path_of if key not in found or (hears and key not in said)]
-        self._count(Modality.REVIEW_AUDIO, len(path_of), len(missing))
         clips = prefetch(
             missing,
-            lambda key: load_audio(path_of[key]),
+            lambda key: column.load(path_of[key]),
             num_threads=self.num_threads,
-            ahead=_MEDIA_AHEAD,
+            ahead=_CLIPS_AHEAD,
         )
         reasons: dict[str, str] = {}
-        done = 0
+        done = num_heard = 0
         for batch in _stretches(clips):
             reasons |= {clip.source: clip.reason for clip in batch if clip.reason}
             waveforms = {clip.source: clip.result for clip in batch if clip.result is not None}
-            self._encode_speech({key: wave for key, wave in waveforms.items() if key not in found}, found)
+            new = {key: wave for key, wave in waveforms.items() if key not in found}
+            self._encode_speech(new, found, column.sampling)
             if hears:
-                self._transcribe({key: wave for key, wave in waveforms.items() if key not in said}, said)
-            done += len(batch)
-            self.progress(Modality.REVIEW_AUDIO, done, len(missing))
-        self.encoded[Modality.REVIEW_AUDIO] -= len(reasons)
-        self._set_aside(places, key_of, reasons, "reviews", Columns.AUDIO)
+                new = {key: wave for key, wave in waveforms.items() if key not in said}
+                self._transcribe(new, said, column.sampling)
+            done, num_heard = done + len(batch), num_heard + len(waveforms)
+            self.progress(column.modality, done, len(missing))
+        self._count(column.modality, len(path_of) - len(missing) + num_heard, num_heard)
+        self._set_aside(column, places, key_of, reasons)
         key_of_row = [(row, key_of[path]) for row, path in places if path in key_of]
-        transcripts = {row: said[key] for row, key in key_of_row if said.get(key)}
+        transcripts: dict[int, str] = {}
+        for row, key in key_of_row:
+            if text := said.get(key):
+                transcripts[row] = f"{transcripts[row]}\n\n{text}" if row in transcripts else text
         return _gather(key_of_row, found), transcripts
 
-    def _encode_speech(self, waveforms: Mapping[str, Floats], found: dict[str, Floats]) -> None:
+    def _encode_speech(
+        self, waveforms: Mapping[str, Floats], found: dict[str, Floats], sampling: str
+    ) -> None:
         if waveforms:
-            with _Writer(self.cache, self._spec("audio").fingerprint, found) as writer:
+            with CacheWriter(self.cache, self._spec("audio").fingerprint + sampling, found) as writer:
                 vectors = self._encoder("audio").encode_audio(list(waveforms.values()))
                 writer.add(list(waveforms), vectors)
 
-    def _transcribe(self, waveforms: Mapping[str, Floats], said: dict[str, str]) -> None:
+    def _transcribe(self, waveforms: Mapping[str, Floats], said: dict[str, str], sampling: str) -> None:
         if waveforms:
             texts = self._transcriber.transcribe(list(waveforms.values()))
             heard = dict(zip(waveforms, texts, strict=True))
-            self.cache.put_texts(self._transcriber.fingerprint, heard)
+            self.cache.put_texts(self._transcriber.fingerprint + sampling, heard)
             said |= heard
 
-    def _hash(self, places: Places, table: str, column: str) -> dict[str, str]:
+    def _hash(self, column: MediaColumn[object], places: Places) -> dict[str, str]:
         """sha256 by path; a file that is not there is set aside."""
         paths = dict.fromkeys(path for _, path in places)
-        hashed = list(prefetch(paths, file_key, num_threads=self.num_threads, ahead=_MEDIA_AHEAD))
-        key_of = {file.source: file.result for file in hashed if file.result is not None}
+        new = [path for path in paths if path not in self._key_of]
+        hashed = list(prefetch(new, file_key, num_threads=self.num_threads, ahead=_MEDIA_AHEAD))
+        self._key_of |= {file.source: file.result for file in hashed if file.result is not None}
         reasons = {file.source: file.reason for file in hashed if file.reason}
-        self._set_aside(places, {path: path for path in paths}, reasons, table, column)
-        return key_of
+        self._set_aside(column, places, {path: path for path in paths}, reasons)
+        return {path: self._key_of[path] for path in paths if path in self._key_of}
 
     def _set_aside(
-        self, places: Places, key_of: Mapping[str, str], reasons: Mapping[str, str], table: str, column: str
+        self,
+        column: MediaColumn[object],
+        places: Places,
+        key_of: Mapping[str, str],
+        reasons: Mapping[str, str],
     ) -> None:
         """Note every place whose medium has a reason not to be read."""
         for row, path in places:
             if reason := reasons.get(key_of.get(path, "")):
                 shown = os.path.relpath(path, self.root)
                 self.set_aside.append(
-                    SetAside(table=table, path=shown, row=row, column=column, value=path, reason=reason)
+                    SetAside(
+                        table=column.table,
+                        path=shown,
+                        row=row,
+                        column=column.column,
+                        value=path,
+                        reason=reason,
+                    )
                 )
 
     def _count(self, step: str, num_media: int, num_missing: int) -> None:
@@ -247,37 +295,6 @@ class _Extraction:
         )
 
 
-class _Writer:
-    """Collects vectors into parts of the cache; what was added is written even when interrupted."""
-
-    def __init__(self, cache: VectorCache, fingerprint: str, found: dict[str, Floats]) -> None:
-        self.num_added = 0
-        self._cache = cache
-        self._fingerprint = fingerprint
-        self._found = found
-        self._waiting: dict[str, Floats] = {}
-
-    def add(self, keys: Sequence[str], vectors: Floats) -> None:
-        added = dict(zip(keys, as_stored(vectors), strict=True))
-        self._found |= added
-        self._waiting |= added
-        self.num_added += len(added)
-        if len(self._waiting) >= _PART_SIZE:
-            self._flush()
-
-    def _flush(self) -> None:
-        self._cache.put(self._fingerprint, self._waiting)
-        self._waiting = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._flush()
-
-
 def _gather(key_of_row: Iterable[tuple[int, str]], found: Mapping[str, Floats]) -> MediumVectors | None:
     """Vectors in the order of their rows; rows without one are left out."""
     present = [(row, found[key]) for row, key in key_of_row if key in found]
@@ -297,15 +314,16 @@ def _texts(table: pl.DataFrame, column: str) -> dict[int, str]:
     return {row: value for row, value in values if value is not None and value.strip()}
 
 
-def _pictures(items: pl.DataFrame) -> list[tuple[int, str]]:
-    if Columns.IMAGE not in items.columns:
+def _paths(items: pl.DataFrame, column: str) -> list[tuple[int, str]]:
+    """Every path in the column's lists with its row."""
+    if column not in items.columns:
         return []
-    return [(row, path) for row, paths in enumerate(items[Columns.IMAGE].to_list()) for path in paths or ()]
+    return [(row, path) for row, paths in enumerate(items[column].to_list()) for path in paths or ()]
 
 
-def _stretches(clips: Iterable[Decoded[str, Floats]]) -> Iterator[list[Decoded[str, Floats]]]:
+def _stretches(clips: Iterable[Decoded[str, Floats | None]]) -> Iterator[list[Decoded[str, Floats | None]]]:
     """Clips in lists of about `_SPEECH_AT_ONCE` samples."""
-    stretch: list[Decoded[str, Floats]] = []
+    stretch: list[Decoded[str, Floats | None]] = []
     num_samples = 0
     for clip in clips:
         stretch.append(clip)

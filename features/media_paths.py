@@ -8,6 +8,8 @@ import polars as pl
 
 from recsys.errors import DataError
 
+_LEADS_OUT = "a link that leads out of the dataset's folder; put the file itself into it"
+
 
 def media_lists(series: pl.Series) -> pl.Series:
     """List(String) of the paths in a column of strings or of lists of strings; empty where null."""
@@ -52,29 +54,29 @@ class MediaFolder:
 
     def _check(self, path: str) -> tuple[str | None, str | None]:
         if "://" in path or path.startswith("data:"):
-            return None, "a URL; media must be files in the dataset's folder"
+            return None, "a URL; download it and name the file"
         pure = PurePosixPath(path)
         if pure.is_absolute() or PureWindowsPath(path).anchor:
             return None, "an absolute path; write it relative to the dataset's folder"
         if ".." in pure.parts:
-            return None, "climbs out with '..'; media must be in the dataset's folder"
+            return None, "climbs out with '..'; put the file into the dataset's folder"
         try:
             parent = self._real_parent(str(pure.parent))
             if parent is None:
-                return None, "a link that leads out of the dataset's folder"
+                return None, _LEADS_OUT
             found = parent / pure.name
             status = found.lstat()
             if stat.S_ISLNK(status.st_mode):
                 found = found.resolve(strict=True)
                 if not found.is_relative_to(self.root):
-                    return None, "a link that leads out of the dataset's folder"
+                    return None, _LEADS_OUT
                 status = found.stat()
         except FileNotFoundError:
-            return None, "no such file"
+            return None, "no such file; paths are relative to the dataset's folder"
         except (OSError, ValueError, RuntimeError) as error:
             return None, f"cannot be opened: {error}"
         if not stat.S_ISREG(status.st_mode):
-            return None, "not a file"
+            return None, "a folder or device, not a file"
         return str(found), None
 
     def _resolve_parent(self, parent: str) -> Path | None:

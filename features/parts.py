@@ -2,6 +2,7 @@
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 
 from features.tables import Dataset
 from recsys.columns import Columns
@@ -51,14 +52,14 @@ def share_of(count: pl.Expr, fraction: float) -> pl.Expr:
 
 
 def sample_items(dataset: Dataset, config: SplitConfig) -> frozenset[str]:
-    """A seeded `cold_fraction` of the items that have a positive event and title, text or picture."""
+    """A seeded `cold_fraction` of the items with a positive event and a title, text, picture or video."""
     if config.cold_fraction == 0:
         return frozenset()
     bought = dataset.interactions.filter(Columns.POSITIVE)[Columns.ITEM].unique()
     has_content = (
         pl.col(Columns.TITLE).is_not_null()
         | pl.col(Columns.TEXT).is_not_null()
-        | (pl.col(Columns.IMAGE).list.len() > 0)
+        | pl.any_horizontal(cs.by_name(Columns.IMAGE, Columns.VIDEO, require_all=False).list.len() > 0)
     )
     pool = dataset.items.filter(has_content & pl.col(Columns.ITEM).is_in(bought.implode()))[
         Columns.ITEM

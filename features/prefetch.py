@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Generic, TypeVar
 
-from recsys.errors import DataError
+from recsys.errors import DataError, MediumError
 
 Source = TypeVar("Source")
 Result = TypeVar("Result")
@@ -33,7 +33,7 @@ def prefetch(
         try:
             return Decoded(source, load(source), None)
         except (DataError, OSError) as error:
-            return Decoded(source, None, " ".join(str(error).split()))
+            return Decoded(source, None, _reason(error))
 
     remaining = iter(sources)
     pool = ThreadPoolExecutor(num_threads, thread_name_prefix="decode")
@@ -46,3 +46,11 @@ def prefetch(
             yield done
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _reason(error: DataError | OSError) -> str:
+    """In one line, and without the name of the medium where it stands beside."""
+    if isinstance(error, MediumError):
+        return error.reason
+    words = error.strerror if isinstance(error, OSError) else None
+    return " ".join((words or str(error)).split())

@@ -54,11 +54,12 @@ class ItemsSpec(TableSpec):
     title: Name | None = None
     text: ColumnList = ()
     image: ColumnList = ()
+    video: ColumnList = ()
     categories: ColumnList = ()
     numeric: ColumnList = ()
     created_at: Name | None = None
 
-    @field_validator("text", "image", "categories", "numeric")
+    @field_validator("text", "image", "video", "categories", "numeric")
     @classmethod
     def _no_column_twice(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         return _unique(names)

@@ -86,6 +86,7 @@ def _coverage(dataset: Dataset) -> dict[str, dict[str, float]]:
         Columns.TITLE: pl.col(Columns.TITLE).is_not_null(),
         Columns.TEXT: pl.col(Columns.TEXT).is_not_null(),
         Columns.IMAGE: pl.col(Columns.IMAGE).list.len() > 0,
+        Columns.VIDEO: pl.col(Columns.VIDEO).list.len() > 0,
     }
     for column in dataset.items.columns:
         if column.startswith(Columns.CATEGORY_PREFIX):

@@ -27,7 +27,7 @@ class Dataset:
     """A validated dataset. External ids are strings; columns are those of `Columns`.
 
     items         item_id String, title String?, text String? (text columns joined by a blank line),
-                  image List(String) (absolute paths, may be empty), created_at Int64?,
+                  image, video List(String) (absolute paths, may be empty), created_at Int64?,
                   "cat:<field>" List(String), "num:<field>" Float64?
     interactions  user_id, item_id String, timestamp Int64 (microseconds, or a position), event String,
                   value Float64?, positive Boolean, row Int64; sorted by (timestamp, row)
@@ -90,10 +90,11 @@ class MediumVectors:
 class MediaVectors:
     """All vectors of a dataset.
 
-    `items` has title, text, image (owner: row of Dataset.items); `reviews` has review_text,
-    review_speech, review_audio (owner: row of Dataset.reviews). A modality that the dataset lacks
-    is absent. `transcripts` maps a row of Dataset.reviews to what was said in it. `encoded` and
-    `cached` count a modality's distinct media: those computed now and those that lay in the cache.
+    `items` has title, text, image, video, video_speech, video_audio (owner: row of Dataset.items);
+    `reviews` has review_text, review_speech, review_audio (owner: row of Dataset.reviews). A modality
+    that the dataset lacks is absent. `transcripts` maps a row of Dataset.reviews to what was said in
+    it. `encoded` and `cached` count a modality's distinct media: those computed now and those that lay
+    in the cache.
     """
 
     items: Mapping[str, MediumVectors]

@@ -18,6 +18,7 @@ class Columns:
     TEXT: Final = "text"
     IMAGE: Final = "image"
     AUDIO: Final = "audio"
+    VIDEO: Final = "video"
     CREATED_AT: Final = "created_at"
     POPULARITY: Final = "popularity"  # positive training events of an item
     TRAINED: Final = "trained"  # Boolean: the item has training events
@@ -33,9 +34,20 @@ class Modality:
     TITLE: Final = "title"
     TEXT: Final = "text"
     IMAGE: Final = "image"
+    VIDEO: Final = "video"  # evenly spaced frames of videos, through the image encoder
+    VIDEO_SPEECH: Final = "video_speech"  # transcripts of their sound, through the text encoder
+    VIDEO_AUDIO: Final = "video_audio"  # pooled acoustic vectors of their sound
     REVIEW_TEXT: Final = "review_text"  # written reviews, through the text encoder
     REVIEW_SPEECH: Final = "review_speech"  # transcripts of spoken reviews, through the text encoder
     REVIEW_AUDIO: Final = "review_audio"  # pooled acoustic vectors of spoken reviews
     NUMERIC: Final = "numeric"
 
-    DENSE: Final = (TITLE, TEXT, IMAGE, REVIEW_TEXT, REVIEW_SPEECH, REVIEW_AUDIO, NUMERIC)
+    # By the encoder that makes their vectors.
+    BY_TEXT: Final = (TITLE, TEXT, VIDEO_SPEECH, REVIEW_TEXT, REVIEW_SPEECH)
+    BY_IMAGE: Final = (IMAGE, VIDEO)
+    BY_AUDIO: Final = (VIDEO_AUDIO, REVIEW_AUDIO)
+
+    DENSE: Final = (
+        TITLE, TEXT, IMAGE, VIDEO, VIDEO_SPEECH, VIDEO_AUDIO,
+        REVIEW_TEXT, REVIEW_SPEECH, REVIEW_AUDIO, NUMERIC,
+    )  # fmt: skip

@@ -37,6 +37,9 @@ class EncoderConfig(Section):
     image: str = "efficientnet-lite0"
     audio: str = "whisper-tiny.en"
     transcriber: str = "whisper-tiny.en"  # "none" leaves spoken reviews without their words
+    video_frames: Annotated[int, Field(ge=1, le=256)] = 8  # of each video, evenly spaced
+    # What is heard of a video: all of it, or of a longer one stretches of 30 seconds, evenly spaced.
+    video_sound_seconds: Annotated[int, Field(ge=1, le=3600)] = 120
     batch_size: Count = 32
     device: Device = "cpu"
 

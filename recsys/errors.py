@@ -3,6 +3,7 @@
     RecsysError
     ├── ConfigError      (also ValueError)  an option is unknown or out of range
     ├── DataError        (also ValueError)  a user's table, row or medium breaks the contract
+    │   └── MediumError                     a picture, sound or video cannot be used
     ├── EncoderError                        an encoder directory is missing, altered or unfit
     ├── BundleError                         a bundle is broken, altered or of a newer format
     ├── ProviderError                       a device or execution provider is not to be had
@@ -33,6 +34,14 @@ class DataError(RecsysError, ValueError):
     def __init__(self, message: str, problems: Iterable[str] = ()) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join([message, *(f"  - {problem}" for problem in self.problems)]))
+
+
+class MediumError(DataError):
+    """A medium cannot be used; `reason` says why without naming it, so that equal reasons can be counted."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"{name}: {reason}")
 
 
 class EncoderError(RecsysError):

@@ -15,7 +15,7 @@ from features.tables import Dataset
 from recsys.batches import History
 from recsys.bundle import Bundle, write_bundle
 from recsys.candidates import ItemArrays
-from recsys.columns import Columns
+from recsys.columns import Columns, Modality
 from recsys.composition import Graphs, Settings, compose
 from recsys.config import Config
 from recsys.errors import BundleError
@@ -224,9 +224,9 @@ def _write_encoders(directory: Path, fitted: Fitted, config: Config) -> dict[str
     """Copy the encoder directories that new items and queries need."""
     dense = fitted.features.dense
     needed = {
-        "text": any(name in dense for name in ("title", "text", "review_text", "review_speech")),
-        "image": "image" in dense,
-        "audio": "review_audio" in dense,
+        "text": not dense.keys().isdisjoint(Modality.BY_TEXT),
+        "image": not dense.keys().isdisjoint(Modality.BY_IMAGE),
+        "audio": not dense.keys().isdisjoint(Modality.BY_AUDIO),
     }
     for kind in (kind for kind, is_needed in needed.items() if is_needed):
         shutil.copytree(ensure_encoder(getattr(config.encoders, kind)), directory / "encoders" / kind)
