@@ -38,7 +38,8 @@ _MAX_DECODED = 600
 def load_frames(source: Medium, num_frames: int) -> Iterator[Image.Image]:
     """What is seen in the middle of each of `num_frames` equal stretches, as upright 8-bit RGB pictures.
 
-    Of a video that ends earlier than it says there are fewer. Raises `MediumError` where it has no
+    Of a video that ends earlier than it says there are fewer; where a format is searched coarsely
+    (MPEG-TS) it may be the next key frame. Raises `MediumError` where it has no
     pictures, cannot be read, or more than half of the frames are not to be had.
     """
     start, seconds = _span(source)

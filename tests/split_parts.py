@@ -38,11 +38,12 @@ def dataset(
             "title": [None if name in contentless else name for name in ids],
             "text": [None] * len(ids),
             "image": [[]] * len(ids),
+            "video": [[]] * len(ids),
             "created_at": [None] * len(ids),
         },
         schema={
             "item_id": pl.String, "title": pl.String, "text": pl.String, "image": pl.List(pl.String),
-            "created_at": pl.Int64,
+            "video": pl.List(pl.String), "created_at": pl.Int64,
         },
     )  # fmt: skip
     said = pl.DataFrame(

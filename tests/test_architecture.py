@@ -35,7 +35,7 @@ HOMES = {  # library -> files and folders that may import it; docs/architecture.
     "implicit": ("training/baselines.py",),
     "ctranslate2": ("features/transcribe.py",),
     "tokenizers": ("features/text.py",),
-    "av": ("features/media.py",),
+    "av": ("features/media.py", "features/video.py"),
     "mlflow": ("training/tracking.py",),
     "fastapi": ("serving/app.py", "serving/schemas.py"),
     "uvicorn": ("serving/app.py", "serving/schemas.py"),

@@ -8,6 +8,7 @@ import pytest
 from dataset_parts import load, reasons, write
 
 from features.dataset import load_dataset
+from features.set_aside import summarise
 
 REAL = Path(os.environ.get("RECSYS_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -16,7 +17,7 @@ def test_columns_and_types_are_those_of_the_contract(tmp_path: Path) -> None:
     dataset = load(tmp_path, {})
     assert dict(dataset.items.schema) == {
         "item_id": pl.String, "title": pl.String, "text": pl.String, "image": pl.List(pl.String),
-        "created_at": pl.Int64,
+        "video": pl.List(pl.String), "created_at": pl.Int64,
     }  # fmt: skip
     assert dict(dataset.interactions.schema) == {
         "user_id": pl.String, "item_id": pl.String, "timestamp": pl.Int64, "event": pl.String,
@@ -201,13 +202,14 @@ def test_media_must_be_files_inside_the_folder(tmp_path: Path) -> None:
     assert pictures[0] == [str(root.resolve() / "p" / "1.jpg")]
     found = {row: reason for _, row, _, _, reason in reasons(dataset)}
     assert set(found) == {1, 2, 3, 4, 5, 6, 7}
-    assert found[1] == "no such file"
-    assert "absolute" in found[2]
-    assert ".." in found[3]
-    assert "URL" in found[4]
-    assert "leads out" in found[5]
-    assert "leads out" in found[6]
-    assert found[7] == "not a file"
+    assert found[1] == "no such file; paths are relative to the dataset's folder"
+    assert found[2] == "an absolute path; write it relative to the dataset's folder"
+    assert found[3] == "climbs out with '..'; put the file into the dataset's folder"
+    assert found[4] == "a URL; download it and name the file"
+    assert (
+        found[5] == found[6] == "a link that leads out of the dataset's folder; put the file itself into it"
+    )
+    assert found[7] == "a folder or device, not a file"
 
 
 def test_several_pictures_in_a_list_and_in_columns(tmp_path: Path) -> None:
@@ -229,6 +231,17 @@ def test_several_pictures_in_a_list_and_in_columns(tmp_path: Path) -> None:
     assert [
         (entry.row, entry.column, entry.value) for entry in dataset.set_aside if entry.table == "items"
     ] == [(0, "many", "gone.jpg")]
+
+
+def test_videos_are_checked_like_pictures_and_kept_apart_from_them(tmp_path: Path) -> None:
+    items = "id,title,clip,image\n1,One,v/a.mp4,b.png\n2,Two,../a.mp4,\n3,Three,,b.png\n"
+    files: dict[str, str | bytes] = {"items.csv": items, "v/a.mp4": b"a", "b.png": b"b"}
+    dataset = load(tmp_path, files, items={"video": "clip", "image": "image"})
+    video, image = str(tmp_path.resolve() / "v" / "a.mp4"), str(tmp_path.resolve() / "b.png")
+    assert dataset.items["video"].to_list() == [[video], [], []]
+    assert dataset.items["image"].to_list() == [[image], [], [image]]
+    assert [entry[:4] for entry in reasons(dataset)] == [("items", 1, "clip", "../a.mp4")]
+    assert summarise(dataset)["coverage"]["video"] == {"items": 1 / 3, "interactions": 1 / 3}
 
 
 def test_reviews(tmp_path: Path) -> None:
@@ -257,7 +270,7 @@ def test_reviews(tmp_path: Path) -> None:
         (2, "an item that the items table does not have"),
         (3, "an empty review"),
         (4, "not a time"),
-        (5, "no such file"),
+        (5, "no such file; paths are relative to the dataset's folder"),
         (5, "not a finite number"),
     }
 
