@@ -26,7 +26,6 @@ from recsys.config import EncoderConfig
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 RATE = 16_000
-KINDS = {"image": "Pictures", "audio": "Sound", "video": "Videos"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +41,7 @@ class Case:
 
 def cases() -> list[Case]:
     """Every medium of the tables, in their order."""
-    return [*_pictures(), *_sounds(), *_videos(), *_paths()]
+    return [case for chosen in TABLES.values() for case in chosen()]
 
 
 def _pictures() -> Iterator[Case]:
@@ -116,6 +115,9 @@ def _paths() -> Iterator[Case]:
     yield Case(words="an absolute path", column="image", path="/srv/pictures/1.png")
     yield Case(words="a URL", column="image", path="https://example.org/1.png")
     yield Case(words="a folder", column="image", path="folder", make=lambda path: path.mkdir())
+
+
+TABLES = {"Pictures": _pictures, "Sound": _sounds, "Videos": _videos, "Paths, of any medium": _paths}
 
 
 def _picture(words: str, path: str, make: Callable[[Path], None], used: str = "") -> Case:
@@ -289,18 +291,14 @@ def read(root: Path, config: EncoderConfig, cache_dir: Path) -> tuple[Dataset, M
 
 def tables(dataset: Dataset, vectors: MediaVectors) -> str:
     """The cases and what was said of them, as Markdown."""
-    reasons: dict[str, str] = {}
-    for entry in (*dataset.set_aside, *vectors.set_aside):
-        path = entry.value if entry in dataset.set_aside else entry.path
-        assert path not in reasons, f"{path} is set aside twice"
-        reasons[path] = entry.reason
+    entries = [(entry.value, entry.reason) for entry in dataset.set_aside]
+    entries += [(entry.path, entry.reason) for entry in vectors.set_aside]
+    reasons = dict(entries)
+    assert len(reasons) == len(entries), "a medium is set aside twice"
     lines: list[str] = []
-    sections = {**{kind: [case for case in cases() if case.column == kind] for kind in KINDS}, "": []}
-    on_paths = {case.path for case in _paths()}
-    for kind, title in (*KINDS.items(), ("", "Paths, of any medium")):
-        chosen = [case for case in sections[kind] if case.path not in on_paths] if kind else list(_paths())
+    for title, chosen in TABLES.items():
         lines += [f"### {title}", "", "| input | what the user sees |", "|---|---|"]
-        for case in chosen:
+        for case in chosen():
             reason = reasons.get(case.path)
             lines.append(f"| {case.words} | {f'set aside: `{reason}`' if reason else f'used: {case.used}'} |")
         lines.append("")
