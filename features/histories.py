@@ -226,11 +226,18 @@ def attach_reviews(events: pl.DataFrame, reviews: pl.DataFrame, *, has_clock: bo
     placed = events.select(
         Columns.USER, Columns.ITEM, Columns.TIMESTAMP, following, pl.int_range(pl.len()).alias("at")
     )
-    pairs = reviews.join(placed, on=[Columns.USER, Columns.ITEM])
-    is_past = (pl.col(Columns.TIMESTAMP) <= pl.col("reviewed")).fill_null(True)
-    # Past events come last in this order, so the last of them wins; without any, the earliest does.
-    rank = pl.when(is_past).then(pl.col("at")).otherwise(-1 - pl.col("at"))
-    pairs = pairs.sort("position", rank).group_by("position", maintain_order=True).last()
+    # One event is looked up for each review; all pairs of a user's events and reviews could be too many.
+    pair = [Columns.USER, Columns.ITEM]
+    dated = reviews.drop_nulls("reviewed").sort("reviewed")
+    by_time = placed.sort(Columns.TIMESTAMP, maintain_order=True)
+    past = dated.join_asof(
+        by_time, left_on="reviewed", right_on=Columns.TIMESTAMP, by=pair, check_sortedness=False
+    ).select("position", past="at")
+    ends = placed.group_by(pair).agg(first=pl.col("at").min(), last=pl.col("at").max())
+    undated = pl.col("reviewed").is_null()
+    at = pl.when(undated).then("last").otherwise(pl.coalesce("past", "first")).alias("at")
+    found = reviews.join(ends, on=pair).join(past, on="position", how="left").with_columns(at)
+    pairs = found.join(placed.select("at", "following"), on="at")
     in_time = (pl.col("reviewed") <= pl.col("following")).fill_null(True)
     return pairs.filter(in_time).sort("at", "reviewed", "position").select("at", "position")
 

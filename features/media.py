@@ -168,7 +168,7 @@ def _reason(error: Exception, source: Medium) -> str:
     words = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
     words = " ".join(words.split())
     if "truncated" in words.lower():
-        return f"cut off ({words}); fetch or save it again"
+        return "cut off; fetch or save it again"
     return words
 
 

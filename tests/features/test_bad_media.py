@@ -56,7 +56,7 @@ def _row(paths: list[str | None], path: Path) -> int:
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("cut.jpg", "not a readable picture: cut off ("),
+        ("cut.jpg", "not a readable picture: cut off; fetch or save it again"),
         ("text.jpg", "not a readable picture: a text, it begins with 'To follow on Monday.\\n'"),
         ("page.jpg", "not a readable picture: a web page"),
         ("empty.png", "not a readable picture: the file is empty (0 bytes)"),

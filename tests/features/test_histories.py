@@ -8,6 +8,7 @@ from features.histories import (
     HistoryBuilder,
     IdMaps,
     ReviewVectors,
+    attach_reviews,
     build_maps,
     build_schema,
     count_histories,
@@ -306,3 +307,37 @@ def test_what_is_no_table_of_histories_is_refused(tmp_path: Path) -> None:
     (tmp_path / "h.parquet").write_text("no")
     with pytest.raises(DataError, match="not a Parquet file"):
         load_histories(tmp_path / "h.parquet", ITEMS, maps.kinds, {})
+
+
+def place_of(review: tuple[str, str, int | None], events: list[tuple[str, str, int]]) -> int | None:
+    """What `attach_reviews` promises of one review, in a loop over the events."""
+    user, item, reviewed = review
+    own = [at for at, event in enumerate(events) if event[:2] == (user, item)]
+    past = [at for at in own if reviewed is None or events[at][2] <= reviewed]
+    if not own:
+        return None
+    at = past[-1] if past else own[0]
+    following = events[at + 1] if at + 1 < len(events) and events[at + 1][0] == user else None
+    too_late = reviewed is not None and following is not None and reviewed > following[2]
+    return None if too_late else at
+
+
+@pytest.mark.parametrize("has_clock", [True, False])
+@pytest.mark.parametrize("seed", range(5))
+def test_reviews_find_the_events_that_a_loop_finds(seed: int, has_clock: bool) -> None:
+    rng = np.random.default_rng(seed)
+
+    def draw(count: int) -> list[tuple[str, str, int]]:
+        users, items, times = (rng.integers(0, high, count).tolist() for high in (4, 3, 12))
+        return [(f"u{user}", f"i{item}", time) for user, item, time in zip(users, items, times, strict=True)]
+
+    events = sorted(draw(60), key=lambda event: (event[0], event[2]))
+    drawn = [(*review[:2], None if rng.random() < 0.2 else review[2]) for review in draw(80)]
+    frame = pl.DataFrame(events, schema=["user_id", "item_id", "timestamp"], orient="row")
+    schema = {"user_id": pl.String, "item_id": pl.String, "reviewed": pl.Int64}
+    reviews = pl.DataFrame(drawn, schema=schema, orient="row").with_row_index("position")
+    found = attach_reviews(frame, reviews, has_clock=has_clock)
+    dated = {at: one for at, one in enumerate(drawn) if one[2] is not None or not has_clock}
+    expected = {at: place for at, one in dated.items() if (place := place_of(one, events)) is not None}
+    assert dict(found.select("position", "at").iter_rows()) == expected
+    assert 0 < len(expected) < len(dated), "some are too late"

@@ -83,8 +83,8 @@ def jpeg(**options: object) -> bytes:
         (b" <html><body>Not found</body>", "a web page; what was downloaded was perhaps an error message"),
         (b"<svg/>", "an SVG, which is a drawing and no bitmap; convert it to PNG or JPEG"),
         (b"\xef\xbb\xbf<?xml?>\n<!-- x --><svg/>", "an SVG, which is a drawing and no bitmap; convert it"),
-        (png(Image.effect_noise((50, 50), 9))[:400], "cut off ("),
-        (jpeg()[:-50], "cut off (image file is truncated"),
+        (png(Image.effect_noise((50, 50), 9))[:400], "cut off"),
+        (jpeg()[:-50], "cut off; fetch or save it again"),
         (bytes(range(256)), "cut off or of an unknown format; known: JPEG, PNG, "),
     ],
 )
