@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from features.histories import empty_history
-from recsys.batches import History, Ints
+from recsys.batches import Bools, History, Ints
 from recsys.ids import NUM_RESERVED, PAD
 from recsys.metrics import IdLists
 from recsys.reasons import reason_of
@@ -75,11 +75,11 @@ def drawn_rows(answers: Answers, model: str, seed: int) -> list[int]:
     """Rows of the users to show: the first of a seeded order, success and failure both among them."""
     order = np.random.default_rng(seed).permutation(len(answers.users))
     sought = _sought(answers)
-    has_hit = sought.contain(answers.models[model][:, :LIST_LENGTH]).any(1)
+    has_hit: Bools = np.any(sought.contain(answers.models[model][:, :LIST_LENGTH]), axis=1)
     rows = order[:NUM_DRAWN].tolist()
     for wanted in (True, False):
         others = [row for row in order[NUM_DRAWN:].tolist() if has_hit[row] == wanted]
-        if others and not (has_hit[rows] == wanted).any():
+        if others and wanted not in has_hit[rows]:
             rows.append(others[0])
     return rows
 

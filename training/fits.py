@@ -16,6 +16,7 @@ from typing import Any
 import recsys
 from recsys.ids import NUM_RESERVED
 from training.fitting import Fitted
+from training.ranker import FittedRanker
 
 FITS = "fits.json"
 PACKAGES = ("torch", "torchrec", "onnxruntime-gpu", "polars", "numpy", "implicit", "mlflow")
@@ -87,7 +88,7 @@ def versions() -> dict[str, str]:
 
 
 def _fit_of(fitted: Fitted) -> Fit:
-    retriever, ranker, features = fitted.retriever, fitted.ranker, fitted.features
+    retriever, features = fitted.retriever, fitted.features
     coverage = {name: int(present.sum()) for name, present in features.present.items()}
     coverage |= {name: int((ids > 0).any(1).sum()) for name, ids in features.categories.items()}
     return Fit(
@@ -95,17 +96,22 @@ def _fit_of(fitted: Fitted) -> Fit:
         curve=tuple({name: float(value) for name, value in entry.items()} for entry in retriever.curve),
         best_epoch=retriever.best_epoch,
         best_score=retriever.best_score if retriever.best_score == retriever.best_score else None,
-        ranker=ranker
-        and RankerFit(
-            num_lists=ranker.num_lists,
-            best_epoch=ranker.best_epoch,
-            share=ranker.share,
-            scores=dict(ranker.scores),
-        ),
+        ranker=_ranker_fit(fitted.ranker),
         num_items=features.size - NUM_RESERVED,
         coverage=coverage,
         versions=versions(),
         machine=machine(),
+    )
+
+
+def _ranker_fit(ranker: FittedRanker | None) -> RankerFit | None:
+    if ranker is None:
+        return None
+    return RankerFit(
+        num_lists=ranker.num_lists,
+        best_epoch=ranker.best_epoch,
+        share=ranker.share,
+        scores=dict(ranker.scores),
     )
 
 

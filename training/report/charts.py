@@ -11,9 +11,9 @@ from itertools import pairwise
 
 Attribute = str | float
 
-WIDTH, HEIGHT = 360.0, 230.0
-TOP, BOTTOM, LEFT = 14.0, 40.0, 48.0
-LETTER = 6.3  # width of a letter of the charts' text, about
+WIDTH, HEIGHT = 360.0, 236.0
+TOP, BOTTOM, LEFT = 24.0, 40.0, 48.0
+LETTER, BOLD = 6.3, 7.3  # width of a letter of the charts' text, about
 ROW = 27.0  # height of a row of an interval chart
 MAX_POINTS = 240  # of a line
 
@@ -37,10 +37,11 @@ class Legend:
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """`description` says in words what is to be seen."""
+    """`description` says in words what is to be seen, `note` what those who see it want to know."""
 
     title: str
     description: str
+    note: str
     width: float
     height: float
     shapes: tuple[Shape, ...]
@@ -101,11 +102,12 @@ def line_chart(
     description: str,
     x_label: str,
     y_label: str,
+    note: str = "",
     percent: bool = False,
 ) -> Chart:
     """Lines over a common pair of axes, each named at its end."""
     names = [each.name for each in series]
-    right = 12.0 + max((len(name) for name in names), default=0) * LETTER
+    right = 12.0 + max((len(name) for name in names), default=0) * BOLD
     x = _scale([v for each in series for v in each.x], LEFT, WIDTH - right, num_ticks=5)
     y = _scale([v for each in series for v in each.y], HEIGHT - BOTTOM, TOP, num_ticks=4)
     shapes = [*_axes(x, y, x_label, y_label, percent)]
@@ -124,11 +126,17 @@ def line_chart(
     for each, end in zip(series, ends, strict=True):
         at = {"x": x.at(each.x[-1]) + 8, "y": end + 4}
         shapes.append(Shape(tag="text", kind=f"name {each.kind}", attributes=at, text=each.name))
-    return Chart(title=title, description=description, width=WIDTH, height=HEIGHT, shapes=tuple(shapes))
+    return _chart(title, description, note, shapes)
 
 
 def bar_chart(
-    bars: Sequence[tuple[str, float]], *, title: str, description: str, x_label: str, y_label: str
+    bars: Sequence[tuple[str, float]],
+    *,
+    title: str,
+    description: str,
+    x_label: str,
+    y_label: str,
+    note: str = "",
 ) -> Chart:
     """Upright bars; as many of their labels as fit stand below."""
     y = _scale([0.0, *(value for _, value in bars)], HEIGHT - BOTTOM, TOP, num_ticks=4)
@@ -146,9 +154,8 @@ def bar_chart(
         }
         shapes.append(Shape(tag="rect", kind="bar", attributes=box, hint=f"{label}: {value:,.0f}"))
         if at % every == 0:
-            place = {"x": round(left + step / 2, 1), "y": HEIGHT - BOTTOM + 15, "text-anchor": "middle"}
-            shapes.append(Shape(tag="text", kind="tick", attributes=place, text=label))
-    return Chart(title=title, description=description, width=WIDTH, height=HEIGHT, shapes=tuple(shapes))
+            shapes.append(_text(label, left + step / 2, HEIGHT - BOTTOM + 15, "tick", anchor="middle"))
+    return _chart(title, description, note, shapes)
 
 
 def interval_chart(
@@ -157,20 +164,22 @@ def interval_chart(
     title: str,
     description: str,
     x_label: str,
+    note: str = "",
     legend: Sequence[Legend] = (),
 ) -> Chart:
     """A row each: a dot at the value, a line over its interval, the value written at the right."""
     whiskers = [whisker for band in bands for whisker in band.whiskers]
     left = 10.0 + max((len(band.label) for band in bands), default=0) * LETTER
-    right = 12.0 + max((len(whisker.text) for whisker in whiskers), default=0) * LETTER
+    right = 12.0 + max((len(whisker.text) for whisker in whiskers), default=0) * BOLD
     heights = [max(ROW, 16.0 * len(band.whiskers) + 10) for band in bands]
-    bottom = TOP + sum(heights)
+    first_row = 6.0
+    bottom = first_row + sum(heights)
     x = _scale(
         [0.0, *(w.high for w in whiskers), *(w.low for w in whiskers)], left, WIDTH - right, num_ticks=4
     )
-    shapes = _vertical(x, TOP, bottom)
+    shapes = _vertical(x, first_row, bottom)
     shapes += [_text(x_label, (left + WIDTH - right) / 2, bottom + 32, "label", anchor="middle")]
-    top = TOP
+    top = first_row
     for band, height in zip(bands, heights, strict=True):
         shapes.append(_text(band.label, 0.0, top + height / 2 + 4, f"row {band.kind}"))
         if band.note:
@@ -183,10 +192,22 @@ def interval_chart(
     return Chart(
         title=title,
         description=description,
+        note=note,
         width=WIDTH,
         height=height,
         shapes=tuple(shapes),
         legend=tuple(legend),
+    )
+
+
+def _chart(title: str, description: str, note: str, shapes: Sequence[Shape]) -> Chart:
+    return Chart(
+        title=title,
+        description=description,
+        note=note,
+        width=WIDTH,
+        height=HEIGHT,
+        shapes=tuple(shapes),
     )
 
 

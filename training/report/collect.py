@@ -27,12 +27,13 @@ from training.report.origin import Origin, origin
 from training.report.results import Slices, View, slices, views
 from training.report.shown import Shown, has_pictures, show
 from training.report.words import (
-    Finding,
+    Findings,
     baselines,
     compare,
     findings,
     headline,
     main_view,
+    metric_name,
     model_name,
     tagline,
 )
@@ -51,7 +52,8 @@ class Head:
     model: str
     tagline: str
     headline: str
-    findings: tuple[Finding, ...]
+    metric: str
+    findings: tuple[Findings, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,13 +171,14 @@ def _head(
     main = comparisons[0] if comparisons else None
     return Head(
         dataset=dataset.name,
-        made_at=fit.at.replace("T", " ").replace("+00:00", " UTC"),
+        made_at=f"{fit.at[:16].replace('T', ' ')} UTC",
         model=_model_words(config, fit),
         tagline=tagline(main, rivals) if main else "Nobody to count",
         headline=headline(main)
         if main
         else "No user of the test has anything to find, so there is no figure to give.",
-        findings=tuple(findings(comparisons, rivals)),
+        metric=metric_name(f"ndcg@{evaluation.ks[0]}"),
+        findings=tuple(findings(each, rivals) for each in comparisons),
     )
 
 

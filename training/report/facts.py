@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from training.report.charts import Chart, Series, bar_chart, line_chart
 from training.report.words import short
 
 MAX_BARS = 60
+LONG_HISTORY, MAX_CLASSES = 100, 16
 LORENZ_POINTS = 100
 MAX_REASONS = 25
 PERIODS: Mapping[str, tuple[str, str]] = {  # finest first: how it is called, how one is written
@@ -63,6 +65,7 @@ class Facts:
     num_left_out: int
     num_reasons: int
     has_clock: bool
+    kinds: str  # kinds of event, with their numbers
 
 
 def facts(dataset: Dataset, coverage: Mapping[str, int], set_aside: Path) -> Facts:
@@ -70,8 +73,6 @@ def facts(dataset: Dataset, coverage: Mapping[str, int], set_aside: Path) -> Fac
     summary = summarise(dataset)
     counts = {name: f"{num:,}" for name, num in summary["counts"].items()}
     counts["positive events"] = f"{summary['positive_share']:.1%}"
-    if len(summary["events"]) > 1:
-        counts["kinds of event"] = in_words(summary["events"])
     if dataset.has_clock:
         counts["from"], counts["to"] = (str(summary["time"][end])[:10] for end in ("first", "last"))
     entries = _read_set_aside(set_aside, dataset.root)
@@ -87,6 +88,7 @@ def facts(dataset: Dataset, coverage: Mapping[str, int], set_aside: Path) -> Fac
         num_left_out=len(entries),
         num_reasons=len(reasons),
         has_clock=dataset.has_clock,
+        kinds=in_words(summary["events"]),
     )
 
 
@@ -106,15 +108,15 @@ def popularity_chart(dataset: Dataset) -> Chart:
     held = np.concatenate([[0], np.cumsum(np.sort(counts)[::-1])]) / max(int(counts.sum()), 1)
     at = np.unique(np.linspace(0, len(counts), LORENZ_POINTS).round().astype(int))
     top = float(held[-(-len(counts) // 5)])
+    words = f"The most popular fifth of the items holds {top:.0%} of the events; Gini {gini(counts):.2f}."
     return line_chart(
         [
             Series(name="events", kind="ours", x=(at / max(len(counts), 1)).tolist(), y=held[at].tolist()),
             Series(name="if equal", kind="reference", x=[0.0, 1.0], y=[0.0, 1.0]),
         ],
         title="Popularity of items",
-        description=(
-            f"The most popular fifth of the items holds {top:.0%} of the events; Gini {gini(counts):.2f}."
-        ),
+        description=words,
+        note=words,
         x_label="share of items, most popular first",
         y_label="share of events",
         percent=True,
@@ -122,21 +124,32 @@ def popularity_chart(dataset: Dataset) -> Chart:
 
 
 def history_chart(dataset: Dataset) -> Chart:
-    """Users by their number of events, in classes that double."""
+    """Users by their number of events: in classes of one width, or where histories are long, of doubled."""
     lengths = dataset.interactions.group_by(Columns.USER).len()["len"].cast(pl.Int64).to_numpy()
-    place = np.floor(np.log2(lengths)).astype(int)
-    classes = range(int(place.min()), int(place.max()) + 1)
-    bars = [(_class_name(each), float((place == each).sum())) for each in classes]
+    edges = class_edges(int(lengths.min()), int(lengths.max()))
+    held, _ = np.histogram(lengths, edges)
+    names = [f"{low}" if high - low == 1 else f"{low}–{high - 1}" for low, high in pairwise(edges)]
+    words = (
+        f"Half of the users have at most {np.median(lengths):,.0f} events, "
+        f"one in ten has {np.quantile(lengths, 0.9):,.0f} or more."
+    )
     return bar_chart(
-        bars,
+        list(zip(names, map(float, held), strict=True)),
         title="Length of histories",
-        description=(
-            f"Half of the users have at most {np.median(lengths):,.0f} events, "
-            f"one in ten has {np.quantile(lengths, 0.9):,.0f} or more."
-        ),
+        description=words,
+        note=words,
         x_label="events of a user",
         y_label="users",
     )
+
+
+def class_edges(low: int, high: int) -> list[int]:
+    """Where classes of whole numbers from `low` to `high` begin, and where the last ends (exclusive)."""
+    if high < LONG_HISTORY:
+        step = next(step for step in (1, 2, 5, 10) if (high - low) // step < MAX_CLASSES)
+        first = low // step * step
+        return list(range(first, high + step + 1, step))[: (high - first) // step + 2]
+    return [2**at for at in range(low.bit_length() - 1, high.bit_length() + 1)]
 
 
 def time_chart(dataset: Dataset) -> Chart:
@@ -147,10 +160,12 @@ def time_chart(dataset: Dataset) -> Chart:
     labels = bins["time"].dt.to_string(written).to_list()
     bars = list(zip(labels, map(float, bins["len"]), strict=True))
     busiest = max(bars, key=lambda bar: bar[1])
+    words = f"The busiest {name}, from {busiest[0]} on, has {busiest[1]:,.0f} events."
     return bar_chart(
         bars,
         title=f"Events by {name}",
-        description=f"The busiest {name}, from {busiest[0]} on, has {busiest[1]:,.0f} events.",
+        description=words,
+        note=words,
         x_label=name,
         y_label="events",
     )
@@ -162,15 +177,11 @@ def _bins(times: pl.Series, every: str) -> pl.DataFrame | None:
     counted = starts.to_frame().group_by("time").len()
     if counted.height > MAX_BARS:
         return None
-    all_ = pl.datetime_range(starts.min(), starts.max(), every, eager=True).alias("time")  # type: ignore[arg-type]
-    if len(all_) > MAX_BARS and every != list(PERIODS)[-1]:
+    first, last = pl.lit(starts.min()), pl.lit(starts.max())
+    all_ = pl.select(pl.datetime_range(first, last, every).alias("time"))
+    if all_.height > MAX_BARS and every != list(PERIODS)[-1]:
         return None
-    return all_.to_frame().join(counted, on="time", how="left", maintain_order="left").fill_null(0)
-
-
-def _class_name(place: int) -> str:
-    low, high = 2**place, 2 ** (place + 1) - 1
-    return str(low) if low == high else f"{low}–{high}"
+    return all_.join(counted, on="time", how="left", maintain_order="left").fill_null(0)
 
 
 def _coverage(coverage: Mapping[str, int], num_items: int) -> tuple[Coverage, ...]:

@@ -124,7 +124,8 @@ def _view_chart(name: str, result: ViewResult, rows: Sequence[Row], metric: str)
     return interval_chart(
         bands,
         title=f"{metric_name(metric)} {PLACES[name]}",
-        description=f"{words}. Lines are 95% intervals over {result.num_users:,} users.",
+        description=f"{words}.",
+        note=f"Lines are 95% intervals over {result.num_users:,} users.",
         x_label=metric_name(metric),
     )
 

@@ -78,26 +78,27 @@ def _items(dataset: Dataset, examples: Sequence[Example]) -> dict[str, Item]:
 
 
 def _shown(example: Example, items: Mapping[str, Item]) -> Shown:
-    found, sought = example.num_hits, len(example.sought)
-    length = len(example.listed)
-    verdict = (
-        f"{found} of {counted(sought, 'item')} sought stood among the first {length}"
-        if found
-        else f"We failed here: none of {counted(sought, 'item')} sought stood among the first {length}"
-    )
     return Shown(
         user=short(example.user, 40),
-        failed=not found,
-        verdict=verdict,
+        failed=not example.num_hits,
+        verdict=_verdict(example.num_hits, len(example.sought), len(example.listed)),
         num_past=example.num_past,
         past=tuple(items[name] for name in example.past),
         sought=tuple(items[name] for name in example.sought[:SOUGHT_SHOWN]),
-        num_sought=sought,
+        num_sought=len(example.sought),
         places=tuple(
             Place(rank=rank, item=items[each.item], hit=each.hit, why=_why(each, items))
             for rank, each in enumerate(example.listed, 1)
         ),
     )
+
+
+def _verdict(num_hits: int, num_sought: int, length: int) -> str:
+    if num_hits:
+        return f"{num_hits} of {counted(num_sought, 'item')} sought stood among the first {length}"
+    what = "the one item" if num_sought == 1 else f"none of the {num_sought:,} items"
+    verb = "did not stand" if num_sought == 1 else "stood"
+    return f"We failed here: {what} sought {verb} among the first {length}"
 
 
 def _why(listed: Listed, items: Mapping[str, Item]) -> str:

@@ -27,10 +27,20 @@ METRICS: Mapping[str, str] = {"recall": "Recall", "hr": "HR", "ndcg": "NDCG", "m
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that the test shows, and whether it speaks for us."""
+    """One thing that the test shows: whether it speaks for us, and the difference that says so."""
 
     verdict: Verdict
     text: str
+    gap: Estimate | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What one view shows."""
+
+    place: str
+    num_users: int
+    found: tuple[Finding, ...]
 
 
 def model_name(model: str) -> str:
@@ -127,70 +137,60 @@ def headline(main: Comparison) -> str:
     )
 
 
-def findings(comparisons: Iterable[Comparison], rivals: Iterable[str]) -> list[Finding]:
-    """Against each baseline, chance, the towers alone and the twin, in every view; then the ends."""
-    names = list(rivals)
-    found: list[Finding] = []
-    for each in comparisons:
-        found += _against_rivals(each, names)
-        found += _against_chance(each)
-        found += _worth(each, TOWERS, "The ranker")
-        found += _worth(each, TWIN, "Content (texts, pictures, sound)")
-        found += _way_to_oracle(each)
-        if each.num_users < FEW_USERS:
-            text = (
-                f"Only {counted(each.num_users, 'user')} counted {PLACES[each.view]}: none of this is firm."
-            )
-            found.append(Finding(verdict="even", text=text))
-    return found
+def findings(each: Comparison, rivals: Iterable[str]) -> Findings:
+    """Against each baseline, chance, the towers alone and the twin; then how far that is."""
+    found = [*_against_rivals(each, list(rivals)), *_against_chance(each)]
+    found += [*_worth(each, TOWERS, "The ranker"), *_worth(each, TWIN, "Content"), *_way_to_oracle(each)]
+    if each.num_users < FEW_USERS:
+        found.append(
+            Finding(verdict="even", text=f"With {counted(each.num_users, 'user')} none of this is firm")
+        )
+    return Findings(place=PLACES[each.view], num_users=each.num_users, found=tuple(found))
 
 
 def _against_rivals(each: Comparison, rivals: list[str]) -> list[Finding]:
-    place, ours = PLACES[each.view], each.models[MODEL]
     nothing = [name for name in rivals if each.models[name].high == 0]
-    found = [_versus(model_name(name), each.gaps[name], place) for name in rivals if name not in nothing]
+    found = [_versus(name, each.gaps[name]) for name in rivals if name not in nothing]
     if nothing:
-        names = listed(model_name(name) for name in nothing)
-        verb = "finds" if len(nothing) == 1 else "find"
-        text = f"{names} {verb} nothing {place}; recsys reaches {with_interval(ours)}."
-        found.append(Finding(verdict="ahead" if ours.low > 0 else "even", text=text[0].upper() + text[1:]))
+        names, verb = listed(map(model_name, nothing)), "finds" if len(nothing) == 1 else "find"
+        gap = each.gaps[nothing[0]]
+        # To find something where a rival finds nothing is no merit where chance finds as much.
+        beats_chance = "random" not in each.gaps or verdict(each.gaps["random"]) == "ahead"
+        found.append(
+            Finding(
+                verdict=verdict(gap) if beats_chance else "even",
+                text=f"{names[0].upper()}{names[1:]} {verb} nothing",
+                gap=gap,
+            )
+        )
     return found
 
 
-def _versus(name: str, gap: Estimate, place: str) -> Finding:
-    match verdict(gap):
-        case "ahead":
-            return Finding(verdict="ahead", text=f"Better than {name} {place}, by {with_interval(gap)}.")
-        case "behind":
-            return Finding(
-                verdict="behind", text=f"Worse than {name} {place}, by {with_interval(_turned(gap))}."
-            )
-        case _:
-            text = f"Not to be told apart from {name} {place}: the difference is {with_interval(gap)}."
-            return Finding(verdict="even", text=text)
+def _versus(name: str, gap: Estimate) -> Finding:
+    words: Mapping[Verdict, str] = {
+        "ahead": "Better than {}",
+        "behind": "Worse than {}",
+        "even": "Not to be told apart from {}",
+    }
+    return Finding(verdict=verdict(gap), text=words[verdict(gap)].format(model_name(name)), gap=gap)
 
 
 def _against_chance(each: Comparison) -> list[Finding]:
     """Said only where it is news: not clearly better than chance."""
     gap = each.gaps.get("random")
-    if gap is None or verdict(gap) == "ahead":
-        return []
-    return [_versus("chance", gap, PLACES[each.view])]
+    return [] if gap is None or verdict(gap) == "ahead" else [_versus("random", gap)]
 
 
 def _worth(each: Comparison, without: str, what: str) -> list[Finding]:
     gap = each.gaps.get(without)
     if gap is None:
         return []
-    place = PLACES[each.view]
-    match verdict(gap):
-        case "ahead":
-            return [Finding(verdict="ahead", text=f"{what} gains {with_interval(gap)} {place}.")]
-        case "behind":
-            return [Finding(verdict="behind", text=f"{what} costs {with_interval(_turned(gap))} {place}.")]
-        case _:
-            text = f"{what} changes nothing that this test can tell {place}: {with_interval(gap)}."
-            return [Finding(verdict="even", text=text)]
+    words: Mapping[Verdict, str] = {
+        "ahead": "{} gains",
+        "behind": "{} costs",
+        "even": "{} changes nothing that the test can tell",
+    }
+    return [Finding(verdict=verdict(gap), text=words[verdict(gap)].format(what), gap=gap)]
 
 
 def _way_to_oracle(each: Comparison) -> list[Finding]:
@@ -200,12 +200,7 @@ def _way_to_oracle(each: Comparison) -> list[Finding]:
     share = (each.models[MODEL].value - chance.value) / (best.value - chance.value)
     if share <= 0:
         return []  # said already: not better than chance
-    text = f"That is {share:.0%} of the way from chance to the true tastes {PLACES[each.view]}."
-    return [Finding(verdict="even", text=text)]
-
-
-def _turned(gap: Estimate) -> Estimate:
-    return Estimate(value=-gap.value, low=-gap.high, high=-gap.low)
+    return [Finding(verdict="even", text=f"{share:.0%} of the way from chance to the true tastes")]
 
 
 def counted(num: int, noun: str) -> str:

@@ -22,6 +22,7 @@ SECTIONS = {
     "examples": "Examples",
     "method": "Method",
 }
+WORDS = {"ahead": "for us", "behind": "against us", "even": "neither"}
 SIGNS = {"ahead": "▲", "behind": "▼", "even": "≈"}
 
 
@@ -33,6 +34,7 @@ def render(report: Report) -> str:
         report=report,
         sections=SECTIONS,
         signs=SIGNS,
+        words=WORDS,
         few_users=FEW_USERS,
         style=Markup(style),  # ours, and full of > and quotes
     )
