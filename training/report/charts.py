@@ -108,7 +108,9 @@ def line_chart(
     """Lines over a common pair of axes, each named at its end."""
     names = [each.name for each in series]
     right = 12.0 + max((len(name) for name in names), default=0) * BOLD
-    x = _scale([v for each in series for v in each.x], LEFT, WIDTH - right, num_ticks=5)
+    x_values = [v for each in series for v in each.x]
+    whole = all(value == int(value) for value in x_values) and not percent
+    x = _scale(x_values, LEFT, WIDTH - right, num_ticks=5, whole=whole)
     y = _scale([v for each in series for v in each.y], HEIGHT - BOTTOM, TOP, num_ticks=4)
     shapes = [*_axes(x, y, x_label, y_label, percent)]
     for each in series:
@@ -211,31 +213,36 @@ def _chart(title: str, description: str, note: str, shapes: Sequence[Shape]) -> 
     )
 
 
-def ticks(low: float, high: float, num: int) -> tuple[float, ...]:
-    """About `num` round values (1, 2 or 5 times a power of ten apart) from `low` on, none above `high`."""
+def ticks(low: float, high: float, num: int, *, whole: bool = False) -> tuple[float, ...]:
+    """About `num` round values (1, 2 or 5 times a power of ten apart) from `low` on, none above `high`.
+
+    `whole` ones are not less than 1 apart.
+    """
     span = high - low
     if span <= 0 or not math.isfinite(span):
         return (low,)
     rough = span / num
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
+    step = max(step, 1.0) if whole else step
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return tuple(round(at * step, 12) for at in range(first, last + 1))
 
 
-def _scale(values: Sequence[float], start: float, end: float, *, num_ticks: int) -> _Scale:
+def _scale(
+    values: Sequence[float], start: float, end: float, *, num_ticks: int, whole: bool = False
+) -> _Scale:
     low, high = min(values, default=0.0), max(values, default=1.0)
     if high == low:
         low, high = (low - 0.5, high + 0.5) if low else (0.0, 1.0)
-    return _Scale(low=low, high=high, start=start, end=end, ticks=ticks(low, high, num_ticks))
+    return _Scale(low=low, high=high, start=start, end=end, ticks=ticks(low, high, num_ticks, whole=whole))
 
 
 def _axes(x: _Scale, y: _Scale, x_label: str, y_label: str, percent: bool) -> list[Shape]:
     shapes = _horizontal(y, percent=percent)
     for value in x.ticks:
-        if percent or value == int(value):
-            place = x.at(value), HEIGHT - BOTTOM + 15
-            shapes.append(_text(_number(value, x.ticks, percent), *place, "tick", anchor="middle"))
+        place = x.at(value), HEIGHT - BOTTOM + 15
+        shapes.append(_text(_number(value, x.ticks, percent), *place, "tick", anchor="middle"))
     return [*shapes, *_labels(x_label, y_label, x.end)]
 
 

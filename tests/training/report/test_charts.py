@@ -48,6 +48,11 @@ def test_ticks_are_round(low: float, high: float, num: int, expected: tuple[floa
 
 
 class TestLines:
+    def test_epochs_are_whole(self) -> None:
+        chart = line_chart([Series(name="a", kind="ours", x=[1, 2, 3], y=[1.5, 2.5, 3.5])], **WORDS)
+        below = [shape.text for shape in shapes(chart, "tick") if number(shape, "y") > HEIGHT - BOTTOM + 10]
+        assert below == ["1", "2", "3"]
+
     def test_first_and_last_point_stand_in_the_corners(self) -> None:
         chart = line_chart([Series(name="up", kind="ours", x=[1, 2, 3], y=[0, 1, 2], mark=1)], **WORDS)
         (line,) = shapes(chart, "line")
