@@ -94,6 +94,8 @@ def _shown(example: Example, items: Mapping[str, Item]) -> Shown:
 
 
 def _verdict(num_hits: int, num_sought: int, length: int) -> str:
+    if num_hits == num_sought == 1:
+        return f"The one item sought stood among the first {length}"
     if num_hits:
         return f"{num_hits} of {counted(num_sought, 'item')} sought stood among the first {length}"
     what = "the one item" if num_sought == 1 else f"none of the {num_sought:,} items"
