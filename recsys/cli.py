@@ -191,6 +191,16 @@ def export(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> Non
 
 
 @_command
+def report(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> None:
+    """Write report.html of an evaluated run: figures, charts and examples in one file; nothing is trained."""
+    from training.pipeline import Run
+
+    with ConsoleProgress(console) as progress:
+        path = Run.open(run, progress=progress).report()
+    _print_report(path)
+
+
+@_command
 def run(
     dataset: DatasetArgument,
     out: OutOption,
@@ -199,7 +209,7 @@ def run(
     set_: SetOption = None,
     cache: CacheOption = None,
 ) -> None:
-    """The whole walk for one dataset: features, training, evaluation, export."""
+    """The whole walk for one dataset: features, training, evaluation, export, report."""
     _walk(dataset, out, config, preset, set_, cache)
 
 
@@ -310,6 +320,7 @@ def _walk(
             run.train()
             evaluation = run.evaluate()
             bundle = run.export()
+            path = run.report()
     _print_evaluation(evaluation)
     _print_set_aside((*run.dataset.set_aside, *run.vectors.set_aside))
     _print_parity(bundle)
@@ -317,6 +328,7 @@ def _walk(
     for step, seconds in run.seconds.items():
         table.add_row(step, f"{seconds:,.1f}")
     console.print(table)
+    _print_report(path)
 
 
 def _run(
@@ -361,6 +373,10 @@ def _print_parity(bundle: Any) -> None:
         f"Bundle {bundle.version} in {bundle.path}: top-10 lists of torch and ONNX Runtime agree in "
         f"{parity['top10_agreement']:.2%} of places, scores within {parity['score_difference']:.1e}."
     )
+
+
+def _print_report(path: Path) -> None:
+    console.print(f"Report: {path}", soft_wrap=True, highlight=False)
 
 
 def _print_set_aside(set_aside: Any) -> None:

@@ -12,9 +12,9 @@ from recsys.bundle import Bundle
 from recsys.columns import Columns
 from recsys.composition import Device, compose_bundle
 from recsys.ids import NUM_RESERVED, PAD
+from recsys.reasons import Reason, reason_of
 from recsys.recommender import Recommendations, Recommender
 from serving.fallback import Popularity, interleave
-from serving.reasons import Reason, explain
 from serving.requests import RequestReader
 from serving.state import SqliteState, State
 
@@ -124,14 +124,7 @@ class Engine:
 
     def reason(self, ranked: Recommendations, row: int, place: int) -> Reason | None:
         """Why the item at `place` of list `row` stands there; None where no ranker ran."""
-        tokens, attention, past = ranked.token_attention, ranked.history_attention, ranked.history_items
-        return explain(
-            token_attention=None if tokens is None else tokens[row, place],
-            history_attention=None if attention is None else attention[row, place],
-            history_items=None if past is None else past[row],
-            modalities=self.bundle.manifest.modalities,
-            name_of=self.name,
-        )
+        return reason_of(ranked, row, place, self.bundle.manifest.modalities, self.name)
 
 
 def maps_fingerprint(bundle: Bundle) -> str:

@@ -5,7 +5,12 @@ from typing import Any
 import pytest
 from walk_parts import Walk, take_walk
 
-WALKERS = ("tests/test_walk.py", "tests/training/test_export.py")
+WALKERS = (
+    "tests/test_walk.py",
+    "tests/training/test_export.py",
+    "tests/training/report/test_page.py",
+    "tests/training/report/test_browser.py",
+)
 
 
 @pytest.fixture(scope="session")

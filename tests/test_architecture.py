@@ -37,6 +37,7 @@ HOMES = {  # library -> files and folders that may import it; docs/architecture.
     "tokenizers": ("features/text.py",),
     "av": ("features/media.py", "features/video.py"),
     "mlflow": ("training/tracking.py",),
+    "jinja2": ("training/report/write.py",),
     "fastapi": ("serving/app.py", "serving/schemas.py"),
     "uvicorn": ("serving/app.py", "serving/schemas.py"),
 }

@@ -13,8 +13,8 @@ from walk_parts import recsys, refused
 from recsys import cli
 
 COMMANDS = {
-    "sample", "import", "check", "features", "train", "evaluate", "export", "run", "recommend", "serve",
-    "show", "demo", "doctor",
+    "sample", "import", "check", "features", "train", "evaluate", "export", "report", "run", "recommend",
+    "serve", "show", "demo", "doctor",
 }  # fmt: skip
 
 

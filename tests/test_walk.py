@@ -50,10 +50,12 @@ def test_the_walk_arrives(walk: Walk) -> None:
     names = {path.name for path in walk.run.iterdir()}
     assert names >= {
         "config.toml", "dataset.json", "checkpoints", "split", "metrics.json", "set_aside.csv",
-        "timings.json", "histories.parquet", "bundle", "mlflow_run.txt",
+        "timings.json", "histories.parquet", "bundle", "mlflow_run.txt", "fits.json", "answers.parquet",
+        "examples.json", "report.html",
     }  # fmt: skip
     assert "agree in 100.00% of places" in walk.answer.out
     assert "ndcg@10" in walk.answer.out
+    assert f"Report: {walk.run / 'report.html'}" in walk.answer.out
     assert set(json.loads((walk.run / "timings.json").read_text())) >= {"features", "train main", "export"}
     assert not [name for name in names if name.startswith(".")], "nothing half written is left"
 
@@ -268,6 +270,12 @@ class TestTracking:
     def test_artifacts(self, walk: Walk, run: Any) -> None:
         kept = Path(run.info.artifact_uri.removeprefix("file://"))
         assert kept.is_relative_to(walk.root / "mlartifacts")
-        for name in ("config.toml", "metrics.json", "split/truth.parquet", "bundle/manifest.json"):
+        for name in (
+            "config.toml",
+            "metrics.json",
+            "split/truth.parquet",
+            "bundle/manifest.json",
+            "report.html",
+        ):
             ours = walk.run / name
             assert (kept / name).read_bytes() == ours.read_bytes(), name

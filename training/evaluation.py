@@ -4,7 +4,7 @@ Shape suffixes: U users, N items, K ranks. docs/evaluation.md says the protocol 
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from recsys.errors import DataError, RecsysError
 from recsys.ids import NUM_RESERVED, PAD, UNKNOWN
 from recsys.metrics import IdLists, at_k, bootstrap_means, means
 from recsys.progress import Progress, silent
+from training.answers import Answers
 
 VIEWS = {
     "warm": "test positives on items with training events, the whole catalogue ranked",
@@ -151,12 +152,14 @@ def evaluate(
     exclude_seen: bool = True,
     progress: Progress = silent,
     seed: int = 0,
+    keep: Callable[[Answers], None] | None = None,
 ) -> Evaluation:
     """Metrics of `models` on the test positives of `split`, in every view of `VIEWS`.
 
     `seen` gives each user's items of any kind before the test, absent for a user without a history.
     With `exclude_seen`, a test pair that is among them (a repeat) is no truth and is counted, and a
-    model that recommends one of them is refused with `RecsysError`.
+    model that recommends one of them is refused with `RecsysError`. `keep` is handed what every model
+    answered over the whole catalogue.
     """
     names = [model.name for model in models]
     if len(set(names)) != len(names):
@@ -164,6 +167,7 @@ def evaluate(
     test = _test_pairs(split, items, seen, exclude_seen)
     views = {name: _View.of(name, test) for name in VIEWS}
     results: dict[str, dict[str, dict[str, Floats]]] = {name: {} for name in VIEWS}
+    answers: dict[str, Ints] = {}
     num_pooled = sum(len(view.rows) for view in views.values() if view.allowed is not None)
     total = len(models) * (len(test.users) + num_pooled)
     done = 0
@@ -177,6 +181,10 @@ def evaluate(
                 ranked_UK = ranking.of(view.rows, view.allowed, done)
                 done += len(view.rows)
             results[name][model.name] = at_k(ranked_UK, view.truth, ks)
+        if keep is not None:
+            answers[model.name] = whole_UK
+    if keep is not None:
+        keep(test.answered(answers))
     return Evaluation(
         protocol=split.protocol,
         description=split.description,
@@ -185,6 +193,23 @@ def evaluate(
         counts=test.counts,
         views={name: view.result(name, results[name], seed) for name, view in views.items()},
     )
+
+
+def estimate(values: Mapping[str, Mapping[str, Floats]], *, seed: int = 0) -> dict[str, dict[str, Estimate]]:
+    """Means over users, with intervals, of every array [U] of values; all share the bootstrap's draws."""
+    columns = {(name, metric): array for name, by in values.items() for metric, array in by.items()}
+    if not columns:
+        return {}
+    stacked_UM = np.stack(list(columns.values()), axis=1)
+    resampled_RM = bootstrap_means(stacked_UM, num_resamples=NUM_RESAMPLES, seed=seed)
+    low_M, high_M = np.quantile(resampled_RM, INTERVAL, axis=0)
+    found: dict[str, dict[str, Estimate]] = {}
+    for at, (name, metric) in enumerate(columns):
+        value = means({metric: columns[name, metric]})[metric]
+        found.setdefault(name, {})[metric] = Estimate(
+            value=value, low=float(low_M[at]), high=float(high_M[at])
+        )
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +221,25 @@ class _TestPairs:
     item: Ints
     cold: Bools  # [N] items of the catalogue without a training or validation event
     seen: IdLists | None  # by row of `users`; None: the seen may be recommended
+    num_seen: Ints  # [U]
     counts: dict[str, int]
+
+    def answered(self, models: Mapping[str, Ints]) -> Answers:
+        """What the models answered beside the truth of the whole catalogue's views."""
+        cold = self.cold[self.item]
+        truth = {
+            is_cold: IdLists.from_pairs(
+                self.row[cold == is_cold], self.item[cold == is_cold], len(self.users)
+            )
+            for is_cold in (False, True)
+        }
+        return Answers(
+            users=tuple(self.users),
+            num_seen=self.num_seen,
+            warm=truth[False],
+            cold=truth[True],
+            models=models,
+        )
 
 
 def _test_pairs(
@@ -220,12 +263,14 @@ def _test_pairs(
     known = pl.concat([split.train[Columns.ITEM], split.validation[Columns.ITEM]]).unique()
     cold[items.item_ids.encode(known)] = False
     cold[:NUM_RESERVED] = False
+    kept_seen = seen_lists(seen, kept_users)
     return _TestPairs(
         users=kept_users,
         row=kept_row.astype(np.int64),
         item=item[keep],
         cold=cold,
-        seen=seen_lists(seen, kept_users) if exclude_seen else None,
+        seen=kept_seen if exclude_seen else None,
+        num_seen=kept_seen.counts,
         counts={
             "test_events": split.test.height,
             "test_pairs": len(row),
@@ -264,17 +309,7 @@ class _View:
         )
 
     def result(self, name: str, values: Mapping[str, Mapping[str, Floats]], seed: int) -> ViewResult:
-        """Means and intervals; all models and metrics share the bootstrap's draws."""
-        columns = {(model, metric): v for model, by in values.items() for metric, v in by.items()}
-        models: dict[str, dict[str, Estimate]] = {}
-        if len(self.rows) and columns:
-            stacked_UM = np.stack(list(columns.values()), axis=1)
-            resampled_RM = bootstrap_means(stacked_UM, num_resamples=NUM_RESAMPLES, seed=seed)
-            low_M, high_M = np.quantile(resampled_RM, INTERVAL, axis=0)
-            for at, (model, metric) in enumerate(columns):
-                value = means({metric: columns[model, metric]})[metric]
-                estimate = Estimate(value=value, low=float(low_M[at]), high=float(high_M[at]))
-                models.setdefault(model, {})[metric] = estimate
+        models = estimate(values, seed=seed) if len(self.rows) else {}
         return ViewResult(
             description=VIEWS[name],
             num_users=len(self.rows),

@@ -1,12 +1,14 @@
-"""The offline walk as steps that each go on where they stopped: features, train, evaluate, export.
+"""The offline walk as steps that go on where they stopped: features, train, evaluate, export, report.
 
 A run is a directory. What a step needs of an earlier one it reads from there, or makes again from
 checkpoints and the vector cache, which costs little when it was made before:
 
     run/
       config.toml  dataset.json        what was asked for, and of which data
-      checkpoints/                     towers by stage: main, twin, refit
-      split/  metrics.json  set_aside.csv  timings.json  histories.parquet
+      checkpoints/  fits.json          towers by stage (main, twin, refit), and what each fit came to
+      split/  metrics.json             what was held out, and how well it was found
+      answers.parquet  examples.json   every model's lists, and some of ours with reasons
+      set_aside.csv  timings.json  histories.parquet  report.html
       bundle/
 """
 
@@ -35,18 +37,22 @@ from recsys.columns import Columns
 from recsys.config import Config, dump_config, load_config
 from recsys.errors import ConfigError
 from recsys.progress import Progress, silent
+from training.answers import ANSWERS, Answers
 from training.baselines import ALS, Popularity, Random, tune_als
 from training.evaluation import Evaluation, TopK, evaluate
+from training.examples import draw_examples, save_examples
 from training.export import Provenance, export_bundle
+from training.fits import record_fit
 from training.fitting import Budget, Fitted, fit
 from training.memory import keep_freed_memory
 from training.oracle import Oracle
 from training.refit import newest_events_split
-from training.system import System
+from training.report.collect import collect
+from training.report.write import REPORT, write_report
+from training.system import MODEL, TOWERS, TWIN, System
 from training.tracking import Tracker, flatten, make_tracker
 
 logger = logging.getLogger(__name__)
-MODEL, TOWERS, TWIN = "recsys", "recsys, towers alone", "content-blind twin"
 
 
 class Run:
@@ -150,6 +156,7 @@ class Run:
         models: list[TopK] = self._systems(fitted, histories)
         with self._timed("baselines"):
             models += self._baselines(fitted, seen)
+        answers: list[Answers] = []
         with self._timed("evaluate"):
             evaluation = evaluate(
                 models,
@@ -159,7 +166,13 @@ class Run:
                 ks=knobs.k,
                 exclude_seen=knobs.exclude_seen,
                 progress=self.progress,
+                keep=answers.append,
             )
+        answers[0].save(self.out / ANSWERS, fitted.features.item_ids)
+        save_examples(
+            draw_examples(answers[0], fitted, histories, model=MODEL, exclude_seen=knobs.exclude_seen),
+            self.out,
+        )
         (self.out / "metrics.json").write_text(evaluation.to_json(), "utf-8")
         with self.tracked() as tracker:
             tracker.log_metrics(evaluation.flat())
@@ -198,6 +211,21 @@ class Run:
             tracker.log_metrics({f"parity/{name}": value for name, value in bundle.manifest.parity.items()})
             tracker.log_artifact(bundle.path, "bundle")
         return bundle
+
+    def report(self) -> Path:
+        """`report.html`, made of what the steps before left here; without a bundle it says so.
+
+        Raises `ConfigError` where a step that it needs has not been taken.
+        """
+        dataset = self.dataset
+        with self._timed("report"):
+            content = collect(
+                self.out, dataset, self.config, name=self.dataset_path.name, fingerprint=fingerprint(dataset)
+            )
+            path = write_report(content, self.out / REPORT)
+        with self.tracked() as tracker:
+            tracker.log_artifact(path)
+        return path
 
     def _refit(self, first: Fitted) -> tuple[Fitted, str]:
         budget = Budget(
@@ -259,7 +287,7 @@ class Run:
         vectors = self.vectors
         keep_freed_memory()
         with self._timed(f"train {stage}"), self.tracked() as tracker:
-            return fit(
+            fitted = fit(
                 self.dataset,
                 vectors,
                 split or self.split,
@@ -273,6 +301,8 @@ class Run:
                     {f"{stage}/{key}": value for key, value in entry.items()}, step=epoch
                 ),
             )
+        record_fit(self.out, stage, fitted)
+        return fitted
 
     def _params(self) -> dict[str, object]:
         return flatten(self.config.model_dump(mode="json")) | {"dataset": self.dataset.name}

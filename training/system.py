@@ -9,6 +9,7 @@ from recsys.ids import PAD
 from recsys.recommender import Recommender
 
 USERS_AT_ONCE = 256
+MODEL, TOWERS, TWIN = "recsys", "recsys, towers alone", "content-blind twin"  # our names in the table
 
 
 class System:

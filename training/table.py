@@ -37,12 +37,17 @@ def metrics_table(
 
 def _cell(view: ViewResult, model: str, metric: str, intervals: bool) -> Text:
     estimate = view.models[model][metric]
-    rivals = [by[metric].value for name, by in view.models.items() if name not in REFERENCES]
-    best = model not in REFERENCES and estimate.value == max(rivals) and estimate.value > 0
-    text = Text(f"{estimate.value:.4f}", style="bold" if best else "")
+    text = Text(f"{estimate.value:.4f}", style="bold" if is_best(view, model, metric) else "")
     if intervals:
         text.append(f" ±{(estimate.high - estimate.low) / 2:.3f}", style="dim")
     return text
+
+
+def is_best(view: ViewResult, model: str, metric: str) -> bool:
+    """Whether no competitor has more; chance and oracle never are, nor is anybody who finds nothing."""
+    value = view.models[model][metric].value
+    rivals = [by[metric].value for name, by in view.models.items() if name not in REFERENCES]
+    return model not in REFERENCES and value == max(rivals) and value > 0
 
 
 def _caption(evaluation: Evaluation) -> str:

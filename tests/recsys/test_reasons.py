@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from serving.reasons import explain
+from recsys.reasons import explain
 
 MODALITIES = ("title", "image", "review_speech", "genres", "id")
 

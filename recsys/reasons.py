@@ -8,6 +8,7 @@ import numpy as np
 from recsys.batches import Floats, Ints
 from recsys.columns import Modality
 from recsys.ids import NUM_RESERVED
+from recsys.recommender import Recommendations
 
 PHRASES: Mapping[str, str] = {
     Modality.TITLE: "its name",
@@ -54,8 +55,27 @@ def explain(
     if past is not None:
         parts.append(f'because you chose "{name_of(past)}"')
     if modality is not None:
-        parts.append(f"most telling: {PHRASES.get(modality, f'its {modality}')}")
+        parts.append(f"most telling: {phrase(modality)}")
     return Reason(past_item=past, modality=modality, text="; ".join(parts))
+
+
+def reason_of(
+    ranked: Recommendations, row: int, place: int, modalities: Sequence[str], name_of: Callable[[int], str]
+) -> Reason | None:
+    """The reason for the item at `place` of list `row`; None where no ranker ran."""
+    tokens, attention, past = ranked.token_attention, ranked.history_attention, ranked.history_items
+    return explain(
+        token_attention=None if tokens is None else tokens[row, place],
+        history_attention=None if attention is None else attention[row, place],
+        history_items=None if past is None else past[row],
+        modalities=modalities,
+        name_of=name_of,
+    )
+
+
+def phrase(modality: str) -> str:
+    """A modality in words; a category field speaks for itself."""
+    return PHRASES.get(modality, f"its {modality}")
 
 
 def _most_telling(attention: Floats | None, modalities: Sequence[str]) -> str | None:

@@ -1,0 +1,131 @@
+"""The verdict in words: it follows from the figures, and is as honest where they are bad."""
+
+import pytest
+from report_parts import answers, evaluation, gap, view
+
+from training.evaluation import Estimate
+from training.report.words import (
+    Comparison,
+    Finding,
+    baselines,
+    compare,
+    figure,
+    findings,
+    headline,
+    listed,
+    main_view,
+    metric_name,
+    short,
+    tagline,
+    verdict,
+)
+
+AHEAD, EVEN, BEHIND = gap(0.02, 0.01, 0.03), gap(0.01, -0.01, 0.03), gap(-0.02, -0.03, -0.01)
+RIVALS = ("als", "popularity")
+
+
+def comparison(
+    gaps: dict[str, Estimate], *, view: str = "warm", num_users: int = 100, **values: float
+) -> Comparison:
+    models = {"recsys": gap(0.2, 0.1, 0.3)} | {name: gap(0.1, 0.05, 0.15) for name in gaps}
+    models |= {name: gap(value, value, value) for name, value in values.items()}
+    return Comparison(view=view, metric="ndcg@10", num_users=num_users, models=models, gaps=gaps)
+
+
+def told(each: Comparison, *rivals: str) -> list[tuple[str, str]]:
+    return [(found.verdict, found.text) for found in findings(each, rivals).found]
+
+
+def test_a_difference_counts_where_its_interval_leaves_zero_out() -> None:
+    assert [verdict(each) for each in (AHEAD, EVEN, BEHIND)] == ["ahead", "even", "behind"]
+    assert verdict(gap(0.0, 0.0, 0.0)) == "even"
+    assert verdict(gap(0.1, 0.0, 0.2)) == "even"
+
+
+@pytest.mark.parametrize(
+    ("als", "popularity", "expected"),
+    [
+        (AHEAD, AHEAD, "Beats ALS and popularity on items with a past"),
+        (EVEN, AHEAD, "Not clearly better than ALS on items with a past"),
+        (BEHIND, AHEAD, "Loses to ALS on items with a past"),
+        (BEHIND, BEHIND, "Loses to ALS and popularity on items with a past"),
+        (EVEN, BEHIND, "Loses to popularity on items with a past"),
+    ],
+)
+def test_the_tagline_names_whom_we_lose_to_first(als: Estimate, popularity: Estimate, expected: str) -> None:
+    assert tagline(comparison({"als": als, "popularity": popularity}), RIVALS) == expected
+
+
+def test_without_a_baseline_nothing_is_claimed() -> None:
+    assert tagline(comparison({}), ()).startswith("No baseline was asked for")
+
+
+def test_the_headline_has_figure_interval_and_users() -> None:
+    assert headline(comparison({}, num_users=1)) == (
+        "NDCG@10 is 0.2000 (95% interval 0.1000 to 0.3000) on items with a past, over 1 test user."
+    )
+
+
+class TestFindings:
+    def test_each_rival_has_its_own(self) -> None:
+        each = comparison({"als": BEHIND, "popularity": EVEN})
+        assert findings(each, RIVALS).found == (
+            Finding(verdict="behind", text="Worse than ALS", gap=BEHIND),
+            Finding(verdict="even", text="Not to be told apart from popularity", gap=EVEN),
+        )
+
+    def test_rivals_that_find_nothing_share_one(self) -> None:
+        each = comparison({"als": AHEAD, "popularity": AHEAD}, als=0.0, popularity=0.0)
+        assert told(each, *RIVALS) == [("ahead", "ALS and popularity find nothing")]
+        assert told(each, "popularity") == [("ahead", "Popularity finds nothing")]
+
+    def test_more_than_nothing_is_no_merit_where_chance_has_more(self) -> None:
+        each = comparison({"als": AHEAD, "random": BEHIND}, als=0.0)
+        assert told(each, "als") == [("even", "ALS finds nothing"), ("behind", "Worse than chance")]
+
+    def test_chance_is_no_news_where_we_beat_it(self) -> None:
+        assert told(comparison({"random": AHEAD})) == []
+
+    def test_what_the_ranker_and_content_are_worth(self) -> None:
+        each = comparison({"recsys, towers alone": BEHIND, "content-blind twin": AHEAD})
+        assert told(each) == [("behind", "The ranker costs"), ("ahead", "Content gains")]
+        each = comparison({"recsys, towers alone": EVEN})
+        assert told(each) == [("even", "The ranker changes nothing that the test can tell")]
+
+    def test_the_way_to_the_oracle(self) -> None:
+        each = comparison({"random": AHEAD, "oracle": BEHIND}, random=0.1, oracle=0.5)
+        assert told(each) == [("even", "25% of the way from chance to the true tastes")]
+
+    def test_few_users_are_no_firm_ground(self) -> None:
+        assert told(comparison({"als": AHEAD}, num_users=7), "als")[-1] == (
+            "even",
+            "With 7 users none of this is firm",
+        )
+
+
+def test_rivals_are_ordered_and_ours_are_none() -> None:
+    figures = {"recsys": 0.5, "recsys, towers alone": 0.6, "popularity": 0.1, "als": 0.2, "random": 0.9}
+    assert baselines(evaluation(warm=view(**figures)), "warm", "ndcg@10") == ["als", "popularity"]
+
+
+def test_a_test_of_new_items_alone_is_judged_by_them() -> None:
+    assert main_view(evaluation(warm=view(), cold_full=view())) == "warm"
+    assert main_view(evaluation(cold_full=view())) == "cold_full"
+
+
+def test_a_comparison_is_paired_over_the_users_of_its_view() -> None:
+    judged = evaluation(warm=view(recsys=0.5, popularity=0.25))
+    found = compare(judged, answers(), "warm")
+    assert found is not None
+    assert set(found.gaps) == {"popularity"}
+    assert found.models["recsys"].value == 0.5
+    assert compare(judged, answers(), "cold_full") is None
+
+
+def test_small_words() -> None:
+    assert figure(-0.01234) == "−0.0123"
+    assert metric_name("ndcg@10") == "NDCG@10"
+    assert listed(["a"]) == "a"
+    assert listed(["a", "b", "c"]) == "a, b and c"
+    assert short("a\n b", 10) == "a b"
+    assert short("x" * 20, 10) == "x" * 9 + "…"

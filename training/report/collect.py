@@ -1,0 +1,216 @@
+"""A run directory to the report's content: figures and words, nothing of how they look."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from features.parts import PART, TRAIN
+from features.tables import Dataset
+from recsys.batches import Floats
+from recsys.bundle import MANIFEST
+from recsys.checksums import sha256_of
+from recsys.columns import Columns
+from recsys.config import Config
+from recsys.errors import ConfigError
+from recsys.ids import IdMap
+from training.answers import ANSWERS, Answers
+from training.evaluation import Evaluation
+from training.examples import EXAMPLES, load_examples
+from training.fits import FITS, Fit, read_fits
+from training.report.charts import Chart, Series, line_chart
+from training.report.facts import Facts, facts
+from training.report.origin import Origin, origin
+from training.report.results import Slices, View, slices, views
+from training.report.shown import Shown, has_pictures, show
+from training.report.words import (
+    Findings,
+    baselines,
+    compare,
+    findings,
+    headline,
+    main_view,
+    metric_name,
+    model_name,
+    tagline,
+)
+
+STAGES = {"main": "evaluated model", "twin": "content-blind twin", "refit": "refit"}
+STAGE_KINDS = {"main": "ours", "twin": "part", "refit": "rival"}
+NEEDED = {"metrics.json": "evaluate", ANSWERS: "evaluate", EXAMPLES: "evaluate", FITS: "evaluate"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """The report in a few sentences."""
+
+    dataset: str
+    made_at: str
+    model: str
+    tagline: str
+    headline: str
+    metric: str
+    findings: tuple[Findings, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One fit; `fit` is as it was written down."""
+
+    name: str
+    fit: Fit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """What the bundle holds."""
+
+    version: str
+    refit_description: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    head: Head
+    evaluation: Evaluation
+    views: tuple[View, ...]
+    curves: tuple[Chart, ...]
+    stages: tuple[Stage, ...]
+    facts: Facts
+    baseline: str | None
+    slices: tuple[Slices, ...]
+    shown: tuple[Shown, ...]
+    has_pictures: bool
+    origin: Origin
+    served: Served | None
+
+
+def collect(run: Path, dataset: Dataset, config: Config, *, name: str, fingerprint: str) -> Report:
+    """All that the report says of the run in `run`; `name` is the folder of its dataset.
+
+    Raises `ConfigError` naming the command that makes what is missing.
+    """
+    _check_there(run)
+    evaluation = Evaluation.from_json((run / "metrics.json").read_text("utf-8"))
+    item_ids = IdMap(dataset.items[Columns.ITEM].to_list())
+    answers = Answers.load(run / ANSWERS, item_ids)
+    fits = read_fits(run)
+    view = main_view(evaluation)
+    rivals = baselines(evaluation, view, f"ndcg@{evaluation.ks[0]}") if evaluation.views[view].models else []
+    best = rivals[0] if rivals else None
+    shown = show(load_examples(run), dataset)
+    return Report(
+        head=_head(evaluation, answers, rivals, dataset, config, fits["main"]),
+        evaluation=evaluation,
+        views=views(evaluation),
+        curves=curves(fits),
+        stages=tuple(Stage(name=words, fit=fits[stage]) for stage, words in STAGES.items() if stage in fits),
+        facts=facts(dataset, fits["main"].coverage, run / "set_aside.csv"),
+        baseline=model_name(best) if best else None,
+        slices=slices(evaluation, answers, _popularity(run, item_ids), best),
+        shown=shown,
+        has_pictures=has_pictures(shown),
+        origin=origin(
+            config,
+            fits["main"],
+            dataset=name,
+            out=run.resolve().name,
+            fingerprint=fingerprint,
+            seconds=json.loads((run / "timings.json").read_text("utf-8")),
+        ),
+        served=_served(run),
+    )
+
+
+def curves(fits: dict[str, Fit]) -> tuple[Chart, ...]:
+    """Loss and validation NDCG@10 by epoch, the epoch ringed whose parameters were kept."""
+    known = {stage: fits[stage] for stage in STAGES if stage in fits and fits[stage].curve}
+    return tuple(
+        chart
+        for chart in (
+            _curve(known, "loss", "Training loss", "loss"),
+            _curve(known, "validation_ndcg_at_10", "Validation NDCG@10 of the towers", "NDCG@10"),
+        )
+        if chart is not None
+    )
+
+
+def _curve(fits: dict[str, Fit], key: str, title: str, y_label: str) -> Chart | None:
+    series = [
+        Series(
+            name=STAGES[stage],
+            kind=STAGE_KINDS[stage],
+            x=[float(at) for at in range(1, len(fit.curve) + 1)],
+            y=[entry[key] for entry in fit.curve],
+            mark=min(fit.best_epoch, len(fit.curve)) - 1,
+        )
+        for stage, fit in fits.items()
+        if all(key in entry for entry in fit.curve)
+    ]
+    if not series:
+        return None
+    words = "; ".join(
+        f"{each.name} from {each.y[0]:.4g} to {each.y[-1]:.4g} in {len(each.y)} epochs" for each in series
+    )
+    return line_chart(series, title=title, description=f"{words}.", x_label="epoch", y_label=y_label)
+
+
+def _head(
+    evaluation: Evaluation,
+    answers: Answers,
+    rivals: Sequence[str],
+    dataset: Dataset,
+    config: Config,
+    fit: Fit,
+) -> Head:
+    compared = [compare(evaluation, answers, view) for view in ("warm", "cold_full")]
+    comparisons = [each for each in compared if each is not None]
+    main = comparisons[0] if comparisons else None
+    return Head(
+        dataset=dataset.name,
+        made_at=f"{fit.at[:16].replace('T', ' ')} UTC",
+        model=_model_words(config, fit),
+        tagline=tagline(main, rivals) if main else "Nobody to count",
+        headline=headline(main)
+        if main
+        else "No user of the test has anything to find, so there is no figure to give.",
+        metric=metric_name(f"ndcg@{evaluation.ks[0]}"),
+        findings=tuple(findings(each, rivals) for each in comparisons),
+    )
+
+
+def _model_words(config: Config, fit: Fit) -> str:
+    item = config.model.item
+    parts = [*fit.coverage] if item.use_content else []
+    read = ", ".join(name.replace("_", " ") for name in [*parts, *(["id"] if item.use_id else [])])
+    ranker = (
+        f"a ranker of which a share of {fit.ranker.share:g} joins"
+        if fit.ranker and fit.ranker.share
+        else "no ranker"
+    )
+    return f"Two towers of width {config.model.dim} over {read} ({item.fusion} fusion), and {ranker}."
+
+
+def _popularity(run: Path, item_ids: IdMap) -> Floats:
+    """Positive training events of each item. Shape [N]."""
+    history = pl.read_parquet(run / "split" / "history.parquet")
+    train = history.filter((pl.col(PART) == TRAIN) & pl.col(Columns.POSITIVE))
+    counts = np.bincount(item_ids.encode(train[Columns.ITEM]), minlength=item_ids.size)
+    return counts.astype(np.float32)
+
+
+def _served(run: Path) -> Served | None:
+    path = run / "bundle" / MANIFEST
+    if not path.exists():
+        return None
+    manifest = json.loads(path.read_text("utf-8"))
+    return Served(version=sha256_of(path)[:12], refit_description=manifest["refit_description"])
+
+
+def _check_there(run: Path) -> None:
+    for name, step in NEEDED.items():
+        if not (run / name).exists():
+            raise ConfigError(f"{run} has no {name}; the step before makes it: recsys {step} {run}")

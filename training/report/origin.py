@@ -1,0 +1,82 @@
+"""How a run came about: the command that makes it again, its settings, versions, machine and times."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
+
+import tomli_w
+
+from recsys.config import PRESETS, Config, build_config
+from training.fits import Fit
+from training.tracking import flatten
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    command: str
+    settings: str  # TOML
+    seeds: Mapping[str, int]
+    versions: Mapping[str, str]
+    machine: str
+    fingerprint: str
+    seconds: Mapping[str, float]
+
+    @property
+    def total_seconds(self) -> float:
+        return sum(self.seconds.values())
+
+
+def origin(
+    config: Config, fit: Fit, *, dataset: str, out: str, fingerprint: str, seconds: Mapping[str, float]
+) -> Origin:
+    """`dataset` and `out` are names of folders, not where they lie."""
+    machine = fit.machine
+    return Origin(
+        command=command(config, dataset=dataset, out=out),
+        settings=tomli_w.dumps(_told(config)),
+        seeds={"split.seed": config.split.seed, "train.seed": config.train.seed},
+        versions=fit.versions,
+        machine=f"{machine['cores']} cores, {machine['processor']}, {machine['system']}",
+        fingerprint=fingerprint,
+        seconds=seconds,
+    )
+
+
+def command(config: Config, *, dataset: str, out: str) -> str:
+    """`recsys run` with the preset that leaves the fewest settings to name."""
+    changes = {name: _changes(config, build_config(values)) for name, values in PRESETS.items()}
+    preset = min(changes, key=lambda name: len(changes[name]))
+    words = ["recsys", "run", dataset, "--out", out]
+    words += ["--preset", preset] if preset != "default" else []
+    for setting in changes[preset]:
+        words += ["--set", setting]
+    return shlex.join(words)
+
+
+def _changes(config: Config, base: Config) -> list[str]:
+    old, new = (flatten(_told(each)) for each in (base, config))
+    return [f"{name}={_toml(value)}" for name, value in new.items() if value != old.get(name)]
+
+
+def _told(config: Config) -> dict[str, Any]:
+    """All settings but those of the tracker, whose address may hold a password; folders by their names."""
+    values = config.model_dump(mode="json", exclude_none=True, exclude={"track"})
+    named: dict[str, Any] = _named(values)
+    return named
+
+
+def _named(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _named(inner) for key, inner in value.items()}
+        case str() if PurePosixPath(value).is_absolute() or PureWindowsPath(value).is_absolute():
+            return f"…/{PureWindowsPath(value).name}"
+    return value
+
+
+def _toml(value: Any) -> str:
+    """A value as `--set` reads it: a bare word, or as in TOML."""
+    return value if isinstance(value, str) else json.dumps(value)

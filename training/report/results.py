@@ -1,0 +1,179 @@
+"""The results as tables and interval charts: every view, every model, and the slices of the test."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from recsys.batches import Floats
+from training.answers import Answers
+from training.evaluation import Estimate, Evaluation, ViewResult
+from training.report.charts import Band, Chart, Legend, Whisker, interval_chart
+from training.report.words import (
+    PLACES,
+    Kind,
+    Verdict,
+    figure,
+    kind_of,
+    main_view,
+    metric_name,
+    model_name,
+    verdict,
+)
+from training.slices import DIFFERENCE, Slice, by_history, by_popularity
+from training.system import MODEL
+from training.table import REFERENCES, is_best
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    estimate: Estimate
+    best: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    model: str
+    label: str
+    kind: Kind
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One view: all its figures, and the first NDCG of each model as a chart."""
+
+    name: str
+    place: str
+    result: ViewResult
+    metrics: tuple[str, ...]
+    rows: tuple[Row, ...]
+    chart: Chart | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceRow:
+    """One part of the test; `gap` is ours less the baseline's, where there is a baseline."""
+
+    part: Slice
+    figures: tuple[Estimate, ...]
+    gap: Estimate | None
+    verdict: Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slices:
+    """One way to cut the test."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[SliceRow, ...]
+    chart: Chart
+
+
+def views(evaluation: Evaluation) -> tuple[View, ...]:
+    """Every view of the evaluation, those without users too."""
+    return tuple(_view(name, result, evaluation) for name, result in evaluation.views.items())
+
+
+def slices(
+    evaluation: Evaluation, answers: Answers, popularity_N: Floats, baseline: str | None
+) -> tuple[Slices, ...]:
+    """By what was sought and by what is known of the user, ours beside `baseline`."""
+    k = evaluation.ks[0]
+    models = [MODEL, baseline] if baseline else [MODEL]
+    view = main_view(evaluation)
+    truth = answers.warm if view == "warm" else answers.cold
+    parts = {
+        "By how popular the sought items are": by_popularity(answers, popularity_N, models, k),
+        f"By how much is known of the user, {PLACES[view]}": by_history(answers, truth, models, k),
+    }
+    return tuple(_slices(title, found, models, k) for title, found in parts.items())
+
+
+def _view(name: str, result: ViewResult, evaluation: Evaluation) -> View:
+    metrics = tuple(f"{each}@{k}" for k in evaluation.ks for each in ("recall", "hr", "ndcg", "mrr"))
+    models = sorted(result.models, key=lambda model: model in REFERENCES)
+    rows = tuple(
+        Row(
+            model=model,
+            label=REFERENCES.get(model, model_name(model)),
+            kind=kind_of(model),
+            cells=tuple(
+                Cell(estimate=result.models[model][metric], best=is_best(result, model, metric))
+                for metric in metrics
+            ),
+        )
+        for model in models
+    )
+    metric = f"ndcg@{evaluation.ks[0]}"
+    return View(
+        name=name,
+        place=PLACES[name],
+        result=result,
+        metrics=metrics,
+        rows=rows,
+        chart=_view_chart(name, result, rows, metric) if rows else None,
+    )
+
+
+def _view_chart(name: str, result: ViewResult, rows: Sequence[Row], metric: str) -> Chart:
+    bands = [
+        Band(label=row.label, kind=row.kind, whiskers=(_whisker(result.models[row.model][metric], row.kind),))
+        for row in rows
+    ]
+    words = ", ".join(f"{row.label} {figure(result.models[row.model][metric].value)}" for row in rows)
+    return interval_chart(
+        bands,
+        title=f"{metric_name(metric)} {PLACES[name]}",
+        description=f"{words}.",
+        note=f"Lines are 95% intervals over {result.num_users:,} users.",
+        x_label=metric_name(metric),
+    )
+
+
+def _whisker(estimate: Estimate, kind: str) -> Whisker:
+    return Whisker(
+        kind=kind, value=estimate.value, low=estimate.low, high=estimate.high, text=figure(estimate.value)
+    )
+
+
+def _slices(title: str, parts: Sequence[Slice], models: Sequence[str], k: int) -> Slices:
+    metrics = (f"ndcg@{k}", f"recall@{k}")
+    names = [model_name(model) for model in models]
+    return Slices(
+        title=title,
+        columns=tuple(f"{metric_name(metric)}, {name}" for metric in metrics for name in names),
+        rows=tuple(_slice_row(part, models, metrics) for part in parts),
+        chart=interval_chart(
+            [_slice_band(part, models, metrics[0]) for part in parts],
+            title=title,
+            description="; ".join(_slice_words(part, models, metrics[0]) for part in parts),
+            x_label=metric_name(metrics[0]),
+            legend=[Legend(kind=kind_of(model), text=model_name(model)) for model in models],
+        ),
+    )
+
+
+def _slice_row(part: Slice, models: Sequence[str], metrics: Sequence[str]) -> SliceRow:
+    if not part.models:
+        return SliceRow(part=part, figures=(), gap=None, verdict="even")
+    gap = part.models[DIFFERENCE][metrics[0]] if DIFFERENCE in part.models else None
+    return SliceRow(
+        part=part,
+        figures=tuple(part.models[model][metric] for metric in metrics for model in models),
+        gap=gap,
+        verdict=verdict(gap) if gap else "even",
+    )
+
+
+def _slice_band(part: Slice, models: Sequence[str], metric: str) -> Band:
+    if not part.models:
+        return Band(label=part.name, note="nobody to count")
+    whiskers = tuple(_whisker(part.models[model][metric], kind_of(model)) for model in models)
+    return Band(label=f"{part.name}{' *' if part.is_small else ''}", whiskers=whiskers)
+
+
+def _slice_words(part: Slice, models: Sequence[str], metric: str) -> str:
+    if not part.models:
+        return f"{part.name}: nobody to count"
+    figures = ", ".join(f"{model_name(model)} {figure(part.models[model][metric].value)}" for model in models)
+    return f"{part.name}: {figures} over {part.num_users:,} users"

@@ -1,0 +1,219 @@
+"""Names and figures as the report writes them, and what the figures say in words.
+
+Every sentence is made from the figures of this run; none is there because one would like it to be.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from training.answers import Answers
+from training.evaluation import Estimate, Evaluation
+from training.slices import FEW_USERS, differences
+from training.system import MODEL, TOWERS, TWIN
+from training.table import REFERENCES
+
+Verdict = Literal["ahead", "behind", "even"]
+Kind = Literal["ours", "part", "rival", "reference"]
+
+PLACES: Mapping[str, str] = {
+    "warm": "on items with a past",
+    "cold_full": "on new items in the whole catalogue",
+    "cold_pool": "among new items alone",
+}
+NAMES: Mapping[str, str] = {"als": "ALS", "random": "chance", "oracle": "the oracle"}
+METRICS: Mapping[str, str] = {"recall": "Recall", "hr": "HR", "ndcg": "NDCG", "mrr": "MRR"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that the test shows: whether it speaks for us, and the difference that says so."""
+
+    verdict: Verdict
+    text: str
+    gap: Estimate | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What one view shows."""
+
+    place: str
+    num_users: int
+    found: tuple[Finding, ...]
+
+
+def model_name(model: str) -> str:
+    return NAMES.get(model, model)
+
+
+def metric_name(metric: str) -> str:
+    """ "ndcg@10" as "NDCG@10"."""
+    name, _, k = metric.partition("@")
+    return f"{METRICS.get(name, name)}@{k}"
+
+
+def kind_of(model: str) -> Kind:
+    """What a model is in the comparison: ours, a part of ours, a rival, or an end of the scale."""
+    if model in REFERENCES:
+        return "reference"
+    return "ours" if model == MODEL else "part" if model in (TOWERS, TWIN) else "rival"
+
+
+def figure(value: float) -> str:
+    """Four decimals, as the table of the terminal has them, with a true minus."""
+    return f"{value:.4f}".replace("-", "−")
+
+
+def with_interval(estimate: Estimate) -> str:
+    return f"{figure(estimate.value)} (95% interval {figure(estimate.low)} to {figure(estimate.high)})"
+
+
+def verdict(gap: Estimate) -> Verdict:
+    """Ahead or behind only where the interval of the difference leaves 0 out."""
+    return "ahead" if gap.low > 0 else "behind" if gap.high < 0 else "even"
+
+
+def main_view(evaluation: Evaluation) -> str:
+    """The view of the headline: items with a past, or new ones where the test holds no others."""
+    return next((name for name in ("warm", "cold_full") if evaluation.views[name].num_users), "warm")
+
+
+def baselines(evaluation: Evaluation, view: str, metric: str) -> list[str]:
+    """Rivals in that view, the best first."""
+    models = evaluation.views[view].models
+    rivals = [name for name in models if kind_of(name) == "rival"]
+    return sorted(rivals, key=lambda name: -models[name][metric].value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Our model against every other one in one view, paired by user."""
+
+    view: str
+    metric: str
+    num_users: int
+    models: Mapping[str, Estimate]
+    gaps: Mapping[str, Estimate]  # model -> how much more ours has
+
+
+def compare(evaluation: Evaluation, answers: Answers, view: str) -> Comparison | None:
+    """None where nobody counts in the view. `view` is one of the whole catalogue."""
+    found = evaluation.views[view]
+    if not found.num_users:
+        return None
+    k = evaluation.ks[0]
+    truth = answers.warm if view == "warm" else answers.cold
+    metric = f"ndcg@{k}"
+    return Comparison(
+        view=view,
+        metric=metric,
+        num_users=found.num_users,
+        models={name: by[metric] for name, by in found.models.items()},
+        gaps=differences(answers, truth, MODEL, k, metric),
+    )
+
+
+def tagline(main: Comparison, rivals: Iterable[str]) -> str:
+    """The run in half a sentence."""
+    found = {name: verdict(main.gaps[name]) for name in rivals}
+    place = PLACES[main.view]
+    if not found:
+        return "No baseline was asked for, so nothing says whether this is good"
+    behind = [model_name(name) for name, each in found.items() if each == "behind"]
+    even = [model_name(name) for name, each in found.items() if each == "even"]
+    if behind:
+        return f"Loses to {listed(behind)} {place}"
+    if even:
+        return f"Not clearly better than {listed(even)} {place}"
+    return f"Beats {listed(map(model_name, found))} {place}"
+
+
+def headline(main: Comparison) -> str:
+    """The figure that matters, with its interval."""
+    return (
+        f"{metric_name(main.metric)} is {with_interval(main.models[MODEL])} {PLACES[main.view]}, "
+        f"over {counted(main.num_users, 'test user')}."
+    )
+
+
+def findings(each: Comparison, rivals: Iterable[str]) -> Findings:
+    """Against each baseline, chance, the towers alone and the twin; then how far that is."""
+    found = [*_against_rivals(each, list(rivals)), *_against_chance(each)]
+    found += [*_worth(each, TOWERS, "The ranker"), *_worth(each, TWIN, "Content"), *_way_to_oracle(each)]
+    if each.num_users < FEW_USERS:
+        found.append(
+            Finding(verdict="even", text=f"With {counted(each.num_users, 'user')} none of this is firm")
+        )
+    return Findings(place=PLACES[each.view], num_users=each.num_users, found=tuple(found))
+
+
+def _against_rivals(each: Comparison, rivals: list[str]) -> list[Finding]:
+    nothing = [name for name in rivals if each.models[name].high == 0]
+    found = [_versus(name, each.gaps[name]) for name in rivals if name not in nothing]
+    if nothing:
+        names, verb = listed(map(model_name, nothing)), "finds" if len(nothing) == 1 else "find"
+        gap = each.gaps[nothing[0]]
+        # To find something where a rival finds nothing is no merit where chance finds as much.
+        beats_chance = "random" not in each.gaps or verdict(each.gaps["random"]) == "ahead"
+        found.append(
+            Finding(
+                verdict=verdict(gap) if beats_chance else "even",
+                text=f"{names[0].upper()}{names[1:]} {verb} nothing",
+                gap=gap,
+            )
+        )
+    return found
+
+
+def _versus(name: str, gap: Estimate) -> Finding:
+    words: Mapping[Verdict, str] = {
+        "ahead": "Better than {}",
+        "behind": "Worse than {}",
+        "even": "Not to be told apart from {}",
+    }
+    return Finding(verdict=verdict(gap), text=words[verdict(gap)].format(model_name(name)), gap=gap)
+
+
+def _against_chance(each: Comparison) -> list[Finding]:
+    """Said only where it is news: not clearly better than chance."""
+    gap = each.gaps.get("random")
+    return [] if gap is None or verdict(gap) == "ahead" else [_versus("random", gap)]
+
+
+def _worth(each: Comparison, without: str, what: str) -> list[Finding]:
+    gap = each.gaps.get(without)
+    if gap is None:
+        return []
+    words: Mapping[Verdict, str] = {
+        "ahead": "{} gains",
+        "behind": "{} costs",
+        "even": "{} changes nothing that the test can tell",
+    }
+    return [Finding(verdict=verdict(gap), text=words[verdict(gap)].format(what), gap=gap)]
+
+
+def _way_to_oracle(each: Comparison) -> list[Finding]:
+    chance, best = each.models.get("random"), each.models.get("oracle")
+    if chance is None or best is None or best.value <= chance.value:
+        return []
+    share = (each.models[MODEL].value - chance.value) / (best.value - chance.value)
+    if share <= 0:
+        return []  # said already: not better than chance
+    return [Finding(verdict="even", text=f"{share:.0%} of the way from chance to the true tastes")]
+
+
+def counted(num: int, noun: str) -> str:
+    return f"{num:,} {noun}" if num == 1 else f"{num:,} {noun}s"
+
+
+def listed(names: Iterable[str]) -> str:
+    """a, b and c."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def short(text: str, length: int) -> str:
+    """`text` in one line of at most `length` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else f"{line[: length - 1].rstrip()}…"

@@ -1,0 +1,61 @@
+"""The report's content to one HTML file. The home of `jinja2`."""
+
+import os
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from training.report.collect import Report
+from training.report.words import figure, metric_name
+from training.slices import FEW_USERS
+
+REPORT = "report.html"
+SECTIONS = {
+    "results": "Results",
+    "training": "Training",
+    "data": "Data",
+    "slices": "Slices",
+    "set-aside": "Set aside",
+    "examples": "Examples",
+    "method": "Method",
+}
+WORDS = {"ahead": "for us", "behind": "against us", "even": "neither"}
+SIGNS = {"ahead": "▲", "behind": "▼", "even": "≈"}
+
+
+def render(report: Report) -> str:
+    """The page. Everything from the data is escaped; it needs no other file and runs no script."""
+    page = _environment().get_template("template.html")
+    style = (resources.files("training.report") / "style.css").read_text("utf-8")
+    return page.render(
+        report=report,
+        sections=SECTIONS,
+        signs=SIGNS,
+        words=WORDS,
+        few_users=FEW_USERS,
+        style=Markup(style),  # ours, and full of > and quotes
+    )
+
+
+def write_report(report: Report, path: Path) -> Path:
+    """Write the page to `path`, whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(render(report), "utf-8")
+    os.replace(temporary, path)
+    return path
+
+
+def _environment() -> Environment:
+    filters: dict[str, Any] = {"figure": figure, "metric_name": metric_name}
+    environment = Environment(
+        loader=PackageLoader("training.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= filters
+    return environment
