@@ -4,6 +4,8 @@ Every function returns a series as long as the one it was given. Raises `DataErr
 the whole column is wrong.
 """
 
+from collections.abc import Callable
+
 import polars as pl
 
 from features.schema import TimeUnit
@@ -13,6 +15,8 @@ from recsys.errors import DataError
 _FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
 _MICROSECONDS = {"unix_s": 1_000_000, "unix_ms": 1_000, "order": 1}
 _SECONDS_OF_1973, _SECONDS_OF_2200 = 94_694_400, 7_258_118_400
+HINT_EDGES = (_SECONDS_OF_1973, _SECONDS_OF_2200)  # where the answer of `unit_hint` changes
+TEXT_KINDS = (pl.Int64, pl.Float64, pl.Boolean)  # what a text column may hold, the first that fits
 _ISO_FORMATS = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M")
 
 
@@ -32,8 +36,16 @@ def as_text(series: pl.Series) -> pl.Series:
     return text.set(text.str.strip_chars() == "", None)
 
 
-def as_id(series: pl.Series) -> pl.Series:
-    """Ids as strings, null where empty: 123, 123.0 and "123.0" in an all-integer column are "123"."""
+def all_whole(text: pl.Series) -> bool:
+    """Whether there are values and each is a whole number with a point, such as "123.0"."""
+    return bool(text.str.contains(r"^-?\d+\.0+$").all()) and text.null_count() < len(text)
+
+
+def as_id(series: pl.Series, is_whole: Callable[[pl.Series], bool] = all_whole) -> pl.Series:
+    """Ids as strings, null where empty: 123, 123.0 and "123.0" in an all-integer column are "123".
+
+    `is_whole` decides of a text column whether it is all-integer; the series may be a part of it.
+    """
     _refuse_nested(series, "an id")
     if series.dtype.is_decimal():
         series = series.cast(pl.Float64)
@@ -43,7 +55,7 @@ def as_id(series: pl.Series) -> pl.Series:
         text = series.cast(pl.String).set(series.is_nan(), None)
         return whole.cast(pl.String).zip_with(whole.cast(pl.Float64) == series, text)
     text = as_text(series)
-    if bool(text.str.contains(r"^-?\d+\.0+$").all()) and text.null_count() < len(text):
+    if is_whole(text):
         text = text.str.replace(r"\.0+$", "")
     return text
 
@@ -105,17 +117,20 @@ def as_categories(series: pl.Series) -> pl.Series:
 
 def inferred(series: pl.Series) -> pl.Series:
     """A text column as integers, numbers or truth values where every value of it is one."""
+    kinds = (as_kind(series, kind) for kind in TEXT_KINDS)
+    return next((cast for cast in kinds if cast is not None), series)
+
+
+def as_kind(series: pl.Series, kind: type[pl.DataType]) -> pl.Series | None:
+    """A text column as one of `TEXT_KINDS`, None where a value of it is no such thing."""
     if series.dtype != pl.String:
         return series
     text = as_text(series).str.strip_chars()
-    for dtype in (pl.Int64, pl.Float64):
-        cast = text.cast(dtype, strict=False)
-        if cast.null_count() == text.null_count():
-            return cast
-    lower = text.str.to_lowercase()
-    if bool(lower.drop_nulls().is_in(["true", "false"]).all()):
-        return lower == "true"
-    return series
+    if kind == pl.Boolean:
+        lower = text.str.to_lowercase()
+        return lower == "true" if bool(lower.drop_nulls().is_in(["true", "false"]).all()) else None
+    cast = text.cast(kind, strict=False)
+    return cast if cast.null_count() == text.null_count() else None
 
 
 def unit_hint(series: pl.Series, unit: TimeUnit) -> str | None:

@@ -13,8 +13,16 @@ from features.tables import SetAside
 from recsys.errors import DataError
 
 
+def unreadable(meaning: str, example: object) -> str:
+    return f"no value is {meaning}; the first is {example!r}"
+
+
 class TableChecker:
-    """Which rows still stand, what was set aside, and what is wrong with the whole table."""
+    """Which rows still stand, what was set aside, and what is wrong with the whole table.
+
+    What can be said only of whole columns stands in methods of its own (`hold_readable`, `hold_once`,
+    `is_whole`, `inferred`, `unit_hint`), so that a table may be checked a part at a time.
+    """
 
     def __init__(self, raw: RawTable) -> None:
         self.raw = raw
@@ -46,11 +54,32 @@ class TableChecker:
         except DataError as error:
             self.problem(column, str(error))
             return pl.Series(column, [None] * len(series))
+        self.hold_readable(column, series, result, meaning)
+        return result
+
+    def hold_readable(self, column: str, series: pl.Series, result: pl.Series, meaning: str) -> None:
+        """A problem where there are values and none could be read."""
         given = casting.is_given(series)
         if given.any() and result.null_count() == len(result):
             example = series.filter(given)[0]
-            self.problem(column, f"no value is {meaning}; the first is {example!r}")
-        return result
+            self.problem(column, unreadable(meaning, example))
+
+    def hold_once(self, truth: pl.Series, problem: str) -> None:
+        """A problem where there are rows and the truth holds of none."""
+        if len(truth) and not truth.any():
+            self.problems.append(problem)
+
+    def is_whole(self, column: str, text: pl.Series) -> bool:
+        """Whether the ids of the column are all whole numbers with a point."""
+        return casting.all_whole(text)
+
+    def inferred(self, column: str) -> pl.Series:
+        """A text column as integers, numbers or truth values where every value of it is one."""
+        return casting.inferred(self.raw.frame[column])
+
+    def unit_hint(self, column: str, unit: TimeUnit) -> str | None:
+        """What is wrong where the column's times seem to be in another unit."""
+        return casting.unit_hint(self.raw.frame[column], unit)
 
     def problem(self, column: str, message: str) -> None:
         files = self.raw.files[0] if len(self.raw.files) == 1 else f"{len(self.raw.files)} files"
@@ -58,13 +87,15 @@ class TableChecker:
 
     def required_id(self, column: str) -> pl.Series:
         """Ids; rows without one are set aside."""
-        ids = self.cast(column, casting.as_id, "an id")
+        ids = self.cast(
+            column, lambda series: casting.as_id(series, lambda text: self.is_whole(column, text)), "an id"
+        )
         self.reject(ids.is_null(), column, "empty id")
         return ids
 
     def time(self, column: str, unit: TimeUnit) -> pl.Series:
         """Times; unreadable ones are null, and what to do with their rows is the caller's matter."""
-        hint = casting.unit_hint(self.raw.frame[column], unit)
+        hint = self.unit_hint(column, unit)
         if hint:
             self.problem(column, hint)
             return pl.Series(column, [None] * self.raw.frame.height, dtype=pl.Int64)

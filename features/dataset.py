@@ -47,9 +47,13 @@ REVIEW_SCHEMA = {
 }
 
 
-def load_dataset(root: Path) -> Dataset:
+ReadEvents = Callable[[InteractionsSpec, pl.Series | None], pl.DataFrame]
+
+
+def load_dataset(root: Path, read_events: ReadEvents | None = None) -> Dataset:
     """The dataset in the folder `root`, validated; what was left out stands in its `set_aside`.
 
+    `read_events` reads the interactions in another way (features/prepared), given the items' ids.
     Raises `DataError` whose `problems` lists what is wrong with any of its tables.
     """
     root = root.resolve()
@@ -57,7 +61,8 @@ def load_dataset(root: Path) -> Dataset:
     reader = _Reader(root, spec)
     items = reader.read("items", lambda: reader.items(spec.items))
     known = items[Columns.ITEM] if items is not None else None
-    events = reader.read("interactions", lambda: reader.interactions(spec.interactions, known))
+    read = read_events or reader.interactions
+    events = reader.read("interactions", lambda: read(spec.interactions, known))
     reviews = users = None
     if spec.reviews is not None:
         reviews_spec = spec.reviews
@@ -141,30 +146,8 @@ class _Reader:
         return self.finish(table, columns)
 
     def interactions(self, spec: InteractionsSpec, items: pl.Series | None) -> pl.DataFrame:
-        wanted = [spec.user, spec.item, spec.timestamp]
-        wanted += [name for name in (spec.event, spec.value) if name is not None]
-        wanted += positive_columns(spec.positive) if spec.positive else []
-        table = TableChecker(read_table(self.root, "interactions", spec.path, wanted))
-        user, item = table.required_id(spec.user), table.required_id(spec.item)
-        timestamp = table.time(spec.timestamp, spec.time)
-        table.reject(timestamp.is_null(), spec.timestamp, f"not a time (time = {spec.time!r})")
-        value = table.number(spec.value) if spec.value else pl.Series([None] * len(user), dtype=pl.Float64)
-        if spec.event:
-            event = table.cast(spec.event, casting.as_text, "an event kind")
-            table.reject(event.is_null(), spec.event, "no event kind")
-        else:
-            event = pl.Series([NO_EVENT_KIND]).new_from_index(0, len(user))
-        _reject_unknown_items(table, item, spec.item, items)
-        positive = _positive(table, spec.positive)
-        columns = [
-            user.alias(Columns.USER),
-            item.alias(Columns.ITEM),
-            timestamp.cast(pl.Int64).alias(Columns.TIMESTAMP),
-            event.alias(Columns.EVENT),
-            value.cast(pl.Float64).alias(Columns.VALUE),
-            positive.alias(Columns.POSITIVE),
-            _rows(table),
-        ]
+        table = TableChecker(read_table(self.root, "interactions", spec.path, interaction_columns(spec)))
+        columns = check_interactions(table, spec, items)
         return self.finish(table, columns).sort(Columns.TIMESTAMP, Columns.ROW)
 
     def reviews(self, spec: ReviewsSpec, items: pl.Series | None) -> pl.DataFrame:
@@ -234,6 +217,39 @@ class _Reader:
         return joined.select(pl.col("absolute").fill_null(empty)).to_series()
 
 
+def interaction_columns(spec: InteractionsSpec) -> list[str]:
+    """Columns of the interactions' files that are read."""
+    wanted = [spec.user, spec.item, spec.timestamp]
+    wanted += [name for name in (spec.event, spec.value) if name is not None]
+    return wanted + (positive_columns(spec.positive) if spec.positive else [])
+
+
+def check_interactions(
+    table: TableChecker, spec: InteractionsSpec, items: pl.Series | None
+) -> list[pl.Series]:
+    """The columns of `Dataset.interactions`, of every row; `table` knows which of them stand."""
+    user, item = table.required_id(spec.user), table.required_id(spec.item)
+    timestamp = table.time(spec.timestamp, spec.time)
+    table.reject(timestamp.is_null(), spec.timestamp, f"not a time (time = {spec.time!r})")
+    value = table.number(spec.value) if spec.value else pl.Series([None] * len(user), dtype=pl.Float64)
+    if spec.event:
+        event = table.cast(spec.event, casting.as_text, "an event kind")
+        table.reject(event.is_null(), spec.event, "no event kind")
+    else:
+        event = pl.Series([NO_EVENT_KIND]).new_from_index(0, len(user))
+    _reject_unknown_items(table, item, spec.item, items)
+    positive = _positive(table, spec.positive)
+    return [
+        user.alias(Columns.USER),
+        item.alias(Columns.ITEM),
+        timestamp.cast(pl.Int64).alias(Columns.TIMESTAMP),
+        event.alias(Columns.EVENT),
+        value.cast(pl.Float64).alias(Columns.VALUE),
+        positive.alias(Columns.POSITIVE),
+        _rows(table),
+    ]
+
+
 def _optional(table: TableChecker, column: str | None, name: str) -> pl.Series:
     if column is None:
         return pl.Series(name, [None] * table.raw.frame.height, dtype=pl.String)
@@ -258,7 +274,8 @@ def _categories(table: TableChecker, names: tuple[str, ...]) -> list[pl.Series]:
 
 
 def _rows(table: TableChecker) -> pl.Series:
-    return pl.int_range(table.raw.frame.height, dtype=pl.Int64, eager=True).alias(Columns.ROW)
+    start = table.raw.offset
+    return pl.int_range(start, start + table.raw.frame.height, dtype=pl.Int64, eager=True).alias(Columns.ROW)
 
 
 def _reject_unknown_items(table: TableChecker, item: pl.Series, column: str, items: pl.Series | None) -> None:
@@ -273,7 +290,7 @@ def _positive(table: TableChecker, sql: str | None) -> pl.Series:
         return pl.Series([True]).new_from_index(0, table.raw.frame.height)
     columns = positive_columns(sql)
     frame = table.raw.frame.select(pl.Series(table.kept).alias("\0kept"), *columns)
-    frame = frame.with_columns([casting.inferred(frame[name]) for name in columns])
+    frame = frame.with_columns([table.inferred(name) for name in columns])
     expression = pl.sql_expr(sql)
     result = pl.Series([None] * frame.height, dtype=pl.Boolean)
     try:
@@ -287,10 +304,9 @@ def _positive(table: TableChecker, sql: str | None) -> pl.Series:
         table.problems.append(f"[interactions] positive = {sql!r} gives {evaluated.dtype}, not true or false")
         return result
     evaluated = evaluated.fill_null(False)
-    if len(evaluated) and not evaluated.any():
-        table.problems.append(
-            f"[interactions] positive = {sql!r} is true of no row; nothing could be a target"
-        )
+    table.hold_once(
+        evaluated, f"[interactions] positive = {sql!r} is true of no row; nothing could be a target"
+    )
     return result.scatter(pl.Series(table.kept).arg_true(), evaluated)
 
 

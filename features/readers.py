@@ -6,7 +6,8 @@ gives the values their types.
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -30,12 +31,14 @@ class RawTable:
     frame: pl.DataFrame
     files: tuple[str, ...]  # relative to the dataset, in the order of their rows
     starts: tuple[int, ...]  # first row of each file
+    offset: int = 0  # place of the frame's first row in the table, where the frame is a part of it
 
     def describe(
         self, rows: Sequence[int], values: Iterable[object], column: str, reason: str
     ) -> list[SetAside]:
         """Entries for `rows`, each with the file it stands in."""
-        file_of = np.searchsorted(np.asarray(self.starts), np.asarray(rows), side="right") - 1
+        places = np.asarray(rows, np.int64) + self.offset
+        file_of = np.searchsorted(np.asarray(self.starts), places, side="right") - 1
         return [
             SetAside(
                 table=self.name,
@@ -45,7 +48,7 @@ class RawTable:
                 value="" if value is None else str(value),
                 reason=reason,
             )
-            for row, at, value in zip(rows, file_of.tolist(), values, strict=True)
+            for row, at, value in zip(places.tolist(), file_of.tolist(), values, strict=True)
         ]
 
 
@@ -61,7 +64,7 @@ def read_table(root: Path, name: str, pattern: str, columns: Iterable[str]) -> R
     for path in paths:
         shown = path.relative_to(root).as_posix()
         try:
-            frames.append(_select(read_file(path), wanted, name, shown))
+            frames.append(select_columns(read_file(path), wanted, name, shown))
         except DataError as error:
             problems += error.problems or (f"[{name}] {shown}: {error}",)
     if problems:
@@ -98,29 +101,53 @@ def find_files(root: Path, name: str, pattern: str) -> list[Path]:
 def read_file(path: Path) -> pl.DataFrame:
     """All rows and columns of one file; strings where the format has no types."""
     suffix = path.suffix.lower()
-    try:
+    with explained(path):
         if suffix in SEPARATORS:
-            return _read_separated(path, SEPARATORS[suffix])
+            return pl.read_csv(path, separator=SEPARATORS[suffix], infer_schema=False, glob=False)
         if suffix in PARQUET:
             return pl.read_parquet(path, glob=False)
         if suffix in JSON_LINES:
             return _read_json(path)
+    raise unknown_kind(path)
+
+
+def scan_file(path: Path) -> pl.LazyFrame | None:
+    """The same table, read a part at a time; None where a file of that form can only be read whole.
+
+    That is a JSON array, and JSON Lines that start with a byte order mark.
+    """
+    suffix = path.suffix.lower()
+    with explained(path):
+        if suffix in SEPARATORS:
+            return pl.scan_csv(path, separator=SEPARATORS[suffix], infer_schema=False, glob=False)
+        if suffix in PARQUET:
+            return pl.scan_parquet(path, glob=False)
+        if suffix in JSON_LINES:
+            with path.open("rb") as file:
+                start = file.read(4096).lstrip()
+            is_lines = start[:1] == b"{"
+            return pl.scan_ndjson(path, infer_schema_length=None) if is_lines else None
+    raise unknown_kind(path)
+
+
+def unknown_kind(path: Path) -> DataError:
+    known = ", ".join([*SEPARATORS, *PARQUET, *JSON_LINES])
+    return DataError(f"unknown kind of file {path.suffix!r}; known: {known}")
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """What goes wrong while reading `path` becomes a `DataError` that says where and what to do."""
+    try:
+        yield
     except pl.exceptions.NoDataError:
         raise DataError("the file is empty") from None
     except (pl.exceptions.PolarsError, OSError) as error:
+        separator = SEPARATORS.get(path.suffix.lower())
+        if separator is not None and "more fields" in str(error):
+            raise DataError(_ragged(path, separator) or f"cannot be read: {error}") from None
         first_line = str(error).strip().partition("\n")[0]
         raise DataError(_undecodable(path) or f"cannot be read: {first_line}") from None
-    known = ", ".join([*SEPARATORS, *PARQUET, *JSON_LINES])
-    raise DataError(f"unknown kind of file {path.suffix!r}; known: {known}")
-
-
-def _read_separated(path: Path, separator: str) -> pl.DataFrame:
-    try:
-        return pl.read_csv(path, separator=separator, infer_schema=False, glob=False)
-    except pl.exceptions.ComputeError as error:
-        if "more fields" not in str(error):
-            raise
-        raise DataError(_ragged(path, separator) or f"cannot be read: {error}") from None
 
 
 def _read_json(path: Path) -> pl.DataFrame:
@@ -130,7 +157,7 @@ def _read_json(path: Path) -> pl.DataFrame:
     return pl.read_ndjson(content, infer_schema_length=None)
 
 
-def _select(frame: pl.DataFrame, columns: list[str], name: str, shown: str) -> pl.DataFrame:
+def select_columns(frame: pl.DataFrame, columns: list[str], name: str, shown: str) -> pl.DataFrame:
     missing = [column for column in columns if column not in frame.columns]
     if not missing:
         return frame.select(columns)
