@@ -10,6 +10,7 @@ import polars as pl
 from features.history_file import count_histories, iter_histories, load_histories, save_histories
 from features.id_arrays import IdMaps, encode, encode_lists, split_by
 from features.tables import Dataset, MediaVectors, MediumVectors
+from features.train_facts import TrainFacts, facts_of
 from recsys.batches import Floats, History, Ints, SequenceSchema
 from recsys.columns import Columns, Modality
 from recsys.config import UserTowerConfig
@@ -66,10 +67,11 @@ class ReviewVectors:
         return self.audio.vectors.shape[1] if self.audio is not None else 0
 
 
-def build_maps(dataset: Dataset, train: pl.DataFrame) -> IdMaps:
+def build_maps(dataset: Dataset, train: pl.DataFrame | TrainFacts) -> IdMaps:
     """Kinds of the training events, and values of the fields of users who have any."""
-    kinds = IdMap(train[Columns.EVENT].unique().sort().to_list())
-    users = dataset.users.join(train.select(Columns.USER).unique(), on=Columns.USER, how="semi")
+    facts = facts_of(train)
+    kinds = IdMap(facts.kinds)
+    users = dataset.users.join(facts.users, on=Columns.USER, how="semi")
     profiles = {
         column.removeprefix(Columns.CATEGORY_PREFIX): IdMap(
             users[column].explode().drop_nulls().unique().sort().to_list()
@@ -82,20 +84,19 @@ def build_maps(dataset: Dataset, train: pl.DataFrame) -> IdMaps:
 
 def build_schema(
     dataset: Dataset,
-    train: pl.DataFrame,
+    train: pl.DataFrame | TrainFacts,
     maps: IdMaps,
     reviews: ReviewVectors | None,
     config: UserTowerConfig,
 ) -> SequenceSchema:
     """Widths and scales of the user tower's inputs; mean and deviation of the values from `train`."""
-    values = train[Columns.VALUE].drop_nulls().to_numpy()
-    std = float(values.std()) if len(values) else 1.0
+    mean, std = facts_of(train).value_scale
     use_reviews = config.use_reviews and reviews is not None
     return SequenceSchema(
         max_length=config.max_length,
         has_clock=dataset.has_clock,
         num_event_kinds=maps.kinds.size,
-        value_mean=float(values.mean()) if len(values) else 0.0,
+        value_mean=mean,
         value_std=std if std > 0 else 1.0,
         review_text_dim=reviews.text_dim if use_reviews and reviews else 0,
         review_audio_dim=reviews.audio_dim if use_reviews and reviews else 0,

@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 
 from features.tables import Dataset, MediaVectors, MediumVectors
+from features.train_facts import TrainFacts, facts_of
 from recsys.batches import Bools, Floats, Ints, ItemFeatures
 from recsys.columns import Columns, Modality
 from recsys.ids import NUM_RESERVED, IdMap
@@ -12,7 +13,7 @@ MAX_CATEGORY_VALUES = 8  # values of one field that an item keeps
 
 
 def build_item_features(
-    dataset: Dataset, vectors: MediaVectors, *, train: pl.DataFrame, reviews: pl.DataFrame
+    dataset: Dataset, vectors: MediaVectors, *, train: pl.DataFrame | TrainFacts, reviews: pl.DataFrame
 ) -> ItemFeatures:
     """Features of the whole catalogue while `train` is all that has happened.
 
@@ -20,7 +21,7 @@ def build_item_features(
     the set of trained items come from `train` alone.
     """
     item_ids = IdMap(dataset.items[Columns.ITEM].to_list())
-    trained, popularity = _training_counts(item_ids, train)
+    trained, popularity = _training_counts(item_ids, facts_of(train))
     dense: dict[str, Floats] = {}
     present: dict[str, Bools] = {}
     for name in Modality.DENSE:
@@ -39,11 +40,9 @@ def build_item_features(
     )
 
 
-def _training_counts(item_ids: IdMap, train: pl.DataFrame) -> tuple[Bools, Floats]:
-    rows = item_ids.encode(train[Columns.ITEM])
-    trained = np.bincount(rows, minlength=item_ids.size) > 0
-    positive = train[Columns.POSITIVE].to_numpy()
-    popularity = np.bincount(rows[positive], minlength=item_ids.size).astype(np.float32)
+def _training_counts(item_ids: IdMap, train: TrainFacts) -> tuple[Bools, Floats]:
+    counts = train.item_counts(item_ids)
+    trained, popularity = counts[:, 0] > 0, counts[:, 1].astype(np.float32)
     trained[:NUM_RESERVED] = False
     popularity[:NUM_RESERVED] = 0.0
     return trained, popularity

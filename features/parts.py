@@ -4,7 +4,6 @@ import numpy as np
 import polars as pl
 import polars.selectors as cs
 
-from features.tables import Dataset
 from recsys.columns import Columns
 from recsys.config import SplitConfig
 from recsys.errors import ConfigError
@@ -51,19 +50,19 @@ def share_of(count: pl.Expr, fraction: float) -> pl.Expr:
     return (count * fraction + 1e-9).floor().cast(pl.Int64).clip(1)
 
 
-def sample_items(dataset: Dataset, config: SplitConfig) -> frozenset[str]:
-    """A seeded `cold_fraction` of the items with a positive event and a title, text, picture or video."""
+def sample_items(items: pl.DataFrame, bought: pl.Series, config: SplitConfig) -> frozenset[str]:
+    """A seeded `cold_fraction` of the items with a positive event and a title, text, picture or video.
+
+    `items` are those of `Dataset`, `bought` the ids of those with a positive event.
+    """
     if config.cold_fraction == 0:
         return frozenset()
-    bought = dataset.interactions.filter(Columns.POSITIVE)[Columns.ITEM].unique()
     has_content = (
         pl.col(Columns.TITLE).is_not_null()
         | pl.col(Columns.TEXT).is_not_null()
         | pl.any_horizontal(cs.by_name(Columns.IMAGE, Columns.VIDEO, require_all=False).list.len() > 0)
     )
-    pool = dataset.items.filter(has_content & pl.col(Columns.ITEM).is_in(bought.implode()))[
-        Columns.ITEM
-    ].sort()
+    pool = items.filter(has_content & pl.col(Columns.ITEM).is_in(bought.implode()))[Columns.ITEM].sort()
     num_hidden = round(len(pool) * config.cold_fraction)
     if num_hidden >= len(pool) > 0:
         raise ConfigError(

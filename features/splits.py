@@ -8,27 +8,16 @@ is the place in that order of the user's first validation or test event. These h
 - users with one positive event are in training only, those with two have no validation event.
 """
 
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 
 import polars as pl
 
 from features.allowed_reviews import ReviewRule, allowed_reviews
 from features.given_split import given_rule, read_given
-from features.parts import (
-    CONTEXT,
-    ORDER,
-    PART,
-    TEST,
-    TRAIN,
-    VALIDATION,
-    hidden_words,
-    hide,
-    per_user,
-    sample_items,
-    share_of,
-    utc,
-    validation_of,
-)
+from features.parts import CONTEXT, ORDER, PART, TEST, TRAIN, VALIDATION, validation_of
+from features.protocols import make_plan
 from features.tables import Dataset, Split
 from recsys.columns import Columns
 from recsys.config import SplitConfig
@@ -49,8 +38,23 @@ def make_split(
     to the dataset; the arguments win over them, they over the dataset's own.
     Raises `ConfigError` where the protocol does not fit the data, `DataError` where nothing is left.
     """
+    protocol, files = choose_protocol(dataset, config, train_file, test_file)
+    if protocol == "given":
+        assert files is not None
+        return _checked(given(dataset, config, *files))
+    plan = make_plan(protocol, FrameOverview(dataset), config)
+    events = plan.assign(dataset.interactions)
+    return _checked(
+        _split(dataset, events, protocol=plan.protocol, rule=plan.rule, description=plan.description)
+    )
+
+
+def choose_protocol(
+    dataset: Dataset, config: SplitConfig, train_file: Path | None = None, test_file: Path | None = None
+) -> tuple[str, tuple[Path, Path] | None]:
+    """What `auto` means here, and the files of a given split."""
     files = _split_files(dataset, config, train_file, test_file)
-    protocol = config.protocol
+    protocol: str = config.protocol
     if protocol == "auto":
         protocol = "given" if files else "user_temporal" if dataset.has_clock else "leave_one_out"
     named_here = files is not None and files != dataset.split_files
@@ -58,140 +62,34 @@ def make_split(
         raise ConfigError(
             f"split.protocol = {protocol!r} reads no files; use 'given', or name no train and test"
         )
-    match protocol:
-        case "given":
-            if files is None:
-                raise ConfigError(
-                    "split.protocol = 'given' needs two files: [split] in dataset.toml, or split.train "
-                    "and split.test"
-                )
-            split = given(dataset, config, *files)
-        case "leave_one_out":
-            split = leave_one_out(dataset)
-        case "user_temporal":
-            split = user_temporal(dataset, config)
-        case "global_temporal":
-            split = global_temporal(dataset, config)
-        case "held_out_items":
-            split = held_out_items(dataset, config)
-    return _checked(split)
-
-
-def leave_one_out(dataset: Dataset) -> Split:
-    """Test is each user's last positive event, validation the one before, training all before that.
-
-    Nothing of the user's own future is read. Other users' later events are: their training may lie after
-    this user's test in time. Reviews: those dated before the author's own cut-off.
-    """
-    events = per_user(dataset.interactions, num_test=pl.lit(1), num_validation=pl.lit(1))
-    return _split(
-        dataset,
-        events,
-        protocol="leave_one_out",
-        rule=ReviewRule(per_user=True),
-        description="Each user's last positive event is test, the one before validation, the rest training.",
-    )
-
-
-def user_temporal(dataset: Dataset, config: SplitConfig) -> Split:
-    """Test is the last `test_fraction` of each user's positive events, validation the share before it.
-
-    Both hold at least one event of a user with enough of them, none where the fraction is 0. Leakage as
-    in `leave_one_out`. With `cold_fraction` a seeded sample of the items is hidden: all of their events
-    leave training and validation, and those in a user's test share stay test. Their earlier events are in
-    no part, and the reviews that came with those are left out, since the item is to be new.
-    """
-    count = pl.col("num_positive")
-    events = per_user(
-        dataset.interactions,
-        num_test=share_of(count, config.test_fraction),
-        num_validation=share_of(count, config.validation_fraction),
-    )
-    hidden = sample_items(dataset, config)
-    return _split(
-        dataset,
-        hide(events, hidden),
-        protocol="user_temporal",
-        rule=ReviewRule(per_user=True),
-        description=(
-            f"The last {config.test_fraction:.0%} of each user's positive events (at least one) are test, "
-            f"the {config.validation_fraction:.0%} before them validation.{hidden_words(hidden)}"
-        ),
-    )
-
-
-def global_temporal(dataset: Dataset, config: SplitConfig) -> Split:
-    """One cut-off for everybody: test is every positive event at or after it.
-
-    The cut-off is the time of the positive event at the quantile 1 - `test_fraction`; validation starts at
-    the quantile 1 - `test_fraction` - `validation_fraction`, and training ends there for all. So no event
-    and no review of the future is read; users who came later are tested without training events.
-    Reviews: those dated before validation starts. `cold_fraction` as in `user_temporal`.
-    """
-    if not dataset.has_clock:
+    if protocol == "given" and files is None:
         raise ConfigError(
-            "split.protocol = 'global_temporal' needs times; this dataset has positions (time = 'order'): "
-            "use 'leave_one_out' or 'user_temporal'"
+            "split.protocol = 'given' needs two files: [split] in dataset.toml, or split.train and split.test"
         )
-    events = dataset.interactions
-    times = events.filter(Columns.POSITIVE)[Columns.TIMESTAMP].sort()
-    held = config.test_fraction + config.validation_fraction
-    if held >= 1:
-        raise ConfigError(
-            f"split.test_fraction + split.validation_fraction = {held:g}: nothing is left to train on"
-        )
-    starts_test = _quantile(times, 1 - config.test_fraction)
-    starts_validation = _quantile(times, 1 - held)
-    time = pl.col(Columns.TIMESTAMP)
-    part = (
-        pl.when(time < starts_validation).then(pl.lit(TRAIN))
-        .when(~pl.col(Columns.POSITIVE)).then(pl.lit(CONTEXT))
-        .when(time < starts_test).then(pl.lit(VALIDATION))
-        .otherwise(pl.lit(TEST))
-    )  # fmt: skip
-    hidden = sample_items(dataset, config)
-    return _split(
-        dataset,
-        hide(events.with_columns(part.alias(PART)), hidden),
-        protocol="global_temporal",
-        rule=ReviewRule(before=starts_validation),
-        description=(
-            f"Positive events from {utc(starts_test)} on are test, those from {utc(starts_validation)} "
-            f"validation, everything earlier training, for all users alike.{hidden_words(hidden)}"
-        ),
-    )
+    return protocol, files
 
 
-def held_out_items(dataset: Dataset, config: SplitConfig) -> Split:
-    """Cold start by items: a seeded `cold_fraction` of the items with content loses all of its events.
+class FrameOverview:
+    """`Overview` of a dataset whose events are in memory."""
 
-    Their positive events are test, whenever they happened, so that a user's later events on other items
-    are in training: this measures new items, not the future. Validation is each user's last
-    `validation_fraction` of the other positive events. Reviews: the pairs rule and the author's cut-off
-    in validation; of a hidden item those remain whose author has no event on it.
-    """
-    hidden = sample_items(dataset, config)
-    if not hidden:
-        raise ConfigError(
-            f"split.protocol = 'held_out_items' hides split.cold_fraction = {config.cold_fraction} of the "
-            "items with content, and that is not one item; choose a larger fraction"
-        )
-    is_hidden = pl.col(Columns.ITEM).is_in(list(hidden))
-    events = dataset.interactions
-    warm = validation_of(events.filter(~is_hidden), config.validation_fraction)
-    cold_part = pl.when(Columns.POSITIVE).then(pl.lit(TEST)).otherwise(pl.lit(CONTEXT))
-    cold = events.filter(is_hidden).with_columns(cold_part.alias(PART))
-    return _split(
-        dataset,
-        pl.concat([warm, cold]),
-        protocol="held_out_items",
-        rule=ReviewRule(per_user=True, cut_off_parts=(VALIDATION,)),
-        description=(
-            f"{len(hidden)} items with content are hidden from training; all of their positive events are "
-            f"test. The last {config.validation_fraction:.0%} of each user's other positive events are "
-            "validation."
-        ),
-    )
+    def __init__(self, dataset: Dataset) -> None:
+        self.has_clock, self.items = dataset.has_clock, dataset.items
+        self._positive = dataset.interactions.filter(Columns.POSITIVE)
+
+    @property
+    def bought(self) -> pl.Series:
+        return self._positive[Columns.ITEM].unique()
+
+    @property
+    def num_positive(self) -> int:
+        return self._positive.height
+
+    def positive_time(self, place: int) -> int:
+        return int(self._times[place])
+
+    @cached_property
+    def _times(self) -> pl.Series:
+        return self._positive[Columns.TIMESTAMP].sort()
 
 
 def given(dataset: Dataset, config: SplitConfig, train_file: Path, test_file: Path) -> Split:
@@ -275,13 +173,6 @@ def write_split(split: Split, directory: Path) -> None:
     split.test.write_parquet(directory / "truth.parquet")
 
 
-def _quantile(times: pl.Series, share: float) -> int:
-    """The time before which about `share` of the events lie."""
-    if share >= 1:
-        return int(times[-1]) + 1
-    return int(times[int(len(times) * share)])
-
-
 def _split(
     dataset: Dataset, events: pl.DataFrame, *, protocol: str, rule: ReviewRule, description: str
 ) -> Split:
@@ -307,13 +198,18 @@ def _cold_items(dataset: Dataset, train: pl.DataFrame) -> frozenset[str]:
 
 
 def _checked(split: Split) -> Split:
+    check_split(split.protocol, {part: getattr(split, part).height for part in (TRAIN, TEST)})
+    return split
+
+
+def check_split(protocol: str, counts: Mapping[str, int]) -> None:
+    """Raises `DataError` where training or test has no event; `counts` are events by part."""
     for part in (TRAIN, TEST):
-        if not getattr(split, part).height:
+        if not counts[part]:
             raise DataError(
-                f"the split {split.protocol!r} leaves no {part} event; it needs users with two or more "
+                f"the split {protocol!r} leaves no {part} event; it needs users with two or more "
                 "positive events, and fractions that leave something on either side"
             )
-    return split
 
 
 def _split_files(

@@ -55,9 +55,12 @@ def as_parquet(rows: list[list[str]]) -> bytes:
 
 
 def nasty(root: Path, seed: int, **changes: object) -> Path:
-    """A dataset of one CSV file of nasty rows."""
-    files = {"items.csv": ITEMS, "events.csv": as_csv(nasty_rows(seed))}
-    return write(root, files, interactions=SECTION | changes)
+    """A dataset of one CSV file of nasty rows, with reviews by most of the users."""
+    rows = nasty_rows(seed)
+    reviews = "user,item,time,text\n" + "".join(f"{u},{i},{t},words\n" for u, i, t, *_ in rows[::5])
+    files = {"items.csv": ITEMS, "events.csv": as_csv(rows), "reviews.csv": reviews}
+    names = {"path": "reviews.csv", "user": "user", "item": "item", "timestamp": "time", "text": "text"}
+    return write(root, files, interactions=SECTION | changes, reviews=dict(names))
 
 
 def streamed(root: Path, *, part_rows: int = 7, partition_events: int = 40) -> StreamedDataset:

@@ -1,0 +1,198 @@
+"""One named function a protocol: which part of a split an event belongs to, decided user for user.
+
+A `Plan` assigns parts to the events of any number of users, so that a log may be split a partition of its
+users at a time. What hangs on all events (the hidden items, a cut-off for everybody) is in the plan already;
+it is asked of an `Overview`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import polars as pl
+
+from features.allowed_reviews import ReviewRule
+from features.parts import (
+    CONTEXT,
+    PART,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    hidden_words,
+    hide,
+    per_user,
+    sample_items,
+    share_of,
+    utc,
+    validation_of,
+)
+from recsys.columns import Columns
+from recsys.config import SplitConfig
+from recsys.errors import ConfigError
+
+
+class Overview(Protocol):
+    """What a plan must know of all events."""
+
+    has_clock: bool
+    items: pl.DataFrame  # as `Dataset.items`
+
+    @property
+    def bought(self) -> pl.Series:
+        """Items with a positive event."""
+        ...
+
+    @property
+    def num_positive(self) -> int: ...
+
+    def positive_time(self, place: int) -> int:
+        """Time of the positive event in that place of their order by time."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A protocol that is ready for the events of this dataset."""
+
+    protocol: str
+    description: str
+    rule: ReviewRule  # which reviews may be read
+    assign: Callable[[pl.DataFrame], pl.DataFrame]  # events of whole users -> the same with their `PART`
+
+
+def make_plan(protocol: str, overview: Overview, config: SplitConfig) -> Plan:
+    """The plan of one of the computed protocols. Raises `ConfigError` where it does not fit the data."""
+    match protocol:
+        case "leave_one_out":
+            return leave_one_out()
+        case "user_temporal":
+            return user_temporal(overview, config)
+        case "global_temporal":
+            return global_temporal(overview, config)
+        case _:
+            assert protocol == "held_out_items", protocol
+            return held_out_items(overview, config)
+
+
+def leave_one_out() -> Plan:
+    """Test is each user's last positive event, validation the one before, training all before that.
+
+    Nothing of the user's own future is read. Other users' later events are: their training may lie after
+    this user's test in time. Reviews: those dated before the author's own cut-off.
+    """
+    return Plan(
+        protocol="leave_one_out",
+        rule=ReviewRule(per_user=True),
+        description="Each user's last positive event is test, the one before validation, the rest training.",
+        assign=lambda events: per_user(events, num_test=pl.lit(1), num_validation=pl.lit(1)),
+    )
+
+
+def user_temporal(overview: Overview, config: SplitConfig) -> Plan:
+    """Test is the last `test_fraction` of each user's positive events, validation the share before it.
+
+    Both hold at least one event of a user with enough of them, none where the fraction is 0. Leakage as
+    in `leave_one_out`. With `cold_fraction` a seeded sample of the items is hidden: all of their events
+    leave training and validation, and those in a user's test share stay test. Their earlier events are in
+    no part, and the reviews that came with those are left out, since the item is to be new.
+    """
+    hidden = sample_items(overview.items, overview.bought, config)
+    count = pl.col("num_positive")
+
+    def assign(events: pl.DataFrame) -> pl.DataFrame:
+        parts = per_user(
+            events,
+            num_test=share_of(count, config.test_fraction),
+            num_validation=share_of(count, config.validation_fraction),
+        )
+        return hide(parts, hidden)
+
+    return Plan(
+        protocol="user_temporal",
+        rule=ReviewRule(per_user=True),
+        description=(
+            f"The last {config.test_fraction:.0%} of each user's positive events (at least one) are test, "
+            f"the {config.validation_fraction:.0%} before them validation.{hidden_words(hidden)}"
+        ),
+        assign=assign,
+    )
+
+
+def global_temporal(overview: Overview, config: SplitConfig) -> Plan:
+    """One cut-off for everybody: test is every positive event at or after it.
+
+    The cut-off is the time of the positive event at the quantile 1 - `test_fraction`; validation starts at
+    the quantile 1 - `test_fraction` - `validation_fraction`, and training ends there for all. So no event
+    and no review of the future is read; users who came later are tested without training events.
+    Reviews: those dated before validation starts. `cold_fraction` as in `user_temporal`.
+    """
+    if not overview.has_clock:
+        raise ConfigError(
+            "split.protocol = 'global_temporal' needs times; this dataset has positions (time = 'order'): "
+            "use 'leave_one_out' or 'user_temporal'"
+        )
+    held = config.test_fraction + config.validation_fraction
+    if held >= 1:
+        raise ConfigError(
+            f"split.test_fraction + split.validation_fraction = {held:g}: nothing is left to train on"
+        )
+    starts_test = _quantile(overview, 1 - config.test_fraction)
+    starts_validation = _quantile(overview, 1 - held)
+    hidden = sample_items(overview.items, overview.bought, config)
+    time = pl.col(Columns.TIMESTAMP)
+    part = (
+        pl.when(time < starts_validation).then(pl.lit(TRAIN))
+        .when(~pl.col(Columns.POSITIVE)).then(pl.lit(CONTEXT))
+        .when(time < starts_test).then(pl.lit(VALIDATION))
+        .otherwise(pl.lit(TEST))
+    )  # fmt: skip
+    return Plan(
+        protocol="global_temporal",
+        rule=ReviewRule(before=starts_validation),
+        description=(
+            f"Positive events from {utc(starts_test)} on are test, those from {utc(starts_validation)} "
+            f"validation, everything earlier training, for all users alike.{hidden_words(hidden)}"
+        ),
+        assign=lambda events: hide(events.with_columns(part.alias(PART)), hidden),
+    )
+
+
+def held_out_items(overview: Overview, config: SplitConfig) -> Plan:
+    """Cold start by items: a seeded `cold_fraction` of the items with content loses all of its events.
+
+    Their positive events are test, whenever they happened, so that a user's later events on other items
+    are in training: this measures new items, not the future. Validation is each user's last
+    `validation_fraction` of the other positive events. Reviews: the pairs rule and the author's cut-off
+    in validation; of a hidden item those remain whose author has no event on it.
+    """
+    hidden = sample_items(overview.items, overview.bought, config)
+    if not hidden:
+        raise ConfigError(
+            f"split.protocol = 'held_out_items' hides split.cold_fraction = {config.cold_fraction} of the "
+            "items with content, and that is not one item; choose a larger fraction"
+        )
+    is_hidden = pl.col(Columns.ITEM).is_in(list(hidden))
+
+    def assign(events: pl.DataFrame) -> pl.DataFrame:
+        warm = validation_of(events.filter(~is_hidden), config.validation_fraction)
+        cold_part = pl.when(Columns.POSITIVE).then(pl.lit(TEST)).otherwise(pl.lit(CONTEXT))
+        return pl.concat([warm, events.filter(is_hidden).with_columns(cold_part.alias(PART))])
+
+    return Plan(
+        protocol="held_out_items",
+        rule=ReviewRule(per_user=True, cut_off_parts=(VALIDATION,)),
+        description=(
+            f"{len(hidden)} items with content are hidden from training; all of their positive events are "
+            f"test. The last {config.validation_fraction:.0%} of each user's other positive events are "
+            "validation."
+        ),
+        assign=assign,
+    )
+
+
+def _quantile(overview: Overview, share: float) -> int:
+    """The time before which about `share` of the positive events lie."""
+    count = overview.num_positive
+    if share >= 1:
+        return overview.positive_time(count - 1) + 1
+    return overview.positive_time(int(count * share))
