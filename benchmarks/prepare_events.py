@@ -1,6 +1,6 @@
 """What preparing a large log costs: time, memory and disk, against reading it whole.
 
-    python benchmarks/prepare_events.py EVENTS [--format csv|parquet] [--whole] [--folder /tmp/...]
+    python benchmarks/prepare_events.py EVENTS [--format csv|parquet] [--whole] [--folder FOLDER]
 
 Writes a synthetic log a million events at a time (1 million users, 500 thousand items by Zipf's law, ids as
 strings, three kinds, ratings, one row in a thousand with something wrong), then prepares it in a child
@@ -14,6 +14,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def main() -> None:
     parser.add_argument("events", type=int)
     parser.add_argument("--format", choices=["csv", "parquet"], default="csv")
     parser.add_argument("--whole", action="store_true")
-    parser.add_argument("--folder", type=Path, default=Path("/tmp/recsys-prepare-events"))
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "prepare-events")
     parser.add_argument("--child", choices=["streamed", "whole"])
     args = parser.parse_args()
     if args.child:

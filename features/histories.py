@@ -138,7 +138,7 @@ class HistoryBuilder:
         ends = counts["len"].cast(pl.Int64).cum_sum().to_numpy()
         arrays = self._arrays(events)
         seen = _seen(arrays["item"], ends)
-        texts, voices = self._reviews_of(events, ends)
+        texts, voices = self.reviews_of(events, ends)
         built: dict[str, History] = {}
         start = 0
         for at, (name, end) in enumerate(zip(names, ends.tolist(), strict=True)):
@@ -188,10 +188,19 @@ class HistoryBuilder:
             "value": value.to_numpy(writable=True),
         }
 
-    def _reviews_of(
+    @property
+    def reviewers(self) -> pl.DataFrame:
+        """Users with a review that may be read, each once; none where no review is attached."""
+        allowed = self._allowed if self.reviews is not None else self._allowed.clear()
+        return allowed.select(Columns.USER).unique()
+
+    def reviews_of(
         self, events: pl.DataFrame, ends: Ints
     ) -> tuple[dict[int, dict[int, Floats]], dict[int, dict[int, Floats]]]:
-        """Text and voice vectors: place of the user -> position in the history -> vector."""
+        """Text and voice vectors: place of the user -> position in the history -> vector.
+
+        `events` are sorted by user, time and row; those of a user end at `ends`.
+        """
         if self.reviews is None or not self._allowed.height:
             return {}, {}
         attached = attach_reviews(events, self._allowed_positions, has_clock=self.dataset.has_clock)
