@@ -15,6 +15,7 @@ One row a user, sorted by user id, so that a look-up reads few row groups:
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import polars as pl
@@ -45,13 +46,25 @@ _ROW_GROUP = 4_096
 def save_histories(histories: Mapping[str, History], path: Path, item_ids: IdMap, maps: IdMaps) -> None:
     """Write `histories` to `path`, which appears whole or not at all."""
     users = sorted(histories)
-    parts = [
-        _to_frame(users[start : start + _USERS_AT_ONCE], histories, item_ids, maps)
-        for start in range(0, max(len(users), 1), _USERS_AT_ONCE)
-    ]
     unfinished = path.with_name(f".{path.name}.unfinished")
-    pl.concat(parts).write_parquet(unfinished, row_group_size=_ROW_GROUP)
+    if len(users) <= _USERS_AT_ONCE:
+        _to_frame(users, histories, item_ids, maps).write_parquet(unfinished, row_group_size=_ROW_GROUP)
+    else:
+        _write_in_parts(users, histories, item_ids, maps, unfinished)
     unfinished.replace(path)
+
+
+def _write_in_parts(
+    users: Sequence[str], histories: Mapping[str, History], item_ids: IdMap, maps: IdMaps, path: Path
+) -> None:
+    """No more than `_USERS_AT_ONCE` users in memory."""
+    with TemporaryDirectory(dir=path.parent, prefix=".histories-") as folder:
+        parts = []
+        for start in range(0, len(users), _USERS_AT_ONCE):
+            parts.append(Path(folder) / f"{start:012}.parquet")
+            frame = _to_frame(users[start : start + _USERS_AT_ONCE], histories, item_ids, maps)
+            frame.write_parquet(parts[-1])
+        pl.scan_parquet(parts, glob=False).sink_parquet(path, row_group_size=_ROW_GROUP)
 
 
 def load_histories(

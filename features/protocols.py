@@ -14,6 +14,7 @@ import polars as pl
 from features.allowed_reviews import ReviewRule
 from features.parts import (
     CONTEXT,
+    NOWHERE,
     PART,
     TEST,
     TRAIN,
@@ -58,6 +59,7 @@ class Plan:
     description: str
     rule: ReviewRule  # which reviews may be read
     assign: Callable[[pl.DataFrame], pl.DataFrame]  # events of whole users -> the same with their `PART`
+    held: tuple[str, ...] = (VALIDATION, TEST, CONTEXT, NOWHERE)  # parts whose pairs' reviews are left out
 
 
 def make_plan(protocol: str, overview: Overview, config: SplitConfig) -> Plan:

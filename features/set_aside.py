@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -45,43 +45,74 @@ def count_reasons(set_aside: Iterable[SetAside]) -> list[dict[str, Any]]:
     ]
 
 
-def summarise(dataset: Dataset) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class EventSummary:
+    """What is told of all events."""
+
+    num_events: int
+    num_positive: int
+    num_tied: int  # share user and time with another
+    first: int | None
+    last: int | None
+    kinds: dict[str, int]  # the most frequent first
+    by_item: pl.DataFrame  # item_id, len; only items with an event
+    reasons: tuple[dict[str, Any], ...] = ()  # of rows set aside that are not in `Dataset.set_aside`
+
+    @classmethod
+    def of(cls, events: pl.DataFrame) -> "EventSummary":
+        tied = events.select(pl.struct(Columns.USER, Columns.TIMESTAMP).is_duplicated()).to_series()
+        span = events.select(first=pl.col(Columns.TIMESTAMP).min(), last=pl.col(Columns.TIMESTAMP).max()).row(
+            0, named=True
+        )
+        kinds = events.group_by(Columns.EVENT).len().sort("len", Columns.EVENT, descending=[True, False])
+        return cls(
+            num_events=events.height,
+            num_positive=int(events[Columns.POSITIVE].sum()),
+            num_tied=int(tied.sum()),
+            kinds=dict(kinds.iter_rows()),
+            by_item=events.group_by(Columns.ITEM).len(),
+            **span,
+        )
+
+
+def summarise(dataset: Dataset, events: EventSummary | None = None) -> dict[str, Any]:
     """What `recsys check` tells: rows of each table, coverage of each modality, time, what was set aside.
 
     Coverage is a share: of the items, and of the interactions (those whose item has the modality).
+    `events` stands in for the interactions of a dataset that does not hold them in memory.
     """
-    events = dataset.interactions
+    events = events or EventSummary.of(dataset.interactions)
+    total = max(events.num_events, 1)
     return {
         "name": dataset.name,
         "has_clock": dataset.has_clock,
         "counts": {
             "items": dataset.items.height,
-            "items with interactions": events[Columns.ITEM].n_unique(),
+            "items with interactions": events.by_item.height,
             "users": dataset.users.height,
-            "interactions": events.height,
+            "interactions": events.num_events,
             "reviews": dataset.reviews.height,
             "spoken reviews": dataset.reviews.height - dataset.reviews[Columns.AUDIO].null_count(),
         },
-        "events": dict(events.group_by(Columns.EVENT).len().sort("len", descending=True).iter_rows()),
-        "positive_share": float(events[Columns.POSITIVE].cast(pl.Float64).mean() or 0.0),  # type: ignore[arg-type]
-        "time": _time_range(dataset),
-        "coverage": _coverage(dataset),
-        "set_aside": count_reasons(dataset.set_aside),
+        "events": events.kinds,
+        "positive_share": events.num_positive / total,
+        "time": _time_range(dataset, events) | {"tied_share": events.num_tied / total},
+        "coverage": _coverage(dataset, events.by_item),
+        "set_aside": sorted(
+            [*count_reasons(dataset.set_aside), *events.reasons], key=lambda entry: -entry["count"]
+        ),
     }
 
 
-def _time_range(dataset: Dataset) -> dict[str, Any]:
-    timestamp = dataset.interactions[Columns.TIMESTAMP]
-    span = pl.Series([timestamp.min(), timestamp.max()], dtype=pl.Int64)
+def _time_range(dataset: Dataset, events: EventSummary) -> dict[str, Any]:
+    span = pl.Series([events.first, events.last], dtype=pl.Int64)
     if dataset.has_clock:
-        first, last = span.cast(pl.Datetime("us")).dt.to_string("iso").to_list()
-    else:
-        first, last = span.to_list()
-    per_second = dataset.interactions.select(pl.struct(Columns.USER, Columns.TIMESTAMP).is_duplicated())
-    return {"first": first, "last": last, "tied_share": float(per_second.to_series().mean() or 0.0)}  # type: ignore[arg-type]
+        span = span.cast(pl.Datetime("us")).dt.to_string("iso")
+    first, last = span.to_list()
+    return {"first": first, "last": last}
 
 
-def _coverage(dataset: Dataset) -> dict[str, dict[str, float]]:
+def _coverage(dataset: Dataset, by_item: pl.DataFrame) -> dict[str, dict[str, float]]:
     has = {
         Columns.TITLE: pl.col(Columns.TITLE).is_not_null(),
         Columns.TEXT: pl.col(Columns.TEXT).is_not_null(),
@@ -97,8 +128,7 @@ def _coverage(dataset: Dataset) -> dict[str, dict[str, float]]:
     spoken = dataset.reviews.filter(pl.col(Columns.AUDIO).is_not_null())[Columns.ITEM]
     has["written reviews"] = pl.col(Columns.ITEM).is_in(reviewed.unique().implode())
     has["spoken reviews"] = pl.col(Columns.ITEM).is_in(spoken.unique().implode())
-    events = dataset.interactions.group_by(Columns.ITEM).len()
-    flags = dataset.items.select(Columns.ITEM, **has).join(events, on=Columns.ITEM, how="left")
+    flags = dataset.items.select(Columns.ITEM, **has).join(by_item, on=Columns.ITEM, how="left")
     weight = flags["len"].fill_null(0)
     total = max(int(weight.sum()), 1)
     return {

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from recsys.console import ConsoleProgress, pairs_table, reasons_table
+from recsys.console import ConsoleProgress, pairs_table, print_dataset, print_reasons
 from recsys.errors import ConfigError, RecsysError, did_you_mean
 
 app = typer.Typer(
@@ -111,19 +111,30 @@ def import_(
 def check(
     dataset: DatasetArgument,
     set_aside: Annotated[Path | None, typer.Option(help="Write what was set aside to this file.")] = None,
+    cache: CacheOption = None,
+    config: ConfigOption = None,
+    set_: SetOption = None,
 ) -> None:
     """Read a dataset, say what is in it and what had to be set aside."""
-    from features.dataset import load_dataset
-    from features.set_aside import summarise, write_set_aside
+    from features.check import check_dataset
 
-    loaded = load_dataset(dataset)
-    summary = summarise(loaded)
-    summary.pop("set_aside")  # its own table
-    console.print(pairs_table(loaded.name, summary))
-    _print_set_aside(loaded.set_aside)
-    if set_aside is not None:
-        write_set_aside(loaded.set_aside, set_aside)
-        console.print(f"{len(loaded.set_aside):,} rows set aside, with reasons, in {set_aside}")
+    with ConsoleProgress(console) as progress:
+        loaded = _open_dataset(dataset, cache, config, set_, progress)
+        report = check_dataset(loaded, set_aside=set_aside)
+    print_dataset(console, report)
+
+
+@_command
+def prepare(
+    dataset: DatasetArgument,
+    out: Annotated[Path, typer.Option("--out", help="Where the prepared log is written.")],
+) -> None:
+    """Prepare the interactions of a dataset on disk, however large; goes on where it stopped."""
+    from features.check import prepare_dataset
+
+    with ConsoleProgress(console) as progress:
+        report = prepare_dataset(dataset, out, progress=progress)
+    print_dataset(console, report)
 
 
 @_command
@@ -131,18 +142,19 @@ def features(
     dataset: DatasetArgument, cache: CacheOption = None, config: ConfigOption = None, set_: SetOption = None
 ) -> None:
     """Encode all media of a dataset into the cache; a second time encodes only what is new."""
-    from features.dataset import load_dataset
     from features.extract import extract
+    from features.set_aside import count_reasons
     from recsys.config import load_config
 
-    loaded, settings = load_dataset(dataset), load_config(config, overrides=set_ or [])
+    settings = load_config(config, overrides=set_ or [])
     with ConsoleProgress(console) as progress:
+        loaded = _open_dataset(dataset, cache, config, set_, progress)
         vectors = extract(loaded, settings.encoders, cache_dir=cache or default_cache(), progress=progress)
     table = Table("medium", "encoded", "from the cache", title="Vectors")
     for name in vectors.encoded:
         table.add_row(name, f"{vectors.encoded[name]:,}", f"{vectors.cached.get(name, 0):,}")
     console.print(table)
-    _print_set_aside(vectors.set_aside)
+    print_reasons(console, count_reasons(vectors.set_aside))
 
 
 @_command
@@ -314,6 +326,8 @@ def default_cache() -> Path:
 def _walk(
     dataset: Path, out: Path, config: Path | None, preset: str, set_: list[str] | None, cache: Path | None
 ) -> None:
+    from features.check import all_reasons
+
     with ConsoleProgress(console) as progress:
         run = _run(dataset, out, config, preset, set_, cache, progress)
         with run.tracked():
@@ -322,7 +336,7 @@ def _walk(
             bundle = run.export()
             path = run.report()
     _print_evaluation(evaluation)
-    _print_set_aside((*run.dataset.set_aside, *run.vectors.set_aside))
+    print_reasons(console, all_reasons(run.dataset, run.vectors.set_aside))
     _print_parity(bundle)
     table = Table("step", "seconds", title="Time")
     for step, seconds in run.seconds.items():
@@ -379,12 +393,19 @@ def _print_report(path: Path) -> None:
     console.print(f"Report: {path}", soft_wrap=True, highlight=False)
 
 
-def _print_set_aside(set_aside: Any) -> None:
-    from features.set_aside import count_reasons
+def _open_dataset(
+    dataset: Path, cache: Path | None, config: Path | None, set_: list[str] | None, progress: ConsoleProgress
+) -> Any:
+    from features.prepared.dataset import open_dataset
+    from recsys.config import load_config
 
-    if not set_aside:
-        return
-    console.print(reasons_table(count_reasons(set_aside)))
+    settings = load_config(config, overrides=set_ or [])
+    return open_dataset(
+        dataset,
+        stream_above=settings.data.stream_above,
+        cache_dir=cache or default_cache(),
+        progress=progress,
+    )
 
 
 if __name__ == "__main__":

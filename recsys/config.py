@@ -22,6 +22,11 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class DataConfig(Section):
+    # A log of more events than this is prepared on disk instead of held in memory.
+    stream_above: Annotated[int, Field(ge=0)] = 20_000_000
+
+
 class SplitConfig(Section):
     protocol: ProtocolName = "auto"  # given where the dataset names one; else by its clock
     train: str | None = None  # files for `given`, relative to the dataset, instead of its own
@@ -119,6 +124,7 @@ class TrackConfig(Section):
 
 
 class Config(Section):
+    data: DataConfig = DataConfig()
     split: SplitConfig = SplitConfig()
     encoders: EncoderConfig = EncoderConfig()
     model: ModelConfig = ModelConfig()

@@ -1,7 +1,7 @@
 """Progress and tables in a terminal; plain lines where there is none."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -93,3 +93,17 @@ def reasons_table(entries: Iterable[Mapping[str, Any]]) -> Table:
         where = f"{entry['table']}.{entry['column']}"
         table.add_row(f"{entry['count']:,}", *map(escape, (where, entry["reason"], place)))
     return table
+
+
+def print_reasons(console: Console, entries: Sequence[Mapping[str, Any]]) -> None:
+    """`reasons_table` where anything was set aside."""
+    if entries:
+        console.print(reasons_table(entries))
+
+
+def print_dataset(console: Console, report: Any) -> None:
+    """A `features.check.DatasetReport`."""
+    console.print(pairs_table(report.name, report.summary))
+    print_reasons(console, report.reasons)
+    for message in report.messages:
+        console.print(message)

@@ -9,8 +9,18 @@ import polars as pl
 from dataset_parts import write
 
 from features.prepared.dataset import StreamedDataset, load_streamed
+from recsys.config import SplitConfig
 
 SECTION: dict[str, object] = {"event": "kind", "value": "rating", "positive": "rating >= 2 OR kind = 'buy'"}
+CONFIGS = {
+    "leave_one_out": SplitConfig(protocol="leave_one_out"),
+    "user_temporal": SplitConfig(protocol="user_temporal", test_fraction=0.3, cold_fraction=0.2),
+    "global_temporal": SplitConfig(
+        protocol="global_temporal", test_fraction=0.2, validation_fraction=0.15, cold_fraction=0.2
+    ),
+    "held_out_items": SplitConfig(protocol="held_out_items", cold_fraction=0.2),
+    "auto": SplitConfig(),
+}
 ITEMS = "id,title\n" + "".join(f"{at},Title {at}\n" for at in range(1, 13))
 
 

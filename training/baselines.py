@@ -15,6 +15,7 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from features.tables import Split
+from features.views import view_of
 from recsys.batches import Bools, Floats, Ints, ItemFeatures
 from recsys.columns import Columns
 from recsys.errors import DataError
@@ -52,8 +53,7 @@ class Popularity:
     name = "popularity"
 
     def __init__(self, split: Split, items: ItemFeatures, *, seen: Seen) -> None:
-        item = items.item_ids.encode(split.train.filter(Columns.POSITIVE)[Columns.ITEM])
-        self.count_N = np.bincount(item, minlength=items.size)
+        self.count_N = view_of(split).facts.item_counts(items.item_ids)[:, 1]
         self.count_N[:NUM_RESERVED] = 0
         self._seen = seen
         # A place instead of a count: no two places tie, so the choice of k is quick.

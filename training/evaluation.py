@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import polars as pl
 
 from features.tables import Split
+from features.views import view_of
 from recsys.batches import Bools, Floats, Ints, ItemFeatures
 from recsys.columns import Columns
 from recsys.errors import DataError, RecsysError
@@ -260,8 +260,7 @@ def _test_pairs(
     kept_users = [users[at] for at in kept_rows]
     cold = np.ones(items.size, np.bool_)
     # What validation holds was known before the test: such an item is hardly trained, yet not new.
-    known = pl.concat([split.train[Columns.ITEM], split.validation[Columns.ITEM]]).unique()
-    cold[items.item_ids.encode(known)] = False
+    cold[view_of(split).known_items(items.item_ids)] = False
     cold[:NUM_RESERVED] = False
     kept_seen = seen_lists(seen, kept_users)
     return _TestPairs(

@@ -5,21 +5,19 @@ The same function makes the evaluated model, its content-blind twin and the refi
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from features.histories import HistoryBuilder, IdMaps, ReviewVectors, build_maps, build_schema
 from features.items import build_item_features
-from features.splits import events_before
 from features.tables import Dataset, MediaVectors, Split
+from features.views import view_of
 from recsys.batches import History, Ints, ItemFeatures, SequenceSchema
-from recsys.columns import Columns
 from recsys.config import Config
 from recsys.index import build_index
 from recsys.metrics import IdLists
@@ -28,7 +26,7 @@ from recsys.progress import Progress, silent
 from recsys.recommender import Recommender, index_bias
 from training.ranker import SELECTION_K, FittedRanker, RankingTask, fit_ranker, selection_ndcg
 from training.retriever import FittedRetriever, fit_retriever
-from training.windows import Sequence
+from training.windows import Sequence, Sequences
 
 logger = logging.getLogger(__name__)
 EVALUATION_USERS = 512  # users embedded and searched at once
@@ -72,18 +70,21 @@ def fit(
     Without a `budget` the validation events of all users stop the towers early, and those of the users
     who are not the ranker's choose its epoch and share.
     """
-    features = build_item_features(dataset, vectors, train=split.train, reviews=split.reviews)
-    maps = build_maps(dataset, split.train)
+    view = view_of(split)
+    features = build_item_features(dataset, vectors, train=view.facts, reviews=split.reviews)
+    maps = build_maps(dataset, view.facts)
     reviews = (
         ReviewVectors.of(vectors) if config.model.user.use_reviews and config.model.item.use_content else None
     )
-    schema = build_schema(dataset, split.train, maps, reviews, config.model.user)
+    schema = build_schema(dataset, view.facts, maps, reviews, config.model.user)
     builder = HistoryBuilder(
         dataset, item_ids=features.item_ids, maps=maps, reviews=reviews, allowed_reviews=split.reviews
     )
-    before = builder.build(events_before(split, split.validation, future=split.validation))
-    truth = {user: items for user, items in _truth(split.validation, features).items() if user in before}
-    sequences = _sequences(builder, split.train)
+    before = view.before_validation(builder)
+    truth = {
+        user: items for user, items in view.validation_items(features.item_ids).items() if user in before
+    }
+    sequences = Sequences(*view.training(builder))
     retriever = fit_retriever(
         features,
         schema,
@@ -93,7 +94,7 @@ def fit(
         validate=_validator(before, truth, config) if budget is None and truth else None,
         epochs=budget.epochs if budget else None,
         checkpoint=checkpoint,
-        fingerprint=_fingerprint(config, features, sequences, split.validation, budget),
+        fingerprint=_fingerprint(config, features, sequences, truth, budget),
         progress=progress,
         on_epoch=on_epoch,
     )
@@ -134,20 +135,6 @@ def is_ranker_user(user: str, share: float) -> bool:
     return int.from_bytes(digest[:4], "big") < share * 2**32
 
 
-def _sequences(builder: HistoryBuilder, train: pl.DataFrame) -> dict[str, Sequence]:
-    histories = builder.build(train)
-    ordered = train.sort(Columns.TIMESTAMP, Columns.ROW)
-    positive = ordered.group_by(Columns.USER, maintain_order=True).agg(Columns.POSITIVE)
-    targets = {user: np.asarray(flags, np.bool_) for user, flags in positive.iter_rows()}
-    return {user: Sequence(history=history, target=targets[user]) for user, history in histories.items()}
-
-
-def _truth(events: pl.DataFrame, features: ItemFeatures) -> dict[str, Ints]:
-    """Items of each user's events."""
-    grouped = events.group_by(Columns.USER, maintain_order=True).agg(Columns.ITEM)
-    return {user: features.item_ids.encode(items) for user, items in grouped.iter_rows()}
-
-
 def _validator(
     before: Mapping[str, History], truth: Mapping[str, Ints], config: Config
 ) -> Callable[[Retriever], float]:
@@ -159,17 +146,16 @@ def _validator(
         recommender = make_recommender(model, config)
         found = [
             recommender.retrieve(recommender.embed(histories), histories, SELECTION_K)[0]
-            for histories in _batches([before[user] for user in users])
+            for histories in _batches(users, before)
         ]
         return selection_ndcg(np.concatenate(found), lists)
 
     return validate
 
 
-def _batches(histories: list[History]) -> list[list[History]]:
-    return [
-        histories[start : start + EVALUATION_USERS] for start in range(0, len(histories), EVALUATION_USERS)
-    ]
+def _batches(users: list[str], before: Mapping[str, History]) -> Iterator[list[History]]:
+    for start in range(0, len(users), EVALUATION_USERS):
+        yield [before[user] for user in users[start : start + EVALUATION_USERS]]
 
 
 def _fit_ranker(
@@ -210,13 +196,15 @@ def _fingerprint(
     config: Config,
     features: ItemFeatures,
     sequences: Mapping[str, Sequence],
-    validation: pl.DataFrame,
+    truth: Mapping[str, Ints],
     budget: Budget | None,
 ) -> str:
     """Changes with anything that the towers' training reads, so that a stale checkpoint is never resumed."""
     settings = [config.model.model_dump_json(), config.train.model_dump_json(), budget]
     digest = hashlib.sha256(repr([settings, features.item_ids.external]).encode())
-    digest.update(validation.hash_rows().to_numpy().tobytes())
+    for user, items in truth.items():
+        digest.update(user.encode())
+        digest.update(items.tobytes())
     content: dict[str, npt.NDArray[Any]] = {**features.dense, **features.categories}
     for name, array in content.items():
         digest.update(f"{name} {array.shape}".encode())

@@ -9,6 +9,7 @@ checkpoints and the vector cache, which costs little when it was made before:
       split/  metrics.json             what was held out, and how well it was found
       answers.parquet  examples.json   every model's lists, and some of ours with reasons
       set_aside.csv  timings.json  histories.parquet  report.html
+      parts/                           of a prepared log: one byte an event, by stage
       bundle/
 """
 
@@ -17,21 +18,23 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
-from features.dataset import load_dataset
 from features.extract import extract
 from features.histories import HistoryBuilder, empty_history, save_histories
+from features.prepared.dataset import StreamedDataset, open_dataset
+from features.prepared.split import StreamedSplit, make_streamed_split
 from features.set_aside import write_set_aside
-from features.splits import events_before, make_split, write_split
+from features.splits import make_split
 from features.tables import Dataset, MediaVectors, Split
-from recsys.batches import History
+from features.views import SeenItems, all_histories, view_of
+from recsys.batches import History, Ints
 from recsys.bundle import Bundle
 from recsys.columns import Columns
 from recsys.config import Config, dump_config, load_config
@@ -41,7 +44,7 @@ from training.answers import ANSWERS, Answers
 from training.baselines import ALS, Popularity, Random, tune_als
 from training.evaluation import Evaluation, TopK, evaluate
 from training.examples import draw_examples, save_examples
-from training.export import Provenance, export_bundle
+from training.export import NUM_CHECKED_USERS, Provenance, export_bundle
 from training.fits import record_fit
 from training.fitting import Budget, Fitted, fit
 from training.memory import keep_freed_memory
@@ -110,7 +113,12 @@ class Run:
     @cached_property
     def dataset(self) -> Dataset:
         with self._timed("read"):
-            dataset = load_dataset(self.dataset_path)
+            dataset = open_dataset(
+                self.dataset_path,
+                stream_above=self.config.data.stream_above,
+                cache_dir=self.cache_dir,
+                progress=self.progress,
+            )
         return dataset
 
     @cached_property
@@ -119,12 +127,20 @@ class Run:
         with self._timed("features"):
             vectors = extract(dataset, self.config.encoders, cache_dir=self.cache_dir, progress=self.progress)
         write_set_aside((*dataset.set_aside, *vectors.set_aside), self.out / "set_aside.csv")
+        if isinstance(dataset, StreamedDataset):
+            dataset.log.write_set_aside(self.out / "set_aside_interactions.csv")
         return vectors
 
     @cached_property
     def split(self) -> Split:
-        split = make_split(self.dataset, self.config.split)
-        write_split(split, self.out / "split")
+        dataset = self.dataset
+        if isinstance(dataset, StreamedDataset):
+            split = make_streamed_split(
+                dataset, self.config.split, self.out / "parts" / "main", progress=self.progress
+            )
+        else:
+            split = make_split(dataset, self.config.split)
+        view_of(split).write(self.out / "split")
         return split
 
     @cached_property
@@ -150,9 +166,8 @@ class Run:
     def evaluate(self) -> Evaluation:
         """Our model, its towers alone, its twin, baselines, chance and, if there is one, the oracle."""
         fitted, split, knobs = self.fitted, self.split, self.config.evaluate
-        history = events_before(split, split.test)
-        histories = fitted.builder.build(history)
-        seen = {user: found.seen for user, found in histories.items()}
+        histories = view_of(split).before_test(fitted.builder)
+        seen = SeenItems(histories)
         models: list[TopK] = self._systems(fitted, histories)
         with self._timed("baselines"):
             models += self._baselines(fitted, seen)
@@ -191,7 +206,7 @@ class Run:
         )
         if self.config.train.refit:
             final, description = self._refit(first)
-        histories = _served_builder(final, dataset).build(dataset.interactions)
+        histories = all_histories(_served_builder(final, dataset), dataset)
         with self._timed("export"):
             save_histories(histories, self.out / "histories.parquet", final.features.item_ids, final.maps)
             bundle = export_bundle(
@@ -205,7 +220,7 @@ class Run:
                     refit_description=description,
                     metrics=metrics,
                 ),
-                list(histories.values()),
+                list(islice(histories.values(), NUM_CHECKED_USERS)),
             )
         with self.tracked() as tracker:
             tracker.log_metrics({f"parity/{name}": value for name, value in bundle.manifest.parity.items()})
@@ -233,11 +248,16 @@ class Run:
             ranker_epochs=first.ranker.best_epoch if first.ranker else 0,
             ranker_share=first.ranker.share if first.ranker else 0.0,
         )
-        split = newest_events_split(self.dataset, self.config, needs_targets=budget.ranker_share > 0)
+        split = newest_events_split(
+            self.dataset,
+            self.config,
+            needs_targets=budget.ranker_share > 0,
+            folder=self.out / "parts" / "refit",
+        )
         fitted = self._fit("refit", "refit", self.config, split=split, budget=budget)
         return fitted, f"{split.description} Towers: {budget.epochs} epochs, as chosen before."
 
-    def _systems(self, fitted: Fitted, histories: dict[str, History]) -> list[TopK]:
+    def _systems(self, fitted: Fitted, histories: Mapping[str, History]) -> list[TopK]:
         nobody, exclude_seen = empty_history({}), self.config.evaluate.exclude_seen
         ours = System(MODEL, fitted.recommender, histories, empty=nobody, exclude_seen=exclude_seen)
         systems: list[TopK] = [ours]
@@ -256,17 +276,20 @@ class Run:
         if wants_twin or (wants_twin is None and self.dataset.oracle_files is not None):
             config = blind(self.config)
             twin = self._fit(TWIN, "twin", config)
-            known = twin.builder.build(events_before(self.split, self.split.test))
+            known = view_of(self.split).before_test(twin.builder)
             systems.append(System(TWIN, twin.recommender, known, empty=nobody, exclude_seen=exclude_seen))
         return systems
 
-    def _baselines(self, fitted: Fitted, seen: dict[str, Any]) -> list[TopK]:
+    def _baselines(self, fitted: Fitted, seen: Mapping[str, Ints]) -> list[TopK]:
         knobs, split, items = self.config.evaluate, self.split, fitted.features
         known = seen if knobs.exclude_seen else None
         models: list[TopK] = []
         if "popularity" in knobs.baselines:
             models.append(Popularity(split, items, seen=known))
         if "als" in knobs.baselines:
+            if isinstance(split, StreamedSplit):
+                logger.warning("ALS holds all events in memory; leave it out by evaluate.baselines")
+                split = split.in_memory()
             models.append(
                 ALS(split, items, seen=known, settings=tune_als(split, items, progress=self.progress))
             )
@@ -363,8 +386,12 @@ def _served_builder(fitted: Fitted, dataset: Dataset) -> HistoryBuilder:
 def fingerprint(dataset: Dataset) -> str:
     """Changes with any interaction, and with any item's id, title or text, on whatever machine they lie."""
     digest = hashlib.sha256(dataset.name.encode())
-    scalars = dataset.items.select(Columns.ITEM, Columns.TITLE, Columns.TEXT)
-    for frame in (scalars, dataset.interactions):
+    frames = [dataset.items.select(Columns.ITEM, Columns.TITLE, Columns.TEXT)]
+    if isinstance(dataset, StreamedDataset):
+        digest.update(json.dumps(dataset.log.manifest.fingerprint, sort_keys=True).encode())
+    else:
+        frames.append(dataset.interactions)
+    for frame in frames:
         digest.update(frame.hash_rows(seed=0).to_numpy().tobytes())
     return digest.hexdigest()
 

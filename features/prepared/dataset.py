@@ -1,5 +1,6 @@
 """A `Dataset` whose interactions lie in a prepared log."""
 
+import hashlib
 from functools import cached_property
 from pathlib import Path
 
@@ -8,10 +9,13 @@ import polars as pl
 from features.dataset import load_dataset
 from features.prepared.log import PreparedLog
 from features.prepared.prepare import PART_ROWS, PARTITION_EVENTS, prepare_log
-from features.schema import InteractionsSpec
+from features.prepared.source import estimate_events
+from features.schema import DatasetSpec, InteractionsSpec
+from features.set_aside import EventSummary
 from features.tables import Dataset
 from recsys.columns import Columns
 from recsys.errors import DataError
+from recsys.ids import NUM_RESERVED
 from recsys.progress import Progress, silent
 
 
@@ -35,6 +39,37 @@ class StreamedDataset(Dataset):
     def interactions(self) -> pl.DataFrame:
         """All events in memory."""
         return self.log.interactions(self.items[Columns.ITEM])
+
+
+def event_summary(dataset: Dataset) -> EventSummary:
+    """What is told of all events, without reading those of a prepared log."""
+    if not isinstance(dataset, StreamedDataset):
+        return EventSummary.of(dataset.interactions)
+    manifest = dataset.log.manifest
+    counts = pl.Series("len", dataset.log.item_counts[NUM_RESERVED:, 0])
+    kinds = zip(manifest.kinds, manifest.kind_counts, strict=True)
+    return EventSummary(
+        num_events=manifest.num_events,
+        num_positive=manifest.num_positive,
+        num_tied=manifest.num_tied,
+        first=manifest.first_timestamp,
+        last=manifest.last_timestamp,
+        kinds=dict(sorted(kinds, key=lambda kind: (-kind[1], kind[0]))),
+        by_item=pl.DataFrame([dataset.items[Columns.ITEM], counts]).filter(pl.col("len") > 0),
+        reasons=tuple(manifest.set_aside),
+    )
+
+
+def open_dataset(root: Path, *, stream_above: int, cache_dir: Path, progress: Progress = silent) -> Dataset:
+    """The dataset in the folder `root`: in memory, or prepared in `cache_dir` where it is larger than that.
+
+    `stream_above` is a number of events; of text files they are estimated from their sizes.
+    """
+    root = root.resolve()
+    if estimate_events(root, DatasetSpec.load(root).interactions) <= stream_above:
+        return load_dataset(root)
+    where = hashlib.sha256(str(root).encode()).hexdigest()[:12]
+    return load_streamed(root, cache_dir / "prepared" / f"{root.name}-{where}", progress=progress)
 
 
 def load_streamed(

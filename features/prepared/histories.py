@@ -20,8 +20,9 @@ from recsys.columns import Columns
 from recsys.ids import NUM_RESERVED, UNKNOWN
 
 Codes = npt.NDArray[np.uint8]
+_READ = (Columns.ITEM, Columns.TIMESTAMP, Columns.EVENT, Columns.VALUE, Columns.POSITIVE)
 Select = Callable[[Codes, Ints, Ints], Bools]  # codes of events [L], start and stop of users [U] -> [L]
-_OPEN_PARTITIONS = 256
+_OPEN_PARTITIONS = 128  # each has six files open
 
 
 def everything(codes: Codes, start: Ints, stop: Ints) -> Bools:
@@ -29,17 +30,19 @@ def everything(codes: Codes, start: Ints, stop: Ints) -> Bools:
 
 
 def training(codes: Codes, start: Ints, stop: Ints) -> Bools:
-    return codes == CODES[TRAIN]
+    is_train: Bools = codes == CODES[TRAIN]
+    return is_train
 
 
 def before_validation(codes: Codes, start: Ints, stop: Ints) -> Bools:
     """As `events_before(split, split.validation, future=split.validation)`."""
-    return (codes == CODES[TRAIN]) | _context_before(codes, start, stop, VALIDATION)
+    known: Bools = (codes == CODES[TRAIN]) | _context_before(codes, start, stop, VALIDATION)
+    return known
 
 
 def before_test(codes: Codes, start: Ints, stop: Ints) -> Bools:
     """As `events_before(split, split.test)`."""
-    known = (codes == CODES[TRAIN]) | (codes == CODES[VALIDATION])
+    known: Bools = (codes == CODES[TRAIN]) | (codes == CODES[VALIDATION])
     return known | _context_before(codes, start, stop, TEST)
 
 
@@ -48,7 +51,8 @@ def _context_before(codes: Codes, start: Ints, stop: Ints, target: str) -> Bools
     place = np.arange(len(codes))
     target_place = np.where(codes == CODES[target], place, len(codes))
     first = np.minimum.reduceat(target_place, start) if len(start) else target_place
-    return (codes == CODES[CONTEXT]) & (place < np.repeat(first, stop - start))
+    known: Bools = (codes == CODES[CONTEXT]) & (place < np.repeat(first, stop - start))
+    return known
 
 
 class LazyHistories(Mapping[str, History]):
@@ -67,7 +71,7 @@ class LazyHistories(Mapping[str, History]):
         self._texts: dict[int, dict[int, Floats]] = {}
         self._voices: dict[int, dict[int, Floats]] = {}
         for number in range(log.manifest.num_partitions):
-            self._survey(*self._partition(number))
+            self._survey(number)
         self._rows = np.flatnonzero(self.counts)
 
     def __len__(self) -> int:
@@ -120,12 +124,13 @@ class LazyHistories(Mapping[str, History]):
         return slice(start, stop), self._select(codes, np.zeros(1, np.int64), np.array([stop - start]))
 
     def _partition(self, number: int) -> tuple[Partition, Codes]:
-        partition = self._log.partition(number)
+        partition = self._log.partition(number, _READ)
         codes = np.zeros(len(partition), np.uint8) if self._split is None else self._split.codes(number)
         return partition, codes
 
-    def _survey(self, partition: Partition, codes: Codes) -> None:
+    def _survey(self, number: int) -> None:
         """Count the selected events of each user, and attach reviews."""
+        partition, codes = self._partition(number)
         if not len(partition):
             return
         mask = self._select(codes, partition.start, partition.stop)
@@ -137,7 +142,8 @@ class LazyHistories(Mapping[str, History]):
         is_author = names.is_in(authors[Columns.USER].implode()).to_numpy()
         mask &= np.repeat(is_author, partition.stop - partition.start)
         items = self._builder.dataset.items[Columns.ITEM]
-        events = self._log.frame(partition, items).filter(pl.Series(mask))
+        whole = self._log.partition(number)
+        events = self._log.frame(whole, items).filter(pl.Series(mask))
         if not events.height:
             return
         rows = partition.users[is_author & (self.counts[partition.users] > 0)]

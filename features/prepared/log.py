@@ -12,7 +12,7 @@ Users, items and kinds of events are integers of frozen id maps: 0 is padding, 1
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -72,7 +72,7 @@ class Partition:
     stop: Ints
 
     def __len__(self) -> int:
-        return len(self.columns[Columns.ROW])
+        return int(self.stop[-1]) if len(self.stop) else 0
 
     def user_of_event(self) -> Ints:
         """Shape [L]."""
@@ -132,12 +132,13 @@ class PreparedLog:
         partition, start, stop = self._bounds
         return int(partition[user]), int(start[user]), int(stop[user])
 
-    def partition(self, number: int) -> Partition:
+    def partition(self, number: int, names: Sequence[str] = ARRAYS) -> Partition:
+        """Events of the users of one partition, with the named arrays."""
         partition, start, stop = self._bounds
         mine = np.flatnonzero(partition == number)
         folder = self.path / partition_name(number)
         return Partition(
-            columns={name: map_array(folder / f"{name}.npy") for name in ARRAYS},
+            columns={name: map_array(folder / f"{name}.npy") for name in names},
             users=mine,
             start=start[mine],
             stop=stop[mine],
@@ -171,6 +172,17 @@ class PreparedLog:
         """All events in memory, as `load_dataset` gives them."""
         frames = [self.frame(partition, items) for partition in self.partitions()]
         return pl.concat(frames).sort(Columns.TIMESTAMP, Columns.ROW)
+
+    def write_set_aside(self, path: Path) -> None:
+        """The interactions that were left out as a .csv or .parquet file, never whole in memory."""
+        rows = pl.scan_parquet(self.path / SET_ASIDE, glob=False)
+        match path.suffix:
+            case ".csv":
+                rows.sink_csv(path)
+            case ".parquet":
+                rows.sink_parquet(path)
+            case suffix:
+                raise DataError(f"cannot write {path}: {suffix!r} is neither .csv nor .parquet")
 
     def users_by_first_event(self) -> pl.DataFrame:
         """Every user once, by first appearance in time."""

@@ -67,6 +67,24 @@ class StreamedSplit(Split):
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
+    def described(self, description: str) -> "StreamedSplit":
+        """The same split in other words."""
+        object.__setattr__(self, "description", description)
+        return self
+
+    def in_memory(self) -> Split:
+        """All of its tables at once."""
+        return Split(
+            protocol=self.protocol,
+            description=self.description,
+            train=self.train,
+            validation=self.validation,
+            test=self.test,
+            context=self.context,
+            reviews=self.reviews,
+            cold_items=self.cold_items,
+        )
+
     def codes(self, number: int) -> npt.NDArray[np.uint8]:
         return map_array(self.folder / f"{partition_name(number)}.npy")
 
@@ -229,7 +247,7 @@ def split_log(
         codes = parts[PART].replace_strict(CODES, return_dtype=pl.UInt8).to_numpy()
         np.save(folder / f"{partition_name(number)}.npy", codes)
         facts.add(partition, codes)
-        mine = parts.filter(pl.col(PART) != TRAIN).join(reviewers, on=Columns.USER, how="semi")
+        mine = parts.filter(pl.col(PART).is_in(plan.held)).join(reviewers, on=Columns.USER, how="semi")
         held.append(mine.select(Columns.USER, Columns.ITEM, Columns.TIMESTAMP, PART))
         progress("split", number + 1, log.manifest.num_partitions)
     reviews, words = allowed_reviews(dataset, pl.concat(held), plan.rule)

@@ -51,7 +51,7 @@ def test_a_window_without_a_target_is_left_out():
     sequences = _sequences(3)
     nothing = Sequence(history=sequences["u0"].history, target=np.zeros(3, np.bool_))
     sampler = WindowSampler({"u0": nothing}, max_length=8, batch_tokens=32, seed=0)
-    assert sampler.epoch(0) == []
+    assert len(sampler.epoch(0)) == 0
 
 
 def test_slices_keep_reviews_at_their_events():

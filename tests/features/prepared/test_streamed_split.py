@@ -5,7 +5,7 @@ import numpy as np
 import polars as pl
 import pytest
 from dataset_parts import write
-from prepared_parts import nasty, streamed
+from prepared_parts import CONFIGS, nasty, streamed
 
 from features.dataset import load_dataset
 from features.prepared.split import PARTS, StreamedSplit, make_streamed_split, nth_smallest
@@ -15,16 +15,6 @@ from features.train_facts import FrameFacts
 from recsys.config import SplitConfig
 from recsys.errors import ConfigError, DataError
 from recsys.ids import IdMap
-
-CONFIGS = {
-    "leave_one_out": SplitConfig(protocol="leave_one_out"),
-    "user_temporal": SplitConfig(protocol="user_temporal", test_fraction=0.3, cold_fraction=0.2),
-    "global_temporal": SplitConfig(
-        protocol="global_temporal", test_fraction=0.2, validation_fraction=0.15, cold_fraction=0.2
-    ),
-    "held_out_items": SplitConfig(protocol="held_out_items", cold_fraction=0.2),
-    "auto": SplitConfig(),
-}
 
 
 def both(root: Path, config: SplitConfig) -> tuple[Split, Split]:
