@@ -4,8 +4,10 @@
 
 Writes a synthetic log a million events at a time (1 million users, 500 thousand items by Zipf's law, ids as
 strings, three kinds, ratings, one row in a thousand with something wrong), then prepares it in a child
-process. `--whole` reads the same files with `load_dataset` in another child, for the ratio; only for sizes
-that fit. Peak memory is VmHWM of the child, memory-mapped pages included. The files are deleted at the end.
+process. Another child reads what training reads: it splits the log (user_temporal), plans an epoch of
+windows over all users and makes those of 200 batches. `--whole` reads the same files with `load_dataset` in
+a third, for the ratio; only for sizes that fit. Peak memory is VmHWM of the child, memory-mapped pages
+included. The files are deleted at the end.
 """
 
 import argparse
@@ -17,12 +19,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 NUM_USERS, NUM_ITEMS, ZIPF = 1_000_000, 500_000, 1.1
 AT_ONCE = 1_000_000
+NUM_BATCHES = 200
 BOUND_GB = 8.0
 
 
@@ -32,7 +36,7 @@ def main() -> None:
     parser.add_argument("--format", choices=["csv", "parquet"], default="csv")
     parser.add_argument("--whole", action="store_true")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "prepare-events")
-    parser.add_argument("--child", choices=["streamed", "whole"])
+    parser.add_argument("--child", choices=["streamed", "read", "whole"])
     args = parser.parse_args()
     if args.child:
         child(args.child, args.folder)
@@ -43,6 +47,7 @@ def main() -> None:
         print(f"{args.events:,} events as {args.format}, {size / 1e9:.2f} GB on disk", flush=True)
         streamed = measure("streamed", args)
         print(f"  prepared log {bytes_in(args.folder / 'prepared') / 1e9:.2f} GB on disk")
+        measure("read", args)
         if args.whole:
             whole = measure("whole", args)
             print(
@@ -117,12 +122,15 @@ def child(what: str, folder: Path) -> None:
     from features.prepared.dataset import load_streamed
 
     before, start = peak_gb(), time.perf_counter()
-    if what == "streamed":
-        manifest = load_streamed(folder, folder / "prepared").log.manifest
+    if what != "whole":
+        dataset = load_streamed(folder, folder / "prepared")
+        manifest = dataset.log.manifest
+        if what == "read":
+            read_windows(dataset, folder)
         events, left = manifest.num_events, sum(entry["count"] for entry in manifest.set_aside)
     else:
-        dataset = load_dataset(folder)
-        events, left = dataset.interactions.height, len(dataset.set_aside)
+        loaded = load_dataset(folder)
+        events, left = loaded.interactions.height, len(loaded.set_aside)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     figures = {
         "events": events,
@@ -133,6 +141,25 @@ def child(what: str, folder: Path) -> None:
         "before_gb": before,
     }
     print(json.dumps(figures))
+
+
+def read_windows(dataset: Any, folder: Path) -> None:
+    """What training reads: the split, the plan of one epoch, and the windows of some of its batches."""
+    from features.histories import HistoryBuilder, build_maps
+    from features.prepared.split import make_streamed_split
+    from features.views import view_of
+    from recsys.columns import Columns
+    from recsys.config import SplitConfig
+    from recsys.ids import IdMap
+    from training.windows import Sequences, WindowSampler
+
+    split = make_streamed_split(dataset, SplitConfig(protocol="user_temporal"), folder / "parts")
+    view, item_ids = view_of(split), IdMap(dataset.items[Columns.ITEM].to_list())
+    builder = HistoryBuilder(dataset, item_ids=item_ids, maps=build_maps(dataset, view.facts))
+    sequences = Sequences(*view.training(builder))
+    epoch = WindowSampler(sequences, max_length=100, batch_tokens=6400, seed=0).epoch(0)
+    for batch in epoch[:NUM_BATCHES]:
+        assert batch
 
 
 def peak_gb() -> float:

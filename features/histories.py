@@ -164,7 +164,7 @@ class HistoryBuilder:
 
     def profile(self, user: str) -> dict[str, Ints]:
         """Ids of the user's own fields, empty for a user that the dataset does not know."""
-        row = self._profile_rows.get(user)
+        row = self._profile_rows.get(user) if self.maps.profiles else None
         return {field: _NOTHING if row is None else lists[row] for field, lists in self._profiles.items()}
 
     @cached_property

@@ -22,10 +22,10 @@ class Sequences(Mapping[str, Sequence]):
     """Sequences of histories, each made when it is asked for."""
 
     def __init__(self, histories: Mapping[str, History], target: Callable[[str], Bools]) -> None:
-        self._histories, self._target = histories, target
+        self._histories, self.target = histories, target
 
     def __getitem__(self, user: str) -> Sequence:
-        return Sequence(history=self._histories[user], target=self._target(user))
+        return Sequence(history=self._histories[user], target=self.target(user))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._histories)
@@ -68,7 +68,8 @@ class WindowSampler:
         self, sequences: Mapping[str, Sequence], *, max_length: int, batch_tokens: int, seed: int
     ) -> None:
         self._sequences = sequences
-        targets = ((user, sequence.target) for user, sequence in sequences.items())
+        target_of = sequences.target if isinstance(sequences, Sequences) else lambda at: sequences[at].target
+        targets = ((user, target_of(user)) for user in sequences)
         self._targets = [(user, target) for user, target in targets if target.any()]
         self.max_length, self.batch_tokens, self.seed = max_length, batch_tokens, seed
 

@@ -66,7 +66,11 @@ def open_dataset(root: Path, *, stream_above: int, cache_dir: Path, progress: Pr
     `stream_above` is a number of events; of text files they are estimated from their sizes.
     """
     root = root.resolve()
-    if estimate_events(root, DatasetSpec.load(root).interactions) <= stream_above:
+    try:
+        num_events = estimate_events(root, DatasetSpec.load(root).interactions)
+    except DataError:
+        num_events = 0  # reading it says what is wrong, and what else is
+    if num_events <= stream_above:
         return load_dataset(root)
     where = hashlib.sha256(str(root).encode()).hexdigest()[:12]
     return load_streamed(root, cache_dir / "prepared" / f"{root.name}-{where}", progress=progress)

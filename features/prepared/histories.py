@@ -111,11 +111,7 @@ class LazyHistories(Mapping[str, History]):
         return np.asarray(flags[cut][mask])
 
     def _row(self, user: object) -> int | None:
-        if not isinstance(user, str):
-            return None
-        users = self._log.users
-        row = int(users.search_sorted(user))
-        return row if row < len(users) and users[row] == user else None
+        return self._log.rows.get(user) if isinstance(user, str) else None
 
     def _events(self, row: int) -> tuple[slice, Bools]:
         """Where the user's events stand in their partition, and which of them are selected."""

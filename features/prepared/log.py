@@ -112,6 +112,11 @@ class PreparedLog:
         return self.index[Columns.USER]
 
     @cached_property
+    def rows(self) -> dict[str, int]:
+        """Place of each user in `users`."""
+        return {user: row for row, user in enumerate(self.users.to_list())}
+
+    @cached_property
     def kinds(self) -> IdMap:
         return IdMap(self.manifest.kinds)
 
@@ -192,8 +197,8 @@ class PreparedLog:
 def map_array(path: Path) -> npt.NDArray[Any]:
     """The array in the file, memory-mapped; an empty one cannot be."""
     header_only = path.stat().st_size <= _HEADER_BYTES
-    array: npt.NDArray[Any] = np.load(path, mmap_mode=None if header_only else "r")
-    return array
+    # A plain view: slicing numpy's memmap class costs several times as much.
+    return np.asarray(np.load(path, mmap_mode=None if header_only else "r"))
 
 
 def partition_name(number: int) -> str:

@@ -5,7 +5,10 @@ Raw rows go through the same checks as in `load_dataset`, a part at a time, into
 the items' table, the ids of the users, one part of the log and one partition.
 """
 
+import fcntl
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +68,26 @@ def prepare_log(
         "format_version": FORMAT_VERSION,
         "polars": pl.__version__,  # whose hash makes the partitions
     }
-    found = _existing(out, fingerprint)
-    if found is not None:
-        return found
     out.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(out):
+        found = _existing(out, fingerprint)
+        if found is None:
+            _prepare(source, spec, items, out, fingerprint, part_rows, partition_events, progress)
+    return found or PreparedLog(out)
+
+
+def _prepare(
+    source: LogSource,
+    spec: InteractionsSpec,
+    items: pl.Series,
+    out: Path,
+    fingerprint: dict[str, Any],
+    part_rows: int,
+    partition_events: int,
+    progress: Progress,
+) -> None:
     work = out.with_name(f".{out.name}.unfinished")
-    estimate = estimate_events(root, spec)
+    estimate = estimate_events(source.root, spec)
     num_partitions = min(estimate // partition_events + 1, _MAX_PARTITIONS)
     state = SpillState.load(work, fingerprint, num_partitions)
     try:
@@ -82,7 +99,14 @@ def prepare_log(
         raise
     _finish(work, state, len(items), progress)
     _replace(work, out)
-    return PreparedLog(out)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Another process that prepares the same log is waited for; it leaves nothing to do."""
+    with out.with_name(f".{out.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _existing(out: Path, fingerprint: dict[str, Any]) -> PreparedLog | None:

@@ -64,6 +64,13 @@ def test_files_of_all_formats_are_one_log(tmp_path: Path) -> None:
     same(write(tmp_path, files, interactions=SECTION | {"path": "log/*"}))
 
 
+def test_quotes_line_ends_and_marks_of_a_csv(tmp_path: Path) -> None:
+    text = '\ufeffuser,item,time,kind\r\n"a ""b""\r\nc",1,1,x\r\n" a",2,2,"y, z"\r\n,3,3,x\r\nü,1,4,x'
+    parts = same(write(tmp_path, {"events.csv": text}, interactions={"event": "kind"}), part_rows=1)
+    assert parts.log.users.to_list() == [" a", 'a "b"\r\nc', "ü"]
+    assert parts.log.manifest.kinds == ["x", "y, z"]
+
+
 @pytest.mark.parametrize(
     ("unit", "times"),
     [
@@ -101,7 +108,7 @@ def problems_of_both(root: Path, part_rows: int = 2) -> list[str]:
             read(root)
         found.append(list(caught.value.problems))
     assert found[0] == found[1]
-    assert not list(root.glob(".prepared*")), "nothing half written"
+    assert not list(root.glob(".prepared.unfinished*")), "nothing half written"
     assert not (root / "prepared").exists()
     return found[0]
 
@@ -119,10 +126,13 @@ def problems_of_both(root: Path, part_rows: int = 2) -> list[str]:
         ("user,item,time\na,1,1\nb,1,1\nc,1,1\n", {"positive": "time > 5"}, "is true of no row"),
         ("user,item,time\na,1,1\nb,1,1\nc,1,1\n", {"positive": "time + 5"}, "not true or false"),
         ("user,item,time\na,1,1\nb,1,1\nc,1,1,4\n", {}, "row 2 (line 4) has 4 fields"),
+        ("", {}, "the file is empty"),
+        (b"user,item,time\na,1,1\nb\xe9,1,1\nc,1,1\n", {}, "line 3 is not UTF-8"),
+        ("user;item;time\na;1;1\n", {}, "separated by something else"),
     ],
 )  # fmt: skip
 def test_problems_of_the_table_are_the_same(
-    tmp_path: Path, text: str, section: dict[str, object], expected: str
+    tmp_path: Path, text: str | bytes, section: dict[str, object], expected: str
 ) -> None:
     assert expected in problems_of_both(write(tmp_path, {"events.csv": text}, interactions=section))[0]
 
