@@ -103,8 +103,7 @@ def import_(
 
     if layout != "movielens":
         raise ConfigError(f"unknown layout {layout!r}; {did_you_mean(layout, ['movielens'])}")
-    report = import_movielens(source, out, positive=positive)
-    console.print(pairs_table(f"Imported into {out}", report))
+    console.print(pairs_table(f"Imported into {out}", import_movielens(source, out, positive=positive)))
 
 
 @_command
@@ -117,9 +116,12 @@ def check(
 ) -> None:
     """Read a dataset, say what is in it and what had to be set aside."""
     from features.check import check_dataset
+    from features.prepared.dataset import open_dataset
+    from recsys.config import load_config
 
+    data = load_config(config, overrides=set_ or []).data
     with ConsoleProgress(console) as progress:
-        loaded = _open_dataset(dataset, cache, config, set_, progress)
+        loaded = open_dataset(dataset, data, cache_dir=cache or default_cache(), progress=progress)
         report = check_dataset(loaded, set_aside=set_aside)
     print_dataset(console, report)
 
@@ -143,12 +145,13 @@ def features(
 ) -> None:
     """Encode all media of a dataset into the cache; a second time encodes only what is new."""
     from features.extract import extract
+    from features.prepared.dataset import open_dataset
     from features.set_aside import count_reasons
     from recsys.config import load_config
 
     settings = load_config(config, overrides=set_ or [])
     with ConsoleProgress(console) as progress:
-        loaded = _open_dataset(dataset, cache, config, set_, progress)
+        loaded = open_dataset(dataset, settings.data, cache_dir=cache or default_cache(), progress=progress)
         vectors = extract(loaded, settings.encoders, cache_dir=cache or default_cache(), progress=progress)
     table = Table("medium", "encoded", "from the cache", title="Vectors")
     for name in vectors.encoded:
@@ -391,21 +394,6 @@ def _print_parity(bundle: Any) -> None:
 
 def _print_report(path: Path) -> None:
     console.print(f"Report: {path}", soft_wrap=True, highlight=False)
-
-
-def _open_dataset(
-    dataset: Path, cache: Path | None, config: Path | None, set_: list[str] | None, progress: ConsoleProgress
-) -> Any:
-    from features.prepared.dataset import open_dataset
-    from recsys.config import load_config
-
-    settings = load_config(config, overrides=set_ or [])
-    return open_dataset(
-        dataset,
-        stream_above=settings.data.stream_above,
-        cache_dir=cache or default_cache(),
-        progress=progress,
-    )
 
 
 if __name__ == "__main__":

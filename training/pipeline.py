@@ -14,7 +14,6 @@ checkpoints and the vector cache, which costs little when it was made before:
 """
 
 import dataclasses
-import hashlib
 import json
 import logging
 import time
@@ -28,15 +27,13 @@ import polars as pl
 
 from features.extract import extract
 from features.histories import HistoryBuilder, empty_history, save_histories
-from features.prepared.dataset import StreamedDataset, open_dataset
-from features.prepared.split import StreamedSplit, make_streamed_split
+from features.prepared.dataset import StreamedDataset, fingerprint, open_dataset
+from features.prepared.split import StreamedSplit, split_dataset
 from features.set_aside import write_set_aside
-from features.splits import make_split
 from features.tables import Dataset, MediaVectors, Split
 from features.views import SeenItems, all_histories, view_of
 from recsys.batches import History, Ints
 from recsys.bundle import Bundle
-from recsys.columns import Columns
 from recsys.config import Config, dump_config, load_config
 from recsys.errors import ConfigError
 from recsys.progress import Progress, silent
@@ -114,10 +111,7 @@ class Run:
     def dataset(self) -> Dataset:
         with self._timed("read"):
             dataset = open_dataset(
-                self.dataset_path,
-                stream_above=self.config.data.stream_above,
-                cache_dir=self.cache_dir,
-                progress=self.progress,
+                self.dataset_path, self.config.data, cache_dir=self.cache_dir, progress=self.progress
             )
         return dataset
 
@@ -133,13 +127,8 @@ class Run:
 
     @cached_property
     def split(self) -> Split:
-        dataset = self.dataset
-        if isinstance(dataset, StreamedDataset):
-            split = make_streamed_split(
-                dataset, self.config.split, self.out / "parts" / "main", progress=self.progress
-            )
-        else:
-            split = make_split(dataset, self.config.split)
+        parts = self.out / "parts" / "main"
+        split = split_dataset(self.dataset, self.config.split, parts, progress=self.progress)
         view_of(split).write(self.out / "split")
         return split
 
@@ -381,19 +370,6 @@ def _served_builder(fitted: Fitted, dataset: Dataset) -> HistoryBuilder:
         reviews=fitted.builder.reviews,
         allowed_reviews=dataset.reviews,
     )
-
-
-def fingerprint(dataset: Dataset) -> str:
-    """Changes with any interaction, and with any item's id, title or text, on whatever machine they lie."""
-    digest = hashlib.sha256(dataset.name.encode())
-    frames = [dataset.items.select(Columns.ITEM, Columns.TITLE, Columns.TEXT)]
-    if isinstance(dataset, StreamedDataset):
-        digest.update(json.dumps(dataset.log.manifest.fingerprint, sort_keys=True).encode())
-    else:
-        frames.append(dataset.interactions)
-    for frame in frames:
-        digest.update(frame.hash_rows(seed=0).to_numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _validation_metrics(fitted: Fitted) -> dict[str, float]:

@@ -1,9 +1,11 @@
 """A `Dataset` whose interactions lie in a prepared log."""
 
 import hashlib
+import json
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from features.dataset import load_dataset
@@ -13,7 +15,9 @@ from features.prepared.source import estimate_events
 from features.schema import DatasetSpec, InteractionsSpec
 from features.set_aside import EventSummary
 from features.tables import Dataset
+from recsys.batches import Ints
 from recsys.columns import Columns
+from recsys.config import DataConfig
 from recsys.errors import DataError
 from recsys.ids import NUM_RESERVED
 from recsys.progress import Progress, silent
@@ -60,17 +64,48 @@ def event_summary(dataset: Dataset) -> EventSummary:
     )
 
 
-def open_dataset(root: Path, *, stream_above: int, cache_dir: Path, progress: Progress = silent) -> Dataset:
-    """The dataset in the folder `root`: in memory, or prepared in `cache_dir` where it is larger than that.
+def history_lengths(dataset: Dataset) -> Ints:
+    """Events of each user, in no order."""
+    if isinstance(dataset, StreamedDataset):
+        return dataset.log.lengths
+    return dataset.interactions.group_by(Columns.USER).len()["len"].cast(pl.Int64).to_numpy()
 
-    `stream_above` is a number of events; of text files they are estimated from their sizes.
+
+def event_times(dataset: Dataset) -> pl.Series:
+    """Timestamps of all events, in no order: eight bytes an event."""
+    if not isinstance(dataset, StreamedDataset):
+        return dataset.interactions[Columns.TIMESTAMP]
+    times = [partition.columns[Columns.TIMESTAMP] for partition in dataset.log.partitions()]
+    return pl.Series(Columns.TIMESTAMP, np.concatenate(times))
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """Changes with any interaction, and with any item's id, title or text, on whatever machine they lie.
+
+    Of a prepared log it changes with its files: their names, sizes, ends and times of change.
+    """
+    digest = hashlib.sha256(dataset.name.encode())
+    frames = [dataset.items.select(Columns.ITEM, Columns.TITLE, Columns.TEXT)]
+    if isinstance(dataset, StreamedDataset):
+        digest.update(json.dumps(dataset.log.manifest.fingerprint, sort_keys=True).encode())
+    else:
+        frames.append(dataset.interactions)
+    for frame in frames:
+        digest.update(frame.hash_rows(seed=0).to_numpy().tobytes())
+    return digest.hexdigest()
+
+
+def open_dataset(root: Path, config: DataConfig, *, cache_dir: Path, progress: Progress = silent) -> Dataset:
+    """The dataset in the folder `root`: in memory, or where its log is too large prepared in `cache_dir`.
+
+    The number of events in text files is estimated from their sizes.
     """
     root = root.resolve()
     try:
         num_events = estimate_events(root, DatasetSpec.load(root).interactions)
     except DataError:
         num_events = 0  # reading it says what is wrong, and what else is
-    if num_events <= stream_above:
+    if num_events <= config.stream_above:
         return load_dataset(root)
     where = hashlib.sha256(str(root).encode()).hexdigest()[:12]
     return load_streamed(root, cache_dir / "prepared" / f"{root.name}-{where}", progress=progress)

@@ -132,6 +132,12 @@ class PreparedLog:
         partition, start, stop = (self.index[name].cast(pl.Int64).to_numpy() for name in names)
         return partition, start, stop
 
+    @property
+    def lengths(self) -> Ints:
+        """Events of each user, by row of `users`."""
+        _, start, stop = self._bounds
+        return stop - start
+
     def locate(self, user: int) -> tuple[int, int, int]:
         """Partition, start and stop of the events of the user in that row of `users`."""
         partition, start, stop = self._bounds

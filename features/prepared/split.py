@@ -19,7 +19,7 @@ from features.prepared.dataset import StreamedDataset
 from features.prepared.log import Partition, PreparedLog, map_array, partition_name
 from features.protocols import Plan, make_plan
 from features.splits import check_split, choose_protocol, make_split
-from features.tables import Split
+from features.tables import Dataset, Split
 from recsys.batches import Bools, Ints
 from recsys.columns import Columns
 from recsys.config import SplitConfig
@@ -212,6 +212,15 @@ def nth_smallest(parts: Callable[[], Iterator[Ints]], place: int, low: int, high
     inside = np.concatenate([values[(values - low) // width == chosen] for values in parts()])
     rank = place - int(ends[chosen] - counts[chosen])
     return int(np.partition(inside, rank)[rank])
+
+
+def split_dataset(
+    dataset: Dataset, config: SplitConfig, folder: Path, *, progress: Progress = silent
+) -> Split:
+    """The split of a dataset in memory, or of one whose log is prepared."""
+    if isinstance(dataset, StreamedDataset):
+        return make_streamed_split(dataset, config, folder, progress=progress)
+    return make_split(dataset, config)
 
 
 def make_streamed_split(

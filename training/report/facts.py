@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from features.prepared.dataset import event_summary, event_times, history_lengths
 from features.set_aside import SCHEMA, count_reasons, summarise
 from features.tables import Dataset, SetAside
 from recsys.columns import Columns, Modality
@@ -70,13 +71,14 @@ class Facts:
 
 def facts(dataset: Dataset, coverage: Mapping[str, int], set_aside: Path) -> Facts:
     """The dataset in figures; `coverage` counts the items that have each modality."""
-    summary = summarise(dataset)
+    events = event_summary(dataset)
+    summary = summarise(dataset, events)
     counts = {name: f"{num:,}" for name, num in summary["counts"].items()}
     counts["positive events"] = f"{summary['positive_share']:.1%}"
     if dataset.has_clock:
         counts["from"], counts["to"] = (str(summary["time"][end])[:10] for end in ("first", "last"))
     entries = _read_set_aside(set_aside, dataset.root)
-    reasons = count_reasons(entries)
+    reasons = sorted([*count_reasons(entries), *events.reasons], key=lambda reason: -reason["count"])
     charts = [popularity_chart(dataset), history_chart(dataset)]
     if dataset.has_clock:
         charts.append(time_chart(dataset))
@@ -85,7 +87,7 @@ def facts(dataset: Dataset, coverage: Mapping[str, int], set_aside: Path) -> Fac
         charts=tuple(charts),
         coverage=_coverage(coverage, dataset.items.height),
         left_out=tuple(_left_out(reason) for reason in reasons[:MAX_REASONS]),
-        num_left_out=len(entries),
+        num_left_out=sum(reason["count"] for reason in reasons),
         num_reasons=len(reasons),
         has_clock=dataset.has_clock,
         kinds=in_words(summary["events"]),
@@ -102,7 +104,7 @@ def gini(counts: npt.NDArray[np.int64]) -> float:
 
 def popularity_chart(dataset: Dataset) -> Chart:
     """The Lorenz curve of events over items, the most popular first."""
-    events = dataset.interactions.group_by(Columns.ITEM).len()
+    events = event_summary(dataset).by_item
     joined = dataset.items.select(Columns.ITEM).join(events, on=Columns.ITEM, how="left")
     counts = joined["len"].fill_null(0).cast(pl.Int64).to_numpy()
     held = np.concatenate([[0], np.cumsum(np.sort(counts)[::-1])]) / max(int(counts.sum()), 1)
@@ -125,7 +127,7 @@ def popularity_chart(dataset: Dataset) -> Chart:
 
 def history_chart(dataset: Dataset) -> Chart:
     """Users by their number of events: in classes of one width, or where histories are long, of doubled."""
-    lengths = dataset.interactions.group_by(Columns.USER).len()["len"].cast(pl.Int64).to_numpy()
+    lengths = history_lengths(dataset)
     edges = class_edges(int(lengths.min()), int(lengths.max()))
     held, _ = np.histogram(lengths, edges)
     names = [f"{low}" if high - low == 1 else f"{low}–{high - 1}" for low, high in pairwise(edges)]
@@ -154,7 +156,7 @@ def class_edges(low: int, high: int) -> list[int]:
 
 def time_chart(dataset: Dataset) -> Chart:
     """Events by hour, day, week, ... century: the finest of which there are not too many."""
-    times = dataset.interactions[Columns.TIMESTAMP].cast(pl.Datetime("us"))
+    times = event_times(dataset).cast(pl.Datetime("us"))
     every, bins = next((every, bins) for every in PERIODS if (bins := _bins(times, every)) is not None)
     name, written = PERIODS[every]
     labels = bins["time"].dt.to_string(written).to_list()
