@@ -43,7 +43,7 @@ from recsys.ids import NUM_RESERVED
 from recsys.progress import Progress, silent
 
 PART_ROWS = 500_000  # raw rows in memory at once
-PARTITION_EVENTS = 2_000_000  # about as many in a partition
+PARTITION_EVENTS = 1_000_000  # about as many in a partition
 _MAX_PARTITIONS = 128  # that many may be open at once in features/prepared/histories.py
 
 
