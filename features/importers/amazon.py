@@ -140,7 +140,7 @@ class _Importer:
         """Write items.parquet: the metadata, then reviewed items that it lacks, by their id alone."""
         parts = Parts(self.work / "items")
         pictures = PictureFolder(images, self.folder) if images else None
-        schema = ITEM_SCHEMA | (PICTURE_SCHEMA if pictures else {})
+        schema = {**ITEM_SCHEMA, **(PICTURE_SCHEMA if pictures else {})}
         for raw in self._read(self.files.metadata, "items", schema):
             items = items_frame(self.sieve.keep(raw, "items", self.files.metadata, item_rules()))
             if only_reviewed:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
-from features.importers.blocks import LINE, check_columns
+from features.importers.blocks import LINE, Schema, check_columns
 from features.importers.sifting import Rule, num_rows
 from recsys.errors import DataError, did_you_mean
 
@@ -26,13 +26,13 @@ ITEM_TEXTS = ("features", "description")
 CATEGORIES = ("categories", "store", "main_category")
 DATASET = "Amazon Reviews 2023 (McAuley Lab)"
 
-REVIEW_SCHEMA = dict.fromkeys((USER, ITEM, RATING, TIME, VERIFIED, "title", TEXT), pl.String)
+REVIEW_SCHEMA: Schema = dict.fromkeys((USER, ITEM, RATING, TIME, VERIFIED, "title", TEXT), pl.String)
 _PICTURE = pl.Struct(dict.fromkeys(("hi_res", "large", "thumb"), pl.String))
-ITEM_SCHEMA = {
+ITEM_SCHEMA: Schema = {
     **dict.fromkeys((ITEM, "title", "store", "main_category", "price"), pl.String),
     **dict.fromkeys((*ITEM_TEXTS, "categories"), pl.List(pl.String)),
 }
-PICTURE_SCHEMA = {"images": pl.List(_PICTURE)}  # read only where there is a folder of pictures
+PICTURE_SCHEMA: Schema = {"images": pl.List(_PICTURE)}  # read only where there is a folder of pictures
 _FOLDERS = (".", "raw/review_categories", "raw/meta_categories", "review_categories", "meta_categories")
 _ENDINGS = (".jsonl", ".jsonl.gz")
 _ENTITIES = {"&amp;": "&", "&quot;": '"', "&#34;": '"', "&#39;": "'", "&lt;": "<", "&gt;": ">", "&nbsp;": " "}

@@ -10,6 +10,8 @@ time, and their order is that of the file. Transactions and customers are read b
 """
 
 import shutil
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import tomli_w
 
 from features.importers.blocks import BLOCK_BYTES, LINE, check_columns, csv_blocks
 from features.importers.folder import ImportReport, link, new_folder
-from features.importers.sifting import Parts, Rule, Sieve, num_rows
+from features.importers.sifting import Parts, Rule, Sieve
 from features.readers import read_file
 from features.schema import FILE_NAME
 from recsys.errors import DataError
@@ -31,7 +33,8 @@ ITEM_CATEGORIES = (
     "perceived_colour_value_name", "perceived_colour_master_name", "department_name", "index_name",
     "index_group_name", "section_name", "garment_group_name",
 )  # fmt: skip
-USER_CATEGORIES = ("FN", "Active", "club_member_status", "fashion_news_frequency", "age")
+FLAGS = ("FN", "Active")
+USER_CATEGORIES = (*FLAGS, "club_member_status", "fashion_news_frequency", "age")
 AGES = (20, 25, 30, 40, 50, 60)  # where one group ends and the next starts
 DATASET = "the Kaggle competition 'H&M Personalized Fashion Recommendations'"
 FILES = ("articles.csv", "customers.csv", "transactions_train.csv")
@@ -106,7 +109,95 @@ class _Importer:
         return paths
 
     def users(self) -> dict[str, int]:
-        path = self.source / "customers.csv"
-        columns = (CUSTOMER, *USER_CATEGORIES)
-        rules = [Rule(CUSTOMER, "empty id", pl.col(CUSTOMER).is_null())]
-        return {"customers": self._stream(path, "users", columns, rules, customers_frame)}
+        path, parts = self.source / "customers.csv", Parts(self.work / "users")
+        age = pl.col("age").cast(pl.Float64, strict=False)
+        for rows in self._read(path, "users", (CUSTOMER, *USER_CATEGORIES)):
+            rows = self.sieve.keep(
+                rows, "users", path, [Rule(CUSTOMER, "empty id", pl.col(CUSTOMER).is_null())]
+            )
+            no_age = rows.filter(pl.col("age").is_not_null() & ~age.is_between(0, 120).fill_null(False))
+            self.sieve.drop(no_age, "users", path, "age", "not an age; the customer is kept without one")
+            parts.add(customers_frame(rows))
+        return {"customers": self._finish(parts, path, "users.parquet")}
+
+    def interactions(self) -> dict[str, int]:
+        path, parts = self.source / "transactions_train.csv", Parts(self.work / "interactions")
+        rules = [
+            Rule(CUSTOMER, "empty id", pl.col(CUSTOMER).is_null()),
+            Rule(ARTICLE, "an article that articles.csv does not have", ~self._is_known()),
+            Rule(DAY, "not a date such as 2020-09-22", _day().is_null()),
+            Rule(CHANNEL, "empty; the row may be cut off", pl.col(CHANNEL).is_null()),
+        ]
+        for rows in self._read(path, "interactions", (DAY, CUSTOMER, ARTICLE, PRICE, CHANNEL)):
+            parts.add(transactions_frame(self.sieve.keep(rows, "interactions", path, rules)))
+        return {"interactions": self._finish(parts, path, "interactions.parquet")}
+
+    def _is_known(self) -> pl.Expr:
+        return pl.col(ARTICLE).is_not_null() & _article_id().is_in(self.known.implode())
+
+    def _read(self, path: Path, table: str, columns: tuple[str, ...]) -> Iterator[pl.DataFrame]:
+        return csv_blocks(path, columns, step=table, progress=self.progress, block_bytes=self.block_bytes)
+
+    def _finish(self, parts: Parts, path: Path, name: str) -> int:
+        """Write the table; returns its rows."""
+        if not parts.num_rows:
+            raise DataError(f"{path} holds no row that can be used, in the form of {DATASET}")
+        parts.scan().sink_parquet(self.folder / name)
+        return parts.num_rows
+
+
+def customers_frame(raw: pl.DataFrame) -> pl.DataFrame:
+    """The customers with their age as a group of ages and their flags as "yes" or nothing."""
+    labels = ["under 20", *(f"{low}-{high - 1}" for low, high in pairwise(AGES)), f"{AGES[-1]} and over"]
+    age = pl.col("age").cast(pl.Float64, strict=False)
+    group = age.cut(AGES, labels=labels, left_closed=True).cast(pl.String)
+    flags = [pl.when(pl.col(name).cast(pl.Float64, strict=False) == 1).then(pl.lit("yes")) for name in FLAGS]
+    return raw.select(
+        CUSTOMER,
+        *(flag.alias(name) for name, flag in zip(FLAGS, flags, strict=True)),
+        "club_member_status",
+        pl.col("fashion_news_frequency").str.to_uppercase(),  # NONE and None both stand there
+        pl.when(age.is_between(0, 120)).then(group).alias("age"),
+    )
+
+
+def transactions_frame(raw: pl.DataFrame) -> pl.DataFrame:
+    """The purchases; the channel is the kind of the event."""
+    channel = pl.concat_str(pl.lit("channel "), pl.col(CHANNEL)).alias(CHANNEL)
+    return raw.select(CUSTOMER, _article_id(), _day(), pl.col(PRICE).cast(pl.Float64, strict=False), channel)
+
+
+def _article_id() -> pl.Expr:
+    return pl.col(ARTICLE).str.strip_chars().str.zfill(10)
+
+
+def _day() -> pl.Expr:
+    return pl.col(DAY).str.to_date("%Y-%m-%d", strict=False)
+
+
+def _read_articles(path: Path) -> pl.DataFrame:
+    try:
+        articles = read_file(path)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    check_columns(path, articles.columns, (ARTICLE, "product_code", TITLE, TEXT, *ITEM_CATEGORIES))
+    return articles.with_row_index(LINE)
+
+
+def _spec(*, has_images: bool) -> dict[str, Any]:
+    """What dataset.toml says."""
+    items: dict[str, Any] = {"path": "items.parquet", "id": ARTICLE, "title": TITLE, "text": TEXT}
+    items |= {"image": "image"} if has_images else {}
+    return {
+        "name": "hm",
+        "items": items | {"categories": list(ITEM_CATEGORIES)},
+        "interactions": {
+            "path": "interactions.parquet",
+            "user": CUSTOMER,
+            "item": ARTICLE,
+            "timestamp": DAY,
+            "time": "iso",
+            "event": CHANNEL,
+        },
+        "users": {"path": "users.parquet", "id": CUSTOMER, "categories": list(USER_CATEGORIES)},
+    }
