@@ -124,7 +124,7 @@ def import_(
     console.print(pairs_table(f"{report.name}, imported into {report.out}", report.counts))
     if report.set_aside:
         console.print(reasons_table(report.set_aside))
-        console.print(f"All that was set aside is in {report.out / 'set_aside.parquet'}")
+        console.print(f"All that was set aside is in {report.out / 'set_aside.parquet'}", soft_wrap=True)
     for step in report.next_steps:
         console.print(f"Next:  {step}", markup=False, highlight=False, soft_wrap=True)
 

@@ -148,9 +148,10 @@ class _Importer:
 
 def customers_frame(raw: pl.DataFrame) -> pl.DataFrame:
     """The customers with their age as a group of ages and their flags as "yes" or nothing."""
-    labels = ["under 20", *(f"{low}-{high - 1}" for low, high in pairwise(AGES)), f"{AGES[-1]} and over"]
     age = pl.col("age").cast(pl.Float64, strict=False)
-    group = age.cut(AGES, labels=labels, left_closed=True).cast(pl.String)
+    ends = [(AGES[0], f"under {AGES[0]}"), *((high, f"{low}-{high - 1}") for low, high in pairwise(AGES))]
+    groups = [pl.when(age < end).then(pl.lit(label)) for end, label in ends]
+    group = pl.coalesce(*groups, pl.lit(f"{AGES[-1]} and over"))
     flags = [pl.when(pl.col(name).cast(pl.Float64, strict=False) == 1).then(pl.lit("yes")) for name in FLAGS]
     return raw.select(
         CUSTOMER,

@@ -1,4 +1,5 @@
 import gzip
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -27,7 +28,7 @@ def test_blocks_are_whole_lines_of_bounded_size(tmp_path: Path, name: str, block
     assert all(block.content.endswith(b"\n") for block in blocks)
     longest = max(len(line) + 1 for line in content.splitlines())
     assert max(len(block.content) for block in blocks) < block_bytes + longest
-    for before, after in zip(blocks, blocks[1:], strict=False):
+    for before, after in pairwise(blocks):
         assert after.first_line == before.first_line + before.height()
     assert sum(block.height() for block in blocks) == 100
 
@@ -139,7 +140,8 @@ def test_a_sieve_gives_each_row_its_first_reason(tmp_path: Path) -> None:
         ("size", "negative", 1),
     ]
     assert counted[1]["example"] == {
-        "table": "items", "path": "items.csv", "row": 9, "column": "size", "value": "-2", "reason": "negative",
+        "table": "items", "path": "items.csv", "row": 9, "column": "size", "value": "-2",
+        "reason": "negative",
     }  # fmt: skip
     written = pl.read_parquet(tmp_path / "set_aside.parquet").select("row", "value")
     assert written.rows() == [(8, ""), (10, ""), (9, "-2")]
