@@ -15,7 +15,7 @@ from features.importers.blocks import LINE
 from recsys.errors import DataError
 from recsys.progress import Progress, silent
 
-ROWS_PER_BUCKET = 4_000_000
+ROWS_PER_BUCKET = 1_000_000
 
 
 class Keys:

@@ -85,7 +85,9 @@ class _Importer:
         path = self.source / "articles.csv"
         articles = _read_articles(path)
         no_id = Rule(ARTICLE, "not an id of ten digits", ~_article_id().str.contains(r"^\d{10}$"))
-        articles = self.sieve.keep(articles, "items", path, [no_id]).with_columns(_article_id())
+        articles = self.sieve.keep(articles, "items", path, [no_id])
+        num_restored = int((articles[ARTICLE].str.strip_chars().str.len_chars() < 10).sum())
+        articles = articles.with_columns(_article_id())
         again = Rule(ARTICLE, "id stands twice; the first row was kept", ~pl.col(ARTICLE).is_first_distinct())
         articles = self.sieve.keep(articles, "items", path, [again])
         if not articles.height:
@@ -94,7 +96,8 @@ class _Importer:
         images = pl.Series("image", self._link_images(), dtype=pl.String)
         columns = (ARTICLE, "product_code", TITLE, TEXT, *ITEM_CATEGORIES)
         articles.select(columns).with_columns(images).write_parquet(self.folder / "items.parquet")
-        return {"items": articles.height, "items with a picture": len(images) - images.null_count()}
+        counts = {"items": articles.height, "items with a picture": len(images) - images.null_count()}
+        return counts | ({"ids given back their leading zeros": num_restored} if num_restored else {})
 
     def _link_images(self) -> list[str | None]:
         """Path in the dataset of each article's picture, as in the source."""

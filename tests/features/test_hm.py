@@ -106,7 +106,8 @@ def test_ages_become_groups(tmp_path: Path) -> None:
 def test_lost_leading_zeros_come_back(tmp_path: Path) -> None:
     transactions = f"2018-09-20,{C1},108775015,0.05,2\n2018-09-21,{C1},{SOCKS},0.05,2\n"
     articles = article("108775015") + article(SOCKS)
-    import_hm(release(tmp_path / "source", articles=articles, transactions=transactions), tmp_path / "out")
+    source = release(tmp_path / "source", articles=articles, transactions=transactions)
+    assert import_hm(source, tmp_path / "out").counts["ids given back their leading zeros"] == 1
     assert load_dataset(tmp_path / "out").interactions["item_id"].to_list() == [STRAP, SOCKS]
 
 
