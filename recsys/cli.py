@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from recsys.console import ConsoleProgress, pairs_table, print_dataset, print_reasons
-from recsys.errors import ConfigError, RecsysError, did_you_mean
+from recsys.errors import ConfigError, RecsysError
 
 app = typer.Typer(
     name="recsys",
@@ -91,19 +91,42 @@ def sample(
 
 @_command
 def import_(
-    layout: Annotated[str, typer.Argument(help="The public layout: movielens.")],
-    source: Annotated[Path, typer.Argument(help="The unpacked download.")],
+    layout: Annotated[str, typer.Argument(help="The public layout: movielens, amazon-2023 or hm.")],
+    source: Annotated[Path, typer.Argument(help="The folder of the unpacked download.")],
     out: Annotated[Path, typer.Argument(help="The dataset folder to write.")],
     positive: Annotated[
-        str, typer.Option(help="Which ratings are positive, as SQL; 'true' for all.")
-    ] = "rating >= 3.5",
+        str | None,
+        typer.Option(
+            help="Which ratings are positive, as SQL; 'true' for all. By default 'rating >= 3.5' of "
+            "movielens, 'rating >= 4' of amazon-2023."
+        ),
+    ] = None,
+    category: Annotated[
+        str | None, typer.Option(help="amazon-2023: the category, where the folder holds several.")
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="amazon-2023: a folder of pictures, <parent_asin>.jpg or named as in their URLs."),
+    ] = None,
+    core: Annotated[
+        int | None, typer.Option(min=1, help="amazon-2023: keep users and items with that many reviews.")
+    ] = None,
+    split: Annotated[
+        Path | None, typer.Option(help="amazon-2023: a folder of the published <category>.train.csv ...")
+    ] = None,
 ) -> None:
     """Make a dataset folder from a public layout."""
-    from features.importers.movielens import import_movielens
+    from features.importers.layouts import import_layout
 
-    if layout != "movielens":
-        raise ConfigError(f"unknown layout {layout!r}; {did_you_mean(layout, ['movielens'])}")
-    console.print(pairs_table(f"Imported into {out}", import_movielens(source, out, positive=positive)))
+    options = {"positive": positive, "category": category, "images": images, "core": core, "split": split}
+    with ConsoleProgress(console) as progress:
+        report = import_layout(layout, source, out, options, progress)
+    console.print(pairs_table(f"{report.name}, imported into {report.out}", report.counts))
+    if report.set_aside:
+        print_reasons(console, report.set_aside)
+        console.print(f"All that was set aside is in {report.out / 'set_aside.parquet'}", soft_wrap=True)
+    for step in report.next_steps:
+        console.print(f"Next:  {step}", markup=False, highlight=False, soft_wrap=True)
 
 
 @_command

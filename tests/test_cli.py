@@ -108,6 +108,26 @@ def test_an_unknown_layout(tmp_path: Path) -> None:
     assert "did you mean 'movielens'?" in refused("import", "movielense", tmp_path, tmp_path / "out")
 
 
+def test_an_option_of_another_layout(tmp_path: Path) -> None:
+    said = refused("import", "hm", tmp_path, tmp_path / "out", "--core", 5)
+    assert "--core does not fit the layout 'hm', which has no option" in said
+    said = refused("import", "movielens", tmp_path, tmp_path / "out", "--category", "Books")
+    assert "--category does not fit the layout 'movielens', which has --positive" in said
+
+
+def test_an_import_says_what_it_left_out_and_what_to_do_next(tmp_path: Path) -> None:
+    line = '{"user_id": "%s", "parent_asin": "B1", "rating": 5, "timestamp": 1588687728923, "text": "Good"}\n'
+    (tmp_path / "Books.jsonl").write_text(line % "U1" + line % "U2" + "{")
+    (tmp_path / "meta_Books.jsonl").write_text('{"parent_asin": "B1", "title": "A book"}\n')
+    answer = recsys("import", "amazon-2023", tmp_path, tmp_path / "out", "--positive", "rating > 4")
+    assert answer.code == 0, answer
+    assert "amazon-2023-Books, imported into" in answer.out
+    assert "not JSON" in answer.out
+    assert f"All that was set aside is in {tmp_path / 'out' / 'set_aside.parquet'}" in answer.out
+    assert f"Next:  recsys check {tmp_path / 'out'}" in answer.out
+    assert recsys("check", tmp_path / "out").code == 0
+
+
 @pytest.mark.parametrize("command", ["evaluate", "export"])
 def test_a_folder_that_is_no_run(tmp_path: Path, command: str) -> None:
     assert "holds no run; make one with: recsys train" in refused(command, tmp_path)

@@ -1,1 +1,1 @@
-"""Public data sets to dataset folders: `movielens`. Each importer reads a folder and writes another."""
+"""Public data sets to dataset folders. Each importer reads a folder and writes another."""

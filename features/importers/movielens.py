@@ -8,8 +8,6 @@ plots.csv                                    movieId, overview, plot, director, 
 spoken_reviews/reviews.csv                   userId, movieId, rating, timestamp, text, audio
 """
 
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 import polars as pl
 import tomli_w
 
+from features.importers.folder import PICTURE_SUFFIXES, ImportReport, check_positive, link, new_folder
 from features.importers.movielens_tables import (
     ITEM,
     RATING,
@@ -28,57 +27,39 @@ from features.importers.movielens_tables import (
     read_spoken,
 )
 from features.media_paths import MediaFolder
-from features.schema import FILE_NAME, positive_columns
-from recsys.errors import DataError
+from features.schema import FILE_NAME
+from recsys.progress import Progress, silent
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 POSTERS, SPOKEN = "posters", "spoken_reviews"
 
 
-def import_movielens(source: Path, out: Path, *, positive: str | None = "rating >= 3.5") -> dict[str, Any]:
-    """Write the dataset `out` from the MovieLens folder `source`; returns what was found.
+def import_movielens(
+    source: Path, out: Path, *, positive: str | None = "rating >= 3.5", progress: Progress = silent
+) -> ImportReport:
+    """Write the dataset `out` from the MovieLens folder `source`.
 
     Media are hard links where the file system allows, else copies. `positive` is the contract's SQL
     expression over userId, movieId, rating and timestamp; None or "" makes every rating positive.
     `out` appears whole or not at all. Raises `DataError` where `source` has no known layout, `out` exists
     and is not empty, or `positive` cannot be understood.
     """
-    source, out = source.resolve(), out.absolute()
-    layout = find_layout(source)
+    layout = find_layout(source.resolve())
     if positive:
-        _check_positive(positive)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(f"{out} exists and is not empty; choose another folder or remove it")
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}.unfinished")
-    unfinished.mkdir(parents=True)
-    try:
-        counts = _write(layout, unfinished, positive)
-        unfinished.replace(out)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
-    return {"out": str(out), "layout": layout.name, **counts}
+        check_positive(positive, (USER, ITEM, RATING, TIME))
+    with new_folder(out) as folder:
+        counts = _write(layout, folder, positive, progress)
+    return ImportReport(
+        out=out.absolute(), name=layout.name, counts=counts, next_steps=[f"recsys check {out}"]
+    )
 
 
-def _check_positive(positive: str) -> None:
-    try:
-        columns = positive_columns(positive)
-    except ValueError as error:
-        raise DataError(f"positive = {positive!r}: {error}") from None
-    unknown = set(columns) - {USER, ITEM, RATING, TIME}
-    if unknown:
-        raise DataError(
-            f"positive = {positive!r}: no column {min(unknown)!r}; known: {USER}, {ITEM}, {RATING}, {TIME}"
-        )
-
-
-def _write(layout: Layout, out: Path, positive: str | None) -> dict[str, int]:
+def _write(layout: Layout, out: Path, positive: str | None, progress: Progress) -> dict[str, int]:
     items, users = layout.movies(), layout.users()
     counts: dict[str, int] = {}
     if (layout.root / "plots.csv").is_file():
         items = items.join(read_plots(layout.root / "plots.csv"), on=ITEM, how="left", maintain_order="left")
         counts["plots"] = items.filter(pl.any_horizontal(pl.col("overview", "plot").is_not_null())).height
-    posters = _link_posters(layout.root / POSTERS, out / POSTERS)
+    posters = _link_posters(layout.root / POSTERS, out / POSTERS, progress)
     if posters.height:
         items = items.join(posters, on=ITEM, how="left", maintain_order="left")
         counts["posters"] = items.height - items["poster"].null_count()
@@ -145,12 +126,14 @@ def _spec(
     return spec
 
 
-def _link_posters(folder: Path, out: Path) -> pl.DataFrame:
+def _link_posters(folder: Path, out: Path, progress: Progress) -> pl.DataFrame:
     """Link `<movieId>.<suffix>`; columns movieId and poster, the path in the new dataset."""
     found: dict[int, str] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    for done, path in enumerate(paths, 1):
+        progress("posters", done, len(paths))
         if path.suffix.lower() in PICTURE_SUFFIXES and path.stem.isdecimal() and path.is_file():
-            _link(path, out / path.name)
+            link(path, out / path.name)
             found[int(path.stem)] = f"{POSTERS}/{path.name}"
     return pl.DataFrame(
         {ITEM: list(found), "poster": list(found.values())}, schema={ITEM: pl.Int64, "poster": pl.String}
@@ -161,14 +144,5 @@ def _link_recordings(root: Path, out: Path, reviews: pl.DataFrame) -> int:
     """Link those that are there under the same path; the dataset's check says which are not."""
     found = MediaFolder(root).check(reviews["audio"]).drop_nulls("absolute")
     for path, absolute in found.select("path", "absolute").iter_rows():
-        _link(Path(absolute), out / path)
+        link(Path(absolute), out / path)
     return found.height
-
-
-def _link(source: Path, target: Path) -> None:
-    """A hard link, or a copy where the file system has none between the two places."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

@@ -52,8 +52,7 @@ def test_titles(raw: str, title: str, year: int | None) -> None:
 
 def test_csv_release(tmp_path: Path) -> None:
     report = import_movielens(csv_release(tmp_path / "ml-tiny"), tmp_path / "out")
-    assert report["items"] == 3
-    assert report["interactions"] == 3
+    assert report.counts == {"items": 3, "interactions": 3, "users": 2}
     dataset = load_dataset(tmp_path / "out")
     assert dataset.name == "movielens-tiny"
     assert dataset.items["title"].to_list() == ["Toy Story", "The Matrix", "Untitled"]
@@ -128,12 +127,8 @@ def test_posters_plots_and_spoken_reviews_come_along(tmp_path: Path) -> None:
     )
     write(tmp_path, {"secret.opus": b"secret"})
     report = import_movielens(source, tmp_path / "out")
-    assert (report["posters"], report["plots"], report["spoken_reviews"], report["recordings"]) == (
-        1,
-        1,
-        3,
-        1,
-    )
+    wanted = ("posters", "plots", "spoken_reviews", "recordings")
+    assert [report.counts[name] for name in wanted] == [1, 1, 3, 1]
     dataset = load_dataset(tmp_path / "out")
     assert [Path(path).read_bytes() for path in dataset.items["image"][0]] == [b"one"]
     assert dataset.items["text"].to_list() == ["Toys live.", None, None]
@@ -154,7 +149,7 @@ def test_every_rating_can_be_positive(tmp_path: Path, positive: str | None) -> N
 
 def test_a_release_one_folder_down_is_found(tmp_path: Path) -> None:
     csv_release(tmp_path / "source" / "ml-latest")
-    assert import_movielens(tmp_path / "source", tmp_path / "out")["layout"] == "movielens-latest"
+    assert import_movielens(tmp_path / "source", tmp_path / "out").name == "movielens-latest"
 
 
 def test_what_stands_is_never_overwritten(tmp_path: Path) -> None:
@@ -196,7 +191,7 @@ def test_a_source_that_does_not_fit_leaves_nothing_behind(
 @pytest.mark.skipif(not (REAL / "movielens-small").is_dir(), reason="RECSYS_DATA has no movielens-small")
 def test_the_real_small_release_and_its_given_splits(tmp_path: Path) -> None:
     report = import_movielens(REAL / "movielens-small", tmp_path / "out", positive=None)
-    assert (report["posters"], report["plots"], report["recordings"]) == (4973, 6699, 1770)
+    assert [report.counts[name] for name in ("posters", "plots", "recordings")] == [4973, 6699, 1770]
     dataset = load_dataset(tmp_path / "out")
     assert dataset.set_aside == ()
     for name, num_pairs, num_users in (("warm", 8980, 608), ("cold", 6861, 578)):

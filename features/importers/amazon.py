@@ -1,0 +1,189 @@
+"""Amazon Reviews 2023 (McAuley Lab) to a dataset folder: one category's reviews and metadata.
+
+The log is read once, block by block, and never stands in memory: what does is a block, a bucket of users'
+ids, one byte of bookkeeping a line, and the items' ids.
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import tomli_w
+
+from features.importers.amazon_tables import (
+    CATEGORIES,
+    DATASET,
+    EVENT_COLUMNS,
+    ITEM,
+    ITEM_SCHEMA,
+    ITEM_TEXTS,
+    PICTURE_SCHEMA,
+    RATING,
+    REVIEW_SCHEMA,
+    TEXT,
+    TIME,
+    USER,
+    CategoryFiles,
+    find_category,
+    item_rules,
+    items_frame,
+    review_rules,
+    reviews_frame,
+    write_split,
+)
+from features.importers.blocks import BLOCK_BYTES, LINE, Schema, json_lines, read_blocks
+from features.importers.core import ROWS_PER_BUCKET, Keys
+from features.importers.folder import ImportReport, check_positive, new_folder
+from features.importers.pictures import PictureFolder
+from features.importers.sifting import Parts, Sieve, num_rows
+from features.schema import FILE_NAME
+from recsys.errors import DataError
+from recsys.progress import Progress, silent
+
+POSITIVE = "rating >= 4"
+ITEMS = "items.parquet"
+TWICE = "id stands twice; the first row was kept"
+AGAIN = "the user reviewed the item before; the earliest review was kept"
+
+
+def import_amazon(
+    source: Path,
+    out: Path,
+    *,
+    category: str | None = None,
+    images: Path | None = None,
+    core: int = 0,
+    split: Path | None = None,
+    positive: str | None = None,
+    progress: Progress = silent,
+    block_bytes: int = BLOCK_BYTES,
+    rows_per_bucket: int = ROWS_PER_BUCKET,
+) -> ImportReport:
+    """Write the dataset `out` from the folder `source`, which holds the raw files of a category.
+
+    Items are parent_asin; of several reviews of an item by a user the earliest is kept. `images` is a
+    folder of pictures `<parent_asin>.jpg`, or named as in their URLs; without it items have none. `core`
+    keeps the largest part in which all users and items have that many reviews, 0 everything. `split` is a
+    folder of the published `<category>.train.csv`, `.valid.csv` and `.test.csv`. `positive` is the
+    contract's SQL expression over user_id, parent_asin, rating, timestamp and verified_purchase; by
+    default 4 stars and more, or every review with a published `split`, as it is meant; "" is every review.
+    `out` appears whole or not at all. Raises `DataError` where a file is missing or damaged, nothing is
+    left, `out` exists and is not empty, or `positive` cannot be understood.
+    """
+    files = find_category(source, category)
+    if positive is None:
+        positive = "" if split else POSITIVE
+    if positive:
+        check_positive(positive, EVENT_COLUMNS)
+    with new_folder(out) as folder:
+        importer = _Importer(files, folder, progress, block_bytes)
+        counts = importer.events(core, rows_per_bucket)
+        counts |= importer.items(images, only_reviewed=core > 0)
+        if split:
+            counts |= write_split(split, files.category, folder / "splits")
+        spec = _spec(files.category, positive, has_images=images is not None, has_split=split is not None)
+        (folder / FILE_NAME).write_text(tomli_w.dumps(spec), "utf-8")
+        set_aside = importer.sieve.write(folder / "set_aside.parquet")
+        shutil.rmtree(importer.work)
+    return ImportReport(
+        out=out.absolute(),
+        name=str(spec["name"]),
+        counts=counts,
+        set_aside=set_aside,
+        next_steps=[f"recsys check {out}", f"recsys run {out} --out run"],
+    )
+
+
+class _Importer:
+    """The passes over one category; each leaves its tables in `folder`."""
+
+    def __init__(self, files: CategoryFiles, folder: Path, progress: Progress, block_bytes: int) -> None:
+        self.files, self.folder, self.work = files, folder, folder / "unfinished"
+        self.progress, self.block_bytes = progress, block_bytes
+        self.sieve = Sieve(self.work / "set_aside")
+        self.num_lines = 0  # of the file read last
+        self.reviewed = pl.DataFrame(schema={ITEM: pl.String})  # items with a review that is kept
+
+    def events(self, core: int, rows_per_bucket: int) -> dict[str, int]:
+        """Write interactions.parquet and reviews.parquet, in the order of the log."""
+        log = self._log()
+        keys = Keys(self.work / "keys", user=USER, item=ITEM, time=TIME)
+        again = keys.deal(log.scan(), log.num_rows, rows_per_bucket=rows_per_bucket, progress=self.progress)
+        for repeats in again:
+            self.sieve.drop(repeats, "interactions", self.files.reviews, ITEM, AGAIN)
+        if core > 1:
+            keys.reduce_to_core(core, self.progress)
+        self.reviewed = keys.items().select(ITEM)
+        events = log.scan().filter(keys.is_kept(self.num_lines))
+        events.select(EVENT_COLUMNS).sink_parquet(self.folder / "interactions.parquet")
+        written = events.filter(pl.col(TEXT).is_not_null()).select(USER, ITEM, RATING, TIME, TEXT)
+        written.sink_parquet(self.folder / "reviews.parquet")
+        return {
+            "lines of reviews": self.num_lines,
+            "interactions": keys.num_rows(),
+            "users": keys.num_users(),
+            "written reviews": num_rows(self.folder / "reviews.parquet"),
+        }
+
+    def _log(self) -> Parts:
+        """All events with their texts."""
+        log = Parts(self.work / "log")
+        for raw in self._read(self.files.reviews, "interactions", REVIEW_SCHEMA):
+            log.add(reviews_frame(self.sieve.keep(raw, "interactions", self.files.reviews, review_rules())))
+        if not log.num_rows:
+            raise DataError(f"{self.files.reviews} holds no review in the form of {DATASET}")
+        return log
+
+    def items(self, images: Path | None, *, only_reviewed: bool) -> dict[str, int]:
+        """Write items.parquet: the metadata, then reviewed items that it lacks, by their id alone."""
+        parts = Parts(self.work / "items")
+        pictures = PictureFolder(images, self.folder) if images else None
+        schema = {**ITEM_SCHEMA, **(PICTURE_SCHEMA if pictures else {})}
+        for raw in self._read(self.files.metadata, "items", schema):
+            items = items_frame(self.sieve.keep(raw, "items", self.files.metadata, item_rules()))
+            if only_reviewed:
+                items = items.join(self.reviewed, on=ITEM, how="semi", maintain_order="left")
+            if pictures:
+                items = items.with_columns(pictures.link_all(items[ITEM], items["images"])).drop("images")
+            parts.add(items)
+        if not parts.num_rows:
+            raise DataError(f"{self.files.metadata} holds no item in the form of {DATASET}")
+        ids = parts.scan().select(ITEM, LINE).collect()
+        again = ids.filter(~pl.col(ITEM).is_first_distinct())
+        self.sieve.drop(again, "items", self.files.metadata, ITEM, TWICE)
+        unknown = self.reviewed.join(ids, on=ITEM, how="anti").sort(ITEM)
+        known = parts.scan().filter(~pl.col(LINE).is_in(again[LINE].implode()))
+        pl.concat([known, unknown.lazy()], how="diagonal").drop(LINE).sink_parquet(self.folder / ITEMS)
+        counts = {"items": num_rows(self.folder / ITEMS), "items without metadata": unknown.height}
+        if pictures:
+            has = pl.scan_parquet(self.folder / ITEMS).select((pl.col("image").list.len() > 0).sum())
+            counts["items with a picture"] = int(has.collect().item())
+        return counts
+
+    def _read(self, path: Path, table: str, schema: Schema) -> Iterator[pl.DataFrame]:
+        """Blocks of rows; lines that cannot be read are set aside."""
+        for block in read_blocks(path, step=table, progress=self.progress, block_bytes=self.block_bytes):
+            self.num_lines = block.first_line + block.height()
+            frame, unreadable = json_lines(block, schema)
+            self.sieve.note(unreadable, table)
+            yield frame
+
+
+def _spec(category: str, positive: str, *, has_images: bool, has_split: bool) -> dict[str, Any]:
+    """What dataset.toml says."""
+    event = {"user": USER, "item": ITEM, "timestamp": TIME, "value": RATING}
+    items: dict[str, Any] = {"path": ITEMS, "id": ITEM, "title": "title", "text": list(ITEM_TEXTS)}
+    items |= {"image": "image"} if has_images else {}
+    items |= {"categories": list(CATEGORIES), "numeric": ["price"]}
+    interactions = {"path": "interactions.parquet", **event, "time": "unix_ms"}
+    spec: dict[str, Any] = {
+        "name": f"amazon-2023-{category}",
+        "items": items,
+        "interactions": interactions | ({"positive": positive} if positive else {}),
+        "reviews": {"path": "reviews.parquet", **event, "text": TEXT},
+    }
+    if has_split:
+        spec["split"] = {part: f"splits/{part}.parquet" for part in ("train", "test")}
+    return spec

@@ -1,0 +1,165 @@
+"""The tables of Amazon Reviews 2023: where its files lie, and their lines as typed columns.
+
+    <Category>.jsonl[.gz]        rating, title, text, images, asin, parent_asin, user_id, timestamp (Unix
+                                 milliseconds), helpful_vote, verified_purchase
+    meta_<Category>.jsonl[.gz]   main_category, title, average_rating, rating_number, features, description,
+                                 price, images, videos, store, categories, details, parent_asin, ...
+
+average_rating and rating_number are sums over the whole span of the log, its test events included, and
+helpful_vote counts votes given later: none of them is ever read. Nothing is downloaded: pictures are URLs.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from features.importers.blocks import LINE, Schema, check_columns
+from features.importers.sifting import Rule, num_rows
+from recsys.errors import DataError, did_you_mean
+
+USER, ITEM, RATING, TIME = "user_id", "parent_asin", "rating", "timestamp"
+VERIFIED, TEXT = "verified_purchase", "text"
+EVENT_COLUMNS = (USER, ITEM, RATING, TIME, VERIFIED)
+ITEM_TEXTS = ("features", "description")
+CATEGORIES = ("categories", "store", "main_category")
+DATASET = "Amazon Reviews 2023 (McAuley Lab)"
+
+REVIEW_SCHEMA: Schema = dict.fromkeys((USER, ITEM, RATING, TIME, VERIFIED, "title", TEXT), pl.String)
+_PICTURE = pl.Struct(dict.fromkeys(("hi_res", "large", "thumb"), pl.String))
+ITEM_SCHEMA: Schema = {
+    **dict.fromkeys((ITEM, "title", "store", "main_category", "price"), pl.String),
+    **dict.fromkeys((*ITEM_TEXTS, "categories"), pl.List(pl.String)),
+}
+PICTURE_SCHEMA: Schema = {"images": pl.List(_PICTURE)}  # read only where there is a folder of pictures
+_FOLDERS = (".", "raw/review_categories", "raw/meta_categories", "review_categories", "meta_categories")
+_ENDINGS = (".jsonl", ".jsonl.gz")
+_ENTITIES = {"&amp;": "&", "&quot;": '"', "&#34;": '"', "&#39;": "'", "&lt;": "<", "&gt;": ">", "&nbsp;": " "}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CategoryFiles:
+    category: str
+    reviews: Path
+    metadata: Path
+
+
+def find_category(source: Path, category: str | None) -> CategoryFiles:
+    """The files of `category`, or of the one category that `source` holds.
+
+    Raises `DataError` naming the file that is missing or the categories to choose from.
+    """
+    if not source.is_dir():
+        raise DataError(
+            f"no folder at {source}; give the folder with the two files of a category of {DATASET}"
+        )
+    found = {path.name: path for path in _files(source)}
+    names = sorted({_category(name) for name in found})
+    if category is None:
+        if len(names) != 1:
+            raise DataError(
+                f"{source} holds {', '.join(names)}; choose one with --category" if names
+                else f"{source} holds no <Category>.jsonl[.gz] and meta_<Category>.jsonl[.gz], which the raw "
+                f"reviews and metadata of {DATASET} are"
+            )  # fmt: skip
+        category = names[0]
+    elif category not in names:
+        raise DataError(f"{source} has no category {category!r}; {did_you_mean(category, names)}")
+    paths = []
+    for stem, what in ((category, "reviews"), (f"meta_{category}", "metadata")):
+        path = next((found[stem + ending] for ending in _ENDINGS if stem + ending in found), None)
+        if path is None:
+            raise DataError(f"{source} has no {stem}.jsonl or .jsonl.gz: the raw {what} of {DATASET}")
+        paths.append(path)
+    return CategoryFiles(category=category, reviews=paths[0], metadata=paths[1])
+
+
+def _files(source: Path) -> Iterable[Path]:
+    for folder in _FOLDERS:
+        if (source / folder).is_dir():
+            yield from (path for path in sorted((source / folder).iterdir()) if path.name.endswith(_ENDINGS))
+
+
+def _category(name: str) -> str:
+    return name.partition(".jsonl")[0].removeprefix("meta_")
+
+
+def review_rules() -> tuple[Rule, ...]:
+    """Against raw reviews that are no event."""
+    rating, time = pl.col(RATING).cast(pl.Float64, strict=False), pl.col(TIME).cast(pl.Int64, strict=False)
+    return (
+        Rule(USER, "empty id", _filled(USER).is_null()),
+        Rule(ITEM, "empty id", _filled(ITEM).is_null()),
+        Rule(TIME, "not a time in Unix milliseconds", time.is_null() | (time < 0)),
+        Rule(RATING, "not a rating from 1 to 5", rating.is_null() | ~rating.is_between(1, 5)),
+    )
+
+
+def reviews_frame(raw: pl.DataFrame) -> pl.DataFrame:
+    """`EVENT_COLUMNS` and `text`, the review's title before its text, null where both are empty."""
+    words = pl.concat_str(_plain(pl.col("title")), _plain(pl.col(TEXT)), separator="\n", ignore_nulls=True)
+    return raw.select(
+        LINE,
+        _filled(USER),
+        _filled(ITEM),
+        pl.col(RATING).cast(pl.Float64),
+        pl.col(TIME).cast(pl.Int64),
+        pl.col(VERIFIED) == "true",
+        pl.when(words != "").then(words).alias(TEXT),
+    )
+
+
+def item_rules() -> tuple[Rule, ...]:
+    """Against raw metadata that is no item."""
+    return (Rule(ITEM, "empty id", _filled(ITEM).is_null()),)
+
+
+def items_frame(raw: pl.DataFrame) -> pl.DataFrame:
+    """One row an item; `price` is the first number that stands in it, in dollars when it was crawled."""
+    price = pl.col("price").str.extract(r"(\d[\d,]*(?:\.\d+)?)").str.replace_all(",", "", literal=True)
+    return raw.select(
+        LINE,
+        _filled(ITEM),
+        _plain(pl.col("title")),
+        *(_plain(pl.col(name).list.drop_nulls().list.join("\n")) for name in ITEM_TEXTS),
+        pl.col("categories").fill_null(pl.lit([], dtype=pl.List(pl.String))),
+        _filled("store"),
+        _filled("main_category"),
+        price.cast(pl.Float64),
+        *(name for name in PICTURE_SCHEMA if name in raw.columns),
+    )
+
+
+def write_split(source: Path, category: str, out: Path) -> dict[str, int]:
+    """train.parquet and test.parquet from the published files of `category`; returns their rows.
+
+    The published validation events join training, of which every run takes its own validation, so that
+    they are in the history at test time, as in the published figures.
+    """
+    paths = {part: source / f"{category}.{part}.csv" for part in ("train", "valid", "test")}
+    columns, tables = [USER, ITEM, TIME], {}
+    for part, path in paths.items():
+        if not path.is_file():
+            raise DataError(f"{source} has no {path.name}: the published splits of {DATASET} have it")
+        tables[part] = pl.scan_csv(path, infer_schema=False)
+        check_columns(path, tables[part].collect_schema().names(), columns)
+    out.mkdir()
+    train = pl.concat([tables["train"].select(columns), tables["valid"].select(columns)])
+    counts = {}
+    for name, table in (("train", train), ("test", tables["test"].select(columns))):
+        table.sink_parquet(out / f"{name}.parquet")
+        counts[f"{name} rows of the split"] = num_rows(out / f"{name}.parquet")
+    return counts
+
+
+def _filled(name: str) -> pl.Expr:
+    """The column stripped, null where nothing is left."""
+    text = pl.col(name).str.strip_chars()
+    return pl.when(text != "").then(text)
+
+
+def _plain(text: pl.Expr) -> pl.Expr:
+    """The text without the mark-up that reviews and descriptions hold, null where nothing is left."""
+    text = text.str.replace_all(r"(?i)<br\s*/?>", "\n").str.replace_many(_ENTITIES).str.strip_chars()
+    return pl.when(text != "").then(text)

@@ -1,0 +1,69 @@
+"""What every importer shares: a folder that appears whole or not at all, links to media, the report."""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from features.schema import positive_columns
+from recsys.errors import DataError
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportReport:
+    """What an import wrote.
+
+    `set_aside` counts by reason, in the form of `features.set_aside.count_reasons`.
+    """
+
+    out: Path
+    name: str  # of the dataset
+    counts: Mapping[str, int]
+    set_aside: Sequence[Mapping[str, Any]] = ()
+    next_steps: Sequence[str] = ()
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder to write into that is renamed to `out` at the end, and removed where anything fails.
+
+    Raises `DataError` where `out` exists and is not empty.
+    """
+    out = out.absolute()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(f"{out} exists and is not empty; choose another folder or remove it")
+    unfinished = out.with_name(f".{out.name}.{os.getpid()}.unfinished")
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        unfinished.replace(out)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+
+
+def link(source: Path, target: Path) -> None:
+    """A hard link, or a copy where the file system has none between the two places."""
+    if target.exists():
+        return  # two rows name the same file
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def check_positive(positive: str, known: Sequence[str]) -> None:
+    """Raises `DataError` where the SQL expression cannot be understood or reads a column not in `known`."""
+    try:
+        columns = positive_columns(positive)
+    except ValueError as error:
+        raise DataError(f"positive = {positive!r}: {error}") from None
+    unknown = set(columns) - set(known)
+    if unknown:
+        raise DataError(f"positive = {positive!r}: no column {min(unknown)!r}; known: {', '.join(known)}")

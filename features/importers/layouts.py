@@ -1,0 +1,38 @@
+"""The public layouts by name, for the command line."""
+
+from collections.abc import Callable, Mapping
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+from features.importers.amazon import import_amazon
+from features.importers.folder import ImportReport
+from features.importers.hm import import_hm
+from features.importers.movielens import import_movielens
+from recsys.errors import ConfigError, did_you_mean
+from recsys.progress import Progress, silent
+
+LAYOUTS: Mapping[str, Callable[..., ImportReport]] = {
+    "movielens": import_movielens,
+    "amazon-2023": import_amazon,
+    "hm": import_hm,
+}
+
+
+def import_layout(
+    layout: str, source: Path, out: Path, options: Mapping[str, Any], progress: Progress = silent
+) -> ImportReport:
+    """Run the importer of `layout`; options that are None are left to it.
+
+    Raises `ConfigError` where there is no such layout, or it has no such option.
+    """
+    if layout not in LAYOUTS:
+        raise ConfigError(f"unknown layout {layout!r}; {did_you_mean(layout, LAYOUTS)}")
+    importer = LAYOUTS[layout]
+    given = {name: value for name, value in options.items() if value is not None}
+    has = [name for name in options if name in signature(importer).parameters]
+    for name in given:
+        if name not in has:
+            known = ", ".join(f"--{option}" for option in has) or "no option"
+            raise ConfigError(f"--{name} does not fit the layout {layout!r}, which has {known}")
+    return importer(source, out, progress=progress, **given)

@@ -1,0 +1,45 @@
+"""A folder of pictures that were fetched beforehand, by item id or by the name in their URL."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+
+import polars as pl
+
+from features.importers.folder import PICTURE_SUFFIXES, link
+from recsys.errors import DataError
+
+SIZES = ("hi_res", "large", "thumb")  # of the same picture, the best first
+FOLDER = "images"
+
+
+class PictureFolder:
+    """Finds each item's pictures in a flat folder and links them into the dataset.
+
+    Raises `DataError` where there is no such folder.
+    """
+
+    def __init__(self, source: Path, out: Path) -> None:
+        if not source.is_dir():
+            raise DataError(f"no folder of pictures at {source}")
+        self.source, self.out = source, out
+        names = [path.name for path in source.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES]
+        self._by_name = set(names)
+        self._by_stem = {PurePosixPath(name).stem: name for name in names}
+
+    def link_all(self, ids: pl.Series, images: pl.Series) -> pl.Series:
+        """List(String) of paths in the dataset, one list an item: `<id>.jpg`, else those of its URLs."""
+        found = [list(self._names(item, urls)) for item, urls in zip(ids, images.to_list(), strict=True)]
+        for name in {name for names in found for name in names}:
+            link(self.source / name, self.out / FOLDER / name)
+        paths = [[f"{FOLDER}/{name}" for name in names] for names in found]
+        return pl.Series("image", paths, dtype=pl.List(pl.String))
+
+    def _names(self, item: str, images: Iterable[Mapping[str, str | None] | None] | None) -> Iterable[str]:
+        if item in self._by_stem:
+            yield self._by_stem[item]
+            return
+        for sizes in images or ():
+            names = (PurePosixPath((sizes or {}).get(size) or "").name for size in SIZES)
+            name = next((name for name in names if name in self._by_name), None)
+            if name is not None:
+                yield name
