@@ -26,8 +26,8 @@ def export_graph(
     dynamic_shapes: Mapping[str, Mapping[int, Any]],
     checks: Sequence[Inputs],
     tolerance: float,
-) -> None:
-    """Write `module` as `model.onnx` with the one output `vector`.
+) -> float:
+    """Write `module` as `model.onnx` with the one output `vector`; returns what `check_parity` returns.
 
     Raises `EncoderError` where its output differs from the module's, on any of `checks`, by more than
     `tolerance` relative to the largest absolute value of the module's own.
@@ -49,7 +49,7 @@ def export_graph(
         )
     assert program is not None
     save_stripped(program.model_proto, path)
-    check_parity(module, path, checks, tolerance)
+    return check_parity(module, path, checks, tolerance)
 
 
 def save_stripped(model: onnx.ModelProto, path: Path) -> None:
@@ -66,8 +66,10 @@ def save_stripped(model: onnx.ModelProto, path: Path) -> None:
     onnx.save(model, path)
 
 
-def check_parity(module: torch.nn.Module, path: Path, checks: Sequence[Inputs], tolerance: float) -> None:
+def check_parity(module: torch.nn.Module, path: Path, checks: Sequence[Inputs], tolerance: float) -> float:
+    """The largest difference over `checks`, relative to the largest absolute value of the module's own."""
     session = OnnxSession(path)
+    worst = 0.0
     for inputs in checks:
         with torch.no_grad():
             expected = module(**inputs).numpy()
@@ -78,3 +80,5 @@ def check_parity(module: torch.nn.Module, path: Path, checks: Sequence[Inputs], 
                 f"{path.name} differs from torch by {difference:.2e} of the largest value, "
                 f"more than {tolerance:.0e}"
             )
+        worst = max(worst, difference)
+    return worst
