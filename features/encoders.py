@@ -18,7 +18,7 @@ import tomli_w
 from PIL import Image
 
 from features.audio import N_FFT, WINDOW_SAMPLES, length_batches, waveform_batch, windows
-from features.image import INTERPOLATIONS, Pixels, resize_and_crop
+from features.image import CROP_STARTS, INTERPOLATIONS, Pixels, resize_and_crop
 from features.media import SAMPLE_RATE
 from features.text import TextPreprocessor
 from recsys.batches import Floats
@@ -45,7 +45,7 @@ _PREPROCESSING: Mapping[str, Mapping[str, tuple[type, ...]]] = {
 }
 _OPTIONAL: Mapping[str, Mapping[str, tuple[type, ...]]] = {
     "text": {"prefix": (str,), "pad_to_max": (bool,)},
-    "image": {"interpolation": (str,)},
+    "image": {"interpolation": (str,), "crop_from": (str,)},
     "audio": {"min_samples": (int,), "one_by_one": (bool,)},
 }
 
@@ -146,6 +146,7 @@ class Encoder:
             resize=preprocessing["resize"],
             crop=preprocessing["crop"],
             interpolation=preprocessing.get("interpolation", "bicubic"),
+            crop_from=preprocessing.get("crop_from", "round"),
         )
 
     def encode_pixels(self, pixels: Sequence[Pixels]) -> Floats:
@@ -222,7 +223,9 @@ def write_spec(
         "source": dict(source),
         "preprocessing": dict(preprocessing),
         "files": files,
-        "parity": {key: float(f"{value:.2e}") for key, value in parity.items()},
+        "parity": {
+            key: float(f"{value:.2e}") if value < 0.5 else round(value, 6) for key, value in parity.items()
+        },
     }
     _check_values(path / SPEC_FILE, values)
     (path / SPEC_FILE).write_text(tomli_w.dumps(values), "utf-8")
@@ -261,7 +264,7 @@ def _check_values(path: Path, values: Mapping[str, Any]) -> None:
         raise EncoderError(f"{path}: no sha256 of {', '.join(sorted(missing))} under [files]")
     if values["kind"] == "audio" and not 0 < preprocessing["max_samples"] <= WINDOW_SAMPLES:
         raise EncoderError(f"{path}: preprocessing.max_samples must be within 1 and {WINDOW_SAMPLES}")
-    filter_name = preprocessing.get("interpolation", "bicubic")
-    if values["kind"] == "image" and filter_name not in INTERPOLATIONS:
-        hint = did_you_mean(filter_name, INTERPOLATIONS)
-        raise EncoderError(f"{path}: preprocessing.interpolation = {filter_name!r}; {hint}")
+    for key, known in {"interpolation": INTERPOLATIONS, "crop_from": CROP_STARTS}.items():
+        if key in preprocessing and preprocessing[key] not in known:
+            hint = did_you_mean(preprocessing[key], known)
+            raise EncoderError(f"{path}: preprocessing.{key} = {preprocessing[key]!r}; {hint}")

@@ -1,6 +1,7 @@
 """Pictures up to the graph: resized and cropped bytes; normalisation is in the graph."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,7 @@ from PIL import Image
 Pixels = npt.NDArray[np.uint8]
 
 _MAX_ASPECT = 8  # beyond it the long side is cut first, so that a 1-pixel-high banner stays small
+CROP_STARTS: Mapping[str, Callable[[float], int]] = {"round": round, "floor": math.floor}
 INTERPOLATIONS = {filter.name.lower(): filter for filter in Image.Resampling}
 
 
@@ -18,16 +20,19 @@ def resize_and_crop(
     resize: int | Sequence[int],
     crop: int | Sequence[int],
     interpolation: str = "bicubic",
+    crop_from: str = "round",
 ) -> Pixels:
     """The centre of `image`, `crop` large, once its short side is at `resize`. Shape [height, width, 3].
 
     A pair is height and width: `resize` then changes the proportions. With antialiasing, the long side
     cut down to a whole pixel: what torchvision's `Resize(resize)` and `CenterCrop(crop)` do to a Pillow
-    image. What a crop holds beyond the picture is black.
+    image. `crop_from` says where a crop starts whose middle falls between two pixels: at the even one
+    ("round", as torchvision) or at the lower one ("floor", as transformers). What a crop holds beyond
+    the picture is black.
     """
     resized = _resize(image, resize, interpolation)
     height, width = (crop, crop) if isinstance(crop, int) else crop
-    return np.asarray(_centre(resized, width, height))
+    return np.asarray(_centre(resized, width, height, CROP_STARTS[crop_from]))
 
 
 def _resize(image: Image.Image, resize: int | Sequence[int], interpolation: str) -> Image.Image:
@@ -43,6 +48,8 @@ def _resize(image: Image.Image, resize: int | Sequence[int], interpolation: str)
     return image.resize(size, resample)
 
 
-def _centre(image: Image.Image, width: int, height: int) -> Image.Image:
-    left, top = round((image.width - width) / 2.0), round((image.height - height) / 2.0)
+def _centre(
+    image: Image.Image, width: int, height: int, start: Callable[[float], int] = round
+) -> Image.Image:
+    left, top = start((image.width - width) / 2.0), start((image.height - height) / 2.0)
     return image.crop((left, top, left + width, top + height))

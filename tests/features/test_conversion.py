@@ -48,7 +48,7 @@ def converter(weights: EmbeddedWeights, monkeypatch: pytest.MonkeyPatch) -> Modu
 
     module.convert = convert  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "tiny_converter", module)
-    tiny = EmbeddedEncoder(weights=weights, converter="tiny_converter")
+    tiny = EmbeddedEncoder(kind="text", weights=weights, converter="tiny_converter")
     monkeypatch.setattr(registry, "EMBEDDED", {**EMBEDDED, "tiny": tiny})
     return module
 
