@@ -223,9 +223,7 @@ def write_spec(
         "source": dict(source),
         "preprocessing": dict(preprocessing),
         "files": files,
-        "parity": {
-            key: float(f"{value:.2e}") if value < 0.5 else round(value, 6) for key, value in parity.items()
-        },
+        "parity": {key: float(f"{value:.6g}") for key, value in parity.items()},
     }
     _check_values(path / SPEC_FILE, values)
     (path / SPEC_FILE).write_text(tomli_w.dumps(values), "utf-8")

@@ -1,6 +1,5 @@
 """Pictures up to the graph: resized and cropped bytes; normalisation is in the graph."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -10,7 +9,7 @@ from PIL import Image
 Pixels = npt.NDArray[np.uint8]
 
 _MAX_ASPECT = 8  # beyond it the long side is cut first, so that a 1-pixel-high banner stays small
-CROP_STARTS: Mapping[str, Callable[[float], int]] = {"round": round, "floor": math.floor}
+CROP_STARTS: Mapping[str, Callable[[float], int]] = {"round": round, "truncate": int}
 INTERPOLATIONS = {filter.name.lower(): filter for filter in Image.Resampling}
 
 
@@ -27,7 +26,7 @@ def resize_and_crop(
     A pair is height and width: `resize` then changes the proportions. With antialiasing, the long side
     cut down to a whole pixel: what torchvision's `Resize(resize)` and `CenterCrop(crop)` do to a Pillow
     image. `crop_from` says where a crop starts whose middle falls between two pixels: at the even one
-    ("round", as torchvision) or at the lower one ("floor", as transformers). What a crop holds beyond
+    ("round", as torchvision) or without the half ("truncate", as transformers). What a crop holds beyond
     the picture is black.
     """
     resized = _resize(image, resize, interpolation)

@@ -144,3 +144,27 @@ def write_ast(directory: Path) -> Path:
     config = transformers.ASTConfig(**SMALL, max_length=100, num_mel_bins=32)
     transformers.ASTFeatureExtractor(max_length=100, num_mel_bins=32).save_pretrained(directory)
     return save(config, directory)
+
+
+def write_clap(directory: Path) -> Path:
+    text = {**SMALL, "vocab_size": 18, "max_position_embeddings": 26, "pad_token_id": 0}
+    audio = {
+        "spec_size": 64,
+        "num_mel_bins": 16,
+        "window_size": 4,
+        "patch_embeds_hidden_size": 8,
+        "depths": [1, 1],
+        "num_attention_heads": [2, 2],
+        "hidden_size": 16,
+        "patch_size": 4,
+        "patch_stride": [4, 4],
+        "num_hidden_layers": 2,
+        "enable_fusion": False,
+        "initializer_range": 0.3,
+    }
+    config = transformers.ClapConfig(text_config=text, audio_config=audio, projection_dim=12)
+    extractor = transformers.ClapFeatureExtractor(
+        feature_size=16, max_length_s=1, truncation="rand_trunc", hop_length=960
+    )
+    extractor.save_pretrained(directory)
+    return save_tokenizer(save(config, directory))

@@ -142,7 +142,7 @@ def describe(source: Source, processor: Any) -> dict[str, Any]:
         )
     target = [crop["height"], crop["width"]] if crop else target
     interpolation = Image.Resampling(int(processor.resample)).name.lower()
-    return {"resize": resize, "crop": target, "interpolation": interpolation, "crop_from": "floor"}
+    return {"resize": resize, "crop": target, "interpolation": interpolation, "crop_from": "truncate"}
 
 
 def _pooling(source: Source, config: Any, model: Any) -> str:
