@@ -59,7 +59,7 @@ def convert(source: Source, directory: Path) -> None:
         raise EncoderError(
             f"{source.name!r}: it hears {extractor.sampling_rate} Hz; {SAMPLE_RATE} is supported"
         )
-    write_encoder(source, directory, make(model, extractor))
+    write_encoder(make(model, extractor), directory, **source.labels())
 
 
 def _whisper(model: Any, extractor: Any) -> Conversion:

@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 from features.conversion.export import Inputs, export_graph
-from features.conversion.sources import Source
 from features.encoders import Encoder, Kind, write_spec
 from recsys.batches import Floats
 from recsys.errors import EncoderError
@@ -33,7 +32,9 @@ class Conversion:
     samples: Sequence[Any]  # media that both are given
 
 
-def write_encoder(source: Source, directory: Path, conversion: Conversion) -> None:
+def write_encoder(
+    conversion: Conversion, directory: Path, *, name: str, kind: Kind, source: Mapping[str, str]
+) -> None:
     """Write `model.onnx` and `encoder.toml`; what else the encoder needs must lie in `directory`.
 
     Raises `EncoderError` where the model cannot be exported, or differs from the original by more than
@@ -41,21 +42,21 @@ def write_encoder(source: Source, directory: Path, conversion: Conversion) -> No
     """
     with torch.no_grad():
         expected = np.stack([conversion.original(sample) for sample in conversion.samples])
-    graph = _export(source, directory, conversion)
+    graph = _export(name, directory, conversion)
     spec: dict[str, Any] = {
-        "name": source.origin,
-        "kind": source.kind,
+        "name": name,
+        "kind": kind,
         "dim": expected.shape[1],
-        "source": source.describe(),
+        "source": source,
         "preprocessing": conversion.preprocessing,
     }
     write_spec(directory, **spec, parity={})
     found = _encode(Encoder.load(directory), conversion.samples)
     parity = {"graph": graph, **compare(expected, found)}
-    limit = TOLERANCES[source.kind]
+    limit = TOLERANCES[kind]
     if not parity["difference"] <= limit:
         raise EncoderError(
-            f"{source.name!r}: the encoder differs from the original with its own preprocessing by "
+            f"{name}: the encoder differs from the original with its own preprocessing by "
             f"{parity['difference']:.1e} of a vector's length, more than {limit:.0e}"
         )
     write_spec(directory, **spec, parity=parity)
@@ -90,7 +91,7 @@ def sample_clips(lengths: Sequence[int]) -> list[Floats]:
     ]
 
 
-def _export(source: Source, directory: Path, conversion: Conversion) -> float:
+def _export(name: str, directory: Path, conversion: Conversion) -> float:
     try:
         return export_graph(
             conversion.module,
@@ -101,11 +102,11 @@ def _export(source: Source, directory: Path, conversion: Conversion) -> float:
             tolerance=GRAPH_TOLERANCE,
         )
     except EncoderError as error:
-        raise EncoderError(f"{source.name!r}: {error}") from error
+        raise EncoderError(f"{name}: {error}") from error
     except Exception as error:  # torch.export and the exporter raise of all kinds
         said = str(error).strip().splitlines()[:1]
         raise EncoderError(
-            f"{source.name!r} cannot be exported to ONNX: {type(error).__name__}: {''.join(said)}"
+            f"{name} cannot be exported to ONNX: {type(error).__name__}: {''.join(said)}"
         ) from error
 
 

@@ -113,7 +113,7 @@ def write_images(
         original=original,
         samples=sample_pictures(),
     )
-    write_encoder(source, directory, conversion)
+    write_encoder(conversion, directory, **source.labels())
 
 
 def describe(source: Source, processor: Any) -> dict[str, Any]:

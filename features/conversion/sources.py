@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl
 
 from features.encoders import Kind, sha256_file
@@ -40,6 +41,10 @@ class Source:
     def describe(self) -> dict[str, str]:
         options = {f"option_{name}": value for name, value in self.options.items()}
         return {"origin": self.origin, "revision": self.revision, **options}
+
+    def labels(self) -> dict[str, Any]:
+        """What `write_encoder` writes of it."""
+        return {"name": self.origin, "kind": self.kind, "source": self.describe()}
 
     def cache_name(self, version: int) -> str:
         """A folder's name that another content, kind or option of the same name does not share."""

@@ -83,23 +83,20 @@ def convert(source: Source, directory: Path) -> None:
         ids = tokens["input_ids"]
         return module(ids, tokens.get("attention_mask", torch.ones_like(ids)))[0].numpy()
 
-    write_encoder(
-        source,
-        directory,
-        Conversion(
-            module=module,
-            example=_example(tokenizer, limit, to_max),
-            dynamic_shapes=_axes(limit, to_max),
-            preprocessing={
-                "max_tokens": limit,
-                "pad_token": _pad_token(source, tokenizer),
-                "prefix": prefix,
-                "pad_to_max": to_max,
-            },
-            original=original,
-            samples=SAMPLES,
-        ),
+    conversion = Conversion(
+        module=module,
+        example=_example(tokenizer, limit, to_max),
+        dynamic_shapes=_axes(limit, to_max),
+        preprocessing={
+            "max_tokens": limit,
+            "pad_token": _pad_token(source, tokenizer),
+            "prefix": prefix,
+            "pad_to_max": to_max,
+        },
+        original=original,
+        samples=SAMPLES,
     )
+    write_encoder(conversion, directory, **source.labels())
 
 
 def _module(source: Source, config: Any, model: Any, *, masked: bool) -> nn.Module:
