@@ -48,9 +48,9 @@ def save_tokenizer(directory: Path, *, clip: bool = False, max_tokens: int = 24)
     return directory
 
 
-def write_bert(directory: Path) -> Path:
-    config = transformers.BertConfig(vocab_size=18, max_position_embeddings=24, **SMALL)
-    return save_tokenizer(save(config, directory))
+def write_bert(directory: Path, size: dict[str, Any] = SMALL, *, max_tokens: int = 24) -> Path:
+    config = transformers.BertConfig(vocab_size=18, max_position_embeddings=max_tokens, **size)
+    return save_tokenizer(save(config, directory), max_tokens=max_tokens)
 
 
 def write_vit(directory: Path) -> Path:
@@ -58,12 +58,13 @@ def write_vit(directory: Path) -> Path:
     return save(transformers.ViTConfig(**_VISION), directory)
 
 
-def write_dinov2(directory: Path) -> Path:
+def write_dinov2(directory: Path, size: dict[str, Any] = SMALL, *, side: int = SIDE, patch: int = 8) -> Path:
     processor = transformers.BitImageProcessor(
-        size={"shortest_edge": 40}, crop_size={"height": SIDE, "width": SIDE}, resample=3
+        size={"shortest_edge": side * 8 // 7}, crop_size={"height": side, "width": side}, resample=3
     )
     processor.save_pretrained(directory)
-    return save(transformers.Dinov2Config(**_VISION), directory)
+    given = {key: value for key, value in size.items() if key != "intermediate_size"}
+    return save(transformers.Dinov2Config(**given, image_size=side, patch_size=patch), directory)
 
 
 def write_convnext(directory: Path) -> Path:
@@ -90,23 +91,23 @@ def write_siglip(directory: Path) -> Path:
     return save_tokenizer(save(config, directory), clip=True)
 
 
-def write_whisper(directory: Path) -> Path:
+def write_whisper(directory: Path, size: dict[str, Any] = SMALL, *, seconds: int = 1) -> Path:
     config = transformers.WhisperConfig(
-        d_model=16,
-        encoder_layers=2,
-        encoder_attention_heads=2,
-        encoder_ffn_dim=32,
+        d_model=size["hidden_size"],
+        encoder_layers=size["num_hidden_layers"],
+        encoder_attention_heads=size["num_attention_heads"],
+        encoder_ffn_dim=size["intermediate_size"],
         decoder_layers=1,
         decoder_attention_heads=2,
         decoder_ffn_dim=32,
-        max_source_positions=50,
+        max_source_positions=50 * seconds,
         vocab_size=20,
         pad_token_id=0,
         bos_token_id=1,
         eos_token_id=2,
         decoder_start_token_id=1,
     )
-    transformers.WhisperFeatureExtractor(chunk_length=1).save_pretrained(directory)
+    transformers.WhisperFeatureExtractor(chunk_length=seconds).save_pretrained(directory)
     return save(config, directory)
 
 

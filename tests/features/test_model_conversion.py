@@ -61,7 +61,7 @@ def assert_near(found: np.ndarray, expected: torch.Tensor, tolerance: float) -> 
     difference = np.linalg.norm(found - reference, axis=1) / np.linalg.norm(reference, axis=1)
     assert difference.max() < tolerance
     if len(found) > 1:
-        assert np.abs(found - found.mean(axis=0)).max() > 100 * difference.max() * np.abs(found).max() / 100
+        assert np.linalg.norm(found - found.mean(axis=0)) > 3 * np.linalg.norm(found - reference)
 
 
 def test_bert(make: Make) -> None:
@@ -245,10 +245,8 @@ def test_torchvision_names_and_weights_that_cannot_be(
     ],
 )
 def test_another_kind_is_refused(make: Make, name: str, kind: Kind, message: str) -> None:
-    directory = getattr(tiny_models, f"write_{name}")
     with pytest.raises(EncoderError, match=message):
         make(name, kind)
-    assert directory is not None
 
 
 def test_an_unknown_architecture_is_named(tmp_path: Path) -> None:
