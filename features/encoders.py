@@ -7,7 +7,7 @@ tokenizer.json   for texts
 
 import hashlib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -44,9 +44,14 @@ _PREPROCESSING: Mapping[str, Mapping[str, tuple[type, ...]]] = {
     "audio": {"sample_rate": (int,), "max_samples": (int,)},
 }
 _OPTIONAL: Mapping[str, Mapping[str, tuple[type, ...]]] = {
-    "text": {"prefix": (str,), "pad_to_max": (bool,)},
+    "text": {"prefix": (str,), "pad_to_max": (bool,), "pad_side": (str,)},
     "image": {"interpolation": (str,), "crop_from": (str,)},
     "audio": {"min_samples": (int,), "one_by_one": (bool,)},
+}
+_CHOICES: Mapping[str, Collection[str]] = {
+    "interpolation": INTERPOLATIONS,
+    "crop_from": CROP_STARTS,
+    "pad_side": ("left", "right"),
 }
 
 
@@ -187,6 +192,7 @@ class Encoder:
             pad_token=preprocessing["pad_token"],
             prefix=preprocessing.get("prefix", ""),
             pad_to_max=preprocessing.get("pad_to_max", False),
+            pad_side=preprocessing.get("pad_side", "right"),
         )
 
     def _run(self, inputs: Mapping[str, Any]) -> Floats:
@@ -262,7 +268,7 @@ def _check_values(path: Path, values: Mapping[str, Any]) -> None:
         raise EncoderError(f"{path}: no sha256 of {', '.join(sorted(missing))} under [files]")
     if values["kind"] == "audio" and not 0 < preprocessing["max_samples"] <= WINDOW_SAMPLES:
         raise EncoderError(f"{path}: preprocessing.max_samples must be within 1 and {WINDOW_SAMPLES}")
-    for key, known in {"interpolation": INTERPOLATIONS, "crop_from": CROP_STARTS}.items():
+    for key, known in _CHOICES.items():
         if key in preprocessing and preprocessing[key] not in known:
             hint = did_you_mean(preprocessing[key], known)
             raise EncoderError(f"{path}: preprocessing.{key} = {preprocessing[key]!r}; {hint}")

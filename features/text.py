@@ -25,7 +25,7 @@ class TextPreprocessor:
 
     `prefix` goes before every text. A text longer than `max_tokens` word pieces, the special ones
     included, keeps its beginning; a shorter one is padded to the longest of its batch, or with
-    `pad_to_max` to `max_tokens`, where the encoder was trained so.
+    `pad_to_max` to `max_tokens`, where the encoder was trained so, on `pad_side`.
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class TextPreprocessor:
         pad_token: str,
         prefix: str = "",
         pad_to_max: bool = False,
+        pad_side: str = "right",
     ) -> None:
         self._prefix = prefix
         self._tokenizer = load_tokenizer(tokenizer_file)
@@ -44,7 +45,7 @@ class TextPreprocessor:
             raise EncoderError(f"{tokenizer_file}: the padding token {pad_token!r} is not in it")
         self._tokenizer.enable_truncation(max_tokens)
         length = max_tokens if pad_to_max else None
-        self._tokenizer.enable_padding(pad_id=pad_id, pad_token=pad_token, length=length)
+        self._tokenizer.enable_padding(pad_id=pad_id, pad_token=pad_token, length=length, direction=pad_side)
 
     def __call__(self, texts: Sequence[str]) -> dict[str, Ints]:
         """Both of shape [len(texts), L], L the longest of them in tokens."""

@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 from dataset_parts import write
+from tiny_encoders import write_tiny_text
 from walk_parts import recsys, refused
 
+from features.conversion import EMBEDDED
+from features.encoders import Encoder
 from recsys import cli
 
 COMMANDS = {
     "sample", "import", "check", "features", "train", "evaluate", "export", "report", "run", "recommend",
-    "serve", "show", "demo", "doctor",
+    "serve", "show", "demo", "doctor", "convert",
 }  # fmt: skip
 
 
@@ -55,6 +58,27 @@ def test_what_was_set_aside_is_counted_with_an_example(tmp_path: Path) -> None:
     assert "empty id" in rows
     assert "row 1:" in rows
     assert "'[9]'" in rows
+
+
+def test_convert_without_a_name_lists_the_embedded_encoders() -> None:
+    answer = recsys("convert")
+    assert answer.code == 0
+    assert all(name in answer.out for name in EMBEDDED)
+
+
+def test_convert_says_what_came_of_it(tmp_path: Path) -> None:
+    encoder = write_tiny_text(tmp_path / "mine")
+    answer = recsys("convert", encoder, "--kind", "text", "--out", tmp_path / "copy")
+    assert answer.code == 0
+    assert "tiny-text" in answer.out
+    assert Encoder.load(tmp_path / "copy").dim == 2
+
+
+def test_convert_refuses() -> None:
+    assert "--kind 'smell': must be text, image or audio" in refused(
+        "convert", "minilm-l6", "--kind", "smell"
+    )
+    assert "did you mean 'minilm-l6'?" in refused("convert", "minilm-l7")
 
 
 def test_a_message_is_not_broken_into_lines(tmp_path: Path) -> None:

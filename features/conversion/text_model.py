@@ -92,6 +92,7 @@ def convert(source: Source, directory: Path) -> None:
             "pad_token": _pad_token(source, tokenizer),
             "prefix": prefix,
             "pad_to_max": to_max,
+            "pad_side": tokenizer.padding_side if to_max else "right",
         },
         original=original,
         samples=SAMPLES,
