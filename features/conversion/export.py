@@ -15,6 +15,7 @@ from recsys.errors import EncoderError
 from recsys.onnx import OnnxSession
 
 OPSET = 18
+MAX_INLINE_BYTES = 1_900_000_000  # a protobuf ends at 2 GB
 Inputs = Mapping[str, torch.Tensor]
 
 
@@ -54,7 +55,10 @@ def export_graph(
 
 
 def save_stripped(model: onnx.ModelProto, path: Path) -> None:
-    """Save without the exporter's notes: they hold paths and stack traces of the machine it ran on."""
+    """Save without the exporter's notes: they hold paths and stack traces of the machine it ran on.
+
+    Weights beyond `MAX_INLINE_BYTES` go into a file of their own beside it.
+    """
     graph = model.graph
     for holder in [model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info]:
         holder.ClearField("metadata_props")
@@ -64,7 +68,8 @@ def save_stripped(model: onnx.ModelProto, path: Path) -> None:
         for node in function.node:
             node.ClearField("metadata_props")
             node.ClearField("doc_string")
-    onnx.save(model, path)
+    large = sum(len(tensor.raw_data) for tensor in graph.initializer) > MAX_INLINE_BYTES
+    onnx.save(model, path, save_as_external_data=large, location=f"{path.name}.data" if large else None)
 
 
 def check_parity(module: torch.nn.Module, path: Path, checks: Sequence[Inputs], tolerance: float) -> float:

@@ -15,7 +15,7 @@ import transformers
 from PIL import Image
 from torch.nn.functional import normalize
 
-from features.conversion import ensure_encoder, finish
+from features.conversion import ensure_encoder, export, finish
 from features.encoders import Encoder, Kind
 from recsys.errors import EncoderError
 
@@ -281,6 +281,26 @@ def test_an_encoder_that_differs_is_refused(
     with pytest.raises(EncoderError, match=r"vit: the encoder differs from the original .* more than 1e-02"):
         ensure_encoder(str(directory), tmp_path / "cache", kind="image")
     assert list((tmp_path / "cache" / "encoders").iterdir()) == []
+
+
+def test_weights_too_large_for_a_protobuf_lie_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "MAX_INLINE_BYTES", 1000)
+    inputs = {"x": torch.ones(2, 40)}
+    linear = torch.nn.Linear(40, 40)
+
+    class Named(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = linear
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.linear(x)
+
+    given: Any = {"example": inputs, "dynamic_shapes": {"x": {0: torch.export.Dim("batch")}}}
+    assert export.export_graph(Named(), tmp_path, **given, checks=[inputs], tolerance=1e-5) < 1e-5
+    assert (tmp_path / "model.onnx.data").stat().st_size >= 40 * 40 * 4
 
 
 def test_compare_by_hand() -> None:
