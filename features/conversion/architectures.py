@@ -12,6 +12,7 @@ from features.conversion.sources import Source
 from features.encoders import Kind
 from recsys.errors import EncoderError
 
+LOCAL_ONLY = {"local_files_only": True, "trust_remote_code": False}  # and no code of a model's own
 WAVEFORM = ("data2vec-audio", "hubert", "sew", "unispeech", "unispeech-sat", "wav2vec2", "wavlm")
 SPECTROGRAM = ("audio-spectrogram-transformer", "clap", "whisper")
 VISION_TOWERS = ("clip_vision_model", "siglip_vision_model", "siglip2_vision_model")
@@ -28,7 +29,7 @@ SUPPORTED: dict[Kind, str] = {
 def load_config(source: Source) -> Any:
     """The model's configuration; raises `EncoderError` where its architecture does not give `source.kind`."""
     try:
-        config = AutoConfig.from_pretrained(source.path)
+        config = AutoConfig.from_pretrained(source.path, **LOCAL_ONLY)
     except (ValueError, KeyError, OSError) as error:
         known = f"supported for {source.kind}: {SUPPORTED[source.kind]}"
         raise EncoderError(f"{source.name!r}: {_first_line(error)}; {known}") from error
@@ -82,7 +83,7 @@ def load_model(source: Source, config: Any) -> Any:
             source.path,
             attn_implementation="eager",
             dtype=torch.float32,
-            local_files_only=True,
+            **LOCAL_ONLY,
             output_loading_info=True,
         )
     except (ValueError, OSError, RuntimeError, ImportError) as error:

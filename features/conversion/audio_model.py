@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import AutoFeatureExtractor
 
 from features.audio import HOP, WINDOW_SAMPLES
-from features.conversion.architectures import WAVEFORM, load_config, load_model
+from features.conversion.architectures import LOCAL_ONLY, WAVEFORM, load_config, load_model
 from features.conversion.finish import Conversion, sample_clips, write_encoder
 from features.conversion.sources import Source
 from features.conversion.spectrogram import AstEncoder, ClapSide, upsample
@@ -48,7 +48,7 @@ def convert(source: Source, directory: Path) -> None:
     if "pooling" in source.options:
         raise EncoderError(f"{source.name!r}: audio models pool by themselves; leave pooling out")
     try:
-        extractor = AutoFeatureExtractor.from_pretrained(source.path, local_files_only=True)
+        extractor = AutoFeatureExtractor.from_pretrained(source.path, **LOCAL_ONLY)
     except (ValueError, OSError, ImportError) as error:
         raise EncoderError(f"{source.name!r}: its feature extractor cannot be loaded: {error}") from error
     model = load_model(source, config)

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import AutoImageProcessor
 
-from features.conversion.architectures import is_dual, load_config, load_model
+from features.conversion.architectures import LOCAL_ONLY, is_dual, load_config, load_model
 from features.conversion.finish import Conversion, sample_pictures, write_encoder
 from features.conversion.sources import Source
 from recsys.batches import Floats
@@ -80,7 +80,7 @@ def convert(source: Source, directory: Path) -> None:
     """Write the encoder directory's files; raises `EncoderError` where the encoder disagrees."""
     config = load_config(source)
     try:
-        processor = AutoImageProcessor.from_pretrained(source.path, local_files_only=True)
+        processor = AutoImageProcessor.from_pretrained(source.path, **LOCAL_ONLY)
     except (ValueError, OSError, ImportError) as error:
         raise EncoderError(f"{source.name!r}: its image processor cannot be loaded: {error}") from error
     preprocessing = describe(source, processor)
@@ -152,7 +152,8 @@ def _pooling(source: Source, config: Any, model: Any) -> str:
     with torch.no_grad():
         output = model(pixel_values=torch.zeros(1, 3, height, width))
     has_pooler = getattr(output, "pooler_output", None) is not None
-    default = "pooler" if has_pooler else "cls" if hasattr(model.embeddings, "cls_token") else "mean"
+    first = getattr(getattr(model, "embeddings", None), "cls_token", None)
+    default = "pooler" if has_pooler else "mean" if first is None else "cls"
     pooling = source.options.get("pooling", default)
     if pooling not in POOLINGS:
         raise EncoderError(f"{source.name!r}: pooling {pooling!r}; {did_you_mean(pooling, POOLINGS)}")

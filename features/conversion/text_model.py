@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import normalizers
 from torch import Tensor, nn
 from transformers import AutoTokenizer
 
-from features.conversion.architectures import is_dual, load_config, load_model
+from features.conversion.architectures import LOCAL_ONLY, is_dual, load_config, load_model
 from features.conversion.finish import Conversion, write_encoder
 from features.conversion.sentence_modules import POOLINGS, Normalize, read_modules
 from features.conversion.sources import Source
@@ -120,7 +121,7 @@ def _module(source: Source, config: Any, model: Any, *, masked: bool) -> nn.Modu
 
 def _load_tokenizer(source: Source) -> Any:
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source.path, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(source.path, **LOCAL_ONLY)
     except (ValueError, OSError, ImportError, KeyError) as error:
         raise EncoderError(f"{source.name!r}: its tokenizer cannot be loaded: {error}") from error
     if not getattr(tokenizer, "is_fast", False):
@@ -128,7 +129,19 @@ def _load_tokenizer(source: Source) -> Any:
             f"{source.name!r}: {type(tokenizer).__name__} has no form for the library tokenizers (no "
             "tokenizer.json), so that it could not run without torch; choose a model that has one"
         )
+    if _read(source, "sentence_bert_config.json").get("do_lower_case"):
+        backend = tokenizer.backend_tokenizer
+        steps = [normalizers.Lowercase(), *([backend.normalizer] if backend.normalizer else [])]
+        backend.normalizer = normalizers.Sequence(steps)
     return tokenizer
+
+
+def _read(source: Source, name: str) -> dict[str, Any]:
+    """A JSON file of the model's directory; empty where there is none."""
+    assert source.path is not None
+    path = source.path / name
+    values: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return values
 
 
 def _pad_token(source: Source, tokenizer: Any) -> str:
@@ -140,16 +153,14 @@ def _pad_token(source: Source, tokenizer: Any) -> str:
 
 def _max_tokens(source: Source, config: Any, tokenizer: Any) -> int:
     """The smallest of what the option, sentence-transformers, the tokenizer and the positions say."""
-    assert source.path is not None
     said = [int(tokenizer.model_max_length)]
     text = getattr(config, "text_config", config)
     if positions := getattr(text, "max_position_embeddings", None):
         offset = getattr(text, "pad_token_id", None) if "roberta" in text.model_type else None
         offset = 1 if text.model_type == "mpnet" else offset
         said.append(positions - (0 if offset is None else offset + 1))
-    sentence = source.path / "sentence_bert_config.json"
-    if sentence.is_file():
-        said.append(json.loads(sentence.read_text("utf-8")).get("max_seq_length") or DEFAULT_MAX_TOKENS)
+    if sentence_limit := _read(source, "sentence_bert_config.json").get("max_seq_length"):
+        said.append(sentence_limit)
     if option := source.options.get("max_tokens"):
         if not option.isdecimal() or int(option) < 2:
             raise EncoderError(f"{source.name!r}: max_tokens = {option!r}; a number of at least 2 is needed")
@@ -162,12 +173,9 @@ def _prefix(source: Source) -> str:
     """The option; else the default prompt of sentence-transformers; else E5's for symmetric tasks."""
     if "prefix" in source.options:
         return source.options["prefix"]
-    assert source.path is not None
-    prompts = source.path / "config_sentence_transformers.json"
-    if prompts.is_file():
-        values = json.loads(prompts.read_text("utf-8"))
-        if name := values.get("default_prompt_name"):
-            return str(values["prompts"][name])
+    prompts = _read(source, "config_sentence_transformers.json")
+    if name := prompts.get("default_prompt_name"):
+        return str(prompts["prompts"][name])
     return "query: " if _E5.search(source.origin.lower()) else ""
 
 

@@ -85,7 +85,7 @@ def test_sentence_transformers_layout(make: Make, tmp_path: Path) -> None:
     modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Dense", "Dense")]
     listed = [{"idx": 0, "name": "", "path": path, "type": f"st.models.{name}"} for path, name in modules]
     (directory / "modules.json").write_text(json.dumps(listed))
-    (directory / "sentence_bert_config.json").write_text('{"max_seq_length": 10}')
+    (directory / "sentence_bert_config.json").write_text('{"max_seq_length": 10, "do_lower_case": true}')
     (directory / "1_Pooling").mkdir()
     (directory / "1_Pooling" / "config.json").write_text(
         '{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false}'
