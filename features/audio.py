@@ -12,7 +12,6 @@ N_FFT = 400  # 25 ms
 HOP = 160  # 10 ms
 WINDOW_SECONDS = 30  # the longest stretch that Whisper hears at once
 WINDOW_SAMPLES = WINDOW_SECONDS * SAMPLE_RATE
-_SEARCH_SAMPLES = 5 * SAMPLE_RATE  # how far back from its end a window may be cut
 _QUIET_SAMPLES = SAMPLE_RATE // 5
 
 
@@ -51,13 +50,18 @@ def log_mel(waveform: Floats, num_samples: int, num_mels: int = 80) -> Floats:
     return np.asarray((np.maximum(log_spec, log_spec.max() - 8.0) + 4.0) / 4.0, np.float32)
 
 
-def windows(waveform: Floats) -> list[Floats]:
-    """`waveform` in stretches of at most 30 seconds, each cut where it is quietest near its end."""
+def windows(waveform: Floats, max_samples: int = WINDOW_SAMPLES) -> list[Floats]:
+    """`waveform` in stretches of at most `max_samples`, each cut where it is quietest near its end.
+
+    The end is the last sixth: 5 of 30 seconds.
+    """
     pieces: list[Floats] = []
-    while len(waveform) > WINDOW_SAMPLES:
-        start = WINDOW_SAMPLES - _SEARCH_SAMPLES
-        loudness = np.abs(waveform[start:WINDOW_SAMPLES]).reshape(-1, _QUIET_SAMPLES).mean(axis=1)
-        cut = start + int(loudness.argmin()) * _QUIET_SAMPLES + _QUIET_SAMPLES // 2
+    start = max_samples - max_samples // 6 // _QUIET_SAMPLES * _QUIET_SAMPLES
+    while len(waveform) > max_samples:
+        cut = max_samples
+        if start < max_samples:
+            loudness = np.abs(waveform[start:max_samples]).reshape(-1, _QUIET_SAMPLES).mean(axis=1)
+            cut = start + int(loudness.argmin()) * _QUIET_SAMPLES + _QUIET_SAMPLES // 2
         pieces.append(waveform[:cut])
         waveform = waveform[cut:]
     return [*pieces, waveform]

@@ -7,7 +7,7 @@ tokenizer.json   for texts
 
 import hashlib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,11 +18,11 @@ import tomli_w
 from PIL import Image
 
 from features.audio import N_FFT, WINDOW_SAMPLES, length_batches, waveform_batch, windows
-from features.image import Pixels, resize_and_crop
+from features.image import CROP_STARTS, INTERPOLATIONS, Pixels, resize_and_crop
 from features.media import SAMPLE_RATE
 from features.text import TextPreprocessor
 from recsys.batches import Floats
-from recsys.errors import EncoderError
+from recsys.errors import EncoderError, did_you_mean
 from recsys.onnx import OnnxSession
 
 Kind = Literal["text", "image", "audio"]
@@ -37,11 +37,21 @@ TOKENIZER_FILE = "tokenizer.json"
 _MAX_AUDIO_BATCH = 240 * SAMPLE_RATE
 _MIN_SAMPLES = 2 * N_FFT  # the narrowest batch: the graph mirrors half an FFT window at the start
 
-# What each kind's preprocessing must say; all of it enters the fingerprint through encoder.toml.
-_PREPROCESSING: Mapping[str, Mapping[str, type]] = {
-    "text": {"max_tokens": int, "pad_token": str},
-    "image": {"resize": int, "crop": int},
-    "audio": {"sample_rate": int, "max_samples": int},
+# What each kind's preprocessing must say, and what it may; all of it enters the fingerprint.
+_PREPROCESSING: Mapping[str, Mapping[str, tuple[type, ...]]] = {
+    "text": {"max_tokens": (int,), "pad_token": (str,)},
+    "image": {"resize": (int, list), "crop": (int, list)},
+    "audio": {"sample_rate": (int,), "max_samples": (int,)},
+}
+_OPTIONAL: Mapping[str, Mapping[str, tuple[type, ...]]] = {
+    "text": {"prefix": (str,), "pad_to_max": (bool,), "pad_side": (str,)},
+    "image": {"interpolation": (str,), "crop_from": (str,)},
+    "audio": {"min_samples": (int,), "one_by_one": (bool,)},
+}
+_CHOICES: Mapping[str, Collection[str]] = {
+    "interpolation": INTERPOLATIONS,
+    "crop_from": CROP_STARTS,
+    "pad_side": ("left", "right"),
 }
 
 
@@ -56,7 +66,8 @@ class EncoderSpec:
     source: Mapping[str, str]
     preprocessing: Mapping[str, Any]
     files: Mapping[str, str]  # name -> sha256
-    fingerprint: str  # of encoder.toml, and through its hashes of every other file
+    parity: Mapping[str, float]  # how far it is from the model that it was made from, measured then
+    fingerprint: str  # of encoder.toml without `parity`, and through its hashes of every other file
 
     @classmethod
     def read(cls, path: Path | str) -> "EncoderSpec":
@@ -72,6 +83,7 @@ class EncoderSpec:
         _check_values(path / SPEC_FILE, values)
         for name, expected in values["files"].items():
             check_sha256(path / name, expected, "make the encoder directory again")
+        parity = values.pop("parity", {})  # may differ from machine to machine
         return cls(
             path=path,
             name=values["name"],
@@ -80,7 +92,8 @@ class EncoderSpec:
             source=values["source"],
             preprocessing=values["preprocessing"],
             files=values["files"],
-            fingerprint=hashlib.sha256(content).hexdigest(),
+            parity=parity,
+            fingerprint=hashlib.sha256(tomli_w.dumps(values).encode()).hexdigest(),
         )
 
 
@@ -130,10 +143,16 @@ class Encoder:
         return self.encode_pixels([self.prepare_image(image) for image in images])
 
     def prepare_image(self, image: Image.Image) -> Pixels:
-        """`image` as the graph takes it, small whatever its size was. Shape [crop, crop, 3]."""
+        """`image` as the graph takes it, small whatever its size was. Shape [height, width, 3]."""
         self._require("image")
         preprocessing = self.spec.preprocessing
-        return resize_and_crop(image, resize=preprocessing["resize"], crop=preprocessing["crop"])
+        return resize_and_crop(
+            image,
+            resize=preprocessing["resize"],
+            crop=preprocessing["crop"],
+            interpolation=preprocessing.get("interpolation", "bicubic"),
+            crop_from=preprocessing.get("crop_from", "round"),
+        )
 
     def encode_pixels(self, pixels: Sequence[Pixels]) -> Floats:
         """Pooled features of one batch of prepared pictures. Shape [n, D]."""
@@ -143,18 +162,21 @@ class Encoder:
     def encode_audio(self, waveforms: Sequence[Floats]) -> Floats:
         """Acoustic vectors of waveforms at 16 kHz, of any number and length. Shape [n, D].
 
-        A waveform of more than 30 seconds is heard in windows; its vector is their mean, weighted by
-        their lengths.
+        A waveform longer than the encoder's limit (30 seconds for Whisper) is heard in windows; its
+        vector is their mean, weighted by their lengths.
         """
         self._require("audio")
         if any(not len(waveform) for waveform in waveforms):
             raise EncoderError("a waveform without samples has no acoustic vector")
-        pieces = [(owner, piece) for owner, wave in enumerate(waveforms) for piece in windows(wave)]
+        limits = self.spec.preprocessing
+        longest, shortest = limits["max_samples"], limits.get("min_samples", _MIN_SAMPLES)
+        pieces = [(owner, piece) for owner, wave in enumerate(waveforms) for piece in windows(wave, longest)]
+        max_items = 1 if limits.get("one_by_one") else len(pieces)
         sums = np.zeros((len(waveforms), self.dim), np.float32)
         weights = np.zeros((len(waveforms), 1), np.float32)
         lengths = [len(piece) for _, piece in pieces]
-        for batch in length_batches(lengths, max_items=len(pieces), max_samples=_MAX_AUDIO_BATCH):
-            waveform, length = waveform_batch([pieces[at][1] for at in batch], _MIN_SAMPLES)
+        for batch in length_batches(lengths, max_items=max_items, max_samples=_MAX_AUDIO_BATCH):
+            waveform, length = waveform_batch([pieces[at][1] for at in batch], shortest)
             vectors = self._run({"waveform": waveform, "length": length})
             owner = np.array([pieces[at][0] for at in batch])
             np.add.at(sums, owner, vectors * length[:, None].astype(np.float32))
@@ -168,6 +190,9 @@ class Encoder:
             self.spec.path / TOKENIZER_FILE,
             max_tokens=preprocessing["max_tokens"],
             pad_token=preprocessing["pad_token"],
+            prefix=preprocessing.get("prefix", ""),
+            pad_to_max=preprocessing.get("pad_to_max", False),
+            pad_side=preprocessing.get("pad_side", "right"),
         )
 
     def _run(self, inputs: Mapping[str, Any]) -> Floats:
@@ -192,6 +217,7 @@ def write_spec(
     dim: int,
     source: Mapping[str, str],
     preprocessing: Mapping[str, Any],
+    parity: Mapping[str, float],
 ) -> None:
     """Write `encoder.toml` beside the files that lie in `path`, with their hashes."""
     files = {file.name: sha256_file(file) for file in sorted(path.iterdir()) if file.name != SPEC_FILE}
@@ -203,6 +229,7 @@ def write_spec(
         "source": dict(source),
         "preprocessing": dict(preprocessing),
         "files": files,
+        "parity": {key: float(f"{value:.6g}") for key, value in parity.items()},
     }
     _check_values(path / SPEC_FILE, values)
     (path / SPEC_FILE).write_text(tomli_w.dumps(values), "utf-8")
@@ -231,12 +258,17 @@ def _check_values(path: Path, values: Mapping[str, Any]) -> None:
     if values["kind"] not in get_args(Kind):
         raise EncoderError(f"{path}: kind = {values['kind']!r}; known: {', '.join(get_args(Kind))}")
     preprocessing = values.get("preprocessing", {})
-    for key, of in _PREPROCESSING[values["kind"]].items():
-        if not isinstance(preprocessing.get(key), of):
-            found = preprocessing.get(key)
-            raise EncoderError(f"{path}: preprocessing.{key} = {found!r}; a {of.__name__} is needed")
+    given = {key: of for key, of in _OPTIONAL[values["kind"]].items() if key in preprocessing}
+    for key, types in {**_PREPROCESSING[values["kind"]], **given}.items():
+        if not isinstance(found := preprocessing.get(key), types):
+            needed_type = " or ".join(of.__name__ for of in types)
+            raise EncoderError(f"{path}: preprocessing.{key} = {found!r}; a {needed_type} is needed")
     needed = {GRAPH_FILE} | ({TOKENIZER_FILE} if values["kind"] == "text" else set())
     if missing := needed - set(values["files"]):
         raise EncoderError(f"{path}: no sha256 of {', '.join(sorted(missing))} under [files]")
-    if values["kind"] == "audio" and preprocessing["max_samples"] != WINDOW_SAMPLES:
-        raise EncoderError(f"{path}: preprocessing.max_samples must be {WINDOW_SAMPLES}")
+    if values["kind"] == "audio" and not 0 < preprocessing["max_samples"] <= WINDOW_SAMPLES:
+        raise EncoderError(f"{path}: preprocessing.max_samples must be within 1 and {WINDOW_SAMPLES}")
+    for key, known in _CHOICES.items():
+        if key in preprocessing and preprocessing[key] not in known:
+            hint = did_you_mean(preprocessing[key], known)
+            raise EncoderError(f"{path}: preprocessing.{key} = {preprocessing[key]!r}; {hint}")

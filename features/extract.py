@@ -272,7 +272,7 @@ class _Extraction:
                 "image": self.config.image,
                 "audio": self.config.audio,
             }
-            spec = EncoderSpec.read(ensure_encoder(names[kind]))
+            spec = EncoderSpec.read(ensure_encoder(names[kind], kind=kind))
             if spec.kind != kind:
                 raise EncoderError(f"encoders.{kind} = {names[kind]!r}: that is an encoder of {spec.kind}")
             self._specs[kind] = spec

@@ -184,6 +184,29 @@ def features(
 
 
 @_command
+def convert(
+    name: Annotated[str | None, typer.Argument(help="An encoder, as in docs/encoders.md.")] = None,
+    kind: Annotated[str | None, typer.Option(help="What it encodes: text, image or audio.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="A new folder for a copy of the encoder.")] = None,
+    cache: CacheOption = None,
+) -> None:
+    """Convert an encoder and say how near it is to its original; without a name, list the embedded ones."""
+    from features.conversion import EMBEDDED
+    from features.conversion.report import convert_encoder
+
+    if name is None:
+        table = Table("name", "kind", "weights of", "package", title="Embedded encoders")
+        for embedded, encoder in EMBEDDED.items():
+            table.add_row(embedded, encoder.kind, encoder.weights.origin, encoder.weights.package)
+        console.print(table)
+        return
+    if kind not in (None, "text", "image", "audio"):
+        raise ConfigError(f"--kind {kind!r}: must be text, image or audio")
+    report = convert_encoder(name, kind, cache or default_cache(), out)  # type: ignore[arg-type]
+    console.print(pairs_table(f"Encoder in {report.path}", report.shown()))
+
+
+@_command
 def train(
     dataset: DatasetArgument,
     out: OutOption,

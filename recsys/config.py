@@ -38,7 +38,7 @@ class SplitConfig(Section):
 
 
 class EncoderConfig(Section):
-    text: str = "minilm-l6"  # an embedded encoder's name, or a path to an encoder directory
+    text: str = "minilm-l6"  # any name of docs/encoders.md
     image: str = "efficientnet-lite0"
     audio: str = "whisper-tiny.en"
     transcriber: str = "whisper-tiny.en"  # "none" leaves spoken reviews without their words

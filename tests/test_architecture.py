@@ -34,7 +34,7 @@ HOMES = {  # library -> files and folders that may import it; docs/architecture.
     "faiss": ("recsys/index.py",),
     "implicit": ("training/baselines.py",),
     "ctranslate2": ("features/transcribe.py",),
-    "tokenizers": ("features/text.py",),
+    "tokenizers": ("features/text.py", "features/conversion/"),
     "av": ("features/media.py", "features/video.py"),
     "mlflow": ("training/tracking.py",),
     "jinja2": ("training/report/write.py",),

@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 from dataset_parts import write
+from tiny_encoders import write_tiny_text
 from walk_parts import recsys, refused
 
+from features.conversion import EMBEDDED
+from features.encoders import Encoder
 from recsys import cli
 
 COMMANDS = {
     "sample", "import", "check", "features", "train", "evaluate", "export", "report", "run", "recommend",
-    "serve", "show", "demo", "doctor",
+    "serve", "show", "demo", "doctor", "convert",
 }  # fmt: skip
 
 
@@ -55,6 +58,27 @@ def test_what_was_set_aside_is_counted_with_an_example(tmp_path: Path) -> None:
     assert "empty id" in rows
     assert "row 1:" in rows
     assert "'[9]'" in rows
+
+
+def test_convert_without_a_name_lists_the_embedded_encoders() -> None:
+    answer = recsys("convert")
+    assert answer.code == 0
+    assert all(name in answer.out for name in EMBEDDED)
+
+
+def test_convert_says_what_came_of_it(tmp_path: Path) -> None:
+    encoder = write_tiny_text(tmp_path / "mine")
+    answer = recsys("convert", encoder, "--kind", "text", "--out", tmp_path / "copy")
+    assert answer.code == 0
+    assert "tiny-text" in answer.out
+    assert Encoder.load(tmp_path / "copy").dim == 2
+
+
+def test_convert_refuses() -> None:
+    assert "--kind 'smell': must be text, image or audio" in refused(
+        "convert", "minilm-l6", "--kind", "smell"
+    )
+    assert "did you mean 'minilm-l6'?" in refused("convert", "minilm-l7")
 
 
 def test_a_message_is_not_broken_into_lines(tmp_path: Path) -> None:
@@ -151,10 +175,10 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
 
 class TestInterruption:
     def test_of_a_command(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        def stop(*_: object) -> None:
+        def stop(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("features.dataset.load_dataset", stop)
+        monkeypatch.setattr("features.prepared.dataset.open_dataset", stop)
         answer = recsys("check", tmp_path)
         assert answer.code == 130
         assert answer.err == "interrupted; the same command goes on from here\n"
@@ -170,23 +194,23 @@ class TestInterruption:
 
 def test_a_library_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def missing(name: str) -> Callable[..., None]:
-        def load_dataset(_: Path) -> None:
+        def open_dataset(*_: object, **__: object) -> None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
-        return load_dataset
+        return open_dataset
 
-    monkeypatch.setattr("features.dataset.load_dataset", missing("torch._C"))
+    monkeypatch.setattr("features.prepared.dataset.open_dataset", missing("torch._C"))
     assert refused("check", tmp_path) == "torch._C is not installed; `recsys doctor` says what to install\n"
-    monkeypatch.setattr("features.dataset.load_dataset", missing("features.lost"))
+    monkeypatch.setattr("features.prepared.dataset.open_dataset", missing("features.lost"))
     with pytest.raises(ModuleNotFoundError, match="lost"):  # a defect of ours, told in full
         recsys("check", tmp_path)
 
 
 def test_training_that_diverges_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def diverge(*_: object) -> None:
+    def diverge(*_: object, **__: object) -> None:
         raise FloatingPointError("the training loss is nan; lower train.learning_rate")
 
-    monkeypatch.setattr("features.dataset.load_dataset", diverge)
+    monkeypatch.setattr("features.prepared.dataset.open_dataset", diverge)
     assert "lower train.learning_rate" in refused("check", tmp_path)
 
 

@@ -81,5 +81,7 @@ def _save(directory: Path, nodes: list[Any], inputs: list[Any], dim: int, axis: 
 
 def _spec(directory: Path, name: str, kind: Any, dim: int, preprocessing: dict[str, Any]) -> Path:
     source = {"package": "none", "revision": "0"}
-    write_spec(directory, name=name, kind=kind, dim=dim, source=source, preprocessing=preprocessing)
+    write_spec(
+        directory, name=name, kind=kind, dim=dim, source=source, preprocessing=preprocessing, parity={}
+    )
     return directory

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from features.conversion.registry import ensure_encoder
+from features.encoders import Kind
 from features.tables import Dataset
 from recsys.batches import History
 from recsys.bundle import Bundle, write_bundle
@@ -223,13 +224,14 @@ def _write_tables(directory: Path, fitted: Fitted, dataset: Dataset) -> None:
 def _write_encoders(directory: Path, fitted: Fitted, config: Config) -> dict[str, str]:
     """Copy the encoder directories that new items and queries need."""
     dense = fitted.features.dense
-    needed = {
+    needed: dict[Kind, bool] = {
         "text": not dense.keys().isdisjoint(Modality.BY_TEXT),
         "image": not dense.keys().isdisjoint(Modality.BY_IMAGE),
         "audio": not dense.keys().isdisjoint(Modality.BY_AUDIO),
     }
     for kind in (kind for kind, is_needed in needed.items() if is_needed):
-        shutil.copytree(ensure_encoder(getattr(config.encoders, kind)), directory / "encoders" / kind)
+        encoder = ensure_encoder(getattr(config.encoders, kind), kind=kind)
+        shutil.copytree(encoder, directory / "encoders" / kind)
     return {kind: f"encoders/{kind}" for kind, is_needed in needed.items() if is_needed}
 
 

