@@ -1,0 +1,71 @@
+"""The application: options that commands share, and errors as one clear message."""
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from recsys.errors import RecsysError
+
+app = typer.Typer(
+    name="recsys",
+    help="Multimodal recommender: from raw tables and media to ranked answers.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+WIDTH_OF_A_LOG = 120
+console = Console()
+stderr = Console(stderr=True)
+
+DatasetArgument = Annotated[Path, typer.Argument(help="A folder with a dataset.toml.")]
+OutOption = Annotated[Path, typer.Option("--out", help="The run directory.")]
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="A TOML file of settings.")]
+PresetOption = Annotated[str, typer.Option("--preset", help="A named set of settings.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="One setting, as section.field=value; may be repeated.")
+]
+CacheOption = Annotated[
+    Path | None, typer.Option("--cache", help="Where vectors are kept; by default in the user's cache.")
+]
+
+
+def main() -> None:
+    """Entry point: errors of ours are one clear message and exit code 2, not a traceback."""
+    try:
+        app()
+    except (RecsysError, FloatingPointError, OSError) as error:
+        stderr.print(f"[bold red]error:[/] {type(error).__name__}", highlight=False)
+        stderr.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in {"recsys", "features", "training", "serving"}:
+            raise
+        stderr.print(f"{error.name} is not installed; `recsys doctor` says what to install", markup=False)
+        sys.exit(2)
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Register `function` under its own name, an underscore at the end left out."""
+    name = function.__name__.rstrip("_")
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> None:
+        try:
+            function(*args, **kwargs)
+        except KeyboardInterrupt:  # here, since typer turns one that reaches it into a silent exit
+            stderr.print("interrupted; the same command goes on from here")
+            raise typer.Exit(130) from None
+
+    return app.command(name)(call)
+
+
+def default_cache() -> Path:
+    """RECSYS_CACHE, or a folder in the user's cache."""
+    from features.conversion import default_cache_dir
+
+    return default_cache_dir()

@@ -1,0 +1,158 @@
+"""Commands on datasets: made, imported, checked, prepared, and their media encoded."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from recsys.cli.app import (
+    CacheOption,
+    ConfigOption,
+    DatasetArgument,
+    SetOption,
+    command,
+    console,
+    default_cache,
+)
+from recsys.console import ConsoleProgress, pairs_table, print_dataset, print_reasons
+from recsys.errors import ConfigError
+
+
+@command
+def sample(
+    directory: Annotated[Path, typer.Argument(help="Where the shop is written.")],
+    items: Annotated[int | None, typer.Option(help="Number of products.")] = None,
+    users: Annotated[int | None, typer.Option(help="Number of shoppers.")] = None,
+    seed: Annotated[int, typer.Option(help="Another seed, another shop.")] = 0,
+    set_: SetOption = None,
+) -> None:
+    """Write a generated shop with pictures, texts, voices and shoppers."""
+    from features.sample import SampleOptions, write_sample_shop
+    from recsys.config import parse_setting
+
+    sizes = {"num_items": items, "num_users": users, "seed": seed}
+    values = {name: value for name, value in sizes.items() if value is not None}
+    options = SampleOptions.from_values(values | dict(map(parse_setting, set_ or [])))
+    with ConsoleProgress(console) as progress:
+        write_sample_shop(directory, options, progress=progress)
+    console.print(
+        f"A shop of {options.num_items} products and {options.num_users} shoppers is in {directory}."
+    )
+
+
+@command
+def import_(
+    layout: Annotated[str, typer.Argument(help="The public layout: movielens, amazon-2023 or hm.")],
+    source: Annotated[Path, typer.Argument(help="The folder of the unpacked download.")],
+    out: Annotated[Path, typer.Argument(help="The dataset folder to write.")],
+    positive: Annotated[
+        str | None,
+        typer.Option(
+            help="Which ratings are positive, as SQL; 'true' for all. By default 'rating >= 3.5' of "
+            "movielens, 'rating >= 4' of amazon-2023."
+        ),
+    ] = None,
+    category: Annotated[
+        str | None, typer.Option(help="amazon-2023: the category, where the folder holds several.")
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="amazon-2023: a folder of pictures, <parent_asin>.jpg or named as in their URLs."),
+    ] = None,
+    core: Annotated[
+        int | None, typer.Option(min=1, help="amazon-2023: keep users and items with that many reviews.")
+    ] = None,
+    split: Annotated[
+        Path | None, typer.Option(help="amazon-2023: a folder of the published <category>.train.csv ...")
+    ] = None,
+) -> None:
+    """Make a dataset folder from a public layout."""
+    from features.importers.layouts import import_layout
+
+    options = {"positive": positive, "category": category, "images": images, "core": core, "split": split}
+    with ConsoleProgress(console) as progress:
+        report = import_layout(layout, source, out, options, progress)
+    console.print(pairs_table(f"{report.name}, imported into {report.out}", report.counts))
+    if report.set_aside:
+        print_reasons(console, report.set_aside)
+        console.print(f"All that was set aside is in {report.out / 'set_aside.parquet'}", soft_wrap=True)
+    for step in report.next_steps:
+        console.print(f"Next:  {step}", markup=False, highlight=False, soft_wrap=True)
+
+
+@command
+def check(
+    dataset: DatasetArgument,
+    set_aside: Annotated[Path | None, typer.Option(help="Write what was set aside to this file.")] = None,
+    cache: CacheOption = None,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Read a dataset, say what is in it and what had to be set aside."""
+    from features.check import check_dataset
+    from features.prepared.dataset import open_dataset
+    from recsys.config import load_config
+
+    data = load_config(config, overrides=set_ or []).data
+    with ConsoleProgress(console) as progress:
+        loaded = open_dataset(dataset, data, cache_dir=cache or default_cache(), progress=progress)
+        report = check_dataset(loaded, set_aside=set_aside)
+    print_dataset(console, report)
+
+
+@command
+def prepare(
+    dataset: DatasetArgument,
+    out: Annotated[Path, typer.Option("--out", help="Where the prepared log is written.")],
+) -> None:
+    """Prepare the interactions of a dataset on disk, however large; goes on where it stopped."""
+    from features.check import prepare_dataset
+
+    with ConsoleProgress(console) as progress:
+        report = prepare_dataset(dataset, out, progress=progress)
+    print_dataset(console, report)
+
+
+@command
+def features(
+    dataset: DatasetArgument, cache: CacheOption = None, config: ConfigOption = None, set_: SetOption = None
+) -> None:
+    """Encode all media of a dataset into the cache; a second time encodes only what is new."""
+    from features.extract import extract
+    from features.prepared.dataset import open_dataset
+    from features.set_aside import count_reasons
+    from recsys.config import load_config
+
+    settings = load_config(config, overrides=set_ or [])
+    with ConsoleProgress(console) as progress:
+        loaded = open_dataset(dataset, settings.data, cache_dir=cache or default_cache(), progress=progress)
+        vectors = extract(loaded, settings.encoders, cache_dir=cache or default_cache(), progress=progress)
+    table = Table("medium", "encoded", "from the cache", title="Vectors")
+    for name in vectors.encoded:
+        table.add_row(name, f"{vectors.encoded[name]:,}", f"{vectors.cached.get(name, 0):,}")
+    console.print(table)
+    print_reasons(console, count_reasons(vectors.set_aside))
+
+
+@command
+def convert(
+    name: Annotated[str | None, typer.Argument(help="An encoder, as in docs/encoders.md.")] = None,
+    kind: Annotated[str | None, typer.Option(help="What it encodes: text, image or audio.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="A new folder for a copy of the encoder.")] = None,
+    cache: CacheOption = None,
+) -> None:
+    """Convert an encoder and say how near it is to its original; without a name, list the embedded ones."""
+    from features.conversion import EMBEDDED
+    from features.conversion.report import convert_encoder
+
+    if name is None:
+        table = Table("name", "kind", "weights of", "package", title="Embedded encoders")
+        for embedded, encoder in EMBEDDED.items():
+            table.add_row(embedded, encoder.kind, encoder.weights.origin, encoder.weights.package)
+        console.print(table)
+        return
+    if kind not in (None, "text", "image", "audio"):
+        raise ConfigError(f"--kind {kind!r}: must be text, image or audio")
+    report = convert_encoder(name, kind, cache or default_cache(), out)  # type: ignore[arg-type]
+    console.print(pairs_table(f"Encoder in {report.path}", report.shown()))

@@ -1,0 +1,168 @@
+"""Commands on runs: trained, evaluated, exported, reported, or all of it."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from recsys.cli.app import (
+    WIDTH_OF_A_LOG,
+    CacheOption,
+    ConfigOption,
+    DatasetArgument,
+    OutOption,
+    PresetOption,
+    SetOption,
+    command,
+    console,
+    default_cache,
+)
+from recsys.console import ConsoleProgress, print_reasons
+
+
+@command
+def train(
+    dataset: DatasetArgument,
+    out: OutOption,
+    config: ConfigOption = None,
+    preset: PresetOption = "default",
+    set_: SetOption = None,
+    cache: CacheOption = None,
+) -> None:
+    """Train towers and ranker on the training part of a split."""
+    with ConsoleProgress(console) as progress:
+        run = _run(dataset, out, config, preset, set_, cache, progress)
+        fitted = run.train()
+    best = fitted.retriever.best_score
+    console.print(
+        f"Towers: epoch {fitted.retriever.best_epoch}, validation NDCG@10 {best:.4f}. Run in {out}."
+    )
+    if fitted.ranker is not None:
+        scores = fitted.ranker.scores
+        console.print(
+            f"Ranker: {fitted.ranker.num_lists} lists, share {fitted.ranker.share}, NDCG@10 on the other "
+            f"validation users {scores['retriever']:.4f} -> {scores['with_ranker']:.4f}."
+        )
+
+
+@command
+def evaluate(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> None:
+    """Compare a run's model with baselines on its test events; writes metrics.json."""
+    from training.pipeline import Run
+
+    with ConsoleProgress(console) as progress:
+        evaluation = Run.open(run, progress=progress).evaluate()
+    _print_evaluation(evaluation)
+
+
+@command
+def export(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> None:
+    """Train once more on everything (train.refit), export to ONNX and write the bundle."""
+    from training.pipeline import Run
+
+    with ConsoleProgress(console) as progress:
+        bundle = Run.open(run, progress=progress).export()
+    _print_parity(bundle)
+
+
+@command
+def report(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> None:
+    """Write report.html of an evaluated run: figures, charts and examples in one file; nothing is trained."""
+    from training.pipeline import Run
+
+    with ConsoleProgress(console) as progress:
+        path = Run.open(run, progress=progress).report()
+    _print_report(path)
+
+
+@command
+def run(
+    dataset: DatasetArgument,
+    out: OutOption,
+    config: ConfigOption = None,
+    preset: PresetOption = "default",
+    set_: SetOption = None,
+    cache: CacheOption = None,
+) -> None:
+    """The whole walk for one dataset: features, training, evaluation, export, report."""
+    _walk(dataset, out, config, preset, set_, cache)
+
+
+@command
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Where shop and run are written.")] = Path("demo"),
+    set_: SetOption = None,
+) -> None:
+    """The whole walk on the sample shop, from generated media to one shopper's recommendations."""
+    from features.sample import SampleOptions, write_sample_shop
+    from recsys.cli.answers import show
+
+    shop = out / "shop"
+    if not (shop / "dataset.toml").exists():
+        with ConsoleProgress(console) as progress:
+            write_sample_shop(shop, SampleOptions(), progress=progress)
+    _walk(shop, out / "run", None, "default", set_, None)
+    show(out / "run" / "bundle", user=None, k=10)
+    console.print(
+        f"\nServe it:  recsys serve {out / 'run' / 'bundle'}   (then open http://127.0.0.1:8000/docs)"
+    )
+
+
+def _walk(
+    dataset: Path, out: Path, config: Path | None, preset: str, set_: list[str] | None, cache: Path | None
+) -> None:
+    from features.check import all_reasons
+
+    with ConsoleProgress(console) as progress:
+        run = _run(dataset, out, config, preset, set_, cache, progress)
+        with run.tracked():
+            run.train()
+            evaluation = run.evaluate()
+            bundle = run.export()
+            path = run.report()
+    _print_evaluation(evaluation)
+    print_reasons(console, all_reasons(run.dataset, run.vectors.set_aside))
+    _print_parity(bundle)
+    table = Table("step", "seconds", title="Time")
+    for step, seconds in run.seconds.items():
+        table.add_row(step, f"{seconds:,.1f}")
+    console.print(table)
+    _print_report(path)
+
+
+def _run(
+    dataset: Path,
+    out: Path,
+    config: Path | None,
+    preset: str,
+    set_: list[str] | None,
+    cache: Path | None,
+    progress: ConsoleProgress,
+) -> Any:
+    from recsys.config import load_config
+    from training.pipeline import Run
+
+    settings = load_config(config, preset=preset, overrides=set_ or [])
+    return Run.create(out, dataset, settings, cache_dir=cache or default_cache(), progress=progress)
+
+
+def _print_evaluation(evaluation: Any) -> None:
+    from training.table import metrics_table
+
+    # A log takes a line of any length; a narrow terminal gets the figures without their intervals.
+    wide = console if console.is_terminal else Console(width=WIDTH_OF_A_LOG)
+    wide.print(metrics_table(evaluation, intervals=wide.width >= WIDTH_OF_A_LOG))
+
+
+def _print_parity(bundle: Any) -> None:
+    parity = bundle.manifest.parity
+    console.print(
+        f"Bundle {bundle.version} in {bundle.path}: top-10 lists of torch and ONNX Runtime agree in "
+        f"{parity['top10_agreement']:.2%} of places, scores within {parity['score_difference']:.1e}."
+    )
+
+
+def _print_report(path: Path) -> None:
+    console.print(f"Report: {path}", soft_wrap=True, highlight=False)
