@@ -16,8 +16,8 @@ from features.encoders import Encoder
 from recsys import cli
 
 COMMANDS = {
-    "sample", "import", "check", "features", "train", "evaluate", "export", "report", "run", "recommend",
-    "serve", "show", "demo", "doctor", "convert",
+    "sample", "import", "check", "prepare", "features", "train", "evaluate", "export", "report", "run",
+    "recommend", "serve", "show", "demo", "doctor", "convert",
 }  # fmt: skip
 
 
