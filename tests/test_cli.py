@@ -234,8 +234,10 @@ def test_demo_walks_the_sample_shop_and_shows_it(monkeypatch: pytest.MonkeyPatch
         (out / "dataset.toml").write_text("")
 
     monkeypatch.setattr("features.sample.write_sample_shop", write_sample_shop)
-    monkeypatch.setattr(cli, "_walk", lambda dataset, out, *rest: calls.append(("walk", dataset, out, rest)))
-    monkeypatch.setattr(cli, "show", lambda bundle, **_: calls.append(("show", bundle)))
+    monkeypatch.setattr(
+        cli.runs, "_walk", lambda dataset, out, *rest: calls.append(("walk", dataset, out, rest))
+    )
+    monkeypatch.setattr(cli.answers, "show", lambda bundle, **_: calls.append(("show", bundle)))
     for _ in range(2):
         assert recsys("demo", "--out", tmp_path, "--set", "train.epochs=1").code == 0
     walked = ("walk", tmp_path / "shop", tmp_path / "run", (None, "default", ["train.epochs=1"], None))
