@@ -1,60 +1,193 @@
-"""What extraction costs and how well it hears, on real media.
+"""What extraction costs beside its peers: the same weights, data and cores, in one run, interleaved.
 
-    python benchmarks/extraction.py words [clips]    word error rate and CPU seconds a minute of speech
-    python benchmarks/extraction.py speed [items]    items a CPU second, ONNX Runtime against eager torch
+    python -m benchmarks.extraction [texts pictures speech] [--items 128] [--clips 60] [--repetitions 3]
 
-The data are found through RECSYS_DATA. CPU seconds are of the whole process, so that the figures hold
-on a machine that does other work too.
+Texts beside sentence-transformers, pictures (files, so decoding and resizing count) beside eager torch,
+speech by stage and beside faster-whisper where that is installed. The data are MovieLens-small with its
+posters, plots and spoken reviews, found through RECSYS_DATA, or else a generated sample shop.
+
+The main figure is items a CPU second, of all threads of the process, which holds on a machine that does
+other work too; seconds by the clock stand beside it. A ratio is that of medians over the repetitions.
 """
 
+import argparse
 import csv
 import os
+import random
 import re
-import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import numpy as np
 
 from features.conversion import EMBEDDED, ensure_encoder
 from features.encoders import Encoder
 from features.media import SAMPLE_RATE, load_audio, load_image
-from features.transcribe import WhisperTranscriber
+from features.transcribe import WhisperTranscriber, load_transcriber
 
-DATA = Path(os.environ.get("RECSYS_DATA", Path(__file__).parents[2] / "shared" / "data"))
-SMALL = DATA / "movielens-small"
-BATCH = 32
+SMALL = Path(os.environ.get("RECSYS_DATA", Path(__file__).parents[2] / "shared" / "data")) / "movielens-small"
+
+
+@dataclass(frozen=True)
+class Media:
+    texts: list[str]
+    pictures: list[Path]
+    clips: list[Path]
+    spoken: list[str] | None  # what is said in the clips, where that is known
 
 
 def main() -> None:
-    if not SMALL.is_dir():
-        sys.exit(f"no data at {SMALL}; set RECSYS_DATA")
-    what, num = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 200
-    {"words": words, "speed": speed}[what](num)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("what", nargs="*", choices=["texts", "pictures", "speech", []], default=[])
+    parser.add_argument("--items", type=int, default=128)
+    parser.add_argument("--clips", type=int, default=60)
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        small = SMALL.is_dir()
+        media = (_movielens if small else partial(_shop, Path(temporary)))(options.items, options.clips)
+        print(f"{_processor()}, {options.threads} threads; {'MovieLens-small' if small else 'sample shop'}")
+        for what in options.what or ["texts", "pictures", "speech"]:
+            {"texts": texts, "pictures": pictures, "speech": speech}[what](media, options)
 
 
-def words(num: int) -> None:
-    spoken, clips = _clips(num)
+def texts(media: Media, options: argparse.Namespace) -> None:
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    torch.set_num_threads(options.threads)
+    peer = SentenceTransformer(str(EMBEDDED["minilm-l6"].weights.locate()[0].parent), device="cpu")
+    peer.max_seq_length = 256  # its package lacks the limit that the model was trained with
+    ours = Encoder.load(ensure_encoder("minilm-l6"), num_threads=options.threads)
+    peers = {
+        f"sentence-transformers, {size} at once": partial(
+            peer.encode, media.texts, batch_size=size, show_progress_bar=False
+        )
+        for size in (32, 8, 4)
+    }
+    compare(
+        f"{len(media.texts)} texts", len(media.texts), peers, lambda: ours.encode_texts(media.texts), options
+    )
+
+
+def pictures(media: Media, options: argparse.Namespace) -> None:
+    import torch
+
+    from features.conversion import efficientnet
+
+    torch.set_num_threads(options.threads)
+    net = efficientnet.load_module(EMBEDDED["efficientnet-lite0"].weights)
+    ours = Encoder.load(ensure_encoder("efficientnet-lite0"), num_threads=options.threads)
+
+    def eager(size: int) -> np.ndarray:
+        vectors = []
+        with torch.inference_mode():
+            for at in range(0, len(media.pictures), size):
+                pixels = [ours.prepare_image(load_image(path)) for path in media.pictures[at : at + size]]
+                vectors.append(net(torch.from_numpy(np.stack(pixels))).numpy())
+        return np.concatenate(vectors)
+
+    def encode() -> np.ndarray:
+        return ours.encode_images([load_image(path, min_side=2 * ours.spec.side) for path in media.pictures])
+
+    peers = {f"eager torch, {size} at once": partial(eager, size) for size in (1, 32)}
+    compare(f"{len(media.pictures)} pictures", len(media.pictures), peers, encode, options)
+
+
+def compare(
+    title: str,
+    num_items: int,
+    peers: Mapping[str, Callable[[], np.ndarray]],
+    ours: Callable[[], np.ndarray],
+    options: argparse.Namespace,
+) -> None:
+    """Print one line a side; the sides take turns."""
+    sides = {**peers, "recsys": ours}
+    spent, vectors = take_turns(sides, options.repetitions)
+    own = median(num_items / cpu for cpu, _ in spent["recsys"])
+    print(f"\n{title:34} a CPU second (spread)     a second   recsys is   least cosine")
+    for name in sides:
+        rates = [num_items / cpu for cpu, _ in spent[name]]
+        wall = median(num_items / wall for _, wall in spent[name])
+        cosine = _cosines(vectors["recsys"], vectors[name]).min()
+        print(
+            f"{name:34} {median(rates):8.1f} ({min(rates):.1f}-{max(rates):.1f})".ljust(58)
+            + f"{wall:8.1f}   {own / median(rates):6.2f} x   {cosine:.6f}",
+            flush=True,
+        )
+
+
+def speech(media: Media, options: argparse.Namespace) -> None:
+    """CPU seconds that a minute of speech costs, by stage, and the words that are misheard."""
+    clips = [load_audio(path) for path in media.clips]
     minutes = sum(map(len, clips)) / SAMPLE_RATE / 60
-    print(f"{len(clips)} clips, {minutes:.1f} minutes")
-    directory = EMBEDDED["whisper-tiny.en"].weights.locate()[0].parent
-    for compute_type in ("int8", "float32"):
-        for silence in (1.0, 2.0, 4.0, 30.0):
-            transcriber = WhisperTranscriber(
-                directory, batch_size=BATCH, trailing_silence_seconds=silence, compute_type=compute_type
-            )
-            transcriber.transcribe(clips[:1])  # loads the model
-            start, wall = time.process_time(), time.perf_counter()
-            heard = transcriber.transcribe(clips)
-            cpu, wall = time.process_time() - start, time.perf_counter() - wall
-            errors = sum(map(word_errors, spoken, heard))
-            rate = errors / sum(len(_words(text)) for text in spoken)
-            print(
-                f"{compute_type:8} silence {silence:4.0f} s: word error rate {rate:.4f}, "
-                f"{cpu / minutes:.2f} CPU s and {wall / minutes:.2f} s a minute of speech",
-                flush=True,
-            )
+    encoder = Encoder.load(ensure_encoder("whisper-tiny.en"), num_threads=options.threads)
+    transcriber = load_transcriber("whisper-tiny.en", num_threads=options.threads)
+    assert isinstance(transcriber, WhisperTranscriber)
+    stages: dict[str, Callable[[], Any]] = {
+        "decoding": lambda: [load_audio(path) for path in media.clips],
+        "acoustic vectors": lambda: encoder.encode_audio(clips),
+        "words": lambda: transcriber.transcribe(clips),
+        **_faster_whisper(transcriber.directory, clips, options.threads),
+    }
+    transcriber.transcribe(clips[:1])  # loads the model
+    spent, results = take_turns(stages, options.repetitions)
+    print(
+        f"\n{len(clips)} clips, {minutes:.1f} minutes   CPU seconds a minute (spread)   seconds   word errors"
+    )
+    for name in stages:
+        costs = [cpu / minutes for cpu, _ in spent[name]]
+        wall = median(wall / minutes for _, wall in spent[name])
+        rate = f"{error_rate(media.spoken, results[name]):.4f}" if _has_words(media, results[name]) else ""
+        spread = f"{median(costs):6.2f} ({min(costs):.2f}-{max(costs):.2f})"
+        print(f"{name:34} {spread:28} {wall:6.2f}   {rate}", flush=True)
+
+
+def _faster_whisper(directory: Path, clips: Sequence[Any], threads: int) -> dict[str, Callable[[], Any]]:
+    """The same weights in faster-whisper, greedy as ours, clip by clip as it does, and with its defaults."""
+    try:
+        from faster_whisper import WhisperModel
+    except ImportError:
+        print("faster-whisper is not installed: no peer for the words")
+        return {}
+    model = WhisperModel(str(directory), device="cpu", compute_type="int8", cpu_threads=threads)
+
+    def hear(**knobs: Any) -> list[str]:
+        return [
+            " ".join(segment.text.strip() for segment in model.transcribe(clip, language="en", **knobs)[0])
+            for clip in clips
+        ]
+
+    greedy = partial(hear, beam_size=1, without_timestamps=True, condition_on_previous_text=False)
+    return {"words, faster-whisper greedy": greedy, "words, faster-whisper defaults": hear}
+
+
+def take_turns(
+    sides: Mapping[str, Callable[[], Any]], repetitions: int
+) -> tuple[dict[str, list[tuple[float, float]]], dict[str, Any]]:
+    """CPU seconds and seconds of each side's repetitions after a first untimed one, and what it gave last."""
+    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
+    results: dict[str, Any] = {}
+    for repetition in range(repetitions + 1):
+        for name, run in sides.items():
+            wall, cpu = time.perf_counter(), time.process_time()
+            results[name] = run()
+            if repetition:
+                spent[name].append((time.process_time() - cpu, time.perf_counter() - wall))
+    return spent, results
+
+
+def error_rate(spoken: Sequence[str] | None, heard: Sequence[str]) -> float:
+    """Wrong, missing and added words by the number of spoken ones."""
+    assert spoken is not None
+    return sum(map(word_errors, spoken, heard)) / sum(len(_words(text)) for text in spoken)
 
 
 def word_errors(spoken: str, heard: str) -> int:
@@ -69,70 +202,53 @@ def word_errors(spoken: str, heard: str) -> int:
     return int(row[-1])
 
 
-def speed(num: int) -> None:
-    import torch
-    from transformers import BertModel, BertTokenizerFast
-
-    from features.conversion import efficientnet, minilm, whisper
-
-    torch.set_num_threads(1)
-    texts = sorted(_texts(num), key=len)
-    text = Encoder.load(ensure_encoder("minilm-l6"), num_threads=1)
-    _time("text, ONNX Runtime", texts, lambda batch: text.encode_texts(batch))
-    source = EMBEDDED["minilm-l6"].weights
-    tokenizer = BertTokenizerFast.from_pretrained(source.locate()[0].parent)
-    model = BertModel.from_pretrained(source.locate()[0].parent).eval()
-    module = minilm.load_module(source)
-    module.bert = model
-
-    def eager(batch: Sequence[str]) -> object:
-        tokens = tokenizer(list(batch), padding=True, truncation=True, max_length=256, return_tensors="pt")
-        return module(tokens["input_ids"], tokens["attention_mask"])
-
-    _time("text, eager transformers", texts, eager)
-    pictures = [load_image(path) for path in sorted((SMALL / "posters").glob("*.jpg"))[:num]]
-    image = Encoder.load(ensure_encoder("efficientnet-lite0"), num_threads=1)
-    pixels = [image.prepare_image(picture) for picture in pictures]
-    _time("picture, ONNX Runtime", pixels, lambda batch: image.encode_pixels(batch))
-    net = efficientnet.load_module(EMBEDDED["efficientnet-lite0"].weights)
-    _time("picture, eager torch", pixels, lambda batch: net(torch.from_numpy(np.stack(batch))))
-    _, clips = _clips(num)
-    clips.sort(key=len)
-    audio = Encoder.load(ensure_encoder("whisper-tiny.en"), num_threads=1)
-    _time("clip, ONNX Runtime", clips, lambda batch: audio.encode_audio(batch))
-    hearing = whisper.load_module(EMBEDDED["whisper-tiny.en"].weights).encoder
-    silent = torch.zeros((8, 80, 3000))
-    _time("clip, eager Whisper, 30 s", clips[:8], lambda batch: hearing(silent[: len(batch)]))
-
-
-def _time(name: str, items: Sequence[object], encode: Callable[[Sequence[object]], object]) -> None:
-    import torch
-
-    with torch.no_grad():
-        encode(items[:2])
-        start = time.process_time()
-        for at in range(0, len(items), BATCH):
-            encode(items[at : at + BATCH])
-    print(f"{name:28} {len(items) / (time.process_time() - start):8.1f} items a CPU second", flush=True)
-
-
-def _clips(num: int) -> tuple[list[str], list[np.ndarray]]:
-    """What was said and the waveforms of `num` reviews, evenly from the file."""
-    with (SMALL / "spoken_reviews" / "reviews.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    rows = rows[:: max(len(rows) // num, 1)][:num]
-    return [row["text"] for row in rows], [
-        load_audio(SMALL / "spoken_reviews" / row["audio"]) for row in rows
-    ]
-
-
-def _texts(num: int) -> list[str]:
-    with (SMALL / "plots.csv").open(newline="", encoding="utf-8") as file:
-        return [f"{row['overview']}\n\n{row['plot']}" for row in csv.DictReader(file)][:num]
+def _has_words(media: Media, result: Any) -> bool:
+    return media.spoken is not None and isinstance(result, list) and isinstance(result[0], str)
 
 
 def _words(text: str) -> list[str]:
     return re.sub(r"[^a-z0-9' ]", " ", text.lower()).split()
+
+
+def _cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    return np.asarray((one * other).sum(axis=1) / norms)
+
+
+def _movielens(num_items: int, num_clips: int) -> Media:
+    """Plots and posters drawn at random with a fixed seed, and spoken reviews evenly from the file."""
+    draw = random.Random(0)
+    with (SMALL / "plots.csv").open(newline="", encoding="utf-8") as file:
+        plots = [f"{row['overview']}\n\n{row['plot']}" for row in csv.DictReader(file)]
+    with (SMALL / "spoken_reviews" / "reviews.csv").open(newline="", encoding="utf-8") as file:
+        reviews = list(csv.DictReader(file))
+    reviews = reviews[:: max(len(reviews) // num_clips, 1)][:num_clips]
+    return Media(
+        texts=draw.sample(plots, num_items),
+        pictures=draw.sample(sorted((SMALL / "posters").glob("*.jpg")), num_items),
+        clips=[SMALL / "spoken_reviews" / review["audio"] for review in reviews],
+        spoken=[review["text"] for review in reviews],
+    )
+
+
+def _shop(directory: Path, num_items: int, num_clips: int) -> Media:
+    from features.dataset import load_dataset
+    from features.sample import SampleOptions, write_sample_shop
+
+    write_sample_shop(directory, SampleOptions(num_items=max(num_items, 20)))
+    shop = load_dataset(directory)
+    pictures = [Path(path) for paths in shop.items["image"].to_list() for path in paths or ()]
+    clips = [Path(path) for path in shop.reviews["audio"].drop_nulls().unique(maintain_order=True)]
+    texts = shop.items["text"].drop_nulls().to_list()
+    return Media(texts=texts[:num_items], pictures=pictures[:num_items], clips=clips[:num_clips], spoken=None)
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    return next(
+        (line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown CPU"
+    )
 
 
 if __name__ == "__main__":

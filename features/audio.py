@@ -1,4 +1,4 @@
-"""Waveforms up to the graphs: Whisper's log-mel spectrogram, windows, and batches of unequal length."""
+"""Waveforms up to the graphs: Whisper's log-mel spectrogram, windows, and padding."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -77,21 +77,6 @@ def waveform_batch(waveforms: Sequence[Floats], min_samples: int = 0) -> tuple[F
     for row, waveform in enumerate(waveforms):
         batch[row, : len(waveform)] = waveform
     return batch, length
-
-
-def length_batches(lengths: Sequence[int], *, max_items: int, max_samples: int) -> list[list[int]]:
-    """Indices of `lengths`, shortest first, in batches that are padded little and stay small.
-
-    A batch has at most `max_items`, and at most `max_samples` once padded to its longest, but at
-    least one item.
-    """
-    batches: list[list[int]] = []
-    for at in sorted(range(len(lengths)), key=lengths.__getitem__):
-        full = not batches or len(batches[-1]) == max_items
-        if full or (len(batches[-1]) + 1) * lengths[at] > max_samples:
-            batches.append([])
-        batches[-1].append(at)
-    return batches
 
 
 def _hz_to_mel(hz: float) -> float:

@@ -6,8 +6,10 @@ tokenizer.json   for texts
 """
 
 import hashlib
+import os
 import tomllib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,9 +19,9 @@ import numpy as np
 import tomli_w
 from PIL import Image
 
-from features.audio import N_FFT, WINDOW_SAMPLES, length_batches, waveform_batch, windows
+from features.audio import N_FFT, WINDOW_SAMPLES, waveform_batch, windows
+from features.batching import LIMITS, BatchLimits, chunks, length_batches
 from features.image import CROP_STARTS, INTERPOLATIONS, Pixels, resize_and_crop
-from features.media import SAMPLE_RATE
 from features.text import TextPreprocessor
 from recsys.batches import Floats
 from recsys.errors import EncoderError, did_you_mean
@@ -33,8 +35,6 @@ SPEC_FILE = "encoder.toml"
 GRAPH_FILE = "model.onnx"
 TOKENIZER_FILE = "tokenizer.json"
 
-# Attention inside a window of 30 seconds takes 54 MB; a batch padded to 4 minutes stays below 0.5 GB.
-_MAX_AUDIO_BATCH = 240 * SAMPLE_RATE
 _MIN_SAMPLES = 2 * N_FFT  # the narrowest batch: the graph mirrors half an FFT window at the start
 
 # What each kind's preprocessing must say, and what it may; all of it enters the fingerprint.
@@ -69,6 +69,12 @@ class EncoderSpec:
     parity: Mapping[str, float]  # how far it is from the model that it was made from, measured then
     fingerprint: str  # of encoder.toml without `parity`, and through its hashes of every other file
 
+    @property
+    def side(self) -> int:
+        """Pixels of the side to which pictures are resized, of two the longer one."""
+        resize = self.preprocessing["resize"]
+        return resize if isinstance(resize, int) else max(resize)
+
     @classmethod
     def read(cls, path: Path | str) -> "EncoderSpec":
         """Raises `EncoderError` where a file is missing, altered, or says what cannot be."""
@@ -98,11 +104,19 @@ class EncoderSpec:
 
 
 class Encoder:
-    """A pretrained, frozen model that turns media of one kind into vectors."""
+    """A pretrained, frozen model that turns media of one kind into vectors.
 
-    def __init__(self, spec: EncoderSpec, session: OnnxSession) -> None:
+    Any number of media is encoded in small batches. On a CPU each batch has one core to itself, and as
+    many run at once as there are threads: cheaper than several cores inside one batch.
+    """
+
+    def __init__(
+        self, spec: EncoderSpec, session: OnnxSession, limits: BatchLimits, num_workers: int
+    ) -> None:
         self.spec = spec
         self._session = session
+        self._limits = limits
+        self._num_workers = num_workers
 
     @classmethod
     def load(cls, path: Path | str, device: Device = "cpu", num_threads: int | None = None) -> "Encoder":
@@ -111,8 +125,10 @@ class Encoder:
 
     @classmethod
     def open(cls, spec: EncoderSpec, device: Device = "cpu", num_threads: int | None = None) -> "Encoder":
-        """The encoder of a directory that has been checked already."""
-        return cls(spec, OnnxSession(spec.path / GRAPH_FILE, device=device, num_threads=num_threads))
+        """The encoder of a directory that has been checked already; `num_threads` defaults to the cores."""
+        session = OnnxSession(spec.path / GRAPH_FILE, device=device, num_threads=1)
+        num_workers = (num_threads or os.cpu_count() or 1) if device == "cpu" else 1
+        return cls(spec, session, LIMITS[device], num_workers)
 
     @property
     def kind(self) -> Kind:
@@ -132,14 +148,15 @@ class Encoder:
         return self._session.providers
 
     def encode_texts(self, texts: Sequence[str]) -> Floats:
-        """Unit vectors of one batch of texts, each cut at the encoder's limit. Shape [n, D]."""
+        """Unit vectors of the texts, each cut at the encoder's limit. Shape [n, D]."""
         self._require("text")
-        if not texts:
-            return self._none()
-        return self._run(self._text(texts))
+        tokens = self._text.tokens(texts)
+        lengths = [self._text.padded_length(ids) for ids in tokens]
+        batches = length_batches(lengths, max_items=len(texts), max_length=self._limits.tokens)
+        return self._encode(batches, lambda batch: self._text.pad([tokens[at] for at in batch]))
 
     def encode_images(self, images: Sequence[Image.Image]) -> Floats:
-        """Pooled features of one batch of RGB pictures. Shape [n, D]."""
+        """Pooled features of RGB pictures. Shape [n, D]."""
         return self.encode_pixels([self.prepare_image(image) for image in images])
 
     def prepare_image(self, image: Image.Image) -> Pixels:
@@ -155,9 +172,10 @@ class Encoder:
         )
 
     def encode_pixels(self, pixels: Sequence[Pixels]) -> Floats:
-        """Pooled features of one batch of prepared pictures. Shape [n, D]."""
+        """Pooled features of prepared pictures. Shape [n, D]."""
         self._require("image")
-        return self._run({"pixels": np.stack(pixels)}) if len(pixels) else self._none()
+        batches = list(chunks(range(len(pixels)), self._limits.pictures))
+        return self._encode(batches, lambda batch: {"pixels": np.stack([pixels[at] for at in batch])})
 
     def encode_audio(self, waveforms: Sequence[Floats]) -> Floats:
         """Acoustic vectors of waveforms at 16 kHz, of any number and length. Shape [n, D].
@@ -170,18 +188,25 @@ class Encoder:
             raise EncoderError("a waveform without samples has no acoustic vector")
         limits = self.spec.preprocessing
         longest, shortest = limits["max_samples"], limits.get("min_samples", _MIN_SAMPLES)
-        pieces = [(owner, piece) for owner, wave in enumerate(waveforms) for piece in windows(wave, longest)]
+        owned = [(owner, piece) for owner, wave in enumerate(waveforms) for piece in windows(wave, longest)]
+        pieces = [piece for _, piece in owned]
+        lengths = [len(piece) for piece in pieces]
         max_items = 1 if limits.get("one_by_one") else len(pieces)
-        sums = np.zeros((len(waveforms), self.dim), np.float32)
-        weights = np.zeros((len(waveforms), 1), np.float32)
-        lengths = [len(piece) for _, piece in pieces]
-        for batch in length_batches(lengths, max_items=max_items, max_samples=_MAX_AUDIO_BATCH):
-            waveform, length = waveform_batch([pieces[at][1] for at in batch], shortest)
-            vectors = self._run({"waveform": waveform, "length": length})
-            owner = np.array([pieces[at][0] for at in batch])
-            np.add.at(sums, owner, vectors * length[:, None].astype(np.float32))
-            np.add.at(weights, owner, length[:, None].astype(np.float32))
-        return sums / weights
+        batches = length_batches(lengths, max_items=max_items, max_length=self._limits.samples)
+
+        def inputs(batch: list[int]) -> dict[str, Any]:
+            waveform, length = waveform_batch([pieces[at] for at in batch], shortest)
+            return {"waveform": waveform, "length": length}
+
+        vectors, weights = self._encode(batches, inputs), np.array(lengths, np.float32)[:, None]
+        sums, total = (
+            np.zeros((len(waveforms), self.dim), np.float32),
+            np.zeros((len(waveforms), 1), np.float32),
+        )
+        owner = np.array([owner for owner, _ in owned], np.int64)
+        np.add.at(sums, owner, vectors * weights)
+        np.add.at(total, owner, weights)
+        return sums / total
 
     @cached_property
     def _text(self) -> TextPreprocessor:
@@ -195,6 +220,27 @@ class Encoder:
             pad_side=preprocessing.get("pad_side", "right"),
         )
 
+    def _encode(
+        self, batches: Sequence[list[int]], inputs: Callable[[list[int]], Mapping[str, Any]]
+    ) -> Floats:
+        """Vectors in the order of the media, of which `batches` holds the places, each once."""
+        vectors = np.empty((sum(map(len, batches)), self.dim), np.float32)
+
+        def run(batch: list[int]) -> None:
+            vectors[batch] = self._run(inputs(batch))
+
+        if self._num_workers == 1 or len(batches) < 2:
+            for batch in batches:
+                run(batch)
+            return vectors
+        pool = ThreadPoolExecutor(self._num_workers, thread_name_prefix="encode")
+        try:
+            for done in [pool.submit(run, batch) for batch in reversed(batches)]:  # the longest first
+                done.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+        return vectors
+
     def _run(self, inputs: Mapping[str, Any]) -> Floats:
         vectors = self._session.run(inputs)["vector"]
         if not np.isfinite(vectors).all():
@@ -204,9 +250,6 @@ class Encoder:
     def _require(self, kind: Kind) -> None:
         if kind != self.kind:
             raise EncoderError(f"{self.spec.path}: an encoder of {self.kind} cannot encode {kind}")
-
-    def _none(self) -> Floats:
-        return np.empty((0, self.dim), np.float32)
 
 
 def write_spec(

@@ -5,11 +5,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 import polars as pl
 
+from features.batching import chunks
 from features.cache import CacheWriter, VectorCache, file_key, text_key
 from features.conversion import ensure_encoder
 from features.encoders import Encoder, EncoderSpec, Kind
@@ -26,20 +27,23 @@ from features.media_columns import (
 )
 from features.prefetch import Decoded, prefetch
 from features.tables import Dataset, MediaVectors, MediumVectors, SetAside
+from features.timing import StepClock
 from features.transcribe import NullTranscriber, Transcriber, load_transcriber
 from recsys.batches import Floats
 from recsys.columns import Columns, Modality
 from recsys.config import EncoderConfig
 from recsys.errors import EncoderError
 
-# Speech that is decoded before it is sorted by length: 20 minutes, 77 MB.
-_SPEECH_AT_ONCE = 1200 * SAMPLE_RATE
+# Speech that is decoded before it is sorted by length: 10 minutes, 38 MB.
+_SPEECH_AT_ONCE = 600 * SAMPLE_RATE
+# Texts that are cut into batches together, in `batch_size`: enough for every core to have several.
+_TEXT_BATCHES = 8
 _MEDIA_AHEAD = 64
 _CLIPS_AHEAD = 8  # an hour of sound takes 230 MB
 
-T = TypeVar("T")
 # Where media stand: (row of the owning table, path).
 Places = Sequence[tuple[int, str]]
+Clip = Decoded[str, Floats | None]
 
 
 class Progress(Protocol):
@@ -69,7 +73,7 @@ def extract(
     item_vectors = {
         Modality.TITLE: extraction.texts(Modality.TITLE, _texts(items, Columns.TITLE)),
         Modality.TEXT: extraction.texts(Modality.TEXT, _texts(items, Columns.TEXT)),
-        Modality.IMAGE: extraction.images(item_pictures(), _paths(items, Columns.IMAGE)),
+        Modality.IMAGE: extraction.pictures(_paths(items, Columns.IMAGE)),
         **extraction.videos(_paths(items, Columns.VIDEO)),
     }
     acoustic, transcripts = extraction.speech(spoken_reviews(), list(_texts(reviews, Columns.AUDIO).items()))
@@ -85,6 +89,7 @@ def extract(
         set_aside=tuple(extraction.set_aside),
         encoded=dict(extraction.encoded),
         cached=dict(extraction.cached),
+        times=extraction.clock.times,
     )
 
 
@@ -107,6 +112,7 @@ class _Extraction:
         self.set_aside: list[SetAside] = []
         self.encoded: Counter[str] = Counter()
         self.cached: Counter[str] = Counter()
+        self.clock = StepClock()
         self._key_of: dict[str, str] = {}  # sha256 by path: a video is read for its pictures and its sound
         self._specs: dict[Kind, EncoderSpec] = {}
         self._encoders: dict[Kind, Encoder] = {}
@@ -120,12 +126,19 @@ class _Extraction:
         found = self.cache.get(spec.fingerprint, text_of)
         missing = sorted(text_of.keys() - found.keys(), key=lambda key: (len(text_of[key]), key))
         self._count(step, len(text_of), len(missing))
-        with CacheWriter(self.cache, spec.fingerprint, found) as writer:
-            for batch in _chunks(missing, self.config.batch_size):
+        with (
+            self.clock.step(step, len(missing)),
+            CacheWriter(self.cache, spec.fingerprint, found) as writer,
+        ):
+            for batch in chunks(missing, _TEXT_BATCHES * self.config.batch_size):
                 vectors = self._encoder("text").encode_texts([text_of[key] for key in batch])
                 writer.add(batch, vectors)
                 self.progress(step, writer.num_added, len(missing))
         return _gather([(row, text_key(text)) for row, text in text_of_row.items()], found)
+
+    def pictures(self, places: Places) -> MediumVectors | None:
+        """Vectors of the items' pictures by their rows, None where there are none."""
+        return self.images(item_pictures(self._spec("image").side), places) if places else None
 
     def videos(self, places: Places) -> dict[str, MediumVectors | None]:
         """Vectors of what is seen in the videos, of how they sound and of what is said in them."""
@@ -157,8 +170,8 @@ class _Extraction:
         ahead = max(_MEDIA_AHEAD // column.num_frames, self.num_threads)
         pictures = prefetch(missing, prepare, num_threads=self.num_threads, ahead=ahead)
         reasons: dict[str, str] = {}
-        with CacheWriter(self.cache, fingerprint, found) as writer:
-            for batch in _chunks(pictures, max(self.config.batch_size // column.num_frames, 1)):
+        with self.clock.step(step, len(missing)), CacheWriter(self.cache, fingerprint, found) as writer:
+            for batch in chunks(pictures, max(self.config.batch_size // column.num_frames, 1)):
                 reasons |= {picture.source: picture.reason for picture in batch if picture.reason}
                 read = [(picture.source, picture.result) for picture in batch if picture.result is not None]
                 if read and encoder:
@@ -172,9 +185,9 @@ class _Extraction:
     def _encode_frames(self, encoder: Encoder, frames_of: Sequence[Sequence[Pixels]]) -> Floats:
         """The mean vector of each medium's frames. Shape [n, D]."""
         frames = [frame for frames in frames_of for frame in frames]
-        vectors = [encoder.encode_pixels(batch) for batch in _chunks(frames, self.config.batch_size)]
+        vectors = encoder.encode_pixels(frames)
         count = np.array([len(frames) for frames in frames_of])
-        sums = np.add.reduceat(np.concatenate(vectors), np.cumsum(count) - count)
+        sums = np.add.reduceat(vectors, np.cumsum(count) - count)
         return np.asarray(sums / count[:, None], np.float32)
 
     def speech(self, column: Sound, places: Places) -> tuple[MediumVectors | None, dict[int, str]]:
@@ -195,14 +208,16 @@ class _Extraction:
         )
         reasons: dict[str, str] = {}
         done = num_heard = 0
-        for batch in _stretches(clips):
+        for batch in self._decoded(column, clips):
             reasons |= {clip.source: clip.reason for clip in batch if clip.reason}
             waveforms = {clip.source: clip.result for clip in batch if clip.result is not None}
             new = {key: wave for key, wave in waveforms.items() if key not in found}
-            self._encode_speech(new, found, column.sampling)
+            with self.clock.step(f"{column.modality}: vectors", len(new)):
+                self._encode_speech(new, found, column.sampling)
             if hears:
                 new = {key: wave for key, wave in waveforms.items() if key not in said}
-                self._transcribe(new, said, column.sampling)
+                with self.clock.step(f"{column.modality}: words", len(new)):
+                    self._transcribe(new, said, column.sampling)
             done, num_heard = done + len(batch), num_heard + len(waveforms)
             self.progress(column.modality, done, len(missing))
         self._count(column.modality, len(path_of) - len(missing) + num_heard, num_heard)
@@ -213,6 +228,18 @@ class _Extraction:
             if text := said.get(key):
                 transcripts[row] = f"{transcripts[row]}\n\n{text}" if row in transcripts else text
         return _gather(key_of_row, found), transcripts
+
+    def _decoded(self, column: Sound, clips: Iterable[Clip]) -> Iterator[list[Clip]]:
+        """Clips in lists of about `_SPEECH_AT_ONCE` samples, the wait for them timed."""
+        stretches = _stretches(clips)
+        name = f"{column.modality}: decoding"
+        while True:
+            with self.clock.step(name):
+                stretch = next(stretches, [])
+            if not stretch:
+                return
+            self.clock.count(name, len(stretch))
+            yield stretch
 
     def _encode_speech(
         self, waveforms: Mapping[str, Floats], found: dict[str, Floats], sampling: str
@@ -321,9 +348,9 @@ def _paths(items: pl.DataFrame, column: str) -> list[tuple[int, str]]:
     return [(row, path) for row, paths in enumerate(items[column].to_list()) for path in paths or ()]
 
 
-def _stretches(clips: Iterable[Decoded[str, Floats | None]]) -> Iterator[list[Decoded[str, Floats | None]]]:
+def _stretches(clips: Iterable[Clip]) -> Iterator[list[Clip]]:
     """Clips in lists of about `_SPEECH_AT_ONCE` samples."""
-    stretch: list[Decoded[str, Floats | None]] = []
+    stretch: list[Clip] = []
     num_samples = 0
     for clip in clips:
         stretch.append(clip)
@@ -333,14 +360,3 @@ def _stretches(clips: Iterable[Decoded[str, Floats | None]]) -> Iterator[list[De
             stretch, num_samples = [], 0
     if stretch:
         yield stretch
-
-
-def _chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
-    chunk: list[T] = []
-    for value in values:
-        chunk.append(value)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk

@@ -14,6 +14,10 @@ from recsys.config import EncoderConfig
 
 T = TypeVar("T", covariant=True)
 
+# JPEGs are decoded at no less than so many times the side that the encoder takes: beside a whole decoding
+# the vectors' cosine is above .999 then, and no longer at once the side (benchmarks/extraction.py).
+_DRAFT = 2
+
 
 @dataclass(frozen=True, kw_only=True)
 class MediaColumn(Generic[T]):
@@ -31,9 +35,14 @@ Pictures = MediaColumn[Iterable[Image.Image]]
 Sound = MediaColumn[Floats | None]
 
 
-def item_pictures() -> Pictures:
+def item_pictures(side: int) -> Pictures:
+    """Pictures for an encoder that resizes them to a short side of `side` pixels."""
     return MediaColumn(
-        modality=Modality.IMAGE, table="items", column=Columns.IMAGE, load=lambda path: [load_image(path)]
+        modality=Modality.IMAGE,
+        table="items",
+        column=Columns.IMAGE,
+        load=lambda path: [load_image(path, min_side=_DRAFT * side)],
+        sampling=f"-draft{_DRAFT}",
     )
 
 

@@ -87,6 +87,22 @@ class MediumVectors:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StepTime:
+    """What a step has taken: by the clock, and of all cores together."""
+
+    num_media: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+    def plus(self, *, num_media: int = 0, seconds: float = 0.0, cpu_seconds: float = 0.0) -> "StepTime":
+        return StepTime(
+            num_media=self.num_media + num_media,
+            seconds=self.seconds + seconds,
+            cpu_seconds=self.cpu_seconds + cpu_seconds,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class MediaVectors:
     """All vectors of a dataset.
 
@@ -94,7 +110,7 @@ class MediaVectors:
     `reviews` has review_text, review_speech, review_audio (owner: row of Dataset.reviews). A modality
     that the dataset lacks is absent. `transcripts` maps a row of Dataset.reviews to what was said in
     it. `encoded` and `cached` count a modality's distinct media: those computed now and those that lay
-    in the cache.
+    in the cache. `times` is what the steps took that had something to compute.
     """
 
     items: Mapping[str, MediumVectors]
@@ -102,4 +118,5 @@ class MediaVectors:
     transcripts: Mapping[int, str] = field(default_factory=dict)
     encoded: Mapping[str, int] = field(default_factory=dict)
     cached: Mapping[str, int] = field(default_factory=dict)
+    times: Mapping[str, StepTime] = field(default_factory=dict)
     set_aside: tuple[SetAside, ...] = ()

@@ -21,7 +21,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
 
 class TextPreprocessor:
-    """Texts to `input_ids` and `attention_mask`.
+    """Texts to token ids, and those to `input_ids` and `attention_mask`.
 
     `prefix` goes before every text. A text longer than `max_tokens` word pieces, the special ones
     included, keeps its beginning; a shorter one is padded to the longest of its batch, or with
@@ -43,14 +43,33 @@ class TextPreprocessor:
         pad_id = self._tokenizer.token_to_id(pad_token)
         if pad_id is None:
             raise EncoderError(f"{tokenizer_file}: the padding token {pad_token!r} is not in it")
+        self._pad_id = pad_id
+        self._min_length = max_tokens if pad_to_max else 0
+        self._pad_left = pad_side == "left"
         self._tokenizer.enable_truncation(max_tokens)
-        length = max_tokens if pad_to_max else None
-        self._tokenizer.enable_padding(pad_id=pad_id, pad_token=pad_token, length=length, direction=pad_side)
+        self._tokenizer.no_padding()
 
     def __call__(self, texts: Sequence[str]) -> dict[str, Ints]:
-        """Both of shape [len(texts), L], L the longest of them in tokens."""
-        encodings = self._tokenizer.encode_batch([self._prefix + text for text in texts])
-        return {
-            "input_ids": np.array([encoding.ids for encoding in encodings], np.int64),
-            "attention_mask": np.array([encoding.attention_mask for encoding in encodings], np.int64),
-        }
+        """The inputs of one batch of texts."""
+        return self.pad(self.tokens(texts))
+
+    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, of unequal length."""
+        return [
+            encoding.ids
+            for encoding in self._tokenizer.encode_batch_fast([self._prefix + text for text in texts])
+        ]
+
+    def padded_length(self, tokens: Sequence[int]) -> int:
+        """Of a text alone."""
+        return max(len(tokens), self._min_length)
+
+    def pad(self, tokens: Sequence[Sequence[int]]) -> dict[str, Ints]:
+        """Both inputs of shape [len(tokens), L], L the padded length of the longest."""
+        longest = max(map(self.padded_length, tokens))
+        length = np.array([len(ids) for ids in tokens])[:, None]
+        place = np.arange(longest)
+        mask = place >= longest - length if self._pad_left else place < length
+        input_ids = np.full(mask.shape, self._pad_id, np.int64)
+        input_ids[mask] = np.concatenate(tokens)
+        return {"input_ids": input_ids, "attention_mask": mask.astype(np.int64)}

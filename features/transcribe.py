@@ -2,8 +2,8 @@
 
 import hashlib
 import os
-from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,8 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from features.audio import HOP, WINDOW_SAMPLES, length_batches, log_mel, windows
+from features.audio import WINDOW_SAMPLES, log_mel, windows
+from features.batching import chunks, length_batches
 from features.conversion.registry import WHISPER_TINY_EN
 from features.encoders import sha256_file
 from features.media import SAMPLE_RATE
@@ -26,15 +27,17 @@ _MODEL_FILES = ("model.bin", "config.json", "tokenizer.json")
 # Whisper was trained on windows of 30 seconds filled up with silence. With a little silence behind the
 # words it mostly understands them as well, in a quarter of the time; where it breaks off early or
 # repeats itself, which a doubtful result shows, the clip is heard again in a full window.
-TRAILING_SILENCE_SECONDS = 3.0
+TRAILING_SILENCE_SECONDS = 2.0
 MIN_TOKENS_PER_SECOND = 1.6
 # Nobody says more than seven tokens a second; a decoder that does has fallen into a loop.
 MAX_TOKENS_PER_SECOND = 7
 MAX_TOKENS_BASE = 10
-_MAX_BATCH_SAMPLES = 240 * SAMPLE_RATE  # of one core's batch: attention's memory, as for the encoder
+_LENGTH_STEP = SAMPLE_RATE  # pieces are padded to whole seconds
+_MAX_BATCH_SAMPLES = 480 * SAMPLE_RATE  # of one core's batch in the decoder: its keys and values
+_ENCODED_AT_ONCE = 18 * SAMPLE_RATE  # of one core's batch in the encoder: its cache
 NO_SPEECH_PROBABILITY = 0.6
 NO_SPEECH_LOG_PROBABILITY = -1.0
-_VERSION = 1  # raised when the same sound may give other words
+_VERSION = 2  # raised when the same sound may give other words
 
 
 class Transcriber(Protocol):
@@ -82,7 +85,7 @@ class WhisperTranscriber:
             raise ProviderError("the transcriber was asked onto CUDA, and CTranslate2 finds no such device")
         self._device = device
         self._batch_size = batch_size
-        self._num_threads = num_threads or os.cpu_count() or 1
+        self._num_workers = (num_threads or os.cpu_count() or 1) if device == "cpu" else 1
         self._silence = int(trailing_silence_seconds * SAMPLE_RATE)
         # 8-bit weights on a CPU: measured as accurate as float32 (benchmarks/extraction.py).
         self._compute_type = compute_type or ("float16" if device == "cuda" else "int8")
@@ -109,35 +112,61 @@ class WhisperTranscriber:
         return [" ".join(texts) for texts in said]
 
     def _hear(self, pieces: Sequence[Floats], silence: int) -> list["_Heard"]:
-        """Every piece with at least `silence` samples behind the longest of its batch, in their order."""
+        """Every piece with at least `silence` samples behind it, in their order.
+
+        Pieces of one length are heard together, so that no piece's words depend on the others.
+        """
+        padded = [min(_round_up(len(piece) + silence), WINDOW_SAMPLES) for piece in pieces]
+        batches = length_batches(
+            padded, max_items=self._batch_size, max_length=_MAX_BATCH_SAMPLES, equal=True
+        )
         heard: dict[int, _Heard] = {}
         # Each core works on a batch of its own, which scales better than threads inside one batch.
-        pending: deque[tuple[list[int], list[Any]]] = deque()
-        lengths = [min(len(piece) + silence, WINDOW_SAMPLES) for piece in pieces]
-        for batch in length_batches(lengths, max_items=self._batch_size, max_samples=_MAX_BATCH_SAMPLES):
-            pending.append((batch, self._submit([pieces[at] for at in batch], silence)))
-            if len(pending) > 2 * self._num_threads:
-                _collect(*pending.popleft(), heard)
-        for batch, results in pending:
-            _collect(batch, results, heard)
+        pool = ThreadPoolExecutor(self._num_workers, thread_name_prefix="hear")
+        try:
+            waiting = [
+                pool.submit(self._hear_batch, [pieces[at] for at in batch], padded[batch[0]])
+                for batch in batches
+            ]
+            for batch, results in zip(batches, waiting, strict=True):
+                heard |= zip(batch, results.result(), strict=True)
+        finally:
+            pool.shutdown(cancel_futures=True)
         return [heard[at] for at in range(len(pieces))]
 
-    def _submit(self, batch: list[Floats], silence: int) -> list[Any]:
-        longest = max(len(wave) for wave in batch)
-        # A whole hidden frame is two hops.
-        num_samples = min(-(-(longest + silence) // (2 * HOP)) * 2 * HOP, WINDOW_SAMPLES)
-        features = np.stack([log_mel(wave, num_samples) for wave in batch])
-        max_tokens = MAX_TOKENS_BASE + int(longest / SAMPLE_RATE * MAX_TOKENS_PER_SECOND)
-        results: list[Any] = self._model.generate(
-            _ctranslate2().StorageView.from_array(features),
-            [self._prompt] * len(batch),
-            asynchronous=True,
+    def _hear_batch(self, pieces: Sequence[Floats], num_samples: int) -> list["_Heard"]:
+        """Pieces that are padded to the same length."""
+        limits = [MAX_TOKENS_BASE + int(len(wave) / SAMPLE_RATE * MAX_TOKENS_PER_SECOND) for wave in pieces]
+        results = self._model.generate(
+            self._encode(pieces, num_samples),
+            [self._prompt] * len(pieces),
             beam_size=1,
-            max_length=len(self._prompt) + max_tokens,
+            max_length=len(self._prompt) + max(limits),
             return_no_speech_prob=True,
             return_scores=True,
         )
-        return results
+        return [
+            _Heard(
+                tokens=result.sequences_ids[0][:limit],
+                log_probability=result.scores[0],
+                no_speech_probability=result.no_speech_prob,
+            )
+            for result, limit in zip(results, limits, strict=True)
+        ]
+
+    def _encode(self, pieces: Sequence[Floats], num_samples: int) -> Any:
+        """Hidden states of the whole batch: the encoder works on few at once, the decoder on all.
+
+        On a CPU the encoder is fastest on what fits into a core's cache, while the decoder reads all its
+        weights for each next token, whether of one piece or of thirty.
+        """
+        view = _ctranslate2().StorageView.from_array
+        at_once = len(pieces) if self._device == "cuda" else max(_ENCODED_AT_ONCE // num_samples, 1)
+        hidden = [
+            self._model.encode(view(np.stack([log_mel(wave, num_samples) for wave in part])))
+            for part in chunks(pieces, at_once)
+        ]
+        return hidden[0] if len(hidden) == 1 else view(np.concatenate([np.array(part) for part in hidden]))
 
     @cached_property
     def _model(self) -> Any:
@@ -145,7 +174,7 @@ class WhisperTranscriber:
             str(self.directory),
             device=self._device,
             compute_type=self._compute_type,
-            inter_threads=self._num_threads if self._device == "cpu" else 1,
+            inter_threads=self._num_workers,
             intra_threads=1,
         )
 
@@ -205,14 +234,13 @@ class _Heard:
         return len(self.tokens) < MIN_TOKENS_PER_SECOND * seconds or len(triples) != len(set(triples))
 
 
-def _collect(batch: list[int], results: list[Any], heard: dict[int, _Heard]) -> None:
-    for at, pending in zip(batch, results, strict=True):
-        result = pending.result()
-        heard[at] = _Heard(
-            tokens=result.sequences_ids[0],
-            log_probability=result.scores[0],
-            no_speech_probability=result.no_speech_prob,
-        )
+def _round_up(num_samples: int) -> int:
+    """To whole steps of length, and by the way to whole hidden frames, of which each is two hops.
+
+    CTranslate2 takes hidden states for a spectrogram where there are as many frames as mel bands, 80
+    in 1.6 seconds, which no whole number of steps is.
+    """
+    return -(-num_samples // _LENGTH_STEP) * _LENGTH_STEP
 
 
 def _ctranslate2() -> Any:

@@ -45,6 +45,7 @@ class EncoderConfig(Section):
     video_frames: Annotated[int, Field(ge=1, le=256)] = 8  # of each video, evenly spaced
     # What is heard of a video: all of it, or of a longer one stretches of 30 seconds, evenly spaced.
     video_sound_seconds: Annotated[int, Field(ge=1, le=3600)] = 120
+    # Media that are decoded and handed over together; an encoder cuts them into batches that suit it.
     batch_size: Count = 32
     device: Device = "cpu"
 

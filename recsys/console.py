@@ -107,3 +107,12 @@ def print_dataset(console: Console, report: Any) -> None:
     print_reasons(console, report.reasons)
     for message in report.messages:
         console.print(message)
+
+
+def print_times(console: Console, times: Mapping[str, Any]) -> None:
+    """`features.tables.StepTime` of each step; CPU seconds are of all cores together."""
+    table = Table("step", "media", "seconds", "CPU seconds", "media a second", title="Time")
+    for name, spent in times.items():
+        figures = (spent.seconds, spent.cpu_seconds, spent.num_media / max(spent.seconds, 1e-9))
+        table.add_row(name, f"{spent.num_media:,}", *(f"{figure:,.1f}" for figure in figures))
+    console.print(table)

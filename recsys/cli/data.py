@@ -15,7 +15,7 @@ from recsys.cli.app import (
     console,
     default_cache,
 )
-from recsys.console import ConsoleProgress, pairs_table, print_dataset, print_reasons
+from recsys.console import ConsoleProgress, pairs_table, print_dataset, print_reasons, print_times
 from recsys.errors import ConfigError
 
 
@@ -132,6 +132,8 @@ def features(
     for name in vectors.encoded:
         table.add_row(name, f"{vectors.encoded[name]:,}", f"{vectors.cached.get(name, 0):,}")
     console.print(table)
+    if vectors.times:
+        print_times(console, vectors.times)
     print_reasons(console, count_reasons(vectors.set_aside))
 
 

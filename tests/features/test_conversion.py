@@ -4,6 +4,7 @@ The tests with real weights convert them into the user's cache the first time th
 """
 
 import hashlib
+import io
 import re
 import struct
 import sys
@@ -13,6 +14,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tiny_encoders import write_tiny_text
 from transformers import BertModel, BertTokenizerFast
 
@@ -20,6 +22,7 @@ from features.conversion import EMBEDDED, default_cache_dir, ensure_encoder, reg
 from features.conversion.ctranslate2_format import read_model
 from features.conversion.registry import WHISPER_TINY_EN, EmbeddedEncoder, EmbeddedWeights
 from features.encoders import Encoder, EncoderSpec
+from features.media import load_image
 from features.text import load_tokenizer
 from recsys.errors import EncoderError, MissingExtraError
 
@@ -243,8 +246,6 @@ def test_efficientnet_graph_is_the_module() -> None:
 def test_efficientnet_knows_what_it_sees(name: str, label: int) -> None:
     """ImageNet's class 698 is a palace, 985 a daisy: weights, padding and scaling are the right ones."""
     datasets = pytest.importorskip("sklearn.datasets")
-    from PIL import Image
-
     from features.conversion import efficientnet
     from features.image import resize_and_crop
 
@@ -254,6 +255,23 @@ def test_efficientnet_knows_what_it_sees(name: str, label: int) -> None:
     module = efficientnet.load_module(EMBEDDED["efficientnet-lite0"].weights)
     with torch.no_grad():
         assert module.classify(torch.from_numpy(picture.copy())[None]).argmax() == label
+
+
+def test_a_jpeg_decoded_at_half_size_has_nearly_the_same_vector() -> None:
+    """A picture with detail at every scale, decoded whole and as for the items' pictures."""
+    picture = Image.new("RGB", (1200, 1100))
+    for scale in (1, 4, 16, 80):
+        layer = np.random.default_rng(scale).integers(
+            0, 256, (1100 // scale, 1200 // scale, 3), dtype=np.uint8
+        )
+        picture = Image.blend(picture, Image.fromarray(layer).resize(picture.size), 0.6)
+    out = io.BytesIO()
+    picture.save(out, "JPEG", quality=90)
+    encoder = Encoder.load(ensure_encoder("efficientnet-lite0"))
+    whole, half = load_image(out.getvalue()), load_image(out.getvalue(), min_side=2 * encoder.spec.side)
+    assert half.size == (600, 550)
+    one, other = encoder.encode_images([whole, half])
+    assert one @ other > 0.999 * np.linalg.norm(one) * np.linalg.norm(other)
 
 
 def test_whisper_is_the_original_on_a_full_window() -> None:

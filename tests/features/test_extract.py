@@ -217,17 +217,28 @@ def test_progress_reaches_its_total(tmp_path: Path, config: EncoderConfig, echo:
     assert {"title", "text", "image", "review_text", "review_audio", "review_speech"} == set(calls)
 
 
+def test_every_step_is_timed_once(tmp_path: Path, config: EncoderConfig, echo: Echo) -> None:
+    shop = whole_shop(tmp_path, 3)
+    times = extract(shop, config, cache_dir=tmp_path / "cache").times
+    speech = {f"review_audio: {part}": 3 for part in ("decoding", "vectors", "words")}
+    expected = {"title": 3, "text": 3, "image": 3, "review_text": 3, "review_speech": 1, **speech}
+    assert {name: spent.num_media for name, spent in times.items()} == expected
+    assert all(spent.seconds > 0 for spent in times.values())
+    assert extract(shop, config, cache_dir=tmp_path / "cache").times == {}
+
+
 def test_an_interrupted_extraction_goes_on(tmp_path: Path, config: EncoderConfig) -> None:
-    shop = dataset(tmp_path, [{"title": f"{'red ' * n}"} for n in range(1, 6)])
+    """Sixteen texts are encoded together at a batch size of 2."""
+    shop = dataset(tmp_path, [{"title": f"red {n}"} for n in range(40)])
 
     def interrupt(step: str, done: int, total: int) -> None:
-        if done >= 4:
+        if done >= 32:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         extract(shop, config, cache_dir=tmp_path / "cache", progress=interrupt)
     vectors = extract(shop, config, cache_dir=tmp_path / "cache")
-    assert (vectors.encoded["title"], vectors.cached["title"]) == (1, 4)
+    assert (vectors.encoded["title"], vectors.cached["title"]) == (8, 32)
 
 
 def test_an_encoder_of_another_kind_is_refused(tmp_path: Path, config: EncoderConfig) -> None:

@@ -45,6 +45,25 @@ def test_sixteen_bits_are_scaled_not_clipped() -> None:
     np.testing.assert_array_equal(np.asarray(load_image(png(grey)))[0, :, 0], [0, 100, 255])
 
 
+@pytest.mark.parametrize(
+    ("min_side", "size"), [(None, (640, 480)), (481, (640, 480)), (240, (320, 240)), (60, (80, 60))]
+)
+def test_a_large_jpeg_is_decoded_reduced(min_side: int | None, size: tuple[int, int]) -> None:
+    """Its pixels are the means of those of the whole picture."""
+    rows, columns = np.mgrid[:480, :640]
+    pixels = np.stack([rows / 480, columns / 640, (rows + columns) / 1120], axis=-1) * 255
+    out = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(out, "JPEG", quality=95)
+    image = load_image(out.getvalue(), min_side=min_side)
+    assert image.size == size
+    whole = load_image(out.getvalue()).resize(size, Image.Resampling.BOX)
+    np.testing.assert_allclose(np.asarray(image, float), np.asarray(whole, float), atol=6)
+
+
+def test_other_formats_are_decoded_whole() -> None:
+    assert load_image(png(Image.new("RGB", (64, 48))), min_side=6).size == (64, 48)
+
+
 def test_cmyk() -> None:
     out = io.BytesIO()
     Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(out, "JPEG", quality=95)

@@ -10,7 +10,7 @@ from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resiz
 from transformers import WhisperFeatureExtractor
 from transformers.audio_utils import mel_filter_bank
 
-from features.audio import WINDOW_SAMPLES, length_batches, log_mel, mel_filters, waveform_batch, windows
+from features.audio import WINDOW_SAMPLES, log_mel, mel_filters, waveform_batch, windows
 from features.image import resize_and_crop
 from features.text import TextPreprocessor
 
@@ -108,8 +108,3 @@ def test_waveforms_are_padded_with_silence() -> None:
     batch, length = waveform_batch([np.ones(2, np.float32), np.ones(3, np.float32)])
     np.testing.assert_array_equal(batch, [[1, 1, 0], [1, 1, 1]])
     np.testing.assert_array_equal(length, [2, 3])
-
-
-def test_batches_by_length_stay_within_both_limits() -> None:
-    batches = length_batches([5, 1, 9, 2, 2, 30], max_items=3, max_samples=18)
-    assert batches == [[1, 3, 4], [0, 2], [5]]

@@ -2,17 +2,20 @@
 
 import csv
 import os
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from features.media import load_audio
-from features.transcribe import NullTranscriber, WhisperTranscriber, load_transcriber
+from features.transcribe import NullTranscriber, WhisperTranscriber, _round_up, load_transcriber
 from recsys.errors import EncoderError, ProviderError
 
 DATA = Path(os.environ.get("RECSYS_DATA", Path(__file__).parents[3] / "shared" / "data"))
 SPOKEN = DATA / "movielens-small" / "spoken_reviews"
+
+RECORDINGS = Path(str(files("features.sample"))) / "recordings" / "clips"
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +32,22 @@ def test_silence_and_noise_have_no_words(whisper: WhisperTranscriber) -> None:
 
 def test_nothing_to_hear(whisper: WhisperTranscriber) -> None:
     assert whisper.transcribe([]) == []
+
+
+def test_words_do_not_depend_on_the_other_clips(whisper: WhisperTranscriber) -> None:
+    """Recordings of the sample shop and noise, of unequal lengths, in batches of at most four and alone."""
+    sounds = [load_audio(path) for path in sorted(RECORDINGS.glob("*.opus"))[:6]]
+    noise = np.random.default_rng(0).normal(0, 1e-3, 40_000).astype(np.float32)
+    clips = [*sounds, np.concatenate(sounds[:3]), noise]
+    together = whisper.transcribe(clips)
+    assert together == [whisper.transcribe([clip])[0] for clip in clips]
+    assert [bool(said) for said in together] == [True] * 7 + [False]
+
+
+def test_a_clip_is_padded_to_whole_seconds_that_are_no_spectrogram() -> None:
+    """80 hidden frames, 1.6 seconds, would be taken for the 80 bands of a spectrogram."""
+    padded = {_round_up(num_samples) for num_samples in range(1, 480_000, 997)}
+    assert padded == {16_000 * seconds for seconds in range(1, 31)}
 
 
 @pytest.mark.skipif(not SPOKEN.is_dir(), reason="RECSYS_DATA has no spoken reviews")
