@@ -1,6 +1,6 @@
 """What importing costs: lines a CPU second and peak memory, for logs of several lengths.
 
-    python benchmarks/import_amazon.py [lines ...]        by default 500000 and 2000000
+    python benchmarks/import_amazon.py [lines ...]        by default half a million, 2 and 4 million
 
 Each log is made up in the layout of Amazon Reviews 2023, with 15,000 items and up to one user to three
 reviews, some far busier than others, and imported in a process of its own, plain and with --core 5. If
@@ -38,7 +38,7 @@ WORDS = (
 
 
 def main() -> None:
-    sizes = [int(argument) for argument in sys.argv[1:]] or [500_000, 2_000_000]
+    sizes = [int(argument) for argument in sys.argv[1:]] or [500_000, 2_000_000, 4_000_000]
     processes = multiprocessing.get_context("spawn")
     for num_lines in sizes:
         with tempfile.TemporaryDirectory(prefix="recsys-import-") as folder:

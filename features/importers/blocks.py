@@ -18,7 +18,7 @@ from features.set_aside import SCHEMA
 from recsys.errors import DataError, did_you_mean
 from recsys.progress import Progress, silent
 
-BLOCK_BYTES = 32 * 2**20
+BLOCK_BYTES = 16 * 2**20
 LINE = "line"  # column of every table read here: the line in the file, counted from 0
 BOM = b"\xef\xbb\xbf"
 MAX_SHOWN = 200  # characters of a line that could not be read

@@ -43,11 +43,11 @@ class Keys:
                 log.select(LINE, *pair, self.time).filter(bucket_of == bucket).collect(engine="streaming")
             )
             events = events.sort(self.time, LINE)
-            is_first = events.select(pl.struct(pair).is_first_distinct()).to_series()
+            first = events.unique(pair, keep="first", maintain_order=True).select(LINE, *pair)
             self.files.append(self.folder / f"{bucket:06}.parquet")
-            events.filter(is_first).select(LINE, *pair).write_parquet(self.files[-1])
+            first.write_parquet(self.files[-1])
             progress("repeated reviews", bucket + 1, num_buckets)
-            yield events.filter(~is_first).sort(LINE)
+            yield events.join(first, on=LINE, how="anti").sort(LINE)
 
     def reduce_to_core(self, k: int, progress: Progress = silent) -> None:
         """Leave the largest part in which every user and every item has `k` events.
