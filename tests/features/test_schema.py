@@ -95,3 +95,14 @@ def test_a_folder_without_the_file_says_what_a_dataset_is(tmp_path: Path) -> Non
 def test_broken_toml_says_where(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"dataset\.toml is not TOML: .*line 1"):
         load(tmp_path, "name = shop")
+
+
+def test_the_documented_example_is_a_dataset(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text("utf-8")
+    (tmp_path / "dataset.toml").write_text(page.partition("```toml\n")[2].partition("```")[0], "utf-8")
+    spec = DatasetSpec.load(tmp_path)
+    for section, model in (("items", spec.items), ("interactions", spec.interactions), ("users", spec.users)):
+        assert model is not None
+        assert model.model_fields_set == set(type(model).model_fields), f"[{section}] shows every key"
+    assert spec.split is not None
+    assert spec.reviews is not None
