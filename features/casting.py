@@ -11,12 +11,18 @@ import polars as pl
 from features.schema import TimeUnit
 from recsys.errors import DataError
 
+MAX_ID_LENGTH = 1024  # characters; an id stands in many tables, and all ids of one as wide as the longest
 # Microseconds of 0001-01-01 and 9999-12-31: what a calendar can hold.
 _FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
 _MICROSECONDS = {"unix_s": 1_000_000, "unix_ms": 1_000, "order": 1}
 _SECONDS_OF_1973, _SECONDS_OF_2200 = 94_694_400, 7_258_118_400
 HINT_EDGES = (_SECONDS_OF_1973, _SECONDS_OF_2200)  # where the answer of `unit_hint` changes
 TEXT_KINDS = (pl.Int64, pl.Float64, pl.Boolean)  # what a text column may hold, the first that fits
+_SECONDS_OF_1990, _SECONDS_OF_2100 = 631_152_000, 4_102_444_800
+_TOO_LATE = "a time after the year 2100"
+_MILLISECONDS = "after the year 2100 in seconds, a date in milliseconds; divide it by 1000"
+_SECONDS = "in early 1970 in milliseconds, a date in seconds; multiply it by 1000"
+_EXACT = 2**53  # whole numbers beyond it have neighbours that a Float64 cannot tell from them
 _ISO_FORMATS = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M")
 
 
@@ -29,10 +35,7 @@ def is_given(series: pl.Series) -> pl.Series:
 
 def as_text(series: pl.Series) -> pl.Series:
     """Strings, null where there is nothing but white space."""
-    _refuse_nested(series, "text")
-    if series.dtype == pl.Binary:
-        series = _decode(series)
-    text = series.cast(pl.String)
+    text = _plain(series, "text").cast(pl.String)
     return text.set(text.str.strip_chars() == "", None)
 
 
@@ -44,9 +47,40 @@ def all_whole(text: pl.Series) -> bool:
 def as_id(series: pl.Series, is_whole: Callable[[pl.Series], bool] = all_whole) -> pl.Series:
     """Ids as strings, null where empty: 123, 123.0 and "123.0" in an all-integer column are "123".
 
-    `is_whole` decides of a text column whether it is all-integer; the series may be a part of it.
+    White space and NUL characters around an id are padding and no part of it; otherwise ids are the same
+    only if every character is: neither case nor Unicode normalisation is looked through. `is_whole`
+    decides of a text column whether it is all-integer; the series may be a part of it.
     """
-    _refuse_nested(series, "an id")
+    if series.dtype == pl.Boolean or series.dtype.is_temporal():
+        raise DataError(f"is {series.dtype}, not an id")
+    if series.dtype.is_float() and (series.is_finite() & (series.abs() > _EXACT)).any():
+        raise DataError(
+            "holds ids beyond 2^53 as floating-point numbers, which cannot tell neighbours apart; "
+            "write them as integers or as text"
+        )
+    return _as_word(series, is_whole)
+
+
+def id_fault(ids: pl.Series) -> pl.Series:
+    """Why an id cannot be used, null where it can. String."""
+    fault = (
+        pl.when(pl.col("id").is_null()).then(pl.lit("empty id"))
+        .when(pl.col("id").str.contains("\0", literal=True)).then(pl.lit("an id with a NUL character"))
+        .when(pl.col("id").str.len_chars() > MAX_ID_LENGTH)
+        .then(pl.lit(f"an id of more than {MAX_ID_LENGTH:,} characters"))
+    )  # fmt: skip
+    return pl.DataFrame({"id": ids.cast(pl.String)}).select(fault.alias("fault")).to_series()
+
+
+def as_name(series: pl.Series) -> pl.Series:
+    """Short texts such as kinds of events, without padding, null where empty."""
+    text = _plain(series, "a name").cast(pl.String).str.strip_chars("\0").str.strip_chars()
+    return text.set(text == "", None)
+
+
+def _as_word(series: pl.Series, is_whole: Callable[[pl.Series], bool] = all_whole) -> pl.Series:
+    """Names, whole numbers among them without a point."""
+    series = _plain(series, "an id")
     if series.dtype.is_decimal():
         series = series.cast(pl.Float64)
     if series.dtype.is_float():
@@ -54,7 +88,7 @@ def as_id(series: pl.Series, is_whole: Callable[[pl.Series], bool] = all_whole) 
         # NaN is how some libraries write a missing id.
         text = series.cast(pl.String).set(series.is_nan(), None)
         return whole.cast(pl.String).zip_with(whole.cast(pl.Float64) == series, text)
-    text = as_text(series)
+    text = as_name(series)
     if is_whole(text):
         text = text.str.replace(r"\.0+$", "")
     return text
@@ -62,7 +96,7 @@ def as_id(series: pl.Series, is_whole: Callable[[pl.Series], bool] = all_whole) 
 
 def as_number(series: pl.Series) -> pl.Series:
     """Float64, null where there is no finite number."""
-    _refuse_nested(series, "a number")
+    series = _plain(series, "a number")
     if series.dtype.is_temporal():
         raise DataError(f"is a {series.dtype}, not a number")
     if series.dtype == pl.String:
@@ -76,7 +110,9 @@ def as_time(series: pl.Series, unit: TimeUnit) -> pl.Series:
 
     A date without a time zone is taken as UTC. Negative numbers are no time.
     """
-    _refuse_nested(series, "a time")
+    series = _plain(series, "a time")
+    if series.dtype in (pl.Boolean, pl.Duration, pl.Time):
+        raise DataError(f"is {series.dtype}, not a time")
     if series.dtype in (pl.Datetime, pl.Date):
         return series.cast(pl.Datetime("us")).cast(pl.Int64)
     if unit == "iso":
@@ -103,12 +139,12 @@ def as_categories(series: pl.Series) -> pl.Series:
     if series.dtype == pl.Null:
         return pl.Series(series.name, [[]] * len(series), dtype=pl.List(pl.String))
     if series.dtype != pl.List:
-        series = as_id(series).reshape((-1, 1)).cast(pl.List(pl.String))
+        series = _as_word(series).reshape((-1, 1)).cast(pl.List(pl.String))
     elif series.dtype.inner in (pl.List, pl.Struct, pl.Object):  # type: ignore[attr-defined]
         raise DataError(f"is {series.dtype}, not a string or a list of strings")
     frame = pl.DataFrame({"row": pl.int_range(len(series), eager=True), "value": series})
     flat = frame.explode("value").drop_nulls()
-    flat = flat.with_columns(value=as_id(flat["value"]).str.strip_chars()).drop_nulls()
+    flat = flat.with_columns(value=_as_word(flat["value"])).drop_nulls()
     lists = flat.unique(maintain_order=True).group_by("row", maintain_order=True).agg("value")
     joined = frame.select("row").join(lists, on="row", how="left", maintain_order="left")
     empty = pl.lit([], dtype=pl.List(pl.String))
@@ -148,6 +184,38 @@ def unit_hint(series: pl.Series, unit: TimeUnit) -> str | None:
     return None
 
 
+def odd_times(
+    series: pl.Series, times: pl.Series, unit: TimeUnit, *, dated: bool
+) -> list[tuple[pl.Series, str]]:
+    """Masks of the raw values that cannot be meant as times in `unit`, each with the reason.
+
+    `times` is what `as_time` made of them. `dated` says that the column holds dates (`holds_dates`): only
+    then is one in 1970 a strange one, since a log may as well count from 0.
+    """
+    if unit == "iso" or series.dtype.is_temporal():
+        return [(times > _SECONDS_OF_2100 * 1_000_000, _TOO_LATE)]
+    number = as_number(series)
+    negative = (number < 0, "a negative time")
+    if unit == "order":
+        return [negative]
+    if unit == "unix_s":
+        mixed = number.is_between(_SECONDS_OF_1990 * 1_000, _SECONDS_OF_2100 * 1_000)
+        return [negative, (mixed, _MILLISECONDS), (number > _SECONDS_OF_2100, _TOO_LATE)]
+    mixed = number.is_between(_SECONDS_OF_1990, _SECONDS_OF_2100) & dated
+    return [negative, (mixed, _SECONDS), (number > _SECONDS_OF_2100 * 1_000, _TOO_LATE)]
+
+
+def holds_dates(series: pl.Series, unit: TimeUnit) -> bool:
+    """Whether any number of the column lies between 1990 and 2100 in milliseconds, where that is the unit."""
+    if unit != "unix_ms" or not is_numeric_or_text(series):
+        return False
+    return bool(as_number(series).is_between(_SECONDS_OF_1990 * 1_000, _SECONDS_OF_2100 * 1_000).any())
+
+
+def is_numeric_or_text(series: pl.Series) -> bool:
+    return series.dtype.is_numeric() or series.dtype == pl.String
+
+
 def _from_iso(series: pl.Series) -> pl.Series:
     if series.dtype.is_numeric() or series.dtype == pl.Boolean:
         raise DataError(f"holds numbers ({series.dtype}), not ISO dates; did you mean time = 'unix_s'?")
@@ -171,6 +239,10 @@ def _decode(series: pl.Series) -> pl.Series:
         raise DataError("holds bytes that are not UTF-8; write it as UTF-8 text") from None
 
 
-def _refuse_nested(series: pl.Series, wanted: str) -> None:
+def _plain(series: pl.Series, wanted: str) -> pl.Series:
+    """The series with texts as strings, however the file holds them; one value a row is a must."""
     if series.dtype.is_nested() or series.dtype == pl.Object:
         raise DataError(f"is {series.dtype}, not {wanted}")
+    if series.dtype == pl.Binary:
+        return _decode(series)
+    return series.cast(pl.String) if series.dtype in (pl.Categorical, pl.Enum) else series

@@ -10,18 +10,18 @@ from features import casting
 from features.readers import RawTable
 from features.schema import TimeUnit
 from features.tables import SetAside
-from recsys.errors import DataError
+from recsys.errors import DataError, clipped
 
 
 def unreadable(meaning: str, example: object) -> str:
-    return f"no value is {meaning}; the first is {example!r}"
+    return f"no value is {meaning}; the first is {clipped(repr(example))}"
 
 
 class TableChecker:
     """Which rows still stand, what was set aside, and what is wrong with the whole table.
 
     What can be said only of whole columns stands in methods of its own (`hold_readable`, `hold_once`,
-    `is_whole`, `inferred`, `unit_hint`), so that a table may be checked a part at a time.
+    `is_whole`, `inferred`, `unit_hint`, `holds_dates`), so that a table may be checked a part at a time.
     """
 
     def __init__(self, raw: RawTable) -> None:
@@ -81,16 +81,29 @@ class TableChecker:
         """What is wrong where the column's times seem to be in another unit."""
         return casting.unit_hint(self.raw.frame[column], unit)
 
+    def holds_dates(self, column: str, unit: TimeUnit) -> bool:
+        """Whether the column has dates at all, or may as well count from 0."""
+        return casting.holds_dates(self.raw.frame[column], unit)
+
     def problem(self, column: str, message: str) -> None:
+        self.problem_of_table(f"column {column!r} {message}")
+
+    def problem_of_table(self, message: str) -> None:
+        self.problems.append(self.named(message))
+
+    def named(self, message: str) -> str:
+        """The message with the table and its files before it."""
         files = self.raw.files[0] if len(self.raw.files) == 1 else f"{len(self.raw.files)} files"
-        self.problems.append(f"[{self.raw.name}] {files}: column {column!r} {message}")
+        return f"[{self.raw.name}] {files}: {message}"
 
     def required_id(self, column: str) -> pl.Series:
-        """Ids; rows without one are set aside."""
+        """Ids; rows without a usable one are set aside."""
         ids = self.cast(
             column, lambda series: casting.as_id(series, lambda text: self.is_whole(column, text)), "an id"
         )
-        self.reject(ids.is_null(), column, "empty id")
+        fault = casting.id_fault(ids)
+        for reason in fault.drop_nulls().unique().sort():
+            self.reject(fault == reason, column, reason)
         return ids
 
     def time(self, column: str, unit: TimeUnit) -> pl.Series:
@@ -100,6 +113,30 @@ class TableChecker:
             self.problem(column, hint)
             return pl.Series(column, [None] * self.raw.frame.height, dtype=pl.Int64)
         return self.cast(column, lambda series: casting.as_time(series, unit), f"a time (time = {unit!r})")
+
+    def required_time(self, column: str, unit: TimeUnit) -> pl.Series:
+        """Times; rows without one, or with one that cannot be meant in `unit`, are set aside."""
+        times = self.given_time(column, unit)
+        self.reject(times.is_null(), column, f"not a time (time = {unit!r})")
+        return times
+
+    def given_time(self, column: str, unit: TimeUnit) -> pl.Series:
+        """The same, but a row may have none."""
+        times = self.time(column, unit)
+        for mask, reason in self._odd_times(column, times, unit):
+            self.reject(mask, column, reason)
+        self.reject(
+            casting.is_given(self.raw.frame[column]) & times.is_null(),
+            column,
+            f"not a time (time = {unit!r})",
+        )
+        return times
+
+    def _odd_times(self, column: str, times: pl.Series, unit: TimeUnit) -> list[tuple[pl.Series, str]]:
+        if times.null_count() == len(times):
+            return []  # empty, or the whole column is the problem, already written down
+        series = self.raw.frame[column]
+        return casting.odd_times(series, times, unit, dated=self.holds_dates(column, unit))
 
     def number(self, column: str) -> pl.Series:
         """Numbers; rows whose value is there but is no finite number are set aside."""
@@ -117,7 +154,12 @@ class TableChecker:
     def optional_time(self, column: str, unit: TimeUnit) -> pl.Series:
         """Times; an unreadable one is noted and null, its row stays."""
         times = self.time(column, unit)
-        self.note(casting.is_given(self.raw.frame[column]) & times.is_null(), column, "not a time")
+        unclear = casting.is_given(self.raw.frame[column]) & times.is_null()
+        for mask, reason in self._odd_times(column, times, unit):
+            self.note(mask, column, reason)
+            unclear &= ~mask.fill_null(False)
+            times = times.set(mask.fill_null(False), None)
+        self.note(unclear, column, "not a time")
         return times
 
     def keep_first(self, ids: pl.Series, column: str) -> None:
@@ -130,6 +172,10 @@ class TableChecker:
         """The rows that were kept, with these columns."""
         frame = pl.DataFrame(columns).filter(pl.Series(self.kept))
         if not frame.height and not self.problems:
-            reasons = sorted({f"{entry.column}: {entry.reason}" for entry in self.set_aside})
-            self.problems.append(f"[{self.raw.name}] no row is left; set aside for {'; '.join(reasons)}")
+            first = {(entry.column, entry.reason): entry for entry in reversed(self.set_aside)}
+            reasons = [
+                f"{column}: {reason} (row {entry.row}: {entry.value!r})"
+                for (column, reason), entry in sorted(first.items())
+            ]
+            self.problem_of_table(f"no row is left; set aside for {'; '.join(reasons)}")
         return frame

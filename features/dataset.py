@@ -6,6 +6,7 @@ over all tables and raised together. Problems of a row set that row aside with i
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import polars as pl
 
@@ -118,7 +119,8 @@ class _Reader:
         first, second = (self.root / name for name in names)
         for path in (first, second):
             if not path.is_file():
-                self.problems.append(f"[{section}] {path.relative_to(self.root)}: no such file")
+                wrong = "is a folder, not a file" if path.is_dir() else "no such file"
+                self.problems.append(f"[{section}] {path.relative_to(self.root)}: {wrong}")
         return first, second
 
     def items(self, spec: ItemsSpec) -> pl.DataFrame:
@@ -157,9 +159,7 @@ class _Reader:
         user, item = table.required_id(spec.user), table.required_id(spec.item)
         timestamp = pl.Series([None] * len(user), dtype=pl.Int64)
         if spec.timestamp:
-            timestamp = table.time(spec.timestamp, self.spec.reviews_time)
-            given = casting.is_given(table.raw.frame[spec.timestamp])
-            table.reject(given & timestamp.is_null(), spec.timestamp, "not a time")
+            timestamp = table.given_time(spec.timestamp, self.spec.reviews_time)
         _reject_unknown_items(table, item, spec.item, items)
         text = _optional(table, spec.text, Columns.TEXT)
         audio_paths = _optional(table, spec.audio, Columns.AUDIO)
@@ -229,12 +229,12 @@ def check_interactions(
 ) -> list[pl.Series]:
     """The columns of `Dataset.interactions`, of every row; `table` knows which of them stand."""
     user, item = table.required_id(spec.user), table.required_id(spec.item)
-    timestamp = table.time(spec.timestamp, spec.time)
-    table.reject(timestamp.is_null(), spec.timestamp, f"not a time (time = {spec.time!r})")
+    timestamp = table.required_time(spec.timestamp, spec.time)
     value = table.number(spec.value) if spec.value else pl.Series([None] * len(user), dtype=pl.Float64)
     if spec.event:
-        event = table.cast(spec.event, casting.as_text, "an event kind")
+        event = table.cast(spec.event, casting.as_name, "an event kind")
         table.reject(event.is_null(), spec.event, "no event kind")
+        table.reject(_has_nul(event), spec.event, "an event kind with a NUL character")
     else:
         event = pl.Series([NO_EVENT_KIND]).new_from_index(0, len(user))
     _reject_unknown_items(table, item, spec.item, items)
@@ -269,6 +269,10 @@ def _categories(table: TableChecker, names: tuple[str, ...]) -> list[pl.Series]:
     columns = []
     for name in names:
         lists = table.cast(name, casting.as_categories, "a category").cast(pl.List(pl.String))
+        unusable = lists.list.eval(_has_nul(pl.element())).list.any()
+        if unusable.any():  # ids of categories cannot hold one
+            table.note(unusable, name, "a category with a NUL character")
+            lists = lists.list.eval(pl.element().filter(~_has_nul(pl.element())))
         columns.append(lists.alias(Columns.CATEGORY_PREFIX + name))
     return columns
 
@@ -281,7 +285,30 @@ def _rows(table: TableChecker) -> pl.Series:
 def _reject_unknown_items(table: TableChecker, item: pl.Series, column: str, items: pl.Series | None) -> None:
     if items is None or not len(items):
         return  # the items themselves are the problem, already written down
-    table.reject(~item.is_in(items.implode()), column, "an item that the items table does not have")
+    unknown = ~item.is_in(items.implode())
+    near = _in_another_form(item.filter(unknown), items)
+    table.reject(
+        unknown & item.is_in(near.implode()),
+        column,
+        "an item that the items table has in another Unicode normalisation only; write both alike",
+    )
+    table.reject(unknown, column, "an item that the items table does not have")
+
+
+def _in_another_form(unknown: pl.Series, items: pl.Series) -> pl.Series:
+    """Those ids that only the normalisation of their characters tells from one of `items`."""
+    candidates = unknown.drop_nulls().unique()
+    candidates = candidates.filter(candidates.str.len_bytes() > candidates.str.len_chars())
+    if not len(candidates):
+        return candidates
+    return candidates.filter(candidates.str.normalize("NFC").is_in(items.str.normalize("NFC").implode()))
+
+
+Text = TypeVar("Text", pl.Series, pl.Expr)
+
+
+def _has_nul(text: Text) -> Text:
+    return text.cast(pl.String).str.contains("\0", literal=True)
 
 
 def _positive(table: TableChecker, sql: str | None) -> pl.Series:
@@ -298,14 +325,18 @@ def _positive(table: TableChecker, sql: str | None) -> pl.Series:
             "\0positive"
         ]
     except pl.exceptions.PolarsError as error:
-        table.problems.append(f"[interactions] positive = {sql!r} cannot be computed: {error}")
+        first_line = str(error).partition("\n")[0]
+        table.problem_of_table(f"positive = {sql!r} cannot be computed: {first_line}")
         return result
     if evaluated.dtype != pl.Boolean:
-        table.problems.append(f"[interactions] positive = {sql!r} gives {evaluated.dtype}, not true or false")
+        table.problem_of_table(
+            f"positive = {sql!r} gives {evaluated.dtype}, not true or false; "
+            'write a condition such as "rating >= 3.5"'
+        )
         return result
     evaluated = evaluated.fill_null(False)
     table.hold_once(
-        evaluated, f"[interactions] positive = {sql!r} is true of no row; nothing could be a target"
+        evaluated, table.named(f"positive = {sql!r} is true of no row; nothing could be a target")
     )
     return result.scatter(pl.Series(table.kept).arg_true(), evaluated)
 

@@ -1,22 +1,23 @@
 """Files as the user has them (CSV, TSV, Parquet, JSON Lines, globs) to one raw table each.
 
 Text files are read as strings, so that nothing is guessed from their first rows; `features.casting`
-gives the values their types.
+gives the values their types. They may be compressed with gzip. A row of a CSV with fewer fields than the
+header has nothing in the last columns, as spreadsheets write it.
 """
 
-import csv
-import io
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import polars as pl
 
+from features.diagnosis import bad_header, explain, open_bytes
 from features.tables import SetAside
-from recsys.errors import DataError, did_you_mean
+from recsys.errors import DataError, clipped, did_you_mean
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 PARQUET = (".parquet", ".pq")
@@ -45,7 +46,7 @@ class RawTable:
                 path=self.files[at],
                 row=row,
                 column=column,
-                value="" if value is None else str(value),
+                value="" if value is None else clipped(str(value)),
                 reason=reason,
             )
             for row, at, value in zip(places.tolist(), file_of.tolist(), values, strict=True)
@@ -69,9 +70,9 @@ def read_table(root: Path, name: str, pattern: str, columns: Iterable[str]) -> R
             problems += error.problems or (f"[{name}] {shown}: {error}",)
     if problems:
         raise DataError(f"the {name} cannot be read", problems)
-    frame = pl.concat(frames, how="vertical_relaxed") if len(frames) > 1 else frames[0]
+    frame = stacked(frames, paths, root, name)
     if not frame.height:
-        raise DataError(f"the {name} are empty", [f"[{name}] {pattern}: no rows"])
+        raise DataError(f"the {name} are empty", [f"[{name}] {pattern}: no rows under the header"])
     heights = [part.height for part in frames]
     return RawTable(
         name=name,
@@ -84,26 +85,40 @@ def read_table(root: Path, name: str, pattern: str, columns: Iterable[str]) -> R
 def find_files(root: Path, name: str, pattern: str) -> list[Path]:
     """Files of `root` that match `pattern`, sorted by name; at least one."""
     plain = root / pattern
-    if plain.is_file():
-        return [plain]
-    found = sorted(path for path in root.glob(pattern) if path.is_file())
-    if not found:
-        near = (
-            sorted(path.name for path in plain.parent.glob("*") if path.is_file())
-            if plain.parent.is_dir()
-            else []
-        )
-        hint = did_you_mean(plain.name, near) if near else f"{plain.parent} holds no files"
-        raise DataError(f"the {name} are missing", [f"[{name}] path = {pattern!r}: no such file; {hint}"])
-    return found
+    try:
+        if plain.is_file():
+            return [plain]
+        is_folder = plain.is_dir()
+        found = [] if is_folder else sorted(path for path in root.glob(pattern) if path.is_file())
+    except (ValueError, NotImplementedError, OSError) as error:
+        raise DataError(
+            f"the {name} are missing", [f"[{name}] path = {pattern!r} cannot be looked up: {error}"]
+        ) from None
+    if found:
+        return found
+    if is_folder:
+        hint = f"is a folder; name a file in it, or all with {str(PurePosixPath(pattern) / '*.csv')!r}"
+    else:
+        near = _beside(plain)
+        known = did_you_mean(plain.name, near) if near else f"no file lies in {plain.parent}"
+        hint = f"no such file; {known}"
+    raise DataError(f"the {name} are missing", [f"[{name}] path = {pattern!r}: {hint}"])
+
+
+def _beside(path: Path) -> list[str]:
+    if not path.parent.is_dir():
+        return []
+    return sorted(each.name for each in path.parent.iterdir() if each.is_file())
 
 
 def read_file(path: Path) -> pl.DataFrame:
     """All rows and columns of one file; strings where the format has no types."""
-    suffix = path.suffix.lower()
+    suffix = ending(path)
     with explained(path):
         if suffix in SEPARATORS:
-            return pl.read_csv(path, separator=SEPARATORS[suffix], infer_schema=False, glob=False)
+            frame = pl.read_csv(path, separator=SEPARATORS[suffix], infer_schema=False, glob=False)
+            _hold_header(path, frame.columns)
+            return frame
         if suffix in PARQUET:
             return pl.read_parquet(path, glob=False)
         if suffix in JSON_LINES:
@@ -114,12 +129,16 @@ def read_file(path: Path) -> pl.DataFrame:
 def scan_file(path: Path) -> pl.LazyFrame | None:
     """The same table, read a part at a time; None where a file of that form can only be read whole.
 
-    That is a JSON array, and JSON Lines that start with a byte order mark.
+    That is a JSON array, JSON Lines that start with a byte order mark, and what is compressed.
     """
-    suffix = path.suffix.lower()
+    suffix = ending(path)
     with explained(path):
+        if suffix != path.suffix.lower():
+            return None
         if suffix in SEPARATORS:
-            return pl.scan_csv(path, separator=SEPARATORS[suffix], infer_schema=False, glob=False)
+            scanned = pl.scan_csv(path, separator=SEPARATORS[suffix], infer_schema=False, glob=False)
+            _hold_header(path, scanned.collect_schema().names())
+            return scanned
         if suffix in PARQUET:
             return pl.scan_parquet(path, glob=False)
         if suffix in JSON_LINES:
@@ -132,7 +151,7 @@ def scan_file(path: Path) -> pl.LazyFrame | None:
 
 def unknown_kind(path: Path) -> DataError:
     known = ", ".join([*SEPARATORS, *PARQUET, *JSON_LINES])
-    return DataError(f"unknown kind of file {path.suffix!r}; known: {known}")
+    return DataError(f"unknown kind of file {path.suffix!r}; known: {known}, and texts with .gz after it")
 
 
 @contextmanager
@@ -142,23 +161,52 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except pl.exceptions.NoDataError:
         raise DataError("the file is empty") from None
-    except (pl.exceptions.PolarsError, OSError) as error:
-        separator = SEPARATORS.get(path.suffix.lower())
-        if separator is not None and "more fields" in str(error):
-            raise DataError(_ragged(path, separator) or f"cannot be read: {error}") from None
-        first_line = str(error).strip().partition("\n")[0]
-        raise DataError(_undecodable(path) or f"cannot be read: {first_line}") from None
+    except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error) as error:
+        raise DataError(_why(path, ending(path), error)) from None
+
+
+def ending(path: Path) -> str:
+    """What the file's name says of its form: its ending, of a text that before a last .gz."""
+    suffix = path.suffix.lower()
+    inner = Path(path.stem).suffix.lower() if suffix == ".gz" else ""
+    return inner if inner in SEPARATORS or inner in JSON_LINES else suffix
+
+
+def _why(path: Path, suffix: str, error: Exception) -> str:
+    """What is wrong with the file, where in it, and what to do."""
+    first_line = clipped(str(error).strip().partition("\n")[0])
+    if suffix in PARQUET:
+        if isinstance(error, OSError) and error.strerror:
+            return f"cannot be opened: {error.strerror}"
+        return f"is no Parquet file, or cut off or damaged; copy or write it again ({first_line})"
+    return explain(path, separator=SEPARATORS.get(suffix)) or f"cannot be read: {first_line}"
+
+
+def _hold_header(path: Path, columns: list[str]) -> None:
+    if wrong := bad_header(path, columns):
+        raise DataError(wrong)
 
 
 def _read_json(path: Path) -> pl.DataFrame:
-    content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    with open_bytes(path) as file:
+        content = file.read().removeprefix(b"\xef\xbb\xbf")
+    if not content.strip():
+        raise DataError("the file is empty")
     if content.lstrip()[:1] == b"[":
         return pl.read_json(content, infer_schema_length=None)
     return pl.read_ndjson(content, infer_schema_length=None)
 
 
 def select_columns(frame: pl.DataFrame, columns: list[str], name: str, shown: str) -> pl.DataFrame:
+    if not frame.columns:
+        raise DataError("no rows", [f"[{name}] {shown}: no rows"])
     missing = [column for column in columns if column not in frame.columns]
+    twice = [column for column in columns if f"{column}_duplicated_0" in frame.columns]
+    if twice:
+        problems = [
+            f"[{name}] {shown}: column {each!r} stands twice; rename one of the two" for each in twice
+        ]
+        raise DataError("columns stand twice", problems)
     if not missing:
         return frame.select(columns)
     if len(frame.columns) == 1 and any(mark in frame.columns[0] for mark in ";\t|"):
@@ -172,32 +220,21 @@ def select_columns(frame: pl.DataFrame, columns: list[str], name: str, shown: st
     raise DataError("columns are missing", problems)
 
 
-def _undecodable(path: Path) -> str | None:
-    """Where a text file stops being UTF-8, None where it does not."""
-    if path.suffix.lower() in PARQUET or not path.is_file():
-        return None
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                around = line[max(error.start - 20, 0) : error.end + 10].decode("latin-1").strip()
-                return (
-                    f"line {number} is not UTF-8 (byte {line[error.start]:#04x}, as latin-1: {around!r}); "
-                    f"save the file as UTF-8, for instance: iconv -f latin1 -t utf-8 {path.name}"
-                )
-    return None
-
-
-def _ragged(path: Path, separator: str) -> str | None:
-    """The first row with more fields than the header, None where there is none."""
-    with io.TextIOWrapper(path.open("rb"), "utf-8-sig", errors="replace", newline="") as file:
-        rows = csv.reader(file, delimiter=separator)
-        width = len(next(rows, []))
-        for number, row in enumerate(rows):
-            if len(row) > width:
-                return (
-                    f"row {number} (line {rows.line_num}) has {len(row)} fields, the header {width}: "
-                    f"{separator.join(row)[:120]!r}; put a text that holds {separator!r} in double quotes"
-                )
-    return None
+def stacked(frames: list[pl.DataFrame], paths: list[Path], root: Path, name: str) -> pl.DataFrame:
+    """One table of all files; raises `DataError` where the kinds of a column do not go together."""
+    if len(frames) == 1:
+        return frames[0]
+    columns, problems = [], []
+    for column in frames[0].columns:
+        parts = [frame.select(column) for frame in frames]
+        try:
+            columns.append(pl.concat(parts, how="vertical_relaxed"))
+        except pl.exceptions.PolarsError:
+            shown = {str(part.dtypes[0]): path for part, path in zip(parts, paths, strict=True)}
+            kinds = ", ".join(
+                f"{kind} in {path.relative_to(root).as_posix()}" for kind, path in shown.items()
+            )
+            problems.append(f"[{name}] column {column!r} is {kinds}; write it alike in every file")
+    if problems:
+        raise DataError("files do not go together", problems)
+    return pl.concat(columns, how="horizontal")

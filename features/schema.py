@@ -32,6 +32,14 @@ def _unique(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _distinct(keys: dict[str, str | None], others: tuple[str | None, ...]) -> None:
+    """Who, what and when are three columns, and none of them is anything else."""
+    names = [name for name in (*keys.values(), *others) if name is not None]
+    for role, name in keys.items():
+        if name is not None and names.count(name) > 1:
+            raise ValueError(f"the column {name!r} is named as {role} and as something else; name another")
+
+
 Name = Annotated[str, Field(min_length=1)]
 TablePath = Annotated[Name, Field(description="a file or a glob such as part-*.parquet")]
 
@@ -81,6 +89,12 @@ class InteractionsSpec(TableSpec):
             positive_columns(positive)
         return positive
 
+    @model_validator(mode="after")
+    def _one_role_a_column(self) -> "InteractionsSpec":
+        others = (self.event, self.value)
+        _distinct({"user": self.user, "item": self.item, "timestamp": self.timestamp}, others)
+        return self
+
 
 class ReviewsSpec(TableSpec):
     user: Name
@@ -95,6 +109,8 @@ class ReviewsSpec(TableSpec):
     def _has_content(self) -> "ReviewsSpec":
         if self.text is None and self.audio is None:
             raise ValueError("name a `text` column, an `audio` column, or both")
+        others = (self.text, self.audio, self.value)
+        _distinct({"user": self.user, "item": self.item, "timestamp": self.timestamp}, others)
         return self
 
 
@@ -171,6 +187,8 @@ class DatasetSpec(Section):
             ) from None
         except UnicodeDecodeError as error:
             raise DataError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from None
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror}") from None
         except tomllib.TOMLDecodeError as error:
             raise DataError(f"{path} is not TOML: {error}") from None
         try:
@@ -185,7 +203,10 @@ def positive_columns(positive: str) -> list[str]:
     try:
         return list(dict.fromkeys(pl.sql_expr(positive).meta.root_names()))
     except pl.exceptions.PolarsError as error:
-        raise ValueError(f'not an SQL expression such as "rating >= 3.5": {error}') from None
+        raise ValueError(
+            f'not an SQL expression such as "rating >= 3.5": {str(error).partition(chr(10))[0]} '
+            "(a column whose name is a word of SQL is written in double quotes)"
+        ) from None
 
 
 def _explain(problem: Any) -> str:

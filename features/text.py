@@ -9,6 +9,10 @@ from tokenizers import Tokenizer
 from recsys.batches import Ints
 from recsys.errors import EncoderError
 
+# A text is cut here before it is split into tokens, which costs 500 bytes a character; prose has about 5
+# characters a token, and what comes after the limit is not read anyway.
+CHARACTERS_A_TOKEN = 64
+
 __all__ = ["TextPreprocessor", "Tokenizer", "load_tokenizer"]
 
 
@@ -25,7 +29,8 @@ class TextPreprocessor:
 
     `prefix` goes before every text. A text longer than `max_tokens` word pieces, the special ones
     included, keeps its beginning; a shorter one is padded to the longest of its batch, or with
-    `pad_to_max` to `max_tokens`, where the encoder was trained so, on `pad_side`.
+    `pad_to_max` to `max_tokens`, where the encoder was trained so, on `pad_side`. Of one with words of
+    unheard length no more than `CHARACTERS_A_TOKEN` times as many characters are read.
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class TextPreprocessor:
         self._pad_id = pad_id
         self._min_length = max_tokens if pad_to_max else 0
         self._pad_left = pad_side == "left"
+        self._max_characters = max_tokens * CHARACTERS_A_TOKEN
         self._tokenizer.enable_truncation(max_tokens)
         self._tokenizer.no_padding()
 
@@ -55,10 +61,8 @@ class TextPreprocessor:
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, of unequal length."""
-        return [
-            encoding.ids
-            for encoding in self._tokenizer.encode_batch_fast([self._prefix + text for text in texts])
-        ]
+        cut = [self._prefix + text[: self._max_characters] for text in texts]
+        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(cut)]
 
     def padded_length(self, tokens: Sequence[int]) -> int:
         """Of a text alone."""

@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 MAX_NAMES_SHOWN = 20
+MAX_VALUE_SHOWN = 120
 
 
 class RecsysError(Exception):
@@ -71,10 +72,17 @@ class RequestError(RecsysError, ValueError):
         super().__init__(f"{field}: {message}" if value is None else f"{field} = {value!r}: {message}")
 
 
+def clipped(text: str) -> str:
+    """A value as a message shows it: its beginning, and its length where that is not all."""
+    if len(text) <= MAX_VALUE_SHOWN:
+        return text
+    return f"{text[:MAX_VALUE_SHOWN]}… ({len(text):,} characters)"
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A sentence naming the nearest known name, or the first known ones when none is near."""
     names = sorted(known)
-    near = get_close_matches(name, names, n=1)
+    near = get_close_matches(name, names, n=1) or [each for each in names if each.lower() == name.lower()]
     if near:
         return f"did you mean {near[0]!r}?"
     more = f" and {len(names) - MAX_NAMES_SHOWN} more" if len(names) > MAX_NAMES_SHOWN else ""

@@ -1,7 +1,8 @@
 """The checks of features/checker.py on a table that is met a part at a time.
 
-What can be said only of a whole column is gathered in `LogFacts`. Two of these facts decide how values are
-cast (are the ids of a text column all "123.0", what does a text column of the `positive` expression hold).
+What can be said only of a whole column is gathered in `LogFacts`. Three of these facts decide how values are
+cast (are the ids of a text column all "123.0", are its times dates, what does a text column of the
+`positive` expression hold).
 They start from what the first part shows; a later part that contradicts raises `FactsChanged`, and the log
 is read again with what is now known. A fact changes in one direction only, so this ends.
 """
@@ -19,7 +20,7 @@ from features.checker import TableChecker, unreadable
 from features.readers import RawTable
 from features.schema import TimeUnit
 from features.set_aside import SCHEMA
-from recsys.errors import DataError
+from recsys.errors import DataError, clipped
 
 # What SQL aggregates and windows become; `meta.is_row_separable` of polars 2.1 does not see them.
 _JOINS_ROWS = {"Agg", "Over", "Len", "Rolling", "Quantile", "Correlation"}
@@ -38,6 +39,7 @@ class LogFacts:
     kinds: dict[str, int] = field(default_factory=dict)  # place in TEXT_KINDS; past the end: text
     readable: dict[str, dict[str, Any]] = field(default_factory=dict)
     truths: dict[str, list[int]] = field(default_factory=dict)  # problem -> rows, and those it holds of
+    dated: dict[str, bool] = field(default_factory=dict)  # the times of a column are dates
     times: dict[str, list[list[float]]] = field(default_factory=dict)  # buckets of the raw times
 
     @classmethod
@@ -50,7 +52,7 @@ class LogFacts:
 
     def decisions(self) -> "LogFacts":
         """What is known before the log is read again."""
-        return LogFacts(whole=self.whole, kinds=self.kinds)
+        return LogFacts(whole=self.whole, kinds=self.kinds, dated=self.dated)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -109,7 +111,7 @@ class PartChecker(TableChecker):
                     "path": pl.Series(self.raw.files, dtype=pl.String).gather(file_of),
                     "row": place,
                     "column": pl.Series([column]).new_from_index(0, len(place)),
-                    "value": pl.Series(["" if v is None else str(v) for v in values], dtype=pl.String),
+                    "value": pl.Series(["" if v is None else clipped(str(v)) for v in values], dtype=pl.String),
                     "reason": pl.Series([reason]).new_from_index(0, len(place)),
                 },
                 schema=SCHEMA,
@@ -152,9 +154,16 @@ class PartChecker(TableChecker):
             self._change()
         return series if place == len(casting.TEXT_KINDS) or cast is None else cast
 
+    def holds_dates(self, column: str, unit: TimeUnit) -> bool:
+        known = self.facts.dated.get(column, False)
+        self.facts.dated[column] = known or super().holds_dates(column, unit)
+        if self.facts.dated[column] and not known:
+            self._change()
+        return self.facts.dated[column]
+
     def unit_hint(self, column: str, unit: TimeUnit) -> str | None:
         series = self.raw.frame[column]
-        if unit not in ("unix_s", "unix_ms") or series.dtype.is_temporal() or series.dtype.is_nested():
+        if unit not in ("unix_s", "unix_ms") or not casting.is_numeric_or_text(series):
             return None
         buckets = self.facts.times.setdefault(column, [[0, np.inf, -np.inf] for _ in range(4)])
         number = casting.as_number(series).drop_nulls().to_numpy()

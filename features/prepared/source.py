@@ -10,7 +10,16 @@ from typing import Any
 import polars as pl
 
 from features.dataset import interaction_columns
-from features.readers import PARQUET, RawTable, explained, find_files, read_file, scan_file, select_columns
+from features.readers import (
+    PARQUET,
+    RawTable,
+    explained,
+    find_files,
+    read_file,
+    scan_file,
+    select_columns,
+    stacked,
+)
 from features.schema import InteractionsSpec
 from recsys.errors import DataError
 
@@ -46,7 +55,7 @@ class LogSource:
                 problems += error.problems or (f"[{TABLE}] {shown}: {error}",)
         if problems:
             raise DataError(f"the {TABLE} cannot be read", problems)
-        schema = pl.concat(empty, how="vertical_relaxed").schema
+        schema = stacked(empty, paths, root, TABLE).schema
         return cls(root=root, paths=tuple(paths), columns=tuple(schema), schema=schema)
 
     @property

@@ -269,7 +269,7 @@ def test_reviews(tmp_path: Path) -> None:
     assert {(row, reason) for _, row, _, _, reason in reasons(dataset)} == {
         (2, "an item that the items table does not have"),
         (3, "an empty review"),
-        (4, "not a time"),
+        (4, "not a time (time = 'unix_s')"),
         (5, "no such file; paths are relative to the dataset's folder"),
         (5, "not a finite number"),
     }

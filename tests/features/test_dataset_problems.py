@@ -56,7 +56,7 @@ def test_a_table_that_cannot_be_used(tmp_path: Path, events: str | bytes, expect
         ("stars > 3", "no column 'stars'"),
         ('"user" > 3', "cannot be computed"),
         ("item", "not true or false"),
-        ("item > 5", "is true of no row"),
+        ("item > 5", "events.csv: positive = 'item > 5' is true of no row"),
     ],
 )
 def test_a_positive_that_cannot_be_used(tmp_path: Path, positive: str, expected: str) -> None:

@@ -1,0 +1,177 @@
+"""Why a text file cannot be read: the first place that is wrong, in words, with what to do about it.
+
+All of it runs only after a fast reader has given up, so it may be slow: it goes through the file in Python.
+"""
+
+import csv
+import gzip
+import io
+import json
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn, cast
+
+from recsys.errors import clipped
+
+_GZIP = b"\x1f\x8b"
+_FORMATS = {
+    b"PK\x03\x04": "a zip archive or an Excel workbook; unpack it, or save its table as CSV",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook; save its table as CSV",
+    b"PAR1": "a Parquet file; give it the ending .parquet",
+    b"%PDF": "a PDF; a table is needed",
+    b"\xff\xfe": "UTF-16; save it as UTF-8, for instance: iconv -f utf-16 -t utf-8",
+    b"\xfe\xff": "UTF-16; save it as UTF-8, for instance: iconv -f utf-16 -t utf-8",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd; unpack it, or use gzip",
+    b"BZh": "compressed with bzip2; unpack it, or use gzip",
+    b"\xfd7zXZ": "compressed with xz; unpack it, or use gzip",
+    b"SQLite format 3": "an SQLite database; export the table as CSV",
+}
+
+
+@contextmanager
+def open_bytes(path: Path) -> Iterator[BinaryIO]:
+    """The file's bytes, unpacked where it is compressed with gzip, whatever its name."""
+    with path.open("rb") as file:
+        packed = file.read(2) == _GZIP
+        file.seek(0)
+        if packed:
+            with gzip.open(file) as unpacked:
+                yield cast(BinaryIO, unpacked)
+        else:
+            yield file
+
+
+def explain(path: Path, *, separator: str | None) -> str | None:
+    """What is wrong with a CSV file, or where `separator` is None with JSON; None where nothing was found."""
+    try:
+        found = unlike_text(path) or not_utf8(path)
+        if found:
+            return found
+        return bad_json(path) if separator is None else bad_row(path, separator)
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        return "its gzip compression is broken or cut off; copy or write the file again"
+    except OSError as error:
+        return f"cannot be opened: {error.strerror or error}"
+
+
+def unlike_text(path: Path) -> str | None:
+    """What the file is where it is no text at all."""
+    with open_bytes(path) as file:
+        start = file.read(4096)
+    for mark, words in _FORMATS.items():
+        if start.startswith(mark):
+            return f"is {words}"
+    if b"\0" in start:
+        return "is no text: it holds NUL bytes; save it as UTF-8 text"
+    return None
+
+
+def not_utf8(path: Path) -> str | None:
+    """Where the file stops being UTF-8."""
+    with open_bytes(path) as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                around = line[max(error.start - 20, 0) : error.end + 10].decode("latin-1").strip()
+                return (
+                    f"line {number} is not UTF-8 (byte {line[error.start]:#04x}, as latin-1: {around!r}); "
+                    f"save the file as UTF-8, for instance: iconv -f latin1 -t utf-8 {path.name}"
+                )
+    return None
+
+
+def bad_header(path: Path, columns: list[str]) -> str | None:
+    """Why the names of a CSV file's columns cannot be meant."""
+    text = "".join(columns)
+    if columns and not text.strip():
+        return "its first line, which names the columns, is blank"
+    if "\r" in text:
+        return "its lines end with a carriage return alone; save it with line feeds (LF or CRLF)"
+    if any(sign in text for sign in "\ufffd\0"):
+        return unlike_text(path) or not_utf8(path)
+    return unlike_text(path) if not text.isprintable() else None
+
+
+def bad_row(path: Path, separator: str) -> str | None:
+    """The first row of a CSV file with more fields than the header, or with quotes that do not close."""
+    limit = csv.field_size_limit(sys.maxsize)
+    try:
+        with open_bytes(path) as file, io.TextIOWrapper(
+            file, "utf-8-sig", errors="replace", newline=""
+        ) as text:  # fmt: skip
+            return _first_bad_row(csv.reader(text, delimiter=separator, strict=True), separator)
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _first_bad_row(rows: Any, separator: str) -> str | None:
+    number, line, width = -1, 1, 0
+    try:
+        for row in rows:
+            if number < 0:
+                width = len(row)
+            elif len(row) > width:
+                return (
+                    f"row {number} (line {rows.line_num}) has {len(row)} fields, the header {width}: "
+                    f"{clipped(separator.join(row))!r}; put a text that holds {separator!r} in double quotes"
+                )
+            number, line = number + 1, rows.line_num + 1
+    except csv.Error as error:
+        where = "the header" if number < 0 else f"row {number}"
+        return (
+            f"the quotes of {where} (line {line}) do not pair: {error}; "
+            'write a quote inside a quoted text twice: ""'
+        )
+    return None
+
+
+def bad_json(path: Path) -> str | None:
+    """The first line of a JSON Lines file that is no object, or what is wrong with a JSON array."""
+    with open_bytes(path) as file:
+        start = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+        file.seek(0)
+        if start[:1] == b"[":
+            return _bad_array(file.read())
+        for number, line in enumerate(file, 1):
+            line = line.removeprefix(b"\xef\xbb\xbf").strip()
+            if line and (wrong := _bad_object(line)):
+                shown = clipped(line.decode("utf-8", "replace"))
+                return (
+                    f"line {number} {wrong}: {shown!r}; JSON Lines have one object a line, "
+                    'such as {"id": 1}'
+                )  # fmt: skip
+    return None
+
+
+def _bad_object(line: bytes) -> str | None:
+    try:
+        value = json.loads(line, parse_constant=_refuse)
+    except RecursionError:
+        return "is nested too deep"
+    except json.JSONDecodeError as error:
+        return f"is not JSON ({error.msg} at character {error.pos})"
+    except ValueError as error:
+        return f"is not JSON ({error})"
+    return None if isinstance(value, dict) else "is no object"
+
+
+def _bad_array(content: bytes) -> str | None:
+    try:
+        values = json.loads(content.decode("utf-8-sig"), parse_constant=_refuse)
+    except RecursionError:
+        return "is nested too deep"
+    except ValueError as error:
+        return f"is not JSON: {error}"
+    for number, value in enumerate(values):
+        if not isinstance(value, dict):
+            shown = clipped(json.dumps(value))
+            return f'entry {number} of the array is {shown}, not an object such as {{"id": 1}}'
+    return None
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number; write null where a number is missing")
