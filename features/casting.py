@@ -171,7 +171,7 @@ def as_kind(series: pl.Series, kind: type[pl.DataType]) -> pl.Series | None:
 
 def unit_hint(series: pl.Series, unit: TimeUnit) -> str | None:
     """What is wrong where most of the raw times would lie in a year that no log comes from."""
-    if unit not in ("unix_s", "unix_ms") or series.dtype.is_temporal() or series.dtype.is_nested():
+    if unit not in ("unix_s", "unix_ms") or not (series.dtype.is_numeric() or series.dtype == pl.String):
         return None
     median = as_number(series).median()
     if not isinstance(median, int | float):

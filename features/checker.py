@@ -100,7 +100,7 @@ class TableChecker:
         """Ids; rows without a usable one are set aside."""
         ids = self.cast(
             column, lambda series: casting.as_id(series, lambda text: self.is_whole(column, text)), "an id"
-        )
+        ).cast(pl.String)
         fault = casting.id_fault(ids)
         for reason in fault.drop_nulls().unique().sort():
             self.reject(fault == reason, column, reason)

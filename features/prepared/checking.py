@@ -111,7 +111,9 @@ class PartChecker(TableChecker):
                     "path": pl.Series(self.raw.files, dtype=pl.String).gather(file_of),
                     "row": place,
                     "column": pl.Series([column]).new_from_index(0, len(place)),
-                    "value": pl.Series(["" if v is None else clipped(str(v)) for v in values], dtype=pl.String),
+                    "value": pl.Series(
+                        ["" if v is None else clipped(str(v)) for v in values], dtype=pl.String
+                    ),
                     "reason": pl.Series([reason]).new_from_index(0, len(place)),
                 },
                 schema=SCHEMA,
