@@ -82,17 +82,31 @@ def load_histories(
     rows = _scan(path)
     if users is not None:
         rows = rows.filter(pl.col(Columns.USER).is_in(list(users)))
-    return _from_frame(rows.collect(), item_ids, IdMaps(kinds=kinds, profiles=profiles))
+    return _decoded_rows(rows, path, item_ids, IdMaps(kinds=kinds, profiles=profiles))
 
 
 def iter_histories(
     path: Path, item_ids: IdMap, kinds: IdMap, profiles: Mapping[str, IdMap], *, batch_size: int = 1024
 ) -> Iterator[tuple[str, History]]:
-    """All users and their histories, with no more than `batch_size` of them in memory."""
+    """All users and their histories, with no more than `batch_size` of them in memory.
+
+    Raises `DataError` where the file is missing or damaged, or its events are all of items that the
+    catalogue does not have: then it belongs to another dataset.
+    """
     maps = IdMaps(kinds=kinds, profiles=profiles)
     rows = _scan(path)
+    num_events = num_known = 0
     for start in range(0, count_histories(path), batch_size):
-        yield from _from_frame(rows.slice(start, batch_size).collect(), item_ids, maps).items()
+        histories = _decoded_rows(rows.slice(start, batch_size), path, item_ids, maps)
+        for history in histories.values():
+            num_events += len(history)
+            num_known += int((history.item >= NUM_RESERVED).sum())
+        yield from histories.items()
+    if num_events and not num_known:
+        raise DataError(
+            f"{path}: none of its {num_events} events is on an item of the catalogue; "
+            "these are histories of another dataset, name those that belong to this bundle"
+        )
 
 
 def count_histories(path: Path) -> int:
@@ -106,14 +120,29 @@ def _scan(path: Path) -> pl.LazyFrame:
     rows = pl.scan_parquet(path, glob=False)
     try:
         schema = rows.collect_schema()
-    except pl.exceptions.PolarsError as error:
-        raise DataError(f"{path} is not a Parquet file: {error}") from None
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _damaged(path, error) from None
     wrong = [
         f"column {name!r} must be {dtype}" for name, dtype in _FIXED.items() if schema.get(name) != dtype
     ]
     if wrong:
         raise DataError(f"{path} is not a table of histories:", wrong)
     return rows
+
+
+def _decoded_rows(rows: pl.LazyFrame, path: Path, item_ids: IdMap, maps: IdMaps) -> dict[str, History]:
+    """Users and their histories; `DataError` where pages are damaged or lists do not fit together."""
+    try:
+        return _from_frame(rows.collect(), item_ids, maps)
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    first_line = str(error).partition("\n")[0]
+    return DataError(
+        f"{path} is no Parquet file, or cut off or damaged; copy or export it again ({first_line})"
+    )
 
 
 def _to_frame(

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,7 @@ from recsys.ids import NUM_RESERVED, IdMap
 
 FORMAT_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
+REMEDY: Final = "copy the bundle again from where it was whole, or export it again"
 REQUIRED: Final = (
     "user_tower.onnx",
     "item_ids.npy",
@@ -46,6 +47,9 @@ REQUIRED: Final = (
     "catalogue.parquet",
     "maps.json",
 )
+
+
+T = TypeVar("T")
 
 
 class _Frozen(BaseModel):
@@ -124,7 +128,7 @@ class Bundle:
 
     @cached_property
     def item_ids(self) -> IdMap:
-        return IdMap.load(self.path / "item_ids.npy")
+        return self._read("item_ids.npy", IdMap.load)
 
     @cached_property
     def item_vectors(self) -> Floats:
@@ -144,7 +148,7 @@ class Bundle:
     @cached_property
     def catalogue(self) -> pl.DataFrame:
         """item_id, title, image, "cat:<field>" lists, popularity, trained; row i is item i + 2."""
-        return pl.read_parquet(self.path / "catalogue.parquet")
+        return self._read("catalogue.parquet", _read_catalogue)
 
     @cached_property
     def trained(self) -> Bools:
@@ -167,15 +171,20 @@ class Bundle:
 
     @cached_property
     def _maps(self) -> dict[str, Any]:
-        maps: dict[str, Any] = json.loads((self.path / "maps.json").read_text("utf-8"))
+        maps: dict[str, Any] = self._read("maps.json", lambda path: json.loads(path.read_text("utf-8")))
         return maps
 
     def _array(self, name: str) -> npt.NDArray[Any]:
-        array: npt.NDArray[Any] = np.load(self.path / name, mmap_mode="r", allow_pickle=False)
-        return array
+        return self._read(name, lambda path: np.load(path, mmap_mode="r", allow_pickle=False))
+
+    def _read(self, name: str, read: Callable[[Path], T]) -> T:
+        try:
+            return read(self.path / name)
+        except (OSError, EOFError, ValueError, pl.exceptions.PolarsError) as error:
+            raise BundleError(f"{self.path / name} cannot be read: {_first_line(error)}; {REMEDY}") from None
 
     def _check_shapes(self) -> None:
-        num_items, dim = self.item_ids.size, self.item_vectors.shape[-1]
+        num_items, dim = self.item_ids.size, (self.item_vectors.shape or (0,))[-1]
         num_tokens = len(self.manifest.modalities)
         expected: dict[str, tuple[npt.NDArray[Any], type[np.generic], tuple[int, ...]]] = {
             "item_vectors.npy": (self.item_vectors, np.float32, (num_items, dim)),
@@ -256,8 +265,10 @@ def _read_manifest(path: Path) -> Manifest:
         values = json.loads(file.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise BundleError(f"{path} is no bundle: {MANIFEST} is missing") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BundleError(f"{file} is not JSON: {error}") from None
+    except OSError as error:
+        raise BundleError(f"{file} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:  # bad JSON, bad UTF-8, numbers and lists without end
+        raise BundleError(f"{file} is not JSON: {error}; {REMEDY}") from None
     version = values.get("format_version") if isinstance(values, dict) else None
     # Before the rest: a newer manifest may have other fields.
     if isinstance(version, int) and version > FORMAT_VERSION:
@@ -275,6 +286,18 @@ def _problems(error: ValidationError) -> str:
     return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
 
 
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _read_catalogue(path: Path) -> pl.DataFrame:
+    catalogue = pl.read_parquet(path, glob=False)
+    for name in (Columns.ITEM, Columns.TITLE, Columns.POPULARITY, Columns.TRAINED):
+        if name not in catalogue.columns:
+            raise ValueError(f"no column {name!r}")
+    return catalogue
+
+
 def _check_names(path: Path, manifest: Manifest) -> None:
     for name in manifest.files:
         parts = PurePosixPath(name)
@@ -284,7 +307,7 @@ def _check_names(path: Path, manifest: Manifest) -> None:
         if name not in manifest.files:
             raise BundleError(f"{path / MANIFEST} names no {name}, which every bundle has")
         if not (path / name).is_file():
-            raise BundleError(f"{path / name} is missing; expected sha256 {manifest.files[name]}")
+            raise BundleError(f"{path / name} is missing; expected sha256 {manifest.files[name]}; {REMEDY}")
     unknown = sorted(set(files_below(path)) - set(manifest.files) - {MANIFEST})
     if unknown:
         raise BundleError(f"{path / unknown[0]} is not in the manifest; a bundle is never altered in place")
@@ -294,4 +317,6 @@ def _check_sums(path: Path, manifest: Manifest) -> None:
     for name, expected in manifest.files.items():
         found = sha256_of(path / name)
         if found != expected:
-            raise BundleError(f"{path / name} was altered: expected sha256 {expected}, found {found}")
+            raise BundleError(
+                f"{path / name} was altered: expected sha256 {expected}, found {found}; {REMEDY}"
+            )

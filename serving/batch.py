@@ -14,6 +14,9 @@ import numpy as np
 import polars as pl
 from polars.io.plugins import register_io_source
 
+from features.casting import as_id
+from features.diagnosis import not_utf8
+from features.readers import read_file
 from recsys.batches import Bools, Floats, Ints
 from recsys.columns import Columns
 from recsys.errors import DataError, RequestError
@@ -84,7 +87,13 @@ def recommend_to_parquet(
 def _queue(engine: Engine, users: Path | Literal["all"]) -> tuple[Iterator[str], int, int]:
     """User ids, how many they are, and how many lines named one again."""
     if users == "all":
-        return engine.state.user_ids(), engine.state.num_users(), 0
+        num_users = engine.state.num_users()
+        if not num_users:
+            raise DataError(
+                f"no user is known: there are no histories beside {engine.bundle.path}; name the file of "
+                "histories (--histories), or a file of users to get the most popular items (--users)"
+            )
+        return engine.state.user_ids(), num_users, 0
     named = _read_users(Path(users))
     distinct = named.unique(maintain_order=True)
     return iter(distinct), len(distinct), len(named) - len(distinct)
@@ -94,16 +103,22 @@ def _read_users(path: Path) -> pl.Series:
     if not path.is_file():
         raise DataError(f"no file of users at {path}")
     if path.suffix in (".csv", ".parquet"):
-        table = pl.scan_csv(path, infer_schema=False) if path.suffix == ".csv" else pl.scan_parquet(path)
-        columns = table.collect_schema().names()
-        if Columns.USER not in columns:
-            raise DataError(f"{path} has no column {Columns.USER!r}; it has {', '.join(columns)}")
-        ids = table.select(pl.col(Columns.USER).cast(pl.String)).collect()[Columns.USER].drop_nulls()
+        ids = _user_column(path)
     else:
         ids = pl.Series(Columns.USER, [line for _, line in _lines(path)], pl.String)
     if ids.is_empty():
         raise DataError(f"{path} names no user; write one id a line")
     return ids
+
+
+def _user_column(path: Path) -> pl.Series:
+    try:
+        table = read_file(path)
+        if Columns.USER not in table.columns:
+            raise DataError(f"no column {Columns.USER!r}; it has {', '.join(table.columns)}")
+        return as_id(table[Columns.USER]).drop_nulls()
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
 
 
 def _read_candidates(path: Path, engine: Engine) -> Bools:
@@ -126,10 +141,13 @@ def _read_candidates(path: Path, engine: Engine) -> Bools:
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Lines that are not blank, with their numbers from 1."""
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                yield number, line.strip()
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield number, line.strip()
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: {not_utf8(path)}") from None
 
 
 def _frame(engine: Engine, users: Sequence[str], items_BK: Ints, scores_BK: Floats) -> pl.DataFrame:

@@ -11,6 +11,7 @@ from recsys.batches import Bools, Floats, History, Ints
 from recsys.bundle import Bundle
 from recsys.columns import Columns
 from recsys.composition import Device, compose_bundle
+from recsys.errors import DataError
 from recsys.ids import NUM_RESERVED, PAD
 from recsys.reasons import Reason, reason_of
 from recsys.recommender import Recommendations, Recommender
@@ -57,10 +58,9 @@ class Engine:
         bundle = Bundle.open(path)
         recommender, providers = compose_bundle(bundle, device=device)
         run = bundle.path.resolve().parent
-        database = SqliteState(state or run / STATE, maps=maps_fingerprint(bundle))
-        if histories is not None or (run / HISTORIES).is_file():
-            database.import_histories(histories or run / HISTORIES, partial(_read_histories, bundle))
-        database.check()
+        if histories is None and (run / HISTORIES).is_file():
+            histories = run / HISTORIES
+        database = _open_state(state or run / STATE, bundle, histories)
         return cls(bundle=bundle, recommender=recommender, state=database, providers=providers)
 
     def recommend(
@@ -132,8 +132,35 @@ def maps_fingerprint(bundle: Bundle) -> str:
     return " ".join(bundle.manifest.files[name] for name in ("item_ids.npy", "maps.json"))
 
 
+def _open_state(path: Path, bundle: Bundle, histories: Path | None) -> SqliteState:
+    """The database at `path` with `histories` imported; one that was made for them goes where they fail."""
+    is_new = not path.exists()
+    database = SqliteState(path, maps=maps_fingerprint(bundle))
+    try:
+        if histories is not None:
+            database.import_histories(histories, partial(_read_histories, bundle))
+        database.check()
+    except BaseException:
+        database.close()
+        if is_new:
+            path.unlink(missing_ok=True)
+        raise
+    return database
+
+
 def _read_histories(bundle: Bundle, source: Path) -> Iterator[tuple[str, History]]:
-    return iter_histories(source, bundle.item_ids, bundle.event_ids, bundle.profile_ids)
+    schema = bundle.manifest.sequence_schema
+    for user, history in iter_histories(source, bundle.item_ids, bundle.event_ids, bundle.profile_ids):
+        for found, dim in (
+            (history.review_text, schema.review_text_dim),
+            (history.review_audio, schema.review_audio_dim),
+        ):
+            if dim and any(len(vector) != dim for vector in found.values()):
+                raise DataError(
+                    f"{source}: a review of user {user!r} has a vector of another width than {dim}, which "
+                    "this bundle reads; name the histories that were exported with it"
+                )
+        yield user, history
 
 
 def _by_knowledge(

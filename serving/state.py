@@ -79,6 +79,9 @@ class SqliteState:
                     settings = [("fingerprint", fingerprint), ("maps", self._maps)]
                     self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", settings)
                 self._db.execute("COMMIT")
+            except sqlite3.IntegrityError:
+                self._db.execute("ROLLBACK")
+                raise DataError(f"{source}: a user stands twice; export the histories again") from None
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise

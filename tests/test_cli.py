@@ -1,4 +1,4 @@
-"""The command line's edges: mistakes are one clear message and exit code 2, and nothing heavy loads early."""
+"""The command line's edges: mistakes are one clear message and exit code 1, and nothing heavy loads early."""
 
 import subprocess
 import sys

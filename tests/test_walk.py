@@ -203,7 +203,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(walk: Walk, tmp_path: Path) 
 
 def test_a_run_of_another_configuration_is_refused(walk: Walk) -> None:
     answer = recsys("train", walk.shop, "--out", walk.run, *walk.options, "--set", "train.epochs=9")
-    assert answer.code == 2
+    assert answer.code == 1
     assert f"{walk.run} holds a run of {walk.shop}" in answer.err
     assert "without train.epochs = 9; name another --out" in answer.err
     assert "Traceback" not in answer.err
@@ -219,7 +219,7 @@ def test_an_evaluation_as_a_frame(walk: Walk) -> None:
 
 
 class TestMistakes:
-    """One clear message, exit code 2, and nothing written."""
+    """One clear message, exit code 1, and nothing written."""
 
     def test_an_unknown_user(self, walk: Walk) -> None:
         assert "unknown user 'nobody'" in refused("show", walk.bundle, "--user", "nobody")

@@ -44,7 +44,7 @@ def recsys(*arguments: object) -> Answer:
 def refused(*arguments: object) -> str:
     """The message of a command that fails as it should."""
     answer = recsys(*arguments)
-    assert answer.code == 2, answer
+    assert answer.code == 1, answer
     assert "Traceback" not in answer.err + answer.out
     return answer.err
 

@@ -35,18 +35,23 @@ CacheOption = Annotated[
 
 
 def main() -> None:
-    """Entry point: errors of ours are one clear message and exit code 2, not a traceback."""
+    """Entry point: an error is one clear message and exit code 1, never a traceback.
+
+    Exit code 2 is typer's: the command line itself cannot be read.
+    """
     try:
         app()
     except (RecsysError, FloatingPointError, OSError) as error:
-        stderr.print(f"[bold red]error:[/] {type(error).__name__}", highlight=False)
-        stderr.print(str(error), markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
+        # A name of a file may hold what no terminal can print.
+        message = str(error).encode("utf-8", "backslashreplace").decode()
+        stderr.print("[bold red]error:[/]", end=" ", highlight=False)
+        stderr.print(f"{type(error).__name__}: {message}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in {"recsys", "features", "training", "serving"}:
             raise
         stderr.print(f"{error.name} is not installed; `recsys doctor` says what to install", markup=False)
-        sys.exit(2)
+        sys.exit(1)
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:

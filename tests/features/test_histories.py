@@ -305,7 +305,7 @@ def test_what_is_no_table_of_histories_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="column 'item_id' must be List"):
         load_histories(tmp_path / "h.parquet", ITEMS, maps.kinds, {})
     (tmp_path / "h.parquet").write_text("no")
-    with pytest.raises(DataError, match="not a Parquet file"):
+    with pytest.raises(DataError, match="is no Parquet file, or cut off or damaged"):
         load_histories(tmp_path / "h.parquet", ITEMS, maps.kinds, {})
 
 
