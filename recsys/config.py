@@ -167,11 +167,14 @@ def load_config(
     values: dict[str, Any] = json.loads(json.dumps(PRESETS[preset]))
     if path is not None:
         try:
-            _merge(values, tomllib.loads(path.read_text("utf-8")))
+            _merge(values, tomllib.loads(path.read_text("utf-8-sig")))
+            build_config(values)  # so that a mistake of the file is told as one
         except FileNotFoundError:
             raise ConfigError(f"no configuration file at {path}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} is not TOML: {error}") from None
+        except ConfigError as error:
+            raise ConfigError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from None
     for override in overrides:
         key, nested = parse_setting(override)
         for part in reversed(key.split(".")):
