@@ -1,6 +1,7 @@
 """One raw table while it is being checked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,12 +10,22 @@ import polars as pl
 from features import casting
 from features.readers import RawTable
 from features.schema import TimeUnit
+from features.set_aside import count_reasons
 from features.tables import SetAside
 from recsys.errors import DataError, clipped
 
 
 def unreadable(meaning: str, example: object) -> str:
     return f"no value is {meaning}; the first is {clipped(repr(example))}"
+
+
+def nothing_left(reasons: Iterable[Mapping[str, Any]]) -> str:
+    """Why every row of a table was set aside; `reasons` as `count_reasons` gives them."""
+    words = sorted(
+        f"{entry['column']}: {entry['reason']} (row {entry['example']['row']}: {entry['example']['value']!r})"
+        for entry in reasons
+    )
+    return f"no row is left; set aside for {'; '.join(words)}"
 
 
 class TableChecker:
@@ -133,8 +144,8 @@ class TableChecker:
         return times
 
     def _odd_times(self, column: str, times: pl.Series, unit: TimeUnit) -> list[tuple[pl.Series, str]]:
-        if times.null_count() == len(times):
-            return []  # empty, or the whole column is the problem, already written down
+        if times.dtype == pl.Null:
+            return []  # the whole column is the problem, already written down
         series = self.raw.frame[column]
         return casting.odd_times(series, times, unit, dated=self.holds_dates(column, unit))
 
@@ -156,9 +167,10 @@ class TableChecker:
         times = self.time(column, unit)
         unclear = casting.is_given(self.raw.frame[column]) & times.is_null()
         for mask, reason in self._odd_times(column, times, unit):
-            self.note(mask, column, reason)
-            unclear &= ~mask.fill_null(False)
-            times = times.set(mask.fill_null(False), None)
+            new = mask.fill_null(False) & (unclear | times.is_not_null())
+            self.note(new, column, reason)
+            unclear &= ~new
+            times = times.set(new, None)
         self.note(unclear, column, "not a time")
         return times
 
@@ -172,10 +184,5 @@ class TableChecker:
         """The rows that were kept, with these columns."""
         frame = pl.DataFrame(columns).filter(pl.Series(self.kept))
         if not frame.height and not self.problems:
-            first = {(entry.column, entry.reason): entry for entry in reversed(self.set_aside)}
-            reasons = [
-                f"{column}: {reason} (row {entry.row}: {entry.value!r})"
-                for (column, reason), entry in sorted(first.items())
-            ]
-            self.problem_of_table(f"no row is left; set aside for {'; '.join(reasons)}")
+            self.problem_of_table(nothing_left(count_reasons(self.set_aside)))
         return frame

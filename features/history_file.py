@@ -21,6 +21,7 @@ import numpy as np
 import polars as pl
 
 from features.id_arrays import IdMaps, encode, encode_lists, split_by
+from features.readers import POLARS_ERRORS
 from recsys.batches import Floats, History, Ints
 from recsys.columns import Columns
 from recsys.errors import DataError
@@ -111,7 +112,10 @@ def iter_histories(
 
 def count_histories(path: Path) -> int:
     """Users in the file."""
-    return int(_scan(path).select(pl.len()).collect().item())
+    try:
+        return int(_scan(path).select(pl.len()).collect().item())
+    except (*POLARS_ERRORS, OSError) as error:
+        raise _damaged(path, error) from None
 
 
 def _scan(path: Path) -> pl.LazyFrame:
@@ -120,7 +124,7 @@ def _scan(path: Path) -> pl.LazyFrame:
     rows = pl.scan_parquet(path, glob=False)
     try:
         schema = rows.collect_schema()
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (*POLARS_ERRORS, OSError) as error:
         raise _damaged(path, error) from None
     wrong = [
         f"column {name!r} must be {dtype}" for name, dtype in _FIXED.items() if schema.get(name) != dtype
@@ -133,12 +137,18 @@ def _scan(path: Path) -> pl.LazyFrame:
 def _decoded_rows(rows: pl.LazyFrame, path: Path, item_ids: IdMap, maps: IdMaps) -> dict[str, History]:
     """Users and their histories; `DataError` where pages are damaged or lists do not fit together."""
     try:
-        return _from_frame(rows.collect(), item_ids, maps)
-    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        frame = rows.collect()
+        twice = frame.filter(pl.col(Columns.USER).is_duplicated())
+        if twice.height:
+            raise DataError(f"{path}: user {twice[Columns.USER][0]!r} stands twice; export it again")
+        return _from_frame(frame, item_ids, maps)
+    except DataError:
+        raise
+    except (*POLARS_ERRORS, OSError, ValueError) as error:
         raise _damaged(path, error) from None
 
 
-def _damaged(path: Path, error: Exception) -> DataError:
+def _damaged(path: Path, error: BaseException) -> DataError:
     first_line = str(error).partition("\n")[0]
     return DataError(
         f"{path} is no Parquet file, or cut off or damaged; copy or export it again ({first_line})"

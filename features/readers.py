@@ -21,6 +21,8 @@ from recsys.errors import DataError, clipped, did_you_mean
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 PARQUET = (".parquet", ".pq")
+# A damaged file can make polars panic, which Python sees as no `Exception`.
+POLARS_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 
 
@@ -161,7 +163,7 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except pl.exceptions.NoDataError:
         raise DataError("the file is empty") from None
-    except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error) as error:
+    except (*POLARS_ERRORS, OSError, EOFError, zlib.error) as error:
         raise DataError(_why(path, ending(path), error)) from None
 
 
@@ -172,7 +174,7 @@ def ending(path: Path) -> str:
     return inner if inner in SEPARATORS or inner in JSON_LINES else suffix
 
 
-def _why(path: Path, suffix: str, error: Exception) -> str:
+def _why(path: Path, suffix: str, error: BaseException) -> str:
     """What is wrong with the file, where in it, and what to do."""
     first_line = clipped(str(error).strip().partition("\n")[0])
     if suffix in PARQUET:

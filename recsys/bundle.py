@@ -171,7 +171,7 @@ class Bundle:
 
     @cached_property
     def _maps(self) -> dict[str, Any]:
-        maps: dict[str, Any] = self._read("maps.json", lambda path: json.loads(path.read_text("utf-8")))
+        maps: dict[str, Any] = self._read("maps.json", _read_maps)
         return maps
 
     def _array(self, name: str) -> npt.NDArray[Any]:
@@ -180,7 +180,7 @@ class Bundle:
     def _read(self, name: str, read: Callable[[Path], T]) -> T:
         try:
             return read(self.path / name)
-        except (OSError, EOFError, ValueError, pl.exceptions.PolarsError) as error:
+        except (OSError, EOFError, ValueError, LookupError, pl.exceptions.PolarsError) as error:
             raise BundleError(f"{self.path / name} cannot be read: {_first_line(error)}; {REMEDY}") from None
 
     def _check_shapes(self) -> None:
@@ -197,6 +197,7 @@ class Bundle:
                     f"{self.path / name} is {array.dtype}{list(array.shape)}; the manifest and item_ids.npy "
                     f"ask for {np.dtype(dtype)}{list(shape)}"
                 )
+        assert self._maps is not None, "read now, so that a damaged one is refused at once"
         listed = self.catalogue[Columns.ITEM].to_list()
         if listed != list(self.item_ids.external):
             raise BundleError(
@@ -286,8 +287,16 @@ def _problems(error: ValidationError) -> str:
     return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return str(error).partition("\n")[0]
+
+
+def _read_maps(path: Path) -> dict[str, Any]:
+    maps: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    lists = [maps["events"], *maps["profile"].values()] if isinstance(maps, dict) else []
+    if not lists or not all(isinstance(name, str) for names in lists for name in names):
+        raise ValueError("not lists of names under 'events' and 'profile'")
+    return maps
 
 
 def _read_catalogue(path: Path) -> pl.DataFrame:

@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 
 from recsys.batches import SequenceSchema
-from recsys.bundle import Bundle
+from recsys.bundle import REMEDY, Bundle
 from recsys.candidates import ItemArrays
-from recsys.errors import BundleError, RequestError
+from recsys.errors import BundleError, RecsysError, RequestError
 from recsys.index import ExactIndex, load_index
 from recsys.onnx import OnnxSession
 from recsys.recommender import Arrays, Recommender, Searchable, index_bias
@@ -45,8 +45,8 @@ def compose(
 
     Raises `ProviderError` where `device` is not to be had.
     """
-    user_tower = OnnxSession(graphs.user_tower, device=device)
-    ranker = OnnxSession(graphs.ranker, device=device) if graphs.ranker is not None else None
+    user_tower = _session(graphs.user_tower, device)
+    ranker = _session(graphs.ranker, device) if graphs.ranker is not None else None
     embed = _runner(user_tower)
     recommender = Recommender(
         items=items,
@@ -92,6 +92,16 @@ def _index(bundle: Bundle, items: ItemArrays) -> Searchable:
     manifest = bundle.manifest
     bias_N = index_bias(items, cold_bias=manifest.cold_bias, temperature=manifest.temperature)
     return ExactIndex.build(items.vectors, bias=bias_N)
+
+
+def _session(path: Path, device: Device) -> OnnxSession:
+    try:
+        return OnnxSession(path, device=device)
+    except (RecsysError, OSError):
+        raise
+    except Exception as error:  # ONNX Runtime has a kind of error for every status code
+        first_line = str(error).partition("\n")[0]
+        raise BundleError(f"{path} cannot be loaded: {first_line}; {REMEDY}") from None
 
 
 def _runner(session: OnnxSession) -> Callable[[Arrays], Arrays]:

@@ -7,7 +7,7 @@ from typing import overload
 
 import numpy as np
 
-from recsys.batches import Bools, History
+from recsys.batches import Bools, Floats, History
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +49,15 @@ def slice_history(history: History, start: int, stop: int) -> History:
         timestamp=history.timestamp[start:stop],
         event=history.event[start:stop],
         value=history.value[start:stop],
-        review_text={at - start: v for at, v in history.review_text.items() if start <= at < stop},
-        review_audio={at - start: v for at, v in history.review_audio.items() if start <= at < stop},
+        review_text=_between(history.review_text, start, stop),
+        review_audio=_between(history.review_audio, start, stop),
         profile=history.profile,
     )
+
+
+def _between(vectors: Mapping[int, Floats], start: int, stop: int) -> dict[int, Floats]:
+    """Vectors at [start, stop), counted from `start`; looks at no others, however long the history is."""
+    return {at - start: vectors[at] for at in range(start, stop) if at in vectors}
 
 
 Span = tuple[int, int, int]  # place of the user, start and stop of the window

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from features.checker import nothing_left
 from features.dataset import check_interactions
 from features.prepared.checking import FactsChanged, LogFacts, PartChecker
 from features.prepared.source import LogSource
@@ -194,11 +195,13 @@ def _count_reasons(left_out: pl.DataFrame, reasons: list[dict[str, Any]]) -> Non
 
 def _refuse_problems(files: Sequence[str], spec: InteractionsSpec, state: SpillState) -> None:
     if not state.num_rows:
-        raise DataError("the interactions are empty", [f"[interactions] {spec.path}: no rows"])
+        raise DataError(
+            "the interactions are empty", [f"[interactions] {spec.path}: no rows under the header"]
+        )
     problems = [*state.problems, *state.facts.problems(files, spec.time)]
     if not state.num_events and not problems:
-        reasons = sorted({f"{entry['column']}: {entry['reason']}" for entry in state.reasons})
-        problems = [f"[interactions] no row is left; set aside for {'; '.join(reasons)}"]
+        named = files[0] if len(files) == 1 else f"{len(files)} files"
+        problems = [f"[interactions] {named}: {nothing_left(state.reasons)}"]
     if problems:
         raise DataError("the interactions break the dataset contract", problems)
 

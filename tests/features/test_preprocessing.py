@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_encoders import write_tiny_text
+from tiny_encoders import MAX_TOKENS, write_tiny_text
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 from transformers import WhisperFeatureExtractor
 from transformers.audio_utils import mel_filter_bank
 
 from features.audio import WINDOW_SAMPLES, log_mel, mel_filters, waveform_batch, windows
 from features.image import resize_and_crop
-from features.text import TextPreprocessor
+from features.text import CHARACTERS_A_TOKEN, TextPreprocessor
 
 
 @pytest.mark.parametrize("size", [(300, 224), (150, 224), (257, 300), (256, 256), (31, 37), (640, 200)])
@@ -108,3 +108,23 @@ def test_waveforms_are_padded_with_silence() -> None:
     batch, length = waveform_batch([np.ones(2, np.float32), np.ones(3, np.float32)])
     np.testing.assert_array_equal(batch, [[1, 1, 0], [1, 1, 1]])
     np.testing.assert_array_equal(length, [2, 3])
+
+
+def test_of_a_text_without_end_only_the_beginning_is_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = TextPreprocessor(
+        write_tiny_text(tmp_path) / "tokenizer.json", max_tokens=MAX_TOKENS, pad_token="[PAD]"
+    )
+    expected = prepare(["red green " * MAX_TOKENS])
+    tokenizer, seen = prepare._tokenizer, []
+
+    class Watched:
+        def encode_batch_fast(self, texts: list[str]) -> object:
+            seen.extend(map(len, texts))
+            return tokenizer.encode_batch_fast(texts)
+
+    monkeypatch.setattr(prepare, "_tokenizer", Watched())
+    found = prepare(["red green " * 1_000_000])
+    np.testing.assert_array_equal(found["input_ids"], expected["input_ids"])
+    assert seen == [MAX_TOKENS * CHARACTERS_A_TOKEN]
