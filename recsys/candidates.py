@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from recsys.batches import Bools, Floats, Ints
 from recsys.ids import NUM_RESERVED, PAD, UNKNOWN
-from recsys.reranking import best_first
 
 SOURCES = ("towers", "popularity")
 CONTEXT = ("log_history_length",)
+NEAR = 1e-3  # cosines that differ by less share their ranks, in part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ class Evidence:
         """
         real_BK1 = (candidate_BK != PAD)[..., None]
         safe_BK = np.where(candidate_BK != PAD, cosine_BK, 0.0)
-        tower_rank_BK = _ranks(np.where(candidate_BK != PAD, cosine_BK, -np.inf), candidate_BK)
+        tower_rank_BK = soft_ranks(np.where(candidate_BK != PAD, cosine_BK, -np.inf))
         popularity_BK, popularity_rank_BK = self._popularity(candidate_BK, as_new_BK)
         score_BKS = np.stack([safe_BK, popularity_BK], axis=-1)
         rank_BKS = np.stack([tower_rank_BK, popularity_rank_BK], axis=-1)
@@ -92,9 +92,27 @@ class Evidence:
         )
 
 
-def _ranks(score_BK: Floats, item_BK: Ints) -> Ints:
-    """Place of each entry in its own row, from 1, highest first, ties by item id."""
-    order_BK = best_first(score_BK, item_BK)
-    rank_BK = np.empty_like(order_BK)
-    np.put_along_axis(rank_BK, order_BK, np.arange(1, score_BK.shape[1] + 1)[None, :], axis=1)
+def soft_ranks(score_BK: Floats) -> npt.NDArray[np.float64]:
+    """Place of each entry in its own row, from 1 for the highest; entries at -inf stand last.
+
+    1 + the sum over the others of how surely they stand above: 1 or 0 where two scores differ by more
+    than `NEAR`, and in between (difference / NEAR + 1) / 2. So a rank moves by little where a score does,
+    and what ONNX Runtime and torch reckon in another order cannot make it jump. The idea is that of
+    ApproxNDCG (Qin, Liu and Li 2010), with a ramp in place of the logistic curve.
+    """
+    rank_BK = np.empty(score_BK.shape, np.float64)
+    for row, score_K in enumerate(np.asarray(score_BK, np.float64)):
+        real_K = score_K > -np.inf
+        rank_BK[row] = 1.0 + real_K.sum()
+        rank_BK[row, real_K] = _soft_ranks(score_K[real_K])
     return rank_BK
+
+
+def _soft_ranks(score_K: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    ascending_K = np.sort(score_K)
+    sums = np.concatenate([[0.0], np.cumsum(ascending_K)])
+    low_K = np.searchsorted(ascending_K, score_K - NEAR, side="left")
+    high_K = np.searchsorted(ascending_K, score_K + NEAR, side="right")
+    # Those within reach, the entry itself among them, which counts a half.
+    near_K = (sums[high_K] - sums[low_K] - (high_K - low_K) * score_K) / (2 * NEAR) + (high_K - low_K) / 2
+    return 1.0 + (len(score_K) - high_K) + near_K - 0.5

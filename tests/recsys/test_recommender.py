@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from model_parts import tiny_history, tiny_schema
 
-from recsys.candidates import Evidence, ItemArrays
+from recsys.candidates import NEAR, Evidence, ItemArrays, soft_ranks
 from recsys.ids import NUM_RESERVED
 from recsys.index import build_index
 from recsys.recommender import Recommender, index_bias
@@ -126,6 +126,38 @@ def test_evidence_of_padding_is_zero_and_ranks_follow_scores():
     assert all((array[0, 1] == 0).all() for array in evidence.values())
     rank = evidence["source_ranks"][0, :, 0]
     np.testing.assert_allclose(rank[[2, 0]], [1.0, 1 / np.log2(3)], rtol=1e-6)
+
+
+def slow_ranks(scores, near):
+    ranks = np.zeros(len(scores))
+    for place, score in enumerate(scores):
+        others = np.delete(scores, place)
+        above = (
+            1.0 * (others > -np.inf)
+            if score == -np.inf
+            else np.clip((others - score) / (2 * near) + 0.5, 0, 1)
+        )
+        ranks[place] = 1.0 + above.sum()
+    return ranks
+
+
+def test_soft_ranks_equal_the_slow_ones():
+    rng = np.random.default_rng(3)
+    scores = np.round(rng.normal(0, 0.01, (7, 40)), 4).astype(np.float32)  # near ones, and exact ties
+    scores[2, 5:9], scores[3, :] = -np.inf, 0.25
+    expected = [slow_ranks(row.astype(np.float64), NEAR) for row in scores]
+    np.testing.assert_allclose(soft_ranks(scores), expected, atol=1e-9)
+
+
+def test_ranks_of_scores_far_apart_are_whole_and_near_ones_share():
+    scores = np.array([[0.3, 0.9, 0.3 + NEAR / 2, -np.inf, 0.5]], np.float32)
+    np.testing.assert_allclose(soft_ranks(scores), [[3.75, 1.0, 3.25, 5.0, 2.0]], atol=1e-4)
+
+
+def test_float_noise_hardly_moves_a_rank():
+    scores = np.linspace(0.1, 0.4, 100)[None, :].astype(np.float32)
+    moved = scores + np.random.default_rng(0).uniform(-3e-7, 3e-7, scores.shape).astype(np.float32)
+    assert np.abs(soft_ranks(moved) - soft_ranks(scores)).max() < 1e-3
 
 
 def test_diversity_trades_repetition_for_score():
