@@ -17,7 +17,7 @@ from features.conversion.sources import TORCHVISION, Source
 from recsys.batches import Floats
 from recsys.errors import EncoderError, did_you_mean
 
-IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+WITH_AUXILIARIES = ("googlenet", "inception_v3")
 
 
 def convert(source: Source, directory: Path) -> None:
@@ -31,7 +31,7 @@ def convert(source: Source, directory: Path) -> None:
     published = torchvision.models.get_model_weights(name)
     weights = _weights(published, source.path)
     state = torch.load(source.path or _default_file(source, weights), map_location="cpu", weights_only=True)
-    backbone = load_backbone(source, name, state)
+    backbone = load_backbone(source, name, state, published=_is_published(published, source.path))
     transforms = weights.transforms()
 
     def original(picture: Image.Image) -> Floats:
@@ -46,9 +46,16 @@ def convert(source: Source, directory: Path) -> None:
     write_images(source, directory, ImageEncoder(prepare, backbone), preprocessing, original)
 
 
-def load_backbone(source: Source, name: str, state: dict[str, Any]) -> nn.Module:
-    """The model without its last linear layer; every other weight is loaded, and none is missing."""
-    model = torchvision.models.get_model(name, weights=None, **_ARGUMENTS.get(name, {}))
+def load_backbone(source: Source, name: str, state: dict[str, Any], *, published: bool) -> nn.Module:
+    """The model without its last linear layer; every other weight is loaded, and none is missing.
+
+    GoogLeNet and Inception undo ImageNet's normalisation before they begin (`transform_input`) where
+    torchvision builds them for its own weights, and do not where it builds them bare; so do we.
+    """
+    arguments: dict[str, Any] = {}
+    if name in WITH_AUXILIARIES:
+        arguments = {"aux_logits": False, "init_weights": False, "transform_input": published}
+    model = torchvision.models.get_model(name, weights=None, **arguments)
     for key in ("state_dict", "model"):
         state = state.get(key, state)
     state = {key.removeprefix("module."): value for key, value in state.items()}
@@ -64,12 +71,6 @@ def load_backbone(source: Source, name: str, state: dict[str, Any]) -> nn.Module
     return model.eval()
 
 
-_ARGUMENTS: dict[str, dict[str, Any]] = {
-    "googlenet": {"aux_logits": False, "init_weights": False},
-    "inception_v3": {"aux_logits": False, "init_weights": False},
-}
-
-
 def _drop_head(model: nn.Module) -> str:
     """Replace the last linear layer, or SqueezeNet's convolution, and return its name."""
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
@@ -83,7 +84,13 @@ def _weights(published: Any, path: Path | None) -> Any:
     """The entry whose transforms are used: that of the file's name, the default, or the first."""
     if path is None:
         return published.DEFAULT
-    return next((entry for entry in published if entry.url.endswith(f"/{path.name}")), next(iter(published)))
+    named = (entry for entry in published if entry.url.endswith(f"/{path.name}"))
+    return next(named, next(iter(published)))
+
+
+def _is_published(published: Any, path: Path | None) -> bool:
+    """Whether the weights are torchvision's own: the default ones, or a file of a published name."""
+    return path is None or any(entry.url.endswith(f"/{path.name}") for entry in published)
 
 
 def _default_file(source: Source, weights: Any) -> Path:

@@ -204,6 +204,30 @@ def test_torchvision_with_a_state_dict(tmp_path: Path) -> None:
     assert encoder.spec.source["origin"] == "torchvision:squeezenet1_1:mine.pth"
 
 
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+@pytest.mark.parametrize("published", [True, False])
+def test_published_weights_undo_the_normalisation_of_imagenet(name: str, published: bool) -> None:
+    """By hand: x * std + mean is the picture of 0 to 1, and * 2 - 1 what these weights were trained on."""
+    from features.conversion.sources import resolve
+    from features.conversion.torchvision_model import load_backbone
+
+    torch.manual_seed(0)
+    with torch.device("meta"):
+        bare = torchvision.models.get_model(name, weights=None, aux_logits=False, init_weights=False)
+    bare = bare.to_empty(device="cpu").eval()
+    for value in bare.state_dict().values():
+        _ = value.normal_(0, 0.05).abs_() if value.is_floating_point() else value.zero_()
+    source = resolve(f"torchvision:{name}", "image", {})
+    found = load_backbone(source, name, bare.state_dict(), published=published)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    x = torch.randn(1, 3, 96, 96)
+    undone = (x * std[:, None, None] + mean[:, None, None]) * 2 - 1
+    bare.fc = torch.nn.Identity()
+    with torch.no_grad():
+        torch.testing.assert_close(found(x), bare(undone if published else x))
+        assert not torch.allclose(bare(undone), bare(x), rtol=1e-2)
+
+
 @pytest.mark.parametrize(
     ("name", "dim"), [("resnet18", 512), ("mobilenet_v3_small", 1024), ("vit_b_32", 768), ("swin_t", 768)]
 )
