@@ -3,12 +3,13 @@
 from typing import Any
 
 import torch
-from transformers import MODEL_MAPPING, AutoConfig, AutoModel
+from transformers import MODEL_FOR_TEXT_ENCODING_MAPPING, MODEL_MAPPING, AutoConfig, AutoModel
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
 from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 from transformers.utils import logging as transformers_logging
 
 from features.conversion.sources import Source
+from features.conversion.steps import step
 from features.encoders import Kind
 from recsys.errors import EncoderError
 
@@ -16,6 +17,16 @@ LOCAL_ONLY = {"local_files_only": True, "trust_remote_code": False}  # and no co
 WAVEFORM = ("data2vec-audio", "hubert", "sew", "unispeech", "unispeech-sat", "wav2vec2", "wavlm")
 SPECTROGRAM = ("audio-spectrogram-transformer", "clap", "whisper")
 VISION_TOWERS = ("clip_vision_model", "siglip_vision_model", "siglip2_vision_model")
+OTHER_VISION = ("dinov2_with_registers", "dinov3_convnext")  # which transformers lists no processor for
+ENCODER_OF_TWO = ("t5", "mt5", "umt5")  # encoder-decoders that are saved as their encoder alone, too
+REFUSED = {
+    **dict.fromkeys(("timesformer", "videomae", "vivit", "vjepa2"), "it takes videos and no single picture"),
+    "vit_mae": "it hides patches at random, so that a picture would have another vector each time; ViT "
+    "weights of the same training (ViTModel) are supported",
+    "levit": "its own image processor resizes as no other does",
+    "mobilevit": "its own image processor turns the colours around",
+    "mobilevitv2": "its own image processor turns the colours around",
+}
 TEXT_TOWERS = ("clip_text_model", "siglip_text_model")
 SUPPORTED: dict[Kind, str] = {
     "text": "BERT-like and other text models with a fast tokenizer, sentence-transformers layouts, the text "
@@ -30,9 +41,14 @@ def load_config(source: Source) -> Any:
     """The model's configuration; raises `EncoderError` where its architecture does not give `source.kind`."""
     try:
         config = AutoConfig.from_pretrained(source.path, **LOCAL_ONLY)
-    except (ValueError, KeyError, OSError) as error:
+    except Exception as error:  # whatever the configuration's class makes of its values
         known = f"supported for {source.kind}: {SUPPORTED[source.kind]}"
         raise EncoderError(f"{source.name!r}: {_first_line(error)}; {known}") from error
+    if reason := REFUSED.get(config.model_type):
+        raise EncoderError(
+            f"{source.name!r}: the architecture {config.model_type!r} is not supported: {reason}; "
+            f"supported for {source.kind}: {SUPPORTED[source.kind]}"
+        )
     given = kinds(config)
     if source.kind not in given:
         what = f"encodes {' and '.join(given)}, not {source.kind}" if given else "is not supported"
@@ -54,7 +70,7 @@ def kinds(config: Any) -> tuple[Kind, ...]:
         return ("text", "image") if is_dual(config) else ()
     if hasattr(config, "audio_config") or type(config) not in MODEL_MAPPING:
         return ()
-    if name in IMAGE_PROCESSOR_MAPPING_NAMES or name in VISION_TOWERS:
+    if name in IMAGE_PROCESSOR_MAPPING_NAMES or name in (*VISION_TOWERS, *OTHER_VISION):
         return ("image",)
     return ("text",) if TOKENIZER_MAPPING_NAMES.get(name) else ()
 
@@ -78,16 +94,17 @@ def load_model(source: Source, config: Any) -> Any:
     transformers_logging.disable_progress_bar()
     level = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
+    encoder_alone = config.model_type in ENCODER_OF_TWO
+    loader = MODEL_FOR_TEXT_ENCODING_MAPPING[type(config)] if encoder_alone else AutoModel
     try:
-        model, info = AutoModel.from_pretrained(
-            source.path,
-            attn_implementation="eager",
-            dtype=torch.float32,
-            **LOCAL_ONLY,
-            output_loading_info=True,
-        )
-    except (ValueError, OSError, RuntimeError, ImportError) as error:
-        raise EncoderError(f"{source.name!r}: cannot be loaded: {_first_line(error)}") from error
+        with step(source.name, "loading its weights", "download or save the model again, whole"):
+            model, info = loader.from_pretrained(
+                source.path,
+                attn_implementation="eager",
+                dtype=torch.float32,
+                **LOCAL_ONLY,
+                output_loading_info=True,
+            )
     finally:
         transformers_logging.set_verbosity(level)
     missing = sorted(info["missing_keys"])

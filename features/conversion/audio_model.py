@@ -19,6 +19,7 @@ from features.conversion.architectures import LOCAL_ONLY, WAVEFORM, load_config,
 from features.conversion.finish import Conversion, sample_clips, write_encoder
 from features.conversion.sources import Source
 from features.conversion.spectrogram import AstEncoder, ClapSide, upsample
+from features.conversion.steps import step
 from features.conversion.whisper import AcousticEncoder
 from features.media import SAMPLE_RATE
 from recsys.batches import Floats
@@ -47,10 +48,8 @@ def convert(source: Source, directory: Path) -> None:
     config = load_config(source)
     if "pooling" in source.options:
         raise EncoderError(f"{source.name!r}: audio models pool by themselves; leave pooling out")
-    try:
+    with step(source.name, "loading its feature extractor", "preprocessor_config.json must lie beside it"):
         extractor = AutoFeatureExtractor.from_pretrained(source.path, **LOCAL_ONLY)
-    except (ValueError, OSError, ImportError) as error:
-        raise EncoderError(f"{source.name!r}: its feature extractor cannot be loaded: {error}") from error
     model = load_model(source, config)
     build = {"whisper": _whisper, "audio-spectrogram-transformer": _ast, "clap": _clap}
     make = build.get(config.model_type, _waveform)

@@ -10,10 +10,15 @@ import torch
 from PIL import Image
 
 from features.conversion.export import Inputs, export_graph
+from features.conversion.steps import step
 from features.encoders import Encoder, Kind, write_spec
 from recsys.batches import Floats
 from recsys.errors import EncoderError
 
+MISFIT = (
+    "its model and its processor or tokenizer may not fit together: give a directory in which both are of "
+    "one model"
+)
 GRAPH_TOLERANCE = 1e-3  # of the largest value: the graph against its module
 # |found - original| / |original| of one medium's vector. Pictures are resized by Pillow here and often by
 # torchvision in the original: levels differ by one.
@@ -37,10 +42,10 @@ def write_encoder(
 ) -> None:
     """Write `model.onnx` and `encoder.toml`; what else the encoder needs must lie in `directory`.
 
-    Raises `EncoderError` where the model cannot be exported, or differs from the original by more than
-    `TOLERANCES`.
+    Raises `EncoderError` where the original or the encoder fails on the samples, where the model cannot be
+    exported, or differs from the original by more than `TOLERANCES`.
     """
-    with torch.no_grad():
+    with step(name, "running it with its own preprocessing", MISFIT), torch.no_grad():
         expected = np.stack([conversion.original(sample) for sample in conversion.samples])
     graph = _export(name, directory, conversion)
     spec: dict[str, Any] = {
@@ -51,12 +56,13 @@ def write_encoder(
         "preprocessing": conversion.preprocessing,
     }
     write_spec(directory, **spec, parity={})
-    found = _encode(Encoder.load(directory), conversion.samples)
+    with step(name, "running the encoder that was made of it"):
+        found = _encode(Encoder.load(directory), conversion.samples)
     parity = {"graph": graph, **compare(expected, found)}
     limit = TOLERANCES[kind]
     if not parity["difference"] <= limit:
         raise EncoderError(
-            f"{name}: the encoder differs from the original with its own preprocessing by "
+            f"{name!r}: the encoder differs from the original with its own preprocessing by "
             f"{parity['difference']:.1e} of a vector's length, more than {limit:.0e}"
         )
     write_spec(directory, **spec, parity=parity)
@@ -92,22 +98,18 @@ def sample_clips(lengths: Sequence[int]) -> list[Floats]:
 
 
 def _export(name: str, directory: Path, conversion: Conversion) -> float:
-    try:
-        return export_graph(
-            conversion.module,
-            directory,
-            example=conversion.example,
-            dynamic_shapes=conversion.dynamic_shapes,
-            checks=[conversion.example],
-            tolerance=GRAPH_TOLERANCE,
-        )
-    except EncoderError as error:
-        raise EncoderError(f"{name}: {error}") from error
-    except Exception as error:  # torch.export and the exporter raise of all kinds
-        said = str(error).strip().splitlines()[:1]
-        raise EncoderError(
-            f"{name} cannot be exported to ONNX: {type(error).__name__}: {''.join(said)}"
-        ) from error
+    with step(name, "exporting it to ONNX"):
+        try:
+            return export_graph(
+                conversion.module,
+                directory,
+                example=conversion.example,
+                dynamic_shapes=conversion.dynamic_shapes,
+                checks=[conversion.example],
+                tolerance=GRAPH_TOLERANCE,
+            )
+        except EncoderError as error:
+            raise EncoderError(f"{name!r}: {error}") from error
 
 
 def _encode(encoder: Encoder, samples: Sequence[Any]) -> Floats:

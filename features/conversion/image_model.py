@@ -14,6 +14,7 @@ from transformers import AutoImageProcessor
 from features.conversion.architectures import LOCAL_ONLY, is_dual, load_config, load_model
 from features.conversion.finish import Conversion, sample_pictures, write_encoder
 from features.conversion.sources import Source
+from features.conversion.steps import step
 from recsys.batches import Floats
 from recsys.errors import EncoderError, did_you_mean
 
@@ -79,10 +80,8 @@ class ImageSide(nn.Module):
 def convert(source: Source, directory: Path) -> None:
     """Write the encoder directory's files; raises `EncoderError` where the encoder disagrees."""
     config = load_config(source)
-    try:
+    with step(source.name, "loading its image processor", "preprocessor_config.json must lie beside it"):
         processor = AutoImageProcessor.from_pretrained(source.path, **LOCAL_ONLY)
-    except (ValueError, OSError, ImportError) as error:
-        raise EncoderError(f"{source.name!r}: its image processor cannot be loaded: {error}") from error
     preprocessing = describe(source, processor)
     prepare = Pixels(
         processor.rescale_factor if processor.do_rescale else 1.0,
@@ -149,7 +148,7 @@ def _pooling(source: Source, config: Any, model: Any) -> str:
     """The option; else the model's own pooling, where its weights have one; else its first token."""
     side = getattr(config, "image_size", 224)
     height, width = (side, side) if isinstance(side, int) else side
-    with torch.no_grad():
+    with step(source.name, "showing it a picture"), torch.no_grad():
         output = model(pixel_values=torch.zeros(1, 3, height, width))
     has_pooler = getattr(output, "pooler_output", None) is not None
     first = getattr(getattr(model, "embeddings", None), "cls_token", None)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from features.conversion.sources import resolve
+from features.conversion.sources import Source, resolve
+from features.conversion.steps import step
 from features.encoders import SPEC_FILE, EncoderSpec, Kind, check_sha256
 from recsys.errors import EncoderError, MissingExtraError
 
@@ -154,7 +155,8 @@ EMBEDDED: Mapping[str, EmbeddedEncoder] = {
 }
 
 # Part of a cached directory's name: raised when a converter changes what it writes.
-CONVERSION_VERSION = 2
+CONVERSION_VERSION = 2  # of an embedded encoder
+FOREIGN_VERSION = 3  # of every other
 
 
 def default_cache_dir() -> Path:
@@ -186,8 +188,14 @@ def ensure_encoder(name: str, cache_dir: Path | None = None, *, kind: Kind | Non
             directory, lambda written: _load(converter).convert(weights, written), weights.locate
         )
     source = resolve(name, kind, EMBEDDED)
-    directory = cache / source.cache_name(CONVERSION_VERSION)
-    return _converted(directory, lambda written: _load(source.converter).convert(source, written))
+    directory = cache / source.cache_name(FOREIGN_VERSION)
+    return _converted(directory, lambda written: _convert_foreign(source, written))
+
+
+def _convert_foreign(source: Source, directory: Path) -> None:
+    converter = _load(source.converter)
+    with step(source.name, f"converting it for {source.kind}"):
+        converter.convert(source, directory)
 
 
 def _load(converter: str) -> Any:

@@ -21,7 +21,7 @@ class Report:
     cpu_seconds: float
 
     def shown(self) -> dict[str, str]:
-        parity = self.spec.parity
+        parity, prefix = self.spec.parity, self.spec.preprocessing.get("prefix")
         whole = (
             f"{parity['difference']:.1e} of a vector's length" if "difference" in parity else "not measured"
         )
@@ -29,6 +29,7 @@ class Report:
             "name": self.spec.name,
             "kind": self.spec.kind,
             "dimensions": str(self.spec.dim),
+            **({"before every text": repr(prefix)} if prefix else {}),
             "MB": f"{self.num_bytes / 1e6:,.1f}",
             "from the original, graph alone": f"{parity['graph']:.1e}" if parity else "not measured",
             "from the original, preprocessing included": whole,

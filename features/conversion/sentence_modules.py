@@ -42,35 +42,71 @@ _POOLING_KEYS = {
 _ACTIVATIONS = ("Identity", "Tanh", "ReLU", "GELU", "Sigmoid", "SiLU")
 
 
+class Truncate(nn.Module):
+    """The first `dim` values, as sentence-transformers' `truncate_dim` cuts after all modules."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x_BD: Tensor) -> Tensor:
+        return x_BD[:, : self.dim]
+
+
 class Normalize(nn.Module):
     def forward(self, x_BD: Tensor) -> Tensor:
         return nn.functional.normalize(x_BD, dim=-1)
 
 
-def read_modules(directory: Path) -> tuple[str, nn.Sequential] | None:
-    """Name of the pooling and the modules after it; None where there is no `modules.json`.
+def read_json(path: Path) -> Any:
+    """What a JSON file holds; an empty dict where there is none. Raises `EncoderError` where it is broken."""
+    try:
+        return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise EncoderError(f"{path}: no JSON: {error}; download or save the model again") from error
 
-    Raises `EncoderError` for a module or a pooling that is not supported.
+
+def transformer_folder(directory: Path) -> Path:
+    """Where the transformer lies: `directory`, or `0_Transformer` in it as in older layouts."""
+    if not (modules := read_json(directory / "modules.json")):
+        return directory
+    if (name := modules[0]["type"].rpartition(".")[2]) != "Transformer":
+        raise EncoderError(f"{directory / 'modules.json'}: begins with {name!r}; supported: Transformer")
+    return directory / modules[0]["path"]
+
+
+def read_modules(directory: Path, prompt: str) -> tuple[str, nn.Sequential] | None:
+    """Name of the pooling and what comes after it; None where there is no `modules.json`.
+
+    Raises `EncoderError` for a module or a pooling that is not supported, and where `prompt` is not empty
+    and the pooling leaves its tokens out.
     """
     path = directory / "modules.json"
     if not path.is_file():
         return None
     pooling, after = "mean", nn.Sequential()
-    for entry in json.loads(path.read_text("utf-8"))[1:]:
+    for entry in read_json(path)[1:]:
         folder, name = directory / entry["path"], entry["type"].rpartition(".")[2]
         if name == "Pooling":
-            pooling = _read_pooling(folder / "config.json")
+            pooling = _read_pooling(folder / "config.json", prompt)
         elif name == "Dense":
             after.append(_read_dense(folder))
         elif name == "Normalize":
             after.append(Normalize())
         elif name != "Dropout":
             raise EncoderError(f"{path}: module {name!r}; supported: Pooling, Dense, Normalize, Dropout")
+    if truncate_dim := read_json(directory / "config_sentence_transformers.json").get("truncate_dim"):
+        after.append(Truncate(int(truncate_dim)))
     return pooling, after
 
 
-def _read_pooling(path: Path) -> str:
-    values = json.loads(path.read_text("utf-8"))
+def _read_pooling(path: Path, prompt: str) -> str:
+    values = read_json(path)
+    if prompt and not values.get("include_prompt", True):
+        raise EncoderError(
+            f"{path}: include_prompt is false: the tokens of the prompt {prompt!r} would be left out of the "
+            "pooling, which is not supported; the option ?prefix= with nothing after it encodes without it"
+        )
     modes = {
         _POOLING_KEYS.get(key, key) for key, on in values.items() if key.startswith("pooling_mode_") and on
     }
@@ -84,7 +120,13 @@ def _read_pooling(path: Path) -> str:
 
 
 def _read_dense(folder: Path) -> nn.Sequential:
-    values = json.loads((folder / "config.json").read_text("utf-8"))
+    values = read_json(folder / "config.json")
+    names = {values.get("module_input_name"), values.get("module_output_name")}
+    if values.get("use_residual") or not names <= {None, "sentence_embedding"}:
+        raise EncoderError(
+            f"{folder / 'config.json'}: use_residual and other inputs and outputs than sentence_embedding "
+            "are not supported"
+        )
     activation = values.get("activation_function", "Tanh").rpartition(".")[2]
     if activation not in _ACTIVATIONS:
         hint = did_you_mean(activation, _ACTIVATIONS)

@@ -21,9 +21,15 @@ OPTIONS: Mapping[str, str] = {
     "max_tokens": "where a longer text is cut",
     "revision": "branch, tag or commit on the hub",
 }
+# E5's own names, whole at the end of a hub's or a directory's; those of "instruct" take no prefix.
+_E5 = re.compile(r"(^|[-/_])e5-(small|base|large)(-v2|-unsupervised)?$")
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _TABLES = ("*.json", "*.txt", "*.model")
-_FORMATS = (("*.safetensors", "*/*.safetensors"), ("*.bin", "*/*.bin"))
+# The first two of each tell that the weights are there; a dense layer may be .bin beside .safetensors.
+_FORMATS = (
+    ("*.safetensors", "0_*/*.safetensors", "*/*.safetensors", "[1-9]_*/*.bin"),
+    ("*.bin", "0_*/*.bin", "*/*.bin"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +127,13 @@ def _torchvision(name: str, kind: Kind | None, options: dict[str, str]) -> Sourc
     )
 
 
+def e5_prefix(origin: str) -> str:
+    """What E5's authors advise before every text of a symmetric task; empty for every other name."""
+    return "query: " if _E5.search(origin.lower()) else ""
+
+
 def _require_config(path: Path) -> None:
-    if not (path / "config.json").is_file():
+    if not (path / "config.json").is_file() and not (path / "modules.json").is_file():
         raise EncoderError(f"{path}: no model directory, there is neither encoder.toml nor config.json in it")
 
 
@@ -144,8 +155,8 @@ def _download(name: str, revision: str | None) -> Path:
     try:
         for formats in _FORMATS:
             wanted = [*tables, *formats]
-            path = _snapshot(snapshot_download, name, revision, wanted)
-            if any(path.glob(formats[0])):
+            path = _snapshot(snapshot_download, name, revision, wanted, formats[:2])
+            if any(any(path.glob(pattern)) for pattern in formats[:2]):
                 return path
     except Exception as error:  # the hub's client raises its own, httpx's and OSError
         raise EncoderError(
@@ -156,13 +167,15 @@ def _download(name: str, revision: str | None) -> Path:
     raise EncoderError(f"{name!r} has no weights as .safetensors or .bin")
 
 
-def _snapshot(download: object, name: str, revision: str | None, wanted: list[str]) -> Path:
+def _snapshot(
+    download: object, name: str, revision: str | None, wanted: list[str], weights: tuple[str, ...]
+) -> Path:
     assert callable(download)
     ignored = ["onnx/*", "openvino/*", "tf_*", "flax_*", "training_args.bin"]
     given = {"revision": revision, "allow_patterns": wanted, "ignore_patterns": ignored}
     try:
         path = Path(download(name, local_files_only=True, **given))
-        if any(path.glob(wanted[-2])):
+        if any(any(path.glob(pattern)) for pattern in weights):
             return path
     except FileNotFoundError:
         pass  # not in the cache: LocalEntryNotFoundError is one

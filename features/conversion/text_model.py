@@ -6,8 +6,7 @@ are honoured; else the pooling is the mean over the tokens and the vector has un
 B texts, L tokens, D width.
 """
 
-import json
-import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,21 @@ from transformers import AutoTokenizer
 
 from features.conversion.architectures import LOCAL_ONLY, is_dual, load_config, load_model
 from features.conversion.finish import Conversion, write_encoder
-from features.conversion.sentence_modules import POOLINGS, Normalize, read_modules
-from features.conversion.sources import Source
+from features.conversion.sentence_modules import (
+    POOLINGS,
+    Normalize,
+    read_json,
+    read_modules,
+    transformer_folder,
+)
+from features.conversion.sources import Source, e5_prefix
+from features.conversion.steps import step
 from features.encoders import TOKENIZER_FILE
 from recsys.batches import Floats
 from recsys.errors import EncoderError, did_you_mean
 
 DEFAULT_MAX_TOKENS = 512  # for models that say nothing
 PADDED_TO_MAX = ("siglip", "siglip2", "siglip_text_model")  # trained without a mask, always at full length
-_E5 = re.compile(r"(^|[-/_])e5-")
 SAMPLES = (
     "A red shirt.",
     "Ein blauer Schuh; Größe 42, 19,99 €",
@@ -66,13 +71,15 @@ class TextSide(nn.Module):
 
 def convert(source: Source, directory: Path) -> None:
     """Write the encoder directory's files; raises `EncoderError` where the encoder disagrees."""
-    config = load_config(source)
-    tokenizer = _load_tokenizer(source)
-    model = load_model(source, config)
+    assert source.path is not None
+    inner = replace(source, path=transformer_folder(source.path))
+    config = load_config(inner)
+    tokenizer = _load_tokenizer(inner)
+    model = load_model(inner, config)
     to_max = config.model_type in PADDED_TO_MAX
-    module = _module(source, config, model, masked=not to_max).eval()
-    limit = _max_tokens(source, config, tokenizer)
     prefix = _prefix(source)
+    module = _module(source, config, model, prefix, masked=not to_max).eval()
+    limit = _max_tokens(inner, config, tokenizer, model)
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.backend_tokenizer.save(str(directory / TOKENIZER_FILE))
@@ -101,7 +108,7 @@ def convert(source: Source, directory: Path) -> None:
     write_encoder(conversion, directory, **source.labels())
 
 
-def _module(source: Source, config: Any, model: Any, *, masked: bool) -> nn.Module:
+def _module(source: Source, config: Any, model: Any, prefix: str, *, masked: bool) -> nn.Module:
     if is_dual(config):
         if "pooling" in source.options:
             raise EncoderError(
@@ -111,7 +118,7 @@ def _module(source: Source, config: Any, model: Any, *, masked: bool) -> nn.Modu
     if getattr(config, "is_encoder_decoder", False):
         model = model.get_encoder()
     assert source.path is not None
-    modules = read_modules(source.path)
+    modules = read_modules(source.path, prefix)
     pooling, after = modules if modules is not None else ("mean", nn.Sequential(Normalize()))
     pooling = source.options.get("pooling", pooling)
     if pooling not in POOLINGS:
@@ -120,10 +127,8 @@ def _module(source: Source, config: Any, model: Any, *, masked: bool) -> nn.Modu
 
 
 def _load_tokenizer(source: Source) -> Any:
-    try:
+    with step(source.name, "loading its tokenizer", "tokenizer.json must lie beside the model"):
         tokenizer = AutoTokenizer.from_pretrained(source.path, **LOCAL_ONLY)
-    except (ValueError, OSError, ImportError, KeyError) as error:
-        raise EncoderError(f"{source.name!r}: its tokenizer cannot be loaded: {error}") from error
     if not getattr(tokenizer, "is_fast", False):
         raise EncoderError(
             f"{source.name!r}: {type(tokenizer).__name__} has no form for the library tokenizers (no "
@@ -139,8 +144,7 @@ def _load_tokenizer(source: Source) -> Any:
 def _read(source: Source, name: str) -> dict[str, Any]:
     """A JSON file of the model's directory; empty where there is none."""
     assert source.path is not None
-    path = source.path / name
-    values: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    values: dict[str, Any] = read_json(source.path / name)
     return values
 
 
@@ -151,14 +155,13 @@ def _pad_token(source: Source, tokenizer: Any) -> str:
     return str(token)
 
 
-def _max_tokens(source: Source, config: Any, tokenizer: Any) -> int:
+def _max_tokens(source: Source, config: Any, tokenizer: Any, model: Any) -> int:
     """The smallest of what the option, sentence-transformers, the tokenizer and the positions say."""
     said = [int(tokenizer.model_max_length)]
     text = getattr(config, "text_config", config)
-    if positions := getattr(text, "max_position_embeddings", None):
-        offset = getattr(text, "pad_token_id", None) if "roberta" in text.model_type else None
-        offset = 1 if text.model_type == "mpnet" else offset
-        said.append(positions - (0 if offset is None else offset + 1))
+    positions = getattr(text, "max_position_embeddings", None) or -1  # XLNet says -1: there is no limit
+    if positions > 0:
+        said.append(positions - _first_position(model))
     if sentence_limit := _read(source, "sentence_bert_config.json").get("max_seq_length"):
         said.append(sentence_limit)
     if option := source.options.get("max_tokens"):
@@ -169,14 +172,24 @@ def _max_tokens(source: Source, config: Any, tokenizer: Any) -> int:
     return limit if limit <= 1_000_000 else DEFAULT_MAX_TOKENS
 
 
+def _first_position(model: Any) -> int:
+    """Where a model begins to count: RoBERTa's kin (CamemBERT, MPNet) after the place of their padding."""
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            return 0 if module.padding_idx is None else module.padding_idx + 1
+    return 0
+
+
 def _prefix(source: Source) -> str:
     """The option; else the default prompt of sentence-transformers; else E5's for symmetric tasks."""
     if "prefix" in source.options:
         return source.options["prefix"]
     prompts = _read(source, "config_sentence_transformers.json")
     if name := prompts.get("default_prompt_name"):
-        return str(prompts["prompts"][name])
-    return "query: " if _E5.search(source.origin.lower()) else ""
+        if name not in (known := prompts.get("prompts", {})):
+            raise EncoderError(f"{source.name!r}: default_prompt_name: {did_you_mean(name, known)}")
+        return str(known[name])
+    return e5_prefix(source.origin)
 
 
 def _example(tokenizer: Any, limit: int, to_max: bool) -> dict[str, Tensor]:
