@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,7 +13,7 @@ from tiny_encoders import write_tiny_text
 
 from features.conversion import EMBEDDED, ensure_encoder
 from features.conversion.report import convert_encoder
-from features.conversion.sources import Source, resolve
+from features.conversion.sources import Source, e5_prefix, resolve
 from features.encoders import Encoder
 from recsys.errors import EncoderError
 
@@ -123,6 +124,22 @@ def test_a_name_that_cannot_be(name: str, kind: Any, message: str) -> None:
         ensure_encoder(name, kind=kind)
 
 
+@pytest.mark.parametrize(
+    ("origin", "prefix"),
+    [
+        ("intfloat/e5-small", "query: "),
+        ("intfloat/multilingual-e5-large", "query: "),
+        ("intfloat_E5-base-v2", "query: "),
+        ("intfloat/multilingual-e5-large-instruct", ""),
+        ("intfloat/e5-mistral-7b-instruct", ""),
+        ("owner/type5-small", ""),
+        ("owner/mine-e5-like", ""),
+    ],
+)
+def test_the_prefix_of_e5_is_of_its_own_names_alone(origin: str, prefix: str) -> None:
+    assert e5_prefix(origin) == prefix
+
+
 def test_a_directory_without_a_model(tmp_path: Path) -> None:
     with pytest.raises(EncoderError, match=r"neither encoder\.toml nor config\.json"):
         ensure_encoder(str(tmp_path), kind="text")
@@ -138,6 +155,9 @@ def test_report_and_copy(model: Path, converter: ModuleType, tmp_path: Path) -> 
     assert report.path == tmp_path / "copy"
     assert Encoder.load(report.path).dim == report.spec.dim == 2
     assert report.num_bytes == sum(file.stat().st_size for file in report.path.iterdir())
+    assert "before every text" not in report.shown()
+    prefixed = replace(report.spec, preprocessing={"prefix": "query: "})
+    assert replace(report, spec=prefixed).shown()["before every text"] == "'query: '"
     assert report.shown()["cosine with the original"] == "not measured"
     with pytest.raises(EncoderError, match="copy exists; give a new folder"):
         convert_encoder(str(model), "text", tmp_path / "cache", tmp_path / "copy")
