@@ -115,4 +115,5 @@ def _soft_ranks(score_K: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     high_K = np.searchsorted(ascending_K, score_K + NEAR, side="right")
     # Those within reach, the entry itself among them, which counts a half.
     near_K = (sums[high_K] - sums[low_K] - (high_K - low_K) * score_K) / (2 * NEAR) + (high_K - low_K) / 2
-    return 1.0 + (len(score_K) - high_K) + near_K - 0.5
+    rank_K: npt.NDArray[np.float64] = 0.5 + (len(score_K) - high_K) + near_K
+    return rank_K
