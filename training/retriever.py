@@ -11,15 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from recsys.batches import ItemFeatures, SequenceSchema
 from recsys.config import ModelConfig, TrainConfig
-from recsys.ids import NUM_RESERVED
-from recsys.losses import chunked_cross_entropy, sampled_cross_entropy
-from recsys.models.retriever import Retriever, sequence_tensors
+from recsys.models.retriever import Retriever
 from recsys.progress import Progress, silent
 from training.checkpoint import TrainingState, load_state, save_state
+from training.step import Step
 from training.windows import Sequence, Window, WindowSampler
 
 logger = logging.getLogger(__name__)
@@ -64,15 +62,16 @@ def fit_retriever(
     total_steps = num_epochs * len(sampler.epoch(0))  # about: epochs cut histories at other places
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, _schedule(total_steps, config.warmup_fraction))
     state = load_state(checkpoint, fingerprint, model, optimizer, scheduler) or TrainingState()
-    step = _Step(model, config)
+    step = Step(model, config)
     while state.epoch < num_epochs and not _has_stalled(state, config, validate):
         losses = []
         model.train()
-        for windows in sampler.epoch(state.epoch):
-            losses.append(_update(step, windows, optimizer))
-            scheduler.step()
-            done = scheduler.last_epoch
-            progress("train", done, max(total_steps, done), _note(state, losses))
+        with step.one_core_a_shard():
+            for windows in sampler.epoch(state.epoch):
+                losses.append(_update(step, windows, optimizer))
+                scheduler.step()
+                done = scheduler.last_epoch
+                progress("train", done, max(total_steps, done), _note(state, losses))
         state.epoch += 1
         entry = {"loss": float(np.mean(losses))}
         if validate is not None:
@@ -107,107 +106,13 @@ def _note(state: TrainingState, losses: list[float]) -> str:
     return f"epoch {state.epoch + 1}, loss {losses[-1]:.3f}{best}"
 
 
-def _update(step: "_Step", windows: list[Window], optimizer: torch.optim.Optimizer) -> float:
-    loss = step.loss(windows)
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise FloatingPointError(f"the training loss is {value}; lower train.learning_rate")
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+def _update(step: Step, windows: list[Window], optimizer: torch.optim.Optimizer) -> float:
+    loss = step.backward(windows)
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"the training loss is {loss}; lower train.learning_rate")
     torch.nn.utils.clip_grad_norm_(step.model.parameters(), MAX_GRADIENT_NORM)
     optimizer.step()
-    return value
-
-
-class _Step:
-    """The loss of one batch of windows, by full or by sampled softmax."""
-
-    def __init__(self, model: Retriever, config: TrainConfig) -> None:
-        self.model, self.config = model, config
-        self.trained_rows = torch.from_numpy(np.flatnonzero(model.features.trained))
-        self.dtype = _dtype(config)
-        self.is_sampled = len(self.trained_rows) > config.sampled_above
-        popularity = torch.from_numpy(model.features.popularity)[self.trained_rows] + 1.0
-        self.negative_rate = popularity / popularity.sum()
-        self.log_q_N = torch.zeros(model.features.size)  # log of the times that an item is drawn a step
-        self.log_q_N[self.trained_rows] = torch.log(self.negative_rate * config.num_negatives)
-
-    def loss(self, windows: list[Window]) -> Tensor:
-        model = self.model
-        item_BL, inputs, _ = sequence_tensors([w.history for w in windows], model.schema, model.device)
-        negatives = self._negatives() if self.is_sampled else None
-        rows = self.trained_rows if negatives is None else self._needed_rows(item_BL, negatives)
-        with self.autocast():
-            vector_ND = model.embed_items(rows).vector_ND
-        place = torch.full((model.features.size,), len(rows))
-        place[rows] = torch.arange(len(rows))
-        # One row of zeros at the end stands for padding and for whatever is not embedded.
-        padded_ND = torch.cat([vector_ND, vector_ND.new_zeros(1, vector_ND.shape[1])])
-        with self.autocast():
-            state_BPD = model.user_tower.states(padded_ND[place[item_BL].to(model.device)], inputs)
-        where = _target_mask(windows, item_BL.shape[1])
-        state_PD = state_BPD[:, :-1][where.to(model.device)] / model.temperature
-        row_P = item_BL[where]
-        if negatives is not None:
-            return self._sampled_loss(state_PD, vector_ND, place, row_P, negatives)
-        return chunked_cross_entropy(
-            state_PD,
-            vector_ND.to(self.dtype),
-            place[row_P].to(model.device),
-            temperature=1.0,
-            chunk=self.config.loss_chunk,
-        )
-
-    def autocast(self) -> torch.autocast:
-        """Matrix products in bfloat16 where that was chosen."""
-        return torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
-
-    def _negatives(self) -> Tensor:
-        picked = torch.multinomial(self.negative_rate, self.config.num_negatives, replacement=True)
-        return self.trained_rows[picked]
-
-    def _needed_rows(self, item_BL: Tensor, negatives: Tensor) -> Tensor:
-        rows = torch.unique(torch.cat([item_BL.flatten(), negatives]))
-        return rows[rows >= NUM_RESERVED]
-
-    def _sampled_loss(
-        self, state_PD: Tensor, vector_ND: Tensor, place_N: Tensor, row_P: Tensor, negative_J: Tensor
-    ) -> Tensor:
-        device = state_PD.device
-        return sampled_cross_entropy(
-            state_PD,
-            vector_ND[place_N[row_P].to(device)],
-            vector_ND[place_N[negative_J].to(device)],
-            target_id_P=row_P.to(device),
-            negative_id_J=negative_J.to(device),
-            target_log_q_P=self.log_q_N[row_P].to(device),
-            negative_log_q_J=self.log_q_N[negative_J].to(device),
-            temperature=1.0,
-        )
-
-
-def _dtype(config: TrainConfig) -> torch.dtype:
-    if config.precision != "auto":
-        return torch.bfloat16 if config.precision == "bfloat16" else torch.float32
-    has_it = (
-        config.device == "cuda"
-        or torch.backends.cpu.get_cpu_capability().startswith("AMX")
-        or _has_bfloat16()
-    )
-    return torch.bfloat16 if has_it else torch.float32
-
-
-def _has_bfloat16() -> bool:
-    supports: bool = torch.cpu._is_avx512_bf16_supported()
-    return supports
-
-
-def _target_mask(windows: list[Window], width: int) -> Tensor:
-    """Which events are predicted. Shape [B, L]."""
-    mask = np.zeros((len(windows), width), np.bool_)
-    for row, window in enumerate(windows):
-        mask[row, : len(window.target)] = window.target
-    return torch.from_numpy(mask)
+    return loss
 
 
 def _schedule(total_steps: int, warmup_fraction: float) -> Callable[[int], float]:

@@ -50,12 +50,15 @@ class AttentionFusion(nn.Module):
         self.output = nn.Linear(dim, dim)
 
     def forward(self, token_NTD: Tensor, mask_NT: Tensor) -> Tensor:
-        key_NTD, value_NTD = self.key_value(token_NTD).chunk(2, dim=-1)
-        key_NTHd = key_NTD.unflatten(-1, (self.num_heads, self.head_dim))
-        value_NTHd = value_NTD.unflatten(-1, (self.num_heads, self.head_dim))
-        score_NHT = (key_NTHd * self.query).sum(-1).transpose(1, 2) * self.head_dim**-0.5
-        weight_NHT = masked_softmax(score_NHT, mask_NT.unsqueeze(1))
-        pooled_NHd = (weight_NHT.transpose(1, 2).unsqueeze(-1) * value_NTHd).sum(1)
+        # The query is the same for all items, so keys need not be made: a head's score of a token is one
+        # product with query · keys. Values are made of the weighed sum, one a head instead of one a token.
+        key_HdD, value_HdD = self.key_value.weight.unflatten(0, (2, self.num_heads, self.head_dim))
+        asked_HD = (self.query.unsqueeze(-1) * key_HdD).sum(1) * self.head_dim**-0.5
+        weight_NHT = masked_softmax((token_NTD @ asked_HD.T).transpose(1, 2), mask_NT.unsqueeze(1))
+        read_HND = (weight_NHT @ token_NTD).transpose(0, 1)
+        pooled_NHd = (read_HND @ value_HdD.transpose(1, 2)).transpose(0, 1)
+        value_bias_Hd = self.key_value.bias[-self.num_heads * self.head_dim :].view(self.num_heads, -1)
+        pooled_NHd = pooled_NHd + value_bias_Hd * weight_NHT.sum(-1, keepdim=True)
         mean_ND = MeanFusion()(token_NTD, mask_NT)
         return mean_ND + self.output(pooled_NHd.flatten(1))
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recsys.config import ItemTowerConfig
+from recsys.models.dropout import Dropout, current_generator
 from recsys.models.fusion import build_fusion
 
 ID_TOKEN = "id"
@@ -76,7 +77,7 @@ class Projection(nn.Module):
     def __init__(self, width: int, dim: int, dropout: float) -> None:
         super().__init__()
         self.linear = nn.Linear(width, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, vector_NM: Tensor) -> Tensor:
         weight_DM = self.linear.weight
@@ -107,7 +108,7 @@ class ItemTower(nn.Module):
             nn.LayerNorm(dim),
             nn.Linear(dim, 2 * dim),
             nn.GELU(),
-            nn.Dropout(config.dropout),
+            Dropout(config.dropout),
             nn.Linear(2 * dim, dim),
         )
 
@@ -146,8 +147,9 @@ class ItemTower(nn.Module):
 
     def _drop_tokens(self, mask_NT: Tensor) -> Tensor:
         """Leave out tokens at random, never all of an item's: its id often, so that content suffices."""
-        chance_T = torch.full((mask_NT.shape[1],), self.config.modality_dropout)
+        chance_T = torch.full((mask_NT.shape[1],), self.config.modality_dropout, device=mask_NT.device)
         if self.spec.has_id:
             chance_T[-1] = self.config.id_dropout
-        kept_NT = mask_NT & (torch.rand(mask_NT.shape) >= chance_T).to(mask_NT.device)
+        drawn_NT = torch.rand(mask_NT.shape, generator=current_generator(), device=mask_NT.device)
+        kept_NT = mask_NT & (drawn_NT >= chance_T)
         return torch.where(kept_NT.any(1, keepdim=True), kept_NT, mask_NT)

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from recsys.batches import SequenceSchema
 from recsys.config import UserTowerConfig
 from recsys.ids import PAD
+from recsys.models.dropout import Dropout
 
 NUM_TIME_BUCKETS = 32  # log2 of the seconds between two events; 2**31 s are 68 years
 REVIEW_INPUTS = ("review_text", "review_audio")
@@ -48,19 +49,19 @@ class Block(nn.Module):
 
     def __init__(self, *, dim: int, num_heads: int, dropout: float, num_tokens: int, has_clock: bool) -> None:
         super().__init__()
-        self.num_heads, self.num_tokens = num_heads, num_tokens
+        self.num_heads = num_heads
         self.norm = nn.LayerNorm(dim)
         self.input = nn.Linear(dim, 4 * dim)
         self.bias = RelativeBias(num_tokens=num_tokens, num_heads=num_heads, has_clock=has_clock)
         self.attended_norm = nn.LayerNorm(dim)
         self.output = nn.Linear(dim, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x_BPD: Tensor, second_BP: Tensor, causal_PP: Tensor) -> Tensor:
         gate_BPD, value_BPD, query_BPD, key_BPD = F.silu(self.input(self.norm(x_BPD))).chunk(4, dim=-1)
         query_BHPd, key_BHPd, value_BHPd = (self._heads(t) for t in (query_BPD, key_BPD, value_BPD))
         score_BHPP = query_BHPd @ key_BHPd.transpose(-1, -2) + self.bias(second_BP)
-        weight_BHPP = F.silu(score_BHPP) * causal_PP / self.num_tokens**0.5
+        weight_BHPP = F.silu(score_BHPP) * causal_PP
         attended_BPD = (weight_BHPP @ value_BHPd).transpose(1, 2).flatten(2)
         gated_BPD = self.attended_norm(attended_BPD) * gate_BPD
         return x_BPD + self.output(self.dropout(gated_BPD))
@@ -85,7 +86,7 @@ class UserTower(nn.Module):
         )
         self.start_D = nn.Parameter(torch.randn(dim) * 0.02)
         self.input_norm = nn.LayerNorm(dim)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(
             Block(
                 dim=dim,
@@ -119,7 +120,8 @@ class UserTower(nn.Module):
         second_BL = inputs["event_time"]
         second_BP = torch.cat([second_BL[:, :1], second_BL], dim=1)
         num_tokens = x_BPD.shape[1]
-        causal_PP = torch.ones(num_tokens, num_tokens, dtype=x_BPD.dtype, device=x_BPD.device).tril()
+        ones_PP = torch.ones(num_tokens, num_tokens, dtype=x_BPD.dtype, device=x_BPD.device)
+        causal_PP = ones_PP.tril() / (self.schema.max_length + 1) ** 0.5
         for block in self.blocks:
             x_BPD = block(x_BPD, second_BP, causal_PP)
         taste_BPD = self.taste(self._mean_so_far(event_BLD, token_BLD))

@@ -4,7 +4,8 @@ import torch
 from model_parts import tiny_features, tiny_history, tiny_schema
 
 from recsys.config import ItemTowerConfig, ModelConfig, TrainConfig, UserTowerConfig
-from training.retriever import _Step, _target_mask, fit_retriever
+from training.retriever import fit_retriever
+from training.step import Step, target_mask
 from training.windows import Sequence, Window
 
 SCHEMA = tiny_schema(review_text_dim=0, review_audio_dim=0, profile_sizes={})
@@ -90,7 +91,7 @@ def test_negatives_are_items_with_training_events_alone():
     from recsys.models.retriever import Retriever
 
     features = tiny_features()
-    step = _Step(Retriever(features, SCHEMA, PLAIN), _config())
+    step = Step(Retriever(features, SCHEMA, PLAIN), _config())
     assert features.trained[step.trained_rows.numpy()].all()
     assert len(step.trained_rows) == features.trained.sum()
 
@@ -107,7 +108,7 @@ def test_bfloat16_descends_like_float32():
 
 def test_targets_stand_where_the_windows_say():
     window = Window(history=tiny_history([2, 3, 4]), target=np.array([True, False, True]))
-    np.testing.assert_array_equal(_target_mask([window], 4).numpy(), [[1, 0, 1, 0]])
+    np.testing.assert_array_equal(target_mask([window], 4).numpy(), [[1, 0, 1, 0]])
 
 
 def test_a_loss_that_is_not_finite_is_an_error():
