@@ -65,6 +65,7 @@ class UserTowerConfig(Section):
     num_heads: Count = 4
     max_length: Count = 100
     dropout: Fraction = 0.4
+    event_dropout: Fraction = 0.0  # of the events read in training, as if their items were unknown
     use_reviews: bool = True  # an event carries the review that the user left with it
     use_profile: bool = True  # the user's own fields as one more token
 
@@ -97,6 +98,7 @@ class TrainConfig(Section):
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     warmup_fraction: Fraction = 0.05
+    average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of the moving average of weights; 0: none
     # bfloat16 pays only on processors with the instructions for it; auto looks for them.
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     loss_chunk: Count = 1024  # rows of logits that stand in memory at once

@@ -5,10 +5,17 @@ import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
+
+
+class Stateful(Protocol):
+    """A model, an optimizer, a schedule, an average."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any: ...
 
 
 @dataclass
@@ -34,11 +41,9 @@ def save_state(
     path: Path | None,
     fingerprint: str,
     state: TrainingState,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scheduler: torch.optim.lr_scheduler.LRScheduler,
+    *parts: Stateful,
 ) -> None:
-    """Write a checkpoint; an interruption leaves the one before it."""
+    """Write a checkpoint of `parts`; an interruption leaves the one before it."""
     if path is None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,30 +51,21 @@ def save_state(
     content = {
         "fingerprint": fingerprint,
         "state": vars(state),
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "scheduler": scheduler.state_dict(),
+        "parts": [part.state_dict() for part in parts],
         "rng": torch.get_rng_state(),
     }
     torch.save(content, temporary)
     os.replace(temporary, path)
 
 
-def load_state(
-    path: Path | None,
-    fingerprint: str,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scheduler: torch.optim.lr_scheduler.LRScheduler,
-) -> TrainingState | None:
-    """Restore the checkpoint at `path` if there is one of the same `fingerprint`."""
+def load_state(path: Path | None, fingerprint: str, *parts: Stateful) -> TrainingState | None:
+    """Restore `parts` from the checkpoint at `path` if there is one of the same `fingerprint`."""
     if path is None or not path.exists():
         return None
     content = torch.load(path, weights_only=True)
     if content["fingerprint"] != fingerprint:
         return None
-    model.load_state_dict(content["model"])
-    optimizer.load_state_dict(content["optimizer"])
-    scheduler.load_state_dict(content["scheduler"])
+    for part, kept in zip(parts, content["parts"], strict=True):
+        part.load_state_dict(kept)
     torch.set_rng_state(content["rng"])
     return TrainingState(**content["state"])

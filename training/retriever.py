@@ -16,6 +16,7 @@ from recsys.batches import ItemFeatures, SequenceSchema
 from recsys.config import ModelConfig, TrainConfig
 from recsys.models.retriever import Retriever
 from recsys.progress import Progress, silent
+from training.averaging import WeightAverage
 from training.checkpoint import TrainingState, load_state, save_state
 from training.step import Step
 from training.windows import Sequence, Window, WindowSampler
@@ -61,7 +62,9 @@ def fit_retriever(
     )
     total_steps = num_epochs * len(sampler.epoch(0))  # about: epochs cut histories at other places
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, _schedule(total_steps, config.warmup_fraction))
-    state = load_state(checkpoint, fingerprint, model, optimizer, scheduler) or TrainingState()
+    average = WeightAverage(model, config.average_decay)
+    parts = (model, optimizer, scheduler, average)
+    state = load_state(checkpoint, fingerprint, *parts) or TrainingState()
     step = Step(model, config)
     while state.epoch < num_epochs and not _has_stalled(state, config, validate):
         losses = []
@@ -70,16 +73,19 @@ def fit_retriever(
             for windows in sampler.epoch(state.epoch):
                 losses.append(_update(step, windows, optimizer))
                 scheduler.step()
+                average.update()
                 done = scheduler.last_epoch
                 progress("train", done, max(total_steps, done), _note(state, losses))
         state.epoch += 1
         entry = {"loss": float(np.mean(losses))}
-        if validate is not None:
-            entry["validation_ndcg_at_10"] = validate(model)
-        state.record(entry, model)
+        with average.applied():
+            if validate is not None:
+                entry["validation_ndcg_at_10"] = validate(model)
+            state.record(entry, model)
         if on_epoch is not None:
             on_epoch(state.epoch, entry)
-        save_state(checkpoint, fingerprint, state, model, optimizer, scheduler)
+        save_state(checkpoint, fingerprint, state, *parts)
+    average.keep()
     if state.best_parameters is not None:
         model.load_state_dict(state.best_parameters)
     _reject_not_finite(model)

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from recsys.batches import SequenceSchema
 from recsys.config import UserTowerConfig
 from recsys.ids import PAD
-from recsys.models.dropout import Dropout
+from recsys.models.dropout import Dropout, keep_mask
 
 NUM_TIME_BUCKETS = 32  # log2 of the seconds between two events; 2**31 s are 68 years
 REVIEW_INPUTS = ("review_text", "review_audio")
@@ -114,6 +114,7 @@ class UserTower(nn.Module):
 
     def states(self, event_BLD: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         """Unit states [B, P, D]; state i has read the user's own token and the first i events."""
+        event_BLD = self._drop_events(event_BLD)
         token_BLD = self._events(event_BLD, inputs)
         first_B1D = self._own_token(inputs, event_BLD.shape[0]).unsqueeze(1)
         x_BPD = self.dropout(self.input_norm(torch.cat([first_B1D, token_BLD], dim=1)))
@@ -126,6 +127,12 @@ class UserTower(nn.Module):
             x_BPD = block(x_BPD, second_BP, causal_PP)
         taste_BPD = self.taste(self._mean_so_far(event_BLD, token_BLD))
         return F.normalize(self.output(self.output_norm(x_BPD)) + taste_BPD, dim=-1, eps=1e-6)
+
+    def _drop_events(self, event_BLD: Tensor) -> Tensor:
+        """In training, some events as if their item were unknown: a zero vector."""
+        if not self.training or self.config.event_dropout == 0.0:
+            return event_BLD
+        return event_BLD * keep_mask(event_BLD[..., :1], 1.0 - self.config.event_dropout)
 
     def _mean_so_far(self, event_BLD: Tensor, token_BLD: Tensor) -> Tensor:
         """Weighted mean of the items up to each token, [B, P, D]; zeros before the first."""

@@ -43,6 +43,26 @@ def test_masked_softmax_sums_to_one_or_to_zero():
     assert (weight[0, 2:] == 0).all()
 
 
+def test_attention_fusion_equals_attention_written_out():
+    """Keys and values of every token, softmax a head, weighed sum: what the shorter products come to."""
+    torch.manual_seed(0)
+    fusion = build_fusion("attention", dim=8, num_heads=2)
+    token, mask = torch.randn(5, 3, 8), torch.rand(5, 3) < 0.7
+    mask[0] = False
+    token = token * mask.unsqueeze(-1)
+    key, value = fusion.key_value(token).chunk(2, dim=-1)
+    pooled = torch.zeros(5, 8)
+    for item in range(5):
+        for head in range(2):
+            part = slice(4 * head, 4 * head + 4)
+            at = mask[item].nonzero().flatten()
+            if len(at):
+                weight = torch.softmax(key[item, at, part] @ fusion.query[head] / 2.0, dim=0)
+                pooled[item, part] = weight @ value[item, at, part]
+    mean = token.sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+    torch.testing.assert_close(fusion(token, mask), mean + fusion.output(pooled))
+
+
 @pytest.mark.parametrize("kind", ["attention", "mean", "gated"])
 def test_fusion_never_reads_an_absent_token(kind):
     torch.manual_seed(0)
