@@ -90,6 +90,7 @@ class Manifest(_Frozen):
     cold_bias: float
     num_candidates: int = Field(ge=1)
     history_length: int = Field(ge=1)
+    source_candidates: int = Field(default=0, ge=0)
     parity: Mapping[str, float]  # largest differences between torch and the graphs, by output
     files: Mapping[str, str]  # relative path -> sha256
 
@@ -125,6 +126,10 @@ class Bundle:
     @property
     def index_directory(self) -> Path | None:
         return self.path / "index" if "index/index.json" in self.manifest.files else None
+
+    @property
+    def sources_directory(self) -> Path | None:
+        return self.path / "sources" if "sources/sources.json" in self.manifest.files else None
 
     @cached_property
     def item_ids(self) -> IdMap:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from recsys.batches import Bools, Floats, Ints
 from recsys.ids import NUM_RESERVED, PAD, UNKNOWN
 
-SOURCES = ("towers", "popularity")
+ALWAYS = ("towers", "popularity")  # sources that need no fitting of their own; the others follow
 CONTEXT = ("log_history_length",)
 NEAR = 1e-3  # cosines that differ by less share their ranks, in part
 
@@ -49,6 +49,21 @@ class ItemArrays:
         return np.where(self.trained, value_N, mean).astype(np.float32)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Candidates:
+    """Lists to be ranked, and what each source says of them."""
+
+    items: Ints  # [B, K], 0 where there are fewer
+    cosines: Floats  # [B, K], the towers' plain cosines, -inf at padding
+    source_scores: Floats  # [B, K, S], of the fitted sources, 0 where one knows nothing
+
+    def of(self, rows: Ints) -> "Candidates":
+        """The lists in `rows`."""
+        return Candidates(
+            items=self.items[rows], cosines=self.cosines[rows], source_scores=self.source_scores[rows]
+        )
+
+
 class Evidence:
     """Scores and ranks of the sources, and context, for lists of candidates."""
 
@@ -57,27 +72,33 @@ class Evidence:
 
     def inputs(
         self,
-        candidate_BK: Ints,
-        cosine_BK: Floats,
+        candidates: "Candidates",
         history_length_B: Ints,
         *,
         as_new_BK: Bools | None = None,
     ) -> dict[str, Floats]:
         """`source_scores`, `source_ranks` [B, K, S] and `candidate_context` [B, K, X].
 
-        Ranks are 1 / log2(1 + rank): bounded, and finest where it matters. Rows of padding are zeros.
-        `as_new_BK` marks candidates whose popularity is to be unknown, as a new item's is.
+        Ranks are 1 / log2(1 + rank): bounded, and finest where it matters; of a source without a score
+        they are 0. Rows of padding are zeros. `as_new_BK` marks candidates of which only the towers are
+        to know anything, as of a new item.
         """
-        real_BK1 = (candidate_BK != PAD)[..., None]
-        safe_BK = np.where(candidate_BK != PAD, cosine_BK, 0.0)
-        tower_rank_BK = soft_ranks(np.where(candidate_BK != PAD, cosine_BK, -np.inf))
-        popularity_BK, popularity_rank_BK = self._popularity(candidate_BK, as_new_BK)
-        score_BKS = np.stack([safe_BK, popularity_BK], axis=-1)
+        item_BK, cosine_BK = candidates.items, candidates.cosines
+        real_BK1 = (item_BK != PAD)[..., None]
+        tower_rank_BK = soft_ranks(np.where(item_BK != PAD, cosine_BK, -np.inf))
+        popularity_BK, popularity_rank_BK = self._popularity(item_BK, as_new_BK)
+        other_BKS = candidates.source_scores
+        if as_new_BK is not None:
+            other_BKS = np.where(as_new_BK[..., None], 0.0, other_BKS)
+        score_BKS = np.stack([np.where(item_BK != PAD, cosine_BK, 0.0), popularity_BK], axis=-1)
         rank_BKS = np.stack([tower_rank_BK, popularity_rank_BK], axis=-1)
         context_B11 = np.log1p(history_length_B)[:, None, None]
+        other_rank_BKS = np.where(other_BKS > 0, 1.0 / np.log2(1.0 + ranks(other_BKS)), 0.0)
+        scores = np.concatenate([score_BKS, np.log1p(other_BKS)], axis=-1)
+        shown_ranks = np.concatenate([1.0 / np.log2(1.0 + rank_BKS), other_rank_BKS], axis=-1)
         return {
-            "source_scores": (score_BKS * real_BK1).astype(np.float32),
-            "source_ranks": (real_BK1 / np.log2(1.0 + rank_BKS)).astype(np.float32),
+            "source_scores": (scores * real_BK1).astype(np.float32),
+            "source_ranks": (shown_ranks * real_BK1).astype(np.float32),
             "candidate_context": (context_B11 * real_BK1).astype(np.float32),
         }
 
@@ -90,6 +111,17 @@ class Evidence:
             np.where(as_new_BK, self.log_popularity[UNKNOWN], score_BK),
             np.where(as_new_BK, self.popularity_rank[UNKNOWN], rank_BK),
         )
+
+
+def ranks(score_BKS: Floats) -> Floats:
+    """Place of each entry among its row's, from 1 for the highest, equal ones alike. Shape [B, K, S]."""
+    place_BKS = np.empty(score_BKS.shape, np.float32)
+    for row, score_KS in enumerate(score_BKS):
+        for column in range(score_KS.shape[1]):
+            score_K = score_KS[:, column]
+            ascending_K = np.sort(score_K)
+            place_BKS[row, :, column] = 1 + len(score_K) - np.searchsorted(ascending_K, score_K, side="right")
+    return place_BKS
 
 
 def soft_ranks(score_BK: Floats) -> npt.NDArray[np.float64]:

@@ -1,6 +1,6 @@
 """The served recommender from a bundle's files: what export checks against torch is what serving runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,7 @@ from recsys.errors import BundleError, RecsysError, RequestError
 from recsys.index import ExactIndex, load_index
 from recsys.onnx import OnnxSession
 from recsys.recommender import Arrays, Recommender, Searchable, index_bias
+from recsys.sources import Source, load_sources
 
 Device = Literal["cpu", "cuda"]
 Providers = dict[str, tuple[str, ...]]
@@ -36,10 +37,17 @@ class Settings:
     cold_bias: float
     num_candidates: int
     history_length: int
+    source_candidates: int
 
 
 def compose(
-    graphs: Graphs, items: ItemArrays, index: Searchable, settings: Settings, *, device: Device = "cpu"
+    graphs: Graphs,
+    items: ItemArrays,
+    index: Searchable,
+    settings: Settings,
+    *,
+    sources: Sequence[Source] = (),
+    device: Device = "cpu",
 ) -> tuple[Recommender, Providers]:
     """A `Recommender` on the graphs, and the execution providers that each graph runs on.
 
@@ -58,6 +66,8 @@ def compose(
         cold_bias=settings.cold_bias,
         num_candidates=settings.num_candidates,
         history_length=settings.history_length,
+        sources=sources,
+        source_candidates=settings.source_candidates,
     )
     sessions = {"user_tower": user_tower} | ({} if ranker is None else {"ranker": ranker})
     return recommender, {name: session.providers for name, session in sessions.items()}
@@ -81,9 +91,11 @@ def compose_bundle(bundle: Bundle, *, device: Device = "cpu") -> tuple[Recommend
         cold_bias=manifest.cold_bias,
         num_candidates=manifest.num_candidates,
         history_length=manifest.history_length,
+        source_candidates=manifest.source_candidates,
     )
     graphs = Graphs(user_tower=user_tower, ranker=bundle.graph("ranker"))
-    return compose(graphs, items, _index(bundle, items), settings, device=device)
+    sources = load_sources(bundle.sources_directory) if bundle.sources_directory else ()
+    return compose(graphs, items, _index(bundle, items), settings, sources=sources, device=device)
 
 
 def _index(bundle: Bundle, items: ItemArrays) -> Searchable:

@@ -53,6 +53,9 @@ class EncoderConfig(Section):
 class ItemTowerConfig(Section):
     fusion: Literal["attention", "mean", "gated"] = "attention"
     use_id: bool = True
+    # A new item stands where a regression of the known items' vectors on their content puts it; False: where
+    # the item tower does.
+    regress_new: bool = True
     use_content: bool = True  # False: the content-blind twin, ids alone
     id_dropout: Fraction = 0.5  # an item's id token is left out this often in training
     modality_dropout: Fraction = 0.1
@@ -72,7 +75,10 @@ class UserTowerConfig(Section):
 
 class RankerConfig(Section):
     enabled: bool = True
-    num_candidates: Count = 100
+    num_candidates: Count = 100  # of the towers
+    # Fitted on training events; each adds candidates, and its scores are evidence for all of them.
+    sources: tuple[Literal["als", "item_item", "transitions"], ...] = ("als", "item_item", "transitions")
+    source_candidates: Annotated[int, Field(ge=0)] = 20  # that each of them may add
     history_length: Count = 50
     dropout: Fraction = 0.2
     num_epochs: Count = 15
@@ -84,7 +90,10 @@ class ModelConfig(Section):
     dim: Count = 64
     temperature: Annotated[float, Field(gt=0)] = 0.1  # of the cosines; where learned, the start
     learn_temperature: bool = True
-    cold_bias: float = 0.0  # added to the score of items that training never saw
+    # Added to the score of items that training never saw; None: chosen on validation, so that new items are
+    # found best while known ones lose at most this share of their NDCG.
+    cold_bias: float | None = None
+    cold_budget: Fraction = 0.02
     item: ItemTowerConfig = ItemTowerConfig()
     user: UserTowerConfig = UserTowerConfig()
     ranker: RankerConfig = RankerConfig()
@@ -98,7 +107,8 @@ class TrainConfig(Section):
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     warmup_fraction: Fraction = 0.05
-    average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of the moving average of weights; 0: none
+    # Time constant of the moving average of the weights, which is what is validated and kept; 0: none.
+    average_epochs: Annotated[float, Field(ge=0)] = 3.0
     # bfloat16 pays only on processors with the instructions for it; auto looks for them.
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     loss_chunk: Count = 1024  # rows of logits that stand in memory at once
@@ -149,10 +159,11 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
             "dim": 128,
             "temperature": 0.05,
             "item": {"id_dropout": 0.1, "dropout": 0.2},
+            "cold_budget": 0.0,
             "user": {"num_blocks": 3, "max_length": 200, "dropout": 0.2},
             "ranker": {"num_epochs": 6},
         },
-        "train": {"epochs": 6},
+        "train": {"epochs": 20},
     },
 }
 

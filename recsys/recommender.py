@@ -5,7 +5,7 @@ Evaluation in torch and serving in ONNX Runtime hand in other callables and shar
 Legend: B users, L events, H past items that the ranker reads, K candidates, T tokens, D width, N items.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.batches import Bools, Floats, History, Ints, SequenceSchema, collate
-from recsys.candidates import Evidence, ItemArrays
+from recsys.candidates import Candidates, Evidence, ItemArrays
 from recsys.ids import NUM_RESERVED, PAD
 from recsys.reranking import diversify
+from recsys.sources import DENSE_SCORES, Source, best_of, merge
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -58,11 +59,14 @@ class Recommender:
         cold_bias: float,
         num_candidates: int,
         history_length: int,
+        sources: Sequence[Source] = (),
+        source_candidates: int = 0,
     ) -> None:
         self.items, self.schema, self.index = items, schema, index
         self._embed_users, self._rank = embed_users, rank
         self.temperature, self.cold_bias = temperature, cold_bias
         self.num_candidates, self.history_length = num_candidates, history_length
+        self.sources, self.source_candidates = tuple(sources), source_candidates
         self._evidence = Evidence(items)
         self._bias_N = index_bias(items, cold_bias=cold_bias, temperature=temperature)
 
@@ -77,16 +81,16 @@ class Recommender:
     ) -> Recommendations:
         """The best `k` items for each history; `allowed` [N] restricts the catalogue."""
         user_BD = self.embed(histories)
-        candidate_BK, cosine_BK = self.retrieve(
+        candidates = self.candidates(
             user_BD, histories, max(k, self.num_candidates), exclude_seen=exclude_seen, allowed=allowed
         )
-        return self._order(histories, user_BD, candidate_BK, cosine_BK, k=k, diversity=diversity)
+        return self._order(histories, user_BD, candidates, k=k, diversity=diversity)
 
     def rank(self, histories: Sequence[History], candidates: Ints) -> Recommendations:
         """The given candidates [B, K] of each history, every one of them, in order of score."""
         user_BD = self.embed(histories)
-        cosine_BK = np.einsum("bd,bkd->bk", user_BD, self.items.vectors[candidates]).astype(np.float32)
-        return self._order(histories, user_BD, candidates, cosine_BK, k=candidates.shape[1], diversity=0.0)
+        given = self._described(user_BD, histories, candidates)
+        return self._order(histories, user_BD, given, k=candidates.shape[1], diversity=0.0)
 
     def similar(self, items: Ints, k: int) -> tuple[Ints, Floats]:
         """The `k` nearest other items of each of `items` and their cosines. Shapes [B, k]."""
@@ -98,7 +102,10 @@ class Recommender:
     def embed(self, histories: Sequence[History]) -> Floats:
         """Unit user vectors [B, D]."""
         batch = collate(histories, self.schema)
-        inputs = {**batch.inputs, "event_vector": self.items.vectors[batch.item], "length": batch.length}
+        event_BLD = self.items.vectors[batch.item]
+        # A new item's vector may be shorter than 1; as an event it counts like any other.
+        event_BLD = event_BLD / np.maximum(np.linalg.norm(event_BLD, axis=-1, keepdims=True), 1e-6)
+        inputs = {**batch.inputs, "event_vector": event_BLD, "length": batch.length}
         return self._embed_users(inputs)
 
     def retrieve(
@@ -122,12 +129,63 @@ class Recommender:
         found, score = np.take_along_axis(found, order, 1), np.take_along_axis(score, order, 1)
         return found, np.where(found == PAD, -np.inf, score - self._bias_N[found]).astype(np.float32)
 
+    def candidates(
+        self,
+        user_BD: Floats,
+        histories: Sequence[History],
+        num: int,
+        *,
+        exclude_seen: bool = True,
+        allowed: Bools | None = None,
+    ) -> Candidates:
+        """The towers' best `num`, then what the other sources add."""
+        found_BK, cosine_BK = self.retrieve(
+            user_BD, histories, num, exclude_seen=exclude_seen, allowed=allowed
+        )
+        if not self.sources:
+            no_scores = np.zeros((*found_BK.shape, 0), np.float32)
+            return Candidates(items=found_BK, cosines=cosine_BK, source_scores=no_scores)
+        merged_BK = np.empty(
+            (len(histories), found_BK.shape[1] + len(self.sources) * self.source_candidates), np.int64
+        )
+        source_BKS = np.empty((*merged_BK.shape, len(self.sources)), np.float32)
+        for rows in self._parts(len(histories)):
+            part = histories[rows]
+            scores = [source.scores(part) for source in self.sources]
+            found = [
+                best_of(_barred(score_BN, part if exclude_seen else [], allowed), self.source_candidates)
+                for score_BN in scores
+            ]
+            merged_BK[rows] = merge(found_BK[rows], found)
+            source_BKS[rows] = _taken(scores, merged_BK[rows])
+        cosine_BK = self._cosines(user_BD, merged_BK)
+        return Candidates(items=merged_BK, cosines=cosine_BK, source_scores=source_BKS)
+
+    def _described(self, user_BD: Floats, histories: Sequence[History], candidate_BK: Ints) -> Candidates:
+        """What the sources say of given candidates [B, K]."""
+        source_BKS = np.zeros((*candidate_BK.shape, len(self.sources)), np.float32)
+        if self.sources:
+            for rows in self._parts(len(histories)):
+                scores = [source.scores(histories[rows]) for source in self.sources]
+                source_BKS[rows] = _taken(scores, candidate_BK[rows])
+        return Candidates(
+            items=candidate_BK, cosines=self._cosines(user_BD, candidate_BK), source_scores=source_BKS
+        )
+
+    def _cosines(self, user_BD: Floats, candidate_BK: Ints) -> Floats:
+        cosine_BK = np.einsum("bd,bkd->bk", user_BD, self.items.vectors[candidate_BK])
+        return np.where(candidate_BK == PAD, -np.inf, cosine_BK).astype(np.float32)
+
+    def _parts(self, num_users: int) -> Iterator[slice]:
+        """Users by so many at a time that the sources' scores of the whole catalogue stay bounded."""
+        step = max(1, DENSE_SCORES // len(self.items.vectors))
+        return (slice(start, start + step) for start in range(0, num_users, step))
+
     def rank_inputs(
         self,
         histories: Sequence[History],
         user_BD: Floats,
-        candidate_BK: Ints,
-        cosine_BK: Floats,
+        candidates: Candidates,
         *,
         as_new_BK: Bools | None = None,
     ) -> dict[str, npt.NDArray[Any]]:
@@ -135,7 +193,7 @@ class Recommender:
 
         `as_new_BK` marks candidates whose popularity is to be unknown (training alone).
         """
-        history_BH = self.history_items(histories)
+        history_BH, candidate_BK = self.history_items(histories), candidates.items
         length_B = np.array([len(history) for history in histories], np.int64)
         return {
             "user_vector": user_BD,
@@ -144,7 +202,7 @@ class Recommender:
             "candidate_vector": self.items.vectors[candidate_BK],
             "candidate_tokens": self.items.tokens[candidate_BK].astype(np.float32),
             "candidate_token_mask": self.items.token_mask[candidate_BK],
-            **self._evidence.inputs(candidate_BK, cosine_BK, length_B, as_new_BK=as_new_BK),
+            **self._evidence.inputs(candidates, length_B, as_new_BK=as_new_BK),
         }
 
     def history_items(self, histories: Sequence[History]) -> Ints:
@@ -164,16 +222,16 @@ class Recommender:
         self,
         histories: Sequence[History],
         user_BD: Floats,
-        candidate_BK: Ints,
-        cosine_BK: Floats,
+        candidates: Candidates,
         *,
         k: int,
         diversity: float,
     ) -> Recommendations:
-        retriever_BK = self.retriever_score(candidate_BK, cosine_BK)
+        candidate_BK = candidates.items
+        retriever_BK = self.retriever_score(candidate_BK, candidates.cosines)
         ranked: Arrays = {}
         if self._rank is not None:
-            ranked = self._rank(self.rank_inputs(histories, user_BD, candidate_BK, cosine_BK))
+            ranked = self._rank(self.rank_inputs(histories, user_BD, candidates))
         score_BK = retriever_BK + ranked["score"] if ranked else retriever_BK
         score_BK = np.where(candidate_BK == PAD, -np.inf, score_BK).astype(np.float32)
         place = diversify(candidate_BK, score_BK, self.items.vectors, k=k, weight=diversity)
@@ -185,6 +243,21 @@ class Recommender:
             history_attention=_take_rows(ranked.get("history_attention"), place),
             history_items=self.history_items(histories) if ranked else None,
         )
+
+
+def _barred(score_BN: Floats, histories: Sequence[History], allowed: Bools | None) -> Floats:
+    """Scores of 0 for what the histories hold and for what is not `allowed`."""
+    score_BN = score_BN.copy()
+    for row, history in enumerate(histories):
+        score_BN[row, history.seen] = 0.0
+    if allowed is not None:
+        score_BN[:, ~allowed] = 0.0
+    return score_BN
+
+
+def _taken(scores: Sequence[Floats], candidate_BK: Ints) -> Floats:
+    """What each source scored the candidates. Shape [B, K, S]."""
+    return np.stack([np.take_along_axis(score_BN, candidate_BK, 1) for score_BN in scores], axis=-1)
 
 
 def _take_rows(array: npt.NDArray[Any] | None, place: Ints) -> Floats | None:

@@ -11,6 +11,11 @@ import torch
 from torch import nn
 
 
+def decay_of(num_updates: float) -> float:
+    """The decay whose time constant is `num_updates`; 0 for none."""
+    return max(0.0, 1.0 - 1.0 / num_updates) if num_updates else 0.0
+
+
 class WeightAverage:
     """The average of `model`'s parameters over its updates; a `decay` of 0 is the model itself."""
 

@@ -24,6 +24,7 @@ from recsys.ids import NUM_RESERVED
 from recsys.index import build_index, load_index
 from recsys.onnx import OnnxSession
 from recsys.recommender import Recommendations, Recommender, index_bias
+from recsys.sources import load_sources, save_sources
 from training.fitting import Fitted
 from training.graphs import (
     Graph,
@@ -69,6 +70,8 @@ def export_bundle(
     def fill(directory: Path) -> dict[str, Any]:
         parity, signatures = _write_graphs(directory, fitted)
         items = _write_arrays(directory, fitted, config)
+        if fitted.recommender.sources:
+            save_sources(fitted.recommender.sources, directory / "sources")
         _write_tables(directory, fitted, dataset)
         encoders = _write_encoders(directory, fitted, config)
         served = _served(directory, items, fitted.recommender)
@@ -86,9 +89,10 @@ def export_bundle(
             "encoders": encoders,
             "graphs": signatures,
             "temperature": fitted.recommender.temperature,
-            "cold_bias": config.model.cold_bias,
+            "cold_bias": fitted.recommender.cold_bias,
             "num_candidates": config.model.ranker.num_candidates,
             "history_length": config.model.ranker.history_length,
+            "source_candidates": fitted.recommender.source_candidates,
             "parity": parity,
         }
 
@@ -142,7 +146,13 @@ def _write_graphs(directory: Path, fitted: Fitted) -> tuple[dict[str, float], di
         graphs["ranker"] = (
             ranker_graph(module, dim=model.config.dim, num_tokens=num_tokens),
             ranker_example(
-                dim=model.config.dim, num_tokens=num_tokens, past=past, num_users=5, num_candidates=11, seed=1
+                dim=model.config.dim,
+                num_tokens=num_tokens,
+                past=past,
+                num_users=5,
+                num_candidates=11,
+                num_sources=module.ranker.num_sources,
+                seed=1,
             ),
         )
     parity: dict[str, float] = {}
@@ -194,7 +204,8 @@ def _write_arrays(directory: Path, fitted: Fitted, config: Config) -> ItemArrays
         trained=model.features.trained,
         popularity=model.features.popularity,
     )
-    bias = index_bias(items, cold_bias=config.model.cold_bias, temperature=fitted.recommender.temperature)
+    ours = fitted.recommender
+    bias = index_bias(items, cold_bias=ours.cold_bias, temperature=ours.temperature)
     build_index(config.index.kind, vectors, bias=bias).save(directory / "index")
     return items
 
@@ -245,5 +256,7 @@ def _served(directory: Path, items: ItemArrays, ours: Recommender) -> Recommende
         cold_bias=ours.cold_bias,
         num_candidates=ours.num_candidates,
         history_length=ours.history_length,
+        source_candidates=ours.source_candidates,
     )
-    return compose(graphs, items, load_index(directory / "index"), settings)[0]
+    sources = load_sources(directory / "sources") if ours.sources else ()
+    return compose(graphs, items, load_index(directory / "index"), settings, sources=sources)[0]

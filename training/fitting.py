@@ -5,7 +5,7 @@ The same function makes the evaluated model, its content-blind twin and the refi
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,14 @@ from recsys.metrics import IdLists
 from recsys.models.retriever import Retriever
 from recsys.progress import Progress, silent
 from recsys.recommender import Recommender, index_bias
+from recsys.sources import Source
+from training.new_items import NewItems, settle_new_items
+from training.newcomers import Judges
 from training.ranker import SELECTION_K, FittedRanker, RankingTask, fit_ranker, selection_ndcg
 from training.retriever import FittedRetriever, fit_retriever
-from training.windows import Sequence, Sequences
+from training.sources import fit_sources
+from training.windows import Sequence as TrainingSequence
+from training.windows import Sequences
 
 logger = logging.getLogger(__name__)
 EVALUATION_USERS = 512  # users embedded and searched at once
@@ -43,15 +48,17 @@ class Fitted:
     retriever: FittedRetriever
     ranker: FittedRanker | None
     recommender: Recommender
+    new: NewItems
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Epochs and share that an earlier fit chose: a refit has nothing to choose on."""
+    """What an earlier fit chose: a refit has nothing to choose on."""
 
     epochs: int
     ranker_epochs: int
     ranker_share: float
+    new: NewItems
 
 
 def fit(
@@ -98,7 +105,16 @@ def fit(
         progress=progress,
         on_epoch=on_epoch,
     )
-    recommender = make_recommender(retriever.model, config)
+    new = settle_new_items(
+        retriever.model,
+        _judges(retriever.model, config, before, truth) if budget is None and truth else None,
+        config.model,
+        chosen=budget.new if budget else None,
+        seed=config.train.seed,
+    )
+    wants_ranker = config.model.ranker.enabled and (budget is None or budget.ranker_share > 0.0)
+    sources = fit_sources(split, features, sequences, config.model.ranker) if wants_ranker else ()
+    recommender = make_recommender(retriever.model, config, sources=sources, cold_bias=new.cold_bias)
     ranker = _fit_ranker(retriever.model, recommender, before, truth, config, budget, progress)
     return Fitted(
         features=features,
@@ -107,15 +123,29 @@ def fit(
         builder=builder,
         retriever=retriever,
         ranker=ranker,
-        recommender=make_recommender(retriever.model, config, ranker),
+        recommender=make_recommender(
+            retriever.model,
+            config,
+            ranker,
+            sources=sources if ranker is not None else (),
+            cold_bias=new.cold_bias,
+        ),
+        new=new,
     )
 
 
-def make_recommender(model: Retriever, config: Config, ranker: FittedRanker | None = None) -> Recommender:
-    """The torch twin of what a bundle serves."""
+def make_recommender(
+    model: Retriever,
+    config: Config,
+    ranker: FittedRanker | None = None,
+    *,
+    sources: Sequence[Source] = (),
+    cold_bias: float = 0.0,
+) -> Recommender:
+    """The torch twin of what a bundle serves; `sources` join where a ranker judges what they add."""
     items, knobs = model.item_arrays(), config.model
     temperature = float(model.temperature.detach())
-    bias = index_bias(items, cold_bias=knobs.cold_bias, temperature=temperature)
+    bias = index_bias(items, cold_bias=cold_bias, temperature=temperature)
     return Recommender(
         items=items,
         schema=model.schema,
@@ -123,9 +153,22 @@ def make_recommender(model: Retriever, config: Config, ranker: FittedRanker | No
         rank=ranker.module.rank if ranker is not None else None,
         index=build_index("exact", items.vectors, bias=bias),
         temperature=temperature,
-        cold_bias=knobs.cold_bias,
+        cold_bias=cold_bias,
         num_candidates=knobs.ranker.num_candidates,
         history_length=knobs.ranker.history_length,
+        sources=sources,
+        source_candidates=knobs.ranker.source_candidates,
+    )
+
+
+def _judges(
+    model: Retriever, config: Config, before: Mapping[str, History], truth: Mapping[str, Ints]
+) -> Judges:
+    recommender, users = make_recommender(model, config), list(truth)
+    return Judges(
+        user_UD=np.concatenate([recommender.embed(histories) for histories in _batches(users, before)]),
+        truth=[truth[user] for user in users],
+        seen=[before[user].seen for user in users],
     )
 
 
@@ -195,7 +238,7 @@ def _task(users: list[str], before: Mapping[str, History], truth: Mapping[str, I
 def _fingerprint(
     config: Config,
     features: ItemFeatures,
-    sequences: Mapping[str, Sequence],
+    sequences: Mapping[str, TrainingSequence],
     truth: Mapping[str, Ints],
     budget: Budget | None,
 ) -> str:

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from recsys.batches import SequenceSchema
-from recsys.candidates import CONTEXT, SOURCES
+from recsys.candidates import ALWAYS, CONTEXT
 from recsys.models.embeddings import export_categories
+from recsys.models.newcomer import settle
 from recsys.models.retriever import Retriever
 from recsys.models.user_tower import REVIEW_INPUTS
 from training.ranker import INPUTS as RANKER_INPUTS
@@ -72,6 +73,7 @@ class _ItemGraph(nn.Module):
         self.tower, self.scale, self.spec = model.item_tower, model.scale, model.spec
         tables = export_categories(model.category) if model.category is not None else {}
         self.tables = nn.ModuleDict(tables)
+        self.newcomer = model.newcomer
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         values = dict(zip(item_inputs(self.spec), inputs, strict=True))
@@ -85,7 +87,11 @@ class _ItemGraph(nn.Module):
         }
         identity = (values["id_embedding"], values["has_id"]) if self.spec.has_id else None
         output = self.tower(dense, category, identity)
-        return output.vector_ND, output.token_NTD, output.mask_NT
+        vector_ND = output.vector_ND
+        if self.newcomer is not None and identity is not None:
+            ids = {name: values[f"cat_{name}"] for name in self.tables}
+            vector_ND = settle(vector_ND, self.newcomer(dense, ids), identity[1])
+        return vector_ND, output.token_NTD, output.mask_NT
 
 
 def item_inputs(spec: Any) -> list[str]:
@@ -180,7 +186,8 @@ def user_example(schema: SequenceSchema, dim: int, *, num_users: int, length: in
 
 def ranker_graph(ranker: ScaledRanker, *, dim: int, num_tokens: int) -> Graph:
     """The ranker with its share multiplied in."""
-    example = ranker_example(dim=dim, num_tokens=num_tokens, past=ranker.ranker.history_length)
+    past = ranker.ranker.history_length
+    example = ranker_example(dim=dim, num_tokens=num_tokens, past=past, num_sources=ranker.ranker.num_sources)
     dynamic: dict[str, tuple[str, ...]] = dict.fromkeys(RANKER_INPUTS, (BATCH, CANDIDATES))
     # The history's length is fixed: the ranker's recency bias counts from its end.
     dynamic |= {"user_vector": (BATCH,), "history_vector": (BATCH,), "history_mask": (BATCH,)}
@@ -203,7 +210,14 @@ class _RankerGraph(nn.Module):
 
 
 def ranker_example(
-    *, dim: int, num_tokens: int, past: int, num_users: int = 3, num_candidates: int = 4, seed: int = 0
+    *,
+    dim: int,
+    num_tokens: int,
+    past: int,
+    num_users: int = 3,
+    num_candidates: int = 4,
+    num_sources: int = len(ALWAYS),
+    seed: int = 0,
 ) -> Arrays:
     """Random inputs of the ranker."""
     rng = np.random.default_rng(seed)
@@ -213,8 +227,8 @@ def ranker_example(
         "history_vector": (num_users, past, dim),
         "candidate_vector": (*lists, dim),
         "candidate_tokens": (*lists, num_tokens, dim),
-        "source_scores": (*lists, len(SOURCES)),
-        "source_ranks": (*lists, len(SOURCES)),
+        "source_scores": (*lists, num_sources),
+        "source_ranks": (*lists, num_sources),
         "candidate_context": (*lists, len(CONTEXT)),
     }
     values: Arrays = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}

@@ -236,6 +236,7 @@ class Run:
             epochs=first.retriever.best_epoch,
             ranker_epochs=first.ranker.best_epoch if first.ranker else 0,
             ranker_share=first.ranker.share if first.ranker else 0.0,
+            new=first.new,
         )
         split = newest_events_split(
             self.dataset,

@@ -9,7 +9,7 @@ Legend: B users, K candidates, D width.
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from recsys.batches import Floats, History, Ints
-from recsys.candidates import CONTEXT, SOURCES, ItemArrays
+from recsys.candidates import ALWAYS, CONTEXT, Candidates, ItemArrays
 from recsys.config import RankerConfig
 from recsys.ids import PAD
 from recsys.losses import listwise_cross_entropy
@@ -39,6 +39,8 @@ INPUTS = (
     "source_ranks",
     "candidate_context",
 )
+EVIDENCE = ("source_scores", "source_ranks", "candidate_context")  # in the order in which a ranker reads it
+EVIDENCE_RATE = 3.0  # how much faster the evidence's own layers learn
 OUTPUTS = ("score", "token_attention", "history_attention")
 SHARES = (0.25, 0.5, 1.0)  # of the ranker's output that may join; 0, the retriever's order, is the fallback
 BATCH_USERS = 64
@@ -117,8 +119,10 @@ def fit_ranker(
     if not lists.has_target.any():
         return None
     dim = recommender.items.vectors.shape[1]
-    ranker = Ranker(dim=dim, config=config, num_sources=len(SOURCES), num_context=len(CONTEXT))
-    optimizer = torch.optim.AdamW(ranker.parameters(), lr=config.learning_rate, weight_decay=0.01)
+    num_sources = len(ALWAYS) + len(recommender.sources)
+    ranker = Ranker(dim=dim, config=config, num_sources=num_sources, num_context=len(CONTEXT))
+    ranker.scale.fit(lists.evidence())
+    optimizer = _optimizer(ranker, config)
     num_epochs = epochs or config.num_epochs
     choice = _Choice(recommender, validation, config, share)
     for epoch in range(1, num_epochs + 1):
@@ -135,21 +139,31 @@ def fit_ranker(
     )
 
 
+def _optimizer(ranker: Ranker, config: RankerConfig) -> torch.optim.Optimizer:
+    fast = list(ranker.evidence.parameters())
+    slow = [parameter for name, parameter in ranker.named_parameters() if not name.startswith("evidence.")]
+    groups: list[dict[str, Any]] = [{"params": slow}]
+    groups.append({"params": fast, "lr": EVIDENCE_RATE * config.learning_rate})
+    return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=0.01)
+
+
 class _Lists:
     """What the retriever returned for a task's users, and which of it was right."""
 
     def __init__(self, recommender: Recommender, task: RankingTask, num_candidates: int) -> None:
         self.recommender, self.task = recommender, task
-        users, candidates, cosines = [], [], []
+        users, found = [], []
         for start in range(0, len(task.histories), BATCH_USERS):
             histories = task.histories[start : start + BATCH_USERS]
             users.append(recommender.embed(histories))
-            found_BK, cosine_BK = recommender.retrieve(users[-1], histories, num_candidates)
-            candidates.append(found_BK)
-            cosines.append(cosine_BK)
+            found.append(recommender.candidates(users[-1], histories, num_candidates))
         self.user_BD: Floats = np.concatenate(users)
-        self.candidate_BK: Ints = np.concatenate(candidates)
-        self.cosine_BK: Floats = np.concatenate(cosines)
+        self.candidates = Candidates(
+            items=np.concatenate([part.items for part in found]),
+            cosines=np.concatenate([part.cosines for part in found]),
+            source_scores=np.concatenate([part.source_scores for part in found]),
+        )
+        self.candidate_BK, self.cosine_BK = self.candidates.items, self.candidates.cosines
         self.truth = IdLists.from_lists(task.truth)
         self.label_BK = self.truth.contain(self.candidate_BK)
         self.has_target = self.label_BK.any(1)
@@ -161,10 +175,17 @@ class _Lists:
             histories = [self.task.histories[row] for row in part]
             yield (
                 part,
-                self.recommender.rank_inputs(
-                    histories, self.user_BD[part], self.candidate_BK[part], self.cosine_BK[part]
-                ),
+                self.recommender.rank_inputs(histories, self.user_BD[part], self.candidates.of(part)),
             )
+
+    def evidence(self) -> Tensor:
+        """What the sources say of all real candidates. Shape [candidates, E]."""
+        rows = np.arange(len(self.candidate_BK))
+        parts = [
+            np.concatenate([inputs[name] for name in EVIDENCE], axis=-1)[self.candidate_BK[part] != PAD]
+            for part, inputs in self.batches(rows)
+        ]
+        return torch.from_numpy(np.concatenate(parts))
 
     def training_batches(
         self, newcomers: ItemArrays | None, rng: np.random.Generator
@@ -188,15 +209,14 @@ class _Lists:
         new_cosine_BK = np.einsum("bd,bkd->bk", user_BD, newcomers.vectors[candidate_BK])
         cosine_BK = np.where(as_new_BK, new_cosine_BK, self.cosine_BK[rows]).astype(np.float32)
         histories = [self.task.histories[row] for row in rows]
-        evidence = self.recommender.rank_inputs(
-            histories, user_BD, candidate_BK, cosine_BK, as_new_BK=as_new_BK
-        )
-        shown = {
+        shown = replace(self.candidates.of(rows), cosines=cosine_BK)
+        evidence = self.recommender.rank_inputs(histories, user_BD, shown, as_new_BK=as_new_BK)
+        content = {
             "candidate_vector": newcomers.vectors[candidate_BK],
             "candidate_tokens": newcomers.tokens[candidate_BK].astype(np.float32),
             "candidate_token_mask": newcomers.token_mask[candidate_BK],
         }
-        for name, array in shown.items():
+        for name, array in content.items():
             where = as_new_BK.reshape(*as_new_BK.shape, *(1,) * (array.ndim - 2))
             evidence[name] = np.where(where, array, inputs[name])
         return evidence, cosine_BK

@@ -16,7 +16,7 @@ from recsys.batches import ItemFeatures, SequenceSchema
 from recsys.config import ModelConfig, TrainConfig
 from recsys.models.retriever import Retriever
 from recsys.progress import Progress, silent
-from training.averaging import WeightAverage
+from training.averaging import WeightAverage, decay_of
 from training.checkpoint import TrainingState, load_state, save_state
 from training.step import Step
 from training.windows import Sequence, Window, WindowSampler
@@ -62,7 +62,7 @@ def fit_retriever(
     )
     total_steps = num_epochs * len(sampler.epoch(0))  # about: epochs cut histories at other places
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, _schedule(total_steps, config.warmup_fraction))
-    average = WeightAverage(model, config.average_decay)
+    average = WeightAverage(model, decay_of(config.average_epochs * len(sampler.epoch(0))))
     parts = (model, optimizer, scheduler, average)
     state = load_state(checkpoint, fingerprint, *parts) or TrainingState()
     step = Step(model, config)

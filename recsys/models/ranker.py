@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from recsys.config import RankerConfig
 from recsys.models.fusion import masked_softmax
+from recsys.models.item_tower import Standardise
+
+EVIDENCE_WIDTH = 32
 
 
 class RankerOutput(NamedTuple):
@@ -27,13 +30,15 @@ class Ranker(nn.Module):
     def __init__(self, *, dim: int, config: RankerConfig, num_sources: int, num_context: int) -> None:
         super().__init__()
         self.dim, self.history_length, self.token_dropout = dim, config.history_length, config.dropout
+        self.num_sources = num_sources
         self.candidate = nn.Linear(dim, dim)
         self.token_key, self.token_value = nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.token_query = nn.Linear(dim, dim)
         self.history_key, self.history_value = nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.history_query = nn.Linear(dim, dim)
         self.recency_H = nn.Parameter(torch.zeros(config.history_length))
-        num_features = 5 * dim + 2 * num_sources + num_context
+        num_evidence = 2 * num_sources + num_context
+        num_features = 5 * dim + num_evidence
         self.head = nn.Sequential(
             nn.LayerNorm(num_features),
             nn.Dropout(config.dropout),
@@ -42,10 +47,18 @@ class Ranker(nn.Module):
             nn.Dropout(config.dropout),
             nn.Linear(dim, 1),
         )
-        final = self.head[-1]
-        assert isinstance(final, nn.Linear)
-        nn.init.zeros_(final.weight)
-        nn.init.zeros_(final.bias)
+        # What the sources say is few numbers against many of the vectors: it has a short way of its own.
+        self.scale = Standardise(num_evidence)
+        self.evidence = nn.Sequential(
+            nn.Linear(num_evidence, EVIDENCE_WIDTH),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(EVIDENCE_WIDTH, 1),
+        )
+        for final in (self.head[-1], self.evidence[-1]):
+            assert isinstance(final, nn.Linear)
+            nn.init.zeros_(final.weight)
+            nn.init.zeros_(final.bias)
 
     def forward(
         self,
@@ -66,8 +79,9 @@ class Ranker(nn.Module):
         past_BKD, history_attention_BKH = self._read_history(candidate_BKD, history_BHD, history_mask_BH)
         user_BKD = user_BD.unsqueeze(1).expand_as(candidate_BKD)
         features = [candidate_BKD, read_BKD, past_BKD, candidate_BKD * user_BKD, candidate_BKD * past_BKD]
-        evidence = [source_score_BKS, source_rank_BKS, context_BKX]
-        score_BK = self.head(torch.cat([*features, *evidence], dim=-1)).squeeze(-1)
+        evidence_BKE = self.scale(torch.cat([source_score_BKS, source_rank_BKS, context_BKX], dim=-1))
+        score_BK1 = self.head(torch.cat([*features, evidence_BKE], dim=-1)) + self.evidence(evidence_BKE)
+        score_BK = score_BK1.squeeze(-1)
         return RankerOutput(score_BK, token_attention_BKT, history_attention_BKH)
 
     def _read_tokens(self, user_BD: Tensor, token_BKTD: Tensor, mask_BKT: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,6 +18,7 @@ from recsys.config import ModelConfig
 from recsys.ids import NUM_RESERVED
 from recsys.models.embeddings import CategoryEmbedding, ItemIdEmbedding
 from recsys.models.item_tower import ItemOutput, ItemTower, ItemTowerSpec, Standardise
+from recsys.models.newcomer import NewcomerHead, settle
 from recsys.models.user_tower import UserTower
 
 EMBED_ROWS = 4096  # items embedded at once outside training
@@ -50,6 +51,8 @@ class Retriever(nn.Module):
         self.category = CategoryEmbedding(sizes=sizes, dim=config.dim) if sizes else None
         log_temperature = torch.tensor(math.log(config.temperature))
         self.log_temperature = nn.Parameter(log_temperature, requires_grad=config.learn_temperature)
+        # None: a new item is what the item tower makes of its content.
+        self.newcomer: NewcomerHead | None = None
         self.scale = nn.ModuleDict({name: Standardise(width) for name, width in self.spec.dense_dims.items()})
         self._fit_scales(features)
         self.set_features(features)
@@ -84,23 +87,32 @@ class Retriever(nn.Module):
         return self.user_tower.start_D.device
 
     def embed_items(self, row_N: Tensor, *, as_new: bool = False) -> ItemOutput:
-        """The item tower's output for catalogue rows `row_N`; `as_new`: as if training had not seen them."""
-        device = self.device
-        dense = {
-            name: (array[row_N].to(device), self.present[name][row_N].to(device))
-            for name, array in self.dense.items()
-        }
+        """The item tower's output for catalogue rows `row_N`; `as_new`: as if training had not seen them.
+
+        Outside of training a new item's vector is the newcomer head's, where there is one.
+        """
+        dense, ids = self.content(row_N)
         category: dict[str, tuple[Tensor, Tensor]] = {}
         if self.category is not None:
-            ids = {name: array[row_N].to(device) for name, array in self.category_ids.items()}
             pooled = self.category(ids)
             category = {name: (pooled[name], (ids[name] > 0).any(1)) for name in ids}
         identity = None
         if self.item_id is not None:
-            has_id_N = self.trained_N[row_N].to(device) & (not as_new)
-            identity = (self.item_id(self.id_row_N[row_N].to(device)), has_id_N)
+            has_id_N = self.trained_N[row_N].to(self.device) & (not as_new)
+            identity = (self.item_id(self.id_row_N[row_N].to(self.device)), has_id_N)
         output: ItemOutput = self.item_tower(dense, category, identity)
+        if self.newcomer is not None and identity is not None and not self.training:
+            vector_ND = settle(output.vector_ND, self.newcomer(dense, ids), identity[1])
+            return output._replace(vector_ND=vector_ND)
         return output
+
+    def content(self, row_N: Tensor) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, Tensor]]:
+        """Standardised vectors with their presence, and ids of the category fields, of catalogue rows."""
+        dense = {
+            name: (array[row_N].to(self.device), self.present[name][row_N].to(self.device))
+            for name, array in self.dense.items()
+        }
+        return dense, {name: array[row_N].to(self.device) for name, array in self.category_ids.items()}
 
     @torch.no_grad()
     def item_arrays(self, *, as_new: bool = False) -> ItemArrays:

@@ -3,7 +3,7 @@ import pytest
 import torch
 from model_parts import tiny_features, tiny_schema
 
-from recsys.candidates import CONTEXT, SOURCES
+from recsys.candidates import ALWAYS, CONTEXT
 from recsys.config import ItemTowerConfig, ModelConfig, RankerConfig
 from recsys.models.ranker import Ranker
 from recsys.models.retriever import Retriever
@@ -55,7 +55,7 @@ def test_user_tower_with_other_sizes_than_the_example(tmp_path):
 def test_ranker(tmp_path):
     torch.manual_seed(0)
     ranker = Ranker(
-        dim=16, config=RankerConfig(history_length=6), num_sources=len(SOURCES), num_context=len(CONTEXT)
+        dim=16, config=RankerConfig(history_length=6), num_sources=len(ALWAYS), num_context=len(CONTEXT)
     )
     torch.nn.init.normal_(ranker.head[-1].weight)
     graph = ranker_graph(ScaledRanker(ranker, 0.5).eval(), dim=16, num_tokens=4)

@@ -1,0 +1,120 @@
+"""The newcomer head: ridge regression as written down, honest by cross-fitting, and where it applies."""
+
+import numpy as np
+import pytest
+import torch
+from model_parts import tiny_schema
+
+from recsys.batches import ItemFeatures
+from recsys.config import ModelConfig
+from recsys.ids import IdMap
+from recsys.models.newcomer import NewcomerHead
+from recsys.models.retriever import Retriever
+from training.newcomers import PENALTIES, Judges, _Problem, fit_newcomers
+
+NUM = 120
+SCHEMA = tiny_schema(review_text_dim=0, review_audio_dim=0, profile_sizes={})
+
+
+def _features(num_new=10):
+    rng = np.random.default_rng(0)
+    size = NUM + 2
+    text = rng.normal(size=(size, 6)).astype(np.float32)
+    present = np.ones(size, np.bool_)
+    text[:2], present[:2] = 0, False
+    trained = np.ones(size, np.bool_)
+    trained[:2], trained[size - num_new :] = False, False
+    popularity = rng.integers(1, 30, size).astype(np.float32) * trained
+    return ItemFeatures(
+        item_ids=IdMap([f"i{at}" for at in range(NUM)]),
+        dense={"text": text},
+        present={"text": present},
+        categories={"kind": np.where(np.arange(size)[:, None] < 2, 0, 2 + np.arange(size)[:, None] % 3)},
+        category_ids={"kind": IdMap(["a", "b", "c"])},
+        trained=trained,
+        popularity=popularity,
+    )
+
+
+def _model(features=None):
+    torch.manual_seed(0)
+    return Retriever(features or _features(), SCHEMA, ModelConfig(dim=8)).eval()
+
+
+def _judges(model, num=30):
+    """Users who like what a direction of the text says, and next chose the item that says it most."""
+    rng = np.random.default_rng(1)
+    vectors = model.item_arrays().vectors
+    known = np.flatnonzero(model.features.trained)
+    truth = [rng.choice(known, 3, replace=False) for _ in range(num)]
+    user = np.stack([vectors[items].mean(0) for items in truth])
+    user /= np.linalg.norm(user, axis=1, keepdims=True)
+    return Judges(user_UD=user.astype(np.float32), truth=truth, seen=[np.empty(0, np.int64)] * num)
+
+
+def test_the_map_is_the_weighted_ridge_regression_of_scikit_learn():
+    from sklearn.linear_model import Ridge
+
+    model = _model()
+    features = model.features
+    rows = np.flatnonzero(features.trained)
+    problem = _Problem.of(model, NewcomerHead(model.spec), rows)
+    count = features.popularity[rows].astype(np.float64)
+    vectors = model.item_arrays().vectors[rows] * np.log1p(count)[:, None]
+    ridge = Ridge(alpha=3.0).fit(problem.input_NW[:, :-1], vectors, sample_weight=np.sqrt(count))
+    np.testing.assert_allclose(problem.solve(3.0)[:-1].T, ridge.coef_, atol=1e-5)
+    np.testing.assert_allclose(problem.solve(3.0)[-1], ridge.intercept_, atol=1e-5)
+
+
+def test_a_fold_left_out_is_as_if_it_had_never_been():
+    model = _model()
+    rows = np.flatnonzero(model.features.trained)
+    problem = _Problem.of(model, NewcomerHead(model.spec), rows)
+    out = np.random.default_rng(2).random(len(rows)) < 0.3
+    fresh = _Problem.from_rows(problem.input_NW[~out], problem.target_ND[~out], problem.weight_N[~out])
+    np.testing.assert_allclose(problem.without(out).solve(1.0), fresh.solve(1.0), atol=1e-8)
+
+
+def test_cross_fitting_shows_no_item_the_map_that_it_was_fitted_on(monkeypatch):
+    """An item's own vector, turned around, changes what others are told and not what it is told itself."""
+    monkeypatch.setattr("training.newcomers.PENALTIES", (3.0,))
+    model = _model()
+    judges = _judges(model)
+    first = fit_newcomers(model, judges).crossfit_ND
+    item = int(np.flatnonzero(model.features.trained)[7])
+    with torch.no_grad():
+        model.item_id.weight[item] = -5.0 * model.item_id.weight[item] + 1.0
+    second = fit_newcomers(model, judges).crossfit_ND
+    np.testing.assert_allclose(first[item], second[item], atol=1e-5)
+    assert not np.allclose(first, second, atol=1e-3)
+
+
+def test_the_penalty_is_the_best_on_validation():
+    found = fit_newcomers(_model(), _judges(_model()))
+    assert set(found.scores) == set(PENALTIES)
+    assert found.scores[found.penalty] == max(found.scores.values()) > 0
+
+
+def test_only_new_items_are_embedded_by_the_head_and_only_outside_of_training():
+    model = _model()
+    before = model.item_arrays().vectors
+    rows = torch.arange(model.features.size)
+    model.newcomer = fit_newcomers(model, _judges(model)).head.eval()
+    after = model.item_arrays().vectors
+    trained = model.features.trained
+    np.testing.assert_array_equal(after[trained], before[trained])
+    assert not np.allclose(after[~trained][2:], before[~trained][2:], atol=1e-3)
+    expected = model.newcomer(*model.content(rows)).detach().numpy()
+    np.testing.assert_allclose(after[~trained][2:], expected[~trained][2:], atol=1e-6)
+    np.testing.assert_allclose(model.item_arrays(as_new=True).vectors[2:], expected[2:], atol=1e-6)
+    torch.manual_seed(0)
+    training = model.train().embed_items(rows).vector_ND.detach()
+    torch.testing.assert_close(training.norm(dim=1)[2:], torch.ones(NUM))
+
+
+@pytest.mark.parametrize("why", ["no content", "no id", "too few items"])
+def test_there_is_no_head_where_there_is_nothing_to_regress(why):
+    features = _features(num_new=NUM - 20 if why == "too few items" else 10)
+    item = {"no content": {"use_content": False}, "no id": {"use_id": False}}.get(why, {})
+    config = ModelConfig(dim=8, item=ModelConfig().item.model_copy(update=item))
+    assert fit_newcomers(Retriever(features, SCHEMA, config), None) is None

@@ -1,0 +1,95 @@
+"""Fitting of the candidate sources beside the towers, on training events alone."""
+
+import logging
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from features.prepared.split import StreamedSplit
+from features.tables import Split
+from recsys.batches import ItemFeatures
+from recsys.config import RankerConfig
+from recsys.sources import Factors, Neighbours, Source
+from training.windows import Sequence
+
+logger = logging.getLogger(__name__)
+NUM_NEIGHBOURS = 100
+REACH, GAP_DECAY = 5, 0.7  # how far apart two events may stand to count as a transition, and what that costs
+EVENT_DECAY = 0.8  # what an event of the history counts beside the one after it
+
+
+def fit_sources(
+    split: Split, features: ItemFeatures, sequences: Mapping[str, Sequence], config: RankerConfig
+) -> tuple[Source, ...]:
+    """The sources that `config` names; none for a streamed log, since they hold all events in memory."""
+    if isinstance(split, StreamedSplit):
+        if config.sources:
+            logger.warning("a prepared log has no candidate sources beside the towers")
+        return ()
+    fits: dict[str, Callable[[], Source]] = {
+        "als": lambda: _als(split, features),
+        "item_item": lambda: _item_item(split, features),
+        "transitions": lambda: transitions(sequences, features.size),
+    }
+    return tuple(fits[name]() for name in config.sources)
+
+
+def _als(split: Split, features: ItemFeatures) -> Factors:
+    from training.baselines import ALS, ALSSettings
+
+    settings = ALSSettings(factors=64, regularization=1.0)
+    model = ALS(split, features, seen=None, settings=settings)
+    return Factors(
+        name="als",
+        factor=model.item_factors,
+        regularization=settings.regularization,
+        alpha=settings.alpha,
+    )
+
+
+def _item_item(split: Split, features: ItemFeatures) -> Neighbours:
+    from training.baselines import ItemItem
+
+    model = ItemItem(split, features, seen=None)
+    similarity = model.similarity.tocoo()
+    column, apart = model._column, similarity.row != similarity.col
+    whole = csr_matrix(
+        (similarity.data[apart], (column[similarity.row[apart]], column[similarity.col[apart]])),
+        shape=(features.size, features.size),
+    )
+    return _table("item_item", whole, decay=1.0)
+
+
+def transitions(sequences: Mapping[str, Sequence], num_items: int) -> Neighbours:
+    """How often an item was chosen soon after another, as a share of all that followed that one."""
+    first, second, weight = [], [], []
+    for sequence in sequences.values():
+        items = sequence.history.item[sequence.target]
+        for gap in range(1, min(REACH, len(items) - 1) + 1):
+            first.append(items[:-gap])
+            second.append(items[gap:])
+            weight.append(np.full(len(items) - gap, GAP_DECAY ** (gap - 1)))
+    if not first:
+        return _table("transitions", csr_matrix((num_items, num_items)), decay=EVENT_DECAY)
+    pairs = (np.concatenate(first), np.concatenate(second))
+    counts = csr_matrix((np.concatenate(weight), pairs), shape=(num_items, num_items))
+    followed = np.asarray(counts.sum(1)).ravel()
+    counts.data /= np.repeat(followed, np.diff(counts.indptr))
+    return _table("transitions", counts, decay=EVENT_DECAY)
+
+
+def _table(name: str, weights: csr_matrix, *, decay: float) -> Neighbours:
+    """The `NUM_NEIGHBOURS` of largest weight in each row, scaled so that a row's best is 1 on average."""
+    num_items = weights.shape[0]
+    width = min(NUM_NEIGHBOURS, num_items)
+    neighbour = np.zeros((num_items, width), np.int32)
+    weight = np.zeros((num_items, width), np.float32)
+    for row in range(num_items):
+        span = slice(weights.indptr[row], weights.indptr[row + 1])
+        ids, values = weights.indices[span], weights.data[span]
+        best = np.lexsort((ids, -values))[:width]
+        neighbour[row, : len(best)], weight[row, : len(best)] = ids[best], values[best]
+    best_N = weight[:, 0][weight[:, 0] > 0]
+    scale = float(best_N.mean()) if len(best_N) else 1.0
+    return Neighbours(name=name, neighbour=neighbour, weight=(weight / scale).astype(np.float32), decay=decay)
