@@ -146,12 +146,14 @@ class TestTable:
     def test_content_is_asked_for_new_items_where_the_test_asks_for_them(self) -> None:
         _, split, items = world()
         new = split.test.with_columns(item_id=split.test["item_id"].replace(split.test["item_id"][0], "new"))
-        questions = [
-            choose_baselines(["content (title)"], each, items, seen=None, has_clock=True)[0].chosen.question
-            for each in (split, replace(split, test=new))
+        names = ["content (title)", "content (review text)", "content (fusion)"]
+        asked = [
+            [each.chosen for each in choose_baselines(names, one, items, seen=None, has_clock=True)]
+            for one in (split, replace(split, test=new))
         ]
-        assert "whole catalogue" in questions[0]
-        assert "hidden from all histories" in questions[1]
+        assert ["whole catalogue" in each.question for each in asked[0]] == [True, True, True]
+        assert ["hidden from all histories" in each.question for each in asked[1]] == [True, False, True]
+        assert "content (review text)" not in asked[1][2].settings["weights"], "a new item has no reviews"
 
     def test_a_modality_that_nobody_can_choose_by_is_said(self, caplog: pytest.LogCaptureFixture) -> None:
         _, split, items = world()

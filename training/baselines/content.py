@@ -28,6 +28,7 @@ CONTENT_NAMES = {
     Modality.NUMERIC: "content (numbers)",
     CATEGORIES: "content (categories)",
 }
+OF_REVIEWS = (Modality.REVIEW_TEXT, Modality.REVIEW_SPEECH, Modality.REVIEW_AUDIO)
 
 
 @dataclass(frozen=True, kw_only=True)

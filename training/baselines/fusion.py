@@ -100,7 +100,7 @@ def choose_fusion(
     settings = FusionSettings(weights=weights)
     return Choice(
         settings=settings,
-        model=Fusion([part.model for part in ordered], settings, known=known),
+        model=Fusion([part.model for part in ordered], settings, known=known).knowing(known),
         validation_ndcg=best,
         num_candidates=num,
         cpu_seconds=time.process_time() - start,

@@ -17,6 +17,7 @@ from training.baselines.bpr import BPR, BPR_CANDIDATES, BPR_EPOCHS, BPRSettings
 from training.baselines.content import (
     CONTENT_CANDIDATES,
     CONTENT_NAMES,
+    OF_REVIEWS,
     ContentNeighbours,
     ContentSettings,
     content_candidates,
@@ -196,24 +197,29 @@ class _Chooser:
         return self._matrix(ItemItem.name, [weighted, widened], len(BM25_CANDIDATES) + len(NEIGHBOURS))
 
     def content(self, names: Collection[str]) -> list[Baseline]:
-        """Each modality by itself, and all of them as one; the fusion is of all, asked for or not."""
+        """Each modality by itself, and all that answer the same question as one, asked for alone or not."""
         fused = Fusion.name in names
         modalities = [name for name in modalities_of(self._items) if fused or CONTENT_NAMES[name] in names]
-        choices = [self._modality(modality) for modality in modalities]
+        choices = {name: self._modality(name) for name in modalities}
         found = [
-            self._baseline(choice.model.knowing(self._known), choice, self._content)
-            for choice in choices
+            self._baseline(choice.model.knowing(self._known), choice, self._question(name))
+            for name, choice in choices.items()
             if choice.model.name in names
         ]
-        if fused and len(choices) > 1:
-            fusion = choose_fusion(choices, self._content, known=self._known, progress=self._progress)
-            found.append(self._baseline(fusion.model.knowing(self._known), fusion, self._content))
+        parts = [choice for name, choice in choices.items() if self._question(name) is self._content]
+        if fused and len(parts) > 1:
+            fusion = choose_fusion(parts, self._content, known=self._known, progress=self._progress)
+            found.append(self._baseline(fusion.model, fusion, self._content))
         return found
+
+    def _question(self, modality: str) -> Question:
+        """Reviews tell that somebody has met an item, so to hide it from histories does not make it new."""
+        return self._warm if modality in OF_REVIEWS else self._content
 
     def _modality(self, modality: str) -> Choice[ContentSettings, ContentNeighbours]:
         return choose(
             CONTENT_NAMES[modality],
-            self._content,
+            self._question(modality),
             [lambda _: content_candidates(self._inner, self._items, modality, seen=self._inner_seen)],
             num_candidates=len(CONTENT_CANDIDATES),
             progress=self._progress,
