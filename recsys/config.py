@@ -16,6 +16,15 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=1)]
 Device = Literal["cpu", "cuda"]
 ProtocolName = Literal["auto", "given", "leave_one_out", "user_temporal", "global_temporal", "held_out_items"]
+# As they stand in the table; content neighbours are of one modality each.
+BaselineName = Literal[
+    "popularity", "als", "bpr", "item-item",
+    "content (title)", "content (text)", "content (picture)",
+    "content (video)", "content (video speech)", "content (video sound)",
+    "content (review text)", "content (review speech)", "content (review voice)",
+    "content (numbers)", "content (categories)", "content (fusion)",
+]  # fmt: skip
+BASELINES: tuple[BaselineName, ...] = get_args(BaselineName)
 
 
 class Section(BaseModel):
@@ -121,7 +130,7 @@ class TrainConfig(Section):
 
 class EvaluateConfig(Section):
     k: tuple[Count, ...] = (10, 20)
-    baselines: tuple[Literal["popularity", "als"], ...] = ("popularity", "als")
+    baselines: tuple[BaselineName, ...] = BASELINES  # those of modalities that are missing are left out
     twin: bool | None = None  # train the content-blind twin; None: where the dataset has an oracle
     exclude_seen: bool = True
 

@@ -32,7 +32,7 @@ HOMES = {  # library -> files and folders that may import it; docs/architecture.
     "onnx": ("training/export.py", "features/conversion/"),
     "onnxscript": ("training/export.py", "features/conversion/"),
     "faiss": ("recsys/index.py",),
-    "implicit": ("training/baselines.py",),
+    "implicit": ("training/baselines/",),
     "ctranslate2": ("features/transcribe.py",),
     "tokenizers": ("features/text.py", "features/conversion/"),
     "av": ("features/media.py", "features/video.py"),

@@ -7,6 +7,7 @@ checkpoints and the vector cache, which costs little when it was made before:
       config.toml  dataset.json        what was asked for, and of which data
       checkpoints/  fits.json          towers by stage (main, twin, refit), and what each fit came to
       split/  metrics.json             what was held out, and how well it was found
+      baselines.json                   what was chosen for each baseline on validation
       answers.parquet  examples.json   every model's lists, and some of ours with reasons
       set_aside.csv  timings.json  histories.parquet  report.html
       parts/                           of a prepared log: one byte an event, by stage
@@ -28,24 +29,23 @@ import polars as pl
 from features.extract import extract
 from features.histories import HistoryBuilder, empty_history, save_histories
 from features.prepared.dataset import StreamedDataset, fingerprint, open_dataset
-from features.prepared.split import StreamedSplit, split_dataset
+from features.prepared.split import split_dataset
 from features.set_aside import write_set_aside
 from features.tables import Dataset, MediaVectors, Split
 from features.views import SeenItems, all_histories, view_of
-from recsys.batches import History, Ints
+from recsys.batches import History
 from recsys.bundle import Bundle
 from recsys.config import Config, dump_config, load_config
 from recsys.errors import ConfigError
 from recsys.progress import Progress, silent
 from training.answers import ANSWERS, Answers
-from training.baselines import ALS, Popularity, Random, tune_als
+from training.comparison import compare_baselines, rivals
 from training.evaluation import Evaluation, TopK, evaluate
 from training.examples import draw_examples, save_examples
 from training.export import NUM_CHECKED_USERS, Provenance, export_bundle
 from training.fits import record_fit
 from training.fitting import Budget, Fitted, fit
 from training.memory import keep_freed_memory
-from training.oracle import Oracle
 from training.refit import newest_events_split
 from training.report.collect import collect
 from training.report.write import REPORT, write_report
@@ -159,7 +159,7 @@ class Run:
         seen = SeenItems(histories)
         models: list[TopK] = self._systems(fitted, histories)
         with self._timed("baselines"):
-            models += self._baselines(fitted, seen)
+            models += rivals(self, split, fitted.features, seen)
         answers: list[Answers] = []
         with self._timed("evaluate"):
             evaluation = evaluate(
@@ -183,6 +183,11 @@ class Run:
             tracker.log_artifact(self.out / "metrics.json")
             tracker.log_artifact(self.out / "split", "split")
         return evaluation
+
+    def compare_baselines(self) -> Evaluation:
+        """The table of the baselines alone: nothing of ours is trained."""
+        with self._timed("baselines"):
+            return compare_baselines(self)
 
     def export(self) -> Bundle:
         """The bundle and the histories beside it; by default of a model trained once more on everything."""
@@ -269,24 +274,6 @@ class Run:
             known = view_of(self.split).before_test(twin.builder)
             systems.append(System(TWIN, twin.recommender, known, empty=nobody, exclude_seen=exclude_seen))
         return systems
-
-    def _baselines(self, fitted: Fitted, seen: Mapping[str, Ints]) -> list[TopK]:
-        knobs, split, items = self.config.evaluate, self.split, fitted.features
-        known = seen if knobs.exclude_seen else None
-        models: list[TopK] = []
-        if "popularity" in knobs.baselines:
-            models.append(Popularity(split, items, seen=known))
-        if "als" in knobs.baselines:
-            if isinstance(split, StreamedSplit):
-                logger.warning("ALS holds all events in memory; leave it out by evaluate.baselines")
-                split = split.in_memory()
-            models.append(
-                ALS(split, items, seen=known, settings=tune_als(split, items, progress=self.progress))
-            )
-        models.append(Random(items, seen=known, seed=self.config.train.seed))
-        if self.dataset.oracle_files is not None:
-            models.append(Oracle(self.dataset, items, seen=known))
-        return models
 
     def _fit(
         self,

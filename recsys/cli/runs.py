@@ -50,10 +50,30 @@ def train(
 @command
 def evaluate(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> None:
     """Compare a run's model with baselines on its test events; writes metrics.json."""
+    from training.baselines import read_choices
     from training.pipeline import Run
 
     with ConsoleProgress(console) as progress:
         evaluation = Run.open(run, progress=progress).evaluate()
+    _print_choices(read_choices(run))
+    _print_evaluation(evaluation)
+
+
+@command
+def baselines(
+    dataset: DatasetArgument,
+    out: OutOption,
+    config: ConfigOption = None,
+    preset: PresetOption = "default",
+    set_: SetOption = None,
+    cache: CacheOption = None,
+) -> None:
+    """The table of the baselines alone, each chosen on validation; nothing of ours is trained."""
+    from training.baselines import read_choices
+
+    with ConsoleProgress(console) as progress:
+        evaluation = _run(dataset, out, config, preset, set_, cache, progress).compare_baselines()
+    _print_choices(read_choices(out))
     _print_evaluation(evaluation)
 
 
@@ -154,6 +174,18 @@ def _print_evaluation(evaluation: Any) -> None:
     # A log takes a line of any length; a narrow terminal gets the figures without their intervals.
     wide = console if console.is_terminal else Console(width=WIDTH_OF_A_LOG)
     wide.print(metrics_table(evaluation, intervals=wide.width >= WIDTH_OF_A_LOG))
+
+
+def _print_choices(choices: Any) -> None:
+    from training.baselines.choices import settings_words
+
+    table = Table("model", "settings", "NDCG@10", "tried", "CPU seconds", title="Chosen on validation")
+    for each in choices:
+        score = "" if each.validation_ndcg is None else f"{each.validation_ndcg:.4f}"
+        table.add_row(
+            each.name, settings_words(each), score, f"{each.num_candidates}", f"{each.cpu_seconds:,.1f}"
+        )
+    console.print(table)
 
 
 def _print_parity(bundle: Any) -> None:

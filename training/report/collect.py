@@ -18,6 +18,7 @@ from recsys.config import Config
 from recsys.errors import ConfigError
 from recsys.ids import IdMap
 from training.answers import ANSWERS, Answers
+from training.baselines.choices import read_choices, settings_words
 from training.evaluation import Evaluation
 from training.examples import EXAMPLES, load_examples
 from training.fits import FITS, Fit, read_fits
@@ -73,12 +74,24 @@ class Served:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What was chosen for one baseline; `validation_ndcg` is None where nothing was asked."""
+
+    model: str
+    settings: str
+    question: str
+    num_candidates: int
+    validation_ndcg: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     head: Head
     evaluation: Evaluation
     views: tuple[View, ...]
     curves: tuple[Chart, ...]
     stages: tuple[Stage, ...]
+    choices: tuple[Choice, ...]
     facts: Facts
     baseline: str | None
     slices: tuple[Slices, ...]
@@ -108,6 +121,7 @@ def collect(run: Path, dataset: Dataset, config: Config, *, name: str, fingerpri
         views=views(evaluation),
         curves=curves(fits),
         stages=tuple(Stage(name=words, fit=fits[stage]) for stage, words in STAGES.items() if stage in fits),
+        choices=_choices(run),
         facts=facts(dataset, fits["main"].coverage, run / "set_aside.csv"),
         baseline=model_name(best) if best else None,
         slices=slices(evaluation, answers, _popularity(run, item_ids), best),
@@ -208,6 +222,19 @@ def _served(run: Path) -> Served | None:
         return None
     manifest = json.loads(path.read_text("utf-8"))
     return Served(version=sha256_of(path)[:12], refit_description=manifest["refit_description"])
+
+
+def _choices(run: Path) -> tuple[Choice, ...]:
+    return tuple(
+        Choice(
+            model=model_name(each.name),
+            settings=settings_words(each),
+            question=each.question,
+            num_candidates=each.num_candidates,
+            validation_ndcg=each.validation_ndcg,
+        )
+        for each in read_choices(run)
+    )
 
 
 def _check_there(run: Path) -> None:

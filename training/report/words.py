@@ -13,6 +13,8 @@ from training.slices import FEW_USERS, differences
 from training.system import MODEL, TOWERS, TWIN
 from training.table import REFERENCES
 
+MANY_RIVALS = 4  # more are counted instead of named
+
 Verdict = Literal["ahead", "behind", "even"]
 Kind = Literal["ours", "part", "rival", "reference"]
 
@@ -21,7 +23,7 @@ PLACES: Mapping[str, str] = {
     "cold_full": "on new items in the whole catalogue",
     "cold_pool": "among new items alone",
 }
-NAMES: Mapping[str, str] = {"als": "ALS", "random": "chance", "oracle": "the oracle"}
+NAMES: Mapping[str, str] = {"als": "ALS", "bpr": "BPR", "random": "chance", "oracle": "the oracle"}
 METRICS: Mapping[str, str] = {"recall": "Recall", "hr": "HR", "ndcg": "NDCG", "mrr": "MRR"}
 
 
@@ -126,7 +128,8 @@ def tagline(main: Comparison, rivals: Iterable[str]) -> str:
         return f"Loses to {listed(behind)} {place}"
     if even:
         return f"Not clearly better than {listed(even)} {place}"
-    return f"Beats {listed(map(model_name, found))} {place}"
+    names = listed(map(model_name, found)) if len(found) <= MANY_RIVALS else f"all {len(found)} baselines"
+    return f"Beats {names} {place}"
 
 
 def headline(main: Comparison) -> str:

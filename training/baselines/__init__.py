@@ -1,0 +1,39 @@
+"""What a model has to beat, each chosen on validation alone. The home of `implicit`.
+
+Every baseline answers by `TopK` of training/evaluation.py. What it holds of items comes from training
+positives alone; what it knows of a user when asked are the positives of training and validation.
+"""
+
+from training.baselines.als import ALS, ALSSettings
+from training.baselines.bpr import BPR, BPRSettings
+from training.baselines.chance import Random
+from training.baselines.choices import read_choices, save_choices
+from training.baselines.content import ContentNeighbours, ContentSettings
+from training.baselines.fusion import Fusion, FusionSettings
+from training.baselines.item_item import ItemItem, ItemItemSettings
+from training.baselines.known import Known
+from training.baselines.popularity import Popularity, PopularitySettings, RecentPopularity
+from training.baselines.table import Baseline, Chosen, choose_baselines
+
+__all__ = [
+    "ALS",
+    "BPR",
+    "ALSSettings",
+    "BPRSettings",
+    "Baseline",
+    "Chosen",
+    "ContentNeighbours",
+    "ContentSettings",
+    "Fusion",
+    "FusionSettings",
+    "ItemItem",
+    "ItemItemSettings",
+    "Known",
+    "Popularity",
+    "PopularitySettings",
+    "Random",
+    "RecentPopularity",
+    "choose_baselines",
+    "read_choices",
+    "save_choices",
+]

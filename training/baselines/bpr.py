@@ -1,0 +1,132 @@
+"""Bayesian personalised ranking: matrix factorisation by pairs of an item met and one not met."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from features.tables import Split
+from recsys.batches import Floats, Ints, ItemFeatures
+from training.baselines.known import Known, Scored, Seen, TrainCounts
+
+
+@dataclass(frozen=True, kw_only=True)
+class BPRSettings:
+    """Hyper-parameters of Rendle and others 2009; `epochs` draw as many pairs as there are events."""
+
+    factors: int = 64
+    learning_rate: float = 0.05
+    regularization: float = 0.01
+    epochs: int = 50
+    seed: int = 0
+
+
+BPR_EPOCHS = (10, 20, 40, 80)
+BPR_CANDIDATES = (
+    BPRSettings(learning_rate=0.05),
+    BPRSettings(learning_rate=0.02),
+    BPRSettings(learning_rate=0.05, factors=128),
+)
+
+
+class BPR(Scored):
+    """Items without a positive training event are never recommended, and nothing to a user without events.
+
+    Fitted on training by one thread: several would update the same factors in an order that no seed
+    repeats. At test time the vector of a user goes on from there: `epochs` passes of the same steps over
+    their validation events, the items' vectors left as they are.
+    """
+
+    name = "bpr"
+
+    def __init__(
+        self, settings: BPRSettings, train: TrainCounts, item_ND: Floats, user_UD: Floats, known: Known
+    ) -> None:
+        self.settings = settings
+        self._train = train
+        self.item_factors = item_ND  # the last column is the item's bias
+        self._trained_UD = user_UD  # rows as `train`, the last column is 1
+        self._known = known
+        self._user_UD = self._folded_in()
+
+    @classmethod
+    def fit(
+        cls, split: Split, items: ItemFeatures, *, seen: Seen, settings: BPRSettings = BPRSettings()
+    ) -> Self:
+        (model,) = cls.course(split, items, seen=seen, settings=settings, epochs=(settings.epochs,))
+        return model
+
+    @classmethod
+    def course(
+        cls,
+        split: Split,
+        items: ItemFeatures,
+        *,
+        seen: Seen,
+        settings: BPRSettings,
+        epochs: Sequence[int] = BPR_EPOCHS,
+    ) -> Iterator[Self]:
+        """One fit, looked at after each of `epochs`, which ascend; the fit goes on when the next is asked."""
+        from implicit.cpu.bpr import BayesianPersonalizedRanking
+
+        train, known = TrainCounts.of(split, items), Known.of(split, items, seen=seen)
+        rng = np.random.default_rng(settings.seed)
+        fit = BayesianPersonalizedRanking(
+            factors=settings.factors,
+            learning_rate=settings.learning_rate,
+            regularization=settings.regularization,
+            random_state=rng,  # goes on where the stretch before left it
+            num_threads=1,
+        )
+        done = 0
+        for upto in epochs:
+            fit.iterations, done = upto - done, upto
+            with threadpool_limits(1, "blas"):
+                fit.fit(train.counts_UN, show_progress=False)
+            at = replace(settings, epochs=upto)
+            yield cls(at, train, fit.item_factors.copy(), fit.user_factors.copy(), known)
+
+    def knowing(self, known: Known) -> Self:
+        other = super().knowing(known)
+        other._user_UD = other._folded_in()
+        return other
+
+    def score(self, users: Sequence[str]) -> Floats:
+        """Dot products and the items' biases. Shape [U, N]."""
+        score_UN: Floats = self._user_UD[self._known.rows(users)] @ self.item_factors.T
+        score_UN[:, ~self._train.known_N] = -np.inf
+        has_events = np.diff(self._known.events(users, keep_N=self._train.known_N).indptr) > 0
+        score_UN[~has_events] = -np.inf
+        return score_UN
+
+    def _folded_in(self) -> Floats:
+        """The users' vectors after steps over the events that nothing was fitted on. Rows as `_known`."""
+        settings, known, train, item_ND = self.settings, self._known, self._train, self.item_factors
+        user_UD = np.zeros((len(known.row_of) + 1, item_ND.shape[1]), np.float32)
+        user_UD[:, -1] = 1
+        rows = [(row, train.row_of[user]) for user, row in known.row_of.items() if user in train.row_of]
+        if rows:
+            here, there = np.array(rows).T
+            user_UD[here] = self._trained_UD[there]
+        new = np.flatnonzero(known.is_new & train.known_N[known.item])
+        user = np.searchsorted(known.offsets, new, side="right") - 1
+        by_place, pool = _by_place(user), train.counts_UN.indices  # met as often as in training's own steps
+        rng = np.random.default_rng(settings.seed)
+        for _ in range(settings.epochs):
+            for chosen in by_place:
+                row, better, worse = user[chosen], known.item[new[chosen]], rng.choice(pool, len(chosen))
+                gap_BD = item_ND[better] - item_ND[worse]
+                slope_B1 = 1 / (1 + np.exp((user_UD[row] * gap_BD).sum(1, keepdims=True)))
+                step_BD = slope_B1 * gap_BD - settings.regularization * user_UD[row]
+                user_UD[row, :-1] += settings.learning_rate * step_BD[:, :-1]
+        return user_UD
+
+
+def _by_place(user: Ints) -> list[Ints]:
+    """Positions of the first entry of each user, then of the second, and so on; `user` ascends."""
+    starts = np.flatnonzero(np.diff(user, prepend=-1))
+    place = np.arange(len(user)) - np.repeat(starts, np.diff(starts, append=len(user)))
+    order = np.argsort(place, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(place[order])) + 1) if len(user) else []

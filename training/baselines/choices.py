@@ -1,0 +1,41 @@
+"""What was chosen for each baseline, kept in the run directory."""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from training.baselines.table import Chosen
+
+BASELINES = "baselines.json"
+
+
+def save_choices(directory: Path, chosen: Iterable[Chosen]) -> None:
+    """Write `baselines.json`, whole or not at all."""
+    temporary = directory / f"{BASELINES}.tmp"
+    temporary.write_text(json.dumps([asdict(each) for each in chosen], indent=2) + "\n", "utf-8")
+    os.replace(temporary, directory / BASELINES)
+
+
+def read_choices(directory: Path) -> list[Chosen]:
+    """What `save_choices` wrote; nothing where there is no such file."""
+    path = directory / BASELINES
+    return [Chosen(**values) for values in json.loads(path.read_text("utf-8"))] if path.exists() else []
+
+
+def settings_words(chosen: Chosen) -> str:
+    """Settings in words, "factors 64, alpha 1"; those that are off or of the seed are left out."""
+    values = dict(chosen.settings)
+    weights = values.pop("weights", None)
+    values = weights if weights is not None else values
+    words = []
+    for name, value in values.items():
+        if name == "seed" or value is False:
+            continue
+        spelled = name.replace("_", " ")
+        if value is None:
+            words.append(f"{spelled}: all" if name == "last" else f"no {spelled}")
+        else:
+            words.append(spelled if value is True else f"{spelled} {value:g}")
+    return ", ".join(words) or "nothing to choose"

@@ -1,0 +1,138 @@
+"""Neighbours by content: the items most like the mean of what a user had, one modality at a time."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+from scipy.sparse import csr_matrix, diags, hstack
+
+from features.tables import Split
+from recsys.batches import Bools, Floats, Ints, ItemFeatures
+from recsys.columns import Modality
+from recsys.ids import UNKNOWN
+from training.baselines.known import Known, Scored, Seen
+
+CATEGORIES = "categories"
+# The name in the table of each modality's neighbours.
+CONTENT_NAMES = {
+    Modality.TITLE: "content (title)",
+    Modality.TEXT: "content (text)",
+    Modality.IMAGE: "content (picture)",
+    Modality.VIDEO: "content (video)",
+    Modality.VIDEO_SPEECH: "content (video speech)",
+    Modality.VIDEO_AUDIO: "content (video sound)",
+    Modality.REVIEW_TEXT: "content (review text)",
+    Modality.REVIEW_SPEECH: "content (review speech)",
+    Modality.REVIEW_AUDIO: "content (review voice)",
+    Modality.NUMERIC: "content (numbers)",
+    CATEGORIES: "content (categories)",
+}
+OF_REVIEWS = (Modality.REVIEW_TEXT, Modality.REVIEW_SPEECH, Modality.REVIEW_AUDIO)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContentSettings:
+    standardised: bool = True  # each dimension over items with a training event; categories by rarity
+    last: int | None = None  # newest events of the history that count; None: all
+
+
+CONTENT_CANDIDATES = tuple(
+    ContentSettings(standardised=standardised, last=last)
+    for standardised, last in product((True, False), (None, 30, 10, 3))
+)
+
+
+class ContentNeighbours(Scored):
+    """Cosine of an item's vector with the mean of the history's, all of unit length before.
+
+    `categories` is the sum over fields of such products of their values' indicator vectors. Knows of
+    every item that has the modality, with or without events; others are never recommended, and nothing
+    to a user whose history has none.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        items: ItemFeatures,
+        modality: str,
+        *,
+        seen: Seen,
+        settings: ContentSettings = ContentSettings(),
+    ) -> None:
+        self.name = CONTENT_NAMES[modality]
+        self.settings = settings
+        self._known = Known.of(split, items, seen=seen)
+        self._unit_ND, self.has_N = unit_vectors(items, modality, standardised=settings.standardised)
+
+    def with_last(self, last: int | None) -> "ContentNeighbours":
+        """The same vectors, another length of the history."""
+        other = self.knowing(self._known)
+        other.settings = replace(self.settings, last=last)
+        return other
+
+    def score(self, users: Sequence[str]) -> Floats:
+        """Up to a factor a user the cosine. Shape [U, N]."""
+        history_UN = self._known.events(users, keep_N=self.has_N, last=self.settings.last)
+        count_U = np.asarray(history_UN.sum(axis=1)).ravel()
+        mean_UN = diags(1 / np.maximum(count_U, 1), dtype=np.float32) @ history_UN
+        product_UN = (mean_UN @ self._unit_ND) @ self._unit_ND.T
+        score_UN: Floats = product_UN.toarray() if isinstance(product_UN, csr_matrix) else product_UN
+        score_UN = score_UN.astype(np.float32, copy=False)
+        score_UN[:, ~self.has_N] = -np.inf
+        score_UN[count_U == 0] = -np.inf
+        return score_UN
+
+
+def modalities_of(items: ItemFeatures) -> list[str]:
+    """Those of `CONTENT_NAMES` that any item has, in that order."""
+    found = {name for name in items.dense if items.present[name].any()}
+    if any((ids > UNKNOWN).any() for ids in items.categories.values()):
+        found.add(CATEGORIES)
+    return [name for name in CONTENT_NAMES if name in found]
+
+
+def unit_vectors(
+    items: ItemFeatures, modality: str, *, standardised: bool
+) -> tuple[Floats | csr_matrix, Bools]:
+    """Vectors of unit length, zeros for an item without, and which items have one. Shapes [N, D], [N]."""
+    if modality == CATEGORIES:
+        fields = [_indicators(ids, items.trained, standardised) for ids in items.categories.values()]
+        stacked_ND = hstack(fields).tocsr()
+        return stacked_ND, np.diff(stacked_ND.indptr) > 0
+    has_N = items.present[modality]
+    vector_ND = items.dense[modality].astype(np.float32)
+    if standardised:
+        basis = vector_ND[has_N & items.trained]
+        if len(basis):
+            vector_ND = (vector_ND - basis.mean(0)) / np.maximum(basis.std(0), 1e-6)
+    vector_ND = vector_ND / np.maximum(np.linalg.norm(vector_ND, axis=1, keepdims=True), 1e-9)
+    vector_ND[~has_N] = 0
+    return vector_ND, has_N
+
+
+def _indicators(ids_NC: Ints, trained_N: Bools, by_rarity: bool) -> csr_matrix:
+    """An item's values of one field as a vector of unit length; by rarity: times log(items / its items)."""
+    item, place = np.nonzero(ids_NC > UNKNOWN)
+    value = ids_NC[item, place]
+    size = (len(ids_NC), int(ids_NC.max(initial=1)) + 1)
+    ones = csr_matrix((np.ones(len(item), np.float32), (item, value)), shape=size)
+    ones.data[:] = 1  # a value that stands twice counts once
+    if by_rarity:
+        num_with = np.asarray(ones[trained_N].sum(axis=0)).ravel()
+        ones = ones @ diags(np.log((trained_N.sum() + 1) / (num_with + 1)), dtype=np.float32)
+    norm_N = np.sqrt(np.asarray(ones.multiply(ones).sum(axis=1)).ravel())
+    return (diags(1 / np.maximum(norm_N, 1e-9), dtype=np.float32) @ ones).tocsr()
+
+
+def content_candidates(
+    split: Split, items: ItemFeatures, modality: str, *, seen: Seen
+) -> Iterator[tuple[ContentSettings, ContentNeighbours]]:
+    """All of `CONTENT_CANDIDATES`, vectors made once for each way to make them."""
+    made: dict[bool, ContentNeighbours] = {}
+    for settings in CONTENT_CANDIDATES:
+        if settings.standardised not in made:
+            made[settings.standardised] = ContentNeighbours(
+                split, items, modality, seen=seen, settings=settings
+            )
+        yield settings, made[settings.standardised].with_last(settings.last)

@@ -1,0 +1,150 @@
+"""What is known of the users when they are asked for, and the one way from scores to lists."""
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+import polars as pl
+from scipy.sparse import csr_matrix
+
+from features.id_arrays import encode
+from features.tables import Split
+from recsys.batches import Bools, Floats, Ints, ItemFeatures
+from recsys.columns import Columns
+from recsys.errors import DataError
+from recsys.ids import NUM_RESERVED
+from training.evaluation import seen_lists, top_k
+
+Seen = Mapping[str, Ints] | None  # items to leave out by user; None leaves nothing out
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Known:
+    """The positive events of every user in order, oldest first, those of training and of validation.
+
+    The user in the last row is nobody: without events, for everyone else who is asked for.
+    """
+
+    row_of: Mapping[str, int]
+    offsets: Ints  # [U + 2]
+    item: Ints  # [E] item ids
+    time: Ints  # [E]
+    is_new: Bools  # [E] of validation: nothing was fitted on it
+    num_items: int  # N
+    seen: Seen
+
+    @classmethod
+    def of(cls, split: Split, items: ItemFeatures, *, seen: Seen) -> "Known":
+        """What may be read when the test of `split` is asked for; `seen` is left out of the answers."""
+        columns = [Columns.USER, Columns.ITEM, Columns.TIMESTAMP, Columns.ROW]
+        events = pl.concat(
+            part.filter(Columns.POSITIVE).select(*columns, pl.lit(is_new).alias("is_new"))
+            for part, is_new in ((split.train, False), (split.validation, True))
+        ).sort(Columns.USER, Columns.TIMESTAMP, Columns.ROW)
+        counts = events.group_by(Columns.USER, maintain_order=True).len()
+        ends = np.cumsum(counts["len"].to_numpy()).astype(np.int64)
+        return cls(
+            row_of={user: row for row, user in enumerate(counts[Columns.USER])},
+            offsets=np.concatenate([[0], ends, ends[-1:] if len(ends) else [0]]).astype(np.int64),
+            item=encode(events[Columns.ITEM], items.item_ids),
+            time=events[Columns.TIMESTAMP].to_numpy(),
+            is_new=events["is_new"].to_numpy(),
+            num_items=items.size,
+            seen=seen,
+        )
+
+    def without(self, hidden_N: Bools) -> "Known":
+        """The same users, as if nobody had met the hidden items; what is left out stays."""
+        keep = ~hidden_N[self.item]
+        kept_before = np.concatenate([[0], np.cumsum(keep)])
+        return replace(
+            self,
+            offsets=kept_before[self.offsets],
+            item=self.item[keep],
+            time=self.time[keep],
+            is_new=self.is_new[keep],
+        )
+
+    def rows(self, users: Sequence[str]) -> Ints:
+        nobody = len(self.row_of)
+        return np.array([self.row_of.get(user, nobody) for user in users], np.int64)
+
+    def events(self, users: Sequence[str], *, keep_N: Bools, last: int | None = None) -> csr_matrix:
+        """How often each user had each item of `keep_N`, the newest `last` of such events. Shape [U, N]."""
+        rows = self.rows(users)
+        length = self.offsets[rows + 1] - self.offsets[rows]
+        user = np.repeat(np.arange(len(users)), length)
+        place = np.arange(len(user)) - np.repeat(np.cumsum(length) - length, length)
+        event = np.repeat(self.offsets[rows], length) + place
+        keep = keep_N[self.item[event]]
+        user, event = user[keep], event[keep]
+        if last is not None:
+            kept = np.bincount(user, minlength=len(users))
+            from_end = np.repeat(np.cumsum(kept), kept) - np.arange(len(user))
+            user, event = user[from_end <= last], event[from_end <= last]
+        ones = np.ones(len(user), np.float32)
+        return csr_matrix((ones, (user, self.item[event])), shape=(len(users), self.num_items))
+
+    def last_time(self, users: Sequence[str]) -> tuple[Ints, Bools]:
+        """Time of each user's newest event, and whether there is any. Shapes [U], [U]."""
+        rows = self.rows(users)
+        has_any = self.offsets[rows + 1] > self.offsets[rows]
+        times = np.append(self.time, 0)  # so that there is an entry to point at
+        return np.where(has_any, times[self.offsets[rows + 1] - 1], 0), has_any
+
+
+class Scored(ABC):
+    """A `TopK` that scores the whole catalogue; -inf is never recommended."""
+
+    name: str
+    _known: Known
+
+    @abstractmethod
+    def score(self, users: Sequence[str]) -> Floats:
+        """Shape [U, N]; may be written to."""
+
+    def recommend(self, users: Sequence[str], k: int, *, allowed: Bools | None) -> Ints:
+        seen = self._known.seen
+        lists = None if seen is None else seen_lists(seen, users)
+        return top_k(self.score(users), k, allowed=allowed, seen=lists)
+
+    def knowing(self, known: Known) -> Self:
+        """The same items, with other knowledge of the users."""
+        other = copy.copy(self)
+        other._known = known
+        return other
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainCounts:
+    """What matrix models are fitted on: how often each user had each item in training, positives alone."""
+
+    row_of: Mapping[str, int]
+    counts_UN: csr_matrix
+    known_N: Bools  # items with a positive training event
+
+    @classmethod
+    def of(cls, split: Split, items: ItemFeatures) -> "TrainCounts":
+        """Raises `DataError` where there is no positive training event."""
+        train = split.train.filter(Columns.POSITIVE)
+        if train.is_empty():
+            raise DataError("no positive training event: there is nothing to factorise")
+        item = encode(train[Columns.ITEM], items.item_ids)
+        known_N = np.zeros(items.size, np.bool_)
+        known_N[item] = True
+        known_N[:NUM_RESERVED] = False
+        users = train[Columns.USER].unique().sort()
+        row = encode_rows(train[Columns.USER], users)
+        keep = known_N[item]
+        ones = np.ones(int(keep.sum()), np.float32)
+        counts_UN = csr_matrix((ones, (row[keep], item[keep])), shape=(len(users), items.size))
+        return cls(row_of={user: at for at, user in enumerate(users)}, counts_UN=counts_UN, known_N=known_N)
+
+
+def encode_rows(names: pl.Series, unique: pl.Series) -> Ints:
+    """The place of each name in `unique`."""
+    codes = names.cast(pl.Enum(unique)).to_physical()
+    return codes.cast(pl.Int64).to_numpy()

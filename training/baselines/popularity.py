@@ -1,0 +1,114 @@
+"""Popularity: of all training, or, where events have clock times, of the past of whoever is asked for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from features.id_arrays import encode
+from features.tables import Split
+from features.views import view_of
+from recsys.batches import Bools, Floats, Ints, ItemFeatures
+from recsys.columns import Columns
+from recsys.ids import NUM_RESERVED
+from training.baselines.known import Known, Scored, Seen
+from training.evaluation import seen_lists, top_k
+
+MICROSECONDS_A_DAY = 86_400e6
+Doubles = npt.NDArray[np.float64]
+
+
+class Popularity:
+    """The same order for all: by number of positive training events, ties by id."""
+
+    name = "popularity"
+
+    def __init__(self, split: Split, items: ItemFeatures, *, seen: Seen) -> None:
+        self.count_N = view_of(split).facts.item_counts(items.item_ids)[:, 1]
+        self.count_N[:NUM_RESERVED] = 0
+        self._seen = seen
+        # A place instead of a count: no two places tie, so the choice of k is quick.
+        self._score_N = np.empty(items.size, np.float32)
+        self._score_N[np.argsort(-self.count_N, kind="stable")] = -np.arange(items.size)
+
+    def recommend(self, users: Sequence[str], k: int, *, allowed: Bools | None) -> Ints:
+        score_UN = np.repeat(self._score_N[None], len(users), axis=0)
+        lists = None if self._seen is None else seen_lists(self._seen, users)
+        return top_k(score_UN, k, allowed=allowed, seen=lists)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PopularitySettings:
+    half_life_days: float | None = None  # None: an old event counts as much as a new one
+
+
+# Half a year to a year is best on MovieLens-small; shops and news are faster.
+POPULARITY_CANDIDATES = tuple(
+    PopularitySettings(half_life_days=days) for days in (None, 2000, 1000, 365, 180, 90, 30, 7, 1)
+)
+
+
+class RecentPopularity(Scored):
+    """By positive training events up to the user's cut-off, each halved in `half_life_days` of its age.
+
+    Where the protocol has one cut-off for everybody, all of training lies before it. Else a user's is
+    the time of their newest known event, so that no event is counted that came after it, whoever's it
+    is. Who has no known event gets the order at the end of training. Without any counted event all tie
+    and the catalogue's order decides.
+    """
+
+    name = "popularity"
+
+    def __init__(
+        self,
+        split: Split,
+        items: ItemFeatures,
+        *,
+        seen: Seen,
+        settings: PopularitySettings = PopularitySettings(),
+        one_cut_off: bool | None = None,
+    ) -> None:
+        self.settings = settings
+        self.one_cut_off = has_one_cut_off(split) if one_cut_off is None else one_cut_off
+        self._known = Known.of(split, items, seen=seen)
+        train = split.train.filter(Columns.POSITIVE).sort(Columns.TIMESTAMP, Columns.ROW)
+        self._time_E = train[Columns.TIMESTAMP].to_numpy()
+        self._item_E = encode(train[Columns.ITEM], items.item_ids)
+
+    def score(self, users: Sequence[str]) -> Floats:
+        """Decayed counts. Shape [U, N]."""
+        score_UN = np.empty((len(users), self._known.num_items), np.float32)
+        cut_U = self._cut_offs(users)
+        now, counted, num_counted = 0, np.zeros(self._known.num_items), 0
+        for row in np.argsort(cut_U, kind="stable"):
+            upto = int(np.searchsorted(self._time_E, cut_U[row], side="right"))
+            new = slice(num_counted, upto)
+            counted = counted * self._left(cut_U[row] - now) + np.bincount(
+                self._item_E[new], weights=self._left(cut_U[row] - self._time_E[new]), minlength=len(counted)
+            )
+            now, num_counted = cut_U[row], upto
+            score_UN[row] = counted
+        return score_UN
+
+    def _cut_offs(self, users: Sequence[str]) -> Ints:
+        end = int(self._time_E[-1]) if len(self._time_E) else 0
+        last_U, has_any_U = self._known.last_time(users)
+        return np.full(len(users), end) if self.one_cut_off else np.where(has_any_U, last_U, end)
+
+    def _left(self, age: Ints | int) -> Doubles:
+        """What is left of an event of that age in microseconds."""
+        days = np.asarray(age, np.float64) / MICROSECONDS_A_DAY
+        if self.settings.half_life_days is None:
+            return np.ones_like(days)
+        return np.exp2(-days / self.settings.half_life_days)
+
+
+def has_one_cut_off(split: Split) -> bool:
+    """Whether all of training is past for everybody in the test: by protocol, or by how files were cut."""
+    if split.protocol != "given":
+        return split.protocol == "global_temporal"
+    known = pl.concat([split.train, split.validation])[Columns.TIMESTAMP].max()
+    first = split.test[Columns.TIMESTAMP].min()
+    return isinstance(known, int) and isinstance(first, int) and known <= first

@@ -1,0 +1,246 @@
+"""The baselines of a dataset: which there are, and what is chosen for each on validation."""
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from features.prepared.split import StreamedSplit
+from features.tables import Split
+from features.views import view_of
+from recsys.batches import ItemFeatures
+from recsys.columns import Columns
+from recsys.progress import Progress, silent
+from training.baselines.als import ALS, ALS_CANDIDATES, ALSSettings
+from training.baselines.bpr import BPR, BPR_CANDIDATES, BPR_EPOCHS, BPRSettings
+from training.baselines.content import (
+    CONTENT_CANDIDATES,
+    CONTENT_NAMES,
+    OF_REVIEWS,
+    ContentNeighbours,
+    ContentSettings,
+    content_candidates,
+    modalities_of,
+)
+from training.baselines.fusion import Fusion, choose_fusion
+from training.baselines.item_item import BM25_CANDIDATES, NEIGHBOURS, ItemItem, ItemItemSettings
+from training.baselines.known import Known, Seen
+from training.baselines.popularity import POPULARITY_CANDIDATES, Popularity, RecentPopularity
+from training.baselines.tuning import (
+    Choice,
+    Question,
+    choose,
+    cold_question,
+    inner_split,
+    training_seen,
+    warm_question,
+)
+from training.evaluation import TopK
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """What was chosen for one baseline, by which question. No figure: validation had no pair to ask for."""
+
+    name: str
+    settings: Mapping[str, Any]
+    validation_ndcg: float | None  # NDCG@10
+    question: str
+    num_candidates: int
+    cpu_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """A baseline as it stands in the table."""
+
+    model: TopK
+    chosen: Chosen
+
+
+def choose_baselines(
+    names: Collection[str],
+    split: Split,
+    items: ItemFeatures,
+    *,
+    seen: Seen,
+    has_clock: bool,
+    num_threads: int = 0,
+    progress: Progress = silent,
+) -> list[Baseline]:
+    """The baselines among `names` that the data allow, each at its best on validation.
+
+    `seen` is left out of the answers at test time; None leaves nothing out. Of a streamed log popularity
+    alone needs no events in memory: then it counts all of training, whatever its age.
+    Raises `DataError` where training has no positive event and a matrix model is among the names.
+    """
+    if isinstance(split, StreamedSplit):
+        if set(names) <= {Popularity.name}:
+            return [_counted(split, items, seen)] if names else []
+        logger.warning(
+            "baselines other than popularity hold all events in memory; "
+            'leave them out by evaluate.baselines = ["popularity"]'
+        )
+        split = split.in_memory()
+    chooser = _Chooser(split, items, seen, num_threads, progress)
+    steps: dict[str, Callable[[], Baseline]] = {
+        Popularity.name: chooser.popularity if has_clock else lambda: _counted(split, items, seen),
+        ALS.name: chooser.als,
+        BPR.name: chooser.bpr,
+        ItemItem.name: chooser.item_item,
+    }
+    found = [step() for name, step in steps.items() if name in names]
+    return [*found, *chooser.content(names)]
+
+
+def _counted(split: Split, items: ItemFeatures, seen: Seen) -> Baseline:
+    """Popularity where events have no age, or none that is read: nothing to choose."""
+    chosen = Chosen(
+        name=Popularity.name,
+        settings={},
+        validation_ndcg=None,
+        question="",
+        num_candidates=1,
+        cpu_seconds=0.0,
+    )
+    return Baseline(model=Popularity(split, items, seen=seen), chosen=chosen)
+
+
+class _Chooser:
+    def __init__(
+        self, split: Split, items: ItemFeatures, seen: Seen, num_threads: int, progress: Progress
+    ) -> None:
+        self._split, self._items, self._seen = split, items, seen
+        self._num_threads, self._progress = num_threads, progress
+        self._inner = inner_split(split)
+        self._inner_seen = None if seen is None else training_seen(split, items)
+
+    @cached_property
+    def _known(self) -> Known:
+        return Known.of(self._split, self._items, seen=self._seen)
+
+    @cached_property
+    def _warm(self) -> Question:
+        return warm_question(self._split, self._items, seen=self._inner_seen)
+
+    @cached_property
+    def _content(self) -> Question:
+        """Of new items where the test asks for any, since that is what content neighbours are for."""
+        asked = self._items.item_ids.encode(self._split.test[Columns.ITEM].unique())
+        if view_of(self._split).known_items(self._items.item_ids)[asked].all():
+            return self._warm
+        return cold_question(self._split, self._items, seen=self._inner_seen)
+
+    def popularity(self) -> Baseline:
+        def candidates(_: Any) -> Iterable[tuple[Any, RecentPopularity]]:
+            for settings in POPULARITY_CANDIDATES:
+                yield (
+                    settings,
+                    RecentPopularity(self._inner, self._items, seen=self._inner_seen, settings=settings),
+                )
+
+        choice = choose(
+            Popularity.name,
+            self._warm,
+            [candidates],
+            num_candidates=len(POPULARITY_CANDIDATES),
+            progress=self._progress,
+        )
+        # Made anew: the test may have one cut-off for everybody where validation has none.
+        model = RecentPopularity(self._split, self._items, seen=self._seen, settings=choice.settings)
+        return self._baseline(model, choice, self._warm)
+
+    def als(self) -> Baseline:
+        def candidates(_: Any) -> Iterable[tuple[ALSSettings, ALS]]:
+            for settings in ALS_CANDIDATES:
+                yield (
+                    settings,
+                    ALS(
+                        self._inner,
+                        self._items,
+                        seen=self._inner_seen,
+                        settings=settings,
+                        num_threads=self._num_threads,
+                    ),
+                )
+
+        return self._matrix(ALS.name, [candidates], len(ALS_CANDIDATES))
+
+    def bpr(self) -> Baseline:
+        def candidates(_: Any) -> Iterable[tuple[BPRSettings, BPR]]:
+            for settings in BPR_CANDIDATES:
+                for model in BPR.course(self._inner, self._items, seen=self._inner_seen, settings=settings):
+                    yield model.settings, model
+
+        return self._matrix(BPR.name, [candidates], len(BPR_CANDIDATES) * len(BPR_EPOCHS))
+
+    def item_item(self) -> Baseline:
+        def fitted(settings: ItemItemSettings) -> tuple[ItemItemSettings, ItemItem]:
+            return settings, ItemItem(
+                self._inner,
+                self._items,
+                seen=self._inner_seen,
+                settings=settings,
+                num_threads=self._num_threads,
+            )
+
+        def weighted(_: Any) -> Iterable[tuple[ItemItemSettings, ItemItem]]:
+            return map(fitted, BM25_CANDIDATES)
+
+        def widened(best: ItemItemSettings | None) -> Iterable[tuple[ItemItemSettings, ItemItem]]:
+            assert best is not None
+            return (fitted(replace(best, neighbours=number)) for number in NEIGHBOURS)
+
+        return self._matrix(ItemItem.name, [weighted, widened], len(BM25_CANDIDATES) + len(NEIGHBOURS))
+
+    def content(self, names: Collection[str]) -> list[Baseline]:
+        """Each modality by itself, and all that answer the same question as one, asked for alone or not."""
+        fused = Fusion.name in names
+        modalities = [name for name in modalities_of(self._items) if fused or CONTENT_NAMES[name] in names]
+        choices = {name: self._modality(name) for name in modalities}
+        found = [
+            self._baseline(choice.model.knowing(self._known), choice, self._question(name))
+            for name, choice in choices.items()
+            if choice.model.name in names
+        ]
+        parts = [choice for name, choice in choices.items() if self._question(name) is self._content]
+        if fused and len(parts) > 1:
+            fusion = choose_fusion(parts, self._content, known=self._known, progress=self._progress)
+            found.append(self._baseline(fusion.model, fusion, self._content))
+        return found
+
+    def _question(self, modality: str) -> Question:
+        """Reviews tell that somebody has met an item, so to hide it from histories does not make it new."""
+        return self._warm if modality in OF_REVIEWS else self._content
+
+    def _modality(self, modality: str) -> Choice[ContentSettings, ContentNeighbours]:
+        return choose(
+            CONTENT_NAMES[modality],
+            self._question(modality),
+            [lambda _: content_candidates(self._inner, self._items, modality, seen=self._inner_seen)],
+            num_candidates=len(CONTENT_CANDIDATES),
+            progress=self._progress,
+        )
+
+    def _matrix(self, name: str, stages: Any, num_candidates: int) -> Baseline:
+        choice: Choice[Any, Any] = choose(
+            name, self._warm, stages, num_candidates=num_candidates, progress=self._progress
+        )
+        # What it holds of items is of training either way, so the fit for validation is that for the test.
+        return self._baseline(choice.model.knowing(self._known), choice, self._warm)
+
+    def _baseline(self, model: TopK, choice: Choice[Any, Any], question: Question) -> Baseline:
+        chosen = Chosen(
+            name=model.name,
+            settings=asdict(choice.settings),
+            validation_ndcg=choice.validation_ndcg,
+            question=question.description,
+            num_candidates=choice.num_candidates,
+            cpu_seconds=round(choice.cpu_seconds, 2),
+        )
+        if choice.validation_ndcg is None:
+            logger.warning("%s: not chosen, since validation has no pair to ask for", model.name)
+        return Baseline(model=model, chosen=chosen)
