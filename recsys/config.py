@@ -91,7 +91,7 @@ class RankerConfig(Section):
     history_length: Count = 50
     dropout: Fraction = 0.2
     num_epochs: Count = 15
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-4
     target_users: Fraction = 0.5  # whose validation events are its targets, unseen by the sources
 
 

@@ -55,7 +55,7 @@ def calibrate(
     budget: float,
     seed: int = 0,
 ) -> Calibration | None:
-    """The point of the best NDCG of new items whose loss of warm NDCG stays within `budget`.
+    """The point of the best Recall of new items whose loss of warm NDCG stays within `budget`.
 
     `item_ND` are the towers' vectors, `crossfit_ND` what the head, fitted on others, says of each known item,
     of a mean length of 1. None where no validation user chose one of the items that play new ones.
@@ -76,7 +76,11 @@ def calibrate(
             warm, new, recall = race.figures(length, lift)
             curve.append(Point(length=length, bias=lift, warm_ndcg=warm, new_ndcg=new, new_recall=recall))
     allowed = [point for point in curve if point.warm_ndcg >= (1.0 - budget) * alone]
-    chosen = max(allowed, key=lambda point: (point.new_ndcg, point.warm_ndcg)) if allowed else curve[0]
+    chosen = (
+        max(allowed, key=lambda point: (point.new_recall, point.new_ndcg, point.warm_ndcg))
+        if allowed
+        else curve[0]
+    )
     return Calibration(curve=tuple(curve), warm_alone=alone, chosen=chosen, budget=budget)
 
 

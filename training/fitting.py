@@ -6,7 +6,7 @@ The same function makes the evaluated model, its content-blind twin and the refi
 import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ class Budget:
     epochs: int
     ranker_epochs: int
     ranker_share: float
-    new: NewItems
+    new: NewItems = field(default_factory=NewItems)
 
 
 def fit(
@@ -77,61 +77,79 @@ def fit(
     Without a `budget` the validation events of all users stop the towers early, and those of the users
     who are not the ranker's choose its epoch and share.
     """
-    view = view_of(split)
-    features = build_item_features(dataset, vectors, train=view.facts, reviews=split.reviews)
-    maps = build_maps(dataset, view.facts)
-    reviews = (
-        ReviewVectors.of(vectors) if config.model.user.use_reviews and config.model.item.use_content else None
-    )
-    schema = build_schema(dataset, view.facts, maps, reviews, config.model.user)
-    builder = HistoryBuilder(
-        dataset, item_ids=features.item_ids, maps=maps, reviews=reviews, allowed_reviews=split.reviews
-    )
-    before = view.before_validation(builder)
-    truth = {
-        user: items for user, items in view.validation_items(features.item_ids).items() if user in before
-    }
-    sequences = Sequences(*view.training(builder))
+    read = _Read.of(dataset, vectors, split, config)
+    judged = bool(read.truth) and budget is None
     retriever = fit_retriever(
-        features,
-        schema,
-        sequences,
+        read.features,
+        read.schema,
+        read.sequences,
         model_config=config.model,
         config=config.train,
-        validate=_validator(before, truth, config) if budget is None and truth else None,
+        validate=_validator(read.before, read.truth, config) if judged else None,
         epochs=budget.epochs if budget else None,
         checkpoint=checkpoint,
-        fingerprint=_fingerprint(config, features, sequences, truth, budget),
+        fingerprint=_fingerprint(config, read.features, read.sequences, read.truth, budget),
         progress=progress,
         on_epoch=on_epoch,
     )
+    model = retriever.model
     new = settle_new_items(
-        retriever.model,
-        _judges(retriever.model, config, before, truth) if budget is None and truth else None,
+        model,
+        _judges(model, config, read.before, read.truth) if judged else None,
         config.model,
         chosen=budget.new if budget else None,
         seed=config.train.seed,
     )
     wants_ranker = config.model.ranker.enabled and (budget is None or budget.ranker_share > 0.0)
-    sources = fit_sources(split, features, sequences, config.model.ranker) if wants_ranker else ()
-    recommender = make_recommender(retriever.model, config, sources=sources, cold_bias=new.cold_bias)
-    ranker = _fit_ranker(retriever.model, recommender, before, truth, config, budget, progress)
+    sources = fit_sources(split, read.features, read.sequences, config.model.ranker) if wants_ranker else ()
+    found = make_recommender(model, config, sources=sources, cold_bias=new.cold_bias)
+    ranker = _fit_ranker(model, found, read.before, read.truth, config, budget, progress)
+    sources = sources if ranker is not None else ()
     return Fitted(
-        features=features,
-        schema=schema,
-        maps=maps,
-        builder=builder,
+        features=read.features,
+        schema=read.schema,
+        maps=read.maps,
+        builder=read.builder,
         retriever=retriever,
         ranker=ranker,
-        recommender=make_recommender(
-            retriever.model,
-            config,
-            ranker,
-            sources=sources if ranker is not None else (),
-            cold_bias=new.cold_bias,
-        ),
+        recommender=make_recommender(model, config, ranker, sources=sources, cold_bias=new.cold_bias),
         new=new,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Read:
+    """What a fit reads of a split, and nothing else."""
+
+    features: ItemFeatures
+    maps: IdMaps
+    schema: SequenceSchema
+    builder: HistoryBuilder
+    before: Mapping[str, History]  # histories before validation
+    truth: dict[str, Ints]  # validation items of users with such a history
+    sequences: Sequences
+
+    @classmethod
+    def of(cls, dataset: Dataset, vectors: MediaVectors, split: Split, config: Config) -> "_Read":
+        view, model = view_of(split), config.model
+        features = build_item_features(dataset, vectors, train=view.facts, reviews=split.reviews)
+        maps = build_maps(dataset, view.facts)
+        reads_reviews = model.user.use_reviews and model.item.use_content
+        reviews = ReviewVectors.of(vectors) if reads_reviews else None
+        builder = HistoryBuilder(
+            dataset, item_ids=features.item_ids, maps=maps, reviews=reviews, allowed_reviews=split.reviews
+        )
+        before = view.before_validation(builder)
+        validation = view.validation_items(features.item_ids)
+        return cls(
+            features=features,
+            maps=maps,
+            schema=build_schema(dataset, view.facts, maps, reviews, model.user),
+            builder=builder,
+            before=before,
+            truth={user: items for user, items in validation.items() if user in before},
+            sequences=Sequences(*view.training(builder)),
+        )
 
 
 def make_recommender(

@@ -40,7 +40,7 @@ INPUTS = (
     "candidate_context",
 )
 EVIDENCE = ("source_scores", "source_ranks", "candidate_context")  # in the order in which a ranker reads it
-EVIDENCE_RATE = 3.0  # how much faster the evidence's own layers learn
+EVIDENCE_RATE = 10.0  # how much faster the evidence's own layers learn
 OUTPUTS = ("score", "token_attention", "history_attention")
 SHARES = (0.25, 0.5, 1.0)  # of the ranker's output that may join; 0, the retriever's order, is the fallback
 BATCH_USERS = 64
@@ -118,10 +118,7 @@ def fit_ranker(
     lists = _Lists(recommender, train, config.num_candidates)
     if not lists.has_target.any():
         return None
-    dim = recommender.items.vectors.shape[1]
-    num_sources = len(ALWAYS) + len(recommender.sources)
-    ranker = Ranker(dim=dim, config=config, num_sources=num_sources, num_context=len(CONTEXT))
-    ranker.scale.fit(lists.evidence())
+    ranker = _make_ranker(recommender, lists, config)
     optimizer = _optimizer(ranker, config)
     num_epochs = epochs or config.num_epochs
     choice = _Choice(recommender, validation, config, share)
@@ -137,6 +134,17 @@ def fit_ranker(
         share=choice.share,
         scores=choice.scores,
     )
+
+
+def _make_ranker(recommender: Recommender, lists: "_Lists", config: RankerConfig) -> Ranker:
+    ranker = Ranker(
+        dim=recommender.items.vectors.shape[1],
+        config=config,
+        num_sources=len(ALWAYS) + len(recommender.sources),
+        num_context=len(CONTEXT),
+    )
+    ranker.scale.fit(lists.evidence())
+    return ranker
 
 
 def _optimizer(ranker: Ranker, config: RankerConfig) -> torch.optim.Optimizer:
@@ -179,8 +187,8 @@ class _Lists:
             )
 
     def evidence(self) -> Tensor:
-        """What the sources say of all real candidates. Shape [candidates, E]."""
-        rows = np.arange(len(self.candidate_BK))
+        """What the sources say of the candidates of lists with a target. Shape [candidates, E]."""
+        rows = np.flatnonzero(self.has_target)
         parts = [
             np.concatenate([inputs[name] for name in EVIDENCE], axis=-1)[self.candidate_BK[part] != PAD]
             for part, inputs in self.batches(rows)

@@ -11,6 +11,7 @@ from features.tables import Split
 from recsys.batches import ItemFeatures
 from recsys.config import RankerConfig
 from recsys.sources import Factors, Neighbours, Source
+from training.baselines import ALS, ALSSettings, ItemItem
 from training.windows import Sequence
 
 logger = logging.getLogger(__name__)
@@ -36,8 +37,6 @@ def fit_sources(
 
 
 def _als(split: Split, features: ItemFeatures) -> Factors:
-    from training.baselines import ALS, ALSSettings
-
     settings = ALSSettings(factors=64, regularization=1.0)
     model = ALS(split, features, seen=None, settings=settings)
     return Factors(
@@ -49,11 +48,9 @@ def _als(split: Split, features: ItemFeatures) -> Factors:
 
 
 def _item_item(split: Split, features: ItemFeatures) -> Neighbours:
-    from training.baselines import ItemItem
-
     model = ItemItem(split, features, seen=None)
     similarity = model.similarity.tocoo()
-    column, apart = model._column, similarity.row != similarity.col
+    column, apart = model.columns, similarity.row != similarity.col
     whole = csr_matrix(
         (similarity.data[apart], (column[similarity.row[apart]], column[similarity.col[apart]])),
         shape=(features.size, features.size),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from model_parts import tiny_history, tiny_schema
 
-from recsys.candidates import NEAR, Evidence, ItemArrays, soft_ranks
+from recsys.candidates import NEAR, Candidates, Evidence, ItemArrays, soft_ranks
 from recsys.ids import NUM_RESERVED
 from recsys.index import build_index
 from recsys.recommender import Recommender, index_bias
@@ -26,7 +26,7 @@ def _items(seed=0, num_cold=10):
     )
 
 
-def _recommender(items, *, rank=None, cold_bias=0.0, num_candidates=15):
+def _recommender(items, *, rank=None, cold_bias=0.0, num_candidates=15, sources=()):
     bias = index_bias(items, cold_bias=cold_bias, temperature=0.1)
 
     def embed(inputs):
@@ -43,6 +43,8 @@ def _recommender(items, *, rank=None, cold_bias=0.0, num_candidates=15):
         cold_bias=cold_bias,
         num_candidates=num_candidates,
         history_length=5,
+        sources=sources,
+        source_candidates=2,
     )
 
 
@@ -119,13 +121,69 @@ def test_similar_leaves_the_item_itself_out():
     np.testing.assert_allclose(score[0], items.vectors[found[0]] @ items.vectors[5], atol=1e-6)
 
 
-def test_evidence_of_padding_is_zero_and_ranks_follow_scores():
-    evidence = Evidence(_items()).inputs(
-        np.array([[5, 0, 7]]), np.array([[0.1, -np.inf, 0.9]], np.float32), np.array([3])
+def _candidates(source_scores):
+    return Candidates(
+        items=np.array([[5, 0, 7]]),
+        cosines=np.array([[0.1, -np.inf, 0.9]], np.float32),
+        source_scores=np.array([source_scores], np.float32),
     )
+
+
+def test_evidence_of_padding_is_zero_and_ranks_follow_scores():
+    evidence = Evidence(_items()).inputs(_candidates([[2.0], [0.0], [0.0]]), np.array([3]))
     assert all((array[0, 1] == 0).all() for array in evidence.values())
-    rank = evidence["source_ranks"][0, :, 0]
-    np.testing.assert_allclose(rank[[2, 0]], [1.0, 1 / np.log2(3)], rtol=1e-6)
+    rank = evidence["source_ranks"][0]
+    np.testing.assert_allclose(rank[[2, 0], 0], [1.0, 1 / np.log2(3)], rtol=1e-6)
+    np.testing.assert_allclose(rank[:, 2], [1.0, 0.0, 0.0])  # what a source does not know has no rank there
+    np.testing.assert_allclose(evidence["source_scores"][0, :, 2], [np.log(3.0), 0.0, 0.0], rtol=1e-6)
+
+
+def test_of_a_candidate_shown_as_new_no_source_but_the_towers_knows_anything():
+    as_new = np.array([[True, False, False]])
+    evidence = Evidence(_items()).inputs(_candidates([[2.0], [0.0], [1.0]]), np.array([3]), as_new_BK=as_new)
+    np.testing.assert_array_equal(evidence["source_scores"][0, 0, 2:], [0.0])
+    np.testing.assert_array_equal(evidence["source_ranks"][0, :, 2], [0.0, 0.0, 1.0])
+
+
+class _Likes:
+    """A source that scores a few items, the same for everybody."""
+
+    name = "likes"
+
+    def __init__(self, scores):
+        self._scores = scores
+
+    def scores(self, histories):
+        score_BN = np.zeros((len(histories), len(_items().vectors)), np.float32)
+        score_BN[:, list(self._scores)] = list(self._scores.values())
+        return score_BN
+
+    def arrays(self):
+        return {}
+
+    def settings(self):
+        return {}
+
+
+def test_sources_add_what_the_towers_left_out_never_what_was_seen_or_is_not_allowed():
+    items = _items()
+    recommender = _recommender(items, num_candidates=3, sources=[_Likes({5: 9.0, 20: 3.0, 21: 4.0, 22: 1.0})])
+    user = recommender.embed(HISTORIES[:1])
+    assert 5 in HISTORIES[0].seen
+    allowed = np.ones(len(items.vectors), np.bool_)
+    allowed[21] = False
+    towers, cosines = recommender.retrieve(user, HISTORIES[:1], 3, allowed=allowed)
+    found = recommender.candidates(user, HISTORIES[:1], 3, allowed=allowed)
+    added = [item for item in (20, 22) if item not in towers]
+    assert list(found.items[0]) == [*towers[0], *added, *[0] * (2 - len(added))]
+    np.testing.assert_allclose(found.cosines[0, :3], cosines[0], atol=1e-6)
+    real = found.items[0] > 0
+    np.testing.assert_allclose(
+        found.cosines[0][real], items.vectors[found.items[0][real]] @ user[0], atol=1e-6
+    )
+    assert (found.cosines[0][~real] == -np.inf).all()
+    expected = [{20: 3.0, 21: 4.0, 22: 1.0, 5: 9.0}.get(item, 0.0) for item in found.items[0]]
+    np.testing.assert_array_equal(found.source_scores[0, :, 0], expected)
 
 
 def slow_ranks(scores, near):

@@ -64,6 +64,7 @@ def test_best_of_equals_a_sorted_loop():
     rng = np.random.default_rng(1)
     score = np.maximum(rng.normal(size=(20, 15)), 0).astype(np.float32)
     found = best_of(score, 5)
+    np.testing.assert_array_equal(best_of(score, 18)[:, 15:], 0)
     for row, ids in zip(score, found, strict=True):
         order = sorted((item for item in range(15) if row[item] > 0), key=lambda item: -row[item])[:5]
         assert list(ids) == order + [0] * (5 - len(order))

@@ -52,12 +52,12 @@ def test_the_choice_keeps_to_the_budget_and_is_the_best_within_it():
     for calibration in (strict, loose):
         chosen = calibration.chosen
         assert chosen.warm_ndcg >= (1 - calibration.budget) * calibration.warm_alone
-        assert chosen.new_ndcg == max(
-            point.new_ndcg
+        assert chosen.new_recall == max(
+            point.new_recall
             for point in calibration.curve
             if point.warm_ndcg >= (1 - calibration.budget) * calibration.warm_alone
         )
-    assert loose.chosen.new_ndcg > strict.chosen.new_ndcg
+    assert loose.chosen.new_recall > strict.chosen.new_recall
 
 
 def test_lifting_finds_more_new_items_and_costs_known_ones():

@@ -52,8 +52,8 @@ class ItemItem(Scored):
         self._known = Known.of(split, items, seen=seen)
         train = TrainCounts.of(split, items)
         self._known_N = train.known_N
-        self._column = np.flatnonzero(train.known_N)  # the catalogue's other items would count as documents
-        counts_UK = train.counts_UN[:, self._column]
+        self.columns = np.flatnonzero(train.known_N)  # the catalogue's other items would count as documents
+        counts_UK = train.counts_UN[:, self.columns]
         weighted_UK = bm25_weight(counts_UK.T, settings.k1, settings.b).T.tocsr()
         model = ItemItemRecommender(K=settings.neighbours, num_threads=num_threads)
         model.fit(weighted_UK, show_progress=False)
@@ -61,8 +61,8 @@ class ItemItem(Scored):
 
     def score(self, users: Sequence[str]) -> Floats:
         """Shape [U, N]."""
-        history_UK = self._known.events(users, keep_N=self._known_N)[:, self._column]
+        history_UK = self._known.events(users, keep_N=self._known_N)[:, self.columns]
         votes_UK = (history_UK @ self.similarity).toarray()
         score_UN = np.full((len(users), self._known.num_items), -np.inf, np.float32)
-        score_UN[:, self._column] = np.where(votes_UK == 0, -np.inf, votes_UK)
+        score_UN[:, self.columns] = np.where(votes_UK == 0, -np.inf, votes_UK)
         return score_UN
