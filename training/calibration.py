@@ -76,11 +76,8 @@ def calibrate(
             warm, new, recall = race.figures(length, lift)
             curve.append(Point(length=length, bias=lift, warm_ndcg=warm, new_ndcg=new, new_recall=recall))
     allowed = [point for point in curve if point.warm_ndcg >= (1.0 - budget) * alone]
-    chosen = (
-        max(allowed, key=lambda point: (point.new_recall, point.new_ndcg, point.warm_ndcg))
-        if allowed
-        else curve[0]
-    )
+    best = max(allowed, key=lambda point: (point.new_recall, point.new_ndcg, point.warm_ndcg), default=None)
+    chosen = best or curve[0]
     return Calibration(curve=tuple(curve), warm_alone=alone, chosen=chosen, budget=budget)
 
 

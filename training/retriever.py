@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.optim.lr_scheduler import LambdaLR
 
 from recsys.batches import ItemFeatures, SequenceSchema
 from recsys.config import ModelConfig, TrainConfig
@@ -57,15 +58,14 @@ def fit_retriever(
     model = Retriever(features, schema, model_config).to(config.device)
     tokens = _batch_tokens(sequences, config)
     sampler = WindowSampler(sequences, max_length=schema.max_length, batch_tokens=tokens, seed=config.seed)
-    optimizer = torch.optim.AdamW(
-        _parameter_groups(model, config.weight_decay), lr=config.learning_rate, betas=(0.9, 0.98)
-    )
-    total_steps = num_epochs * len(sampler.epoch(0))  # about: epochs cut histories at other places
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, _schedule(total_steps, config.warmup_fraction))
-    average = WeightAverage(model, decay_of(config.average_epochs * len(sampler.epoch(0))))
-    parts = (model, optimizer, scheduler, average)
+    groups = _parameter_groups(model, config.weight_decay)
+    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98))
+    epoch_steps = len(sampler.epoch(0))  # about: epochs cut histories at other places
+    total_steps = num_epochs * epoch_steps
+    scheduler = LambdaLR(optimizer, _schedule(total_steps, config.warmup_fraction))
+    average = WeightAverage(model, decay_of(config.average_epochs * epoch_steps))
+    parts, step = (model, optimizer, scheduler, average), Step(model, config)
     state = load_state(checkpoint, fingerprint, *parts) or TrainingState()
-    step = Step(model, config)
     while state.epoch < num_epochs and not _has_stalled(state, config, validate):
         losses = []
         model.train()
@@ -79,8 +79,7 @@ def fit_retriever(
         state.epoch += 1
         entry = {"loss": float(np.mean(losses))}
         with average.applied():
-            if validate is not None:
-                entry["validation_ndcg_at_10"] = validate(model)
+            entry |= {} if validate is None else {"validation_ndcg_at_10": validate(model)}
             state.record(entry, model)
         if on_epoch is not None:
             on_epoch(state.epoch, entry)
@@ -89,9 +88,8 @@ def fit_retriever(
     if state.best_parameters is not None:
         model.load_state_dict(state.best_parameters)
     _reject_not_finite(model)
-    model.eval()
     return FittedRetriever(
-        model=model,
+        model=model.eval(),
         best_epoch=state.best_epoch or state.epoch,
         best_score=state.best_score,
         curve=state.curve,
