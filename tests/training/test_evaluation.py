@@ -5,6 +5,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,11 +14,11 @@ from rich.console import Console
 
 from features.tables import Split
 from recsys.batches import Bools, Floats, Ints, ItemFeatures
-from recsys.errors import DataError, RecsysError
+from recsys.errors import ConfigError, DataError, RecsysError
 from recsys.ids import IdMap
-from recsys.metrics import IdLists
+from recsys.metrics import METRICS, IdLists
 from training.evaluation import Evaluation, TopK, evaluate, top_k
-from training.table import metrics_table
+from training.table import metrics_table, parse_metrics, slice_tables, view_tables
 
 IDS = IdMap(["a", "b", "c", "x", "y"])  # 2 to 6; x and y are cold
 NUM = IDS.size
@@ -231,6 +232,86 @@ def test_json_round_trip_and_flat_names() -> None:
     assert evaluation.flat()["cold_pool/fixed/ndcg@2"] == value(evaluation, "cold_pool", "ndcg@2")
 
 
+class TestBeyondAccuracy:
+    MODELS = (Fixed("bxacy", name="ours"), Fixed("abcxy", name="als"))
+    DENSE = np.array([[0, 0], [0, 0], [1, 0], [0, 1], [1, 1], [3, 1], [2, 2]], np.float32)
+    WITH_TITLES = dataclasses.replace(
+        ITEMS,
+        dense={"title": DENSE},
+        present={"title": np.arange(NUM) >= 2},
+        popularity=np.array([0, 0, 5, 3, 1, 0, 0], np.float32),
+    )
+
+    def evaluation(self, test: Sequence[tuple[str, str]] = TEST, **options: Any) -> Evaluation:
+        options = {"items": self.WITH_TITLES, "ours": "ours", "beyond_accuracy": True} | options
+        return evaluate(self.MODELS, split=make_split(test), seen=SEEN, ks=(2,), **options)
+
+    def test_figures_of_every_view(self) -> None:
+        evaluation = self.evaluation()
+        assert evaluation.content == ("title",)
+        for view in evaluation.views.values():
+            names = [name.removesuffix("@2") for name in view.models["als"]]
+            assert names == [*METRICS, "novelty", "ild", "arp", "coverage", "gini"]
+        # ours: b x for 1 and 3, who count in warm; x a for 2.
+        warm, pool = evaluation.views["warm"].models["ours"], evaluation.views["cold_pool"].models["ours"]
+        assert warm["coverage@2"].value == 2 / 5
+        assert warm["arp@2"].value == (3 + 0) / 2
+        assert warm["novelty@2"].value == pytest.approx((math.log2(9 / 3) + math.log2(9 / 1)) / 2)
+        assert pool["coverage@2"].value == 1.0, "of the two that may be recommended there"
+        assert pool["arp@2"].value == 0.0
+
+    def test_differences_of_ours_to_every_other(self) -> None:
+        evaluation = self.evaluation()
+        for view in evaluation.views.values():
+            assert list(view.differences) == ["als"]
+            for metric, gap in view.differences["als"].items():
+                ours, als = (view.models[name][metric].value for name in ("ours", "als"))
+                assert gap.value == pytest.approx(ours - als)
+                assert gap.low <= gap.high
+        assert all(not view.differences for view in self.evaluation(ours=None).views.values())
+        with pytest.raises(RecsysError, match="differences of 'theirs' asked for, which is none of"):
+            self.evaluation(ours="theirs")
+
+    def test_slices_have_every_metric_of_every_model(self) -> None:
+        evaluation = self.evaluation()
+        sizes = {
+            kind: {name: (part.num_users, part.num_pairs) for name, part in parts.items()}
+            for kind, parts in evaluation.slices.items()
+        }
+        # Sought and warm: b by 1 and 3, a by 3. b has three events, a five; nobody has five known items.
+        assert sizes == {
+            "items": {"hot": (1, 1), "warm": (0, 0), "tail": (2, 2), "cold": (2, 3)},
+            "users": {"new": (2, 3), "light": (0, 0), "heavy": (0, 0)},
+        }
+        views, slices = evaluation.views, evaluation.slices
+        assert slices["items"]["cold"].models == views["cold_full"].models
+        assert slices["users"]["new"].models == views["warm"].models
+        assert slices["users"]["new"].differences == views["warm"].differences
+        assert slices["items"]["hot"].models["als"]["recall@2"].value == 1.0
+        assert slices["items"]["warm"].models == {}
+
+    def test_accuracy_alone_is_the_same_without_the_rest(self) -> None:
+        whole, alone = self.evaluation(), self.evaluation(ours=None, beyond_accuracy=False)
+        assert alone.slices == {}
+        for name, view in alone.views.items():
+            for model, by_metric in view.models.items():
+                assert [metric.removesuffix("@2") for metric in by_metric] == list(METRICS)
+                assert by_metric.items() <= whole.views[name].models[model].items()
+
+    def test_json_round_trip(self) -> None:
+        evaluation = self.evaluation()
+        assert Evaluation.from_json(evaluation.to_json()) == evaluation
+        assert "NaN" not in evaluation.to_json()
+
+    def test_json_from_before_there_were_slices(self) -> None:
+        data = json.loads(run(Fixed("abcxy")).to_json())
+        for name in ("slices", "ours", "content"):
+            del data[name]
+        for view in data["views"].values():
+            del view["differences"]
+        assert Evaluation.from_json(json.dumps(data)) == run(Fixed("abcxy"))
+
+
 class TestTopK:
     def test_ties_go_to_the_lower_id_even_at_the_edge(self) -> None:
         scores = np.array([[9, 9, 1, 5, 5, 5, 7]], np.float32)
@@ -295,6 +376,33 @@ class TestTable:
         als, oracle = (next(line for line in lines if name in line) for name in ("als", "oracle"))
         assert "\x1b[1m1.0000" in als
         assert "\x1b[1m" not in oracle
+
+    def test_the_other_figures_in_a_table_a_view_and_a_slice(self) -> None:
+        evaluation = evaluate(
+            self.MODELS, split=make_split(TEST), items=ITEMS, seen=SEEN, ks=(2,), beyond_accuracy=True
+        )
+        out = io.StringIO()
+        console = Console(width=200, file=out)
+        for table in (*view_tables(evaluation, ["map@2", "ild@2"]), *slice_tables(evaluation, ["arp@2"])):
+            console.print(table)
+        for table in slice_tables(evaluation):
+            console.print(table)
+        text = out.getvalue()
+        assert text.index("warm: 2 users, 3 pairs, 5 items ranked") < text.index("cold_pool: 2 users")
+        assert "tail items: 2 users" in text
+        assert "hot items: " not in text, "nobody counts in it"
+        (row, *_) = (line for line in text.splitlines() if "map@2" in line)
+        assert [cell for cell in row.split() if "." in cell and "±" not in cell][:2] == ["0.7500", "1.0000"]
+        (row, *_) = (line for line in text.splitlines() if "ild@2" in line)
+        assert row.count("–") == 4, "no item has content"
+        assert text.index("Slices by items") < text.index("Slices by users")
+        assert "tail: other items with a past" in " ".join(text.split())
+
+    def test_names_of_metrics(self) -> None:
+        assert parse_metrics("map@2, coverage@3,map@2", (2, 3)) == ("map@2", "coverage@3")
+        assert len(parse_metrics("all", (2, 3))) == 20
+        with pytest.raises(ConfigError, match="unknown metric 'ndgc@2'; did you mean 'ndcg@2'"):
+            parse_metrics("ndgc@2", (2,))
 
     def test_views_without_users_are_left_out_and_named(self) -> None:
         text = self.text([("1", "b")])

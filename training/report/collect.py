@@ -91,7 +91,9 @@ def collect(run: Path, dataset: Dataset, config: Config, *, name: str, fingerpri
     _check_there(run)
     evaluation = Evaluation.from_json((run / "metrics.json").read_text("utf-8"))
     if evaluation.ours != MODEL:
-        raise ConfigError(f"{run}/metrics.json was written before it held differences: recsys evaluate {run}")
+        raise ConfigError(
+            f"{run}/metrics.json is from before it held differences; make it again: recsys evaluate {run}"
+        )
     fits = read_fits(run)
     view = main_view(evaluation)
     rivals = baselines(evaluation, view, f"ndcg@{evaluation.ks[0]}") if evaluation.views[view].models else []
