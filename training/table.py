@@ -102,7 +102,7 @@ def _cell(part: ViewResult, model: str, metric: str, intervals: bool) -> Text:
     if estimate is None:
         return Text("–")
     value, half = estimate.value, (estimate.high - estimate.low) / 2
-    events = abs(value) >= 100  # a popularity, no share
+    events = abs(value) >= 30  # a popularity: shares end at 1, bits hardly come to 30
     text = Text(
         f"{value:,.1f}" if events else f"{value:.4f}", style="bold" if is_best(part, model, metric) else ""
     )

@@ -64,7 +64,7 @@ def kind_of(model: str) -> Kind:
 
 def figure(value: float) -> str:
     """Four decimals, one for numbers of events, as the tables of the terminal have them; a true minus."""
-    return (f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4f}").replace("-", "−")
+    return (f"{value:,.1f}" if abs(value) >= 30 else f"{value:.4f}").replace("-", "−")
 
 
 def with_interval(estimate: Estimate) -> str:
