@@ -1,22 +1,21 @@
-"""Ranking metrics of each user, their means, and bootstrap intervals. Numpy only.
+"""Ranking metrics of each user and their means. Numpy only.
 
-Shape suffixes: U users, K ranks, M metrics, R resamples.
+Shape suffixes: U users, K ranks.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from recsys.batches import Bools, Floats, Ints
+from recsys.batches import Bools, Ints
 from recsys.errors import DataError
 from recsys.ids import PAD
 
 Doubles = npt.NDArray[np.float64]
 
-METRICS = ("recall", "hr", "ndcg", "mrr")
-_DRAWS_AT_ONCE = 4_000_000
+METRICS = ("recall", "hr", "ndcg", "mrr", "map")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +64,18 @@ class IdLists:
         return found
 
 
-def at_k(ranked_UK: Ints, truth: IdLists | Sequence[Ints], ks: Sequence[int]) -> dict[str, Floats]:
-    """`{"recall@10": [U], "hr@10": ..., "ndcg@10": ..., "mrr@10": ...}` for each of `ks`.
+def at_k(ranked_UK: Ints, truth: IdLists | Sequence[Ints], ks: Sequence[int]) -> dict[str, Doubles]:
+    """`{"recall@10": [U], "hr@10": ..., "ndcg@10": ..., "mrr@10": ..., "map@10": ...}` for each of `ks`.
 
     `ranked_UK` holds item ids, best first, 0 where there is no item. With T true items:
-    Recall@k = hits / T; HR@k = 1 if there is a hit; MRR@k = 1 / rank of the first hit within k, else 0;
-    NDCG@k = sum over hits of 1 / log2(rank + 1), divided by the same sum over the first min(k, T)
-    ranks (Järvelin and Kekäläinen 2002, binary gains).
+
+    - Recall@k = hits / T; trec_eval's `recall_k`.
+    - HR@k = 1 if there is a hit; `success_k`.
+    - NDCG@k = sum over hits of 1 / log2(rank + 1), divided by the same sum over the first min(k, T) ranks
+      (Järvelin and Kekäläinen 2002, binary gains); `ndcg_cut_k`.
+    - MRR@k = 1 / rank of the first hit within k, else 0; `recip_rank` of a list cut at k.
+    - MAP@k = sum over hits of the precision at the hit's rank, divided by min(k, T), so that k hits in k
+      ranks make 1. `map_cut_k` divides by T instead: this is `map_cut_k` * T / min(k, T).
     """
     lists = truth if isinstance(truth, IdLists) else IdLists.from_lists(truth)
     _check(ranked_UK, lists, ks)
@@ -79,47 +83,25 @@ def at_k(ranked_UK: Ints, truth: IdLists | Sequence[Ints], ks: Sequence[int]) ->
     rank_K = np.arange(1, ranked_UK.shape[1] + 1)
     discount_K = 1.0 / np.log2(rank_K + 1)
     ideal_K = np.cumsum(discount_K)
-    values: dict[str, Floats] = {}
+    precision_UK = np.where(hit_UK, np.cumsum(hit_UK, axis=1) / rank_K, 0.0)  # at hits alone
+    values: dict[str, Doubles] = {}
     for k in ks:
         hit_Uk = hit_UK[:, :k]
-        recall = hit_Uk.sum(1) / lists.counts
-        dcg = hit_Uk @ discount_K[:k]
+        most = np.minimum(k, lists.counts)  # hits that a list of k can have
         by_name = {
-            "recall": recall,
-            "hr": hit_Uk.any(1),
-            "ndcg": dcg / ideal_K[np.minimum(k, lists.counts) - 1],
+            "recall": hit_Uk.sum(1) / lists.counts,
+            "hr": hit_Uk.any(1).astype(np.float64),
+            "ndcg": hit_Uk @ discount_K[:k] / ideal_K[most - 1],
             "mrr": (hit_Uk / rank_K[:k]).max(1),
+            "map": precision_UK[:, :k].sum(1) / most,
         }
-        values |= {f"{name}@{k}": by_name[name].astype(np.float32) for name in METRICS}
+        values |= {f"{name}@{k}": by_name[name] for name in METRICS}
     return values
 
 
-def means(values: Mapping[str, Floats]) -> dict[str, float]:
+def means(values: Mapping[str, Doubles]) -> dict[str, float]:
     """Mean over users of every metric; NaN where there is no user."""
-    return {name: float(v.mean(dtype=np.float64)) if len(v) else float("nan") for name, v in values.items()}
-
-
-def bootstrap_means(values_UM: Floats, *, num_resamples: int = 1000, seed: int = 0) -> Doubles:
-    """Means over users drawn with replacement, as many as there are. Shape [R, M].
-
-    All columns share the draws, so that differences between columns are paired.
-    """
-    num_users = len(values_UM)
-    if num_users == 0:
-        raise DataError("no users to draw from: a view without truth has no interval")
-    exact_UM = values_UM.astype(np.float64)
-    return np.concatenate([w @ exact_UM / num_users for w in _weights(num_users, num_resamples, seed)])
-
-
-def _weights(num_users: int, num_resamples: int, seed: int) -> Iterator[Doubles]:
-    """How often each user is drawn, [R, U], some resamples at a time so that memory is bounded."""
-    rng = np.random.default_rng(seed)
-    step = max(_DRAWS_AT_ONCE // num_users, 1)
-    for start in range(0, num_resamples, step):
-        num = min(step, num_resamples - start)
-        draws = rng.integers(num_users, size=(num, num_users)) + np.arange(num)[:, None] * num_users
-        counts = np.bincount(draws.ravel(), minlength=num * num_users)
-        yield counts.reshape(num, num_users).astype(np.float64)
+    return {name: float(v.mean()) if len(v) else float("nan") for name, v in values.items()}
 
 
 def _check(ranked_UK: Ints, truth: IdLists, ks: Sequence[int]) -> None:

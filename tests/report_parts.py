@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from recsys.batches import Ints
+from recsys.bootstrap import Estimate
 from recsys.ids import IdMap
 from recsys.metrics import IdLists
 from training.answers import Answers
-from training.evaluation import Estimate, Evaluation, ViewResult
+from training.figures import Evaluation, ViewResult
+from training.truth import Truth
 
 IDS = IdMap(["a", "b", "c", "d", "e", "x", "y"])  # x and y are new
 # user -> what is to be found, what recsys and popularity answered, items known before
@@ -42,6 +44,23 @@ def answers() -> Answers:
             "recsys": ranked([each[1] for each in USERS.values()]),
             "popularity": ranked([each[2] for each in USERS.values()]),
         },
+    )
+
+
+def truth(sought: Mapping[str, str] | None = None) -> Truth:
+    """What is to be found by `USERS`, or by those of `sought`."""
+    found = {user: each[0] for user, each in USERS.items()} if sought is None else sought
+    row = [at for at, names in enumerate(found.values()) for _ in names]
+    cold = np.zeros(IDS.size, np.bool_)
+    cold[IDS.encode(["x", "y"])] = True
+    return Truth(
+        users=tuple(found),
+        row=np.array(row, np.int64),
+        item=IDS.encode(list("".join(found.values()))),
+        cold=cold,
+        seen=None,
+        num_seen=np.array([USERS[user][3] for user in found], np.int64),
+        counts={"catalogue_items": len(IDS), "cold_items": 2},
     )
 
 

@@ -67,6 +67,10 @@ def test_every_competitor_is_in_the_figures(walk: Walk) -> None:
     for view in metrics["views"].values():
         assert list(view["models"]) == ["recsys", "recsys, towers alone", "popularity", "random", "oracle"]
         assert all(0 <= each["ndcg@10"]["value"] <= 1 for each in view["models"].values())
+        assert list(view["differences"]) == list(view["models"])[1:]
+    slices = {kind: list(parts) for kind, parts in metrics["slices"].items()}
+    assert slices == {"items": ["hot", "warm", "tail", "cold"], "users": ["new", "light", "heavy"]}
+    assert metrics["content"] == ["title", "text", "image", "review_text", "review_audio"]
     chance, oracle = (metrics["views"]["warm"]["models"][name]["ndcg@10"] for name in ("random", "oracle"))
     assert oracle["value"] > chance["value"]
 
@@ -177,9 +181,11 @@ def test_show_tells_titles_and_reasons(walk: Walk) -> None:
 def test_evaluating_again_gives_the_same_figures(walk: Walk) -> None:
     before = (walk.run / "metrics.json").read_text()
     with every_ranker_helps():
-        answer = recsys("evaluate", walk.run)
+        answer = recsys("evaluate", walk.run, "--metrics", "map@10,coverage@10", "--slices")
     assert answer.code == 0, answer.err
     assert (walk.run / "metrics.json").read_text() == before
+    main, others = answer.out.index("ndcg@10"), answer.out.index("coverage@10")
+    assert main < others < answer.out.index("hot items: ") < answer.out.index("heavy users: ")
 
 
 def test_an_interrupted_run_goes_on_to_the_same_end(walk: Walk, tmp_path: Path) -> None:
@@ -233,6 +239,10 @@ class TestMistakes:
 
     def test_no_items_at_all(self, walk: Walk, tmp_path: Path) -> None:
         assert "at least 1" in refused("recommend", walk.bundle, "--out", tmp_path / "out.parquet", "-k", 0)
+
+    def test_a_metric_that_is_not_measured(self, walk: Walk) -> None:
+        message = refused("evaluate", walk.run, "--metrics", "ndgc@10")
+        assert "unknown metric 'ndgc@10'; did you mean 'ndcg@10'?" in message
 
     def test_an_altered_bundle(self, walk: Walk, tmp_path: Path) -> None:
         shutil.copytree(walk.bundle, tmp_path / "bundle")

@@ -3,30 +3,33 @@
 Shape suffixes: U users, N items, K ranks. docs/evaluation.md says the protocol in words.
 """
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from features.tables import Split
-from features.views import view_of
 from recsys.batches import Bools, Floats, Ints, ItemFeatures
-from recsys.columns import Columns
-from recsys.errors import DataError, RecsysError
-from recsys.ids import NUM_RESERVED, PAD, UNKNOWN
-from recsys.metrics import IdLists, at_k, bootstrap_means, means
+from recsys.beyond import Content
+from recsys.bootstrap import Estimate
+from recsys.errors import RecsysError
+from recsys.ids import NUM_RESERVED, PAD
+from recsys.metrics import IdLists
 from recsys.progress import Progress, silent
 from training.answers import Answers
+from training.figures import Evaluation, ViewResult
+from training.measures import Lists, difference, looked_at, measure
+from training.slices import slices_of
+from training.truth import Part, Truth, seen_lists, truth_of
+
+__all__ = ["VIEWS", "Estimate", "Evaluation", "TopK", "ViewResult", "evaluate", "seen_lists", "top_k"]
 
 VIEWS = {
     "warm": "test positives on items with training events, the whole catalogue ranked",
     "cold_full": "test positives on items without a training or validation event, the whole catalogue ranked",
     "cold_pool": "test positives on items without a training or validation event, only such items ranked",
 }
-NUM_RESAMPLES = 1000
-INTERVAL = (0.025, 0.975)
 _SCORES_AT_ONCE = 8_000_000  # users whose dense float32 scores take 32 MB are asked for at once
 _USERS_AT_ONCE = 1024
 
@@ -80,68 +83,6 @@ def _best_columns(score_UN: Floats, k: int) -> Ints:
     return best_UK.astype(np.int64)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """A mean over users and its 95% bootstrap interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class ViewResult:
-    """One view: whom it counts, how many items were ranked, and every model's estimates."""
-
-    description: str
-    num_users: int
-    num_pairs: int
-    num_ranked: int
-    models: Mapping[str, Mapping[str, Estimate]]  # model -> metric -> estimate; empty without users
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """All figures of one evaluation, as metrics.json holds them."""
-
-    protocol: str
-    description: str
-    ks: tuple[int, ...]
-    exclude_seen: bool
-    counts: Mapping[str, int]
-    views: Mapping[str, ViewResult]
-
-    def to_json(self) -> str:
-        """The text of metrics.json."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> "Evaluation":
-        """Reads what `to_json` wrote."""
-        data: dict[str, Any] = json.loads(text)
-        views = {
-            name: ViewResult(**view | {"models": _estimates(view["models"])})
-            for name, view in data["views"].items()
-        }
-        return cls(**data | {"ks": tuple(data["ks"]), "views": views})
-
-    def flat(self) -> dict[str, float]:
-        """`{"warm/als/ndcg@10": 0.1, ...}`: every mean under one key, for a tracker."""
-        return {
-            f"{view}/{model}/{metric}": estimate.value
-            for view, result in self.views.items()
-            for model, estimates in result.models.items()
-            for metric, estimate in estimates.items()
-        }
-
-
-def _estimates(models: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, Estimate]]:
-    return {
-        model: {metric: Estimate(**estimate) for metric, estimate in by_metric.items()}
-        for model, by_metric in models.items()
-    }
-
-
 def evaluate(
     models: Sequence[TopK],
     *,
@@ -150,6 +91,8 @@ def evaluate(
     seen: Mapping[str, Ints],
     ks: Sequence[int] = (10, 20),
     exclude_seen: bool = True,
+    beyond_accuracy: bool = False,
+    ours: str | None = None,
     progress: Progress = silent,
     seed: int = 0,
     keep: Callable[[Answers], None] | None = None,
@@ -158,164 +101,87 @@ def evaluate(
 
     `seen` gives each user's items of any kind before the test, absent for a user without a history.
     With `exclude_seen`, a test pair that is among them (a repeat) is no truth and is counted, and a
-    model that recommends one of them is refused with `RecsysError`. `keep` is handed what every model
-    answered over the whole catalogue.
+    model that recommends one of them is refused with `RecsysError`. `beyond_accuracy` adds the figures of
+    `recsys.beyond` and the slices; `ours` names the model whose differences to every other are taken.
+    `keep` is handed what every model answered over the whole catalogue.
     """
     names = [model.name for model in models]
     if len(set(names)) != len(names):
         raise RecsysError(f"models named {names}: each needs a name of its own")
-    test = _test_pairs(split, items, seen, exclude_seen)
-    views = {name: _View.of(name, test) for name in VIEWS}
-    results: dict[str, dict[str, dict[str, Floats]]] = {name: {} for name in VIEWS}
-    answers: dict[str, Ints] = {}
-    num_pooled = sum(len(view.rows) for view in views.values() if view.allowed is not None)
-    total = len(models) * (len(test.users) + num_pooled)
-    done = 0
-    for model in models:
-        ranking = _Ranking(model=model, test=test, k=max(ks), progress=progress, total=total)
-        whole_UK = ranking.of(np.arange(len(test.users)), None, done)
-        done += len(test.users)
-        for name, view in views.items():
-            ranked_UK = whole_UK[view.rows]
-            if view.allowed is not None:
-                ranked_UK = ranking.of(view.rows, view.allowed, done)
-                done += len(view.rows)
-            results[name][model.name] = at_k(ranked_UK, view.truth, ks)
-        if keep is not None:
-            answers[model.name] = whole_UK
+    if ours is not None and ours not in names:
+        raise RecsysError(f"differences of {ours!r} asked for, which is none of {names}")
+    truth = truth_of(split, items, seen, exclude_seen)
+    views = {name: _view(name, truth) for name in VIEWS}
+    content = Content.of(items) if beyond_accuracy else None
+
+    def lists(ranked_UK: Ints) -> Lists:
+        return looked_at(ranked_UK, ks, items, content) if beyond_accuracy else Lists(ranked_UK=ranked_UK)
+
+    whole, pooled = _answers(models, truth, views["cold_pool"].rows, max(ks), lists, progress)
     if keep is not None:
-        keep(test.answered(answers))
+        keep(truth.answered({name: each.ranked_UK for name, each in whole.items()}))
+
+    def result(part: Part, answered: Mapping[str, Lists] | None = None) -> ViewResult:
+        answered = answered or {name: each.of(part.rows) for name, each in whole.items()}
+        return _result(part, answered, ks, ours, seed)
+
+    slices = slices_of(truth, items.popularity) if beyond_accuracy else {}
     return Evaluation(
         protocol=split.protocol,
         description=split.description,
         ks=tuple(ks),
         exclude_seen=exclude_seen,
-        counts=test.counts,
-        views={name: view.result(name, results[name], seed) for name, view in views.items()},
+        counts=truth.counts,
+        ours=ours,
+        content=content.names if content else (),
+        views={name: result(part, pooled if name == "cold_pool" else None) for name, part in views.items()},
+        slices={kind: {name: result(part) for name, part in parts.items()} for kind, parts in slices.items()},
     )
 
 
-def estimate(values: Mapping[str, Mapping[str, Floats]], *, seed: int = 0) -> dict[str, dict[str, Estimate]]:
-    """Means over users, with intervals, of every array [U] of values; all share the bootstrap's draws."""
-    columns = {(name, metric): array for name, by in values.items() for metric, array in by.items()}
-    if not columns:
-        return {}
-    stacked_UM = np.stack(list(columns.values()), axis=1)
-    resampled_RM = bootstrap_means(stacked_UM, num_resamples=NUM_RESAMPLES, seed=seed)
-    low_M, high_M = np.quantile(resampled_RM, INTERVAL, axis=0)
-    found: dict[str, dict[str, Estimate]] = {}
-    for at, (name, metric) in enumerate(columns):
-        value = means({metric: columns[name, metric]})[metric]
-        found.setdefault(name, {})[metric] = Estimate(
-            value=value, low=float(low_M[at]), high=float(high_M[at])
-        )
-    return found
+def _view(name: str, truth: Truth) -> Part:
+    keep = ~truth.is_cold if name == "warm" else truth.is_cold
+    num_ranked = truth.counts["cold_items"] if name == "cold_pool" else None
+    return truth.part(VIEWS[name], keep, num_ranked=num_ranked)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _TestPairs:
-    """What is to be found, by row of `users` and item id, repeats already out."""
-
-    users: list[str]
-    row: Ints
-    item: Ints
-    cold: Bools  # [N] items of the catalogue without a training or validation event
-    seen: IdLists | None  # by row of `users`; None: the seen may be recommended
-    num_seen: Ints  # [U]
-    counts: dict[str, int]
-
-    def answered(self, models: Mapping[str, Ints]) -> Answers:
-        """What the models answered beside the truth of the whole catalogue's views."""
-        cold = self.cold[self.item]
-        truth = {
-            is_cold: IdLists.from_pairs(
-                self.row[cold == is_cold], self.item[cold == is_cold], len(self.users)
-            )
-            for is_cold in (False, True)
-        }
-        return Answers(
-            users=tuple(self.users),
-            num_seen=self.num_seen,
-            warm=truth[False],
-            cold=truth[True],
-            models=models,
-        )
+def _answers(
+    models: Sequence[TopK],
+    truth: Truth,
+    pool_rows: Ints,
+    k: int,
+    lists: Callable[[Ints], Lists],
+    progress: Progress,
+) -> tuple[dict[str, Lists], dict[str, Lists]]:
+    """Every model's answers for all users over the whole catalogue, and for `pool_rows` among cold items."""
+    everybody = np.arange(len(truth.users))
+    per_model = len(everybody) + len(pool_rows)
+    whole: dict[str, Lists] = {}
+    pooled: dict[str, Lists] = {}
+    for at, model in enumerate(models):
+        done, total = at * per_model, len(models) * per_model
+        ranking = _Ranking(model=model, truth=truth, k=k, progress=progress, total=total)
+        whole[model.name] = lists(ranking.of(everybody, None, done))
+        pooled[model.name] = lists(ranking.of(pool_rows, truth.cold, done + len(everybody)))
+    return whole, pooled
 
 
-def _test_pairs(
-    split: Split, items: ItemFeatures, seen: Mapping[str, Ints], exclude_seen: bool
-) -> _TestPairs:
-    positives = split.test.filter(Columns.POSITIVE).select(Columns.USER, Columns.ITEM).unique()
-    users = sorted(set(positives[Columns.USER].to_list()))
-    row_of = {user: row for row, user in enumerate(users)}
-    row = np.array([row_of[user] for user in positives[Columns.USER]], np.int64)
-    item = items.item_ids.encode(positives[Columns.ITEM])
-    if (item == UNKNOWN).any():
-        name = positives[Columns.ITEM][int((item == UNKNOWN).argmax())]
-        raise DataError(f"test item {name!r} is not in the catalogue; take it into the items or set it aside")
-    lists = seen_lists(seen, users)
-    repeated = lists.contain_pairs(row, item)
-    keep = ~repeated if exclude_seen else np.ones_like(repeated)
-    kept_rows, kept_row = np.unique(row[keep], return_inverse=True)
-    kept_users = [users[at] for at in kept_rows]
-    cold = np.ones(items.size, np.bool_)
-    # What validation holds was known before the test: such an item is hardly trained, yet not new.
-    cold[view_of(split).known_items(items.item_ids)] = False
-    cold[:NUM_RESERVED] = False
-    kept_seen = seen_lists(seen, kept_users)
-    return _TestPairs(
-        users=kept_users,
-        row=kept_row.astype(np.int64),
-        item=item[keep],
-        cold=cold,
-        seen=kept_seen if exclude_seen else None,
-        num_seen=kept_seen.counts,
-        counts={
-            "test_events": split.test.height,
-            "test_pairs": len(row),
-            "repeats": int(repeated.sum()),
-            "repeats_dropped": int((~keep).sum()),
-            "users_in_test": len(users),
-            "users_counted": len(kept_users),
-            "catalogue_items": len(items.item_ids),
-            "cold_items": int(cold.sum()),
+def _result(
+    part: Part, answered: Mapping[str, Lists], ks: Sequence[int], ours: str | None, seed: int
+) -> ViewResult:
+    figures = measure(part, answered, ks, seed=seed)
+    others = [name for name in figures if name != ours] if ours else []
+    return ViewResult(
+        description=part.description,
+        num_users=len(part.rows),
+        num_pairs=len(part.truth.ids),
+        num_ranked=part.num_ranked,
+        models={
+            name: {metric: each.estimate() for metric, each in by_metric.items()}
+            for name, by_metric in figures.items()
         },
+        differences={name: difference(figures[ours], figures[name]) for name in others if ours},
     )
-
-
-def seen_lists(seen: Mapping[str, Ints], users: Iterable[str]) -> IdLists:
-    """The seen items of `users`, in their order; none for a user without an entry."""
-    return IdLists.from_lists([seen.get(user, np.empty(0, np.int64)) for user in users])
-
-
-@dataclass(frozen=True, kw_only=True)
-class _View:
-    rows: Ints  # rows of `_TestPairs.users` that have truth here
-    truth: IdLists
-    allowed: Bools | None  # [N]
-    num_ranked: int
-
-    @classmethod
-    def of(cls, name: str, test: _TestPairs) -> "_View":
-        mine = test.cold[test.item] == (name != "warm")
-        rows, row = np.unique(test.row[mine], return_inverse=True)
-        pooled = name == "cold_pool"
-        return cls(
-            rows=rows,
-            truth=IdLists.from_pairs(row, test.item[mine], len(rows)),
-            allowed=test.cold if pooled else None,
-            num_ranked=test.counts["cold_items" if pooled else "catalogue_items"],
-        )
-
-    def result(self, name: str, values: Mapping[str, Mapping[str, Floats]], seed: int) -> ViewResult:
-        models = estimate(values, seed=seed) if len(self.rows) else {}
-        return ViewResult(
-            description=VIEWS[name],
-            num_users=len(self.rows),
-            num_pairs=len(self.truth.ids),
-            num_ranked=self.num_ranked,
-            models=models,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -323,23 +189,23 @@ class _Ranking:
     """Asks one model for its answers, a bounded number of users at a time, and checks them."""
 
     model: TopK
-    test: _TestPairs
+    truth: Truth
     k: int
     progress: Progress
     total: int
 
     def of(self, rows: Ints, allowed: Bools | None, done: int) -> Ints:
         """Answers for `rows` of the test's users. Shape [len(rows), k]."""
-        name, num_items = self.model.name, len(self.test.cold)
+        name, num_items = self.model.name, len(self.truth.cold)
         step = min(max(_SCORES_AT_ONCE // num_items, 1), _USERS_AT_ONCE)
         ranked = [np.empty((0, self.k), np.int64)]
         for start in range(0, len(rows), step):
             chunk = rows[start : start + step]
-            users = [self.test.users[row] for row in chunk]
+            users = [self.truth.users[row] for row in chunk]
             answer_UK = self.model.recommend(users, self.k, allowed=allowed)
             _check_answer(name, answer_UK, users, self.k, allowed, num_items)
-            if self.test.seen is not None:
-                _check_unseen(name, answer_UK, users, self.test.seen, chunk)
+            if self.truth.seen is not None:
+                _check_unseen(name, answer_UK, users, self.truth.seen, chunk)
             ranked.append(answer_UK)
             self.progress("evaluate", done + start + len(chunk), self.total, name)
         return np.concatenate(ranked)

@@ -169,6 +169,8 @@ class Run:
                 seen=seen,
                 ks=knobs.k,
                 exclude_seen=knobs.exclude_seen,
+                beyond_accuracy=True,
+                ours=MODEL,
                 progress=self.progress,
                 keep=answers.append,
             )
@@ -194,6 +196,7 @@ class Run:
         first, dataset = self.fitted, self.dataset
         metrics_path = self.out / "metrics.json"
         metrics = json.loads(metrics_path.read_text("utf-8")) if metrics_path.exists() else {}
+        metrics.pop("slices", None)  # long, and nobody serving asks for them
         final, description = (
             first,
             f"Fitted on the training part of the split alone. {self.split.description}",

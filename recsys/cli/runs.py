@@ -48,15 +48,27 @@ def train(
 
 
 @command
-def evaluate(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> None:
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    metrics: Annotated[
+        str | None,
+        typer.Option(help='Print these, too: "all", or names such as "map@10,coverage@10"; a table a view.'),
+    ] = None,
+    slices: Annotated[
+        bool, typer.Option("--slices", help="Print the slices by item and by user, too.")
+    ] = False,
+) -> None:
     """Compare a run's model with baselines on its test events; writes metrics.json."""
     from training.baselines import read_choices
     from training.pipeline import Run
+    from training.table import parse_metrics
 
     with ConsoleProgress(console) as progress:
-        evaluation = Run.open(run, progress=progress).evaluate()
+        opened = Run.open(run, progress=progress)
+        chosen = parse_metrics(metrics, opened.config.evaluate.k) if metrics is not None else None
+        evaluation = opened.evaluate()
     _print_choices(read_choices(run))
-    _print_evaluation(evaluation)
+    _print_evaluation(evaluation, chosen, slices)
 
 
 @command
@@ -168,12 +180,19 @@ def _run(
     return Run.create(out, dataset, settings, cache_dir=cache or default_cache(), progress=progress)
 
 
-def _print_evaluation(evaluation: Any) -> None:
-    from training.table import metrics_table
+def _print_evaluation(evaluation: Any, metrics: tuple[str, ...] | None = None, slices: bool = False) -> None:
+    from training.table import metrics_table, slice_tables, view_tables
 
     # A log takes a line of any length; a narrow terminal gets the figures without their intervals.
     wide = console if console.is_terminal else Console(width=WIDTH_OF_A_LOG)
-    wide.print(metrics_table(evaluation, intervals=wide.width >= WIDTH_OF_A_LOG))
+    intervals = wide.width >= WIDTH_OF_A_LOG
+    wide.print(metrics_table(evaluation, intervals=intervals))
+    if metrics is not None:
+        for table in view_tables(evaluation, metrics, intervals=intervals):
+            wide.print(table)
+    if slices:
+        for table in slice_tables(evaluation, metrics, intervals=intervals):
+            wide.print(table)
 
 
 def _print_choices(choices: Any) -> None:

@@ -1,80 +1,20 @@
 """Evaluation on a world of five items, every figure worked out by hand."""
 
 import dataclasses
-import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-from rich.console import Console
+from evaluation_parts import ITEMS, NUM, SEEN, TEST, Fixed, make_events, make_split
 
-from features.tables import Split
-from recsys.batches import Bools, Floats, Ints, ItemFeatures
+from recsys.batches import Bools, Floats, Ints
 from recsys.errors import DataError, RecsysError
-from recsys.ids import IdMap
-from recsys.metrics import IdLists
+from recsys.metrics import METRICS, IdLists
 from training.evaluation import Evaluation, TopK, evaluate, top_k
-from training.table import metrics_table
-
-IDS = IdMap(["a", "b", "c", "x", "y"])  # 2 to 6; x and y are cold
-NUM = IDS.size
-ITEMS = ItemFeatures(
-    item_ids=IDS,
-    dense={},
-    present={},
-    categories={},
-    category_ids={},
-    trained=np.ones(NUM, np.bool_),
-    popularity=np.zeros(NUM, np.float32),
-)
-
-
-def make_events(pairs: Sequence[tuple[str, str]], positive: bool = True) -> pl.DataFrame:
-    schema = {"user_id": pl.String, "item_id": pl.String}
-    table = pl.DataFrame(list(pairs), schema=schema, orient="row")
-    return table.with_columns(positive=pl.lit(positive)).with_row_index("row")
-
-
-def make_split(
-    test: Sequence[tuple[str, str]],
-    train: Sequence[tuple[str, str]] = (("1", "a"), ("2", "b"), ("3", "c")),
-) -> Split:
-    empty = make_events([])
-    return Split(
-        protocol="hand-written",
-        description="five items",
-        train=make_events(train),
-        validation=empty,
-        test=make_events(test),
-        context=empty,
-        reviews=empty,
-    )
-
-
-SEEN: dict[str, Ints] = {"1": IDS.encode(["a"]), "2": IDS.encode(["b"]), "3": IDS.encode(["c"])}
-TEST = [("1", "b"), ("1", "x"), ("2", "y"), ("2", "x"), ("3", "a"), ("3", "b")]
-
-
-class Fixed:
-    """Recommends the same order to all, seen items left out where it is told of them."""
-
-    def __init__(self, order: str, seen: Mapping[str, Ints] | None = SEEN, name: str = "fixed") -> None:
-        self.name = name
-        self.order = IDS.encode(order)
-        self.seen = seen or {}
-        self.asked: list[tuple[list[str], bool]] = []
-
-    def recommend(self, users: Sequence[str], k: int, *, allowed: Bools | None) -> Ints:
-        self.asked.append((list(users), allowed is not None))
-        ranked = np.zeros((len(users), k), np.int64)
-        for row, user in enumerate(users):
-            known = self.seen.get(user, ())
-            mine = [item for item in self.order if item not in known and (allowed is None or allowed[item])]
-            ranked[row, : len(mine[:k])] = mine[:k]
-        return ranked
 
 
 def run(model: TopK, test: Sequence[tuple[str, str]] = TEST, **options: object) -> Evaluation:
@@ -231,6 +171,86 @@ def test_json_round_trip_and_flat_names() -> None:
     assert evaluation.flat()["cold_pool/fixed/ndcg@2"] == value(evaluation, "cold_pool", "ndcg@2")
 
 
+class TestBeyondAccuracy:
+    MODELS = (Fixed("bxacy", name="ours"), Fixed("abcxy", name="als"))
+    DENSE = np.array([[0, 0], [0, 0], [1, 0], [0, 1], [1, 1], [3, 1], [2, 2]], np.float32)
+    WITH_TITLES = dataclasses.replace(
+        ITEMS,
+        dense={"title": DENSE},
+        present={"title": np.arange(NUM) >= 2},
+        popularity=np.array([0, 0, 5, 3, 1, 0, 0], np.float32),
+    )
+
+    def evaluation(self, test: Sequence[tuple[str, str]] = TEST, **options: Any) -> Evaluation:
+        options = {"items": self.WITH_TITLES, "ours": "ours", "beyond_accuracy": True} | options
+        return evaluate(self.MODELS, split=make_split(test), seen=SEEN, ks=(2,), **options)
+
+    def test_figures_of_every_view(self) -> None:
+        evaluation = self.evaluation()
+        assert evaluation.content == ("title",)
+        for view in evaluation.views.values():
+            names = [name.removesuffix("@2") for name in view.models["als"]]
+            assert names == [*METRICS, "novelty", "ild", "arp", "coverage", "gini"]
+        # ours: b x for 1 and 3, who count in warm; x a for 2.
+        warm, pool = evaluation.views["warm"].models["ours"], evaluation.views["cold_pool"].models["ours"]
+        assert warm["coverage@2"].value == 2 / 5
+        assert warm["arp@2"].value == (3 + 0) / 2
+        assert warm["novelty@2"].value == pytest.approx((math.log2(9 / 3) + math.log2(9 / 1)) / 2)
+        assert pool["coverage@2"].value == 1.0, "of the two that may be recommended there"
+        assert pool["arp@2"].value == 0.0
+
+    def test_differences_of_ours_to_every_other(self) -> None:
+        evaluation = self.evaluation()
+        for view in evaluation.views.values():
+            assert list(view.differences) == ["als"]
+            for metric, gap in view.differences["als"].items():
+                ours, als = (view.models[name][metric].value for name in ("ours", "als"))
+                assert gap.value == pytest.approx(ours - als)
+                assert gap.low <= gap.high
+        assert all(not view.differences for view in self.evaluation(ours=None).views.values())
+        with pytest.raises(RecsysError, match="differences of 'theirs' asked for, which is none of"):
+            self.evaluation(ours="theirs")
+
+    def test_slices_have_every_metric_of_every_model(self) -> None:
+        evaluation = self.evaluation()
+        sizes = {
+            kind: {name: (part.num_users, part.num_pairs) for name, part in parts.items()}
+            for kind, parts in evaluation.slices.items()
+        }
+        # Sought and warm: b by 1 and 3, a by 3. b has three events, a five; nobody has five known items.
+        assert sizes == {
+            "items": {"hot": (1, 1), "warm": (0, 0), "tail": (2, 2), "cold": (2, 3)},
+            "users": {"new": (2, 3), "light": (0, 0), "heavy": (0, 0)},
+        }
+        views, slices = evaluation.views, evaluation.slices
+        assert slices["items"]["cold"].models == views["cold_full"].models
+        assert slices["users"]["new"].models == views["warm"].models
+        assert slices["users"]["new"].differences == views["warm"].differences
+        assert slices["items"]["hot"].models["als"]["recall@2"].value == 1.0
+        assert slices["items"]["warm"].models == {}
+
+    def test_accuracy_alone_is_the_same_without_the_rest(self) -> None:
+        whole, alone = self.evaluation(), self.evaluation(ours=None, beyond_accuracy=False)
+        assert alone.slices == {}
+        for name, view in alone.views.items():
+            for model, by_metric in view.models.items():
+                assert [metric.removesuffix("@2") for metric in by_metric] == list(METRICS)
+                assert by_metric.items() <= whole.views[name].models[model].items()
+
+    def test_json_round_trip(self) -> None:
+        evaluation = self.evaluation()
+        assert Evaluation.from_json(evaluation.to_json()) == evaluation
+        assert "NaN" not in evaluation.to_json()
+
+    def test_json_from_before_there_were_slices(self) -> None:
+        data = json.loads(run(Fixed("abcxy")).to_json())
+        for name in ("slices", "ours", "content"):
+            del data[name]
+        for view in data["views"].values():
+            del view["differences"]
+        assert Evaluation.from_json(json.dumps(data)) == run(Fixed("abcxy"))
+
+
 class TestTopK:
     def test_ties_go_to_the_lower_id_even_at_the_edge(self) -> None:
         scores = np.array([[9, 9, 1, 5, 5, 5, 7]], np.float32)
@@ -261,42 +281,3 @@ class TestTopK:
         ]
         expected = [(ids + [0] * 8)[:8] for ids in slow]
         assert top_k(scores, 8).tolist() == expected
-
-
-class TestTable:
-    MODELS = (
-        Fixed("bxacy", name="ours"),
-        Fixed("abcxy", name="als"),
-        Fixed("bacxy", name="oracle"),
-        Fixed("yxcba", name="random"),
-    )
-
-    def text(self, test: Sequence[tuple[str, str]] = TEST, *, colour: bool = False) -> str:
-        evaluation = evaluate(self.MODELS, split=make_split(test), items=ITEMS, seen=SEEN, ks=(2, 3))
-        out = io.StringIO()
-        palette = "standard" if colour else None
-        console = Console(width=200, file=out, force_terminal=colour, color_system=palette, _environ={})
-        console.print(metrics_table(evaluation, metrics=["recall@2"]))
-        return out.getvalue()
-
-    def test_groups_rows_and_figures(self) -> None:
-        text = self.text()
-        header = [line for line in text.splitlines() if "warm" in line]
-        assert len(header) == 1
-        assert header[0].index("warm") < header[0].index("cold_full") < header[0].index("cold_pool")
-        rows = [line.split() for line in text.splitlines() if "±" in line]
-        assert [row[1] for row in rows] == ["ours", "als", "oracle", "chance"]
-        # als answers 1 with b c and 3 with a b (all that is warm), 2 with a c; ours 1 with b x, 2 with x a.
-        assert [cell for cell in rows[1] if "." in cell and "±" not in cell] == ["1.0000", "0.0000", "1.0000"]
-        assert [cell for cell in rows[0] if "." in cell and "±" not in cell] == ["0.7500", "0.7500", "1.0000"]
-
-    def test_the_best_is_bold_and_a_reference_never(self) -> None:
-        lines = self.text(colour=True).splitlines()
-        als, oracle = (next(line for line in lines if name in line) for name in ("als", "oracle"))
-        assert "\x1b[1m1.0000" in als
-        assert "\x1b[1m" not in oracle
-
-    def test_views_without_users_are_left_out_and_named(self) -> None:
-        text = self.text([("1", "b")])
-        assert "cold_pool" not in text.splitlines()[2]
-        assert "Nobody to count in: cold_full, cold_pool." in " ".join(text.split())

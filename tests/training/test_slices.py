@@ -1,16 +1,12 @@
-"""Slices and paired differences, counted by hand on four users."""
-
-import math
-from dataclasses import replace
+"""Slices, counted by hand on four users."""
 
 import numpy as np
 import pytest
-from report_parts import IDS, answers, lists
+from report_parts import IDS, truth
 
 from recsys.batches import Floats
-from training.slices import FEW_USERS, by_history, by_popularity, differences
-
-MODELS = ("recsys", "popularity")
+from training.slices import by_item, by_user, slices_of
+from training.truth import Part
 
 
 def popularity(**counts: int) -> Floats:
@@ -20,71 +16,58 @@ def popularity(**counts: int) -> Floats:
     return found
 
 
-def test_thirds_of_the_items_sought_and_the_new_ones() -> None:
-    # Sought and warm: a 90, b 40, c 30, d 5, e 1. The first two of five (rounded up) are rare.
-    parts = by_popularity(answers(), popularity(a=90, b=40, c=30, d=5, e=1), MODELS, 3)
-    assert [part.name for part in parts] == ["popular", "middle", "rare", "new"]
-    popular, middle, rare, new = parts
-    assert popular.description == "items with more than 40 positive training events"
-    assert middle.description == "items with 6 to 40 of them"
-    assert rare.description == "items with at most 5"
-    assert [(part.num_users, part.num_pairs) for part in parts] == [(1, 1), (2, 2), (2, 2), (1, 1)]
-    # a: user 1 finds it. b and c: found in second place by users 1 and 2, c first by popularity for 2.
-    assert popular.models["recsys"]["recall@3"].value == 1.0
-    assert middle.models["recsys"]["ndcg@3"].value == pytest.approx(1 / math.log2(3))
-    assert middle.models["popularity"]["ndcg@3"].value == pytest.approx(0.5)
-    assert rare.models["recsys"]["recall@3"].value == 0.0
-    assert rare.models["popularity"]["recall@3"].value == 0.5
-    assert new.models["recsys"]["ndcg@3"].value == 1.0
-    assert new.models["difference"]["ndcg@3"].value == 1.0
-    assert all(part.is_small for part in parts)
+def sought(part: Part) -> list[str]:
+    """What each user of the part seeks, by their names."""
+    return [
+        f"{row + 1}:" + "".join(IDS.external[at - 2] for at in part.truth.ids[start:stop])
+        for row, start, stop in zip(part.rows, part.truth.offsets[:-1], part.truth.offsets[1:], strict=True)
+    ]
+
+
+def test_thirds_of_the_pairs_and_the_cold_items() -> None:
+    # Pairs on items with a past: a 90, b 40, c 30, d 5, e 1. The first two of five (rounded up) are the tail.
+    parts = by_item(truth(), popularity(a=90, b=40, c=30, d=5, e=1))
+    assert list(parts) == ["hot", "warm", "tail", "cold"]
+    assert {name: sought(part) for name, part in parts.items()} == {
+        "hot": ["1:a"], "warm": ["1:b", "2:c"], "tail": ["3:d", "4:e"], "cold": ["3:x"],
+    }  # fmt: skip
+    assert parts["hot"].description == "items with more than 40 positive training events"
+    assert parts["warm"].description == "items with 6 to 40 of them"
+    assert parts["tail"].description == "other items with a past, with at most 5 of them"
+    assert {part.num_ranked for part in parts.values()} == {7}
+
+
+def test_an_item_sought_by_many_counts_as_often() -> None:
+    # a is sought three times of six, so it fills the upper third alone and reaches into the middle one.
+    many = truth({"1": "a", "2": "a", "3": "ab", "4": "cd"})
+    parts = by_item(many, popularity(a=9, b=5, c=4, d=1))
+    assert {name: len(part.truth.ids) for name, part in parts.items()} == {
+        "hot": 0, "warm": 4, "tail": 2, "cold": 0,
+    }  # fmt: skip
 
 
 def test_items_of_one_popularity_stay_together() -> None:
-    parts = by_popularity(answers(), popularity(a=3, b=3, c=3, d=3, e=3), MODELS, 3)
-    assert [part.num_pairs for part in parts] == [0, 0, 5, 1]
-    assert parts[0].models == {}, "nobody seeks what is more popular than that"
+    parts = by_item(truth(), popularity(a=3, b=3, c=3, d=3, e=3))
+    assert [len(part.truth.ids) for part in parts.values()] == [0, 0, 5, 1]
 
 
 def test_users_by_what_is_known_of_them() -> None:
-    new, light, heavy = by_history(answers(), answers().warm, MODELS, 3)
-    assert [part.num_users for part in (new, light, heavy)] == [1, 2, 1]  # 2; 7 and 9; 30
-    assert light.description == "users with 5 to 9"
-    assert heavy.description == "users with more than 9"
-    assert new.models["recsys"]["recall@3"].value == 1.0
-    assert light.models["recsys"]["recall@3"].value == 0.5
-    assert heavy.models["recsys"]["recall@3"].value == 0.0
-    whole = sum(part.num_users * part.models["recsys"]["recall@3"].value for part in (new, light, heavy)) / 4
-    assert whole == pytest.approx((1 + 1 + 0 + 0) / 4), "the parts add up to the view"
+    parts = by_user(truth())
+    assert {name: part.rows.tolist() for name, part in parts.items()} == {
+        "new": [0], "light": [1, 2], "heavy": [3],
+    }  # fmt: skip  # 2; 7 and 9; 30 items known
+    assert parts["light"].description == "users with 5 to 9"
+    assert parts["heavy"].description == "users with more than 9"
+    assert sought(parts["light"]) == ["2:c", "3:d"], "cold items are another view's"
 
 
-def test_ours_alone_has_no_difference() -> None:
-    new, *_ = by_history(answers(), answers().warm, ["recsys"], 3)
-    assert set(new.models) == {"recsys"}
+def test_users_of_a_test_of_cold_items_alone() -> None:
+    parts = by_user(truth({"1": "x", "2": "y", "3": "x", "4": "xy"}))
+    assert sum(len(part.truth.ids) for part in parts.values()) == 5
 
 
-def test_differences_are_paired_by_user() -> None:
-    found = differences(answers(), answers().warm, "recsys", 3, "recall@3")
-    # recsys 1, 1, 0, 0; popularity 0, 1, 0, 1
-    assert set(found) == {"popularity"}
-    assert found["popularity"].value == 0.0
-    assert found["popularity"].low < 0 < found["popularity"].high
-    kept = answers()
-    same = replace(kept, models={"recsys": kept.models["recsys"], "again": kept.models["recsys"]})
-    twin = differences(same, kept.warm, "recsys", 3, "recall@3")["again"]
-    assert (twin.value, twin.low, twin.high) == (0, 0, 0), "equal lists differ for no draw of users"
-
-
-def test_nobody_with_truth_no_difference() -> None:
-    assert differences(answers(), lists(["", "", "", ""]), "recsys", 3, "recall@3") == {}
-
-
-def test_a_list_shorter_than_k_misses_what_it_lacks() -> None:
-    new, *_ = by_history(answers(), answers().warm, MODELS, 10)
-    assert new.models["recsys"]["recall@10"].value == 1.0
-
-
-def test_a_part_is_small_below_a_number_of_users() -> None:
-    part = by_history(answers(), answers().warm, MODELS, 3)[0]
-    assert not replace(part, num_users=FEW_USERS).is_small
-    assert replace(part, num_users=FEW_USERS - 1).is_small
+@pytest.mark.parametrize("pairs", [{}, {"1": "x"}])
+def test_without_pairs_on_items_with_a_past(pairs: dict[str, str]) -> None:
+    parts = slices_of(truth(pairs), popularity())
+    assert [len(part.rows) for part in parts["items"].values()] == [0, 0, 0, len(pairs)]
+    assert sum(len(part.rows) for part in parts["users"].values()) == len(pairs)

@@ -12,7 +12,7 @@ from features.tables import Split
 from recsys.batches import Bools, Floats, ItemFeatures
 from recsys.columns import Columns
 from recsys.ids import NUM_RESERVED
-from recsys.metrics import IdLists, at_k
+from recsys.metrics import Doubles, IdLists, at_k
 from recsys.progress import Progress, silent
 from training.baselines.known import Known, Scored, Seen
 from training.evaluation import seen_lists, top_k
@@ -36,7 +36,7 @@ class Part:
     truth: IdLists
     allowed: Bools | None  # [N]
 
-    def ndcg(self, score_UN: Floats) -> Floats:
+    def ndcg(self, score_UN: Floats) -> Doubles:
         """Of each user; `score_UN` is overwritten. Shape [U]."""
         seen = self.known.seen
         lists = None if seen is None else seen_lists(seen, self.users)

@@ -5,23 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import polars as pl
-
-from features.parts import PART, TRAIN
 from features.tables import Dataset
-from recsys.batches import Floats
 from recsys.bundle import MANIFEST
 from recsys.checksums import sha256_of
-from recsys.columns import Columns
 from recsys.config import Config
 from recsys.errors import ConfigError
-from recsys.ids import IdMap
-from training.answers import ANSWERS, Answers
 from training.baselines.choices import read_choices, settings_words
-from training.evaluation import Evaluation
 from training.examples import EXAMPLES, load_examples
+from training.figures import Evaluation
 from training.fits import FITS, Fit, read_fits
+from training.report.beyond import Beyond, beyond
 from training.report.charts import Chart, Series, line_chart
 from training.report.facts import Facts, facts
 from training.report.origin import Origin, origin
@@ -38,10 +31,11 @@ from training.report.words import (
     model_name,
     tagline,
 )
+from training.system import MODEL
 
 STAGES = {"main": "evaluated model", "twin": "content-blind twin", "refit": "refit"}
 STAGE_KINDS = {"main": "ours", "twin": "part", "refit": "rival"}
-NEEDED = {"metrics.json": "evaluate", ANSWERS: "evaluate", EXAMPLES: "evaluate", FITS: "evaluate"}
+NEEDED = {"metrics.json": "evaluate", EXAMPLES: "evaluate", FITS: "evaluate"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +83,7 @@ class Report:
     head: Head
     evaluation: Evaluation
     views: tuple[View, ...]
+    beyond: Beyond | None
     curves: tuple[Chart, ...]
     stages: tuple[Stage, ...]
     choices: tuple[Choice, ...]
@@ -108,23 +103,26 @@ def collect(run: Path, dataset: Dataset, config: Config, *, name: str, fingerpri
     """
     _check_there(run)
     evaluation = Evaluation.from_json((run / "metrics.json").read_text("utf-8"))
-    item_ids = IdMap(dataset.items[Columns.ITEM].to_list())
-    answers = Answers.load(run / ANSWERS, item_ids)
+    if evaluation.ours != MODEL:
+        raise ConfigError(
+            f"{run}/metrics.json is from before it held differences; make it again: recsys evaluate {run}"
+        )
     fits = read_fits(run)
     view = main_view(evaluation)
     rivals = baselines(evaluation, view, f"ndcg@{evaluation.ks[0]}") if evaluation.views[view].models else []
     best = rivals[0] if rivals else None
     shown = show(load_examples(run), dataset)
     return Report(
-        head=_head(evaluation, answers, rivals, dataset, config, fits["main"]),
+        head=_head(evaluation, rivals, dataset, config, fits["main"]),
         evaluation=evaluation,
         views=views(evaluation),
+        beyond=beyond(evaluation, best),
         curves=curves(fits),
         stages=tuple(Stage(name=words, fit=fits[stage]) for stage, words in STAGES.items() if stage in fits),
         choices=_choices(run),
         facts=facts(dataset, fits["main"].coverage, run / "set_aside.csv"),
         baseline=model_name(best) if best else None,
-        slices=slices(evaluation, answers, _popularity(run, item_ids), best),
+        slices=slices(evaluation, best),
         shown=shown,
         has_pictures=has_pictures(shown),
         origin=origin(
@@ -174,13 +172,12 @@ def _curve(fits: dict[str, Fit], key: str, title: str, y_label: str) -> Chart | 
 
 def _head(
     evaluation: Evaluation,
-    answers: Answers,
     rivals: Sequence[str],
     dataset: Dataset,
     config: Config,
     fit: Fit,
 ) -> Head:
-    compared = [compare(evaluation, answers, view) for view in ("warm", "cold_full")]
+    compared = [compare(evaluation, view) for view in ("warm", "cold_full")]
     comparisons = [each for each in compared if each is not None]
     main = comparisons[0] if comparisons else None
     return Head(
@@ -206,14 +203,6 @@ def _model_words(config: Config, fit: Fit) -> str:
         else "no ranker"
     )
     return f"Two towers of width {config.model.dim} over {read} ({item.fusion} fusion), and {ranker}."
-
-
-def _popularity(run: Path, item_ids: IdMap) -> Floats:
-    """Positive training events of each item. Shape [N]."""
-    history = pl.read_parquet(run / "split" / "history.parquet")
-    train = history.filter((pl.col(PART) == TRAIN) & pl.col(Columns.POSITIVE))
-    counts = np.bincount(item_ids.encode(train[Columns.ITEM]), minlength=item_ids.size)
-    return counts.astype(np.float32)
 
 
 def _served(run: Path) -> Served | None:

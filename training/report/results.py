@@ -1,11 +1,11 @@
 """The results as tables and interval charts: every view, every model, and the slices of the test."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from recsys.batches import Floats
-from training.answers import Answers
-from training.evaluation import Estimate, Evaluation, ViewResult
+from recsys.bootstrap import Estimate
+from recsys.metrics import METRICS
+from training.figures import Evaluation, ViewResult
 from training.report.charts import Band, Chart, Legend, Whisker, interval_chart
 from training.report.words import (
     PLACES,
@@ -18,7 +18,6 @@ from training.report.words import (
     model_name,
     verdict,
 )
-from training.slices import DIFFERENCE, Slice, by_history, by_popularity
 from training.system import MODEL
 from training.table import REFERENCES, is_best
 
@@ -53,7 +52,8 @@ class View:
 class SliceRow:
     """One part of the test; `gap` is ours less the baseline's, where there is a baseline."""
 
-    part: Slice
+    name: str
+    part: ViewResult
     figures: tuple[Estimate, ...]
     gap: Estimate | None
     verdict: Verdict
@@ -74,23 +74,19 @@ def views(evaluation: Evaluation) -> tuple[View, ...]:
     return tuple(_view(name, result, evaluation) for name, result in evaluation.views.items())
 
 
-def slices(
-    evaluation: Evaluation, answers: Answers, popularity_N: Floats, baseline: str | None
-) -> tuple[Slices, ...]:
+def slices(evaluation: Evaluation, baseline: str | None) -> tuple[Slices, ...]:
     """By what was sought and by what is known of the user, ours beside `baseline`."""
-    k = evaluation.ks[0]
-    models = [MODEL, baseline] if baseline else [MODEL]
-    view = main_view(evaluation)
-    truth = answers.warm if view == "warm" else answers.cold
-    parts = {
-        "By how popular the sought items are": by_popularity(answers, popularity_N, models, k),
-        f"By how much is known of the user, {PLACES[view]}": by_history(answers, truth, models, k),
+    titles = {
+        "items": "By how popular the sought items are",
+        "users": f"By how much is known of the user, {PLACES[main_view(evaluation)]}",
     }
-    return tuple(_slices(title, found, models, k) for title, found in parts.items())
+    models = [MODEL, baseline] if baseline else [MODEL]
+    k = evaluation.ks[0]
+    return tuple(_slices(titles[kind], parts, models, k) for kind, parts in evaluation.slices.items())
 
 
 def _view(name: str, result: ViewResult, evaluation: Evaluation) -> View:
-    metrics = tuple(f"{each}@{k}" for k in evaluation.ks for each in ("recall", "hr", "ndcg", "mrr"))
+    metrics = tuple(f"{each}@{k}" for k in evaluation.ks for each in METRICS)
     models = sorted(result.models, key=lambda model: model in REFERENCES)
     rows = tuple(
         Row(
@@ -136,44 +132,43 @@ def _whisker(estimate: Estimate, kind: str) -> Whisker:
     )
 
 
-def _slices(title: str, parts: Sequence[Slice], models: Sequence[str], k: int) -> Slices:
+def _slices(title: str, parts: Mapping[str, ViewResult], models: Sequence[str], k: int) -> Slices:
     metrics = (f"ndcg@{k}", f"recall@{k}")
     names = [model_name(model) for model in models]
     return Slices(
         title=title,
         columns=tuple(f"{metric_name(metric)}, {name}" for metric in metrics for name in names),
-        rows=tuple(_slice_row(part, models, metrics) for part in parts),
+        rows=tuple(_slice_row(name, part, models, metrics) for name, part in parts.items()),
         chart=interval_chart(
-            [_slice_band(part, models, metrics[0]) for part in parts],
+            [_slice_band(name, part, models, metrics[0]) for name, part in parts.items()],
             title=title,
-            description="; ".join(_slice_words(part, models, metrics[0]) for part in parts),
+            description="; ".join(
+                _slice_words(name, part, models, metrics[0]) for name, part in parts.items()
+            ),
             x_label=metric_name(metrics[0]),
             legend=[Legend(kind=kind_of(model), text=model_name(model)) for model in models],
         ),
     )
 
 
-def _slice_row(part: Slice, models: Sequence[str], metrics: Sequence[str]) -> SliceRow:
-    if not part.models:
-        return SliceRow(part=part, figures=(), gap=None, verdict="even")
-    gap = part.models[DIFFERENCE][metrics[0]] if DIFFERENCE in part.models else None
+def _slice_row(name: str, part: ViewResult, models: Sequence[str], metrics: Sequence[str]) -> SliceRow:
+    figures = [part.models[model][metric] for metric in metrics for model in models] if part.models else []
+    gaps = [part.differences[model][metrics[0]] for model in models[1:] if model in part.differences]
+    gap = gaps[0] if gaps else None
     return SliceRow(
-        part=part,
-        figures=tuple(part.models[model][metric] for metric in metrics for model in models),
-        gap=gap,
-        verdict=verdict(gap) if gap else "even",
+        name=name, part=part, figures=tuple(figures), gap=gap, verdict=verdict(gap) if gap else "even"
     )
 
 
-def _slice_band(part: Slice, models: Sequence[str], metric: str) -> Band:
+def _slice_band(name: str, part: ViewResult, models: Sequence[str], metric: str) -> Band:
     if not part.models:
-        return Band(label=part.name, note="nobody to count")
+        return Band(label=name, note="nobody to count")
     whiskers = tuple(_whisker(part.models[model][metric], kind_of(model)) for model in models)
-    return Band(label=f"{part.name}{' *' if part.is_small else ''}", whiskers=whiskers)
+    return Band(label=f"{name}{' *' if part.is_small else ''}", whiskers=whiskers)
 
 
-def _slice_words(part: Slice, models: Sequence[str], metric: str) -> str:
+def _slice_words(name: str, part: ViewResult, models: Sequence[str], metric: str) -> str:
     if not part.models:
-        return f"{part.name}: nobody to count"
+        return f"{name}: nobody to count"
     figures = ", ".join(f"{model_name(model)} {figure(part.models[model][metric].value)}" for model in models)
-    return f"{part.name}: {figures} over {part.num_users:,} users"
+    return f"{name}: {figures} over {part.num_users:,} users"

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from training.answers import Answers
-from training.evaluation import Estimate, Evaluation
-from training.slices import FEW_USERS, differences
+from recsys.bootstrap import Estimate
+from training.figures import FEW_USERS, Evaluation
 from training.system import MODEL, TOWERS, TWIN
 from training.table import REFERENCES
 
@@ -24,7 +23,10 @@ PLACES: Mapping[str, str] = {
     "cold_pool": "among new items alone",
 }
 NAMES: Mapping[str, str] = {"als": "ALS", "bpr": "BPR", "random": "chance", "oracle": "the oracle"}
-METRICS: Mapping[str, str] = {"recall": "Recall", "hr": "HR", "ndcg": "NDCG", "mrr": "MRR"}
+METRICS: Mapping[str, str] = {
+    "recall": "Recall", "hr": "HR", "ndcg": "NDCG", "mrr": "MRR", "map": "MAP",
+    "coverage": "Coverage", "gini": "Gini", "novelty": "Novelty", "ild": "Diversity", "arp": "Popularity",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +65,8 @@ def kind_of(model: str) -> Kind:
 
 
 def figure(value: float) -> str:
-    """Four decimals, as the table of the terminal has them, with a true minus."""
-    return f"{value:.4f}".replace("-", "−")
+    """Four decimals, one for numbers of events, as the tables of the terminal have them; a true minus."""
+    return (f"{value:,.1f}" if abs(value) >= 30 else f"{value:.4f}").replace("-", "−")
 
 
 def with_interval(estimate: Estimate) -> str:
@@ -99,20 +101,18 @@ class Comparison:
     gaps: Mapping[str, Estimate]  # model -> how much more ours has
 
 
-def compare(evaluation: Evaluation, answers: Answers, view: str) -> Comparison | None:
-    """None where nobody counts in the view. `view` is one of the whole catalogue."""
+def compare(evaluation: Evaluation, view: str) -> Comparison | None:
+    """None where nobody counts in the view."""
     found = evaluation.views[view]
     if not found.num_users:
         return None
-    k = evaluation.ks[0]
-    truth = answers.warm if view == "warm" else answers.cold
-    metric = f"ndcg@{k}"
+    metric = f"ndcg@{evaluation.ks[0]}"
     return Comparison(
         view=view,
         metric=metric,
         num_users=found.num_users,
         models={name: by[metric] for name, by in found.models.items()},
-        gaps=differences(answers, truth, MODEL, k, metric),
+        gaps={name: by[metric] for name, by in found.differences.items()},
     )
 
 

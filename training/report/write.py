@@ -8,9 +8,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from training.figures import FEW_USERS
 from training.report.collect import Report
 from training.report.words import figure, metric_name
-from training.slices import FEW_USERS
 
 REPORT = "report.html"
 SECTIONS = {

@@ -17,8 +17,10 @@ from walk_parts import Walk, recsys, refused
 
 from features.set_aside import write_set_aside
 from features.tables import Dataset
+from recsys.beyond import BEYOND
 from recsys.columns import Columns
 from recsys.config import dump_config, load_config
+from recsys.metrics import METRICS
 from training.pipeline import Run
 from training.report.write import SECTIONS
 
@@ -70,7 +72,9 @@ def test_every_figure_is_that_of_the_evaluation(walk: Walk, page: Page) -> None:
         for view, result in metrics["views"].items()
         for model, by_metric in result["models"].items()
         for metric, estimate in by_metric.items()
+        if metric.partition("@")[0] in METRICS or (view == "warm" and metric.endswith("@10"))
     }
+    assert {f"{name}@10" for name in (*METRICS, *BEYOND)} <= {metric for _, _, metric in expected}
     assert len(expected) > 30
     assert page.figures == expected
 
@@ -146,6 +150,18 @@ def test_without_an_evaluation_the_step_is_named(walk: Walk, tmp_path: Path) -> 
     assert f"has no metrics.json; the step before makes it: recsys evaluate {tmp_path}" in refused(
         "report", tmp_path
     )
+
+
+def test_figures_of_an_older_version_name_the_step(walk: Walk, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(walk.run, run, ignore=shutil.ignore_patterns("checkpoints", "bundle"))
+    metrics = json.loads((run / "metrics.json").read_text("utf-8"))
+    for name in ("ours", "slices", "content"):
+        del metrics[name]
+    for view in metrics["views"].values():
+        del view["differences"]
+    (run / "metrics.json").write_text(json.dumps(metrics), "utf-8")
+    assert f"before it held differences; make it again: recsys evaluate {run}" in refused("report", run)
 
 
 def test_titles_are_inert(small: Callable[[Dataset], Page]) -> None:
