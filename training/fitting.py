@@ -18,6 +18,7 @@ from features.items import build_item_features
 from features.tables import Dataset, MediaVectors, Split
 from features.views import view_of
 from recsys.batches import History, Ints, ItemFeatures, SequenceSchema
+from recsys.candidates import ItemArrays
 from recsys.config import Config
 from recsys.index import build_index
 from recsys.metrics import IdLists
@@ -111,9 +112,15 @@ def fit(
     )
 
 
-def make_recommender(model: Retriever, config: Config, ranker: FittedRanker | None = None) -> Recommender:
-    """The torch twin of what a bundle serves."""
-    items, knobs = model.item_arrays(), config.model
+def make_recommender(
+    model: Retriever,
+    config: Config,
+    ranker: FittedRanker | None = None,
+    *,
+    items: ItemArrays | None = None,
+) -> Recommender:
+    """The torch twin of what a bundle serves; `items`: the catalogue embedded otherwise."""
+    items, knobs = model.item_arrays() if items is None else items, config.model
     temperature = float(model.temperature.detach())
     bias = index_bias(items, cold_bias=knobs.cold_bias, temperature=temperature)
     return Recommender(

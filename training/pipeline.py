@@ -8,12 +8,12 @@ checkpoints and the vector cache, which costs little when it was made before:
       checkpoints/  fits.json          towers by stage (main, twin, refit), and what each fit came to
       split/  metrics.json             what was held out, and how well it was found
       answers.parquet  examples.json   every model's lists, and some of ours with reasons
+      knockouts.json                   what each modality brings
       set_aside.csv  timings.json  histories.parquet  report.html
       parts/                           of a prepared log: one byte an event, by stage
       bundle/
 """
 
-import dataclasses
 import json
 import logging
 import time
@@ -22,8 +22,6 @@ from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-
-import polars as pl
 
 from features.extract import extract
 from features.histories import HistoryBuilder, empty_history, save_histories
@@ -44,6 +42,8 @@ from training.examples import draw_examples, save_examples
 from training.export import NUM_CHECKED_USERS, Provenance, export_bundle
 from training.fits import record_fit
 from training.fitting import Budget, Fitted, fit
+from training.knockouts.measure import Knockouts, measure_knockouts
+from training.knockouts.systems import Patient
 from training.memory import keep_freed_memory
 from training.oracle import Oracle
 from training.refit import newest_events_split
@@ -185,6 +185,17 @@ class Run:
             tracker.log_artifact(self.out / "metrics.json")
             tracker.log_artifact(self.out / "split", "split")
         return evaluation
+
+    def knock_out(self, num_users: int | None = None) -> Knockouts:
+        """What each modality brings to the evaluated model; writes knockouts.json."""
+        patient = Patient(self.fitted, self.dataset, self.vectors, self.split, self.config)
+        num_users = num_users or self.config.evaluate.knockout_users
+        with self._timed("knockouts"):
+            knockouts = measure_knockouts(patient, num_users=num_users, progress=self.progress)
+        path = knockouts.save(self.out)
+        with self.tracked() as tracker:
+            tracker.log_artifact(path)
+        return knockouts
 
     def export(self) -> Bundle:
         """The bundle and the histories beside it; by default of a model trained once more on everything."""
@@ -384,14 +395,3 @@ def _validation_metrics(fitted: Fitted) -> dict[str, float]:
         metrics["ranker/share"] = fitted.ranker.share
         metrics["ranker/lists"] = float(fitted.ranker.num_lists)
     return {name: value for name, value in metrics.items() if value == value}
-
-
-def describe(evaluation: Evaluation) -> pl.DataFrame:
-    """The evaluation as a flat frame: view, model, metric, value, low, high."""
-    rows = [
-        {"view": view, "model": model, "metric": metric, **dataclasses.asdict(estimate)}
-        for view, result in evaluation.views.items()
-        for model, metrics in result.models.items()
-        for metric, estimate in metrics.items()
-    ]
-    return pl.DataFrame(rows)

@@ -13,9 +13,11 @@ from recsys.errors import ConfigError
 from training.examples import EXAMPLES, load_examples
 from training.figures import Evaluation
 from training.fits import FITS, Fit, read_fits
+from training.knockouts.measure import Knockouts
 from training.report.beyond import Beyond, beyond
 from training.report.charts import Chart, Series, line_chart
 from training.report.facts import Facts, facts
+from training.report.modalities import Modalities, modalities
 from training.report.origin import Origin, origin
 from training.report.results import Slices, View, slices, views
 from training.report.shown import Shown, has_pictures, show
@@ -72,6 +74,7 @@ class Report:
     evaluation: Evaluation
     views: tuple[View, ...]
     beyond: Beyond | None
+    modalities: Modalities | None
     curves: tuple[Chart, ...]
     stages: tuple[Stage, ...]
     facts: Facts
@@ -104,6 +107,7 @@ def collect(run: Path, dataset: Dataset, config: Config, *, name: str, fingerpri
         evaluation=evaluation,
         views=views(evaluation),
         beyond=beyond(evaluation, best),
+        modalities=modalities(Knockouts.load(run)),
         curves=curves(fits),
         stages=tuple(Stage(name=words, fit=fits[stage]) for stage, words in STAGES.items() if stage in fits),
         facts=facts(dataset, fits["main"].coverage, run / "set_aside.csv"),
