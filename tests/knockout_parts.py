@@ -1,5 +1,6 @@
-"""A shop in which the title alone says who likes what, and a system trained on it."""
+"""A shop in which the title alone says who likes what, a system trained on it, and knock-outs by hand."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,10 @@ from split_parts import Event, Review, dataset
 from features.splits import make_split
 from features.tables import MediaVectors, MediumVectors
 from recsys.batches import Floats
+from recsys.bootstrap import Estimate
 from training.fitting import fit
+from training.knockouts.alteration import KINDS, Kind
+from training.knockouts.measure import Change, Knockout, Knockouts, WholeView
 from training.knockouts.systems import Patient
 
 GROUPS, OLD, NEW, USERS, LENGTH = 4, 8, 6, 48, 6
@@ -66,4 +70,43 @@ def _vectors(group_NG: Floats, num_reviews: int) -> MediaVectors:
             "review_speech": noise([*spoken], 4),
             "review_audio": noise([*spoken], 3),
         },
+    )
+
+
+def found(
+    changes: Mapping[str, Mapping[Kind, Mapping[str, Estimate]]], *, whole: float = 0.2, num_drawn: int = 50
+) -> Knockouts:
+    """Changes of Recall@10 by target, way and view; a view that no target has is one without users."""
+    zero = Estimate(value=0.0, low=-0.01, high=0.01)
+    known = {view for by_kind in changes.values() for by_view in by_kind.values() for view in by_view}
+    views = ("warm", "cold_full", "cold_pool")
+    before = Estimate(value=whole, low=whole - 0.1, high=whole + 0.1)
+
+    def knockout(target: str, kind: Kind) -> Knockout:
+        by_view = changes[target].get(kind, {})
+        given = {
+            view: {"recall@10": Change(value=before, change=by_view.get(view, zero))} if view in known else {}
+            for view in views
+        }
+        return Knockout(
+            target=target, tokens=(target,), kind=kind, num_items=1_234, num_reviews=0, views=given
+        )
+
+    return Knockouts(
+        protocol="by hand",
+        ks=(5, 10),
+        seed=0,
+        num_drawn=num_drawn,
+        num_users=50,
+        views={
+            view: WholeView(
+                description="a view",
+                num_users=40 if view in known else 0,
+                num_pairs=60,
+                num_ranked=7,
+                metrics={"recall@10": before} if view in known else {},
+            )
+            for view in views
+        },
+        knockouts=tuple(knockout(target, kind) for target in changes for kind in KINDS),
     )
