@@ -20,7 +20,7 @@ from training.knockouts.systems import Patient
 GROUPS, OLD, NEW, USERS, LENGTH = 4, 8, 6, 48, 6
 
 
-def patient(*, epochs: int = 2) -> Patient:
+def patient(*, epochs: int = 4) -> Patient:
     """Everybody takes items of one group; each group has new items, which half of the users take last.
 
     The title holds the group; pictures, the written and the spoken reviews and the colour hold nothing.

@@ -114,7 +114,7 @@ class TestReviews:
         return altered_media(media, self.READABLE, "shuffled", np.random.default_rng(seed))
 
     def test_a_review_hands_on_all_that_it_has(self) -> None:
-        found = self.shuffled(seed=1)
+        found = self.shuffled(seed=0)
         giver_of = {}  # the first number of a vector says whose it was
         for each in found.values():
             assert (np.diff(each.owner) >= 0).all()

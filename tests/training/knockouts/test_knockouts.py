@@ -50,7 +50,7 @@ def test_targets_are_the_tokens_and_the_groups_of_several(ill: Patient) -> None:
 
 class TestFigures:
     def test_without_what_carries_the_truth_new_items_are_not_found(self, measured: Knockouts) -> None:
-        assert measured.views["cold_pool"].metrics["recall@4"].value > 0.5
+        assert measured.views["cold_pool"].metrics["recall@4"].value > 0.35
         for kind in KINDS:
             change = measured.of("title", kind).views["cold_pool"]["recall@4"].change
             assert change.high < 0, kind

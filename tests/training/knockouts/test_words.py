@@ -1,5 +1,7 @@
 """The sentences and the table: they follow from the intervals of the changes."""
 
+import io
+
 import pytest
 from knockout_parts import found
 from report_parts import gap
@@ -86,7 +88,7 @@ def test_names_and_percents() -> None:
 
 def test_the_table_has_a_row_a_target_and_three_columns_a_view() -> None:
     knockouts = found({"title": {"absent": {"warm": LOSS}}, "id": {}}, num_drawn=10)
-    console = Console(width=120, record=True, quiet=True)
+    console = Console(width=120, record=True, file=io.StringIO())
     console.print(knockouts_table(knockouts))
     text = console.export_text()
     assert "change of recall@10" in text
