@@ -3,7 +3,8 @@
 Both give the same users in the same order, so that nobody downstream can tell them apart.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import copy
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -54,6 +55,14 @@ class SplitView(Protocol):
 
 def view_of(split: Split) -> SplitView:
     return StreamedView(split) if isinstance(split, StreamedSplit) else FrameView(split)
+
+
+def testing_alone(split: Split, users: Collection[str]) -> Split:
+    """The same split, whose test events are those of `users` alone."""
+    smaller = copy.copy(split)
+    test = split.test.filter(pl.col(Columns.USER).is_in(list(users)))
+    object.__setattr__(smaller, "test", test)  # of either kind of split, one of which reads it from disk
+    return smaller
 
 
 def all_histories(builder: HistoryBuilder, dataset: Dataset) -> Mapping[str, History]:

@@ -133,6 +133,8 @@ class EvaluateConfig(Section):
     baselines: tuple[BaselineName, ...] = BASELINES  # those of modalities that are missing are left out
     twin: bool | None = None  # train the content-blind twin; None: where the dataset has an oracle
     exclude_seen: bool = True
+    knockouts: bool = True  # `run` measures what each modality brings
+    knockout_users: Count = 1000  # test users who are asked then, drawn by lot
 
 
 class IndexConfig(Section):

@@ -17,7 +17,7 @@ from recsys.bundle import Bundle
 from serving.app import create_app
 from serving.engine import Engine
 from training.evaluation import Evaluation
-from training.pipeline import describe
+from training.table import describe
 from training.tracking import _connect
 
 K = 7
@@ -52,7 +52,7 @@ def test_the_walk_arrives(walk: Walk) -> None:
     assert names >= {
         "config.toml", "dataset.json", "checkpoints", "split", "metrics.json", "set_aside.csv",
         "timings.json", "histories.parquet", "bundle", "mlflow_run.txt", "fits.json", "answers.parquet",
-        "examples.json", "report.html",
+        "examples.json", "knockouts.json", "report.html",
     }  # fmt: skip
     assert "agree in 100.00% of places" in walk.answer.out
     assert "ndcg@10" in walk.answer.out
@@ -188,6 +188,18 @@ def test_evaluating_again_gives_the_same_figures(walk: Walk) -> None:
     assert main < others < answer.out.index("hot items: ") < answer.out.index("heavy users: ")
 
 
+def test_knocking_out_again_gives_the_same_figures(walk: Walk) -> None:
+    assert "Knock-outs: change of recall@20" in walk.answer.out
+    before = (walk.run / "knockouts.json").read_text()
+    with every_ranker_helps():
+        answer = recsys("knockouts", walk.run)
+    assert answer.code == 0, answer.err
+    assert (walk.run / "knockouts.json").read_text() == before
+    table = {line.split("│")[1].strip() for line in answer.out.splitlines() if line.startswith("│")}
+    assert table >= {"title", "text", "image", "review_audio", "id", "texts"}
+    assert "bring nothing" in answer.out or " count " in answer.out or " harm " in answer.out
+
+
 def test_an_interrupted_run_goes_on_to_the_same_end(walk: Walk, tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = ("train", walk.shop, "--out", out, *walk.options, "--set", "track.enabled=false")
@@ -286,6 +298,7 @@ class TestTracking:
             "metrics.json",
             "split/truth.parquet",
             "bundle/manifest.json",
+            "knockouts.json",
             "report.html",
         ):
             ours = walk.run / name

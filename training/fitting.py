@@ -18,6 +18,7 @@ from features.items import build_item_features
 from features.tables import Dataset, MediaVectors, Split
 from features.views import view_of
 from recsys.batches import History, Ints, ItemFeatures, SequenceSchema
+from recsys.candidates import ItemArrays
 from recsys.config import Config
 from recsys.index import build_index
 from recsys.metrics import IdLists
@@ -157,11 +158,15 @@ def make_recommender(
     config: Config,
     ranker: FittedRanker | None = None,
     *,
+    items: ItemArrays | None = None,
     sources: Sequence[Source] = (),
     cold_bias: float = 0.0,
 ) -> Recommender:
-    """The torch twin of what a bundle serves; `sources` join where a ranker judges what they add."""
-    items, knobs = model.item_arrays(), config.model
+    """The torch twin of what a bundle serves.
+
+    `sources` join where a ranker judges what they add; `items`: the catalogue embedded otherwise.
+    """
+    items, knobs = model.item_arrays() if items is None else items, config.model
     temperature = float(model.temperature.detach())
     bias = index_bias(items, cold_bias=cold_bias, temperature=temperature)
     return Recommender(

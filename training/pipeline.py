@@ -9,12 +9,12 @@ checkpoints and the vector cache, which costs little when it was made before:
       split/  metrics.json             what was held out, and how well it was found
       baselines.json                   what was chosen for each baseline on validation
       answers.parquet  examples.json   every model's lists, and some of ours with reasons
+      knockouts.json                   what each modality brings
       set_aside.csv  timings.json  histories.parquet  report.html
       parts/                           of a prepared log: one byte an event, by stage
       bundle/
 """
 
-import dataclasses
 import json
 import logging
 import time
@@ -23,8 +23,6 @@ from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-
-import polars as pl
 
 from features.extract import extract
 from features.histories import HistoryBuilder, empty_history, save_histories
@@ -45,6 +43,8 @@ from training.examples import draw_examples, save_examples
 from training.export import NUM_CHECKED_USERS, Provenance, export_bundle
 from training.fits import record_fit
 from training.fitting import Budget, Fitted, fit
+from training.knockouts.measure import Knockouts, measure_knockouts
+from training.knockouts.systems import Patient
 from training.memory import keep_freed_memory
 from training.refit import newest_events_split
 from training.report.collect import collect
@@ -190,6 +190,17 @@ class Run:
         """The table of the baselines alone: nothing of ours is trained."""
         with self._timed("baselines"):
             return compare_baselines(self)
+
+    def knock_out(self, num_users: int | None = None) -> Knockouts:
+        """What each modality brings to the evaluated model; writes knockouts.json."""
+        patient = Patient(self.fitted, self.dataset, self.vectors, self.split, self.config)
+        num_users = num_users or self.config.evaluate.knockout_users
+        with self._timed("knockouts"):
+            knockouts = measure_knockouts(patient, num_users=num_users, progress=self.progress)
+        path = knockouts.save(self.out)
+        with self.tracked() as tracker:
+            tracker.log_artifact(path)
+        return knockouts
 
     def export(self) -> Bundle:
         """The bundle and the histories beside it; by default of a model trained once more on everything."""
@@ -372,14 +383,3 @@ def _validation_metrics(fitted: Fitted) -> dict[str, float]:
         metrics["ranker/share"] = fitted.ranker.share
         metrics["ranker/lists"] = float(fitted.ranker.num_lists)
     return {name: value for name, value in metrics.items() if value == value}
-
-
-def describe(evaluation: Evaluation) -> pl.DataFrame:
-    """The evaluation as a flat frame: view, model, metric, value, low, high."""
-    rows = [
-        {"view": view, "model": model, "metric": metric, **dataclasses.asdict(estimate)}
-        for view, result in evaluation.views.items()
-        for model, metrics in result.models.items()
-        for metric, estimate in metrics.items()
-    ]
-    return pl.DataFrame(rows)

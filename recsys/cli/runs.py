@@ -90,6 +90,25 @@ def baselines(
 
 
 @command
+def knockouts(
+    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    users: Annotated[
+        int | None,
+        typer.Option(min=1, help="Test users who are asked; by default evaluate.knockout_users of the run."),
+    ] = None,
+) -> None:
+    """What each modality brings: the run's model evaluated with it absent, shuffled and as noise.
+
+    Nothing is trained; writes knockouts.json.
+    """
+    from training.pipeline import Run
+
+    with ConsoleProgress(console) as progress:
+        found = Run.open(run, progress=progress).knock_out(users)
+    _print_knockouts(found)
+
+
+@command
 def export(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> None:
     """Train once more on everything (train.refit), export to ONNX and write the bundle."""
     from training.pipeline import Run
@@ -152,9 +171,12 @@ def _walk(
         with run.tracked():
             run.train()
             evaluation = run.evaluate()
+            knocked_out = run.knock_out() if run.config.evaluate.knockouts else None
             bundle = run.export()
             path = run.report()
     _print_evaluation(evaluation)
+    if knocked_out is not None:
+        _print_knockouts(knocked_out)
     print_reasons(console, all_reasons(run.dataset, run.vectors.set_aside))
     _print_parity(bundle)
     table = Table("step", "seconds", title="Time")
@@ -205,6 +227,15 @@ def _print_choices(choices: Any) -> None:
             each.name, settings_words(each), score, f"{each.num_candidates}", f"{each.cpu_seconds:,.1f}"
         )
     console.print(table)
+
+
+def _print_knockouts(knockouts: Any) -> None:
+    from training.knockouts.words import brought, knockouts_table
+
+    wide = console if console.is_terminal else Console(width=WIDTH_OF_A_LOG)
+    wide.print(knockouts_table(knockouts, intervals=wide.width >= WIDTH_OF_A_LOG))
+    for each in brought(knockouts):
+        console.print(each.text, markup=False, highlight=False)
 
 
 def _print_parity(bundle: Any) -> None:

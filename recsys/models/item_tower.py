@@ -35,6 +35,32 @@ class ItemTowerSpec:
         return (*self.dense_dims, *self.category_sizes, *((ID_TOKEN,) if self.has_id else ()))
 
 
+class ItemInputs(NamedTuple):
+    """What the tower reads; each value is a pair of vectors [N, .] and presence [N]."""
+
+    dense: Mapping[str, tuple[Tensor, Tensor]]  # standardised
+    category: Mapping[str, tuple[Tensor, Tensor]]
+    identity: tuple[Tensor, Tensor] | None
+    values: Mapping[str, Tensor]  # ids of the category fields [N, C], which the newcomer head reads
+
+    def replaced(self, tokens: Mapping[str, tuple[Tensor, Tensor]]) -> "ItemInputs":
+        """The same, but for `tokens` by their names; of a replaced category no value is known."""
+        return ItemInputs(
+            dense={name: tokens.get(name, pair) for name, pair in self.dense.items()},
+            category={name: tokens.get(name, pair) for name, pair in self.category.items()},
+            identity=None if self.identity is None else tokens.get(ID_TOKEN, self.identity),
+            values={
+                name: torch.zeros_like(ids) if name in tokens else ids for name, ids in self.values.items()
+            },
+        )
+
+    def pair(self, token: str) -> tuple[Tensor, Tensor]:
+        """Vectors and presence of one token."""
+        if token == ID_TOKEN and self.identity is not None:
+            return self.identity
+        return self.dense[token] if token in self.dense else self.category[token]
+
+
 class ItemOutput(NamedTuple):
     vector_ND: Tensor  # unit length
     token_NTD: Tensor

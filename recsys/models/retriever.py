@@ -17,7 +17,7 @@ from recsys.candidates import ItemArrays
 from recsys.config import ModelConfig
 from recsys.ids import NUM_RESERVED
 from recsys.models.embeddings import CategoryEmbedding, ItemIdEmbedding
-from recsys.models.item_tower import ItemOutput, ItemTower, ItemTowerSpec, Standardise
+from recsys.models.item_tower import ItemInputs, ItemOutput, ItemTower, ItemTowerSpec, Standardise
 from recsys.models.newcomer import NewcomerHead, settle
 from recsys.models.user_tower import UserTower
 
@@ -86,11 +86,8 @@ class Retriever(nn.Module):
     def device(self) -> torch.device:
         return self.user_tower.start_D.device
 
-    def embed_items(self, row_N: Tensor, *, as_new: bool = False) -> ItemOutput:
-        """The item tower's output for catalogue rows `row_N`; `as_new`: as if training had not seen them.
-
-        Outside of training a new item's vector is the newcomer head's, where there is one.
-        """
+    def item_inputs(self, row_N: Tensor, *, as_new: bool = False) -> ItemInputs:
+        """What is read of catalogue rows `row_N`; `as_new`: as if training had not seen them."""
         dense, ids = self.content(row_N)
         category: dict[str, tuple[Tensor, Tensor]] = {}
         if self.category is not None:
@@ -100,10 +97,20 @@ class Retriever(nn.Module):
         if self.item_id is not None:
             has_id_N = self.trained_N[row_N].to(self.device) & (not as_new)
             identity = (self.item_id(self.id_row_N[row_N].to(self.device)), has_id_N)
-        output: ItemOutput = self.item_tower(dense, category, identity)
-        if self.newcomer is not None and identity is not None and not self.training:
-            vector_ND = settle(output.vector_ND, self.newcomer(dense, ids), identity[1])
-            return output._replace(vector_ND=vector_ND)
+        return ItemInputs(dense=dense, category=category, identity=identity, values=ids)
+
+    def embed_items(self, row_N: Tensor, *, as_new: bool = False) -> ItemOutput:
+        """The item tower's output for catalogue rows `row_N`.
+
+        Outside of training a new item's vector is the newcomer head's, where there is one.
+        """
+        return self._output(self.item_inputs(row_N, as_new=as_new))
+
+    def _output(self, inputs: ItemInputs) -> ItemOutput:
+        output: ItemOutput = self.item_tower(inputs.dense, inputs.category, inputs.identity)
+        if self.newcomer is not None and inputs.identity is not None and not self.training:
+            newcomer_ND = self.newcomer(inputs.dense, inputs.values)
+            return output._replace(vector_ND=settle(output.vector_ND, newcomer_ND, inputs.identity[1]))
         return output
 
     def content(self, row_N: Tensor) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, Tensor]]:
@@ -115,12 +122,23 @@ class Retriever(nn.Module):
         return dense, {name: array[row_N].to(self.device) for name, array in self.category_ids.items()}
 
     @torch.no_grad()
-    def item_arrays(self, *, as_new: bool = False) -> ItemArrays:
-        """Vectors and tokens of the whole catalogue, in evaluation mode; `as_new`: from content alone."""
+    def item_arrays(
+        self, *, as_new: bool = False, instead: Mapping[str, tuple[Tensor, Tensor]] | None = None
+    ) -> ItemArrays:
+        """Vectors and tokens of the whole catalogue, in evaluation mode; `as_new`: from content alone.
+
+        `instead` has what is read in place of the tokens that it names, vectors [N, .] and presence [N].
+        """
         was_training = self.training
         self.eval()
-        rows = torch.arange(self.features.size).split(EMBED_ROWS)
-        outputs = [self.embed_items(part, as_new=as_new) for part in rows]
+        outputs: list[ItemOutput] = []
+        for rows in torch.arange(self.features.size).split(EMBED_ROWS):
+            inputs = self.item_inputs(rows, as_new=as_new)
+            replaced = {
+                name: (vector[rows].to(self.device), has[rows].to(self.device))
+                for name, (vector, has) in (instead or {}).items()
+            }
+            outputs.append(self._output(inputs.replaced(replaced)))
         self.train(was_training)
         vector_ND = torch.cat([output.vector_ND for output in outputs]).float().cpu().numpy()
         mask_NT = torch.cat([output.mask_NT for output in outputs]).cpu().numpy()

@@ -14,9 +14,11 @@ from training.baselines.choices import read_choices, settings_words
 from training.examples import EXAMPLES, load_examples
 from training.figures import Evaluation
 from training.fits import FITS, Fit, read_fits
+from training.knockouts.measure import Knockouts
 from training.report.beyond import Beyond, beyond
 from training.report.charts import Chart, Series, line_chart
 from training.report.facts import Facts, facts
+from training.report.modalities import Modalities, modalities
 from training.report.origin import Origin, origin
 from training.report.results import Slices, View, slices, views
 from training.report.shown import Shown, has_pictures, show
@@ -84,6 +86,7 @@ class Report:
     evaluation: Evaluation
     views: tuple[View, ...]
     beyond: Beyond | None
+    modalities: Modalities | None
     curves: tuple[Chart, ...]
     stages: tuple[Stage, ...]
     choices: tuple[Choice, ...]
@@ -117,6 +120,7 @@ def collect(run: Path, dataset: Dataset, config: Config, *, name: str, fingerpri
         evaluation=evaluation,
         views=views(evaluation),
         beyond=beyond(evaluation, best),
+        modalities=modalities(Knockouts.load(run)),
         curves=curves(fits),
         stages=tuple(Stage(name=words, fit=fits[stage]) for stage, words in STAGES.items() if stage in fits),
         choices=_choices(run),

@@ -15,6 +15,7 @@ from training.report.words import figure, metric_name
 REPORT = "report.html"
 SECTIONS = {
     "results": "Results",
+    "modalities": "What each modality brings",
     "training": "Training",
     "data": "Data",
     "slices": "Slices",

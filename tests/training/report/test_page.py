@@ -21,6 +21,8 @@ from recsys.beyond import BEYOND
 from recsys.columns import Columns
 from recsys.config import dump_config, load_config
 from recsys.metrics import METRICS
+from training.knockouts.measure import Knockouts
+from training.knockouts.words import brought
 from training.pipeline import Run
 from training.report.write import SECTIONS
 
@@ -102,11 +104,25 @@ def test_it_is_well_formed_and_in_order(page: Page) -> None:
 
 def test_it_can_be_read_without_seeing_it(page: Page) -> None:
     assert len(page.all("table")) == len(page.all("caption"))
-    assert len(page.all("svg")) == 10, "three views, two curves, three of the data, two of slices"
+    assert len(page.all("svg")) == 13, (
+        "three views, three of knock-outs, two curves, three of the data, two of slices"
+    )
     assert all(svg["role"] == "img" and len(svg["aria-label"]) > 20 for svg in page.all("svg"))
     assert page.all("img")
     assert all(image["alt"].startswith("Picture of ") for image in page.all("img"))
     assert page.all("html")[0]["lang"] == "en"
+
+
+def test_every_modality_has_its_sentence_and_its_row(walk: Walk, page: Page) -> None:
+    knockouts = Knockouts.load(walk.run)
+    assert knockouts is not None
+    for each in brought(knockouts):
+        assert each.text in page.text
+    assert "drawn by lot" not in page.text.partition("Training")[0], "so few users are all asked"
+
+
+def test_without_knock_outs_the_page_says_how_to_get_them(small: Callable[[Dataset], Page]) -> None:
+    assert "recsys knockouts RUN" in small(log()).text
 
 
 def test_it_needs_nothing_else(walk: Walk, page: Page) -> None:

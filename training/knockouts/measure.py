@@ -1,0 +1,215 @@
+"""How every metric changes with something knocked out: the same evaluation, paired user by user."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from features.views import SeenItems, testing_alone
+from recsys.batches import Bools, Ints
+from recsys.bootstrap import Estimate
+from recsys.columns import Columns
+from recsys.errors import DataError
+from recsys.progress import Progress, silent
+from training.evaluation import TopK, evaluate
+from training.figures import Evaluation, ViewResult
+from training.knockouts.alteration import KINDS, Kind
+from training.knockouts.systems import Patient
+from training.system import MODEL
+
+KNOCKOUTS = "knockouts.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A metric with something knocked out, and how much more that is than with nothing knocked out."""
+
+    value: Estimate
+    change: Estimate  # paired: both figures of the same drawn users in every resample
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knockout:
+    """One target altered in one way."""
+
+    target: str
+    tokens: tuple[str, ...]
+    kind: Kind
+    num_items: int  # that have any of the tokens
+    num_reviews: int  # whose vectors are altered in histories
+    views: Mapping[str, Mapping[str, Change]]  # view -> metric -> change; empty without users
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeView:
+    """One view with nothing knocked out."""
+
+    description: str
+    num_users: int
+    num_pairs: int
+    num_ranked: int
+    metrics: Mapping[str, Estimate]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knockouts:
+    """What knockouts.json holds."""
+
+    protocol: str
+    ks: tuple[int, ...]
+    seed: int
+    num_drawn: int  # test users who were asked
+    num_users: int  # test users
+    views: Mapping[str, WholeView]
+    knockouts: tuple[Knockout, ...]
+
+    def of(self, target: str, kind: Kind) -> Knockout:
+        return next(each for each in self.knockouts if (each.target, each.kind) == (target, kind))
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(each.target for each in self.knockouts))
+
+    def relative(self, target: str, kind: Kind, view: str, metric: str) -> Estimate | None:
+        """The change as a share of the figure with nothing knocked out, which is taken as it is.
+
+        None where nobody counts or that figure is 0.
+        """
+        changes, whole = self.of(target, kind).views[view], self.views[view].metrics
+        if not changes or whole[metric].value == 0:
+            return None
+        change, by = changes[metric].change, whole[metric].value
+        return Estimate(value=change.value / by, low=change.low / by, high=change.high / by)
+
+    def save(self, directory: Path) -> Path:
+        """Write knockouts.json, whole or not at all."""
+        path, temporary = directory / KNOCKOUTS, directory / f"{KNOCKOUTS}.tmp"
+        temporary.write_text(json.dumps(asdict(self), indent=1, allow_nan=False) + "\n", "utf-8")
+        os.replace(temporary, path)
+        return path
+
+    @classmethod
+    def load(cls, directory: Path) -> "Knockouts | None":
+        """Reads what `save` wrote; None where nothing was."""
+        path = directory / KNOCKOUTS
+        if not path.exists():
+            return None
+        data: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        views = {
+            name: WholeView(
+                **view | {"metrics": {m: Estimate(**each) for m, each in view["metrics"].items()}}
+            )
+            for name, view in data["views"].items()
+        }
+        knockouts = tuple(_knockout(each) for each in data["knockouts"])
+        return cls(**data | {"ks": tuple(data["ks"]), "views": views, "knockouts": knockouts})
+
+
+def measure_knockouts(patient: Patient, *, num_users: int, progress: Progress = silent) -> Knockouts:
+    """Every target of `patient` altered in every way, over at most `num_users` test users drawn by lot.
+
+    Each altered system is made, asked and let go before the next, so that memory holds one beside the
+    trained one. Raises `DataError` where the test has no positive event.
+    """
+    split, knobs = patient.split, patient.config.evaluate
+    everybody = split.test.filter(Columns.POSITIVE)[Columns.USER].unique().sort().to_list()
+    drawn = _drawn(everybody, num_users, patient.seed)
+    if not drawn:
+        raise DataError("the test has no positive event, so that nothing can be measured on it")
+    test, seen = testing_alone(split, drawn), SeenItems(patient.histories)
+    whole = _Remembered(patient.whole())
+
+    def asked(altered: TopK) -> Evaluation:
+        return evaluate(
+            [whole, altered],
+            split=test,
+            items=patient.fitted.features,
+            seen=seen,
+            ks=knobs.k,
+            exclude_seen=knobs.exclude_seen,
+            ours=altered.name,
+        )
+
+    cases = [(target, kind) for target in patient.targets for kind in KINDS]
+    found: list[Knockout] = []
+    views: Mapping[str, ViewResult] = {}
+    for at, (target, kind) in enumerate(cases):
+        altered = patient.without(target, kind)
+        progress("knock out", at, len(cases), altered.name)
+        views = asked(altered).views
+        found.append(
+            Knockout(
+                target=target.name,
+                tokens=target.tokens,
+                kind=kind,
+                num_items=patient.num_items(target),
+                num_reviews=patient.num_reviews(target),
+                views={name: _changes(view, altered.name) for name, view in views.items()},
+            )
+        )
+    progress("knock out", len(cases), len(cases))
+    return Knockouts(
+        protocol=split.protocol,
+        ks=tuple(knobs.k),
+        seed=patient.seed,
+        num_drawn=len(drawn),
+        num_users=len(everybody),
+        views={name: _whole_view(view) for name, view in views.items()},
+        knockouts=tuple(found),
+    )
+
+
+def _drawn(users: Sequence[str], num: int, seed: int) -> list[str]:
+    if len(users) <= num:
+        return list(users)
+    places = np.random.default_rng(seed).choice(len(users), num, replace=False)
+    return [users[place] for place in np.sort(places)]
+
+
+class _Remembered:
+    """A model that is asked the same for every knock-out, and answers once."""
+
+    def __init__(self, model: TopK) -> None:
+        self.name, self._model = model.name, model
+        self._answers: dict[tuple[bool, tuple[str, ...]], Ints] = {}
+
+    def recommend(self, users: Sequence[str], k: int, *, allowed: Bools | None) -> Ints:
+        """`allowed` is the pool of cold items or nothing, and `k` always the same."""
+        asked = (allowed is None, tuple(users))
+        if asked not in self._answers:
+            self._answers[asked] = self._model.recommend(users, k, allowed=allowed)
+        return self._answers[asked]
+
+
+def _changes(view: ViewResult, altered: str) -> dict[str, Change]:
+    if not view.models:
+        return {}
+    return {
+        metric: Change(value=value, change=view.differences[MODEL][metric])
+        for metric, value in view.models[altered].items()
+    }
+
+
+def _whole_view(view: ViewResult) -> WholeView:
+    return WholeView(
+        description=view.description,
+        num_users=view.num_users,
+        num_pairs=view.num_pairs,
+        num_ranked=view.num_ranked,
+        metrics=view.models.get(MODEL, {}),
+    )
+
+
+def _knockout(data: Mapping[str, Any]) -> Knockout:
+    views = {
+        view: {
+            metric: Change(value=Estimate(**each["value"]), change=Estimate(**each["change"]))
+            for metric, each in changes.items()
+        }
+        for view, changes in data["views"].items()
+    }
+    return Knockout(**{**data, "tokens": tuple(data["tokens"]), "views": views})
