@@ -134,7 +134,7 @@ class EvaluateConfig(Section):
     twin: bool | None = None  # train the content-blind twin; None: where the dataset has an oracle
     exclude_seen: bool = True
     knockouts: bool = True  # `run` measures what each modality brings
-    knockout_users: Count = 1000  # test users who are asked then, drawn by lot
+    knockout_users: Count = 500  # test users who are asked then, drawn by lot
 
 
 class IndexConfig(Section):

@@ -124,7 +124,6 @@ def knockouts_table(knockouts: Knockouts, *, intervals: bool = True) -> Table:
     table = Table(title=f"Knock-outs: change of {metric}", caption=_caption(knockouts, metric))
     table.caption_justify = "left"
     table.add_column("knocked out", no_wrap=True)
-    table.add_column("items", justify="right")
     views = [view for view, whole in knockouts.views.items() if whole.num_users]
     for view in views:
         for kind in KINDS:
@@ -135,7 +134,7 @@ def knockouts_table(knockouts: Knockouts, *, intervals: bool = True) -> Table:
             for view in views
             for kind in KINDS
         ]
-        table.add_row(target, f"{knockouts.of(target, KINDS[0]).num_items:,}", *cells)
+        table.add_row(target, *cells)
     return table
 
 

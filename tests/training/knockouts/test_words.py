@@ -94,7 +94,7 @@ def test_the_table_has_a_row_a_target_and_three_columns_a_view() -> None:
     assert "change of recall@10" in text
     assert "cold_pool" not in text
     (row,) = [line for line in text.splitlines() if line.startswith("│ title")]
-    assert [cell.strip() for cell in row.split("│")[1:-1]] == ["title", "1,234", "−34% ±10", "0% ±5", "0% ±5"]
+    assert [cell.strip() for cell in row.split("│")[1:-1]] == ["title", "−34% ±10", "0% ±5", "0% ±5"]
     assert "With nothing knocked out: warm 0.2000 (40 users). 10 of 50 test users drawn by lot." in " ".join(
         text.split()
     )
