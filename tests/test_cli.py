@@ -17,6 +17,7 @@ from recsys import cli
 
 COMMANDS = {
     "sample", "import", "check", "prepare", "features", "train", "evaluate", "export", "report", "run",
+    "baselines", "knockouts",
     "recommend", "serve", "show", "demo", "doctor", "convert",
 }  # fmt: skip
 
