@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from features.histories import HistoryBuilder, IdMaps, ReviewVectors, build_maps, build_schema
 from features.items import build_item_features
+from features.leakage.audit import Audit, audit_fit
 from features.tables import Dataset, MediaVectors, Split
 from features.views import view_of
 from recsys.batches import History, Ints, ItemFeatures, SequenceSchema
@@ -24,6 +25,7 @@ from recsys.metrics import IdLists
 from recsys.models.retriever import Retriever
 from recsys.progress import Progress, silent
 from recsys.recommender import Recommender, index_bias
+from training.audit import Histories
 from training.ranker import SELECTION_K, FittedRanker, RankingTask, fit_ranker, selection_ndcg
 from training.retriever import FittedRetriever, fit_retriever
 from training.windows import Sequence, Sequences
@@ -43,6 +45,7 @@ class Fitted:
     retriever: FittedRetriever
     ranker: FittedRanker | None
     recommender: Recommender
+    audit: Audit  # of what all of these were fitted on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +71,8 @@ def fit(
     """Fit towers on `split.train` and the ranker on validation events of some users.
 
     Without a `budget` the validation events of all users stop the towers early, and those of the users
-    who are not the ranker's choose its epoch and share.
+    who are not the ranker's choose its epoch and share. Raises `LeakError` where anything that is fitted
+    could read what is held out.
     """
     view = view_of(split)
     features = build_item_features(dataset, vectors, train=view.facts, reviews=split.reviews)
@@ -85,6 +89,10 @@ def fit(
         user: items for user, items in view.validation_items(features.item_ids).items() if user in before
     }
     sequences = Sequences(*view.training(builder))
+    audit = audit_fit(
+        dataset, vectors, split, features=features, maps=maps, schema=schema, builder=builder,
+        sequences=Histories(sequences), before=before, targets=truth,
+    )  # fmt: skip
     retriever = fit_retriever(
         features,
         schema,
@@ -108,6 +116,7 @@ def fit(
         retriever=retriever,
         ranker=ranker,
         recommender=make_recommender(retriever.model, config, ranker),
+        audit=audit,
     )
 
 

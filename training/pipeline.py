@@ -6,6 +6,7 @@ checkpoints and the vector cache, which costs little when it was made before:
     run/
       config.toml  dataset.json        what was asked for, and of which data
       checkpoints/  fits.json          towers by stage (main, twin, refit), and what each fit came to
+      audit.json                       what was looked at for leaks, by stage
       split/  metrics.json             what was held out, and how well it was found
       answers.parquet  examples.json   every model's lists, and some of ours with reasons
       set_aside.csv  timings.json  histories.parquet  report.html
@@ -27,6 +28,7 @@ import polars as pl
 
 from features.extract import extract
 from features.histories import HistoryBuilder, empty_history, save_histories
+from features.leakage.audit import audit_test
 from features.prepared.dataset import StreamedDataset, fingerprint, open_dataset
 from features.prepared.split import StreamedSplit, split_dataset
 from features.set_aside import write_set_aside
@@ -38,6 +40,7 @@ from recsys.config import Config, dump_config, load_config
 from recsys.errors import ConfigError
 from recsys.progress import Progress, silent
 from training.answers import ANSWERS, Answers
+from training.audit import record_audit, truth_of
 from training.baselines import ALS, Popularity, Random, tune_als
 from training.evaluation import Evaluation, TopK, evaluate
 from training.examples import draw_examples, save_examples
@@ -50,6 +53,7 @@ from training.refit import newest_events_split
 from training.report.collect import collect
 from training.report.write import REPORT, write_report
 from training.system import MODEL, TOWERS, TWIN, System
+from training.threads import threads
 from training.tracking import Tracker, flatten, make_tracker
 
 logger = logging.getLogger(__name__)
@@ -158,10 +162,10 @@ class Run:
         histories = view_of(split).before_test(fitted.builder)
         seen = SeenItems(histories)
         models: list[TopK] = self._systems(fitted, histories)
-        with self._timed("baselines"):
+        with self._timed("baselines"), threads(self.config.train.num_threads):
             models += self._baselines(fitted, seen)
         answers: list[Answers] = []
-        with self._timed("evaluate"):
+        with self._timed("evaluate"), threads(self.config.train.num_threads):
             evaluation = evaluate(
                 models,
                 split=split,
@@ -172,6 +176,11 @@ class Run:
                 progress=self.progress,
                 keep=answers.append,
             )
+        audit = audit_test(
+            self.dataset, split, features=fitted.features, builder=fitted.builder, histories=histories,
+            truth=truth_of(answers[0]), exclude_seen=knobs.exclude_seen,
+        )  # fmt: skip
+        record_audit(self.out, "test", audit)
         answers[0].save(self.out / ANSWERS, fitted.features.item_ids)
         save_examples(
             draw_examples(answers[0], fitted, histories, model=MODEL, exclude_seen=knobs.exclude_seen),
@@ -298,7 +307,8 @@ class Run:
     ) -> Fitted:
         vectors = self.vectors
         keep_freed_memory()
-        with self._timed(f"train {stage}"), self.tracked() as tracker:
+        limited = threads(config.train.num_threads)
+        with self._timed(f"train {stage}"), self.tracked() as tracker, limited:
             fitted = fit(
                 self.dataset,
                 vectors,
@@ -314,6 +324,7 @@ class Run:
                 ),
             )
         record_fit(self.out, stage, fitted)
+        record_audit(self.out, stage, fitted.audit)
         return fitted
 
     def _params(self) -> dict[str, object]:

@@ -16,6 +16,7 @@ from recsys.batches import ItemFeatures, SequenceSchema
 from recsys.config import ModelConfig, TrainConfig
 from recsys.models.retriever import Retriever
 from recsys.progress import Progress, silent
+from training.audit import audit_step
 from training.averaging import WeightAverage
 from training.checkpoint import TrainingState, load_state, save_state
 from training.step import Step
@@ -66,6 +67,7 @@ def fit_retriever(
     parts = (model, optimizer, scheduler, average)
     state = load_state(checkpoint, fingerprint, *parts) or TrainingState()
     step = Step(model, config)
+    audit_step(step)
     while state.epoch < num_epochs and not _has_stalled(state, config, validate):
         losses = []
         model.train()
