@@ -17,7 +17,7 @@ from recsys.bundle import Bundle
 from serving.app import create_app
 from serving.engine import Engine
 from training.evaluation import Evaluation
-from training.pipeline import describe
+from training.table import describe
 from training.tracking import _connect
 
 K = 7

@@ -14,7 +14,6 @@ checkpoints and the vector cache, which costs little when it was made before:
       bundle/
 """
 
-import dataclasses
 import json
 import logging
 import time
@@ -23,8 +22,6 @@ from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-
-import polars as pl
 
 from features.extract import extract
 from features.histories import HistoryBuilder, empty_history, save_histories
@@ -288,9 +285,9 @@ class Run:
             if isinstance(split, StreamedSplit):
                 logger.warning("ALS holds all events in memory; leave it out by evaluate.baselines")
                 split = split.in_memory()
-            models.append(
-                ALS(split, items, seen=known, settings=tune_als(split, items, progress=self.progress))
-            )
+            num_threads = self.config.train.num_threads or 0
+            settings = tune_als(split, items, num_threads=num_threads, progress=self.progress)
+            models.append(ALS(split, items, seen=known, settings=settings, num_threads=num_threads))
         models.append(Random(items, seen=known, seed=self.config.train.seed))
         if self.dataset.oracle_files is not None:
             models.append(Oracle(self.dataset, items, seen=known))
@@ -392,14 +389,3 @@ def _validation_metrics(fitted: Fitted) -> dict[str, float]:
         metrics["ranker/share"] = fitted.ranker.share
         metrics["ranker/lists"] = float(fitted.ranker.num_lists)
     return {name: value for name, value in metrics.items() if value == value}
-
-
-def describe(evaluation: Evaluation) -> pl.DataFrame:
-    """The evaluation as a flat frame: view, model, metric, value, low, high."""
-    rows = [
-        {"view": view, "model": model, "metric": metric, **dataclasses.asdict(estimate)}
-        for view, result in evaluation.views.items()
-        for model, metrics in result.models.items()
-        for metric, estimate in metrics.items()
-    ]
-    return pl.DataFrame(rows)

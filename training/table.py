@@ -1,7 +1,9 @@
-"""An `Evaluation` as a table for the terminal."""
+"""An `Evaluation` as a table for the terminal, and as a frame."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
+import polars as pl
 from rich.table import Table
 from rich.text import Text
 
@@ -61,3 +63,14 @@ def _caption(evaluation: Evaluation) -> str:
     if empty:
         parts.append(f"Nobody to count in: {', '.join(empty)}.")
     return " ".join(parts)
+
+
+def describe(evaluation: Evaluation) -> pl.DataFrame:
+    """The evaluation as a flat frame: view, model, metric, value, low, high."""
+    rows = [
+        {"view": view, "model": model, "metric": metric, **asdict(estimate)}
+        for view, result in evaluation.views.items()
+        for model, metrics in result.models.items()
+        for metric, estimate in metrics.items()
+    ]
+    return pl.DataFrame(rows)

@@ -127,9 +127,7 @@ def audit_test(
     )
 
 
-def _of(
-    events: AuditedEvents, histories: Mapping[str, History], chosen: list[str]
-) -> Mapping[str, History]:
+def _of(events: AuditedEvents, histories: Mapping[str, History], chosen: list[str]) -> Mapping[str, History]:
     """All histories, of a prepared log those of the sampled users."""
     if not events.is_streamed:
         return histories
@@ -141,7 +139,7 @@ def _check_builder(builder: HistoryBuilder, split: Split) -> None:
     if builder.reviews is not None and strangers.height:
         row = strangers.row(0, named=True)
         raise LeakError(
-            f"histories may carry a review that the split does not allow: row {row[Columns.ROW]} of the reviews",
+            f"histories may carry row {row[Columns.ROW]} of the reviews, which the split does not allow",
             table="HistoryBuilder",
             user=row[Columns.USER],
             item=row[Columns.ITEM],
@@ -155,7 +153,7 @@ def _check_source(events: AuditedEvents, name: str, frame: pl.DataFrame) -> None
         wrong = ~chunk.is_part(TRAIN) & np.isin(chunk.row, rows)
         if wrong.any():
             raise events.leak(
-                "a candidate source was fitted on an event outside training, which the ranker may be asked for",
+                "a candidate source was fitted on an event outside training, a target of the ranker perhaps",
                 chunk,
                 int(wrong.argmax()),
                 table=f"source {name!r}",

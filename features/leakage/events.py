@@ -15,7 +15,7 @@ import polars as pl
 from features.id_arrays import encode
 from features.parts import CONTEXT, NOWHERE, PART, TEST, TRAIN, VALIDATION
 from features.prepared.log import Partition
-from features.prepared.split import CODES, StreamedSplit
+from features.prepared.split import CODES, PARTS, StreamedSplit
 from features.tables import Dataset, Split
 from recsys.batches import Bools, Ints
 from recsys.columns import Columns
@@ -91,8 +91,7 @@ class AuditedEvents:
         chosen[rng.choice(len(chosen), min(SAMPLED_USERS, len(chosen)), replace=False)] = True
         kept = [chunk.of(chosen[chunk.user]) for chunk in self.chunks()]
         joined = {
-            each.name: np.concatenate([getattr(chunk, each.name) for chunk in kept])
-            for each in fields(Chunk)
+            each.name: np.concatenate([getattr(chunk, each.name) for chunk in kept]) for each in fields(Chunk)
         }
         return Chunk(**joined)
 
@@ -155,38 +154,32 @@ def _from_log(partition: Partition, codes: npt.NDArray[np.uint8]) -> Chunk:
 def _checked_parts(dataset: Dataset, split: Split) -> pl.DataFrame:
     """Row and part of the events in the split's tables, each an event of the dataset and in one part."""
     what = [Columns.USER, Columns.ITEM, Columns.TIMESTAMP]
-    tables = {part: getattr(split, part) for part in (TRAIN, VALIDATION, TEST, CONTEXT)}
     parts = pl.concat(
         [
-            frame.select(Columns.ROW, *what, pl.lit(CODES[part], pl.UInt8).alias(PART))
-            for part, frame in tables.items()
+            getattr(split, part).select(Columns.ROW, *what, pl.lit(CODES[part], pl.UInt8).alias(PART))
+            for part in (TRAIN, VALIDATION, TEST, CONTEXT)
         ]
     )
-    twice = parts.filter(pl.col(Columns.ROW).is_duplicated()) if _has_twice(parts) else parts.clear()
-    if twice.height:
-        first = twice.row(0, named=True)
-        own = twice.filter(pl.col(Columns.ROW) == first[Columns.ROW])[PART].to_list()
-        names = " and ".join([*tables][code] for code in own)
-        raise LeakError(
-            f"the event of row {first[Columns.ROW]} stands in {names}; an event is in one part",
-            table=f"split.{[*tables][own[-1]]}",
-            user=first[Columns.USER],
-            item=first[Columns.ITEM],
-            remedy=SPLIT_REMEDY,
-        )
+    if parts[Columns.ROW].n_unique() < parts.height:
+        twice = parts.filter(pl.col(Columns.ROW).is_duplicated()).sort(Columns.ROW, PART)
+        names = [PARTS[code] for code in twice[PART].head(2)]
+        raise _of_a_row(twice, f"XX")
     own = dataset.interactions.select(Columns.ROW, *what)
     joined = parts.join(own, on=Columns.ROW, how="left", suffix="_own")
     differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_own")) for name in what)
-    for stranger in joined.filter(differs).head(1).iter_rows(named=True):
-        raise LeakError(
-            f"row {stranger[Columns.ROW]} of the split is no such event of the dataset",
-            table=f"split.{[*tables][stranger[PART]]}",
-            user=stranger[Columns.USER],
-            item=stranger[Columns.ITEM],
-            remedy=SPLIT_REMEDY,
-        )
-    return parts.select(Columns.ROW, PART)
+    strangers = joined.filter(differs)
+    if strangers.height:
+        raise _of_a_row(strangers, "an event of the split is none of the dataset")
+    found: pl.DataFrame = parts.select(Columns.ROW, PART)
+    return found
 
 
-def _has_twice(parts: pl.DataFrame) -> bool:
-    return bool(parts[Columns.ROW].n_unique() < parts.height)
+def _of_a_row(events: pl.DataFrame, what: str) -> LeakError:
+    first = events.row(0, named=True)
+    return LeakError(
+        f"{what}: row {first[Columns.ROW]} of the interactions",
+        table=f"split.{PARTS[first[PART]]}",
+        user=first[Columns.USER],
+        item=first[Columns.ITEM],
+        remedy=SPLIT_REMEDY,
+    )

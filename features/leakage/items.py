@@ -117,9 +117,7 @@ def _check_vocabulary(values: Iterable[str], allowed: pl.Series, *, of: str, tab
         )
 
 
-def _check_numeric(
-    events: AuditedEvents, dataset: Dataset, features: ItemFeatures, trained_N: Bools
-) -> None:
+def _check_numeric(events: AuditedEvents, dataset: Dataset, features: ItemFeatures, trained_N: Bools) -> None:
     """Standardised figures are those by mean and deviation of the trained items."""
     columns = [name for name in dataset.items.columns if name.startswith(Columns.NUMERIC_PREFIX)]
     raw_NC = dataset.items.select(columns).to_numpy().astype(np.float64)

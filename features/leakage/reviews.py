@@ -69,7 +69,7 @@ def check_pooled(
     may = dataset.reviews[Columns.ROW].is_in(allowed[Columns.ROW].implode()).to_numpy()
     for name in vectors.reviews.keys() & features.dense.keys():
         medium = vectors.reviews[name]
-        along_D = np.random.default_rng(0).standard_normal(medium.vectors.shape[1])
+        along_D = np.random.default_rng(0).standard_normal(medium.vectors.shape[1:])
         projected_V = _project(medium.vectors, along_D)
         mine_V = may[medium.owner]
         item_V = item_of_review[medium.owner]
@@ -104,7 +104,7 @@ def check_attached(
     *,
     table: str,
 ) -> None:
-    """Raises `LeakError` where an event carries a review that may not be read, or one of after the next event.
+    """Raises `LeakError` where an event carries a review that may not be read, or one later than the next.
 
     Reviews are told by author, item and vector.
     """
