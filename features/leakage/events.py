@@ -163,7 +163,7 @@ def _checked_parts(dataset: Dataset, split: Split) -> pl.DataFrame:
     if parts[Columns.ROW].n_unique() < parts.height:
         twice = parts.filter(pl.col(Columns.ROW).is_duplicated()).sort(Columns.ROW, PART)
         names = [PARTS[code] for code in twice[PART].head(2)]
-        raise _of_a_row(twice, f"XX")
+        raise _of_a_row(twice, f"one event stands in {' and in '.join(names)}")
     own = dataset.interactions.select(Columns.ROW, *what)
     joined = parts.join(own, on=Columns.ROW, how="left", suffix="_own")
     differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_own")) for name in what)
