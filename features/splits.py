@@ -97,9 +97,12 @@ def given(dataset: Dataset, config: SplitConfig, train_file: Path, test_file: Pa
 
     Rows are matched by user, item and, where the files have it, time; events in neither file are in no
     part. Validation events (at least one) come from users with three or more positive training events.
-    Reviews: where all of training lies before all of test, those dated before the first test event; where
-    it does so for each user, those dated before the author's own cut-off; else only the pairs rule and
-    the author's cut-off in validation.
+
+    May be read: the events of the training file before the user's validation; those in neither file by
+    nobody, though a review of such a pair may be. Reviews: where all of training lies before all of test,
+    those dated before the first test event and the author's own cut-off; where it does so for each user,
+    those before the author's own cut-off; else those before the author's first validation event.
+    Not guaranteed: what the files do not: where they overlap in time, training reads the future of the test.
     """
     matched = read_given(dataset, train_file, test_file)
     warm = validation_of(matched.train, config.validation_fraction)

@@ -1,4 +1,4 @@
-"""The audit where torch comes in: rows of a model and of its steps, a fit that is handed a leak, the record."""
+"""The audit where torch comes in: rows of a model and its steps, a fit that is handed a leak, the record."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -18,6 +18,7 @@ from recsys.config import Config
 from recsys.errors import ConfigError
 from recsys.ids import IdMap
 from training.answers import ANSWERS, Answers
+from training.audit import read_audits
 from training.evaluation import Evaluation
 from training.examples import EXAMPLES, load_examples
 from training.fits import FITS, Fit, read_fits
@@ -28,6 +29,7 @@ from training.report.results import Slices, View, slices, views
 from training.report.shown import Shown, has_pictures, show
 from training.report.words import (
     Findings,
+    audit_words,
     baselines,
     compare,
     findings,
@@ -86,6 +88,7 @@ class Report:
     has_pictures: bool
     origin: Origin
     served: Served | None
+    audited: str
 
 
 def collect(run: Path, dataset: Dataset, config: Config, *, name: str, fingerprint: str) -> Report:
@@ -122,6 +125,7 @@ def collect(run: Path, dataset: Dataset, config: Config, *, name: str, fingerpri
             seconds=json.loads((run / "timings.json").read_text("utf-8")),
         ),
         served=_served(run),
+        audited=audit_words(read_audits(run)),
     )
 
 
