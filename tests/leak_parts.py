@@ -33,13 +33,13 @@ PROTOCOLS = {
 
 
 def write_shop(root: Path) -> Path:
-    """Users walk from item to item, one of four events no positive one; every item has a maker of its own."""
+    """Users walk from item to item, one of five events no positive one; every item has a maker of its own."""
     events, reviews = ["user,item,time,kind,rating"], ["user,item,time,text"]
     parts: dict[str, list[str]] = {"train.csv": ["user,item,time"], "test.csv": ["user,item,time"]}
     for user in range(NUM_USERS):
         for at in range(LENGTH):
             row = f"u{user:02},i{(7 * user + at) % NUM_ITEMS:02},{1_600_000_000 + 7 * user + 1000 * at}"
-            events.append(f"{row},{'view' if at % 3 else 'buy'},{1 if at % 4 == 2 else 2 + user % 4}")
+            events.append(f"{row},{'view' if at % 3 else 'buy'},{1 if at % 5 == 3 else 2 + user % 4}")
             parts["train.csv" if at < FIRST_TEST else "test.csv"].append(row)
             if at % 3 == 0:
                 reviews.append(f"{row},words {at} of {user}")

@@ -1,6 +1,8 @@
 """Each leak is planted into honest pieces, and the audit names it."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +27,23 @@ from recsys.ids import IdMap
 ON_DISK = pytest.mark.parametrize("on_disk", [False, True], ids=["memory", "disk"])
 
 
+Honest = Callable[[str, bool], Pieces]  # protocol, on disk
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Honest:
+    """Pieces that several tests share; none changes them."""
+
+    @cache
+    def make(protocol: str, on_disk: bool) -> Pieces:
+        return pieces(tmp_path_factory.mktemp(protocol), protocol, streamed=on_disk)
+
+    return make
+
+
 def caught(made: Pieces, table: str, *, at_test: bool = False, **changes: Any) -> LeakError:
-    """What the audit says of the pieces with `changes`; without them it has nothing to say."""
+    """What the audit says of the pieces with `changes`; test_honest_pieces.py holds that it needs those."""
     look = made.test if at_test else made.fit
-    look()
     with pytest.raises(LeakError) as found:
         look(**changes)
     assert found.value.table == table, str(found.value)
@@ -85,8 +100,7 @@ class TestParts:
         made = pieces(tmp_path, protocol, streamed=on_disk)
         event = made.split.test.sort("user_id", "timestamp").group_by("user_id").last().sort("user_id")
         user, row = event.filter(pl.col("row").is_not_null())["user_id"][0], event["row"][0]
-        made.fit()
-        error = caught_after(made, "split.train", split=moved(made, row, TRAIN))
+        error = caught(made, "split.train", split=moved(made, row, TRAIN))
         assert error.user == user
         assert "comes after the user's first" in str(error)
 
@@ -98,7 +112,7 @@ class TestParts:
         mine = pl.concat([made.split.validation, made.split.context, made.split.test])
         for row in mine.filter(pl.col("user_id") == one)["row"].to_list():
             made.split = moved(made, row, TRAIN)
-        error = caught_after(made, "split.train")
+        error = caught(made, "split.train")
         assert "of all users" in str(error)
         assert error.user == one
 
@@ -106,24 +120,16 @@ class TestParts:
     def test_a_new_item_with_a_training_event(self, tmp_path: Path, on_disk: bool) -> None:
         made = pieces(tmp_path, "held_out_items", streamed=on_disk)
         item, row = made.split.test.select("item_id", "row").row(0)
-        error = caught_after(made, "split.train", split=moved(made, row, TRAIN))
+        error = caught(made, "split.train", split=moved(made, row, TRAIN))
         assert error.item == item
-
-
-def caught_after(made: Pieces, table: str, **changes: Any) -> LeakError:
-    """As `caught`, where the pieces themselves have been tampered with."""
-    with pytest.raises(LeakError) as found:
-        made.fit(**changes)
-    assert found.value.table == table, str(found.value)
-    return found.value
 
 
 class TestReviews:
     @ON_DISK
     @pytest.mark.parametrize("part", [VALIDATION, TEST])
     @pytest.mark.parametrize("protocol", ["leave_one_out", "user_temporal", "held_out_items", "given"])
-    def test_of_a_held_pair(self, tmp_path: Path, protocol: str, part: str, on_disk: bool) -> None:
-        made = pieces(tmp_path, protocol, streamed=on_disk)
+    def test_of_a_held_pair(self, honest: Honest, protocol: str, part: str, on_disk: bool) -> None:
+        made = honest(protocol, on_disk)
         pairs = getattr(made.split, part).select("user_id", "item_id").head(1)
         early = made.dataset.reviews.head(1).drop("user_id", "item_id").hstack(pairs)
         planted = early.select(made.dataset.reviews.columns).with_columns(
@@ -146,9 +152,9 @@ class TestReviews:
     )
     @pytest.mark.parametrize("date", ["late", None])
     def test_dated_after_the_cut_off_or_not_at_all(
-        self, tmp_path: Path, protocol: str, words: str, date: str | None
+        self, honest: Honest, protocol: str, words: str, date: str | None
     ) -> None:
-        made = pieces(tmp_path, protocol)
+        made = honest(protocol, False)
         train = made.split.train.join(made.split.validation.select("user_id"), on="user_id", how="semi")
         held = pl.concat([made.split.validation, made.split.test, made.split.context])
         other = train.join(held, on=["user_id", "item_id"], how="anti").sort("row").head(1)
@@ -165,16 +171,16 @@ class TestReviews:
 
     @ON_DISK
     @pytest.mark.parametrize("protocol", ["leave_one_out", "global_temporal", "held_out_items"])
-    def test_in_the_vectors_of_items(self, tmp_path: Path, protocol: str, on_disk: bool) -> None:
-        made = pieces(tmp_path, protocol, streamed=on_disk)
+    def test_in_the_vectors_of_items(self, honest: Honest, protocol: str, on_disk: bool) -> None:
+        made = honest(protocol, on_disk)
         facts, hidden = view_of(made.split).facts, review_of(made, TEST)
         reviews = pl.concat([made.split.reviews, hidden])
         features = build_item_features(made.dataset, made.vectors, train=facts, reviews=reviews)
         error = caught(made, "ItemFeatures.dense['review_text']", features=features)
         assert error.item == hidden["item_id"][0]
 
-    def test_in_the_hands_of_the_builder(self, tmp_path: Path) -> None:
-        made = pieces(tmp_path, "leave_one_out")
+    def test_in_the_hands_of_the_builder(self, honest: Honest) -> None:
+        made = honest("leave_one_out", False)
         open_to_all = HistoryBuilder(
             made.dataset,
             item_ids=made.features.item_ids,
@@ -187,8 +193,8 @@ class TestReviews:
         assert (error.user, error.item) == (row["user_id"], row["item_id"])
 
     @ON_DISK
-    def test_on_an_event(self, tmp_path: Path, on_disk: bool) -> None:
-        made = pieces(tmp_path, "leave_one_out", streamed=on_disk)
+    def test_on_an_event(self, honest: Honest, on_disk: bool) -> None:
+        made = honest("leave_one_out", on_disk)
         user = next(name for name, history in made.sequences.items() if history.review_text)
         assert made.builder.reviews is not None
         assert made.builder.reviews.text is not None
@@ -200,16 +206,16 @@ class TestReviews:
         assert error.user == user
         assert "may not be read" in str(error)
 
-    def test_later_than_the_next_event(self, tmp_path: Path) -> None:
+    def test_later_than_the_next_event(self, honest: Honest) -> None:
         """What a review says of the event that follows it must not be known before that event."""
-        made = pieces(tmp_path, "leave_one_out")
+        made = honest("leave_one_out", False)
         user = next(name for name, history in made.sequences.items() if 3 in history.review_text)
         events = AuditedEvents(made.dataset, made.split, made.features.item_ids)
         given = (events, made.dataset, made.builder.reviews, made.split.reviews)
         own = made.sequences[user]
         check_attached(*given, {user: own}, table="sequences")
         sooner = own.timestamp.copy()
-        sooner[4] = sooner[3]  # the review is a second younger
+        sooner[4] = sooner[3] - 1  # the review is dated as its event
         with pytest.raises(LeakError, match="later than the user's next event") as found:
             check_attached(*given, {user: replace(own, timestamp=sooner)}, table="sequences")
         assert found.value.user == user
@@ -217,8 +223,8 @@ class TestReviews:
 
 class TestItems:
     @ON_DISK
-    def test_popularity_over_the_test(self, tmp_path: Path, on_disk: bool) -> None:
-        made = pieces(tmp_path, "user_temporal", streamed=on_disk)
+    def test_popularity_over_the_test(self, honest: Honest, on_disk: bool) -> None:
+        made = honest("user_temporal", on_disk)
         item = made.features.item_ids.strict(made.split.train["item_id"][0])
         popularity = made.features.popularity.copy()
         popularity[item] += 1
@@ -226,8 +232,8 @@ class TestItems:
         error = caught(made, "ItemFeatures.popularity", features=features)
         assert error.item == made.split.train["item_id"][0]
 
-    def test_everything_of_all_events(self, tmp_path: Path) -> None:
-        made = pieces(tmp_path, "held_out_items")
+    def test_everything_of_all_events(self, honest: Honest) -> None:
+        made = honest("held_out_items", False)
         everything = made.dataset.interactions
         features = build_item_features(
             made.dataset, made.vectors, train=everything, reviews=made.split.reviews
@@ -236,9 +242,9 @@ class TestItems:
 
     @ON_DISK
     @pytest.mark.parametrize("protocol", ["user_temporal", "held_out_items", "leave_one_out"])
-    def test_an_id_row_of_a_cold_item(self, tmp_path: Path, protocol: str, on_disk: bool) -> None:
+    def test_an_id_row_of_a_cold_item(self, honest: Honest, protocol: str, on_disk: bool) -> None:
         """It would stand among the negatives, too."""
-        made = pieces(tmp_path, protocol, streamed=on_disk)
+        made = honest(protocol, on_disk)
         cold = sorted(made.split.cold_items)[-1]
         trained = made.features.trained.copy()
         trained[made.features.item_ids.strict(cold)] = True
@@ -246,8 +252,8 @@ class TestItems:
         assert error.item == cold
 
     @ON_DISK
-    def test_a_value_of_a_cold_item_in_the_vocabulary(self, tmp_path: Path, on_disk: bool) -> None:
-        made = pieces(tmp_path, "held_out_items", streamed=on_disk)
+    def test_a_value_of_a_cold_item_in_the_vocabulary(self, honest: Honest, on_disk: bool) -> None:
+        made = honest("held_out_items", on_disk)
         cold = sorted(made.split.cold_items - {"new"})[0]
         maker = made.dataset.items.filter(pl.col("item_id") == cold)["cat:maker"][0][0]
         ids = IdMap([*made.features.category_ids["maker"].external, maker])
@@ -255,8 +261,8 @@ class TestItems:
         error = caught(made, "the vocabulary of the items' 'maker'", features=features)
         assert maker in str(error)
 
-    def test_figures_scaled_by_all_items(self, tmp_path: Path) -> None:
-        made = pieces(tmp_path, "held_out_items")
+    def test_figures_scaled_by_all_items(self, honest: Honest) -> None:
+        made = honest("held_out_items", False)
         everything = made.dataset.interactions
         of_all = build_item_features(made.dataset, made.vectors, train=everything, reviews=made.split.reviews)
         dense = {**made.features.dense, "numeric": of_all.dense["numeric"]}
@@ -266,21 +272,21 @@ class TestItems:
 
 class TestFacts:
     @ON_DISK
-    def test_a_kind_of_event_outside_training(self, tmp_path: Path, on_disk: bool) -> None:
-        made = pieces(tmp_path, "leave_one_out", streamed=on_disk)
+    def test_a_kind_of_event_outside_training(self, honest: Honest, on_disk: bool) -> None:
+        made = honest("leave_one_out", on_disk)
         maps = IdMaps(kinds=IdMap([*made.maps.kinds.external, "gift"]), profiles=made.maps.profiles)
         assert "'gift'" in str(caught(made, "the kinds of events", maps=maps))
 
     @ON_DISK
-    def test_a_value_of_a_user_without_training(self, tmp_path: Path, on_disk: bool) -> None:
-        made = pieces(tmp_path, "leave_one_out", streamed=on_disk)
+    def test_a_value_of_a_user_without_training(self, honest: Honest, on_disk: bool) -> None:
+        made = honest("leave_one_out", on_disk)
         jobs = {"job": IdMap([*made.maps.profiles["job"].external, "pilot"])}
         maps = IdMaps(kinds=made.maps.kinds, profiles=jobs)
         assert "'pilot'" in str(caught(made, "the vocabulary of the users' 'job'", maps=maps))
 
     @ON_DISK
-    def test_values_scaled_by_all_events(self, tmp_path: Path, on_disk: bool) -> None:
-        made = pieces(tmp_path, "global_temporal", streamed=on_disk)
+    def test_values_scaled_by_all_events(self, honest: Honest, on_disk: bool) -> None:
+        made = honest("global_temporal", on_disk)
         everything = made.dataset.interactions["value"].to_numpy()
         schema = replace(made.schema, value_mean=float(everything.mean()), value_std=float(everything.std()))
         caught(made, "the scale of the values", schema=schema)
@@ -289,25 +295,25 @@ class TestFacts:
 class TestHistories:
     @ON_DISK
     @pytest.mark.parametrize("protocol", ["leave_one_out", "held_out_items", "global_temporal"])
-    def test_a_validation_event_in_training(self, tmp_path: Path, protocol: str, on_disk: bool) -> None:
-        made = pieces(tmp_path, protocol, streamed=on_disk)
+    def test_a_validation_event_in_training(self, honest: Honest, protocol: str, on_disk: bool) -> None:
+        made = honest(protocol, on_disk)
         users = [user for user in made.targets if user in made.sequences]
         leaky = {**made.sequences, users[0]: plus(made, users[0], VALIDATION)}
         error = caught(made, "training sequences", sequences=leaky)
         assert error.user == users[0]
         assert "the user's validation event" in str(error)
 
-    def test_all_that_is_known_at_test_time_in_training(self, tmp_path: Path) -> None:
-        made = pieces(tmp_path, "leave_one_out")
+    def test_all_that_is_known_at_test_time_in_training(self, honest: Honest) -> None:
+        made = honest("leave_one_out", False)
         caught(made, "training sequences", sequences=made.histories)
 
-    def test_validation_events_before_validation(self, tmp_path: Path) -> None:
-        made = pieces(tmp_path, "leave_one_out")
+    def test_validation_events_before_validation(self, honest: Honest) -> None:
+        made = honest("leave_one_out", False)
         error = caught(made, "histories before validation", before=made.histories)
         assert "the user's validation event" in str(error)
 
-    def test_a_negative_event_of_the_time_after_the_target(self, tmp_path: Path) -> None:
-        made = pieces(tmp_path, "user_temporal")
+    def test_a_negative_event_of_the_time_after_the_target(self, honest: Honest) -> None:
+        made = honest("user_temporal", False)
         late = made.split.context.sort("user_id", "timestamp").row(-1, named=True)
         own = made.builder.build(
             pl.concat([made.split.train, made.split.context.filter(pl.col("row") == late["row"])]),
@@ -317,22 +323,22 @@ class TestHistories:
         assert "the user's context event" in str(error)
 
     @ON_DISK
-    def test_a_test_event_before_the_test(self, tmp_path: Path, on_disk: bool) -> None:
-        made = pieces(tmp_path, "given", streamed=on_disk)
+    def test_a_test_event_before_the_test(self, honest: Honest, on_disk: bool) -> None:
+        made = honest("given", on_disk)
         user = made.split.test["user_id"][0]
         leaky = {**made.histories, user: plus(made, user, TEST, of=made.histories[user])}
         error = caught(made, "histories before test", at_test=True, histories=leaky, truth={})
         assert error.user == user
         assert "the user's test event" in str(error)
 
-    def test_a_history_of_somebody_else(self, tmp_path: Path) -> None:
-        made = pieces(tmp_path, "leave_one_out")
+    def test_a_history_of_somebody_else(self, honest: Honest) -> None:
+        made = honest("leave_one_out", False)
         stranger = {"nobody": next(iter(made.sequences.values()))}
         error = caught(made, "training sequences", sequences=made.sequences | stranger)
         assert error.user == "nobody"
 
-    def test_an_item_that_counts_as_seen_without_an_event(self, tmp_path: Path) -> None:
-        made = pieces(tmp_path, "leave_one_out")
+    def test_an_item_that_counts_as_seen_without_an_event(self, honest: Honest) -> None:
+        made = honest("leave_one_out", False)
         user, items = next((user, items) for user, items in made.truth.items() if len(items))
         own = made.histories[user]
         leaky = {**made.histories, user: replace(own, seen=np.append(own.seen, items[0]))}
@@ -345,23 +351,23 @@ class TestHistories:
 class TestTargets:
     @ON_DISK
     @pytest.mark.parametrize("part", [TRAIN, TEST])
-    def test_on_which_models_were_fitted_or_measured(self, tmp_path: Path, part: str, on_disk: bool) -> None:
-        made = pieces(tmp_path, "leave_one_out", streamed=on_disk)
+    def test_on_which_models_were_fitted_or_measured(self, honest: Honest, part: str, on_disk: bool) -> None:
+        made = honest("leave_one_out", on_disk)
         user, item = getattr(made.split, part).filter("positive").select("user_id", "item_id").row(0)
         targets = {**made.targets, user: made.features.item_ids.encode([item])}
         error = caught(made, "validation targets", targets=targets)
         assert (error.user, error.item) == (user, item)
 
     @ON_DISK
-    def test_of_a_source_that_was_fitted_on_them(self, tmp_path: Path, on_disk: bool) -> None:
-        made = pieces(tmp_path, "leave_one_out", streamed=on_disk)
+    def test_of_a_source_that_was_fitted_on_them(self, honest: Honest, on_disk: bool) -> None:
+        made = honest("leave_one_out", on_disk)
         made.fit(sources={"als": made.split.train})
         both = pl.concat([made.split.train, made.split.validation.tail(1)])
         error = caught(made, "source 'als'", sources={"als": both})
         assert error.user == both["user_id"][-1]
 
-    def test_truth_outside_the_test(self, tmp_path: Path) -> None:
-        made = pieces(tmp_path, "leave_one_out")
+    def test_truth_outside_the_test(self, honest: Honest) -> None:
+        made = honest("leave_one_out", False)
         user, item = made.split.validation.select("user_id", "item_id").row(0)
         truth = {**made.truth, user: made.features.item_ids.encode([item])}
         error = caught(made, "what is to be found", at_test=True, truth=truth)
