@@ -12,15 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.id_arrays import encode
-from features.parts import CONTEXT, NOWHERE, PART, TEST, TRAIN, VALIDATION
+from features.parts import CONTEXT, NOWHERE, TEST, TRAIN, VALIDATION
 from features.prepared.log import Partition
 from features.prepared.split import CODES, PARTS, StreamedSplit
 from features.tables import Dataset, Split
 from recsys.batches import Bools, Ints
 from recsys.columns import Columns
 from recsys.errors import LeakError
-from recsys.ids import NUM_RESERVED, IdMap
+from recsys.ids import NUM_RESERVED, UNKNOWN, IdMap
 
 SPLIT_REMEDY = "make the split anew with features.splits.make_split"
 SAMPLED_USERS = 256  # of a prepared log, whose histories are made and looked at
@@ -97,10 +96,7 @@ class AuditedEvents:
 
     def codes_of(self, users: pl.Series) -> Ints:
         """Place of each name in `users`, -1 where it has no event. Shape [len(users)]."""
-        table = pl.DataFrame({"name": self.users}).with_row_index("code")
-        frame = pl.DataFrame({"name": users.cast(pl.String)})
-        found = frame.join(table, on="name", how="left", maintain_order="left")["code"]
-        return found.cast(pl.Int64).fill_null(-1).to_numpy()
+        return _places(users.cast(pl.String), self.users)
 
     def keys(self, user: Ints, item: Ints) -> Ints:
         """One number a (user, item) pair; negative for a user without events."""
@@ -120,21 +116,34 @@ class AuditedEvents:
         return LeakError(what, table=table, user=user, item=item, remedy=remedy)
 
     def _from_frames(self, dataset: Dataset, split: Split) -> Chunk:
-        parts = _checked_parts(dataset, split)
-        events = dataset.interactions.join(parts, on=Columns.ROW, how="left")
-        events = events.sort(Columns.USER, Columns.TIMESTAMP, Columns.ROW)
-        self.users = events[Columns.USER].unique(maintain_order=True)
+        events = dataset.interactions  # by time and row, so that a stable sort by user is enough
+        part = _parts_of(dataset, split)
+        self.users = events[Columns.USER].unique().sort()
         self.kinds = events[Columns.EVENT].unique().sort().to_list()
+        user = _places(events[Columns.USER], self.users)
+        order = np.argsort(user, kind="stable")
+        items = pl.Series(self.item_ids.external, dtype=pl.String)
+        value = events[Columns.VALUE].cast(pl.Float64).fill_null(float("nan"))
         return Chunk(
-            user=events[Columns.USER].rle_id().cast(pl.Int64).to_numpy(),
-            item=encode(events[Columns.ITEM], self.item_ids),
-            timestamp=events[Columns.TIMESTAMP].to_numpy(),
-            row=events[Columns.ROW].to_numpy(),
-            part=events[PART].fill_null(CODES[NOWHERE]).to_numpy(),
-            positive=events[Columns.POSITIVE].to_numpy(),
-            kind=encode(events[Columns.EVENT], IdMap(self.kinds)) - NUM_RESERVED,
-            value=events[Columns.VALUE].cast(pl.Float64).fill_null(float("nan")).to_numpy(),
+            user=user[order],
+            item=_places(events[Columns.ITEM], items)[order] + NUM_RESERVED,
+            timestamp=events[Columns.TIMESTAMP].to_numpy()[order],
+            row=events[Columns.ROW].to_numpy()[order],
+            part=part[order],
+            positive=events[Columns.POSITIVE].to_numpy()[order],
+            kind=_places(events[Columns.EVENT], pl.Series(self.kinds))[order],
+            value=value.to_numpy()[order],
         )
+
+
+def among(keys: Ints, known: Ints) -> Bools:
+    """Which of `keys` are `known`; by sorting, since numpy's hashing of millions takes seconds."""
+    if not len(known):
+        return np.zeros(len(keys), np.bool_)
+    ordered = np.sort(known)
+    place = np.searchsorted(ordered, keys)
+    found: Bools = ordered[np.minimum(place, len(ordered) - 1)] == keys
+    return found
 
 
 def _from_log(partition: Partition, codes: npt.NDArray[np.uint8]) -> Chunk:
@@ -151,35 +160,49 @@ def _from_log(partition: Partition, codes: npt.NDArray[np.uint8]) -> Chunk:
     )
 
 
-def _checked_parts(dataset: Dataset, split: Split) -> pl.DataFrame:
-    """Row and part of the events in the split's tables, each an event of the dataset and in one part."""
-    what = [Columns.USER, Columns.ITEM, Columns.TIMESTAMP]
-    parts = pl.concat(
-        [
-            getattr(split, part).select(Columns.ROW, *what, pl.lit(CODES[part], pl.UInt8).alias(PART))
-            for part in (TRAIN, VALIDATION, TEST, CONTEXT)
-        ]
-    )
-    if parts[Columns.ROW].n_unique() < parts.height:
-        twice = parts.filter(pl.col(Columns.ROW).is_duplicated()).sort(Columns.ROW, PART)
-        names = [PARTS[code] for code in twice[PART].head(2)]
-        raise _of_a_row(twice, f"one event stands in {' and in '.join(names)}")
-    own = dataset.interactions.select(Columns.ROW, *what)
-    joined = parts.join(own, on=Columns.ROW, how="left", suffix="_own")
-    differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_own")) for name in what)
-    strangers = joined.filter(differs)
-    if strangers.height:
-        raise _of_a_row(strangers, "an event of the split is none of the dataset")
-    found: pl.DataFrame = parts.select(Columns.ROW, PART)
+def _parts_of(dataset: Dataset, split: Split) -> npt.NDArray[np.uint8]:
+    """Code of each event's part, in the order of the dataset; an event stands in one table. Shape [L]."""
+    rows = dataset.interactions[Columns.ROW].to_numpy()
+    place_of = np.full(int(rows.max(initial=-1)) + 2, -1)  # the last is for a row that there is not
+    place_of[rows] = np.arange(len(rows))
+    found = np.full(len(rows), CODES[NOWHERE], np.uint8)
+    for part in (TRAIN, VALIDATION, TEST, CONTEXT):
+        events: pl.DataFrame = getattr(split, part)
+        row = events[Columns.ROW].to_numpy()
+        places = place_of[np.where((row >= 0) & (row < len(place_of)), row, -1)]
+        stranger = (places < 0) | _differ(events, dataset.interactions, places)
+        _reject(events, stranger, "an event of the split is none of the dataset", part)
+        before = found[places]
+        twice = before != CODES[NOWHERE]
+        other = PARTS[int(before[twice.argmax()])] if twice.any() else ""
+        _reject(events, twice, f"one event stands in {other} and in {part}", part)
+        found[places] = CODES[part]
+        again = np.bincount(places, minlength=len(rows))[places] > 1
+        _reject(events, again, f"one event stands twice in {part}", part)
     return found
 
 
-def _of_a_row(events: pl.DataFrame, what: str) -> LeakError:
-    first = events.row(0, named=True)
-    return LeakError(
-        f"{what}: row {first[Columns.ROW]} of the interactions",
-        table=f"split.{PARTS[first[PART]]}",
-        user=first[Columns.USER],
-        item=first[Columns.ITEM],
-        remedy=SPLIT_REMEDY,
-    )
+def _differ(events: pl.DataFrame, own: pl.DataFrame, places: Ints) -> Bools:
+    """Which of `events` have another user, item or time than the dataset's own in those places."""
+    differs = np.zeros(events.height, np.bool_)
+    for name in (Columns.USER, Columns.ITEM, Columns.TIMESTAMP):
+        differs |= events[name].ne_missing(own[name].gather(np.maximum(places, 0))).to_numpy()
+    return differs
+
+
+def _reject(events: pl.DataFrame, wrong: Bools, what: str, part: str) -> None:
+    if wrong.any():
+        first = events.row(int(wrong.argmax()), named=True)
+        raise LeakError(
+            f"{what}: row {first[Columns.ROW]} of the interactions",
+            table=f"split.{part}",
+            user=first[Columns.USER],
+            item=first[Columns.ITEM],
+            remedy=SPLIT_REMEDY,
+        )
+
+
+def _places(names: pl.Series, known: pl.Series) -> Ints:
+    """Place of each name in `known`, whose names are unique; -1 where it is none of them."""
+    place = names.cast(pl.Enum(known), strict=False).to_physical().cast(pl.Int64)
+    return place.fill_null(UNKNOWN - NUM_RESERVED).to_numpy()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
-from features.leakage.events import AuditedEvents, Chunk
+from features.leakage.events import AuditedEvents, Chunk, among
 from features.parts import CONTEXT, TEST, TRAIN, VALIDATION
 from features.prepared.split import PARTS
 from recsys.batches import Bools, History, Ints
@@ -51,7 +51,8 @@ def check_histories(
         _reject_unknown(events, chunk, known, read, allowed, names, table)
     seen_user = np.repeat(codes, [len(history.seen) for history in each])
     seen = _joined([history.seen for history in each])
-    wrong = ~np.isin(events.keys(seen_user, seen), events.keys(allowed["user"], allowed["item"]))
+    pairs = events.keys(allowed["user"], allowed["item"])
+    wrong = ~among(events.keys(seen_user, seen), pairs)
     wrong &= seen > UNKNOWN
     if wrong.any():
         place = int(wrong.argmax())
@@ -73,7 +74,7 @@ def check_targets(
     items = [targets[name] for name in names]
     user = np.repeat(codes, [len(each) for each in items])
     item = _joined(items)
-    wrong = (user < 0) | ~np.isin(events.keys(user, item), pairs)
+    wrong = (user < 0) | ~among(events.keys(user, item), pairs)
     if wrong.any():
         place = int(wrong.argmax())
         raise LeakError(

@@ -11,7 +11,7 @@ import polars as pl
 
 from features.histories import ReviewVectors
 from features.id_arrays import encode
-from features.leakage.events import AuditedEvents
+from features.leakage.events import AuditedEvents, among
 from features.leakage.rules import Rules
 from features.leakage.tally import NEVER, Tally
 from features.parts import CONTEXT, TEST, TRAIN, VALIDATION
@@ -40,7 +40,7 @@ def check_allowed(
     if not allowed.height:
         return
     user = events.codes_of(allowed[Columns.USER])
-    held = np.isin(events.keys(user, encode(allowed[Columns.ITEM], events.item_ids)), found.held)
+    held = among(events.keys(user, encode(allowed[Columns.ITEM], events.item_ids)), found.held)
     _reject(allowed, held & (user >= 0), "a review of a pair with an event outside training may be read")
     own, for_all = _cut_offs(found, rules, dataset.has_clock)
     cut_off = np.minimum(np.append(own, NEVER)[user], for_all)  # the last is of authors without events
