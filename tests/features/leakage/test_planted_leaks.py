@@ -83,9 +83,11 @@ class TestParts:
         made = pieces(tmp_path, "leave_one_out")
         first = made.split.validation.head(1)
         both = tampered(made.split, train=pl.concat([made.split.train, first]))
-        error = caught(made, "split.train", split=both)
+        error = caught(made, "split.validation", split=both)
         assert "stands in train and in validation" in str(error)
         assert (error.user, error.item) == first.select("user_id", "item_id").row(0)
+        twice = tampered(made.split, train=pl.concat([made.split.train, made.split.train.head(1)]))
+        assert "stands twice in train" in str(caught(made, "split.train", split=twice))
 
     def test_a_test_event_under_the_number_of_another_row(self, tmp_path: Path) -> None:
         made = pieces(tmp_path, "held_out_items")
