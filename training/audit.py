@@ -42,8 +42,8 @@ class Histories(Mapping[str, History]):
         return len(self._sequences)
 
 
-def audit_step(step: Step) -> None:
-    """Raises `LeakError` where an untrained item has an id row, is a negative or bends a scale.
+def audit_step(step: Step) -> Step:
+    """The same step; raises `LeakError` where an untrained item has an id row, is a negative or bends a scale.
 
     Which items are trained is `ItemFeatures.trained`, which `features.leakage.audit.audit_fit` has checked.
     """
@@ -56,6 +56,7 @@ def audit_step(step: Step) -> None:
     for name, scale in model.scale.items():
         assert isinstance(scale, Standardise)
         _check_scale(model, name, scale)
+    return step
 
 
 def truth_of(answers: Answers) -> dict[str, Ints]:

@@ -71,8 +71,7 @@ def fit(
     """Fit towers on `split.train` and the ranker on validation events of some users.
 
     Without a `budget` the validation events of all users stop the towers early, and those of the users
-    who are not the ranker's choose its epoch and share. Raises `LeakError` where anything that is fitted
-    could read what is held out.
+    who are not the ranker's choose its epoch and share. Raises `LeakError` where something held out is read.
     """
     view = view_of(split)
     features = build_item_features(dataset, vectors, train=view.facts, reviews=split.reviews)

@@ -173,11 +173,7 @@ class Run:
                 progress=self.progress,
                 keep=answers.append,
             )
-        audit = audit_test(
-            self.dataset, split, features=fitted.features, builder=fitted.builder, histories=histories,
-            truth=truth_of(answers[0]), exclude_seen=knobs.exclude_seen,
-        )  # fmt: skip
-        record_audit(self.out, "test", audit)
+        self._audit(fitted, histories, answers[0])
         answers[0].save(self.out / ANSWERS, fitted.features.item_ids)
         save_examples(
             draw_examples(answers[0], fitted, histories, model=MODEL, exclude_seen=knobs.exclude_seen),
@@ -251,6 +247,18 @@ class Run:
         )
         fitted = self._fit("refit", "refit", self.config, split=split, budget=budget)
         return fitted, f"{split.description} Towers: {budget.epochs} epochs, as chosen before."
+
+    def _audit(self, fitted: Fitted, histories: Mapping[str, History], answers: Answers) -> None:
+        audit = audit_test(
+            self.dataset,
+            self.split,
+            features=fitted.features,
+            builder=fitted.builder,
+            histories=histories,
+            truth=truth_of(answers),
+            exclude_seen=self.config.evaluate.exclude_seen,
+        )
+        record_audit(self.out, "test", audit)
 
     def _systems(self, fitted: Fitted, histories: Mapping[str, History]) -> list[TopK]:
         nobody, exclude_seen = empty_history({}), self.config.evaluate.exclude_seen

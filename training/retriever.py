@@ -66,8 +66,7 @@ def fit_retriever(
     average = WeightAverage(model, config.average_decay)
     parts = (model, optimizer, scheduler, average)
     state = load_state(checkpoint, fingerprint, *parts) or TrainingState()
-    step = Step(model, config)
-    audit_step(step)
+    step = audit_step(Step(model, config))
     while state.epoch < num_epochs and not _has_stalled(state, config, validate):
         losses = []
         model.train()

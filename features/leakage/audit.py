@@ -195,6 +195,6 @@ def _not_checked(events: AuditedEvents, rules: Rules, found: Tally) -> tuple[str
         )
     if events.split.protocol not in RULES:
         words.append(f"the order of events, since the protocol {events.split.protocol!r} is not known")
-    if rules.derived and found.of_part(CONTEXT).any():
-        words.append("reviews between the two files of the split, since some of its events are not positive")
+    if rules.derived and found.of_part(CONTEXT).any() and events.split.cut is None:
+        words.append("how the two files were cut, and so which reviews are of the future")
     return tuple(words)

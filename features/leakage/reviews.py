@@ -15,7 +15,7 @@ from features.leakage.events import AuditedEvents, among
 from features.leakage.rules import Rules
 from features.leakage.tally import NEVER, Tally
 from features.parts import CONTEXT, TEST, TRAIN, VALIDATION
-from features.tables import Dataset, MediaVectors, MediumVectors
+from features.tables import Cut, Dataset, MediaVectors, MediumVectors, Split
 from recsys.batches import Bools, Floats, History, Ints, ItemFeatures
 from recsys.columns import Columns
 from recsys.errors import LeakError
@@ -42,7 +42,8 @@ def check_allowed(
     user = events.codes_of(allowed[Columns.USER])
     held = among(events.keys(user, encode(allowed[Columns.ITEM], events.item_ids)), found.held)
     _reject(allowed, held & (user >= 0), "a review of a pair with an event outside training may be read")
-    own, for_all = _cut_offs(found, rules, dataset.has_clock)
+    cut = cut_of(found, events.split, dataset.has_clock) if rules.derived else None
+    own, for_all = _cut_offs(found, rules, cut)
     cut_off = np.minimum(np.append(own, NEVER)[user], for_all)  # the last is of authors without events
     time = allowed[Columns.TIMESTAMP]
     dated = time.is_not_null().to_numpy()
@@ -133,23 +134,34 @@ def check_attached(
                     )
 
 
-def _cut_offs(found: Tally, rules: Rules, has_clock: bool) -> tuple[Ints, int]:
+def _cut_offs(found: Tally, rules: Rules, cut: Cut | None) -> tuple[Ints, int]:
     """Time from which reviews may not be read: by author [U], and for all; NEVER where there is none."""
     never = np.full(found.first.shape[1], NEVER)
     if rules.for_all:
         return never, int(found.first_of(VALIDATION, TEST, CONTEXT).min())
     if not rules.derived:
         return found.first_of(*rules.cut_off) if rules.cut_off else never, NEVER
+    match cut:
+        case "for_all":
+            return found.first_of(VALIDATION, TEST), int(found.first_of(TEST).min())
+        case "by_user":
+            return found.first_of(VALIDATION, TEST), NEVER
+        case _:
+            return found.first_of(VALIDATION), NEVER
+
+
+def cut_of(found: Tally, split: Split, has_clock: bool) -> Cut | None:
+    """How the files of a given split were cut, None where that cannot be told.
+
+    Which file a context event stood in is not known here: where there is any, the split's word is taken.
+    """
     if found.of_part(CONTEXT).any():
-        # Which file a context event stood in is not known here, and so not how the files were cut.
-        return found.first_of(VALIDATION), NEVER
+        return split.cut
     last, first = found.last_of(TRAIN, VALIDATION), found.first_of(TEST)
-    own = found.first_of(VALIDATION, TEST)
     if has_clock and last.max() <= first.min():
-        return own, int(first.min())
+        return "for_all"
     both = (last > -NEVER) & (first < NEVER)
-    user_by_user = both.any() and bool((last[both] <= first[both]).all())
-    return own if user_by_user else found.first_of(VALIDATION), NEVER
+    return "by_user" if both.any() and bool((last[both] <= first[both]).all()) else "overlapping"
 
 
 def _reject(reviews: pl.DataFrame, wrong: Bools, what: str) -> None:

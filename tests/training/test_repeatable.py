@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from fitting_parts import config, log, media
 from repeat_parts import figures
 from threadpoolctl import threadpool_info
 
+from features.splits import make_split
 from recsys.config import load_config
 from recsys.errors import ConfigError
+from training.pipeline import Run
 from training.threads import threads
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,6 +56,21 @@ class TestThreads:
         before = torch.get_num_threads()
         with threads(None):
             assert torch.get_num_threads() == before
+
+    def test_a_run_trains_on_those_asked_for(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Seen(Exception):
+            pass
+
+        def fit(*_: object, **__: object) -> None:
+            raise Seen(torch.get_num_threads())
+
+        monkeypatch.setattr("training.pipeline.fit", fit)
+        for num in (1, 2):
+            settings = config(train={"num_threads": num})
+            run = Run.create(tmp_path / f"{num}", tmp_path / "shop", settings, cache_dir=tmp_path / "cache")
+            vars(run).update(dataset=log(), vectors=media(log()), split=make_split(log(), settings.split))
+            with pytest.raises(Seen, match=str(num)):
+                run.train()
 
     def test_none_at_all_is_no_number(self) -> None:
         assert load_config(overrides=["train.num_threads=2"]).train.num_threads == 2

@@ -51,7 +51,9 @@ def test_the_words_say_what_was_counted_and_what_not(tmp_path: Path) -> None:
     counts = {part: getattr(made.split, part).height for part in ("train", "validation", "test", "context")}
     assert ", ".join(f"{count} {part}" for part, count in counts.items()) in audit.checked[0]
     assert f"the {made.split.reviews.height} reviews" in audit.checked[2]
-    assert any("not positive" in words for words in audit.not_checked)
+    assert not audit.not_checked
+    unsaid = made.fit(split=tampered(made.split, cut=None))
+    assert any("how the two files were cut" in words for words in unsaid.not_checked)
 
 
 def test_a_protocol_by_other_hands_is_looked_at_as_far_as_it_goes(tmp_path: Path) -> None:

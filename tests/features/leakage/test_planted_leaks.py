@@ -148,7 +148,7 @@ class TestReviews:
             ("leave_one_out", "its author's first held event"),
             ("user_temporal", "its author's first held event"),
             ("held_out_items", "its author's first held event"),
-            ("given", "its author's first held event"),
+            ("given", "the cut-off for all users"),
             ("global_temporal", "the cut-off for all users"),
         ],
     )
