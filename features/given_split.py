@@ -10,7 +10,7 @@ from features.allowed_reviews import ReviewRule
 from features.parts import VALIDATION, utc
 from features.readers import read_file
 from features.schema import FILE_NAME, DatasetSpec, TimeUnit
-from features.tables import Dataset
+from features.tables import Cut, Dataset
 from recsys.columns import Columns
 from recsys.errors import DataError, did_you_mean
 
@@ -93,19 +93,19 @@ def _read_keys(path: Path, names: dict[str, str], unit: TimeUnit) -> pl.DataFram
     return pl.DataFrame(columns).unique(maintain_order=True)
 
 
-def given_rule(train: pl.DataFrame, test: pl.DataFrame, has_clock: bool) -> tuple[ReviewRule, str]:
+def given_rule(train: pl.DataFrame, test: pl.DataFrame, has_clock: bool) -> tuple[Cut, ReviewRule, str]:
     """How the files were cut decides which reviews count as the future."""
     time, user = Columns.TIMESTAMP, Columns.USER
     last, first = train[time].max(), test[time].min()
     if has_clock and isinstance(last, int) and isinstance(first, int) and last <= first:
-        return ReviewRule(
-            per_user=True, before=first
-        ), f"All of training lies before all of test ({utc(first)})."
+        rule = ReviewRule(per_user=True, before=first)
+        return "for_all", rule, f"All of training lies before all of test ({utc(first)})."
     spans = train.group_by(user).agg(pl.col(time).max().alias("last"))
     spans = spans.join(test.group_by(user).agg(pl.col(time).min().alias("first")), on=user)
     if spans.height and bool((spans["last"] <= spans["first"]).all()):
-        return ReviewRule(per_user=True), "Each user's training lies before their test."
+        return "by_user", ReviewRule(per_user=True), "Each user's training lies before their test."
     return (
+        "overlapping",
         ReviewRule(per_user=True, cut_off_parts=(VALIDATION,)),
         "Training and test overlap in time, so reviews are left out by their (user, item) pair.",
     )

@@ -121,7 +121,7 @@ class HistoryBuilder:
         self.item_ids = item_ids
         self.maps = maps
         self.reviews = reviews
-        self._allowed = allowed_reviews if allowed_reviews is not None else dataset.reviews.clear()
+        self.allowed_reviews = allowed_reviews if allowed_reviews is not None else dataset.reviews.clear()
 
     def build(self, events: pl.DataFrame, users: Sequence[str] | None = None) -> dict[str, History]:
         """A history for each of `users` (default: all who have events), empty where there are no events.
@@ -191,7 +191,7 @@ class HistoryBuilder:
     @property
     def reviewers(self) -> pl.DataFrame:
         """Users with a review that may be read, each once; none where no review is attached."""
-        allowed = self._allowed if self.reviews is not None else self._allowed.clear()
+        allowed = self.allowed_reviews if self.reviews is not None else self.allowed_reviews.clear()
         return allowed.select(Columns.USER).unique()
 
     def reviews_of(
@@ -201,7 +201,7 @@ class HistoryBuilder:
 
         `events` are sorted by user, time and row; those of a user end at `ends`.
         """
-        if self.reviews is None or not self._allowed.height:
+        if self.reviews is None or not self.allowed_reviews.height:
             return {}, {}
         attached = attach_reviews(events, self._allowed_positions, has_clock=self.dataset.has_clock)
         return (
@@ -215,7 +215,7 @@ class HistoryBuilder:
         placed = self.dataset.reviews.with_row_index("position").with_columns(
             pl.col("position").cast(pl.Int64)
         )
-        allowed = placed.join(self._allowed.select(Columns.ROW), on=Columns.ROW, how="semi")
+        allowed = placed.join(self.allowed_reviews.select(Columns.ROW), on=Columns.ROW, how="semi")
         return allowed.select(
             Columns.USER, Columns.ITEM, pl.col(Columns.TIMESTAMP).alias("reviewed"), "position"
         )

@@ -3,6 +3,20 @@
 A `Plan` assigns parts to the events of any number of users, so that a log may be split a partition of its
 users at a time. What hangs on all events (the hidden items, a cut-off for everybody) is in the plan already;
 it is asked of an `Overview`.
+
+Leakage. These hold for every protocol, and features/leakage/ looks after each of them in every run:
+
+- events      Models, baselines and candidate sources are fitted on training events. Validation events stop
+              the towers early, choose settings, and are the ranker's targets: no source was fitted on them.
+              They are history at test time, a baseline's user factors included; test events never are.
+- popularity  and kinds of events, scales of values and of figures, users' fields: of training events.
+- ids         An id row of its own has an item with a training event. The others share the unknown row and
+              are no negatives, so that nothing teaches that new items are bad.
+- vocabulary  of categories: values of items with a training event.
+- reviews     None of a (user, item) pair with an event outside training, whatever its date; what else is out
+              is said by each protocol. A review hangs on an event only if it is no later than the next one.
+- content     Titles, texts, pictures and fields of items are as they lie in the files, of all items at all
+              times: what was written into them after a cut-off (an average rating, a prize) cannot be known.
 """
 
 from collections.abc import Callable
@@ -79,8 +93,11 @@ def make_plan(protocol: str, overview: Overview, config: SplitConfig) -> Plan:
 def leave_one_out() -> Plan:
     """Test is each user's last positive event, validation the one before, training all before that.
 
-    Nothing of the user's own future is read. Other users' later events are: their training may lie after
-    this user's test in time. Reviews: those dated before the author's own cut-off.
+    May be read: of a user the events before their own cut-off; of all others everything before theirs.
+    Reviews: those dated before the author's own cut-off (undated ones are out where there is a clock);
+    all of somebody without held events.
+    Not guaranteed: other users' later events and reviews are read, and popularity counts them, though they
+    may lie after this user's test in time. Items are known that came after it.
     """
     return Plan(
         protocol="leave_one_out",
@@ -93,10 +110,13 @@ def leave_one_out() -> Plan:
 def user_temporal(overview: Overview, config: SplitConfig) -> Plan:
     """Test is the last `test_fraction` of each user's positive events, validation the share before it.
 
-    Both hold at least one event of a user with enough of them, none where the fraction is 0. Leakage as
-    in `leave_one_out`. With `cold_fraction` a seeded sample of the items is hidden: all of their events
-    leave training and validation, and those in a user's test share stay test. Their earlier events are in
-    no part, and the reviews that came with those are left out, since the item is to be new.
+    Both hold at least one event of a user with enough of them, none where the fraction is 0. With
+    `cold_fraction` a seeded sample of the items is hidden: all of their events leave training and
+    validation, and those in a user's test share stay test. Their earlier events are in no part.
+
+    May be read, and not guaranteed: as in `leave_one_out`. Of a hidden item no event is read, and only
+    those reviews whose author has no event on it: id row, popularity and categories of its own it has none.
+    Which items are hidden is drawn among those with content and an event of any part.
     """
     hidden = sample_items(overview.items, overview.bought, config)
     count = pl.col("num_positive")
@@ -124,9 +144,12 @@ def global_temporal(overview: Overview, config: SplitConfig) -> Plan:
     """One cut-off for everybody: test is every positive event at or after it.
 
     The cut-off is the time of the positive event at the quantile 1 - `test_fraction`; validation starts at
-    the quantile 1 - `test_fraction` - `validation_fraction`, and training ends there for all. So no event
-    and no review of the future is read; users who came later are tested without training events.
-    Reviews: those dated before validation starts. `cold_fraction` as in `user_temporal`.
+    the quantile 1 - `test_fraction` - `validation_fraction`, and training ends there for all. Users who
+    came later are tested without training events. `cold_fraction` as in `user_temporal`.
+
+    May be read: events and reviews from before validation starts, whosesoever; at test time the validation
+    span's events, too, but not its reviews. Undated reviews are out.
+    Not guaranteed: nothing but content. The cut-offs themselves are quantiles over all events.
     """
     if not overview.has_clock:
         raise ConfigError(
@@ -162,10 +185,14 @@ def global_temporal(overview: Overview, config: SplitConfig) -> Plan:
 def held_out_items(overview: Overview, config: SplitConfig) -> Plan:
     """Cold start by items: a seeded `cold_fraction` of the items with content loses all of its events.
 
-    Their positive events are test, whenever they happened, so that a user's later events on other items
-    are in training: this measures new items, not the future. Validation is each user's last
-    `validation_fraction` of the other positive events. Reviews: the pairs rule and the author's cut-off
-    in validation; of a hidden item those remain whose author has no event on it.
+    Their positive events are test, whenever they happened. Validation is each user's last
+    `validation_fraction` of the other positive events.
+
+    May be read: of the other items every event before the user's validation; of a hidden item none. Reviews:
+    those dated before the author's first validation event; of a hidden item those whose author has no event
+    on it.
+    Not guaranteed: time. A user's later events on other items are in training and in the history from which
+    an earlier event on a hidden item is guessed: this measures new items, not the future.
     """
     hidden = sample_items(overview.items, overview.bought, config)
     if not hidden:

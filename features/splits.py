@@ -18,7 +18,7 @@ from features.allowed_reviews import ReviewRule, allowed_reviews
 from features.given_split import given_rule, read_given
 from features.parts import CONTEXT, ORDER, PART, TEST, TRAIN, VALIDATION, validation_of
 from features.protocols import make_plan
-from features.tables import Dataset, Split
+from features.tables import Cut, Dataset, Split
 from recsys.columns import Columns
 from recsys.config import SplitConfig
 from recsys.errors import ConfigError, DataError
@@ -97,19 +97,23 @@ def given(dataset: Dataset, config: SplitConfig, train_file: Path, test_file: Pa
 
     Rows are matched by user, item and, where the files have it, time; events in neither file are in no
     part. Validation events (at least one) come from users with three or more positive training events.
-    Reviews: where all of training lies before all of test, those dated before the first test event; where
-    it does so for each user, those dated before the author's own cut-off; else only the pairs rule and
-    the author's cut-off in validation.
+
+    May be read: the events of the training file before the user's validation; those in neither file by
+    nobody, though a review of such a pair may be. Reviews: where all of training lies before all of test,
+    those dated before the first test event and the author's own cut-off; where it does so for each user,
+    those before the author's own cut-off; else those before the author's first validation event.
+    Not guaranteed: what the files do not: where they overlap in time, training reads the future of the test.
     """
     matched = read_given(dataset, train_file, test_file)
     warm = validation_of(matched.train, config.validation_fraction)
     test_part = pl.when(Columns.POSITIVE).then(pl.lit(TEST)).otherwise(pl.lit(CONTEXT))
     test = matched.test.with_columns(test_part.alias(PART))
-    rule, words = given_rule(matched.train, matched.test, dataset.has_clock)
+    cut, rule, words = given_rule(matched.train, matched.test, dataset.has_clock)
     return _split(
         dataset,
         pl.concat([warm, test]),
         protocol="given",
+        cut=cut,
         rule=rule,
         description=(
             f"Training and test as given in {train_file.name} and {test_file.name}: {matched.description}. "
@@ -174,7 +178,13 @@ def write_split(split: Split, directory: Path) -> None:
 
 
 def _split(
-    dataset: Dataset, events: pl.DataFrame, *, protocol: str, rule: ReviewRule, description: str
+    dataset: Dataset,
+    events: pl.DataFrame,
+    *,
+    protocol: str,
+    rule: ReviewRule,
+    description: str,
+    cut: Cut | None = None,
 ) -> Split:
     """Parts to tables, the reviews by `rule`."""
     tables = {
@@ -188,6 +198,7 @@ def _split(
         description=" ".join([description, words]).strip(),
         reviews=reviews,
         cold_items=_cold_items(dataset, tables[TRAIN]),
+        cut=cut,
         **tables,
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -48,6 +49,10 @@ class Dataset:
     oracle_files: tuple[Path, Path] | None = None  # true user and item factors of a generated dataset
 
 
+# How two files were cut: all of training before all of test, so for each user, or neither.
+Cut = Literal["for_all", "by_user", "overlapping"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Split:
     """Events by what they may be used for. All tables have the columns of `Dataset.interactions`.
@@ -68,6 +73,7 @@ class Split:
     context: pl.DataFrame
     reviews: pl.DataFrame
     cold_items: frozenset[str] = field(default_factory=frozenset)  # items without a training event
+    cut: Cut | None = None  # of a given split
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -125,6 +125,8 @@ class TrainConfig(Section):
     num_negatives: Count = 8192
     refit: bool = True
     seed: int = 0
+    # Cores of training and evaluation; None takes all. A seed gives the same figures at the same number.
+    num_threads: Count | None = None
     device: Device = "cpu"
 
 

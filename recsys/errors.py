@@ -6,6 +6,7 @@
     │   └── MediumError                     a picture, sound or video cannot be used
     ├── EncoderError                        an encoder directory is missing, altered or unfit
     ├── BundleError                         a bundle is broken, altered or of a newer format
+    ├── LeakError                           a model could read what is held out from it
     ├── ProviderError                       a device or execution provider is not to be had
     ├── MissingExtraError                   an optional package is not installed
     └── RequestError     (also ValueError)  a query names something that does not exist
@@ -51,6 +52,21 @@ class EncoderError(RecsysError):
 
 class BundleError(RecsysError):
     """A bundle cannot be used."""
+
+
+class LeakError(RecsysError):
+    """A model could read what is held out from it, so that no figure of it would be honest.
+
+    `table` is where it was found: a part of the split, a table of the dataset, an array of the models.
+    """
+
+    def __init__(
+        self, what: str, *, table: str, remedy: str, user: str | None = None, item: str | None = None
+    ) -> None:
+        self.table, self.user, self.item = table, user, item
+        named = {"user": user, "item": item}
+        where = [table, *(f"{name} {value!r}" for name, value in named.items() if value is not None)]
+        super().__init__(f"leak: {what} ({', '.join(where)}); {remedy}")
 
 
 class ProviderError(RecsysError):

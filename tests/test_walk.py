@@ -16,6 +16,7 @@ from walk_parts import Answer, Walk, every_ranker_helps, interrupted_after, recs
 from recsys.bundle import Bundle
 from serving.app import create_app
 from serving.engine import Engine
+from training.audit import read_audits
 from training.evaluation import Evaluation
 from training.table import describe
 from training.tracking import _connect
@@ -84,6 +85,15 @@ def test_the_split_holds_what_others_need_for_the_same_figures(walk: Walk) -> No
     latest = history.group_by("user_id").agg(pl.col("timestamp").max())
     joined = truth.join(latest, on="user_id", suffix="_before")
     assert (joined["timestamp"] >= joined["timestamp_before"]).all()
+
+
+def test_every_fit_and_the_test_were_audited_for_leaks(walk: Walk) -> None:
+    audits = read_audits(walk.run)
+    assert set(audits) == {"main", "refit", "test"}
+    assert all(audit.checked and not audit.not_checked for audit in audits.values())
+    assert (
+        "Audited for leaks, none found: every event is in one part" in (walk.run / "report.html").read_text()
+    )
 
 
 def test_check_says_what_is_there(walk: Walk, tmp_path: Path) -> None:

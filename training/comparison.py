@@ -25,7 +25,13 @@ def rivals(run: "Run", split: Split, items: ItemFeatures, seen: Mapping[str, Int
     knobs = run.config.evaluate
     known = seen if knobs.exclude_seen else None
     found = choose_baselines(
-        knobs.baselines, split, items, seen=known, has_clock=run.dataset.has_clock, progress=run.progress
+        knobs.baselines,
+        split,
+        items,
+        seen=known,
+        has_clock=run.dataset.has_clock,
+        num_threads=run.config.train.num_threads or 0,
+        progress=run.progress,
     )
     save_choices(run.out, [each.chosen for each in found])
     models = [each.model for each in found]

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from features.histories import HistoryBuilder, IdMaps, ReviewVectors, build_maps, build_schema
 from features.items import build_item_features
+from features.leakage.audit import Audit, audit_fit
 from features.tables import Dataset, MediaVectors, Split
 from features.views import view_of
 from recsys.batches import History, Ints, ItemFeatures, SequenceSchema
@@ -26,6 +27,7 @@ from recsys.models.retriever import Retriever
 from recsys.progress import Progress, silent
 from recsys.recommender import Recommender, index_bias
 from recsys.sources import Source
+from training.audit import Histories
 from training.new_items import NewItems, settle_new_items
 from training.newcomers import Judges
 from training.ranker import SELECTION_K, FittedRanker, RankingTask, fit_ranker, selection_ndcg
@@ -50,6 +52,7 @@ class Fitted:
     ranker: FittedRanker | None
     recommender: Recommender
     new: NewItems
+    audit: Audit  # of what all of these were fitted on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +79,13 @@ def fit(
     """Fit towers on `split.train` and the ranker on validation events of some users.
 
     Without a `budget` the validation events of all users stop the towers early, and those of the users
-    who are not the ranker's choose its epoch and share.
+    who are not the ranker's choose its epoch and share. Raises `LeakError` where something held out is read.
     """
     read = _Read.of(dataset, vectors, split, config)
+    audit = audit_fit(
+        dataset, vectors, split, features=read.features, maps=read.maps, schema=read.schema,
+        builder=read.builder, sequences=Histories(read.sequences), before=read.before, targets=read.truth,
+    )  # fmt: skip
     judged = bool(read.truth) and budget is None
     retriever = fit_retriever(
         read.features,
@@ -115,6 +122,7 @@ def fit(
         ranker=ranker,
         recommender=make_recommender(model, config, ranker, sources=sources, cold_bias=new.cold_bias),
         new=new,
+        audit=audit,
     )
 
 

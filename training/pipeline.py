@@ -6,6 +6,7 @@ checkpoints and the vector cache, which costs little when it was made before:
     run/
       config.toml  dataset.json        what was asked for, and of which data
       checkpoints/  fits.json          towers by stage (main, twin, refit), and what each fit came to
+      audit.json                       what was looked at for leaks, by stage
       split/  metrics.json             what was held out, and how well it was found
       baselines.json                   what was chosen for each baseline on validation
       answers.parquet  examples.json   every model's lists, and some of ours with reasons
@@ -26,6 +27,7 @@ from pathlib import Path
 
 from features.extract import extract
 from features.histories import HistoryBuilder, empty_history, save_histories
+from features.leakage.audit import audit_test
 from features.prepared.dataset import StreamedDataset, fingerprint, open_dataset
 from features.prepared.split import split_dataset
 from features.set_aside import write_set_aside
@@ -37,6 +39,7 @@ from recsys.config import Config, dump_config, load_config
 from recsys.errors import ConfigError
 from recsys.progress import Progress, silent
 from training.answers import ANSWERS, Answers
+from training.audit import record_audit, truth_of
 from training.comparison import compare_baselines, rivals
 from training.evaluation import Evaluation, TopK, evaluate
 from training.examples import draw_examples, save_examples
@@ -50,6 +53,7 @@ from training.refit import newest_events_split
 from training.report.collect import collect
 from training.report.write import REPORT, write_report
 from training.system import MODEL, TOWERS, TWIN, System
+from training.threads import threads
 from training.tracking import Tracker, flatten, make_tracker
 
 logger = logging.getLogger(__name__)
@@ -158,10 +162,10 @@ class Run:
         histories = view_of(split).before_test(fitted.builder)
         seen = SeenItems(histories)
         models: list[TopK] = self._systems(fitted, histories)
-        with self._timed("baselines"):
+        with self._timed("baselines"), threads(self.config.train.num_threads):
             models += rivals(self, split, fitted.features, seen)
         answers: list[Answers] = []
-        with self._timed("evaluate"):
+        with self._timed("evaluate"), threads(self.config.train.num_threads):
             evaluation = evaluate(
                 models,
                 split=split,
@@ -174,6 +178,7 @@ class Run:
                 progress=self.progress,
                 keep=answers.append,
             )
+        self._audit(fitted, histories, answers[0])
         answers[0].save(self.out / ANSWERS, fitted.features.item_ids)
         save_examples(
             draw_examples(answers[0], fitted, histories, model=MODEL, exclude_seen=knobs.exclude_seen),
@@ -266,6 +271,18 @@ class Run:
         fitted = self._fit("refit", "refit", self.config, split=split, budget=budget)
         return fitted, f"{split.description} Towers: {budget.epochs} epochs, as chosen before."
 
+    def _audit(self, fitted: Fitted, histories: Mapping[str, History], answers: Answers) -> None:
+        audit = audit_test(
+            self.dataset,
+            self.split,
+            features=fitted.features,
+            builder=fitted.builder,
+            histories=histories,
+            truth=truth_of(answers),
+            exclude_seen=self.config.evaluate.exclude_seen,
+        )
+        record_audit(self.out, "test", audit)
+
     def _systems(self, fitted: Fitted, histories: Mapping[str, History]) -> list[TopK]:
         nobody, exclude_seen = empty_history({}), self.config.evaluate.exclude_seen
         ours = System(MODEL, fitted.recommender, histories, empty=nobody, exclude_seen=exclude_seen)
@@ -300,7 +317,8 @@ class Run:
     ) -> Fitted:
         vectors = self.vectors
         keep_freed_memory()
-        with self._timed(f"train {stage}"), self.tracked() as tracker:
+        limited = threads(config.train.num_threads)
+        with self._timed(f"train {stage}"), self.tracked() as tracker, limited:
             fitted = fit(
                 self.dataset,
                 vectors,
@@ -316,6 +334,7 @@ class Run:
                 ),
             )
         record_fit(self.out, stage, fitted)
+        record_audit(self.out, stage, fitted.audit)
         return fitted
 
     def _params(self) -> dict[str, object]:

@@ -42,6 +42,7 @@ def newest_events_split(
         description=_describe(config, needs_targets, tables[VALIDATION].height),
         test=everything.test,
         reviews=reviews,
+        cut=None,
         cold_items=frozenset(dataset.items[Columns.ITEM]) - frozenset(tables[TRAIN][Columns.ITEM]),
         **tables,
     )

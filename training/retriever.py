@@ -17,6 +17,7 @@ from recsys.batches import ItemFeatures, SequenceSchema
 from recsys.config import ModelConfig, TrainConfig
 from recsys.models.retriever import Retriever
 from recsys.progress import Progress, silent
+from training.audit import audit_step
 from training.averaging import WeightAverage, decay_of
 from training.checkpoint import TrainingState, load_state, save_state
 from training.step import Step
@@ -64,7 +65,7 @@ def fit_retriever(
     total_steps = num_epochs * epoch_steps
     scheduler = LambdaLR(optimizer, _schedule(total_steps, config.warmup_fraction))
     average = WeightAverage(model, decay_of(config.average_epochs * epoch_steps))
-    parts, step = (model, optimizer, scheduler, average), Step(model, config)
+    parts, step = (model, optimizer, scheduler, average), audit_step(Step(model, config))
     state = load_state(checkpoint, fingerprint, *parts) or TrainingState()
     while state.epoch < num_epochs and not _has_stalled(state, config, validate):
         losses = []

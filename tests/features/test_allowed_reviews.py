@@ -78,6 +78,7 @@ def test_how_files_were_cut_decides_which_reviews_are_the_future(
     split = given(tmp_path, data, train, pl.DataFrame({"user_id": ["b"], "item_id": ["z"]}))
     assert rows(split.reviews) == kept
     assert words in split.description
+    assert split.cut == ("for_all" if test_at else "overlapping")
 
 
 def test_files_cut_user_by_user(tmp_path: Path) -> None:
@@ -86,4 +87,5 @@ def test_files_cut_user_by_user(tmp_path: Path) -> None:
     train = pl.DataFrame({"user_id": ["a", "b"], "item_id": ["x", "x"]})
     split = given(tmp_path, data, train, pl.DataFrame({"user_id": ["a", "b"], "item_id": ["y", "z"]}))
     assert rows(split.reviews) == [0, 2]
+    assert split.cut == "by_user"
     assert "Each user's training lies before their test" in split.description

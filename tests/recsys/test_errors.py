@@ -3,12 +3,20 @@
 import pytest
 
 from recsys import errors
-from recsys.errors import ConfigError, DataError, MissingExtraError, RecsysError, RequestError, did_you_mean
+from recsys.errors import (
+    ConfigError,
+    DataError,
+    LeakError,
+    MissingExtraError,
+    RecsysError,
+    RequestError,
+    did_you_mean,
+)
 
 
 def test_every_error_belongs_to_the_tree() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
-    assert len(kinds) == 9
+    assert len(kinds) == 10
     assert all(issubclass(kind, RecsysError) for kind in kinds)
 
 
@@ -29,6 +37,12 @@ def test_data_error_without_problems_is_its_message() -> None:
 
 def test_missing_extra_says_what_to_install() -> None:
     assert "pip install 'recsys[faiss]'" in str(MissingExtraError("faiss-cpu", "faiss"))
+
+
+def test_a_leak_names_where_it_is_and_the_remedy() -> None:
+    error = LeakError("popularity counts too much", table="popularity", item="x", remedy="count less")
+    assert str(error) == "leak: popularity counts too much (popularity, item 'x'); count less"
+    assert (error.table, error.user, error.item) == ("popularity", None, "x")
 
 
 def test_request_error_names_the_field() -> None:

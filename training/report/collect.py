@@ -10,6 +10,7 @@ from recsys.bundle import MANIFEST
 from recsys.checksums import sha256_of
 from recsys.config import Config
 from recsys.errors import ConfigError
+from training.audit import read_audits
 from training.baselines.choices import read_choices, settings_words
 from training.examples import EXAMPLES, load_examples
 from training.figures import Evaluation
@@ -24,6 +25,7 @@ from training.report.results import Slices, View, slices, views
 from training.report.shown import Shown, has_pictures, show
 from training.report.words import (
     Findings,
+    audit_words,
     baselines,
     compare,
     findings,
@@ -97,6 +99,7 @@ class Report:
     has_pictures: bool
     origin: Origin
     served: Served | None
+    audited: str
 
 
 def collect(run: Path, dataset: Dataset, config: Config, *, name: str, fingerprint: str) -> Report:
@@ -138,6 +141,7 @@ def collect(run: Path, dataset: Dataset, config: Config, *, name: str, fingerpri
             seconds=json.loads((run / "timings.json").read_text("utf-8")),
         ),
         served=_served(run),
+        audited=audit_words(read_audits(run)),
     )
 
 

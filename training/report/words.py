@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from features.leakage.audit import Audit
 from recsys.bootstrap import Estimate
 from training.figures import FEW_USERS, Evaluation
 from training.system import MODEL, TOWERS, TWIN
@@ -204,6 +205,16 @@ def _way_to_oracle(each: Comparison) -> list[Finding]:
     if share <= 0:
         return []  # said already: not better than chance
     return [Finding(verdict="even", text=f"{share:.0%} of the way from chance to the true tastes")]
+
+
+def audit_words(audits: Mapping[str, Audit]) -> str:
+    """What was looked at for leaks, of the evaluated model and of its test."""
+    mine = [audits[stage] for stage in ("main", "test") if stage in audits]
+    if not mine:
+        return "This run was not audited for leaks; train it anew for an audit."
+    checked = "; ".join(words for audit in mine for words in audit.checked)
+    left = "; ".join(dict.fromkeys(words for audit in mine for words in audit.not_checked))
+    return f"Audited for leaks, none found: {checked}." + (f" Not looked at: {left}." if left else "")
 
 
 def counted(num: int, noun: str) -> str:

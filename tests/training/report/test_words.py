@@ -5,10 +5,12 @@ from dataclasses import replace
 import pytest
 from report_parts import evaluation, gap, view
 
+from features.leakage.audit import Audit
 from recsys.bootstrap import Estimate
 from training.report.words import (
     Comparison,
     Finding,
+    audit_words,
     baselines,
     compare,
     figure,
@@ -133,3 +135,14 @@ def test_small_words() -> None:
     assert listed(["a", "b", "c"]) == "a, b and c"
     assert short("a\n b", 10) == "a b"
     assert short("x" * 20, 10) == "x" * 9 + "…"
+
+
+def test_the_audit_says_what_was_looked_at_and_what_was_not() -> None:
+    audits = {
+        "main": Audit(checked=("a", "b"), not_checked=("c",)),
+        "refit": Audit(checked=("of the refit",)),
+        "test": Audit(checked=("d",), not_checked=("c",)),
+    }
+    assert audit_words(audits) == "Audited for leaks, none found: a; b; d. Not looked at: c."
+    assert audit_words({"main": Audit(checked=("a",))}) == "Audited for leaks, none found: a."
+    assert "not audited" in audit_words({"refit": Audit(checked=("a",))})

@@ -1,0 +1,124 @@
+"""Histories that models read against the events that were known when their targets were to be guessed.
+
+Legend: L events, S seen items.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+
+from features.leakage.events import AuditedEvents, Chunk, among
+from features.parts import CONTEXT, TEST, TRAIN, VALIDATION
+from features.prepared.split import PARTS
+from recsys.batches import Bools, History, Ints
+from recsys.errors import LeakError
+from recsys.ids import UNKNOWN
+
+HISTORY_REMEDY = "make histories by features.views.view_of(split), which knows what is the future"
+_EVENT = ["user", "item", "timestamp"]
+
+
+def training(chunk: Chunk) -> Bools:
+    """Events that training may read. Shape [L]."""
+    return chunk.is_part(TRAIN)
+
+
+def before_validation(chunk: Chunk) -> Bools:
+    """Those that may be read when validation events are to be guessed."""
+    return chunk.is_part(TRAIN) | _context_before(chunk, VALIDATION)
+
+
+def before_test(chunk: Chunk) -> Bools:
+    """Those that may be read when test events are to be guessed."""
+    return chunk.is_part(TRAIN, VALIDATION) | _context_before(chunk, TEST)
+
+
+def check_histories(
+    events: AuditedEvents, chunk: Chunk, known: Bools, histories: Mapping[str, History], *, table: str
+) -> None:
+    """Raises `LeakError` where a history or its seen items hold an event that is not `known` [L]."""
+    names = list(histories)
+    codes = events.codes_of(pl.Series(names, dtype=pl.String))
+    each = [histories[name] for name in names]
+    read = {
+        "user": np.repeat(codes, [len(history) for history in each]),
+        "item": _joined([history.item for history in each]),
+        "timestamp": _joined([history.timestamp for history in each]),
+    }
+    allowed = {name: np.asarray(getattr(chunk, name)[known]) for name in _EVENT}
+    if not all(np.array_equal(read[name], allowed[name]) for name in _EVENT):
+        _reject_unknown(events, chunk, known, read, allowed, names, table)
+    seen_user = np.repeat(codes, [len(history.seen) for history in each])
+    seen = _joined([history.seen for history in each])
+    pairs = events.keys(allowed["user"], allowed["item"])
+    wrong = ~among(events.keys(seen_user, seen), pairs)
+    wrong &= seen > UNKNOWN
+    if wrong.any():
+        place = int(wrong.argmax())
+        raise LeakError(
+            "an item counts as seen of which the user had no known event",
+            table=table,
+            user=names[int(np.searchsorted(np.cumsum([len(one.seen) for one in each]), place, "right"))],
+            item=events.item_name(int(seen[place])),
+            remedy=HISTORY_REMEDY,
+        )
+
+
+def check_targets(
+    events: AuditedEvents, targets: Mapping[str, Ints], pairs: Ints, *, part: str, table: str
+) -> None:
+    """Raises `LeakError` where a target is no event of that part; `pairs` are the keys of those that are."""
+    names = list(targets)
+    codes = events.codes_of(pl.Series(names, dtype=pl.String))
+    items = [targets[name] for name in names]
+    user = np.repeat(codes, [len(each) for each in items])
+    item = _joined(items)
+    wrong = (user < 0) | ~among(events.keys(user, item), pairs)
+    if wrong.any():
+        place = int(wrong.argmax())
+        raise LeakError(
+            f"a target is no {part} event, so that models may have been fitted on it",
+            table=table,
+            user=names[int(np.searchsorted(np.cumsum([len(each) for each in items]), place, "right"))],
+            item=events.item_name(int(item[place])),
+            remedy=f"take targets from split.{part} alone",
+        )
+
+
+def _context_before(chunk: Chunk, target: str) -> Bools:
+    before: Bools = np.arange(len(chunk)) < chunk.first_place(target)
+    return chunk.is_part(CONTEXT) & before
+
+
+def _reject_unknown(
+    events: AuditedEvents,
+    chunk: Chunk,
+    known: Bools,
+    read: Mapping[str, Ints],
+    allowed: Mapping[str, Ints],
+    names: list[str],
+    table: str,
+) -> None:
+    """Raise for the first event that stands more often in the histories than among the known ones."""
+    counted = pl.DataFrame(read).group_by(_EVENT, maintain_order=True).len()
+    may = pl.DataFrame(allowed).group_by(_EVENT).len("may")
+    joined = counted.join(may, on=_EVENT, how="left", maintain_order="left")
+    for user, item, time, _, _ in joined.filter(pl.col("len") > pl.col("may").fill_null(0)).iter_rows():
+        same = (chunk.user == user) & (chunk.item == item) & (chunk.timestamp == time) & ~known
+        kind = f"the user's {PARTS[int(chunk.part[same.argmax()])]} event" if same.any() else "no known event"
+        raise LeakError(
+            f"a history holds {kind} at {time}, more often than its events up to the cut-off",
+            table=table,
+            user=events.user_name(user) if user >= 0 else _without_events(events, names),
+            item=events.item_name(item),
+            remedy=HISTORY_REMEDY,
+        )
+
+
+def _without_events(events: AuditedEvents, names: list[str]) -> str:
+    return next(name for name in names if name not in set(events.users))
+
+
+def _joined(arrays: list[Ints]) -> Ints:
+    return np.concatenate([np.empty(0, np.int64), *arrays])

@@ -1,0 +1,145 @@
+"""Item features and vocabularies against what training events alone can have told.
+
+Legend: N items, C numeric fields.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import polars as pl
+
+from features.id_arrays import IdMaps
+from features.leakage.events import AuditedEvents
+from features.leakage.tally import Tally
+from features.parts import TRAIN
+from features.tables import Dataset
+from recsys.batches import Bools, ItemFeatures, SequenceSchema
+from recsys.columns import Columns, Modality
+from recsys.errors import LeakError
+from recsys.ids import NUM_RESERVED, UNKNOWN
+
+FEATURES_REMEDY = "build the features of split.train alone (features.items.build_item_features)"
+_TOLERANCE = 1e-9  # of a mean or deviation, relative to the deviation
+_LIMIT = 5.0  # standardised figures are clipped there
+
+
+def trained_items(found: Tally) -> Bools:
+    """Items with a training event, counted from the events. Shape [N]."""
+    trained: Bools = found.of_part(TRAIN) > 0
+    trained[:NUM_RESERVED] = False
+    return trained
+
+
+def check_items(events: AuditedEvents, found: Tally, dataset: Dataset, features: ItemFeatures) -> None:
+    """Raises `LeakError` where an item's features know more than `split.train`."""
+    trained = trained_items(found)
+    _check_id_rows(events, features, trained)
+    _check_popularity(events, found, features)
+    for field in features.category_ids:
+        column = Columns.CATEGORY_PREFIX + field
+        allowed = dataset.items.filter(pl.Series(trained[NUM_RESERVED:]))[column]
+        _check_vocabulary(
+            features.category_ids[field].external,
+            allowed,
+            of="items without a training event",
+            table=f"the vocabulary of the items' {field!r}",
+        )
+    if Modality.NUMERIC in features.dense:
+        _check_numeric(events, dataset, features, trained)
+
+
+def check_facts(
+    events: AuditedEvents, found: Tally, dataset: Dataset, maps: IdMaps, schema: SequenceSchema
+) -> None:
+    """Raises `LeakError` where kinds, profiles or the scale of values hang on events outside training."""
+    trained_kinds = [kind for kind, count in zip(events.kinds, found.kinds, strict=True) if count]
+    _check_vocabulary(
+        maps.kinds.external,
+        pl.Series([trained_kinds], dtype=pl.List(pl.String)),
+        of="events outside training",
+        table="the kinds of events",
+    )
+    names = events.users.filter(pl.Series(found.has_train))
+    users = dataset.users.filter(pl.col(Columns.USER).is_in(names.implode()))
+    for field, ids in maps.profiles.items():
+        _check_vocabulary(
+            ids.external,
+            users[Columns.CATEGORY_PREFIX + field],
+            of="users without a training event",
+            table=f"the vocabulary of the users' {field!r}",
+        )
+    mean, std = found.value_scale
+    off = max(abs(schema.value_mean - mean), abs(_spread(schema.value_std, mean) - _spread(std, mean)))
+    if off > _TOLERANCE * (abs(mean) + _spread(std, mean)):
+        raise LeakError(
+            f"values are scaled by mean {schema.value_mean:g} and deviation {schema.value_std:g}; those of "
+            f"training events are {mean:g} and {_spread(std, mean):g}",
+            table="the scale of the values",
+            remedy="build the schema of split.train alone (features.histories.build_schema)",
+        )
+
+
+def _check_id_rows(events: AuditedEvents, features: ItemFeatures, trained: Bools) -> None:
+    own = features.id_rows() > UNKNOWN
+    wrong = (features.trained | own) & ~trained
+    if wrong.any():
+        raise LeakError(
+            "an item without a training event counts as trained: it would have an id row of its own and "
+            "stand among the negatives",
+            table="ItemFeatures.trained",
+            item=events.item_name(int(wrong.argmax())),
+            remedy=FEATURES_REMEDY,
+        )
+
+
+def _check_popularity(events: AuditedEvents, found: Tally, features: ItemFeatures) -> None:
+    expected = found.positive.copy()
+    expected[:NUM_RESERVED] = 0
+    wrong = features.popularity != expected
+    if wrong.any():
+        item = int(wrong.argmax())
+        raise LeakError(
+            f"popularity counts {features.popularity[item]:g} positive events, training has {expected[item]}",
+            table="ItemFeatures.popularity",
+            item=events.item_name(item),
+            remedy=FEATURES_REMEDY,
+        )
+
+
+def _check_vocabulary(values: Iterable[str], allowed: pl.Series, *, of: str, table: str) -> None:
+    known = set(allowed.explode(empty_as_null=True).drop_nulls().unique().to_list())
+    stranger = next((value for value in values if value not in known), None)
+    if stranger is not None:
+        raise LeakError(
+            f"the value {stranger!r} is known only from {of}",
+            table=table,
+            remedy="build vocabularies of split.train alone (build_item_features, build_maps)",
+        )
+
+
+def _check_numeric(events: AuditedEvents, dataset: Dataset, features: ItemFeatures, trained_N: Bools) -> None:
+    """Standardised figures are those by mean and deviation of the trained items."""
+    columns = [name for name in dataset.items.columns if name.startswith(Columns.NUMERIC_PREFIX)]
+    raw_NC = dataset.items.select(columns).to_numpy().astype(np.float64)
+    found_NC = features.dense[Modality.NUMERIC][NUM_RESERVED:, : len(columns)]
+    known_NC = features.dense[Modality.NUMERIC][NUM_RESERVED:, len(columns) :] > 0
+    for at, column in enumerate(columns):
+        fitted = raw_NC[trained_N[NUM_RESERVED:], at]
+        fitted = fitted[np.isfinite(fitted)]
+        mean, std = (float(fitted.mean()), float(fitted.std())) if len(fitted) else (np.nan, 1.0)
+        expected = np.clip((raw_NC[:, at] - mean) / _spread(std, mean), -_LIMIT, _LIMIT)
+        # Rounding alone makes the deviation of equal figures, and of what is scaled by it.
+        varies = not len(fitted) or _spread(std, mean) == std
+        wrong = known_NC[:, at] & ~(np.abs(found_NC[:, at] - expected) <= 1e-5) & varies
+        if wrong.any():
+            raise LeakError(
+                f"{column.removeprefix(Columns.NUMERIC_PREFIX)!r} is not scaled by the trained items alone",
+                table="ItemFeatures.dense['numeric']",
+                item=events.item_name(int(wrong.argmax()) + NUM_RESERVED),
+                remedy=FEATURES_REMEDY,
+            )
+
+
+def _spread(std: float, mean: float) -> float:
+    """The deviation, 1 where it is nothing but rounding."""
+    return std if std > _TOLERANCE * abs(mean) else 1.0

@@ -1,0 +1,211 @@
+"""Reviews that models can read, as a list, in items' pooled vectors and beside the events of histories.
+
+Legend: U users, V vectors, N items, D width.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from features.histories import ReviewVectors
+from features.id_arrays import encode
+from features.leakage.events import AuditedEvents, among
+from features.leakage.rules import Rules
+from features.leakage.tally import NEVER, Tally
+from features.parts import CONTEXT, TEST, TRAIN, VALIDATION
+from features.tables import Cut, Dataset, MediaVectors, MediumVectors, Split
+from recsys.batches import Bools, Floats, History, Ints, ItemFeatures
+from recsys.columns import Columns
+from recsys.errors import LeakError
+from recsys.ids import NUM_RESERVED
+
+REVIEW_REMEDY = "let features.allowed_reviews.allowed_reviews choose the reviews, and read no others"
+_VECTORS_AT_ONCE = 1 << 16
+
+
+def reviewers_of(events: AuditedEvents, reviews: pl.DataFrame) -> Bools:
+    """Users who wrote any of `reviews`. Shape [U]."""
+    wrote = np.zeros(len(events.users), np.bool_)
+    codes = events.codes_of(reviews[Columns.USER].unique())
+    wrote[codes[codes >= 0]] = True
+    return wrote
+
+
+def check_allowed(
+    events: AuditedEvents, found: Tally, dataset: Dataset, allowed: pl.DataFrame, rules: Rules
+) -> None:
+    """Raises `LeakError` where a review may be read of a held pair, or of the time from the cut-off on."""
+    if not allowed.height:
+        return
+    user = events.codes_of(allowed[Columns.USER])
+    held = among(events.keys(user, encode(allowed[Columns.ITEM], events.item_ids)), found.held)
+    _reject(allowed, held & (user >= 0), "a review of a pair with an event outside training may be read")
+    cut = cut_of(found, events.split, dataset.has_clock) if rules.derived else None
+    own, for_all = _cut_offs(found, rules, cut)
+    cut_off = np.minimum(np.append(own, NEVER)[user], for_all)  # the last is of authors without events
+    time = allowed[Columns.TIMESTAMP]
+    dated = time.is_not_null().to_numpy()
+    late = dated & (time.fill_null(-NEVER).to_numpy() >= cut_off)
+    whose = "the cut-off for all users" if for_all < NEVER else "its author's first held event"
+    _reject(allowed, late, f"a review dated at or after {whose} may be read")
+    if dataset.has_clock:
+        undated = ~dated & (cut_off < NEVER)
+        _reject(allowed, undated, f"a review without a date may be read, though {whose} ends what may be")
+
+
+def check_pooled(
+    events: AuditedEvents,
+    dataset: Dataset,
+    vectors: MediaVectors,
+    allowed: pl.DataFrame,
+    features: ItemFeatures,
+) -> None:
+    """Raises `LeakError` where an item's pooled review vector is not the mean of its allowed reviews.
+
+    Compared are projections on one random direction: another review moves them as it moves the vectors.
+    """
+    item_of_review = encode(dataset.reviews[Columns.ITEM], events.item_ids)
+    may = dataset.reviews[Columns.ROW].is_in(allowed[Columns.ROW].implode()).to_numpy()
+    for name in vectors.reviews.keys() & features.dense.keys():
+        medium = vectors.reviews[name]
+        along_D = np.random.default_rng(0).standard_normal(medium.vectors.shape[1:])
+        projected_V = _project(medium.vectors, along_D)
+        mine_V = may[medium.owner]
+        item_V = item_of_review[medium.owner]
+        count_N = np.bincount(item_V[mine_V], minlength=features.size)
+        sum_N = np.bincount(item_V[mine_V], projected_V[mine_V], minlength=features.size)
+        expected_N = sum_N / np.maximum(count_N, 1)
+        size = float(np.sqrt(np.mean(projected_V**2))) if len(projected_V) else 0.0
+        rounding_N = size * (2e-6 + 2e-7 * np.sqrt(count_N))  # of sums in single precision
+        wrong_N = np.abs(_project(features.dense[name], along_D) - expected_N) > rounding_N
+        wrong_N |= features.present[name] & (count_N == 0)
+        wrong_N[:NUM_RESERVED] = False
+        if wrong_N.any():
+            item = int(wrong_N.argmax())
+            hidden = medium.owner[~mine_V & (item_V == item)]
+            author = dataset.reviews[Columns.USER][int(hidden[0])] if len(hidden) else None
+            raise LeakError(
+                f"the item's {name!r} is not the mean of the {count_N[item]} reviews of it that may be read; "
+                f"{len(hidden)} more may not",
+                table=f"ItemFeatures.dense[{name!r}]",
+                user=author,
+                item=events.item_name(item),
+                remedy=REVIEW_REMEDY,
+            )
+
+
+def check_attached(
+    events: AuditedEvents,
+    dataset: Dataset,
+    reviews: ReviewVectors | None,
+    allowed: pl.DataFrame,
+    histories: Mapping[str, History],
+    *,
+    table: str,
+) -> None:
+    """Raises `LeakError` where an event carries a review that may not be read, or one later than the next.
+
+    Reviews are told by author, item and vector.
+    """
+    for attribute, medium in (
+        ("review_text", reviews.text if reviews else None),
+        ("review_audio", reviews.audio if reviews else None),
+    ):
+        carried = {user: own for user, each in histories.items() if (own := getattr(each, attribute))}
+        if not carried:
+            continue
+        known = _earliest(events, dataset, medium, allowed, carried)
+        for user, vectors in carried.items():
+            history = histories[user]
+            for at, vector in vectors.items():
+                date = known.get((user, int(history.item[at]), vector.tobytes()))
+                following = int(history.timestamp[at + 1]) if at + 1 < len(history) else NEVER
+                if date is None or date > following:
+                    raise LeakError(
+                        "an event carries a review that may not be read"
+                        if date is None
+                        else "an event carries a review that is later than the user's next event",
+                        table=table,
+                        user=user,
+                        item=events.item_name(int(history.item[at])),
+                        remedy=REVIEW_REMEDY,
+                    )
+
+
+def _cut_offs(found: Tally, rules: Rules, cut: Cut | None) -> tuple[Ints, int]:
+    """Time from which reviews may not be read: by author [U], and for all; NEVER where there is none."""
+    never = np.full(found.first.shape[1], NEVER)
+    if rules.for_all:
+        return never, int(found.first_of(VALIDATION, TEST, CONTEXT).min())
+    if not rules.derived:
+        return found.first_of(*rules.cut_off) if rules.cut_off else never, NEVER
+    match cut:
+        case "for_all":
+            return found.first_of(VALIDATION, TEST), int(found.first_of(TEST).min())
+        case "by_user":
+            return found.first_of(VALIDATION, TEST), NEVER
+        case _:
+            return found.first_of(VALIDATION), NEVER
+
+
+def cut_of(found: Tally, split: Split, has_clock: bool) -> Cut | None:
+    """How the files of a given split were cut, None where that cannot be told.
+
+    Which file a context event stood in is not known here: where there is any, the split's word is taken.
+    """
+    if found.of_part(CONTEXT).any():
+        return split.cut
+    last, first = found.last_of(TRAIN, VALIDATION), found.first_of(TEST)
+    if has_clock and last.max() <= first.min():
+        return "for_all"
+    both = (last > -NEVER) & (first < NEVER)
+    return "by_user" if both.any() and bool((last[both] <= first[both]).all()) else "overlapping"
+
+
+def _reject(reviews: pl.DataFrame, wrong: Bools, what: str) -> None:
+    if wrong.any():
+        row = reviews.row(int(wrong.argmax()), named=True)
+        raise LeakError(
+            f"{what}: row {row[Columns.ROW]} of the reviews",
+            table="split.reviews",
+            user=row[Columns.USER],
+            item=row[Columns.ITEM],
+            remedy=REVIEW_REMEDY,
+        )
+
+
+def _earliest(
+    events: AuditedEvents,
+    dataset: Dataset,
+    medium: MediumVectors | None,
+    allowed: pl.DataFrame,
+    carried: Mapping[str, object],
+) -> dict[tuple[str, int, bytes], int]:
+    """Date of the allowed reviews of these users, by author, item and vector."""
+    if medium is None:
+        return {}
+    mine = dataset.reviews.with_row_index("position").filter(
+        pl.col(Columns.ROW).is_in(allowed[Columns.ROW].implode()) & pl.col(Columns.USER).is_in(list(carried))
+    )
+    place_of = {owner: place for place, owner in enumerate(medium.owner.tolist())}
+    columns = ("position", Columns.USER, Columns.TIMESTAMP)
+    items = encode(mine[Columns.ITEM], events.item_ids).tolist()
+    dates: dict[tuple[str, int, bytes], int] = {}
+    for (position, user, time), item in zip(mine.select(columns).iter_rows(), items, strict=True):
+        place = place_of.get(position)
+        if place is not None:
+            key = (user, item, medium.vectors[place].tobytes())
+            date = -NEVER if time is None else int(time)
+            dates[key] = min(date, dates.get(key, NEVER))
+    return dates
+
+
+def _project(vectors: Floats, along_D: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Dot products in double precision, without a copy of all vectors. Shape [V]."""
+    parts = [
+        vectors[start : start + _VECTORS_AT_ONCE].astype(np.float64) @ along_D
+        for start in range(0, len(vectors), _VECTORS_AT_ONCE)
+    ]
+    return np.concatenate([np.empty(0), *parts])

@@ -1,0 +1,71 @@
+"""What honest code makes passes, whatever the protocol, in memory and from a prepared log."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from leak_parts import PROTOCOLS, pieces, pieces_of, tampered
+from prepared_parts import CONFIGS, nasty, streamed
+
+from features.dataset import load_dataset
+from features.prepared.split import StreamedSplit, split_dataset
+from features.splits import refit_split
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_each_protocol_passes(tmp_path: Path, protocol: str, on_disk: bool) -> None:
+    made = pieces(tmp_path, protocol, streamed=on_disk)
+    assert isinstance(made.split, StreamedSplit) == (on_disk and protocol != "given")
+    assert made.targets, "there is something to look at"
+    assert sum(map(len, made.truth.values())) >= 10
+    assert 0 < made.split.reviews.height < made.dataset.reviews.height
+    assert any(history.review_text for history in made.sequences.values())
+    for audit in (made.fit(), made.test()):
+        assert len(audit.checked) >= 3
+        assert any("256 users" in words for words in audit.not_checked) == isinstance(
+            made.split, StreamedSplit
+        )
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("protocol", CONFIGS)
+def test_nasty_logs_pass(tmp_path: Path, protocol: str, seed: int) -> None:
+    """Ties, repeats and reviews of every sort make no false alarm."""
+    root = nasty(tmp_path, seed)
+    for dataset in (load_dataset(root), streamed(root)):
+        made = pieces_of(dataset, split_dataset(dataset, CONFIGS[protocol], root / "parts"))
+        made.fit()
+        made.test()
+
+
+def test_a_refit_passes(tmp_path: Path) -> None:
+    made = pieces(tmp_path, "leave_one_out")
+    refitted = pieces_of(made.dataset, refit_split(made.dataset))
+    refitted.fit()
+
+
+def test_the_words_say_what_was_counted_and_what_not(tmp_path: Path) -> None:
+    made = pieces(tmp_path, "given")
+    audit = made.fit()
+    counts = {part: getattr(made.split, part).height for part in ("train", "validation", "test", "context")}
+    assert ", ".join(f"{count} {part}" for part, count in counts.items()) in audit.checked[0]
+    assert f"the {made.split.reviews.height} reviews" in audit.checked[2]
+    assert not audit.not_checked
+    unsaid = made.fit(split=tampered(made.split, cut=None))
+    assert any("how the two files were cut" in words for words in unsaid.not_checked)
+
+
+def test_a_protocol_by_other_hands_is_looked_at_as_far_as_it_goes(tmp_path: Path) -> None:
+    made = pieces(tmp_path, "leave_one_out")
+    audit = made.fit(split=tampered(made.split, protocol="mine"))
+    assert any("'mine' is not known" in words for words in audit.not_checked)
+
+
+def test_given_files_without_negatives_name_every_review_rule(tmp_path: Path) -> None:
+    made = pieces(tmp_path, "given")
+    kept = made.dataset.interactions.filter("positive")
+    dataset = replace(made.dataset, interactions=kept)
+    split = split_dataset(dataset, PROTOCOLS["given"], tmp_path / "parts")
+    assert not split.context.height
+    assert not pieces_of(dataset, split).fit().not_checked

@@ -1,0 +1,139 @@
+"""A small shop with everything that can leak, split by each protocol, and what the audit looks at."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dataset_parts import write
+from fitting_parts import config, media
+
+from features.dataset import load_dataset
+from features.histories import HistoryBuilder, IdMaps, ReviewVectors, build_maps, build_schema
+from features.items import build_item_features
+from features.leakage.audit import Audit, audit_fit, audit_test
+from features.prepared.dataset import load_streamed
+from features.prepared.split import split_dataset
+from features.tables import Dataset, MediaVectors, Split
+from features.views import view_of
+from recsys.batches import History, Ints, ItemFeatures, SequenceSchema
+from recsys.config import SplitConfig
+
+NUM_ITEMS, NUM_USERS, LENGTH, FIRST_TEST = 24, 20, 10, 7
+PROTOCOLS = {
+    "leave_one_out": SplitConfig(protocol="leave_one_out"),
+    "user_temporal": SplitConfig(protocol="user_temporal", test_fraction=0.3, cold_fraction=0.15),
+    "global_temporal": SplitConfig(
+        protocol="global_temporal", test_fraction=0.2, validation_fraction=0.2, cold_fraction=0.15
+    ),
+    "held_out_items": SplitConfig(protocol="held_out_items", cold_fraction=0.15),
+    "given": SplitConfig(protocol="given", train="train.csv", test="test.csv", validation_fraction=0.2),
+}
+
+
+def write_shop(root: Path) -> Path:
+    """Users walk from item to item, one of five events no positive one; every item has a maker of its own."""
+    events, reviews = ["user,item,time,kind,rating"], ["user,item,time,text"]
+    parts: dict[str, list[str]] = {"train.csv": ["user,item,time"], "test.csv": ["user,item,time"]}
+    for user in range(NUM_USERS):
+        for at in range(LENGTH):
+            row = f"u{user:02},i{(7 * user + at) % NUM_ITEMS:02},{1_600_000_000 + 7 * user + 1000 * at}"
+            events.append(f"{row},{'view' if at % 3 else 'buy'},{1 if at % 5 == 3 else 2 + user % 4}")
+            parts["train.csv" if at < FIRST_TEST else "test.csv"].append(row)
+            if at % 3 == 0:
+                reviews.append(f"{row},words {at} of {user}")
+    reviews += [f"tester,i{at:02},{1_600_000_000 + at},tested" for at in range(NUM_ITEMS)]
+    items = [f"i{at:02},Item {at},maker {at},{1990 + at}" for at in range(NUM_ITEMS)]
+    users = [f"u{at:02},job {at % 3}" for at in range(NUM_USERS)]
+    files: dict[str, str | bytes] = {
+        "items.csv": "\n".join(["id,title,maker,year", *items, "new,New,nobody,2020"]),
+        "users.csv": "\n".join(["id,job", *users, "idle,pilot"]),
+        "events.csv": "\n".join(events),
+        "reviews.csv": "\n".join(reviews),
+        **{name: "\n".join(lines) for name, lines in parts.items()},
+    }
+    review_columns = {"path": "reviews.csv", "user": "user", "item": "item", "timestamp": "time"}
+    return write(
+        root,
+        files,
+        items={"categories": ["maker"], "numeric": ["year"]},
+        interactions={"event": "kind", "value": "rating", "positive": "rating > 1"},
+        reviews={**review_columns, "text": "text"},
+        users={"path": "users.csv", "id": "id", "categories": ["job"]},
+    )
+
+
+@dataclass(kw_only=True)
+class Pieces:
+    """What `audit_fit` and `audit_test` are handed by an honest fit and evaluation."""
+
+    dataset: Dataset
+    vectors: MediaVectors
+    split: Split
+    features: ItemFeatures
+    maps: IdMaps
+    schema: SequenceSchema
+    builder: HistoryBuilder
+    sequences: Mapping[str, History]
+    before: Mapping[str, History]
+    targets: dict[str, Ints]
+    histories: Mapping[str, History]
+    truth: dict[str, Ints]
+
+    def fit(self, **changes: Any) -> Audit:
+        names = (
+            "dataset", "vectors", "split", "features", "maps", "schema", "builder", "sequences",
+            "before", "targets",
+        )  # fmt: skip
+        return audit_fit(**{name: getattr(self, name) for name in names} | changes)
+
+    def test(self, **changes: Any) -> Audit:
+        names = ("dataset", "split", "features", "builder", "histories", "truth")
+        return audit_test(**{name: getattr(self, name) for name in names} | {"exclude_seen": True} | changes)
+
+
+def pieces(root: Path, protocol: str, *, streamed: bool = False) -> Pieces:
+    write_shop(root)
+    dataset = (
+        load_streamed(root, root / "log", part_rows=50, partition_events=60)
+        if streamed
+        else load_dataset(root)
+    )
+    return pieces_of(dataset, split_dataset(dataset, PROTOCOLS[protocol], root / "parts"))
+
+
+def pieces_of(dataset: Dataset, split: Split) -> Pieces:
+    vectors, view = media(dataset), view_of(split)
+    features = build_item_features(dataset, vectors, train=view.facts, reviews=split.reviews)
+    maps, reviews = build_maps(dataset, view.facts), ReviewVectors.of(vectors)
+    builder = HistoryBuilder(
+        dataset, item_ids=features.item_ids, maps=maps, reviews=reviews, allowed_reviews=split.reviews
+    )
+    histories, truth = view.before_test(builder), {}
+    for user, items in split.test.group_by("user_id", maintain_order=True).agg("item_id").iter_rows():
+        seen = set(histories[user].seen.tolist()) if user in histories else set()
+        wanted = [item for item in features.item_ids.encode(items).tolist() if item not in seen]
+        truth[user] = features.item_ids.encode(features.item_ids.decode(wanted))
+    return Pieces(
+        dataset=dataset,
+        vectors=vectors,
+        split=split,
+        features=features,
+        maps=maps,
+        schema=build_schema(dataset, view.facts, maps, reviews, config().model.user),
+        builder=builder,
+        sequences=view.training(builder)[0],
+        before=view.before_validation(builder),
+        targets=view.validation_items(features.item_ids),
+        histories=histories,
+        truth=truth,
+    )
+
+
+def tampered(split: Split, **changes: Any) -> Split:
+    """The same split with other tables, whichever kind it is of."""
+    other = copy.copy(split)
+    for name, value in changes.items():
+        object.__setattr__(other, name, value)
+    return other

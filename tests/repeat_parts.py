@@ -1,0 +1,53 @@
+"""One whole fit and evaluation of a small log in figures; run as a program it prints them."""
+
+import hashlib
+import json
+
+import torch
+from fitting_parts import config, log, media
+
+from features.histories import empty_history
+from features.splits import make_split
+from features.views import SeenItems, view_of
+from training.baselines import ALS, ALSSettings, Popularity, Random, tune_als
+from training.evaluation import TopK, evaluate
+from training.fitting import fit
+from training.system import MODEL, System
+from training.threads import threads
+
+CANDIDATES = (ALSSettings(factors=4, iterations=3), ALSSettings(factors=8, iterations=3))
+
+
+def figures() -> str:
+    """Every metric to its last digit, and a digest of every parameter, as JSON."""
+    settings, data = config(), log()
+    split = make_split(data, settings.split)
+    with threads(1):
+        fitted = fit(data, media(data), split, settings)
+        histories = view_of(split).before_test(fitted.builder)
+        seen, items = SeenItems(histories), fitted.features
+        tuned = tune_als(split, items, candidates=CANDIDATES, num_threads=1)
+        models: list[TopK] = [
+            System(MODEL, fitted.recommender, histories, empty=empty_history({})),
+            Popularity(split, items, seen=seen),
+            ALS(split, items, seen=seen, settings=tuned, num_threads=1),
+            Random(items, seen=seen),
+        ]
+        evaluation = evaluate(models, split=split, items=items, seen=seen)
+    modules = [fitted.retriever.model, *([fitted.ranker.module] if fitted.ranker else [])]
+    digest = hashlib.sha256()
+    for module in modules:
+        for name, value in module.state_dict().items():
+            digest.update(name.encode())
+            digest.update(value.contiguous().view(torch.uint8).numpy().tobytes() if value.ndim else b"")
+    found = {
+        "metrics": json.loads(evaluation.to_json()),
+        "parameters": digest.hexdigest(),
+        "curve": fitted.retriever.curve,
+        "tuned": repr(tuned),
+    }
+    return json.dumps(found, sort_keys=True)
+
+
+if __name__ == "__main__":
+    print(figures())  # noqa: T201
