@@ -127,3 +127,15 @@ def _processor() -> str:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def validation_metrics(fitted: Fitted) -> dict[str, float]:
+    """What validation said of the towers and the ranker, for a tracker."""
+    metrics = (
+        {"validation/best_ndcg_at_10": fitted.retriever.best_score} if fitted.retriever.best_epoch else {}
+    )
+    if fitted.ranker is not None:
+        metrics |= {f"validation/ndcg_at_10_{name}": value for name, value in fitted.ranker.scores.items()}
+        metrics["ranker/share"] = fitted.ranker.share
+        metrics["ranker/lists"] = float(fitted.ranker.num_lists)
+    return {name: value for name, value in metrics.items() if value == value}

@@ -44,7 +44,7 @@ from training.comparison import compare_baselines, rivals
 from training.evaluation import Evaluation, TopK, evaluate
 from training.examples import draw_examples, save_examples
 from training.export import NUM_CHECKED_USERS, Provenance, export_bundle
-from training.fits import record_fit
+from training.fits import record_fit, validation_metrics
 from training.fitting import Budget, Fitted, fit
 from training.knockouts.measure import Knockouts, measure_knockouts
 from training.knockouts.systems import Patient
@@ -152,7 +152,7 @@ class Run:
         with self.tracked() as tracker:
             tracker.log_params(self._params())
             fitted = self.fitted
-            tracker.log_metrics(_validation_metrics(fitted))
+            tracker.log_metrics(validation_metrics(fitted))
             tracker.log_artifact(self.out / "config.toml")
         return fitted
 
@@ -391,14 +391,3 @@ def _served_builder(fitted: Fitted, dataset: Dataset) -> HistoryBuilder:
         reviews=fitted.builder.reviews,
         allowed_reviews=dataset.reviews,
     )
-
-
-def _validation_metrics(fitted: Fitted) -> dict[str, float]:
-    metrics = (
-        {"validation/best_ndcg_at_10": fitted.retriever.best_score} if fitted.retriever.best_epoch else {}
-    )
-    if fitted.ranker is not None:
-        metrics |= {f"validation/ndcg_at_10_{name}": value for name, value in fitted.ranker.scores.items()}
-        metrics["ranker/share"] = fitted.ranker.share
-        metrics["ranker/lists"] = float(fitted.ranker.num_lists)
-    return {name: value for name, value in metrics.items() if value == value}
