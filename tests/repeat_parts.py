@@ -9,13 +9,11 @@ from fitting_parts import config, log, media
 from features.histories import empty_history
 from features.splits import make_split
 from features.views import SeenItems, view_of
-from training.baselines import ALS, ALSSettings, Popularity, Random, tune_als
+from training.baselines import Random, choose_baselines
 from training.evaluation import TopK, evaluate
 from training.fitting import fit
 from training.system import MODEL, System
 from training.threads import threads
-
-CANDIDATES = (ALSSettings(factors=4, iterations=3), ALSSettings(factors=8, iterations=3))
 
 
 def figures() -> str:
@@ -26,11 +24,12 @@ def figures() -> str:
         fitted = fit(data, media(data), split, settings)
         histories = view_of(split).before_test(fitted.builder)
         seen, items = SeenItems(histories), fitted.features
-        tuned = tune_als(split, items, candidates=CANDIDATES, num_threads=1)
+        chosen = choose_baselines(
+            ("popularity", "als", "bpr"), split, items, seen=seen, has_clock=True, num_threads=1
+        )
         models: list[TopK] = [
             System(MODEL, fitted.recommender, histories, empty=empty_history({})),
-            Popularity(split, items, seen=seen),
-            ALS(split, items, seen=seen, settings=tuned, num_threads=1),
+            *(each.model for each in chosen),
             Random(items, seen=seen),
         ]
         evaluation = evaluate(models, split=split, items=items, seen=seen)
@@ -44,7 +43,7 @@ def figures() -> str:
         "metrics": json.loads(evaluation.to_json()),
         "parameters": digest.hexdigest(),
         "curve": fitted.retriever.curve,
-        "tuned": repr(tuned),
+        "chosen": [repr(each.chosen.settings) for each in chosen],
     }
     return json.dumps(found, sort_keys=True)
 
