@@ -33,6 +33,7 @@ from training.baselines.tuning import (
     choose,
     cold_question,
     inner_split,
+    tests_any_time,
     training_seen,
     warm_question,
 )
@@ -132,7 +133,8 @@ class _Chooser:
         asked = self._items.item_ids.encode(self._split.test[Columns.ITEM].unique())
         if view_of(self._split).known_items(self._items.item_ids)[asked].all():
             return self._warm
-        return cold_question(self._split, self._items, seen=self._inner_seen)
+        whenever = tests_any_time(self._split)
+        return cold_question(self._split, self._items, seen=self._inner_seen, whenever=whenever)
 
     def popularity(self) -> Baseline:
         def candidates(_: Any) -> Iterable[tuple[Any, RecentPopularity]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import numpy as np
+import polars as pl
 
 from features.tables import Split
 from recsys.batches import Bools, Floats, ItemFeatures
@@ -84,7 +85,7 @@ def training_seen(split: Split, items: ItemFeatures) -> dict[str, np.ndarray]:
 def warm_question(split: Split, items: ItemFeatures, *, seen: Seen, seed: int = 0) -> Question:
     """Validation pairs on items with a training event, the whole catalogue ranked."""
     known, trained_N = Known.of(inner_split(split), items, seen=seen), _trained(items)
-    pairs = _pairs(split, items, seen, trained_N)
+    pairs = _pairs(split.validation, items, seen, trained_N)
     parts = _parts(pairs, known, None, items.size, max_cells=MAX_CELLS, seed=seed)
     return Question(
         description="validation pairs on items with training events, the whole catalogue ranked",
@@ -92,14 +93,22 @@ def warm_question(split: Split, items: ItemFeatures, *, seen: Seen, seed: int = 
     )
 
 
-def cold_question(split: Split, items: ItemFeatures, *, seen: Seen, seed: int = 0) -> Question:
-    """The same pairs as if their items were new, for models that learn nothing of items from events.
+def cold_question(
+    split: Split, items: ItemFeatures, *, seen: Seen, whenever: bool = False, seed: int = 0
+) -> Question:
+    """Pairs as if their items were new, for models that learn nothing of items from events.
 
     Items with training events are drawn into `NUM_FOLDS` folds. Of each fold nobody has met an item; the
-    users' validation pairs in it are asked for, and only the fold is ranked.
+    users' pairs in it are asked for, and only the fold is ranked. The pairs are those of validation, after
+    a history of training alone; `whenever`, those of both, before and after the rest of the user's history.
     """
-    known, trained_N = Known.of(inner_split(split), items, seen=seen), _trained(items)
-    pairs = _pairs(split, items, seen, trained_N)
+    trained_N = _trained(items)
+    if whenever:
+        known = Known.of(split, items, seen=None)
+        pairs = _pairs(pl.concat([split.train, split.validation]), items, None, trained_N)
+    else:
+        known = Known.of(inner_split(split), items, seen=seen)
+        pairs = _pairs(split.validation, items, seen, trained_N)
     drawn = np.random.default_rng(seed).permutation(np.flatnonzero(trained_N))
     parts: list[Part] = []
     for fold in range(NUM_FOLDS):
@@ -108,11 +117,26 @@ def cold_question(split: Split, items: ItemFeatures, *, seen: Seen, seed: int = 
         mine = {user: own[held_N[own]] for user, own in pairs.items()}
         hidden, cells = known.without(held_N), MAX_CELLS // NUM_FOLDS
         parts += _parts(mine, hidden, held_N, items.size, max_cells=cells, seed=seed)
+    asked = "training and validation pairs" if whenever else "validation pairs"
     return Question(
-        description=f"validation pairs on each of {NUM_FOLDS} drawn parts of the items, hidden from all "
-        "histories; only that part ranked",
+        description=f"{asked} on each of {NUM_FOLDS} drawn parts of the items, hidden from all histories; "
+        "only that part ranked",
         parts=tuple(parts),
     )
+
+
+def tests_any_time(split: Split) -> bool:
+    """Whether the test's events lie among what is known of a user, and not after it.
+
+    By protocol, or of given files by their times: for most users the test begins before the history ends.
+    """
+    if split.protocol != "given":
+        return split.protocol == "held_out_items"
+    known, time = pl.concat([split.train, split.validation]), pl.col(Columns.TIMESTAMP)
+    last = known.group_by(Columns.USER).agg(time.max().alias("last"))
+    first = split.test.group_by(Columns.USER).agg(time.min().alias("first"))
+    among = last.join(first, on=Columns.USER).select(pl.col("first") < pl.col("last")).to_series()
+    return bool(among.len()) and int(among.sum()) * 2 > among.len()
 
 
 def choose(
@@ -154,9 +178,9 @@ def _trained(items: ItemFeatures) -> Bools:
     return trained_N
 
 
-def _pairs(split: Split, items: ItemFeatures, seen: Seen, trained_N: Bools) -> dict[str, np.ndarray]:
-    """Validation items of each user: with training events, not seen before where the seen are left out."""
-    grouped = split.validation.filter(Columns.POSITIVE).group_by(Columns.USER).agg(Columns.ITEM)
+def _pairs(events: pl.DataFrame, items: ItemFeatures, seen: Seen, trained_N: Bools) -> dict[str, np.ndarray]:
+    """Items of each user's positive events: with training events, not in `seen` where there is one."""
+    grouped = events.filter(Columns.POSITIVE).group_by(Columns.USER).agg(Columns.ITEM)
     pairs = {}
     for user, names in grouped.sort(Columns.USER).iter_rows():
         own = np.unique(items.item_ids.encode(names))
