@@ -23,7 +23,7 @@ from training.baselines import ALS, ALSSettings, Chosen, Known, choose_baselines
 from training.baselines.choices import settings_words
 from training.baselines.content import CONTENT_NAMES
 from training.baselines.fusion import Fusion
-from training.baselines.tuning import choose, cold_question, inner_split, warm_question
+from training.baselines.tuning import asks_of_any_time, choose, cold_question, inner_split, warm_question
 from training.evaluation import Evaluation
 from training.pipeline import Run
 
@@ -101,6 +101,31 @@ class TestQuestions:
             assert not part.allowed[part.known.item].any(), "nobody has met an item of the fold"
         whole = Known.of(inner_split(split), ALL_BUT_COLD, seen=SEEN)
         assert all(len(part.known.item) < len(whole.item) for part in parts)
+
+    def test_of_any_time_training_is_asked_for_too_amid_the_rest_of_the_history(self) -> None:
+        split = make_split(CHECKERBOARD, LATER)
+        parts = cold_question(split, ALL_BUT_COLD, seen=SEEN, whenever=True).parts
+        asked = {
+            (user, ALL_BUT_COLD.item_ids.external[item - 2])
+            for part in parts
+            for row, user in enumerate(part.users)
+            for item in part.truth.ids[part.truth.offsets[row] : part.truth.offsets[row + 1]]
+        }
+        assert asked == {*CHECKERBOARD, *LATER}
+        whole = Known.of(split, ALL_BUT_COLD, seen=None)
+        for part in parts:
+            assert part.allowed is not None
+            assert part.known.seen is None
+            assert not part.allowed[part.known.item].any()
+            assert len(part.known.item) == (~part.allowed[whole.item]).sum(), "all else is in the history"
+
+    @pytest.mark.parametrize("shift", [-20, 20])
+    def test_whether_the_test_is_of_any_time_is_seen_by_protocol_or_by_given_times(self, shift: int) -> None:
+        split = make_split(CHECKERBOARD, test=LATER)
+        moved = split.test.with_columns(timestamp=split.test["timestamp"] + shift)
+        assert not asks_of_any_time(replace(split, protocol="leave_one_out", test=moved))
+        assert asks_of_any_time(replace(split, protocol="held_out_items", test=moved))
+        assert asks_of_any_time(replace(split, protocol="given", test=moved)) is (shift < 0)
 
 
 def world(**changes: Any) -> tuple[Config, Split, Any]:

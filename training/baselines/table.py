@@ -30,10 +30,10 @@ from training.baselines.popularity import POPULARITY_CANDIDATES, Popularity, Rec
 from training.baselines.tuning import (
     Choice,
     Question,
+    asks_of_any_time,
     choose,
     cold_question,
     inner_split,
-    tests_any_time,
     training_seen,
     warm_question,
 )
@@ -133,7 +133,7 @@ class _Chooser:
         asked = self._items.item_ids.encode(self._split.test[Columns.ITEM].unique())
         if view_of(self._split).known_items(self._items.item_ids)[asked].all():
             return self._warm
-        whenever = tests_any_time(self._split)
+        whenever = asks_of_any_time(self._split)
         return cold_question(self._split, self._items, seen=self._inner_seen, whenever=whenever)
 
     def popularity(self) -> Baseline:

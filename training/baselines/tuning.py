@@ -125,7 +125,7 @@ def cold_question(
     )
 
 
-def tests_any_time(split: Split) -> bool:
+def asks_of_any_time(split: Split) -> bool:
     """Whether the test's events lie among what is known of a user, and not after it.
 
     By protocol, or of given files by their times: for most users the test begins before the history ends.
