@@ -24,11 +24,8 @@ class BPRSettings:
 
 
 BPR_EPOCHS = (10, 20, 40, 80)
-BPR_CANDIDATES = (
-    BPRSettings(learning_rate=0.05),
-    BPRSettings(learning_rate=0.02),
-    BPRSettings(learning_rate=0.05, factors=128),
-)
+# The former is best on MovieLens-small, the latter on 1M; 64 factors at .05 were so on neither.
+BPR_CANDIDATES = (BPRSettings(learning_rate=0.02), BPRSettings(learning_rate=0.05, factors=128))
 
 
 class BPR(Scored):

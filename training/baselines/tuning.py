@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 K = 10
 NUM_FOLDS = 5  # of the items, each held out once
-MAX_CELLS = 16_000_000  # users times items that one question scores; more users are drawn from
+MAX_CELLS = 24_000_000  # users times items that one question scores; more users are drawn from
 _CELLS_AT_ONCE = 8_000_000
 Settings = TypeVar("Settings")
 Model = TypeVar("Model", bound=Scored)
