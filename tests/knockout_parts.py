@@ -17,7 +17,7 @@ from training.knockouts.alteration import KINDS, Kind
 from training.knockouts.measure import Change, Knockout, Knockouts, WholeView
 from training.knockouts.systems import Patient
 
-GROUPS, OLD, NEW, USERS, LENGTH = 4, 8, 6, 48, 6
+GROUPS, OLD, NEW, USERS, LENGTH = 4, 16, 6, 96, 6
 
 
 def patient(*, epochs: int = 4) -> Patient:

@@ -41,16 +41,21 @@ class ItemInputs(NamedTuple):
     dense: Mapping[str, tuple[Tensor, Tensor]]  # standardised
     category: Mapping[str, tuple[Tensor, Tensor]]
     identity: tuple[Tensor, Tensor] | None
+    known: Tensor  # [N] bool: training has seen the item, and so the newcomer head does not place it
     values: Mapping[str, Tensor]  # ids of the category fields [N, C], which the newcomer head reads
 
-    def replaced(self, tokens: Mapping[str, tuple[Tensor, Tensor]]) -> "ItemInputs":
-        """The same, but for `tokens` by their names; of a replaced category no value is known."""
+    def replaced(
+        self, tokens: Mapping[str, tuple[Tensor, Tensor]], values: Mapping[str, Tensor]
+    ) -> "ItemInputs":
+        """The same, but for `tokens` by their names; a replaced category has the given `values` or none."""
         return ItemInputs(
             dense={name: tokens.get(name, pair) for name, pair in self.dense.items()},
             category={name: tokens.get(name, pair) for name, pair in self.category.items()},
             identity=None if self.identity is None else tokens.get(ID_TOKEN, self.identity),
+            known=self.known,
             values={
-                name: torch.zeros_like(ids) if name in tokens else ids for name, ids in self.values.items()
+                name: values.get(name, torch.zeros_like(ids)) if name in tokens else ids
+                for name, ids in self.values.items()
             },
         )
 

@@ -93,11 +93,11 @@ class Retriever(nn.Module):
         if self.category is not None:
             pooled = self.category(ids)
             category = {name: (pooled[name], (ids[name] > 0).any(1)) for name in ids}
+        known_N = self.trained_N[row_N].to(self.device) & (not as_new)
         identity = None
         if self.item_id is not None:
-            has_id_N = self.trained_N[row_N].to(self.device) & (not as_new)
-            identity = (self.item_id(self.id_row_N[row_N].to(self.device)), has_id_N)
-        return ItemInputs(dense=dense, category=category, identity=identity, values=ids)
+            identity = (self.item_id(self.id_row_N[row_N].to(self.device)), known_N)
+        return ItemInputs(dense=dense, category=category, identity=identity, known=known_N, values=ids)
 
     def embed_items(self, row_N: Tensor, *, as_new: bool = False) -> ItemOutput:
         """The item tower's output for catalogue rows `row_N`.
@@ -108,9 +108,9 @@ class Retriever(nn.Module):
 
     def _output(self, inputs: ItemInputs) -> ItemOutput:
         output: ItemOutput = self.item_tower(inputs.dense, inputs.category, inputs.identity)
-        if self.newcomer is not None and inputs.identity is not None and not self.training:
+        if self.newcomer is not None and not self.training:
             newcomer_ND = self.newcomer(inputs.dense, inputs.values)
-            return output._replace(vector_ND=settle(output.vector_ND, newcomer_ND, inputs.identity[1]))
+            return output._replace(vector_ND=settle(output.vector_ND, newcomer_ND, inputs.known))
         return output
 
     def content(self, row_N: Tensor) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, Tensor]]:
@@ -123,11 +123,16 @@ class Retriever(nn.Module):
 
     @torch.no_grad()
     def item_arrays(
-        self, *, as_new: bool = False, instead: Mapping[str, tuple[Tensor, Tensor]] | None = None
+        self,
+        *,
+        as_new: bool = False,
+        instead: Mapping[str, tuple[Tensor, Tensor]] | None = None,
+        values: Mapping[str, Tensor] | None = None,
     ) -> ItemArrays:
         """Vectors and tokens of the whole catalogue, in evaluation mode; `as_new`: from content alone.
 
-        `instead` has what is read in place of the tokens that it names, vectors [N, .] and presence [N].
+        `instead` has what is read in place of the tokens that it names, vectors [N, .] and presence [N];
+        `values` has the ids [N, C] that go with a category field in it, which else has none.
         """
         was_training = self.training
         self.eval()
@@ -138,7 +143,8 @@ class Retriever(nn.Module):
                 name: (vector[rows].to(self.device), has[rows].to(self.device))
                 for name, (vector, has) in (instead or {}).items()
             }
-            outputs.append(self._output(inputs.replaced(replaced)))
+            ids = {name: array[rows].to(self.device) for name, array in (values or {}).items()}
+            outputs.append(self._output(inputs.replaced(replaced, ids)))
         self.train(was_training)
         vector_ND = torch.cat([output.vector_ND for output in outputs]).float().cpu().numpy()
         mask_NT = torch.cat([output.mask_NT for output in outputs]).cpu().numpy()

@@ -1,11 +1,12 @@
 """A trained system with something knocked out at test time; the trained one is read and never written.
 
 Items: what the item tower reads of the knocked-out tokens is altered (of the id its embedding, of a category
-its pooled embedding), the catalogue embedded anew, the index built of it; so the ranker, too, reads altered
-vectors and tokens, and a history is read through them. Histories: where the user tower reads the reviews
-that users left, the vectors of the knocked-out review modalities are altered review by review, too. An
-event has one text vector: what was written, and where nothing was, what was said; with the written ones
-absent, the spoken ones take their place.
+its pooled embedding, and of new items, which are placed by its values, those: exchanged, or else unknown),
+the catalogue embedded anew, the index built of it; so the ranker, too, reads altered vectors and tokens, and
+a history is read through them. Candidate sources that were fitted on events alone stay as they are.
+Histories: where the user tower reads the reviews that users left, the vectors of the knocked-out review
+modalities are altered review by review, too. An event has one text vector: what was written, and where
+nothing was, what was said; with the written ones absent, the spoken ones take their place.
 """
 
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ from training.knockouts.targets import Target, targets_of
 from training.system import MODEL, System
 
 _ITEMS, _REVIEWS = 0, 1  # so that the two are drawn apart
+_VALUES = "values of "
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,16 @@ class Patient:
     def without(self, target: Target, kind: Kind) -> System:
         """With `target` altered; its name is "<target> <kind>"."""
         drawn = [self.seed, KINDS.index(kind)]
-        pairs = altered_pairs(self.pairs(target), kind, np.random.default_rng([*drawn, _ITEMS]))
-        instead = {
-            name: (torch.from_numpy(v_NM), torch.from_numpy(h_N)) for name, (v_NM, h_N) in pairs.items()
+        values = self._values(target) if kind == "shuffled" else {}
+        rng = np.random.default_rng([*drawn, _ITEMS])
+        tensors = {
+            name: (torch.from_numpy(array), torch.from_numpy(has_N))
+            for name, (array, has_N) in altered_pairs({**self.pairs(target), **values}, kind, rng).items()
         }
-        items = self.model.item_arrays(instead=instead)
+        items = self.model.item_arrays(
+            instead={token: tensors[token] for token in target.tokens},
+            values={name.removeprefix(_VALUES): tensors[name][0] for name in values},
+        )
         histories = self._histories(target, kind, np.random.default_rng([*drawn, _REVIEWS]))
         return self._system(f"{target.name} {kind}", items, histories)
 
@@ -95,6 +102,15 @@ class Patient:
                 torch.cat([part.pair(token)[1] for part in parts]).cpu().numpy(),
             )
             for token in target.tokens
+        }
+
+    def _values(self, target: Target) -> dict[str, Pair]:
+        """Ids of the target's category fields, by which new items are placed."""
+        ids = self.model.category_ids
+        return {
+            f"{_VALUES}{field}": (ids[field].cpu().numpy(), (ids[field] > 0).any(1).cpu().numpy())
+            for field in target.tokens
+            if field in ids
         }
 
     def _system(self, name: str, items: ItemArrays | None, histories: Mapping[str, History]) -> System:

@@ -12,6 +12,7 @@ from knockout_parts import patient
 
 from recsys.batches import History
 from recsys.errors import DataError
+from recsys.ids import NUM_RESERVED
 from training.knockouts.alteration import KINDS, Kind
 from training.knockouts.measure import Knockouts, measure_knockouts
 from training.knockouts.systems import Patient
@@ -63,7 +64,7 @@ class TestFigures:
     def test_without_what_carries_nothing_they_are(self, measured: Knockouts, other: str) -> None:
         for kind in KINDS:
             change = measured.of(other, kind).views["cold_pool"]["recall@4"].change
-            assert change.value > -0.1, (other, kind)
+            assert change.high >= 0 or change.value > -0.1, (other, kind)
 
     def test_a_change_is_the_difference_of_the_figures(self, measured: Knockouts) -> None:
         for each in measured.knockouts:
@@ -126,6 +127,20 @@ class TestSystems:
         np.testing.assert_array_equal(found.token_mask, expected.token_mask)
         assert not np.allclose(found.vectors, ill.model.item_arrays().vectors, atol=1e-3)
 
+    def test_a_shuffled_category_is_the_catalogue_with_other_values(self, ill: Patient) -> None:
+        """Of new items, too, which stand where a regression on those values puts them."""
+        assert ill.model.newcomer is not None
+        features, field = ill.fitted.features, ill.fitted.features.categories["colour"]
+        rows, seed = np.flatnonzero((field > 0).any(1)), [ill.seed, KINDS.index("shuffled"), 0]
+        ids = field.copy()
+        ids[rows] = field[np.random.default_rng(seed).permutation(rows)]
+        twin = copy.deepcopy(ill.model)
+        twin.set_features(replace(features, categories={"colour": ids}))
+        found = ill.without(target(ill, "cat:colour"), "shuffled")._recommender.items
+        np.testing.assert_allclose(found.vectors, twin.item_arrays().vectors, atol=1e-6)
+        cold = ~features.trained & (np.arange(features.size) >= NUM_RESERVED)
+        assert not np.allclose(found.vectors[cold], ill.model.item_arrays().vectors[cold], atol=1e-4)
+
     def test_an_absent_modality_is_the_catalogue_without_it(self, ill: Patient) -> None:
         features = ill.fitted.features
         twin = copy.deepcopy(ill.model)
@@ -134,11 +149,21 @@ class TestSystems:
         found = ill.without(target(ill, "image"), "absent")._recommender.items
         np.testing.assert_allclose(found.vectors, twin.item_arrays().vectors, atol=1e-6)
 
-    def test_an_absent_id_is_a_catalogue_of_new_items(self, ill: Patient) -> None:
+    def test_without_the_id_known_items_stand_where_their_content_puts_them(self, ill: Patient) -> None:
+        """By the item tower, as before; they do not become new items, which are placed otherwise."""
+        assert ill.model.newcomer is not None
         found = ill.without(target(ill, "id"), "absent")._recommender.items
-        expected = ill.model.item_arrays(as_new=True)
-        np.testing.assert_allclose(found.vectors, expected.vectors, atol=1e-6)
-        np.testing.assert_array_equal(found.trained, ill.fitted.features.trained)
+        trained = ill.fitted.features.trained
+        twin = copy.deepcopy(ill.model)
+        twin.newcomer = None
+        np.testing.assert_allclose(
+            found.vectors[trained], twin.item_arrays(as_new=True).vectors[trained], atol=1e-6
+        )
+        np.testing.assert_allclose(
+            found.vectors[~trained], ill.model.item_arrays().vectors[~trained], atol=1e-6
+        )
+        assert not found.token_mask[:, -1].any()
+        np.testing.assert_array_equal(found.trained, trained)
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_items_without_the_id_are_left_as_they_are(self, ill: Patient, kind: Kind) -> None:
@@ -231,7 +256,7 @@ class TestUsers:
     def test_a_part_of_them_is_drawn_and_counted(self, ill: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(vars(ill), "targets", (Target(name="image", tokens=("image",)),))
         few = measure_knockouts(ill, num_users=10)
-        assert (few.num_drawn, few.num_users) == (10, 48)
+        assert (few.num_drawn, few.num_users) == (10, 96)
         assert max(view.num_users for view in few.views.values()) <= 10
         assert measure_knockouts(ill, num_users=10) == few, "the same seed draws the same users"
 
