@@ -3,6 +3,7 @@
 Legend: B users, K candidates, S sources, X context features, N items.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +57,15 @@ class Candidates:
     items: Ints  # [B, K], 0 where there are fewer
     cosines: Floats  # [B, K], the towers' plain cosines, -inf at padding
     source_scores: Floats  # [B, K, S], of the fitted sources, 0 where one knows nothing
+
+    @classmethod
+    def joined(cls, parts: Sequence["Candidates"]) -> "Candidates":
+        """The lists of all `parts`, which have the same widths."""
+        return cls(
+            items=np.concatenate([part.items for part in parts]),
+            cosines=np.concatenate([part.cosines for part in parts]),
+            source_scores=np.concatenate([part.source_scores for part in parts]),
+        )
 
     def of(self, rows: Ints) -> "Candidates":
         """The lists in `rows`."""

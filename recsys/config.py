@@ -92,7 +92,7 @@ class RankerConfig(Section):
     history_length: Count = 50
     dropout: Fraction = 0.2
     num_epochs: Count = 15
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-4
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     target_users: Fraction = 0.5  # whose validation events are its targets, unseen by the sources
 
 
@@ -136,6 +136,8 @@ class EvaluateConfig(Section):
     baselines: tuple[BaselineName, ...] = BASELINES  # those of modalities that are missing are left out
     twin: bool | None = None  # train the content-blind twin; None: where the dataset has an oracle
     exclude_seen: bool = True
+    # Also the figures of a model that then learned the validation events, as published ones often have.
+    with_validation: bool = False
     knockouts: bool = True  # `run` measures what each modality brings
     knockout_users: Count = 500  # test users who are asked then, drawn by lot
 

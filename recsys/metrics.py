@@ -42,6 +42,15 @@ class IdLists:
         counts = np.bincount(pairs // stride, minlength=num_lists)
         return cls(offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), ids=pairs % stride)
 
+    @classmethod
+    def joined(cls, parts: Sequence["IdLists"]) -> "IdLists":
+        """The lists of all `parts`, one after another."""
+        counts = np.concatenate([part.counts for part in parts])
+        return cls(
+            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            ids=np.concatenate([part.ids for part in parts]),
+        )
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 

@@ -125,11 +125,13 @@ def every_ranker_helps() -> Iterator[None]:
 
     Whether one truly helps is luck with a model this small; tests/training/test_ranker.py looks at it.
     """
-    from training import fitting, ranker
+    from training import fitting, ranked_lists
 
-    assert fitting.selection_ndcg is ranker.selection_ndcg  # imported before, so that it keeps the real one
+    assert (
+        fitting.selection_ndcg is ranked_lists.selection_ndcg
+    )  # imported before, so that it keeps the real one
     scores = count(1)
-    with patch.object(ranker, "selection_ndcg", lambda *_: next(scores) / 1e6):
+    with patch.object(ranked_lists, "selection_ndcg", lambda *_: next(scores) / 1e6):
         yield
 
 

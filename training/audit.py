@@ -76,7 +76,7 @@ def record_audit(directory: Path, stage: str, audit: Audit) -> None:
 
 
 def read_audits(directory: Path) -> dict[str, Audit]:
-    """The audits of a run by stage (main, twin, refit, test); none of a run made before there were any."""
+    """The audits of a run by stage (main, later, twin, refit, test); none of an older run."""
     path = directory / AUDIT
     if not path.exists():
         return {}

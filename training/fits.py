@@ -1,6 +1,6 @@
 """What each fit of a run came to: its curve, what was chosen, and where and on what it ran.
 
-`fits.json` has an entry a stage (main, twin, refit), written when the fit ends.
+`fits.json` has an entry a stage (main, later, twin, refit), written when the fit ends.
 """
 
 import json

@@ -30,7 +30,8 @@ from recsys.sources import Source
 from training.audit import Histories
 from training.new_items import NewItems, settle_new_items
 from training.newcomers import Judges
-from training.ranker import SELECTION_K, FittedRanker, RankingTask, fit_ranker, selection_ndcg
+from training.ranked_lists import SELECTION_K, RankingTask, selection_ndcg
+from training.ranker import FittedRanker, fit_ranker
 from training.retriever import FittedRetriever, fit_retriever
 from training.sources import fit_sources
 from training.windows import Sequence as TrainingSequence
@@ -63,6 +64,7 @@ class Budget:
     ranker_epochs: int
     ranker_share: float
     new: NewItems = field(default_factory=NewItems)
+    start: "Fitted | None" = field(default=None, repr=False)  # whose towers go on, and whose ranker stays
 
 
 def fit(
@@ -81,25 +83,14 @@ def fit(
     Without a `budget` the validation events of all users stop the towers early, and those of the users
     who are not the ranker's choose its epoch and share. Raises `LeakError` where something held out is read.
     """
-    read = _Read.of(dataset, vectors, split, config)
+    start = budget.start if budget else None
+    read = _Read.of(dataset, vectors, split, config, start)
     audit = audit_fit(
         dataset, vectors, split, features=read.features, maps=read.maps, schema=read.schema,
         builder=read.builder, sequences=Histories(read.sequences), before=read.before, targets=read.truth,
     )  # fmt: skip
     judged = bool(read.truth) and budget is None
-    retriever = fit_retriever(
-        read.features,
-        read.schema,
-        read.sequences,
-        model_config=config.model,
-        config=config.train,
-        validate=_validator(read.before, read.truth, config) if judged else None,
-        epochs=budget.epochs if budget else None,
-        checkpoint=checkpoint,
-        fingerprint=_fingerprint(config, read.features, read.sequences, read.truth, budget),
-        progress=progress,
-        on_epoch=on_epoch,
-    )
+    retriever = _fit_towers(read, config, budget, judged, checkpoint, progress, on_epoch)
     model = retriever.model
     new = settle_new_items(
         model,
@@ -111,7 +102,11 @@ def fit(
     wants_ranker = config.model.ranker.enabled and (budget is None or budget.ranker_share > 0.0)
     sources = fit_sources(split, read.features, read.sequences, config.model.ranker) if wants_ranker else ()
     found = make_recommender(model, config, sources=sources, cold_bias=new.cold_bias)
-    ranker = _fit_ranker(model, found, read.before, read.truth, config, budget, progress)
+    ranker = (
+        start.ranker
+        if start
+        else _fit_ranker(model, found, read.before, read.truth, config, budget, progress)
+    )
     sources = sources if ranker is not None else ()
     return Fitted(
         features=read.features,
@@ -123,6 +118,31 @@ def fit(
         recommender=make_recommender(model, config, ranker, sources=sources, cold_bias=new.cold_bias),
         new=new,
         audit=audit,
+    )
+
+
+def _fit_towers(
+    read: "_Read",
+    config: Config,
+    budget: Budget | None,
+    judged: bool,
+    checkpoint: Path | None,
+    progress: Progress,
+    on_epoch: Callable[[int, dict[str, float]], None] | None,
+) -> FittedRetriever:
+    return fit_retriever(
+        read.features,
+        read.schema,
+        read.sequences,
+        model_config=config.model,
+        config=config.train,
+        validate=_validator(read.before, read.truth, config) if judged else None,
+        epochs=budget.epochs if budget else None,
+        start=budget.start.retriever.model.state_dict() if budget and budget.start else None,
+        checkpoint=checkpoint,
+        fingerprint=_fingerprint(config, read.features, read.sequences, read.truth, budget),
+        progress=progress,
+        on_epoch=on_epoch,
     )
 
 
@@ -139,10 +159,17 @@ class _Read:
     sequences: Sequences
 
     @classmethod
-    def of(cls, dataset: Dataset, vectors: MediaVectors, split: Split, config: Config) -> "_Read":
+    def of(
+        cls,
+        dataset: Dataset,
+        vectors: MediaVectors,
+        split: Split,
+        config: Config,
+        start: Fitted | None,
+    ) -> "_Read":
         view, model = view_of(split), config.model
         features = build_item_features(dataset, vectors, train=view.facts, reviews=split.reviews)
-        maps = build_maps(dataset, view.facts)
+        maps = start.maps if start else build_maps(dataset, view.facts)
         reads_reviews = model.user.use_reviews and model.item.use_content
         reviews = ReviewVectors.of(vectors) if reads_reviews else None
         builder = HistoryBuilder(
@@ -242,6 +269,8 @@ def _fit_ranker(
     progress: Progress,
 ) -> FittedRanker | None:
     knobs = config.model.ranker
+    if budget is not None and budget.start is not None:
+        return budget.start.ranker
     if not knobs.enabled or (budget is not None and budget.ranker_share == 0.0):
         return None
     chosen = [user for user in truth if is_ranker_user(user, knobs.target_users)]
@@ -279,6 +308,9 @@ def _fingerprint(
     for user, items in truth.items():
         digest.update(user.encode())
         digest.update(items.tobytes())
+    if budget is not None and budget.start is not None:
+        for parameter in budget.start.retriever.model.state_dict().values():
+            digest.update(parameter.numpy().tobytes())
     content: dict[str, npt.NDArray[Any]] = {**features.dense, **features.categories}
     for name, array in content.items():
         digest.update(f"{name} {array.shape}".encode())

@@ -22,7 +22,7 @@ from recsys.metrics import IdLists
 from recsys.models.newcomer import NewcomerHead
 from recsys.models.retriever import EMBED_ROWS, Retriever
 from training.evaluation import top_k
-from training.ranker import selection_ndcg
+from training.ranked_lists import selection_ndcg
 
 logger = logging.getLogger(__name__)
 Doubles = npt.NDArray[np.float64]

@@ -5,7 +5,7 @@ checkpoints and the vector cache, which costs little when it was made before:
 
     run/
       config.toml  dataset.json        what was asked for, and of which data
-      checkpoints/  fits.json          towers by stage (main, twin, refit), and what each fit came to
+      checkpoints/  fits.json          towers by stage (main, later, twin, refit), and what each fit came to
       audit.json                       what was looked at for leaks, by stage
       split/  metrics.json             what was held out, and how well it was found
       baselines.json                   what was chosen for each baseline on validation
@@ -26,7 +26,7 @@ from itertools import islice
 from pathlib import Path
 
 from features.extract import extract
-from features.histories import HistoryBuilder, empty_history, save_histories
+from features.histories import HistoryBuilder, save_histories
 from features.leakage.audit import audit_test
 from features.prepared.dataset import StreamedDataset, fingerprint, open_dataset
 from features.prepared.split import split_dataset
@@ -41,6 +41,7 @@ from recsys.progress import Progress, silent
 from training.answers import ANSWERS, Answers
 from training.audit import record_audit, truth_of
 from training.comparison import compare_baselines, rivals
+from training.continued import learn_validation
 from training.evaluation import Evaluation, TopK, evaluate
 from training.examples import draw_examples, save_examples
 from training.export import NUM_CHECKED_USERS, Provenance, export_bundle
@@ -52,7 +53,7 @@ from training.memory import keep_freed_memory
 from training.refit import newest_events_split
 from training.report.collect import collect
 from training.report.write import REPORT, write_report
-from training.system import MODEL, TOWERS, TWIN, System
+from training.system import LATER, LATER_TOWERS, MODEL, TOWERS, TWIN, blind, whole_and_towers
 from training.threads import threads
 from training.tracking import Tracker, flatten, make_tracker
 
@@ -284,27 +285,35 @@ class Run:
         record_audit(self.out, "test", audit)
 
     def _systems(self, fitted: Fitted, histories: Mapping[str, History]) -> list[TopK]:
-        nobody, exclude_seen = empty_history({}), self.config.evaluate.exclude_seen
-        ours = System(MODEL, fitted.recommender, histories, empty=nobody, exclude_seen=exclude_seen)
-        systems: list[TopK] = [ours]
-        if fitted.ranker is not None:
-            systems.append(
-                System(
-                    TOWERS,
-                    fitted.recommender,
-                    histories,
-                    empty=nobody,
-                    exclude_seen=exclude_seen,
-                    use_ranker=False,
-                )
-            )
-        wants_twin = self.config.evaluate.twin
+        knobs = self.config.evaluate
+        systems: list[TopK] = [*whole_and_towers(fitted, histories, MODEL, TOWERS, knobs)]
+        if knobs.with_validation:
+            later = self._learn_validation(fitted)
+            known = view_of(self.split).before_test(later.builder)
+            systems += whole_and_towers(later, known, LATER, LATER_TOWERS, knobs)
+        wants_twin = knobs.twin
         if wants_twin or (wants_twin is None and self.dataset.oracle_files is not None):
             config = blind(self.config)
             twin = self._fit(TWIN, "twin", config)
             known = view_of(self.split).before_test(twin.builder)
-            systems.append(System(TWIN, twin.recommender, known, empty=nobody, exclude_seen=exclude_seen))
+            systems += whole_and_towers(twin, known, TWIN, None, knobs)
         return systems
+
+    def _learn_validation(self, first: Fitted) -> Fitted:
+        vectors = self.vectors
+        with self._timed("train later"), threads(self.config.train.num_threads):
+            later = learn_validation(
+                first,
+                self.dataset,
+                vectors,
+                self.split,
+                self.config,
+                checkpoint=self.out / "checkpoints" / "later.pt",
+                progress=self.progress,
+            )
+        record_fit(self.out, "later", later)
+        record_audit(self.out, "later", later.audit)
+        return later
 
     def _fit(
         self,
@@ -368,12 +377,6 @@ class Run:
         path = self.out / "timings.json"
         if path.exists():
             self.seconds = json.loads(path.read_text("utf-8"))
-
-
-def blind(config: Config) -> Config:
-    """The same model without any content: ids and behaviour alone."""
-    item = config.model.item.model_copy(update={"use_content": False, "use_id": True, "id_dropout": 0.0})
-    return config.model_copy(update={"model": config.model.model_copy(update={"item": item})})
 
 
 def _changes(before: Config, now: Config) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from recsys.batches import ItemFeatures, SequenceSchema
@@ -44,6 +45,7 @@ def fit_retriever(
     config: TrainConfig,
     validate: Callable[[Retriever], float] | None = None,
     epochs: int | None = None,
+    start: Mapping[str, Tensor] | None = None,
     checkpoint: Path | None = None,
     fingerprint: str = "",
     progress: Progress = silent,
@@ -51,16 +53,17 @@ def fit_retriever(
 ) -> FittedRetriever:
     """Train both towers on `sequences`; with `validate`, keep the best epoch and stop when it stays away.
 
-    `epochs` overrides the configured number (a refit). A `checkpoint` of the same `fingerprint` goes on
-    where it stopped. Raises `FloatingPointError` if a loss or a parameter is not finite.
+    `epochs` overrides the configured number, `start` has parameters to go on from. A `checkpoint` of the same
+    `fingerprint` is resumed. Raises `FloatingPointError` if a loss or a parameter is not finite.
     """
     torch.manual_seed(config.seed)
     num_epochs = epochs or config.epochs
-    model = Retriever(features, schema, model_config).to(config.device)
+    model = _start(Retriever(features, schema, model_config), start).to(config.device)
     tokens = _batch_tokens(sequences, config)
     sampler = WindowSampler(sequences, max_length=schema.max_length, batch_tokens=tokens, seed=config.seed)
-    groups = _parameter_groups(model, config.weight_decay)
-    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(
+        _parameter_groups(model, config.weight_decay), lr=config.learning_rate, betas=(0.9, 0.98)
+    )
     epoch_steps = len(sampler.epoch(0))  # about: epochs cut histories at other places
     total_steps = num_epochs * epoch_steps
     scheduler = LambdaLR(optimizer, _schedule(total_steps, config.warmup_fraction))
@@ -95,6 +98,14 @@ def fit_retriever(
         best_score=state.best_score,
         curve=state.curve,
     )
+
+
+def _start(model: Retriever, parameters: Mapping[str, Tensor] | None) -> Retriever:
+    """`model` with these parameters; scales, and all that hangs on the features, stay its own."""
+    own = dict(model.named_parameters())
+    given = {name: value for name, value in (parameters or {}).items() if name in own}
+    model.load_state_dict(given, strict=False)
+    return model
 
 
 def _batch_tokens(sequences: Mapping[str, Sequence], config: TrainConfig) -> int:

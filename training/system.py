@@ -4,12 +4,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from features.histories import empty_history
 from recsys.batches import Bools, History, Ints
+from recsys.config import Config, EvaluateConfig
 from recsys.ids import PAD
 from recsys.recommender import Recommender
+from training.fitting import Fitted
 
 USERS_AT_ONCE = 256
-MODEL, TOWERS, TWIN = "recsys", "recsys, towers alone", "content-blind twin"  # our names in the table
+# Our names in the table.
+MODEL, TOWERS, TWIN = "recsys", "recsys, towers alone", "content-blind twin"
+LATER, LATER_TOWERS = "recsys, validation learned", "recsys, towers alone, validation learned"
 
 
 class System:
@@ -45,3 +50,31 @@ class System:
             return recommender.recommend(histories, k, exclude_seen=exclude_seen, allowed=allowed).items
         user_BD = recommender.embed(histories)
         return recommender.retrieve(user_BD, histories, k, exclude_seen=exclude_seen, allowed=allowed)[0]
+
+
+def whole_and_towers(
+    fitted: Fitted, histories: Mapping[str, History], whole: str, towers: str | None, knobs: EvaluateConfig
+) -> list[System]:
+    """The system under its name, and its towers alone under theirs where a ranker makes a difference."""
+    nobody, exclude_seen = empty_history({}), knobs.exclude_seen
+    systems: list[System] = [
+        System(whole, fitted.recommender, histories, empty=nobody, exclude_seen=exclude_seen)
+    ]
+    if fitted.ranker is not None and towers is not None:
+        systems.append(
+            System(
+                towers,
+                fitted.recommender,
+                histories,
+                empty=nobody,
+                exclude_seen=exclude_seen,
+                use_ranker=False,
+            )
+        )
+    return systems
+
+
+def blind(config: Config) -> Config:
+    """The same model without any content: ids and behaviour alone."""
+    item = config.model.item.model_copy(update={"use_content": False, "use_id": True, "id_dropout": 0.0})
+    return config.model_copy(update={"model": config.model.model_copy(update={"item": item})})

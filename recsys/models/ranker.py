@@ -88,10 +88,16 @@ class Ranker(nn.Module):
         if self.training:
             # Items that training never saw have no id token; no token's absence may give an item away.
             mask_BKT = mask_BKT & (torch.rand(mask_BKT.shape, device=mask_BKT.device) >= self.token_dropout)
+        # Keys and values of all tokens need not be made: a score is one product with the query carried
+        # through the keys' matrix, and values are made of the weighed sum.
         query_BD = self.token_query(user_BD)
-        score_BKT = (self.token_key(token_BKTD) * query_BD[:, None, None, :]).sum(-1) / self.dim**0.5
-        attention_BKT = masked_softmax(score_BKT, mask_BKT)
-        read_BKD = (attention_BKT.unsqueeze(-1) * self.token_value(token_BKTD)).sum(2)
+        asked_BD = query_BD @ self.token_key.weight
+        offset_B = query_BD @ self.token_key.bias
+        score_BKT = (token_BKTD @ asked_BD[:, None, :, None]).squeeze(-1) + offset_B[:, None, None]
+        attention_BKT = masked_softmax(score_BKT / self.dim**0.5, mask_BKT)
+        pooled_BKD = (attention_BKT.unsqueeze(-2) @ token_BKTD).squeeze(-2)
+        total_BK1 = attention_BKT.sum(-1, keepdim=True)
+        read_BKD = pooled_BKD @ self.token_value.weight.T + self.token_value.bias * total_BK1
         return read_BKD, attention_BKT
 
     def _read_history(

@@ -19,7 +19,7 @@ from features.tables import Dataset, MediaVectors, Split
 from recsys.config import Config
 from recsys.ids import IdMap
 from training.fitting import Budget, Fitted, fit, is_ranker_user
-from training.ranker import RankingTask
+from training.ranked_lists import RankingTask
 from training.windows import Sequence
 
 Events = set[tuple[str, int, int]]  # user, item, time

@@ -14,7 +14,8 @@ from recsys.ids import NUM_RESERVED
 from recsys.index import build_index
 from recsys.metrics import IdLists
 from recsys.recommender import Recommender
-from training.ranker import FittedRanker, RankingTask, _Lists, fit_ranker, selection_ndcg
+from training.ranked_lists import RankedLists, RankingTask, selection_ndcg
+from training.ranker import FittedRanker, fit_ranker
 
 NUM_ITEMS, DIM, NUM_TOKENS, NUM_USERS, NUM_CANDIDATES = 40, 8, 2, 60, 10
 SCHEMA = tiny_schema(review_text_dim=0, review_audio_dim=0, profile_sizes={}, has_clock=False)
@@ -125,20 +126,39 @@ def parameters(ranker: FittedRanker) -> dict[str, torch.Tensor]:
 
 def test_learns_a_rule_that_the_towers_do_not_see() -> None:
     ranker = fitted(popular(0), popular(1))
-    assert ranker.num_lists == NUM_USERS
+    assert ranker.num_lists == 2 * NUM_USERS
     assert ranker.share > 0
     assert ranker.scores["with_ranker"] > ranker.scores["retriever"] + 0.1
 
 
-def test_what_it_says_of_itself_is_what_it_does() -> None:
-    """The kept parameters and share give the very score for which they were kept."""
+def test_what_it_says_of_itself_is_what_it_did() -> None:
+    """Fitted on the training lists alone for the chosen epochs, it has the very score that chose them."""
     ranker, validation = fitted(popular(0), popular(1)), popular(1)
-    lists = _Lists(RECOMMENDER, validation, NUM_CANDIDATES)
+    before = fitted(popular(0), None, epochs=ranker.best_epoch, share=ranker.share)
+    lists = RankedLists.of(RECOMMENDER, validation, NUM_CANDIDATES)
     (_, inputs), *more = lists.batches(np.arange(NUM_USERS))
     assert not more
-    assert lists.ndcg(ranker.module.rank(inputs)["score"]) == ranker.scores["with_ranker"]
+    assert lists.ndcg(before.module.rank(inputs)["score"]) == ranker.scores["with_ranker"]
     assert lists.ndcg(0.0) == ranker.scores["retriever"]
     assert 1 <= ranker.best_epoch <= CONFIG.num_epochs
+
+
+def test_what_was_chosen_is_fitted_on_the_lists_of_both() -> None:
+    train, validation = (RankedLists.of(RECOMMENDER, popular(seed), NUM_CANDIDATES) for seed in (0, 1))
+    both = train.joined(validation)
+    for row in range(NUM_USERS):
+        for offset, part in ((0, train), (NUM_USERS, validation)):
+            np.testing.assert_array_equal(both.user_BD[offset + row], part.user_BD[row])
+            np.testing.assert_array_equal(both.candidates.items[offset + row], part.candidates.items[row])
+            np.testing.assert_array_equal(both.candidates.cosines[offset + row], part.candidates.cosines[row])
+            np.testing.assert_array_equal(both.label_BK[offset + row], part.label_BK[row])
+            assert both.histories[offset + row] is part.histories[row]
+    np.testing.assert_array_equal(both.truth.contain(both.candidates.items), both.label_BK)
+    ranker = fitted(popular(0), popular(1))
+    assert ranker.num_lists == 2 * NUM_USERS
+    on_training_alone = fitted(popular(0), None, epochs=ranker.best_epoch)
+    ours, theirs = parameters(ranker), parameters(on_training_alone)
+    assert not torch.equal(ours["head.2.weight"], theirs["head.2.weight"])
 
 
 def test_falls_back_to_the_towers_where_it_does_not_help() -> None:
@@ -146,7 +166,7 @@ def test_falls_back_to_the_towers_where_it_does_not_help() -> None:
     ranker, validation = fitted(popular(0), nearest(1)), nearest(1)
     assert ranker.share == 0
     assert ranker.scores["retriever"] == ranker.scores["with_ranker"] == 1.0
-    lists = _Lists(RECOMMENDER, validation, NUM_CANDIDATES)
+    lists = RankedLists.of(RECOMMENDER, validation, NUM_CANDIDATES)
     (_, inputs), *_ = lists.batches(np.arange(NUM_USERS))
     assert not ranker.module.rank(inputs)["score"].any()
 
@@ -167,7 +187,7 @@ def test_a_seen_target_is_never_retrieved_and_teaches_nothing() -> None:
         for history, truth in zip(task.histories, task.truth, strict=True)
     ]
     task = RankingTask(histories=seen, truth=task.truth)
-    assert not _Lists(RECOMMENDER, task, NUM_CANDIDATES).has_target.any()
+    assert not RankedLists.of(RECOMMENDER, task, NUM_CANDIDATES).has_target.any()
 
 
 def test_where_no_list_holds_a_target_there_is_no_ranker() -> None:
@@ -177,21 +197,21 @@ def test_where_no_list_holds_a_target_there_is_no_ranker() -> None:
 
 def test_lists_are_what_the_retriever_returns_and_nothing_more() -> None:
     task = mixed(popular(0), missed(1))
-    lists = _Lists(RECOMMENDER, task, NUM_CANDIDATES)
+    lists = RankedLists.of(RECOMMENDER, task, NUM_CANDIDATES)
     expected = np.concatenate([retrieved(histories(seed), NUM_CANDIDATES) for seed in (0, 1)])
-    np.testing.assert_array_equal(lists.candidate_BK, expected)
+    np.testing.assert_array_equal(lists.candidates.items, expected)
     np.testing.assert_array_equal(lists.has_target, [True] * NUM_USERS + [False] * NUM_USERS)
     np.testing.assert_array_equal(lists.label_BK.sum(1), lists.has_target)
 
 
 def test_inputs_come_in_the_rows_that_are_asked_for() -> None:
-    lists = _Lists(RECOMMENDER, popular(0), NUM_CANDIDATES)
+    lists = RankedLists.of(RECOMMENDER, popular(0), NUM_CANDIDATES)
     rows = np.random.default_rng(3).permutation(NUM_USERS)
     (part, inputs), *_ = lists.batches(rows)
     np.testing.assert_array_equal(part, rows)
     np.testing.assert_array_equal(inputs["user_vector"], lists.user_BD[rows])
     np.testing.assert_array_equal(
-        inputs["candidate_vector"], RECOMMENDER.items.vectors[lists.candidate_BK[rows]]
+        inputs["candidate_vector"], RECOMMENDER.items.vectors[lists.candidates.items[rows]]
     )
 
 
@@ -200,7 +220,7 @@ def test_a_refit_keeps_the_epochs_and_the_share_that_it_is_given(share: float) -
     ranker = fitted(popular(0), None, epochs=3, share=share)
     assert (ranker.best_epoch, ranker.share, dict(ranker.scores)) == (3, share, {})
     whole = fitted(popular(0), None, epochs=3, share=1.0)
-    lists = _Lists(RECOMMENDER, popular(1), NUM_CANDIDATES)
+    lists = RankedLists.of(RECOMMENDER, popular(1), NUM_CANDIDATES)
     (_, inputs), *_ = lists.batches(np.arange(NUM_USERS))
     score, unscaled = (each.module.rank(inputs)["score"] for each in (ranker, whole))
     np.testing.assert_allclose(score, share * unscaled, rtol=1e-6)
@@ -223,25 +243,28 @@ def test_a_list_shorter_than_what_is_counted_misses_what_it_lacks() -> None:
 def test_some_candidates_are_shown_as_new_and_the_others_as_they_are() -> None:
     histories = [
         replace(history_of([number + 2, number + 3]), seen=np.array([number + 2, number + 3]))
-        for number in range(20)
+        for number in range(38)
     ]
     task = RankingTask(histories=histories, truth=[np.arange(2, 42) for _ in histories])
-    lists = _Lists(RECOMMENDER, task, NUM_CANDIDATES)
+    lists = RankedLists.of(RECOMMENDER, task, NUM_CANDIDATES)
     items = RECOMMENDER.items
     newcomers = replace(items, vectors=-items.vectors, token_mask=np.zeros_like(items.token_mask))
-    num_new = num_seen = 0
+    num_new = num_seen = num_lists = 0
     for rows, cosines, inputs in lists.training_batches(newcomers, np.random.default_rng(0)):
-        plain = items.vectors[lists.candidate_BK[rows]]
+        plain = items.vectors[lists.candidates.items[rows]]
         is_new = ~inputs["candidate_token_mask"].any(-1)
         np.testing.assert_array_equal(inputs["candidate_vector"][is_new], -plain[is_new])
         np.testing.assert_array_equal(inputs["candidate_vector"][~is_new], plain[~is_new])
-        np.testing.assert_allclose(cosines[is_new], -lists.cosine_BK[rows][is_new], atol=1e-6)
-        np.testing.assert_array_equal(cosines[~is_new], lists.cosine_BK[rows][~is_new])
+        np.testing.assert_allclose(cosines[is_new], -lists.candidates.cosines[rows][is_new], atol=1e-6)
+        np.testing.assert_array_equal(cosines[~is_new], lists.candidates.cosines[rows][~is_new])
         popularity = inputs["source_scores"][..., 1]
         assert np.ptp(popularity[is_new]) == 0, "of a new item it is unknown, and the same for all"
         assert np.ptp(popularity[~is_new]) > 0
-        num_new, num_seen = num_new + int(is_new.sum()), num_seen + int((~is_new).sum())
-    assert 0.2 < num_new / (num_new + num_seen) < 0.4
+        some = is_new.any(1)
+        num_lists += int(some.sum())
+        num_new, num_seen = num_new + int(is_new[some].sum()), num_seen + int((~is_new[some]).sum())
+    assert 0.15 < num_lists / len(histories) < 0.45
+    assert 0.4 < num_new / (num_new + num_seen) < 0.6
 
 
 def history_of(items: list[int]) -> History:
