@@ -21,13 +21,15 @@ def build_item_features(
     the set of trained items come from `train` alone.
     """
     item_ids = IdMap(dataset.items[Columns.ITEM].to_list())
-    trained, popularity = _training_counts(item_ids, facts_of(train))
+    facts = facts_of(train)
+    trained, popularity = _training_counts(item_ids, facts)
     dense: dict[str, Floats] = {}
     present: dict[str, Bools] = {}
     for name in Modality.DENSE:
         found = _dense(name, dataset, vectors, reviews, item_ids, trained)
         if found is not None and found[1].any():
             dense[name], present[name] = found
+    as_new = _reviews_as_new(dataset, vectors, facts, reviews, item_ids, tuple(dense))
     category_ids, categories = _categories(dataset.items, trained)
     return ItemFeatures(
         item_ids=item_ids,
@@ -37,6 +39,8 @@ def build_item_features(
         category_ids=category_ids,
         trained=trained,
         popularity=popularity,
+        dense_as_new={name: vectors for name, (vectors, _) in as_new.items()},
+        present_as_new={name: has for name, (_, has) in as_new.items()},
     )
 
 
@@ -69,6 +73,27 @@ def _review_pool(
     item_of_review = item_ids.encode(dataset.reviews[Columns.ITEM]) - NUM_RESERVED
     allowed = MediumVectors(owner=item_of_review[medium.owner[keep]], vectors=medium.vectors[keep])
     return allowed.pooled(len(item_ids))
+
+
+def _reviews_as_new(
+    dataset: Dataset,
+    vectors: MediaVectors,
+    facts: TrainFacts,
+    reviews: pl.DataFrame,
+    item_ids: IdMap,
+    modalities: tuple[str, ...],
+) -> dict[str, tuple[Floats, Bools]]:
+    """Mean vectors of the reviews that an item would keep if all its events were held out.
+
+    The pairs rule leaves a new item the reviews of people without an event on it, testers' perhaps, and no
+    others: the mean of many is how a known item gives itself away.
+    """
+    kept = reviews.filter(~pl.Series(facts.has_event(reviews), dtype=pl.Boolean))
+    return {
+        name: _reserve(*_review_pool(medium, dataset, kept, item_ids))
+        for name, medium in vectors.reviews.items()
+        if name in modalities
+    }
 
 
 def _numeric(items: pl.DataFrame, trained: Bools) -> tuple[Floats, Bools] | None:

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
-from recsys.batches import Ints
+from recsys.batches import Bools, Ints
 from recsys.columns import Columns
 from recsys.ids import IdMap
 
@@ -31,6 +31,10 @@ class TrainFacts(Protocol):
 
     def item_counts(self, item_ids: IdMap) -> Ints:
         """Events and positive events of each item. Shape [N, 2]."""
+        ...
+
+    def has_event(self, pairs: pl.DataFrame) -> Bools:
+        """Whether there is an event of the user and item of each row of `pairs`, which are of reviews."""
         ...
 
 
@@ -59,6 +63,12 @@ class FrameFacts:
         positive = self._events[Columns.POSITIVE].to_numpy()
         counts = [np.bincount(each, minlength=item_ids.size) for each in (rows, rows[positive])]
         return np.stack(counts, axis=1)
+
+    def has_event(self, pairs: pl.DataFrame) -> Bools:
+        known = self._events.select(Columns.USER, Columns.ITEM, found=True).unique()
+        joined = pairs.join(known, on=[Columns.USER, Columns.ITEM], how="left", maintain_order="left")
+        found: Bools = joined["found"].fill_null(False).to_numpy()
+        return found
 
 
 def facts_of(train: pl.DataFrame | TrainFacts) -> TrainFacts:

@@ -280,6 +280,7 @@ def _fingerprint(
         digest.update(user.encode())
         digest.update(items.tobytes())
     content: dict[str, npt.NDArray[Any]] = {**features.dense, **features.categories}
+    content |= {f"{name} as new": array for name, array in features.dense_as_new.items()}
     for name, array in content.items():
         digest.update(f"{name} {array.shape}".encode())
         digest.update(array.tobytes())

@@ -69,7 +69,7 @@ def audit_fit(
     check_items(events, found, dataset, features)
     check_facts(events, found, dataset, maps, schema)
     check_allowed(events, found, dataset, split.reviews, rules)
-    check_pooled(events, dataset, vectors, split.reviews, features)
+    check_pooled(events, found, dataset, vectors, split.reviews, features)
     _check_builder(builder, split)
     for name, frame in (sources or {}).items():
         _check_source(events, name, frame)

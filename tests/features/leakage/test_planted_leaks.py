@@ -22,7 +22,7 @@ from features.views import view_of
 from recsys.batches import History
 from recsys.columns import Columns
 from recsys.errors import LeakError
-from recsys.ids import IdMap
+from recsys.ids import NUM_RESERVED, IdMap
 
 ON_DISK = pytest.mark.parametrize("on_disk", [False, True], ids=["memory", "disk"])
 
@@ -180,6 +180,16 @@ class TestReviews:
         features = build_item_features(made.dataset, made.vectors, train=facts, reviews=reviews)
         error = caught(made, "ItemFeatures.dense['review_text']", features=features)
         assert error.item == hidden["item_id"][0]
+
+    @ON_DISK
+    def test_of_a_buyer_in_what_an_item_shows_as_new(self, honest: Honest, on_disk: bool) -> None:
+        made = honest("user_temporal", on_disk)
+        item = made.features.item_ids.strict(review_of(made, TRAIN)["item_id"][0])
+        few = made.features.dense_as_new["review_text"].copy()
+        few[item] = made.features.dense["review_text"][item]
+        features = replace(made.features, dense_as_new={"review_text": few})
+        error = caught(made, "ItemFeatures.dense_as_new['review_text']", features=features)
+        assert error.item == made.features.item_ids.external[item - NUM_RESERVED]
 
     def test_in_the_hands_of_the_builder(self, honest: Honest) -> None:
         made = honest("leave_one_out", False)
