@@ -133,7 +133,7 @@ class SplitFacts:
         self._reviewed: list[pl.DataFrame] = []
 
     def add(self, partition: Partition, codes: npt.NDArray[np.uint8], reviewed: pl.DataFrame) -> None:
-        """Count a partition; `reviewed` are (user, item) pairs of its training events with a review."""
+        """Count a partition; `reviewed` are its training events of (user, item) pairs with a review."""
         self._reviewed.append(reviewed)
         columns, size = partition.columns, len(self.train_positive)
         item, train = columns[Columns.ITEM], codes == CODES[TRAIN]
@@ -172,7 +172,14 @@ class SplitFacts:
         return np.stack([self.part_counts[CODES[TRAIN]], self.train_positive], axis=1)
 
     def has_event(self, pairs: pl.DataFrame) -> Bools:
-        return FrameFacts(pl.concat(self._reviewed)).has_event(pairs)
+        return self._of_reviews.has_event(pairs)
+
+    def values_of(self, pairs: pl.DataFrame) -> npt.NDArray[np.float64]:
+        return self._of_reviews.values_of(pairs)
+
+    @cached_property
+    def _of_reviews(self) -> FrameFacts:
+        return FrameFacts(pl.concat(self._reviewed))
 
     @property
     def known(self) -> Bools:
@@ -264,7 +271,7 @@ def split_log(
         codes = parts[PART].replace_strict(CODES, return_dtype=pl.UInt8).to_numpy()
         np.save(folder / f"{partition_name(number)}.npy", codes)
         trained = parts.filter(pl.col(PART) == TRAIN).join(dataset.reviews, on=pair, how="semi")
-        facts.add(partition, codes, trained.select(pair))
+        facts.add(partition, codes, trained)
         mine = parts.filter(pl.col(PART).is_in(plan.held)).join(reviewers, on=Columns.USER, how="semi")
         held.append(mine.select(Columns.USER, Columns.ITEM, Columns.TIMESTAMP, PART))
         progress("split", number + 1, log.manifest.num_partitions)
