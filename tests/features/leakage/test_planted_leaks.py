@@ -18,13 +18,11 @@ from features.leakage.reviews import check_attached
 from features.parts import TEST, TRAIN, VALIDATION
 from features.prepared.log import partition_name
 from features.prepared.split import CODES, StreamedSplit
-from features.sentiment import fit_sentiment
-from features.train_facts import FrameFacts
 from features.views import view_of
 from recsys.batches import History
 from recsys.columns import Columns
 from recsys.errors import LeakError
-from recsys.ids import NUM_RESERVED, IdMap
+from recsys.ids import IdMap
 
 ON_DISK = pytest.mark.parametrize("on_disk", [False, True], ids=["memory", "disk"])
 
@@ -182,38 +180,6 @@ class TestReviews:
         features = build_item_features(made.dataset, made.vectors, train=facts, reviews=reviews)
         error = caught(made, "ItemFeatures.dense['review_text']", features=features)
         assert error.item == hidden["item_id"][0]
-
-    @ON_DISK
-    def test_of_a_buyer_in_what_an_item_shows_as_new(self, honest: Honest, on_disk: bool) -> None:
-        made = honest("user_temporal", on_disk)
-        item = made.features.item_ids.strict(review_of(made, TRAIN)["item_id"][0])
-        few = made.features.dense_as_new["review_text"].copy()
-        few[item] = made.features.dense["review_text"][item]
-        features = replace(made.features, dense_as_new={"review_text": few})
-        error = caught(made, "ItemFeatures.dense_as_new['review_text']", features=features)
-        assert error.item == made.features.item_ids.external[item - NUM_RESERVED]
-
-    @ON_DISK
-    def test_in_how_content_reviewers_are(
-        self, honest: Honest, on_disk: bool, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Fitted on all ratings and all reviews, those of held pairs among them."""
-        monkeypatch.setattr("features.sentiment.MIN_RATED", 10)
-        made = honest("user_temporal", on_disk)
-        facts, reviews = view_of(made.split).facts, made.split.reviews
-        arguments = (made.dataset, made.vectors)
-        everything = FrameFacts(made.dataset.interactions)
-        clean, leaky = (
-            build_item_features(
-                *arguments,
-                train=facts,
-                reviews=reviews,
-                sentiment=fit_sentiment(*arguments, train=known, reviews=read),
-            )
-            for known, read in ((facts, reviews), (everything, made.dataset.reviews))
-        )
-        made.fit(features=clean)
-        caught(made, "ItemFeatures.dense['review_sentiment']", features=leaky)
 
     def test_in_the_hands_of_the_builder(self, honest: Honest) -> None:
         made = honest("leave_one_out", False)
