@@ -33,7 +33,7 @@ AUTHOR_SHRINKAGE = 5.0  # ratings at the mean of all that an author is credited 
 ITEM_SHRINKAGE = 2.0  # reviews without a leaning that an item is credited with
 MIN_CORRELATION = 0.3  # held out, below which nothing is said of what reviewers feel
 MIN_REVIEWS = 3  # of an item of which something is said
-ONE_SIDED_95 = 1.645  # deviations
+SURE = 2.576  # deviations: where items do not differ, one in 200 stands above by chance
 
 PRAISE, ENTHUSIASM = "praise", "enthusiasm"
 
@@ -69,8 +69,8 @@ class Sentiment:
     def verdicts(self, items_R: Ints, num_items: int) -> list[str | None]:
         """`ENTHUSIASM` or `PRAISE` for items whose reviewers are surely more content than most. [N]
 
-        At least `MIN_REVIEWS` reviews, and the 95% bound of their mean above that of all reviews; nothing
-        where held-out ratings are not foretold.
+        At least `MIN_REVIEWS` reviews, whose mean is `SURE` deviations of such a mean above that of all
+        reviews; nothing where held-out ratings are not foretold.
         """
         praised_N = self._above("both", self.by_review, items_R, num_items)
         sounding_N = self._above("voice", self.by_voice, items_R, num_items)
@@ -88,7 +88,7 @@ class Sentiment:
         sum_N = np.bincount(items_R[known_R], said_R[known_R], minlength=num_items)
         mean, deviation = float(said_R[known_R].mean()), float(said_R[known_R].std())
         number_N = np.maximum(count_N, 1)
-        bound_N = sum_N / number_N - ONE_SIDED_95 * deviation / np.sqrt(number_N)
+        bound_N = sum_N / number_N - SURE * deviation / np.sqrt(number_N)
         above_N: Bools = (count_N >= MIN_REVIEWS) & (bound_N > mean)
         return above_N
 

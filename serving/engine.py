@@ -125,7 +125,8 @@ class Engine:
 
     def reason(self, ranked: Recommendations, row: int, place: int) -> Reason | None:
         """Why the item at `place` of list `row` stands there; None where no ranker ran."""
-        reviewers = self._reviewers[int(ranked.items[row, place]) - NUM_RESERVED]
+        item = int(ranked.items[row, place])
+        reviewers = None if item == PAD else self._reviewers[item - NUM_RESERVED]
         return reason_of(ranked, row, place, self.bundle.manifest.modalities, self.name, reviewers)
 
 

@@ -142,10 +142,10 @@ def test_an_item_is_as_content_as_its_reviews_on_average_drawn_to_nothing() -> N
     ids=["words", "voices that tell nothing", "voices that tell", "words that tell nothing"],
 )
 def test_only_what_is_sure_is_said(quality: dict[str, Quality], expected: list[str | None]) -> None:
-    """Item 0 has four content reviews, item 1 two, item 2 four mixed ones; by voice item 3 has four."""
-    items = np.array([0, 0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3])
-    text = np.array([1, 1, 1, 1, 1, 1, -1, 1, -1, 1, -1, -1, -1, -1], np.float32)
-    voice = np.array([0, 0, 0, 0, 0, 0, -1, -1, -1, -1, 1, 1, 1, 1], np.float32)
+    """Item 0 has 16 content reviews, item 1 two, item 2 16 mixed ones; by voice item 3 has 16."""
+    items = np.repeat([0, 1, 2, 3], [16, 2, 16, 16])
+    text = np.concatenate([np.ones(18), np.tile([-1, 1], 8), -np.ones(16)]).astype(np.float32)
+    voice = np.concatenate([np.zeros(18), -np.ones(16), np.ones(16)]).astype(np.float32)
     found = Sentiment(by_review=text, by_voice=voice, quality=quality)
     assert found.verdicts(items, 4) == expected
 
