@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 
+from features.sentiment import Sentiment, review_items
 from features.tables import Dataset, MediaVectors, MediumVectors
 from features.train_facts import TrainFacts, facts_of
 from recsys.batches import Bools, Floats, Ints, ItemFeatures
@@ -13,21 +14,35 @@ MAX_CATEGORY_VALUES = 8  # values of one field that an item keeps
 
 
 def build_item_features(
-    dataset: Dataset, vectors: MediaVectors, *, train: pl.DataFrame | TrainFacts, reviews: pl.DataFrame
+    dataset: Dataset,
+    vectors: MediaVectors,
+    *,
+    train: pl.DataFrame | TrainFacts,
+    reviews: pl.DataFrame,
+    sentiment: Sentiment | None = None,
 ) -> ItemFeatures:
     """Features of the whole catalogue while `train` is all that has happened.
 
-    `reviews` are the rows of `dataset.reviews` that may be read. Vocabularies, scales, popularity and
-    the set of trained items come from `train` alone.
+    `reviews` are the rows of `dataset.reviews` that may be read, `sentiment` what was fitted on them; without
+    it there is no such modality. Vocabularies, scales, popularity and the set of trained items come from
+    `train` alone.
     """
     item_ids = IdMap(dataset.items[Columns.ITEM].to_list())
-    trained, popularity = _training_counts(item_ids, facts_of(train))
+    facts = facts_of(train)
+    trained, popularity = _training_counts(item_ids, facts)
     dense: dict[str, Floats] = {}
     present: dict[str, Bools] = {}
     for name in Modality.DENSE:
         found = _dense(name, dataset, vectors, reviews, item_ids, trained)
         if found is not None and found[1].any():
             dense[name], present[name] = found
+    as_new = _reviews_as_new(dataset, vectors, facts, reviews, item_ids, tuple(dense))
+    if sentiment is not None:
+        name, feels = (
+            Modality.REVIEW_SENTIMENT,
+            sentiment_arrays(sentiment, dataset, facts, reviews, item_ids),
+        )
+        (dense[name], present[name]), as_new[name] = feels
     category_ids, categories = _categories(dataset.items, trained)
     return ItemFeatures(
         item_ids=item_ids,
@@ -37,6 +52,8 @@ def build_item_features(
         category_ids=category_ids,
         trained=trained,
         popularity=popularity,
+        dense_as_new={name: vectors for name, (vectors, _) in as_new.items()},
+        present_as_new={name: has for name, (_, has) in as_new.items()},
     )
 
 
@@ -69,6 +86,48 @@ def _review_pool(
     item_of_review = item_ids.encode(dataset.reviews[Columns.ITEM]) - NUM_RESERVED
     allowed = MediumVectors(owner=item_of_review[medium.owner[keep]], vectors=medium.vectors[keep])
     return allowed.pooled(len(item_ids))
+
+
+def _reviews_as_new(
+    dataset: Dataset,
+    vectors: MediaVectors,
+    facts: TrainFacts,
+    reviews: pl.DataFrame,
+    item_ids: IdMap,
+    modalities: tuple[str, ...],
+) -> dict[str, tuple[Floats, Bools]]:
+    """Mean vectors of the reviews that an item would keep if all its events were held out.
+
+    The pairs rule leaves a new item the reviews of people without an event on it, testers' perhaps, and no
+    others: the mean of many is how a known item gives itself away.
+    """
+    kept = reviews.filter(~pl.Series(facts.has_event(reviews), dtype=pl.Boolean))
+    return {
+        name: _reserve(*_review_pool(medium, dataset, kept, item_ids))
+        for name, medium in vectors.reviews.items()
+        if name in modalities
+    }
+
+
+def sentiment_arrays(
+    sentiment: Sentiment | None, dataset: Dataset, facts: TrainFacts, reviews: pl.DataFrame, item_ids: IdMap
+) -> tuple[tuple[Floats, Bools], tuple[Floats, Bools]]:
+    """How content reviewers are with each item: all that may be read, and those of an item shown as new.
+
+    Vectors [N, 1] and presence [N] of both; of nobody anything where nothing could be fitted.
+    """
+    if sentiment is None:
+        nobody = np.zeros((item_ids.size, 1), np.float32), np.zeros(item_ids.size, np.bool_)
+        return nobody, nobody
+    kept = reviews.filter(~pl.Series(facts.has_event(reviews), dtype=pl.Boolean))
+    items_R, num_items = review_items(dataset, item_ids), len(item_ids)
+    found = [
+        sentiment.of_items(
+            items_R, num_items, dataset.reviews[Columns.ROW].is_in(each[Columns.ROW].implode()).to_numpy()
+        )
+        for each in (reviews, kept)
+    ]
+    return _reserve(*found[0]), _reserve(*found[1])
 
 
 def _numeric(items: pl.DataFrame, trained: Bools) -> tuple[Floats, Bools] | None:

@@ -4,9 +4,10 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from recsys.batches import Ints
+from recsys.batches import Bools, Ints
 from recsys.columns import Columns
 from recsys.ids import IdMap
 
@@ -31,6 +32,14 @@ class TrainFacts(Protocol):
 
     def item_counts(self, item_ids: IdMap) -> Ints:
         """Events and positive events of each item. Shape [N, 2]."""
+        ...
+
+    def has_event(self, pairs: pl.DataFrame) -> Bools:
+        """Whether there is an event of the user and item of each row of `pairs`, which are of reviews."""
+        ...
+
+    def values_of(self, pairs: pl.DataFrame) -> npt.NDArray[np.float64]:
+        """Value of the latest such event that has one, NaN where there is none."""
         ...
 
 
@@ -59,6 +68,19 @@ class FrameFacts:
         positive = self._events[Columns.POSITIVE].to_numpy()
         counts = [np.bincount(each, minlength=item_ids.size) for each in (rows, rows[positive])]
         return np.stack(counts, axis=1)
+
+    def has_event(self, pairs: pl.DataFrame) -> Bools:
+        known = self._events.select(Columns.USER, Columns.ITEM, found=True).unique()
+        joined = pairs.join(known, on=[Columns.USER, Columns.ITEM], how="left", maintain_order="left")
+        found: Bools = joined["found"].fill_null(False).to_numpy()
+        return found
+
+    def values_of(self, pairs: pl.DataFrame) -> npt.NDArray[np.float64]:
+        valued = self._events.drop_nulls(Columns.VALUE).sort(Columns.TIMESTAMP, Columns.ROW)
+        last = valued.group_by(Columns.USER, Columns.ITEM).agg(found=pl.col(Columns.VALUE).last())
+        joined = pairs.join(last, on=[Columns.USER, Columns.ITEM], how="left", maintain_order="left")
+        values: npt.NDArray[np.float64] = joined["found"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        return values
 
 
 def facts_of(train: pl.DataFrame | TrainFacts) -> TrainFacts:

@@ -29,6 +29,10 @@ class ItemFeatures:
     category_ids: Mapping[str, IdMap]  # vocabularies, from items with training interactions only
     trained: Bools  # [N]: has training interactions, and so an id row of its own
     popularity: Floats  # [N]: positive training interactions
+    # What differs in `dense` and `present` where an item is shown as if training had not seen it: its reviews
+    # are those of people without an event on it, as a new item's are.
+    dense_as_new: Mapping[str, Floats] = field(default_factory=dict)
+    present_as_new: Mapping[str, Bools] = field(default_factory=dict)
 
     @property
     def size(self) -> int:

@@ -152,7 +152,7 @@ class Bundle:
 
     @cached_property
     def catalogue(self) -> pl.DataFrame:
-        """item_id, title, image, "cat:<field>" lists, popularity, trained; row i is item i + 2."""
+        """item_id, title, image, "cat:<field>" lists, popularity, trained, reviewers; row i is item i + 2."""
         return self._read("catalogue.parquet", _read_catalogue)
 
     @cached_property
@@ -165,6 +165,12 @@ class Bundle:
         """Positive training events of each item. Shape [N]; 0 for the reserved rows."""
         counts = self.catalogue[Columns.POPULARITY].to_numpy()
         return np.concatenate([np.zeros(NUM_RESERVED), counts]).astype(np.float32)
+
+    @property
+    def reviewers(self) -> list[str | None]:
+        """What is sure of each item's reviewers, "praise" or "enthusiasm"; None in bundles of before, too."""
+        known = Columns.REVIEWERS in self.catalogue.columns
+        return self.catalogue[Columns.REVIEWERS].to_list() if known else [None] * self.catalogue.height
 
     @cached_property
     def event_ids(self) -> IdMap:

@@ -67,8 +67,10 @@ class ItemTowerConfig(Section):
     # lifted now it loses them among all items: docs/results.md.
     regress_new: bool = False
     use_content: bool = True  # False: the content-blind twin, ids alone
-    id_dropout: Fraction = 0.5  # an item's id token is left out this often in training
+    # An item is shown as new this often in training: without its id and its buyers' reviews.
+    id_dropout: Fraction = 0.5
     modality_dropout: Fraction = 0.1
+    sentiment: bool = False  # one more token: how content reviewers are; measured in docs/results.md
     dropout: Fraction = 0.3
     num_heads: Count = 4
 

@@ -21,8 +21,11 @@ PHRASES: Mapping[str, str] = {
     Modality.REVIEW_SPEECH: "what reviewers say",
     Modality.REVIEW_AUDIO: "how reviewers sound",
     Modality.NUMERIC: "its figures",
+    Modality.REVIEW_SENTIMENT: "how content reviewers are",
     "id": "who else chose it",
 }
+# What `Columns.REVIEWERS` says of an item, in words.
+REVIEWERS: Mapping[str, str] = {"praise": "reviewers praise it", "enthusiasm": "reviewers sound enthusiastic"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +44,12 @@ def explain(
     history_items: Ints | None,
     modalities: Sequence[str],
     name_of: Callable[[int], str],
+    reviewers: str | None = None,
 ) -> Reason | None:
     """The reason for one candidate, None where nothing was attended to.
 
     `token_attention` [T] is over `modalities`, `history_attention` [H] over `history_items` [H], and
-    `name_of` gives the name of a past item by its id.
+    `name_of` gives the name of a past item by its id; `reviewers` is a key of `REVIEWERS`.
     """
     modality = _most_telling(token_attention, modalities)
     past = _most_attended_item(history_attention, history_items)
@@ -56,11 +60,18 @@ def explain(
         parts.append(f'because you chose "{name_of(past)}"')
     if modality is not None:
         parts.append(f"most telling: {phrase(modality)}")
+    if reviewers is not None:
+        parts.append(REVIEWERS[reviewers])
     return Reason(past_item=past, modality=modality, text="; ".join(parts))
 
 
 def reason_of(
-    ranked: Recommendations, row: int, place: int, modalities: Sequence[str], name_of: Callable[[int], str]
+    ranked: Recommendations,
+    row: int,
+    place: int,
+    modalities: Sequence[str],
+    name_of: Callable[[int], str],
+    reviewers: str | None = None,
 ) -> Reason | None:
     """The reason for the item at `place` of list `row`; None where no ranker ran."""
     tokens, attention, past = ranked.token_attention, ranked.history_attention, ranked.history_items
@@ -70,6 +81,7 @@ def reason_of(
         history_items=None if past is None else past[row],
         modalities=modalities,
         name_of=name_of,
+        reviewers=reviewers,
     )
 
 

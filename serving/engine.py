@@ -38,6 +38,7 @@ class Engine:
         self.read = RequestReader(bundle)
         self._popularity = Popularity(bundle.popularity)
         self._titles: list[str | None] = bundle.catalogue[Columns.TITLE].to_list()
+        self._reviewers: list[str | None] = bundle.reviewers
 
     @classmethod
     def open(
@@ -124,7 +125,9 @@ class Engine:
 
     def reason(self, ranked: Recommendations, row: int, place: int) -> Reason | None:
         """Why the item at `place` of list `row` stands there; None where no ranker ran."""
-        return reason_of(ranked, row, place, self.bundle.manifest.modalities, self.name)
+        item = int(ranked.items[row, place])
+        reviewers = None if item == PAD else self._reviewers[item - NUM_RESERVED]
+        return reason_of(ranked, row, place, self.bundle.manifest.modalities, self.name, reviewers)
 
 
 def maps_fingerprint(bundle: Bundle) -> str:

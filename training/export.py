@@ -12,6 +12,7 @@ import polars as pl
 
 from features.conversion.registry import ensure_encoder
 from features.encoders import Kind
+from features.sentiment import review_items
 from features.tables import Dataset
 from recsys.batches import History
 from recsys.bundle import Bundle, write_bundle
@@ -218,6 +219,7 @@ def _write_tables(directory: Path, fitted: Fitted, dataset: Dataset) -> None:
     ).with_columns(
         pl.Series(Columns.POPULARITY, features.popularity[NUM_RESERVED:]),
         pl.Series(Columns.TRAINED, features.trained[NUM_RESERVED:]),
+        pl.Series(Columns.REVIEWERS, _reviewers(fitted, dataset), dtype=pl.String),
     )
     # Media are named relative to the dataset: a bundle holds no path of the machine that made it.
     prefix = f"{dataset.root.resolve()}/"
@@ -230,6 +232,13 @@ def _write_tables(directory: Path, fitted: Fitted, dataset: Dataset) -> None:
         "categories": {name: list(ids.external) for name, ids in features.category_ids.items()},
     }
     (directory / "maps.json").write_text(json.dumps(maps, ensure_ascii=False), "utf-8")
+
+
+def _reviewers(fitted: Fitted, dataset: Dataset) -> list[str | None]:
+    num_items = len(fitted.features.item_ids)
+    if fitted.sentiment is None:
+        return [None] * num_items
+    return fitted.sentiment.verdicts(review_items(dataset, fitted.features.item_ids), num_items)
 
 
 def _write_encoders(directory: Path, fitted: Fitted, config: Config) -> dict[str, str]:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from features.histories import HistoryBuilder, IdMaps, ReviewVectors, build_maps, build_schema
 from features.items import build_item_features
 from features.leakage.audit import Audit, audit_fit
+from features.sentiment import Sentiment, fit_sentiment
 from features.tables import Dataset, MediaVectors, Split
 from features.views import view_of
 from recsys.batches import History, Ints, ItemFeatures, SequenceSchema
@@ -54,6 +55,7 @@ class Fitted:
     recommender: Recommender
     new: NewItems
     audit: Audit  # of what all of these were fitted on
+    sentiment: Sentiment | None = None  # of reviews; None where too few are rated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +120,7 @@ def fit(
         recommender=make_recommender(model, config, ranker, sources=sources, cold_bias=new.cold_bias),
         new=new,
         audit=audit,
+        sentiment=read.sentiment,
     )
 
 
@@ -151,6 +154,7 @@ class _Read:
     """What a fit reads of a split, and nothing else."""
 
     features: ItemFeatures
+    sentiment: Sentiment | None
     maps: IdMaps
     schema: SequenceSchema
     builder: HistoryBuilder
@@ -168,7 +172,17 @@ class _Read:
         start: Fitted | None,
     ) -> "_Read":
         view, model = view_of(split), config.model
-        features = build_item_features(dataset, vectors, train=view.facts, reviews=split.reviews)
+        sentiment = fit_sentiment(dataset, vectors, train=view.facts, reviews=split.reviews)
+        reads_sentiment = model.item.sentiment and model.item.use_content
+        if reads_sentiment and sentiment is None:
+            logger.warning("no model.item.sentiment: too few reviews that may be read have a rating")
+        features = build_item_features(
+            dataset,
+            vectors,
+            train=view.facts,
+            reviews=split.reviews,
+            sentiment=sentiment if reads_sentiment else None,
+        )
         maps = start.maps if start else build_maps(dataset, view.facts)
         reads_reviews = model.user.use_reviews and model.item.use_content
         reviews = ReviewVectors.of(vectors) if reads_reviews else None
@@ -179,6 +193,7 @@ class _Read:
         validation = view.validation_items(features.item_ids)
         return cls(
             features=features,
+            sentiment=sentiment,
             maps=maps,
             schema=build_schema(dataset, view.facts, maps, reviews, model.user),
             builder=builder,
@@ -312,6 +327,7 @@ def _fingerprint(
         for parameter in budget.start.retriever.model.state_dict().values():
             digest.update(parameter.numpy().tobytes())
     content: dict[str, npt.NDArray[Any]] = {**features.dense, **features.categories}
+    content |= {f"{name} as new": array for name, array in features.dense_as_new.items()}
     for name, array in content.items():
         digest.update(f"{name} {array.shape}".encode())
         digest.update(array.tobytes())

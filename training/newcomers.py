@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.linalg import cho_factor, cho_solve
+from torch import Tensor
 
 from recsys.batches import Bools, Floats, Ints
 from recsys.metrics import IdLists
@@ -99,7 +100,7 @@ class _Problem:
         inputs, vectors = [], []
         with torch.no_grad():
             for part in torch.from_numpy(rows).split(EMBED_ROWS):
-                inputs.append(head.inputs(*model.content(part)).double().cpu().numpy())
+                inputs.append(head.inputs(*_content(model, part)).double().cpu().numpy())
                 vectors.append(model.embed_items(part).vector_ND.double().cpu().numpy())
         model.train(was_training)
         count_N = model.features.popularity[rows].astype(np.float64)
@@ -152,8 +153,13 @@ def scale_head(head: NewcomerHead, scale: float) -> None:
 def mean_length(model: Retriever, head: NewcomerHead) -> float:
     """Of the vectors that `head` gives the known items."""
     rows = torch.from_numpy(np.flatnonzero(model.features.trained))
-    lengths = [head(*model.content(part)).norm(dim=1) for part in rows.split(EMBED_ROWS)]
+    lengths = [head(*_content(model, part)).norm(dim=1) for part in rows.split(EMBED_ROWS)]
     return float(torch.cat(lengths).mean().clamp(min=1e-6))
+
+
+def _content(model: Retriever, row_N: Tensor) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, Tensor]]:
+    """What the head reads of known items: what it will read of new ones."""
+    return model.content(row_N, torch.zeros_like(row_N, dtype=torch.bool))
 
 
 @torch.no_grad()

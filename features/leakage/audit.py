@@ -22,7 +22,13 @@ from features.leakage.histories import (
     training,
 )
 from features.leakage.items import check_facts, check_items
-from features.leakage.reviews import check_allowed, check_attached, check_pooled, reviewers_of
+from features.leakage.reviews import (
+    check_allowed,
+    check_attached,
+    check_pooled,
+    check_sentiment,
+    reviewers_of,
+)
 from features.leakage.rules import RULES, Rules, rules_of
 from features.leakage.tally import Tally, summary, tally
 from features.parts import CONTEXT, TEST, TRAIN, VALIDATION
@@ -69,7 +75,8 @@ def audit_fit(
     check_items(events, found, dataset, features)
     check_facts(events, found, dataset, maps, schema)
     check_allowed(events, found, dataset, split.reviews, rules)
-    check_pooled(events, dataset, vectors, split.reviews, features)
+    check_pooled(events, found, dataset, vectors, split.reviews, features)
+    check_sentiment(events, dataset, vectors, split, features)
     _check_builder(builder, split)
     for name, frame in (sources or {}).items():
         _check_source(events, name, frame)

@@ -11,13 +11,17 @@ import polars as pl
 
 from features.histories import ReviewVectors
 from features.id_arrays import encode
+from features.items import sentiment_arrays
 from features.leakage.events import AuditedEvents, among
 from features.leakage.rules import Rules
 from features.leakage.tally import NEVER, Tally
 from features.parts import CONTEXT, TEST, TRAIN, VALIDATION
+from features.prepared.split import StreamedSplit
+from features.sentiment import fit_sentiment
 from features.tables import Cut, Dataset, MediaVectors, MediumVectors, Split
+from features.train_facts import FrameFacts
 from recsys.batches import Bools, Floats, History, Ints, ItemFeatures
-from recsys.columns import Columns
+from recsys.columns import Columns, Modality
 from recsys.errors import LeakError
 from recsys.ids import NUM_RESERVED
 
@@ -57,6 +61,7 @@ def check_allowed(
 
 def check_pooled(
     events: AuditedEvents,
+    found: Tally,
     dataset: Dataset,
     vectors: MediaVectors,
     allowed: pl.DataFrame,
@@ -64,36 +69,80 @@ def check_pooled(
 ) -> None:
     """Raises `LeakError` where an item's pooled review vector is not the mean of its allowed reviews.
 
-    Compared are projections on one random direction: another review moves them as it moves the vectors.
+    What it shows as new must be the mean of those whose authors have no training event on it.
     """
     item_of_review = encode(dataset.reviews[Columns.ITEM], events.item_ids)
+    author = events.codes_of(dataset.reviews[Columns.USER])
     may = dataset.reviews[Columns.ROW].is_in(allowed[Columns.ROW].implode()).to_numpy()
-    for name in vectors.reviews.keys() & features.dense.keys():
-        medium = vectors.reviews[name]
-        along_D = np.random.default_rng(0).standard_normal(medium.vectors.shape[1:])
-        projected_V = _project(medium.vectors, along_D)
-        mine_V = may[medium.owner]
-        item_V = item_of_review[medium.owner]
-        count_N = np.bincount(item_V[mine_V], minlength=features.size)
-        sum_N = np.bincount(item_V[mine_V], projected_V[mine_V], minlength=features.size)
-        expected_N = sum_N / np.maximum(count_N, 1)
-        size = float(np.sqrt(np.mean(projected_V**2))) if len(projected_V) else 0.0
-        rounding_N = size * (2e-6 + 2e-7 * np.sqrt(count_N))  # of sums in single precision
-        wrong_N = np.abs(_project(features.dense[name], along_D) - expected_N) > rounding_N
-        wrong_N |= features.present[name] & (count_N == 0)
-        wrong_N[:NUM_RESERVED] = False
+    bought = among(events.keys(author, item_of_review), found.trained) & (author >= 0)
+    for table, dense, present, readable in (
+        ("dense", features.dense, features.present, may),
+        ("dense_as_new", features.dense_as_new, features.present_as_new, may & ~bought),
+    ):
+        for name in vectors.reviews.keys() & dense.keys():
+            medium = vectors.reviews[name]
+            item_V, mine_V = item_of_review[medium.owner], readable[medium.owner]
+            wrong_N = _not_means(dense[name], present[name], medium, item_V, mine_V)
+            if wrong_N.any():
+                item = int(wrong_N.argmax())
+                hidden = medium.owner[~mine_V & (item_V == item)]
+                raise LeakError(
+                    f"the item's {name!r} is not the mean of the {(mine_V & (item_V == item)).sum()} reviews "
+                    f"of it that may be read; {len(hidden)} more may not",
+                    table=f"ItemFeatures.{table}[{name!r}]",
+                    user=dataset.reviews[Columns.USER][int(hidden[0])] if len(hidden) else None,
+                    item=events.item_name(item),
+                    remedy=REVIEW_REMEDY,
+                )
+
+
+def check_sentiment(
+    events: AuditedEvents, dataset: Dataset, vectors: MediaVectors, split: Split, features: ItemFeatures
+) -> None:
+    """Raises `LeakError` where how content reviewers are is not what training's ratings and reviews give.
+
+    Fitted anew, by the same code, on the split's training events and the reviews that it allows.
+    """
+    name = Modality.REVIEW_SENTIMENT
+    if name not in features.dense:
+        return
+    train = split.facts if isinstance(split, StreamedSplit) else FrameFacts(split.train)
+    honest = fit_sentiment(dataset, vectors, train=train, reviews=split.reviews)
+    expected = sentiment_arrays(honest, dataset, train, split.reviews, events.item_ids)
+    found = (
+        (features.dense[name], features.present[name]),
+        (features.dense_as_new[name], features.present_as_new[name]),
+    )
+    for table, mine, theirs in zip(("dense", "dense_as_new"), found, expected, strict=True):
+        wrong_N = (np.abs(mine[0] - theirs[0]) > 1e-5).any(1) | (mine[1] != theirs[1])
         if wrong_N.any():
-            item = int(wrong_N.argmax())
-            hidden = medium.owner[~mine_V & (item_V == item)]
-            author = dataset.reviews[Columns.USER][int(hidden[0])] if len(hidden) else None
             raise LeakError(
-                f"the item's {name!r} is not the mean of the {count_N[item]} reviews of it that may be read; "
-                f"{len(hidden)} more may not",
-                table=f"ItemFeatures.dense[{name!r}]",
-                user=author,
-                item=events.item_name(item),
-                remedy=REVIEW_REMEDY,
+                "how content reviewers are is not what the ratings of training and the reviews that may be "
+                "read give",
+                table=f"ItemFeatures.{table}[{name!r}]",
+                item=events.item_name(int(wrong_N.argmax())),
+                remedy="fit it on split.train and split.reviews alone (features.sentiment.fit_sentiment)",
             )
+
+
+def _not_means(
+    pooled_ND: Floats, present_N: Bools, medium: MediumVectors, item_V: Ints, mine_V: Bools
+) -> Bools:
+    """Items whose vector is not the mean of those of their vectors that are `mine_V`. Shape [N].
+
+    Compared are projections on one random direction: another review moves them as it moves the vectors.
+    """
+    along_D = np.random.default_rng(0).standard_normal(medium.vectors.shape[1:])
+    projected_V = _project(medium.vectors, along_D)
+    count_N = np.bincount(item_V[mine_V], minlength=len(pooled_ND))
+    sum_N = np.bincount(item_V[mine_V], projected_V[mine_V], minlength=len(pooled_ND))
+    expected_N = sum_N / np.maximum(count_N, 1)
+    size = float(np.sqrt(np.mean(projected_V**2))) if len(projected_V) else 0.0
+    rounding_N = size * (2e-6 + 2e-7 * np.sqrt(count_N))  # of sums in single precision
+    wrong_N: Bools = np.abs(_project(pooled_ND, along_D) - expected_N) > rounding_N
+    wrong_N |= present_N & (count_N == 0)
+    wrong_N[:NUM_RESERVED] = False
+    return wrong_N
 
 
 def check_attached(

@@ -30,6 +30,7 @@ class Tally:
     kinds        [number of kinds] training events
     targets      (user, item) pairs of the validation and of the test events, by part
     held         pairs of reviewers whose reviews may not be read
+    trained      pairs of reviewers with a training event
     """
 
     counts: Ints
@@ -40,6 +41,7 @@ class Tally:
     kinds: Ints
     targets: dict[str, Ints] = field(default_factory=dict)
     held: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    trained: Ints = field(default_factory=lambda: np.empty(0, np.int64))
     num_values: int = 0
     shift: float = 0.0
     sums: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
@@ -67,7 +69,7 @@ class Tally:
 def tally(events: AuditedEvents, rules: Rules, reviewers: Bools) -> Tally:
     """Raises `LeakError` where the parts do not stand in the order that the protocol promises.
 
-    `reviewers` [U] are those whose held pairs are wanted.
+    `reviewers` [U] are those whose held and trained pairs are wanted.
     """
     num_users, num_items = len(events.users), events.item_ids.size
     found = Tally(
@@ -78,7 +80,7 @@ def tally(events: AuditedEvents, rules: Rules, reviewers: Bools) -> Tally:
         last=np.full((len(PARTS), num_users), -NEVER),
         kinds=np.zeros(len(events.kinds), np.int64),
     )
-    pairs: dict[str, list[Ints]] = {VALIDATION: [], TEST: [], "held": []}
+    pairs: dict[str, list[Ints]] = {VALIDATION: [], TEST: [], "held": [], "trained": []}
     for chunk in events.chunks():
         if not len(chunk):
             continue
@@ -88,8 +90,9 @@ def tally(events: AuditedEvents, rules: Rules, reviewers: Bools) -> Tally:
         for part in (VALIDATION, TEST):
             pairs[part].append(keys[chunk.is_part(part)])
         pairs["held"].append(keys[chunk.is_part(*rules.held) & reviewers[chunk.user]])
+        pairs["trained"].append(keys[chunk.is_part(TRAIN) & reviewers[chunk.user]])
     joined = {name: np.concatenate([np.empty(0, np.int64), *each]) for name, each in pairs.items()}
-    found.held = joined.pop("held")
+    found.held, found.trained = joined.pop("held"), joined.pop("trained")
     found.targets = joined
     if rules.for_all:
         _check_order_for_all(events, found, rules)

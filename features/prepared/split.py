@@ -20,6 +20,7 @@ from features.prepared.log import Partition, PreparedLog, map_array, partition_n
 from features.protocols import Plan, make_plan
 from features.splits import check_split, choose_protocol, make_split
 from features.tables import Dataset, Split
+from features.train_facts import FrameFacts
 from recsys.batches import Bools, Ints
 from recsys.columns import Columns
 from recsys.config import SplitConfig
@@ -129,8 +130,11 @@ class SplitFacts:
         self._kind_counts = np.zeros(log.kinds.size, np.int64)
         self._has_train = np.zeros(log.manifest.num_users, np.bool_)
         self._num_values, self._mean, self._squares = 0, 0.0, 0.0
+        self._reviewed: list[pl.DataFrame] = []
 
-    def add(self, partition: Partition, codes: npt.NDArray[np.uint8]) -> None:
+    def add(self, partition: Partition, codes: npt.NDArray[np.uint8], reviewed: pl.DataFrame) -> None:
+        """Count a partition; `reviewed` are its training events of (user, item) pairs with a review."""
+        self._reviewed.append(reviewed)
         columns, size = partition.columns, len(self.train_positive)
         item, train = columns[Columns.ITEM], codes == CODES[TRAIN]
         place = codes.astype(np.int64) * size + item
@@ -166,6 +170,16 @@ class SplitFacts:
     def item_counts(self, item_ids: IdMap) -> Ints:
         assert item_ids.size == len(self.train_positive), "the log knows other items"
         return np.stack([self.part_counts[CODES[TRAIN]], self.train_positive], axis=1)
+
+    def has_event(self, pairs: pl.DataFrame) -> Bools:
+        return self._of_reviews.has_event(pairs)
+
+    def values_of(self, pairs: pl.DataFrame) -> npt.NDArray[np.float64]:
+        return self._of_reviews.values_of(pairs)
+
+    @cached_property
+    def _of_reviews(self) -> FrameFacts:
+        return FrameFacts(pl.concat(self._reviewed))
 
     @property
     def known(self) -> Bools:
@@ -250,12 +264,14 @@ def split_log(
     facts = SplitFacts(log)
     reviewers = dataset.reviews.select(Columns.USER).unique()
     held: list[pl.DataFrame] = []
+    pair = [Columns.USER, Columns.ITEM]
     for number, partition in enumerate(log.partitions()):
         parts = plan.assign(log.frame(partition, items))
         parts = parts.sort(Columns.USER, Columns.TIMESTAMP, Columns.ROW)
         codes = parts[PART].replace_strict(CODES, return_dtype=pl.UInt8).to_numpy()
         np.save(folder / f"{partition_name(number)}.npy", codes)
-        facts.add(partition, codes)
+        trained = parts.filter(pl.col(PART) == TRAIN).join(dataset.reviews, on=pair, how="semi")
+        facts.add(partition, codes, trained)
         mine = parts.filter(pl.col(PART).is_in(plan.held)).join(reviewers, on=Columns.USER, how="semi")
         held.append(mine.select(Columns.USER, Columns.ITEM, Columns.TIMESTAMP, PART))
         progress("split", number + 1, log.manifest.num_partitions)

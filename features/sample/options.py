@@ -42,15 +42,15 @@ class SampleOptions:
     voice_share: float = _number(1.0, 0.0, 100.0)
 
     # How shoppers choose; utilities are in units of the standard deviation of a shopper's taste.
-    temperature: float = _number(0.35, 0.01, 100.0)
-    popularity_skew: float = _number(0.4, 0.0, 10.0)  # standard deviation of the appeal common to all
+    temperature: float = _number(0.4, 0.01, 100.0)
+    popularity_skew: float = _number(0.15, 0.0, 10.0)  # standard deviation of the appeal common to all
     drift: float = _number(0.5, 0.0, 10.0)  # bonus of what a shopper is after in one session
     session_length: float = _number(3.0, 1.0, 100.0)  # mean events of one session
     impulse_fraction: float = _fraction(0.05)  # events that follow no taste
     tie_fraction: float = _fraction(0.1)  # events of the same second as the shopper's one before
 
     # What is new.
-    new_fraction: float = _fraction(0.2)  # items launched after the cut-off: no event in training
+    new_fraction: float = _fraction(0.35)  # items launched after the cut-off: no event in training
     unseen_fraction: float = _fraction(0.03)  # items launched after the last event: no event at all
     late_fraction: float = _fraction(0.4)  # of the other items, launched in the course of training
     new_user_fraction: float = _fraction(0.03)  # shoppers who first come after the cut-off

@@ -177,10 +177,10 @@ class ItemTower(nn.Module):
         return token_NTD, mask_NT
 
     def _drop_tokens(self, mask_NT: Tensor) -> Tensor:
-        """Leave out tokens at random, never all of an item's: its id often, so that content suffices."""
+        """Leave out tokens at random, never all of an item's; whose id is left out the retriever draws."""
         chance_T = torch.full((mask_NT.shape[1],), self.config.modality_dropout, device=mask_NT.device)
         if self.spec.has_id:
-            chance_T[-1] = self.config.id_dropout
+            chance_T[-1] = 0.0
         drawn_NT = torch.rand(mask_NT.shape, generator=current_generator(), device=mask_NT.device)
         kept_NT = mask_NT & (drawn_NT >= chance_T)
         return torch.where(kept_NT.any(1, keepdim=True), kept_NT, mask_NT)

@@ -16,6 +16,7 @@ from recsys.batches import History, Ints, ItemFeatures, SequenceSchema, collate
 from recsys.candidates import ItemArrays
 from recsys.config import ModelConfig
 from recsys.ids import NUM_RESERVED
+from recsys.models.dropout import current_generator
 from recsys.models.embeddings import CategoryEmbedding, ItemIdEmbedding
 from recsys.models.item_tower import ItemInputs, ItemOutput, ItemTower, ItemTowerSpec, Standardise
 from recsys.models.newcomer import NewcomerHead, settle
@@ -67,9 +68,22 @@ class Retriever(nn.Module):
             name: scale(torch.from_numpy(features.dense[name])) for name, scale in self.scale.items()
         }
         self.present = {name: torch.from_numpy(features.present[name]) for name in self.spec.dense_dims}
+        self.as_new = {
+            name: (self.scale[name](torch.from_numpy(array)), torch.from_numpy(features.present_as_new[name]))
+            for name, array in features.dense_as_new.items()
+            if name in self.scale
+        }
         self.category_ids = {
             name: torch.from_numpy(features.categories[name]) for name in self.spec.category_sizes
         }
+        self.has_content_N = self._has_content()
+
+    def _has_content(self) -> Tensor:
+        """Whether anything is left of an item that is shown as new. Shape [N]."""
+        present = self.present | {name: has_N for name, (_, has_N) in self.as_new.items()}
+        fields = [(ids_NC > 0).any(1) for ids_NC in self.category_ids.values()]
+        nothing_N = torch.zeros(self.features.size, dtype=torch.bool)
+        return torch.stack([nothing_N, *present.values(), *fields]).any(0)
 
     def _fit_scales(self, features: ItemFeatures) -> None:
         for name, scale in self.scale.items():
@@ -88,12 +102,14 @@ class Retriever(nn.Module):
 
     def item_inputs(self, row_N: Tensor, *, as_new: bool = False) -> ItemInputs:
         """What is read of catalogue rows `row_N`; `as_new`: as if training had not seen them."""
-        dense, ids = self.content(row_N)
+        known_N = self.trained_N[row_N].to(self.device) & (not as_new)
+        if self.training:
+            known_N &= ~self._drawn_as_new(row_N)
+        dense, ids = self.content(row_N, known_N)
         category: dict[str, tuple[Tensor, Tensor]] = {}
         if self.category is not None:
             pooled = self.category(ids)
             category = {name: (pooled[name], (ids[name] > 0).any(1)) for name in ids}
-        known_N = self.trained_N[row_N].to(self.device) & (not as_new)
         identity = None
         if self.item_id is not None:
             identity = (self.item_id(self.id_row_N[row_N].to(self.device)), known_N)
@@ -113,12 +129,29 @@ class Retriever(nn.Module):
             return output._replace(vector_ND=settle(output.vector_ND, newcomer_ND, inputs.known))
         return output
 
-    def content(self, row_N: Tensor) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, Tensor]]:
-        """Standardised vectors with their presence, and ids of the category fields, of catalogue rows."""
+    def _drawn_as_new(self, row_N: Tensor) -> Tensor:
+        """Items that a training step shows as if they were new, so that content suffices. Shape [N], bool."""
+        drawn_N = torch.rand(len(row_N), generator=current_generator(), device=self.device)
+        return (drawn_N < self.config.item.id_dropout) & self.has_content_N[row_N].to(self.device)
+
+    def content(
+        self, row_N: Tensor, known_N: Tensor
+    ) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, Tensor]]:
+        """Standardised vectors with their presence, and ids of the category fields, of catalogue rows.
+
+        Those that are not `known_N` show the reviews that a new item would have.
+        """
         dense = {
             name: (array[row_N].to(self.device), self.present[name][row_N].to(self.device))
             for name, array in self.dense.items()
         }
+        for name, (array, present) in self.as_new.items():
+            vector_NM, has_N = dense[name]
+            new_NM, has_new_N = array[row_N].to(self.device), present[row_N].to(self.device)
+            dense[name] = (
+                torch.where(known_N.unsqueeze(-1), vector_NM, new_NM),
+                torch.where(known_N, has_N, has_new_N),
+            )
         return dense, {name: array[row_N].to(self.device) for name, array in self.category_ids.items()}
 
     @torch.no_grad()

@@ -105,6 +105,19 @@ class TestReviewPool:
         )
         np.testing.assert_array_equal(features.dense["review_text"][:, 0], [0, 0, 1, 0, 4, 0, 0, 0])
 
+    def test_an_item_shown_as_new_has_the_reviews_of_those_who_never_met_it(self) -> None:
+        """Of i0 by its buyers a and b and by testers; i1 only by its buyer; i9, which is new, by a tester."""
+        reviews: list[Review] = [
+            ("a", "i0", 0), ("t", "i0", 0), ("b", "i0", 1), ("s", "i0", 9), ("a", "i1", 1), ("t", "i9", 0),
+        ]  # fmt: skip
+        vectors = medium(list(range(6)), [[10.0**at] for at in range(6)])
+        features = build(shop(reviews), MediaVectors(items={}, reviews={"review_text": vectors}))
+        as_new, has = features.dense_as_new["review_text"][:, 0], features.present_as_new["review_text"]
+        np.testing.assert_array_equal(as_new, [0, 0, (10 + 1000) / 2, 0, 0, 0, 0, 1e5])
+        np.testing.assert_array_equal(has, [0, 0, 1, 0, 0, 0, 0, 1])
+        pooled = features.dense["review_text"][:, 0]
+        np.testing.assert_array_equal(pooled, [0, 0, 1111 / 4, 1e4, 0, 0, 0, 1e5])
+
     def test_a_medium_of_which_nothing_may_be_read_is_absent(self) -> None:
         vectors = MediaVectors(items={}, reviews={"review_text": medium([0], [[1.0]])})
         assert "review_text" not in build(shop([("a", "i4", 9)]), vectors).dense

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -192,3 +194,58 @@ def test_candidates_are_scored_each_on_its_own():
     assert whole.shape == (3, 4)
     single = [tensor[:, 1:2] if at >= 3 else tensor for at, tensor in enumerate(inputs)]
     torch.testing.assert_close(ranker(*single).score_BK[:, 0], whole[:, 1])
+
+
+def _reviewed(**item):
+    """Known items have the mean of many reviews, shown as new another vector, or none (row 3)."""
+    features = tiny_features()
+    size = features.size
+    known, few = np.full((size, 4), 1.0, np.float32), np.full((size, 4), -1.0, np.float32)
+    has, has_as_new = np.arange(size) >= 2, (np.arange(size) >= 2) & (np.arange(size) != 3)
+    few[~features.trained] = known[~features.trained]  # a new item has but one way to be shown
+    features = replace(
+        features,
+        dense={**features.dense, "review_text": known},
+        present={**features.present, "review_text": has},
+        dense_as_new={"review_text": few},
+        present_as_new={"review_text": has_as_new},
+    )
+    return Retriever(features, tiny_schema(), ModelConfig(dim=16, item=ItemTowerConfig(**item)))
+
+
+@pytest.mark.parametrize("how", ["asked for", "drawn in training"])
+def test_an_item_shown_as_new_has_neither_id_nor_the_reviews_of_its_buyers(how):
+    model, rows = _reviewed(id_dropout=1.0), torch.arange(2, 32)
+    asked = how == "asked for"
+    vector_NM, has_N = model.train(not asked).item_inputs(rows, as_new=asked).dense["review_text"]
+    inputs = model.item_inputs(rows, as_new=asked)
+    few_NM = model.as_new["review_text"][0][rows]
+    torch.testing.assert_close(vector_NM, few_NM)
+    assert not torch.allclose(few_NM, model.dense["review_text"][rows])
+    assert has_N.tolist() == [row != 3 for row in rows.tolist()]
+    assert not inputs.identity[1].any()
+
+
+def test_a_known_item_shows_id_and_all_reviews_outside_of_training():
+    model, rows = _reviewed(id_dropout=1.0), torch.arange(2, 32)
+    inputs = model.eval().item_inputs(rows)
+    torch.testing.assert_close(inputs.dense["review_text"][0], model.dense["review_text"][rows])
+    assert torch.equal(inputs.identity[1], model.trained_N[rows])
+
+
+def test_an_item_without_content_is_never_drawn_as_new():
+    features = tiny_features()
+    for array in (*features.present.values(), features.categories["genres"]):
+        array[4] = 0
+    config = ModelConfig(dim=16, item=ItemTowerConfig(id_dropout=1.0))
+    known_N = Retriever(features, tiny_schema(), config).train().item_inputs(torch.arange(2, 32)).known
+    assert known_N.nonzero().flatten().tolist() == [2]
+
+
+def test_half_of_the_items_of_a_step_are_shown_as_new_and_not_always_the_same():
+    model, rows = _reviewed(id_dropout=0.5).train(), torch.arange(2, 27)
+    torch.manual_seed(0)
+    known = torch.stack([model.item_inputs(rows).known for _ in range(40)])
+    assert 0.4 < known.float().mean() < 0.6
+    assert known.any(0).all()
+    assert not known.all(0).any()

@@ -44,3 +44,14 @@ def test_attention_to_an_item_is_summed_over_its_events():
 def test_no_attention_no_reason():
     assert ask() is None
     assert ask([0, 0, 0, 0, 0], [0.0], [3]) is None
+
+
+@pytest.mark.parametrize(
+    ("reviewers", "said"), [("praise", "reviewers praise it"), ("enthusiasm", "reviewers sound enthusiastic")]
+)
+def test_what_reviewers_feel_is_added_where_it_is_sure(reviewers, said):
+    attention = np.array([0.1, 0.9], np.float32)
+    facts = {"history_attention": None, "history_items": None, "modalities": ("title", "image")}
+    reason = explain(token_attention=attention, name_of=str, reviewers=reviewers, **facts)
+    assert reason.text == f"most telling: its picture; {said}"
+    assert explain(token_attention=None, name_of=str, reviewers=reviewers, **facts) is None

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 
 from features.histories import IdMaps
@@ -231,3 +232,20 @@ def test_open_refuses_an_altered_bundle_and_missing_histories(bundle_path):
         file.write(b"!")
     with pytest.raises(BundleError, match=r"ranker\.onnx was altered"):
         Engine.open(bundle_path)
+
+
+def test_reasons_say_what_is_sure_of_the_reviewers(shop, tmp_path):
+    def fill(directory):
+        values = shop.fill_bundle(directory)
+        path = directory / "catalogue.parquet"
+        said = pl.Series("reviewers", ["praise", None, None, None, "enthusiasm", None], dtype=pl.String)
+        pl.read_parquet(path).with_columns(said).write_parquet(path)
+        return values
+
+    write_bundle(tmp_path / "bundle", fill)
+    with shop.open_engine(tmp_path / "bundle") as engine:
+        answer = engine.recommend([shop.history("bee", "fox")], 4)
+        texts = {name: engine.reason(answer, 0, at).text for at, name in enumerate(names(engine, answer))}
+    assert texts["ant"] == 'because you chose "Bee"; most telling: its picture; reviewers praise it'
+    assert texts["eel"].endswith("; reviewers sound enthusiastic")
+    assert "reviewers" not in texts["dog"]

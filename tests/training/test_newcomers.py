@@ -104,7 +104,8 @@ def test_only_new_items_are_embedded_by_the_head_and_only_outside_of_training():
     trained = model.features.trained
     np.testing.assert_array_equal(after[trained], before[trained])
     assert not np.allclose(after[~trained][2:], before[~trained][2:], atol=1e-3)
-    expected = model.newcomer(*model.content(rows)).detach().numpy()
+    as_new = torch.zeros_like(rows, dtype=torch.bool)
+    expected = model.newcomer(*model.content(rows, as_new)).detach().numpy()
     np.testing.assert_allclose(after[~trained][2:], expected[~trained][2:], atol=1e-6)
     np.testing.assert_allclose(model.item_arrays(as_new=True).vectors[2:], expected[2:], atol=1e-6)
     torch.manual_seed(0)

@@ -37,6 +37,7 @@ MEDIA: Mapping[str, str] = {
     Modality.REVIEW_AUDIO: "spoken reviews, their sound",
     Modality.IMAGE: "picture",
     Modality.NUMERIC: "figures",
+    Modality.REVIEW_SENTIMENT: "reviews, how content they are",
 }
 
 

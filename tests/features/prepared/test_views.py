@@ -75,6 +75,9 @@ def test_a_log_on_disk_reads_as_frames_in_memory(tmp_path: Path, protocol: str) 
     assert list(truths[0]) == list(truths[1])
     for user, items in truths[0].items():
         np.testing.assert_array_equal(truths[1][user], items)
+    with_event = [view.facts.has_event(frames.reviews) for view in views]
+    assert 0 < with_event[0].sum() < frames.reviews.height
+    np.testing.assert_array_equal(with_event[1], with_event[0])
     known = [view.known_items(builders[0].item_ids) for view in views]
     np.testing.assert_array_equal(known[1], known[0])
     config_of_tower = UserTowerConfig()
