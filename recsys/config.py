@@ -81,6 +81,12 @@ class UserTowerConfig(Section):
     event_dropout: Fraction = 0.0  # of the events read in training, as if their items were unknown
     use_reviews: bool = True  # an event carries the review that the user left with it
     use_profile: bool = True  # the user's own fields as one more token
+    use_kind: bool = True  # an event carries its kind
+    use_value: bool = True  # and its value
+    # The learned relative bias of two events' distance: in places (False: one bias for every distance, so that
+    # the causal mask alone tells their order), and in time where the data have a clock.
+    use_position: bool = True
+    use_time: bool = True
 
 
 class RankerConfig(Section):
