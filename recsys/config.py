@@ -83,8 +83,8 @@ class UserTowerConfig(Section):
     use_profile: bool = True  # the user's own fields as one more token
     use_kind: bool = True  # an event carries its kind
     use_value: bool = True  # and its value
-    # The learned relative bias of two events' distance: in places (False: one bias for every distance, so that
-    # the causal mask alone tells their order), and in time where the data have a clock.
+    # The learned relative bias of two events' distance: in places (False: one for every distance, so that the
+    # causal mask alone tells their order), and in time where the data have a clock.
     use_position: bool = True
     use_time: bool = True
 
@@ -210,10 +210,15 @@ def load_config(
         except ConfigError as error:
             raise ConfigError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from None
     for override in overrides:
-        key, nested = parse_setting(override)
-        for part in reversed(key.split(".")):
-            nested = {part: nested}
-        _merge(values, nested)
+        _set(values, *parse_setting(override))
+    return build_config(values)
+
+
+def changed(config: Config, settings: Mapping[str, Any]) -> Config:
+    """`config` but for `settings`, by names such as "train.epochs"; raises `ConfigError` as `load_config`."""
+    values = config.model_dump(mode="json")
+    for name, value in settings.items():
+        _set(values, name, value)
     return build_config(values)
 
 
@@ -228,6 +233,12 @@ def build_config(values: Mapping[str, Any]) -> Config:
 def dump_config(config: Config, path: Path) -> None:
     """Write `config` as TOML that `load_config` reads back."""
     path.write_text(tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)), "utf-8")
+
+
+def _set(into: dict[str, Any], name: str, value: Any) -> None:
+    for part in reversed(name.split(".")):
+        value = {part: value}
+    _merge(into, value)
 
 
 def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:

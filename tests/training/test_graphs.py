@@ -53,7 +53,7 @@ def test_user_tower_with_other_sizes_than_the_example(tmp_path):
 
 
 def test_user_tower_with_every_part_of_an_event_switched_off(tmp_path):
-    off = {name: False for name in ("use_kind", "use_value", "use_time", "use_position")}
+    off = dict.fromkeys(("use_kind", "use_value", "use_time", "use_position"), False)
     config = ModelConfig(dim=16, user=UserTowerConfig(num_blocks=1, **off))
     model = Retriever(tiny_features(), tiny_schema(), config).eval()
     inputs = user_example(model.schema, 16, num_users=3, length=5, seed=2)
