@@ -95,6 +95,7 @@ def fit(
         config=config.train,
         validate=_validator(read.before, read.truth, config) if judged else None,
         epochs=budget.epochs if budget else None,
+        index_kind=config.index.kind,
         checkpoint=checkpoint,
         fingerprint=_fingerprint(config, read.features, read.sequences, read.truth, budget),
         progress=progress,

@@ -44,6 +44,7 @@ def fit_retriever(
     config: TrainConfig,
     validate: Callable[[Retriever], float] | None = None,
     epochs: int | None = None,
+    index_kind: str = "exact",
     checkpoint: Path | None = None,
     fingerprint: str = "",
     progress: Progress = silent,
@@ -52,7 +53,8 @@ def fit_retriever(
     """Train both towers on `sequences`; with `validate`, keep the best epoch and stop when it stays away.
 
     `epochs` overrides the configured number (a refit). A `checkpoint` of the same `fingerprint` goes on
-    where it stopped. Raises `FloatingPointError` if a loss or a parameter is not finite.
+    where it stopped. `index_kind` is the index in which hard negatives are sought.
+    Raises `FloatingPointError` if a loss or a parameter is not finite.
     """
     torch.manual_seed(config.seed)
     num_epochs = epochs or config.epochs
@@ -65,11 +67,13 @@ def fit_retriever(
     total_steps = num_epochs * epoch_steps
     scheduler = LambdaLR(optimizer, _schedule(total_steps, config.warmup_fraction))
     average = WeightAverage(model, decay_of(config.average_epochs * epoch_steps))
-    parts, step = (model, optimizer, scheduler, average), audit_step(Step(model, config))
+    parts = (model, optimizer, scheduler, average)
+    step = audit_step(Step(model, config, index_kind=index_kind))
     state = load_state(checkpoint, fingerprint, *parts) or TrainingState()
     while state.epoch < num_epochs and not _has_stalled(state, config, validate):
         losses = []
         model.train()
+        step.start_epoch()
         with step.one_core_a_shard():
             for windows in sampler.epoch(state.epoch):
                 losses.append(_update(step, windows, optimizer))

@@ -7,6 +7,7 @@ from recsys.batches import collate
 from recsys.config import ItemTowerConfig, ModelConfig, RankerConfig, UserTowerConfig
 from recsys.models.embeddings import CategoryEmbedding, ItemIdEmbedding, export_categories
 from recsys.models.fusion import build_fusion, masked_softmax
+from recsys.models.item_tower import drop_tokens
 from recsys.models.ranker import Ranker
 from recsys.models.retriever import Retriever
 
@@ -92,7 +93,7 @@ def test_dropped_tokens_never_leave_an_item_without_any():
     config = ItemTowerConfig(id_dropout=1.0, modality_dropout=1.0)
     model = Retriever(tiny_features(), tiny_schema(), ModelConfig(dim=16, item=config))
     mask = torch.rand(200, 4) < 0.5
-    dropped = model.item_tower._drop_tokens(mask)
+    dropped = drop_tokens(mask, model.item_tower._dropout_chances(mask))
     assert (dropped.any(1) == mask.any(1)).all()
 
 

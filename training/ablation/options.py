@@ -7,7 +7,7 @@ from typing import Any
 from features.tables import Dataset, MediaVectors
 from features.train_facts import TrainFacts
 from recsys.batches import ItemFeatures
-from recsys.columns import Columns
+from recsys.columns import Columns, Modality
 from recsys.config import Config, changed, parse_setting
 from recsys.errors import ConfigError, did_you_mean
 
@@ -15,6 +15,9 @@ BASE = "as configured"
 # What an option may need, and what is said where it is missing.
 NEEDS: Mapping[str, str] = {
     "content": "the items have no content that the towers read",
+    "vectors": "the items have no vectors",
+    "two modalities": "the items have fewer than two modalities to align",
+    "sampled": "every item is a negative already: the softmax is full",
     "id": "the towers read no ids",
     "clock": "the data have no clock",
     "kinds": "all events are of one kind",
@@ -33,10 +36,10 @@ class Option:
     needs: tuple[str, ...] = ()  # of NEEDS
 
 
-def _option(name: str, needs: str = "", **settings: Any) -> Option:
+def _option(name: str, *needs: str, **settings: Any) -> Option:
     """A setting's dots are written as double underscores."""
     named = {key.replace("__", "."): value for key, value in settings.items()}
-    return Option(name=name, settings=named, needs=tuple(needs.split()))
+    return Option(name=name, settings=named, needs=needs)
 
 
 OPTIONS: Mapping[str, Option] = {
@@ -45,19 +48,24 @@ OPTIONS: Mapping[str, Option] = {
         _option("attention-fusion", "content", model__item__fusion="attention"),
         _option("gated-fusion", "content", model__item__fusion="gated"),
         _option("mean-fusion", "content", model__item__fusion="mean"),
-        _option("no-id", "content id", model__item__use_id=False),
+        _option("no-id", "content", "id", model__item__use_id=False),
         _option("no-content", "content", model__item__use_content=False, model__item__id_dropout=0.0),
-        _option("no-id-dropout", "content id", model__item__id_dropout=0.0),
+        _option("no-id-dropout", "content", "id", model__item__id_dropout=0.0),
         _option("no-modality-dropout", "content", model__item__modality_dropout=0.0),
-        _option("regressed-new-items", "content id", model__item__regress_new=True),
+        _option("regressed-new-items", "content", "id", model__item__regress_new=True),
         _option("no-weight-average", train__average_epochs=0.0),
         _option("fixed-temperature", model__learn_temperature=False),
-        _option("no-event-reviews", "content reviews", model__user__use_reviews=False),
+        _option("no-event-reviews", "content", "reviews", model__user__use_reviews=False),
         _option("no-event-kind", "kinds", model__user__use_kind=False),
         _option("no-event-value", "values", model__user__use_value=False),
         _option("no-event-time", "clock", model__user__use_time=False),
         _option("no-relative-position", model__user__use_position=False),
         _option("no-user-fields", "profiles", model__user__use_profile=False),
+        _option("contrastive-alignment", "two modalities", train__auxiliary__alignment__kind="contrastive"),
+        _option("triplet-alignment", "two modalities", train__auxiliary__alignment__kind="triplet"),
+        _option("self-supervised-views", "content", train__auxiliary__views__weight=0.1),
+        _option("adversarial", "vectors", train__auxiliary__adversarial__weight=0.5),
+        _option("hard-negatives", "sampled", train__hard_negatives=0.1),
     )
 }
 
@@ -67,8 +75,12 @@ def offered(
 ) -> set[str]:
     """Which of NEEDS there is."""
     item = config.model.item
+    modalities = [name for name in items.dense if name != Modality.NUMERIC]
     has = {
         "content": item.use_content and bool(items.dense or items.categories),
+        "vectors": item.use_content and bool(items.dense),
+        "two modalities": item.use_content and len(modalities) > 1,
+        "sampled": int(items.trained.sum()) > config.train.sampled_above,
         "id": item.use_id or not item.use_content,
         "clock": dataset.has_clock,
         "kinds": len(facts.kinds) > 1,

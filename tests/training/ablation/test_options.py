@@ -61,6 +61,9 @@ def test_what_data_and_configuration_offer(tmp_path: Path) -> None:
     facts = view_of(run.split).facts
     items = build_item_features(run.dataset, run.vectors, train=facts, reviews=run.split.reviews)
     there = offered(run.dataset, run.vectors, facts, items, run.config)
-    assert there == {"content", "id", "clock", "reviews"}  # one kind of event, no value, no user fields
+    # One kind of event, no value, no user fields; titles and reviews, and fewer items than are sampled.
+    assert there == {"content", "vectors", "two modalities", "id", "clock", "reviews"}
     blind = changed(run.config, OPTIONS["no-content"].settings)
-    assert "content" not in offered(run.dataset, run.vectors, facts, items, blind)
+    assert offered(run.dataset, run.vectors, facts, items, blind) == {"id", "clock", "reviews"}
+    sampled = changed(run.config, {"train.sampled_above": 3})
+    assert "sampled" in offered(run.dataset, run.vectors, facts, items, sampled)
