@@ -90,6 +90,10 @@ def fit_retriever(
             on_epoch(state.epoch, entry)
         save_state(checkpoint, fingerprint, state, *parts)
     average.keep()
+    return _finished(model, state)
+
+
+def _finished(model: Retriever, state: TrainingState) -> FittedRetriever:
     if state.best_parameters is not None:
         model.load_state_dict(state.best_parameters)
     _reject_not_finite(model)
