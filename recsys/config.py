@@ -14,6 +14,8 @@ from recsys.errors import ConfigError, did_you_mean
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
 Device = Literal["cpu", "cuda"]
 ProtocolName = Literal["auto", "given", "leave_one_out", "user_temporal", "global_temporal", "held_out_items"]
 # As they stand in the table; content neighbours are of one modality each.
@@ -83,6 +85,12 @@ class UserTowerConfig(Section):
     event_dropout: Fraction = 0.0  # of the events read in training, as if their items were unknown
     use_reviews: bool = True  # an event carries the review that the user left with it
     use_profile: bool = True  # the user's own fields as one more token
+    use_kind: bool = True  # an event carries its kind
+    use_value: bool = True  # and its value
+    # The learned relative bias of two events' distance: in places (False: one for every distance, so that the
+    # causal mask alone tells their order), and in time where the data have a clock.
+    use_position: bool = True
+    use_time: bool = True
 
 
 class RankerConfig(Section):
@@ -94,13 +102,13 @@ class RankerConfig(Section):
     history_length: Count = 50
     dropout: Fraction = 0.2
     num_epochs: Count = 15
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    learning_rate: Positive = 1e-4
     target_users: Fraction = 0.5  # whose validation events are its targets, unseen by the sources
 
 
 class ModelConfig(Section):
     dim: Count = 64
-    temperature: Annotated[float, Field(gt=0)] = 0.1  # of the cosines; where learned, the start
+    temperature: Positive = 0.1  # of the cosines; where learned, the start
     learn_temperature: bool = True
     # Added to the score of items that training never saw; None: chosen on validation, so that new items are
     # found best while known ones lose at most this share of their NDCG.
@@ -111,21 +119,54 @@ class ModelConfig(Section):
     ranker: RankerConfig = RankerConfig()
 
 
+class AlignmentConfig(Section):
+    kind: Literal["none", "contrastive", "triplet"] = "none"
+    weight: NotNegative = 0.1
+    temperature: Positive = 0.07  # of the contrastive loss
+    margin: NotNegative = 0.2  # of the triplet loss, in cosines
+
+
+class ViewsConfig(Section):
+    weight: NotNegative = 0.0
+    temperature: Positive = 0.1
+    token_dropout: Fraction = 0.3  # of an item's tokens, never all of them
+    feature_dropout: Fraction = 0.1  # of a token's dimensions
+
+
+class AdversarialConfig(Section):
+    weight: NotNegative = 0.0
+    radius: NotNegative = 0.1  # as a share of a standardised vector's length, the root of its width
+
+
+class AuxiliaryConfig(Section):
+    """Losses beside that of the next item; a weight of 0 is none."""
+
+    num_items: Annotated[int, Field(ge=2)] = 1024  # drawn a step for alignment and views
+    alignment: AlignmentConfig = AlignmentConfig()  # of the modalities of one item
+    views: ViewsConfig = ViewsConfig()  # two views of one item, made by dropout
+    adversarial: AdversarialConfig = (
+        AdversarialConfig()
+    )  # of the modalities' vectors; a step takes twice as long
+
+
 class TrainConfig(Section):
     epochs: Count = 20
     patience: Count = 5  # epochs without a better validation NDCG@10 before stopping
     batch_tokens: Count = 6400  # events a step at most
     steps_per_epoch: Count = 30  # at least, by smaller batches: a small log still gets its updates
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    learning_rate: Positive = 2e-3
+    weight_decay: NotNegative = 0.01
     warmup_fraction: Fraction = 0.05
     # Time constant of the moving average of the weights, which is what is validated and kept; 0: none.
-    average_epochs: Annotated[float, Field(ge=0)] = 3.0
+    average_epochs: NotNegative = 3.0
     # bfloat16 pays only on processors with the instructions for it; auto looks for them.
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     loss_chunk: Count = 1024  # rows of logits that stand in memory at once
     sampled_above: Count = 50_000  # catalogue size from which the softmax is sampled
     num_negatives: Count = 8192
+    # Share of these negatives that are nearest to users of the step in an index made anew each epoch.
+    hard_negatives: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    auxiliary: AuxiliaryConfig = AuxiliaryConfig()
     refit: bool = True
     seed: int = 0
     # Cores of training and evaluation; None takes all. A seed gives the same figures at the same number.
@@ -208,10 +249,15 @@ def load_config(
         except ConfigError as error:
             raise ConfigError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from None
     for override in overrides:
-        key, nested = parse_setting(override)
-        for part in reversed(key.split(".")):
-            nested = {part: nested}
-        _merge(values, nested)
+        _set(values, *parse_setting(override))
+    return build_config(values)
+
+
+def changed(config: Config, settings: Mapping[str, Any]) -> Config:
+    """`config` but for `settings`, by names such as "train.epochs"; raises `ConfigError` as `load_config`."""
+    values = config.model_dump(mode="json")
+    for name, value in settings.items():
+        _set(values, name, value)
     return build_config(values)
 
 
@@ -226,6 +272,12 @@ def build_config(values: Mapping[str, Any]) -> Config:
 def dump_config(config: Config, path: Path) -> None:
     """Write `config` as TOML that `load_config` reads back."""
     path.write_text(tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)), "utf-8")
+
+
+def _set(into: dict[str, Any], name: str, value: Any) -> None:
+    for part in reversed(name.split(".")):
+        value = {part: value}
+    _merge(into, value)
 
 
 def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:

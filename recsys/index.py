@@ -190,11 +190,13 @@ class FaissIndex:
 INDEX_KINDS: dict[str, type[ExactIndex] | type[FaissIndex]] = {"exact": ExactIndex, "faiss": FaissIndex}
 
 
-def build_index(kind: str, vectors: Floats, *, bias: Floats | None = None) -> ExactIndex | FaissIndex:
-    """The index that the configuration names, over rows numbered as they stand."""
+def build_index(
+    kind: str, vectors: Floats, *, ids: Ints | None = None, bias: Floats | None = None
+) -> ExactIndex | FaissIndex:
+    """The index that the configuration names, over rows numbered as they stand unless by `ids`."""
     if kind not in INDEX_KINDS:
         raise ConfigError(f"index.kind = {kind!r}; known: {', '.join(sorted(INDEX_KINDS))}")
-    return INDEX_KINDS[kind].build(vectors, bias=bias)
+    return INDEX_KINDS[kind].build(vectors, ids, bias=bias)
 
 
 def load_index(directory: Path) -> ExactIndex | FaissIndex:

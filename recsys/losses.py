@@ -1,12 +1,14 @@
-"""Losses over a catalogue: full softmax in chunks, and its sampled stand-in for large catalogues.
+"""Losses over a catalogue: full softmax in chunks, and its sampled stand-in for large catalogues; over lists;
+and over pairs of vectors that belong together.
 
-Legend: P predictions, N items that may be predicted, D width, J negatives.
+Legend: P predictions, N items that may be predicted or pairs, D width, J negatives.
 """
 
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
@@ -85,3 +87,34 @@ def listwise_cross_entropy(score_BK: Tensor, label_BK: Tensor, mask_BK: Tensor) 
     weight_BK = label_BK / label_BK.sum(1, keepdim=True)
     picked_BK = torch.where(label_BK > 0, log_probability_BK, torch.zeros_like(log_probability_BK))
     return -(picked_BK * weight_BK).sum(1).mean()
+
+
+def contrastive_loss(one_ND: Tensor, other_ND: Tensor, *, temperature: float) -> Tensor:
+    """Symmetric InfoNCE over cosines, every other pair's vector a negative.
+
+    Half the mean of -log softmax(cos(one_i, other) / temperature)[i], half that of the other way (Radford et
+    al. 2021, "Learning Transferable Visual Models From Natural Language Supervision", figure 3).
+    """
+    logit_NN = _cosines(one_ND, other_ND) / temperature
+    own_N = torch.arange(len(logit_NN), device=logit_NN.device)
+    return (F.cross_entropy(logit_NN, own_N) + F.cross_entropy(logit_NN.T, own_N)) / 2
+
+
+def hardest_triplet_loss(one_ND: Tensor, other_ND: Tensor, *, margin: float) -> Tensor:
+    """Mean over pairs of the hinge on the hardest negative among the other pairs, both ways.
+
+    max_j [margin + cos(one_i, other_j) - cos(one_i, other_i)]+ and the same with one_j (Faghri et al. 2018,
+    "VSE++: Improving Visual-Semantic Embeddings with Hard Negatives", equation 6). Needs two pairs.
+    """
+    cosine_NN = _cosines(one_ND, other_ND)
+    own_N = cosine_NN.diagonal()
+    itself_NN = torch.eye(len(own_N), dtype=torch.bool, device=own_N.device)
+    negative_NN = cosine_NN.masked_fill(itself_NN, float("-inf"))
+    hinges = [torch.relu(margin + negative_NN.amax(dim) - own_N) for dim in (1, 0)]
+    return (hinges[0] + hinges[1]).mean()
+
+
+def _cosines(one_ND: Tensor, other_ND: Tensor) -> Tensor:
+    """Of every pair, in float32: a temperature enlarges what bfloat16 rounds away."""
+    with torch.autocast(one_ND.device.type, enabled=False):
+        return F.normalize(one_ND.float(), dim=1) @ F.normalize(other_ND.float(), dim=1).T

@@ -12,9 +12,10 @@ from features.splits import make_split
 from features.tables import MediaVectors, MediumVectors
 from recsys.batches import Floats
 from recsys.bootstrap import Estimate
+from training.figures import Change
 from training.fitting import fit
 from training.knockouts.alteration import KINDS, Kind
-from training.knockouts.measure import Change, Knockout, Knockouts, WholeView
+from training.knockouts.measure import Knockout, Knockouts, WholeView
 from training.knockouts.systems import Patient
 
 GROUPS, OLD, NEW, USERS, LENGTH = 4, 16, 6, 96, 6

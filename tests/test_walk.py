@@ -210,6 +210,17 @@ def test_knocking_out_again_gives_the_same_figures(walk: Walk) -> None:
     assert "bring nothing" in answer.out or " count " in answer.out or " harm " in answer.out
 
 
+def test_an_ablation_of_the_shop(walk: Walk, tmp_path: Path) -> None:
+    asked = ("--seeds", 1, "--options", "mean-fusion", "--metrics", "ndcg@20", "--set", "train.epochs=1")
+    answer = recsys("ablate", walk.shop, "--out", tmp_path, *walk.options, *asked)
+    assert answer.code == 0, answer.err
+    assert "Ablation: ndcg@20" in answer.out
+    assert "Towers alone, one seed." in answer.out
+    found = json.loads((tmp_path / "ablation.json").read_text())
+    assert [row["name"] for row in found["rows"]] == ["as configured", "mean-fusion"]
+    assert (tmp_path / "ablation.md").exists()
+
+
 def test_an_interrupted_run_goes_on_to_the_same_end(walk: Walk, tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = ("train", walk.shop, "--out", out, *walk.options, "--set", "track.enabled=false")

@@ -15,7 +15,7 @@ from recsys.beyond import Content
 from recsys.bootstrap import Estimate
 from recsys.errors import RecsysError
 from recsys.ids import NUM_RESERVED, PAD
-from recsys.metrics import IdLists
+from recsys.metrics import Doubles, IdLists, at_k
 from recsys.progress import Progress, silent
 from training.answers import Answers
 from training.figures import Evaluation, ViewResult
@@ -32,6 +32,14 @@ VIEWS = {
 }
 _SCORES_AT_ONCE = 8_000_000  # users whose dense float32 scores take 32 MB are asked for at once
 _USERS_AT_ONCE = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByUser:
+    """One model in one view: whom it counts, and metric -> [U] by row of them; none without users."""
+
+    part: Part
+    values: Mapping[str, Doubles]
 
 
 class TopK(Protocol):
@@ -115,7 +123,7 @@ def evaluate(
     content = Content.of(items) if beyond_accuracy else None
 
     def lists(ranked_UK: Ints) -> Lists:
-        return looked_at(ranked_UK, ks, items, content) if beyond_accuracy else Lists(ranked_UK=ranked_UK)
+        return looked_at(ranked_UK, ks, items, content) if beyond_accuracy else _ranked_alone(ranked_UK)
 
     whole, pooled = _answers(models, truth, views["cold_pool"].rows, max(ks), lists, progress)
     if keep is not None:
@@ -137,6 +145,32 @@ def evaluate(
         views={name: result(part, pooled if name == "cold_pool" else None) for name, part in views.items()},
         slices={kind: {name: result(part) for name, part in parts.items()} for kind, parts in slices.items()},
     )
+
+
+def figures_by_user(
+    model: TopK,
+    *,
+    split: Split,
+    items: ItemFeatures,
+    seen: Mapping[str, Ints],
+    ks: Sequence[int] = (10, 20),
+    exclude_seen: bool = True,
+    progress: Progress = silent,
+) -> tuple[Truth, dict[str, ByUser]]:
+    """What the test asks for, and the accuracy of `model` for each user of each view, as in `evaluate`."""
+    truth = truth_of(split, items, seen, exclude_seen)
+    views = {name: _view(name, truth) for name in VIEWS}
+    whole, pooled = _answers([model], truth, views["cold_pool"].rows, max(ks), _ranked_alone, progress)
+    found = {}
+    for name, part in views.items():
+        lists = pooled[model.name] if name == "cold_pool" else whole[model.name].of(part.rows)
+        values = at_k(lists.ranked_UK, part.truth, ks) if len(part.rows) else {}
+        found[name] = ByUser(part=part, values=values)
+    return truth, found
+
+
+def _ranked_alone(ranked_UK: Ints) -> Lists:
+    return Lists(ranked_UK=ranked_UK)
 
 
 def _view(name: str, truth: Truth) -> Part:

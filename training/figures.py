@@ -11,6 +11,14 @@ FEW_USERS = 30  # below them an interval says little
 
 
 @dataclass(frozen=True, kw_only=True)
+class Change:
+    """A figure of a model that was altered, and how much more that is than the unaltered model's."""
+
+    value: Estimate
+    change: Estimate  # paired: both figures of the same drawn users in every resample
+
+
+@dataclass(frozen=True, kw_only=True)
 class ViewResult:
     """One part of the test: whom it counts, how many items were ranked, and every model's estimates."""
 

@@ -142,6 +142,7 @@ def _fit_towers(
         validate=_validator(read.before, read.truth, config) if judged else None,
         epochs=budget.epochs if budget else None,
         start=budget.start.retriever.model.state_dict() if budget and budget.start else None,
+        index_kind=config.index.kind,
         checkpoint=checkpoint,
         fingerprint=_fingerprint(config, read.features, read.sequences, read.truth, budget),
         progress=progress,

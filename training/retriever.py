@@ -46,6 +46,7 @@ def fit_retriever(
     validate: Callable[[Retriever], float] | None = None,
     epochs: int | None = None,
     start: Mapping[str, Tensor] | None = None,
+    index_kind: str = "exact",
     checkpoint: Path | None = None,
     fingerprint: str = "",
     progress: Progress = silent,
@@ -54,7 +55,8 @@ def fit_retriever(
     """Train both towers on `sequences`; with `validate`, keep the best epoch and stop when it stays away.
 
     `epochs` overrides the configured number, `start` has parameters to go on from. A `checkpoint` of the same
-    `fingerprint` is resumed. Raises `FloatingPointError` if a loss or a parameter is not finite.
+    `fingerprint` is resumed. `index_kind` is the index in which hard negatives are sought.
+    Raises `FloatingPointError` if a loss or a parameter is not finite.
     """
     torch.manual_seed(config.seed)
     num_epochs = epochs or config.epochs
@@ -68,11 +70,13 @@ def fit_retriever(
     total_steps = num_epochs * epoch_steps
     scheduler = LambdaLR(optimizer, _schedule(total_steps, config.warmup_fraction))
     average = WeightAverage(model, decay_of(config.average_epochs * epoch_steps))
-    parts, step = (model, optimizer, scheduler, average), audit_step(Step(model, config))
+    parts = (model, optimizer, scheduler, average)
+    step = audit_step(Step(model, config, index_kind=index_kind))
     state = load_state(checkpoint, fingerprint, *parts) or TrainingState()
     while state.epoch < num_epochs and not _has_stalled(state, config, validate):
         losses = []
         model.train()
+        step.start_epoch()
         with step.one_core_a_shard():
             for windows in sampler.epoch(state.epoch):
                 losses.append(_update(step, windows, optimizer))
@@ -89,6 +93,10 @@ def fit_retriever(
             on_epoch(state.epoch, entry)
         save_state(checkpoint, fingerprint, state, *parts)
     average.keep()
+    return _finished(model, state)
+
+
+def _finished(model: Retriever, state: TrainingState) -> FittedRetriever:
     if state.best_parameters is not None:
         model.load_state_dict(state.best_parameters)
     _reject_not_finite(model)

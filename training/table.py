@@ -17,9 +17,11 @@ REFERENCES = {"random": "chance", "oracle": "oracle (upper end)"}
 ALL = "all"
 
 
-def parse_metrics(text: str, ks: Sequence[int]) -> tuple[str, ...]:
-    """ "all" or names such as "recall@10,coverage@20"; raises `ConfigError` for one that is not measured."""
-    known = tuple(f"{name}@{k}" for k in ks for name in (*METRICS, *BEYOND))
+def parse_metrics(
+    text: str, ks: Sequence[int], *, measured: Sequence[str] = (*METRICS, *BEYOND)
+) -> tuple[str, ...]:
+    """ "all" or names such as "recall@10,coverage@20"; raises `ConfigError` for one not `measured`."""
+    known = tuple(f"{name}@{k}" for k in ks for name in measured)
     if text.strip() == ALL:
         return known
     chosen = tuple(dict.fromkeys(name.strip() for name in text.split(",")))

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import overload
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from recsys.batches import Bools, Floats, History
 
@@ -135,3 +137,11 @@ class _Epoch(List[list[Window]]):
         if isinstance(at, slice):
             return [self[place] for place in range(*at.indices(len(self)))]
         return [self._sampler.window(span) for span in self._batches[at]]
+
+
+def target_mask(windows: list[Window], width: int) -> Tensor:
+    """Which events are predicted. Shape [B, L]."""
+    mask = np.zeros((len(windows), width), np.bool_)
+    for row, window in enumerate(windows):
+        mask[row, : len(window.target)] = window.target
+    return torch.from_numpy(mask)

@@ -33,7 +33,7 @@ def train(
 ) -> None:
     """Train towers and ranker on the training part of a split."""
     with ConsoleProgress(console) as progress:
-        run = _run(dataset, out, config, preset, set_, cache, progress)
+        run = make_run(dataset, out, config, preset, set_, cache, progress)
         fitted = run.train()
     best = fitted.retriever.best_score
     console.print(
@@ -84,7 +84,7 @@ def baselines(
     from training.baselines import read_choices
 
     with ConsoleProgress(console) as progress:
-        evaluation = _run(dataset, out, config, preset, set_, cache, progress).compare_baselines()
+        evaluation = make_run(dataset, out, config, preset, set_, cache, progress).compare_baselines()
     _print_choices(read_choices(out))
     _print_evaluation(evaluation)
 
@@ -167,7 +167,7 @@ def _walk(
     from features.check import all_reasons
 
     with ConsoleProgress(console) as progress:
-        run = _run(dataset, out, config, preset, set_, cache, progress)
+        run = make_run(dataset, out, config, preset, set_, cache, progress)
         with run.tracked():
             run.train()
             evaluation = run.evaluate()
@@ -186,7 +186,7 @@ def _walk(
     _print_report(path)
 
 
-def _run(
+def make_run(
     dataset: Path,
     out: Path,
     config: Path | None,

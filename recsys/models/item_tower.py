@@ -150,19 +150,24 @@ class ItemTower(nn.Module):
         identity: tuple[Tensor, Tensor] | None,
     ) -> ItemOutput:
         """Each value is a pair of vectors [N, .] and presence [N] (bool); `dense` is standardised."""
-        token_NTD, mask_NT = self._tokens(dense, category, identity)
+        token_NTD, mask_NT = self.tokens(dense, category, identity)
         if self.training:
-            mask_NT = self._drop_tokens(mask_NT)
+            mask_NT = drop_tokens(mask_NT, self._dropout_chances(mask_NT))
+        return ItemOutput(self.fuse(token_NTD, mask_NT), token_NTD, mask_NT)
+
+    def fuse(self, token_NTD: Tensor, mask_NT: Tensor) -> Tensor:
+        """Unit vectors [N, D] of items that have the tokens where `mask_NT`."""
         fused_ND = self.fusion(token_NTD, mask_NT)
         vector_ND = fused_ND + self.feed_forward(fused_ND)
-        return ItemOutput(F.normalize(vector_ND, dim=-1, eps=1e-6), token_NTD, mask_NT)
+        return F.normalize(vector_ND, dim=-1, eps=1e-6)
 
-    def _tokens(
+    def tokens(
         self,
         dense: Mapping[str, tuple[Tensor, Tensor]],
         category: Mapping[str, tuple[Tensor, Tensor]],
         identity: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor]:
+        """Tokens [N, T, D], zeros where absent, and their presence [N, T]; inputs as of `forward`."""
         tokens, masks = [], []
         for name, projection in self.project.items():
             vector_NM, has_N = dense[name]
@@ -176,11 +181,16 @@ class ItemTower(nn.Module):
         token_NTD = (torch.stack(tokens, dim=1) + self.kind_TD) * mask_NT.unsqueeze(-1).to(self.kind_TD.dtype)
         return token_NTD, mask_NT
 
-    def _drop_tokens(self, mask_NT: Tensor) -> Tensor:
-        """Leave out tokens at random, never all of an item's; whose id is left out the retriever draws."""
+    def _dropout_chances(self, mask_NT: Tensor) -> Tensor:
+        """How often each token is left out in training; whose id is left out the retriever draws. [T]"""
         chance_T = torch.full((mask_NT.shape[1],), self.config.modality_dropout, device=mask_NT.device)
         if self.spec.has_id:
             chance_T[-1] = 0.0
-        drawn_NT = torch.rand(mask_NT.shape, generator=current_generator(), device=mask_NT.device)
-        kept_NT = mask_NT & (drawn_NT >= chance_T)
-        return torch.where(kept_NT.any(1, keepdim=True), kept_NT, mask_NT)
+        return chance_T
+
+
+def drop_tokens(mask_NT: Tensor, chance_T: Tensor) -> Tensor:
+    """Leave out each token with its chance, never all of an item's."""
+    drawn_NT = torch.rand(mask_NT.shape, generator=current_generator(), device=mask_NT.device)
+    kept_NT = mask_NT & (drawn_NT >= chance_T)
+    return torch.where(kept_NT.any(1, keepdim=True), kept_NT, mask_NT)

@@ -120,9 +120,10 @@ class Retriever(nn.Module):
 
         Outside of training a new item's vector is the newcomer head's, where there is one.
         """
-        return self._output(self.item_inputs(row_N, as_new=as_new))
+        return self.embed_inputs(self.item_inputs(row_N, as_new=as_new))
 
-    def _output(self, inputs: ItemInputs) -> ItemOutput:
+    def embed_inputs(self, inputs: ItemInputs) -> ItemOutput:
+        """The same of what was read of the items before."""
         output: ItemOutput = self.item_tower(inputs.dense, inputs.category, inputs.identity)
         if self.newcomer is not None and not self.training:
             newcomer_ND = self.newcomer(inputs.dense, inputs.values)
@@ -177,7 +178,7 @@ class Retriever(nn.Module):
                 for name, (vector, has) in (instead or {}).items()
             }
             ids = {name: array[rows].to(self.device) for name, array in (values or {}).items()}
-            outputs.append(self._output(inputs.replaced(replaced, ids)))
+            outputs.append(self.embed_inputs(inputs.replaced(replaced, ids)))
         self.train(was_training)
         vector_ND = torch.cat([output.vector_ND for output in outputs]).float().cpu().numpy()
         mask_NT = torch.cat([output.mask_NT for output in outputs]).cpu().numpy()

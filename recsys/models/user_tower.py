@@ -23,19 +23,22 @@ REVIEW_INPUTS = ("review_text", "review_audio")
 
 
 class RelativeBias(nn.Module):
-    """A learned bias a head for the distance of two tokens, in places and, with a clock, in time."""
+    """A learned bias a head for the distance of two tokens, in places and, with a clock, in time.
 
-    def __init__(self, *, num_tokens: int, num_heads: int, has_clock: bool) -> None:
+    Places further apart than `num_distances` count as that far; with 1 all distances are alike.
+    """
+
+    def __init__(self, *, num_distances: int, num_heads: int, has_clock: bool) -> None:
         super().__init__()
-        self.num_tokens, self.has_clock = num_tokens, has_clock
+        self.num_distances = num_distances
         # At 1 every token is read from the start: a mean to depart from.
-        self.position = nn.Parameter(torch.ones(num_heads, num_tokens))
+        self.position = nn.Parameter(torch.ones(num_heads, num_distances))
         self.time = nn.Parameter(torch.zeros(num_heads, NUM_TIME_BUCKETS)) if has_clock else None
 
     def forward(self, second_BP: Tensor) -> Tensor:
         """Bias [B or 1, H, P, P] from the seconds of each token."""
         place_P = torch.arange(second_BP.shape[1], device=second_BP.device)
-        distance_PP = (place_P[:, None] - place_P[None, :]).clamp(0, self.num_tokens - 1)
+        distance_PP = (place_P[:, None] - place_P[None, :]).clamp(0, self.num_distances - 1)
         bias = self.position[:, distance_PP].unsqueeze(0)
         if self.time is None:
             return bias
@@ -47,12 +50,14 @@ class RelativeBias(nn.Module):
 class Block(nn.Module):
     """Norm, one projection to gate, value, query and key, SiLU attention, gate, projection, residual."""
 
-    def __init__(self, *, dim: int, num_heads: int, dropout: float, num_tokens: int, has_clock: bool) -> None:
+    def __init__(
+        self, *, dim: int, num_heads: int, dropout: float, num_distances: int, has_clock: bool
+    ) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.norm = nn.LayerNorm(dim)
         self.input = nn.Linear(dim, 4 * dim)
-        self.bias = RelativeBias(num_tokens=num_tokens, num_heads=num_heads, has_clock=has_clock)
+        self.bias = RelativeBias(num_distances=num_distances, num_heads=num_heads, has_clock=has_clock)
         self.attended_norm = nn.LayerNorm(dim)
         self.output = nn.Linear(dim, dim)
         self.dropout = Dropout(dropout)
@@ -77,8 +82,9 @@ class UserTower(nn.Module):
         super().__init__()
         self.schema, self.config = schema, config
         self.item = nn.Linear(dim, dim)
-        self.kind = nn.Embedding(schema.num_event_kinds, dim, padding_idx=PAD)
-        self.value = nn.Linear(2, dim, bias=False)
+        kinds = schema.num_event_kinds
+        self.kind = nn.Embedding(kinds, dim, padding_idx=PAD) if config.use_kind else None
+        self.value = nn.Linear(2, dim, bias=False) if config.use_value else None
         widths = {"review_text": schema.review_text_dim, "review_audio": schema.review_audio_dim}
         self.review = nn.ModuleDict({name: nn.Linear(width, dim) for name, width in widths.items() if width})
         self.profile = nn.ModuleDict(
@@ -92,8 +98,8 @@ class UserTower(nn.Module):
                 dim=dim,
                 num_heads=config.num_heads,
                 dropout=config.dropout,
-                num_tokens=schema.max_length + 1,
-                has_clock=schema.has_clock,
+                num_distances=schema.max_length + 1 if config.use_position else 1,
+                has_clock=schema.has_clock and config.use_time,
             )
             for _ in range(config.num_blocks)
         )
@@ -141,11 +147,14 @@ class UserTower(nn.Module):
         return torch.cat([torch.zeros_like(mean_BLD[:, :1]), mean_BLD], dim=1)
 
     def _events(self, event_BLD: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
-        has_value_BL = inputs["has_value"].to(event_BLD.dtype)
-        value_BL2 = torch.stack([inputs["event_value"] * has_value_BL, has_value_BL], dim=-1)
         # Item vectors have unit length; at this scale they stand level with the other parts.
-        scaled_BLD = event_BLD * event_BLD.shape[-1] ** 0.5
-        token_BLD = self.item(scaled_BLD) + self.kind(inputs["event_kind"]) + self.value(value_BL2)
+        token_BLD = self.item(event_BLD * event_BLD.shape[-1] ** 0.5)
+        if self.kind is not None:
+            token_BLD = token_BLD + self.kind(inputs["event_kind"])
+        if self.value is not None:
+            has_value_BL = inputs["has_value"].to(event_BLD.dtype)
+            value_BL2 = torch.stack([inputs["event_value"] * has_value_BL, has_value_BL], dim=-1)
+            token_BLD = token_BLD + self.value(value_BL2)
         for name, projection in self.review.items():
             has_BL1 = inputs[f"has_{name}"].unsqueeze(-1).to(event_BLD.dtype)
             token_BLD = token_BLD + projection(inputs[name]) * has_BL1

@@ -2,7 +2,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from recsys.losses import chunked_cross_entropy, listwise_cross_entropy, sampled_cross_entropy
+from recsys.losses import (
+    chunked_cross_entropy,
+    contrastive_loss,
+    hardest_triplet_loss,
+    listwise_cross_entropy,
+    sampled_cross_entropy,
+)
 
 
 def _inputs(num=7, items=11, dim=5):
@@ -72,3 +78,58 @@ def test_listwise_shares_weight_between_positives():
     loss.backward()
     torch.testing.assert_close(loss, torch.log(torch.tensor(4.0)))
     torch.testing.assert_close(score.grad, torch.tensor([[-0.25, -0.25, 0.25, 0.25]]))
+
+
+def _pairs(num=6, dim=4):
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randn(num, dim, generator=generator, requires_grad=True) for _ in range(2)]
+
+
+def _parity(fast, slow, leaves):
+    torch.testing.assert_close(fast, slow)
+    for found, expected in zip(
+        torch.autograd.grad(fast, leaves), torch.autograd.grad(slow, leaves), strict=True
+    ):
+        torch.testing.assert_close(found, expected)
+
+
+def test_contrastive_equals_the_softmax_written_out():
+    one, other = _pairs()
+    slow = torch.zeros(())
+    for a, b in ((one, other), (other, one)):
+        for i in range(len(a)):
+            scores = [F.cosine_similarity(a[i], b[j], dim=0) / 0.2 for j in range(len(b))]
+            slow = slow - (scores[i] - torch.logsumexp(torch.stack(scores), 0)) / (2 * len(a))
+    _parity(contrastive_loss(one, other, temperature=0.2), slow, (one, other))
+
+
+def test_hardest_triplet_equals_the_hinge_written_out():
+    one, other = _pairs()
+    slow = torch.zeros(())
+    for a, b in ((one, other), (other, one)):
+        for i in range(len(a)):
+            own = F.cosine_similarity(a[i], b[i], dim=0)
+            hinges = [
+                torch.relu(0.3 + F.cosine_similarity(a[i], b[j], dim=0) - own)
+                for j in range(len(b))
+                if j != i
+            ]
+            slow = slow + torch.stack(hinges).max() / len(a)
+    _parity(hardest_triplet_loss(one, other, margin=0.3), slow, (one, other))
+
+
+def test_losses_of_pairs_by_hand():
+    """Two pairs at right angles: own cosine 1, the other's 0."""
+    vectors = torch.eye(2)
+    expected = -torch.log(torch.tensor(1.0).exp() / (torch.tensor(1.0).exp() + 1.0))
+    torch.testing.assert_close(contrastive_loss(vectors, 3 * vectors, temperature=1.0), expected)
+    assert hardest_triplet_loss(vectors, vectors, margin=1.0) == 0.0
+    # Exchanged: own cosine 0, the other's 1, both ways.
+    assert hardest_triplet_loss(vectors, vectors.flip(0), margin=0.5) == 3.0
+
+
+def test_losses_of_pairs_are_taken_in_float32_under_autocast():
+    one, other = _pairs()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = contrastive_loss(one, other, temperature=0.05)
+    assert torch.equal(found, contrastive_loss(one, other, temperature=0.05))

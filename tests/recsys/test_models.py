@@ -6,9 +6,10 @@ import torch
 from model_parts import tiny_features, tiny_history, tiny_schema
 
 from recsys.batches import collate
-from recsys.config import ItemTowerConfig, ModelConfig, RankerConfig
+from recsys.config import ItemTowerConfig, ModelConfig, RankerConfig, UserTowerConfig
 from recsys.models.embeddings import CategoryEmbedding, ItemIdEmbedding, export_categories
 from recsys.models.fusion import build_fusion, masked_softmax
+from recsys.models.item_tower import drop_tokens
 from recsys.models.ranker import Ranker
 from recsys.models.retriever import Retriever
 
@@ -94,7 +95,7 @@ def test_dropped_tokens_never_leave_an_item_without_any():
     config = ItemTowerConfig(id_dropout=1.0, modality_dropout=1.0)
     model = Retriever(tiny_features(), tiny_schema(), ModelConfig(dim=16, item=config))
     mask = torch.rand(200, 4) < 0.5
-    dropped = model.item_tower._drop_tokens(mask)
+    dropped = drop_tokens(mask, model.item_tower._dropout_chances(mask))
     assert (dropped.any(1) == mask.any(1)).all()
 
 
@@ -136,20 +137,48 @@ def test_user_vector_is_the_state_after_the_last_event(retriever):
     np.testing.assert_allclose(user[1], states[1, 0], atol=1e-6)
 
 
-@pytest.mark.parametrize("what", ["event", "value", "timestamp", "profile", "review_text"])
-def test_every_part_of_an_event_is_read(retriever, what):
-    for parameter in retriever.user_tower.blocks[0].bias.parameters():
+PARTS = {
+    "event": {"event": np.array([3, 3, 3])},
+    "value": {"value": np.array([1.0, 1.0, 1.0], np.float32)},
+    "timestamp": {"timestamp": np.array([0, 10**6, 10**13])},
+    "profile": {"profile": {"age": np.array([4])}},
+    "review_text": {"review_text": {1: np.ones(12, np.float32)}},
+}
+
+
+def _last_states(model, what):
+    """After three events, and after the same three that differ in one part."""
+    for parameter in model.user_tower.blocks[0].bias.parameters():
         torch.nn.init.normal_(parameter)
-    changes = {
-        "event": {"event": np.array([3, 3, 3])},
-        "value": {"value": np.array([1.0, 1.0, 1.0], np.float32)},
-        "timestamp": {"timestamp": np.array([0, 10**6, 10**13])},
-        "profile": {"profile": {"age": np.array([4])}},
-        "review_text": {"review_text": {1: np.ones(12, np.float32)}},
-    }
     plain = tiny_history([3, 4, 5], event=np.array([2, 2, 2]))
-    changed = tiny_history([3, 4, 5], **({"event": np.array([2, 2, 2])} | changes[what]))
-    assert not torch.allclose(_states(retriever, [plain])[0, 3], _states(retriever, [changed])[0, 3])
+    changed = tiny_history([3, 4, 5], **({"event": np.array([2, 2, 2])} | PARTS[what]))
+    return _states(model, [plain])[0, 3], _states(model, [changed])[0, 3]
+
+
+@pytest.mark.parametrize("what", PARTS)
+def test_every_part_of_an_event_is_read(retriever, what):
+    plain, changed = _last_states(retriever, what)
+    assert not torch.allclose(plain, changed)
+
+
+@pytest.mark.parametrize(
+    ("what", "switch"), [("event", "use_kind"), ("value", "use_value"), ("timestamp", "use_time")]
+)
+def test_a_part_that_is_switched_off_is_not_read(what, switch):
+    config = ModelConfig(dim=16, user=UserTowerConfig(**{switch: False}))
+    plain, changed = _last_states(Retriever(tiny_features(), tiny_schema(), config).eval(), what)
+    torch.testing.assert_close(plain, changed, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("use_position", [True, False])
+def test_without_the_relative_position_the_order_of_the_past_is_not_read(use_position):
+    user = UserTowerConfig(num_blocks=1, use_position=use_position, use_time=False)
+    model = Retriever(tiny_features(), tiny_schema(), ModelConfig(dim=16, user=user)).eval()
+    torch.nn.init.normal_(model.user_tower.blocks[0].bias.position)
+    same = {"event": np.full(4, 2), "value": np.full(4, 4.0, np.float32), "review_text": {}}
+    first, second = (tiny_history(items, **same) for items in ([3, 4, 5, 6], [5, 3, 4, 6]))
+    states = _states(model, [first, second])
+    assert torch.allclose(states[0, 4], states[1, 4], atol=1e-6) == (not use_position)
 
 
 def _ranker_inputs(num_users=3, num_candidates=4, dim=16, tokens=4, past=6):

@@ -4,7 +4,7 @@ import torch
 from model_parts import tiny_features, tiny_schema
 
 from recsys.candidates import ALWAYS, CONTEXT
-from recsys.config import ItemTowerConfig, ModelConfig, RankerConfig
+from recsys.config import ItemTowerConfig, ModelConfig, RankerConfig, UserTowerConfig
 from recsys.models.ranker import Ranker
 from recsys.models.retriever import Retriever
 from recsys.onnx import OnnxSession
@@ -50,6 +50,14 @@ def test_user_tower_with_other_sizes_than_the_example(tmp_path):
         inputs = user_example(model.schema, 16, num_users=num_users, length=length, seed=3)
         answer = OnnxSession(path).run(inputs)["user_vector"]
         np.testing.assert_allclose(answer, user_graph(model).reference(inputs)["user_vector"], atol=1e-5)
+
+
+def test_user_tower_with_every_part_of_an_event_switched_off(tmp_path):
+    off = dict.fromkeys(("use_kind", "use_value", "use_time", "use_position"), False)
+    config = ModelConfig(dim=16, user=UserTowerConfig(num_blocks=1, **off))
+    model = Retriever(tiny_features(), tiny_schema(), config).eval()
+    inputs = user_example(model.schema, 16, num_users=3, length=5, seed=2)
+    _assert_parity(user_graph(model), inputs, tmp_path / "user.onnx")
 
 
 def test_ranker(tmp_path):

@@ -5,8 +5,8 @@ from model_parts import tiny_features, tiny_history, tiny_schema
 
 from recsys.config import ItemTowerConfig, ModelConfig, TrainConfig, UserTowerConfig
 from training.retriever import fit_retriever
-from training.step import Step, target_mask
-from training.windows import Sequence, Window
+from training.step import Step
+from training.windows import Sequence, Window, target_mask
 
 SCHEMA = tiny_schema(review_text_dim=0, review_audio_dim=0, profile_sizes={})
 PLAIN = ModelConfig(
@@ -96,9 +96,30 @@ def test_negatives_are_items_with_training_events_alone():
     assert len(step.trained_rows) == features.trained.sum()
 
 
-def test_sampled_softmax_learns_too():
-    fitted = _fit(_config(sampled_above=5, num_negatives=64))
+@pytest.mark.parametrize("hard_negatives", [0.0, 0.5])
+def test_sampled_softmax_learns_too(hard_negatives):
+    fitted = _fit(_config(sampled_above=5, num_negatives=64, hard_negatives=hard_negatives))
     assert fitted.curve[-1]["loss"] < fitted.curve[0]["loss"] - 0.5
+
+
+AUXILIARY = {"alignment": {"kind": "triplet"}, "views": {"weight": 0.1}, "adversarial": {"weight": 0.2}}
+HARD = {"sampled_above": 5, "num_negatives": 16, "hard_negatives": 0.5}
+
+
+@pytest.mark.parametrize("options", [{"auxiliary": AUXILIARY}, HARD], ids=["auxiliary", "hard negatives"])
+def test_options_go_on_from_a_checkpoint_to_the_same_end(options, tmp_path):
+    config = _config(epochs=3, **options)
+    whole = _fit(config).model.state_dict()
+    path = tmp_path / "towers.pt"
+
+    def stop(epoch, entry):
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _fit(config, checkpoint=path, fingerprint="a", on_epoch=stop)
+    resumed = _fit(config, checkpoint=path, fingerprint="a").model.state_dict()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 def test_bfloat16_descends_like_float32():

@@ -16,20 +16,12 @@ from recsys.columns import Columns
 from recsys.errors import DataError
 from recsys.progress import Progress, silent
 from training.evaluation import TopK, evaluate
-from training.figures import Evaluation, ViewResult
+from training.figures import Change, Evaluation, ViewResult
 from training.knockouts.alteration import KINDS, Kind
 from training.knockouts.systems import Patient
 from training.system import MODEL
 
 KNOCKOUTS = "knockouts.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Change:
-    """A metric with something knocked out, and how much more that is than with nothing knocked out."""
-
-    value: Estimate
-    change: Estimate  # paired: both figures of the same drawn users in every resample
 
 
 @dataclass(frozen=True, kw_only=True)

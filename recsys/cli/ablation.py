@@ -1,0 +1,72 @@
+"""The command that tells what each option of the towers brings."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from recsys.cli.app import (
+    CacheOption,
+    ConfigOption,
+    DatasetArgument,
+    OutOption,
+    PresetOption,
+    SetOption,
+    command,
+    console,
+)
+from recsys.cli.runs import make_run
+from recsys.console import ConsoleProgress
+
+WIDTH_OF_AN_ABLATION = 140  # where a log takes lines of any length
+
+
+@command
+def ablate(
+    dataset: DatasetArgument,
+    out: OutOption,
+    options: Annotated[
+        str | None,
+        typer.Option(
+            help='Options by name, such as "mean-fusion,no-id-dropout", or settings, such as '
+            '"train.epochs=3"; by default all that change something on these data.'
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Fits of each, from train.seed on.")] = 3,
+    whole: Annotated[bool, typer.Option("--whole", help="With the ranker; else the towers alone.")] = False,
+    split_train: Annotated[
+        Path | None, typer.Option(help="A file of training events, instead of the dataset's split.")
+    ] = None,
+    split_test: Annotated[Path | None, typer.Option(help="A file of test events, with the former.")] = None,
+    metrics: Annotated[str | None, typer.Option(help='Tables of these, such as "ndcg@10,recall@20".')] = None,
+    config: ConfigOption = None,
+    preset: PresetOption = "default",
+    set_: SetOption = None,
+    cache: CacheOption = None,
+) -> None:
+    """What each option of the towers brings: fitted as configured and with one option changed at a time.
+
+    Writes ablation.json and ablation.md; the same command with more options or seeds adds only those.
+    """
+    from recsys.metrics import METRICS
+    from training.ablation.measure import ablate as measure
+    from training.ablation.table import ablation_table, main_metrics, write_markdown
+    from training.table import parse_metrics
+
+    files = {"split.train": split_train, "split.test": split_test}
+    settings = [f"{name}={path.resolve()}" for name, path in files.items() if path is not None]
+    settings += [] if whole else ["model.ranker.enabled=false"]
+    names = None if options is None else [name.strip() for name in options.split(",") if name.strip()]
+    with ConsoleProgress(console) as progress:
+        run = make_run(dataset, out, config, preset, [*settings, *(set_ or [])], cache, progress)
+        chosen = None if metrics is None else parse_metrics(metrics, run.config.evaluate.k, measured=METRICS)
+        found = measure(run, names, num_seeds=seeds)
+    chosen = chosen or main_metrics(found)
+    path = write_markdown(found, out, chosen)
+    wide = console if console.is_terminal else Console(width=WIDTH_OF_AN_ABLATION)
+    for metric in chosen:
+        wide.print(ablation_table(found, metric, intervals=wide.width >= WIDTH_OF_AN_ABLATION))
+    for name, why in found.left_out.items():
+        console.print(f"Left out: {name}, since {why}.", markup=False, highlight=False)
+    console.print(f"Table: {path}", soft_wrap=True, highlight=False)
