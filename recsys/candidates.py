@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.batches import Bools, Floats, Ints
-from recsys.ids import NUM_RESERVED, PAD, UNKNOWN
+from recsys.ids import NUM_RESERVED, PAD
 
 ALWAYS = ("towers", "popularity")  # sources that need no fitting of their own; the others follow
 CONTEXT = ("log_history_length",)
@@ -80,26 +80,17 @@ class Evidence:
     def __init__(self, items: ItemArrays) -> None:
         self.log_popularity, self.popularity_rank = items.log_popularity, items.popularity_rank
 
-    def inputs(
-        self,
-        candidates: "Candidates",
-        history_length_B: Ints,
-        *,
-        as_new_BK: Bools | None = None,
-    ) -> dict[str, Floats]:
+    def inputs(self, candidates: "Candidates", history_length_B: Ints) -> dict[str, Floats]:
         """`source_scores`, `source_ranks` [B, K, S] and `candidate_context` [B, K, X].
 
         Ranks are 1 / log2(1 + rank): bounded, and finest where it matters; of a source without a score
-        they are 0. Rows of padding are zeros. `as_new_BK` marks candidates of which only the towers are
-        to know anything, as of a new item.
+        they are 0. Rows of padding are zeros.
         """
         item_BK, cosine_BK = candidates.items, candidates.cosines
         real_BK1 = (item_BK != PAD)[..., None]
         tower_rank_BK = soft_ranks(np.where(item_BK != PAD, cosine_BK, -np.inf))
-        popularity_BK, popularity_rank_BK = self._popularity(item_BK, as_new_BK)
+        popularity_BK, popularity_rank_BK = self.log_popularity[item_BK], self.popularity_rank[item_BK]
         other_BKS = candidates.source_scores
-        if as_new_BK is not None:
-            other_BKS = np.where(as_new_BK[..., None], 0.0, other_BKS)
         score_BKS = np.stack([np.where(item_BK != PAD, cosine_BK, 0.0), popularity_BK], axis=-1)
         rank_BKS = np.stack([tower_rank_BK, popularity_rank_BK], axis=-1)
         context_B11 = np.log1p(history_length_B)[:, None, None]
@@ -111,16 +102,6 @@ class Evidence:
             "source_ranks": (shown_ranks * real_BK1).astype(np.float32),
             "candidate_context": (context_B11 * real_BK1).astype(np.float32),
         }
-
-    def _popularity(self, candidate_BK: Ints, as_new_BK: Bools | None) -> tuple[Floats, Floats]:
-        score_BK, rank_BK = self.log_popularity[candidate_BK], self.popularity_rank[candidate_BK]
-        if as_new_BK is None:
-            return score_BK, rank_BK
-        # The unknown item has what every item without training events has: the mean.
-        return (
-            np.where(as_new_BK, self.log_popularity[UNKNOWN], score_BK),
-            np.where(as_new_BK, self.popularity_rank[UNKNOWN], rank_BK),
-        )
 
 
 def ranks(score_BKS: Floats) -> Floats:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from recsys.batches import Bools, Floats, History, Ints, SequenceSchema, collate
 from recsys.candidates import Candidates, Evidence, ItemArrays
 from recsys.ids import NUM_RESERVED, PAD
-from recsys.reranking import diversify
+from recsys.reranking import diversify, settle_new
 from recsys.sources import DENSE_SCORES, Source, best_of, merge
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -186,13 +186,8 @@ class Recommender:
         histories: Sequence[History],
         user_BD: Floats,
         candidates: Candidates,
-        *,
-        as_new_BK: Bools | None = None,
     ) -> dict[str, npt.NDArray[Any]]:
-        """The ranker graph's inputs for these lists; the ranker is trained on the very same.
-
-        `as_new_BK` marks candidates whose popularity is to be unknown (training alone).
-        """
+        """The ranker graph's inputs for these lists; the ranker is trained on the very same."""
         history_BH, candidate_BK = self.history_items(histories), candidates.items
         length_B = np.array([len(history) for history in histories], np.int64)
         return {
@@ -202,7 +197,7 @@ class Recommender:
             "candidate_vector": self.items.vectors[candidate_BK],
             "candidate_tokens": self.items.tokens[candidate_BK].astype(np.float32),
             "candidate_token_mask": self.items.token_mask[candidate_BK],
-            **self._evidence.inputs(candidates, length_B, as_new_BK=as_new_BK),
+            **self._evidence.inputs(candidates, length_B),
         }
 
     def history_items(self, histories: Sequence[History]) -> Ints:
@@ -218,6 +213,17 @@ class Recommender:
         """cosine / temperature, plus the bias of items that training never saw."""
         return ((cosine_BK + self._bias_N[candidate_BK]) / self.temperature).astype(np.float32)
 
+    def final_score(self, candidate_BK: Ints, retriever_BK: Floats, ranker_BK: Floats) -> Floats:
+        """What the ranker makes of the retriever's scores; new items keep their places. Shape [B, K]."""
+        known_BK = self.is_judged(candidate_BK)
+        new_BK = (candidate_BK != PAD) & ~known_BK
+        return settle_new(retriever_BK, retriever_BK + ranker_BK, new_BK, known_BK)
+
+    def is_judged(self, candidate_BK: Ints) -> Bools:
+        """Which candidates a ranker orders: items with training events. Shape [B, K]."""
+        judged: Bools = self.items.trained[candidate_BK] & (candidate_BK != PAD)
+        return judged
+
     def _order(
         self,
         histories: Sequence[History],
@@ -232,7 +238,7 @@ class Recommender:
         ranked: Arrays = {}
         if self._rank is not None:
             ranked = self._rank(self.rank_inputs(histories, user_BD, candidates))
-        score_BK = retriever_BK + ranked["score"] if ranked else retriever_BK
+        score_BK = self.final_score(candidate_BK, retriever_BK, ranked["score"]) if ranked else retriever_BK
         score_BK = np.where(candidate_BK == PAD, -np.inf, score_BK).astype(np.float32)
         place = diversify(candidate_BK, score_BK, self.items.vectors, k=k, weight=diversity)
         return Recommendations(

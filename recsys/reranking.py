@@ -1,8 +1,8 @@
-"""The last step before an answer: an order that trades relevance against repetition."""
+"""The last steps before an answer: where new items stand, and an order that trades relevance for variety."""
 
 import numpy as np
 
-from recsys.batches import Floats, Ints
+from recsys.batches import Bools, Floats, Ints
 from recsys.ids import PAD
 
 DECIMALS = 3  # what differs by less is a tie: sums in another order must not give another list
@@ -15,6 +15,27 @@ def best_first(score_BK: Floats, item_BK: Ints) -> Ints:
     """
     places: Ints = np.lexsort((item_BK, -np.round(score_BK.astype(np.float64), DECIMALS)), axis=1)
     return places
+
+
+def settle_new(retriever_BK: Floats, score_BK: Floats, new_BK: Bools, known_BK: Bools) -> Floats:
+    """Final scores in which new items keep the places among the known ones that the retriever gave them.
+
+    A ranker learns from events, of which a new item has none, and so would bury it. Per row the known items'
+    retriever scores, sorted, are carried over to their final scores, sorted, and a new item's between two
+    of them linearly; beyond the ends it keeps its distance. Where nothing is known, as it was. Shape [B, K].
+    """
+    settled_BK = score_BK.copy()
+    for row in np.flatnonzero(new_BK.any(1)):
+        new_K, known_K = new_BK[row], known_BK[row]
+        before = np.sort(retriever_BK[row, known_K])
+        asked = retriever_BK[row, new_K]
+        if not len(before):
+            settled_BK[row, new_K] = asked
+            continue
+        after = np.sort(score_BK[row, known_K])
+        beyond = asked - np.clip(asked, before[0], before[-1])
+        settled_BK[row, new_K] = np.interp(asked, before, after) + beyond
+    return settled_BK
 
 
 def diversify(item_BK: Ints, score_BK: Floats, vector_ND: Floats, *, k: int, weight: float) -> Ints:

@@ -296,7 +296,6 @@ def _fit_ranker(
         return None
     return fit_ranker(
         recommender,
-        newcomers=model.item_arrays(as_new=True) if model.spec.dense_dims and model.spec.has_id else None,
         train=_task(chosen, before, truth),
         validation=_task(others, before, truth) if budget is None else None,
         config=knobs,

@@ -4,7 +4,8 @@ Legend: B users, K candidates.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from recsys.batches import Bools, Floats, History, Ints
-from recsys.candidates import Candidates, ItemArrays
+from recsys.candidates import Candidates
 from recsys.ids import PAD
 from recsys.metrics import IdLists, at_k, means
 from recsys.recommender import Recommender
@@ -21,8 +22,6 @@ from recsys.reranking import best_first
 
 EVIDENCE = ("source_scores", "source_ranks", "candidate_context")  # in the order in which a ranker reads it
 BATCH_USERS = 64
-LISTS_WITH_NEW = 0.3  # of the training lists
-SHOWN_AS_NEW = 0.5  # of the candidates of such a list
 SELECTION_K = 10
 
 
@@ -81,9 +80,15 @@ class RankedLists:
             label_BK=np.concatenate([self.label_BK, other.label_BK]),
         )
 
+    @cached_property
+    def judged_BK(self) -> Bools:
+        """Candidates that a ranker orders; new items keep the places that the retriever gave them."""
+        return self.recommender.is_judged(self.candidates.items)
+
     @property
     def has_target(self) -> Bools:
-        return np.any(self.label_BK, axis=1)
+        """Lists that teach something: a target among what a ranker orders."""
+        return np.any(self.label_BK & self.judged_BK, axis=1)
 
     def batches(self, rows: Ints) -> Iterator[tuple[Ints, dict[str, npt.NDArray[Any]]]]:
         """Rows and the ranker's inputs for them."""
@@ -95,43 +100,22 @@ class RankedLists:
         """What the sources say of the candidates of lists with a target. Shape [candidates, E]."""
         rows = np.flatnonzero(self.has_target)
         parts = [
-            np.concatenate([inputs[name] for name in EVIDENCE], axis=-1)[self.candidates.items[part] != PAD]
+            np.concatenate([inputs[name] for name in EVIDENCE], axis=-1)[self.judged_BK[part]]
             for part, inputs in self.batches(rows)
         ]
         return torch.from_numpy(np.concatenate(parts))
 
     def training_batches(
-        self, newcomers: ItemArrays | None, rng: np.random.Generator
-    ) -> Iterator[tuple[Ints, Floats, dict[str, npt.NDArray[Any]]]]:
-        """Rows with a target in random order, their cosines and inputs, some candidates shown as new."""
-        rows = rng.permutation(np.flatnonzero(self.has_target))
-        if newcomers is None:
-            yield from ((part, self.candidates.cosines[part], inputs) for part, inputs in self.batches(rows))
-            return
-        for part in _parts(rows):
-            yield part, *self._with_new(part, newcomers, rng)
+        self, rng: np.random.Generator
+    ) -> Iterator[tuple[Ints, dict[str, npt.NDArray[Any]]]]:
+        """Rows with a target and the ranker's inputs for them, in random order."""
+        return self.batches(rng.permutation(np.flatnonzero(self.has_target)))
 
-    def _with_new(
-        self, rows: Ints, newcomers: ItemArrays, rng: np.random.Generator
-    ) -> tuple[Floats, dict[str, npt.NDArray[Any]]]:
-        candidate_BK, user_BD = self.candidates.items[rows], self.user_BD[rows]
-        is_shown_BK = (rng.random(candidate_BK.shape) < SHOWN_AS_NEW) & (candidate_BK != PAD)
-        as_new_BK = is_shown_BK & (rng.random((len(rows), 1)) < LISTS_WITH_NEW)
-        new_cosine_BK = np.einsum("bd,bkd->bk", user_BD, newcomers.vectors[candidate_BK])
-        cosine_BK = np.where(as_new_BK, new_cosine_BK, self.candidates.cosines[rows]).astype(np.float32)
-        shown = replace(self.candidates.of(rows), cosines=cosine_BK)
-        histories = [self.histories[row] for row in rows]
-        inputs = self.recommender.rank_inputs(histories, user_BD, shown, as_new_BK=as_new_BK)
-        where, item = as_new_BK, candidate_BK[as_new_BK]
-        inputs["candidate_vector"][where] = newcomers.vectors[item]
-        inputs["candidate_tokens"][where] = newcomers.tokens[item]
-        inputs["candidate_token_mask"][where] = newcomers.token_mask[item]
-        return cosine_BK, inputs
-
-    def ndcg(self, ranker_BK: npt.NDArray[np.floating[Any]] | float) -> float:
+    def ndcg(self, ranker_BK: npt.NDArray[np.floating[Any]]) -> float:
         """Mean NDCG@10 of the lists in the order of the retriever's score plus `ranker_BK`."""
         candidate_BK = self.candidates.items
-        score_BK = self.recommender.retriever_score(candidate_BK, self.candidates.cosines) + ranker_BK
+        retriever_BK = self.recommender.retriever_score(candidate_BK, self.candidates.cosines)
+        score_BK = self.recommender.final_score(candidate_BK, retriever_BK, ranker_BK.astype(np.float32))
         ranked_BK = np.take_along_axis(candidate_BK, best_first(score_BK, candidate_BK), 1)
         return selection_ndcg(ranked_BK, self.truth)
 

@@ -17,9 +17,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from recsys.candidates import ALWAYS, CONTEXT, ItemArrays
+from recsys.candidates import ALWAYS, CONTEXT
 from recsys.config import RankerConfig
-from recsys.ids import PAD
 from recsys.losses import listwise_cross_entropy
 from recsys.models.ranker import Ranker
 from recsys.progress import Progress, silent
@@ -78,7 +77,6 @@ class FittedRanker:
 def fit_ranker(
     recommender: Recommender,
     *,
-    newcomers: ItemArrays | None = None,
     train: RankingTask,
     validation: RankingTask | None,
     config: RankerConfig,
@@ -90,10 +88,8 @@ def fit_ranker(
     """Fit on `train`; the epoch and the share of the output are those that are best on `validation`.
 
     With both chosen, the ranker is fitted anew on the lists of `train` and `validation` together.
-    `recommender` retrieves only. `newcomers` are its items as if they were new: some candidates of some
-    training lists are shown so, since lists of the past hold hardly any new item that was chosen, and a
-    ranker that learns from them alone learns to bury what is new. Without `validation` (a refit) the
-    given `epochs` and `share` hold. None if no retrieved list holds a target.
+    `recommender` retrieves only. Without `validation` (a refit) the given `epochs` and `share` hold. None if
+    no retrieved list holds a target with training events: new items are not the ranker's to order.
     """
     lists = RankedLists.of(recommender, train, config.num_candidates)
     if not lists.has_target.any():
@@ -101,14 +97,14 @@ def fit_ranker(
     num_epochs, scores = epochs or config.num_epochs, {}
     if validation is not None:
         choice = _Choice(RankedLists.of(recommender, validation, config.num_candidates))
-        for epoch, ranker, loss in _fitting(lists, newcomers, config, seed, num_epochs):
+        for epoch, ranker, loss in _fitting(lists, config, seed, num_epochs):
             choice.consider(ranker, epoch)
             progress("rank", epoch, num_epochs, f"loss {loss:.3f}{choice.note}")
             if epoch - choice.epoch >= PATIENCE:
                 break
         num_epochs, share, scores = max(choice.epoch, 1), choice.share, choice.scores
         lists = lists.joined(choice.lists)
-    for epoch, each, loss in _fitting(lists, newcomers, config, seed, num_epochs):
+    for epoch, each, loss in _fitting(lists, config, seed, num_epochs):
         ranker = each
         progress("rank on all", epoch, num_epochs, f"loss {loss:.3f}")
     return FittedRanker(
@@ -121,14 +117,14 @@ def fit_ranker(
 
 
 def _fitting(
-    lists: RankedLists, newcomers: ItemArrays | None, config: RankerConfig, seed: int, num_epochs: int
+    lists: RankedLists, config: RankerConfig, seed: int, num_epochs: int
 ) -> Iterator[tuple[int, Ranker, float]]:
     """Each epoch's number, the ranker after it, and the mean loss of its lists."""
     torch.manual_seed(seed)
     ranker = _make_ranker(lists.recommender, lists, config)
     optimizer = _optimizer(ranker, config)
     for epoch in range(1, num_epochs + 1):
-        loss = _train_epoch(ranker, optimizer, lists, newcomers, np.random.default_rng([seed, epoch]))
+        loss = _train_epoch(ranker, optimizer, lists, np.random.default_rng([seed, epoch]))
         yield epoch, ranker, loss
 
 
@@ -157,7 +153,7 @@ class _Choice:
     def __init__(self, lists: RankedLists) -> None:
         self.lists = lists
         self.epoch, self.share = 0, 0.0
-        alone = lists.ndcg(0.0)
+        alone = lists.ndcg(np.zeros(lists.label_BK.shape, np.float32))
         self.scores = {"retriever": alone, "with_ranker": alone}
 
     @property
@@ -178,17 +174,17 @@ def _train_epoch(
     ranker: Ranker,
     optimizer: torch.optim.Optimizer,
     lists: RankedLists,
-    newcomers: ItemArrays | None,
     rng: np.random.Generator,
 ) -> float:
     ranker.train()
     losses = []
-    for rows, cosine_BK, inputs in lists.training_batches(newcomers, rng):
+    for rows, inputs in lists.training_batches(rng):
         delta_BK = ranker(*_tensors(inputs)).score_BK
-        candidate_BK = lists.candidates.items[rows]
-        base_BK = torch.from_numpy(lists.recommender.retriever_score(candidate_BK, cosine_BK))
-        label_BK = torch.from_numpy(lists.label_BK[rows].astype(np.float32))
-        loss = listwise_cross_entropy(base_BK + delta_BK, label_BK, torch.from_numpy(candidate_BK != PAD))
+        candidates, judged_BK = lists.candidates.of(rows), lists.judged_BK[rows]
+        retriever_BK = lists.recommender.retriever_score(candidates.items, candidates.cosines)
+        label_BK = torch.from_numpy((lists.label_BK[rows] & judged_BK).astype(np.float32))
+        score_BK = torch.from_numpy(retriever_BK) + delta_BK
+        loss = listwise_cross_entropy(score_BK, label_BK, torch.from_numpy(judged_BK))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
