@@ -38,10 +38,8 @@ def build_item_features(
             dense[name], present[name] = found
     as_new = _reviews_as_new(dataset, vectors, facts, reviews, item_ids, tuple(dense))
     if sentiment is not None:
-        name, feels = (
-            Modality.REVIEW_SENTIMENT,
-            sentiment_arrays(sentiment, dataset, facts, reviews, item_ids),
-        )
+        name = Modality.REVIEW_SENTIMENT
+        feels = sentiment_arrays(sentiment, dataset, facts, reviews, item_ids)
         (dense[name], present[name]), as_new[name] = feels
     category_ids, categories = _categories(dataset.items, trained)
     return ItemFeatures(
@@ -88,6 +86,14 @@ def _review_pool(
     return allowed.pooled(len(item_ids))
 
 
+def _kept_as_new(facts: TrainFacts, reviews: pl.DataFrame) -> pl.DataFrame:
+    """The reviews that items would keep if all their events were held out.
+
+    The pairs rule leaves a new item the reviews of people without an event on it, testers' perhaps.
+    """
+    return reviews.filter(~pl.Series(facts.has_event(reviews), dtype=pl.Boolean))
+
+
 def _reviews_as_new(
     dataset: Dataset,
     vectors: MediaVectors,
@@ -96,12 +102,8 @@ def _reviews_as_new(
     item_ids: IdMap,
     modalities: tuple[str, ...],
 ) -> dict[str, tuple[Floats, Bools]]:
-    """Mean vectors of the reviews that an item would keep if all its events were held out.
-
-    The pairs rule leaves a new item the reviews of people without an event on it, testers' perhaps, and no
-    others: the mean of many is how a known item gives itself away.
-    """
-    kept = reviews.filter(~pl.Series(facts.has_event(reviews), dtype=pl.Boolean))
+    """Mean vectors of what `_kept_as_new` leaves: the mean of many is how a known item gives itself away."""
+    kept = _kept_as_new(facts, reviews)
     return {
         name: _reserve(*_review_pool(medium, dataset, kept, item_ids))
         for name, medium in vectors.reviews.items()
@@ -119,7 +121,7 @@ def sentiment_arrays(
     if sentiment is None:
         nobody = np.zeros((item_ids.size, 1), np.float32), np.zeros(item_ids.size, np.bool_)
         return nobody, nobody
-    kept = reviews.filter(~pl.Series(facts.has_event(reviews), dtype=pl.Boolean))
+    kept = _kept_as_new(facts, reviews)
     items_R, num_items = review_items(dataset, item_ids), len(item_ids)
     found = [
         sentiment.of_items(

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from scipy.linalg import cho_factor, cho_solve
 
 from features.histories import ReviewVectors
 from features.tables import Dataset, MediaVectors, MediumVectors
@@ -21,6 +20,7 @@ from features.train_facts import TrainFacts
 from recsys.batches import Bools, Floats, Ints
 from recsys.columns import Columns
 from recsys.ids import NUM_RESERVED, IdMap
+from recsys.ridge import solve_ridge
 
 Doubles = npt.NDArray[np.float64]
 
@@ -205,20 +205,13 @@ def _fit(
     for fold in range(NUM_FOLDS):
         out_VW, out_V = input_VW[fold_V == fold], target_V[fold_V == fold]
         for penalty, map_FW in maps.items():
-            map_FW[fold] = _solve(gram_WW - out_VW.T @ out_VW, moment_W - out_VW.T @ out_V, penalty)
+            map_FW[fold] = solve_ridge(gram_WW - out_VW.T @ out_VW, moment_W - out_VW.T @ out_V, penalty)
     held_out = {penalty: np.einsum("vw,vw->v", input_VW, map_FW[fold_V]) for penalty, map_FW in maps.items()}
     best = min(PENALTIES, key=lambda penalty: float(np.mean((held_out[penalty] - target_V) ** 2)))
     said_R = np.full(len(target_R), np.nan, np.float32)
     for rows in np.array_split(np.flatnonzero(has_R), max(1, int(has_R.sum()) // ROWS_AT_ONCE)):
         said_R[rows] = np.einsum("vw,vw->v", inputs.of(rows), maps[best][fold_R[rows]])
     return said_R, _quality(held_out[best], target_V, best)
-
-
-def _solve(gram_WW: Doubles, moment_W: Doubles, penalty: float) -> Doubles:
-    penalties_W = np.full(len(moment_W), penalty)
-    penalties_W[-1] = 1e-6  # the intercept is all but free
-    solution: Doubles = cho_solve(cho_factor(gram_WW + np.diag(penalties_W)), moment_W)
-    return solution
 
 
 def _quality(said_V: Doubles, target_V: Doubles, penalty: float) -> Quality:

@@ -144,9 +144,8 @@ class AuxiliaryConfig(Section):
     num_items: Annotated[int, Field(ge=2)] = 1024  # drawn a step for alignment and views
     alignment: AlignmentConfig = AlignmentConfig()  # of the modalities of one item
     views: ViewsConfig = ViewsConfig()  # two views of one item, made by dropout
-    adversarial: AdversarialConfig = (
-        AdversarialConfig()
-    )  # of the modalities' vectors; a step takes twice as long
+    # Of the modalities' vectors; a step takes twice as long.
+    adversarial: AdversarialConfig = AdversarialConfig()
 
 
 class TrainConfig(Section):

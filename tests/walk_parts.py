@@ -127,9 +127,8 @@ def every_ranker_helps() -> Iterator[None]:
     """
     from training import fitting, ranked_lists
 
-    assert (
-        fitting.selection_ndcg is ranked_lists.selection_ndcg
-    )  # imported before, so that it keeps the real one
+    # Imported before, so that it keeps the real one.
+    assert fitting.selection_ndcg is ranked_lists.selection_ndcg
     scores = count(1)
     with patch.object(ranked_lists, "selection_ndcg", lambda *_: next(scores) / 1e6):
         yield

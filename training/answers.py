@@ -1,6 +1,5 @@
 """What every model answered in an evaluation, kept so that later figures need no model."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from features.id_arrays import encode_lists
 from recsys.batches import Ints
 from recsys.columns import Columns
 from recsys.errors import DataError
+from recsys.files import replacing
 from recsys.ids import NUM_RESERVED, PAD, IdMap
 from recsys.metrics import IdLists
 
@@ -48,9 +48,8 @@ class Answers:
             rows.join(_decoded(*flat, item_ids, name), on="row", how="left", maintain_order="left")[name]
             for name, flat in columns.items()
         ]
-        temporary = path.with_suffix(".tmp")
-        table.with_columns(lists).write_parquet(temporary)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            table.with_columns(lists).write_parquet(temporary)
 
     @classmethod
     def load(cls, path: Path, item_ids: IdMap) -> "Answers":

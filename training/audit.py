@@ -4,7 +4,6 @@ Legend: N items.
 """
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from features.leakage.audit import Audit
 from recsys.batches import History, Ints
 from recsys.errors import LeakError
+from recsys.files import replacing
 from recsys.ids import NUM_RESERVED, PAD, UNKNOWN
 from recsys.models.item_tower import Standardise
 from recsys.models.retriever import Retriever
@@ -70,9 +70,8 @@ def truth_of(answers: Answers) -> dict[str, Ints]:
 def record_audit(directory: Path, stage: str, audit: Audit) -> None:
     """Write what was looked at, beside the other stages, into `audit.json`."""
     content = {name: asdict(each) for name, each in (read_audits(directory) | {stage: audit}).items()}
-    temporary = directory / f"{AUDIT}.tmp"
-    temporary.write_text(json.dumps(content, indent=2), "utf-8")
-    os.replace(temporary, directory / AUDIT)
+    with replacing(directory / AUDIT) as temporary:
+        temporary.write_text(json.dumps(content, indent=2), "utf-8")
 
 
 def read_audits(directory: Path) -> dict[str, Audit]:

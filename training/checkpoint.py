@@ -2,13 +2,14 @@
 
 import copy
 import math
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import nn
+
+from recsys.files import replacing
 
 
 class Stateful(Protocol):
@@ -47,15 +48,14 @@ def save_state(
     if path is None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
     content = {
         "fingerprint": fingerprint,
         "state": vars(state),
         "parts": [part.state_dict() for part in parts],
         "rng": torch.get_rng_state(),
     }
-    torch.save(content, temporary)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        torch.save(content, temporary)
 
 
 def load_state(path: Path | None, fingerprint: str, *parts: Stateful) -> TrainingState | None:

@@ -1,7 +1,6 @@
 """A few users of a test, drawn by lot, with what was recommended to them and why."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 
 from features.histories import empty_history
 from recsys.batches import Bools, History, Ints
+from recsys.files import replacing
 from recsys.ids import NUM_RESERVED, PAD
 from recsys.metrics import IdLists
 from recsys.reasons import reason_of
@@ -136,11 +136,9 @@ def _explained(found: Recommendations, row: int, fitted: Fitted) -> list[tuple[i
 
 
 def save_examples(examples: list[Example], directory: Path) -> None:
-    temporary = directory / f"{EXAMPLES}.tmp"
-    temporary.write_text(
-        json.dumps([asdict(each) for each in examples], indent=2, ensure_ascii=False), "utf-8"
-    )
-    os.replace(temporary, directory / EXAMPLES)
+    text = json.dumps([asdict(each) for each in examples], indent=2, ensure_ascii=False)
+    with replacing(directory / EXAMPLES) as temporary:
+        temporary.write_text(text, "utf-8")
 
 
 def load_examples(directory: Path) -> list[Example]:

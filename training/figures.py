@@ -17,6 +17,17 @@ class Change:
     value: Estimate
     change: Estimate  # paired: both figures of the same drawn users in every resample
 
+    @classmethod
+    def by_view(cls, data: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, "Change"]]:
+        """View -> metric -> change, from what `dataclasses.asdict` made of such."""
+        return {
+            view: {
+                metric: cls(value=Estimate(**each["value"]), change=Estimate(**each["change"]))
+                for metric, each in changes.items()
+            }
+            for view, changes in data.items()
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class ViewResult:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import recsys
+from recsys.files import replacing
 from recsys.ids import NUM_RESERVED
 from training.fitting import Fitted
 from training.ranker import FittedRanker
@@ -58,9 +59,8 @@ def record_fit(directory: Path, stage: str, fitted: Fitted) -> None:
     if before is not None and before.curve == fit.curve:
         fit = Fit(**vars(fit) | {name: getattr(before, name) for name in ("at", "versions", "machine")})
     content = {name: asdict(each) for name, each in (fits | {stage: fit}).items()}
-    temporary = directory / f"{FITS}.tmp"
-    temporary.write_text(json.dumps(content, indent=2), "utf-8")
-    os.replace(temporary, directory / FITS)
+    with replacing(directory / FITS) as temporary:
+        temporary.write_text(json.dumps(content, indent=2), "utf-8")
 
 
 def read_fits(directory: Path) -> dict[str, Fit]:

@@ -66,7 +66,18 @@ class Budget:
     ranker_epochs: int
     ranker_share: float
     new: NewItems = field(default_factory=NewItems)
-    start: "Fitted | None" = field(default=None, repr=False)  # whose towers go on, and whose ranker stays
+    start: Fitted | None = field(default=None, repr=False)  # whose towers go on, and whose ranker stays
+
+    @classmethod
+    def of(cls, fitted: Fitted) -> "Budget":
+        """What `fitted` chose."""
+        ranker = fitted.ranker
+        return cls(
+            epochs=fitted.retriever.best_epoch,
+            ranker_epochs=ranker.best_epoch if ranker else 0,
+            ranker_share=ranker.share if ranker else 0.0,
+            new=fitted.new,
+        )
 
 
 def fit(
@@ -85,8 +96,7 @@ def fit(
     Without a `budget` the validation events of all users stop the towers early, and those of the users
     who are not the ranker's choose its epoch and share. Raises `LeakError` where something held out is read.
     """
-    start = budget.start if budget else None
-    read = _Read.of(dataset, vectors, split, config, start)
+    read = _Read.of(dataset, vectors, split, config, budget.start if budget else None)
     audit = audit_fit(
         dataset, vectors, split, features=read.features, maps=read.maps, schema=read.schema,
         builder=read.builder, sequences=Histories(read.sequences), before=read.before, targets=read.truth,
@@ -104,11 +114,7 @@ def fit(
     wants_ranker = config.model.ranker.enabled and (budget is None or budget.ranker_share > 0.0)
     sources = fit_sources(split, read.features, read.sequences, config.model.ranker) if wants_ranker else ()
     found = make_recommender(model, config, sources=sources, cold_bias=new.cold_bias)
-    ranker = (
-        start.ranker
-        if start
-        else _fit_ranker(model, found, read.before, read.truth, config, budget, progress)
-    )
+    ranker = _fit_ranker(found, read.before, read.truth, config, budget, progress)
     sources = sources if ranker is not None else ()
     return Fitted(
         features=read.features,
@@ -276,7 +282,6 @@ def _batches(users: list[str], before: Mapping[str, History]) -> Iterator[list[H
 
 
 def _fit_ranker(
-    model: Retriever,
     recommender: Recommender,
     before: Mapping[str, History],
     truth: Mapping[str, Ints],

@@ -13,20 +13,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from scipy.linalg import cho_factor, cho_solve
 from torch import Tensor
 
 from recsys.batches import Bools, Floats, Ints
 from recsys.metrics import IdLists
 from recsys.models.newcomer import NewcomerHead
 from recsys.models.retriever import EMBED_ROWS, Retriever
+from recsys.ridge import Doubles, solve_ridge
 from training.evaluation import top_k
 from training.ranked_lists import selection_ndcg
 
 logger = logging.getLogger(__name__)
-Doubles = npt.NDArray[np.float64]
 
 NUM_FOLDS = 5
 PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)
@@ -135,11 +133,7 @@ class _Problem:
 
     def solve(self, penalty: float) -> Doubles:
         """Coefficients [W, D]; the intercept is all but free of the penalty."""
-        penalties_W = np.full(len(self.gram_WW), penalty)
-        penalties_W[-1] = 1e-6
-        factor = cho_factor(self.gram_WW + np.diag(penalties_W))
-        solution: Doubles = cho_solve(factor, self.moment_WD)
-        return solution
+        return solve_ridge(self.gram_WW, self.moment_WD, penalty)
 
 
 @torch.no_grad()

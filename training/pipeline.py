@@ -41,7 +41,7 @@ from recsys.progress import Progress, silent
 from training.answers import ANSWERS, Answers
 from training.audit import record_audit, truth_of
 from training.comparison import compare_baselines, rivals
-from training.continued import learn_validation
+from training.continued import going_on, with_validation
 from training.evaluation import Evaluation, TopK, evaluate
 from training.examples import draw_examples, save_examples
 from training.export import NUM_CHECKED_USERS, Provenance, export_bundle
@@ -257,12 +257,7 @@ class Run:
         return path
 
     def _refit(self, first: Fitted) -> tuple[Fitted, str]:
-        budget = Budget(
-            epochs=first.retriever.best_epoch,
-            ranker_epochs=first.ranker.best_epoch if first.ranker else 0,
-            ranker_share=first.ranker.share if first.ranker else 0.0,
-            new=first.new,
-        )
+        budget = Budget.of(first)
         split = newest_events_split(
             self.dataset,
             self.config,
@@ -288,7 +283,9 @@ class Run:
         knobs = self.config.evaluate
         systems: list[TopK] = [*whole_and_towers(fitted, histories, MODEL, TOWERS, knobs)]
         if knobs.with_validation:
-            later = self._learn_validation(fitted)
+            further, budget = going_on(fitted, self.config)
+            joined = with_validation(self.split)
+            later = self._fit(LATER, "later", further, split=joined, budget=budget)
             known = view_of(self.split).before_test(later.builder)
             systems += whole_and_towers(later, known, LATER, LATER_TOWERS, knobs)
         wants_twin = knobs.twin
@@ -298,22 +295,6 @@ class Run:
             known = view_of(self.split).before_test(twin.builder)
             systems += whole_and_towers(twin, known, TWIN, None, knobs)
         return systems
-
-    def _learn_validation(self, first: Fitted) -> Fitted:
-        vectors = self.vectors
-        with self._timed("train later"), threads(self.config.train.num_threads):
-            later = learn_validation(
-                first,
-                self.dataset,
-                vectors,
-                self.split,
-                self.config,
-                checkpoint=self.out / "checkpoints" / "later.pt",
-                progress=self.progress,
-            )
-        record_fit(self.out, "later", later)
-        record_audit(self.out, "later", later.audit)
-        return later
 
     def _fit(
         self,

@@ -56,22 +56,20 @@ def whole_and_towers(
     fitted: Fitted, histories: Mapping[str, History], whole: str, towers: str | None, knobs: EvaluateConfig
 ) -> list[System]:
     """The system under its name, and its towers alone under theirs where a ranker makes a difference."""
-    nobody, exclude_seen = empty_history({}), knobs.exclude_seen
-    systems: list[System] = [
-        System(whole, fitted.recommender, histories, empty=nobody, exclude_seen=exclude_seen)
-    ]
+    asked = {whole: True}
     if fitted.ranker is not None and towers is not None:
-        systems.append(
-            System(
-                towers,
-                fitted.recommender,
-                histories,
-                empty=nobody,
-                exclude_seen=exclude_seen,
-                use_ranker=False,
-            )
+        asked[towers] = False
+    return [
+        System(
+            name,
+            fitted.recommender,
+            histories,
+            empty=empty_history({}),
+            exclude_seen=knobs.exclude_seen,
+            use_ranker=use_ranker,
         )
-    return systems
+        for name, use_ranker in asked.items()
+    ]
 
 
 def blind(config: Config) -> Config:

@@ -32,6 +32,16 @@ def keep_mask(like: Tensor, keep: float) -> Tensor:
     return torch.empty_like(like).bernoulli_(keep, generator=current_generator())
 
 
+def dropped(x: Tensor, chance: float) -> Tensor:
+    """`x` with each number left out by `chance`, the others scaled up to the same mean."""
+    if chance == 0.0:
+        return x
+    if chance >= 1.0:
+        return torch.zeros_like(x)
+    keep = 1.0 - chance
+    return x * keep_mask(x, keep).div_(keep)
+
+
 class Dropout(nn.Module):
     """`nn.Dropout` with the thread's generator."""
 
@@ -40,9 +50,4 @@ class Dropout(nn.Module):
         self.chance = chance
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.chance == 0.0:
-            return x
-        if self.chance >= 1.0:
-            return torch.zeros_like(x)
-        keep = 1.0 - self.chance
-        return x * keep_mask(x, keep).div_(keep)
+        return dropped(x, self.chance) if self.training else x

@@ -7,7 +7,7 @@ from fitting_parts import config, log, media
 
 from features.splits import make_split
 from recsys.config import Config
-from training.continued import SHARE, learn_validation, with_validation
+from training.continued import SHARE, going_on, with_validation
 from training.fitting import Fitted, fit
 
 DATA = log()
@@ -21,7 +21,9 @@ def first() -> Fitted:
 
 
 def later(first: Fitted, settings: Config = SETTINGS) -> Fitted:
-    return learn_validation(first, DATA, VECTORS, make_split(DATA, SETTINGS.split), settings)
+    further, budget = going_on(first, settings)
+    joined = with_validation(make_split(DATA, SETTINGS.split))
+    return fit(DATA, VECTORS, joined, further, budget=budget)
 
 
 def test_validation_events_become_training_events_and_the_test_stays() -> None:

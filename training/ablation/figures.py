@@ -4,7 +4,6 @@ Shape suffixes: U users of a view, M metrics, R resamples.
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from recsys.bootstrap import Estimate, Sampled, resamples, weighted_means
+from recsys.bootstrap import Sampled, resamples, weighted_means
+from recsys.files import replacing
 from recsys.metrics import Doubles
 from training.ablation.options import BASE, Option
 from training.ablation.outcome import Outcome
@@ -67,10 +67,10 @@ class Ablation:
 
     def save(self, directory: Path) -> Path:
         """Write ablation.json, whole or not at all."""
-        path, temporary = directory / ABLATION, directory / f"{ABLATION}.tmp"
+        path = directory / ABLATION
         text = json.dumps(asdict(self), indent=1, ensure_ascii=False, allow_nan=False)
-        temporary.write_text(text + "\n", "utf-8")
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            temporary.write_text(text + "\n", "utf-8")
         return path
 
     @classmethod
@@ -151,13 +151,10 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _row(data: Mapping[str, Any]) -> Row:
-    views = {
-        view: {
-            metric: Change(value=Estimate(**each["value"]), change=Estimate(**each["change"]))
-            for metric, each in changes.items()
-        }
-        for view, changes in data["views"].items()
-    }
     by_seed = {view: {m: tuple(v) for m, v in by.items()} for view, by in data["by_seed"].items()}
-    read = {"views": views, "by_seed": by_seed, "validation": tuple(data["validation"])}
+    read = {
+        "views": Change.by_view(data["views"]),
+        "by_seed": by_seed,
+        "validation": tuple(data["validation"]),
+    }
     return Row(**{**data, **read, "best_epochs": tuple(data["best_epochs"])})

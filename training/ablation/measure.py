@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from features.histories import empty_history
 from features.items import build_item_features
 from features.leakage.audit import audit_test
 from features.prepared.dataset import fingerprint
@@ -24,7 +23,7 @@ from training.audit import truth_of
 from training.evaluation import ByUser, figures_by_user
 from training.fitting import Fitted, fit
 from training.memory import keep_freed_memory
-from training.system import MODEL, System
+from training.system import MODEL, whole_and_towers
 from training.threads import threads
 from training.truth import Truth
 
@@ -119,14 +118,9 @@ class _Fits:
     def _figures(self, fitted: Fitted, config: Config) -> dict[str, ViewFigures]:
         split, knobs = self.run.split, config.evaluate
         histories = view_of(split).before_test(fitted.builder)
+        (system,) = whole_and_towers(fitted, histories, MODEL, None, knobs)
         truth, views = figures_by_user(
-            System(
-                MODEL,
-                fitted.recommender,
-                histories,
-                empty=empty_history({}),
-                exclude_seen=knobs.exclude_seen,
-            ),
+            system,
             split=split,
             items=fitted.features,
             seen=SeenItems(histories),

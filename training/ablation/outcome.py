@@ -5,15 +5,15 @@
 
 import hashlib
 import json
-import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from recsys.columns import Columns
+from recsys.files import replacing
 from recsys.metrics import Doubles
 
 _VIEW = "view"
@@ -48,14 +48,15 @@ class Outcome:
             if view.users
         ]
         table = pl.concat(frames) if frames else pl.DataFrame({_VIEW: [], Columns.USER: []})
-        _atomically(place, ".parquet", table.write_parquet)
+        with replacing(_with_ending(place, ".parquet")) as temporary:
+            table.write_parquet(temporary)
         values = {name: value for name, value in vars(self).items() if name != "views"}
         values["views"] = {
             name: {"description": v.description, "num_pairs": v.num_pairs, "num_ranked": v.num_ranked}
             for name, v in self.views.items()
         }
-        text = json.dumps(values, indent=1, allow_nan=False) + "\n"
-        _atomically(place, ".json", lambda path: path.write_text(text, "utf-8"))
+        with replacing(_with_ending(place, ".json")) as temporary:
+            temporary.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", "utf-8")
 
     @classmethod
     def load(cls, place: Path, fingerprint: str) -> "Outcome | None":
@@ -93,9 +94,3 @@ def _view(table: pl.DataFrame, described: Mapping[str, object]) -> ViewFigures:
 def _with_ending(place: Path, ending: str) -> Path:
     """Not `with_suffix`: a setting may hold a dot."""
     return place.with_name(place.name + ending)
-
-
-def _atomically(place: Path, ending: str, write: Callable[[Path], object]) -> None:
-    temporary = _with_ending(place, f"{ending}.tmp")
-    write(temporary)
-    os.replace(temporary, _with_ending(place, ending))

@@ -1,6 +1,5 @@
 """An ablation as a table of the terminal and as ablation.md, of the same cells."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from recsys.bootstrap import Estimate
+from recsys.files import replacing
 from training.ablation.figures import Ablation, Row
 
 MARKDOWN = "ablation.md"
@@ -58,9 +58,9 @@ def write_markdown(ablation: Ablation, directory: Path, metrics: Sequence[str]) 
     lines += ["## Options", "", _line(["option", "settings"]), _line(["---", "---"])]
     lines += [_line([row.name, f"`{_settings(row)}`"]) for row in ablation.rows[1:]]
     lines += ["", *(f"Left out: {name}, since {why}." for name, why in ablation.left_out.items())]
-    path, temporary = directory / MARKDOWN, directory / f"{MARKDOWN}.tmp"
-    temporary.write_text("\n".join(lines).rstrip() + "\n", "utf-8")
-    os.replace(temporary, path)
+    path = directory / MARKDOWN
+    with replacing(path) as temporary:
+        temporary.write_text("\n".join(lines).rstrip() + "\n", "utf-8")
     return path
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from recsys.config import ViewsConfig
 from recsys.losses import contrastive_loss
-from recsys.models.dropout import keep_mask
+from recsys.models.dropout import dropped
 from recsys.models.item_tower import ItemTower, drop_tokens
 
 
@@ -26,7 +26,5 @@ def views_loss(tower: ItemTower, token_NTD: Tensor, mask_NT: Tensor, config: Vie
 
 def _view(tower: ItemTower, token_NTD: Tensor, mask_NT: Tensor, config: ViewsConfig) -> Tensor:
     chance_T = token_NTD.new_full((mask_NT.shape[1],), config.token_dropout)
-    keep = 1.0 - config.feature_dropout
-    if config.feature_dropout:
-        token_NTD = token_NTD * keep_mask(token_NTD, keep) / max(keep, 1e-6)
+    token_NTD = dropped(token_NTD, config.feature_dropout)
     return tower.fuse(token_NTD, drop_tokens(mask_NT, chance_T))

@@ -1,11 +1,11 @@
 """What was chosen for each baseline, kept in the run directory."""
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
+from recsys.files import replacing
 from training.baselines.table import Chosen
 
 BASELINES = "baselines.json"
@@ -13,9 +13,8 @@ BASELINES = "baselines.json"
 
 def save_choices(directory: Path, chosen: Iterable[Chosen]) -> None:
     """Write `baselines.json`, whole or not at all."""
-    temporary = directory / f"{BASELINES}.tmp"
-    temporary.write_text(json.dumps([asdict(each) for each in chosen], indent=2) + "\n", "utf-8")
-    os.replace(temporary, directory / BASELINES)
+    with replacing(directory / BASELINES) as temporary:
+        temporary.write_text(json.dumps([asdict(each) for each in chosen], indent=2) + "\n", "utf-8")
 
 
 def read_choices(directory: Path) -> list[Chosen]:

@@ -1,7 +1,6 @@
 """How every metric changes with something knocked out: the same evaluation, paired user by user."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from recsys.batches import Bools, Ints
 from recsys.bootstrap import Estimate
 from recsys.columns import Columns
 from recsys.errors import DataError
+from recsys.files import replacing
 from recsys.progress import Progress, silent
 from training.evaluation import TopK, evaluate
 from training.figures import Change, Evaluation, ViewResult
@@ -79,9 +79,9 @@ class Knockouts:
 
     def save(self, directory: Path) -> Path:
         """Write knockouts.json, whole or not at all."""
-        path, temporary = directory / KNOCKOUTS, directory / f"{KNOCKOUTS}.tmp"
-        temporary.write_text(json.dumps(asdict(self), indent=1, allow_nan=False) + "\n", "utf-8")
-        os.replace(temporary, path)
+        path = directory / KNOCKOUTS
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(asdict(self), indent=1, allow_nan=False) + "\n", "utf-8")
         return path
 
     @classmethod
@@ -197,11 +197,5 @@ def _whole_view(view: ViewResult) -> WholeView:
 
 
 def _knockout(data: Mapping[str, Any]) -> Knockout:
-    views = {
-        view: {
-            metric: Change(value=Estimate(**each["value"]), change=Estimate(**each["change"]))
-            for metric, each in changes.items()
-        }
-        for view, changes in data["views"].items()
-    }
+    views = Change.by_view(data["views"])
     return Knockout(**{**data, "tokens": tuple(data["tokens"]), "views": views})

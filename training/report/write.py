@@ -1,6 +1,5 @@
 """The report's content to one HTML file. The home of `jinja2`."""
 
-import os
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from recsys.files import replacing
 from training.figures import FEW_USERS
 from training.report.collect import Report
 from training.report.words import figure, metric_name
@@ -43,9 +43,8 @@ def render(report: Report) -> str:
 
 def write_report(report: Report, path: Path) -> Path:
     """Write the page to `path`, whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(render(report), "utf-8")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(render(report), "utf-8")
     return path
 
 
