@@ -41,9 +41,13 @@ class Sampled:
         return Sampled(value=self.value - other.value, drawn_R=self.drawn_R - other.drawn_R)
 
     def estimate(self) -> Estimate:
-        """The percentile interval (Efron and Tibshirani 1993, chapter 13)."""
+        """The percentile interval (Efron and Tibshirani 1993, chapter 13), which holds the value itself.
+
+        Resamples that are all but alike may leave it out: one that is far below the others moves their mean,
+        on which `centred` sets them, below every one of them.
+        """
         low, high = np.nanquantile(self.drawn_R, INTERVAL)
-        return Estimate(value=self.value, low=float(low), high=float(high))
+        return Estimate(value=self.value, low=min(float(low), self.value), high=max(float(high), self.value))
 
     def centred(self, low: float, high: float) -> "Sampled":
         """The resamples moved so that their mean is the value, and kept within `low` and `high`.

@@ -66,6 +66,18 @@ def test_centred_on_the_value_and_within_its_bounds() -> None:
     assert found.drawn_R == pytest.approx([0.75, 0.85, 0.95, 1.0])
 
 
+def test_an_interval_holds_its_value_where_one_resample_stands_far_below_the_others() -> None:
+    drawn = np.full(1000, 0.9)
+    drawn[0] = 0.5
+    found = Sampled(value=0.9, drawn_R=drawn).centred(0.0, 1.0)
+    assert np.nanquantile(found.drawn_R, 0.025) > 0.9
+    estimate = found.estimate()
+    assert (estimate.low, estimate.value) == (0.9, 0.9)
+    assert estimate.high == pytest.approx(0.9004)
+    mirrored = Sampled(value=0.1, drawn_R=1.0 - drawn).centred(0.0, 1.0).estimate()
+    assert (mirrored.high, mirrored.value) == (0.1, 0.1)
+
+
 def test_nobody_to_draw_from_is_refused() -> None:
     with pytest.raises(DataError, match="no users"):
         next(resamples(0))
