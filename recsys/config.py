@@ -69,6 +69,9 @@ class ItemTowerConfig(Section):
     # lifted now it loses them among all items: docs/results.md.
     regress_new: bool = False
     use_content: bool = True  # False: the content-blind twin, ids alone
+    # Which of the items' content is read: "title", "image", "review_speech" ..., "categories" for all fields or
+    # one of them by its name; None reads all there is.
+    modalities: tuple[str, ...] | None = None
     # An item is shown as new this often in training: without its id and its buyers' reviews.
     id_dropout: Fraction = 0.5
     modality_dropout: Fraction = 0.1

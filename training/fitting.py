@@ -34,7 +34,7 @@ from training.newcomers import Judges
 from training.ranked_lists import SELECTION_K, RankingTask, selection_ndcg
 from training.ranker import FittedRanker, fit_ranker
 from training.retriever import FittedRetriever, fit_retriever
-from training.sources import fit_sources
+from training.sources import fit_sources, source_events
 from training.windows import Sequence as TrainingSequence
 from training.windows import Sequences
 
@@ -100,6 +100,7 @@ def fit(
     audit = audit_fit(
         dataset, vectors, split, features=read.features, maps=read.maps, schema=read.schema,
         builder=read.builder, sequences=Histories(read.sequences), before=read.before, targets=read.truth,
+        sources=source_events(split, config.model.ranker),
     )  # fmt: skip
     judged = bool(read.truth) and budget is None
     retriever = _fit_towers(read, config, budget, judged, checkpoint, progress, on_epoch)
@@ -112,7 +113,15 @@ def fit(
         seed=config.train.seed,
     )
     wants_ranker = config.model.ranker.enabled and (budget is None or budget.ranker_share > 0.0)
-    sources = fit_sources(split, read.features, read.sequences, config.model.ranker) if wants_ranker else ()
+    sources: tuple[Source, ...] = ()
+    if wants_ranker:
+        sources = fit_sources(
+            split,
+            read.features,
+            read.sequences,
+            config.model.ranker,
+            num_threads=config.train.num_threads or 0,
+        )
     found = make_recommender(model, config, sources=sources, cold_bias=new.cold_bias)
     ranker = _fit_ranker(found, read.before, read.truth, config, budget, progress)
     sources = sources if ranker is not None else ()
@@ -315,6 +324,12 @@ def _task(users: list[str], before: Mapping[str, History], truth: Mapping[str, I
     return RankingTask(histories=[before[user] for user in users], truth=[truth[user] for user in users])
 
 
+def tower_settings(config: Config) -> str:
+    """What the towers' training reads of `config`; fits that have it in common differ in what comes after."""
+    later: dict[str, Any] = {"ranker": True, "cold_bias": True, "cold_budget": True, "item": {"regress_new"}}
+    return config.model.model_dump_json(exclude=later) + config.train.model_dump_json()
+
+
 def _fingerprint(
     config: Config,
     features: ItemFeatures,
@@ -323,7 +338,7 @@ def _fingerprint(
     budget: Budget | None,
 ) -> str:
     """Changes with anything that the towers' training reads, so that a stale checkpoint is never resumed."""
-    settings = [config.model.model_dump_json(), config.train.model_dump_json(), budget]
+    settings = [tower_settings(config), budget]
     digest = hashlib.sha256(repr([settings, features.item_ids.external]).encode())
     for user, items in truth.items():
         digest.update(user.encode())

@@ -194,7 +194,7 @@ class Run:
 
     def compare_baselines(self) -> Evaluation:
         """The table of the baselines alone: nothing of ours is trained."""
-        with self._timed("baselines"):
+        with self._timed("baselines"), threads(self.config.train.num_threads):
             return compare_baselines(self)
 
     def knock_out(self, num_users: int | None = None) -> Knockouts:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import polars as pl
 from scipy.sparse import csr_matrix
 
 from features.prepared.split import StreamedSplit
@@ -20,25 +21,40 @@ REACH, GAP_DECAY = 5, 0.7  # how far apart two events may stand to count as a tr
 EVENT_DECAY = 0.8  # what an event of the history counts beside the one after it
 
 
+def source_events(split: Split, config: RankerConfig) -> dict[str, pl.DataFrame]:
+    """The events that each source is fitted on, for the audit."""
+    if not config.enabled or isinstance(split, StreamedSplit):
+        return {}
+    return dict.fromkeys(config.sources, split.train)
+
+
 def fit_sources(
-    split: Split, features: ItemFeatures, sequences: Mapping[str, Sequence], config: RankerConfig
+    split: Split,
+    features: ItemFeatures,
+    sequences: Mapping[str, Sequence],
+    config: RankerConfig,
+    *,
+    num_threads: int = 0,
 ) -> tuple[Source, ...]:
-    """The sources that `config` names; none for a streamed log, since they hold all events in memory."""
+    """The sources that `config` names; none for a streamed log, since they hold all events in memory.
+
+    `num_threads`: 0 takes all cores.
+    """
     if isinstance(split, StreamedSplit):
         if config.sources:
             logger.warning("a prepared log has no candidate sources beside the towers")
         return ()
     fits: dict[str, Callable[[], Source]] = {
-        "als": lambda: _als(split, features),
-        "item_item": lambda: _item_item(split, features),
+        "als": lambda: _als(split, features, num_threads),
+        "item_item": lambda: _item_item(split, features, num_threads),
         "transitions": lambda: transitions(sequences, features.size),
     }
     return tuple(fits[name]() for name in config.sources)
 
 
-def _als(split: Split, features: ItemFeatures) -> Factors:
+def _als(split: Split, features: ItemFeatures, num_threads: int) -> Factors:
     settings = ALSSettings(factors=64, regularization=1.0)
-    model = ALS(split, features, seen=None, settings=settings)
+    model = ALS(split, features, seen=None, settings=settings, num_threads=num_threads)
     return Factors(
         name="als",
         factor=model.item_factors,
@@ -47,8 +63,8 @@ def _als(split: Split, features: ItemFeatures) -> Factors:
     )
 
 
-def _item_item(split: Split, features: ItemFeatures) -> Neighbours:
-    model = ItemItem(split, features, seen=None)
+def _item_item(split: Split, features: ItemFeatures, num_threads: int) -> Neighbours:
+    model = ItemItem(split, features, seen=None, num_threads=num_threads)
     similarity = model.similarity.tocoo()
     column, apart = model.columns, similarity.row != similarity.col
     whole = csr_matrix(

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from recsys.batches import History, Ints, ItemFeatures, SequenceSchema, collate
 from recsys.candidates import ItemArrays
-from recsys.config import ModelConfig
+from recsys.config import ItemTowerConfig, ModelConfig
+from recsys.errors import ConfigError, did_you_mean
 from recsys.ids import NUM_RESERVED
 from recsys.models.dropout import current_generator
 from recsys.models.embeddings import CategoryEmbedding, ItemIdEmbedding
@@ -24,18 +25,41 @@ from recsys.models.user_tower import UserTower
 
 EMBED_ROWS = 4096  # items embedded at once outside training
 TEMPERATURE_RANGE = (0.01, 1.0)
+CATEGORIES = "categories"  # all category fields, where modalities are named
 
 
 def tower_spec(features: ItemFeatures, config: ModelConfig) -> ItemTowerSpec:
-    """What the item tower reads of `features` under `config`."""
-    use_content = config.item.use_content
+    """What the item tower reads of `features` under `config`.
+
+    Raises `ConfigError` where `model.item.modalities` names what the items do not have.
+    """
+    dense, fields = _read_content(features, config.item)
     return ItemTowerSpec(
         dim=config.dim,
-        dense_dims={name: array.shape[1] for name, array in features.dense.items()} if use_content else {},
-        category_sizes={name: ids.size for name, ids in features.category_ids.items()} if use_content else {},
-        category_widths={name: a.shape[1] for name, a in features.categories.items()} if use_content else {},
+        dense_dims={name: features.dense[name].shape[1] for name in dense},
+        category_sizes={name: features.category_ids[name].size for name in fields},
+        category_widths={name: features.categories[name].shape[1] for name in fields},
         num_items=features.size,
-        has_id=config.item.use_id or not use_content,
+        has_id=config.item.use_id or not config.item.use_content,
+    )
+
+
+def _read_content(features: ItemFeatures, config: ItemTowerConfig) -> tuple[list[str], list[str]]:
+    """Names of the vectors and of the category fields that are read."""
+    if not config.use_content:
+        return [], []
+    dense, fields, chosen = list(features.dense), list(features.categories), config.modalities
+    if chosen is None:
+        return dense, fields
+    unknown = [name for name in chosen if name not in (*dense, *fields, CATEGORIES)]
+    if unknown:
+        raise ConfigError(
+            f"model.item.modalities: the items have no {unknown[0]!r}; "
+            f"{did_you_mean(unknown[0], [*dense, *fields, CATEGORIES])}"
+        )
+    return (
+        [name for name in dense if name in chosen],
+        [name for name in fields if name in chosen or CATEGORIES in chosen],
     )
 
 

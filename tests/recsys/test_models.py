@@ -7,6 +7,7 @@ from model_parts import tiny_features, tiny_history, tiny_schema
 
 from recsys.batches import collate
 from recsys.config import ItemTowerConfig, ModelConfig, RankerConfig, UserTowerConfig
+from recsys.errors import ConfigError
 from recsys.models.embeddings import CategoryEmbedding, ItemIdEmbedding, export_categories
 from recsys.models.fusion import build_fusion, masked_softmax
 from recsys.models.item_tower import drop_tokens
@@ -20,6 +21,28 @@ CONFIG = ModelConfig(dim=16)
 def retriever():
     torch.manual_seed(0)
     return Retriever(tiny_features(), tiny_schema(), CONFIG).eval()
+
+
+def test_only_the_modalities_that_are_named_are_read():
+    features = tiny_features()
+
+    def model(modalities):
+        torch.manual_seed(0)
+        return Retriever(
+            features, tiny_schema(), ModelConfig(dim=16, item=ItemTowerConfig(modalities=modalities))
+        )
+
+    assert set(model(None).spec.dense_dims) == {"text", "image"}
+    assert set(model(None).spec.category_sizes) == {"genres"}
+    assert model(("categories",)).spec == model(("genres",)).spec
+    assert not model(("genres",)).spec.dense_dims
+    only_text = model(("text",))
+    assert (set(only_text.spec.dense_dims), only_text.spec.category_sizes) == ({"text"}, {})
+    before = only_text.item_arrays(as_new=True).vectors
+    only_text.set_features(replace(features, dense={**features.dense, "image": features.dense["image"] + 1}))
+    np.testing.assert_array_equal(only_text.item_arrays(as_new=True).vectors, before)
+    with pytest.raises(ConfigError, match=r"modalities: the items have no 'images'; did you mean 'image'"):
+        model(("images",))
 
 
 def test_torchrec_categories_equal_their_plain_twin():

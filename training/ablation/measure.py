@@ -21,7 +21,7 @@ from training.ablation.options import BASE, NEEDS, Option, choose_options, offer
 from training.ablation.outcome import Outcome, ViewFigures, fingerprint_of, place_of
 from training.audit import truth_of
 from training.evaluation import ByUser, figures_by_user
-from training.fitting import Fitted, fit
+from training.fitting import Fitted, fit, tower_settings
 from training.memory import keep_freed_memory
 from training.system import MODEL, whole_and_towers
 from training.threads import threads
@@ -42,11 +42,14 @@ def ablate(run: "Run", names: Sequence[str] | None = None, *, num_seeds: int = 3
     seeds = tuple(run.config.train.seed + at for at in range(num_seeds))
     fits = _Fits(run)
     outcomes: dict[str, list[Outcome]] = {}
-    cases = [(option, seed) for seed in seeds for option in (Option(name=BASE, settings={}), *options)]
-    for at, (option, seed) in enumerate(cases):
-        run.progress("ablate", at, len(cases), f"{option.name}, seed {seed}")
-        outcomes.setdefault(option.name, []).append(fits.outcome(option, seed))
-    run.progress("ablate", len(cases), len(cases))
+    cases = (Option(name=BASE, settings={}), *options)
+    num_fits = len(cases) * num_seeds
+    for at, seed in enumerate(seeds):
+        for place, option in enumerate(cases):
+            run.progress("ablate", at * len(cases) + place, num_fits, f"{option.name}, seed {seed}")
+            outcomes.setdefault(option.name, []).append(fits.outcome(option, seed))
+        fits.forget(seed)
+    run.progress("ablate", num_fits, num_fits)
     ablation = Ablation(
         protocol=run.split.protocol,
         description=run.split.description,
@@ -87,7 +90,7 @@ class _Fits:
         before = Outcome.load(place, known)
         if before is not None:
             return before
-        checkpoint = place.with_name(f"{place.name}.pt")
+        checkpoint = self._checkpoint(place, config, seed)
         is_new = not checkpoint.exists()
         start = time.process_time()
         keep_freed_memory()
@@ -104,8 +107,23 @@ class _Fits:
             views=views,
         )
         outcome.save(place)
-        checkpoint.unlink(missing_ok=True)
+        if checkpoint != self._shared(seed):
+            checkpoint.unlink(missing_ok=True)
         return outcome
+
+    def forget(self, seed: int) -> None:
+        """Remove the towers that options of this seed may have had in common."""
+        self._shared(seed).unlink(missing_ok=True)
+
+    def _checkpoint(self, place: Path, config: Config, seed: int) -> Path:
+        """An option that changes nothing of the towers takes those of the base."""
+        base = changed(self.run.config, {"train.seed": seed})
+        if tower_settings(config) == tower_settings(base):
+            return self._shared(seed)
+        return place.with_name(f"{place.name}.pt")
+
+    def _shared(self, seed: int) -> Path:
+        return self.run.out / FOLDER / f"towers-{seed}.pt"
 
     def _fit(self, words: str, config: Config, checkpoint: Path) -> Fitted:
         run = self.run

@@ -71,6 +71,17 @@ def test_only_what_is_missing_is_fitted(tmp_path: Path, monkeypatch: pytest.Monk
     assert {path.suffix for path in (tmp_path / FOLDER).iterdir()} == {".json", ".parquet"}
 
 
+def test_options_beyond_the_towers_share_those_of_the_base(tmp_path: Path) -> None:
+    run = run_of_a_log(tmp_path, model={"ranker": {"enabled": True}}, train={"epochs": 2})
+    found = ablate(run, ["model.ranker.enabled=false", "mean-fusion"], num_seeds=2)
+    base, without_ranker, other_towers = found.rows
+    assert without_ranker.validation == base.validation != other_towers.validation
+    assert without_ranker.cpu_seconds is None  # nothing was trained: the towers were there
+    assert base.cpu_seconds and other_towers.cpu_seconds
+    assert without_ranker.by_seed["warm"] != base.by_seed["warm"]
+    assert {path.suffix for path in (tmp_path / FOLDER).iterdir()} == {".json", ".parquet"}
+
+
 def test_a_misspelt_option_is_told_before_anything_is_read(tmp_path: Path) -> None:
     run = Run(tmp_path, tmp_path / "no dataset", run_of_a_log(tmp_path).config, cache_dir=tmp_path)
     with pytest.raises(ConfigError, match="did you mean 'mean-fusion'"):
