@@ -243,7 +243,7 @@ def _reviewers(fitted: Fitted, dataset: Dataset) -> list[str | None]:
 
 def _write_encoders(directory: Path, fitted: Fitted, config: Config) -> dict[str, str]:
     """Copy the encoder directories that new items and queries need."""
-    dense = fitted.features.dense
+    dense = fitted.retriever.model.spec.dense_dims
     needed: dict[Kind, bool] = {
         "text": not dense.keys().isdisjoint(Modality.BY_TEXT),
         "image": not dense.keys().isdisjoint(Modality.BY_IMAGE),

@@ -89,8 +89,9 @@ def versions() -> dict[str, str]:
 
 def _fit_of(fitted: Fitted) -> Fit:
     retriever, features = fitted.retriever, fitted.features
-    coverage = {name: int(present.sum()) for name, present in features.present.items()}
-    coverage |= {name: int((ids > 0).any(1).sum()) for name, ids in features.categories.items()}
+    spec = retriever.model.spec
+    coverage = {name: int(features.present[name].sum()) for name in spec.dense_dims}
+    coverage |= {name: int((features.categories[name] > 0).any(1).sum()) for name in spec.category_sizes}
     return Fit(
         at=datetime.now(UTC).isoformat(timespec="seconds"),
         curve=tuple({name: float(value) for name, value in entry.items()} for entry in retriever.curve),

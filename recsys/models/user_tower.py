@@ -19,6 +19,7 @@ from recsys.ids import PAD
 from recsys.models.dropout import Dropout, keep_mask
 
 NUM_TIME_BUCKETS = 32  # log2 of the seconds between two events; 2**31 s are 68 years
+NEAREST = 2.0  # the bias of a token towards itself, at the start
 REVIEW_INPUTS = ("review_text", "review_audio")
 
 
@@ -31,8 +32,7 @@ class RelativeBias(nn.Module):
     def __init__(self, *, num_distances: int, num_heads: int, has_clock: bool) -> None:
         super().__init__()
         self.num_distances = num_distances
-        # At 1 every token is read from the start: a mean to depart from.
-        self.position = nn.Parameter(torch.ones(num_heads, num_distances))
+        self.position = nn.Parameter(recency_bias(num_heads, num_distances))
         self.time = nn.Parameter(torch.zeros(num_heads, NUM_TIME_BUCKETS)) if has_clock else None
 
     def forward(self, second_BP: Tensor) -> Tensor:
@@ -45,6 +45,20 @@ class RelativeBias(nn.Module):
         elapsed_BPP = (second_BP.unsqueeze(2) - second_BP.unsqueeze(1)).clamp(min=0)
         bucket_BPP = torch.log2(1.0 + elapsed_BPP.to(torch.float32)).long().clamp(max=NUM_TIME_BUCKETS - 1)
         return bias + self.time[:, bucket_BPP].transpose(0, 1)
+
+
+def recency_bias(num_heads: int, num_distances: int) -> Tensor:
+    """Where the biases of distance start: each head reads further back than the one before. [H, P].
+
+    Exponential decays of geometric reaches, as the slopes of Press et al. 2022, "Train Short, Test Long", so
+    that order need not be found out first; the last head reads all places alike.
+    """
+    start_HP = torch.ones(num_heads, num_distances)
+    distance_P = torch.arange(num_distances, dtype=torch.float32)
+    for head in range(num_heads - 1 if num_distances > 1 else 0):
+        reach = num_distances ** (head / (num_heads - 1))
+        start_HP[head] = NEAREST * torch.exp(-distance_P / reach)
+    return start_HP
 
 
 class Block(nn.Module):

@@ -13,6 +13,7 @@ from recsys.models.fusion import build_fusion, masked_softmax
 from recsys.models.item_tower import drop_tokens
 from recsys.models.ranker import Ranker
 from recsys.models.retriever import Retriever
+from recsys.models.user_tower import recency_bias
 
 CONFIG = ModelConfig(dim=16)
 
@@ -43,6 +44,17 @@ def test_only_the_modalities_that_are_named_are_read():
     np.testing.assert_array_equal(only_text.item_arrays(as_new=True).vectors, before)
     with pytest.raises(ConfigError, match=r"modalities: the items have no 'images'; did you mean 'image'"):
         model(("images",))
+
+
+def test_heads_start_by_reading_further_and_further_back():
+    start = recency_bias(4, 101)
+    assert (start[-1] == 1).all()
+    assert (start[:-1].diff(dim=1) < 0).all()
+    assert (start[1:-1, 1:] > start[:-2, 1:]).all()
+    torch.testing.assert_close(start[:-1, 0], torch.full((3,), 2.0))
+    torch.testing.assert_close(start[0, 1] / start[0, 0], torch.tensor(np.exp(-1.0), dtype=torch.float32))
+    assert (recency_bias(4, 1) == 1).all()  # without distances
+    assert (recency_bias(1, 9) == 1).all()
 
 
 def test_torchrec_categories_equal_their_plain_twin():

@@ -203,8 +203,7 @@ def _head(
 
 def _model_words(config: Config, fit: Fit) -> str:
     item = config.model.item
-    parts = [*fit.coverage] if item.use_content else []
-    read = ", ".join(name.replace("_", " ") for name in [*parts, *(["id"] if item.use_id else [])])
+    read = ", ".join(name.replace("_", " ") for name in [*fit.coverage, *(["id"] if item.use_id else [])])
     ranker = (
         f"a ranker of which a share of {fit.ranker.share:g} joins"
         if fit.ranker and fit.ranker.share
