@@ -88,6 +88,7 @@ class Manifest(_Frozen):
     graphs: Mapping[str, GraphSignature]
     temperature: float = Field(gt=0)
     cold_bias: float
+    cold_from: int = Field(default=1, ge=1)
     num_candidates: int = Field(ge=1)
     history_length: int = Field(ge=1)
     source_candidates: int = Field(default=0, ge=0)

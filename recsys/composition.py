@@ -35,6 +35,7 @@ class Settings:
     schema: SequenceSchema
     temperature: float
     cold_bias: float
+    cold_from: int
     num_candidates: int
     history_length: int
     source_candidates: int
@@ -64,6 +65,7 @@ def compose(
         index=index,
         temperature=settings.temperature,
         cold_bias=settings.cold_bias,
+        cold_from=settings.cold_from,
         num_candidates=settings.num_candidates,
         history_length=settings.history_length,
         sources=sources,
@@ -89,6 +91,7 @@ def compose_bundle(bundle: Bundle, *, device: Device = "cpu") -> tuple[Recommend
         schema=manifest.sequence_schema,
         temperature=manifest.temperature,
         cold_bias=manifest.cold_bias,
+        cold_from=manifest.cold_from,
         num_candidates=manifest.num_candidates,
         history_length=manifest.history_length,
         source_candidates=manifest.source_candidates,

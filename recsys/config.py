@@ -64,13 +64,12 @@ class EncoderConfig(Section):
 class ItemTowerConfig(Section):
     fusion: Literal["attention", "mean", "gated"] = "attention"
     use_id: bool = True
-    # A new item stands where a regression of the known items' vectors on their content puts it; False: where
-    # the item tower does. It orders new items of small catalogues far better or somewhat worse, and as it is
-    # lifted now it loses them among all items: docs/results.md.
-    regress_new: bool = False
+    # A new item stands where a regression of the known items' vectors on their content puts it, together with
+    # the item tower; False: where the item tower does.
+    regress_new: bool = True
     use_content: bool = True  # False: the content-blind twin, ids alone
-    # Which of the items' content is read: "title", "image", "review_speech" ..., "categories" for all fields or
-    # one of them by its name; None reads all there is.
+    # Which of the items' content is read: "title", "image", "review_speech" ..., "categories" for all fields
+    # or one of them by its name; None reads all there is.
     modalities: tuple[str, ...] | None = None
     # An item is shown as new this often in training: without its id and its buyers' reviews.
     id_dropout: Fraction = 0.5
@@ -113,10 +112,12 @@ class ModelConfig(Section):
     dim: Count = 64
     temperature: Positive = 0.1  # of the cosines; where learned, the start
     learn_temperature: bool = True
-    # Added to the score of items that training never saw; None: chosen on validation, so that new items are
-    # found best while known ones lose at most this share of their NDCG.
+    # Added to the score of items that training never saw, which stand at this place of a list at the
+    # earliest; None: chosen on validation, so that new items are found best while known ones lose at most
+    # this share of their NDCG@20.
     cold_bias: float | None = None
-    cold_budget: Fraction = 0.02
+    cold_from: Count | None = None
+    cold_budget: Fraction = 0.03
     item: ItemTowerConfig = ItemTowerConfig()
     user: UserTowerConfig = UserTowerConfig()
     ranker: RankerConfig = RankerConfig()

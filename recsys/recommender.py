@@ -15,7 +15,7 @@ import numpy.typing as npt
 from recsys.batches import Bools, Floats, History, Ints, SequenceSchema, collate
 from recsys.candidates import Candidates, Evidence, ItemArrays
 from recsys.ids import NUM_RESERVED, PAD
-from recsys.reranking import diversify, settle_new
+from recsys.reranking import diversify, hold_back, settle_new
 from recsys.sources import DENSE_SCORES, Source, best_of, merge
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -57,6 +57,7 @@ class Recommender:
         index: Searchable,
         temperature: float,
         cold_bias: float,
+        cold_from: int = 1,
         num_candidates: int,
         history_length: int,
         sources: Sequence[Source] = (),
@@ -64,11 +65,26 @@ class Recommender:
     ) -> None:
         self.items, self.schema, self.index = items, schema, index
         self._embed_users, self._rank = embed_users, rank
-        self.temperature, self.cold_bias = temperature, cold_bias
+        self.temperature, self.cold_bias, self.cold_from = temperature, cold_bias, cold_from
         self.num_candidates, self.history_length = num_candidates, history_length
         self.sources, self.source_candidates = tuple(sources), source_candidates
         self._evidence = Evidence(items)
         self._bias_N = index_bias(items, cold_bias=cold_bias, temperature=temperature)
+
+    def without_ranker(self) -> "Recommender":
+        """The towers alone, over the same items and index."""
+        return Recommender(
+            items=self.items,
+            schema=self.schema,
+            embed_users=self._embed_users,
+            rank=None,
+            index=self.index,
+            temperature=self.temperature,
+            cold_bias=self.cold_bias,
+            cold_from=self.cold_from,
+            num_candidates=self.num_candidates,
+            history_length=self.history_length,
+        )
 
     def recommend(
         self,
@@ -90,7 +106,7 @@ class Recommender:
         """The given candidates [B, K] of each history, every one of them, in order of score."""
         user_BD = self.embed(histories)
         given = self._described(user_BD, histories, candidates)
-        return self._order(histories, user_BD, given, k=candidates.shape[1], diversity=0.0)
+        return self._order(histories, user_BD, given, k=candidates.shape[1], diversity=0.0, holds_back=False)
 
     def similar(self, items: Ints, k: int) -> tuple[Ints, Floats]:
         """The `k` nearest other items of each of `items` and their cosines. Shapes [B, k]."""
@@ -213,11 +229,19 @@ class Recommender:
         """cosine / temperature, plus the bias of items that training never saw."""
         return ((cosine_BK + self._bias_N[candidate_BK]) / self.temperature).astype(np.float32)
 
-    def final_score(self, candidate_BK: Ints, retriever_BK: Floats, ranker_BK: Floats) -> Floats:
-        """What the ranker makes of the retriever's scores; new items keep their places. Shape [B, K]."""
+    def final_score(
+        self, candidate_BK: Ints, retriever_BK: Floats, ranker_BK: Floats | None, *, first: int
+    ) -> Floats:
+        """What the ranker makes of the retriever's scores. Shape [B, K].
+
+        New items keep their places, but for those before `first`.
+        """
         known_BK = self.is_judged(candidate_BK)
         new_BK = (candidate_BK != PAD) & ~known_BK
-        return settle_new(retriever_BK, retriever_BK + ranker_BK, new_BK, known_BK)
+        score_BK = retriever_BK
+        if ranker_BK is not None:
+            score_BK = settle_new(retriever_BK, retriever_BK + ranker_BK, new_BK, known_BK)
+        return hold_back(score_BK, new_BK, known_BK, first=first)
 
     def is_judged(self, candidate_BK: Ints) -> Bools:
         """Which candidates a ranker orders: items with training events. Shape [B, K]."""
@@ -232,13 +256,16 @@ class Recommender:
         *,
         k: int,
         diversity: float,
+        holds_back: bool = True,
     ) -> Recommendations:
         candidate_BK = candidates.items
         retriever_BK = self.retriever_score(candidate_BK, candidates.cosines)
         ranked: Arrays = {}
         if self._rank is not None:
             ranked = self._rank(self.rank_inputs(histories, user_BD, candidates))
-        score_BK = self.final_score(candidate_BK, retriever_BK, ranked["score"]) if ranked else retriever_BK
+        score_BK = self.final_score(
+            candidate_BK, retriever_BK, ranked.get("score"), first=self.cold_from if holds_back else 1
+        )
         score_BK = np.where(candidate_BK == PAD, -np.inf, score_BK).astype(np.float32)
         place = diversify(candidate_BK, score_BK, self.items.vectors, k=k, weight=diversity)
         return Recommendations(

@@ -38,6 +38,25 @@ def settle_new(retriever_BK: Floats, score_BK: Floats, new_BK: Bools, known_BK: 
     return settled_BK
 
 
+def hold_back(score_BK: Floats, new_BK: Bools, known_BK: Bools, *, first: int) -> Floats:
+    """Scores with which new items stand at place `first` of their list at the earliest, in their own order.
+
+    Those that stood before it come, evenly spread, between the known items at the places `first` - 1 and
+    `first` of the known ones; where fewer are known, after all of them. Shape [B, K].
+    """
+    if first <= 1 or not new_BK.any():
+        return score_BK
+    held_BK = score_BK.copy()
+    for row in np.flatnonzero(new_BK.any(1) & known_BK.any(1)):
+        known = -np.sort(-score_BK[row, known_BK[row]])
+        above = known[min(first - 1, len(known)) - 1]
+        below = known[first - 1] if first <= len(known) else above - 1.0
+        early = np.flatnonzero(new_BK[row] & (score_BK[row] >= above))
+        order = early[np.argsort(-score_BK[row, early], kind="stable")]
+        held_BK[row, order] = np.linspace(above, below, len(order) + 2)[1:-1]
+    return held_BK
+
+
 def diversify(item_BK: Ints, score_BK: Floats, vector_ND: Floats, *, k: int, weight: float) -> Ints:
     """Places [B, k] of the picked candidates by maximal marginal relevance (Carbonell and Goldstein 1998).
 

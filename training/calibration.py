@@ -1,40 +1,48 @@
-"""How far new items are lifted among all: a curve on validation, and the point of it that is taken.
+"""How new items are let in among all: a curve on validation, and the point of it that is taken.
 
-Some known items play the new ones, as many as there are new ones: they stand where the newcomer head, fitted
-on other items, puts them. Lifting them finds more of those that were chosen, and pushes known items down.
+What they cost is what known items lose to the catalogue's real new ones. What they bring is seen on known
+items that play new ones, as many as there are new ones: they stand where they would if they were new.
+Lifting new items finds more of those that were chosen, and pushes known ones down; least so from a place on
+where known items are seldom right.
 
-Legend: U users, N items, D width.
+Legend: U users, N items, D width, K places of a list.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
 from recsys.batches import Bools, Floats, Ints
+from recsys.ids import NUM_RESERVED
 from training.newcomers import Judges
 
-K = 10
-LENGTHS = (0.25, 0.5, 1.0, 2.0)  # mean ones of the newcomers' vectors; a known item's has length 1
+K = 20
+LENGTHS = (0.25, 0.5, 1.0)  # of the new items' vectors; a known item's has length 1
+FIRST_PLACES = (1, 9, 17)
 NUM_LIFTS = 16
+NUM_REFINEMENTS = 5
 MAX_SHARE = 0.2  # of the known items that may play new ones
 MAX_USERS = 2000
+
+_DISCOUNT_K = 1.0 / np.log2(2.0 + np.arange(K))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
     """One calibration, and what it does to validation figures over the whole catalogue."""
 
-    length: float  # mean length of the newcomers' vectors
+    length: float  # what the new items' vectors are multiplied by
+    first: int  # the place of a list, from 1, from which on new items may stand
     bias: float  # added to their cosines
-    warm_ndcg: float
-    new_ndcg: float
-    new_recall: float
+    warm_ndcg: float  # NDCG@20 of known items
+    new_recall: float  # Recall@20 of those that play new ones
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """The curve, what warm items have without any new one beside them, and the chosen point."""
+    """The curve, what known items have without any new one beside them, and the chosen point."""
 
     curve: tuple[Point, ...]
     warm_alone: float
@@ -44,118 +52,159 @@ class Calibration:
     def to_dict(self) -> dict[str, object]:
         return asdict(self)
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Calibration":
+        """Reads what `to_dict` gave."""
+        curve = tuple(Point(**point) for point in values["curve"])
+        return cls(**values | {"curve": curve, "chosen": Point(**values["chosen"])})
+
 
 def calibrate(
     item_ND: Floats,
-    crossfit_ND: Floats,
+    playing_ND: Floats,
     known_N: Bools,
-    num_new: int,
     judges: Judges,
     *,
     budget: float,
+    lengths: Sequence[float] = LENGTHS,
+    first_places: Sequence[int] = FIRST_PLACES,
     seed: int = 0,
 ) -> Calibration | None:
-    """The point of the best Recall of new items whose loss of warm NDCG stays within `budget`.
+    """The point of the best Recall of new items at which known ones lose at most `budget` of their NDCG.
 
-    `item_ND` are the towers' vectors, `crossfit_ND` what the head, fitted on others, says of each known item,
-    of a mean length of 1. None where no validation user chose one of the items that play new ones.
+    `item_ND` are all items as they are served, but for the length of new ones; `playing_ND` known items as
+    if they were new, zeros for those that may not play. None where nothing is new, or where no validation
+    user chose a known item or one that plays a new one.
     """
     rng = np.random.default_rng(seed)
-    known = np.flatnonzero(known_N & crossfit_ND.any(1))
-    num_playing = min(max(num_new, 1), int(MAX_SHARE * len(known)))
-    playing_N = np.zeros(len(item_ND), np.bool_)
-    playing_N[rng.choice(known, num_playing, replace=False)] = True
+    new = np.flatnonzero(~known_N)
+    new = new[new >= NUM_RESERVED]
+    may_play = np.flatnonzero(known_N & playing_ND.any(1))
     users = rng.permutation(len(judges.truth))[:MAX_USERS]
-    race = _Race(item_ND, crossfit_ND, known_N, playing_N, judges, users)
-    if not race.has_new or not race.has_warm:
+    num_playing = min(len(new), int(MAX_SHARE * len(may_play)))
+    playing = np.sort(rng.choice(may_play, num_playing, replace=False))
+    known = np.flatnonzero(known_N)
+    cost = Race.of(judges, users, (known, item_ND), (new, item_ND))
+    gain = Race.of(judges, users, (np.setdiff1d(known, playing), item_ND), (playing, playing_ND))
+    if not len(new) or not cost.asks_known or not gain.asks_new:
         return None
-    alone = race.figures(1.0, -np.inf)[0]
-    curve = []
-    for length in LENGTHS:
-        for lift in race.lifts(length):
-            warm, new, recall = race.figures(length, lift)
-            curve.append(Point(length=length, bias=lift, warm_ndcg=warm, new_ndcg=new, new_recall=recall))
-    allowed = [point for point in curve if point.warm_ndcg >= (1.0 - budget) * alone]
-    best = max(allowed, key=lambda point: (point.new_recall, point.new_ndcg, point.warm_ndcg), default=None)
-    chosen = best or curve[0]
-    return Calibration(curve=tuple(curve), warm_alone=alone, chosen=chosen, budget=budget)
+    alone = cost.warm_ndcg(1.0, 1, -np.inf)
+
+    def point(length: float, first: int, bias: float) -> Point:
+        return Point(
+            length=length,
+            first=first,
+            bias=bias,
+            warm_ndcg=cost.warm_ndcg(length, first, bias),
+            new_recall=gain.new_recall(length, first, bias),
+        )
+
+    curve = [
+        point(length, first, bias)
+        for length in lengths
+        for bias in cost.lifts(length)
+        for first in first_places
+    ]
+    allowed = [each for each in curve if each.warm_ndcg >= (1.0 - budget) * alone]
+    best = max(allowed, key=_worth, default=curve[0])
+    for bias in _between(best, curve):
+        finer = point(best.length, best.first, bias)
+        if finer.warm_ndcg >= (1.0 - budget) * alone and _worth(finer) > _worth(best):
+            best = finer
+    return Calibration(curve=tuple(curve), warm_alone=alone, chosen=best, budget=budget)
 
 
-class _Race:
-    """Known items against those that play new ones, for each user: sorted scores, and those of the truth."""
+def _worth(point: Point) -> tuple[float, float]:
+    return point.new_recall, point.warm_ndcg
 
-    def __init__(
-        self,
-        item_ND: Floats,
-        crossfit_ND: Floats,
-        known_N: Bools,
-        playing_N: Bools,
-        judges: Judges,
-        users: Ints,
-    ) -> None:
-        others = np.flatnonzero(known_N & ~playing_N)
-        players = np.flatnonzero(playing_N)
-        place = np.full(len(item_ND), -1)
-        place[others], place[players] = np.arange(len(others)), np.arange(len(players))
-        self.entries = []
-        for user in users:
-            vector_D = judges.user_UD[user]
-            warm = item_ND[others] @ vector_D
-            new = crossfit_ND[players] @ vector_D
-            truth = judges.truth[user]
-            warm_truth = warm[place[truth[known_N[truth] & ~playing_N[truth]]]]
-            new_truth = new[place[truth[playing_N[truth]]]]
-            seen = judges.seen[user]
-            unseen_warm = np.delete(warm, place[seen[known_N[seen] & ~playing_N[seen]]])
-            unseen_new = np.delete(new, place[seen[playing_N[seen]]])
-            self.entries.append((np.sort(unseen_warm), np.sort(unseen_new), warm_truth, new_truth))
+
+def _between(point: Point, curve: Sequence[Point]) -> Iterator[float]:
+    """Biases from that of `point` to the next higher one of its kind."""
+    higher = [
+        each.bias
+        for each in curve
+        if (each.length, each.first) == (point.length, point.first) and each.bias > point.bias
+    ]
+    if higher:
+        yield from np.linspace(point.bias, min(higher), NUM_REFINEMENTS + 2)[1:-1].tolist()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Race:
+    """Known items against new ones in each user's list: the best of both, and which of them were chosen."""
+
+    known_UK: Floats  # scores, best first, -inf where there are fewer
+    known_hit_UK: Bools
+    num_known_U: Ints  # chosen items that are known
+    new_UK: Floats  # at length 1 and without a bias
+    new_hit_UK: Bools
+    num_new_U: Ints
+
+    @classmethod
+    def of(cls, judges: Judges, users: Ints, known: tuple[Ints, Floats], new: tuple[Ints, Floats]) -> "Race":
+        """Between two sets of items, each with the vectors [N, D] that it races with; seen ones stay out."""
+        found = [_best(judges, users, items, vector_ND) for items, vector_ND in (known, new)]
+        (known_UK, known_hit_UK, num_known_U), (new_UK, new_hit_UK, num_new_U) = found
+        return cls(
+            known_UK=known_UK,
+            known_hit_UK=known_hit_UK,
+            num_known_U=num_known_U,
+            new_UK=new_UK,
+            new_hit_UK=new_hit_UK,
+            num_new_U=num_new_U,
+        )
 
     @property
-    def has_warm(self) -> bool:
-        return any(len(entry[2]) for entry in self.entries)
+    def asks_known(self) -> bool:
+        return bool(self.num_known_U.any())
 
     @property
-    def has_new(self) -> bool:
-        return any(len(entry[3]) for entry in self.entries)
+    def asks_new(self) -> bool:
+        return bool(self.num_new_U.any())
 
-    def lifts(self, length: float) -> Sequence[float]:
-        """Biases from where hardly a newcomer reaches anybody's first places to where they fill them."""
-        gaps = []
-        for warm, new, _, _ in self.entries:
-            if len(warm) >= K and len(new):
-                best = length * new[::-1]
-                gaps.append((warm[-K] - best[0], warm[-1] - best[min(K, len(best)) - 1]))
-        if not gaps:
+    def lifts(self, length: float) -> list[float]:
+        """Biases from where hardly a new item reaches anybody's first places to where they fill them."""
+        low_U = self.known_UK[:, -1] - length * self.new_UK[:, 0]
+        high_U = self.known_UK[:, 0] - length * self.new_UK[:, -1]
+        low_U, high_U = low_U[np.isfinite(low_U)], high_U[np.isfinite(high_U)]
+        if not len(low_U):
             return [0.0]
-        low = np.quantile([gap for gap, _ in gaps], 0.01)
-        high = np.quantile([gap for _, gap in gaps], 0.5)
+        low, high = np.quantile(low_U, 0.01), np.quantile(high_U if len(high_U) else low_U, 0.5)
         return [float(lift) for lift in np.linspace(low, max(high, low), NUM_LIFTS)]
 
-    def figures(self, length: float, lift: float) -> tuple[float, float, float]:
-        """Mean NDCG@K of warm truth, and NDCG@K and Recall@2K of new truth, in the whole catalogue."""
-        warm_scores, new_scores, recalls = [], [], []
-        for warm, new, warm_truth, new_truth in self.entries:
-            lifted = np.float32(length) * new + np.float32(lift)
-            if len(warm_truth):
-                warm_scores.append(_ndcg(_ranks(warm_truth, warm, lifted)))
-            if len(new_truth):
-                rank = _ranks(length * new_truth + lift, warm, lifted)
-                new_scores.append(_ndcg(rank))
-                recalls.append(float((rank <= 2 * K).mean()))
-        return _mean(warm_scores), _mean(new_scores), _mean(recalls)
+    def warm_ndcg(self, length: float, first: int, bias: float) -> float:
+        """Mean NDCG@20 of users who chose known items."""
+        above_UK = self._known_above(length, first, bias)
+        pushed_UK = (above_UK[:, None, :] <= np.arange(K)[None, :, None]).sum(2)  # by so many new ones
+        place_UK = np.arange(K) + pushed_UK
+        discount_UK = np.append(_DISCOUNT_K, 0.0)[np.minimum(place_UK, K)]
+        asked_U = self.num_known_U > 0
+        ideal_U = np.cumsum(_DISCOUNT_K)[np.minimum(self.num_known_U[asked_U], K) - 1]
+        return float(((discount_UK * self.known_hit_UK).sum(1)[asked_U] / ideal_U).mean())
+
+    def new_recall(self, length: float, first: int, bias: float) -> float:
+        """Mean Recall@20 of users who chose new items."""
+        listed_UK = self._known_above(length, first, bias) + np.arange(K) < K
+        asked_U = self.num_new_U > 0
+        return float(((listed_UK & self.new_hit_UK).sum(1)[asked_U] / self.num_new_U[asked_U]).mean())
+
+    def _known_above(self, length: float, first: int, bias: float) -> Ints:
+        """Known items before each new one, which stand in their own order. Shape [U, K]."""
+        new_UK = np.float32(length) * self.new_UK + np.float32(bias)
+        above_UK = (self.known_UK[:, None, :] >= new_UK[:, :, None]).sum(2)
+        return np.maximum(above_UK, first - 1)
 
 
-def _ranks(score: Floats, *ascending: Floats) -> Ints:
-    """1 + how many stand above, in lists that are sorted upwards."""
-    above = sum(len(each) - np.searchsorted(each, score, side="right") for each in ascending)
-    return 1 + np.asarray(above, np.int64)
-
-
-def _ndcg(rank: Ints) -> float:
-    gains = np.sum(1.0 / np.log2(1.0 + rank[rank <= K]))
-    ideal = np.sum(1.0 / np.log2(1.0 + np.arange(1, min(K, len(rank)) + 1)))
-    return float(gains / ideal)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if values else 0.0
+def _best(judges: Judges, users: Ints, items: Ints, vector_ND: Floats) -> tuple[Floats, Bools, Ints]:
+    score_UK = np.full((len(users), K), -np.inf, np.float32)
+    hit_UK, num_U = np.zeros((len(users), K), np.bool_), np.zeros(len(users), np.int64)
+    for row, user in enumerate(users):
+        score_N = vector_ND[items] @ judges.user_UD[user]
+        seen_N = np.isin(items, judges.seen[user])
+        truth_N = np.isin(items, judges.truth[user]) & ~seen_N
+        score_N[seen_N] = -np.inf
+        best = np.argsort(-score_N, kind="stable")[:K]
+        score_UK[row, : len(best)] = score_N[best]
+        hit_UK[row, : len(best)] = truth_N[best]
+        num_U[row] = truth_N.sum()
+    return score_UK, hit_UK, num_U

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from features.histories import HistoryBuilder, IdMaps, ReviewVectors, build_maps, build_schema
 from features.items import build_item_features
@@ -29,7 +30,7 @@ from recsys.progress import Progress, silent
 from recsys.recommender import Recommender, index_bias
 from recsys.sources import Source
 from training.audit import Histories
-from training.new_items import NewItems, settle_new_items
+from training.new_items import AS_THE_TOWERS, NewItems, settle_new_items
 from training.newcomers import Judges
 from training.ranked_lists import SELECTION_K, RankingTask, selection_ndcg
 from training.ranker import FittedRanker, fit_ranker
@@ -122,7 +123,7 @@ def fit(
             config.model.ranker,
             num_threads=config.train.num_threads or 0,
         )
-    found = make_recommender(model, config, sources=sources, cold_bias=new.cold_bias)
+    found = make_recommender(model, config, sources=sources, new=new)
     ranker = _fit_ranker(found, read.before, read.truth, config, budget, progress)
     sources = sources if ranker is not None else ()
     return Fitted(
@@ -132,7 +133,7 @@ def fit(
         builder=read.builder,
         retriever=retriever,
         ranker=ranker,
-        recommender=make_recommender(model, config, ranker, sources=sources, cold_bias=new.cold_bias),
+        recommender=make_recommender(model, config, ranker, sources=sources, new=new),
         new=new,
         audit=audit,
         sentiment=read.sentiment,
@@ -156,13 +157,19 @@ def _fit_towers(
         config=config.train,
         validate=_validator(read.before, read.truth, config) if judged else None,
         epochs=budget.epochs if budget else None,
-        start=budget.start.retriever.model.state_dict() if budget and budget.start else None,
+        start=_tower_state(budget.start) if budget and budget.start else None,
         index_kind=config.index.kind,
         checkpoint=checkpoint,
         fingerprint=_fingerprint(config, read.features, read.sequences, read.truth, budget),
         progress=progress,
         on_epoch=on_epoch,
     )
+
+
+def _tower_state(fitted: Fitted) -> dict[str, Tensor]:
+    """Without the newcomer head, which is solved for and not trained."""
+    state = fitted.retriever.model.state_dict()
+    return {name: value for name, value in state.items() if not name.startswith("newcomer.")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,15 +233,16 @@ def make_recommender(
     *,
     items: ItemArrays | None = None,
     sources: Sequence[Source] = (),
-    cold_bias: float = 0.0,
+    new: NewItems = AS_THE_TOWERS,
 ) -> Recommender:
     """The torch twin of what a bundle serves.
 
-    `sources` join where a ranker judges what they add; `items`: the catalogue embedded otherwise.
+    `sources` join where a ranker judges what they add; `items`: the catalogue embedded otherwise; `new`: what
+    was chosen for new ones.
     """
     items, knobs = model.item_arrays() if items is None else items, config.model
     temperature = float(model.temperature.detach())
-    bias = index_bias(items, cold_bias=cold_bias, temperature=temperature)
+    bias = index_bias(items, cold_bias=new.cold_bias, temperature=temperature)
     return Recommender(
         items=items,
         schema=model.schema,
@@ -242,7 +250,8 @@ def make_recommender(
         rank=ranker.module.rank if ranker is not None else None,
         index=build_index("exact", items.vectors, bias=bias),
         temperature=temperature,
-        cold_bias=cold_bias,
+        cold_bias=new.cold_bias,
+        cold_from=new.cold_from,
         num_candidates=knobs.ranker.num_candidates,
         history_length=knobs.ranker.history_length,
         sources=sources,
@@ -326,7 +335,13 @@ def _task(users: list[str], before: Mapping[str, History], truth: Mapping[str, I
 
 def tower_settings(config: Config) -> str:
     """What the towers' training reads of `config`; fits that have it in common differ in what comes after."""
-    later: dict[str, Any] = {"ranker": True, "cold_bias": True, "cold_budget": True, "item": {"regress_new"}}
+    later: dict[str, Any] = {
+        "ranker": True,
+        "cold_bias": True,
+        "cold_from": True,
+        "cold_budget": True,
+        "item": {"regress_new"},
+    }
     return config.model.model_dump_json(exclude=later) + config.train.model_dump_json()
 
 
@@ -344,7 +359,7 @@ def _fingerprint(
         digest.update(user.encode())
         digest.update(items.tobytes())
     if budget is not None and budget.start is not None:
-        for parameter in budget.start.retriever.model.state_dict().values():
+        for parameter in _tower_state(budget.start).values():
             digest.update(parameter.numpy().tobytes())
     content: dict[str, npt.NDArray[Any]] = {**features.dense, **features.categories}
     content |= {f"{name} as new": array for name, array in features.dense_as_new.items()}

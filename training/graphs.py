@@ -90,7 +90,7 @@ class _ItemGraph(nn.Module):
         vector_ND = output.vector_ND
         if self.newcomer is not None and identity is not None:
             ids = {name: values[f"cat_{name}"] for name in self.tables}
-            vector_ND = settle(vector_ND, self.newcomer(dense, ids), identity[1])
+            vector_ND = settle(vector_ND, self.newcomer(dense, ids, vector_ND), identity[1])
         return vector_ND, output.token_NTD, output.mask_NT
 
 

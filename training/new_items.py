@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recsys.batches import Floats
 from recsys.config import ModelConfig
-from recsys.ids import NUM_RESERVED
 from recsys.models.retriever import Retriever
-from training.calibration import Calibration, calibrate
-from training.newcomers import Judges, Newcomers, fit_newcomers, mean_length, scale_head
+from training.calibration import FIRST_PLACES, LENGTHS, Calibration, calibrate
+from training.newcomers import Judges, Newcomers, fit_newcomers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,49 +20,70 @@ class NewItems:
     """The choices; without a penalty the item tower itself embeds new items."""
 
     penalty: float | None = None
-    length: float | None = None  # of the vectors that the head gives known items, on average
+    length: float = 1.0  # what the vectors that the head gives are multiplied by
     cold_bias: float = 0.0  # in units of the final score
+    cold_from: int = 1  # the first place of a list at which a new item may stand
     calibration: Calibration | None = None
+
+
+AS_THE_TOWERS = NewItems()  # neither moved nor lifted
 
 
 def settle_new_items(
     model: Retriever, judges: Judges | None, config: ModelConfig, *, chosen: NewItems | None, seed: int
 ) -> NewItems:
     """Give `model` its newcomer head and say what was chosen; `chosen` holds for a refit."""
-    if not config.item.regress_new or (chosen is not None and chosen.penalty is None):
-        return NewItems(cold_bias=config.cold_bias or 0.0)
-    found = fit_newcomers(model, judges, penalty=chosen.penalty if chosen else None, seed=seed)
-    if found is None:
-        return NewItems(cold_bias=config.cold_bias or 0.0)
-    calibration = _calibration(model, judges, found, config, seed)
-    length = 1.0
-    cold_bias = config.cold_bias or 0.0
-    if chosen is not None and chosen.length is not None:
-        length, cold_bias = chosen.length, chosen.cold_bias
-    elif calibration is not None:
-        length = calibration.chosen.length
-        if config.cold_bias is None:
-            cold_bias = calibration.chosen.bias / float(model.temperature.detach())
-    scale_head(found.head, length / mean_length(model, found.head))
-    model.newcomer = found.head.eval()
-    return NewItems(penalty=found.penalty, length=length, cold_bias=cold_bias, calibration=calibration)
+    found: Newcomers | None = None
+    if config.item.regress_new and (chosen is None or chosen.penalty is not None):
+        found = fit_newcomers(model, judges, penalty=chosen.penalty if chosen else None, seed=seed)
+    if found is not None:
+        model.newcomer = found.head.eval()
+    if chosen is not None:
+        settled = (
+            chosen if found is not None else NewItems(cold_bias=chosen.cold_bias, cold_from=chosen.cold_from)
+        )
+    else:
+        settled = _calibrated(model, judges, found, config, seed)
+    if found is not None:
+        found.head.length.fill_(settled.length)
+    return settled
 
 
-def _calibration(
-    model: Retriever, judges: Judges | None, found: Newcomers, config: ModelConfig, seed: int
-) -> Calibration | None:
-    if judges is None or found.crossfit_ND is None:
-        return None
-    known_N = model.features.trained
-    unknown_N = ~known_N
-    unknown_N[:NUM_RESERVED] = False
-    unknown_N[np.concatenate([np.empty(0, np.int64), *judges.truth])] = False  # validation knows them
-    return calibrate(
+def _calibrated(
+    model: Retriever, judges: Judges | None, found: Newcomers | None, config: ModelConfig, seed: int
+) -> NewItems:
+    penalty = found.penalty if found is not None else None
+    fixed = NewItems(
+        penalty=penalty, cold_bias=config.cold_bias or 0.0, cold_from=config.cold_from or FIRST_PLACES[0]
+    )
+    if judges is None or config.cold_bias is not None:
+        return fixed
+    playing_ND = _playing(model, found)
+    calibration = calibrate(
         model.item_arrays().vectors,
-        found.crossfit_ND / np.float32(mean_length(model, found.head)),
-        known_N,
-        int(unknown_N.sum()),
+        playing_ND,
+        model.features.trained,
         judges,
         budget=config.cold_budget,
+        lengths=LENGTHS if found is not None else (1.0,),
+        first_places=FIRST_PLACES if config.cold_from is None else (config.cold_from,),
         seed=seed,
     )
+    if calibration is None:
+        return fixed
+    point = calibration.chosen
+    return NewItems(
+        penalty=penalty,
+        length=point.length,
+        cold_bias=point.bias / float(model.temperature.detach()),
+        cold_from=point.first,
+        calibration=calibration,
+    )
+
+
+def _playing(model: Retriever, found: Newcomers | None) -> Floats:
+    """Known items as if they were new; zeros for those of which that cannot be told. Shape [N, D]."""
+    if found is not None and found.playing_ND is not None:
+        return found.playing_ND
+    shown_N = (model.features.trained & model.has_content_N.cpu().numpy())[:, None]
+    return np.where(shown_N, model.item_arrays(as_new=True).vectors, np.float32(0.0))

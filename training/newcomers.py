@@ -5,20 +5,22 @@ chosen: y = v log(1 + n), weighed by the root of n. Chosen by cross-fitting: an 
 was fitted on other items, and ranked for the validation users among the items of its own fold, as new
 items are ranked among new ones.
 
-Legend: N items, W inputs, D width, U users.
+Legend: N items, W inputs, D width, U users, V values of a category field.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from recsys.batches import Bools, Floats, Ints
+from recsys.ids import NUM_RESERVED
 from recsys.metrics import IdLists
-from recsys.models.newcomer import NewcomerHead
+from recsys.models.newcomer import NewcomerHead, blend, share_of
 from recsys.models.retriever import EMBED_ROWS, Retriever
 from recsys.ridge import Doubles, solve_ridge
 from training.evaluation import top_k
@@ -27,8 +29,14 @@ from training.ranked_lists import selection_ndcg
 logger = logging.getLogger(__name__)
 
 NUM_FOLDS = 5
-PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)
+PENALTIES = (3.0, 10.0, 30.0, 100.0)
 MIN_ITEMS = 50  # with fewer there is nothing to regress on
+MAX_ITEMS = 30_000  # the most chosen ones, so that time and memory stay bounded
+MAX_LANDMARKS = 1024
+ITEMS_PER_LANDMARK = 8
+KERNEL_SHARE = 4.0  # mean squared length of an item's likeness to the landmarks; each modality's is about 1
+MIN_COUNT = 3  # known items that a value of a wide field needs to have a direction of its own
+MAX_COLUMNS = 1024  # such values of one field, the most frequent ones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +50,11 @@ class Judges:
 
 @dataclass(frozen=True, kw_only=True)
 class Newcomers:
-    """The chosen penalty, the map, and what it says of each known item when fitted on others."""
+    """The chosen penalty, the head, and what it says of each known item when fitted on others."""
 
     penalty: float
     head: NewcomerHead
-    crossfit_ND: Floats | None  # None where nothing was chosen (a refit)
+    playing_ND: Floats | None  # None where nothing was chosen (a refit)
     scores: dict[float, float]  # validation NDCG@10 among the items of a fold, by penalty
 
 
@@ -57,39 +65,66 @@ def fit_newcomers(
 
     None where items have no content, no id of their own, or too few have training events.
     """
-    features = model.features
-    rows = np.flatnonzero(features.trained & (features.popularity > 0))
+    rows = _rows(model)
     if not model.spec.dense_dims or not model.spec.has_id or len(rows) < MIN_ITEMS:
         return None
-    head = NewcomerHead(model.spec)
+    head = _make_head(model, rows, seed)
     problem = _Problem.of(model, head, rows)
     if penalty is not None or judges is None:
         penalty = PENALTIES[len(PENALTIES) // 2] if penalty is None else penalty
-        _put(head, problem.solve(penalty))
-        return Newcomers(penalty=penalty, head=head, crossfit_ND=None, scores={})
+        _put(head, problem, penalty)
+        return Newcomers(penalty=penalty, head=head, playing_ND=None, scores={})
     fold_N = np.random.default_rng(seed).integers(NUM_FOLDS, size=len(rows))
-    crossfit = {each: np.zeros((features.size, problem.target_ND.shape[1]), np.float32) for each in PENALTIES}
+    size, width = model.features.size, problem.target_ND.shape[1]
+    crossfit = {each: np.zeros((size, width), np.float32) for each in PENALTIES}
     for fold in range(NUM_FOLDS):
         rest = problem.without(fold_N == fold)
         for each, vectors_ND in crossfit.items():
             vectors_ND[rows[fold_N == fold]] = problem.input_NW[fold_N == fold] @ rest.solve(each)
-    folds = [np.isin(np.arange(features.size), rows[fold_N == fold]) for fold in range(NUM_FOLDS)]
+    folds = [np.isin(np.arange(size), rows[fold_N == fold]) for fold in range(NUM_FOLDS)]
     scores = {each: _among_their_like(vectors, folds, judges) for each, vectors in crossfit.items()}
     best = max(scores, key=scores.__getitem__)
     logger.info("newcomers: validation NDCG@10 among items of a fold by penalty: %s", scores)
-    _put(head, problem.solve(best))
-    return Newcomers(penalty=best, head=head, crossfit_ND=crossfit[best], scores=scores)
+    length = _put(head, problem, best)
+    tower_ND = torch.from_numpy(model.item_arrays(as_new=True).vectors)
+    playing_ND = blend(torch.from_numpy(crossfit[best] / length), tower_ND).numpy()
+    playing_ND[~crossfit[best].any(1)] = 0.0
+    return Newcomers(penalty=best, head=head, playing_ND=playing_ND, scores=scores)
+
+
+def _rows(model: Retriever) -> Ints:
+    """Known items that the map is fitted on."""
+    popularity = model.features.popularity
+    rows = np.flatnonzero(model.features.trained & (popularity > 0))
+    return np.sort(rows[np.argsort(-popularity[rows], kind="stable")[:MAX_ITEMS]])
+
+
+@torch.no_grad()
+def _make_head(model: Retriever, rows: Ints, seed: int) -> NewcomerHead:
+    """With its landmarks, the kernel scaled; what is solved for is still open."""
+    rng = np.random.default_rng([seed, 1])
+    num = min(MAX_LANDMARKS, len(rows) // ITEMS_PER_LANDMARK)
+    head = NewcomerHead(model.spec, num_landmarks=num)
+    landmarks = torch.from_numpy(rng.choice(rows, num, replace=False))
+    head.landmark_MW.copy_(F.normalize(head.inputs(*_content(model, landmarks)), dim=1, eps=1e-6).cpu())
+    head.gain.fill_(1.0)
+    asked = torch.from_numpy(rng.choice(rows, min(len(rows), EMBED_ROWS), replace=False))
+    likeness_NM = head.spread(head.inputs(*_content(model, asked)))[:, -num:]
+    squared = likeness_NM.square().sum(1).mean().clamp(min=1e-6)
+    head.gain.copy_((KERNEL_SHARE / squared).sqrt())
+    return head
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Problem:
     """Normal equations of a weighted ridge regression with an intercept."""
 
-    input_NW: Doubles  # the last column is 1
+    input_NW: Doubles  # what the linear map reads, a column a value of a wide field, and 1
     target_ND: Doubles
     weight_N: Doubles
     gram_WW: Doubles
     moment_WD: Doubles
+    values: Mapping[str, Ints]  # by wide field, the values that have a column, in their order
 
     @classmethod
     def of(cls, model: Retriever, head: NewcomerHead, rows: Ints) -> "_Problem":
@@ -98,19 +133,24 @@ class _Problem:
         inputs, vectors = [], []
         with torch.no_grad():
             for part in torch.from_numpy(rows).split(EMBED_ROWS):
-                inputs.append(head.inputs(*_content(model, part)).double().cpu().numpy())
+                inputs.append(head.spread(head.inputs(*_content(model, part))).double().cpu().numpy())
                 vectors.append(model.embed_items(part).vector_ND.double().cpu().numpy())
         model.train(was_training)
+        ids = {name: model.category_ids[name][torch.from_numpy(rows)].cpu() for name in head.wide}
+        values = {name: _frequent(ids_NC.numpy()) for name, ids_NC in ids.items()}
+        columns = [_one_hot(ids[name], values[name]) for name in head.wide]
         count_N = model.features.popularity[rows].astype(np.float64)
-        input_NW = np.concatenate(inputs)
         return cls.from_rows(
-            np.concatenate([input_NW, np.ones((len(rows), 1))], axis=1),
+            np.concatenate([np.concatenate(inputs), *columns, np.ones((len(rows), 1))], axis=1),
             np.concatenate(vectors) * np.log1p(count_N)[:, None],
             np.sqrt(count_N),
+            values,
         )
 
     @classmethod
-    def from_rows(cls, input_NW: Doubles, target_ND: Doubles, weight_N: Doubles) -> "_Problem":
+    def from_rows(
+        cls, input_NW: Doubles, target_ND: Doubles, weight_N: Doubles, values: Mapping[str, Ints]
+    ) -> "_Problem":
         weighed_NW = input_NW * weight_N[:, None]
         return cls(
             input_NW=input_NW,
@@ -118,17 +158,19 @@ class _Problem:
             weight_N=weight_N,
             gram_WW=weighed_NW.T @ input_NW,
             moment_WD=weighed_NW.T @ target_ND,
+            values=values,
         )
 
     def without(self, out_N: Bools) -> "_Problem":
         """The problem of the other items."""
-        left_out = self.from_rows(self.input_NW[out_N], self.target_ND[out_N], self.weight_N[out_N])
+        left_out = self.from_rows(self.input_NW[out_N], self.target_ND[out_N], self.weight_N[out_N], {})
         return _Problem(
             input_NW=self.input_NW,
             target_ND=self.target_ND,
             weight_N=self.weight_N,
             gram_WW=self.gram_WW - left_out.gram_WW,
             moment_WD=self.moment_WD - left_out.moment_WD,
+            values=self.values,
         )
 
     def solve(self, penalty: float) -> Doubles:
@@ -136,19 +178,18 @@ class _Problem:
         return solve_ridge(self.gram_WW, self.moment_WD, penalty)
 
 
-@torch.no_grad()
-def scale_head(head: NewcomerHead, scale: float) -> None:
-    """Make every vector that `head` gives `scale` times as long."""
-    head.linear.weight.mul_(scale)
-    head.linear.bias.mul_(scale)
+def _frequent(ids_NC: Ints) -> Ints:
+    """The values that enough items have."""
+    value, count = np.unique(ids_NC[ids_NC >= NUM_RESERVED], return_counts=True)
+    value, count = value[count >= MIN_COUNT], count[count >= MIN_COUNT]
+    return np.sort(value[np.argsort(-count, kind="stable")[:MAX_COLUMNS]])
 
 
-@torch.no_grad()
-def mean_length(model: Retriever, head: NewcomerHead) -> float:
-    """Of the vectors that `head` gives the known items."""
-    rows = torch.from_numpy(np.flatnonzero(model.features.trained))
-    lengths = [head(*_content(model, part)).norm(dim=1) for part in rows.split(EMBED_ROWS)]
-    return float(torch.cat(lengths).mean().clamp(min=1e-6))
+def _one_hot(ids_NC: Tensor, values: Ints) -> Doubles:
+    """A column a value, as the head counts them. Shape [N, len(values)]."""
+    column_NV = (ids_NC.unsqueeze(2) == torch.from_numpy(values)).sum(1)
+    spread: Doubles = (column_NV * share_of(ids_NC).unsqueeze(1)).double().numpy()
+    return spread
 
 
 def _content(model: Retriever, row_N: Tensor) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, Tensor]]:
@@ -157,9 +198,24 @@ def _content(model: Retriever, row_N: Tensor) -> tuple[dict[str, tuple[Tensor, T
 
 
 @torch.no_grad()
-def _put(head: NewcomerHead, coefficient_WD: Doubles) -> None:
-    head.linear.weight.copy_(torch.from_numpy(coefficient_WD[:-1].T))
+def _put(head: NewcomerHead, problem: _Problem, penalty: float) -> float:
+    """Solve for the head's map, scaled so that the known items' vectors have a mean length of 1.
+
+    Returns the mean length of before.
+    """
+    coefficient_WD = problem.solve(penalty)
+    length = float(np.linalg.norm(problem.input_NW @ coefficient_WD, axis=1).mean().clip(1e-6))
+    coefficient_WD = coefficient_WD / length
+    start = head.linear.in_features
+    head.linear.weight.copy_(torch.from_numpy(coefficient_WD[:start].T))
     head.linear.bias.copy_(torch.from_numpy(coefficient_WD[-1]))
+    for name, values in problem.values.items():
+        end = start + len(values)
+        head.get_buffer(f"values_{name}")[torch.from_numpy(values)] = torch.from_numpy(
+            coefficient_WD[start:end]
+        ).float()
+        start = end
+    return length
 
 
 def _among_their_like(vectors_ND: Floats, folds: Sequence[Bools], judges: Judges) -> float:

@@ -115,7 +115,9 @@ class RankedLists:
         """Mean NDCG@10 of the lists in the order of the retriever's score plus `ranker_BK`."""
         candidate_BK = self.candidates.items
         retriever_BK = self.recommender.retriever_score(candidate_BK, self.candidates.cosines)
-        score_BK = self.recommender.final_score(candidate_BK, retriever_BK, ranker_BK.astype(np.float32))
+        score_BK = self.recommender.final_score(
+            candidate_BK, retriever_BK, ranker_BK.astype(np.float32), first=self.recommender.cold_from
+        )
         ranked_BK = np.take_along_axis(candidate_BK, best_first(score_BK, candidate_BK), 1)
         return selection_ndcg(ranked_BK, self.truth)
 

@@ -28,11 +28,10 @@ class System:
         *,
         empty: History,
         exclude_seen: bool = True,
-        use_ranker: bool = True,
     ) -> None:
         self.name = name
         self._recommender, self._histories, self._empty = recommender, histories, empty
-        self._exclude_seen, self._use_ranker = exclude_seen, use_ranker
+        self._exclude_seen = exclude_seen
 
     def recommend(self, users: Sequence[str], k: int, *, allowed: Bools | None) -> Ints:
         """The best `k` items for each user, 0 where there are fewer. Shape [U, k]."""
@@ -40,35 +39,23 @@ class System:
         for start in range(0, len(users), USERS_AT_ONCE):
             names = users[start : start + USERS_AT_ONCE]
             histories = [self._histories.get(name, self._empty) for name in names]
-            found = self._find(histories, k, allowed)
+            found = self._recommender.recommend(
+                histories, k, exclude_seen=self._exclude_seen, allowed=allowed
+            ).items
             answer[start : start + len(names), : found.shape[1]] = found
         return answer
-
-    def _find(self, histories: list[History], k: int, allowed: Bools | None) -> Ints:
-        recommender, exclude_seen = self._recommender, self._exclude_seen
-        if self._use_ranker:
-            return recommender.recommend(histories, k, exclude_seen=exclude_seen, allowed=allowed).items
-        user_BD = recommender.embed(histories)
-        return recommender.retrieve(user_BD, histories, k, exclude_seen=exclude_seen, allowed=allowed)[0]
 
 
 def whole_and_towers(
     fitted: Fitted, histories: Mapping[str, History], whole: str, towers: str | None, knobs: EvaluateConfig
 ) -> list[System]:
     """The system under its name, and its towers alone under theirs where a ranker makes a difference."""
-    asked = {whole: True}
+    asked = {whole: fitted.recommender}
     if fitted.ranker is not None and towers is not None:
-        asked[towers] = False
+        asked[towers] = fitted.recommender.without_ranker()
     return [
-        System(
-            name,
-            fitted.recommender,
-            histories,
-            empty=empty_history({}),
-            exclude_seen=knobs.exclude_seen,
-            use_ranker=use_ranker,
-        )
-        for name, use_ranker in asked.items()
+        System(name, recommender, histories, empty=empty_history({}), exclude_seen=knobs.exclude_seen)
+        for name, recommender in asked.items()
     ]
 
 

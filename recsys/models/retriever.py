@@ -150,7 +150,7 @@ class Retriever(nn.Module):
         """The same of what was read of the items before."""
         output: ItemOutput = self.item_tower(inputs.dense, inputs.category, inputs.identity)
         if self.newcomer is not None and not self.training:
-            newcomer_ND = self.newcomer(inputs.dense, inputs.values)
+            newcomer_ND = self.newcomer(inputs.dense, inputs.values, output.vector_ND)
             return output._replace(vector_ND=settle(output.vector_ND, newcomer_ND, inputs.known))
         return output
 

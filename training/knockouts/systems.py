@@ -124,7 +124,7 @@ class Patient:
                 fitted.ranker,
                 items=items,
                 sources=fitted.recommender.sources,
-                cold_bias=fitted.recommender.cold_bias,
+                new=fitted.new,
             )
         )
         return System(

@@ -77,7 +77,8 @@ def test_options_beyond_the_towers_share_those_of_the_base(tmp_path: Path) -> No
     base, without_ranker, other_towers = found.rows
     assert without_ranker.validation == base.validation != other_towers.validation
     assert without_ranker.cpu_seconds is None  # nothing was trained: the towers were there
-    assert base.cpu_seconds and other_towers.cpu_seconds
+    assert base.cpu_seconds is not None
+    assert other_towers.cpu_seconds is not None
     assert without_ranker.by_seed["warm"] != base.by_seed["warm"]
     assert {path.suffix for path in (tmp_path / FOLDER).iterdir()} == {".json", ".parquet"}
 
