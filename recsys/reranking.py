@@ -41,8 +41,8 @@ def settle_new(retriever_BK: Floats, score_BK: Floats, new_BK: Bools, known_BK: 
 def hold_back(score_BK: Floats, new_BK: Bools, known_BK: Bools, *, first: int) -> Floats:
     """Scores with which new items stand at place `first` of their list at the earliest, in their own order.
 
-    Those that stood before it come, evenly spread, between the known items at the places `first` - 1 and
-    `first` of the known ones; where fewer are known, after all of them. Shape [B, K].
+    Those that stood before it come, evenly spread, right after the known item at place `first` - 1 of the
+    known ones; where fewer are known, after all of them. Shape [B, K].
     """
     if first <= 1 or not new_BK.any():
         return score_BK
@@ -52,6 +52,8 @@ def hold_back(score_BK: Floats, new_BK: Bools, known_BK: Bools, *, first: int) -
         above = known[min(first - 1, len(known)) - 1]
         below = known[first - 1] if first <= len(known) else above - 1.0
         early = np.flatnonzero(new_BK[row] & (score_BK[row] >= above))
+        late = score_BK[row, new_BK[row] & (score_BK[row] < above)]
+        below = max([below, *late])
         order = early[np.argsort(-score_BK[row, early], kind="stable")]
         held_BK[row, order] = np.linspace(above, below, len(order) + 2)[1:-1]
     return held_BK

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recsys.reranking import settle_new
+from recsys.reranking import hold_back, settle_new
 
 
 def test_a_new_item_stands_between_the_places_that_it_stood_between():
@@ -41,3 +41,41 @@ def test_padding_is_neither():
     score = np.array([[7.0, -np.inf, 8.0]], np.float32)
     known, new = np.array([[True, False, False]]), np.array([[False, False, True]])
     np.testing.assert_array_equal(settle_new(retriever, score, new, known), [[7.0, -np.inf, 5.0]])
+
+
+class TestHoldBack:
+    known = np.array([[True, True, True, True, False, False, False]])
+
+    def order(self, score, known, first):
+        held = hold_back(score, ~known, known, first=first)
+        return np.argsort(-held[0], kind="stable").tolist()
+
+    def test_new_items_stand_from_a_place_on_in_their_own_order(self):
+        """Of new items at 9, 7 and 2.5, two stood before place 3 and come there one after the other."""
+        score = np.array([[8.0, 6.0, 3.0, 2.0, 7.0, 9.0, 2.5]], np.float32)
+        assert self.order(score, self.known, 1) == [5, 0, 4, 1, 2, 6, 3]
+        assert self.order(score, self.known, 3) == [0, 1, 5, 4, 2, 6, 3]
+        assert self.order(score, self.known, 4) == [0, 1, 2, 5, 4, 6, 3]
+        held = hold_back(score, ~self.known, self.known, first=3)
+        np.testing.assert_allclose(held[0], [8.0, 6.0, 3.0, 2.0, 4.0, 5.0, 2.5])
+
+    def test_where_fewer_are_known_new_ones_come_after_them(self):
+        score = np.array([[1.0, 6.0, 3.0, 2.0, 7.0, 9.0, 2.5]], np.float32)
+        assert self.order(score, self.known, 9) == [1, 2, 3, 0, 5, 4, 6]
+
+    def test_where_nothing_is_known_all_stays(self):
+        score, nothing = np.array([[1.0, 2.0]], np.float32), np.zeros((1, 2), np.bool_)
+        np.testing.assert_array_equal(hold_back(score, ~nothing, nothing, first=9), score)
+
+    @pytest.mark.parametrize("seed", range(4))
+    def test_each_new_item_stands_where_it_did_or_is_among_the_first_allowed(self, seed):
+        rng = np.random.default_rng(seed)
+        score = rng.standard_normal((1, 40)).astype(np.float32)
+        known = rng.random((1, 40)) < 0.6
+        before, after = self.order(score, known, 1), self.order(score, known, 6)
+        assert all(known[0, item] for item in after[:5])
+        for group in (known[0], ~known[0]):
+            assert [at for at in before if group[at]] == [at for at in after if group[at]]
+        for item in np.flatnonzero(~known[0]):
+            above = sum(known[0, other] for other in before[: before.index(item)])
+            assert sum(known[0, other] for other in after[: after.index(item)]) == max(above, 5)

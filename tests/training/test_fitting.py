@@ -16,7 +16,7 @@ import training.fitting
 from features.leakage.audit import Audit
 from features.splits import make_split, refit_split
 from features.tables import Dataset, MediaVectors, Split
-from recsys.config import Config
+from recsys.config import Config, changed
 from recsys.ids import IdMap
 from training.fitting import Budget, Fitted, fit, is_ranker_user
 from training.ranked_lists import RankingTask
@@ -259,11 +259,17 @@ class TestFingerprint:
             "nothing": (data, vectors, settings, None),
             "items in another order": (shuffled, vectors, settings, None),
             "other vectors": (data, media(data, seed=1), settings, None),
-            "a setting": (data, vectors, config(train={"epochs": 1}), None),
+            "a setting": (data, vectors, changed(settings, {"model.item.id_dropout": 0.25}), None),
             "a budget": (data, vectors, settings, Budget(epochs=1, ranker_epochs=1, ranker_share=0.0)),
         }
         found = {name: self.fingerprint(spy, *given) for name, given in others.items()}
         assert len(set(found.values())) == len(found)
+        later = {"model.ranker.enabled": True, "model.cold_bias": 1.0, "model.item.regress_new": False}
+        for name, value in later.items():  # which has no part in the towers' training
+            assert (
+                self.fingerprint(spy, data, vectors, changed(settings, {name: value}), None)
+                == found["nothing"]
+            )
         assert self.fingerprint(spy, data, media(data), settings) == found["nothing"]
 
     def test_items_in_another_order_do_not_resume(self, tmp_path: Path) -> None:

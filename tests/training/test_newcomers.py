@@ -8,9 +8,9 @@ from model_parts import tiny_schema
 from recsys.batches import ItemFeatures
 from recsys.config import ModelConfig
 from recsys.ids import IdMap
-from recsys.models.newcomer import NewcomerHead
+from recsys.models.newcomer import TOWER_SHARE
 from recsys.models.retriever import Retriever
-from training.newcomers import PENALTIES, Judges, _Problem, fit_newcomers
+from training.newcomers import NUM_FOLDS, PENALTIES, Judges, _make_head, _Problem, fit_newcomers
 
 NUM = 120
 SCHEMA = tiny_schema(review_text_dim=0, review_audio_dim=0, profile_sizes={})
@@ -58,7 +58,7 @@ def test_the_map_is_the_weighted_ridge_regression_of_scikit_learn():
     model = _model()
     features = model.features
     rows = np.flatnonzero(features.trained)
-    problem = _Problem.of(model, NewcomerHead(model.spec), rows)
+    problem = _Problem.of(model, _make_head(model, rows, 0), rows)
     count = features.popularity[rows].astype(np.float64)
     vectors = model.item_arrays().vectors[rows] * np.log1p(count)[:, None]
     ridge = Ridge(alpha=3.0).fit(problem.input_NW[:, :-1], vectors, sample_weight=np.sqrt(count))
@@ -69,10 +69,61 @@ def test_the_map_is_the_weighted_ridge_regression_of_scikit_learn():
 def test_a_fold_left_out_is_as_if_it_had_never_been():
     model = _model()
     rows = np.flatnonzero(model.features.trained)
-    problem = _Problem.of(model, NewcomerHead(model.spec), rows)
+    problem = _Problem.of(model, _make_head(model, rows, 0), rows)
     out = np.random.default_rng(2).random(len(rows)) < 0.3
-    fresh = _Problem.from_rows(problem.input_NW[~out], problem.target_ND[~out], problem.weight_N[~out])
+    fresh = _Problem.from_rows(problem.input_NW[~out], problem.target_ND[~out], problem.weight_N[~out], {})
     np.testing.assert_allclose(problem.without(out).solve(1.0), fresh.solve(1.0), atol=1e-8)
+
+
+def _regressed(model, judges):
+    """What the cross-fitted maps alone say, without the item tower; in units of the map of all items."""
+    found = fit_newcomers(model, judges)
+    tower = model.item_arrays(as_new=True).vectors
+    rows = np.flatnonzero(model.features.trained)
+    problem = _Problem.of(model, _make_head(model, rows, 0), rows)
+    length = np.linalg.norm(problem.input_NW @ problem.solve(found.penalty), axis=1).mean()
+    return length * (found.playing_ND - TOWER_SHARE * tower) / (1.0 - TOWER_SHARE)
+
+
+def test_what_plays_a_new_item_is_its_crossfit_joined_by_the_tower():
+    model = _model()
+    judges = _judges(model)
+    rows = np.flatnonzero(model.features.trained)
+    problem = _Problem.of(model, _make_head(model, rows, 0), rows)
+    fold = np.random.default_rng(0).integers(NUM_FOLDS, size=len(rows))
+    found = fit_newcomers(model, judges)
+    rest = problem.without(fold == 2).solve(found.penalty)
+    expected = problem.input_NW[fold == 2] @ rest
+    np.testing.assert_allclose(_regressed(model, judges)[rows[fold == 2]], expected, atol=1e-4)
+    assert not found.playing_ND[~model.features.trained].any()
+
+
+def test_wide_fields_are_looked_up_as_they_were_solved_for(monkeypatch):
+    """The head's map of a field that is looked up equals that of the same field spread out."""
+    monkeypatch.setattr("training.newcomers.MIN_COUNT", 1)
+    model = _model()
+    narrow = fit_newcomers(model, None, penalty=3.0).head
+    monkeypatch.setattr("recsys.models.newcomer.MAX_VALUES", 2)
+    monkeypatch.setattr("training.newcomers.MAX_LANDMARKS", 0)
+    wide = fit_newcomers(model, None, penalty=3.0).head
+    monkeypatch.setattr("recsys.models.newcomer.MAX_VALUES", 256)
+    without_landmarks = fit_newcomers(model, None, penalty=3.0).head
+    assert (narrow.wide, wide.wide) == ((), ("kind",))
+    content = model.content(torch.arange(2, NUM + 2), torch.zeros(NUM, dtype=torch.bool))
+    torch.testing.assert_close(wide.regress(*content), without_landmarks.regress(*content), atol=1e-4, rtol=0)
+    assert not torch.allclose(narrow.regress(*content), wide.regress(*content), atol=1e-3)
+
+
+def test_likeness_is_the_fourth_power_of_a_cosine():
+    model = _model()
+    head = _make_head(model, np.flatnonzero(model.features.trained), 0)
+    inputs = head.inputs(*model.content(torch.arange(2, 30), torch.zeros(28, dtype=torch.bool)))
+    unit = inputs / inputs.norm(dim=1, keepdim=True)
+    cosine = (unit @ head.landmark_MW.T).clamp(min=0)
+    width = inputs.shape[1]
+    assert len(head.landmark_MW) == 110 // 8
+    torch.testing.assert_close(head.spread(inputs)[:, :width], inputs)
+    torch.testing.assert_close(head.spread(inputs)[:, width:], head.gain * cosine**4)
 
 
 def test_cross_fitting_shows_no_item_the_map_that_it_was_fitted_on(monkeypatch):
@@ -80,11 +131,11 @@ def test_cross_fitting_shows_no_item_the_map_that_it_was_fitted_on(monkeypatch):
     monkeypatch.setattr("training.newcomers.PENALTIES", (3.0,))
     model = _model()
     judges = _judges(model)
-    first = fit_newcomers(model, judges).crossfit_ND
+    first = _regressed(model, judges)
     item = int(np.flatnonzero(model.features.trained)[7])
     with torch.no_grad():
         model.item_id.weight[item] = -5.0 * model.item_id.weight[item] + 1.0
-    second = fit_newcomers(model, judges).crossfit_ND
+    second = _regressed(model, judges)
     np.testing.assert_allclose(first[item], second[item], atol=1e-5)
     assert not np.allclose(first, second, atol=1e-3)
 
@@ -105,7 +156,13 @@ def test_only_new_items_are_embedded_by_the_head_and_only_outside_of_training():
     np.testing.assert_array_equal(after[trained], before[trained])
     assert not np.allclose(after[~trained][2:], before[~trained][2:], atol=1e-3)
     as_new = torch.zeros_like(rows, dtype=torch.bool)
-    expected = model.newcomer(*model.content(rows, as_new)).detach().numpy()
+    model.newcomer.length.fill_(0.5)
+    after = model.item_arrays().vectors
+    head, model.newcomer = model.newcomer, None
+    tower = model.embed_items(rows, as_new=True).vector_ND
+    model.newcomer = head
+    joined = (1 - TOWER_SHARE) * head.regress(*model.content(rows, as_new)) + TOWER_SHARE * tower
+    expected = 0.5 * joined.detach().numpy()
     np.testing.assert_allclose(after[~trained][2:], expected[~trained][2:], atol=1e-6)
     np.testing.assert_allclose(model.item_arrays(as_new=True).vectors[2:], expected[2:], atol=1e-6)
     torch.manual_seed(0)
