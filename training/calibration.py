@@ -1,6 +1,6 @@
 """How new items are let in among all: a curve on validation, and the point of it that is taken.
 
-What they cost is what known items lose to the catalogue's real new ones. What they bring is seen on known
+What they cost is what known items lose to the catalogue's real new ones, in lists of the whole system. What they bring is seen on known
 items that play new ones, as many as there are new ones: they stand where they would if they were new.
 Lifting new items finds more of those that were chosen, and pushes known ones down; least so from a place on
 where known items are seldom right.
@@ -9,7 +9,7 @@ Legend: U users, N items, D width, K places of a list.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -85,6 +85,8 @@ def calibrate(
     playing = np.sort(rng.choice(may_play, num_playing, replace=False))
     known = np.flatnonzero(known_N)
     cost = Race.of(judges, users, (known, item_ND), (new, item_ND))
+    if judges.ordered is not None:
+        cost = replace(cost, known_hit_UK=_hits(judges, users, judges.ordered))
     gain = Race.of(judges, users, (np.setdiff1d(known, playing), item_ND), (playing, playing_ND))
     if not len(new) or not cost.asks_known or not gain.asks_new:
         return None
@@ -208,3 +210,12 @@ def _best(judges: Judges, users: Ints, items: Ints, vector_ND: Floats) -> tuple[
         hit_UK[row, : len(best)] = truth_N[best]
         num_U[row] = truth_N.sum()
     return score_UK, hit_UK, num_U
+
+
+def _hits(judges: Judges, users: Ints, ordered: Ints) -> Bools:
+    """Which of the first places of the users' lists are right. Shape [U, K]."""
+    hit_UK = np.zeros((len(users), K), np.bool_)
+    for row, user in enumerate(users):
+        first = ordered[user][:K]
+        hit_UK[row, : len(first)] = np.isin(first, judges.truth[user])
+    return hit_UK

@@ -30,7 +30,7 @@ from recsys.progress import Progress, silent
 from recsys.recommender import Recommender, index_bias
 from recsys.sources import Source
 from training.audit import Histories
-from training.new_items import AS_THE_TOWERS, NewItems, settle_new_items
+from training.new_items import AS_THE_TOWERS, HIDDEN, NewItems, let_in_new_items, place_new_items
 from training.newcomers import Judges
 from training.ranked_lists import SELECTION_K, RankingTask, selection_ndcg
 from training.ranker import FittedRanker, fit_ranker
@@ -105,26 +105,15 @@ def fit(
     )  # fmt: skip
     judged = bool(read.truth) and budget is None
     retriever = _fit_towers(read, config, budget, judged, checkpoint, progress, on_epoch)
-    model = retriever.model
-    new = settle_new_items(
-        model,
-        _judges(model, config, read.before, read.truth) if judged else None,
-        config.model,
-        chosen=budget.new if budget else None,
-        seed=config.train.seed,
-    )
-    wants_ranker = config.model.ranker.enabled and (budget is None or budget.ranker_share > 0.0)
-    sources: tuple[Source, ...] = ()
-    if wants_ranker:
-        sources = fit_sources(
-            split,
-            read.features,
-            read.sequences,
-            config.model.ranker,
-            num_threads=config.train.num_threads or 0,
-        )
-    found = make_recommender(model, config, sources=sources, new=new)
+    model, seed, chosen = retriever.model, config.train.seed, budget.new if budget else None
+    judges = _judges(model, config, read.before, read.truth) if judged else None
+    placed = place_new_items(model, judges, config.model, chosen=chosen, seed=seed)
+    sources = _fit_sources(read, split, config, budget)
+    found = make_recommender(model, config, sources=sources, new=HIDDEN)
     ranker = _fit_ranker(found, read.before, read.truth, config, budget, progress)
+    if judges is not None and ranker is not None:
+        judges = _not_the_rankers(judges, list(read.truth), ranker, config)
+    new = let_in_new_items(model, judges, placed, config.model, chosen=chosen, seed=seed)
     sources = sources if ranker is not None else ()
     return Fitted(
         features=read.features,
@@ -138,6 +127,15 @@ def fit(
         audit=audit,
         sentiment=read.sentiment,
     )
+
+
+def _fit_sources(read: "_Read", split: Split, config: Config, budget: Budget | None) -> tuple[Source, ...]:
+    """None where no ranker will judge what they add."""
+    knobs = config.model.ranker
+    if not knobs.enabled or (budget is not None and budget.ranker_share == 0.0):
+        return ()
+    num_threads = config.train.num_threads or 0
+    return fit_sources(split, read.features, read.sequences, knobs, num_threads=num_threads)
 
 
 def _fit_towers(
@@ -267,6 +265,18 @@ def _judges(
         user_UD=np.concatenate([recommender.embed(histories) for histories in _batches(users, before)]),
         truth=[truth[user] for user in users],
         seen=[before[user].seen for user in users],
+    )
+
+
+def _not_the_rankers(judges: Judges, users: list[str], ranker: FittedRanker, config: Config) -> Judges:
+    """Those users on whom the ranker was chosen, with the lists that it gave them then."""
+    share = config.model.ranker.target_users
+    rows = [row for row, user in enumerate(users) if not is_ranker_user(user, share)]
+    return Judges(
+        user_UD=judges.user_UD[rows],
+        truth=[judges.truth[row] for row in rows],
+        seen=[judges.seen[row] for row in rows],
+        ordered=ranker.validation_BK,
     )
 
 

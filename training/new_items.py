@@ -4,7 +4,7 @@ Both are chosen on validation by training/newcomers.py and training/calibration.
 was chosen and solves the map anew on its own vectors.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,45 +27,55 @@ class NewItems:
 
 
 AS_THE_TOWERS = NewItems()  # neither moved nor lifted
+HIDDEN = NewItems(cold_bias=-1e3)  # below all known items: nobody learns from lists with new ones in them
 
 
-def settle_new_items(
+def place_new_items(
     model: Retriever, judges: Judges | None, config: ModelConfig, *, chosen: NewItems | None, seed: int
+) -> Newcomers | None:
+    """Give `model` its newcomer head, solved for on its own vectors; `chosen` holds for a refit."""
+    if not config.item.regress_new or (chosen is not None and chosen.penalty is None):
+        return None
+    placed = fit_newcomers(model, judges, penalty=chosen.penalty if chosen else None, seed=seed)
+    if placed is not None:
+        model.newcomer = placed.head.eval()
+    return placed
+
+
+def let_in_new_items(
+    model: Retriever,
+    judges: Judges | None,
+    placed: Newcomers | None,
+    config: ModelConfig,
+    *,
+    chosen: NewItems | None,
+    seed: int,
 ) -> NewItems:
-    """Give `model` its newcomer head and say what was chosen; `chosen` holds for a refit."""
-    found: Newcomers | None = None
-    if config.item.regress_new and (chosen is None or chosen.penalty is not None):
-        found = fit_newcomers(model, judges, penalty=chosen.penalty if chosen else None, seed=seed)
-    if found is not None:
-        model.newcomer = found.head.eval()
-    if chosen is not None:
-        settled = (
-            chosen if found is not None else NewItems(cold_bias=chosen.cold_bias, cold_from=chosen.cold_from)
-        )
-    else:
-        settled = _calibrated(model, judges, found, config, seed)
-    if found is not None:
-        found.head.length.fill_(settled.length)
-    return settled
+    """How far new items are lifted and from which place on they stand, as `judges` say or was `chosen`."""
+    new = chosen or _calibrated(model, judges, placed, config, seed)
+    if placed is None:
+        return replace(new, penalty=None, length=1.0)
+    placed.head.length.fill_(new.length)
+    return new
 
 
 def _calibrated(
-    model: Retriever, judges: Judges | None, found: Newcomers | None, config: ModelConfig, seed: int
+    model: Retriever, judges: Judges | None, placed: Newcomers | None, config: ModelConfig, seed: int
 ) -> NewItems:
-    penalty = found.penalty if found is not None else None
+    penalty = placed.penalty if placed is not None else None
     fixed = NewItems(
         penalty=penalty, cold_bias=config.cold_bias or 0.0, cold_from=config.cold_from or FIRST_PLACES[0]
     )
     if judges is None or config.cold_bias is not None:
         return fixed
-    playing_ND = _playing(model, found)
+    playing_ND = _playing(model, placed)
     calibration = calibrate(
         model.item_arrays().vectors,
         playing_ND,
         model.features.trained,
         judges,
         budget=config.cold_budget,
-        lengths=LENGTHS if found is not None else (1.0,),
+        lengths=LENGTHS if placed is not None else (1.0,),
         first_places=FIRST_PLACES if config.cold_from is None else (config.cold_from,),
         seed=seed,
     )
@@ -81,9 +91,9 @@ def _calibrated(
     )
 
 
-def _playing(model: Retriever, found: Newcomers | None) -> Floats:
+def _playing(model: Retriever, placed: Newcomers | None) -> Floats:
     """Known items as if they were new; zeros for those of which that cannot be told. Shape [N, D]."""
-    if found is not None and found.playing_ND is not None:
-        return found.playing_ND
+    if placed is not None and placed.playing_ND is not None:
+        return placed.playing_ND
     shown_N = (model.features.trained & model.has_content_N.cpu().numpy())[:, None]
     return np.where(shown_N, model.item_arrays(as_new=True).vectors, np.float32(0.0))

@@ -46,6 +46,7 @@ class Judges:
     user_UD: Floats
     truth: Sequence[Ints]
     seen: Sequence[Ints]
+    ordered: Ints | None = None  # [U, K], known items as the whole system ranks them; None: as the towers do
 
 
 @dataclass(frozen=True, kw_only=True)

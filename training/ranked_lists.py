@@ -113,13 +113,16 @@ class RankedLists:
 
     def ndcg(self, ranker_BK: npt.NDArray[np.floating[Any]]) -> float:
         """Mean NDCG@10 of the lists in the order of the retriever's score plus `ranker_BK`."""
+        return selection_ndcg(self.ordered(ranker_BK), self.truth)
+
+    def ordered(self, ranker_BK: npt.NDArray[np.floating[Any]]) -> Ints:
+        """The candidates, best first. Shape [B, K]."""
         candidate_BK = self.candidates.items
         retriever_BK = self.recommender.retriever_score(candidate_BK, self.candidates.cosines)
         score_BK = self.recommender.final_score(
             candidate_BK, retriever_BK, ranker_BK.astype(np.float32), first=self.recommender.cold_from
         )
-        ranked_BK = np.take_along_axis(candidate_BK, best_first(score_BK, candidate_BK), 1)
-        return selection_ndcg(ranked_BK, self.truth)
+        return np.take_along_axis(candidate_BK, best_first(score_BK, candidate_BK), 1)
 
 
 def _parts(rows: Ints) -> Iterator[Ints]:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from recsys.batches import Floats, Ints
 from recsys.candidates import ALWAYS, CONTEXT
 from recsys.config import RankerConfig
 from recsys.losses import listwise_cross_entropy
@@ -72,6 +73,8 @@ class FittedRanker:
     best_epoch: int
     share: float
     scores: Mapping[str, float] = field(default_factory=dict)  # validation NDCG@10 without and with it
+    # The lists of the validation users, best first, as they were before the ranker learned from them, too.
+    validation_BK: Ints | None = field(default=None, repr=False)
 
 
 def fit_ranker(
@@ -94,7 +97,7 @@ def fit_ranker(
     lists = RankedLists.of(recommender, train, config.num_candidates)
     if not lists.has_target.any():
         return None
-    num_epochs, scores = epochs or config.num_epochs, {}
+    num_epochs, scores, validation_BK = epochs or config.num_epochs, {}, None
     if validation is not None:
         choice = _Choice(RankedLists.of(recommender, validation, config.num_candidates))
         for epoch, ranker, loss in _fitting(lists, config, seed, num_epochs):
@@ -103,7 +106,7 @@ def fit_ranker(
             if epoch - choice.epoch >= PATIENCE:
                 break
         num_epochs, share, scores = max(choice.epoch, 1), choice.share, choice.scores
-        lists = lists.joined(choice.lists)
+        lists, validation_BK = lists.joined(choice.lists), choice.lists.ordered(choice.output_BK)
     for epoch, each, loss in _fitting(lists, config, seed, num_epochs):
         ranker = each
         progress("rank on all", epoch, num_epochs, f"loss {loss:.3f}")
@@ -113,6 +116,7 @@ def fit_ranker(
         best_epoch=num_epochs,
         share=share,
         scores=scores,
+        validation_BK=validation_BK,
     )
 
 
@@ -153,7 +157,8 @@ class _Choice:
     def __init__(self, lists: RankedLists) -> None:
         self.lists = lists
         self.epoch, self.share = 0, 0.0
-        alone = lists.ndcg(np.zeros(lists.label_BK.shape, np.float32))
+        self.output_BK: Floats = np.zeros(lists.label_BK.shape, np.float32)  # the chosen one, scaled
+        alone = lists.ndcg(self.output_BK)
         self.scores = {"retriever": alone, "with_ranker": alone}
 
     @property
@@ -168,6 +173,7 @@ class _Choice:
             score = self.lists.ndcg(share * output_BK)
             if score > self.scores["with_ranker"]:
                 self.scores["with_ranker"], self.epoch, self.share = score, epoch, share
+                self.output_BK = np.float32(share) * output_BK
 
 
 def _train_epoch(
