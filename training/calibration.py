@@ -1,21 +1,24 @@
 """How new items are let in among all: a curve on validation, and the point of it that is taken.
 
-What they cost is what known items lose to the catalogue's real new ones, in lists of the whole system. What they bring is seen on known
-items that play new ones, as many as there are new ones: they stand where they would if they were new.
-Lifting new items finds more of those that were chosen, and pushes known ones down; least so from a place on
-where known items are seldom right.
+What they cost is what known items lose to the catalogue's real new ones, in lists of the whole system. What
+they bring is seen on known items that play new ones, as many as there are: they stand where they would if
+they were new. Lifting new items finds more of those that were chosen, and pushes known ones down; least so
+from a place on where known items are seldom right.
 
 Legend: U users, N items, D width, K places of a list.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 from recsys.batches import Bools, Floats, Ints
 from recsys.ids import NUM_RESERVED
+from recsys.metrics import Doubles
 from training.newcomers import Judges
 
 K = 20
@@ -164,6 +167,19 @@ class Race:
     def asks_new(self) -> bool:
         return bool(self.num_new_U.any())
 
+    @cached_property
+    def right_K(self) -> Doubles:
+        """How often the known item of each place is right, in units of an ideal list's DCG, never rising.
+
+        Few users have any hit as far down as new items may stand, so that single hits would decide what
+        those cost; the mean of all users and the order of the places do instead.
+        """
+        asked_U = self.num_known_U > 0
+        ideal_U = np.cumsum(_DISCOUNT_K)[np.minimum(self.num_known_U[asked_U], K) - 1]
+        mean_K = (self.known_hit_UK[asked_U] / ideal_U[:, None]).mean(0)
+        right: Doubles = isotonic_regression(mean_K, weights=_DISCOUNT_K, increasing=False).x
+        return right
+
     def lifts(self, length: float) -> list[float]:
         """Biases from where hardly a new item reaches anybody's first places to where they fill them."""
         low_U = self.known_UK[:, -1] - length * self.new_UK[:, 0]
@@ -175,14 +191,12 @@ class Race:
         return [float(lift) for lift in np.linspace(low, max(high, low), NUM_LIFTS)]
 
     def warm_ndcg(self, length: float, first: int, bias: float) -> float:
-        """Mean NDCG@20 of users who chose known items."""
+        """Mean NDCG@20 of users who chose known items, expected of `right_K`."""
         above_UK = self._known_above(length, first, bias)
         pushed_UK = (above_UK[:, None, :] <= np.arange(K)[None, :, None]).sum(2)  # by so many new ones
         place_UK = np.arange(K) + pushed_UK
         discount_UK = np.append(_DISCOUNT_K, 0.0)[np.minimum(place_UK, K)]
-        asked_U = self.num_known_U > 0
-        ideal_U = np.cumsum(_DISCOUNT_K)[np.minimum(self.num_known_U[asked_U], K) - 1]
-        return float(((discount_UK * self.known_hit_UK).sum(1)[asked_U] / ideal_U).mean())
+        return float((discount_UK[self.num_known_U > 0].mean(0) * self.right_K).sum())
 
     def new_recall(self, length: float, first: int, bias: float) -> float:
         """Mean Recall@20 of users who chose new items."""
