@@ -125,7 +125,7 @@ class ModelConfig(Section):
 
 class AlignmentConfig(Section):
     kind: Literal["none", "contrastive", "triplet"] = "none"
-    weight: NotNegative = 0.1
+    weight: NotNegative = 0.03
     temperature: Positive = 0.07  # of the contrastive loss
     margin: NotNegative = 0.2  # of the triplet loss, in cosines
 

@@ -75,6 +75,8 @@ def calibrate(
 ) -> Calibration | None:
     """The point of the best Recall of new items at which known ones lose at most `budget` of their NDCG.
 
+    Where all cost more, the one that costs least.
+
     `item_ND` are all items as they are served, but for the length of new ones; `playing_ND` known items as
     if they were new, zeros for those that may not play. None where nothing is new, or where no validation
     user chose a known item or one that plays a new one.
@@ -111,7 +113,7 @@ def calibrate(
         for first in first_places
     ]
     allowed = [each for each in curve if each.warm_ndcg >= (1.0 - budget) * alone]
-    best = max(allowed, key=_worth, default=curve[0])
+    best = max(allowed, key=_worth) if allowed else max(curve, key=_cost_first)
     for bias in _between(best, curve):
         finer = point(best.length, best.first, bias)
         if finer.warm_ndcg >= (1.0 - budget) * alone and _worth(finer) > _worth(best):
@@ -121,6 +123,10 @@ def calibrate(
 
 def _worth(point: Point) -> tuple[float, float]:
     return point.new_recall, point.warm_ndcg
+
+
+def _cost_first(point: Point) -> tuple[float, float]:
+    return point.warm_ndcg, point.new_recall
 
 
 def _between(point: Point, curve: Sequence[Point]) -> Iterator[float]:

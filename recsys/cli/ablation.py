@@ -51,13 +51,14 @@ def ablate(
     """
     from recsys.metrics import METRICS
     from training.ablation.measure import ablate as measure
+    from training.ablation.options import names_in
     from training.ablation.table import ablation_table, main_metrics, write_markdown
     from training.table import parse_metrics
 
     files = {"split.train": split_train, "split.test": split_test}
     settings = [f"{name}={path.resolve()}" for name, path in files.items() if path is not None]
     settings += [] if whole else ["model.ranker.enabled=false"]
-    names = None if options is None else [name.strip() for name in options.split(",") if name.strip()]
+    names = None if options is None else names_in(options)
     with ConsoleProgress(console) as progress:
         run = make_run(dataset, out, config, preset, [*settings, *(set_ or [])], cache, progress)
         chosen = None if metrics is None else parse_metrics(metrics, run.config.evaluate.k, measured=METRICS)

@@ -1,5 +1,7 @@
 """The calibration of new items: its figures equal a plain ranking, and its choice keeps the budget."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,34 @@ def _by_hand(score, new, first):
     return ranked
 
 
+def _expected_ndcg(ranked, counts, truth):
+    """NDCG@20 if the known item of each place were right as often as such items are on average."""
+    discount = 1.0 / np.log2(2.0 + np.arange(K))
+    rows = [row for row, items in enumerate(truth) if len(items)]
+    right = np.zeros((len(rows), K))
+    for at, row in enumerate(rows):
+        known = [item for item in ranked["alone"][row] if counts[item]][:K]
+        ideal = discount[: min(K, len(truth[row]))].sum()
+        right[at] = np.isin(known, truth[row]) / ideal
+    mean = list(right.mean(0))
+    blocks = [[value, weight, 1] for value, weight in zip(mean, discount, strict=True)]
+    at = 0
+    while at + 1 < len(blocks):  # pool adjacent violators
+        (low, w_low, n_low), (high, w_high, n_high) = blocks[at], blocks[at + 1]
+        if high <= low:
+            at += 1
+            continue
+        weight = w_low + w_high
+        blocks[at : at + 2] = [[(low * w_low + high * w_high) / weight, weight, n_low + n_high]]
+        at = max(at - 1, 0)
+    chance = [value for value, _, count in blocks for _ in range(count)]
+    scores = []
+    for row in rows:
+        places = [place for place, item in enumerate(ranked["with"][row][:K]) if counts[item]]
+        scores.append(sum(chance[at] * discount[place] for at, place in enumerate(places)))
+    return np.mean(scores)
+
+
 @pytest.mark.parametrize("first", [1, 5, 17])
 @pytest.mark.parametrize(("length", "bias"), [(1.0, 0.0), (0.5, 0.4), (0.25, -1.0), (1.0, 3.0)])
 def test_figures_are_those_of_lists_made_one_item_after_another(length, bias, first):
@@ -52,19 +82,21 @@ def test_figures_are_those_of_lists_made_one_item_after_another(length, bias, fi
     race = Race.of(judges, np.arange(NUM_USERS), (others, item), (players, playing))
     is_new = np.isin(np.arange(NUM_ITEMS), players)
     vectors = np.where(is_new[:, None], length * playing, item)
-    ranked = np.zeros((NUM_USERS, K), np.int64)
+    ranked = {"alone": [], "with": []}
     for row, score in enumerate(judges.user_UD @ vectors.T + np.float32(bias) * is_new):
         score[~known] = -np.inf
         score[judges.seen[row]] = -np.inf
-        ranked[row] = _by_hand(score, is_new, first)[:K]
-    for mine, metric, counts in (
-        (race.warm_ndcg(length, first, bias), f"ndcg@{K}", ~is_new),
-        (race.new_recall(length, first, bias), f"recall@{K}", is_new),
-    ):
-        truth = [items[counts[items]] for items in judges.truth]
-        rows = [row for row, items in enumerate(truth) if len(items)]
-        lists = IdLists.from_lists([truth[row] for row in rows])
-        assert mine == pytest.approx(means(at_k(ranked[rows], lists, [K]))[metric], abs=1e-6)
+        ranked["with"].append(_by_hand(score, is_new, first))
+        ranked["alone"].append(_by_hand(score, is_new, NUM_ITEMS))
+    warm = [items[~is_new[items]] for items in judges.truth]
+    expected = _expected_ndcg(ranked, ~is_new, warm)
+    assert race.warm_ndcg(length, first, bias) == pytest.approx(expected, abs=1e-6)
+    new = [items[is_new[items]] for items in judges.truth]
+    rows = [row for row, items in enumerate(new) if len(items)]
+    lists = IdLists.from_lists([new[row] for row in rows])
+    first_K = np.array([ranked["with"][row][:K] for row in rows])
+    found = race.new_recall(length, first, bias)
+    assert found == pytest.approx(means(at_k(first_K, lists, [K]))[f"recall@{K}"], abs=1e-6)
 
 
 def test_what_it_costs_is_measured_on_the_real_new_items():
@@ -73,22 +105,35 @@ def test_what_it_costs_is_measured_on_the_real_new_items():
     calibration = calibrate(item, playing, known, judges, budget=0.05)
     point = calibration.chosen
     vectors = np.where(known[:, None], item, point.length * item)
-    score = judges.user_UD @ vectors.T + np.float32(point.bias) * ~known
-    ranked = np.zeros((NUM_USERS, K), np.int64)
-    for row in range(NUM_USERS):
-        score[row, judges.seen[row]] = -np.inf
-        score[row, :2] = -np.inf
-        ranked[row] = _by_hand(score[row], ~known, point.first)[:K]
-    expected = means(at_k(ranked, IdLists.from_lists(judges.truth), [K]))[f"ndcg@{K}"]
+    ranked = {"alone": [], "with": []}
+    for row, score in enumerate(judges.user_UD @ vectors.T + np.float32(point.bias) * ~known):
+        score[judges.seen[row]] = -np.inf
+        score[:2] = -np.inf
+        ranked["with"].append(_by_hand(score, ~known, point.first))
+        ranked["alone"].append(_by_hand(score, ~known, NUM_ITEMS))
+    expected = _expected_ndcg(ranked, known, judges.truth)
     assert point.warm_ndcg == pytest.approx(expected, abs=1e-6)
     alone = top_k(judges.user_UD @ item.T, K, allowed=known, seen=IdLists.from_lists(judges.seen))
     expected = means(at_k(alone, IdLists.from_lists(judges.truth), [K]))[f"ndcg@{K}"]
     assert calibration.warm_alone == pytest.approx(expected, abs=1e-6)
 
 
+def test_where_a_system_ranks_known_items_otherwise_its_hits_count():
+    """Lists in which every chosen item stands first lose nothing to new items that stand far below."""
+    item, playing, known, judges = _parts()
+    rest = np.flatnonzero(known)
+    ordered = np.array([[*items, *np.setdiff1d(rest, items)[:K]] for items in judges.truth])
+    calibration = calibrate(item, playing, known, replace(judges, ordered=ordered), budget=0.0)
+    assert calibration.warm_alone == pytest.approx(1.0)
+    assert calibration.chosen.first > 1
+    assert calibration.chosen.new_recall == max(
+        point.new_recall for point in calibration.curve if point.first > 1
+    )
+
+
 def test_the_choice_keeps_to_the_budget_and_is_the_best_within_it():
     item, playing, known, judges = _parts()
-    strict, loose = (calibrate(item, playing, known, judges, budget=budget) for budget in (0.0, 0.3))
+    strict, loose = (calibrate(item, playing, known, judges, budget=budget) for budget in (0.02, 0.3))
     for calibration in (strict, loose):
         least = (1 - calibration.budget) * calibration.warm_alone
         assert calibration.chosen.warm_ndcg >= least
@@ -96,6 +141,8 @@ def test_the_choice_keeps_to_the_budget_and_is_the_best_within_it():
             point.new_recall for point in calibration.curve if point.warm_ndcg >= least
         )
     assert loose.chosen.new_recall > strict.chosen.new_recall
+    nothing_allowed = calibrate(item, playing, known, judges, budget=0.0)
+    assert nothing_allowed.chosen.warm_ndcg == max(point.warm_ndcg for point in nothing_allowed.curve)
 
 
 def test_along_the_curve_more_new_items_are_found_and_known_ones_lose():

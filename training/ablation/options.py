@@ -1,5 +1,6 @@
 """The options by name: which settings each changes, and what data and configuration must offer for it."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ NEEDS: Mapping[str, str] = {
     "values": "the events have no values",
     "reviews": "there are no reviews",
     "profiles": "users have no fields",
+    "ranker": "towers are measured alone",
 }
 
 
@@ -52,7 +54,7 @@ OPTIONS: Mapping[str, Option] = {
         _option("no-content", "content", model__item__use_content=False, model__item__id_dropout=0.0),
         _option("no-id-dropout", "content", "id", model__item__id_dropout=0.0),
         _option("no-modality-dropout", "content", model__item__modality_dropout=0.0),
-        _option("regressed-new-items", "content", "id", model__item__regress_new=True),
+        _option("new-items-by-towers", "content", "id", model__item__regress_new=False),
         _option("no-weight-average", train__average_epochs=0.0),
         _option("fixed-temperature", model__learn_temperature=False),
         _option("no-event-reviews", "content", "reviews", model__user__use_reviews=False),
@@ -65,6 +67,7 @@ OPTIONS: Mapping[str, Option] = {
         _option("triplet-alignment", "two modalities", train__auxiliary__alignment__kind="triplet"),
         _option("self-supervised-views", "content", train__auxiliary__views__weight=0.1),
         _option("adversarial", "vectors", train__auxiliary__adversarial__weight=0.5),
+        _option("no-ranker", "ranker", model__ranker__enabled=False),
         _option("hard-negatives", "sampled", train__hard_negatives=0.1),
     )
 }
@@ -86,6 +89,7 @@ def offered(
         "kinds": len(facts.kinds) > 1,
         "values": facts.value_scale != (0.0, 1.0),
         "reviews": bool(vectors.reviews),
+        "ranker": config.model.ranker.enabled,
         "profiles": any(name.startswith(Columns.CATEGORY_PREFIX) for name in dataset.users.columns),
     }
     return {name for name, there in has.items() if there}
@@ -109,6 +113,12 @@ def choose_options(
     if names is not None and left_out:
         raise ConfigError("\n".join(f"option {name!r}: {reason}" for name, reason in left_out.items()))
     return tuple(option for option in asked if option.name not in left_out), left_out
+
+
+def names_in(text: str) -> list[str]:
+    """The names of a list with commas; one inside of brackets belongs to a setting."""
+    names = re.split(r",(?![^\[]*\])", text)
+    return [name.strip() for name in names if name.strip()]
 
 
 def _named(name: str) -> Option:

@@ -9,7 +9,7 @@ from features.items import build_item_features
 from features.views import view_of
 from recsys.config import Config, build_config, changed
 from recsys.errors import ConfigError
-from training.ablation.options import NEEDS, OPTIONS, choose_options, offered
+from training.ablation.options import NEEDS, OPTIONS, choose_options, names_in, offered
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -67,3 +67,13 @@ def test_what_data_and_configuration_offer(tmp_path: Path) -> None:
     assert offered(run.dataset, run.vectors, facts, items, blind) == {"id", "clock", "reviews"}
     sampled = changed(run.config, {"train.sampled_above": 3})
     assert "sampled" in offered(run.dataset, run.vectors, facts, items, sampled)
+
+
+def test_a_comma_in_brackets_belongs_to_a_setting() -> None:
+    text = 'mean-fusion, model.item.modalities=["title","text"] ,train.epochs=3,evaluate.k=[5, 10]'
+    assert names_in(text) == [
+        "mean-fusion",
+        'model.item.modalities=["title","text"]',
+        "train.epochs=3",
+        "evaluate.k=[5, 10]",
+    ]
