@@ -16,7 +16,9 @@ from typing import Any
 import recsys
 from recsys.files import replacing
 from recsys.ids import NUM_RESERVED
+from training.calibration import Calibration
 from training.fitting import Fitted
+from training.new_items import NewItems
 from training.ranker import FittedRanker
 
 FITS = "fits.json"
@@ -43,6 +45,7 @@ class Fit:
     best_score: float | None  # validation NDCG@10
     ranker: RankerFit | None
     num_items: int
+    new_items: NewItems | None  # what was chosen for items without training events; None of an older run
     coverage: Mapping[str, int]  # items that have each modality, of those that the towers read
     versions: Mapping[str, str]
     machine: Mapping[str, Any]
@@ -99,6 +102,7 @@ def _fit_of(fitted: Fitted) -> Fit:
         best_score=retriever.best_score if retriever.best_score == retriever.best_score else None,
         ranker=_ranker_fit(fitted.ranker),
         num_items=features.size - NUM_RESERVED,
+        new_items=fitted.new,
         coverage=coverage,
         versions=versions(),
         machine=machine(),
@@ -118,7 +122,12 @@ def _ranker_fit(ranker: FittedRanker | None) -> RankerFit | None:
 
 def _read(values: dict[str, Any]) -> Fit:
     ranker = values["ranker"] and RankerFit(**values["ranker"])
-    return Fit(**values | {"curve": tuple(values["curve"]), "ranker": ranker})
+    new_items = values.get("new_items")
+    if new_items is not None:
+        curve = new_items["calibration"] and Calibration.from_dict(new_items["calibration"])
+        new_items = NewItems(**new_items | {"calibration": curve})
+    read = {"curve": tuple(values["curve"]), "ranker": ranker, "new_items": new_items}
+    return Fit(**values | read)
 
 
 def _processor() -> str:

@@ -20,6 +20,7 @@ from training.report.beyond import Beyond, beyond
 from training.report.charts import Chart, Series, line_chart
 from training.report.facts import Facts, facts
 from training.report.modalities import Modalities, modalities
+from training.report.new_items import new_items_chart
 from training.report.origin import Origin, origin
 from training.report.results import Slices, View, slices, views
 from training.report.shown import Shown, has_pictures, show
@@ -146,13 +147,14 @@ def collect(run: Path, dataset: Dataset, config: Config, *, name: str, fingerpri
 
 
 def curves(fits: dict[str, Fit]) -> tuple[Chart, ...]:
-    """Loss and validation NDCG@10 by epoch, the epoch ringed whose parameters were kept."""
+    """Loss and validation NDCG@10 by epoch, the kept one ringed, and what was chosen for new items."""
     known = {stage: fits[stage] for stage in STAGES if stage in fits and fits[stage].curve}
     return tuple(
         chart
         for chart in (
             _curve(known, "loss", "Training loss", "loss"),
             _curve(known, "validation_ndcg_at_10", "Validation NDCG@10 of the towers", "NDCG@10"),
+            new_items_chart(fits["main"]) if "main" in fits else None,
         )
         if chart is not None
     )
