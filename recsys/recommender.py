@@ -15,7 +15,7 @@ import numpy.typing as npt
 from recsys.batches import Bools, Floats, History, Ints, SequenceSchema, collate
 from recsys.candidates import Candidates, Evidence, ItemArrays
 from recsys.ids import NUM_RESERVED, PAD
-from recsys.reranking import diversify, hold_back, settle_new
+from recsys.reranking import diversify, first_place_of_new, hold_back, settle_new
 from recsys.sources import DENSE_SCORES, Source, best_of, merge
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -100,13 +100,14 @@ class Recommender:
         candidates = self.candidates(
             user_BD, histories, max(k, self.num_candidates), exclude_seen=exclude_seen, allowed=allowed
         )
-        return self._order(histories, user_BD, candidates, k=k, diversity=diversity)
+        first = first_place_of_new(self.cold_from, k)
+        return self._order(histories, user_BD, candidates, k=k, diversity=diversity, first=first)
 
     def rank(self, histories: Sequence[History], candidates: Ints) -> Recommendations:
         """The given candidates [B, K] of each history, every one of them, in order of score."""
         user_BD = self.embed(histories)
         given = self._described(user_BD, histories, candidates)
-        return self._order(histories, user_BD, given, k=candidates.shape[1], diversity=0.0, holds_back=False)
+        return self._order(histories, user_BD, given, k=candidates.shape[1], diversity=0.0, first=1)
 
     def similar(self, items: Ints, k: int) -> tuple[Ints, Floats]:
         """The `k` nearest other items of each of `items` and their cosines. Shapes [B, k]."""
@@ -256,16 +257,14 @@ class Recommender:
         *,
         k: int,
         diversity: float,
-        holds_back: bool = True,
+        first: int,
     ) -> Recommendations:
         candidate_BK = candidates.items
         retriever_BK = self.retriever_score(candidate_BK, candidates.cosines)
         ranked: Arrays = {}
         if self._rank is not None:
             ranked = self._rank(self.rank_inputs(histories, user_BD, candidates))
-        score_BK = self.final_score(
-            candidate_BK, retriever_BK, ranked.get("score"), first=self.cold_from if holds_back else 1
-        )
+        score_BK = self.final_score(candidate_BK, retriever_BK, ranked.get("score"), first=first)
         score_BK = np.where(candidate_BK == PAD, -np.inf, score_BK).astype(np.float32)
         place = diversify(candidate_BK, score_BK, self.items.vectors, k=k, weight=diversity)
         return Recommendations(

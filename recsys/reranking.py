@@ -5,6 +5,7 @@ import numpy as np
 from recsys.batches import Bools, Floats, Ints
 from recsys.ids import PAD
 
+KNOWN_SHARE = 0.8
 DECIMALS = 3  # what differs by less is a tie: sums in another order must not give another list
 
 
@@ -36,6 +37,11 @@ def settle_new(retriever_BK: Floats, score_BK: Floats, new_BK: Bools, known_BK: 
         beyond = asked - np.clip(asked, before[0], before[-1])
         settled_BK[row, new_K] = np.interp(asked, before, after) + beyond
     return settled_BK
+
+
+def first_place_of_new(cold_from: int, k: int) -> int:
+    """The place from which on new items may stand in a list of `k`: of a short one, the last fifth."""
+    return min(cold_from, int(KNOWN_SHARE * k) + 1)
 
 
 def hold_back(score_BK: Floats, new_BK: Bools, known_BK: Bools, *, first: int) -> Floats:

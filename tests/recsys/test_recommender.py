@@ -26,7 +26,7 @@ def _items(seed=0, num_cold=10):
     )
 
 
-def _recommender(items, *, rank=None, cold_bias=0.0, num_candidates=15, sources=()):
+def _recommender(items, *, rank=None, cold_bias=0.0, cold_from=1, num_candidates=15, sources=()):
     bias = index_bias(items, cold_bias=cold_bias, temperature=0.1)
 
     def embed(inputs):
@@ -41,6 +41,7 @@ def _recommender(items, *, rank=None, cold_bias=0.0, num_candidates=15, sources=
         index=build_index("exact", items.vectors, bias=bias),
         temperature=0.1,
         cold_bias=cold_bias,
+        cold_from=cold_from,
         num_candidates=num_candidates,
         history_length=5,
         sources=sources,
@@ -66,6 +67,30 @@ def test_equals_slow_reference(cold_bias, exclude_seen):
         expected = np.argsort(-score, kind="stable")[:7]
         np.testing.assert_array_equal(found.items[row], expected)
         np.testing.assert_allclose(found.scores[row], score[expected], atol=1e-4)
+
+
+def test_new_items_stand_from_a_place_on_but_not_among_given_candidates():
+    items = _items()
+    recommender = _recommender(items, cold_bias=50.0, cold_from=5, num_candidates=30)
+    for k, first in ((20, 5), (5, 5), (4, 4)):
+        found = recommender.recommend(HISTORIES[:2], k).items
+        assert items.trained[found[:, : first - 1]].all()
+        assert not items.trained[found[:, first - 1]].any()
+    given = np.array([[33, 3, 34, 5, 7, 9]] * 2)
+    ranked = recommender.rank(HISTORIES[:2], given).items
+    assert (~items.trained[ranked[:, :2]]).all()
+
+
+def test_without_the_ranker_the_towers_order_stands():
+    items = _items()
+
+    def backwards(inputs):
+        return {"score": -20.0 * np.arange(inputs["source_scores"].shape[1])[None, ::-1].astype(np.float32)}
+
+    whole = _recommender(items, rank=backwards, cold_bias=1.0, cold_from=3)
+    towers = _recommender(items, cold_bias=1.0, cold_from=3).recommend(HISTORIES, 9)
+    np.testing.assert_array_equal(whole.without_ranker().recommend(HISTORIES, 9).items, towers.items)
+    assert (whole.recommend(HISTORIES[:1], 9).items != towers.items[:1]).any()
 
 
 def test_seen_items_never_come_back_however_many():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recsys.reranking import hold_back, settle_new
+from recsys.reranking import first_place_of_new, hold_back, settle_new
 
 
 def test_a_new_item_stands_between_the_places_that_it_stood_between():
@@ -79,3 +79,10 @@ class TestHoldBack:
         for item in np.flatnonzero(~known[0]):
             above = sum(known[0, other] for other in before[: before.index(item)])
             assert sum(known[0, other] for other in after[: after.index(item)]) == max(above, 5)
+
+
+@pytest.mark.parametrize(
+    ("cold_from", "k", "first"), [(17, 100, 17), (17, 20, 17), (17, 10, 9), (17, 1, 1), (1, 20, 1)]
+)
+def test_short_lists_keep_their_last_fifth_for_new_items(cold_from, k, first):
+    assert first_place_of_new(cold_from, k) == first
