@@ -104,8 +104,8 @@ def test_it_is_well_formed_and_in_order(page: Page) -> None:
 
 def test_it_can_be_read_without_seeing_it(page: Page) -> None:
     assert len(page.all("table")) == len(page.all("caption"))
-    assert len(page.all("svg")) == 13, (
-        "three views, three of knock-outs, two curves, three of the data, two of slices"
+    assert len(page.all("svg")) == 14, (
+        "three views, three of knock-outs, two curves, one of new items, three of the data, two of slices"
     )
     assert all(svg["role"] == "img" and len(svg["aria-label"]) > 20 for svg in page.all("svg"))
     assert page.all("img")
