@@ -21,7 +21,7 @@ from recsys.ids import NUM_RESERVED
 from recsys.metrics import Doubles
 from training.newcomers import Judges
 
-K, SHORT = 20, 10
+K = 20
 LENGTHS = (0.25, 0.5, 1.0)  # of the new items' vectors; a known item's has length 1
 FIRST_PLACES = (1, 9, 17)
 NUM_LIFTS = 16
@@ -41,7 +41,6 @@ class Point:
     bias: float  # added to their cosines
     warm_ndcg: float  # NDCG@20 of known items
     new_recall: float  # Recall@20 of those that play new ones
-    short_recall: float  # and Recall@10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +75,7 @@ def calibrate(
 ) -> Calibration | None:
     """The point of the best Recall of new items at which known ones lose at most `budget` of their NDCG.
 
-    Recall is that at 20 and at 10 together, so that short lists have new items, too. Where all cost more than
-    the budget, it is the point that costs least.
+    Where all cost more, the one that costs least.
 
     `item_ND` are all items as they are served, but for the length of new ones; `playing_ND` known items as
     if they were new, zeros for those that may not play. None where nothing is new, or where no validation
@@ -106,7 +104,6 @@ def calibrate(
             bias=bias,
             warm_ndcg=cost.warm_ndcg(length, first, bias),
             new_recall=gain.new_recall(length, first, bias),
-            short_recall=gain.new_recall(length, first, bias, k=SHORT),
         )
 
     curve = [
@@ -125,7 +122,7 @@ def calibrate(
 
 
 def _worth(point: Point) -> tuple[float, float]:
-    return point.new_recall + point.short_recall, point.warm_ndcg
+    return point.new_recall, point.warm_ndcg
 
 
 def _cost_first(point: Point) -> tuple[float, float]:
@@ -207,9 +204,9 @@ class Race:
         discount_UK = np.append(_DISCOUNT_K, 0.0)[np.minimum(place_UK, K)]
         return float((discount_UK[self.num_known_U > 0].mean(0) * self.right_K).sum())
 
-    def new_recall(self, length: float, first: int, bias: float, *, k: int = K) -> float:
-        """Mean Recall@k of users who chose new items."""
-        listed_UK = self._known_above(length, first, bias) + np.arange(K) < k
+    def new_recall(self, length: float, first: int, bias: float) -> float:
+        """Mean Recall@20 of users who chose new items."""
+        listed_UK = self._known_above(length, first, bias) + np.arange(K) < K
         asked_U = self.num_new_U > 0
         return float(((listed_UK & self.new_hit_UK).sum(1)[asked_U] / self.num_new_U[asked_U]).mean())
 
