@@ -141,6 +141,10 @@ def run(
     _walk(dataset, out, config, preset, set_, cache)
 
 
+# A third of the sample shop is new, and who looks at it wants to see that such items are found.
+OF_THE_DEMO = ("model.cold_from=1", "model.cold_budget=0.1")
+
+
 @command
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Where shop and run are written.")] = Path("demo"),
@@ -154,7 +158,7 @@ def demo(
     if not (shop / "dataset.toml").exists():
         with ConsoleProgress(console) as progress:
             write_sample_shop(shop, SampleOptions(), progress=progress)
-    _walk(shop, out / "run", None, "default", set_, None)
+    _walk(shop, out / "run", None, "default", [*OF_THE_DEMO, *(set_ or [])], None)
     show(out / "run" / "bundle", user=None, k=10)
     console.print(
         f"\nServe it:  recsys serve {out / 'run' / 'bundle'}   (then open http://127.0.0.1:8000/docs)"
