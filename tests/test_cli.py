@@ -241,6 +241,7 @@ def test_demo_walks_the_sample_shop_and_shows_it(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(cli.answers, "show", lambda bundle, **_: calls.append(("show", bundle)))
     for _ in range(2):
         assert recsys("demo", "--out", tmp_path, "--set", "train.epochs=1").code == 0
-    walked = ("walk", tmp_path / "shop", tmp_path / "run", (None, "default", ["train.epochs=1"], None))
+    settings = [*cli.runs.OF_THE_DEMO, "train.epochs=1"]
+    walked = ("walk", tmp_path / "shop", tmp_path / "run", (None, "default", settings, None))
     shown = ("show", tmp_path / "run" / "bundle")
     assert calls == [("sample", tmp_path / "shop"), walked, shown, walked, shown]
