@@ -154,7 +154,7 @@ class AuxiliaryConfig(Section):
 
 class TrainConfig(Section):
     epochs: Count = 20
-    patience: Count = 5  # epochs without a better validation NDCG@10 before stopping, past half of them
+    patience: Count = 5  # epochs without a better validation NDCG@10 before stopping, past 3/4 of them
     batch_tokens: Count = 6400  # events a step at most
     steps_per_epoch: Count = 30  # at least, by smaller batches: a small log still gets its updates
     learning_rate: Positive = 2e-3

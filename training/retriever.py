@@ -122,9 +122,9 @@ def _batch_tokens(sequences: Mapping[str, Sequence], config: TrainConfig) -> int
 
 
 def _has_stalled(state: TrainingState, config: TrainConfig, validate: object) -> bool:
-    """Never in the first half: until the average has caught up, the first epoch can look best for long."""
+    """Never in the first three quarters: before rate and average settle, an early epoch can look best."""
     waited = state.epoch - state.best_epoch
-    return validate is not None and waited >= config.patience and 2 * state.epoch >= config.epochs
+    return validate is not None and waited >= config.patience and 4 * state.epoch >= 3 * config.epochs
 
 
 def _note(state: TrainingState, losses: list[float]) -> str:

@@ -82,14 +82,17 @@ def test_a_checkpoint_of_another_run_is_not_read(tmp_path):
 
 def test_stops_when_validation_stays_away_and_keeps_the_best():
     scores = iter([0.1, 0.5, 0.2, 0.3, 0.9])
-    fitted = _fit(_config(epochs=8, patience=2), validate=lambda model: next(scores))
+    fitted = _fit(_config(epochs=5, patience=2), validate=lambda model: next(scores))
     assert (fitted.best_epoch, fitted.best_score, len(fitted.curve)) == (2, 0.5, 4)
 
 
-def test_does_not_stop_in_the_first_half_of_training():
-    scores = iter([0.5, 0.2, 0.3, 0.4, 0.6, 0.1, 0.1])
-    fitted = _fit(_config(epochs=10, patience=2), validate=lambda model: next(scores))
-    assert (fitted.best_epoch, fitted.best_score, len(fitted.curve)) == (5, 0.6, 7)
+def test_does_not_stop_in_the_first_three_quarters_of_training():
+    scores = iter([0.5, 0.2, 0.3, 0.4, 0.3, 0.6, 0.1, 0.1])
+    fitted = _fit(_config(epochs=8, patience=2), validate=lambda model: next(scores))
+    assert (fitted.best_epoch, fitted.best_score, len(fitted.curve)) == (6, 0.6, 8)
+    scores = iter([0.5, 0.2, 0.3, 0.4, 0.3, 0.4, 0.1, 0.1])
+    fitted = _fit(_config(epochs=8, patience=2), validate=lambda model: next(scores))
+    assert (fitted.best_epoch, fitted.best_score, len(fitted.curve)) == (1, 0.5, 6)
 
 
 def test_negatives_are_items_with_training_events_alone():
