@@ -6,6 +6,7 @@ Legend: B users, L events, H past items that the ranker reads, K candidates, T t
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -73,18 +74,9 @@ class Recommender:
 
     def without_ranker(self) -> "Recommender":
         """The towers alone, over the same items and index."""
-        return Recommender(
-            items=self.items,
-            schema=self.schema,
-            embed_users=self._embed_users,
-            rank=None,
-            index=self.index,
-            temperature=self.temperature,
-            cold_bias=self.cold_bias,
-            cold_from=self.cold_from,
-            num_candidates=self.num_candidates,
-            history_length=self.history_length,
-        )
+        alone = copy(self)
+        alone._rank, alone.sources = None, ()
+        return alone
 
     def recommend(
         self,

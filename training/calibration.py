@@ -84,6 +84,8 @@ def calibrate(
     rng = np.random.default_rng(seed)
     new = np.flatnonzero(~known_N)
     new = new[new >= NUM_RESERVED]
+    if not len(new):
+        return None
     may_play = np.flatnonzero(known_N & playing_ND.any(1))
     users = rng.permutation(len(judges.truth))[:MAX_USERS]
     num_playing = min(len(new), int(MAX_SHARE * len(may_play)))
@@ -93,7 +95,7 @@ def calibrate(
     if judges.ordered is not None:
         cost = replace(cost, known_hit_UK=_hits(judges, users, judges.ordered))
     gain = Race.of(judges, users, (np.setdiff1d(known, playing), item_ND), (playing, playing_ND))
-    if not len(new) or not cost.asks_known or not gain.asks_new:
+    if not cost.asks_known or not gain.asks_new:
         return None
     alone = cost.warm_ndcg(1.0, 1, -np.inf)
 
