@@ -81,6 +81,8 @@ class ItemTowerConfig(Section):
 
 class UserTowerConfig(Section):
     num_blocks: Count = 2
+    attention: Literal["pointwise", "softmax"] = "pointwise"  # of HSTU, or of the usual transformer
+    feed_forward: bool = False  # two layers on every token after each attention
     num_heads: Count = 4
     max_length: Count = 100
     dropout: Fraction = 0.4
@@ -182,7 +184,7 @@ class EvaluateConfig(Section):
     baselines: tuple[BaselineName, ...] = BASELINES  # those of modalities that are missing are left out
     twin: bool | None = None  # train the content-blind twin; None: where the dataset has an oracle
     exclude_seen: bool = True
-    # Also the figures of a model that then learned the validation events, as published ones often have.
+    # Also the figures of towers trained anew with the validation events, as published ones often have.
     with_validation: bool = False
     knockouts: bool = True  # `run` measures what each modality brings
     knockout_users: Count = 500  # test users who are asked then, drawn by lot

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from features.histories import HistoryBuilder, IdMaps, ReviewVectors, build_maps, build_schema
 from features.items import build_item_features
@@ -67,7 +66,6 @@ class Budget:
     ranker_epochs: int
     ranker_share: float
     new: NewItems = field(default_factory=NewItems)
-    start: Fitted | None = field(default=None, repr=False)  # whose towers go on, and whose ranker stays
 
     @classmethod
     def of(cls, fitted: Fitted) -> "Budget":
@@ -97,7 +95,7 @@ def fit(
     Without a `budget` the validation events of all users stop the towers early, and those of the users
     who are not the ranker's choose its epoch and share. Raises `LeakError` where something held out is read.
     """
-    read = _Read.of(dataset, vectors, split, config, budget.start if budget else None)
+    read = _Read.of(dataset, vectors, split, config)
     audit = audit_fit(
         dataset, vectors, split, features=read.features, maps=read.maps, schema=read.schema,
         builder=read.builder, sequences=Histories(read.sequences), before=read.before, targets=read.truth,
@@ -155,19 +153,12 @@ def _fit_towers(
         config=config.train,
         validate=_validator(read.before, read.truth, config) if judged else None,
         epochs=budget.epochs if budget else None,
-        start=_tower_state(budget.start) if budget and budget.start else None,
         index_kind=config.index.kind,
         checkpoint=checkpoint,
         fingerprint=_fingerprint(config, read.features, read.sequences, read.truth, budget),
         progress=progress,
         on_epoch=on_epoch,
     )
-
-
-def _tower_state(fitted: Fitted) -> dict[str, Tensor]:
-    """Without the newcomer head, which is solved for and not trained."""
-    state = fitted.retriever.model.state_dict()
-    return {name: value for name, value in state.items() if not name.startswith("newcomer.")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,14 +175,7 @@ class _Read:
     sequences: Sequences
 
     @classmethod
-    def of(
-        cls,
-        dataset: Dataset,
-        vectors: MediaVectors,
-        split: Split,
-        config: Config,
-        start: Fitted | None,
-    ) -> "_Read":
+    def of(cls, dataset: Dataset, vectors: MediaVectors, split: Split, config: Config) -> "_Read":
         view, model = view_of(split), config.model
         sentiment = fit_sentiment(dataset, vectors, train=view.facts, reviews=split.reviews)
         reads_sentiment = model.item.sentiment and model.item.use_content
@@ -204,7 +188,7 @@ class _Read:
             reviews=split.reviews,
             sentiment=sentiment if reads_sentiment else None,
         )
-        maps = start.maps if start else build_maps(dataset, view.facts)
+        maps = build_maps(dataset, view.facts)
         reads_reviews = model.user.use_reviews and model.item.use_content
         reviews = ReviewVectors.of(vectors) if reads_reviews else None
         builder = HistoryBuilder(
@@ -289,12 +273,15 @@ def is_ranker_user(user: str, share: float) -> bool:
 def _validator(
     before: Mapping[str, History], truth: Mapping[str, Ints], config: Config
 ) -> Callable[[Retriever], float]:
-    """Mean NDCG@10 of the towers alone, over all validation users and the whole catalogue."""
+    """Mean NDCG@10 of the towers alone, over all validation users and all items that training knows.
+
+    What becomes of new items is chosen after training; until then they would only stand in the way.
+    """
     users = list(truth)
     lists = IdLists.from_lists([truth[user] for user in users])
 
     def validate(model: Retriever) -> float:
-        recommender = make_recommender(model, config)
+        recommender = make_recommender(model, config, new=HIDDEN)
         found = [
             recommender.retrieve(recommender.embed(histories), histories, SELECTION_K)[0]
             for histories in _batches(users, before)
@@ -318,8 +305,6 @@ def _fit_ranker(
     progress: Progress,
 ) -> FittedRanker | None:
     knobs = config.model.ranker
-    if budget is not None and budget.start is not None:
-        return budget.start.ranker
     if not knobs.enabled or (budget is not None and budget.ranker_share == 0.0):
         return None
     chosen = [user for user in truth if is_ranker_user(user, knobs.target_users)]
@@ -368,9 +353,6 @@ def _fingerprint(
     for user, items in truth.items():
         digest.update(user.encode())
         digest.update(items.tobytes())
-    if budget is not None and budget.start is not None:
-        for parameter in _tower_state(budget.start).values():
-            digest.update(parameter.numpy().tobytes())
     content: dict[str, npt.NDArray[Any]] = {**features.dense, **features.categories}
     content |= {f"{name} as new": array for name, array in features.dense_as_new.items()}
     for name, array in content.items():

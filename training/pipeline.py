@@ -41,7 +41,7 @@ from recsys.progress import Progress, silent
 from training.answers import ANSWERS, Answers
 from training.audit import record_audit, truth_of
 from training.comparison import compare_baselines, rivals
-from training.continued import going_on, with_validation
+from training.continued import learning_anew, with_validation
 from training.evaluation import Evaluation, TopK, evaluate
 from training.examples import draw_examples, save_examples
 from training.export import NUM_CHECKED_USERS, Provenance, export_bundle
@@ -53,7 +53,7 @@ from training.memory import keep_freed_memory
 from training.refit import newest_events_split
 from training.report.collect import collect
 from training.report.write import REPORT, write_report
-from training.system import LATER, LATER_TOWERS, MODEL, TOWERS, TWIN, blind, whole_and_towers
+from training.system import LATER, MODEL, TOWERS, TWIN, blind, whole_and_towers
 from training.threads import threads
 from training.tracking import Tracker, flatten, make_tracker
 
@@ -283,11 +283,10 @@ class Run:
         knobs = self.config.evaluate
         systems: list[TopK] = [*whole_and_towers(fitted, histories, MODEL, TOWERS, knobs)]
         if knobs.with_validation:
-            further, budget = going_on(fitted, self.config)
-            joined = with_validation(self.split)
-            later = self._fit(LATER, "later", further, split=joined, budget=budget)
+            joined, budget = with_validation(self.split), learning_anew(fitted)
+            later = self._fit(LATER, "later", self.config, split=joined, budget=budget)
             known = view_of(self.split).before_test(later.builder)
-            systems += whole_and_towers(later, known, LATER, LATER_TOWERS, knobs)
+            systems += whole_and_towers(later, known, LATER, None, knobs)
         wants_twin = knobs.twin
         if wants_twin or (wants_twin is None and self.dataset.oracle_files is not None):
             config = blind(self.config)

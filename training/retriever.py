@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from recsys.batches import ItemFeatures, SequenceSchema
@@ -45,7 +44,6 @@ def fit_retriever(
     config: TrainConfig,
     validate: Callable[[Retriever], float] | None = None,
     epochs: int | None = None,
-    start: Mapping[str, Tensor] | None = None,
     index_kind: str = "exact",
     checkpoint: Path | None = None,
     fingerprint: str = "",
@@ -54,13 +52,13 @@ def fit_retriever(
 ) -> FittedRetriever:
     """Train both towers on `sequences`; with `validate`, keep the best epoch and stop when it stays away.
 
-    `epochs` overrides the configured number, `start` has parameters to go on from. A `checkpoint` of the same
+    `epochs` overrides the configured number. A `checkpoint` of the same
     `fingerprint` is resumed. `index_kind` is the index in which hard negatives are sought.
     Raises `FloatingPointError` if a loss or a parameter is not finite.
     """
     torch.manual_seed(config.seed)
     num_epochs = epochs or config.epochs
-    model = _start(Retriever(features, schema, model_config), start).to(config.device)
+    model = Retriever(features, schema, model_config).to(config.device)
     tokens = _batch_tokens(sequences, config)
     sampler = WindowSampler(sequences, max_length=schema.max_length, batch_tokens=tokens, seed=config.seed)
     optimizer = torch.optim.AdamW(
@@ -106,14 +104,6 @@ def _finished(model: Retriever, state: TrainingState) -> FittedRetriever:
         best_score=state.best_score,
         curve=state.curve,
     )
-
-
-def _start(model: Retriever, parameters: Mapping[str, Tensor] | None) -> Retriever:
-    """`model` with these parameters; scales, and all that hangs on the features, stay its own."""
-    own = dict(model.named_parameters())
-    given = {name: value for name, value in (parameters or {}).items() if name in own}
-    model.load_state_dict(given, strict=False)
-    return model
 
 
 def _batch_tokens(sequences: Mapping[str, Sequence], config: TrainConfig) -> int:

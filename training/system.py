@@ -14,7 +14,7 @@ from training.fitting import Fitted
 USERS_AT_ONCE = 256
 # Our names in the table.
 MODEL, TOWERS, TWIN = "recsys", "recsys, towers alone", "content-blind twin"
-LATER, LATER_TOWERS = "recsys, validation learned", "recsys, towers alone, validation learned"
+LATER = "recsys, towers alone, validation learned"
 
 
 class System:

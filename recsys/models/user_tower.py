@@ -1,10 +1,12 @@
-"""The user tower: a causal transformer over the behaviour sequence, in the HSTU style.
+"""The user tower: a causal transformer over the behaviour sequence.
 
-Blocks follow Zhai et al. 2024, "Actions Speak Louder than Words": pointwise SiLU attention with a
-relative position and time bias, gated by a projection of the input. An event is its item's vector, its
-kind, its value, and the review that the user left with it; a first token holds the user's own fields.
+Blocks follow Zhai et al. 2024, "Actions Speak Louder than Words": attention with a relative position and
+time bias, gated by a projection of the input; its weights are pointwise SiLUs as theirs or a softmax, and a
+feed-forward layer may follow. An event is its item's vector, its kind, its value, and the review that the
+user left with it; a first token holds the user's own fields.
 
-Legend: B batch, L events, P = L + 1 tokens (the user's own first), D width, H heads, R review width.
+Legend: B batch, L events, P = L + 1 tokens (the user's own first), D width, H heads, R review width,
+    d = D / H.
 """
 
 from collections.abc import Mapping
@@ -62,31 +64,65 @@ def recency_bias(num_heads: int, num_distances: int) -> Tensor:
 
 
 class Block(nn.Module):
-    """Norm, one projection to gate, value, query and key, SiLU attention, gate, projection, residual."""
+    """Norm, one projection to gate, value, query and key, attention, gate, projection, residual.
 
-    def __init__(
-        self, *, dim: int, num_heads: int, dropout: float, num_distances: int, has_clock: bool
-    ) -> None:
+    With `config.feed_forward` two layers on every token follow, of twice the width, and a residual.
+    """
+
+    def __init__(self, *, dim: int, config: UserTowerConfig, num_distances: int, has_clock: bool) -> None:
         super().__init__()
-        self.num_heads = num_heads
+        self.num_heads, self.kind = config.num_heads, config.attention
         self.norm = nn.LayerNorm(dim)
         self.input = nn.Linear(dim, 4 * dim)
-        self.bias = RelativeBias(num_distances=num_distances, num_heads=num_heads, has_clock=has_clock)
+        self.bias = RelativeBias(num_distances=num_distances, num_heads=config.num_heads, has_clock=has_clock)
         self.attended_norm = nn.LayerNorm(dim)
         self.output = nn.Linear(dim, dim)
-        self.dropout = Dropout(dropout)
+        self.dropout = Dropout(config.dropout)
+        self.feed_forward = _feed_forward(dim, config.dropout) if config.feed_forward else None
 
     def forward(self, x_BPD: Tensor, second_BP: Tensor, causal_PP: Tensor) -> Tensor:
-        gate_BPD, value_BPD, query_BPD, key_BPD = F.silu(self.input(self.norm(x_BPD))).chunk(4, dim=-1)
+        """`causal_PP` is above 0 where a row's token reads a column's, by how much counts if pointwise."""
+        projected = self.input(self.norm(x_BPD))
+        bias = self.bias(second_BP)
+        if self.kind == "pointwise":
+            gate_BPD, value_BPD, query_BPD, key_BPD = F.silu(projected).chunk(4, dim=-1)
+            attend = pointwise_attention
+        else:
+            gate_BPD, value_BPD, query_BPD, key_BPD = projected.chunk(4, dim=-1)
+            gate_BPD = F.silu(gate_BPD)
+            attend = softmax_attention
         query_BHPd, key_BHPd, value_BHPd = (self._heads(t) for t in (query_BPD, key_BPD, value_BPD))
-        score_BHPP = query_BHPd @ key_BHPd.transpose(-1, -2) + self.bias(second_BP)
-        weight_BHPP = F.silu(score_BHPP) * causal_PP
-        attended_BPD = (weight_BHPP @ value_BHPd).transpose(1, 2).flatten(2)
-        gated_BPD = self.attended_norm(attended_BPD) * gate_BPD
-        return x_BPD + self.output(self.dropout(gated_BPD))
+        attended_BHPd = attend(query_BHPd, key_BHPd, value_BHPd, bias, causal_PP)
+        gated_BPD = self.attended_norm(attended_BHPd.transpose(1, 2).flatten(2)) * gate_BPD
+        x_BPD = x_BPD + self.output(self.dropout(gated_BPD))
+        return x_BPD if self.feed_forward is None else x_BPD + self.feed_forward(x_BPD)
 
     def _heads(self, x_BPD: Tensor) -> Tensor:
         return x_BPD.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+def pointwise_attention(
+    query_BHPd: Tensor, key_BHPd: Tensor, value_BHPd: Tensor, bias: Tensor, causal_PP: Tensor
+) -> Tensor:
+    """SiLU of each score by itself, so that how often something stood there counts."""
+    score_BHPP = query_BHPd @ key_BHPd.transpose(-1, -2) + bias
+    return (F.silu(score_BHPP) * causal_PP) @ value_BHPd
+
+
+def softmax_attention(
+    query_BHPd: Tensor, key_BHPd: Tensor, value_BHPd: Tensor, bias: Tensor, causal_PP: Tensor
+) -> Tensor:
+    """Vaswani et al. 2017, "Attention Is All You Need", with a bias on the scores."""
+    query_BHPd = query_BHPd * query_BHPd.shape[-1] ** -0.5
+    reachable = bias.masked_fill(causal_PP == 0, float("-inf"))
+    weight_BHPP = torch.softmax(query_BHPd @ key_BHPd.transpose(-1, -2) + reachable, dim=-1)
+    return weight_BHPP.to(value_BHPd.dtype) @ value_BHPd
+
+
+def _feed_forward(dim: int, dropout: float) -> nn.Sequential:
+    wide = 2 * dim
+    layers = (nn.Linear(dim, wide), nn.SiLU(), Dropout(dropout), nn.Linear(wide, dim), Dropout(dropout))
+    return nn.Sequential(nn.LayerNorm(dim), *layers)
 
 
 class UserTower(nn.Module):
@@ -110,8 +146,7 @@ class UserTower(nn.Module):
         self.blocks = nn.ModuleList(
             Block(
                 dim=dim,
-                num_heads=config.num_heads,
-                dropout=config.dropout,
+                config=config,
                 num_distances=schema.max_length + 1 if config.use_position else 1,
                 has_clock=schema.has_clock and config.use_time,
             )
@@ -142,7 +177,9 @@ class UserTower(nn.Module):
         second_BP = torch.cat([second_BL[:, :1], second_BL], dim=1)
         num_tokens = x_BPD.shape[1]
         ones_PP = torch.ones(num_tokens, num_tokens, dtype=x_BPD.dtype, device=x_BPD.device)
-        causal_PP = ones_PP.tril() / (self.schema.max_length + 1) ** 0.5
+        causal_PP = ones_PP.tril()
+        if self.config.attention == "pointwise":
+            causal_PP = causal_PP / (self.schema.max_length + 1) ** 0.5
         for block in self.blocks:
             x_BPD = block(x_BPD, second_BP, causal_PP)
         taste_BPD = self.taste(self._mean_so_far(event_BLD, token_BLD))

@@ -10,7 +10,7 @@ from typing import Literal
 from features.leakage.audit import Audit
 from recsys.bootstrap import Estimate
 from training.figures import FEW_USERS, Evaluation
-from training.system import LATER, LATER_TOWERS, MODEL, TOWERS, TWIN
+from training.system import LATER, MODEL, TOWERS, TWIN
 from training.table import REFERENCES
 
 MANY_RIVALS = 4  # more are counted instead of named
@@ -62,7 +62,7 @@ def kind_of(model: str) -> Kind:
     """What a model is in the comparison: ours, a part of ours, a rival, or an end of the scale."""
     if model in REFERENCES:
         return "reference"
-    return "ours" if model == MODEL else "part" if model in (TOWERS, TWIN, LATER, LATER_TOWERS) else "rival"
+    return "ours" if model == MODEL else "part" if model in (TOWERS, TWIN, LATER) else "rival"
 
 
 def figure(value: float) -> str:
