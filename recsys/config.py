@@ -81,8 +81,8 @@ class ItemTowerConfig(Section):
 
 class UserTowerConfig(Section):
     num_blocks: Count = 2
-    attention: Literal["pointwise", "softmax"] = "pointwise"  # of HSTU, or of the usual transformer
-    feed_forward: bool = False  # two layers on every token after each attention
+    attention: Literal["pointwise", "softmax"] = "softmax"  # of HSTU, or of the usual transformer
+    feed_forward: bool = True  # two layers on every token after each attention
     num_heads: Count = 4
     max_length: Count = 100
     dropout: Fraction = 0.4
@@ -115,7 +115,7 @@ class ModelConfig(Section):
     temperature: Positive = 0.1  # of the cosines; where learned, the start
     learn_temperature: bool = True
     # Added to the score of items that training never saw, which stand at this place of a list at the
-    # earliest, or in the last fifth of a shorter one; None: chosen on validation, so that new items are found
+    # earliest, or in the last tenth of a shorter one; None: chosen on validation, so that new items are found
     # best while known ones lose at most this share of their NDCG@20.
     cold_bias: float | None = None
     cold_from: Count | None = None
@@ -133,7 +133,7 @@ class AlignmentConfig(Section):
 
 
 class ViewsConfig(Section):
-    weight: NotNegative = 0.0
+    weight: NotNegative = 0.1
     temperature: Positive = 0.1
     token_dropout: Fraction = 0.3  # of an item's tokens, never all of them
     feature_dropout: Fraction = 0.1  # of a token's dimensions
@@ -224,7 +224,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
             "temperature": 0.05,
             "item": {"id_dropout": 0.1, "dropout": 0.2},
             "cold_budget": 0.0,
-            "user": {"num_blocks": 3, "max_length": 200, "dropout": 0.2},
+            "user": {"num_blocks": 4, "max_length": 200, "dropout": 0.22},
             "ranker": {"num_epochs": 6},
         },
         # 20 epochs with an average over 3 are better and take three times as long.

@@ -23,6 +23,7 @@ from recsys.ids import NUM_RESERVED, PAD
 MAX_SCORES = 32_000_000
 # FAISS filters while it walks its graph; below this share of allowed items the walk ends up empty-handed.
 FILTERED_SHARE = 0.2
+WHOLE_SHARE = 0.5  # from so many allowed items on all are scored, and those that are not left out
 INDEX_FILE = "index.json"
 
 
@@ -80,8 +81,8 @@ class ExactIndex:
         found = np.full((len(queries), k), PAD, np.int64), np.full((len(queries), k), -np.inf, np.float32)
         if not len(rows):
             return found
-        # Rows 0 and 1 alone left out is no reason to copy the whole catalogue.
-        whole = len(rows) + NUM_RESERVED >= len(self._ids_N)
+        # Few rows left out are no reason to copy the whole catalogue.
+        whole = len(rows) + NUM_RESERVED >= WHOLE_SHARE * len(self._ids_N)
         vectors_ND = self._vectors_ND if whole else self._vectors_ND[rows]
         ids_N = self._ids_N if whole else self._ids_N[rows]
         bias_N = self._bias_N if whole or self._bias_N is None else self._bias_N[rows]

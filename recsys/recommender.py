@@ -71,6 +71,8 @@ class Recommender:
         self.sources, self.source_candidates = tuple(sources), source_candidates
         self._evidence = Evidence(items)
         self._bias_N = index_bias(items, cold_bias=cold_bias, temperature=temperature)
+        self._new_N = ~items.trained
+        self._new_N[:NUM_RESERVED] = False
 
     def without_ranker(self) -> "Recommender":
         """The towers alone, over the same items and index."""
@@ -89,10 +91,15 @@ class Recommender:
     ) -> Recommendations:
         """The best `k` items for each history; `allowed` [N] restricts the catalogue."""
         user_BD = self.embed(histories)
-        candidates = self.candidates(
-            user_BD, histories, max(k, self.num_candidates), exclude_seen=exclude_seen, allowed=allowed
-        )
         first = first_place_of_new(self.cold_from, k)
+        candidates = self.candidates(
+            user_BD,
+            histories,
+            max(k, self.num_candidates),
+            exclude_seen=exclude_seen,
+            allowed=allowed,
+            num_new=None if first <= 1 else k,
+        )
         return self._order(histories, user_BD, candidates, k=k, diversity=diversity, first=first)
 
     def rank(self, histories: Sequence[History], candidates: Ints) -> Recommendations:
@@ -146,11 +153,22 @@ class Recommender:
         *,
         exclude_seen: bool = True,
         allowed: Bools | None = None,
+        num_new: int | None = None,
     ) -> Candidates:
-        """The towers' best `num`, then what the other sources add."""
-        found_BK, cosine_BK = self.retrieve(
-            user_BD, histories, num, exclude_seen=exclude_seen, allowed=allowed
-        )
+        """The towers' best `num`, then what the other sources add.
+
+        With `num_new` so many of the best new items stand beside `num` known ones, so that no lift of theirs
+        leaves out a known one that stands before them in the end.
+        """
+        asked = [(num, allowed)]
+        if num_new is not None and self._new_N.any():
+            open_N = np.True_ if allowed is None else allowed
+            asked = [(num, ~self._new_N & open_N), (num_new, self._new_N & open_N)]
+        found = [
+            self.retrieve(user_BD, histories, places, exclude_seen=exclude_seen, allowed=of)
+            for places, of in asked
+        ]
+        found_BK, cosine_BK = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
         if not self.sources:
             no_scores = np.zeros((*found_BK.shape, 0), np.float32)
             return Candidates(items=found_BK, cosines=cosine_BK, source_scores=no_scores)
@@ -161,11 +179,11 @@ class Recommender:
         for rows in self._parts(len(histories)):
             part = histories[rows]
             scores = [source.scores(part) for source in self.sources]
-            found = [
+            added = [
                 best_of(_barred(score_BN, part if exclude_seen else [], allowed), self.source_candidates)
                 for score_BN in scores
             ]
-            merged_BK[rows] = merge(found_BK[rows], found)
+            merged_BK[rows] = merge(found_BK[rows], added)
             source_BKS[rows] = _taken(scores, merged_BK[rows])
         cosine_BK = self._cosines(user_BD, merged_BK)
         return Candidates(items=merged_BK, cosines=cosine_BK, source_scores=source_BKS)

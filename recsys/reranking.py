@@ -5,7 +5,7 @@ import numpy as np
 from recsys.batches import Bools, Floats, Ints
 from recsys.ids import PAD
 
-KNOWN_SHARE = 0.8
+KNOWN_SHARE = 0.9
 DECIMALS = 3  # what differs by less is a tie: sums in another order must not give another list
 
 
@@ -40,7 +40,7 @@ def settle_new(retriever_BK: Floats, score_BK: Floats, new_BK: Bools, known_BK: 
 
 
 def first_place_of_new(cold_from: int, k: int) -> int:
-    """The place from which on new items may stand in a list of `k`: of a short one, the last fifth."""
+    """The place from which on new items may stand in a list of `k`: of a short one, the last tenth."""
     return min(cold_from, int(KNOWN_SHARE * k) + 1)
 
 

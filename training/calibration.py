@@ -1,9 +1,12 @@
 """How new items are let in among all: a curve on validation, and the point of it that is taken.
 
 What they cost is what known items lose to the catalogue's real new ones, in lists of the whole system. What
-they bring is seen on known items that play new ones, as many as there are: they stand where they would if
-they were new. Lifting new items finds more of those that were chosen, and pushes known ones down; least so
-from a place on where known items are seldom right.
+they bring is how many of them are listed, times how often the best, the next ... is right among known items
+that play new ones, as many as there are, where they would stand if they were new. Both are expected figures:
+places count by how often they are right on the whole, and not by whose list it is. The towers have met the
+items that play, and would know too well which user wants them.
+Lifting new items finds more of those that were chosen, and pushes known ones down; least so from a place on
+where known items are seldom right.
 
 Legend: U users, N items, D width, K places of a list.
 """
@@ -19,11 +22,11 @@ from scipy.optimize import isotonic_regression
 from recsys.batches import Bools, Floats, Ints
 from recsys.ids import NUM_RESERVED
 from recsys.metrics import Doubles
-from training.newcomers import Judges
+from training.judges import Judges
 
 K = 20
 LENGTHS = (0.25, 0.5, 1.0)  # of the new items' vectors; a known item's has length 1
-FIRST_PLACES = (1, 9, 17)
+FIRST_PLACES = (1, 9, 17, 18, 19)
 NUM_LIFTS = 16
 NUM_REFINEMENTS = 5
 MAX_SHARE = 0.2  # of the known items that may play new ones
@@ -40,7 +43,7 @@ class Point:
     first: int  # the place of a list, from 1, from which on new items may stand
     bias: float  # added to their cosines
     warm_ndcg: float  # NDCG@20 of known items
-    new_recall: float  # Recall@20 of those that play new ones
+    new_recall: float  # Recall@20 of those that play new ones, expected of the places that they get
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +108,7 @@ def calibrate(
             first=first,
             bias=bias,
             warm_ndcg=cost.warm_ndcg(length, first, bias),
-            new_recall=gain.new_recall(length, first, bias),
+            new_recall=cost.new_recall(length, first, bias, gain.new_right_K),
         )
 
     curve = [
@@ -184,9 +187,13 @@ class Race:
         """
         asked_U = self.num_known_U > 0
         ideal_U = np.cumsum(_DISCOUNT_K)[np.minimum(self.num_known_U[asked_U], K) - 1]
-        mean_K = (self.known_hit_UK[asked_U] / ideal_U[:, None]).mean(0)
-        right: Doubles = isotonic_regression(mean_K, weights=_DISCOUNT_K, increasing=False).x
-        return right
+        return _never_rising((self.known_hit_UK[asked_U] / ideal_U[:, None]).mean(0))
+
+    @cached_property
+    def new_right_K(self) -> Doubles:
+        """What share of the new items that a user chose the best new one, the next ... is; never rising."""
+        asked_U = self.num_new_U > 0
+        return _never_rising((self.new_hit_UK[asked_U] / self.num_new_U[asked_U, None]).mean(0))
 
     def lifts(self, length: float) -> list[float]:
         """Biases from where hardly a new item reaches anybody's first places to where they fill them."""
@@ -206,17 +213,21 @@ class Race:
         discount_UK = np.append(_DISCOUNT_K, 0.0)[np.minimum(place_UK, K)]
         return float((discount_UK[self.num_known_U > 0].mean(0) * self.right_K).sum())
 
-    def new_recall(self, length: float, first: int, bias: float) -> float:
-        """Mean Recall@20 of users who chose new items."""
+    def new_recall(self, length: float, first: int, bias: float, right_K: Doubles) -> float:
+        """Mean Recall@20 of new items, if the best one, the next ... were right as often as `right_K`."""
         listed_UK = self._known_above(length, first, bias) + np.arange(K) < K
-        asked_U = self.num_new_U > 0
-        return float(((listed_UK & self.new_hit_UK).sum(1)[asked_U] / self.num_new_U[asked_U]).mean())
+        return float((listed_UK.mean(0) * right_K).sum())
 
     def _known_above(self, length: float, first: int, bias: float) -> Ints:
         """Known items before each new one, which stand in their own order. Shape [U, K]."""
         new_UK = np.float32(length) * self.new_UK + np.float32(bias)
         above_UK = (self.known_UK[:, None, :] >= new_UK[:, :, None]).sum(2)
         return np.maximum(above_UK, first - 1)
+
+
+def _never_rising(mean_K: Doubles) -> Doubles:
+    falling: Doubles = isotonic_regression(mean_K, weights=_DISCOUNT_K, increasing=False).x
+    return falling
 
 
 def _best(judges: Judges, users: Ints, items: Ints, vector_ND: Floats) -> tuple[Floats, Bools, Ints]:

@@ -19,7 +19,7 @@ from features.leakage.audit import Audit, audit_fit
 from features.sentiment import Sentiment, fit_sentiment
 from features.tables import Dataset, MediaVectors, Split
 from features.views import view_of
-from recsys.batches import History, Ints, ItemFeatures, SequenceSchema
+from recsys.batches import Floats, History, Ints, ItemFeatures, SequenceSchema
 from recsys.candidates import ItemArrays
 from recsys.config import Config
 from recsys.index import build_index
@@ -29,8 +29,8 @@ from recsys.progress import Progress, silent
 from recsys.recommender import Recommender, index_bias
 from recsys.sources import Source
 from training.audit import Histories
+from training.judges import Judges, Past
 from training.new_items import AS_THE_TOWERS, HIDDEN, NewItems, let_in_new_items, place_new_items
-from training.newcomers import Judges
 from training.ranked_lists import SELECTION_K, RankingTask, selection_ndcg
 from training.ranker import FittedRanker, fit_ranker
 from training.retriever import FittedRetriever, fit_retriever
@@ -104,7 +104,7 @@ def fit(
     judged = bool(read.truth) and budget is None
     retriever = _fit_towers(read, config, budget, judged, checkpoint, progress, on_epoch)
     model, seed, chosen = retriever.model, config.train.seed, budget.new if budget else None
-    judges = _judges(model, config, read.before, read.truth) if judged else None
+    judges = _judges(model, config, read) if judged else None
     placed = place_new_items(model, judges, config.model, chosen=chosen, seed=seed)
     sources = _fit_sources(read, split, config, budget)
     found = make_recommender(model, config, sources=sources, new=HIDDEN)
@@ -241,27 +241,35 @@ def make_recommender(
     )
 
 
-def _judges(
-    model: Retriever, config: Config, before: Mapping[str, History], truth: Mapping[str, Ints]
-) -> Judges:
-    recommender, users = make_recommender(model, config), list(truth)
+def _judges(model: Retriever, config: Config, read: _Read) -> Judges:
+    recommender, users = make_recommender(model, config), list(read.truth)
+
+    def embed(histories: Sequence[History]) -> Floats:
+        starts = range(0, len(histories), EVALUATION_USERS)
+        return np.concatenate([recommender.embed(histories[at : at + EVALUATION_USERS]) for at in starts])
+
+    histories = [read.before[user] for user in users]
     return Judges(
-        user_UD=np.concatenate([recommender.embed(histories) for histories in _batches(users, before)]),
-        truth=[truth[user] for user in users],
-        seen=[before[user].seen for user in users],
+        user_UD=embed(histories),
+        truth=[read.truth[user] for user in users],
+        seen=[history.seen for history in histories],
+        past=Past(histories=histories, chosen=[_chosen(read, user) for user in users], embed=embed),
     )
+
+
+def _chosen(read: _Read, user: str) -> Ints:
+    """Items of the user's positive training events."""
+    if user not in read.sequences:
+        return np.empty(0, np.int64)
+    sequence = read.sequences[user]
+    return sequence.history.item[sequence.target]
 
 
 def _not_the_rankers(judges: Judges, users: list[str], ranker: FittedRanker, config: Config) -> Judges:
     """Those users on whom the ranker was chosen, with the lists that it gave them then."""
     share = config.model.ranker.target_users
     rows = [row for row, user in enumerate(users) if not is_ranker_user(user, share)]
-    return Judges(
-        user_UD=judges.user_UD[rows],
-        truth=[judges.truth[row] for row in rows],
-        seen=[judges.seen[row] for row in rows],
-        ordered=ranker.validation_BK,
-    )
+    return judges.only(rows, ordered=ranker.validation_BK)
 
 
 def is_ranker_user(user: str, share: float) -> bool:

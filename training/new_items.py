@@ -12,7 +12,8 @@ from recsys.batches import Floats
 from recsys.config import ModelConfig
 from recsys.models.retriever import Retriever
 from training.calibration import FIRST_PLACES, LENGTHS, Calibration, calibrate
-from training.newcomers import Judges, Newcomers, fit_newcomers
+from training.judges import Judges
+from training.newcomers import Newcomers, fit_newcomers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,7 @@ class NewItems:
     """The choices; without a penalty the item tower itself embeds new items."""
 
     penalty: float | None = None
+    pull: float = 0.0  # of items that will be chosen often towards what is chosen most
     length: float = 1.0  # what the vectors that the head gives are multiplied by
     cold_bias: float = 0.0  # in units of the final score
     cold_from: int = 1  # the first place of a list at which a new item may stand
@@ -36,7 +38,13 @@ def place_new_items(
     """Give `model` its newcomer head, solved for on its own vectors; `chosen` holds for a refit."""
     if not config.item.regress_new or (chosen is not None and chosen.penalty is None):
         return None
-    placed = fit_newcomers(model, judges, penalty=chosen.penalty if chosen else None, seed=seed)
+    placed = fit_newcomers(
+        model,
+        judges,
+        penalty=chosen.penalty if chosen else None,
+        pull=chosen.pull if chosen else 0.0,
+        seed=seed,
+    )
     if placed is not None:
         model.newcomer = placed.head.eval()
     return placed
@@ -54,7 +62,7 @@ def let_in_new_items(
     """How far new items are lifted and from which place on they stand, as `judges` say or was `chosen`."""
     new = chosen or _calibrated(model, judges, placed, config, seed)
     if placed is None:
-        return replace(new, penalty=None, length=1.0)
+        return replace(new, penalty=None, pull=0.0, length=1.0)
     placed.head.length.fill_(new.length)
     return new
 
@@ -62,9 +70,11 @@ def let_in_new_items(
 def _calibrated(
     model: Retriever, judges: Judges | None, placed: Newcomers | None, config: ModelConfig, seed: int
 ) -> NewItems:
-    penalty = placed.penalty if placed is not None else None
     fixed = NewItems(
-        penalty=penalty, cold_bias=config.cold_bias or 0.0, cold_from=config.cold_from or FIRST_PLACES[0]
+        penalty=placed.penalty if placed is not None else None,
+        pull=placed.pull if placed is not None else 0.0,
+        cold_bias=config.cold_bias or 0.0,
+        cold_from=config.cold_from or FIRST_PLACES[0],
     )
     if judges is None or config.cold_bias is not None:
         return fixed
@@ -82,8 +92,8 @@ def _calibrated(
     if calibration is None:
         return fixed
     point = calibration.chosen
-    return NewItems(
-        penalty=penalty,
+    return replace(
+        fixed,
         length=point.length,
         cold_bias=point.bias / float(model.temperature.detach()),
         cold_from=point.first,

@@ -1,11 +1,13 @@
 """Content regressed onto the vectors of known items, so that a new item enters where its like stand.
 
 Ridge regression from an item's content to its learned vector, made longer by how often the item was
-chosen: y = v log(1 + n), weighed by the root of n. Chosen by cross-fitting: an item is judged by a map that
-was fitted on other items, and ranked for the validation users among the items of its own fold, as new
-items are ranked among new ones.
+chosen: y = v log(1 + n), weighed by the root of n. The same regression foretells log(1 + n) itself, and an
+item that will be chosen often is pulled towards what is chosen most. Penalty and pull are found by
+cross-fitting: an item is judged by a map that was fitted on other items, and ranked among the items of its
+own fold, as new items are ranked among new ones, for users as they were before these came. The item tower
+has seen these items in training, and so has no say in it: of a new item's content it knows less.
 
-Legend: N items, W inputs, D width, U users, V values of a category field.
+Legend: N items, W inputs, D width, E = D + 1 targets, U users, V values of a category field.
 """
 
 import logging
@@ -24,45 +26,46 @@ from recsys.models.newcomer import NewcomerHead, blend, share_of
 from recsys.models.retriever import EMBED_ROWS, Retriever
 from recsys.ridge import Doubles, solve_ridge
 from training.evaluation import top_k
+from training.judges import Judges
 from training.ranked_lists import selection_ndcg
 
 logger = logging.getLogger(__name__)
 
 NUM_FOLDS = 5
 PENALTIES = (3.0, 10.0, 30.0, 100.0)
+PULLS = (0.0, 1.0, 2.0, 4.0, 8.0)
 MIN_ITEMS = 50  # with fewer there is nothing to regress on
 MAX_ITEMS = 30_000  # the most chosen ones, so that time and memory stay bounded
 MAX_LANDMARKS = 1024
 ITEMS_PER_LANDMARK = 8
 KERNEL_SHARE = 4.0  # mean squared length of an item's likeness to the landmarks; each modality's is about 1
 MIN_COUNT = 3  # known items that a value of a wide field needs to have a direction of its own
+MAX_JUDGES = 2000
 MAX_COLUMNS = 1024  # such values of one field, the most frequent ones
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judges:
-    """Validation users: what they are to the towers, what they chose next, and what they had seen."""
-
-    user_UD: Floats
-    truth: Sequence[Ints]
-    seen: Sequence[Ints]
-    ordered: Ints | None = None  # [U, K], known items as the whole system ranks them; None: as the towers do
-
-
-@dataclass(frozen=True, kw_only=True)
 class Newcomers:
-    """The chosen penalty, the head, and what it says of each known item when fitted on others."""
+    """The chosen penalty and pull, the head, and what it says of each known item when fitted on others."""
 
     penalty: float
+    pull: float
     head: NewcomerHead
     playing_ND: Floats | None  # None where nothing was chosen (a refit)
-    scores: dict[float, float]  # validation NDCG@10 among the items of a fold, by penalty
+    # Validation NDCG@10 among the items of a fold, by penalty of the regression alone, and by pull with all.
+    scores: dict[float, float]
+    pull_scores: dict[float, float]
 
 
 def fit_newcomers(
-    model: Retriever, judges: Judges | None, *, penalty: float | None = None, seed: int = 0
+    model: Retriever,
+    judges: Judges | None,
+    *,
+    penalty: float | None = None,
+    pull: float = 0.0,
+    seed: int = 0,
 ) -> Newcomers | None:
-    """The head for the items of `model`; with a `penalty` nothing is chosen.
+    """The head for the items of `model`; with a `penalty`, and the `pull` to it, nothing is chosen.
 
     None where items have no content, no id of their own, or too few have training events.
     """
@@ -73,24 +76,35 @@ def fit_newcomers(
     problem = _Problem.of(model, head, rows)
     if penalty is not None or judges is None:
         penalty = PENALTIES[len(PENALTIES) // 2] if penalty is None else penalty
-        _put(head, problem, penalty)
-        return Newcomers(penalty=penalty, head=head, playing_ND=None, scores={})
-    fold_N = np.random.default_rng(seed).integers(NUM_FOLDS, size=len(rows))
-    size, width = model.features.size, problem.target_ND.shape[1]
-    crossfit = {each: np.zeros((size, width), np.float32) for each in PENALTIES}
-    for fold in range(NUM_FOLDS):
-        rest = problem.without(fold_N == fold)
-        for each, vectors_ND in crossfit.items():
-            vectors_ND[rows[fold_N == fold]] = problem.input_NW[fold_N == fold] @ rest.solve(each)
-    folds = [np.isin(np.arange(size), rows[fold_N == fold]) for fold in range(NUM_FOLDS)]
-    scores = {each: _among_their_like(vectors, folds, judges) for each, vectors in crossfit.items()}
+        _put(head, problem, problem.solve(penalty), pull)
+        return Newcomers(penalty=penalty, pull=pull, head=head, playing_ND=None, scores={}, pull_scores={})
+    rng = np.random.default_rng(seed)
+    fold_N = rng.integers(NUM_FOLDS, size=len(rows))
+    folds = [np.isin(np.arange(model.features.size), rows[fold_N == fold]) for fold in range(NUM_FOLDS)]
+    some = judges.only(rng.permutation(len(judges.truth))[:MAX_JUDGES])
+    before = [some.before(each_N) for each_N in folds]
+    parts = [(fold_N == fold, problem.without(fold_N == fold)) for fold in range(NUM_FOLDS)]
+    crossfit = {each: [rest.solve(each) for _, rest in parts] for each in PENALTIES}
+
+    def told(solved: Sequence[Doubles], pull: float) -> Floats:
+        """What each known item is told by the map of the others, zeros for all else. Shape [N, D]."""
+        vector_ND = np.zeros((model.features.size, solved[0].shape[1] - 1), np.float32)
+        for (own_N, rest), solved_WE in zip(parts, solved, strict=True):
+            vector_ND[rows[own_N]] = problem.input_NW[own_N] @ rest.pulled(solved_WE, pull)
+        return vector_ND
+
+    scores = {each: _among_their_like(told(crossfit[each], 0.0), folds, before) for each in PENALTIES}
     best = max(scores, key=scores.__getitem__)
+    playing = {each: told(crossfit[best], each) for each in PULLS}
+    pull_scores = {each: _among_their_like(playing[each], folds, before) for each in PULLS}
+    pull = max(pull_scores, key=pull_scores.__getitem__)
     logger.info("newcomers: validation NDCG@10 among items of a fold by penalty: %s", scores)
-    length = _put(head, problem, best)
-    tower_ND = torch.from_numpy(model.item_arrays(as_new=True).vectors)
-    playing_ND = blend(torch.from_numpy(crossfit[best] / length), tower_ND).numpy()
-    playing_ND[~crossfit[best].any(1)] = 0.0
-    return Newcomers(penalty=best, head=head, playing_ND=playing_ND, scores=scores)
+    logger.info("newcomers: the same by pull: %s", pull_scores)
+    _put(head, problem, problem.solve(best), pull)
+    playing_ND = _as_long_as_new(playing[pull], head, model)
+    return Newcomers(
+        penalty=best, pull=pull, head=head, playing_ND=playing_ND, scores=scores, pull_scores=pull_scores
+    )
 
 
 def _rows(model: Retriever) -> Ints:
@@ -121,10 +135,11 @@ class _Problem:
     """Normal equations of a weighted ridge regression with an intercept."""
 
     input_NW: Doubles  # what the linear map reads, a column a value of a wide field, and 1
-    target_ND: Doubles
+    target_NE: Doubles  # the vectors, made longer, and log(1 + n)
     weight_N: Doubles
     gram_WW: Doubles
-    moment_WD: Doubles
+    moment_WE: Doubles
+    liked_D: Doubles  # mean vector of what was chosen
     values: Mapping[str, Ints]  # by wide field, the values that have a column, in their order
 
     @classmethod
@@ -143,40 +158,62 @@ class _Problem:
         count_N = model.features.popularity[rows].astype(np.float64)
         return cls.from_rows(
             np.concatenate([np.concatenate(inputs), *columns, np.ones((len(rows), 1))], axis=1),
-            np.concatenate(vectors) * np.log1p(count_N)[:, None],
+            np.c_[np.concatenate(vectors), np.ones(len(rows))] * np.log1p(count_N)[:, None],
             np.sqrt(count_N),
             values,
         )
 
     @classmethod
     def from_rows(
-        cls, input_NW: Doubles, target_ND: Doubles, weight_N: Doubles, values: Mapping[str, Ints]
+        cls, input_NW: Doubles, target_NE: Doubles, weight_N: Doubles, values: Mapping[str, Ints]
     ) -> "_Problem":
         weighed_NW = input_NW * weight_N[:, None]
         return cls(
             input_NW=input_NW,
-            target_ND=target_ND,
+            target_NE=target_NE,
             weight_N=weight_N,
             gram_WW=weighed_NW.T @ input_NW,
-            moment_WD=weighed_NW.T @ target_ND,
+            moment_WE=weighed_NW.T @ target_NE,
+            liked_D=_mean_chosen(target_NE, weight_N),
             values=values,
         )
 
     def without(self, out_N: Bools) -> "_Problem":
         """The problem of the other items."""
-        left_out = self.from_rows(self.input_NW[out_N], self.target_ND[out_N], self.weight_N[out_N], {})
+        left_out = self.from_rows(self.input_NW[out_N], self.target_NE[out_N], self.weight_N[out_N], {})
         return _Problem(
             input_NW=self.input_NW,
-            target_ND=self.target_ND,
+            target_NE=self.target_NE,
             weight_N=self.weight_N,
             gram_WW=self.gram_WW - left_out.gram_WW,
-            moment_WD=self.moment_WD - left_out.moment_WD,
+            moment_WE=self.moment_WE - left_out.moment_WE,
+            liked_D=_mean_chosen(self.target_NE[~out_N], self.weight_N[~out_N]),
             values=self.values,
         )
 
     def solve(self, penalty: float) -> Doubles:
-        """Coefficients [W, D]; the intercept is all but free of the penalty."""
-        return solve_ridge(self.gram_WW, self.moment_WD, penalty)
+        """Coefficients [W, E]; the intercept is all but free of the penalty."""
+        return solve_ridge(self.gram_WW, self.moment_WE, penalty)
+
+    def pulled(self, solved_WE: Doubles, pull: float) -> Doubles:
+        """The map [W, D] to vectors that are pulled by how often their items will be chosen.
+
+        What all items share of it only moves them all, and is left to the calibration: the intercept.
+        """
+        popular_W = solved_WE[:, -1].copy()
+        popular_W[-1] = 0.0
+        return solved_WE[:, :-1] + pull * np.outer(popular_W, self.liked_D)
+
+    def mean_length(self, solved_WE: Doubles) -> float:
+        """Of the known items' vectors without a pull."""
+        return float(np.linalg.norm(self.input_NW @ solved_WE[:, :-1], axis=1).mean().clip(1e-6))
+
+
+def _mean_chosen(target_NE: Doubles, weight_N: Doubles) -> Doubles:
+    """Mean of the vectors over all choices of their items. Shape [D]."""
+    vector_ND = target_NE[:, :-1] / target_NE[:, -1:]
+    mean_D: Doubles = np.average(vector_ND, axis=0, weights=weight_N**2)
+    return mean_D
 
 
 def _frequent(ids_NC: Ints) -> Ints:
@@ -199,14 +236,9 @@ def _content(model: Retriever, row_N: Tensor) -> tuple[dict[str, tuple[Tensor, T
 
 
 @torch.no_grad()
-def _put(head: NewcomerHead, problem: _Problem, penalty: float) -> float:
-    """Solve for the head's map, scaled so that the known items' vectors have a mean length of 1.
-
-    Returns the mean length of before.
-    """
-    coefficient_WD = problem.solve(penalty)
-    length = float(np.linalg.norm(problem.input_NW @ coefficient_WD, axis=1).mean().clip(1e-6))
-    coefficient_WD = coefficient_WD / length
+def _put(head: NewcomerHead, problem: _Problem, solved_WE: Doubles, pull: float) -> None:
+    """Give the head its map, scaled so that without a pull known items' vectors have a mean length of 1."""
+    coefficient_WD = problem.pulled(solved_WE, pull) / problem.mean_length(solved_WE)
     start = head.linear.in_features
     head.linear.weight.copy_(torch.from_numpy(coefficient_WD[:start].T))
     head.linear.bias.copy_(torch.from_numpy(coefficient_WD[-1]))
@@ -216,13 +248,33 @@ def _put(head: NewcomerHead, problem: _Problem, penalty: float) -> float:
             coefficient_WD[start:end]
         ).float()
         start = end
-    return length
 
 
-def _among_their_like(vectors_ND: Floats, folds: Sequence[Bools], judges: Judges) -> float:
-    """Mean NDCG@10 over users and folds, of the truth in a fold ranked among the fold's unseen items."""
+@torch.no_grad()
+def _as_long_as_new(playing_ND: Floats, head: NewcomerHead, model: Retriever) -> Floats:
+    """What known items are told by the maps of others, at the mean length of the vectors of new ones.
+
+    Where nothing is new, of known ones as if they were.
+    """
+    new = np.flatnonzero(~model.features.trained)
+    new = new[new >= NUM_RESERVED]
+    asked = torch.from_numpy(new if len(new) else np.flatnonzero(model.features.trained))
+    tower_ND = torch.from_numpy(model.item_arrays(as_new=True).vectors)
+    dense, ids = _content(model, asked)
+    vector_ND = blend(head.regress(dense, ids).cpu(), tower_ND[asked])
+    told_N = playing_ND.any(1)
+    length = np.linalg.norm(playing_ND[told_N], axis=1).mean().clip(1e-6)
+    scaled_ND: Floats = playing_ND * np.float32(float(vector_ND.norm(dim=1).mean()) / length)
+    return scaled_ND
+
+
+def _among_their_like(vectors_ND: Floats, folds: Sequence[Bools], before: Sequence[Judges]) -> float:
+    """Mean NDCG@10 over users and folds, of the truth in a fold ranked among the fold's unseen items.
+
+    `before` has the judges of each fold.
+    """
     scores, weights = [], []
-    for fold_N in folds:
+    for fold_N, judges in zip(folds, before, strict=True):
         truth = [items[fold_N[items]] for items in judges.truth]
         rows = [row for row, items in enumerate(truth) if len(items)]
         if not rows:

@@ -8,6 +8,7 @@ from model_parts import tiny_features, tiny_history, tiny_schema
 from recsys.batches import collate
 from recsys.config import ItemTowerConfig, ModelConfig, RankerConfig, UserTowerConfig
 from recsys.errors import ConfigError
+from recsys.models.dropout import drawing_from, dropped
 from recsys.models.embeddings import CategoryEmbedding, ItemIdEmbedding, export_categories
 from recsys.models.fusion import build_fusion, masked_softmax
 from recsys.models.item_tower import drop_tokens
@@ -148,14 +149,23 @@ def _states(model, histories):
         return model.user_tower.states(vectors, inputs)
 
 
-def test_states_are_causal(retriever):
+@pytest.fixture(params=["softmax", "pointwise"])
+def attending(request):
+    torch.manual_seed(0)
+    user = UserTowerConfig(attention=request.param, feed_forward=request.param == "softmax")
+    return Retriever(tiny_features(), tiny_schema(), ModelConfig(dim=16, user=user)).eval()
+
+
+def test_states_are_causal(attending):
+    retriever = attending
     first, second = tiny_history([3, 4, 5, 6]), tiny_history([3, 4, 9, 12])
     states = _states(retriever, [first, second])
     torch.testing.assert_close(states[0, :3], states[1, :3])  # own token and the two shared events
     assert not torch.allclose(states[0, 3], states[1, 3])
 
 
-def test_padding_changes_nothing(retriever):
+def test_padding_changes_nothing(attending):
+    retriever = attending
     short, long = tiny_history([3, 4]), tiny_history([5, 6, 7, 8, 9])
     alone = _states(retriever, [short])
     together = _states(retriever, [short, long])
@@ -170,6 +180,55 @@ def test_user_vector_is_the_state_after_the_last_event(retriever):
     states = _states(retriever, histories)
     np.testing.assert_allclose(user[0], states[0, 3], atol=1e-6)
     np.testing.assert_allclose(user[1], states[1, 0], atol=1e-6)
+
+
+def test_a_block_of_either_attention_as_it_is_written_down(attending):
+    """Token by token and head by head: what is read, how much of it, the gate, and what is added."""
+    block, dim = attending.user_tower.blocks[0], 16
+    torch.nn.init.normal_(block.bias.position)
+    generator = torch.Generator().manual_seed(1)
+    x_BPD = torch.randn(2, 5, dim, generator=generator)
+    second_BP = torch.tensor([[0, 0, 5, 60, 4000], [0, 1, 2, 3, 4]])
+    ones = torch.ones(5, 5).tril()
+    with torch.no_grad():
+        found = block(x_BPD, second_BP, ones if block.kind == "softmax" else ones / 3.0)
+        bias = block.bias(second_BP)
+        gate, value, query, key = block.input(block.norm(x_BPD)).chunk(4, dim=-1)
+        silu = torch.nn.functional.silu
+        if block.kind == "pointwise":
+            value, query, key = silu(value), silu(query), silu(key)
+        attended = torch.zeros_like(x_BPD)
+        for row, head, at in np.ndindex(2, 4, 5):
+            part = slice(4 * head, 4 * head + 4)
+            dots = key[row, : at + 1, part] @ query[row, at, part]
+            own = bias[row if len(bias) > 1 else 0, head, at, : at + 1]
+            if block.kind == "softmax":
+                weights = torch.softmax(dots / 2.0 + own, dim=0)
+            else:
+                weights = silu(dots + own) / 3.0
+            attended[row, at, part] = weights @ value[row, : at + 1, part]
+        expected = x_BPD + block.output(block.attended_norm(attended) * silu(gate))
+        if block.feed_forward is not None:
+            norm, wide, _, _, narrow, _ = block.feed_forward
+            expected = expected + narrow(silu(wide(norm(expected))))
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_dropout_leaves_out_as_many_as_asked_and_keeps_the_mean(dtype):
+    numbers = torch.ones(1000, 1003, dtype=dtype)
+    with drawing_from(torch.Generator().manual_seed(3)):
+        first, second = dropped(numbers, 0.2), dropped(numbers, 0.2)
+    out = (first == 0).float()
+    assert first.dtype == dtype
+    assert set(first.unique().tolist()) == {0.0, torch.tensor(256 / 205, dtype=dtype).item()}
+    # 51 of 256; no place of eight is judged otherwise, and neighbours are judged by themselves.
+    by_place = out.flatten()[: 8 * 125_000].view(-1, 8).mean(0)
+    torch.testing.assert_close(by_place, torch.full((8,), 51 / 256), atol=0.005, rtol=0)
+    assert abs((out[:, 1:] * out[:, :-1]).mean() - (51 / 256) ** 2) < 0.002
+    assert abs((out * (second == 0)).mean() - (51 / 256) ** 2) < 0.002
+    assert dropped(numbers, 0.0) is numbers
+    assert not dropped(numbers, 1.0).any()
 
 
 PARTS = {

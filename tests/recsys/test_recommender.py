@@ -81,6 +81,19 @@ def test_new_items_stand_from_a_place_on_but_not_among_given_candidates():
     assert (~items.trained[ranked[:, :2]]).all()
 
 
+def test_no_lift_of_new_items_leaves_a_known_one_out_that_stands_before_them():
+    """More new items than candidates, all lifted above the known ones."""
+    items = _items(num_cold=20)
+    users = HISTORIES[:2]
+    found = _recommender(items, cold_bias=50.0, cold_from=5, num_candidates=6).recommend(users, 6).items
+    free = _recommender(items, cold_bias=-50.0, num_candidates=6).recommend(users, 6).items
+    np.testing.assert_array_equal(found[:, :4], free[:, :4])
+    assert not items.trained[found[:, 5]].any()
+    allowed = np.arange(NUM) >= NUM - 20
+    alone = _recommender(items, cold_bias=50.0, cold_from=5, num_candidates=6)
+    assert (alone.recommend(users, 6, allowed=allowed).items >= NUM - 20).all()
+
+
 def test_without_the_ranker_the_towers_order_stands():
     items = _items()
 

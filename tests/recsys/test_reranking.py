@@ -82,7 +82,8 @@ class TestHoldBack:
 
 
 @pytest.mark.parametrize(
-    ("cold_from", "k", "first"), [(17, 100, 17), (17, 20, 17), (17, 10, 9), (17, 1, 1), (1, 20, 1)]
+    ("cold_from", "k", "first"),
+    [(17, 100, 17), (17, 20, 17), (19, 20, 19), (17, 10, 10), (17, 1, 1), (1, 20, 1)],
 )
-def test_short_lists_keep_their_last_fifth_for_new_items(cold_from, k, first):
+def test_short_lists_keep_their_last_tenth_for_new_items(cold_from, k, first):
     assert first_place_of_new(cold_from, k) == first

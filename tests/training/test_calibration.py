@@ -8,7 +8,7 @@ import pytest
 from recsys.metrics import IdLists, at_k, means
 from training.calibration import Calibration, K, Race, calibrate
 from training.evaluation import top_k
-from training.newcomers import Judges
+from training.judges import Judges
 
 NUM_ITEMS, NUM_NEW, NUM_USERS = 300, 40, 80
 
@@ -91,12 +91,42 @@ def test_figures_are_those_of_lists_made_one_item_after_another(length, bias, fi
     warm = [items[~is_new[items]] for items in judges.truth]
     expected = _expected_ndcg(ranked, ~is_new, warm)
     assert race.warm_ndcg(length, first, bias) == pytest.approx(expected, abs=1e-6)
-    new = [items[is_new[items]] for items in judges.truth]
-    rows = [row for row, items in enumerate(new) if len(items)]
-    lists = IdLists.from_lists([new[row] for row in rows])
-    first_K = np.array([ranked["with"][row][:K] for row in rows])
-    found = race.new_recall(length, first, bias)
-    assert found == pytest.approx(means(at_k(first_K, lists, [K]))[f"recall@{K}"], abs=1e-6)
+    listed = np.zeros(K)
+    for each in ranked["with"]:
+        listed[: sum(is_new[each[:K]])] += 1.0 / NUM_USERS
+    chance = 1.0 / np.arange(2.0, 2.0 + K)
+    found = race.new_recall(length, first, bias, chance)
+    assert found == pytest.approx((listed * chance).sum(), abs=1e-6)
+
+
+def test_how_often_the_new_items_are_right_is_that_of_a_list_of_them():
+    """Its sum is Recall@20 among them; of all users alike, and never more often further down."""
+    item, playing, known, judges = _parts()
+    players = np.sort(np.random.default_rng(1).choice(np.flatnonzero(known), 50, replace=False))
+    race = Race.of(judges, np.arange(NUM_USERS), (np.flatnonzero(known), item), (players, playing))
+    is_new = np.isin(np.arange(NUM_ITEMS), players)
+    truth = [items[is_new[items]] for items in judges.truth]
+    rows = [row for row, items in enumerate(truth) if len(items)]
+    lists = IdLists.from_lists([truth[row] for row in rows])
+    seen = IdLists.from_lists([judges.seen[row] for row in rows])
+    ranked = top_k(judges.user_UD[rows] @ playing.T, K, allowed=is_new, seen=seen)
+    first = means(at_k(ranked, lists, [1, K]))
+    assert (np.diff(race.new_right_K) <= 1e-12).all()
+    hits = np.array([np.isin(ranked[at], truth[row]) / len(truth[row]) for at, row in enumerate(rows)])
+    discount = 1.0 / np.log2(2.0 + np.arange(K))
+    assert (race.new_right_K * discount).sum() == pytest.approx((hits.mean(0) * discount).sum(), abs=1e-9)
+    assert race.new_right_K[0] >= first["recall@1"] - 1e-9
+
+
+def test_places_that_cost_little_are_taken_where_a_place_is_worth_the_same():
+    """Known items are right in the first places alone, so that new ones cost nothing from the fourth on."""
+    item, playing, known, judges = _parts()
+    best = [np.argsort(-row)[:60] for row in judges.user_UD @ (item * known[:, None]).T]
+    seen = [np.empty(0, np.int64)] * NUM_USERS
+    certain = replace(judges, truth=[places[:3] for places in best], seen=seen)
+    calibration = calibrate(item, playing, known, certain, budget=0.01, first_places=(1, 4))
+    assert calibration.chosen.first == 4
+    assert calibration.chosen.warm_ndcg == pytest.approx(calibration.warm_alone)
 
 
 def test_what_it_costs_is_measured_on_the_real_new_items():

@@ -1,5 +1,7 @@
 """The newcomer head: ridge regression as written down, honest by cross-fitting, and where it applies."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,8 @@ from recsys.config import ModelConfig
 from recsys.ids import IdMap
 from recsys.models.newcomer import TOWER_SHARE
 from recsys.models.retriever import Retriever
-from training.newcomers import NUM_FOLDS, PENALTIES, Judges, _make_head, _Problem, fit_newcomers
+from training.judges import Judges
+from training.newcomers import NUM_FOLDS, PENALTIES, PULLS, _make_head, _Problem, fit_newcomers
 
 NUM = 120
 SCHEMA = tiny_schema(review_text_dim=0, review_audio_dim=0, profile_sizes={})
@@ -61,7 +64,8 @@ def test_the_map_is_the_weighted_ridge_regression_of_scikit_learn():
     problem = _Problem.of(model, _make_head(model, rows, 0), rows)
     count = features.popularity[rows].astype(np.float64)
     vectors = model.item_arrays().vectors[rows] * np.log1p(count)[:, None]
-    ridge = Ridge(alpha=3.0).fit(problem.input_NW[:, :-1], vectors, sample_weight=np.sqrt(count))
+    targets = np.concatenate([vectors, np.log1p(count)[:, None]], axis=1)
+    ridge = Ridge(alpha=3.0).fit(problem.input_NW[:, :-1], targets, sample_weight=np.sqrt(count))
     np.testing.assert_allclose(problem.solve(3.0)[:-1].T, ridge.coef_, atol=1e-5)
     np.testing.assert_allclose(problem.solve(3.0)[-1], ridge.intercept_, atol=1e-5)
 
@@ -71,31 +75,34 @@ def test_a_fold_left_out_is_as_if_it_had_never_been():
     rows = np.flatnonzero(model.features.trained)
     problem = _Problem.of(model, _make_head(model, rows, 0), rows)
     out = np.random.default_rng(2).random(len(rows)) < 0.3
-    fresh = _Problem.from_rows(problem.input_NW[~out], problem.target_ND[~out], problem.weight_N[~out], {})
-    np.testing.assert_allclose(problem.without(out).solve(1.0), fresh.solve(1.0), atol=1e-8)
+    fresh = _Problem.from_rows(problem.input_NW[~out], problem.target_NE[~out], problem.weight_N[~out], {})
+    left = problem.without(out)
+    np.testing.assert_allclose(left.solve(1.0), fresh.solve(1.0), atol=1e-8)
+    np.testing.assert_allclose(
+        left.pulled(left.solve(1.0), 2.0), fresh.pulled(fresh.solve(1.0), 2.0), atol=1e-8
+    )
 
 
-def _regressed(model, judges):
-    """What the cross-fitted maps alone say, without the item tower; in units of the map of all items."""
-    found = fit_newcomers(model, judges)
-    tower = model.item_arrays(as_new=True).vectors
-    rows = np.flatnonzero(model.features.trained)
-    problem = _Problem.of(model, _make_head(model, rows, 0), rows)
-    length = np.linalg.norm(problem.input_NW @ problem.solve(found.penalty), axis=1).mean()
-    return length * (found.playing_ND - TOWER_SHARE * tower) / (1.0 - TOWER_SHARE)
+def _units(vectors):
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
-def test_what_plays_a_new_item_is_its_crossfit_joined_by_the_tower():
+def test_what_plays_a_new_item_is_its_crossfit_as_long_as_new_items_are():
     model = _model()
     judges = _judges(model)
     rows = np.flatnonzero(model.features.trained)
     problem = _Problem.of(model, _make_head(model, rows, 0), rows)
     fold = np.random.default_rng(0).integers(NUM_FOLDS, size=len(rows))
     found = fit_newcomers(model, judges)
-    rest = problem.without(fold == 2).solve(found.penalty)
-    expected = problem.input_NW[fold == 2] @ rest
-    np.testing.assert_allclose(_regressed(model, judges)[rows[fold == 2]], expected, atol=1e-4)
-    assert not found.playing_ND[~model.features.trained].any()
+    expected = np.zeros_like(found.playing_ND)
+    for each in range(NUM_FOLDS):
+        rest = problem.without(fold == each)
+        solved = rest.pulled(rest.solve(found.penalty), found.pull)
+        expected[rows[fold == each]] = problem.input_NW[fold == each] @ solved
+    model.newcomer = found.head.eval()
+    new = np.linalg.norm(model.item_arrays().vectors[~model.features.trained][2:], axis=1).mean()
+    expected *= new / np.linalg.norm(expected[rows], axis=1).mean()
+    np.testing.assert_allclose(found.playing_ND, expected, atol=1e-4)
 
 
 def test_wide_fields_are_looked_up_as_they_were_solved_for(monkeypatch):
@@ -126,24 +133,61 @@ def test_likeness_is_the_fourth_power_of_a_cosine():
     torch.testing.assert_close(head.spread(inputs)[:, width:], head.gain * cosine**4)
 
 
-def test_cross_fitting_shows_no_item_the_map_that_it_was_fitted_on(monkeypatch):
+@pytest.mark.parametrize("pull", [0.0, 2.0])
+def test_cross_fitting_shows_no_item_the_map_that_it_was_fitted_on(monkeypatch, pull):
     """An item's own vector, turned around, changes what others are told and not what it is told itself."""
     monkeypatch.setattr("training.newcomers.PENALTIES", (3.0,))
+    monkeypatch.setattr("training.newcomers.PULLS", (pull,))
     model = _model()
     judges = _judges(model)
-    first = _regressed(model, judges)
+    first = _units(fit_newcomers(model, judges).playing_ND)
     item = int(np.flatnonzero(model.features.trained)[7])
     with torch.no_grad():
         model.item_id.weight[item] = -5.0 * model.item_id.weight[item] + 1.0
-    second = _regressed(model, judges)
+    second = _units(fit_newcomers(model, judges).playing_ND)
     np.testing.assert_allclose(first[item], second[item], atol=1e-5)
     assert not np.allclose(first, second, atol=1e-3)
 
 
-def test_the_penalty_is_the_best_on_validation():
+def test_penalty_and_pull_are_the_best_on_validation():
     found = fit_newcomers(_model(), _judges(_model()))
-    assert set(found.scores) == set(PENALTIES)
+    assert (set(found.scores), set(found.pull_scores)) == (set(PENALTIES), set(PULLS))
     assert found.scores[found.penalty] == max(found.scores.values()) > 0
+    assert found.pull_scores[found.pull] == max(found.pull_scores.values()) > 0
+
+
+def test_an_item_is_pulled_by_its_foretold_popularity_towards_what_is_chosen_most():
+    model = _model()
+    rows = torch.arange(2, NUM + 2)
+    content = model.content(rows, torch.zeros(NUM, dtype=torch.bool))
+    free, pulled = (fit_newcomers(model, None, penalty=3.0, pull=pull).head for pull in (0.0, 4.0))
+    moved = (pulled.regress(*content) - free.regress(*content)).detach().numpy()
+    known = model.features.trained
+    count, vectors = model.features.popularity[known], model.item_arrays().vectors[known]
+    liked = (vectors * count[:, None]).sum(0) / count.sum()
+    problem = _Problem.of(model, _make_head(model, np.flatnonzero(known), 0), np.flatnonzero(known))
+    solved = problem.solve(3.0)
+    foretold = problem.input_NW[:, :-1] @ solved[:-1, -1] / problem.mean_length(solved)
+    np.testing.assert_allclose(moved[known[2:]], 4.0 * np.outer(foretold, liked), atol=1e-4)
+    assert np.corrcoef(foretold, np.log1p(count))[0, 1] > 0.3
+
+
+def test_a_pull_is_taken_where_content_tells_what_is_popular_and_users_follow():
+    """Users choose what is popular, which the text says, and no user is like another."""
+    rng = np.random.default_rng(3)
+    features = _features()
+    text = features.dense["text"]
+    popularity = np.where(features.trained, np.round(np.exp(2.5 + 1.2 * text[:, 0])), 0).astype(np.float32)
+    model = _model(replace(features, popularity=popularity))
+    known = np.flatnonzero(features.trained)
+    chance = popularity[known] / popularity.sum()
+    truth = [rng.choice(known, 2, replace=False, p=chance) for _ in range(60)]
+    liked = np.average(model.item_arrays().vectors[known], axis=0, weights=chance)
+    user = liked + 0.1 * rng.normal(size=(60, 8))
+    user = (user / np.linalg.norm(user, axis=1, keepdims=True)).astype(np.float32)
+    found = fit_newcomers(model, Judges(user_UD=user, truth=truth, seen=[np.empty(0, np.int64)] * 60))
+    assert found.pull > 0
+    assert found.pull_scores[found.pull] > 1.1 * found.pull_scores[0.0]
 
 
 def test_only_new_items_are_embedded_by_the_head_and_only_outside_of_training():

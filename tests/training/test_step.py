@@ -14,6 +14,7 @@ from step_parts import (
 from recsys.config import TrainConfig
 from training.step import Step
 
+PLAIN = {"views": {"weight": 0.0}}  # the next item's loss alone
 AUXILIARY = {
     "alignment": {"kind": "contrastive", "weight": 0.5},
     "views": {"weight": 0.5},
@@ -28,16 +29,16 @@ def test_shards_sum_to_the_gradient_of_the_plain_loss(num_shards):
     expected.backward()
     plain = expected.item(), gradients_of(model)
     model.zero_grad()
-    step = Step(model, TrainConfig(precision="float32"), num_shards=num_shards)
+    step = Step(model, TrainConfig(precision="float32", auxiliary=PLAIN), num_shards=num_shards)
     assert_same_step(step_gradients(model, step), plain)
 
 
 @pytest.mark.parametrize(
     "config",
     [
-        {},
-        {"sampled_above": 5, "num_negatives": 8},
-        {"sampled_above": 5, "num_negatives": 8, "hard_negatives": 0.5},
+        {"auxiliary": PLAIN},
+        {"auxiliary": PLAIN, "sampled_above": 5, "num_negatives": 8},
+        {"auxiliary": PLAIN, "sampled_above": 5, "num_negatives": 8, "hard_negatives": 0.5},
         {"auxiliary": AUXILIARY},
         {"auxiliary": AUXILIARY, "sampled_above": 5, "num_negatives": 8},
     ],
@@ -58,11 +59,11 @@ def test_what_is_off_leaves_every_draw_and_sum_as_it_was():
     off = {
         "num_items": 2,
         "alignment": {"kind": "contrastive", "weight": 0.0},
-        "views": {"token_dropout": 0.9},
+        "views": {"weight": 0.0, "token_dropout": 0.9},
         "adversarial": {"radius": 9.0},
     }
     found = []
-    for auxiliary in ({}, off):
+    for auxiliary in (PLAIN, off):
         model = tiny_model(dropout=0.4)
         step = Step(model, TrainConfig(precision="float32", auxiliary=auxiliary), num_shards=2)
         found.append((*step_gradients(model, step), torch.get_rng_state()))

@@ -14,7 +14,9 @@ from training.ablation.options import NEEDS, OPTIONS, choose_options, names_in, 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_option_changes_a_configuration(name: str) -> None:
-    base = build_config({"model": {"item": {"fusion": "gated" if name != "gated-fusion" else "mean"}}})
+    fusion = "gated" if name != "gated-fusion" else "mean"
+    views = {"weight": 0.3 if "views" in name else 0.0}
+    base = build_config({"model": {"item": {"fusion": fusion}}, "train": {"auxiliary": {"views": views}}})
     (option,), left_out = choose_options([name], base, NEEDS)
     assert not left_out
     assert changed(base, option.settings) != base
@@ -22,7 +24,8 @@ def test_every_option_changes_a_configuration(name: str) -> None:
 
 def test_by_default_all_that_change_something() -> None:
     options, left_out = choose_options(None, Config(), NEEDS)
-    assert left_out == {"attention-fusion": "so it is configured already"}
+    there = "so it is configured already"
+    assert left_out == {"attention-fusion": there, "self-supervised-views": there}
     assert [option.name for option in options] == [name for name in OPTIONS if name not in left_out]
 
 

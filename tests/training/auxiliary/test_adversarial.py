@@ -5,7 +5,7 @@ import torch
 from model_parts import tiny_features
 from step_parts import assert_same_step, gradients_of, plain_loss, step_gradients, tiny_model, tiny_windows
 
-from recsys.config import AdversarialConfig, AuxiliaryConfig, TrainConfig
+from recsys.config import AdversarialConfig, AuxiliaryConfig, TrainConfig, ViewsConfig
 from recsys.errors import ConfigError
 from training.auxiliary.adversarial import is_adversarial, perturbation
 from training.step import Step
@@ -13,7 +13,8 @@ from training.step import Step
 
 def config(weight=0.6, radius=0.3):
     adversarial = AdversarialConfig(weight=weight, radius=radius)
-    return TrainConfig(precision="float32", auxiliary=AuxiliaryConfig(adversarial=adversarial))
+    auxiliary = AuxiliaryConfig(adversarial=adversarial, views=ViewsConfig(weight=0.0))
+    return TrainConfig(precision="float32", auxiliary=auxiliary)
 
 
 def test_a_perturbation_by_hand():
@@ -63,7 +64,7 @@ def test_absent_vectors_stay_as_they_are():
 
 def test_a_radius_of_0_weighs_the_plain_loss_once_more():
     model = tiny_model(dropout=0.4)  # both passes leave out the same
-    loss, plain = step_gradients(model, Step(model, TrainConfig(precision="float32"), num_shards=2))
+    loss, plain = step_gradients(model, Step(model, config(weight=0.0), num_shards=2))
     twice = 1.6 * loss, {name: 1.6 * gradient for name, gradient in plain.items()}
     assert_same_step(step_gradients(model, Step(model, config(radius=0.0), num_shards=2)), twice)
 

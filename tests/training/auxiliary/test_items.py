@@ -10,7 +10,7 @@ from step_parts import assert_same_step, gradients_of, plain_loss, step_gradient
 from recsys.config import AlignmentConfig, AuxiliaryConfig, TrainConfig, ViewsConfig
 from recsys.errors import ConfigError
 from recsys.losses import contrastive_loss, hardest_triplet_loss
-from recsys.models.dropout import drawing_from
+from recsys.models.dropout import drawing_from, dropped
 from training.auxiliary.alignment import aligned_places, alignment_loss
 from training.auxiliary.items import ItemLosses
 from training.auxiliary.views import views_loss
@@ -87,12 +87,13 @@ class TestViews:
             found = views_loss(model.item_tower, token, mask, config)
         draw, views = torch.Generator().manual_seed(3), []
         for _ in range(2):
-            kept = torch.empty_like(token).bernoulli_(0.75, generator=draw)
+            with drawing_from(draw):
+                kept = dropped(torch.ones_like(token), 0.25)
             chance = torch.rand(mask.shape, generator=draw)
             left = mask & (chance >= 0.5)
             for row in range(len(left)):
                 left[row] = left[row] if left[row].any() else mask[row]
-            views.append(model.item_tower.fuse(token * kept / 0.75, left))
+            views.append(model.item_tower.fuse(token * kept, left))
         assert not torch.allclose(*views)
         torch.testing.assert_close(found, contrastive_loss(*views, temperature=0.1))
 
