@@ -51,8 +51,8 @@ def words(calibration: Calibration) -> str:
     lost = _loss(calibration, chosen)
     return (
         f"New items stand from place {chosen.first} on; known ones lose {lost:.1%} of their NDCG@{K} of "
-        f"{calibration.warm_alone:.4f}, and of known items that played new ones {chosen.new_recall:.1%} were "
-        f"found among the first {K}."
+        f"{calibration.warm_alone:.4f}, and {chosen.new_recall:.1%} of what users choose of new items is "
+        f"expected among the first {K}, by how often known items that played new ones were right."
     )
 
 
