@@ -7,6 +7,7 @@ from recsys.ids import PAD
 
 KNOWN_SHARE = 0.9
 DECIMALS = 3  # what differs by less is a tie: sums in another order must not give another list
+GAP = 2 * 10.0**-DECIMALS  # no tie, whatever is rounded
 
 
 def best_first(score_BK: Floats, item_BK: Ints) -> Ints:
@@ -48,7 +49,8 @@ def hold_back(score_BK: Floats, new_BK: Bools, known_BK: Bools, *, first: int) -
     """Scores with which new items stand at place `first` of their list at the earliest, in their own order.
 
     Those that stood before it come, evenly spread, right after the known item at place `first` - 1 of the
-    known ones; where fewer are known, after all of them. Shape [B, K].
+    known ones; where fewer are known, after all of them. Where these leave no room between them for scores
+    that are no ties, all that follow move down. Shape [B, K].
     """
     if first <= 1 or not new_BK.any():
         return score_BK
@@ -61,6 +63,9 @@ def hold_back(score_BK: Floats, new_BK: Bools, known_BK: Bools, *, first: int) -
         late = score_BK[row, new_BK[row] & (score_BK[row] < above)]
         below = max([below, *late])
         order = early[np.argsort(-score_BK[row, early], kind="stable")]
+        lacking = max(0.0, GAP * (len(order) + 1) - (above - below)) if len(order) else 0.0
+        held_BK[row, score_BK[row] <= below] -= lacking
+        below -= lacking
         held_BK[row, order] = np.linspace(above, below, len(order) + 2)[1:-1]
     return held_BK
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recsys.reranking import first_place_of_new, hold_back, settle_new
+from recsys.reranking import best_first, first_place_of_new, hold_back, settle_new
 
 
 def test_a_new_item_stands_between_the_places_that_it_stood_between():
@@ -62,6 +62,17 @@ class TestHoldBack:
     def test_where_fewer_are_known_new_ones_come_after_them(self):
         score = np.array([[1.0, 6.0, 3.0, 2.0, 7.0, 9.0, 2.5]], np.float32)
         assert self.order(score, self.known, 9) == [1, 2, 3, 0, 5, 4, 6]
+
+    def test_where_there_is_no_room_what_follows_moves_down_and_nothing_is_a_tie(self):
+        """Known items 3 and 4 are level to five digits; three new ones come between them."""
+        score = np.array([[4.0, 2.00001, 2.0, 1.0, 9.0, 8.0, 7.0]], np.float32)
+        held = hold_back(score, ~self.known, self.known, first=3)
+        items = np.arange(7)[None]
+        for noise in (-2e-5, 2e-5):
+            moved = held + noise * np.array([[1, -1, 1, -1, 1, -1, 1]], np.float32)
+            assert best_first(moved, items)[0].tolist() == [0, 1, 4, 5, 6, 2, 3]
+        np.testing.assert_allclose(held[0, :2], score[0, :2])
+        np.testing.assert_allclose(held[0, 2] - held[0, 3], 1.0, atol=1e-6)
 
     def test_where_nothing_is_known_all_stays(self):
         score, nothing = np.array([[1.0, 2.0]], np.float32), np.zeros((1, 2), np.bool_)
