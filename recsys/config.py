@@ -227,7 +227,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
             "user": {"num_blocks": 4, "max_length": 200, "dropout": 0.22},
             "ranker": {"num_epochs": 6},
         },
-        # 20 epochs with an average over 3 are better and take three times as long.
+        # 25 epochs with an average over 3 are better and take four times as long.
         "train": {"epochs": 6, "average_epochs": 1.0},
     },
 }
