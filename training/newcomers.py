@@ -83,14 +83,21 @@ def fit_newcomers(
     folds = [np.isin(np.arange(model.features.size), rows[fold_N == fold]) for fold in range(NUM_FOLDS)]
     some = judges.only(rng.permutation(len(judges.truth))[:MAX_JUDGES])
     before = [some.before(each_N) for each_N in folds]
-    parts = [(fold_N == fold, problem.without(fold_N == fold)) for fold in range(NUM_FOLDS)]
-    crossfit = {each: [rest.solve(each) for _, rest in parts] for each in PENALTIES}
+    # Of a fold's problem only this is kept: its normal equations are large.
+    liked: list[Doubles] = []
+    crossfit: dict[float, list[Doubles]] = {each: [] for each in PENALTIES}
+    for fold in range(NUM_FOLDS):
+        rest = problem.without(fold_N == fold)
+        liked.append(rest.liked_D)
+        for each, solved in crossfit.items():
+            solved.append(rest.solve(each))
 
     def told(solved: Sequence[Doubles], pull: float) -> Floats:
         """What each known item is told by the map of the others, zeros for all else. Shape [N, D]."""
         vector_ND = np.zeros((model.features.size, solved[0].shape[1] - 1), np.float32)
-        for (own_N, rest), solved_WE in zip(parts, solved, strict=True):
-            vector_ND[rows[own_N]] = problem.input_NW[own_N] @ rest.pulled(solved_WE, pull)
+        for fold, (solved_WE, liked_D) in enumerate(zip(solved, liked, strict=True)):
+            own_N = fold_N == fold
+            vector_ND[rows[own_N]] = problem.input_NW[own_N] @ _pulled(solved_WE, liked_D, pull)
         return vector_ND
 
     scores = {each: _among_their_like(told(crossfit[each], 0.0), folds, before) for each in PENALTIES}
@@ -196,17 +203,19 @@ class _Problem:
         return solve_ridge(self.gram_WW, self.moment_WE, penalty)
 
     def pulled(self, solved_WE: Doubles, pull: float) -> Doubles:
-        """The map [W, D] to vectors that are pulled by how often their items will be chosen.
-
-        What all items share of it only moves them all, and is left to the calibration: the intercept.
-        """
-        popular_W = solved_WE[:, -1].copy()
-        popular_W[-1] = 0.0
-        return solved_WE[:, :-1] + pull * np.outer(popular_W, self.liked_D)
+        """The map [W, D] to vectors that are pulled by how often their items will be chosen."""
+        return _pulled(solved_WE, self.liked_D, pull)
 
     def mean_length(self, solved_WE: Doubles) -> float:
         """Of the known items' vectors without a pull."""
         return float(np.linalg.norm(self.input_NW @ solved_WE[:, :-1], axis=1).mean().clip(1e-6))
+
+
+def _pulled(solved_WE: Doubles, liked_D: Doubles, pull: float) -> Doubles:
+    """What all items share of the pull, the intercept, only moves them all: it is left to the calibration."""
+    popular_W = solved_WE[:, -1].copy()
+    popular_W[-1] = 0.0
+    return solved_WE[:, :-1] + pull * np.outer(popular_W, liked_D)
 
 
 def _mean_chosen(target_NE: Doubles, weight_N: Doubles) -> Doubles:
