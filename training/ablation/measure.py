@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from features.items import build_item_features
 from features.leakage.audit import audit_test
 from features.prepared.dataset import fingerprint
+from features.sentiment import fit_sentiment
 from features.views import SeenItems, view_of
 from recsys.config import Config, changed
 from training.ablation.figures import AblatedView, Ablation, rows_of
@@ -67,8 +68,9 @@ def ablate(run: "Run", names: Sequence[str] | None = None, *, num_seeds: int = 3
 def _options(run: "Run", names: Sequence[str] | None) -> tuple[tuple[Option, ...], dict[str, str]]:
     if names is not None:
         choose_options(names, run.config, NEEDS)  # a misspelt name is told before media are encoded
-    facts = view_of(run.split).facts
-    items = build_item_features(run.dataset, run.vectors, train=facts, reviews=run.split.reviews)
+    facts, reviews = view_of(run.split).facts, run.split.reviews
+    sentiment = fit_sentiment(run.dataset, run.vectors, train=facts, reviews=reviews)
+    items = build_item_features(run.dataset, run.vectors, train=facts, reviews=reviews, sentiment=sentiment)
     return choose_options(names, run.config, offered(run.dataset, run.vectors, facts, items, run.config))
 
 

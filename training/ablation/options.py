@@ -24,6 +24,7 @@ NEEDS: Mapping[str, str] = {
     "kinds": "all events are of one kind",
     "values": "the events have no values",
     "reviews": "there are no reviews",
+    "sentiment": "too few reviews that may be read have a rating",
     "profiles": "users have no fields",
     "ranker": "towers are measured alone",
 }
@@ -55,6 +56,7 @@ OPTIONS: Mapping[str, Option] = {
         _option("no-id-dropout", "content", "id", model__item__id_dropout=0.0),
         _option("no-modality-dropout", "content", model__item__modality_dropout=0.0),
         _option("new-items-by-towers", "content", "id", model__item__regress_new=False),
+        _option("sentiment", "content", "sentiment", model__item__sentiment=True),
         _option("no-weight-average", train__average_epochs=0.0),
         _option("fixed-temperature", model__learn_temperature=False),
         _option("no-event-reviews", "content", "reviews", model__user__use_reviews=False),
@@ -79,9 +81,9 @@ OPTIONS: Mapping[str, Option] = {
 def offered(
     dataset: Dataset, vectors: MediaVectors, facts: TrainFacts, items: ItemFeatures, config: Config
 ) -> set[str]:
-    """Which of NEEDS there is."""
+    """Which of NEEDS there is; `items` with what their reviewers feel, where that can be fitted."""
     item = config.model.item
-    modalities = [name for name in items.dense if name != Modality.NUMERIC]
+    modalities = [name for name in items.dense if name not in (Modality.NUMERIC, Modality.REVIEW_SENTIMENT)]
     has = {
         "content": item.use_content and bool(items.dense or items.categories),
         "vectors": item.use_content and bool(items.dense),
@@ -92,6 +94,7 @@ def offered(
         "kinds": len(facts.kinds) > 1,
         "values": facts.value_scale != (0.0, 1.0),
         "reviews": bool(vectors.reviews),
+        "sentiment": Modality.REVIEW_SENTIMENT in items.dense,
         "ranker": config.model.ranker.enabled,
         "profiles": any(name.startswith(Columns.CATEGORY_PREFIX) for name in dataset.users.columns),
     }

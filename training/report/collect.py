@@ -18,7 +18,7 @@ from training.fits import FITS, Fit, read_fits
 from training.knockouts.measure import Knockouts
 from training.report.beyond import Beyond, beyond
 from training.report.charts import Chart, Series, line_chart
-from training.report.facts import Facts, facts
+from training.report.facts import Facts, facts, sentiment_words
 from training.report.modalities import Modalities, modalities
 from training.report.new_items import new_items_chart
 from training.report.origin import Origin, origin
@@ -94,6 +94,7 @@ class Report:
     stages: tuple[Stage, ...]
     choices: tuple[Choice, ...]
     facts: Facts
+    sentiment: str
     baseline: str | None
     slices: tuple[Slices, ...]
     shown: tuple[Shown, ...]
@@ -129,6 +130,7 @@ def collect(run: Path, dataset: Dataset, config: Config, *, name: str, fingerpri
         stages=tuple(Stage(name=words, fit=fits[stage]) for stage, words in STAGES.items() if stage in fits),
         choices=_choices(run),
         facts=facts(dataset, fits["main"].coverage, run / "set_aside.csv"),
+        sentiment=sentiment_words(fits["main"].sentiment),
         baseline=model_name(best) if best else None,
         slices=slices(evaluation, best),
         shown=shown,

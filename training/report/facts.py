@@ -10,6 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from features.prepared.dataset import event_summary, event_times, history_lengths
+from features.sentiment import Quality
 from features.set_aside import SCHEMA, count_reasons, summarise
 from features.tables import Dataset, SetAside
 from recsys.columns import Columns, Modality
@@ -191,6 +192,19 @@ def _coverage(coverage: Mapping[str, int], num_items: int) -> tuple[Coverage, ..
     return tuple(
         Coverage(name=MEDIA.get(name, name.replace("_", " ")), num=num, share=num / max(num_items, 1))
         for name, num in coverage.items()
+    )
+
+
+def sentiment_words(quality: Mapping[str, Quality]) -> str:
+    """One sentence, empty without any."""
+    if not quality:
+        return ""
+    names = {"text": "their words", "voice": "their voices", "both": "both together"}
+    said = [f"{names[name]} {each.correlation:.2f}" for name, each in quality.items()]
+    most = max(each.num_rated for each in quality.values())
+    return (
+        f"Ratings foretold from reviews, for items held out: correlation by {', by '.join(said)} "
+        f"({most:,} rated reviews; each rating less what its author gives on average)."
     )
 
 

@@ -1,5 +1,6 @@
 """Which options there are to be asked for, and which change nothing."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from ablation_parts import run_of_a_log
 
 from features.items import build_item_features
 from features.views import view_of
+from recsys.columns import Modality
 from recsys.config import Config, build_config, changed
 from recsys.errors import ConfigError
 from training.ablation.options import NEEDS, OPTIONS, choose_options, names_in, offered
@@ -68,6 +70,10 @@ def test_what_data_and_configuration_offer(tmp_path: Path) -> None:
     assert there == {"content", "vectors", "two modalities", "id", "clock", "reviews"}
     blind = changed(run.config, OPTIONS["no-content"].settings)
     assert offered(run.dataset, run.vectors, facts, items, blind) == {"id", "clock", "reviews"}
+    felt = dataclasses.replace(
+        items, dense=items.dense | {Modality.REVIEW_SENTIMENT: items.dense["title"][:, :1]}
+    )
+    assert offered(run.dataset, run.vectors, facts, felt, run.config) == there | {"sentiment"}
     sampled = changed(run.config, {"train.sampled_above": 3})
     assert "sampled" in offered(run.dataset, run.vectors, facts, items, sampled)
 
