@@ -2,9 +2,9 @@
 
 A ridge regression of ratings, less what their author gives on average, on the vectors of reviews that may be
 read. It is cross-fitted by item: what is said of a review comes from a map that saw no rating of its item, so
-that no item's ratings come back to it as what its reviews "say".
+that no item's ratings come back to it as what its reviews "say", by way of their authors' means neither.
 
-Legend: R reviews of the dataset, V rated reviews with a vector, W inputs, N items.
+Legend: R reviews of the dataset, V rated reviews with a vector, W inputs, N items, F folds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -109,13 +109,14 @@ def fit_sentiment(
     rating_R[~readable_R] = np.nan
     if not parts:
         return None
-    target_R = _centred(rating_R, dataset.reviews[Columns.USER])
     fold_R = _folds(dataset.reviews[Columns.ITEM])
+    authors = dataset.reviews[Columns.USER]
+    target_FR = np.stack([_centred(rating_R, authors, fold_R != fold) for fold in range(NUM_FOLDS)])
     fits = {
         name: found
         for name, chosen in (("text", ("text",)), ("voice", ("voice",)), ("both", tuple(parts)))
         if set(chosen) <= set(parts)
-        and (found := _fit([parts[each] for each in chosen], readable_R, target_R, fold_R))
+        and (found := _fit([parts[each] for each in chosen], readable_R, target_FR, fold_R))
     }
     if "both" not in fits:
         return None
@@ -137,9 +138,12 @@ def _ratings(reviews: pl.DataFrame, train: TrainFacts) -> Doubles:
     return np.where(np.isnan(own), train.values_of(reviews), own)
 
 
-def _centred(rating_R: Doubles, authors: pl.Series) -> Doubles:
-    """Ratings less what their author gives, an author of few ratings being drawn to the mean of all."""
-    known_R = np.isfinite(rating_R)
+def _centred(rating_R: Doubles, authors: pl.Series, by_R: Bools) -> Doubles:
+    """Ratings less what their author gives, an author of few ratings being drawn to the mean of all.
+
+    What that is the ratings `by_R` say.
+    """
+    known_R = np.isfinite(rating_R) & by_R
     if not known_R.any():
         return rating_R
     author_R = authors.rank("dense").to_numpy().astype(np.int64)
@@ -186,29 +190,33 @@ class _Inputs:
 
 
 def _fit(
-    parts: Sequence[MediumVectors], readable_R: Bools, target_R: Doubles, fold_R: Ints
+    parts: Sequence[MediumVectors], readable_R: Bools, target_FR: Doubles, fold_R: Ints
 ) -> tuple[Floats, Quality] | None:
-    """What is said of each readable review with a vector, and how good that is on held-out items."""
+    """What is said of each readable review with a vector, and how good that is on held-out items.
+
+    `target_FR` are the ratings as the other folds' ratings centre them.
+    """
     has_R = np.zeros(len(readable_R), np.bool_)
     for medium in parts:
         has_R[medium.owner] = True
     has_R &= readable_R
-    rated_V = np.flatnonzero(has_R & np.isfinite(target_R))
+    rated_V = np.flatnonzero(has_R & np.isfinite(target_FR[0]))
     rated_V = np.sort(np.random.default_rng(0).permutation(rated_V)[:MAX_RATED])
-    fold_V, target_V = fold_R[rated_V], target_R[rated_V]
+    fold_V, target_FV = fold_R[rated_V], target_FR[:, rated_V]
     if len(rated_V) < MIN_RATED or len(np.unique(fold_V)) < NUM_FOLDS:
         return None
     inputs = _Inputs.over(parts, rated_V)
     input_VW = inputs.of(rated_V)
-    gram_WW, moment_W = input_VW.T @ input_VW, input_VW.T @ target_V
-    maps = {penalty: np.empty((NUM_FOLDS, len(moment_W))) for penalty in PENALTIES}
+    gram_WW = input_VW.T @ input_VW
+    maps = {penalty: np.empty((NUM_FOLDS, len(gram_WW))) for penalty in PENALTIES}
     for fold in range(NUM_FOLDS):
-        out_VW, out_V = input_VW[fold_V == fold], target_V[fold_V == fold]
+        out_VW, moment_W = input_VW[fold_V == fold], input_VW.T @ (target_FV[fold] * (fold_V != fold))
         for penalty, map_FW in maps.items():
-            map_FW[fold] = solve_ridge(gram_WW - out_VW.T @ out_VW, moment_W - out_VW.T @ out_V, penalty)
+            map_FW[fold] = solve_ridge(gram_WW - out_VW.T @ out_VW, moment_W, penalty)
+    target_V = target_FV[fold_V, np.arange(len(rated_V))]
     held_out = {penalty: np.einsum("vw,vw->v", input_VW, map_FW[fold_V]) for penalty, map_FW in maps.items()}
     best = min(PENALTIES, key=lambda penalty: float(np.mean((held_out[penalty] - target_V) ** 2)))
-    said_R = np.full(len(target_R), np.nan, np.float32)
+    said_R = np.full(len(fold_R), np.nan, np.float32)
     for rows in np.array_split(np.flatnonzero(has_R), max(1, int(has_R.sum()) // ROWS_AT_ONCE)):
         said_R[rows] = np.einsum("vw,vw->v", inputs.of(rows), maps[best][fold_R[rows]])
     return said_R, _quality(held_out[best], target_V, best)

@@ -5,19 +5,22 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from recsys.errors import ConfigError, did_you_mean
 
+TEMPERATURE_RANGE = (0.01, 1.0)  # in which the softmax over cosines behaves
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+Temperature = Annotated[float, Field(ge=TEMPERATURE_RANGE[0], le=TEMPERATURE_RANGE[1])]
 Device = Literal["cpu", "cuda"]
 ProtocolName = Literal["auto", "given", "leave_one_out", "user_temporal", "global_temporal", "held_out_items"]
+SourceName = Literal["als", "item_item", "transitions", "popularity"]
 # As they stand in the table; content neighbours are of one modality each.
 BaselineName = Literal[
     "popularity", "als", "bpr", "item-item",
@@ -84,7 +87,7 @@ class UserTowerConfig(Section):
     attention: Literal["pointwise", "softmax"] = "softmax"  # of HSTU, or of the usual transformer
     feed_forward: bool = True  # two layers on every token after each attention
     num_heads: Count = 4
-    max_length: Count = 100
+    max_length: Annotated[int, Field(ge=2)] = 100
     dropout: Fraction = 0.4
     event_dropout: Fraction = 0.0  # of the events read in training, as if their items were unknown
     use_reviews: bool = True  # an event carries the review that the user left with it
@@ -101,7 +104,7 @@ class RankerConfig(Section):
     enabled: bool = True
     num_candidates: Count = 100  # of the towers
     # Fitted on training events; each adds candidates, and its scores are evidence for all of them.
-    sources: tuple[Literal["als", "item_item", "transitions"], ...] = ("als", "item_item", "transitions")
+    sources: tuple[SourceName, ...] = ("als", "item_item", "transitions", "popularity")
     source_candidates: Annotated[int, Field(ge=0)] = 20  # that each of them may add
     history_length: Count = 50
     dropout: Fraction = 0.2
@@ -112,17 +115,28 @@ class RankerConfig(Section):
 
 class ModelConfig(Section):
     dim: Count = 64
-    temperature: Positive = 0.1  # of the cosines; where learned, the start
+    temperature: Temperature = 0.1  # of the cosines; where learned, the start
     learn_temperature: bool = True
     # Added to the score of items that training never saw, which stand at this place of a list at the
-    # earliest, or in the last tenth of a shorter one; None: chosen on validation, so that new items are found
-    # best while known ones lose at most this share of their NDCG@20.
+    # earliest, or in the last tenth of a shorter one. Without a bias both are chosen on validation, or a
+    # place alone is given: so that new items are found best while known ones lose at most this share of their
+    # NDCG@20. With a bias nothing is chosen, and the place is the first where none is given.
     cold_bias: float | None = None
     cold_from: Count | None = None
     cold_budget: Fraction = 0.03
     item: ItemTowerConfig = ItemTowerConfig()
     user: UserTowerConfig = UserTowerConfig()
     ranker: RankerConfig = RankerConfig()
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        heads = {"user": self.user.num_heads}
+        if self.item.fusion == "attention":
+            heads["item"] = self.item.num_heads
+        for tower, num in heads.items():
+            if self.dim % num:
+                raise ValueError(f"model.dim = {self.dim} is no multiple of model.{tower}.num_heads = {num}")
+        return self
 
 
 class AlignmentConfig(Section):
@@ -310,6 +324,8 @@ def parse_setting(text: str) -> tuple[str, Any]:
 def _explain(problem: Any) -> str:
     location = [str(part) for part in problem["loc"]]
     key = ".".join(location)
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
     if problem["type"] == "extra_forbidden":
         known = _known_keys()
         siblings = [name for name in known if name.rpartition(".")[0] == ".".join(location[:-1])]

@@ -1,4 +1,4 @@
-"""Candidate sources beside the towers: what was met together, what followed what, and implicit factors.
+"""Candidate sources beside the towers: what was met together, what followed what, factors, popularity.
 
 Fitted on training events alone (training/sources.py); they read the items of a history and nothing else.
 An item without training events has no score, 0, in any of them.
@@ -107,7 +107,28 @@ class Factors:
         return {"regularization": self.regularization, "alpha": self.alpha}
 
 
-KINDS: dict[str, type[Neighbours] | type[Factors]] = {"neighbours": Neighbours, "factors": Factors}
+@dataclass(frozen=True, kw_only=True)
+class Popular:
+    """The same scores for everybody, whatever they met."""
+
+    name: str
+    score: Floats  # [N], at most 1
+
+    def scores(self, histories: Sequence[History]) -> Floats:
+        return np.tile(self.score, (len(histories), 1))
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        return {"score": self.score}
+
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+
+KINDS: dict[str, type[Neighbours] | type[Factors] | type[Popular]] = {
+    "neighbours": Neighbours,
+    "factors": Factors,
+    "popular": Popular,
+}
 
 
 def save_sources(sources: Sequence[Source], directory: Path) -> None:

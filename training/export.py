@@ -132,7 +132,7 @@ def _score_difference(first: Recommendations, second: Recommendations) -> float:
 
 
 def _write_graphs(directory: Path, fitted: Fitted) -> tuple[dict[str, float], dict[str, Any]]:
-    model = fitted.retriever.model
+    model = fitted.retriever.model.cpu()  # graphs are written and checked there, wherever it was trained
     rows = np.arange(NUM_RESERVED, min(model.features.size, 500), dtype=np.int64)
     length = min(model.schema.max_length, 17)
     graphs: dict[str, tuple[Graph, Mapping[str, Any]]] = {

@@ -1,8 +1,8 @@
 """Validation users as judges of where new items stand, and as if some known items were new to everybody.
 
 What is popular its lovers have had long before validation, unlike a new item, which is still before all of
-them. So where known items play new ones the judges' events on them are taken out of what is read, and are
-what is to be found.
+them. So where known items of a fold play new ones, in the choice of penalty and pull, the judges' events on
+them are taken out of what is read, and are what is to be found. The calibration asks them as they are.
 
 Legend: U users, N items, D width, K places of a list.
 """

@@ -126,9 +126,9 @@ def _make_head(model: Retriever, rows: Ints, seed: int) -> NewcomerHead:
     """With its landmarks, the kernel scaled; what is solved for is still open."""
     rng = np.random.default_rng([seed, 1])
     num = min(MAX_LANDMARKS, len(rows) // ITEMS_PER_LANDMARK)
-    head = NewcomerHead(model.spec, num_landmarks=num)
+    head = NewcomerHead(model.spec, num_landmarks=num).to(model.device)
     landmarks = torch.from_numpy(rng.choice(rows, num, replace=False))
-    head.landmark_MW.copy_(F.normalize(head.inputs(*_content(model, landmarks)), dim=1, eps=1e-6).cpu())
+    head.landmark_MW.copy_(F.normalize(head.inputs(*_content(model, landmarks)), dim=1, eps=1e-6))
     head.gain.fill_(1.0)
     asked = torch.from_numpy(rng.choice(rows, min(len(rows), EMBED_ROWS), replace=False))
     likeness_NM = head.spread(head.inputs(*_content(model, asked)))[:, -num:]
@@ -253,9 +253,8 @@ def _put(head: NewcomerHead, problem: _Problem, solved_WE: Doubles, pull: float)
     head.linear.bias.copy_(torch.from_numpy(coefficient_WD[-1]))
     for name, values in problem.values.items():
         end = start + len(values)
-        head.get_buffer(f"values_{name}")[torch.from_numpy(values)] = torch.from_numpy(
-            coefficient_WD[start:end]
-        ).float()
+        table = head.get_buffer(f"values_{name}")
+        table[torch.from_numpy(values)] = torch.from_numpy(coefficient_WD[start:end]).to(table)
         start = end
 
 

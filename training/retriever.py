@@ -145,7 +145,7 @@ def _schedule(total_steps: int, warmup_fraction: float) -> Callable[[int], float
 
 
 def _parameter_groups(model: Retriever, weight_decay: float) -> list[dict[str, object]]:
-    """Decay for matrices; none for biases, norms and embedding tables' rows seen seldom."""
+    """Decay for matrices and tables; none for biases, norms and the temperature."""
     decayed = [p for p in model.parameters() if p.ndim >= 2]
     plain = [p for p in model.parameters() if p.ndim < 2]
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]

@@ -11,7 +11,7 @@ from features.prepared.split import StreamedSplit
 from features.tables import Split
 from recsys.batches import ItemFeatures
 from recsys.config import RankerConfig
-from recsys.sources import Factors, Neighbours, Source
+from recsys.sources import Factors, Neighbours, Popular, Source
 from training.baselines import ALS, ALSSettings, ItemItem
 from training.windows import Sequence
 
@@ -48,6 +48,7 @@ def fit_sources(
         "als": lambda: _als(split, features, num_threads),
         "item_item": lambda: _item_item(split, features, num_threads),
         "transitions": lambda: transitions(sequences, features.size),
+        "popularity": lambda: popular(features),
     }
     return tuple(fits[name]() for name in config.sources)
 
@@ -90,6 +91,12 @@ def transitions(sequences: Mapping[str, Sequence], num_items: int) -> Neighbours
     followed = np.asarray(counts.sum(1)).ravel()
     counts.data /= np.repeat(followed, np.diff(counts.indptr))
     return _table("transitions", counts, decay=EVENT_DECAY)
+
+
+def popular(features: ItemFeatures) -> Popular:
+    """By training events, as a share of those of the most popular item."""
+    most = max(float(features.popularity.max()), 1.0)
+    return Popular(name="popularity", score=(features.popularity / most).astype(np.float32))
 
 
 def _table(name: str, weights: csr_matrix, *, decay: float) -> Neighbours:

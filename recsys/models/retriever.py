@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from recsys.batches import History, Ints, ItemFeatures, SequenceSchema, collate
 from recsys.candidates import ItemArrays
-from recsys.config import ItemTowerConfig, ModelConfig
+from recsys.config import TEMPERATURE_RANGE, ItemTowerConfig, ModelConfig
 from recsys.errors import ConfigError, did_you_mean
 from recsys.ids import NUM_RESERVED
 from recsys.models.dropout import current_generator
@@ -24,7 +24,6 @@ from recsys.models.newcomer import NewcomerHead, settle
 from recsys.models.user_tower import UserTower
 
 EMBED_ROWS = 4096  # items embedded at once outside training
-TEMPERATURE_RANGE = (0.01, 1.0)
 CATEGORIES = "categories"  # all category fields, where modalities are named
 
 

@@ -9,7 +9,6 @@ from split_parts import dataset
 
 from features.items import build_item_features
 from features.sentiment import ENTHUSIASM, PRAISE, Quality, Sentiment, _folds, fit_sentiment, review_items
-from features.sentiment import _fit as _fit_parts
 from features.tables import Dataset, MediaVectors, MediumVectors
 from features.train_facts import FrameFacts
 from recsys.columns import Modality
@@ -79,9 +78,8 @@ def test_what_is_said_of_an_item_does_not_hang_on_its_own_ratings(monkeypatch: p
     fold = _folds(data.reviews["item_id"])
     own = (data.reviews["item_id"] == "i03").to_numpy()
     assert len(set(fold[own].tolist())) == 1
-    parts, readable = [vectors.reviews[Modality.REVIEW_TEXT]], np.ones(NUM, np.bool_)
-    fits = [_fit_parts(parts, readable, target, fold) for target in (rating, np.where(own, -rating, rating))]
-    first, second = (fit[0] for fit in fits if fit is not None)
+    other = data.reviews.with_columns(pl.Series("value", np.where(own, -rating, rating)))
+    first, second = (_fit(each, vectors).by_review for each in (data, replace(data, reviews=other)))
     np.testing.assert_allclose(second[own], first[own], atol=1e-4)
     assert not np.allclose(second[~own], first[~own], atol=1e-2)
 

@@ -1,5 +1,6 @@
 """One declaration: ranges hold, unknown keys are refused, what is dumped is read back."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,27 @@ def test_a_preset_changes_a_few_fields() -> None:
     fast = load_config(preset="fast")
     assert fast.model.dim == PRESETS["fast"]["model"]["dim"] != Config().model.dim
     assert fast.model.user.num_heads == Config().model.user.num_heads
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("model.dim=50", "model.dim = 50 is no multiple of model.user.num_heads = 4"),
+        ("model.item.num_heads=6", "model.dim = 64 is no multiple of model.item.num_heads = 6"),
+        ("model.user.max_length=1", "model.user.max_length = 1"),
+        ("model.temperature=2.0", "model.temperature = 2.0"),
+        ("model.temperature=0.001", "model.temperature = 0.001"),
+        ('model.ranker.sources=["as"]', "'als', 'item_item', 'transitions' or 'popularity'"),
+    ],
+)
+def test_what_no_model_can_be_made_of_is_refused(setting: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_config(overrides=[setting])
+
+
+def test_heads_of_the_item_tower_count_only_where_it_has_any() -> None:
+    config = load_config(overrides=["model.item.num_heads=6", "model.item.fusion=mean"])
+    assert config.model.item.num_heads == 6
 
 
 def test_using_a_preset_leaves_it_as_it_was() -> None:

@@ -237,6 +237,7 @@ PARTS = {
     "timestamp": {"timestamp": np.array([0, 10**6, 10**13])},
     "profile": {"profile": {"age": np.array([4])}},
     "review_text": {"review_text": {1: np.ones(12, np.float32)}},
+    "review_audio": {"review_audio": {1: np.ones(5, np.float32)}},
 }
 
 

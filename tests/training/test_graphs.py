@@ -1,13 +1,18 @@
 import numpy as np
 import pytest
 import torch
+from fitting_parts import config, log, media
 from model_parts import tiny_features, tiny_schema
 
+from features.splits import make_split
 from recsys.candidates import ALWAYS, CONTEXT
 from recsys.config import ItemTowerConfig, ModelConfig, RankerConfig, UserTowerConfig
+from recsys.ids import IdMap
 from recsys.models.ranker import Ranker
 from recsys.models.retriever import Retriever
 from recsys.onnx import OnnxSession
+from training.export import _write_graphs, check_parity
+from training.fitting import fit
 from training.graphs import (
     item_graph,
     item_graph_inputs,
@@ -17,6 +22,7 @@ from training.graphs import (
     user_graph,
     write_graph,
 )
+from training.newcomers import fit_newcomers
 from training.ranker import ScaledRanker
 
 
@@ -39,9 +45,43 @@ def test_item_tower(fusion, tmp_path):
     np.testing.assert_allclose(vectors, model.item_arrays().vectors[2:], atol=1e-5)
 
 
-def test_user_tower_with_other_sizes_than_the_example(tmp_path):
+@pytest.mark.parametrize("fusion", ["attention", "gated", "mean"])
+def test_every_fusion_trains_and_is_exported(fusion, tmp_path):
+    data, settings = log(), config(model={"item": {"fusion": fusion}}, train={"epochs": 4})
+    fitted = fit(data, media(data), make_split(data, settings.split), settings)
+    losses = [entry["loss"] for entry in fitted.retriever.curve]
+    assert losses[-1] < losses[0]
+    parity, _ = _write_graphs(tmp_path, fitted)
+    assert {name.partition(".")[0] for name in parity} >= {"item_tower", "user_tower"}
+    check_parity(parity)
+
+
+def test_item_tower_with_a_head_for_new_items(tmp_path, monkeypatch):
+    """One field spread out and one looked up, landmarks, and a pull; the last 30 items are new."""
+    monkeypatch.setattr("recsys.models.newcomer.MAX_VALUES", 5)
     torch.manual_seed(0)
-    model = Retriever(tiny_features(), tiny_schema(), ModelConfig(dim=16)).eval()
+    features = tiny_features(num_items=120, num_cold=30)
+    features.categories["kind"] = np.clip(features.categories["genres"], 0, 3)
+    features.category_ids["kind"] = IdMap(["a", "b"])
+    model = Retriever(features, tiny_schema(), ModelConfig(dim=16)).eval()
+    head = fit_newcomers(model, None, penalty=3.0, pull=2.0).head
+    assert (head.narrow, head.wide, len(head.landmark_MW)) == (("kind",), ("genres",), 90 // 8)
+    before = model.item_arrays().vectors
+    model.newcomer = head.eval()
+    model.newcomer.length.fill_(0.5)
+    inputs = item_graph_inputs(model, np.arange(2, 122))
+    _assert_parity(item_graph(model), inputs, tmp_path / "item.onnx")
+    vectors = OnnxSession(tmp_path / "item.onnx").run(inputs)["item_vector"]
+    np.testing.assert_allclose(vectors, model.item_arrays().vectors[2:], atol=1e-5)
+    np.testing.assert_allclose(vectors[:90], before[2:92], atol=1e-5)
+    assert np.abs(vectors[90:] - before[92:]).max() > 0.1
+
+
+@pytest.mark.parametrize(("attention", "feed_forward"), [("softmax", True), ("pointwise", False)])
+def test_user_tower_with_other_sizes_than_the_example(attention, feed_forward, tmp_path):
+    torch.manual_seed(0)
+    user = UserTowerConfig(attention=attention, feed_forward=feed_forward)
+    model = Retriever(tiny_features(), tiny_schema(), ModelConfig(dim=16, user=user)).eval()
     for parameter in model.user_tower.blocks[0].bias.parameters():
         torch.nn.init.normal_(parameter)
     path = tmp_path / "user.onnx"

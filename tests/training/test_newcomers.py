@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from model_parts import tiny_schema
+from model_parts import tiny_history, tiny_schema
 
 from recsys.batches import ItemFeatures
 from recsys.config import ModelConfig
 from recsys.ids import IdMap
 from recsys.models.newcomer import TOWER_SHARE
 from recsys.models.retriever import Retriever
-from training.judges import Judges
+from training.judges import Judges, Past
 from training.newcomers import NUM_FOLDS, PENALTIES, PULLS, _make_head, _Problem, fit_newcomers
 
 NUM = 120
@@ -81,6 +81,32 @@ def test_a_fold_left_out_is_as_if_it_had_never_been():
     np.testing.assert_allclose(
         left.pulled(left.solve(1.0), 2.0), fresh.pulled(fresh.solve(1.0), 2.0), atol=1e-8
     )
+
+
+def test_judges_with_a_past_are_asked_as_they_were_before_the_items_of_a_fold_came():
+    model = _model()
+    rows = np.flatnonzero(model.features.trained)
+    fold = np.random.default_rng(0).integers(NUM_FOLDS, size=len(rows))
+    rng = np.random.default_rng(3)
+    histories = [tiny_history(rng.choice(rows, 6), review_text={}, profile={}) for _ in range(20)]
+    asked = []
+
+    def embed(given):
+        asked.append([set(history.item.tolist()) for history in given])
+        return np.ones((len(given), 8), np.float32)
+
+    judges = replace(
+        _judges(model, 20), past=Past(histories=histories, chosen=[h.item for h in histories], embed=embed)
+    )
+    fit_newcomers(model, judges)
+    order = np.random.default_rng(0)
+    order.integers(NUM_FOLDS, size=len(rows))
+    users = order.permutation(20)
+    expected = [
+        [set(histories[user].item.tolist()) - set(rows[fold == each].tolist()) for user in users]
+        for each in range(NUM_FOLDS)
+    ]
+    assert asked == expected
 
 
 def _units(vectors):

@@ -137,7 +137,12 @@ def test_other_validation_rows_change_no_step_of_the_towers(tmp_path: Path, prot
     held = split.validation.select("user_id", "item_id").unique()
     said = data.reviews.join(held, on=["user_id", "item_id"], how="semi")["row"].to_numpy()
     first, second = fitted(data, split, said[:0], ONCE), fitted(other, moved, said, ONCE)
-    assert [source.name for source in first.recommender.sources] == ["als", "item_item", "transitions"]
+    assert [source.name for source in first.recommender.sources] == [
+        "als",
+        "item_item",
+        "transitions",
+        "popularity",
+    ]
     moved_by_targets = differing(parameters(first), parameters(second))
     assert [name for name in moved_by_targets if not name.startswith("ranker.")] == []
     assert second.retriever.curve == first.retriever.curve

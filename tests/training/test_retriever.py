@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from model_parts import tiny_features, tiny_history, tiny_schema
+from step_parts import assert_same_step, step_gradients, tiny_model
 
 from recsys.config import ItemTowerConfig, ModelConfig, TrainConfig, UserTowerConfig
 from training.retriever import fit_retriever
@@ -95,14 +96,21 @@ def test_does_not_stop_in_the_first_three_quarters_of_training():
     assert (fitted.best_epoch, fitted.best_score, len(fitted.curve)) == (1, 0.5, 6)
 
 
-def test_negatives_are_items_with_training_events_alone():
-    """Cold items must not be taught to be bad: no gradient comes from them."""
-    from recsys.models.retriever import Retriever
+@pytest.mark.parametrize("sampled_above", [50_000, 5])
+def test_items_without_training_events_are_no_negatives(sampled_above):
+    """Cold items must not be taught to be bad: whatever they are, the loss and its gradients stay."""
 
-    features = tiny_features()
-    step = Step(Retriever(features, SCHEMA, PLAIN), _config())
-    assert features.trained[step.trained_rows.numpy()].all()
-    assert len(step.trained_rows) == features.trained.sum()
+    def step_over(cold):
+        features = tiny_features()
+        for name, vectors in features.dense.items():
+            features.present[name][~features.trained] = cold == cold
+            vectors[~features.trained] = cold
+        model = tiny_model(features=features)
+        return step_gradients(model, Step(model, _config(sampled_above=sampled_above, num_negatives=64)))
+
+    loss, gradients = step_over(np.nan)
+    assert np.isfinite(loss)
+    assert_same_step((loss, gradients), step_over(5.0))
 
 
 @pytest.mark.parametrize("hard_negatives", [0.0, 0.5])

@@ -11,6 +11,7 @@ from recsys.batches import ItemFeatures
 from recsys.columns import Columns, Modality
 from recsys.config import Config, changed, parse_setting
 from recsys.errors import ConfigError, did_you_mean
+from recsys.models.retriever import tower_spec
 
 BASE = "as configured"
 # What an option may need, and what is said where it is missing.
@@ -24,7 +25,7 @@ NEEDS: Mapping[str, str] = {
     "kinds": "all events are of one kind",
     "values": "the events have no values",
     "reviews": "there are no reviews",
-    "sentiment": "too few reviews that may be read have a rating",
+    "sentiment": "too few reviews that may be read have a rating, or model.item.modalities leaves it out",
     "profiles": "users have no fields",
     "ranker": "towers are measured alone",
 }
@@ -83,18 +84,19 @@ def offered(
 ) -> set[str]:
     """Which of NEEDS there is; `items` with what their reviewers feel, where that can be fitted."""
     item = config.model.item
-    modalities = [name for name in items.dense if name not in (Modality.NUMERIC, Modality.REVIEW_SENTIMENT)]
+    spec = tower_spec(items, config.model)
+    encoded = [name for name in spec.dense_dims if name not in Modality.FIGURES]
     has = {
-        "content": item.use_content and bool(items.dense or items.categories),
-        "vectors": item.use_content and bool(items.dense),
-        "two modalities": item.use_content and len(modalities) > 1,
+        "content": bool(spec.dense_dims or spec.category_sizes),
+        "vectors": bool(spec.dense_dims),
+        "two modalities": len(encoded) > 1,
         "sampled": int(items.trained.sum()) > config.train.sampled_above,
         "id": item.use_id or not item.use_content,
         "clock": dataset.has_clock,
         "kinds": len(facts.kinds) > 1,
         "values": facts.value_scale != (0.0, 1.0),
         "reviews": bool(vectors.reviews),
-        "sentiment": Modality.REVIEW_SENTIMENT in items.dense,
+        "sentiment": Modality.REVIEW_SENTIMENT in spec.dense_dims,
         "ranker": config.model.ranker.enabled,
         "profiles": any(name.startswith(Columns.CATEGORY_PREFIX) for name in dataset.users.columns),
     }

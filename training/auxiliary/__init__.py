@@ -1,1 +1,1 @@
-"""Losses of the towers beside that of the next item, each off by default: `train.auxiliary`."""
+"""Losses of the towers beside that of the next item, by their weights in `train.auxiliary`."""

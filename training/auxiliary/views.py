@@ -1,8 +1,9 @@
 """Self-supervision of items: two views of one, made by dropout, are nearer than views of two.
 
 Yao et al. 2021, "Self-supervised Learning for Large-scale Item Recommendations": the augmentation leaves out
-features of an item, there fields, here tokens and dimensions of tokens, and the tower's own dropout differs
-between the views as in SimCSE (Gao et al. 2021). The loss is InfoNCE over the fused vectors, both ways.
+features of an item, there fields, here tokens and dimensions of tokens, which are made once; the dropout of
+the tower's last layers differs between the views as in SimCSE (Gao et al. 2021). The loss is InfoNCE over the
+fused vectors, both ways.
 
 Legend: N items, T tokens, D width.
 """

@@ -74,6 +74,10 @@ def test_what_data_and_configuration_offer(tmp_path: Path) -> None:
         items, dense=items.dense | {Modality.REVIEW_SENTIMENT: items.dense["title"][:, :1]}
     )
     assert offered(run.dataset, run.vectors, facts, felt, run.config) == there | {"sentiment"}
+    fewer = changed(run.config, {"model.item.modalities": ["title", "categories"]})
+    assert offered(run.dataset, run.vectors, facts, felt, fewer) == there - {"two modalities"}
+    fields = changed(run.config, {"model.item.modalities": ["colour"]})
+    assert offered(run.dataset, run.vectors, facts, felt, fields) == there - {"two modalities", "vectors"}
     sampled = changed(run.config, {"train.sampled_above": 3})
     assert "sampled" in offered(run.dataset, run.vectors, facts, items, sampled)
 
