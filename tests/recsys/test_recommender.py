@@ -221,10 +221,10 @@ def test_sources_add_what_the_towers_left_out_never_what_was_seen_or_is_not_allo
     np.testing.assert_array_equal(found.source_scores[0, :, 0], expected)
 
 
-def slow_ranks(scores, near):
-    ranks = np.zeros(len(scores))
+def slow_ranks(scores, near, among=None):
+    ranks, among = np.zeros(len(scores)), np.ones(len(scores), np.bool_) if among is None else among
     for place, score in enumerate(scores):
-        others = np.delete(scores, place)
+        others = np.delete(scores, place)[np.delete(among, place)]
         above = (
             1.0 * (others > -np.inf)
             if score == -np.inf
@@ -240,6 +240,24 @@ def test_soft_ranks_equal_the_slow_ones():
     scores[2, 5:9], scores[3, :] = -np.inf, 0.25
     expected = [slow_ranks(row.astype(np.float64), NEAR) for row in scores]
     np.testing.assert_allclose(soft_ranks(scores), expected, atol=1e-9)
+    among = rng.random(scores.shape) < 0.6
+    among[4] = False
+    expected = [slow_ranks(row.astype(np.float64), NEAR, of) for row, of in zip(scores, among, strict=True)]
+    np.testing.assert_allclose(soft_ranks(scores, among_BK=among), expected, atol=1e-9)
+
+
+def test_new_items_in_a_list_shift_the_rank_of_no_known_one():
+    """Of known items 5 and 7 with new ones 33, before both, and 34, between them."""
+    evidence, none = Evidence(_items()), np.zeros((1, 4, 0), np.float32)
+    mixed = Candidates(
+        items=np.array([[5, 33, 7, 34]]),
+        cosines=np.array([[0.1, 0.95, 0.9, 0.5]], np.float32),
+        source_scores=none,
+    )
+    known = Candidates(items=mixed.items[:, ::2], cosines=mixed.cosines[:, ::2], source_scores=none[:, ::2])
+    shown, alone = (evidence.inputs(each, np.array([3]))["source_ranks"][0, :, 0] for each in (mixed, known))
+    np.testing.assert_array_equal(shown[::2], alone)
+    np.testing.assert_allclose(shown, 1 / np.log2([3, 2, 2, 3]), rtol=1e-6)
 
 
 def test_ranks_of_scores_far_apart_are_whole_and_near_ones_share():
