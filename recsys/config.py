@@ -115,8 +115,8 @@ class ModelConfig(Section):
     temperature: Positive = 0.1  # of the cosines; where learned, the start
     learn_temperature: bool = True
     # Added to the score of items that training never saw, which stand at this place of a list at the
-    # earliest, or in the last tenth of a shorter one; None: chosen on validation, so that new items are found
-    # best while known ones lose at most this share of their NDCG@20.
+    # earliest, or in the last tenth of a shorter one, which is no place of fewer than ten; None: chosen on
+    # validation, so that new items are found best while known ones lose at most this share of their NDCG@20.
     cold_bias: float | None = None
     cold_from: Count | None = None
     cold_budget: Fraction = 0.03
