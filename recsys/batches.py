@@ -18,6 +18,12 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 
+def unit(vectors: Floats) -> Floats:
+    """The vectors [..., D] at length 1, as those of new items may not be; zeros as they are."""
+    scaled: Floats = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
+    return scaled
+
+
 @dataclass(frozen=True, kw_only=True)
 class ItemFeatures:
     """All items of a catalogue as arrays. Row 0 is padding, row 1 unknown, then `item_ids`' order."""

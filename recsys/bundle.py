@@ -138,7 +138,7 @@ class Bundle:
 
     @cached_property
     def item_vectors(self) -> Floats:
-        """Unit-length item vectors. Shape [N, D], read-only."""
+        """Item vectors, of unit length, new items' shorter. Shape [N, D], read-only."""
         return self._array("item_vectors.npy")
 
     @cached_property

@@ -21,7 +21,7 @@ NEAR = 1e-3  # cosines that differ by less share their ranks, in part
 class ItemArrays:
     """What retrieval and ranking need of every item; row 0 is padding, row 1 unknown."""
 
-    vectors: Floats  # [N, D], unit length
+    vectors: Floats  # [N, D], unit length; of new items shorter
     tokens: npt.NDArray[np.float16]  # [N, T, D]
     token_mask: Bools  # [N, T]
     trained: Bools  # [N]
@@ -79,16 +79,20 @@ class Evidence:
 
     def __init__(self, items: ItemArrays) -> None:
         self.log_popularity, self.popularity_rank = items.log_popularity, items.popularity_rank
+        self._known_N = items.trained
 
     def inputs(self, candidates: "Candidates", history_length_B: Ints) -> dict[str, Floats]:
         """`source_scores`, `source_ranks` [B, K, S] and `candidate_context` [B, K, X].
 
         Ranks are 1 / log2(1 + rank): bounded, and finest where it matters; of a source without a score
-        they are 0. Rows of padding are zeros.
+        they are 0. The towers' are places among the known items: in the lists that a ranker learns from
+        there are no others. Rows of padding are zeros.
         """
         item_BK, cosine_BK = candidates.items, candidates.cosines
         real_BK1 = (item_BK != PAD)[..., None]
-        tower_rank_BK = soft_ranks(np.where(item_BK != PAD, cosine_BK, -np.inf))
+        tower_rank_BK = soft_ranks(
+            np.where(item_BK != PAD, cosine_BK, -np.inf), among_BK=self._known_N[item_BK]
+        )
         popularity_BK, popularity_rank_BK = self.log_popularity[item_BK], self.popularity_rank[item_BK]
         other_BKS = candidates.source_scores
         score_BKS = np.stack([np.where(item_BK != PAD, cosine_BK, 0.0), popularity_BK], axis=-1)
@@ -115,28 +119,29 @@ def ranks(score_BKS: Floats) -> Floats:
     return place_BKS
 
 
-def soft_ranks(score_BK: Floats) -> npt.NDArray[np.float64]:
+def soft_ranks(score_BK: Floats, *, among_BK: Bools | None = None) -> npt.NDArray[np.float64]:
     """Place of each entry in its own row, from 1 for the highest; entries at -inf stand last.
 
-    1 + the sum over the others of how surely they stand above: 1 or 0 where two scores differ by more
-    than `NEAR`, and in between (difference / NEAR + 1) / 2. So a rank moves by little where a score does,
-    and what ONNX Runtime and torch reckon in another order cannot make it jump. The idea is that of
-    ApproxNDCG (Qin, Liu and Li 2010), with a ramp in place of the logistic curve.
+    1 + the sum over the others, those of `among_BK` alone where it is given, of how surely they stand above:
+    1 or 0 where two scores differ by more than `NEAR`, and in between (difference / NEAR + 1) / 2. So a rank
+    moves by little where a score does, and what ONNX Runtime and torch reckon in another order cannot make it
+    jump. The idea is that of ApproxNDCG (Qin, Liu and Li 2010), with a ramp in place of the logistic curve.
     """
     rank_BK = np.empty(score_BK.shape, np.float64)
     for row, score_K in enumerate(np.asarray(score_BK, np.float64)):
         real_K = score_K > -np.inf
-        rank_BK[row] = 1.0 + real_K.sum()
-        rank_BK[row, real_K] = _soft_ranks(score_K[real_K])
+        among_K = real_K if among_BK is None else real_K & among_BK[row]
+        rank_BK[row] = 1.0 + among_K.sum()
+        rank_BK[row, real_K] = _soft_ranks(score_K[real_K], among_K[real_K])
     return rank_BK
 
 
-def _soft_ranks(score_K: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    ascending_K = np.sort(score_K)
+def _soft_ranks(score_K: npt.NDArray[np.float64], among_K: Bools) -> npt.NDArray[np.float64]:
+    ascending_K = np.sort(score_K[among_K])
     sums = np.concatenate([[0.0], np.cumsum(ascending_K)])
     low_K = np.searchsorted(ascending_K, score_K - NEAR, side="left")
     high_K = np.searchsorted(ascending_K, score_K + NEAR, side="right")
-    # Those within reach, the entry itself among them, which counts a half.
+    # Those within reach; an entry that is one of them counts itself a half.
     near_K = (sums[high_K] - sums[low_K] - (high_K - low_K) * score_K) / (2 * NEAR) + (high_K - low_K) / 2
-    rank_K: npt.NDArray[np.float64] = 0.5 + (len(score_K) - high_K) + near_K
+    rank_K: npt.NDArray[np.float64] = np.where(among_K, 0.5, 1.0) + (len(ascending_K) - high_K) + near_K
     return rank_K

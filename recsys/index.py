@@ -148,7 +148,8 @@ class FaissIndex:
         reachable = real_rows if allowed is None else real_rows[allowed[real_rows]]
         if len(reachable) < FILTERED_SHARE * len(real_rows) or not len(reachable) or not len(queries):
             return self._exact.search(queries, k, allowed=allowed)
-        augmented = np.column_stack([queries, np.ones(len(queries), np.float32)]).astype(np.float32)
+        reads_bias, missing = self._reads_bias(real_rows, reachable)
+        augmented = np.column_stack([queries, np.full(len(queries), reads_bias)]).astype(np.float32)
         width = min(k, len(reachable))
         found, positions = self._index.search(
             np.ascontiguousarray(augmented), width, params=self._parameters(width, allowed, real_rows)
@@ -160,8 +161,21 @@ class FaissIndex:
         items = np.full((len(queries), k), PAD, np.int64)
         scores = np.full((len(queries), k), -np.inf, np.float32)
         items[:, :width] = np.take_along_axis(ids_BK, order, 1)
-        scores[:, :width] = np.take_along_axis(found, order, 1)
+        scores[:, :width] = np.take_along_axis(found, order, 1) + missing
         return items, scores
+
+    def _reads_bias(self, real_rows: Ints, reachable: Ints) -> tuple[float, np.float32]:
+        """What a query has in the bias's dimension, 1 or 0, and what its scores then lack.
+
+        One bias of all allowed items orders none of them; where others have more, the walk would stay among
+        those and meet few of the allowed.
+        """
+        bias_N = self._exact._bias_N
+        if bias_N is not None:
+            least, most = bias_N[reachable].min(), bias_N[reachable].max()
+            if least == most < bias_N[real_rows].max():
+                return 0.0, most
+        return 1.0, np.float32(0.0)
 
     def _parameters(self, width: int, allowed: Bools | None, real_rows: Ints) -> Any:
         faiss = _faiss()

@@ -8,14 +8,16 @@ Legend: B users, L events, H past items that the ranker reads, K candidates, T t
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from recsys.batches import Bools, Floats, History, Ints, SequenceSchema, collate
+from recsys.batches import Bools, Floats, History, Ints, SequenceSchema, collate, unit
 from recsys.candidates import Candidates, Evidence, ItemArrays
 from recsys.ids import NUM_RESERVED, PAD
+from recsys.index import ExactIndex
 from recsys.reranking import diversify, first_place_of_new, hold_back, settle_new
 from recsys.sources import DENSE_SCORES, Source, best_of, merge
 
@@ -103,25 +105,44 @@ class Recommender:
         return self._order(histories, user_BD, candidates, k=k, diversity=diversity, first=first)
 
     def rank(self, histories: Sequence[History], candidates: Ints) -> Recommendations:
-        """The given candidates [B, K] of each history, every one of them, in order of score."""
-        user_BD = self.embed(histories)
+        """The given candidates [B, K] of each history, every one of them, in order of score.
+
+        New ones stand at place `cold_from` at the earliest, or after all known ones where those are fewer:
+        so far they are lifted that among a few known ones most would stand first.
+        """
+        user_BD, first = self.embed(histories), self.cold_from
         given = self._described(user_BD, histories, candidates)
-        return self._order(histories, user_BD, given, k=candidates.shape[1], diversity=0.0, first=1)
+        return self._order(histories, user_BD, given, k=candidates.shape[1], diversity=0.0, first=first)
 
     def similar(self, items: Ints, k: int) -> tuple[Ints, Floats]:
-        """The `k` nearest other items of each of `items` and their cosines. Shapes [B, k]."""
-        found, score = self.index.search(self.items.vectors[items], k + 1)
-        found, score = _drop_one(found, score - self._bias_N[found], items, k)
-        order = np.argsort(-score, axis=1, kind="stable")
-        return np.take_along_axis(found, order, 1), np.take_along_axis(score, order, 1)
+        """The `k` nearest other items of each of `items`, known and new alike, and their cosines.
+
+        Nearest first, ties by item id, 0 and -inf where there are fewer. Shapes [B, k].
+        """
+        query_BD = unit(self.items.vectors[items])
+        # Known items have unit vectors and no bias: apart from the new ones the index has them by cosine.
+        found_BK, _ = self.index.search(query_BD, k + 1, allowed=~self._new_N)
+        if self._new_N.any():
+            new_BK, _ = self._new_by_cosine.search(query_BD, k + 1)
+            found_BK = np.concatenate([found_BK, new_BK], axis=1)
+        found_BK = np.where(found_BK == items[:, None], PAD, found_BK)
+        cosine_BK = np.einsum("bd,bkd->bk", query_BD, unit(self.items.vectors[found_BK]))
+        cosine_BK = np.where(found_BK == PAD, -np.inf, cosine_BK).astype(np.float32)
+        order = np.lexsort((found_BK, -cosine_BK), axis=1)[:, :k]
+        return np.take_along_axis(found_BK, order, 1), np.take_along_axis(cosine_BK, order, 1)
+
+    @cached_property
+    def _new_by_cosine(self) -> ExactIndex:
+        """New items at unit length; in the other index their lengths count."""
+        rows = np.flatnonzero(self._new_N)
+        return ExactIndex.build(unit(self.items.vectors[rows]), rows)
 
     def embed(self, histories: Sequence[History]) -> Floats:
         """Unit user vectors [B, D]."""
         batch = collate(histories, self.schema)
         event_BLD = self.items.vectors[batch.item]
         # A new item's vector may be shorter than 1; as an event it counts like any other.
-        event_BLD = event_BLD / np.maximum(np.linalg.norm(event_BLD, axis=-1, keepdims=True), 1e-6)
-        inputs = {**batch.inputs, "event_vector": event_BLD, "length": batch.length}
+        inputs = {**batch.inputs, "event_vector": unit(event_BLD), "length": batch.length}
         return self._embed_users(inputs)
 
     def retrieve(
@@ -276,7 +297,10 @@ class Recommender:
             ranked = self._rank(self.rank_inputs(histories, user_BD, candidates))
         score_BK = self.final_score(candidate_BK, retriever_BK, ranked.get("score"), first=first)
         score_BK = np.where(candidate_BK == PAD, -np.inf, score_BK).astype(np.float32)
-        place = diversify(candidate_BK, score_BK, self.items.vectors, k=k, weight=diversity)
+        new_BK = self._new_N[candidate_BK]
+        place = diversify(
+            candidate_BK, score_BK, new_BK, self.items.vectors, k=k, weight=diversity, first=first
+        )
         return Recommendations(
             items=np.take_along_axis(candidate_BK, place, 1),
             scores=np.take_along_axis(score_BK, place, 1),
@@ -304,11 +328,3 @@ def _taken(scores: Sequence[Floats], candidate_BK: Ints) -> Floats:
 
 def _take_rows(array: npt.NDArray[Any] | None, place: Ints) -> Floats | None:
     return None if array is None else np.take_along_axis(array, place[..., None], axis=1)
-
-
-def _drop_one(found: Ints, score: Floats, drop: Ints, k: int) -> tuple[Ints, Floats]:
-    """Leave `drop[b]` out of row b, or the last place where it was not found."""
-    hit = found == drop[:, None]
-    hit[~hit.any(1), -1] = True
-    shape = (len(found), found.shape[1] - 1)
-    return found[~hit].reshape(shape)[:, :k], score[~hit].reshape(shape)[:, :k]

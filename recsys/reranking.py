@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from recsys.batches import Bools, Floats, Ints
+from recsys.batches import Bools, Floats, Ints, unit
 from recsys.ids import PAD
 
-KNOWN_SHARE = 0.9
 DECIMALS = 3  # what differs by less is a tie: sums in another order must not give another list
 GAP = 2 * 10.0**-DECIMALS  # no tie, whatever is rounded
 
@@ -41,8 +40,12 @@ def settle_new(retriever_BK: Floats, score_BK: Floats, new_BK: Bools, known_BK: 
 
 
 def first_place_of_new(cold_from: int, k: int) -> int:
-    """The place from which on new items may stand in a list of `k`: of a short one, the last tenth."""
-    return min(cold_from, int(KNOWN_SHARE * k) + 1)
+    """The place from which on new items may stand in a list of `k`.
+
+    A list that ends before `cold_from` opens its last tenth, rounded down: with fewer than ten places it is
+    k + 1, none of them.
+    """
+    return cold_from if cold_from <= k else k - k // 10 + 1
 
 
 def hold_back(score_BK: Floats, new_BK: Bools, known_BK: Bools, *, first: int) -> Floats:
@@ -70,22 +73,35 @@ def hold_back(score_BK: Floats, new_BK: Bools, known_BK: Bools, *, first: int) -
     return held_BK
 
 
-def diversify(item_BK: Ints, score_BK: Floats, vector_ND: Floats, *, k: int, weight: float) -> Ints:
+def diversify(
+    item_BK: Ints,
+    score_BK: Floats,
+    new_BK: Bools,
+    vector_ND: Floats,
+    *,
+    k: int,
+    weight: float,
+    first: int = 1,
+) -> Ints:
     """Places [B, k] of the picked candidates by maximal marginal relevance (Carbonell and Goldstein 1998).
 
-    Picks in turn the candidate with the highest score - weight * (largest cosine to those picked).
-    With weight 0 it is the order by score, ties by item id.
+    Picks in turn the candidate with the highest score - weight * (largest cosine to those picked): before
+    place `first` a known one while there is one, and padding when nothing else is left. With weight 0 it is
+    the order by score, ties by item id; scores that were held back keep to `first` by themselves.
     """
     if weight == 0.0:
         return best_first(score_BK, item_BK)[:, :k]
     picked = np.empty((len(item_BK), min(k, item_BK.shape[1])), np.int64)
     for row, (items, scores) in enumerate(zip(item_BK, score_BK, strict=True)):
-        vectors = vector_ND[items]
-        remaining = np.where(items != PAD, scores, -np.inf).astype(np.float64)
+        vectors = unit(vector_ND[items])
+        real, left = items != PAD, np.ones(len(items), np.bool_)
+        known = real & ~new_BK[row]
         redundancy = np.zeros(len(items))
         for place in range(picked.shape[1]):
-            best = int(np.argmax(remaining - weight * redundancy))
+            groups = (real, left) if place + 1 >= first else (known, real, left)
+            choice = next(at for group in groups if len(at := np.flatnonzero(group & left)))
+            best = choice[np.argmax(scores[choice] - weight * redundancy[choice])]
             picked[row, place] = best
-            remaining[best] = -np.inf
+            left[best] = False
             redundancy = np.maximum(redundancy, vectors @ vectors[best])
     return picked

@@ -110,7 +110,11 @@ def recommend(body: RecommendRequest, engine: EngineOf) -> Answer:
 
 @router.post("/v1/rank", responses=BAD_REQUEST, tags=["recommend"], summary="Put given items in order")
 def rank(body: RankRequest, engine: EngineOf) -> Answer:
-    """All the given candidates, best first for this user or history; seen ones are kept."""
+    """All the given candidates, best first for this user or history; seen ones are kept.
+
+    Items without training events come no earlier than in a recommended list: from the bundle's place for new
+    items on, or after all others where the candidates are too few for that.
+    """
     history = _history(engine, body)
     candidates = engine.read.candidates(body.candidates)
     return _answer(engine, history, engine.rank([history], candidates[None, :]))

@@ -85,7 +85,7 @@ class Engine:
         return interleave(is_known, ranked, popular)
 
     def rank(self, histories: Sequence[History | None], candidates: Ints) -> Recommendations:
-        """Candidates [B, K] in order of score; by popularity where a history is None or empty."""
+        """Candidates [B, K] as `Recommender.rank` orders them, or by popularity where nothing is known."""
         is_known, known, others = _by_knowledge(histories)
         ranked = self.recommender.rank(known, candidates[is_known]) if known else None
         popular = self._popularity.rank(candidates[~is_known]) if others else None

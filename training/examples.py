@@ -110,16 +110,13 @@ def _example(
 
 
 def _explained(found: Recommendations, row: int, fitted: Fitted) -> list[tuple[int, Listed]]:
-    """The places of one list that hold an item; a ranker whose share is 0 moved and explains nothing."""
+    """The places of one list that hold an item."""
     decode = fitted.features.item_ids.decode
-    counts = fitted.ranker is not None and fitted.ranker.share > 0
     listed = []
     for place, item in enumerate(found.items[row].tolist()):
         if item == PAD:
             break
-        reason = (
-            reason_of(found, row, place, fitted.retriever.model.spec.token_names, str) if counts else None
-        )
+        reason = reason_of(found, row, place, fitted.retriever.model.spec.token_names, str)
         past = reason.past_item if reason else None
         listed.append(
             (

@@ -112,7 +112,7 @@ def fit(
     if judges is not None and ranker is not None:
         judges = _not_the_rankers(judges, list(read.truth), ranker, config)
     new = let_in_new_items(model, judges, placed, config.model, chosen=chosen, seed=seed)
-    sources = sources if ranker is not None else ()
+    sources = sources if ranker is not None and ranker.has_say else ()
     return Fitted(
         features=read.features,
         schema=read.schema,
@@ -219,8 +219,8 @@ def make_recommender(
 ) -> Recommender:
     """The torch twin of what a bundle serves.
 
-    `sources` join where a ranker judges what they add; `items`: the catalogue embedded otherwise; `new`: what
-    was chosen for new ones.
+    A ranker without a say is left out. `sources` join where one judges what they add; `items`: the catalogue
+    embedded otherwise; `new`: what was chosen for new ones.
     """
     items, knobs = model.item_arrays() if items is None else items, config.model
     temperature = float(model.temperature.detach())
@@ -229,7 +229,7 @@ def make_recommender(
         items=items,
         schema=model.schema,
         embed_users=model.embed_users,
-        rank=ranker.module.rank if ranker is not None else None,
+        rank=ranker.module.rank if ranker is not None and ranker.has_say else None,
         index=build_index("exact", items.vectors, bias=bias),
         temperature=temperature,
         cold_bias=new.cold_bias,

@@ -76,6 +76,11 @@ class FittedRanker:
     # The lists of the validation users, best first, as they were before the ranker learned from them, too.
     validation_BK: Ints | None = field(default=None, repr=False)
 
+    @property
+    def has_say(self) -> bool:
+        """Whether any of its output joins the score; else it orders and explains nothing."""
+        return self.share > 0
+
 
 def fit_ranker(
     recommender: Recommender,

@@ -67,7 +67,7 @@ class ItemInputs(NamedTuple):
 
 
 class ItemOutput(NamedTuple):
-    vector_ND: Tensor  # unit length
+    vector_ND: Tensor  # unit length; shorter where a newcomer head places the item
     token_NTD: Tensor
     mask_NT: Tensor
 

@@ -72,7 +72,7 @@ class Ranker(nn.Module):
         source_rank_BKS: Tensor,
         context_BKX: Tensor,
     ) -> RankerOutput:
-        scale = self.dim**0.5  # vectors come at unit length
+        scale = self.dim**0.5  # vectors come at unit length, new items' shorter
         user_BD, history_BHD, candidate_BKD = user_BD * scale, history_BHD * scale, candidate_BKD * scale
         read_BKD, token_attention_BKT = self._read_tokens(user_BD, token_BKTD, token_mask_BKT)
         candidate_BKD = self.candidate(candidate_BKD) + read_BKD

@@ -88,6 +88,22 @@ def test_bias_is_added_to_the_score(build, vectors, queries):
 
 
 @every_index
+@pytest.mark.parametrize("asked_for", ["lifted", "others"])
+def test_a_large_bias_hides_none_of_those_that_are_allowed(build, asked_for):
+    """Many more items are lifted above all others than a walk looks at."""
+    rng = np.random.default_rng(3)
+    vectors, queries = unit(rng, 4000, 16), unit(rng, 30, 16)
+    is_lifted = rng.random(len(vectors)) < 0.3
+    bias = np.where(is_lifted, 1.5, 0.0).astype(np.float32)
+    allowed = is_lifted if asked_for == "lifted" else ~is_lifted
+    items, scores = build(vectors, bias=bias).search(queries, 20, allowed=allowed)
+    expected, expected_scores = ExactIndex.build(vectors, bias=bias).search(queries, 20, allowed=allowed)
+    shared = [len(np.intersect1d(*pair)) for pair in zip(items, expected, strict=True)]
+    assert np.mean(shared) > 0.97 * 20
+    np.testing.assert_allclose(scores[:, 0], expected_scores[:, 0], atol=1e-5)
+
+
+@every_index
 def test_own_ids_are_returned_in_place_of_rows(build, vectors, queries):
     rows, _ = build(vectors).search(queries, 5)
     ids = np.arange(len(vectors)) * 10  # row 1 becomes id 10, a real item

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from model_parts import tiny_history, tiny_schema
@@ -6,7 +8,7 @@ from recsys.candidates import NEAR, Candidates, Evidence, ItemArrays, soft_ranks
 from recsys.ids import NUM_RESERVED
 from recsys.index import build_index
 from recsys.recommender import Recommender, index_bias
-from recsys.reranking import best_first, diversify
+from recsys.reranking import best_first
 
 NUM, DIM = 40, 6
 
@@ -26,7 +28,9 @@ def _items(seed=0, num_cold=10):
     )
 
 
-def _recommender(items, *, rank=None, cold_bias=0.0, cold_from=1, num_candidates=15, sources=()):
+def _recommender(
+    items, *, rank=None, cold_bias=0.0, cold_from=1, num_candidates=15, sources=(), kind="exact"
+):
     bias = index_bias(items, cold_bias=cold_bias, temperature=0.1)
 
     def embed(inputs):
@@ -38,7 +42,7 @@ def _recommender(items, *, rank=None, cold_bias=0.0, cold_from=1, num_candidates
         schema=tiny_schema(),
         embed_users=embed,
         rank=rank,
-        index=build_index("exact", items.vectors, bias=bias),
+        index=build_index(kind, items.vectors, bias=bias),
         temperature=0.1,
         cold_bias=cold_bias,
         cold_from=cold_from,
@@ -69,16 +73,40 @@ def test_equals_slow_reference(cold_bias, exclude_seen):
         np.testing.assert_allclose(found.scores[row], score[expected], atol=1e-4)
 
 
-def test_new_items_stand_from_a_place_on_but_not_among_given_candidates():
+@pytest.mark.parametrize(("cold_from", "k", "first"), [(5, 20, 5), (5, 5, 5), (12, 10, 10)])
+def test_new_items_stand_from_a_place_on(cold_from, k, first):
     items = _items()
-    recommender = _recommender(items, cold_bias=50.0, cold_from=5, num_candidates=30)
-    for k, first in ((20, 5), (5, 5), (4, 4)):
-        found = recommender.recommend(HISTORIES[:2], k).items
-        assert items.trained[found[:, : first - 1]].all()
-        assert not items.trained[found[:, first - 1]].any()
-    given = np.array([[33, 3, 34, 5, 7, 9]] * 2)
-    ranked = recommender.rank(HISTORIES[:2], given).items
-    assert (~items.trained[ranked[:, :2]]).all()
+    recommender = _recommender(items, cold_bias=50.0, cold_from=cold_from, num_candidates=30)
+    found = recommender.recommend(HISTORIES[:2], k).items
+    assert items.trained[found[:, : first - 1]].all()
+    assert not items.trained[found[:, first - 1]].any()
+    varied = recommender.recommend(HISTORIES[:2], k, diversity=100.0).items
+    assert items.trained[varied[:, : first - 1]].all()
+
+
+@pytest.mark.parametrize("diversity", [0.0, 100.0])
+def test_a_short_list_holds_new_items_only_where_known_ones_are_too_few(diversity):
+    items = _items()
+    recommender = _recommender(items, cold_bias=50.0, cold_from=5, num_candidates=4)
+    for k in (1, 4):
+        assert items.trained[recommender.recommend(HISTORIES[:2], k, diversity=diversity).items].all()
+    allowed = np.isin(np.arange(NUM), [12, 33, 34, 35])
+    found = recommender.recommend(HISTORIES[:1], 3, allowed=allowed, diversity=diversity).items[0]
+    np.testing.assert_array_equal(items.trained[found], [True, False, False])
+    assert set(found[1:]) < {33, 34, 35}
+
+
+@pytest.mark.parametrize(
+    ("cold_from", "is_known"),
+    [(1, [0, 0, 1, 1, 1, 1]), (3, [1, 1, 0, 0, 1, 1]), (5, [1, 1, 1, 1, 0, 0]), (19, [1, 1, 1, 1, 0, 0])],
+)
+def test_new_ones_among_given_candidates_are_held_back_too(cold_from, is_known):
+    items = _items()
+    recommender = _recommender(items, cold_bias=50.0, cold_from=cold_from)
+    ranked = recommender.rank(HISTORIES[:2], np.array([[33, 3, 34, 5, 7, 9]] * 2))
+    np.testing.assert_array_equal(items.trained[ranked.items], np.array([is_known] * 2, np.bool_))
+    assert (np.diff(ranked.scores, axis=1) < 0).all()
+    assert sorted(recommender.rank(HISTORIES[:1], np.array([[33, 34]])).items[0]) == [33, 34]
 
 
 def test_no_lift_of_new_items_leaves_a_known_one_out_that_stands_before_them():
@@ -155,12 +183,48 @@ def test_rank_orders_exactly_the_given_candidates():
     assert (np.diff(ranked.scores[0]) <= 0).all()
 
 
-def test_similar_leaves_the_item_itself_out():
-    items = _items()
-    found, score = _recommender(items, cold_bias=2.0).similar(np.array([5, 33]), 4)
-    assert 5 not in found[0]
-    assert 33 not in found[1]
-    np.testing.assert_allclose(score[0], items.vectors[found[0]] @ items.vectors[5], atol=1e-6)
+def _shortened(items):
+    """The same with vectors of new items of many lengths."""
+    length = np.random.default_rng(1).uniform(0.1, 1.0, NUM).astype(np.float32)
+    return replace(items, vectors=items.vectors * np.where(items.trained, 1.0, length)[:, None])
+
+
+def _slow_similar(vectors, item, k):
+    cosine = np.array([
+        np.dot(vectors[item], other) / (np.linalg.norm(vectors[item]) * max(np.linalg.norm(other), 1e-9))
+        for other in vectors
+    ])  # fmt: skip
+    cosine[[*range(NUM_RESERVED), item]] = -np.inf
+    nearest = np.argsort(-cosine, kind="stable")[:k]
+    return nearest, cosine[nearest]
+
+
+@pytest.mark.parametrize("kind", ["exact", "faiss"])
+@pytest.mark.parametrize("cold_bias", [0.0, 50.0, -50.0])
+def test_similar_items_are_the_nearest_of_all_by_cosine(kind, cold_bias):
+    """However far new items are lifted, and however short their vectors are."""
+    if kind == "faiss":
+        pytest.importorskip("faiss")
+    items = _shortened(_items())
+    recommender = _recommender(items, cold_bias=cold_bias, kind=kind)
+    asked = np.arange(NUM_RESERVED, NUM)
+    found, score = recommender.similar(asked, 6)
+    for row, item in enumerate(asked):
+        nearest, cosine = _slow_similar(items.vectors, item, 6)
+        np.testing.assert_array_equal(found[row], nearest)
+        np.testing.assert_allclose(score[row], cosine, atol=1e-6)
+        np.testing.assert_array_equal(recommender.similar(asked[row : row + 1], 6)[0][0], nearest)
+
+
+@pytest.mark.parametrize("num_cold", [0, 10, NUM - NUM_RESERVED])
+def test_fewer_similar_items_than_asked_for_end_in_padding(num_cold):
+    found, score = _recommender(_items(num_cold=num_cold)).similar(np.array([5, 33]), NUM)
+    num_others = NUM - NUM_RESERVED - 1
+    for row, item in enumerate((5, 33)):
+        assert sorted(found[row, :num_others]) == [at for at in range(NUM_RESERVED, NUM) if at != item]
+    assert not found[:, num_others:].any()
+    assert np.isneginf(score[:, num_others:]).all()
+    assert np.isfinite(score[:, :num_others]).all()
 
 
 def _candidates(source_scores):
@@ -221,10 +285,10 @@ def test_sources_add_what_the_towers_left_out_never_what_was_seen_or_is_not_allo
     np.testing.assert_array_equal(found.source_scores[0, :, 0], expected)
 
 
-def slow_ranks(scores, near):
-    ranks = np.zeros(len(scores))
+def slow_ranks(scores, near, among=None):
+    ranks, among = np.zeros(len(scores)), np.ones(len(scores), np.bool_) if among is None else among
     for place, score in enumerate(scores):
-        others = np.delete(scores, place)
+        others = np.delete(scores, place)[np.delete(among, place)]
         above = (
             1.0 * (others > -np.inf)
             if score == -np.inf
@@ -240,6 +304,24 @@ def test_soft_ranks_equal_the_slow_ones():
     scores[2, 5:9], scores[3, :] = -np.inf, 0.25
     expected = [slow_ranks(row.astype(np.float64), NEAR) for row in scores]
     np.testing.assert_allclose(soft_ranks(scores), expected, atol=1e-9)
+    among = rng.random(scores.shape) < 0.6
+    among[4] = False
+    expected = [slow_ranks(row.astype(np.float64), NEAR, of) for row, of in zip(scores, among, strict=True)]
+    np.testing.assert_allclose(soft_ranks(scores, among_BK=among), expected, atol=1e-9)
+
+
+def test_new_items_in_a_list_shift_the_rank_of_no_known_one():
+    """Of known items 5 and 7 with new ones 33, before both, and 34, between them."""
+    evidence, none = Evidence(_items()), np.zeros((1, 4, 0), np.float32)
+    mixed = Candidates(
+        items=np.array([[5, 33, 7, 34]]),
+        cosines=np.array([[0.1, 0.95, 0.9, 0.5]], np.float32),
+        source_scores=none,
+    )
+    known = Candidates(items=mixed.items[:, ::2], cosines=mixed.cosines[:, ::2], source_scores=none[:, ::2])
+    shown, alone = (evidence.inputs(each, np.array([3]))["source_ranks"][0, :, 0] for each in (mixed, known))
+    np.testing.assert_array_equal(shown[::2], alone)
+    np.testing.assert_allclose(shown, 1 / np.log2([3, 2, 2, 3]), rtol=1e-6)
 
 
 def test_ranks_of_scores_far_apart_are_whole_and_near_ones_share():
@@ -253,12 +335,19 @@ def test_float_noise_hardly_moves_a_rank():
     assert np.abs(soft_ranks(moved) - soft_ranks(scores)).max() < 1e-3
 
 
-def test_diversity_trades_repetition_for_score():
-    vectors = np.zeros((6, 2), np.float32)
-    vectors[2], vectors[3], vectors[4] = (1, 0), (1, 0), (0, 1)
-    items, scores = np.array([[2, 3, 4]]), np.array([[3.0, 2.9, 2.5]], np.float32)
-    np.testing.assert_array_equal(diversify(items, scores, vectors, k=2, weight=0.0), [[0, 1]])
-    np.testing.assert_array_equal(diversify(items, scores, vectors, k=2, weight=1.0), [[0, 2]])
+@pytest.mark.parametrize("cold_from", [1, 19])
+@pytest.mark.parametrize("k", [10, 2 * NUM])
+def test_a_varied_list_holds_each_item_once_and_ends_in_padding(cold_from, k):
+    allowed = np.isin(np.arange(NUM), [7, 8, 33])
+    recommender = _recommender(_items(), cold_bias=2.0, cold_from=cold_from, num_candidates=5)
+    found = recommender.recommend(HISTORIES[:2], k, allowed=allowed, diversity=0.3)
+    for items, scores in zip(found.items, found.scores, strict=True):
+        assert sorted(items[:3]) == [7, 8, 33]
+        assert not items[3:].any()
+        assert np.isneginf(scores[3:]).all()
+    whole = recommender.recommend(HISTORIES[:1], 2 * NUM, diversity=0.3).items[0]
+    unseen = set(range(NUM_RESERVED, NUM)) - set(HISTORIES[0].seen.tolist())
+    assert sorted(whole[whole > 0]) == sorted(unseen)
 
 
 def test_float_noise_never_changes_an_order():

@@ -1,9 +1,9 @@
-"""New items keep the places among known ones that the retriever gave them, whatever a ranker says."""
+"""Where new items stand among known ones, whatever a ranker says, and lists of more variety."""
 
 import numpy as np
 import pytest
 
-from recsys.reranking import best_first, first_place_of_new, hold_back, settle_new
+from recsys.reranking import best_first, diversify, first_place_of_new, hold_back, settle_new
 
 
 def test_a_new_item_stands_between_the_places_that_it_stood_between():
@@ -94,7 +94,47 @@ class TestHoldBack:
 
 @pytest.mark.parametrize(
     ("cold_from", "k", "first"),
-    [(17, 100, 17), (17, 20, 17), (19, 20, 19), (17, 10, 10), (17, 1, 1), (1, 20, 1)],
+    [(17, 100, 17), (17, 20, 17), (19, 20, 19), (19, 19, 19), (19, 18, 18), (17, 10, 10), (30, 20, 19)],
 )
 def test_short_lists_keep_their_last_tenth_for_new_items(cold_from, k, first):
     assert first_place_of_new(cold_from, k) == first
+
+
+@pytest.mark.parametrize("k", [1, 5, 9])
+def test_lists_of_fewer_than_ten_have_no_place_for_new_items_unless_it_comes_before_their_end(k):
+    assert first_place_of_new(19, k) == k + 1
+    assert first_place_of_new(k, k) == k
+    assert first_place_of_new(1, k) == 1
+
+
+class TestDiversify:
+    vectors = np.array([[0, 0], [0, 0], [1, 0], [1, 0], [0, 1], [0.6, 0.8], [0, 0.1]], np.float32)
+
+    def picked(self, items, scores, *, k, weight=1.0, new=(), first=1):
+        items = np.array([items])
+        place = diversify(
+            items, np.array([scores], np.float32), np.isin(items, new), self.vectors,
+            k=k, weight=weight, first=first,
+        )  # fmt: skip
+        assert sorted(set(place[0])) == sorted(place[0])
+        return items[0, place[0]].tolist()
+
+    def test_repetition_is_traded_for_score(self):
+        assert self.picked([2, 3, 4], [3.0, 2.9, 2.5], k=2, weight=0.0) == [2, 3]
+        assert self.picked([2, 3, 4], [3.0, 2.9, 2.5], k=2) == [2, 4]
+
+    def test_padding_comes_last_wherever_it_stood(self):
+        scores = [-np.inf, 3.0, -np.inf, 2.9, 2.5, -np.inf]
+        assert self.picked([0, 2, 0, 3, 4, 0], scores, k=5) == [2, 4, 3, 0, 0]
+        assert self.picked([0, 0], [-np.inf, -np.inf], k=9) == [0, 0]
+
+    def test_a_short_vector_is_as_redundant_as_a_long_one(self):
+        assert self.picked([4, 6, 3], [3.0, 2.9, 2.5], k=2) == [4, 3]
+
+    def test_known_items_fill_the_places_before_the_first_of_new_ones(self):
+        items, scores = [2, 3, 4, 5], [3.0, 2.9, 2.5, 2.6]
+        assert self.picked(items, scores, k=4, new=[4]) == [2, 4, 3, 5]
+        assert self.picked(items, scores, k=4, new=[4], first=3) == [2, 5, 3, 4]
+
+    def test_where_no_known_item_is_left_a_new_one_comes_before_its_place(self):
+        assert self.picked([0, 2, 4, 5], [-np.inf, 3.0, 2.5, 2.4], k=4, new=[4, 5], first=5) == [2, 4, 5, 0]

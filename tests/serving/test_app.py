@@ -107,6 +107,12 @@ def test_diversity_changes_the_order(client):
     assert names(ask(client, user_id="ann", k=2, diversity=100.0)) != names(ask(client, user_id="ann", k=2))
 
 
+def test_a_varied_answer_holds_each_item_once_and_no_more_than_there_is(client):
+    some = {"user_id": "ann", "k": 10, "diversity": 0.3}
+    assert sorted(names(ask(client, **some))) == ["bee", "cat", "dog", "eel", "fox"]
+    assert sorted(names(ask(client, **some, filters={"group": ["mammal"]}))) == ["cat", "dog", "fox"]
+
+
 def test_rank_orders_every_candidate(client):
     body = {"user_id": "bob", "candidates": ["ant", "fox", "cat"]}
     answer = client.post("/v1/rank", json=body).json()

@@ -87,6 +87,24 @@ def test_similar_items_are_the_others(engine):
     assert len(engine.similar(3, 50)[0]) == 5
 
 
+def test_similar_items_are_the_nearest_by_cosine_however_new_ones_are_lifted(shop, tmp_path):
+    """Fox is new, lifted and has a short vector."""
+
+    def fill(directory):
+        values = shop.fill_bundle(directory, cold_bias=9.0)
+        vectors = shop.item_vectors()
+        vectors[7] *= 0.3
+        np.save(directory / "item_vectors.npy", vectors)
+        return values
+
+    write_bundle(tmp_path / "bundle", fill)
+    with shop.open_engine(tmp_path / "bundle") as engine:
+        for item, nearest, angles in ((7, ["eel", "dog"], [0.4, 0.75]), (6, ["dog", "fox"], [0.35, 0.4])):
+            items, cosines = engine.similar(item, 2)
+            assert [engine.item_id(item) for item in items] == nearest
+            np.testing.assert_allclose(cosines, np.cos(angles), rtol=1e-5)
+
+
 def test_reasons_name_the_past_item_and_the_modality(shop, engine):
     answer = engine.recommend([shop.history("bee", "fox")], 5)
     reasons = {name: engine.reason(answer, 0, at) for at, name in enumerate(names(engine, answer))}
@@ -122,6 +140,22 @@ def test_cold_bias_lifts_items_without_training_events(shop, tmp_path):
     write_bundle(tmp_path / "bundle", lambda at: shop.fill_bundle(at, cold_bias=9.0, num_candidates=1))
     engine = shop.open_engine(tmp_path / "bundle")
     assert names(engine, engine.recommend([shop.history("ant")], 1)) == ["fox"]
+
+
+def test_new_items_are_held_back_in_lists_and_among_given_candidates(shop, tmp_path):
+    """Fox, lifted far above the others, stands at place 3 at the earliest."""
+    write_bundle(tmp_path / "bundle", lambda at: shop.fill_bundle(at, cold_bias=9.0, cold_from=3))
+    with shop.open_engine(tmp_path / "bundle") as engine:
+        ann = [shop.history("ant")]
+        assert names(engine, engine.recommend(ann, 1)) == ["bee"]
+        assert names(engine, engine.recommend(ann, 2)) == ["bee", "cat"]
+        assert names(engine, engine.recommend(ann, 4)) == ["bee", "cat", "fox", "dog"]
+        for given, expected in (
+            (["fox", "dog", "bee", "cat"], ["bee", "cat", "fox", "dog"]),
+            (["fox", "dog"], ["dog", "fox"]),
+            (["fox"], ["fox"]),
+        ):
+            assert names(engine, engine.rank(ann, engine.read.candidates(given)[None])) == expected
 
 
 def test_a_graph_that_does_not_fit_is_the_bundles_fault(shop, tmp_path):

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,21 @@ class TestRefusal:
         bundle = self.export(tmp_path / "bundle", run, refitted)
         assert bundle.manifest.parity["top10_agreement"] >= MIN_AGREEMENT
         assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+    def test_a_ranker_of_share_0_is_no_part_of_a_bundle(
+        self, altered: Any, tmp_path: Path, run: Run, refitted: Fitted
+    ) -> None:
+        altered(None)
+        assert refitted.ranker is not None
+        unhelpful = replace(
+            refitted,
+            ranker=replace(refitted.ranker, share=0.0),
+            recommender=refitted.recommender.without_ranker(),
+        )
+        bundle = self.export(tmp_path / "bundle", run, unhelpful)
+        assert bundle.graph("ranker") is None
+        assert bundle.sources_directory is None
+        assert set(bundle.manifest.graphs) == {"item_tower", "user_tower"}
 
     @pytest.mark.parametrize("wrong", GRAPHS)
     def test_a_wrong_graph_is_refused_and_nothing_is_left(

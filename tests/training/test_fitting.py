@@ -232,6 +232,26 @@ def test_a_refit_on_everything_has_no_ranker_where_none_helped(spy: Spy) -> None
     assert len(spy.trained_on) == data.interactions.height
 
 
+def test_a_ranker_of_share_0_is_told_of_but_neither_adds_nor_explains(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = training.fitting.fit_ranker
+
+    def unhelpful(*arguments: Any, **named: Any) -> Any:
+        found = real(*arguments, **named)
+        assert found is not None
+        return replace(found, share=0.0)
+
+    monkeypatch.setattr("training.fitting.fit_ranker", unhelpful)
+    fitted = run(log())
+    assert fitted.ranker is not None
+    assert not fitted.recommender.sources
+    history = next(iter(fitted.builder.build(log().interactions).values()))
+    found = fitted.recommender.recommend([history], 3)
+    assert found.token_attention is found.history_attention is found.history_items is None
+    np.testing.assert_array_equal(found.scores, found.retriever_scores)
+
+
 def test_the_same_fit_twice_is_the_same() -> None:
     first, second = (run(log()) for _ in range(2))
     history = [*first.builder.build(log().interactions).values()]
