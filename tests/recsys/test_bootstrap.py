@@ -68,9 +68,12 @@ def test_centred_on_the_value_and_within_its_bounds() -> None:
 
 
 def test_a_difference_is_taken_before_bounds_are_kept() -> None:
-    high, low = (Sampled(value=0.9, drawn_R=np.array([0.4, 0.5, 0.6, 0.7]) + by) for by in (0.1, 0.0))
-    gap = (high.centred(0.0, 1.0) - low.centred(0.0, 1.0)).estimate()
-    assert (gap.low, gap.high) == pytest.approx((0.0, 0.0)), "alike in every resample, above 1 too"
+    drawn = np.array([0.4, 0.5, 0.6, 0.7])
+    more, less = (Sampled(value=value, drawn_R=drawn).centred(0.0, 1.0) for value in (0.95, 0.85))
+    gap = (more - less).estimate()
+    assert (gap.low, gap.high) == pytest.approx((0.1, 0.1)), (
+        "in every resample, in which one is 1.1 and 1.0 too"
+    )
 
 
 def test_an_interval_holds_its_value_where_one_resample_stands_far_below_the_others() -> None:
