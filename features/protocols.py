@@ -96,8 +96,9 @@ def leave_one_out() -> Plan:
     May be read: of a user the events before their own cut-off; of all others everything before theirs.
     Reviews: those dated before the author's own cut-off (undated ones are out where there is a clock);
     all of somebody without held events.
-    Not guaranteed: other users' later events and reviews are read, and popularity counts them, though they
-    may lie after this user's test in time. Items are known that came after it.
+    Not guaranteed: other users' later events and reviews are read, and what is known of an item's popularity
+    counts them, though they may lie after this user's test in time (the baseline `popularity` counts none
+    later than the user's newest known event, where there is a clock). Items are known that came after it.
     """
     return Plan(
         protocol="leave_one_out",
@@ -185,8 +186,8 @@ def global_temporal(overview: Overview, config: SplitConfig) -> Plan:
 def held_out_items(overview: Overview, config: SplitConfig) -> Plan:
     """Cold start by items: a seeded `cold_fraction` of the items with content loses all of its events.
 
-    Their positive events are test, whenever they happened. Validation is each user's last
-    `validation_fraction` of the other positive events.
+    Their positive events are test, whenever they happened; their others are in no part. Validation is each
+    user's last `validation_fraction` of the other positive events.
 
     May be read: of the other items every event before the user's validation; of a hidden item none. Reviews:
     those dated before the author's first validation event; of a hidden item those whose author has no event
@@ -204,7 +205,7 @@ def held_out_items(overview: Overview, config: SplitConfig) -> Plan:
 
     def assign(events: pl.DataFrame) -> pl.DataFrame:
         warm = validation_of(events.filter(~is_hidden), config.validation_fraction)
-        cold_part = pl.when(Columns.POSITIVE).then(pl.lit(TEST)).otherwise(pl.lit(CONTEXT))
+        cold_part = pl.when(Columns.POSITIVE).then(pl.lit(TEST)).otherwise(pl.lit(NOWHERE))
         return pl.concat([warm, events.filter(is_hidden).with_columns(cold_part.alias(PART))])
 
     return Plan(
@@ -212,8 +213,8 @@ def held_out_items(overview: Overview, config: SplitConfig) -> Plan:
         rule=ReviewRule(per_user=True, cut_off_parts=(VALIDATION,)),
         description=(
             f"{len(hidden)} items with content are hidden from training; all of their positive events are "
-            f"test. The last {config.validation_fraction:.0%} of each user's other positive events are "
-            "validation."
+            f"test, their others in no part. The last {config.validation_fraction:.0%} of each user's other "
+            "positive events are validation."
         ),
         assign=assign,
     )

@@ -3,7 +3,8 @@
 Order is by time, ties by the row's place in the file. Wherever a protocol speaks of a user's cut-off, it
 is the place in that order of the user's first validation or test event. These hold for all of them:
 
-- targets (validation, test) are positive events; negative events from the cut-off on are `context`;
+- targets (validation, test) are positive events; negative events from the cut-off on are `context`, but
+  those on an item that is to be new in the test are in no part;
 - a review whose (user, item) pair has an event outside training is left out, whatever its date;
 - users with one positive event are in training only, those with two have no validation event.
 """
@@ -16,7 +17,7 @@ import polars as pl
 
 from features.allowed_reviews import ReviewRule, allowed_reviews
 from features.given_split import given_rule, read_given
-from features.parts import CONTEXT, ORDER, PART, TEST, TRAIN, VALIDATION, validation_of
+from features.parts import CONTEXT, NOWHERE, ORDER, PART, TEST, TRAIN, VALIDATION, validation_of
 from features.protocols import make_plan
 from features.tables import Cut, Dataset, Split
 from recsys.columns import Columns
@@ -96,7 +97,8 @@ def given(dataset: Dataset, config: SplitConfig, train_file: Path, test_file: Pa
     """Training and test as two files say; validation is the last `validation_fraction` of training.
 
     Rows are matched by user, item and, where the files have it, time; events in neither file are in no
-    part. Validation events (at least one) come from users with three or more positive training events.
+    part, nor are test rows that are not positive on items without a row in the training file: those are to be
+    new. Validation events (at least one) come from users with three or more positive training events.
 
     May be read: the events of the training file before the user's validation; those in neither file by
     nobody, though a review of such a pair may be. Reviews: where all of training lies before all of test,
@@ -106,9 +108,15 @@ def given(dataset: Dataset, config: SplitConfig, train_file: Path, test_file: Pa
     """
     matched = read_given(dataset, train_file, test_file)
     warm = validation_of(matched.train, config.validation_fraction)
-    test_part = pl.when(Columns.POSITIVE).then(pl.lit(TEST)).otherwise(pl.lit(CONTEXT))
+    is_known = pl.col(Columns.ITEM).is_in(matched.train[Columns.ITEM].unique().implode())
+    test_part = (
+        pl.when(Columns.POSITIVE).then(pl.lit(TEST))
+        .when(is_known).then(pl.lit(CONTEXT))
+        .otherwise(pl.lit(NOWHERE))
+    )  # fmt: skip
     test = matched.test.with_columns(test_part.alias(PART))
-    cut, rule, words = given_rule(matched.train, matched.test, dataset.has_clock)
+    read = test.filter(pl.col(PART) != NOWHERE)
+    cut, rule, words = given_rule(matched.train, read, dataset.has_clock)
     return _split(
         dataset,
         pl.concat([warm, test]),

@@ -1,6 +1,6 @@
 """What lists are like beyond their hits: how much of the catalogue, how popular, how alike. Needs scipy.
 
-Shape suffixes: U users, K ranks, N items, D width of a modality's vectors, X any axes.
+Shape suffixes: U users, K ranks, S of them at a time, N items, D width of a modality's vectors, X any axes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_matrix
+from scipy.sparse import csc_matrix, csr_matrix
 
 from recsys.batches import Bools, Floats, Ints, ItemFeatures
 from recsys.columns import Modality
@@ -18,8 +18,9 @@ from recsys.metrics import Doubles
 OF_A_SET = ("coverage", "gini")  # of all lists together
 PER_USER = ("novelty", "ild", "arp")  # means over users
 BEYOND = (*OF_A_SET, *PER_USER)
+_ROUNDING = 1e-12  # of a sum in double precision
 _USERS_AT_ONCE = 4096
-_ROWS_AT_ONCE = 65_536
+_ROWS_AT_ONCE = 16_384  # vectors that are in memory in double precision
 
 
 def coverage(exposure_XN: npt.NDArray[np.integer], num_rankable: int) -> Doubles:
@@ -131,7 +132,7 @@ class Content:
         )
         self._items = items
         self._scales = {name: _scale(items.dense[name], items.present[name]) for name in self.names}
-        self._num_N = np.zeros(items.size, np.int64) + sum(items.present[name] for name in self.names)
+        self._num_N: Ints = np.zeros(items.size, np.int64) + sum(items.present[name] for name in self.names)
 
     @classmethod
     def of(cls, items: ItemFeatures) -> "Content | None":
@@ -139,15 +140,15 @@ class Content:
         content = cls(items)
         return content if content.names else None
 
-    def unit(self, name: str, ids: Ints) -> Floats:
+    def unit(self, name: str, ids: Ints) -> Doubles:
         """The part of items' vectors that is modality `name`. Shape [len(ids), D]."""
         has = self._items.present[name][ids]
         mean_D, std_D = self._scales[name]
-        vectors_ND = (self._items.dense[name][ids] - mean_D) / std_D
-        length_N = np.sqrt(np.einsum("nd,nd->n", vectors_ND, vectors_ND)) * np.sqrt(self._num_N[ids])
+        vectors_ND: Doubles = (self._items.dense[name][ids] - mean_D) / std_D
+        length_N = np.sqrt(np.einsum("nd,nd->n", vectors_ND, vectors_ND) * self._num_N[ids])
         scale_N = np.divide(1.0, length_N, out=np.zeros_like(length_N), where=has & (length_N > 0))
-        found: Floats = vectors_ND * scale_N.astype(vectors_ND.dtype)[:, None]
-        return found
+        vectors_ND *= scale_N[:, None]
+        return vectors_ND
 
     def diversity(self, ranked_UK: Ints, ks: Sequence[int]) -> dict[int, Doubles]:
         """For each k, mean 1 - cosine over the pairs of items with content among the first k. Each [U].
@@ -166,14 +167,19 @@ class Content:
         column_UK = column.reshape(len(ranked_UK), -1)
         square_Uk = np.zeros((len(ranked_UK), len(ks)))
         own_N = np.zeros(len(ids))  # squared length, which is 1 but for an item in the very middle
+        order = np.argsort(ks)
+        bounds = [0, *(ks[at] for at in order)]
+        steps = [_members(column_UK[:, before:k], len(ids)) for before, k in pairwise(bounds)]
         for name in self.names:
-            unit_ND = self.unit(name, ids)
-            own_N += np.einsum("nd,nd->n", unit_ND, unit_ND, dtype=np.float64)
-            sum_UD, before = np.zeros((len(ranked_UK), unit_ND.shape[1]), unit_ND.dtype), 0
-            for at in np.argsort(ks):
-                sum_UD += _members(column_UK[:, before : ks[at]], len(ids), unit_ND.dtype) @ unit_ND
-                square_Uk[:, at] += np.einsum("ud,ud->u", sum_UD, sum_UD, dtype=np.float64)
-                before = ks[at]
+            sums_SUD = np.zeros((len(steps), len(ranked_UK), self._items.dense[name].shape[1]))
+            for start in range(0, len(ids), _ROWS_AT_ONCE):
+                part = slice(start, start + _ROWS_AT_ONCE)
+                unit_ND = self.unit(name, ids[part])
+                own_N[part] += np.einsum("nd,nd->n", unit_ND, unit_ND)
+                for sum_UD, members_UN in zip(sums_SUD, steps, strict=True):
+                    sum_UD += members_UN[:, part] @ unit_ND
+            for at, sum_UD in zip(order, np.cumsum(sums_SUD, axis=0, out=sums_SUD), strict=True):
+                square_Uk[:, at] += np.einsum("ud,ud->u", sum_UD, sum_UD)
         has_UK, own_UK = self._num_N[ids][column_UK] > 0, own_N[column_UK]
         found = {}
         for at, k in enumerate(ks):
@@ -183,14 +189,18 @@ class Content:
         return found
 
 
-def _members(column_UK: Ints, width: int, dtype: npt.DTypeLike) -> csr_matrix:
-    """Which columns stand in each row. Shape [U, width]."""
+def _members(column_UK: Ints, width: int) -> csc_matrix:
+    """Which columns stand in each row, quick to take columns of. Shape [U, width]."""
     starts = np.arange(len(column_UK) + 1) * column_UK.shape[1]
-    return csr_matrix((np.ones(column_UK.size, dtype), column_UK.ravel(), starts), (len(column_UK), width))
+    ones = np.ones(column_UK.size)
+    return csr_matrix((ones, column_UK.ravel(), starts), (len(column_UK), width)).tocsc()
 
 
-def _scale(vectors_ND: Floats, present_N: Bools) -> tuple[Floats, Floats]:
-    """Mean and standard deviation of each column over the rows that are present, a part at a time."""
+def _scale(vectors_ND: Floats, present_N: Bools) -> tuple[Doubles, Doubles]:
+    """Mean and standard deviation of each column over the rows that are present, a part at a time.
+
+    The deviation of a column that is all alike, but for rounding, is infinite: it says nothing of an item.
+    """
     rows = np.flatnonzero(present_N)
     parts = [rows[start : start + _ROWS_AT_ONCE] for start in range(0, len(rows), _ROWS_AT_ONCE)]
     zero = np.zeros(vectors_ND.shape[1])
@@ -198,5 +208,5 @@ def _scale(vectors_ND: Floats, present_N: Bools) -> tuple[Floats, Floats]:
     mean_D = sum((vectors_ND[part].sum(0, dtype=np.float64) for part in parts), zero) / num
     squares = (((vectors_ND[part] - mean_D) ** 2).sum(0) for part in parts)
     std_D = np.sqrt(sum(squares, zero) / num)
-    std_D[std_D == 0] = 1.0
-    return mean_D.astype(vectors_ND.dtype), std_D.astype(vectors_ND.dtype)
+    std_D[std_D <= _ROUNDING * np.abs(mean_D)] = np.inf
+    return mean_D, std_D

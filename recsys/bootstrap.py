@@ -31,11 +31,13 @@ class Sampled:
     """A figure and what it comes to in every resample; NaN in a resample where it has no value.
 
     Figures of the same users and seed share their resamples, so that their difference is that of a
-    paired comparison.
+    paired comparison, as long as the same of those users have a value. `bounds` are kept by the interval
+    alone: a difference is taken before.
     """
 
     value: float
     drawn_R: Doubles
+    bounds: tuple[float, float] | None = None
 
     def __sub__(self, other: "Sampled") -> "Sampled":
         return Sampled(value=self.value - other.value, drawn_R=self.drawn_R - other.drawn_R)
@@ -46,17 +48,18 @@ class Sampled:
         Resamples that are all but alike may leave it out: one that is far below the others moves their mean,
         on which `centred` sets them, below every one of them.
         """
-        low, high = np.nanquantile(self.drawn_R, INTERVAL)
+        drawn_R = self.drawn_R if self.bounds is None else self.drawn_R.clip(*self.bounds)
+        low, high = np.nanquantile(drawn_R, INTERVAL)
         return Estimate(value=self.value, low=min(float(low), self.value), high=max(float(high), self.value))
 
     def centred(self, low: float, high: float) -> "Sampled":
-        """The resamples moved so that their mean is the value, and kept within `low` and `high`.
+        """The resamples moved so that their mean is the value; the interval is kept within `low` and `high`.
 
         For a figure that hangs on how many different users there are: a resample has but 63% of them.
         scripts/interval_coverage.py measures how good that is.
         """
         moved_R = self.drawn_R - np.nanmean(self.drawn_R) + self.value
-        return Sampled(value=self.value, drawn_R=moved_R.clip(low, high))
+        return Sampled(value=self.value, drawn_R=moved_R, bounds=(low, high))
 
 
 def resamples(num_users: int, *, num: int = NUM_RESAMPLES, seed: int = 0, width: int = 0) -> Iterator[Ints]:

@@ -75,7 +75,11 @@ def _vectors(group_NG: Floats, num_reviews: int) -> MediaVectors:
 
 
 def found(
-    changes: Mapping[str, Mapping[Kind, Mapping[str, Estimate]]], *, whole: float = 0.2, num_drawn: int = 50
+    changes: Mapping[str, Mapping[Kind, Mapping[str, Estimate]]],
+    *,
+    whole: float = 0.2,
+    num_drawn: int = 50,
+    num_users: int = 40,
 ) -> Knockouts:
     """Changes of Recall@10 by target, way and view; a view that no target has is one without users."""
     zero = Estimate(value=0.0, low=-0.01, high=0.01)
@@ -102,7 +106,7 @@ def found(
         views={
             view: WholeView(
                 description="a view",
-                num_users=40 if view in known else 0,
+                num_users=num_users if view in known else 0,
                 num_pairs=60,
                 num_ranked=7,
                 metrics={"recall@10": before} if view in known else {},

@@ -2,10 +2,13 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
+import pytest
 from dataset_parts import write
 from fitting_parts import config, media
 
@@ -13,12 +16,16 @@ from features.dataset import load_dataset
 from features.histories import HistoryBuilder, IdMaps, ReviewVectors, build_maps, build_schema
 from features.items import build_item_features
 from features.leakage.audit import Audit, audit_fit, audit_test
+from features.parts import CONTEXT, TEST, TRAIN, VALIDATION
 from features.prepared.dataset import load_streamed
-from features.prepared.split import split_dataset
+from features.prepared.log import partition_name
+from features.prepared.split import CODES, StreamedSplit, split_dataset
 from features.tables import Dataset, MediaVectors, Split
 from features.views import view_of
 from recsys.batches import History, Ints, ItemFeatures, SequenceSchema
+from recsys.columns import Columns
 from recsys.config import SplitConfig
+from recsys.errors import LeakError
 
 NUM_ITEMS, NUM_USERS, LENGTH, FIRST_TEST = 24, 20, 10, 7
 PROTOCOLS = {
@@ -137,3 +144,50 @@ def tampered(split: Split, **changes: Any) -> Split:
     for name, value in changes.items():
         object.__setattr__(other, name, value)
     return other
+
+
+def moved(made: Pieces, row: int, part: str) -> Any:
+    """The split with the event of that row in another part, on disk by one byte."""
+    split = made.split
+    if isinstance(split, StreamedSplit):
+        for number, partition in enumerate(split.dataset.log.partitions()):
+            codes = split.codes(number).copy()
+            codes[partition.columns[Columns.ROW] == row] = CODES[part]
+            np.save(split.folder / f"{partition_name(number)}.npy", codes)
+        return split
+    tables = {}
+    for name in (TRAIN, VALIDATION, TEST, CONTEXT):
+        kept = getattr(split, name).filter(pl.col("row") != row)
+        if name == part:
+            kept = pl.concat([kept, made.dataset.interactions.filter(pl.col("row") == row)])
+        tables[name] = kept
+    return tampered(split, **tables)
+
+
+def caught(made: Pieces, table: str, *, at_test: bool = False, **changes: Any) -> LeakError:
+    """What the audit says of the pieces with `changes`; test_honest_pieces.py holds that it needs those."""
+    look = made.test if at_test else made.fit
+    with pytest.raises(LeakError) as found:
+        look(**changes)
+    assert found.value.table == table, str(found.value)
+    assert str(found.value).startswith("leak: ")
+    assert "; " in str(found.value), "the remedy"
+    return found.value
+
+
+def of_nobody(made: Pieces) -> pl.DataFrame:
+    """Events that are in no part."""
+    parts = [getattr(made.split, part).select("row") for part in (TRAIN, VALIDATION, TEST, CONTEXT)]
+    return made.dataset.interactions.join(pl.concat(parts), on="row", how="anti")
+
+
+def with_event(made: Pieces, own: History, event: pl.DataFrame) -> History:
+    """The history with the event at its end."""
+    item = made.features.item_ids.encode(event["item_id"])
+    return replace(
+        own,
+        item=np.append(own.item, item),
+        timestamp=np.append(own.timestamp, event["timestamp"].to_numpy()),
+        event=np.append(own.event, own.event[-1]),
+        value=np.append(own.value, own.value[-1]),
+    )

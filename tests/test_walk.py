@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -18,6 +19,8 @@ from serving.app import create_app
 from serving.engine import Engine
 from training.audit import read_audits
 from training.evaluation import Evaluation
+from training.knockouts.measure import Knockouts
+from training.knockouts.words import brought
 from training.table import describe
 from training.tracking import _connect
 
@@ -207,7 +210,44 @@ def test_knocking_out_again_gives_the_same_figures(walk: Walk) -> None:
     assert (walk.run / "knockouts.json").read_text() == before
     table = {line.split("│")[1].strip() for line in answer.out.splitlines() if line.startswith("│")}
     assert table >= {"title", "text", "image", "review_audio", "id", "texts"}
-    assert "bring nothing" in answer.out or " count " in answer.out or " harm " in answer.out
+    knockouts = Knockouts.load(walk.run)
+    assert knockouts is not None
+    said = " ".join(answer.out.split())
+    for target in knockouts.targets:
+        (sentence,) = [each.text for each in brought(knockouts) if each.target == target]
+        assert " ".join(sentence.split()) in said
+        for view, whole in knockouts.views.items():
+            if whole.num_users:
+                assert judged_by_hand(knockouts, target, view) in sentence
+
+
+def judged_by_hand(knockouts: Knockouts, target: str, view: str) -> str:
+    """What the sentence of a target has to say of the view, told from the intervals once more."""
+    absent = knockouts.of(target, "absent").views[view]["recall@20"].change
+    shuffled = knockouts.of(target, "shuffled").views[view]["recall@20"].change
+    whole = knockouts.views[view]
+    gains = absent.low > 0 or shuffled.low > 0
+    if whole.metrics["recall@20"].value == 0 and not gains:
+        return "nothing to lose"
+    if whole.num_users < 30:
+        return "not judged"
+    if absent.high < 0 or shuffled.high < 0:
+        return "cut both ways" if gains else " count "
+    return " harm " if gains else "bring nothing"
+
+
+def test_baselines_alone_print_what_they_are_asked_for(walk: Walk, tmp_path: Path) -> None:
+    asked = ("--metrics", "coverage@10", "--slices")
+    answer = recsys("baselines", walk.shop, "--out", tmp_path / "base", *walk.options, *asked)
+    assert answer.code == 0, answer.err
+    main, others = answer.out.index("ndcg@10"), answer.out.index("coverage@10")
+    assert main < others < answer.out.index("hot items: ") < answer.out.index("heavy users: ")
+    evaluation = Evaluation.from_json((tmp_path / "base" / "metrics.json").read_text())
+    assert "ild@20" in evaluation.views["warm"].models["popularity"]
+    message = refused(
+        "baselines", walk.shop, "--out", tmp_path / "typo", *walk.options, "--metrics", "ndgc@10"
+    )
+    assert "unknown metric 'ndgc@10'" in message
 
 
 def test_an_ablation_of_the_shop(walk: Walk, tmp_path: Path) -> None:
@@ -255,7 +295,20 @@ def test_an_evaluation_as_a_frame(walk: Walk) -> None:
     assert frame.columns == ["view", "model", "metric", "value", "low", "high"]
     flat = {f"{view}/{model}/{metric}": value for view, model, metric, value, *_ in frame.iter_rows()}
     assert flat == evaluation.flat()
-    assert (frame["low"] <= frame["value"] + 1e-6).all()
+
+
+def test_an_interval_is_that_of_users_drawn_again(walk: Walk) -> None:
+    """Recall counted from the kept answers, and users drawn with another seed."""
+    table = pl.read_parquet(walk.run / "answers.parquet").filter(pl.col("truth_warm").list.len() > 0)
+    lists = table.select("truth_warm", "recsys").cast(pl.List(pl.String)).iter_rows()
+    recall = np.array([len({*sought} & {*(found or [])}) / len(sought) for sought, found in lists])
+    drawn = recall[np.random.default_rng(1).integers(len(recall), size=(4000, len(recall)))].mean(1)
+    evaluation = Evaluation.from_json((walk.run / "metrics.json").read_text())
+    estimate = evaluation.views["warm"].models["recsys"]["recall@20"]
+    assert estimate.value == pytest.approx(recall.mean())
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    assert high - low > 0.02
+    assert (estimate.low, estimate.high) == pytest.approx((low, high), abs=(high - low) / 5)
 
 
 class TestMistakes:

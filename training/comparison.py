@@ -60,6 +60,7 @@ def compare_baselines(run: "Run") -> Evaluation:
         seen=seen,
         ks=knobs.k,
         exclude_seen=knobs.exclude_seen,
+        beyond_accuracy=True,
         progress=run.progress,
     )
     (run.out / "metrics.json").write_text(evaluation.to_json(), "utf-8")

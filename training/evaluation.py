@@ -19,14 +19,14 @@ from recsys.metrics import Doubles, IdLists, at_k
 from recsys.progress import Progress, silent
 from training.answers import Answers
 from training.figures import Evaluation, ViewResult
-from training.measures import Lists, difference, looked_at, measure
+from training.measures import Lists, estimates, looked_at, measure
 from training.slices import slices_of
 from training.truth import Part, Truth, seen_lists, truth_of
 
 __all__ = ["VIEWS", "Estimate", "Evaluation", "TopK", "ViewResult", "evaluate", "seen_lists", "top_k"]
 
 VIEWS = {
-    "warm": "test positives on items with training events, the whole catalogue ranked",
+    "warm": "test positives on items with a training or validation event, the whole catalogue ranked",
     "cold_full": "test positives on items without a training or validation event, the whole catalogue ranked",
     "cold_pool": "test positives on items without a training or validation event, only such items ranked",
 }
@@ -100,6 +100,8 @@ def evaluate(
     ks: Sequence[int] = (10, 20),
     exclude_seen: bool = True,
     beyond_accuracy: bool = False,
+    content: Content | None = None,
+    with_slices: bool = True,
     ours: str | None = None,
     progress: Progress = silent,
     seed: int = 0,
@@ -110,8 +112,9 @@ def evaluate(
     `seen` gives each user's items of any kind before the test, absent for a user without a history.
     With `exclude_seen`, a test pair that is among them (a repeat) is no truth and is counted, and a
     model that recommends one of them is refused with `RecsysError`. `beyond_accuracy` adds the figures of
-    `recsys.beyond` and the slices; `ours` names the model whose differences to every other are taken.
-    `keep` is handed what every model answered over the whole catalogue.
+    `recsys.beyond` (`content` is that of `items`, for who has it already) and, `with_slices`, the slices;
+    `ours` names the model whose differences to every other are taken. `keep` is handed what every model
+    answered over the whole catalogue.
     """
     names = [model.name for model in models]
     if len(set(names)) != len(names):
@@ -120,7 +123,8 @@ def evaluate(
         raise RecsysError(f"differences of {ours!r} asked for, which is none of {names}")
     truth = truth_of(split, items, seen, exclude_seen)
     views = {name: _view(name, truth) for name in VIEWS}
-    content = Content.of(items) if beyond_accuracy else None
+    if beyond_accuracy and content is None:
+        content = Content.of(items)
 
     def lists(ranked_UK: Ints) -> Lists:
         return looked_at(ranked_UK, ks, items, content) if beyond_accuracy else _ranked_alone(ranked_UK)
@@ -133,7 +137,7 @@ def evaluate(
         answered = answered or {name: each.of(part.rows) for name, each in whole.items()}
         return _result(part, answered, ks, ours, seed)
 
-    slices = slices_of(truth, items.popularity) if beyond_accuracy else {}
+    slices = slices_of(truth, items.popularity) if beyond_accuracy and with_slices else {}
     return Evaluation(
         protocol=split.protocol,
         description=split.description,
@@ -203,18 +207,14 @@ def _answers(
 def _result(
     part: Part, answered: Mapping[str, Lists], ks: Sequence[int], ours: str | None, seed: int
 ) -> ViewResult:
-    figures = measure(part, answered, ks, seed=seed)
-    others = [name for name in figures if name != ours] if ours else []
+    measured = measure(part, answered, ks, ours=ours, seed=seed)
     return ViewResult(
         description=part.description,
         num_users=len(part.rows),
         num_pairs=len(part.truth.ids),
         num_ranked=part.num_ranked,
-        models={
-            name: {metric: each.estimate() for metric, each in by_metric.items()}
-            for name, by_metric in figures.items()
-        },
-        differences={name: difference(figures[ours], figures[name]) for name in others if ours},
+        models={name: estimates(figures) for name, figures in measured.models.items()},
+        differences={name: estimates(gaps) for name, gaps in measured.differences.items()},
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from features.histories import HistoryBuilder, IdMaps, ReviewVectors, build_maps, build_schema
 from features.items import build_item_features
@@ -96,17 +97,18 @@ def fit(
     who are not the ranker's choose its epoch and share. Raises `LeakError` where something held out is read.
     """
     read = _Read.of(dataset, vectors, split, config)
+    events = source_events(split, config.model.ranker)
     audit = audit_fit(
         dataset, vectors, split, features=read.features, maps=read.maps, schema=read.schema,
         builder=read.builder, sequences=Histories(read.sequences), before=read.before, targets=read.truth,
-        sources=source_events(split, config.model.ranker),
+        sources=events,
     )  # fmt: skip
     judged = bool(read.truth) and budget is None
     retriever = _fit_towers(read, config, budget, judged, checkpoint, progress, on_epoch)
     model, seed, chosen = retriever.model, config.train.seed, budget.new if budget else None
     judges = _judges(model, config, read) if judged else None
     placed = place_new_items(model, judges, config.model, chosen=chosen, seed=seed)
-    sources = _fit_sources(read, split, config, budget)
+    sources = _fit_sources(read, events, config, budget)
     found = make_recommender(model, config, sources=sources, new=HIDDEN)
     ranker = _fit_ranker(found, read.before, read.truth, config, budget, progress)
     if judges is not None and ranker is not None:
@@ -127,13 +129,15 @@ def fit(
     )
 
 
-def _fit_sources(read: "_Read", split: Split, config: Config, budget: Budget | None) -> tuple[Source, ...]:
-    """None where no ranker will judge what they add."""
+def _fit_sources(
+    read: "_Read", events: Mapping[str, pl.DataFrame], config: Config, budget: Budget | None
+) -> tuple[Source, ...]:
+    """On the events that the audit was shown; none where no ranker will judge what they add."""
     knobs = config.model.ranker
     if not knobs.enabled or (budget is not None and budget.ranker_share == 0.0):
         return ()
     num_threads = config.train.num_threads or 0
-    return fit_sources(split, read.features, read.sequences, knobs, num_threads=num_threads)
+    return fit_sources(events, read.features, read.sequences, num_threads=num_threads)
 
 
 def _fit_towers(
@@ -249,10 +253,11 @@ def _judges(model: Retriever, config: Config, read: _Read) -> Judges:
         return np.concatenate([recommender.embed(histories[at : at + EVALUATION_USERS]) for at in starts])
 
     histories = [read.before[user] for user in users]
+    nothing = np.empty(0, np.int64)
     return Judges(
         user_UD=embed(histories),
         truth=[read.truth[user] for user in users],
-        seen=[history.seen for history in histories],
+        seen=[history.seen if config.evaluate.exclude_seen else nothing for history in histories],
         past=Past(histories=histories, chosen=[_chosen(read, user) for user in users], embed=embed),
     )
 
@@ -283,15 +288,19 @@ def _validator(
 ) -> Callable[[Retriever], float]:
     """Mean NDCG@10 of the towers alone, over all validation users and all items that training knows.
 
-    What becomes of new items is chosen after training; until then they would only stand in the way.
+    Seen ones are left out where the evaluation leaves them out. What becomes of new items is chosen after
+    training; until then they would only stand in the way.
     """
     users = list(truth)
     lists = IdLists.from_lists([truth[user] for user in users])
+    exclude_seen = config.evaluate.exclude_seen
 
     def validate(model: Retriever) -> float:
         recommender = make_recommender(model, config, new=HIDDEN)
         found = [
-            recommender.retrieve(recommender.embed(histories), histories, SELECTION_K)[0]
+            recommender.retrieve(
+                recommender.embed(histories), histories, SELECTION_K, exclude_seen=exclude_seen
+            )[0]
             for histories in _batches(users, before)
         ]
         return selection_ndcg(np.concatenate(found), lists)
@@ -320,20 +329,24 @@ def _fit_ranker(
     if not chosen or (budget is None and not others):
         logger.warning("no ranker: no validation events to train and to choose it on")
         return None
+
+    def task(users: list[str]) -> RankingTask:
+        return RankingTask(
+            histories=[before[user] for user in users],
+            truth=[truth[user] for user in users],
+            exclude_seen=config.evaluate.exclude_seen,
+        )
+
     return fit_ranker(
         recommender,
-        train=_task(chosen, before, truth),
-        validation=_task(others, before, truth) if budget is None else None,
+        train=task(chosen),
+        validation=task(others) if budget is None else None,
         config=knobs,
         seed=config.train.seed,
         epochs=budget.ranker_epochs if budget else None,
         share=budget.ranker_share if budget else 1.0,
         progress=progress,
     )
-
-
-def _task(users: list[str], before: Mapping[str, History], truth: Mapping[str, Ints]) -> RankingTask:
-    return RankingTask(histories=[before[user] for user in users], truth=[truth[user] for user in users])
 
 
 def tower_settings(config: Config) -> str:
@@ -345,7 +358,10 @@ def tower_settings(config: Config) -> str:
         "cold_budget": True,
         "item": {"regress_new"},
     }
-    return config.model.model_dump_json(exclude=later) + config.train.model_dump_json()
+    # By lists that leave seen items out or not the epoch is chosen. Of the usual nothing is said, so that
+    # checkpoints from before it was read are known.
+    seen = "" if config.evaluate.exclude_seen else "seen items are ranked"
+    return config.model.model_dump_json(exclude=later) + config.train.model_dump_json() + seen
 
 
 def _fingerprint(

@@ -26,11 +26,11 @@ class Past:
 
 @dataclass(frozen=True, kw_only=True)
 class Judges:
-    """Validation users: what they are to the towers, what they chose next, and what they had seen."""
+    """Validation users: what they are to the towers, what they chose next, what they are not shown again."""
 
     user_UD: Floats
     truth: Sequence[Ints]
-    seen: Sequence[Ints]
+    seen: Sequence[Ints]  # items left out of their lists; empty where repeats may be recommended
     ordered: Ints | None = None  # [U, K], known items as the whole system ranks them; None: as the towers do
     past: Past | None = None  # None: it cannot be told who they were before
 

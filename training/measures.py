@@ -18,6 +18,14 @@ Figures = Mapping[str, Sampled]  # metric -> figure
 
 
 @dataclass(frozen=True, kw_only=True)
+class Measures:
+    """All models on one part; empty where it has no users."""
+
+    models: Mapping[str, Figures]
+    differences: Mapping[str, Figures]  # of ours less every other model; empty without ours
+
+
+@dataclass(frozen=True, kw_only=True)
 class Lists:
     """What one model answered, [U, K], and what its users' lists are like beyond their hits."""
 
@@ -42,23 +50,32 @@ def looked_at(ranked_UK: Ints, ks: Sequence[int], items: ItemFeatures, content: 
 
 
 def measure(
-    part: Part, models: Mapping[str, Lists], ks: Sequence[int], *, seed: int = 0
-) -> dict[str, dict[str, Sampled]]:
-    """Figures of all models by metric, such as "ndcg@10"; empty where the part has no users.
+    part: Part, models: Mapping[str, Lists], ks: Sequence[int], *, ours: str | None = None, seed: int = 0
+) -> Measures:
+    """Figures of all models by metric, such as "ndcg@10", and how much more of each the model `ours` has.
 
     `models` answer the users of `part`, in order. All share the resamples. A figure that a model has no
-    value for, such as the novelty of lists that are all empty, is absent.
+    value for, such as the novelty of lists that are all empty, is absent. A difference is of the users for
+    whom both models have a value, in every resample, and absent where nobody is such.
     """
     if not len(part.rows):
-        return {}
+        return Measures(models={}, differences={})
     measured = {name: _Measured(part, lists, ks) for name, lists in models.items()}
+    others = [name for name in measured if name != ours] if ours else []
+    gaps = {name: _Gap(measured[ours], measured[name]) for name in others if ours}
     width = max(each.width for each in measured.values())
     for drawn_RU in resamples(len(part.rows), seed=seed, width=width):
         weight_RU = drawn_RU.astype(np.float64)
         drawn_UR = np.ascontiguousarray(drawn_RU.T)
         for each in measured.values():
             each.draw(weight_RU, drawn_UR)
-    return {name: each.figures() for name, each in measured.items()}
+        for gap in gaps.values():
+            gap.draw(weight_RU)
+    figures = {name: each.figures() for name, each in measured.items()}
+    return Measures(
+        models=figures,
+        differences={name: gap.figures(figures[ours], figures[name]) for name, gap in gaps.items() if ours},
+    )
 
 
 def compare_lists(
@@ -70,7 +87,9 @@ def compare_lists(
     items: ItemFeatures | None = None,
     seed: int = 0,
 ) -> dict[str, Estimate]:
-    """`difference` of two models' lists for the same users, such as two columns of `Answers`.
+    """How much more `ours` has than `other` of every metric, lists of the same users in the same order.
+
+    Such as two columns of `Answers`; the interval is that of the paired difference, as in `measure`.
 
     Users without truth do not count. With `items` figures beyond accuracy are compared, too. Empty where
     nobody has truth.
@@ -87,8 +106,13 @@ def compare_lists(
         name: looked_at(ranked_UK[rows], ks, items, content) if items else Lists(ranked_UK=ranked_UK[rows])
         for name, ranked_UK in {"ours": ours_UK, "other": other_UK}.items()
     }
-    figures = measure(part, lists, ks, seed=seed)
-    return difference(figures["ours"], figures["other"]) if figures else {}
+    gaps = measure(part, lists, ks, ours="ours", seed=seed).differences
+    return estimates(gaps["other"]) if gaps else {}
+
+
+def estimates(figures: Figures) -> dict[str, Estimate]:
+    """Every figure with its interval."""
+    return {name: each.estimate() for name, each in figures.items()}
 
 
 class _Measured:
@@ -96,8 +120,8 @@ class _Measured:
 
     def __init__(self, part: Part, lists: Lists, ks: Sequence[int]) -> None:
         values = {**at_k(lists.ranked_UK, part.truth, ks), **(lists.beyond or {})}
-        self._names = [name for name, value_U in values.items() if not np.isnan(value_U).all()]
-        self._value_UM = np.stack([values[name] for name in self._names], axis=1)
+        self.values = {name: value_U for name, value_U in values.items() if not np.isnan(value_U).all()}
+        self._value_UM = np.stack(list(self.values.values()), axis=1)
         self._means: list[Doubles] = []
         self._exposure = None if lists.beyond is None else Exposure(lists.ranked_UK, ks)
         self._of_sets: dict[str, list[Doubles]] = {}
@@ -117,7 +141,7 @@ class _Measured:
         value_M, mean_RM = np.nanmean(self._value_UM, axis=0), np.concatenate(self._means)
         found = {
             name: Sampled(value=float(value_M[at]), drawn_R=mean_RM[:, at])
-            for at, name in enumerate(self._names)
+            for at, name in enumerate(self.values)
         }
         if self._exposure is None:
             return found
@@ -136,10 +160,28 @@ class _Measured:
         return found
 
 
-def difference(ours: Figures, other: Figures) -> dict[str, Estimate]:
-    """How much more of every metric `ours` has than `other`, measured on the same part with one seed.
+class _Gap:
+    """One model less another: where other users lack a value, of those who have both."""
 
-    The interval is that of a paired comparison: both figures are taken of the same drawn users in every
-    resample. A metric that one of them lacks is absent.
-    """
-    return {name: (ours[name] - other[name]).estimate() for name in ours if name in other}
+    def __init__(self, ours: _Measured, other: _Measured) -> None:
+        shared = [
+            (name, ours.values[name], other.values[name]) for name in ours.values if name in other.values
+        ]
+        self._gap_of = {
+            name: one_U - two_U for name, one_U, two_U in shared if (np.isnan(one_U) != np.isnan(two_U)).any()
+        }
+        self._means: list[Doubles] = []
+
+    def draw(self, weight_RU: Doubles) -> None:
+        if self._gap_of:
+            self._means.append(weighted_means(weight_RU, np.stack(list(self._gap_of.values()), axis=1)))
+
+    def figures(self, ours: Figures, other: Figures) -> dict[str, Sampled]:
+        found = {name: ours[name] - other[name] for name in ours if name in other}
+        for at, (name, gap_U) in enumerate(self._gap_of.items()):
+            if np.isnan(gap_U).all():
+                del found[name]
+                continue
+            drawn_R = np.concatenate([mean_RM[:, at] for mean_RM in self._means])
+            found[name] = Sampled(value=float(np.nanmean(gap_U)), drawn_R=drawn_R)
+        return found

@@ -38,6 +38,7 @@ class RankingTask:
 
     histories: Sequence[History]
     truth: Sequence[Ints]
+    exclude_seen: bool = True  # their lists leave out what the histories have seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,9 @@ class RankedLists:
         for start in range(0, len(task.histories), BATCH_USERS):
             histories = task.histories[start : start + BATCH_USERS]
             users.append(recommender.embed(histories))
-            found.append(recommender.candidates(users[-1], histories, num_candidates))
+            found.append(
+                recommender.candidates(users[-1], histories, num_candidates, exclude_seen=task.exclude_seen)
+            )
         candidates = Candidates.joined(found)
         truth = IdLists.from_lists(task.truth)
         return cls(

@@ -1,4 +1,4 @@
-"""Fitting of the candidate sources beside the towers, on training events alone."""
+"""Fitting of the candidate sources beside the towers, on the training events that the audit is shown."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -22,35 +22,49 @@ EVENT_DECAY = 0.8  # what an event of the history counts beside the one after it
 
 
 def source_events(split: Split, config: RankerConfig) -> dict[str, pl.DataFrame]:
-    """The events that each source is fitted on, for the audit."""
-    if not config.enabled or isinstance(split, StreamedSplit):
+    """By name the events of each source that `config` names: for the audit, and for `fit_sources`.
+
+    None for a streamed log, since sources hold all events in memory. Transitions are read off the training
+    sequences, which the audit looks at by themselves.
+    """
+    if not config.enabled:
+        return {}
+    if isinstance(split, StreamedSplit):
+        if config.sources:
+            logger.warning("a prepared log has no candidate sources beside the towers")
         return {}
     return dict.fromkeys(config.sources, split.train)
 
 
 def fit_sources(
-    split: Split,
+    events: Mapping[str, pl.DataFrame],
     features: ItemFeatures,
     sequences: Mapping[str, Sequence],
-    config: RankerConfig,
     *,
     num_threads: int = 0,
 ) -> tuple[Source, ...]:
-    """The sources that `config` names; none for a streamed log, since they hold all events in memory.
-
-    `num_threads`: 0 takes all cores.
-    """
-    if isinstance(split, StreamedSplit):
-        if config.sources:
-            logger.warning("a prepared log has no candidate sources beside the towers")
-        return ()
-    fits: dict[str, Callable[[], Source]] = {
-        "als": lambda: _als(split, features, num_threads),
-        "item_item": lambda: _item_item(split, features, num_threads),
-        "transitions": lambda: transitions(sequences, features.size),
-        "popularity": lambda: popular(features),
+    """One source a name, fitted on its `events` and no others. `num_threads`: 0 takes all cores."""
+    fits: dict[str, Callable[[pl.DataFrame], Source]] = {
+        "als": lambda frame: _als(_train_alone(frame), features, num_threads),
+        "item_item": lambda frame: _item_item(_train_alone(frame), features, num_threads),
+        "transitions": lambda _: transitions(sequences, features.size),
+        "popularity": lambda _: popular(features),
     }
-    return tuple(fits[name]() for name in config.sources)
+    return tuple(fits[name](frame) for name, frame in events.items())
+
+
+def _train_alone(events: pl.DataFrame) -> Split:
+    """A split that holds nothing but these, as training."""
+    none = events.clear()
+    return Split(
+        protocol="source",
+        description="",
+        train=events,
+        validation=none,
+        test=none,
+        context=none,
+        reviews=none,
+    )
 
 
 def _als(split: Split, features: ItemFeatures, num_threads: int) -> Factors:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from features.leakage.events import AuditedEvents, Chunk, among
-from features.parts import CONTEXT, TEST, TRAIN, VALIDATION
+from features.parts import CONTEXT, NOWHERE, TEST, TRAIN, VALIDATION
 from features.prepared.split import PARTS
 from recsys.batches import Bools, History, Ints
 from recsys.errors import LeakError
@@ -106,7 +106,7 @@ def _reject_unknown(
     joined = counted.join(may, on=_EVENT, how="left", maintain_order="left")
     for user, item, time, _, _ in joined.filter(pl.col("len") > pl.col("may").fill_null(0)).iter_rows():
         same = (chunk.user == user) & (chunk.item == item) & (chunk.timestamp == time) & ~known
-        kind = f"the user's {PARTS[int(chunk.part[same.argmax()])]} event" if same.any() else "no known event"
+        kind = _words_of(PARTS[int(chunk.part[same.argmax()])]) if same.any() else "no known event"
         raise LeakError(
             f"a history holds {kind} at {time}, more often than its events up to the cut-off",
             table=table,
@@ -114,6 +114,10 @@ def _reject_unknown(
             item=events.item_name(item),
             remedy=HISTORY_REMEDY,
         )
+
+
+def _words_of(part: str) -> str:
+    return "an event of the user's that nobody may read" if part == NOWHERE else f"the user's {part} event"
 
 
 def _without_events(events: AuditedEvents, names: list[str]) -> str:

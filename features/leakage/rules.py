@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from features.parts import CONTEXT, NOWHERE, TEST, TRAIN, VALIDATION
 
+_BY_TIME = (TRAIN, VALIDATION, TEST)
 _OUTSIDE_TRAINING = (VALIDATION, TEST, CONTEXT, NOWHERE)
 
 
@@ -13,7 +14,7 @@ class Rules:
 
     order         parts whose events of one user stand wholly before those of the next ones, by time and row
     for_all       the same by time alone, over all users
-    new_items     items of test events have no event in training or validation
+    hidden        parts whose items are hidden: those have no event in training, validation or context
     held          parts whose (user, item) pairs may have no readable review
     cut_off       parts whose first event of an author ends what may be read of their reviews
     derived       the cut-off hangs on how two files were cut
@@ -21,17 +22,17 @@ class Rules:
 
     order: tuple[str, ...] = (TRAIN, VALIDATION)
     for_all: bool = False
-    new_items: bool = False
+    hidden: tuple[str, ...] = ()
     held: tuple[str, ...] = _OUTSIDE_TRAINING
     cut_off: tuple[str, ...] = (VALIDATION,)
     derived: bool = False
 
 
 RULES = {
-    "leave_one_out": Rules(order=(TRAIN, VALIDATION, TEST), cut_off=(VALIDATION, TEST)),
-    "user_temporal": Rules(order=(TRAIN, VALIDATION, TEST), cut_off=(VALIDATION, TEST)),
-    "global_temporal": Rules(order=(TRAIN, VALIDATION, TEST), for_all=True, cut_off=(VALIDATION, TEST)),
-    "held_out_items": Rules(new_items=True),
+    "leave_one_out": Rules(order=_BY_TIME, cut_off=(VALIDATION, TEST)),
+    "user_temporal": Rules(order=_BY_TIME, hidden=(NOWHERE,), cut_off=(VALIDATION, TEST)),
+    "global_temporal": Rules(order=_BY_TIME, hidden=(NOWHERE,), for_all=True, cut_off=(VALIDATION, TEST)),
+    "held_out_items": Rules(hidden=(TEST, NOWHERE)),
     "given": Rules(held=(VALIDATION, TEST, CONTEXT), derived=True),
     "refit": Rules(held=(VALIDATION,)),
 }

@@ -26,6 +26,7 @@ class Tally:
     counts       [P, N] events
     positive     [N] positive training events
     has_train    [U]
+    known        [N] training and validation events, and context events after the user's first validation
     first, last  [P, U] times of a user's first and last event; NEVER and -NEVER where there is none
     kinds        [number of kinds] training events
     targets      (user, item) pairs of the validation and of the test events, by part
@@ -35,6 +36,7 @@ class Tally:
 
     counts: Ints
     positive: Ints
+    known: Ints
     has_train: Bools
     first: Ints
     last: Ints
@@ -75,6 +77,7 @@ def tally(events: AuditedEvents, rules: Rules, reviewers: Bools) -> Tally:
     found = Tally(
         counts=np.zeros((len(PARTS), num_items), np.int64),
         positive=np.zeros(num_items, np.int64),
+        known=np.zeros(num_items, np.int64),
         has_train=np.zeros(num_users, np.bool_),
         first=np.full((len(PARTS), num_users), NEVER),
         last=np.full((len(PARTS), num_users), -NEVER),
@@ -96,8 +99,10 @@ def tally(events: AuditedEvents, rules: Rules, reviewers: Bools) -> Tally:
     found.targets = joined
     if rules.for_all:
         _check_order_for_all(events, found, rules)
-    if rules.new_items:
-        _check_new_items(events, found)
+    if rules.hidden:
+        _check_hidden(events, found, rules)
+    if rules.derived:
+        _check_context(events, found)
     return found
 
 
@@ -107,6 +112,9 @@ def _add(found: Tally, chunk: Chunk) -> None:
     found.counts += np.bincount(place, minlength=found.counts.size).reshape(found.counts.shape)
     train = chunk.is_part(TRAIN)
     found.positive += np.bincount(chunk.item[train & chunk.positive], minlength=size)
+    later = np.arange(len(chunk)) > chunk.first_place(VALIDATION)
+    known = chunk.is_part(TRAIN, VALIDATION) | (chunk.is_part(CONTEXT) & later)
+    found.known += np.bincount(chunk.item[known], minlength=size)
     found.kinds += np.bincount(chunk.kind[train], minlength=len(found.kinds))
     found.has_train[chunk.user[train]] = True
     users, starts = chunk.user[chunk.starts], chunk.starts
@@ -153,14 +161,32 @@ def _check_order_for_all(events: AuditedEvents, found: Tally, rules: Rules) -> N
             )
 
 
-def _check_new_items(events: AuditedEvents, found: Tally) -> None:
-    known = found.of_part(TRAIN) + found.of_part(VALIDATION)
-    wrong = (found.of_part(TEST) > 0) & (known > 0)
+def _check_hidden(events: AuditedEvents, found: Tally, rules: Rules) -> None:
+    is_hidden = np.any([found.of_part(part) > 0 for part in rules.hidden], axis=0)
+    is_hidden[:NUM_RESERVED] = False
+    for part in (TRAIN, VALIDATION, CONTEXT):
+        wrong = is_hidden & (found.of_part(part) > 0)
+        if wrong.any():
+            raise LeakError(
+                f"an item that is hidden to be new in the test has {part} events",
+                table=f"split.{part}",
+                item=events.item_name(int(wrong.argmax())),
+                remedy=SPLIT_REMEDY,
+            )
+
+
+def _check_context(events: AuditedEvents, found: Tally) -> None:
+    """Of a given split: context events on an item that the training file cannot have held.
+
+    Those of the training file stand after their user's first validation event. Without any validation event
+    nothing can be told.
+    """
+    wrong = (found.of_part(CONTEXT) > 0) & (found.known == 0)
     wrong[:NUM_RESERVED] = False
-    if wrong.any():
+    if wrong.any() and found.of_part(VALIDATION).any():
         raise LeakError(
-            "an item that is to be new in the test has events in training or validation",
-            table="split.train",
+            "an item that is not in the training file, and so is to be new in the test, has context events",
+            table="split.context",
             item=events.item_name(int(wrong.argmax())),
             remedy=SPLIT_REMEDY,
         )

@@ -21,6 +21,12 @@ from recsys.cli.app import (
 )
 from recsys.console import ConsoleProgress, print_reasons
 
+MetricsOption = Annotated[
+    str | None,
+    typer.Option(help='Print these, too: "all", or names such as "map@10,coverage@10"; a table a view.'),
+]
+SlicesOption = Annotated[bool, typer.Option("--slices", help="Print the slices by item and by user, too.")]
+
 
 @command
 def train(
@@ -50,22 +56,16 @@ def train(
 @command
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run directory.")],
-    metrics: Annotated[
-        str | None,
-        typer.Option(help='Print these, too: "all", or names such as "map@10,coverage@10"; a table a view.'),
-    ] = None,
-    slices: Annotated[
-        bool, typer.Option("--slices", help="Print the slices by item and by user, too.")
-    ] = False,
+    metrics: MetricsOption = None,
+    slices: SlicesOption = False,
 ) -> None:
     """Compare a run's model with baselines on its test events; writes metrics.json."""
     from training.baselines import read_choices
     from training.pipeline import Run
-    from training.table import parse_metrics
 
     with ConsoleProgress(console) as progress:
         opened = Run.open(run, progress=progress)
-        chosen = parse_metrics(metrics, opened.config.evaluate.k) if metrics is not None else None
+        chosen = _chosen(metrics, opened)
         evaluation = opened.evaluate()
     _print_choices(read_choices(run))
     _print_evaluation(evaluation, chosen, slices)
@@ -79,14 +79,18 @@ def baselines(
     preset: PresetOption = "default",
     set_: SetOption = None,
     cache: CacheOption = None,
+    metrics: MetricsOption = None,
+    slices: SlicesOption = False,
 ) -> None:
     """The table of the baselines alone, each chosen on validation; nothing of ours is trained."""
     from training.baselines import read_choices
 
     with ConsoleProgress(console) as progress:
-        evaluation = make_run(dataset, out, config, preset, set_, cache, progress).compare_baselines()
+        made = make_run(dataset, out, config, preset, set_, cache, progress)
+        chosen = _chosen(metrics, made)
+        evaluation = made.compare_baselines()
     _print_choices(read_choices(out))
-    _print_evaluation(evaluation)
+    _print_evaluation(evaluation, chosen, slices)
 
 
 @command
@@ -204,6 +208,13 @@ def make_run(
 
     settings = load_config(config, preset=preset, overrides=set_ or [])
     return Run.create(out, dataset, settings, cache_dir=cache or default_cache(), progress=progress)
+
+
+def _chosen(metrics: str | None, run: Any) -> tuple[str, ...] | None:
+    """The metrics that are asked for by name; a misspelt one is told before anything is measured."""
+    from training.table import parse_metrics
+
+    return None if metrics is None else parse_metrics(metrics, run.config.evaluate.k)
 
 
 def _print_evaluation(evaluation: Any, metrics: tuple[str, ...] | None = None, slices: bool = False) -> None:

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 from split_parts import dataset, given, pairs, rows
 
-from features.splits import make_split
+from features.splits import events_before, make_split
 from recsys.config import SplitConfig
 from recsys.errors import ConfigError, DataError
 
@@ -34,12 +34,34 @@ def test_given_without_times_matches_every_event_of_the_pair(tmp_path: Path) -> 
     assert rows(split.test) == [2]
 
 
-def test_given_test_rows_that_are_not_positive_are_context(tmp_path: Path) -> None:
-    data = dataset([("a", "x", 1), ("a", "y", 2), ("a", "z", 3, False)])
-    train = pl.DataFrame({"user_id": ["a"], "item_id": ["x"]})
-    split = given(tmp_path, data, train, pl.DataFrame({"user_id": ["a", "a"], "item_id": ["y", "z"]}))
+def test_given_test_rows_that_are_not_positive_are_context_where_training_knows_the_item(
+    tmp_path: Path,
+) -> None:
+    data = dataset(
+        [
+            ("b", "known", 0, False),
+            ("a", "x", 1),
+            ("a", "new", 2, False),
+            ("a", "known", 3, False),
+            ("a", "y", 4),
+        ],
+        [("a", "new", 2)],
+    )
+    train = pl.DataFrame({"user_id": ["b", "a"], "item_id": ["known", "x"]})
+    test = pl.DataFrame({"user_id": ["a", "a", "a"], "item_id": ["new", "known", "y"]})
+    split = given(tmp_path, data, train, test)
     assert pairs(split.test) == [("a", "y")]
-    assert pairs(split.context) == [("a", "z")]
+    assert pairs(split.context) == [("a", "known")]
+    assert pairs(events_before(split, split.test)) == [("b", "known"), ("a", "x"), ("a", "known")]
+    assert not split.reviews.height, "nor is a review of a pair whose event nobody reads"
+
+
+def test_what_nobody_reads_does_not_say_how_the_files_were_cut(tmp_path: Path) -> None:
+    """An early row on a new item that is not positive: the audit, which has the parts alone, says so too."""
+    data = dataset([("a", "new", 0, False), ("a", "x", 1), ("a", "y", 2)])
+    train = pl.DataFrame({"user_id": ["a"], "item_id": ["x"]})
+    split = given(tmp_path, data, train, pl.DataFrame({"user_id": ["a", "a"], "item_id": ["new", "y"]}))
+    assert split.cut == "for_all"
 
 
 @pytest.mark.parametrize(

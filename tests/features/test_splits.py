@@ -106,8 +106,10 @@ def test_hidden_items_are_in_no_training_event_and_tested_only_after_the_cut_off
     assert len(hidden) == 3
     assert not hidden & set(split.validation["item_id"])
     assert set(split.test["item_id"]) >= hidden
-    last_known = split.train["timestamp"].max(), split.validation["timestamp"].max()
-    assert last_known < (split.test["timestamp"].min(), 100)
+    last_trained, first_validated = split.train["timestamp"].max(), split.validation["timestamp"].min()
+    last_validated, first_tested = split.validation["timestamp"].max(), split.test["timestamp"].min()
+    assert last_trained < first_validated
+    assert last_validated < first_tested
     assert split.test.filter(pl.col("timestamp") < 8).is_empty(), (
         "a hidden item's earlier events are no targets"
     )
@@ -157,18 +159,23 @@ def test_fractions_that_leave_nothing_are_refused() -> None:
 
 def test_held_out_items_lose_all_of_their_events() -> None:
     events: list[Event] = [
-        (f"u{user}", f"i{(user + at) % 10}", at, (user + at) % 7 != 0)
+        (f"u{user}", f"i{(user + at) % 10}", at, (user + 2 * at) % 5 != 0)
         for user in range(10)
         for at in range(10)
     ]
-    config = SplitConfig(protocol="held_out_items", cold_fraction=0.2)
+    config = SplitConfig(protocol="held_out_items", cold_fraction=0.5)
     split = make_split(dataset(events), config)
     hidden = split.cold_items
-    assert len(hidden) == 2
+    assert len(hidden) == 5
     assert set(split.test["item_id"]) == hidden
     assert not hidden & (set(split.train["item_id"]) | set(split.validation["item_id"]))
     everything = [*rows(split.train), *rows(split.validation), *rows(split.test), *rows(split.context)]
-    assert sorted(everything) == list(range(100)), "nothing is lost"
+    read_by_nobody = {row for row in range(100) if events[row][1] in hidden and not events[row][-1]}
+    assert read_by_nobody
+    assert set(everything) == set(range(100)) - read_by_nobody, "negative events on hidden items alone"
+    assert len(everything) == len(set(everything))
+    assert split.context.height
+    assert not hidden & set(split.context["item_id"])
     assert split.test["positive"].all()
 
 

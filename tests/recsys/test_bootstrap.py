@@ -63,7 +63,17 @@ def test_differences_are_paired() -> None:
 
 def test_centred_on_the_value_and_within_its_bounds() -> None:
     found = Sampled(value=0.9, drawn_R=np.array([0.4, 0.5, 0.6, 0.7])).centred(0.0, 1.0)
-    assert found.drawn_R == pytest.approx([0.75, 0.85, 0.95, 1.0])
+    assert found.drawn_R == pytest.approx([0.75, 0.85, 0.95, 1.05])
+    assert found.estimate().high == pytest.approx(0.95 + 0.925 * 0.05), "between 0.95 and 1, not 1.05"
+
+
+def test_a_difference_is_taken_before_bounds_are_kept() -> None:
+    drawn = np.array([0.4, 0.5, 0.6, 0.7])
+    more, less = (Sampled(value=value, drawn_R=drawn).centred(0.0, 1.0) for value in (0.95, 0.85))
+    gap = (more - less).estimate()
+    assert (gap.low, gap.high) == pytest.approx((0.1, 0.1)), (
+        "in every resample, in which one is 1.1 and 1.0 too"
+    )
 
 
 def test_an_interval_holds_its_value_where_one_resample_stands_far_below_the_others() -> None:

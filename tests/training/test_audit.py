@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from fitting_parts import config, log, media
@@ -17,9 +18,11 @@ from recsys.config import ItemTowerConfig, ModelConfig, TrainConfig
 from recsys.errors import LeakError
 from recsys.metrics import IdLists
 from recsys.models.retriever import Retriever
+from recsys.sources import Factors, Neighbours
 from training.answers import Answers
 from training.audit import audit_step, read_audits, record_audit, truth_of
 from training.fitting import fit
+from training.sources import source_events
 from training.step import Step
 
 
@@ -82,6 +85,35 @@ class TestFit:
         split = make_split(log(), config().split)
         both = replace(split, train=split.train.vstack(split.test.head(1)))
         assert "stands in train and in test" in str(self.refused(both))
+
+    @pytest.mark.parametrize("name", ["als", "item_item"])
+    def test_a_candidate_source_of_validation_events(
+        self, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        split = make_split(log(), config().split)
+        leaky = {name: pl.concat([split.train, split.validation.head(1)])}
+        monkeypatch.setattr(
+            "training.fitting.source_events", lambda *given: {**source_events(*given), **leaky}
+        )
+        assert self.refused(split).table == f"source {name!r}"
+
+    def test_sources_read_what_the_audit_is_shown_and_nothing_else(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        data, settings = log(), config(train={"epochs": 1})
+        split = make_split(data, settings.split)
+        some = split.train.filter(pl.col("item_id") < "i12")
+        monkeypatch.setattr("training.fitting.source_events", lambda *_: {"als": some, "item_item": some})
+        found = fit(data, media(data), split, settings)
+        als, item_item = found.recommender.sources
+        assert isinstance(als, Factors)
+        assert isinstance(item_item, Neighbours)
+        shown = np.zeros(found.features.size, np.bool_)
+        shown[found.features.item_ids.encode(some.filter("positive")["item_id"])] = True
+        assert 0 < shown.sum() < found.features.trained.sum()
+        np.testing.assert_array_equal(als.factor.any(1), shown)
+        assert not item_item.weight[~shown].any()
+        assert item_item.weight[shown].any()
 
     def test_an_honest_one_keeps_what_was_looked_at(self) -> None:
         data = log()

@@ -54,6 +54,14 @@ def test_without_a_half_life_the_past_is_counted() -> None:
     assert scores(split, items, "late", FOREVER) == {"a": 1, "b": 1, "c": 1, "d": 1}
 
 
+def test_before_1970_as_after() -> None:
+    split, items = made("leave_one_out")
+    long_ago, _ = made("leave_one_out", [(user, item, time - 3650 * DAY) for user, item, time, *_ in LOG])
+    assert long_ago.train["timestamp"].max() < 0
+    for user in ("early", "late"):
+        assert scores(long_ago, items, user, ONE_DAY) == scores(split, items, user, ONE_DAY)
+
+
 @pytest.mark.parametrize("settings", [ONE_DAY, FOREVER])
 def test_events_after_the_cut_off_are_never_counted(settings: PopularitySettings) -> None:
     split, items = made("leave_one_out")

@@ -19,6 +19,7 @@ from features.tables import Dataset, MediaVectors, Split
 from recsys.config import Config, changed
 from recsys.ids import IdMap
 from training.fitting import Budget, Fitted, fit, is_ranker_user
+from training.judges import Judges
 from training.ranked_lists import RankingTask
 from training.windows import Sequence
 
@@ -185,6 +186,47 @@ def test_a_disabled_ranker_is_not_trained(spy: Spy) -> None:
     assert not spy.ranking
 
 
+def repeats() -> Dataset:
+    """Everybody comes back to their first item, in the event that is validation."""
+    data = log()
+    first = pl.col("item_id").first().over("user_id")
+    item = pl.when(pl.col("timestamp") == 10 * (LENGTH - 2)).then(first).otherwise("item_id").alias("item_id")
+    return replace(data, interactions=data.interactions.with_columns(item))
+
+
+def test_repeats_are_found_and_taught_where_seen_items_may_be_recommended(spy: Spy) -> None:
+    usual = run(repeats())
+    assert usual.retriever.best_score == 0.0
+    assert usual.ranker is None, "no list holds what is to be found"
+    fitted = run(repeats(), settings=config(evaluate={"exclude_seen": False}))
+    assert fitted.retriever.best_score > 0
+    assert fitted.ranker is not None
+    assert fitted.ranker.num_lists > 0
+    assert fitted.ranker.scores["retriever"] > 0
+    for task in (spy.ranking["train"], spy.ranking["validation"]):
+        assert all(np.isin(t, h.seen).all() for t, h in zip(task.truth, task.histories, strict=True))
+
+
+def test_new_items_are_judged_by_lists_with_seen_items_where_those_may_be_recommended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    judged: list[Judges | None] = []
+    real = training.fitting.place_new_items
+
+    def place(model: Any, judges: Judges | None, *rest: Any, **named: Any) -> Any:
+        judged.append(judges)
+        return real(model, judges, *rest, **named)
+
+    monkeypatch.setattr("training.fitting.place_new_items", place)
+    for exclude_seen in (True, False):
+        run(log(), settings=config(evaluate={"exclude_seen": exclude_seen}, train={"epochs": 1}))
+    usual, repeating = judged
+    assert usual is not None
+    assert repeating is not None
+    assert all(len(seen) for seen in usual.seen)
+    assert not any(len(seen) for seen in repeating.seen)
+
+
 def test_fewer_items_and_candidates_than_are_counted_still_choose() -> None:
     """Selection looks at ten places; a catalogue or a list may be shorter."""
     data = log()
@@ -280,6 +322,7 @@ class TestFingerprint:
             "items in another order": (shuffled, vectors, settings, None),
             "other vectors": (data, media(data, seed=1), settings, None),
             "a setting": (data, vectors, changed(settings, {"model.item.id_dropout": 0.25}), None),
+            "seen items": (data, vectors, changed(settings, {"evaluate.exclude_seen": False}), None),
             "a budget": (data, vectors, settings, Budget(epochs=1, ranker_epochs=1, ranker_share=0.0)),
         }
         found = {name: self.fingerprint(spy, *given) for name, given in others.items()}

@@ -1,5 +1,6 @@
 """All figures of a part of a test, against drawing its users one by one."""
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -8,9 +9,9 @@ from report_parts import IDS, answers, lists, ranked
 
 from recsys.batches import Ints, ItemFeatures
 from recsys.beyond import Content, Exposure, coverage, gini
-from recsys.bootstrap import NUM_RESAMPLES, Sampled
+from recsys.bootstrap import NUM_RESAMPLES
 from recsys.metrics import Doubles, IdLists
-from training.measures import compare_lists, difference, looked_at, measure
+from training.measures import Figures, Measures, compare_lists, looked_at, measure
 from training.truth import Part
 
 KS = (1, 3)
@@ -28,9 +29,15 @@ MODELS = {"one": ["abc", "dc", "xab", "", "ea"], "two": ["abc", "abc", "ab", "ab
 PART = Part(description="five", rows=np.arange(5), truth=lists(["ab", "c", "x", "e", "e"]), num_ranked=7)
 
 
-def figures(models: Mapping[str, list[str]] = MODELS, part: Part = PART) -> dict[str, dict[str, Sampled]]:
+def measured(
+    models: Mapping[str, list[str]] = MODELS, part: Part = PART, ours: str | None = None
+) -> Measures:
     lists = {name: looked_at(ranked(each), KS, ITEMS, CONTENT) for name, each in models.items()}
-    return measure(part, lists, KS)
+    return measure(part, lists, KS, ours=ours)
+
+
+def figures(models: Mapping[str, list[str]] = MODELS, part: Part = PART) -> Mapping[str, Figures]:
+    return measured(models, part).models
 
 
 def test_every_metric_of_every_model() -> None:
@@ -62,9 +69,12 @@ def test_intervals_are_those_of_users_drawn_one_by_one() -> None:
     assert found["recall@3"].drawn_R == pytest.approx(np.array([recall[draw].mean() for draw in draws]))
     for name, of in (("coverage@3", coverage), ("gini@3", gini)):
         slow = np.array([of_lists(rows[draw], of) for draw in draws])
-        expected = (slow - np.nanmean(slow) + found[name].value).clip(0, 1)
+        expected = slow - np.nanmean(slow) + found[name].value
         assert found[name].drawn_R == pytest.approx(expected, nan_ok=True), "user 4, who has no list, alone"
-        assert found[name].estimate().low <= found[name].value <= found[name].estimate().high
+        low, high = np.nanquantile(expected.clip(0, 1), (0.025, 0.975))
+        estimate = found[name].estimate()
+        assert (estimate.low, estimate.high) == pytest.approx((low, high))
+        assert low < estimate.value < high
 
 
 def of_lists(drawn: Ints, of: Callable[[Ints, int], Doubles]) -> float:
@@ -87,20 +97,46 @@ def test_a_model_without_any_list_has_no_value_beyond_accuracy_but_covers_nothin
 
 def test_nobody_to_count_is_empty() -> None:
     nobody = Part(description="", rows=np.empty(0, np.int64), truth=IdLists.from_lists([]), num_ranked=7)
-    assert figures({"one": []}, nobody) == {}
+    assert measured({"one": []}, nobody, ours="one") == Measures(models={}, differences={})
 
 
-def test_differences_are_paired() -> None:
-    found = figures()
-    gaps = difference(found["one"], found["two"])
-    assert set(gaps) == set(found["one"])
-    for metric in ("recall@3", "coverage@3", "novelty@3"):
-        one, two = found["one"][metric], found["two"][metric]
-        assert gaps[metric].value == pytest.approx(one.value - two.value)
-        low, high = np.nanquantile(one.drawn_R - two.drawn_R, (0.025, 0.975))
-        assert (gaps[metric].low, gaps[metric].high) == pytest.approx((low, high))
-    same = difference(found["one"], found["one"])
-    assert all((each.value, each.low, each.high) == (0, 0, 0) for each in same.values())
+# Recall@3 by hand, and what the lists of each user come to at 3 places: user 4 has none of the first model.
+RECALL = {"one": [1, 1, 1, 0, 1], "two": [1, 1, 0, 0, 0]}
+ARP = {
+    "one": [(9 + 5 + 3) / 3, (2 + 3) / 2, (0 + 9 + 5) / 3, math.nan, (1 + 9) / 2],
+    "two": [(9 + 5 + 3) / 3, (9 + 5 + 3) / 3, (9 + 5) / 2, (9 + 5) / 2, 9],
+}
+
+
+def test_differences_are_paired_over_the_users_who_have_both() -> None:
+    gaps = measured(ours="one").differences["two"]
+    assert set(gaps) == set(figures()["one"])
+    rng = np.random.default_rng(0)
+    draws = [rng.integers(5, size=5) for _ in range(NUM_RESAMPLES)]
+    for metric, by_model in (("recall@3", RECALL), ("arp@3", ARP)):
+        gap_U = np.array(by_model["one"]) - np.array(by_model["two"])
+        slow = [gap_U[draw][~np.isnan(gap_U[draw])] for draw in draws]
+        slow_means = [each.mean() if len(each) else math.nan for each in slow]
+        assert gaps[metric].value == pytest.approx(np.nanmean(gap_U))
+        assert gaps[metric].drawn_R == pytest.approx(np.array(slow_means), nan_ok=True)
+    one, two = (ranked(each) for each in MODELS.values())
+    apart = np.array([of_lists(one[draw], coverage) - of_lists(two[draw], coverage) for draw in draws])
+    assert gaps["coverage@3"].value == pytest.approx(6 / 7 - 3 / 7)
+    assert gaps["coverage@3"].drawn_R == pytest.approx(apart - apart.mean() + 3 / 7)
+
+
+def test_a_user_who_lacks_one_list_moves_no_difference() -> None:
+    """Where both have a list they are the same; the popular list of somebody else is nobody's gain."""
+    gaps = measured({"one": ["abc", "xy", "cd", "ab", ""], "two": ["abc", "xy", "cd", "ab", "a"]}, ours="one")
+    for metric in ("novelty@3", "arp@3", "ild@3"):
+        gap = gaps.differences["two"][metric].estimate()
+        assert (gap.value, gap.low, gap.high) == (0.0, 0.0, 0.0), metric
+
+
+def test_where_nobody_has_both_there_is_no_difference() -> None:
+    gaps = measured({"one": ["ab", "", "", "", ""], "two": ["", "a", "b", "c", "d"]}, ours="one")
+    assert "arp@3" not in gaps.differences["two"]
+    assert "recall@3" in gaps.differences["two"]
 
 
 class TestCompareLists:

@@ -190,6 +190,8 @@ def test_a_seen_target_is_never_retrieved_and_teaches_nothing() -> None:
     ]
     task = RankingTask(histories=seen, truth=task.truth)
     assert not RankedLists.of(RECOMMENDER, task, NUM_CANDIDATES).has_target.any()
+    again = replace(task, exclude_seen=False)
+    assert RankedLists.of(RECOMMENDER, again, NUM_CANDIDATES).has_target.any(), "where repeats are shown"
 
 
 def test_where_no_list_holds_a_target_there_is_no_ranker() -> None:

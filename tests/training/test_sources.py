@@ -10,7 +10,16 @@ from features.items import build_item_features
 from features.splits import make_split
 from features.views import view_of
 from recsys.config import RankerConfig
-from training.sources import EVENT_DECAY, GAP_DECAY, NUM_NEIGHBOURS, REACH, _table, fit_sources, transitions
+from training.sources import (
+    EVENT_DECAY,
+    GAP_DECAY,
+    NUM_NEIGHBOURS,
+    REACH,
+    _table,
+    fit_sources,
+    source_events,
+    transitions,
+)
 from training.windows import Sequence, Sequences
 
 
@@ -66,7 +75,8 @@ def _fitted(names):
     features = build_item_features(data, media(data), train=facts, reviews=split.reviews)
     builder = HistoryBuilder(data, item_ids=features.item_ids, maps=build_maps(data, facts))
     sequences = Sequences(*view_of(split).training(builder))
-    found = fit_sources(split, features, sequences, RankerConfig(sources=names), num_threads=1)
+    events = source_events(split, RankerConfig(sources=names))
+    found = fit_sources(events, features, sequences, num_threads=1)
     return split, features, found
 
 

@@ -14,7 +14,10 @@ from training.baselines.known import Known, Scored, Seen, TrainCounts
 
 @dataclass(frozen=True, kw_only=True)
 class ALSSettings:
-    """Hyper-parameters of Hu, Koren and Volinsky 2008; confidence = 1 + alpha * events of the pair."""
+    """Hyper-parameters of Hu, Koren and Volinsky 2008; confidence = alpha * events of the pair.
+
+    That is how implicit reads it; the paper has 1 + alpha * events. A pair without any has 1 in both.
+    """
 
     factors: int = 128
     regularization: float = 0.01

@@ -81,7 +81,8 @@ class RecentPopularity(Scored):
         """Decayed counts. Shape [U, N]."""
         score_UN = np.empty((len(users), self._known.num_items), np.float32)
         cut_U = self._cut_offs(users)
-        now, counted, num_counted = 0, np.zeros(self._known.num_items), 0
+        now = int(cut_U.min(initial=np.iinfo(np.int64).max))  # never later than a cut-off, even before 1970
+        counted, num_counted = np.zeros(self._known.num_items), 0
         for row in np.argsort(cut_U, kind="stable"):
             upto = int(np.searchsorted(self._time_E, cut_U[row], side="right"))
             new = slice(num_counted, upto)

@@ -10,13 +10,14 @@ import numpy as np
 
 from features.views import SeenItems, testing_alone
 from recsys.batches import Bools, Ints
+from recsys.beyond import Content
 from recsys.bootstrap import Estimate
 from recsys.columns import Columns
 from recsys.errors import DataError
 from recsys.files import replacing
 from recsys.progress import Progress, silent
 from training.evaluation import TopK, evaluate
-from training.figures import Change, Evaluation, ViewResult
+from training.figures import FEW_USERS, Change, Evaluation, ViewResult
 from training.knockouts.alteration import KINDS, Kind
 from training.knockouts.systems import Patient
 from training.system import MODEL
@@ -45,6 +46,10 @@ class WholeView:
     num_pairs: int
     num_ranked: int
     metrics: Mapping[str, Estimate]
+
+    @property
+    def is_small(self) -> bool:
+        return self.num_users < FEW_USERS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +119,7 @@ def measure_knockouts(patient: Patient, *, num_users: int, progress: Progress = 
         raise DataError("the test has no positive event, so that nothing can be measured on it")
     test, seen = testing_alone(split, drawn), SeenItems(patient.histories)
     whole = _Remembered(patient.whole())
+    content = Content.of(patient.fitted.features)  # as it is without a knock-out: one scale for all
 
     def asked(altered: TopK) -> Evaluation:
         return evaluate(
@@ -123,6 +129,9 @@ def measure_knockouts(patient: Patient, *, num_users: int, progress: Progress = 
             seen=seen,
             ks=knobs.k,
             exclude_seen=knobs.exclude_seen,
+            beyond_accuracy=True,
+            content=content,
+            with_slices=False,
             ours=altered.name,
         )
 
@@ -178,11 +187,12 @@ class _Remembered:
 
 
 def _changes(view: ViewResult, altered: str) -> dict[str, Change]:
+    """Of the metrics that both systems have."""
     if not view.models:
         return {}
     return {
-        metric: Change(value=value, change=view.differences[MODEL][metric])
-        for metric, value in view.models[altered].items()
+        metric: Change(value=view.models[altered][metric], change=change)
+        for metric, change in view.differences[MODEL].items()
     }
 
 

@@ -9,11 +9,12 @@ from rich.table import Table
 from recsys.bootstrap import Estimate
 from recsys.columns import Columns, Modality
 from recsys.models.item_tower import ID_TOKEN
+from training.figures import FEW_USERS
 from training.knockouts.alteration import KINDS, Kind
 from training.knockouts.measure import Knockouts
 from training.report.words import PLACES, metric_name
 
-Verdict = Literal["counts", "nothing", "harms", "mixed"]
+Verdict = Literal["counts", "nothing", "harms", "mixed", "unfound", "few"]
 
 JUDGED: tuple[Kind, Kind] = ("absent", "shuffled")
 PLURALS: Mapping[str, str] = {
@@ -66,9 +67,18 @@ def percent(share: float) -> str:
 
 
 def judged(knockouts: Knockouts, target: str, view: str, metric: str) -> Verdict:
-    """Nothing where the intervals of the change hold 0 both when it is absent and when it is shuffled."""
+    """Nothing where the intervals of the change hold 0 both when it is absent and when it is shuffled.
+
+    What finds nothing with nothing knocked out has nothing to lose ("unfound"), and of few users nothing is
+    said ("few").
+    """
+    whole = knockouts.views[view]
     changes = [knockouts.of(target, kind).views[view][metric].change for kind in JUDGED]
     loses, gains = any(each.high < 0 for each in changes), any(each.low > 0 for each in changes)
+    if whole.metrics[metric].value == 0 and not gains:
+        return "unfound"
+    if whole.is_small:
+        return "few"
     return "mixed" if loses and gains else "counts" if loses else "harms" if gains else "nothing"
 
 
@@ -100,6 +110,8 @@ def _brought(knockouts: Knockouts, target: str) -> Brought:
 def _clauses(knockouts: Knockouts, target: str, verdicts: Mapping[str, Verdict]) -> Iterator[str]:
     phrases: Mapping[Verdict, str] = {
         "counts": "count {}", "mixed": "cut both ways {}", "harms": "harm {}", "nothing": "bring nothing {}",
+        "unfound": "have nothing to lose {}, where nothing is found anyway",
+        "few": f"are not judged {{}}, where fewer than {FEW_USERS} users count",
     }  # fmt: skip
     for verdict, phrase in phrases.items():
         views = [view for view, each in verdicts.items() if each == verdict]
@@ -109,11 +121,15 @@ def _clauses(knockouts: Knockouts, target: str, verdicts: Mapping[str, Verdict])
 
 
 def _figures(knockouts: Knockouts, target: str, view: str, verdict: Verdict) -> str:
-    """The two changes in parentheses; nothing where they are nothing, or are of nothing."""
+    """The two changes in parentheses; nothing where they are nothing, of nothing or of few users."""
     metric, words = main_metric(knockouts), {"absent": "without them", "shuffled": "exchanged"}
     found = {kind: knockouts.relative(target, kind, view, metric) for kind in JUDGED}
     parts = [f"{percent(each.value)} {words[kind]}" for kind, each in found.items() if each]
-    return f" ({metric_name(metric)} {', '.join(parts)})" if parts and verdict != "nothing" else ""
+    return (
+        f" ({metric_name(metric)} {', '.join(parts)})"
+        if parts and verdict in ("counts", "mixed", "harms")
+        else ""
+    )
 
 
 def knockouts_table(knockouts: Knockouts, *, intervals: bool = True) -> Table:

@@ -4,23 +4,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-from leak_parts import Pieces, pieces, tampered
+from leak_parts import Pieces, caught, moved, pieces, tampered, with_event
 
 from features.histories import HistoryBuilder, IdMaps
 from features.items import build_item_features
 from features.leakage.events import AuditedEvents
 from features.leakage.reviews import check_attached
 from features.parts import TEST, TRAIN, VALIDATION
-from features.prepared.log import partition_name
-from features.prepared.split import CODES, StreamedSplit
 from features.views import view_of
 from recsys.batches import History
-from recsys.columns import Columns
 from recsys.errors import LeakError
 from recsys.ids import IdMap
 
@@ -41,41 +37,12 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Honest:
     return make
 
 
-def caught(made: Pieces, table: str, *, at_test: bool = False, **changes: Any) -> LeakError:
-    """What the audit says of the pieces with `changes`; test_honest_pieces.py holds that it needs those."""
-    look = made.test if at_test else made.fit
-    with pytest.raises(LeakError) as found:
-        look(**changes)
-    assert found.value.table == table, str(found.value)
-    assert str(found.value).startswith("leak: ")
-    assert "; " in str(found.value), "the remedy"
-    return found.value
-
-
 def review_of(made: Pieces, part: str) -> pl.DataFrame:
     """One review of a pair with an event in that part."""
     events = getattr(made.split, part).select("user_id", "item_id").unique(maintain_order=True)
     return made.dataset.reviews.join(
         events, on=["user_id", "item_id"], how="semi", maintain_order="left"
     ).head(1)
-
-
-def moved(made: Pieces, row: int, part: str) -> Any:
-    """The split with the event of that row in another part, on disk by one byte."""
-    split = made.split
-    if isinstance(split, StreamedSplit):
-        for number, partition in enumerate(split.dataset.log.partitions()):
-            codes = split.codes(number).copy()
-            codes[partition.columns[Columns.ROW] == row] = CODES[part]
-            np.save(split.folder / f"{partition_name(number)}.npy", codes)
-        return split
-    tables = {}
-    for name in (TRAIN, VALIDATION, TEST, "context"):
-        kept = getattr(split, name).filter(pl.col("row") != row)
-        if name == part:
-            kept = pl.concat([kept, made.dataset.interactions.filter(pl.col("row") == row)])
-        tables[name] = kept
-    return tampered(split, **tables)
 
 
 class TestParts:
@@ -378,13 +345,5 @@ class TestTargets:
 
 def plus(made: Pieces, user: str, part: str, of: History | None = None) -> History:
     """The user's training history, or `of`, with one event of that part at its end."""
-    own = of or made.sequences[user]
     event = getattr(made.split, part).filter(pl.col("user_id") == user).head(1)
-    item = made.features.item_ids.encode(event["item_id"])
-    return replace(
-        own,
-        item=np.append(own.item, item),
-        timestamp=np.append(own.timestamp, event["timestamp"].to_numpy()),
-        event=np.append(own.event, own.event[-1]),
-        value=np.append(own.value, own.value[-1]),
-    )
+    return with_event(made, of or made.sequences[user], event)

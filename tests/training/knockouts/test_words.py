@@ -8,6 +8,7 @@ from report_parts import gap
 from rich.console import Console
 
 from recsys.bootstrap import Estimate
+from training.knockouts.alteration import Kind
 from training.knockouts.words import Verdict, brought, judged, knockouts_table, percent, plural
 
 LOSS, GAIN, EVEN = gap(-0.068, -0.09, -0.05), gap(0.03, 0.01, 0.05), gap(-0.001, -0.01, 0.01)
@@ -70,6 +71,25 @@ def test_a_share_of_nothing_is_not_told() -> None:
     knockouts = found({"title": {"absent": {"warm": GAIN}}}, whole=0.0)
     assert knockouts.relative("title", "absent", "warm", "recall@10") is None
     assert brought(knockouts)[0].text == "Titles harm on items with a past."
+
+
+def test_where_nothing_is_found_anyway_nothing_is_said_to_bring_nothing() -> None:
+    (only,) = brought(found({"image": {"absent": {"warm": EVEN, "cold_pool": EVEN}}}, whole=0.0))
+    assert not only.brings_nothing
+    assert only.text == (
+        "Pictures have nothing to lose on items with a past and among new items alone, where nothing is "
+        "found anyway."
+    )
+
+
+@pytest.mark.parametrize(("absent", "shuffled"), [(LOSS, EVEN), (GAIN, EVEN), (GAIN, LOSS), (EVEN, EVEN)])
+def test_few_users_are_no_judges(absent: Estimate, shuffled: Estimate) -> None:
+    changes: dict[Kind, dict[str, Estimate]] = {"absent": {"warm": absent}, "shuffled": {"warm": shuffled}}
+    few, enough = (found({"image": changes}, num_users=number) for number in (29, 30))
+    (only,) = brought(few)
+    assert not only.brings_nothing
+    assert only.text == "Pictures are not judged on items with a past, where fewer than 30 users count."
+    assert judged(enough, "image", "warm", "recall@10") != "few"
 
 
 def test_a_relative_change_is_the_change_over_the_figure() -> None:
