@@ -118,10 +118,10 @@ class ModelConfig(Section):
     temperature: Temperature = 0.1  # of the cosines; where learned, the start
     learn_temperature: bool = True
     # Added to the score of items that training never saw, which stand at this place of a list at the
-    # earliest, or in the last tenth of a shorter one, which is no place of fewer than ten. Without a bias both
-    # are chosen on validation, or a place alone is given: so that new items are found best while known ones
-    # lose at most this share of their NDCG@20. With a bias nothing is chosen, and the place is the first where
-    # none is given.
+    # earliest, or in the last tenth of a shorter one, which is no place of fewer than ten. Without a bias
+    # both are chosen on validation, or a place alone is given: so that new items are found best while known
+    # ones lose at most this share of their NDCG@20. With a bias nothing is chosen, and the place is the
+    # first where none is given.
     cold_bias: float | None = None
     cold_from: Count | None = None
     cold_budget: Fraction = 0.03
