@@ -240,7 +240,7 @@ class Recommender:
         length_B = np.array([len(history) for history in histories], np.int64)
         return {
             "user_vector": user_BD,
-            "history_vector": self.items.vectors[history_BH],
+            "history_vector": unit(self.items.vectors[history_BH]),  # as the user tower reads them
             "history_mask": history_BH >= NUM_RESERVED,
             "candidate_vector": self.items.vectors[candidate_BK],
             "candidate_tokens": self.items.tokens[candidate_BK].astype(np.float32),

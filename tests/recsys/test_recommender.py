@@ -357,3 +357,18 @@ def test_float_noise_never_changes_an_order():
     np.testing.assert_array_equal(
         best_first(scores - np.array([0, 0, 2e-6, 0], np.float32), items), [[3, 1, 2, 0]]
     )
+
+
+def test_the_ranker_reads_events_on_new_items_like_any_other():
+    """Their vectors are shorter than 1; the towers read them at length 1, and so does the ranker."""
+    items = _items()
+    short = items.vectors * np.where(items.trained, 1.0, 0.25)[:, None].astype(np.float32)
+    inputs = []
+    for each in (items, replace(items, vectors=short)):
+        recommender = _recommender(each)
+        user = recommender.embed(HISTORIES)
+        inputs.append(recommender.rank_inputs(HISTORIES, user, recommender.candidates(user, HISTORIES, 5)))
+    assert not items.trained[31]
+    assert 31 in HISTORIES[1].item
+    np.testing.assert_allclose(inputs[1]["history_vector"], inputs[0]["history_vector"], atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(inputs[1]["history_vector"][1, -1]), 1.0, atol=1e-6)
