@@ -71,8 +71,10 @@ def sampled_cross_entropy(
     The correction makes the sampled softmax consistent with the full one (Bengio and Senécal 2008; Yi et
     al. 2019, "Sampling-Bias-Corrected Neural Modeling"). A negative that is the target is left out.
     """
-    positive_P1 = (state_PD * target_PD).sum(1, keepdim=True) / temperature - target_log_q_P[:, None]
-    negative_PJ = state_PD @ negative_JD.T / temperature - negative_log_q_J
+    positive_P1 = (state_PD.float() * target_PD.float()).sum(1, keepdim=True)
+    positive_P1 = positive_P1 / temperature - target_log_q_P[:, None]
+    # The product in the negatives' precision (bfloat16 under autocast), all that follows in float32.
+    negative_PJ = (state_PD.to(negative_JD.dtype) @ negative_JD.T).float() / temperature - negative_log_q_J
     collision_PJ = target_id_P[:, None] == negative_id_J[None, :]
     logit = torch.cat([positive_P1, negative_PJ.masked_fill(collision_PJ, float("-inf"))], dim=1)
     return (torch.logsumexp(logit, dim=1) - logit[:, 0]).mean()

@@ -245,8 +245,8 @@ class Step:
         device, negative_J, log_q_N = state_PD.device, negatives.row_J, negatives.log_q_N
         return sampled_cross_entropy(
             state_PD,
-            item_ND[place_N[row_P].to(device)],
-            item_ND[place_N[negative_J].to(device)],
+            item_ND[place_N[row_P].to(device)].to(self.dtype),
+            item_ND[place_N[negative_J].to(device)].to(self.dtype),
             target_id_P=row_P.to(device),
             negative_id_J=negative_J.to(device),
             target_log_q_P=log_q_N[row_P].to(device),

@@ -139,8 +139,10 @@ def test_options_go_on_from_a_checkpoint_to_the_same_end(options, tmp_path):
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_bfloat16_descends_like_float32():
-    losses = [_fit(_config(epochs=8, precision=name)).curve[-1]["loss"] for name in ("float32", "bfloat16")]
+@pytest.mark.parametrize("sampled", [{}, {"sampled_above": 5, "num_negatives": 64, "hard_negatives": 0.5}])
+def test_bfloat16_descends_like_float32(sampled):
+    fits = [_fit(_config(epochs=8, precision=name, **sampled)) for name in ("float32", "bfloat16")]
+    losses = [fitted.curve[-1]["loss"] for fitted in fits]
     assert losses[1] == pytest.approx(losses[0], rel=0.1)
 
 
