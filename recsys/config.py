@@ -77,7 +77,7 @@ class ItemTowerConfig(Section):
     # An item is shown as new this often in training: without its id and its buyers' reviews.
     id_dropout: Fraction = 0.5
     modality_dropout: Fraction = 0.1
-    sentiment: bool = False  # one more token: how content reviewers are; measured in docs/results.md
+    sentiment: bool = False  # one more token: how content reviewers are; docs/results.md says what it brings
     dropout: Fraction = 0.3
     num_heads: Count = 4
 
