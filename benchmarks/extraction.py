@@ -27,11 +27,11 @@ from typing import Any
 import numpy as np
 
 from features.conversion import EMBEDDED, ensure_encoder
-from features.encoders import Encoder
-from features.media import SAMPLE_RATE, load_audio, load_image
-from features.transcribe import WhisperTranscriber, load_transcriber
+from features.encoders.encoder import Encoder
+from features.extraction.transcriber import WhisperTranscriber, load_transcriber
+from features.media.decode import SAMPLE_RATE, load_audio, load_image
 
-SMALL = Path(os.environ.get("RECSYS_DATA", Path(__file__).parents[2] / "shared" / "data")) / "movielens-small"
+SMALL = Path(os.environ.get("RECSYS_DATA") or "RECSYS_DATA is not set") / "movielens-small"
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def texts(media: Media, options: argparse.Namespace) -> None:
 def pictures(media: Media, options: argparse.Namespace) -> None:
     import torch
 
-    from features.conversion import efficientnet
+    from features.conversion.bundled import efficientnet
 
     torch.set_num_threads(options.threads)
     net = efficientnet.load_module(EMBEDDED["efficientnet-lite0"].weights)
@@ -232,7 +232,7 @@ def _movielens(num_items: int, num_clips: int) -> Media:
 
 
 def _shop(directory: Path, num_items: int, num_clips: int) -> Media:
-    from features.dataset import load_dataset
+    from features.dataset.load import load_dataset
     from features.sample import SampleOptions, write_sample_shop
 
     write_sample_shop(directory, SampleOptions(num_items=max(num_items, 20)))

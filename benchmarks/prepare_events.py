@@ -118,8 +118,8 @@ def measure(what: str, args: argparse.Namespace) -> dict[str, float]:
 def child(what: str, folder: Path) -> None:
     """The measured process; its last line of output is the figures."""
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    from features.dataset import load_dataset
-    from features.prepared.dataset import load_streamed
+    from features.dataset.load import load_dataset
+    from features.event_log.dataset import load_streamed
 
     before, start = peak_gb(), time.perf_counter()
     if what != "whole":
@@ -145,13 +145,13 @@ def child(what: str, folder: Path) -> None:
 
 def read_windows(dataset: Any, folder: Path) -> None:
     """What training reads: the split, the plan of one epoch, and the windows of some of its batches."""
-    from features.histories import HistoryBuilder, build_maps
-    from features.prepared.split import make_streamed_split
-    from features.views import view_of
+    from features.inputs.histories import HistoryBuilder, build_maps
+    from features.inputs.split_view import view_of
+    from features.splits.streamed import make_streamed_split
     from recsys.columns import Columns
     from recsys.config import SplitConfig
     from recsys.ids import IdMap
-    from training.windows import Sequences, WindowSampler
+    from training.sequences import Sequences, WindowSampler
 
     split = make_streamed_split(dataset, SplitConfig(protocol="user_temporal"), folder / "parts")
     view, item_ids = view_of(split), IdMap(dataset.items[Columns.ITEM].to_list())

@@ -226,6 +226,9 @@ class Config(Section):
     track: TrackConfig = TrackConfig()
 
 
+# Keys that went: what to write instead. A configuration that has one is refused with these words.
+REPLACED_KEYS: Mapping[str, str] = {}
+
 # A preset changes a few fields; it never inherits from another.
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "default": {},
@@ -328,6 +331,8 @@ def _explain(problem: Any) -> str:
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
     if problem["type"] == "extra_forbidden":
+        if key in REPLACED_KEYS:
+            return f"configuration key {key!r} is no more; {REPLACED_KEYS[key]}"
         known = _known_keys()
         siblings = [name for name in known if name.rpartition(".")[0] == ".".join(location[:-1])]
         hint = did_you_mean(key, get_close_matches(key, known) or siblings)

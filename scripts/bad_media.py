@@ -19,9 +19,9 @@ import numpy as np
 import tomli_w
 from PIL import Image
 
-from features.dataset import load_dataset
-from features.extract import extract
-from features.tables import Dataset, MediaVectors
+from features.dataset.load import load_dataset
+from features.dataset.tables import Dataset, MediaVectors
+from features.extraction.extract import extract
 from recsys.config import EncoderConfig
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)

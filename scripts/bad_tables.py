@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from features.dataset import load_dataset
-from features.history_file import iter_histories, save_histories
-from features.id_arrays import IdMaps
-from features.set_aside import count_reasons
-from recsys.batches import History, SequenceSchema
-from recsys.bundle import Bundle, write_bundle
+from features.dataset.id_encoding import IdMaps
+from features.dataset.load import load_dataset
+from features.dataset.rejected import count_reasons
+from features.inputs.history_file import iter_histories, save_histories
+from recsys.bundle.load import Bundle, write_bundle
 from recsys.config import load_config
 from recsys.errors import RecsysError
+from recsys.history import History, SequenceSchema
 from recsys.ids import IdMap
 from scripts.bad_cases import TABLES, Case
 

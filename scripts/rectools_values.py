@@ -1,4 +1,5 @@
-"""Figures beyond accuracy of a small made-up world, computed by RecTools, for tests/recsys/test_beyond.py.
+"""Figures beyond accuracy of a small made-up world, computed by RecTools, for
+tests/recsys/metrics/test_beyond_accuracy.py.
 
     uv venv peer && uv pip install -p peer rectools==0.19.0
     peer/bin/python scripts/rectools_values.py > tests/recsys/rectools.json

@@ -22,7 +22,7 @@ import torch  # noqa: E402
 import torchvision  # noqa: E402
 
 from features.conversion import EMBEDDED  # noqa: E402
-from features.conversion.report import Report, convert_encoder  # noqa: E402
+from features.conversion.verify.report import Report, convert_encoder  # noqa: E402
 
 OF_384 = {**tiny_models.SMALL, "hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6}
 OF_384 |= {"intermediate_size": 1536, "initializer_range": 0.02}

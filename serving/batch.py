@@ -14,10 +14,10 @@ import numpy as np
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from features.casting import as_id
-from features.diagnosis import not_utf8
-from features.readers import read_file
-from recsys.batches import Bools, Floats, Ints
+from features.dataset.casting import as_id
+from features.dataset.readers import read_file
+from features.dataset.text_diagnosis import not_utf8
+from recsys.arrays import Bools, Floats, Ints
 from recsys.columns import Columns
 from recsys.errors import DataError, RequestError
 from recsys.ids import NUM_RESERVED, PAD

@@ -6,18 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
-from features.history_file import iter_histories
-from recsys.batches import Bools, Floats, History, Ints
-from recsys.bundle import Bundle
+from features.inputs.history_file import iter_histories
+from recsys.arrays import Bools, Floats, Ints
+from recsys.bundle.compose import Device, compose_bundle
+from recsys.bundle.load import Bundle
 from recsys.columns import Columns
-from recsys.composition import Device, compose_bundle
 from recsys.errors import DataError
+from recsys.history import History
 from recsys.ids import NUM_RESERVED, PAD
-from recsys.reasons import Reason, reason_of
-from recsys.recommender import Recommendations, Recommender
+from recsys.retrieval.explanations import Reason, reason_of
+from recsys.retrieval.recommender import Recommendations, Recommender
 from serving.fallback import Popularity, interleave
-from serving.requests import RequestReader
-from serving.state import SqliteState, State
+from serving.http.requests import RequestReader
+from serving.state.sqlite import SqliteState, State
 
 HISTORIES = "histories.parquet"
 STATE = "state.sqlite"

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recsys.batches import Bools, Floats, History, Ints
+from recsys.arrays import Bools, Floats, Ints
+from recsys.history import History
 from recsys.ids import NUM_RESERVED, PAD
-from recsys.recommender import Recommendations
+from recsys.retrieval.recommender import Recommendations
 
 
 class Popularity:

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from recsys.batches import History
 from recsys.errors import DataError
+from recsys.history import History
 from recsys.ids import NUM_RESERVED, PAD
 from serving.engine import Engine
 

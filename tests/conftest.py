@@ -7,7 +7,7 @@ from walk_parts import Walk, take_walk
 
 WALKERS = (
     "tests/test_walk.py",
-    "tests/training/test_export.py",
+    "tests/training/export/test_export.py",
     "tests/training/report/test_page.py",
     "tests/training/report/test_browser.py",
 )

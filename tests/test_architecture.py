@@ -20,26 +20,26 @@ ALLOWED = {  # a package may import these of ours
 }
 KNOWS_ALL = "recsys/cli/"
 EXEMPT = (
-    "recsys/probes.py",  # imports each engine in turn, inside functions, to try it
+    "recsys/cli/probes.py",  # imports each engine in turn, inside functions, to try it
     "features/sample/recordings/make_recordings.py",  # run by hand, in an environment of its own
 )
 HOMES = {  # library -> files and folders that may import it; docs/architecture.md has the same table
-    "torch": ("recsys/models/", "recsys/losses.py", "training/", "features/conversion/"),
+    "torch": ("recsys/models/", "training/", "features/conversion/"),
     "torchrec": ("recsys/models/embeddings.py",),
     "transformers": ("features/conversion/",),
     "torchvision": ("features/conversion/",),
     "onnxruntime": ("recsys/onnx.py",),
-    "onnx": ("training/export.py", "features/conversion/"),
-    "onnxscript": ("training/export.py", "features/conversion/"),
-    "faiss": ("recsys/index.py",),
+    "onnx": ("training/export/", "features/conversion/"),
+    "onnxscript": ("training/export/", "features/conversion/"),
+    "faiss": ("recsys/retrieval/index/index.py",),
     "implicit": ("training/baselines/",),
-    "ctranslate2": ("features/transcribe.py",),
-    "tokenizers": ("features/text.py", "features/conversion/"),
-    "av": ("features/media.py", "features/video.py"),
+    "ctranslate2": ("features/extraction/transcriber.py",),
+    "tokenizers": ("features/encoders/text.py", "features/conversion/"),
+    "av": ("features/media/decode.py", "features/media/video.py"),
     "mlflow": ("training/tracking.py",),
     "jinja2": ("training/report/write.py",),
-    "fastapi": ("serving/app.py", "serving/schemas.py"),
-    "uvicorn": ("serving/app.py", "serving/schemas.py"),
+    "fastapi": ("serving/http/app.py", "serving/http/schemas.py"),
+    "uvicorn": ("serving/http/app.py", "serving/http/schemas.py"),
 }
 HEAVY = ("torch", "torchrec", "fbgemm_gpu", "transformers", "mlflow")
 MAX_FILE_LINES = 400
@@ -165,17 +165,17 @@ def test_imports_go_one_way() -> None:
 
 def test_a_wrong_direction_is_found(tmp_path: Path) -> None:
     files = {
-        "recsys/a.py": "def late():\n    from features.tables import Dataset\n",
-        "recsys/cli/answers.py": "import serving.app\n",
+        "recsys/a.py": "def late():\n    from features.dataset.tables import Dataset\n",
+        "recsys/cli/bundles.py": "import serving.http.app\n",
         "features/a.py": "import recsys.ids\nfrom . import b\n",
         "features/sub/a.py": "from .. import b\nimport importlib as i\ni.import_module('training.export')\n",
-        "training/a.py": "import features, serving.app as app\n",
+        "training/a.py": "import features, serving.http.app as app\n",
         "serving/a.py": "from training import export\n",
     }
     assert wrong_directions(plant(tmp_path, files)) == [
-        "recsys/a.py:2 imports features.tables",
-        "features/sub/a.py:3 imports training.export",
-        "training/a.py:1 imports serving.app",
+        "recsys/a.py:2 imports features.dataset.tables",
+        "features/sub/a.py:3 imports training.export.bundle",
+        "training/a.py:1 imports serving.http.app",
         "serving/a.py:1 imports training",
     ]
 
@@ -188,13 +188,13 @@ def test_a_library_away_from_home_is_found(tmp_path: Path) -> None:
     files = {
         "recsys/models/tower.py": "import torch\nfrom torchrec import EmbeddingCollection\n",
         "recsys/models/embeddings.py": "import torchrec\n",
-        "recsys/probes.py": "def check():\n    import mlflow, faiss\n",
+        "recsys/cli/probes.py": "def check():\n    import mlflow, faiss\n",
         "recsys/onnx.py": "import onnxruntime as ort\nimport onnxslim\n",
-        "serving/app.py": "import fastapi\ndef late():\n    import torch.nn\n",
+        "serving/http/app.py": "import fastapi\ndef late():\n    import torch.nn\n",
     }
     assert away_from_home(plant(tmp_path, files)) == [
         "recsys/models/tower.py:2 imports torchrec",
-        "serving/app.py:3 imports torch.nn",
+        "serving/http/app.py:3 imports torch.nn",
     ]
 
 

@@ -4,7 +4,6 @@ The models are tiny and so are the encoders: what is looked at is that real rows
 reviews arrive, not how good the answers are.
 """
 
-import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,9 +13,10 @@ import pytest
 from browser_parts import CHROMIUM, artifacts, measured, photograph
 from page_parts import Page
 from PIL import Image
+from real_data import real_data
 from walk_parts import recsys, write_settings
 
-REAL = Path(os.environ.get("RECSYS_DATA", Path(__file__).parents[2] / "shared" / "data"))
+REAL = real_data()
 ONE_MILLION, SMALL = REAL / "movielens-1m", REAL / "movielens-small"
 NUM_USERS = 80
 

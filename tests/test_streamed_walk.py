@@ -13,7 +13,7 @@ import torch
 from dataset_parts import write
 from walk_parts import every_ranker_helps, recsys, write_settings
 
-from features.prepared.dataset import StreamedDataset
+from features.event_log.dataset import StreamedDataset
 from recsys.config import load_config
 from training import pipeline
 from training.pipeline import Run

@@ -14,14 +14,14 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from walk_parts import Answer, Walk, every_ranker_helps, interrupted_after, recsys, refused
 
-from recsys.bundle import Bundle
-from serving.app import create_app
+from recsys.bundle.load import Bundle
 from serving.engine import Engine
-from training.audit import read_audits
-from training.evaluation import Evaluation
+from serving.http.app import create_app
+from training.evaluation.evaluate import Evaluation
+from training.evaluation.tables import describe
+from training.fitting.audit import read_audits
 from training.knockouts.measure import Knockouts
 from training.knockouts.words import brought
-from training.table import describe
 from training.tracking import _connect
 
 K = 7

@@ -25,35 +25,42 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from features.extract import extract
-from features.histories import HistoryBuilder, save_histories
+from features.dataset.rejected import write_set_aside
+from features.dataset.tables import Dataset, MediaVectors, Split
+from features.event_log.dataset import StreamedDataset, fingerprint, open_dataset
+from features.extraction.extract import extract
+from features.inputs.histories import HistoryBuilder, save_histories
+from features.inputs.split_view import SeenItems, all_histories, view_of
 from features.leakage.audit import audit_test
-from features.prepared.dataset import StreamedDataset, fingerprint, open_dataset
-from features.prepared.split import split_dataset
-from features.set_aside import write_set_aside
-from features.tables import Dataset, MediaVectors, Split
-from features.views import SeenItems, all_histories, view_of
-from recsys.batches import History
-from recsys.bundle import Bundle
+from features.splits.streamed import split_dataset
+from recsys.bundle.load import Bundle
 from recsys.config import Config, dump_config, load_config
 from recsys.errors import ConfigError
+from recsys.history import History
 from recsys.progress import Progress, silent
-from training.answers import ANSWERS, Answers
-from training.audit import record_audit, truth_of
-from training.comparison import compare_baselines, rivals
-from training.continued import learning_anew, with_validation
-from training.evaluation import Evaluation, TopK, evaluate
-from training.examples import draw_examples, save_examples
-from training.export import NUM_CHECKED_USERS, Provenance, export_bundle
-from training.fits import record_fit, validation_metrics
-from training.fitting import Budget, Fitted, fit
+from training.baselines.competitors import compare_baselines, rivals
+from training.evaluation.evaluate import Evaluation, TopK, evaluate
+from training.evaluation.examples import draw_examples, save_examples
+from training.evaluation.predictions import ANSWERS, Answers
+from training.evaluation.system import (
+    LATER,
+    MODEL,
+    TOWERS,
+    TWIN,
+    blind,
+    whole_and_towers,
+)
+from training.export.bundle import NUM_CHECKED_USERS, Provenance, export_bundle
+from training.fitting.audit import record_audit, truth_of
+from training.fitting.continued import learning_anew, with_validation
+from training.fitting.fit import Budget, Fitted, fit
+from training.fitting.record import record_fit, validation_metrics
+from training.fitting.refit import newest_events_split
 from training.knockouts.measure import Knockouts, measure_knockouts
 from training.knockouts.systems import Patient
 from training.memory import keep_freed_memory
-from training.refit import newest_events_split
 from training.report.collect import collect
 from training.report.write import REPORT, write_report
-from training.system import LATER, MODEL, TOWERS, TWIN, blind, whole_and_towers
 from training.threads import threads
 from training.tracking import Tracker, flatten, make_tracker
 

@@ -14,8 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from features.conversion.sources import Source, resolve
-from features.conversion.steps import step
-from features.encoders import SPEC_FILE, EncoderSpec, Kind, check_sha256
+from features.conversion.verify.steps import step
+from features.encoders.encoder import (
+    SPEC_FILE,
+    EncoderSpec,
+    Kind,
+    check_sha256,
+)
 from recsys.errors import EncoderError, MissingExtraError
 
 
@@ -105,7 +110,7 @@ EMBEDDED: Mapping[str, EmbeddedEncoder] = {
                 ),
             },
         ),
-        converter="features.conversion.minilm",
+        converter="features.conversion.bundled.minilm",
     ),
     "use-multilingual": EmbeddedEncoder(
         kind="text",
@@ -134,7 +139,7 @@ EMBEDDED: Mapping[str, EmbeddedEncoder] = {
                 ),
             },
         ),
-        converter="features.conversion.use_multilingual",
+        converter="features.conversion.bundled.use_multilingual",
     ),
     "efficientnet-lite0": EmbeddedEncoder(
         kind="image",
@@ -147,10 +152,10 @@ EMBEDDED: Mapping[str, EmbeddedEncoder] = {
                 ),
             },
         ),
-        converter="features.conversion.efficientnet",
+        converter="features.conversion.bundled.efficientnet",
     ),
     "whisper-tiny.en": EmbeddedEncoder(
-        kind="audio", weights=WHISPER_TINY_EN, converter="features.conversion.whisper"
+        kind="audio", weights=WHISPER_TINY_EN, converter="features.conversion.bundled.whisper"
     ),
 }
 

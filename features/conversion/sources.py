@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from features.encoders import Kind, sha256_file
+from features.encoders.encoder import Kind, sha256_file
 from recsys.errors import EncoderError, MissingExtraError, did_you_mean
 
 TORCHVISION = "torchvision:"
@@ -123,7 +123,7 @@ def _torchvision(name: str, kind: Kind | None, options: dict[str, str]) -> Sourc
         path=path,
         origin=f"torchvision:{model}" + (f":{path.name}" if path else ""),
         revision=sha256_file(path) if path else "default weights",
-        converter="features.conversion.torchvision_model",
+        converter="features.conversion.huggingface.torchvision_model",
     )
 
 

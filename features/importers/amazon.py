@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 import tomli_w
 
+from features.dataset.schema import FILE_NAME
 from features.importers.amazon_tables import (
     CATEGORIES,
     DATASET,
@@ -37,8 +38,7 @@ from features.importers.blocks import BLOCK_BYTES, LINE, Schema, json_lines, rea
 from features.importers.core import ROWS_PER_BUCKET, Keys
 from features.importers.folder import ImportReport, check_positive, new_folder
 from features.importers.pictures import PictureFolder
-from features.importers.sifting import Parts, Sieve, num_rows
-from features.schema import FILE_NAME
+from features.importers.row_filters import Parts, Sieve, num_rows
 from recsys.errors import DataError
 from recsys.progress import Progress, silent
 

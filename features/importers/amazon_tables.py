@@ -16,7 +16,7 @@ from pathlib import Path
 import polars as pl
 
 from features.importers.blocks import LINE, Schema, check_columns
-from features.importers.sifting import Rule, num_rows
+from features.importers.row_filters import Rule, num_rows
 from recsys.errors import DataError, did_you_mean
 
 USER, ITEM, RATING, TIME = "user_id", "parent_asin", "rating", "timestamp"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from features.schema import positive_columns
+from features.dataset.schema import positive_columns
 from recsys.errors import DataError
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -18,7 +18,7 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 class ImportReport:
     """What an import wrote.
 
-    `set_aside` counts by reason, in the form of `features.set_aside.count_reasons`.
+    `set_aside` counts by reason, in the form of `features.dataset.rejected.count_reasons`.
     """
 
     out: Path

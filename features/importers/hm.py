@@ -18,11 +18,11 @@ from typing import Any
 import polars as pl
 import tomli_w
 
+from features.dataset.readers import read_file
+from features.dataset.schema import FILE_NAME
 from features.importers.blocks import BLOCK_BYTES, LINE, check_columns, csv_blocks
 from features.importers.folder import ImportReport, link, new_folder
-from features.importers.sifting import Parts, Rule, Sieve
-from features.readers import read_file
-from features.schema import FILE_NAME
+from features.importers.row_filters import Parts, Rule, Sieve
 from recsys.errors import DataError
 from recsys.progress import Progress, silent
 

@@ -15,6 +15,8 @@ from typing import Any
 import polars as pl
 import tomli_w
 
+from features.dataset.media_paths import MediaFolder
+from features.dataset.schema import FILE_NAME
 from features.importers.folder import PICTURE_SUFFIXES, ImportReport, check_positive, link, new_folder
 from features.importers.movielens_tables import (
     ITEM,
@@ -26,8 +28,6 @@ from features.importers.movielens_tables import (
     read_plots,
     read_spoken,
 )
-from features.media_paths import MediaFolder
-from features.schema import FILE_NAME
 from recsys.progress import Progress, silent
 
 POSTERS, SPOKEN = "posters", "spoken_reviews"

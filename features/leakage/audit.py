@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from features.histories import HistoryBuilder
-from features.id_arrays import IdMaps
+from features.dataset.id_encoding import IdMaps
+from features.dataset.tables import Dataset, MediaVectors, Split
+from features.inputs.histories import HistoryBuilder
+from features.leakage.counts import Tally, summary, tally
 from features.leakage.events import SAMPLED_USERS, AuditedEvents
 from features.leakage.histories import (
     before_test,
@@ -30,12 +32,17 @@ from features.leakage.reviews import (
     reviewers_of,
 )
 from features.leakage.rules import RULES, Rules, rules_of
-from features.leakage.tally import Tally, summary, tally
-from features.parts import CONTEXT, TEST, TRAIN, VALIDATION
-from features.tables import Dataset, MediaVectors, Split
-from recsys.batches import History, Ints, ItemFeatures, SequenceSchema
+from features.splits.assignment import (
+    CONTEXT,
+    TEST,
+    TRAIN,
+    VALIDATION,
+)
+from recsys.arrays import Ints
 from recsys.columns import Columns
 from recsys.errors import LeakError
+from recsys.history import History, SequenceSchema
+from recsys.item_features import ItemFeatures
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,16 +12,22 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.parts import CONTEXT, NOWHERE, TEST, TRAIN, VALIDATION
-from features.prepared.log import Partition
-from features.prepared.split import CODES, PARTS, StreamedSplit
-from features.tables import Dataset, Split
-from recsys.batches import Bools, Ints
+from features.dataset.tables import Dataset, Split
+from features.event_log.log import Partition
+from features.splits.assignment import (
+    CONTEXT,
+    NOWHERE,
+    TEST,
+    TRAIN,
+    VALIDATION,
+)
+from features.splits.streamed import CODES, PARTS, StreamedSplit
+from recsys.arrays import Bools, Ints
 from recsys.columns import Columns
 from recsys.errors import LeakError
 from recsys.ids import NUM_RESERVED, UNKNOWN, IdMap
 
-SPLIT_REMEDY = "make the split anew with features.splits.make_split"
+SPLIT_REMEDY = "make the split anew with features.splits.make.make_split"
 SAMPLED_USERS = 256  # of a prepared log, whose histories are made and looked at
 
 
@@ -33,7 +39,7 @@ class Chunk:
     item: Ints  # [L] ids of the item map
     timestamp: Ints
     row: Ints
-    part: npt.NDArray[np.uint8]  # `CODES` of features/prepared/split.py
+    part: npt.NDArray[np.uint8]  # `CODES` of features/splits/streamed.py
     positive: Bools
     kind: Ints  # [L] place in `AuditedEvents.kinds`
     value: npt.NDArray[np.float64]  # NaN where there is none

@@ -9,10 +9,17 @@ import numpy as np
 import polars as pl
 
 from features.leakage.events import AuditedEvents, Chunk, among
-from features.parts import CONTEXT, NOWHERE, TEST, TRAIN, VALIDATION
-from features.prepared.split import PARTS
-from recsys.batches import Bools, History, Ints
+from features.splits.assignment import (
+    CONTEXT,
+    NOWHERE,
+    TEST,
+    TRAIN,
+    VALIDATION,
+)
+from features.splits.streamed import PARTS
+from recsys.arrays import Bools, Ints
 from recsys.errors import LeakError
+from recsys.history import History
 from recsys.ids import UNKNOWN
 
 HISTORY_REMEDY = "make histories by features.views.view_of(split), which knows what is the future"

@@ -8,17 +8,19 @@ from collections.abc import Iterable
 import numpy as np
 import polars as pl
 
-from features.id_arrays import IdMaps
+from features.dataset.id_encoding import IdMaps
+from features.dataset.tables import Dataset
+from features.leakage.counts import Tally
 from features.leakage.events import AuditedEvents
-from features.leakage.tally import Tally
-from features.parts import TRAIN
-from features.tables import Dataset
-from recsys.batches import Bools, ItemFeatures, SequenceSchema
+from features.splits.assignment import TRAIN
+from recsys.arrays import Bools
 from recsys.columns import Columns, Modality
 from recsys.errors import LeakError
+from recsys.history import SequenceSchema
 from recsys.ids import NUM_RESERVED, UNKNOWN
+from recsys.item_features import ItemFeatures
 
-FEATURES_REMEDY = "build the features of split.train alone (features.items.build_item_features)"
+FEATURES_REMEDY = "build the features of split.train alone (build_item_features)"
 _TOLERANCE = 1e-9  # of a mean or deviation, relative to the deviation
 _LIMIT = 5.0  # standardised figures are clipped there
 
@@ -75,7 +77,7 @@ def check_facts(
             f"values are scaled by mean {schema.value_mean:g} and deviation {schema.value_std:g}; those of "
             f"training events are {mean:g} and {_spread(std, mean):g}",
             table="the scale of the values",
-            remedy="build the schema of split.train alone (features.histories.build_schema)",
+            remedy="build the schema of split.train alone (features.inputs.histories.build_schema)",
         )
 
 

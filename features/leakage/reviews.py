@@ -9,23 +9,36 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.histories import ReviewVectors
-from features.id_arrays import encode
-from features.items import sentiment_arrays
+from features.dataset.id_encoding import encode
+from features.dataset.tables import (
+    Cut,
+    Dataset,
+    MediaVectors,
+    MediumVectors,
+    Split,
+)
+from features.inputs.histories import ReviewVectors
+from features.inputs.item_features import sentiment_arrays
+from features.inputs.sentiment import fit_sentiment
+from features.leakage.counts import NEVER, Tally
 from features.leakage.events import AuditedEvents, among
 from features.leakage.rules import Rules
-from features.leakage.tally import NEVER, Tally
-from features.parts import CONTEXT, TEST, TRAIN, VALIDATION
-from features.prepared.split import StreamedSplit
-from features.sentiment import fit_sentiment
-from features.tables import Cut, Dataset, MediaVectors, MediumVectors, Split
-from features.train_facts import FrameFacts
-from recsys.batches import Bools, Floats, History, Ints, ItemFeatures
+from features.splits.assignment import (
+    CONTEXT,
+    TEST,
+    TRAIN,
+    VALIDATION,
+)
+from features.splits.streamed import StreamedSplit
+from features.splits.train_statistics import FrameFacts
+from recsys.arrays import Bools, Floats, Ints
 from recsys.columns import Columns, Modality
 from recsys.errors import LeakError
+from recsys.history import History
 from recsys.ids import NUM_RESERVED
+from recsys.item_features import ItemFeatures
 
-REVIEW_REMEDY = "let features.allowed_reviews.allowed_reviews choose the reviews, and read no others"
+REVIEW_REMEDY = "let features.splits.review_visibility.allowed_reviews choose the reviews, and read no others"
 _VECTORS_AT_ONCE = 1 << 16
 
 
@@ -121,7 +134,7 @@ def check_sentiment(
                 "read give",
                 table=f"ItemFeatures.{table}[{name!r}]",
                 item=events.item_name(int(wrong_N.argmax())),
-                remedy="fit it on split.train and split.reviews alone (features.sentiment.fit_sentiment)",
+                remedy="fit it on split.train and split.reviews alone (fit_sentiment)",
             )
 
 

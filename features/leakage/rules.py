@@ -1,8 +1,14 @@
-"""What each protocol promises, said once more for the audit; features/protocols.py is what makes it true."""
+"""What each protocol promises, for the audit; features/splits/protocols.py is what makes it true."""
 
 from dataclasses import dataclass
 
-from features.parts import CONTEXT, NOWHERE, TEST, TRAIN, VALIDATION
+from features.splits.assignment import (
+    CONTEXT,
+    NOWHERE,
+    TEST,
+    TRAIN,
+    VALIDATION,
+)
 
 _BY_TIME = (TRAIN, VALIDATION, TEST)
 _OUTSIDE_TRAINING = (VALIDATION, TEST, CONTEXT, NOWHERE)

@@ -11,7 +11,7 @@ from features.sample.options import SampleOptions
 from features.sample.pictures import Look, draw_looks
 from features.sample.speech import Repertoire, draw_repertoire
 from features.sample.tastes import World
-from recsys.batches import Bools
+from recsys.arrays import Bools
 
 
 @dataclass(frozen=True, kw_only=True)

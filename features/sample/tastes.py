@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.sample.options import SampleOptions
-from recsys.batches import Bools, Floats, Ints
+from recsys.arrays import Bools, Floats, Ints
 
 DAY_S = 86_400
 START_S = 1_704_067_200  # 2024-01-01 00:00 UTC, the first day of the shop

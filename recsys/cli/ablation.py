@@ -16,8 +16,8 @@ from recsys.cli.app import (
     command,
     console,
 )
+from recsys.cli.console import ConsoleProgress
 from recsys.cli.runs import make_run
-from recsys.console import ConsoleProgress
 
 WIDTH_OF_AN_ABLATION = 140  # where a log takes lines of any length
 
@@ -49,11 +49,11 @@ def ablate(
 
     Writes ablation.json and ablation.md; the same command with more options or seeds adds only those.
     """
-    from recsys.metrics import METRICS
-    from training.ablation.measure import ablate as measure
-    from training.ablation.options import names_in
-    from training.ablation.table import ablation_table, main_metrics, write_markdown
-    from training.table import parse_metrics
+    from recsys.metrics.ranking import METRICS
+    from training.evaluation.tables import parse_metrics
+    from training.experiments.ablation import ablate as measure
+    from training.experiments.options import names_in
+    from training.experiments.table import ablation_table, main_metrics, write_markdown
 
     files = {"split.train": split_train, "split.test": split_test}
     settings = [f"{name}={path.resolve()}" for name, path in files.items() if path is not None]

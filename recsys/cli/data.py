@@ -15,7 +15,13 @@ from recsys.cli.app import (
     console,
     default_cache,
 )
-from recsys.console import ConsoleProgress, pairs_table, print_dataset, print_reasons, print_times
+from recsys.cli.console import (
+    ConsoleProgress,
+    pairs_table,
+    print_dataset,
+    print_reasons,
+    print_times,
+)
 from recsys.errors import ConfigError
 
 
@@ -90,8 +96,8 @@ def check(
     set_: SetOption = None,
 ) -> None:
     """Read a dataset, say what is in it and what had to be set aside."""
-    from features.check import check_dataset
-    from features.prepared.dataset import open_dataset
+    from features.event_log.dataset import open_dataset
+    from features.event_log.report import check_dataset
     from recsys.config import load_config
 
     data = load_config(config, overrides=set_ or []).data
@@ -107,7 +113,7 @@ def prepare(
     out: Annotated[Path, typer.Option("--out", help="Where the prepared log is written.")],
 ) -> None:
     """Prepare the interactions of a dataset on disk, however large; goes on where it stopped."""
-    from features.check import prepare_dataset
+    from features.event_log.report import prepare_dataset
 
     with ConsoleProgress(console) as progress:
         report = prepare_dataset(dataset, out, progress=progress)
@@ -119,9 +125,9 @@ def features(
     dataset: DatasetArgument, cache: CacheOption = None, config: ConfigOption = None, set_: SetOption = None
 ) -> None:
     """Encode all media of a dataset into the cache; a second time encodes only what is new."""
-    from features.extract import extract
-    from features.prepared.dataset import open_dataset
-    from features.set_aside import count_reasons
+    from features.dataset.rejected import count_reasons
+    from features.event_log.dataset import open_dataset
+    from features.extraction.extract import extract
     from recsys.config import load_config
 
     settings = load_config(config, overrides=set_ or [])
@@ -146,7 +152,7 @@ def convert(
 ) -> None:
     """Convert an encoder and say how near it is to its original; without a name, list the embedded ones."""
     from features.conversion import EMBEDDED
-    from features.conversion.report import convert_encoder
+    from features.conversion.verify.report import convert_encoder
 
     if name is None:
         table = Table("name", "kind", "weights of", "package", title="Embedded encoders")

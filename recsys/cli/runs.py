@@ -19,7 +19,7 @@ from recsys.cli.app import (
     console,
     default_cache,
 )
-from recsys.console import ConsoleProgress, print_reasons
+from recsys.cli.console import ConsoleProgress, print_reasons
 
 MetricsOption = Annotated[
     str | None,
@@ -156,7 +156,7 @@ def demo(
 ) -> None:
     """The whole walk on the sample shop, from generated media to one shopper's recommendations."""
     from features.sample import SampleOptions, write_sample_shop
-    from recsys.cli.answers import show
+    from recsys.cli.bundles import show
 
     shop = out / "shop"
     if not (shop / "dataset.toml").exists():
@@ -172,7 +172,7 @@ def demo(
 def _walk(
     dataset: Path, out: Path, config: Path | None, preset: str, set_: list[str] | None, cache: Path | None
 ) -> None:
-    from features.check import all_reasons
+    from features.event_log.report import all_reasons
 
     with ConsoleProgress(console) as progress:
         run = make_run(dataset, out, config, preset, set_, cache, progress)
@@ -212,13 +212,13 @@ def make_run(
 
 def _chosen(metrics: str | None, run: Any) -> tuple[str, ...] | None:
     """The metrics that are asked for by name; a misspelt one is told before anything is measured."""
-    from training.table import parse_metrics
+    from training.evaluation.tables import parse_metrics
 
     return None if metrics is None else parse_metrics(metrics, run.config.evaluate.k)
 
 
 def _print_evaluation(evaluation: Any, metrics: tuple[str, ...] | None = None, slices: bool = False) -> None:
-    from training.table import metrics_table, slice_tables, view_tables
+    from training.evaluation.tables import metrics_table, slice_tables, view_tables
 
     # A log takes a line of any length; a narrow terminal gets the figures without their intervals.
     wide = console if console.is_terminal else Console(width=WIDTH_OF_A_LOG)

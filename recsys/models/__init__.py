@@ -1,1 +1,1 @@
-"""The torch models. Shape suffixes as in recsys/batches.py; import the submodules by name."""
+"""The torch models. Shape suffixes as in recsys/arrays.py; import the submodules by name."""

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recsys.batches import SequenceSchema
 from recsys.config import UserTowerConfig
+from recsys.history import SequenceSchema
 from recsys.ids import PAD
 from recsys.models.dropout import Dropout, keep_mask
 

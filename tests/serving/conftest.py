@@ -10,12 +10,12 @@ import polars as pl
 import pytest
 from onnx import TensorProto, helper
 
-from recsys.batches import History, SequenceSchema
-from recsys.bundle import Bundle, write_bundle
-from recsys.composition import compose_bundle
+from recsys.bundle.compose import compose_bundle
+from recsys.bundle.load import Bundle, write_bundle
+from recsys.history import History, SequenceSchema
 from recsys.ids import IdMap
 from serving.engine import Engine, maps_fingerprint
-from serving.state import SqliteState
+from serving.state.sqlite import SqliteState
 
 ITEMS = ("ant", "bee", "cat", "dog", "eel", "fox")
 TITLES = ["Ant", "Bee", "Cat", "Dog", None, "Fox"]

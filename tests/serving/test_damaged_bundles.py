@@ -11,9 +11,9 @@ import polars as pl
 import pytest
 from walk_parts import refused
 
-from features.history_file import save_histories
-from features.id_arrays import IdMaps
-from recsys.bundle import Bundle
+from features.dataset.id_encoding import IdMaps
+from features.inputs.history_file import save_histories
+from recsys.bundle.load import Bundle
 from recsys.checksums import sha256_of
 from recsys.errors import BundleError, RecsysError
 from recsys.ids import IdMap

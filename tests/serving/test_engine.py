@@ -6,14 +6,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.histories import IdMaps
-from features.history_file import save_histories
-from recsys.batches import History
-from recsys.bundle import Bundle, write_bundle
+from features.inputs.histories import IdMaps
+from features.inputs.history_file import save_histories
+from recsys.bundle.load import Bundle, write_bundle
 from recsys.errors import BundleError, DataError, RequestError
-from recsys.index import FaissIndex
+from recsys.history import History
+from recsys.retrieval.index.index import FaissIndex
 from serving.engine import Engine
-from serving.requests import Event
+from serving.http.requests import Event
 
 
 def names(engine, answer, row=0):

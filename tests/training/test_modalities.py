@@ -13,16 +13,16 @@ from PIL import Image
 from split_parts import Event, Review, dataset
 from tiny_encoders import write_tiny_audio, write_tiny_image, write_tiny_text
 
-from features.dataset import load_dataset
-from features.extract import extract
-from features.histories import HistoryBuilder, ReviewVectors, build_maps
-from features.items import build_item_features
-from features.splits import make_split
-from features.tables import MediaVectors, MediumVectors
+from features.dataset.load import load_dataset
+from features.dataset.tables import MediaVectors, MediumVectors
+from features.extraction.extract import extract
+from features.inputs.histories import HistoryBuilder, ReviewVectors, build_maps
+from features.inputs.item_features import build_item_features
+from features.splits.make import make_split
 from recsys.config import EncoderConfig
 from recsys.ids import IdMap
 from scripts.bad_media import BLUE, RATE, RED, write_video
-from training.fitting import Fitted, fit
+from training.fitting.fit import Fitted, fit
 
 NUM_ITEMS, NUM_USERS, LENGTH = 12, 20, 6
 COLOURS = [RED if at % 2 else BLUE for at in range(NUM_ITEMS)]

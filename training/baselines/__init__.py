@@ -1,7 +1,7 @@
 """What a model has to beat, each chosen on validation alone. The home of `implicit`.
 
-Every baseline answers by `TopK` of training/evaluation.py. What it holds of items comes from training
-positives alone; what it knows of a user when asked are the positives of training and validation.
+Every baseline answers by `TopK` of training/evaluation/evaluate.py. What it holds of items comes from
+training positives alone; what it knows of a user when asked are the positives of training and validation.
 """
 
 from training.baselines.als import ALS, ALSSettings

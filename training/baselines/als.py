@@ -7,8 +7,9 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
-from features.tables import Split
-from recsys.batches import Floats, ItemFeatures
+from features.dataset.tables import Split
+from recsys.arrays import Floats
+from recsys.item_features import ItemFeatures
 from training.baselines.known import Known, Scored, Seen, TrainCounts
 
 

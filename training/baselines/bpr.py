@@ -7,8 +7,9 @@ from typing import Self
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from features.tables import Split
-from recsys.batches import Floats, Ints, ItemFeatures
+from features.dataset.tables import Split
+from recsys.arrays import Floats, Ints
+from recsys.item_features import ItemFeatures
 from training.baselines.known import Known, Scored, Seen, TrainCounts
 
 

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from recsys.batches import Bools, Ints, ItemFeatures
+from recsys.arrays import Bools, Ints
+from recsys.item_features import ItemFeatures
 from training.baselines.known import Seen
-from training.evaluation import seen_lists, top_k
+from training.evaluation.evaluate import seen_lists, top_k
 
 
 class Random:

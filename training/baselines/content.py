@@ -7,10 +7,11 @@ from itertools import product
 import numpy as np
 from scipy.sparse import csr_matrix, diags, hstack
 
-from features.tables import Split
-from recsys.batches import Bools, Floats, Ints, ItemFeatures
+from features.dataset.tables import Split
+from recsys.arrays import Bools, Floats, Ints
 from recsys.columns import Modality
 from recsys.ids import UNKNOWN
+from recsys.item_features import ItemFeatures
 from training.baselines.known import Known, Scored, Seen
 
 CATEGORIES = "categories"

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from recsys.batches import Floats
+from recsys.arrays import Floats
 from recsys.progress import Progress, silent
 from training.baselines.content import ContentNeighbours
 from training.baselines.known import Known, Scored

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from features.tables import Split
-from recsys.batches import Floats, ItemFeatures
+from features.dataset.tables import Split
+from recsys.arrays import Floats
+from recsys.item_features import ItemFeatures
 from training.baselines.known import Known, Scored, Seen, TrainCounts
 
 

@@ -10,13 +10,14 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_matrix
 
-from features.id_arrays import encode
-from features.tables import Split
-from recsys.batches import Bools, Floats, Ints, ItemFeatures
+from features.dataset.id_encoding import encode
+from features.dataset.tables import Split
+from recsys.arrays import Bools, Floats, Ints
 from recsys.columns import Columns
 from recsys.errors import DataError
 from recsys.ids import NUM_RESERVED
-from training.evaluation import seen_lists, top_k
+from recsys.item_features import ItemFeatures
+from training.evaluation.evaluate import seen_lists, top_k
 
 Seen = Mapping[str, Ints] | None  # items to leave out by user; None leaves nothing out
 

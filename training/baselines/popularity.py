@@ -7,14 +7,15 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.id_arrays import encode
-from features.tables import Split
-from features.views import view_of
-from recsys.batches import Bools, Floats, Ints, ItemFeatures
+from features.dataset.id_encoding import encode
+from features.dataset.tables import Split
+from features.inputs.split_view import view_of
+from recsys.arrays import Bools, Floats, Ints
 from recsys.columns import Columns
 from recsys.ids import NUM_RESERVED
+from recsys.item_features import ItemFeatures
 from training.baselines.known import Known, Scored, Seen
-from training.evaluation import seen_lists, top_k
+from training.evaluation.evaluate import seen_lists, top_k
 
 MICROSECONDS_A_DAY = 86_400e6
 Doubles = npt.NDArray[np.float64]

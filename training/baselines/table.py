@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from features.prepared.split import StreamedSplit
-from features.tables import Split
-from features.views import view_of
-from recsys.batches import ItemFeatures
+from features.dataset.tables import Split
+from features.inputs.split_view import view_of
+from features.splits.streamed import StreamedSplit
 from recsys.columns import Columns
+from recsys.item_features import ItemFeatures
 from recsys.progress import Progress, silent
 from training.baselines.als import ALS, ALS_CANDIDATES, ALSSettings
 from training.baselines.bpr import BPR, BPR_CANDIDATES, BPR_EPOCHS, BPRSettings
@@ -37,7 +37,7 @@ from training.baselines.tuning import (
     training_seen,
     warm_question,
 )
-from training.evaluation import TopK
+from training.evaluation.evaluate import TopK
 
 logger = logging.getLogger(__name__)
 

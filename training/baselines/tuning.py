@@ -9,14 +9,15 @@ from typing import Generic, TypeVar
 import numpy as np
 import polars as pl
 
-from features.tables import Split
-from recsys.batches import Bools, Floats, ItemFeatures
+from features.dataset.tables import Split
+from recsys.arrays import Bools, Floats
 from recsys.columns import Columns
 from recsys.ids import NUM_RESERVED
-from recsys.metrics import Doubles, IdLists, at_k
+from recsys.item_features import ItemFeatures
+from recsys.metrics.ranking import Doubles, IdLists, at_k
 from recsys.progress import Progress, silent
 from training.baselines.known import Known, Scored, Seen
-from training.evaluation import seen_lists, top_k
+from training.evaluation.evaluate import seen_lists, top_k
 
 logger = logging.getLogger(__name__)
 

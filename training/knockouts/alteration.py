@@ -12,8 +12,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from features.tables import MediumVectors
-from recsys.batches import Bools, Floats, Ints
+from features.dataset.tables import MediumVectors
+from recsys.arrays import Bools, Floats, Ints
 
 Kind = Literal["absent", "shuffled", "noise"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

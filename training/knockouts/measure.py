@@ -8,19 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from features.views import SeenItems, testing_alone
-from recsys.batches import Bools, Ints
-from recsys.beyond import Content
-from recsys.bootstrap import Estimate
+from features.inputs.split_view import SeenItems, testing_alone
+from recsys.arrays import Bools, Ints
 from recsys.columns import Columns
 from recsys.errors import DataError
 from recsys.files import replacing
+from recsys.metrics.beyond_accuracy import Content
+from recsys.metrics.bootstrap import Estimate
 from recsys.progress import Progress, silent
-from training.evaluation import TopK, evaluate
-from training.figures import FEW_USERS, Change, Evaluation, ViewResult
+from training.evaluation.evaluate import TopK, evaluate
+from training.evaluation.results import (
+    FEW_USERS,
+    Change,
+    Evaluation,
+    ViewResult,
+)
+from training.evaluation.system import MODEL
 from training.knockouts.alteration import KINDS, Kind
 from training.knockouts.systems import Patient
-from training.system import MODEL
 
 KNOCKOUTS = "knockouts.json"
 

@@ -16,18 +16,24 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from features.histories import HistoryBuilder, ReviewVectors, empty_history
-from features.tables import Dataset, MediaVectors, MediumVectors, Split
-from features.views import view_of
-from recsys.batches import Bools, History
-from recsys.candidates import ItemArrays
+from features.dataset.tables import (
+    Dataset,
+    MediaVectors,
+    MediumVectors,
+    Split,
+)
+from features.inputs.histories import HistoryBuilder, ReviewVectors, empty_history
+from features.inputs.split_view import view_of
+from recsys.arrays import Bools
 from recsys.columns import Columns
 from recsys.config import Config
+from recsys.history import History
 from recsys.models.retriever import EMBED_ROWS, Retriever
-from training.fitting import Fitted, make_recommender
+from recsys.retrieval.candidate_features import ItemArrays
+from training.evaluation.system import MODEL, System
+from training.fitting.fit import Fitted, make_recommender
 from training.knockouts.alteration import KINDS, Kind, Pair, altered_media, altered_pairs
 from training.knockouts.targets import Target, targets_of
-from training.system import MODEL, System
 
 _ITEMS, _REVIEWS = 0, 1  # so that the two are drawn apart
 _VALUES = "values of "

@@ -6,10 +6,10 @@ from typing import Literal
 
 from rich.table import Table
 
-from recsys.bootstrap import Estimate
 from recsys.columns import Columns, Modality
+from recsys.metrics.bootstrap import Estimate
 from recsys.models.item_tower import ID_TOKEN
-from training.figures import FEW_USERS
+from training.evaluation.results import FEW_USERS
 from training.knockouts.alteration import KINDS, Kind
 from training.knockouts.measure import Knockouts
 from training.report.words import PLACES, metric_name

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from recsys.beyond import BEYOND
-from recsys.bootstrap import Estimate
-from training.figures import Evaluation, ViewResult
+from recsys.metrics.beyond_accuracy import BEYOND
+from recsys.metrics.bootstrap import Estimate
+from training.evaluation.results import Evaluation, ViewResult
+from training.evaluation.system import MODEL
+from training.evaluation.tables import REFERENCES
 from training.report.words import (
     PLACES,
     Kind,
@@ -17,8 +19,6 @@ from training.report.words import (
     model_name,
     verdict,
 )
-from training.system import MODEL
-from training.table import REFERENCES
 
 # What a figure is, and what our model does where it has more of it than another.
 MEANINGS: Mapping[str, tuple[str, str, str]] = {

@@ -5,16 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from features.tables import Dataset
-from recsys.bundle import MANIFEST
+from features.dataset.tables import Dataset
+from recsys.bundle.load import MANIFEST
 from recsys.checksums import sha256_of
 from recsys.config import Config
 from recsys.errors import ConfigError
-from training.audit import read_audits
 from training.baselines.choices import read_choices, settings_words
-from training.examples import EXAMPLES, load_examples
-from training.figures import Evaluation
-from training.fits import FITS, Fit, read_fits
+from training.evaluation.examples import EXAMPLES, load_examples
+from training.evaluation.results import Evaluation
+from training.evaluation.system import MODEL
+from training.fitting.audit import read_audits
+from training.fitting.record import FITS, Fit, read_fits
 from training.knockouts.measure import Knockouts
 from training.report.beyond import Beyond, beyond
 from training.report.charts import Chart, Series, line_chart
@@ -36,7 +37,6 @@ from training.report.words import (
     model_name,
     tagline,
 )
-from training.system import MODEL
 
 STAGES = {"main": "evaluated model", "twin": "content-blind twin", "refit": "refit"}
 STAGE_KINDS = {"main": "ours", "twin": "part", "refit": "rival"}

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.prepared.dataset import event_summary, event_times, history_lengths
-from features.sentiment import Quality
-from features.set_aside import SCHEMA, count_reasons, summarise
-from features.tables import Dataset, SetAside
+from features.dataset.rejected import SCHEMA, count_reasons, summarise
+from features.dataset.tables import Dataset, SetAside
+from features.event_log.dataset import event_summary, event_times, history_lengths
+from features.inputs.sentiment import Quality
+from recsys.cli.console import in_words
 from recsys.columns import Columns, Modality
-from recsys.console import in_words
 from training.report.charts import Chart, Series, bar_chart, line_chart
 from training.report.words import short
 

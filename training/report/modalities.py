@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from recsys.bootstrap import Estimate
 from recsys.columns import Columns
+from recsys.metrics.bootstrap import Estimate
 from training.knockouts.alteration import KINDS, Kind
 from training.knockouts.measure import Knockout, Knockouts
 from training.knockouts.words import JUDGED, Brought, brought, main_metric, percent

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from training.calibration import Calibration, K, Point
-from training.fits import Fit
+from training.cold_start.calibration import Calibration, K, Point
+from training.fitting.record import Fit
 from training.report.charts import Chart, Series, line_chart
 
 MAX_LOSS = 0.25  # of the known items' NDCG; what costs more is not drawn

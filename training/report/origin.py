@@ -10,7 +10,7 @@ from typing import Any
 import tomli_w
 
 from recsys.config import PRESETS, Config, build_config
-from training.fits import Fit
+from training.fitting.record import Fit
 from training.tracking import flatten
 
 

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from recsys.bootstrap import Estimate
-from recsys.metrics import METRICS
-from training.figures import Evaluation, ViewResult
+from recsys.metrics.bootstrap import Estimate
+from recsys.metrics.ranking import METRICS
+from training.evaluation.results import Evaluation, ViewResult
+from training.evaluation.system import MODEL
+from training.evaluation.tables import REFERENCES, is_best
 from training.report.charts import Band, Chart, Legend, Whisker, interval_chart
 from training.report.words import (
     PLACES,
@@ -18,8 +20,6 @@ from training.report.words import (
     model_name,
     verdict,
 )
-from training.system import MODEL
-from training.table import REFERENCES, is_best
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from features.leakage.audit import Audit
-from recsys.bootstrap import Estimate
-from training.figures import FEW_USERS, Evaluation
-from training.system import LATER, MODEL, TOWERS, TWIN
-from training.table import REFERENCES
+from recsys.metrics.bootstrap import Estimate
+from training.evaluation.results import FEW_USERS, Evaluation
+from training.evaluation.system import (
+    LATER,
+    MODEL,
+    TOWERS,
+    TWIN,
+)
+from training.evaluation.tables import REFERENCES
 
 MANY_RIVALS = 4  # more are counted instead of named
 

@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from recsys.files import replacing
-from training.figures import FEW_USERS
+from training.evaluation.results import FEW_USERS
 from training.report.collect import Report
 from training.report.words import figure, metric_name
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from leak_parts import caught, moved, of_nobody, pieces, tampered, with_event
 
-from features.parts import CONTEXT, TRAIN, VALIDATION
+from features.splits.assignment import CONTEXT, TRAIN, VALIDATION
 
 ON_DISK = pytest.mark.parametrize("on_disk", [False, True], ids=["memory", "disk"])
 

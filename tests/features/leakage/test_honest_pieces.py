@@ -7,9 +7,9 @@ import pytest
 from leak_parts import PROTOCOLS, pieces, pieces_of, tampered
 from prepared_parts import CONFIGS, nasty, streamed
 
-from features.dataset import load_dataset
-from features.prepared.split import StreamedSplit, split_dataset
-from features.splits import refit_split
+from features.dataset.load import load_dataset
+from features.splits.make import refit_split
+from features.splits.streamed import StreamedSplit, split_dataset
 
 
 @pytest.mark.parametrize("on_disk", [False, True])

@@ -10,14 +10,14 @@ import polars as pl
 import pytest
 from leak_parts import Pieces, caught, moved, pieces, tampered, with_event
 
-from features.histories import HistoryBuilder, IdMaps
-from features.items import build_item_features
+from features.inputs.histories import HistoryBuilder, IdMaps
+from features.inputs.item_features import build_item_features
+from features.inputs.split_view import view_of
 from features.leakage.events import AuditedEvents
 from features.leakage.reviews import check_attached
-from features.parts import TEST, TRAIN, VALIDATION
-from features.views import view_of
-from recsys.batches import History
+from features.splits.assignment import TEST, TRAIN, VALIDATION
 from recsys.errors import LeakError
+from recsys.history import History
 from recsys.ids import IdMap
 
 ON_DISK = pytest.mark.parametrize("on_disk", [False, True], ids=["memory", "disk"])

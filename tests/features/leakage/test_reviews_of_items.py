@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from leak_parts import Pieces, pieces
 
-from features.items import build_item_features
-from features.sentiment import fit_sentiment
-from features.train_facts import FrameFacts
-from features.views import view_of
+from features.inputs.item_features import build_item_features
+from features.inputs.sentiment import fit_sentiment
+from features.inputs.split_view import view_of
+from features.splits.train_statistics import FrameFacts
 from recsys.errors import LeakError
 from recsys.ids import NUM_RESERVED
 
@@ -19,7 +19,7 @@ from recsys.ids import NUM_RESERVED
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pieces]:
     root: Path = tmp_path_factory.mktemp("shop")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("features.sentiment.MIN_RATED", 10)
+        patch.setattr("features.inputs.sentiment.MIN_RATED", 10)
         yield pieces(root, "user_temporal", streamed=request.param)
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from features.tables import MediumVectors
-from recsys.batches import Bools, Floats
+from features.dataset.tables import MediumVectors
+from recsys.arrays import Bools, Floats
 from training.knockouts.alteration import KINDS, Kind, Pair, altered_media, altered_pairs
 
 NUM = 40

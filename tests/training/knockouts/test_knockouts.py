@@ -10,17 +10,17 @@ import pytest
 import torch
 from knockout_parts import patient
 
-from recsys.batches import History
-from recsys.beyond import BEYOND
 from recsys.errors import DataError
+from recsys.history import History
 from recsys.ids import NUM_RESERVED
-from recsys.metrics import METRICS
+from recsys.metrics.beyond_accuracy import BEYOND
+from recsys.metrics.ranking import METRICS
+from training.evaluation.system import MODEL
 from training.knockouts.alteration import KINDS, Kind
 from training.knockouts.measure import Knockouts, measure_knockouts
 from training.knockouts.systems import Patient
 from training.knockouts.targets import Target, targets_of
 from training.knockouts.words import judged
-from training.system import MODEL
 
 NOTHING = Target(name="nothing", tokens=())
 

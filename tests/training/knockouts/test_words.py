@@ -7,7 +7,7 @@ from knockout_parts import found
 from report_parts import gap
 from rich.console import Console
 
-from recsys.bootstrap import Estimate
+from recsys.metrics.bootstrap import Estimate
 from training.knockouts.alteration import Kind
 from training.knockouts.words import Verdict, brought, judged, knockouts_table, percent, plural
 

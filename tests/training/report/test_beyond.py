@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from report_parts import evaluation, gap, view
 
-from recsys.bootstrap import Estimate
-from training.figures import Evaluation
+from recsys.metrics.bootstrap import Estimate
+from training.evaluation.results import Evaluation
 from training.report.beyond import beyond
 
 OURS = {"coverage@10": gap(0.5, 0.4, 0.6), "ild@10": gap(0.75, 0.7, 0.8), "arp@10": gap(1234.5, 1200, 1300)}

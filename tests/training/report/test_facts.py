@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 from split_parts import dataset
 
-from features.sentiment import Quality
-from features.set_aside import write_set_aside
-from features.tables import SetAside
+from features.dataset.rejected import write_set_aside
+from features.dataset.tables import SetAside
+from features.inputs.sentiment import Quality
 from training.report.charts import Chart
 from training.report.facts import (
     class_edges,

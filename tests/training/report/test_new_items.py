@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from training.calibration import Calibration, Point
-from training.fits import Fit
-from training.new_items import NewItems
+from training.cold_start.calibration import Calibration, Point
+from training.cold_start.fit import NewItems
+from training.fitting.record import Fit
 from training.report.new_items import new_items_chart, words
 
 

@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 
 from recsys.config import Config, load_config
-from training.fits import Fit
+from training.fitting.record import Fit
 from training.report.origin import command, origin
 
 FIT = Fit(

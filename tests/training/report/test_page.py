@@ -15,12 +15,12 @@ from fitting_parts import config, log, media
 from page_parts import Page
 from walk_parts import Walk, recsys, refused
 
-from features.set_aside import write_set_aside
-from features.tables import Dataset
-from recsys.beyond import BEYOND
+from features.dataset.rejected import write_set_aside
+from features.dataset.tables import Dataset
 from recsys.columns import Columns
 from recsys.config import dump_config, load_config
-from recsys.metrics import METRICS
+from recsys.metrics.beyond_accuracy import BEYOND
+from recsys.metrics.ranking import METRICS
 from training.knockouts.measure import Knockouts
 from training.knockouts.words import brought
 from training.pipeline import Run

@@ -6,7 +6,7 @@ import pytest
 from report_parts import evaluation, gap, view
 
 from features.leakage.audit import Audit
-from recsys.bootstrap import Estimate
+from recsys.metrics.bootstrap import Estimate
 from training.report.words import (
     Comparison,
     Finding,

@@ -1,0 +1,1 @@
+"""Converters of the encoders whose weights arrive as Python packages."""

@@ -1,0 +1,1 @@
+"""Converters of models of transformers and torchvision."""

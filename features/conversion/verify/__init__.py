@@ -1,0 +1,1 @@
+"""A converted encoder held against the original."""

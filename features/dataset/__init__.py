@@ -1,0 +1,1 @@
+"""A folder with a `dataset.toml` to a validated `Dataset`."""

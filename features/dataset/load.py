@@ -1,0 +1,353 @@
+"""Raw tables to a validated `Dataset`.
+
+Problems of a table (a missing file or column, a column of the wrong type, nothing left) are collected
+over all tables and raised together. Problems of a row set that row aside with its reason.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import polars as pl
+
+from features.dataset import casting
+from features.dataset.media_paths import MediaFolder, media_lists
+from features.dataset.readers import read_table
+from features.dataset.schema import (
+    FILE_NAME,
+    DatasetSpec,
+    InteractionsSpec,
+    ItemsSpec,
+    ReviewsSpec,
+    UsersSpec,
+    positive_columns,
+)
+from features.dataset.table_checker import TableChecker
+from features.dataset.tables import Dataset, SetAside
+from recsys.columns import Columns
+from recsys.errors import DataError
+
+NO_EVENT_KIND = "interaction"  # the kind of every event where the dataset names no column for it
+EVENT_COLUMNS = [
+    Columns.USER,
+    Columns.ITEM,
+    Columns.TIMESTAMP,
+    Columns.EVENT,
+    Columns.VALUE,
+    Columns.POSITIVE,
+    Columns.ROW,
+]
+REVIEW_SCHEMA = {
+    Columns.USER: pl.String,
+    Columns.ITEM: pl.String,
+    Columns.TIMESTAMP: pl.Int64,
+    Columns.TEXT: pl.String,
+    Columns.AUDIO: pl.String,
+    Columns.VALUE: pl.Float64,
+    Columns.ROW: pl.Int64,
+}
+
+
+ReadEvents = Callable[[InteractionsSpec, pl.Series | None], pl.DataFrame]
+
+
+def load_dataset(root: Path, read_events: ReadEvents | None = None) -> Dataset:
+    """The dataset in the folder `root`, validated; what was left out stands in its `set_aside`.
+
+    `read_events` reads the interactions in another way (features/event_log), given the items' ids.
+    Raises `DataError` whose `problems` lists what is wrong with any of its tables.
+    """
+    root = root.resolve()
+    spec = DatasetSpec.load(root)
+    reader = _Reader(root, spec)
+    items = reader.read("items", lambda: reader.items(spec.items))
+    known = items[Columns.ITEM] if items is not None else None
+    read = read_events or reader.interactions
+    events = reader.read("interactions", lambda: read(spec.interactions, known))
+    reviews = users = None
+    if spec.reviews is not None:
+        reviews_spec = spec.reviews
+        reviews = reader.read("reviews", lambda: reader.reviews(reviews_spec, known))
+    if spec.users is not None:
+        users_spec = spec.users
+        users = reader.read("users", lambda: reader.users(users_spec))
+    split_files = reader.files("split", (spec.split.train, spec.split.test) if spec.split else None)
+    oracle_files = reader.files("oracle", (spec.oracle.users, spec.oracle.items) if spec.oracle else None)
+    if reader.problems or items is None or events is None:
+        raise DataError(f"{root / FILE_NAME}: the tables break the dataset contract:", reader.problems)
+    return Dataset(
+        name=spec.name,
+        root=root,
+        items=items,
+        interactions=events,
+        reviews=reviews if reviews is not None else pl.DataFrame(schema=REVIEW_SCHEMA),
+        users=_with_every_user(users, events),
+        has_clock=spec.interactions.time != "order",
+        set_aside=tuple(reader.set_aside),
+        split_files=split_files,
+        oracle_files=oracle_files,
+    )
+
+
+class _Reader:
+    """Reads one table after the other and gathers their problems instead of stopping at the first."""
+
+    def __init__(self, root: Path, spec: DatasetSpec) -> None:
+        self.root = root
+        self.spec = spec
+        self.media = MediaFolder(root)
+        self.problems: list[str] = []
+        self.set_aside: list[SetAside] = []
+
+    def read(self, name: str, table: Callable[[], pl.DataFrame]) -> pl.DataFrame | None:
+        try:
+            return table()
+        except DataError as error:
+            self.problems += error.problems or (f"[{name}] {error}",)
+            return None
+
+    def finish(self, table: TableChecker, columns: list[pl.Series]) -> pl.DataFrame:
+        frame = table.finish(columns)
+        self.problems += table.problems
+        self.set_aside += table.set_aside
+        return frame
+
+    def files(self, section: str, names: tuple[str, str] | None) -> tuple[Path, Path] | None:
+        """Absolute paths of files that the dataset names and that are read later."""
+        if names is None:
+            return None
+        first, second = (self.root / name for name in names)
+        for path in (first, second):
+            if not path.is_file():
+                wrong = "is a folder, not a file" if path.is_dir() else "no such file"
+                self.problems.append(f"[{section}] {path.relative_to(self.root)}: {wrong}")
+        return first, second
+
+    def items(self, spec: ItemsSpec) -> pl.DataFrame:
+        wanted = [spec.id, *spec.text, *spec.image, *spec.video, *spec.categories, *spec.numeric]
+        wanted += [name for name in (spec.title, spec.created_at) if name is not None]
+        table = TableChecker(read_table(self.root, "items", spec.path, wanted))
+        ids = table.required_id(spec.id)
+        table.keep_first(ids, spec.id)
+        texts = [table.cast(name, casting.as_text, "a text") for name in spec.text]
+        columns = [
+            ids.alias(Columns.ITEM),
+            _optional(table, spec.title, Columns.TITLE),
+            _joined(texts, ids.len()),
+            self._media(table, spec.image).alias(Columns.IMAGE),
+            self._media(table, spec.video).alias(Columns.VIDEO),
+        ]
+        if spec.created_at is not None:
+            columns.append(table.optional_time(spec.created_at, self.spec.interactions.time))
+        else:
+            columns.append(pl.Series([None] * ids.len(), dtype=pl.Int64))
+        columns[-1] = columns[-1].cast(pl.Int64).alias(Columns.CREATED_AT)
+        columns += _categories(table, spec.categories)
+        for name in spec.numeric:
+            columns.append(table.optional_number(name).cast(pl.Float64).alias(Columns.NUMERIC_PREFIX + name))
+        return self.finish(table, columns)
+
+    def interactions(self, spec: InteractionsSpec, items: pl.Series | None) -> pl.DataFrame:
+        table = TableChecker(read_table(self.root, "interactions", spec.path, interaction_columns(spec)))
+        columns = check_interactions(table, spec, items)
+        return self.finish(table, columns).sort(Columns.TIMESTAMP, Columns.ROW)
+
+    def reviews(self, spec: ReviewsSpec, items: pl.Series | None) -> pl.DataFrame:
+        names = (spec.timestamp, spec.text, spec.audio, spec.value)
+        wanted = [spec.user, spec.item, *(name for name in names if name is not None)]
+        table = TableChecker(read_table(self.root, "reviews", spec.path, wanted))
+        user, item = table.required_id(spec.user), table.required_id(spec.item)
+        timestamp = pl.Series([None] * len(user), dtype=pl.Int64)
+        if spec.timestamp:
+            timestamp = table.given_time(spec.timestamp, self.spec.reviews_time)
+        _reject_unknown_items(table, item, spec.item, items)
+        text = _optional(table, spec.text, Columns.TEXT)
+        audio_paths = _optional(table, spec.audio, Columns.AUDIO)
+        table.reject(text.is_null() & audio_paths.is_null(), spec.text or spec.audio or "", "an empty review")
+        audio = self._audio(table, spec.audio, audio_paths)
+        value = pl.Series([None] * len(user), dtype=pl.Float64)
+        if spec.value:
+            value = table.optional_number(spec.value).cast(pl.Float64)
+        columns = [
+            user.alias(Columns.USER),
+            item.alias(Columns.ITEM),
+            timestamp.cast(pl.Int64).alias(Columns.TIMESTAMP),
+            text,
+            audio.alias(Columns.AUDIO),
+            value.alias(Columns.VALUE),
+            _rows(table),
+        ]
+        return self.finish(table, columns)
+
+    def users(self, spec: UsersSpec) -> pl.DataFrame:
+        table = TableChecker(read_table(self.root, "users", spec.path, [spec.id, *spec.categories]))
+        ids = table.required_id(spec.id)
+        table.keep_first(ids, spec.id)
+        return self.finish(table, [ids.alias(Columns.USER), *_categories(table, spec.categories)])
+
+    def _audio(self, table: TableChecker, column: str | None, paths: pl.Series) -> pl.Series:
+        """Absolute paths; those that cannot be taken are noted."""
+        if column is None:
+            return paths
+        checked = pl.DataFrame({"path": paths}).join(
+            self.media.check(paths), on="path", how="left", maintain_order="left"
+        )
+        kept = pl.Series(table.kept)
+        for reason in checked["reason"].drop_nulls().unique(maintain_order=True):
+            table.note((checked["reason"] == reason) & kept, column, reason)
+        return checked["absolute"]
+
+    def _media(self, table: TableChecker, columns: tuple[str, ...]) -> pl.Series:
+        """All files that `columns` name for each item, one column after the other. List(String), absolute."""
+        num_rows = table.raw.frame.height
+        row = pl.int_range(num_rows, eager=True)
+        parts = [pl.DataFrame(schema={"row": pl.Int64, "absolute": pl.String})]
+        for column in columns:
+            lists = table.cast(column, media_lists, "a path")
+            flat = pl.DataFrame({"row": row, "path": lists.cast(pl.List(pl.String))})
+            flat = flat.filter(pl.Series(table.kept)).explode("path").drop_nulls()
+            flat = flat.join(self.media.check(flat["path"]), on="path", how="left", maintain_order="left")
+            bad = flat.filter(pl.col("reason").is_not_null())
+            for (reason,), part in bad.group_by("reason", maintain_order=True):
+                table.note_values(part["row"].to_list(), part["path"].to_list(), column, str(reason))
+            parts.append(flat.drop_nulls("absolute").select("row", "absolute"))
+        files = pl.concat(parts).group_by("row", maintain_order=True).agg("absolute")
+        joined = pl.DataFrame({"row": row}).join(files, on="row", how="left", maintain_order="left")
+        empty = pl.lit([], dtype=pl.List(pl.String))
+        return joined.select(pl.col("absolute").fill_null(empty)).to_series()
+
+
+def interaction_columns(spec: InteractionsSpec) -> list[str]:
+    """Columns of the interactions' files that are read."""
+    wanted = [spec.user, spec.item, spec.timestamp]
+    wanted += [name for name in (spec.event, spec.value) if name is not None]
+    return wanted + (positive_columns(spec.positive) if spec.positive else [])
+
+
+def check_interactions(
+    table: TableChecker, spec: InteractionsSpec, items: pl.Series | None
+) -> list[pl.Series]:
+    """The columns of `Dataset.interactions`, of every row; `table` knows which of them stand."""
+    user, item = table.required_id(spec.user), table.required_id(spec.item)
+    timestamp = table.required_time(spec.timestamp, spec.time)
+    value = table.number(spec.value) if spec.value else pl.Series([None] * len(user), dtype=pl.Float64)
+    if spec.event:
+        event = table.cast(spec.event, casting.as_name, "an event kind")
+        table.reject(event.is_null(), spec.event, "no event kind")
+        table.reject(_has_nul(event), spec.event, "an event kind with a NUL character")
+    else:
+        event = pl.Series([NO_EVENT_KIND]).new_from_index(0, len(user))
+    _reject_unknown_items(table, item, spec.item, items)
+    positive = _positive(table, spec.positive)
+    return [
+        user.alias(Columns.USER),
+        item.alias(Columns.ITEM),
+        timestamp.cast(pl.Int64).alias(Columns.TIMESTAMP),
+        event.alias(Columns.EVENT),
+        value.cast(pl.Float64).alias(Columns.VALUE),
+        positive.alias(Columns.POSITIVE),
+        _rows(table),
+    ]
+
+
+def _optional(table: TableChecker, column: str | None, name: str) -> pl.Series:
+    if column is None:
+        return pl.Series(name, [None] * table.raw.frame.height, dtype=pl.String)
+    return table.cast(column, casting.as_text, "a text").cast(pl.String).alias(name)
+
+
+def _joined(texts: list[pl.Series], num_rows: int) -> pl.Series:
+    """The text columns joined by a blank line, null where all are."""
+    if not texts:
+        return pl.Series(Columns.TEXT, [None] * num_rows, dtype=pl.String)
+    frame = pl.DataFrame([text.cast(pl.String).alias(str(at)) for at, text in enumerate(texts)])
+    joined = pl.concat_str(pl.all(), separator="\n\n", ignore_nulls=True)
+    return frame.select(pl.when(joined != "").then(joined).alias(Columns.TEXT)).to_series()
+
+
+def _categories(table: TableChecker, names: tuple[str, ...]) -> list[pl.Series]:
+    columns = []
+    for name in names:
+        lists = table.cast(name, casting.as_categories, "a category").cast(pl.List(pl.String))
+        unusable = lists.list.eval(_has_nul(pl.element())).list.any()
+        if unusable.any():  # ids of categories cannot hold one
+            table.note(unusable, name, "a category with a NUL character")
+            lists = lists.list.eval(pl.element().filter(~_has_nul(pl.element())))
+        columns.append(lists.alias(Columns.CATEGORY_PREFIX + name))
+    return columns
+
+
+def _rows(table: TableChecker) -> pl.Series:
+    start = table.raw.offset
+    return pl.int_range(start, start + table.raw.frame.height, dtype=pl.Int64, eager=True).alias(Columns.ROW)
+
+
+def _reject_unknown_items(table: TableChecker, item: pl.Series, column: str, items: pl.Series | None) -> None:
+    if items is None or not len(items):
+        return  # the items themselves are the problem, already written down
+    unknown = ~item.is_in(items.implode())
+    near = _in_another_form(item.filter(unknown), items)
+    table.reject(
+        unknown & item.is_in(near.implode()),
+        column,
+        "an item that the items table has in another Unicode normalisation only; write both alike",
+    )
+    table.reject(unknown, column, "an item that the items table does not have")
+
+
+def _in_another_form(unknown: pl.Series, items: pl.Series) -> pl.Series:
+    """Those ids that only the normalisation of their characters tells from one of `items`."""
+    candidates = unknown.drop_nulls().unique()
+    candidates = candidates.filter(candidates.str.len_bytes() > candidates.str.len_chars())
+    if not len(candidates):
+        return candidates
+    return candidates.filter(candidates.str.normalize("NFC").is_in(items.str.normalize("NFC").implode()))
+
+
+Text = TypeVar("Text", pl.Series, pl.Expr)
+
+
+def _has_nul(text: Text) -> Text:
+    return text.cast(pl.String).str.contains("\0", literal=True)
+
+
+def _positive(table: TableChecker, sql: str | None) -> pl.Series:
+    """Truth of the expression in each kept row; like WHERE in SQL, unknown is not true."""
+    if sql is None:
+        return pl.Series([True]).new_from_index(0, table.raw.frame.height)
+    columns = positive_columns(sql)
+    frame = table.raw.frame.select(pl.Series(table.kept).alias("\0kept"), *columns)
+    frame = frame.with_columns([table.inferred(name) for name in columns])
+    expression = pl.sql_expr(sql)
+    result = pl.Series([None] * frame.height, dtype=pl.Boolean)
+    try:
+        evaluated = frame.filter("\0kept").select(pl.col("\0kept"), expression.alias("\0positive"))[
+            "\0positive"
+        ]
+    except pl.exceptions.PolarsError as error:
+        first_line = str(error).partition("\n")[0]
+        table.problem_of_table(f"positive = {sql!r} cannot be computed: {first_line}")
+        return result
+    if evaluated.dtype != pl.Boolean:
+        table.problem_of_table(
+            f"positive = {sql!r} gives {evaluated.dtype}, not true or false; "
+            'write a condition such as "rating >= 3.5"'
+        )
+        return result
+    evaluated = evaluated.fill_null(False)
+    table.hold_once(
+        evaluated, table.named(f"positive = {sql!r} is true of no row; nothing could be a target")
+    )
+    return result.scatter(pl.Series(table.kept).arg_true(), evaluated)
+
+
+def _with_every_user(users: pl.DataFrame | None, events: pl.DataFrame) -> pl.DataFrame:
+    """The users' table and, with empty categories, every user who has interactions but no row."""
+    if users is None:
+        users = pl.DataFrame(schema={Columns.USER: pl.String})
+    missing = events.select(pl.col(Columns.USER).unique(maintain_order=True)).join(
+        users, on=Columns.USER, how="anti"
+    )
+    lists = [name for name in users.columns if name.startswith(Columns.CATEGORY_PREFIX)]
+    empty = pl.lit([], dtype=pl.List(pl.String))
+    return pl.concat([users, missing.with_columns([empty.alias(name) for name in lists])])

@@ -1,0 +1,140 @@
+"""Rows and media that were left out: collected with their reasons, written out, counted."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from features.dataset.tables import Dataset, SetAside
+from recsys.columns import Columns
+from recsys.errors import DataError
+
+SCHEMA = {field.name: pl.Int64 if field.name == "row" else pl.String for field in fields(SetAside)}
+
+
+def set_aside_frame(set_aside: Iterable[SetAside]) -> pl.DataFrame:
+    """One row for each entry, its columns the fields of `SetAside`."""
+    entries = list(set_aside)
+    return pl.DataFrame({name: [getattr(entry, name) for entry in entries] for name in SCHEMA}, schema=SCHEMA)
+
+
+def write_set_aside(set_aside: Iterable[SetAside], path: Path) -> int:
+    """Write the entries to `path`, a .csv or .parquet file; returns how many there were."""
+    frame = set_aside_frame(set_aside)
+    match path.suffix:
+        case ".csv":
+            frame.write_csv(path)
+        case ".parquet":
+            frame.write_parquet(path)
+        case suffix:
+            raise DataError(f"cannot write {path}: {suffix!r} is neither .csv nor .parquet")
+    return frame.height
+
+
+def count_reasons(set_aside: Iterable[SetAside]) -> list[dict[str, Any]]:
+    """Entries by table, column and reason, the most frequent first, each with one example."""
+    entries = list(set_aside)
+    counts = Counter((entry.table, entry.column, entry.reason) for entry in entries)
+    example = {(entry.table, entry.column, entry.reason): entry for entry in reversed(entries)}
+    return [
+        {"table": key[0], "column": key[1], "reason": key[2], "count": count, "example": asdict(example[key])}
+        for key, count in counts.most_common()
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventSummary:
+    """What is told of all events."""
+
+    num_events: int
+    num_positive: int
+    num_tied: int  # share user and time with another
+    first: int | None
+    last: int | None
+    kinds: dict[str, int]  # the most frequent first
+    by_item: pl.DataFrame  # item_id, len; only items with an event
+    reasons: tuple[dict[str, Any], ...] = ()  # of rows set aside that are not in `Dataset.set_aside`
+
+    @classmethod
+    def of(cls, events: pl.DataFrame) -> "EventSummary":
+        tied = events.select(pl.struct(Columns.USER, Columns.TIMESTAMP).is_duplicated()).to_series()
+        span = events.select(first=pl.col(Columns.TIMESTAMP).min(), last=pl.col(Columns.TIMESTAMP).max()).row(
+            0, named=True
+        )
+        kinds = events.group_by(Columns.EVENT).len().sort("len", Columns.EVENT, descending=[True, False])
+        return cls(
+            num_events=events.height,
+            num_positive=int(events[Columns.POSITIVE].sum()),
+            num_tied=int(tied.sum()),
+            kinds=dict(kinds.iter_rows()),
+            by_item=events.group_by(Columns.ITEM).len(),
+            **span,
+        )
+
+
+def summarise(dataset: Dataset, events: EventSummary | None = None) -> dict[str, Any]:
+    """What `recsys check` tells: rows of each table, coverage of each modality, time, what was set aside.
+
+    Coverage is a share: of the items, and of the interactions (those whose item has the modality).
+    `events` stands in for the interactions of a dataset that does not hold them in memory.
+    """
+    events = events or EventSummary.of(dataset.interactions)
+    total = max(events.num_events, 1)
+    return {
+        "name": dataset.name,
+        "has_clock": dataset.has_clock,
+        "counts": {
+            "items": dataset.items.height,
+            "items with interactions": events.by_item.height,
+            "users": dataset.users.height,
+            "interactions": events.num_events,
+            "reviews": dataset.reviews.height,
+            "spoken reviews": dataset.reviews.height - dataset.reviews[Columns.AUDIO].null_count(),
+        },
+        "events": events.kinds,
+        "positive_share": events.num_positive / total,
+        "time": _time_range(dataset, events) | {"tied_share": events.num_tied / total},
+        "coverage": _coverage(dataset, events.by_item),
+        "set_aside": sorted(
+            [*count_reasons(dataset.set_aside), *events.reasons], key=lambda entry: -entry["count"]
+        ),
+    }
+
+
+def _time_range(dataset: Dataset, events: EventSummary) -> dict[str, Any]:
+    span = pl.Series([events.first, events.last], dtype=pl.Int64)
+    if dataset.has_clock:
+        span = span.cast(pl.Datetime("us")).dt.to_string("iso")
+    first, last = span.to_list()
+    return {"first": first, "last": last}
+
+
+def _coverage(dataset: Dataset, by_item: pl.DataFrame) -> dict[str, dict[str, float]]:
+    has = {
+        Columns.TITLE: pl.col(Columns.TITLE).is_not_null(),
+        Columns.TEXT: pl.col(Columns.TEXT).is_not_null(),
+        Columns.IMAGE: pl.col(Columns.IMAGE).list.len() > 0,
+        Columns.VIDEO: pl.col(Columns.VIDEO).list.len() > 0,
+    }
+    for column in dataset.items.columns:
+        if column.startswith(Columns.CATEGORY_PREFIX):
+            has[column] = pl.col(column).list.len() > 0
+        elif column.startswith(Columns.NUMERIC_PREFIX):
+            has[column] = pl.col(column).is_not_null()
+    reviewed = dataset.reviews.filter(pl.col(Columns.TEXT).is_not_null())[Columns.ITEM]
+    spoken = dataset.reviews.filter(pl.col(Columns.AUDIO).is_not_null())[Columns.ITEM]
+    has["written reviews"] = pl.col(Columns.ITEM).is_in(reviewed.unique().implode())
+    has["spoken reviews"] = pl.col(Columns.ITEM).is_in(spoken.unique().implode())
+    flags = dataset.items.select(Columns.ITEM, **has).join(by_item, on=Columns.ITEM, how="left")
+    weight = flags["len"].fill_null(0)
+    total = max(int(weight.sum()), 1)
+    return {
+        name: {
+            "items": float(flags[name].cast(pl.Float64).mean() or 0.0),  # type: ignore[arg-type]
+            "interactions": float((flags[name].cast(pl.Int64) * weight).sum()) / total,
+        }
+        for name in has
+    }

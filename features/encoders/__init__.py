@@ -1,0 +1,1 @@
+"""Encoder directories: raw media to vectors through ONNX Runtime."""

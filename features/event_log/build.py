@@ -1,0 +1,235 @@
+"""The interactions of a dataset to a `PreparedLog`, within a memory that does not grow with the log.
+
+Raw rows go through the same checks as in `load_dataset`, a part at a time, into partitions by user
+(features/event_log/partition.py); then each partition is sorted and written as arrays. What must fit in
+memory: the items' table, the ids of the users, one part of the log and one partition.
+"""
+
+import fcntl
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from features.dataset.rejected import SCHEMA
+from features.dataset.schema import InteractionsSpec
+from features.event_log.chunk_checker import refuse_joined_rows
+from features.event_log.log import (
+    ARRAYS,
+    FIRST_ROW,
+    FIRST_TIMESTAMP,
+    FORMAT_VERSION,
+    ITEM_COUNTS,
+    PARTITION,
+    SET_ASIDE,
+    START,
+    STOP,
+    USERS,
+    LogManifest,
+    PreparedLog,
+    map_array,
+    partition_name,
+    write_manifest,
+)
+from features.event_log.partition import SpillState, partition_frame, spill
+from features.event_log.source import LogSource, estimate_events
+from recsys.columns import Columns
+from recsys.errors import DataError
+from recsys.ids import NUM_RESERVED
+from recsys.progress import Progress, silent
+
+PART_ROWS = 500_000  # raw rows in memory at once
+PARTITION_EVENTS = 1_000_000  # about as many in a partition
+_MAX_PARTITIONS = 128  # that many may be open at once in features/inputs/streamed_histories.py
+
+
+def prepare_log(
+    root: Path,
+    spec: InteractionsSpec,
+    items: pl.Series,
+    out: Path,
+    *,
+    part_rows: int = PART_ROWS,
+    partition_events: int = PARTITION_EVENTS,
+    progress: Progress = silent,
+) -> PreparedLog:
+    """The prepared log in `out`: the one that is there if its sources are unchanged, else a new one.
+
+    An interrupted preparation goes on where it stopped; `out` appears whole or not at all. Raises
+    `DataError` with what `load_dataset` would find wrong with the interactions.
+    """
+    refuse_joined_rows(spec.positive)
+    source = LogSource.open(root, spec)
+    fingerprint = source.fingerprint(spec, items) | {
+        "format_version": FORMAT_VERSION,
+        "polars": pl.__version__,  # whose hash makes the partitions
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(out):
+        found = _existing(out, fingerprint)
+        if found is None:
+            _prepare(source, spec, items, out, fingerprint, part_rows, partition_events, progress)
+    return found or PreparedLog(out)
+
+
+def _prepare(
+    source: LogSource,
+    spec: InteractionsSpec,
+    items: pl.Series,
+    out: Path,
+    fingerprint: dict[str, Any],
+    part_rows: int,
+    partition_events: int,
+    progress: Progress,
+) -> None:
+    work = out.with_name(f".{out.name}.unfinished")
+    estimate = estimate_events(source.root, spec)
+    num_partitions = min(estimate // partition_events + 1, _MAX_PARTITIONS)
+    state = SpillState.load(work, fingerprint, num_partitions)
+    try:
+        state = spill(
+            source, spec, items, work, state, part_rows=part_rows, estimate=estimate, progress=progress
+        )
+    except DataError:
+        shutil.rmtree(work)  # the log must change before it can be prepared
+        raise
+    _finish(work, state, len(items), progress)
+    _replace(work, out)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Another process that prepares the same log is waited for; it leaves nothing to do."""
+    with out.with_name(f".{out.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _existing(out: Path, fingerprint: dict[str, Any]) -> PreparedLog | None:
+    if not out.exists():
+        return None
+    if any(out.iterdir()) if out.is_dir() else True:
+        try:
+            log = PreparedLog(out)
+        except DataError as error:
+            if (out / "manifest.json").is_file():
+                return None  # of an older format, or broken: made again
+            raise DataError(f"{out} is not empty and holds no prepared log; choose another --out") from error
+        return log if log.manifest.fingerprint == fingerprint else None
+    return None
+
+
+def _replace(work: Path, out: Path) -> None:
+    """`out` becomes what `work` is."""
+    for name in ("spill", "state.json"):
+        path = work / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    old = out.with_name(f".{out.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        out.rename(old)
+    work.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _finish(work: Path, state: SpillState, num_items: int, progress: Progress) -> None:
+    kinds, num_partitions = sorted(state.kinds), state.num_partitions
+    # From the order of appearance to the ids of the map.
+    kind_ids = np.array([kinds.index(kind) + NUM_RESERVED for kind in state.kinds], np.uint32)
+    kind_ids = kind_ids.astype(np.min_scalar_type(len(kinds) + NUM_RESERVED))
+    for number in range(num_partitions):
+        if not (work / partition_name(number)).is_dir():
+            _write_partition(work, partition_frame(work, state.num_parts, number), number, kind_ids)
+        progress("sort log", number + 1, num_partitions)
+    folders = [work / partition_name(number) for number in range(num_partitions)]
+    index = pl.concat([pl.read_parquet(folder / USERS, glob=False) for folder in folders]).sort(Columns.USER)
+    index.write_parquet(work / USERS)
+    left_out = sorted((work / "spill").glob("left-*.parquet"))
+    if left_out:
+        pl.scan_parquet(left_out, glob=False).sink_parquet(work / SET_ASIDE)
+    else:
+        pl.DataFrame(schema=SCHEMA).write_parquet(work / SET_ASIDE)
+    item_counts, kind_counts, others = _count(work, num_partitions, num_items, kinds)
+    np.save(work / ITEM_COUNTS, item_counts)
+    manifest = LogManifest(
+        format_version=FORMAT_VERSION,
+        fingerprint=state.fingerprint,
+        num_partitions=num_partitions,
+        num_rows=state.num_rows,
+        num_events=state.num_events,
+        num_users=index.height,
+        num_items=num_items,
+        num_positive=int(item_counts[:, 1].sum()),
+        kinds=kinds,
+        kind_counts=kind_counts,
+        set_aside=state.reasons,
+        **others,
+    )
+    write_manifest(manifest, work)
+
+
+def _write_partition(work: Path, events: pl.DataFrame, number: int, kind_ids: np.ndarray) -> None:
+    """Arrays of one partition and its users, in a folder that appears whole."""
+    names = events[Columns.USER].unique().sort()
+    places = pl.DataFrame(
+        {Columns.USER: names, "place": pl.int_range(len(names), dtype=pl.UInt32, eager=True)}
+    )
+    ordered = events.join(places, on=Columns.USER, how="left", maintain_order="left")
+    ordered = ordered.select("place", *ARRAYS).sort("place", Columns.TIMESTAMP, Columns.ROW)
+    counts = np.bincount(ordered["place"].to_numpy(), minlength=len(names))
+    stop = np.cumsum(counts)
+    first = ordered[stop - counts] if len(names) else ordered
+    index = pl.DataFrame(
+        {
+            Columns.USER: names,
+            PARTITION: pl.Series([number], dtype=pl.UInt16).new_from_index(0, len(names)),
+            START: stop - counts,
+            STOP: stop,
+            FIRST_TIMESTAMP: first[Columns.TIMESTAMP],
+            FIRST_ROW: first[Columns.ROW],
+        }
+    )
+    folder = work / f".{partition_name(number)}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name in ARRAYS:
+        array = ordered[name].to_numpy()
+        if name == Columns.EVENT:
+            array = kind_ids[array]
+        elif name == Columns.VALUE:
+            array = ordered[name].fill_null(float("nan")).to_numpy()
+        np.save(folder / f"{name}.npy", array)
+    index.write_parquet(folder / USERS)
+    folder.rename(work / partition_name(number))
+
+
+def _count(
+    work: Path, num_partitions: int, num_items: int, kinds: list[str]
+) -> tuple[np.ndarray, list[int], dict[str, int]]:
+    """Events by item and kind, ties, and the span of time, a partition at a time."""
+    item_counts = np.zeros((num_items + NUM_RESERVED, 2), np.int64)
+    kind_counts = np.zeros(len(kinds) + NUM_RESERVED, np.int64)
+    num_tied, first, last = 0, np.iinfo(np.int64).max, np.iinfo(np.int64).min
+    for number in range(num_partitions):
+        folder = work / partition_name(number)
+        item, time, event, positive = (
+            map_array(folder / f"{name}.npy")
+            for name in (Columns.ITEM, Columns.TIMESTAMP, Columns.EVENT, Columns.POSITIVE)
+        )
+        if not len(item):
+            continue
+        item_counts[:, 0] += np.bincount(item, minlength=len(item_counts))
+        item_counts[:, 1] += np.bincount(item[positive], minlength=len(item_counts))
+        kind_counts += np.bincount(event, minlength=len(kind_counts))
+        first, last = min(first, int(time.min())), max(last, int(time.max()))
+        starts = pl.read_parquet(folder / USERS, columns=[START], glob=False)[START].to_numpy()
+        same = np.zeros(len(time) + 1, np.bool_)  # as the event before
+        same[1:-1] = time[1:] == time[:-1]
+        same[starts] = False
+        num_tied += int((same[:-1] | same[1:]).sum())
+    others = {"num_tied": num_tied, "first_timestamp": first, "last_timestamp": last}
+    return item_counts, kind_counts[NUM_RESERVED:].tolist(), others

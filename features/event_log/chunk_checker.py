@@ -1,0 +1,210 @@
+"""The checks of features/dataset/table_checker.py on a table that is met a part at a time.
+
+What can be said only of a whole column is gathered in `LogFacts`. Three of these facts decide how values are
+cast (are the ids of a text column all "123.0", are its times dates, what does a text column of the
+`positive` expression hold).
+They start from what the first part shows; a later part that contradicts raises `FactsChanged`, and the log
+is read again with what is now known. A fact changes in one direction only, so this ends.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from features.dataset import casting
+from features.dataset.readers import RawTable
+from features.dataset.rejected import SCHEMA
+from features.dataset.schema import TimeUnit
+from features.dataset.table_checker import TableChecker, unreadable
+from recsys.errors import DataError, clipped
+
+# What SQL aggregates and windows become; `meta.is_row_separable` of polars 2.1 does not see them.
+_JOINS_ROWS = {"Agg", "Over", "Len", "Rolling", "Quantile", "Correlation"}
+
+
+class FactsChanged(Exception):
+    """Parts before this one were cast by a fact that does not hold."""
+
+
+@dataclass(kw_only=True)
+class LogFacts:
+    """What the parts so far say of whole columns; `asdict` of it goes through JSON."""
+
+    num_parts: int = 0
+    whole: dict[str, bool] = field(default_factory=dict)  # ids of a text column are all "123.0"
+    kinds: dict[str, int] = field(default_factory=dict)  # place in TEXT_KINDS; past the end: text
+    readable: dict[str, dict[str, Any]] = field(default_factory=dict)
+    truths: dict[str, list[int]] = field(default_factory=dict)  # problem -> rows, and those it holds of
+    dated: dict[str, bool] = field(default_factory=dict)  # the times of a column are dates
+    times: dict[str, list[list[float]]] = field(default_factory=dict)  # buckets of the raw times
+
+    @classmethod
+    def restore(cls, values: dict[str, Any]) -> "LogFacts":
+        return cls(**values)
+
+    def are_final(self) -> bool:
+        """Whether no later part can change the type of a column that the `positive` expression reads."""
+        return all(place == len(casting.TEXT_KINDS) for place in self.kinds.values())
+
+    def decisions(self) -> "LogFacts":
+        """What is known before the log is read again."""
+        return LogFacts(whole=self.whole, kinds=self.kinds, dated=self.dated)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def problems(self, files: Sequence[str], unit: TimeUnit) -> list[str]:
+        """What is wrong with whole columns, once all parts were met."""
+        named = files[0] if len(files) == 1 else f"{len(files)} files"
+        found = []
+        for column, seen in self.readable.items():
+            hint = self.unit_hint(column, unit) if column in self.times else None
+            if hint is not None:
+                found.append(f"[interactions] {named}: column {column!r} {hint}")
+            elif seen["example"] is not None and not seen["any"]:
+                found.append(f"[interactions] {named}: column {column!r} {seen['problem']}")
+        return found + [problem for problem, (rows, true) in self.truths.items() if rows and not true]
+
+    def unit_hint(self, column: str, unit: TimeUnit) -> str | None:
+        """`casting.unit_hint` of the whole column: its median lies where that of these two values lies."""
+        buckets = [bucket for bucket in self.times[column] if bucket[0]]
+        ends = np.cumsum([bucket[0] for bucket in buckets])
+        if not len(ends):
+            return None
+        lower, upper = (
+            int(np.searchsorted(ends, place, "right")) for place in ((ends[-1] - 1) // 2, ends[-1] // 2)
+        )
+        # Within a bucket the answer is the same everywhere; between two, the nearest values decide.
+        middle = [buckets[lower][2], buckets[upper][1]] if lower != upper else [buckets[lower][1]]
+        return casting.unit_hint(pl.Series(middle, dtype=pl.Float64), unit)
+
+
+class PartChecker(TableChecker):
+    """Checks one part of the interactions; what was set aside is a frame, not an object a row."""
+
+    def __init__(self, raw: RawTable, facts: LogFacts) -> None:
+        super().__init__(raw)
+        self.facts = facts
+        self._left_out: list[pl.DataFrame] = []
+
+    def left_out(self) -> pl.DataFrame:
+        """One row a value that was set aside, its columns the fields of `SetAside`."""
+        return pl.concat([pl.DataFrame(schema=SCHEMA), *self._left_out])
+
+    def finish(self, columns: Sequence[pl.Series]) -> pl.DataFrame:
+        self.facts.num_parts += 1
+        return pl.DataFrame(columns).filter(pl.Series(self.kept))
+
+    def note_values(self, rows: Sequence[int], values: Sequence[object], column: str, reason: str) -> None:
+        if not rows:
+            return
+        place = pl.Series("row", rows, dtype=pl.Int64) + self.raw.offset
+        file_of = np.searchsorted(np.asarray(self.raw.starts), place.to_numpy(), side="right") - 1
+        self._left_out.append(
+            pl.DataFrame(
+                {
+                    "table": pl.Series([self.raw.name]).new_from_index(0, len(place)),
+                    "path": pl.Series(self.raw.files, dtype=pl.String).gather(file_of),
+                    "row": place,
+                    "column": pl.Series([column]).new_from_index(0, len(place)),
+                    "value": pl.Series(
+                        ["" if v is None else clipped(str(v)) for v in values], dtype=pl.String
+                    ),
+                    "reason": pl.Series([reason]).new_from_index(0, len(place)),
+                },
+                schema=SCHEMA,
+            )
+        )
+
+    def hold_readable(self, column: str, series: pl.Series, result: pl.Series, meaning: str) -> None:
+        seen = self.facts.readable.setdefault(column, {"example": None, "any": False, "problem": ""})
+        seen["any"] |= result.null_count() < len(result)
+        given = casting.is_given(series)
+        if seen["example"] is None and given.any():
+            example = series.filter(given)[0]
+            seen |= {"example": repr(example), "problem": unreadable(meaning, example)}
+
+    def hold_once(self, truth: pl.Series, problem: str) -> None:
+        rows = self.facts.truths.setdefault(problem, [0, 0])
+        rows[0] += len(truth)
+        rows[1] += int(truth.sum())
+
+    def is_whole(self, column: str, text: pl.Series) -> bool:
+        if text.null_count() == len(text):
+            return False  # nothing to cast, and nothing learned
+        known, here = self.facts.whole.get(column), casting.all_whole(text)
+        self.facts.whole[column] = here if known is None else known and here
+        if known and not here:
+            self._change()
+        return self.facts.whole[column]
+
+    def inferred(self, column: str) -> pl.Series:
+        series = self.raw.frame[column]
+        place = self.facts.kinds.get(column, 0)
+        while place < len(casting.TEXT_KINDS):
+            cast = casting.as_kind(series, casting.TEXT_KINDS[place])
+            if cast is not None:
+                break
+            place += 1
+        changed = place != self.facts.kinds.get(column, 0)
+        self.facts.kinds[column] = place
+        if changed:
+            self._change()
+        return series if place == len(casting.TEXT_KINDS) or cast is None else cast
+
+    def holds_dates(self, column: str, unit: TimeUnit) -> bool:
+        known = self.facts.dated.get(column, False)
+        self.facts.dated[column] = known or super().holds_dates(column, unit)
+        if self.facts.dated[column] and not known:
+            self._change()
+        return self.facts.dated[column]
+
+    def unit_hint(self, column: str, unit: TimeUnit) -> str | None:
+        series = self.raw.frame[column]
+        if unit not in ("unix_s", "unix_ms") or not casting.is_numeric_or_text(series):
+            return None
+        buckets = self.facts.times.setdefault(column, [[0, np.inf, -np.inf] for _ in range(4)])
+        number = casting.as_number(series).drop_nulls().to_numpy()
+        first, second = casting.HINT_EDGES
+        bucket_of = (number > first).astype(np.int8) + (number >= second) + (number > second)
+        for at, bucket in enumerate(buckets):
+            mine = number[bucket_of == at]
+            if len(mine):
+                bucket[0] += len(mine)
+                bucket[1:] = [min(bucket[1], float(mine.min())), max(bucket[2], float(mine.max()))]
+        return None
+
+    def _change(self) -> None:
+        if self.facts.num_parts:
+            raise FactsChanged
+
+
+def refuse_joined_rows(positive: str | None) -> None:
+    """Raises `DataError` where the expression reads more than one row, so that no part is enough."""
+    if positive is None:
+        return
+    tree = json.loads(pl.sql_expr(positive).meta.serialize(format="json"))
+    if _JOINS_ROWS & set(_nodes(tree)):
+        raise DataError(
+            "positive cannot be computed",
+            [
+                f"[interactions] positive = {positive!r} looks at more than one row; a log that is read in "
+                "parts needs an expression of one row (or raise data.stream_above to read it whole)"
+            ],
+        )
+
+
+def _nodes(tree: Any) -> Iterator[str]:
+    """Kinds of nodes of a polars expression, without the names of columns and the values in it."""
+    if isinstance(tree, str):
+        yield tree
+    for key, below in tree.items() if isinstance(tree, dict) else ():
+        yield key
+        if key not in ("Column", "Literal", "dtype"):
+            yield from _nodes(below)
+    for below in tree if isinstance(tree, list) else ():
+        yield from _nodes(below)

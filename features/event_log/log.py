@@ -1,0 +1,215 @@
+"""A prepared log: all events as memory-mapped arrays, those of a user side by side, oldest first.
+
+    manifest.json       format version, fingerprint of the sources, counts, kinds of events
+    users.parquet       user_id (sorted: the id map), partition, start, stop, first_timestamp, first_row
+    item_counts.npy     [N, 2] events and positive events by item id
+    part-0007/          one partition of the users
+        item_id.npy (uint32) timestamp.npy (int64) event.npy (uint8 or more) value.npy (float32, NaN where
+        there is none) positive.npy (bool) row.npy (int64)
+    set_aside.parquet   rows that were left out, each with its reason
+
+Users, items and kinds of events are integers of frozen id maps: 0 is padding, 1 unknown.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from recsys.arrays import Ints
+from recsys.columns import Columns
+from recsys.errors import DataError
+from recsys.ids import NUM_RESERVED, IdMap
+
+FORMAT_VERSION = 1
+MANIFEST, USERS, ITEM_COUNTS, SET_ASIDE = (
+    "manifest.json",
+    "users.parquet",
+    "item_counts.npy",
+    "set_aside.parquet",
+)
+ARRAYS = (
+    Columns.ITEM, Columns.TIMESTAMP, Columns.EVENT, Columns.VALUE, Columns.POSITIVE, Columns.ROW,
+)  # fmt: skip
+START, STOP, PARTITION = "start", "stop", "partition"
+_HEADER_BYTES = 128  # of an .npy file of one dimension
+FIRST_TIMESTAMP, FIRST_ROW = "first_timestamp", "first_row"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogManifest:
+    """What is known of a log without reading it."""
+
+    format_version: int
+    fingerprint: dict[str, Any]
+    num_partitions: int
+    num_rows: int  # raw rows
+    num_events: int  # kept
+    num_users: int
+    num_items: int  # of the items' table
+    num_positive: int
+    num_tied: int  # events that share user and time with another
+    first_timestamp: int
+    last_timestamp: int
+    kinds: list[str]  # sorted: the id map
+    kind_counts: list[int]
+    set_aside: list[dict[str, Any]]  # as `features.dataset.rejected.count_reasons` gives it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Partition:
+    """Events of some users, sorted by user, time and row. L events, U users."""
+
+    columns: dict[str, npt.NDArray[Any]]  # name of `ARRAYS` -> [L], memory-mapped
+    users: Ints  # [U] rows of `PreparedLog.users`, ascending
+    start: Ints  # [U] where a user's events start
+    stop: Ints
+
+    def __len__(self) -> int:
+        return int(self.stop[-1]) if len(self.stop) else 0
+
+    def user_of_event(self) -> Ints:
+        """Shape [L]."""
+        return np.repeat(self.users, self.stop - self.start)
+
+
+class PreparedLog:
+    """The directory that `features.event_log.build.prepare_log` writes."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises `DataError` where `path` holds no log of this format."""
+        self.path = path
+        manifest = path / MANIFEST
+        try:
+            values = json.loads(manifest.read_text("utf-8"))
+        except FileNotFoundError:
+            raise DataError(
+                f"no prepared log in {path}; make one with: recsys prepare DATASET --out {path}"
+            ) from None
+        except json.JSONDecodeError as error:
+            raise DataError(f"{manifest} is not JSON ({error}); prepare the log again") from None
+        if values.get("format_version") != FORMAT_VERSION:
+            raise DataError(
+                f"{manifest}: format_version = {values.get('format_version')!r}, this program reads "
+                f"{FORMAT_VERSION}; prepare the log again"
+            )
+        self.manifest = LogManifest(**values)
+
+    @cached_property
+    def index(self) -> pl.DataFrame:
+        """`users.parquet`."""
+        return pl.read_parquet(self.path / USERS, glob=False)
+
+    @property
+    def users(self) -> pl.Series:
+        """External ids, sorted; a user's id is its place + 2."""
+        return self.index[Columns.USER]
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """Place of each user in `users`."""
+        return {user: row for row, user in enumerate(self.users.to_list())}
+
+    @cached_property
+    def kinds(self) -> IdMap:
+        return IdMap(self.manifest.kinds)
+
+    @cached_property
+    def item_counts(self) -> Ints:
+        """Events and positive events of each item id. Shape [N, 2]."""
+        counts: Ints = np.load(self.path / ITEM_COUNTS)
+        return counts
+
+    @cached_property
+    def _bounds(self) -> tuple[Ints, Ints, Ints]:
+        names = (PARTITION, START, STOP)
+        partition, start, stop = (self.index[name].cast(pl.Int64).to_numpy() for name in names)
+        return partition, start, stop
+
+    @property
+    def lengths(self) -> Ints:
+        """Events of each user, by row of `users`."""
+        _, start, stop = self._bounds
+        return stop - start
+
+    def locate(self, user: int) -> tuple[int, int, int]:
+        """Partition, start and stop of the events of the user in that row of `users`."""
+        partition, start, stop = self._bounds
+        return int(partition[user]), int(start[user]), int(stop[user])
+
+    def partition(self, number: int, names: Sequence[str] = ARRAYS) -> Partition:
+        """Events of the users of one partition, with the named arrays."""
+        partition, start, stop = self._bounds
+        mine = np.flatnonzero(partition == number)
+        folder = self.path / partition_name(number)
+        return Partition(
+            columns={name: map_array(folder / f"{name}.npy") for name in names},
+            users=mine,
+            start=start[mine],
+            stop=stop[mine],
+        )
+
+    def partitions(self) -> Iterator[Partition]:
+        """One after the other; one that is let go of takes no memory."""
+        return (self.partition(number) for number in range(self.manifest.num_partitions))
+
+    def frame(self, partition: Partition, items: pl.Series) -> pl.DataFrame:
+        """The partition with the columns of `Dataset.interactions`, in its own order.
+
+        `items` are the external ids of `Dataset.items`, from which the log was prepared.
+        """
+        columns = partition.columns
+        value = pl.Series(columns[Columns.VALUE]).fill_nan(None).cast(pl.Float64)
+        kinds = pl.Series(self.manifest.kinds, dtype=pl.String)
+        return pl.DataFrame(
+            {
+                Columns.USER: self.users.gather(partition.user_of_event()),
+                Columns.ITEM: items.gather(columns[Columns.ITEM] - NUM_RESERVED),
+                Columns.TIMESTAMP: pl.Series(columns[Columns.TIMESTAMP]),
+                Columns.EVENT: kinds.gather(columns[Columns.EVENT] - NUM_RESERVED),
+                Columns.VALUE: value,
+                Columns.POSITIVE: pl.Series(columns[Columns.POSITIVE]),
+                Columns.ROW: pl.Series(columns[Columns.ROW]),
+            }
+        )
+
+    def interactions(self, items: pl.Series) -> pl.DataFrame:
+        """All events in memory, as `load_dataset` gives them."""
+        frames = [self.frame(partition, items) for partition in self.partitions()]
+        return pl.concat(frames).sort(Columns.TIMESTAMP, Columns.ROW)
+
+    def write_set_aside(self, path: Path) -> None:
+        """The interactions that were left out as a .csv or .parquet file, never whole in memory."""
+        rows = pl.scan_parquet(self.path / SET_ASIDE, glob=False)
+        match path.suffix:
+            case ".csv":
+                rows.sink_csv(path)
+            case ".parquet":
+                rows.sink_parquet(path)
+            case suffix:
+                raise DataError(f"cannot write {path}: {suffix!r} is neither .csv nor .parquet")
+
+    def users_by_first_event(self) -> pl.DataFrame:
+        """Every user once, by first appearance in time."""
+        return self.index.sort(FIRST_TIMESTAMP, FIRST_ROW).select(Columns.USER)
+
+
+def map_array(path: Path) -> npt.NDArray[Any]:
+    """The array in the file, memory-mapped; an empty one cannot be."""
+    header_only = path.stat().st_size <= _HEADER_BYTES
+    # A plain view: slicing numpy's memmap class costs several times as much.
+    return np.asarray(np.load(path, mmap_mode=None if header_only else "r"))
+
+
+def partition_name(number: int) -> str:
+    return f"part-{number:04}"
+
+
+def write_manifest(manifest: LogManifest, folder: Path) -> None:
+    (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2, ensure_ascii=False) + "\n", "utf-8")

@@ -1,0 +1,211 @@
+"""First half of the preparation: raw rows to checked, encoded events in partitions by user.
+
+spill/part-000007.parquet   events of one part of the log, by partition
+spill/part-000007.npy       where each partition starts in it, and where the last ends
+spill/left-000007.parquet   what was set aside of that part, where anything was
+state.json                  what is done and known: an interrupted run goes on from here
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from features.dataset.load import check_interactions
+from features.dataset.readers import RawTable
+from features.dataset.rejected import SCHEMA
+from features.dataset.schema import InteractionsSpec
+from features.dataset.table_checker import nothing_left
+from features.event_log.chunk_checker import FactsChanged, LogFacts, PartChecker
+from features.event_log.source import LogSource
+from recsys.columns import Columns
+from recsys.errors import DataError
+from recsys.ids import NUM_RESERVED
+from recsys.progress import Progress
+
+PARTITION = "partition"
+_ROW_GROUP = 16_384
+_STATE = "state.json"
+
+
+@dataclass(kw_only=True)
+class SpillState:
+    """What an interrupted run must know to go on; goes through JSON."""
+
+    fingerprint: dict[str, Any]
+    num_partitions: int
+    facts: LogFacts = field(default_factory=LogFacts)
+    problems: list[str] = field(default_factory=list)  # of the first part that had any
+    num_rows: int = 0  # raw rows that are done
+    num_events: int = 0  # of them kept
+    num_parts: int = 0
+    heights: dict[int, int] = field(default_factory=dict)  # rows of the files that are done
+    kinds: list[str] = field(default_factory=list)  # by first appearance
+    reasons: list[dict[str, Any]] = field(default_factory=list)
+    is_done: bool = False
+
+    @classmethod
+    def load(cls, work: Path, fingerprint: dict[str, Any], num_partitions: int) -> "SpillState":
+        """The state in `work` if it is of the same sources, else a new one and an empty directory."""
+        try:
+            values = json.loads((work / _STATE).read_text("utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError):
+            values = {}
+        if values.get("fingerprint") != fingerprint:
+            return cls(fingerprint=fingerprint, num_partitions=num_partitions).begin(work)
+        heights = {int(at): height for at, height in values["heights"].items()}
+        return cls(**values | {"facts": LogFacts.restore(values["facts"]), "heights": heights})
+
+    def begin(self, work: Path) -> "SpillState":
+        """The same in an empty directory."""
+        shutil.rmtree(work, ignore_errors=True)
+        (work / "spill").mkdir(parents=True)
+        self.save(work)
+        return self
+
+    def again(self) -> "SpillState":
+        """Nothing is done, but what was learned of the columns stays known."""
+        return SpillState(
+            fingerprint=self.fingerprint,
+            num_partitions=self.num_partitions,
+            facts=self.facts.decisions(),
+        )
+
+    def save(self, work: Path) -> None:
+        unfinished = work / f".{_STATE}"
+        values = vars(self) | {"facts": self.facts.as_dict()}
+        unfinished.write_text(json.dumps(values), "utf-8")
+        unfinished.replace(work / _STATE)
+
+
+def spill(
+    source: LogSource,
+    spec: InteractionsSpec,
+    items: pl.Series,
+    work: Path,
+    state: SpillState,
+    *,
+    part_rows: int,
+    estimate: int,
+    progress: Progress,
+) -> SpillState:
+    """Read what `state` has not, a part at a time. Raises `DataError` with every problem of the table."""
+    item_ids = pl.DataFrame(
+        {Columns.ITEM: items, "id": pl.int_range(NUM_RESERVED, len(items) + NUM_RESERVED, eager=True)},
+        schema_overrides={"id": pl.UInt32},
+    )
+    while not state.is_done:
+        try:
+            for raw in source.parts(part_rows, skip=state.num_rows, known=state.heights):
+                _spill_part(raw, spec, item_ids, work, state)
+                progress("prepare log", state.num_rows, max(estimate, state.num_rows), _note(state))
+            state.is_done = True
+        except FactsChanged:
+            state = state.again().begin(work)
+    _refuse_problems(source.files, spec, state)
+    state.save(work)
+    return state
+
+
+def partition_frame(work: Path, num_parts: int, partition: int) -> pl.DataFrame:
+    """All events of one partition, in the order of the log."""
+    scans = []
+    for part in range(num_parts):
+        start, end = np.load(work / "spill" / f"part-{part:06}.npy")[partition : partition + 2].tolist()
+        if end > start:
+            path = work / "spill" / f"part-{part:06}.parquet"
+            scans.append(pl.scan_parquet(path, glob=False).slice(start, end - start))
+    return pl.concat(scans).collect() if scans else pl.DataFrame(schema=_SPILLED)
+
+
+_SPILLED = {
+    Columns.USER: pl.String,
+    Columns.ITEM: pl.UInt32,
+    Columns.TIMESTAMP: pl.Int64,
+    Columns.EVENT: pl.UInt32,
+    Columns.VALUE: pl.Float32,
+    Columns.POSITIVE: pl.Boolean,
+    Columns.ROW: pl.Int64,
+}
+
+
+def _spill_part(
+    raw: RawTable, spec: InteractionsSpec, item_ids: pl.DataFrame, work: Path, state: SpillState
+) -> None:
+    table = PartChecker(raw, state.facts)
+    events = table.finish(check_interactions(table, spec, item_ids[Columns.ITEM]))
+    state.num_rows = raw.offset + raw.frame.height
+    state.num_events += events.height
+    if not state.problems and table.problems:
+        state.problems = table.problems
+        if state.facts.are_final():
+            _refuse_problems(raw.files, spec, state)
+    if state.problems:
+        return  # the rest is read to learn whether its columns hold something else; nothing is written
+    events = events.join(item_ids, on=Columns.ITEM, how="left", maintain_order="left")
+    encoded = events.with_columns(
+        pl.col("id").alias(Columns.ITEM),
+        _kind_codes(events[Columns.EVENT], state.kinds).alias(Columns.EVENT),
+        pl.col(Columns.VALUE).cast(pl.Float32),
+        (pl.col(Columns.USER).hash(seed=0) % state.num_partitions).cast(pl.UInt32).alias(PARTITION),
+    ).sort(PARTITION, maintain_order=True)
+    counts = np.bincount(encoded[PARTITION].to_numpy(), minlength=state.num_partitions)
+    stem = work / "spill" / f"part-{state.num_parts:06}"
+    np.save(stem.with_suffix(".npy"), np.concatenate([[0], np.cumsum(counts)]))
+    encoded.select(list(_SPILLED)).write_parquet(
+        stem.with_suffix(".parquet"), compression="lz4", row_group_size=_ROW_GROUP
+    )
+    left_out = table.left_out()
+    if left_out.height:
+        left_out.write_parquet(work / "spill" / f"left-{state.num_parts:06}.parquet")
+        _count_reasons(left_out, state.reasons)
+    state.num_parts += 1
+    state.save(work)
+
+
+def _kind_codes(kinds: pl.Series, known: list[str]) -> pl.Series:
+    """Places of `kinds` in `known`, which grows by those it does not have."""
+    before = set(known)
+    known += [kind for kind in kinds.unique(maintain_order=True) if kind not in before]
+    table = pl.DataFrame({"kind": pl.Series(known, dtype=pl.String)}).with_row_index("code")
+    frame = kinds.alias("kind").to_frame()
+    return frame.join(table, on="kind", how="left", maintain_order="left")["code"].cast(pl.UInt32)
+
+
+def _count_reasons(left_out: pl.DataFrame, reasons: list[dict[str, Any]]) -> None:
+    """Add to `reasons`, which has the form of `features.dataset.rejected.count_reasons`."""
+    keys = ["table", "column", "reason"]
+    example = pl.struct(list(SCHEMA)).first().alias("example")
+    found = left_out.group_by(keys, maintain_order=True).agg(pl.len(), example)
+    known = {tuple(entry[key] for key in keys): entry for entry in reasons}
+    for row in found.iter_rows(named=True):
+        entry = known.get(tuple(row[key] for key in keys))
+        if entry is None:
+            reasons.append(
+                {**{key: row[key] for key in keys}, "count": row["len"], "example": row["example"]}
+            )
+        else:
+            entry["count"] += row["len"]
+
+
+def _refuse_problems(files: Sequence[str], spec: InteractionsSpec, state: SpillState) -> None:
+    if not state.num_rows:
+        raise DataError(
+            "the interactions are empty", [f"[interactions] {spec.path}: no rows under the header"]
+        )
+    problems = [*state.problems, *state.facts.problems(files, spec.time)]
+    if not state.num_events and not problems:
+        named = files[0] if len(files) == 1 else f"{len(files)} files"
+        problems = [f"[interactions] {named}: {nothing_left(state.reasons)}"]
+    if problems:
+        raise DataError("the interactions break the dataset contract", problems)
+
+
+def _note(state: SpillState) -> str:
+    num_left_out = state.num_rows - state.num_events
+    return f"{num_left_out:,} rows set aside" if num_left_out else ""

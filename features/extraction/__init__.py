@@ -1,0 +1,1 @@
+"""All media of a dataset to vectors, cached by content."""

@@ -1,0 +1,137 @@
+"""Vectors and transcripts by content: what was computed once is not computed again.
+
+Layout: `<directory>/<kind>/<fingerprint>/part-<random>.parquet`, one column `key` (sha256 of the
+medium's bytes or of the text), one column `vector` (fixed-size array of float16) or `text`. A part is
+written beside its place and renamed, so that none is ever half there; whoever is interrupted keeps
+the parts that are finished, and several processes may write at once.
+"""
+
+import hashlib
+import os
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import polars as pl
+
+from recsys.arrays import Floats
+from recsys.errors import DataError
+
+# Vectors that may be lost when the process is killed between two parts.
+_PART_SIZE = 1024
+_MAX_FLOAT16 = float(np.finfo(np.float16).max)
+
+
+def text_key(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def file_key(path: Path | str) -> str:
+    """sha256 of the file's bytes; raises OSError where it cannot be read."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def as_stored(vectors: Floats) -> Floats:
+    """`vectors` as they come back from the cache: rounded to float16.
+
+    Whoever computes takes these, so that a first extraction and a second give the same.
+    Raises `DataError` where a value does not fit.
+    """
+    if not (np.abs(vectors) <= _MAX_FLOAT16).all():  # also false for what is not a number
+        raise DataError(f"a vector has a value that float16 cannot hold: {np.abs(vectors).max()}")
+    return vectors.astype(np.float16).astype(np.float32)
+
+
+class VectorCache:
+    """Vectors and transcripts in a directory, which is made when something is first put into it."""
+
+    def __init__(self, directory: Path | str) -> None:
+        self.directory = Path(directory)
+
+    def get(self, fingerprint: str, keys: Iterable[str]) -> dict[str, Floats]:
+        """Those of `keys` that the encoder `fingerprint` has vectors of, each of shape [D]."""
+        found = self._read("vectors", fingerprint, keys)
+        if found is None:
+            return {}
+        vectors = found["vector"].to_numpy().astype(np.float32)
+        return dict(zip(found["key"].to_list(), vectors, strict=True))
+
+    def put(self, fingerprint: str, vectors: Mapping[str, Floats]) -> None:
+        """Add vectors of one width by their keys, as one part."""
+        if not vectors:
+            return
+        rows = as_stored(np.stack(list(vectors.values()))).astype(np.float16)
+        column = pl.Series("vector", rows, dtype=pl.Array(pl.Float16, rows.shape[1]))
+        self._write("vectors", fingerprint, pl.DataFrame([pl.Series("key", list(vectors)), column]))
+
+    def get_texts(self, fingerprint: str, keys: Iterable[str]) -> dict[str, str]:
+        """Those of `keys` that the transcriber `fingerprint` has heard, with what it understood."""
+        found = self._read("texts", fingerprint, keys)
+        return (
+            {} if found is None else dict(zip(found["key"].to_list(), found["text"].to_list(), strict=True))
+        )
+
+    def put_texts(self, fingerprint: str, texts: Mapping[str, str]) -> None:
+        if texts:
+            self._write(
+                "texts", fingerprint, pl.DataFrame({"key": list(texts), "text": list(texts.values())})
+            )
+
+    def _read(self, kind: str, fingerprint: str, keys: Iterable[str]) -> pl.DataFrame | None:
+        """Rows of `keys`, one each; parts without any of them are not read beyond their keys."""
+        wanted = pl.DataFrame({"key": list(keys)}, schema={"key": pl.String})
+        found: list[pl.DataFrame] = []
+        for path in sorted((self.directory / kind / fingerprint).glob("part-*.parquet")):
+            try:
+                if len(pl.read_parquet(path, columns=["key"]).join(wanted, on="key", how="semi")):
+                    found.append(pl.read_parquet(path).join(wanted, on="key", how="semi"))
+            except (pl.exceptions.PolarsError, OSError) as error:
+                raise DataError(f"{path}: a broken part of the cache ({error}); delete this file") from error
+        # Two processes may have put the same key; either row will do.
+        return pl.concat(found).unique("key", keep="first", maintain_order=True) if found else None
+
+    def _write(self, kind: str, fingerprint: str, table: pl.DataFrame) -> None:
+        folder = self.directory / kind / fingerprint
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"part-{uuid.uuid4().hex}.parquet"
+        temporary = folder / f".{name}.tmp"
+        try:
+            table.write_parquet(temporary, compression="zstd", compression_level=1)
+            os.replace(temporary, folder / name)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+class CacheWriter:
+    """Collects vectors into parts of the cache; what was added is written even when interrupted."""
+
+    def __init__(self, cache: VectorCache, fingerprint: str, found: dict[str, Floats]) -> None:
+        self.num_added = 0
+        self._cache = cache
+        self._fingerprint = fingerprint
+        self._found = found
+        self._waiting: dict[str, Floats] = {}
+
+    def add(self, keys: Sequence[str], vectors: Floats) -> None:
+        added = dict(zip(keys, as_stored(vectors), strict=True))
+        self._found |= added
+        self._waiting |= added
+        self.num_added += len(added)
+        if len(self._waiting) >= _PART_SIZE:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._cache.put(self._fingerprint, self._waiting)
+        self._waiting = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._flush()

@@ -1,0 +1,252 @@
+"""Speech to words: a small protocol, Whisper through CTranslate2, and a twin that hears nothing."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from features.conversion.registry import WHISPER_TINY_EN
+from features.encoders.audio import WINDOW_SAMPLES, log_mel, windows
+from features.encoders.batching import chunks, length_batches
+from features.encoders.encoder import sha256_file
+from features.encoders.text import Tokenizer, load_tokenizer
+from features.media.decode import SAMPLE_RATE
+from recsys.arrays import Floats
+from recsys.errors import EncoderError, MissingExtraError, ProviderError, did_you_mean
+
+EMBEDDED_TRANSCRIBER = "whisper-tiny.en"
+NO_TRANSCRIBER = "none"
+
+_MODEL_FILES = ("model.bin", "config.json", "tokenizer.json")
+# Whisper was trained on windows of 30 seconds filled up with silence. With a little silence behind the
+# words it mostly understands them as well, in a quarter of the time; where it breaks off early or
+# repeats itself, which a doubtful result shows, the clip is heard again in a full window.
+TRAILING_SILENCE_SECONDS = 2.0
+MIN_TOKENS_PER_SECOND = 1.6
+# Nobody says more than seven tokens a second; a decoder that does has fallen into a loop.
+MAX_TOKENS_PER_SECOND = 7
+MAX_TOKENS_BASE = 10
+_LENGTH_STEP = SAMPLE_RATE  # pieces are padded to whole seconds
+_MAX_BATCH_SAMPLES = 480 * SAMPLE_RATE  # of one core's batch in the decoder: its keys and values
+_ENCODED_AT_ONCE = 18 * SAMPLE_RATE  # of one core's batch in the encoder: its cache
+NO_SPEECH_PROBABILITY = 0.6
+NO_SPEECH_LOG_PROBABILITY = -1.0
+_VERSION = 2  # raised when the same sound may give other words
+
+
+class Transcriber(Protocol):
+    @property
+    def fingerprint(self) -> str:
+        """Of everything that decides which words come out."""
+        ...
+
+    def transcribe(self, waveforms: Sequence[Floats]) -> list[str]:
+        """What is said in each waveform at 16 kHz; an empty string where nobody speaks."""
+        ...
+
+
+class NullTranscriber:
+    """Hears nothing."""
+
+    fingerprint = NO_TRANSCRIBER
+
+    def transcribe(self, waveforms: Sequence[Floats]) -> list[str]:
+        return [""] * len(waveforms)
+
+
+class WhisperTranscriber:
+    """An English-only Whisper in CTranslate2's format, greedy, without timestamps."""
+
+    def __init__(
+        self,
+        directory: Path | str,
+        *,
+        device: Literal["cpu", "cuda"] = "cpu",
+        batch_size: int = 32,
+        num_threads: int | None = None,
+        trailing_silence_seconds: float = TRAILING_SILENCE_SECONDS,
+        compute_type: str | None = None,
+    ) -> None:
+        """Check the model in `directory`; it is loaded with the first waveform.
+
+        Raises `EncoderError` where a file is missing, `ProviderError` where `device` is not there.
+        """
+        self.directory = Path(directory)
+        for name in _MODEL_FILES:
+            if not (self.directory / name).is_file():
+                raise EncoderError(f"{self.directory / name}: missing from the transcriber's directory")
+        if device == "cuda" and not _ctranslate2().get_cuda_device_count():
+            raise ProviderError("the transcriber was asked onto CUDA, and CTranslate2 finds no such device")
+        self._device = device
+        self._batch_size = batch_size
+        self._num_workers = (num_threads or os.cpu_count() or 1) if device == "cpu" else 1
+        self._silence = int(trailing_silence_seconds * SAMPLE_RATE)
+        # 8-bit weights on a CPU: measured as accurate as float32 (benchmarks/extraction.py).
+        self._compute_type = compute_type or ("float16" if device == "cuda" else "int8")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        parts = [sha256_file(self.directory / name) for name in _MODEL_FILES]
+        parts += [f"version {_VERSION}", self._compute_type, f"silence {self._silence}"]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def transcribe(self, waveforms: Sequence[Floats]) -> list[str]:
+        """What is said in each; longer ones are heard in windows of at most 30 seconds."""
+        owned = [(owner, piece) for owner, wave in enumerate(waveforms) for piece in windows(wave)]
+        pieces = [piece for _, piece in owned]
+        heard = self._hear(pieces, self._silence)
+        doubtful = [at for at, one in enumerate(heard) if one.is_doubtful(len(pieces[at]) / SAMPLE_RATE)]
+        again = self._hear([pieces[at] for at in doubtful], WINDOW_SAMPLES)
+        for at, one in zip(doubtful, again, strict=True):
+            heard[at] = one
+        said: list[list[str]] = [[] for _ in waveforms]
+        for (owner, _), one in zip(owned, heard, strict=True):
+            text = "" if one.silent else self._tokenizer.decode(one.tokens).strip()
+            said[owner] += [text] if text else []
+        return [" ".join(texts) for texts in said]
+
+    def _hear(self, pieces: Sequence[Floats], silence: int) -> list["_Heard"]:
+        """Every piece with at least `silence` samples behind it, in their order.
+
+        Pieces of one length are heard together, so that no piece's words depend on the others.
+        """
+        padded = [min(_round_up(len(piece) + silence), WINDOW_SAMPLES) for piece in pieces]
+        batches = length_batches(
+            padded, max_items=self._batch_size, max_length=_MAX_BATCH_SAMPLES, equal=True
+        )
+        heard: dict[int, _Heard] = {}
+        # Each core works on a batch of its own, which scales better than threads inside one batch.
+        pool = ThreadPoolExecutor(self._num_workers, thread_name_prefix="hear")
+        try:
+            waiting = [
+                pool.submit(self._hear_batch, [pieces[at] for at in batch], padded[batch[0]])
+                for batch in batches
+            ]
+            for batch, results in zip(batches, waiting, strict=True):
+                heard |= zip(batch, results.result(), strict=True)
+        finally:
+            pool.shutdown(cancel_futures=True)
+        return [heard[at] for at in range(len(pieces))]
+
+    def _hear_batch(self, pieces: Sequence[Floats], num_samples: int) -> list["_Heard"]:
+        """Pieces that are padded to the same length."""
+        limits = [MAX_TOKENS_BASE + int(len(wave) / SAMPLE_RATE * MAX_TOKENS_PER_SECOND) for wave in pieces]
+        results = self._model.generate(
+            self._encode(pieces, num_samples),
+            [self._prompt] * len(pieces),
+            beam_size=1,
+            max_length=len(self._prompt) + max(limits),
+            return_no_speech_prob=True,
+            return_scores=True,
+        )
+        return [
+            _Heard(
+                tokens=result.sequences_ids[0][:limit],
+                log_probability=result.scores[0],
+                no_speech_probability=result.no_speech_prob,
+            )
+            for result, limit in zip(results, limits, strict=True)
+        ]
+
+    def _encode(self, pieces: Sequence[Floats], num_samples: int) -> Any:
+        """Hidden states of the whole batch: the encoder works on few at once, the decoder on all.
+
+        On a CPU the encoder is fastest on what fits into a core's cache, while the decoder reads all its
+        weights for each next token, whether of one piece or of thirty.
+        """
+        view = _ctranslate2().StorageView.from_array
+        at_once = len(pieces) if self._device == "cuda" else max(_ENCODED_AT_ONCE // num_samples, 1)
+        hidden = [
+            self._model.encode(view(np.stack([log_mel(wave, num_samples) for wave in part])))
+            for part in chunks(pieces, at_once)
+        ]
+        return hidden[0] if len(hidden) == 1 else view(np.concatenate([np.array(part) for part in hidden]))
+
+    @cached_property
+    def _model(self) -> Any:
+        return _ctranslate2().models.Whisper(
+            str(self.directory),
+            device=self._device,
+            compute_type=self._compute_type,
+            inter_threads=self._num_workers,
+            intra_threads=1,
+        )
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        return load_tokenizer(self.directory / "tokenizer.json")
+
+    @cached_property
+    def _prompt(self) -> list[int]:
+        """Start of transcript, no timestamps: an English-only model has no language and no task."""
+        names = ("<|startoftranscript|>", "<|notimestamps|>")
+        ids = [self._tokenizer.token_to_id(name) or 0 for name in names]
+        if not all(ids) or self._model.is_multilingual:
+            raise EncoderError(f"{self.directory}: not an English-only Whisper")
+        return ids
+
+
+def load_transcriber(
+    name: str, *, device: Literal["cpu", "cuda"] = "cpu", batch_size: int = 32, num_threads: int | None = None
+) -> Transcriber:
+    """The embedded transcriber, a directory's one, or for "none" the one that hears nothing.
+
+    Raises `EncoderError` for a name that is none of these and for files that are not the pinned ones.
+    """
+    if name == NO_TRANSCRIBER:
+        return NullTranscriber()
+    if name == EMBEDDED_TRANSCRIBER:
+        directory = WHISPER_TINY_EN.locate()[0].parent
+    elif Path(name).is_dir():
+        directory = Path(name)
+    else:
+        hint = did_you_mean(name, [EMBEDDED_TRANSCRIBER, NO_TRANSCRIBER])
+        raise EncoderError(f"transcriber {name!r} is neither a directory nor a known name; {hint}")
+    return WhisperTranscriber(directory, device=device, batch_size=batch_size, num_threads=num_threads)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Heard:
+    tokens: list[int]
+    log_probability: float  # mean over the tokens
+    no_speech_probability: float
+
+    @property
+    def silent(self) -> bool:
+        """Whisper's own rule for a window in which nobody speaks."""
+        unsure = self.log_probability < NO_SPEECH_LOG_PROBABILITY
+        return unsure and self.no_speech_probability > NO_SPEECH_PROBABILITY
+
+    def is_doubtful(self, seconds: float) -> bool:
+        """Whether a short window was too short: few tokens for `seconds` of sound, or a repetition.
+
+        Silence is never in doubt: in a full window Whisper is surer of the "you" that it hears there.
+        """
+        if self.silent:
+            return False
+        triples = list(zip(self.tokens, self.tokens[1:], self.tokens[2:], strict=False))
+        return len(self.tokens) < MIN_TOKENS_PER_SECOND * seconds or len(triples) != len(set(triples))
+
+
+def _round_up(num_samples: int) -> int:
+    """To whole steps of length, and by the way to whole hidden frames, of which each is two hops.
+
+    CTranslate2 takes hidden states for a spectrogram where there are as many frames as mel bands, 80
+    in 1.6 seconds, which no whole number of steps is.
+    """
+    return -(-num_samples // _LENGTH_STEP) * _LENGTH_STEP
+
+
+def _ctranslate2() -> Any:
+    """The library, loaded when there is something to transcribe: it is in an optional extra."""
+    try:
+        import ctranslate2
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("ctranslate2", "serve") from error
+    return ctranslate2

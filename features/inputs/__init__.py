@@ -1,0 +1,1 @@
+"""Model inputs: item features, users' histories, and the view of a split that training reads."""

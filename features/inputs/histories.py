@@ -1,0 +1,305 @@
+"""Events to `History` objects: what the user tower reads, the same in training, batch and online."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+
+from features.dataset.id_encoding import (
+    IdMaps,
+    encode,
+    encode_lists,
+    split_by,
+)
+from features.dataset.tables import Dataset, MediaVectors, MediumVectors
+from features.inputs.history_file import (
+    count_histories,
+    iter_histories,
+    load_histories,
+    save_histories,
+)
+from features.splits.train_statistics import TrainFacts, facts_of
+from recsys.arrays import Floats, Ints
+from recsys.columns import Columns, Modality
+from recsys.config import UserTowerConfig
+from recsys.history import History, SequenceSchema
+from recsys.ids import UNKNOWN, IdMap
+
+_NOTHING = np.empty(0, np.int64)
+
+__all__ = [
+    "HistoryBuilder",
+    "IdMaps",
+    "ReviewVectors",
+    "build_maps",
+    "build_schema",
+    "count_histories",
+    "empty_history",
+    "iter_histories",
+    "load_histories",
+    "save_histories",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReviewVectors:
+    """One text and one voice vector a review at most; owners are rows of `Dataset.reviews`, ascending."""
+
+    text: MediumVectors | None
+    audio: MediumVectors | None
+
+    @classmethod
+    def of(cls, vectors: MediaVectors) -> "ReviewVectors":
+        """What was written, and where nothing was, what was said; both are text-encoder vectors."""
+        written, spoken = (
+            vectors.reviews.get(name) for name in (Modality.REVIEW_TEXT, Modality.REVIEW_SPEECH)
+        )
+        text = _one_each(written or spoken)
+        if written is not None and spoken is not None and text is not None:
+            said = _one_each(spoken)
+            assert said is not None
+            new = ~np.isin(said.owner, text.owner)
+            owner = np.concatenate([text.owner, said.owner[new]])
+            both = np.concatenate([text.vectors, said.vectors[new]])
+            order = np.argsort(owner, kind="stable")
+            text = MediumVectors(owner=owner[order], vectors=both[order])
+        return cls(text=text, audio=_one_each(vectors.reviews.get(Modality.REVIEW_AUDIO)))
+
+    @property
+    def text_dim(self) -> int:
+        """Width of a review's text vector, 0 where there is none at all."""
+        return self.text.vectors.shape[1] if self.text is not None else 0
+
+    @property
+    def audio_dim(self) -> int:
+        """Width of a review's voice vector, 0 where there is none at all."""
+        return self.audio.vectors.shape[1] if self.audio is not None else 0
+
+
+def build_maps(dataset: Dataset, train: pl.DataFrame | TrainFacts) -> IdMaps:
+    """Kinds of the training events, and values of the fields of users who have any."""
+    facts = facts_of(train)
+    kinds = IdMap(facts.kinds)
+    users = dataset.users.join(facts.users, on=Columns.USER, how="semi")
+    profiles = {
+        column.removeprefix(Columns.CATEGORY_PREFIX): IdMap(
+            users[column].explode().drop_nulls().unique().sort().to_list()
+        )
+        for column in users.columns
+        if column.startswith(Columns.CATEGORY_PREFIX)
+    }
+    return IdMaps(kinds=kinds, profiles=profiles)
+
+
+def build_schema(
+    dataset: Dataset,
+    train: pl.DataFrame | TrainFacts,
+    maps: IdMaps,
+    reviews: ReviewVectors | None,
+    config: UserTowerConfig,
+) -> SequenceSchema:
+    """Widths and scales of the user tower's inputs; mean and deviation of the values from `train`."""
+    mean, std = facts_of(train).value_scale
+    use_reviews = config.use_reviews and reviews is not None
+    return SequenceSchema(
+        max_length=config.max_length,
+        has_clock=dataset.has_clock,
+        num_event_kinds=maps.kinds.size,
+        value_mean=mean,
+        value_std=std if std > 0 else 1.0,
+        review_text_dim=reviews.text_dim if use_reviews and reviews else 0,
+        review_audio_dim=reviews.audio_dim if use_reviews and reviews else 0,
+        profile_sizes={field: ids.size for field, ids in maps.profiles.items()} if config.use_profile else {},
+    )
+
+
+class HistoryBuilder:
+    """Turns events into histories, with the reviews that may be read and the users' own fields."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        item_ids: IdMap,
+        maps: IdMaps,
+        reviews: ReviewVectors | None = None,
+        allowed_reviews: pl.DataFrame | None = None,
+    ) -> None:
+        """`allowed_reviews` are rows of `dataset.reviews`; without them no review is attached."""
+        self.dataset = dataset
+        self.item_ids = item_ids
+        self.maps = maps
+        self.reviews = reviews
+        self.allowed_reviews = allowed_reviews if allowed_reviews is not None else dataset.reviews.clear()
+
+    def build(self, events: pl.DataFrame, users: Sequence[str] | None = None) -> dict[str, History]:
+        """A history for each of `users` (default: all who have events), empty where there are no events.
+
+        Events stand by (time, row). `seen` is every item of `events`, however long. A review hangs on
+        the event that it came with only if it is dated no later than the user's next event, so that no
+        position knows what was said after the event that it is to guess.
+        """
+        if users is not None:
+            events = events.filter(pl.col(Columns.USER).is_in(list(users)))
+        events = events.sort(Columns.USER, Columns.TIMESTAMP, Columns.ROW)
+        counts = events.group_by(Columns.USER, maintain_order=True).len()
+        names = counts[Columns.USER].to_list()
+        ends = counts["len"].cast(pl.Int64).cum_sum().to_numpy()
+        arrays = self._arrays(events)
+        seen = _seen(arrays["item"], ends)
+        texts, voices = self.reviews_of(events, ends)
+        built: dict[str, History] = {}
+        start = 0
+        for at, (name, end) in enumerate(zip(names, ends.tolist(), strict=True)):
+            cut = slice(start, end)
+            built[name] = History(
+                item=arrays["item"][cut],
+                timestamp=arrays["timestamp"][cut],
+                event=arrays["event"][cut],
+                value=arrays["value"][cut],
+                review_text=texts.get(at, {}),
+                review_audio=voices.get(at, {}),
+                seen=seen[at],
+                profile=self.profile(name),
+            )
+            start = end
+        if users is None:
+            return built
+        return {name: built[name] if name in built else self.empty(name) for name in users}
+
+    def empty(self, user: str) -> History:
+        """The history of a user without events."""
+        return empty_history(self.profile(user))
+
+    def profile(self, user: str) -> dict[str, Ints]:
+        """Ids of the user's own fields, empty for a user that the dataset does not know."""
+        row = self._profile_rows.get(user) if self.maps.profiles else None
+        return {field: _NOTHING if row is None else lists[row] for field, lists in self._profiles.items()}
+
+    @cached_property
+    def _profile_rows(self) -> dict[str, int]:
+        return {name: row for row, name in enumerate(self.dataset.users[Columns.USER].to_list())}
+
+    @cached_property
+    def _profiles(self) -> dict[str, list[Ints]]:
+        users = self.dataset.users
+        return {
+            field: encode_lists(users[Columns.CATEGORY_PREFIX + field], ids)
+            for field, ids in self.maps.profiles.items()
+        }
+
+    def _arrays(self, events: pl.DataFrame) -> dict[str, np.ndarray]:
+        value = events[Columns.VALUE].cast(pl.Float32).fill_null(float("nan"))
+        return {
+            "item": encode(events[Columns.ITEM], self.item_ids),
+            "timestamp": events[Columns.TIMESTAMP].to_numpy(writable=True),
+            "event": encode(events[Columns.EVENT], self.maps.kinds),
+            "value": value.to_numpy(writable=True),
+        }
+
+    @property
+    def reviewers(self) -> pl.DataFrame:
+        """Users with a review that may be read, each once; none where no review is attached."""
+        allowed = self.allowed_reviews if self.reviews is not None else self.allowed_reviews.clear()
+        return allowed.select(Columns.USER).unique()
+
+    def reviews_of(
+        self, events: pl.DataFrame, ends: Ints
+    ) -> tuple[dict[int, dict[int, Floats]], dict[int, dict[int, Floats]]]:
+        """Text and voice vectors: place of the user -> position in the history -> vector.
+
+        `events` are sorted by user, time and row; those of a user end at `ends`.
+        """
+        if self.reviews is None or not self.allowed_reviews.height:
+            return {}, {}
+        attached = attach_reviews(events, self._allowed_positions, has_clock=self.dataset.has_clock)
+        return (
+            _place(attached, self.reviews.text, ends),
+            _place(attached, self.reviews.audio, ends),
+        )
+
+    @cached_property
+    def _allowed_positions(self) -> pl.DataFrame:
+        """Author, item, date and `position` in `dataset.reviews` of each review that may be read."""
+        placed = self.dataset.reviews.with_row_index("position").with_columns(
+            pl.col("position").cast(pl.Int64)
+        )
+        allowed = placed.join(self.allowed_reviews.select(Columns.ROW), on=Columns.ROW, how="semi")
+        return allowed.select(
+            Columns.USER, Columns.ITEM, pl.col(Columns.TIMESTAMP).alias("reviewed"), "position"
+        )
+
+
+def attach_reviews(events: pl.DataFrame, reviews: pl.DataFrame, *, has_clock: bool) -> pl.DataFrame:
+    """Columns `at` (row of `events`) and `position` (of the review), by date of the review.
+
+    `events` are sorted by user, time and row; `reviews` has user, item, `reviewed` and `position`. A
+    review belongs to the author's last event on the item that is not later than it (their first, where
+    all are later), and is left out if it is dated after the author's event that follows. Without dates
+    it belongs to the last event on the item, and with a clock to none.
+    """
+    if has_clock:
+        reviews = reviews.drop_nulls("reviewed")
+    same_user = pl.col(Columns.USER) == pl.col(Columns.USER).shift(-1)
+    following = pl.when(same_user).then(pl.col(Columns.TIMESTAMP).shift(-1)).alias("following")
+    placed = events.select(
+        Columns.USER, Columns.ITEM, Columns.TIMESTAMP, following, pl.int_range(pl.len()).alias("at")
+    )
+    # One event is looked up for each review; all pairs of a user's events and reviews could be too many.
+    pair = [Columns.USER, Columns.ITEM]
+    dated = reviews.drop_nulls("reviewed").sort("reviewed")
+    by_time = placed.sort(Columns.TIMESTAMP, maintain_order=True)
+    past = dated.join_asof(
+        by_time, left_on="reviewed", right_on=Columns.TIMESTAMP, by=pair, check_sortedness=False
+    ).select("position", past="at")
+    ends = placed.group_by(pair).agg(first=pl.col("at").min(), last=pl.col("at").max())
+    undated = pl.col("reviewed").is_null()
+    at = pl.when(undated).then("last").otherwise(pl.coalesce("past", "first")).alias("at")
+    found = reviews.join(ends, on=pair).join(past, on="position", how="left").with_columns(at)
+    pairs = found.join(placed.select("at", "following"), on="at")
+    in_time = (pl.col("reviewed") <= pl.col("following")).fill_null(True)
+    return pairs.filter(in_time).sort("at", "reviewed", "position").select("at", "position")
+
+
+def empty_history(profile: Mapping[str, Ints]) -> History:
+    """A history without events."""
+    return History(
+        item=_NOTHING, timestamp=_NOTHING, event=_NOTHING, value=np.empty(0, np.float32), profile=profile
+    )
+
+
+def _seen(item: Ints, ends: Ints) -> list[Ints]:
+    """Unique known items of each user, by first appearance."""
+    lengths = np.diff(ends, prepend=0)
+    frame = pl.DataFrame({"user": np.repeat(np.arange(len(ends)), lengths), "item": item})
+    unique = frame.filter(pl.col("item") > UNKNOWN).unique(maintain_order=True)
+    counts = np.bincount(unique["user"].to_numpy(), minlength=len(ends))
+    return split_by(unique["item"].to_numpy(writable=True), np.cumsum(counts))
+
+
+def _place(attached: pl.DataFrame, medium: MediumVectors | None, ends: Ints) -> dict[int, dict[int, Floats]]:
+    """Vectors by user and position; of two reviews on one event the newer one stays."""
+    if medium is None or not attached.height:
+        return {}
+    owner = pl.DataFrame({"position": medium.owner, "vector": np.arange(len(medium.owner))})
+    found = attached.join(owner, on="position", maintain_order="left").unique(
+        "at", keep="last", maintain_order=True
+    )
+    at = found["at"].to_numpy()
+    user = np.searchsorted(ends, at, side="right")
+    position = at - np.concatenate([[0], ends])[user]
+    placed: dict[int, dict[int, Floats]] = {}
+    for row, where, vector in zip(user.tolist(), position.tolist(), found["vector"].to_list(), strict=True):
+        placed.setdefault(row, {})[where] = medium.vectors[vector]
+    return placed
+
+
+def _one_each(medium: MediumVectors | None) -> MediumVectors | None:
+    """One vector a review: the mean where it has several."""
+    if medium is None or not len(medium.owner):
+        return None
+    owner, place = np.unique(medium.owner, return_inverse=True)
+    vectors, _ = MediumVectors(owner=place.astype(np.int64), vectors=medium.vectors).pooled(len(owner))
+    return MediumVectors(owner=owner.astype(np.int64), vectors=vectors)

@@ -1,0 +1,173 @@
+"""A dataset's items as the arrays that the item tower reads, built from what a split allows to be read."""
+
+import numpy as np
+import polars as pl
+
+from features.dataset.tables import Dataset, MediaVectors, MediumVectors
+from features.inputs.sentiment import Sentiment, review_items
+from features.splits.train_statistics import TrainFacts, facts_of
+from recsys.arrays import Bools, Floats, Ints
+from recsys.columns import Columns, Modality
+from recsys.ids import NUM_RESERVED, IdMap
+from recsys.item_features import ItemFeatures
+
+MAX_CATEGORY_VALUES = 8  # values of one field that an item keeps
+
+
+def build_item_features(
+    dataset: Dataset,
+    vectors: MediaVectors,
+    *,
+    train: pl.DataFrame | TrainFacts,
+    reviews: pl.DataFrame,
+    sentiment: Sentiment | None = None,
+) -> ItemFeatures:
+    """Features of the whole catalogue while `train` is all that has happened.
+
+    `reviews` are the rows of `dataset.reviews` that may be read, `sentiment` what was fitted on them; without
+    it there is no such modality. Vocabularies, scales, popularity and the set of trained items come from
+    `train` alone.
+    """
+    item_ids = IdMap(dataset.items[Columns.ITEM].to_list())
+    facts = facts_of(train)
+    trained, popularity = _training_counts(item_ids, facts)
+    dense: dict[str, Floats] = {}
+    present: dict[str, Bools] = {}
+    for name in Modality.DENSE:
+        found = _dense(name, dataset, vectors, reviews, item_ids, trained)
+        if found is not None and found[1].any():
+            dense[name], present[name] = found
+    as_new = _reviews_as_new(dataset, vectors, facts, reviews, item_ids, tuple(dense))
+    if sentiment is not None:
+        name = Modality.REVIEW_SENTIMENT
+        feels = sentiment_arrays(sentiment, dataset, facts, reviews, item_ids)
+        (dense[name], present[name]), as_new[name] = feels
+    category_ids, categories = _categories(dataset.items, trained)
+    return ItemFeatures(
+        item_ids=item_ids,
+        dense=dense,
+        present=present,
+        categories=categories,
+        category_ids=category_ids,
+        trained=trained,
+        popularity=popularity,
+        dense_as_new={name: vectors for name, (vectors, _) in as_new.items()},
+        present_as_new={name: has for name, (_, has) in as_new.items()},
+    )
+
+
+def _training_counts(item_ids: IdMap, train: TrainFacts) -> tuple[Bools, Floats]:
+    counts = train.item_counts(item_ids)
+    trained, popularity = counts[:, 0] > 0, counts[:, 1].astype(np.float32)
+    trained[:NUM_RESERVED] = False
+    popularity[:NUM_RESERVED] = 0.0
+    return trained, popularity
+
+
+def _dense(
+    name: str, dataset: Dataset, vectors: MediaVectors, reviews: pl.DataFrame, item_ids: IdMap, trained: Bools
+) -> tuple[Floats, Bools] | None:
+    if name == Modality.NUMERIC:
+        return _numeric(dataset.items, trained)
+    if name in vectors.items:
+        return _reserve(*vectors.items[name].pooled(len(item_ids)))
+    if name in vectors.reviews:
+        return _reserve(*_review_pool(vectors.reviews[name], dataset, reviews, item_ids))
+    return None
+
+
+def _review_pool(
+    medium: MediumVectors, dataset: Dataset, reviews: pl.DataFrame, item_ids: IdMap
+) -> tuple[Floats, Bools]:
+    """Mean vector of each item's allowed reviews."""
+    is_allowed = dataset.reviews[Columns.ROW].is_in(reviews[Columns.ROW].implode()).to_numpy()
+    keep = is_allowed[medium.owner]
+    item_of_review = item_ids.encode(dataset.reviews[Columns.ITEM]) - NUM_RESERVED
+    allowed = MediumVectors(owner=item_of_review[medium.owner[keep]], vectors=medium.vectors[keep])
+    return allowed.pooled(len(item_ids))
+
+
+def _kept_as_new(facts: TrainFacts, reviews: pl.DataFrame) -> pl.DataFrame:
+    """The reviews that items would keep if all their events were held out.
+
+    The pairs rule leaves a new item the reviews of people without an event on it, testers' perhaps.
+    """
+    return reviews.filter(~pl.Series(facts.has_event(reviews), dtype=pl.Boolean))
+
+
+def _reviews_as_new(
+    dataset: Dataset,
+    vectors: MediaVectors,
+    facts: TrainFacts,
+    reviews: pl.DataFrame,
+    item_ids: IdMap,
+    modalities: tuple[str, ...],
+) -> dict[str, tuple[Floats, Bools]]:
+    """Mean vectors of what `_kept_as_new` leaves: the mean of many is how a known item gives itself away."""
+    kept = _kept_as_new(facts, reviews)
+    return {
+        name: _reserve(*_review_pool(medium, dataset, kept, item_ids))
+        for name, medium in vectors.reviews.items()
+        if name in modalities
+    }
+
+
+def sentiment_arrays(
+    sentiment: Sentiment | None, dataset: Dataset, facts: TrainFacts, reviews: pl.DataFrame, item_ids: IdMap
+) -> tuple[tuple[Floats, Bools], tuple[Floats, Bools]]:
+    """How content reviewers are with each item: all that may be read, and those of an item shown as new.
+
+    Vectors [N, 1] and presence [N] of both; of nobody anything where nothing could be fitted.
+    """
+    if sentiment is None:
+        nobody = np.zeros((item_ids.size, 1), np.float32), np.zeros(item_ids.size, np.bool_)
+        return nobody, nobody
+    kept = _kept_as_new(facts, reviews)
+    items_R, num_items = review_items(dataset, item_ids), len(item_ids)
+    found = [
+        sentiment.of_items(
+            items_R, num_items, dataset.reviews[Columns.ROW].is_in(each[Columns.ROW].implode()).to_numpy()
+        )
+        for each in (reviews, kept)
+    ]
+    return _reserve(*found[0]), _reserve(*found[1])
+
+
+def _numeric(items: pl.DataFrame, trained: Bools) -> tuple[Floats, Bools] | None:
+    """Standardised numeric fields and, beside each, whether the item has it."""
+    columns = [name for name in items.columns if name.startswith(Columns.NUMERIC_PREFIX)]
+    if not columns:
+        return None
+    raw = items.select(columns).to_numpy().astype(np.float64)
+    known = np.isfinite(raw)
+    fitted = np.where(known & trained[NUM_RESERVED:, None], raw, np.nan)
+    has_any = np.isfinite(fitted).any(0)
+    filled = np.where(has_any, fitted, 0.0)
+    mean, std = np.nanmean(filled, 0), np.nanstd(filled, 0)
+    known &= has_any  # what training never saw has no scale
+    scaled = np.where(known, (raw - mean) / np.where(std > 0, std, 1.0), 0.0).clip(-5, 5)
+    return _reserve(np.concatenate([scaled, known], axis=1).astype(np.float32), known.any(1))
+
+
+def _categories(items: pl.DataFrame, trained: Bools) -> tuple[dict[str, IdMap], dict[str, Ints]]:
+    vocabularies: dict[str, IdMap] = {}
+    arrays: dict[str, Ints] = {}
+    is_trained = pl.Series(trained[NUM_RESERVED:])
+    for column in (name for name in items.columns if name.startswith(Columns.CATEGORY_PREFIX)):
+        field = column.removeprefix(Columns.CATEGORY_PREFIX)
+        values = items.filter(is_trained)[column].explode().drop_nulls().unique().sort().to_list()
+        ids = IdMap(values)
+        encoded = [ids.encode((row or [])[:MAX_CATEGORY_VALUES]) for row in items[column].to_list()]
+        width = max([1, *map(len, encoded)])
+        array = np.zeros((len(items) + NUM_RESERVED, width), np.int64)
+        for place, row in enumerate(encoded, NUM_RESERVED):
+            array[place, : len(row)] = row
+        vocabularies[field], arrays[field] = ids, array
+    return vocabularies, arrays
+
+
+def _reserve(vectors: Floats, present: Bools) -> tuple[Floats, Bools]:
+    """Put the rows of padding and unknown, which have nothing, before the items' own."""
+    head = np.zeros((NUM_RESERVED, vectors.shape[1]), np.float32)
+    absent = np.zeros(NUM_RESERVED, np.bool_)
+    return np.concatenate([head, vectors.astype(np.float32)]), np.concatenate([absent, present])

@@ -1,0 +1,1 @@
+"""Files of pictures, sound and video to arrays. The home of `av`."""

@@ -1,0 +1,197 @@
+"""Decoding of pictures and sound: a file or its bytes in, pixels or samples out, or a `MediumError`."""
+
+import errno
+import io
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+import av.container
+import av.error
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from recsys.arrays import Floats
+from recsys.errors import MediumError, RecsysError
+
+Medium = Path | str | bytes
+
+SAMPLE_RATE = 16_000  # Hz, of every waveform inside
+MAX_PIXELS = 80_000_000  # below Pillow's own limit, so that this message comes first
+MAX_AUDIO_SECONDS = 3600.0
+SILENCE = 1e-4  # a peak below it, -80 dB, is no sound
+
+# Lists of what is safe and usual. Others are refused, since some run programs (EPS) or open further
+# files that they name (playlists).
+PICTURE_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "AVIF", "JPEG2000", "ICO")
+_SOUND_FORMATS = (
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,flac,flv,gif,matroska,mov,mp3,mpeg,mpegts,ogg,w64,wav,wv"
+)
+_AV_OPTIONS = {"format_whitelist": _SOUND_FORMATS, "protocol_whitelist": "file"}
+_HEAD_BYTES = 1024
+
+
+def load_image(source: Medium, *, max_pixels: int = MAX_PIXELS, min_side: int | None = None) -> Image.Image:
+    """The picture as 8-bit RGB: upright by its EXIF tag, transparency laid on white, first frame.
+
+    A large JPEG is decoded at a half, quarter or eighth of its size, as long as its short side keeps at
+    least `min_side` pixels, where that is given: a photograph of 12 megapixels in a quarter of the time.
+    Raises `MediumError` with the reason where it cannot be read or has more than `max_pixels`; its
+    size is known, and refused, before it is decoded.
+    """
+    with (
+        explained(source, "a readable picture"),
+        Image.open(_open(source), formats=PICTURE_FORMATS) as image,
+    ):
+        refuse_huge(source, image.width, image.height, max_pixels)
+        if min_side is not None:
+            image.draft(None, (min_side, min_side))  # does nothing in other formats
+        return as_rgb(ImageOps.exif_transpose(image))
+
+
+def load_audio(source: Medium, rate: int = SAMPLE_RATE, max_seconds: float = MAX_AUDIO_SECONDS) -> Floats:
+    """Samples of the first audio stream, mono, nominally in [-1, 1], at `rate` Hz. Shape [samples].
+
+    Raises `MediumError` with the reason where there is no sound in it or only silence, it breaks off
+    with an error, or it is longer than `max_seconds`; where its header gives the length, that is
+    known before it is decoded.
+    """
+    name, limit = name_of(source), int(max_seconds * rate)
+    with explained(source, "readable sound"), open_container(source) as container:
+        if not container.streams.audio:
+            raise MediumError(name, "no audio stream in it")
+        is_long = (container.duration or 0) > (max_seconds + 1) * av.time_base
+        samples = np.empty(0, np.float32) if is_long else read_sound(container, rate, limit)
+    if is_long or len(samples) > limit:
+        raise MediumError(name, f"longer than {max_seconds:g} seconds; cut it")
+    if not len(samples):
+        raise MediumError(name, "the audio stream is empty")
+    if not np.isfinite(samples).all():
+        raise MediumError(name, "the audio stream holds samples that are not numbers")
+    if np.abs(samples).max() < SILENCE:
+        raise MediumError(name, "silence from beginning to end")
+    return samples
+
+
+def read_sound(container: av.container.InputContainer, rate: int, limit: int) -> Floats:
+    """Samples of the first audio stream from where `container` stands, mono at `rate` Hz.
+
+    Once there are more than `limit` it stops, within a half minute of sound.
+    """
+    # One output frame a half minute: handing over each 20 ms packet costs more than resampling it.
+    # Channels are kept and averaged here: the library's own mixing makes two equal ones louder.
+    resampler = av.AudioResampler(format="fltp", rate=rate, frame_size=30 * rate)
+    pieces: list[Floats] = []
+    num_samples = 0
+    for frame in container.decode(audio=0):
+        frame.pts = None  # gaps and jumps of the clock are no concern of ours
+        num_samples += frame.samples * rate // frame.sample_rate
+        pieces += [piece.to_ndarray().mean(axis=0) for piece in resampler.resample(frame)]
+        if num_samples > limit:
+            break
+    if num_samples:
+        pieces += [piece.to_ndarray().mean(axis=0) for piece in resampler.resample(None)]
+    return np.concatenate(pieces) if pieces else np.empty(0, np.float32)
+
+
+def open_container(source: Medium) -> av.container.InputContainer:
+    """A sound or video file opened, of the usual formats only; nothing that it names is followed."""
+    return av.open(_open(source), "r", options=_AV_OPTIONS, metadata_errors="replace")
+
+
+@contextmanager
+def explained(source: Medium, what: str) -> Iterator[None]:
+    """Whatever a decoder raises becomes a `MediumError` that says why `source` is not `what`.
+
+    Decoders raise all sorts of errors over broken files, so every kind is taken for one of the file.
+    """
+    try:
+        yield
+    except RecsysError:
+        raise
+    except Exception as error:
+        raise MediumError(name_of(source), f"not {what}: {_reason(error, source)}") from error
+
+
+def refuse_huge(source: Medium, width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
+    """Raises `MediumError` where a picture or frame of this size would take too much memory."""
+    if width * height > max_pixels:
+        reason = f"{width} x {height} pixels are more than {max_pixels}; shrink it"
+        raise MediumError(name_of(source), reason)
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """8-bit RGB of any picture, a copy; transparency lies on white."""
+    if image.mode.startswith(("I", "F")):
+        image = _to_8_bit(image)
+    if image.has_transparency_data:
+        with_alpha = image.convert("RGBA")
+        white = Image.new("RGBA", with_alpha.size, "white")
+        image = Image.alpha_composite(white, with_alpha)
+    # convert() of an RGB image is a copy, so the result never depends on the file being open.
+    return image.convert("RGB")
+
+
+def name_of(source: Medium) -> str:
+    return f"{len(source)} bytes" if isinstance(source, bytes) else os.fspath(source)
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits or floats to 8; `convert` would clip at 255 instead of scaling."""
+    grey: npt.NDArray[np.float64] = np.asarray(image).astype(np.float64)
+    if not np.isfinite(grey).all():
+        raise ValueError("pixels that are not numbers")
+    white = (1.0 if grey.max() <= 1.0 else 255.0) if image.mode == "F" else 65535.0
+    return Image.fromarray(np.clip(np.rint(grey * (255.0 / white)), 0, 255).astype(np.uint8))
+
+
+def _open(source: Medium) -> str | io.BytesIO:
+    return io.BytesIO(source) if isinstance(source, bytes) else os.fspath(source)
+
+
+def _reason(error: Exception, source: Medium) -> str:
+    """The error in one line, without the name or the address that Pillow and FFmpeg repeat in it."""
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, IsADirectoryError) or (isinstance(error, OSError) and error.errno == errno.EACCES):
+        return error.strerror or str(error)
+    head = _head(source)
+    if (kind := _kind(head)) is not None:
+        return kind
+    if isinstance(error, UnidentifiedImageError):
+        return f"cut off or of an unknown format; known: {', '.join(PICTURE_FORMATS)}"
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        num_pixels = re.findall(r"\d+", str(error))[0]  # Pillow's own limit comes before the size is known
+        return f"{num_pixels} pixels are more than {MAX_PIXELS}; shrink it"
+    if isinstance(error, av.error.FFmpegError):
+        return f"cut off, damaged or of an unknown format ({error.strerror})"
+    words = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    words = " ".join(words.split())
+    if "truncated" in words.lower():
+        return "cut off; fetch or save it again"
+    return words
+
+
+def _head(source: Medium) -> bytes:
+    if isinstance(source, bytes):
+        return source[:_HEAD_BYTES]
+    with Path(source).open("rb") as file:
+        return file.read(_HEAD_BYTES)
+
+
+def _kind(head: bytes) -> str | None:
+    """What a file is that holds no picture and no sound, None where its beginning does not tell."""
+    if not head:
+        return "the file is empty (0 bytes)"
+    text = head.decode("utf-8", errors="ignore").lstrip("\ufeff").lstrip().lower()
+    if "<svg" in text:
+        return "an SVG, which is a drawing and no bitmap; convert it to PNG or JPEG"
+    if text.startswith(("<!doctype html", "<html")):
+        return "a web page; what was downloaded was perhaps an error message"
+    if all(byte >= 32 or byte in b"\t\n\f\r" for byte in head) and len(text) > 0.9 * len(head):
+        return f"a text, it begins with {head[:40].decode('utf-8', errors='ignore')!r}"
+    return None

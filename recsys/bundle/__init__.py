@@ -1,0 +1,1 @@
+"""The bundle: what serving needs, in one directory that is whole and unaltered or refused."""

@@ -1,0 +1,118 @@
+"""Progress and tables in a terminal; plain lines where there is none."""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from rich import progress as bars
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+SECONDS_BETWEEN_LINES = 15.0
+
+
+class ConsoleProgress:
+    """A `recsys.progress.Progress`: a bar a step, or now and then a line where output is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars: dict[str, bars.TaskID] = {}
+        self._last_line: dict[str, float] = {}
+        self._rich: bars.Progress | None = None
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._rich = bars.Progress(
+                bars.TextColumn("{task.description}"),
+                bars.BarColumn(),
+                bars.MofNCompleteColumn(),
+                bars.TimeElapsedColumn(),
+                bars.TimeRemainingColumn(),
+                bars.TextColumn("{task.fields[note]}"),
+                console=self._console,
+            )
+            self._rich.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._rich is not None:
+            self._rich.stop()
+
+    def __call__(self, step: str, done: int, total: int, note: str = "") -> None:
+        if self._rich is None:
+            self._line(step, done, total, note)
+            return
+        if step not in self._bars:
+            self._bars[step] = self._rich.add_task(step, total=total, note=note)
+        self._rich.update(self._bars[step], completed=done, total=total, note=note)
+
+    def _line(self, step: str, done: int, total: int, note: str) -> None:
+        now = time.monotonic()
+        if done < total and now - self._last_line.get(step, -SECONDS_BETWEEN_LINES) < SECONDS_BETWEEN_LINES:
+            return
+        self._last_line[step] = now
+        self._console.print(f"{step}: {done:,}/{total:,} {note}".rstrip(), highlight=False, markup=False)
+
+
+def pairs_table(title: str, pairs: Mapping[str, Any]) -> Table:
+    """Names and values, of a nested mapping one row an entry."""
+    table = Table(title=escape(title), show_header=False)
+    for name, value in pairs.items():
+        nested = value if isinstance(value, Mapping) else {"": value}
+        for at, (key, inner) in enumerate(nested.items()):
+            table.add_row(escape(name) if at == 0 else "", escape(str(key)), escape(in_words(inner)))
+    return table
+
+
+def in_words(value: Any) -> str:
+    """A figure, a word or several of them."""
+    match value:
+        case dict():
+            return ", ".join(f"{name} {in_words(inner)}" for name, inner in value.items())
+        case list() | tuple():
+            return "; ".join(map(in_words, value)) or "none"
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:.4g}"
+    return str(value)
+
+
+def reasons_table(entries: Iterable[Mapping[str, Any]]) -> Table:
+    """What was set aside, as `features.dataset.rejected.count_reasons` counts it."""
+    table = Table("count", "column", "reason", "for example", title="Set aside")
+    for entry in entries:
+        example = entry["example"]
+        place = f"{example['path']}, row {example['row']}: {example['value']!r}"
+        where = f"{entry['table']}.{entry['column']}"
+        table.add_row(f"{entry['count']:,}", *map(escape, (where, entry["reason"], place)))
+    return table
+
+
+def print_reasons(console: Console, entries: Sequence[Mapping[str, Any]]) -> None:
+    """`reasons_table` where anything was set aside."""
+    if entries:
+        console.print(reasons_table(entries))
+
+
+def print_dataset(console: Console, report: Any) -> None:
+    """A `features.event_log.report.DatasetReport`."""
+    console.print(pairs_table(report.name, report.summary))
+    print_reasons(console, report.reasons)
+    for message in report.messages:
+        console.print(message)
+
+
+def print_times(console: Console, times: Mapping[str, Any]) -> None:
+    """`features.dataset.tables.StepTime` of each step; CPU seconds are of all cores together."""
+    table = Table("step", "media", "seconds", "CPU seconds", "media a second", title="Time")
+    for name, spent in times.items():
+        figures = (spent.seconds, spent.cpu_seconds, spent.num_media / max(spent.seconds, 1e-9))
+        table.add_row(name, f"{spent.num_media:,}", *(f"{figure:,.1f}" for figure in figures))
+    console.print(table)

@@ -1,0 +1,1 @@
+"""Metrics of ranked lists, beyond accuracy too, and their confidence intervals."""

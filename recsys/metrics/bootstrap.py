@@ -1,0 +1,87 @@
+"""Bootstrap over users: what a figure comes to when other users happen to be asked. Numpy only.
+
+Shape suffixes: U users, M metrics, R resamples.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys.arrays import Ints
+from recsys.errors import DataError
+from recsys.metrics.ranking import Doubles
+
+NUM_RESAMPLES = 1000
+INTERVAL = (0.025, 0.975)
+_DRAWS_AT_ONCE = 4_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A figure and its 95% bootstrap interval over users."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sampled:
+    """A figure and what it comes to in every resample; NaN in a resample where it has no value.
+
+    Figures of the same users and seed share their resamples, so that their difference is that of a
+    paired comparison, as long as the same of those users have a value. `bounds` are kept by the interval
+    alone: a difference is taken before.
+    """
+
+    value: float
+    drawn_R: Doubles
+    bounds: tuple[float, float] | None = None
+
+    def __sub__(self, other: "Sampled") -> "Sampled":
+        return Sampled(value=self.value - other.value, drawn_R=self.drawn_R - other.drawn_R)
+
+    def estimate(self) -> Estimate:
+        """The percentile interval (Efron and Tibshirani 1993, chapter 13), which holds the value itself.
+
+        Resamples that are all but alike may leave it out: one that is far below the others moves their mean,
+        on which `centred` sets them, below every one of them.
+        """
+        drawn_R = self.drawn_R if self.bounds is None else self.drawn_R.clip(*self.bounds)
+        low, high = np.nanquantile(drawn_R, INTERVAL)
+        return Estimate(value=self.value, low=min(float(low), self.value), high=max(float(high), self.value))
+
+    def centred(self, low: float, high: float) -> "Sampled":
+        """The resamples moved so that their mean is the value; the interval is kept within `low` and `high`.
+
+        For a figure that hangs on how many different users there are: a resample has but 63% of them.
+        scripts/interval_coverage.py measures how good that is.
+        """
+        moved_R = self.drawn_R - np.nanmean(self.drawn_R) + self.value
+        return Sampled(value=self.value, drawn_R=moved_R, bounds=(low, high))
+
+
+def resamples(num_users: int, *, num: int = NUM_RESAMPLES, seed: int = 0, width: int = 0) -> Iterator[Ints]:
+    """How often each user is drawn when as many are drawn as there are, with replacement. Parts of [R, U].
+
+    A part has so many resamples that neither it nor an array of its length and `width` is large. The
+    draws hang on `num_users` and `seed` alone.
+    """
+    if num_users == 0:
+        raise DataError("no users to draw from: a view without truth has no interval")
+    rng = np.random.default_rng(seed)
+    step = max(_DRAWS_AT_ONCE // max(num_users, width), 1)
+    for start in range(0, num, step):
+        size = min(step, num - start)
+        draws = rng.integers(num_users, size=(size, num_users)) + np.arange(size)[:, None] * num_users
+        yield np.bincount(draws.ravel(), minlength=size * num_users).reshape(size, num_users)
+
+
+def weighted_means(weight_RU: Doubles, value_UM: Doubles) -> Doubles:
+    """Mean of every column over the users drawn; a user whose value is NaN does not count. Shape [R, M]."""
+    missing_UM = np.isnan(value_UM)
+    if not missing_UM.any():
+        return np.asarray(weight_RU @ value_UM / weight_RU.sum(1, keepdims=True))
+    sum_RM, num_RM = weight_RU @ np.where(missing_UM, 0.0, value_UM), weight_RU @ ~missing_UM
+    return np.divide(sum_RM, num_RM, out=np.full_like(sum_RM, np.nan), where=num_RM > 0)

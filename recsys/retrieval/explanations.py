@@ -1,0 +1,107 @@
+"""Why an item was ranked where it was, in words: where the ranker's attention lay."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys.arrays import Floats, Ints
+from recsys.columns import Modality
+from recsys.ids import NUM_RESERVED
+from recsys.retrieval.recommender import Recommendations
+
+PHRASES: Mapping[str, str] = {
+    Modality.TITLE: "its name",
+    Modality.TEXT: "its description",
+    Modality.IMAGE: "its picture",
+    Modality.VIDEO: "its video",
+    Modality.VIDEO_SPEECH: "what is said in its video",
+    Modality.VIDEO_AUDIO: "how its video sounds",
+    Modality.REVIEW_TEXT: "what reviewers write",
+    Modality.REVIEW_SPEECH: "what reviewers say",
+    Modality.REVIEW_AUDIO: "how reviewers sound",
+    Modality.NUMERIC: "its figures",
+    Modality.REVIEW_SENTIMENT: "how content reviewers are",
+    "id": "who else chose it",
+}
+# What `Columns.REVIEWERS` says of an item, in words.
+REVIEWERS: Mapping[str, str] = {"praise": "reviewers praise it", "enthusiasm": "reviewers sound enthusiastic"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reason:
+    """The past item and the modality that the ranker attended to most; either may be missing."""
+
+    past_item: int | None
+    modality: str | None
+    text: str
+
+
+def explain(
+    *,
+    token_attention: Floats | None,
+    history_attention: Floats | None,
+    history_items: Ints | None,
+    modalities: Sequence[str],
+    name_of: Callable[[int], str],
+    reviewers: str | None = None,
+) -> Reason | None:
+    """The reason for one candidate, None where nothing was attended to.
+
+    `token_attention` [T] is over `modalities`, `history_attention` [H] over `history_items` [H], and
+    `name_of` gives the name of a past item by its id; `reviewers` is a key of `REVIEWERS`.
+    """
+    modality = _most_telling(token_attention, modalities)
+    past = _most_attended_item(history_attention, history_items)
+    if modality is None and past is None:
+        return None
+    parts = []
+    if past is not None:
+        parts.append(f'because you chose "{name_of(past)}"')
+    if modality is not None:
+        parts.append(f"most telling: {phrase(modality)}")
+    if reviewers is not None:
+        parts.append(REVIEWERS[reviewers])
+    return Reason(past_item=past, modality=modality, text="; ".join(parts))
+
+
+def reason_of(
+    ranked: Recommendations,
+    row: int,
+    place: int,
+    modalities: Sequence[str],
+    name_of: Callable[[int], str],
+    reviewers: str | None = None,
+) -> Reason | None:
+    """The reason for the item at `place` of list `row`; None where no ranker ran."""
+    tokens, attention, past = ranked.token_attention, ranked.history_attention, ranked.history_items
+    return explain(
+        token_attention=None if tokens is None else tokens[row, place],
+        history_attention=None if attention is None else attention[row, place],
+        history_items=None if past is None else past[row],
+        modalities=modalities,
+        name_of=name_of,
+        reviewers=reviewers,
+    )
+
+
+def phrase(modality: str) -> str:
+    """A modality in words; a category field speaks for itself."""
+    return PHRASES.get(modality, f"its {modality}")
+
+
+def _most_telling(attention: Floats | None, modalities: Sequence[str]) -> str | None:
+    if attention is None or not len(attention) or attention.max() <= 0:
+        return None
+    return modalities[int(attention.argmax())]
+
+
+def _most_attended_item(attention: Floats | None, items: Ints | None) -> int | None:
+    """The known item with the most attention, summed over the events that it stands in."""
+    if attention is None or items is None:
+        return None
+    known = (items >= NUM_RESERVED) & (attention > 0)
+    if not known.any():
+        return None
+    distinct, place = np.unique(items[known], return_inverse=True)
+    return int(distinct[np.bincount(place, weights=attention[known]).argmax()])

@@ -1,0 +1,239 @@
+"""The HTTP endpoint: `create_app(engine)`, and `serve`, which runs it."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from recsys import __version__
+from recsys.bundle.compose import Device
+from recsys.errors import MissingExtraError, RequestError
+from recsys.history import History
+from recsys.ids import PAD
+from recsys.retrieval.recommender import Recommendations
+from serving.engine import Engine
+from serving.http.problems import of_request, of_validation, problem
+from serving.http.requests import Event
+from serving.http.schemas import (
+    MAX_K,
+    Answer,
+    ErrorBody,
+    Health,
+    ModelInfo,
+    RankedItem,
+    RankRequest,
+    Readiness,
+    ReasonOut,
+    RecommendRequest,
+    SimilarAnswer,
+    SimilarItem,
+    Subject,
+)
+
+try:
+    import uvicorn
+    from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
+    from fastapi import Path as InPath
+    from fastapi.exceptions import RequestValidationError
+    from fastapi.responses import JSONResponse
+    from starlette.exceptions import HTTPException as AnyHTTPException
+except ImportError:
+    raise MissingExtraError("fastapi", "serve") from None
+
+ABOUT = """
+Recommendations from one model bundle, for known users and for histories sent along.
+
+Every answer names the model version, the execution providers that ran, and under `degraded` whatever was
+answered by something simpler than the model. Every error has the same body, and names the field, the value
+that was rejected, and what would be right.
+"""
+
+
+async def _engine(request: Request) -> Engine:
+    engine = request.app.state.engine
+    assert isinstance(engine, Engine)
+    return engine
+
+
+EngineOf = Annotated[Engine, Depends(_engine)]
+router = APIRouter()
+BAD_REQUEST: dict[int | str, dict[str, Any]] = {
+    422: {"model": ErrorBody, "description": "A field is missing, unknown or out of range."}
+}
+NOT_FOUND: dict[int | str, dict[str, Any]] = {
+    404: {"model": ErrorBody, "description": "There is no such item."}
+}
+NOT_READY: dict[int | str, dict[str, Any]] = {
+    503: {"model": ErrorBody, "description": "The state does not answer."}
+}
+
+
+def create_app(engine: Engine) -> FastAPI:
+    """The application that answers from `engine`."""
+    app = FastAPI(title="recsys", version=__version__, description=ABOUT)
+    app.state.engine = engine
+    app.include_router(router)
+    _install_handlers(app)
+    return app
+
+
+def serve(
+    bundle: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    histories: Path | None = None,
+    state: Path | None = None,
+    device: Device = "cpu",
+    log_level: str = "info",
+) -> None:
+    """Open `bundle` and answer over HTTP until stopped; errors as `Engine.open`."""
+    with Engine.open(bundle, histories=histories, state=state, device=device) as engine:
+        uvicorn.run(create_app(engine), host=host, port=port, log_level=log_level)
+
+
+# Endpoints are plain functions, so that inference runs in worker threads and the loop stays free.
+@router.post("/v1/recommend", responses=BAD_REQUEST, tags=["recommend"], summary="Recommend items")
+def recommend(body: RecommendRequest, engine: EngineOf) -> Answer:
+    """The best items for a user of the data, or for a history sent along.
+
+    An unknown user gets the most popular items, and `degraded` says so.
+    """
+    history = _history(engine, body)
+    ranked = engine.recommend(
+        [history],
+        body.k,
+        exclude_seen=body.exclude_seen,
+        allowed=engine.read.allowed(body.candidates, body.filters),
+        diversity=body.diversity,
+    )
+    return _answer(engine, history, ranked)
+
+
+@router.post("/v1/rank", responses=BAD_REQUEST, tags=["recommend"], summary="Put given items in order")
+def rank(body: RankRequest, engine: EngineOf) -> Answer:
+    """All the given candidates, best first for this user or history; seen ones are kept.
+
+    Items without training events come no earlier than in a recommended list: from the bundle's place for new
+    items on, or after all others where the candidates are too few for that.
+    """
+    history = _history(engine, body)
+    candidates = engine.read.candidates(body.candidates)
+    return _answer(engine, history, engine.rank([history], candidates[None, :]))
+
+
+@router.get(
+    "/v1/items/{item_id:path}/similar",  # an id may hold a slash
+    responses=BAD_REQUEST | NOT_FOUND,
+    tags=["items"],
+    summary="Items like this one",
+)
+def similar(
+    item_id: Annotated[str, InPath(description="Item id.", examples=["1"])],
+    engine: EngineOf,
+    k: Annotated[int, Query(ge=1, le=MAX_K, description="How many items.")] = 20,
+) -> SimilarAnswer:
+    """The nearest other items, by the cosine of item vectors."""
+    try:
+        item = engine.read.item(item_id, "item_id")
+    except RequestError as error:
+        raise HTTPException(404, of_request(error)) from None
+    found, cosines = engine.similar(item, k)
+    items = [
+        SimilarItem(item_id=engine.item_id(at), title=engine.title(at), rank=place, score=score)
+        for place, (at, score) in enumerate(zip(found.tolist(), cosines.tolist(), strict=True), 1)
+    ]
+    return SimilarAnswer(item_id=item_id, items=items, model=_model(engine))
+
+
+@router.get("/healthz", tags=["operation"], summary="Is the process alive?")
+async def healthz() -> Health:
+    """Answers as long as the process can answer at all."""
+    return Health(status="ok")
+
+
+@router.get("/readyz", responses=NOT_READY, tags=["operation"], summary="Can questions be answered?")
+def readyz(engine: EngineOf) -> Readiness:
+    """What answers: the bundle, its providers, and how many users the state holds."""
+    try:
+        num_users = engine.state.num_users()
+    except Exception as error:  # whatever kind of state it is: one that fails cannot answer
+        raise HTTPException(503, f"the state does not answer ({error})") from error
+    return Readiness(
+        status="ready",
+        model=_model(engine),
+        providers=_providers(engine),
+        num_items=len(engine.bundle.item_ids),
+        num_users=num_users,
+    )
+
+
+def _install_handlers(app: FastAPI) -> None:
+    """Let `app` answer every error with the one body."""
+
+    @app.exception_handler(RequestValidationError)
+    async def unfit(request: Request, error: RequestValidationError) -> JSONResponse:
+        return JSONResponse(of_validation(error.errors()), 422)
+
+    @app.exception_handler(RequestError)
+    async def refused(request: Request, error: RequestError) -> JSONResponse:
+        return JSONResponse(of_request(error), 422)
+
+    @app.exception_handler(AnyHTTPException)
+    async def other(request: Request, error: AnyHTTPException) -> JSONResponse:
+        detail: object = error.detail
+        said = f"{detail}: {request.method} {request.url.path}"
+        body = detail if isinstance(detail, dict) else problem(None, said)
+        return JSONResponse(body, error.status_code, headers=error.headers)
+
+    @app.exception_handler(Exception)
+    async def broken(request: Request, error: Exception) -> JSONResponse:
+        # The server logs the traceback itself; it is nobody else's business.
+        return JSONResponse(problem(None, "internal error; the server's log says more"), 500)
+
+
+def _history(engine: Engine, subject: Subject) -> History | None:
+    """The history sent along, or the user's; None for an unknown user."""
+    if subject.user_id is not None:
+        if subject.history is not None:
+            raise RequestError("history", "give user_id or history, not both")
+        return engine.state.histories([subject.user_id])[0]
+    if subject.history is None:
+        raise RequestError("user_id", "is missing; give user_id or history")
+    return engine.read.history([Event(**entry.model_dump()) for entry in subject.history])
+
+
+def _answer(engine: Engine, history: History | None, ranked: Recommendations) -> Answer:
+    num_found = int((ranked.items[0] != PAD).sum())
+    items = [_ranked_item(engine, ranked, place) for place in range(num_found)]
+    return Answer(
+        items=items, model=_model(engine), providers=_providers(engine), degraded=engine.degraded(history)
+    )
+
+
+def _ranked_item(engine: Engine, ranked: Recommendations, place: int) -> RankedItem:
+    item = int(ranked.items[0, place])
+    return RankedItem(
+        item_id=engine.item_id(item),
+        title=engine.title(item),
+        rank=place + 1,
+        score=float(ranked.scores[0, place]),
+        reason=_reason(engine, ranked, place),
+    )
+
+
+def _reason(engine: Engine, ranked: Recommendations, place: int) -> ReasonOut | None:
+    reason = engine.reason(ranked, 0, place)
+    if reason is None:
+        return None
+    past = None if reason.past_item is None else engine.item_id(reason.past_item)
+    return ReasonOut(text=reason.text, past_item=past, modality=reason.modality)
+
+
+def _model(engine: Engine) -> ModelInfo:
+    manifest = engine.bundle.manifest
+    return ModelInfo(
+        version=engine.bundle.version, created_at=manifest.created_at, dataset=manifest.dataset.name
+    )
+
+
+def _providers(engine: Engine) -> dict[str, list[str]]:
+    return {graph: list(names) for graph, names in engine.providers.items()}

@@ -1,0 +1,1 @@
+"""Users' histories behind one protocol; embedded default SQLite."""

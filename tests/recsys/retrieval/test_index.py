@@ -1,0 +1,187 @@
+"""One contract for every index, against a slow reference."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recsys.errors import BundleError, ConfigError, DataError, MissingExtraError
+from recsys.retrieval.index import index as index_module
+from recsys.retrieval.index.index import (
+    ExactIndex,
+    FaissIndex,
+    build_index,
+    load_index,
+)
+
+
+def build_exact(vectors, ids=None, bias=None):
+    return ExactIndex.build(vectors, ids, bias=bias)
+
+
+def build_hnsw(vectors, ids=None, bias=None):
+    pytest.importorskip("faiss")
+    return FaissIndex.build(vectors, ids, bias=bias)
+
+
+def build_flat(vectors, ids=None, bias=None):
+    pytest.importorskip("faiss")
+    return FaissIndex.build(vectors, ids, bias=bias, num_links=0)
+
+
+every_index = pytest.mark.parametrize("build", [build_exact, build_hnsw, build_flat])
+
+
+def unit(rng, *shape):
+    vectors = rng.normal(size=shape).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def slow_search(vectors, queries, k, *, allowed=None, bias=None):
+    items, scores = [], []
+    for query in queries:
+        scored = []
+        for row in range(2, len(vectors)):
+            if allowed is None or allowed[row]:
+                score = float(np.dot(vectors[row], query)) + (0.0 if bias is None else float(bias[row]))
+                scored.append((-score, row))
+        best = sorted(scored)[:k]
+        items.append([row for _, row in best] + [0] * (k - len(best)))
+        scores.append([-score for score, _ in best] + [-np.inf] * (k - len(best)))
+    return np.array(items), np.array(scores, np.float32)
+
+
+@pytest.fixture
+def vectors():
+    return unit(np.random.default_rng(0), 120, 8)
+
+
+@pytest.fixture
+def queries():
+    return unit(np.random.default_rng(1), 7, 8)
+
+
+@every_index
+@pytest.mark.parametrize("k", [1, 10, 118, 130])
+def test_equals_the_slow_reference(build, vectors, queries, k):
+    items, scores = build(vectors).search(queries, k)
+    expected_items, expected_scores = slow_search(vectors, queries, k)
+    np.testing.assert_array_equal(items, expected_items)
+    np.testing.assert_allclose(scores, expected_scores, atol=1e-5)
+    assert (items.dtype, scores.dtype) == (np.int64, np.float32)
+
+
+@every_index
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.7])
+def test_only_allowed_items_are_found(build, vectors, queries, share):
+    allowed = np.random.default_rng(2).random(len(vectors)) < share
+    allowed[:2] = True  # the reserved rows stay out whatever the caller says
+    items, scores = build(vectors).search(queries, 20, allowed=allowed)
+    expected_items, expected_scores = slow_search(vectors, queries, 20, allowed=allowed)
+    np.testing.assert_array_equal(items, expected_items)
+    np.testing.assert_allclose(scores, expected_scores, atol=1e-5)
+
+
+@every_index
+def test_bias_is_added_to_the_score(build, vectors, queries):
+    bias = np.where(np.arange(len(vectors)) % 3 == 0, 0.5, 0.0).astype(np.float32)
+    items, scores = build(vectors, bias=bias).search(queries, 15)
+    expected_items, expected_scores = slow_search(vectors, queries, 15, bias=bias)
+    np.testing.assert_array_equal(items, expected_items)
+    np.testing.assert_allclose(scores, expected_scores, atol=1e-5)
+
+
+@every_index
+@pytest.mark.parametrize("asked_for", ["lifted", "others"])
+def test_a_large_bias_hides_none_of_those_that_are_allowed(build, asked_for):
+    """Many more items are lifted above all others than a walk looks at."""
+    rng = np.random.default_rng(3)
+    vectors, queries = unit(rng, 4000, 16), unit(rng, 30, 16)
+    is_lifted = rng.random(len(vectors)) < 0.3
+    bias = np.where(is_lifted, 1.5, 0.0).astype(np.float32)
+    allowed = is_lifted if asked_for == "lifted" else ~is_lifted
+    items, scores = build(vectors, bias=bias).search(queries, 20, allowed=allowed)
+    expected, expected_scores = ExactIndex.build(vectors, bias=bias).search(queries, 20, allowed=allowed)
+    shared = [len(np.intersect1d(*pair)) for pair in zip(items, expected, strict=True)]
+    assert np.mean(shared) > 0.97 * 20
+    np.testing.assert_allclose(scores[:, 0], expected_scores[:, 0], atol=1e-5)
+
+
+@every_index
+def test_own_ids_are_returned_in_place_of_rows(build, vectors, queries):
+    rows, _ = build(vectors).search(queries, 5)
+    ids = np.arange(len(vectors)) * 10  # row 1 becomes id 10, a real item
+    renamed, _ = build(vectors, ids).search(queries, 5, allowed=np.arange(len(vectors)) >= 2)
+    np.testing.assert_array_equal(renamed, rows * 10)
+
+
+@every_index
+def test_survives_saving(build, vectors, queries, tmp_path):
+    bias = np.linspace(0, 0.2, len(vectors)).astype(np.float32)
+    index = build(vectors, bias=bias)
+    index.save(tmp_path / "index")
+    again = load_index(tmp_path / "index")
+    assert type(again) is type(index)
+    for before, after in zip(index.search(queries, 9), again.search(queries, 9), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+@every_index
+def test_no_queries_and_no_items(build, vectors):
+    items, scores = build(vectors).search(np.empty((0, 8), np.float32), 3)
+    assert items.shape == scores.shape == (0, 3)
+    items, scores = build(vectors[:2]).search(vectors[:1], 3)
+    assert items.tolist() == [[0, 0, 0]]
+    assert np.isneginf(scores).all()
+
+
+@every_index
+def test_rejects_what_does_not_fit(build, vectors, queries):
+    index = build(vectors)
+    with pytest.raises(DataError, match="k = 0"):
+        index.search(queries, 0)
+    with pytest.raises(DataError, match=r"\[B, 8\]"):
+        index.search(queries[:, :3], 1)
+    with pytest.raises(DataError, match="not finite"):
+        index.search(queries * np.nan, 1)
+    with pytest.raises(DataError, match=r"bool \[120\]"):
+        index.search(queries, 1, allowed=np.ones(5, np.bool_))
+    with pytest.raises(DataError, match="row 4 is not finite"):
+        build(np.where(np.arange(120)[:, None] == 4, np.inf, vectors).astype(np.float32))
+    with pytest.raises(DataError, match="ascending"):
+        build(vectors, np.zeros(120, np.int64))
+    with pytest.raises(DataError, match="bias of shape"):
+        build(vectors, bias=np.zeros(3, np.float32))
+
+
+def test_ties_stand_in_the_order_of_ids_also_at_the_cut():
+    vectors = np.ones((9, 2), np.float32)
+    vectors[5] = 2.0
+    items, scores = ExactIndex.build(vectors).search(np.ones((2, 2), np.float32), 3)
+    assert items.tolist() == [[5, 2, 3], [5, 2, 3]]
+    assert scores.tolist() == [[4.0, 2.0, 2.0], [4.0, 2.0, 2.0]]
+
+
+def test_chunks_change_nothing(vectors, queries, monkeypatch):
+    whole = ExactIndex.build(vectors).search(queries, 10)
+    monkeypatch.setattr(index_module, "MAX_SCORES", 250)  # two queries at a time, unevenly
+    chunked = ExactIndex.build(vectors).search(queries, 10)
+    np.testing.assert_array_equal(whole[0], chunked[0])
+    np.testing.assert_allclose(whole[1], chunked[1], atol=1e-6)
+
+
+def test_missing_extra_names_the_command(vectors, monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(MissingExtraError, match=r"recsys\[faiss\]"):
+        FaissIndex.build(vectors)
+
+
+def test_index_of_another_kind_is_refused(vectors, tmp_path: Path):
+    ExactIndex.build(vectors).save(tmp_path)
+    with pytest.raises(BundleError, match="expected faiss"):
+        FaissIndex.load(tmp_path)
+    with pytest.raises(BundleError, match="is missing"):
+        load_index(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match="known: exact, faiss"):
+        build_index("milvus", vectors)

@@ -1,0 +1,380 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from model_parts import tiny_history, tiny_schema
+
+from recsys.ids import NUM_RESERVED
+from recsys.retrieval.candidate_features import (
+    NEAR,
+    Candidates,
+    Evidence,
+    ItemArrays,
+    soft_ranks,
+)
+from recsys.retrieval.index.index import build_index
+from recsys.retrieval.recommender import Recommender, index_bias
+from recsys.retrieval.reranking import best_first
+
+NUM, DIM = 40, 6
+
+
+def _items(seed=0, num_cold=10):
+    rng = np.random.default_rng(seed)
+    vectors = rng.standard_normal((NUM, DIM)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors[:NUM_RESERVED] = 0
+    trained = (np.arange(NUM) >= NUM_RESERVED) & (np.arange(NUM) < NUM - num_cold)
+    return ItemArrays(
+        vectors=vectors,
+        tokens=rng.standard_normal((NUM, 3, DIM)).astype(np.float16),
+        token_mask=rng.random((NUM, 3)) < 0.7,
+        trained=trained,
+        popularity=(rng.integers(1, 20, NUM) * trained).astype(np.float32),
+    )
+
+
+def _recommender(
+    items, *, rank=None, cold_bias=0.0, cold_from=1, num_candidates=15, sources=(), kind="exact"
+):
+    bias = index_bias(items, cold_bias=cold_bias, temperature=0.1)
+
+    def embed(inputs):
+        mean = inputs["event_vector"].sum(1)
+        return (mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-6)).astype(np.float32)
+
+    return Recommender(
+        items=items,
+        schema=tiny_schema(),
+        embed_users=embed,
+        rank=rank,
+        index=build_index(kind, items.vectors, bias=bias),
+        temperature=0.1,
+        cold_bias=cold_bias,
+        cold_from=cold_from,
+        num_candidates=num_candidates,
+        history_length=5,
+        sources=sources,
+        source_candidates=2,
+    )
+
+
+HISTORIES = [tiny_history([3, 4, 5]), tiny_history([9, 9, 20, 31], seed=1), tiny_history([], seed=2)]
+
+
+@pytest.mark.parametrize("cold_bias", [0.0, 3.0])
+@pytest.mark.parametrize("exclude_seen", [True, False])
+def test_equals_slow_reference(cold_bias, exclude_seen):
+    items = _items()
+    recommender = _recommender(items, cold_bias=cold_bias)
+    found = recommender.recommend(HISTORIES, 7, exclude_seen=exclude_seen)
+    users = recommender.embed(HISTORIES)
+    for row, history in enumerate(HISTORIES):
+        score = users[row] @ items.vectors.T / 0.1 + np.where(items.trained, 0.0, cold_bias)
+        score[:NUM_RESERVED] = -np.inf
+        if exclude_seen:
+            score[history.seen] = -np.inf
+        expected = np.argsort(-score, kind="stable")[:7]
+        np.testing.assert_array_equal(found.items[row], expected)
+        np.testing.assert_allclose(found.scores[row], score[expected], atol=1e-4)
+
+
+@pytest.mark.parametrize(("cold_from", "k", "first"), [(5, 20, 5), (5, 5, 5), (12, 10, 10)])
+def test_new_items_stand_from_a_place_on(cold_from, k, first):
+    items = _items()
+    recommender = _recommender(items, cold_bias=50.0, cold_from=cold_from, num_candidates=30)
+    found = recommender.recommend(HISTORIES[:2], k).items
+    assert items.trained[found[:, : first - 1]].all()
+    assert not items.trained[found[:, first - 1]].any()
+    varied = recommender.recommend(HISTORIES[:2], k, diversity=100.0).items
+    assert items.trained[varied[:, : first - 1]].all()
+
+
+@pytest.mark.parametrize("diversity", [0.0, 100.0])
+def test_a_short_list_holds_new_items_only_where_known_ones_are_too_few(diversity):
+    items = _items()
+    recommender = _recommender(items, cold_bias=50.0, cold_from=5, num_candidates=4)
+    for k in (1, 4):
+        assert items.trained[recommender.recommend(HISTORIES[:2], k, diversity=diversity).items].all()
+    allowed = np.isin(np.arange(NUM), [12, 33, 34, 35])
+    found = recommender.recommend(HISTORIES[:1], 3, allowed=allowed, diversity=diversity).items[0]
+    np.testing.assert_array_equal(items.trained[found], [True, False, False])
+    assert set(found[1:]) < {33, 34, 35}
+
+
+@pytest.mark.parametrize(
+    ("cold_from", "is_known"),
+    [(1, [0, 0, 1, 1, 1, 1]), (3, [1, 1, 0, 0, 1, 1]), (5, [1, 1, 1, 1, 0, 0]), (19, [1, 1, 1, 1, 0, 0])],
+)
+def test_new_ones_among_given_candidates_are_held_back_too(cold_from, is_known):
+    items = _items()
+    recommender = _recommender(items, cold_bias=50.0, cold_from=cold_from)
+    ranked = recommender.rank(HISTORIES[:2], np.array([[33, 3, 34, 5, 7, 9]] * 2))
+    np.testing.assert_array_equal(items.trained[ranked.items], np.array([is_known] * 2, np.bool_))
+    assert (np.diff(ranked.scores, axis=1) < 0).all()
+    assert sorted(recommender.rank(HISTORIES[:1], np.array([[33, 34]])).items[0]) == [33, 34]
+
+
+def test_no_lift_of_new_items_leaves_a_known_one_out_that_stands_before_them():
+    """More new items than candidates, all lifted above the known ones."""
+    items = _items(num_cold=20)
+    users = HISTORIES[:2]
+    found = _recommender(items, cold_bias=50.0, cold_from=5, num_candidates=6).recommend(users, 6).items
+    free = _recommender(items, cold_bias=-50.0, num_candidates=6).recommend(users, 6).items
+    np.testing.assert_array_equal(found[:, :4], free[:, :4])
+    assert not items.trained[found[:, 5]].any()
+    allowed = np.arange(NUM) >= NUM - 20
+    alone = _recommender(items, cold_bias=50.0, cold_from=5, num_candidates=6)
+    assert (alone.recommend(users, 6, allowed=allowed).items >= NUM - 20).all()
+
+
+def test_without_the_ranker_the_towers_order_stands():
+    items = _items()
+
+    def backwards(inputs):
+        return {"score": -20.0 * np.arange(inputs["source_scores"].shape[1])[None, ::-1].astype(np.float32)}
+
+    whole = _recommender(items, rank=backwards, cold_bias=1.0, cold_from=3)
+    towers = _recommender(items, cold_bias=1.0, cold_from=3).recommend(HISTORIES, 9)
+    np.testing.assert_array_equal(whole.without_ranker().recommend(HISTORIES, 9).items, towers.items)
+    assert (whole.recommend(HISTORIES[:1], 9).items != towers.items[:1]).any()
+
+
+def test_seen_items_never_come_back_however_many():
+    recommender = _recommender(_items())
+    seen = np.arange(2, 36)
+    history = tiny_history([3, 4], seen=seen)
+    found = recommender.recommend([history], 10).items[0]
+    assert sorted(found[found > 0]) == [36, 37, 38, 39]
+    assert not np.isin(found, seen).any()
+
+
+def test_allowed_restricts_the_catalogue():
+    allowed = np.zeros(NUM, np.bool_)
+    allowed[[7, 8, 30]] = True
+    found = _recommender(_items()).recommend(HISTORIES[:1], 5, allowed=allowed).items[0]
+    assert set(found[found > 0]) == {7, 8, 30}
+
+
+def test_ranker_reorders_only_what_was_retrieved_and_reads_its_evidence():
+    items = _items()
+    given = {}
+
+    def rank(inputs):
+        given.update(inputs)
+        flipped = -20 * inputs["source_scores"][..., 0]
+        shape = flipped.shape
+        return {
+            "score": flipped.astype(np.float32),
+            "token_attention": np.zeros((*shape, 3), np.float32),
+            "history_attention": np.zeros((*shape, 5), np.float32),
+        }
+
+    plain = _recommender(items).recommend(HISTORIES[:1], 15)
+    ranked = _recommender(items, rank=rank).recommend(HISTORIES[:1], 15)
+    known = items.trained[plain.items[0]]
+    assert known.any()
+    assert not known.all()
+    np.testing.assert_array_equal(ranked.items[0][known], plain.items[0][known][::-1])
+    np.testing.assert_array_equal(ranked.items[0][~known], plain.items[0][~known])
+    assert given["candidate_tokens"].dtype == np.float32
+    np.testing.assert_array_equal(given["history_mask"][0], [False, False, True, True, True])
+    np.testing.assert_array_equal(ranked.history_items[0], [0, 0, 3, 4, 5])
+
+
+def test_rank_orders_exactly_the_given_candidates():
+    candidates = np.array([[10, 11, 12, 13]])
+    ranked = _recommender(_items()).rank(HISTORIES[:1], candidates)
+    assert sorted(ranked.items[0]) == [10, 11, 12, 13]
+    assert (np.diff(ranked.scores[0]) <= 0).all()
+
+
+def _shortened(items):
+    """The same with vectors of new items of many lengths."""
+    length = np.random.default_rng(1).uniform(0.1, 1.0, NUM).astype(np.float32)
+    return replace(items, vectors=items.vectors * np.where(items.trained, 1.0, length)[:, None])
+
+
+def _slow_similar(vectors, item, k):
+    cosine = np.array([
+        np.dot(vectors[item], other) / (np.linalg.norm(vectors[item]) * max(np.linalg.norm(other), 1e-9))
+        for other in vectors
+    ])  # fmt: skip
+    cosine[[*range(NUM_RESERVED), item]] = -np.inf
+    nearest = np.argsort(-cosine, kind="stable")[:k]
+    return nearest, cosine[nearest]
+
+
+@pytest.mark.parametrize("kind", ["exact", "faiss"])
+@pytest.mark.parametrize("cold_bias", [0.0, 50.0, -50.0])
+def test_similar_items_are_the_nearest_of_all_by_cosine(kind, cold_bias):
+    """However far new items are lifted, and however short their vectors are."""
+    if kind == "faiss":
+        pytest.importorskip("faiss")
+    items = _shortened(_items())
+    recommender = _recommender(items, cold_bias=cold_bias, kind=kind)
+    asked = np.arange(NUM_RESERVED, NUM)
+    found, score = recommender.similar(asked, 6)
+    for row, item in enumerate(asked):
+        nearest, cosine = _slow_similar(items.vectors, item, 6)
+        np.testing.assert_array_equal(found[row], nearest)
+        np.testing.assert_allclose(score[row], cosine, atol=1e-6)
+        np.testing.assert_array_equal(recommender.similar(asked[row : row + 1], 6)[0][0], nearest)
+
+
+@pytest.mark.parametrize("num_cold", [0, 10, NUM - NUM_RESERVED])
+def test_fewer_similar_items_than_asked_for_end_in_padding(num_cold):
+    found, score = _recommender(_items(num_cold=num_cold)).similar(np.array([5, 33]), NUM)
+    num_others = NUM - NUM_RESERVED - 1
+    for row, item in enumerate((5, 33)):
+        assert sorted(found[row, :num_others]) == [at for at in range(NUM_RESERVED, NUM) if at != item]
+    assert not found[:, num_others:].any()
+    assert np.isneginf(score[:, num_others:]).all()
+    assert np.isfinite(score[:, :num_others]).all()
+
+
+def _candidates(source_scores):
+    return Candidates(
+        items=np.array([[5, 0, 7]]),
+        cosines=np.array([[0.1, -np.inf, 0.9]], np.float32),
+        source_scores=np.array([source_scores], np.float32),
+    )
+
+
+def test_evidence_of_padding_is_zero_and_ranks_follow_scores():
+    evidence = Evidence(_items()).inputs(_candidates([[2.0], [0.0], [0.0]]), np.array([3]))
+    assert all((array[0, 1] == 0).all() for array in evidence.values())
+    rank = evidence["source_ranks"][0]
+    np.testing.assert_allclose(rank[[2, 0], 0], [1.0, 1 / np.log2(3)], rtol=1e-6)
+    np.testing.assert_allclose(rank[:, 2], [1.0, 0.0, 0.0])  # what a source does not know has no rank there
+    np.testing.assert_allclose(evidence["source_scores"][0, :, 2], [np.log(3.0), 0.0, 0.0], rtol=1e-6)
+
+
+class _Likes:
+    """A source that scores a few items, the same for everybody."""
+
+    name = "likes"
+
+    def __init__(self, scores):
+        self._scores = scores
+
+    def scores(self, histories):
+        score_BN = np.zeros((len(histories), len(_items().vectors)), np.float32)
+        score_BN[:, list(self._scores)] = list(self._scores.values())
+        return score_BN
+
+    def arrays(self):
+        return {}
+
+    def settings(self):
+        return {}
+
+
+def test_sources_add_what_the_towers_left_out_never_what_was_seen_or_is_not_allowed():
+    items = _items()
+    recommender = _recommender(items, num_candidates=3, sources=[_Likes({5: 9.0, 20: 3.0, 21: 4.0, 22: 1.0})])
+    user = recommender.embed(HISTORIES[:1])
+    assert 5 in HISTORIES[0].seen
+    allowed = np.ones(len(items.vectors), np.bool_)
+    allowed[21] = False
+    towers, cosines = recommender.retrieve(user, HISTORIES[:1], 3, allowed=allowed)
+    found = recommender.candidates(user, HISTORIES[:1], 3, allowed=allowed)
+    added = [item for item in (20, 22) if item not in towers]
+    assert list(found.items[0]) == [*towers[0], *added, *[0] * (2 - len(added))]
+    np.testing.assert_allclose(found.cosines[0, :3], cosines[0], atol=1e-6)
+    real = found.items[0] > 0
+    np.testing.assert_allclose(
+        found.cosines[0][real], items.vectors[found.items[0][real]] @ user[0], atol=1e-6
+    )
+    assert (found.cosines[0][~real] == -np.inf).all()
+    expected = [{20: 3.0, 21: 4.0, 22: 1.0, 5: 9.0}.get(item, 0.0) for item in found.items[0]]
+    np.testing.assert_array_equal(found.source_scores[0, :, 0], expected)
+
+
+def slow_ranks(scores, near, among=None):
+    ranks, among = np.zeros(len(scores)), np.ones(len(scores), np.bool_) if among is None else among
+    for place, score in enumerate(scores):
+        others = np.delete(scores, place)[np.delete(among, place)]
+        above = (
+            1.0 * (others > -np.inf)
+            if score == -np.inf
+            else np.clip((others - score) / (2 * near) + 0.5, 0, 1)
+        )
+        ranks[place] = 1.0 + above.sum()
+    return ranks
+
+
+def test_soft_ranks_equal_the_slow_ones():
+    rng = np.random.default_rng(3)
+    scores = np.round(rng.normal(0, 0.01, (7, 40)), 4).astype(np.float32)  # near ones, and exact ties
+    scores[2, 5:9], scores[3, :] = -np.inf, 0.25
+    expected = [slow_ranks(row.astype(np.float64), NEAR) for row in scores]
+    np.testing.assert_allclose(soft_ranks(scores), expected, atol=1e-9)
+    among = rng.random(scores.shape) < 0.6
+    among[4] = False
+    expected = [slow_ranks(row.astype(np.float64), NEAR, of) for row, of in zip(scores, among, strict=True)]
+    np.testing.assert_allclose(soft_ranks(scores, among_BK=among), expected, atol=1e-9)
+
+
+def test_new_items_in_a_list_shift_the_rank_of_no_known_one():
+    """Of known items 5 and 7 with new ones 33, before both, and 34, between them."""
+    evidence, none = Evidence(_items()), np.zeros((1, 4, 0), np.float32)
+    mixed = Candidates(
+        items=np.array([[5, 33, 7, 34]]),
+        cosines=np.array([[0.1, 0.95, 0.9, 0.5]], np.float32),
+        source_scores=none,
+    )
+    known = Candidates(items=mixed.items[:, ::2], cosines=mixed.cosines[:, ::2], source_scores=none[:, ::2])
+    shown, alone = (evidence.inputs(each, np.array([3]))["source_ranks"][0, :, 0] for each in (mixed, known))
+    np.testing.assert_array_equal(shown[::2], alone)
+    np.testing.assert_allclose(shown, 1 / np.log2([3, 2, 2, 3]), rtol=1e-6)
+
+
+def test_ranks_of_scores_far_apart_are_whole_and_near_ones_share():
+    scores = np.array([[0.3, 0.9, 0.3 + NEAR / 2, -np.inf, 0.5]], np.float32)
+    np.testing.assert_allclose(soft_ranks(scores), [[3.75, 1.0, 3.25, 5.0, 2.0]], atol=1e-4)
+
+
+def test_float_noise_hardly_moves_a_rank():
+    scores = np.linspace(0.1, 0.4, 100)[None, :].astype(np.float32)
+    moved = scores + np.random.default_rng(0).uniform(-3e-7, 3e-7, scores.shape).astype(np.float32)
+    assert np.abs(soft_ranks(moved) - soft_ranks(scores)).max() < 1e-3
+
+
+@pytest.mark.parametrize("cold_from", [1, 19])
+@pytest.mark.parametrize("k", [10, 2 * NUM])
+def test_a_varied_list_holds_each_item_once_and_ends_in_padding(cold_from, k):
+    allowed = np.isin(np.arange(NUM), [7, 8, 33])
+    recommender = _recommender(_items(), cold_bias=2.0, cold_from=cold_from, num_candidates=5)
+    found = recommender.recommend(HISTORIES[:2], k, allowed=allowed, diversity=0.3)
+    for items, scores in zip(found.items, found.scores, strict=True):
+        assert sorted(items[:3]) == [7, 8, 33]
+        assert not items[3:].any()
+        assert np.isneginf(scores[3:]).all()
+    whole = recommender.recommend(HISTORIES[:1], 2 * NUM, diversity=0.3).items[0]
+    unseen = set(range(NUM_RESERVED, NUM)) - set(HISTORIES[0].seen.tolist())
+    assert sorted(whole[whole > 0]) == sorted(unseen)
+
+
+def test_float_noise_never_changes_an_order():
+    items = np.array([[9, 4, 7, 5]])
+    scores = np.array([[1.0, 2.0, 2.0 + 1e-6, 3.0]], np.float32)
+    np.testing.assert_array_equal(best_first(scores, items), [[3, 1, 2, 0]])
+    np.testing.assert_array_equal(
+        best_first(scores - np.array([0, 0, 2e-6, 0], np.float32), items), [[3, 1, 2, 0]]
+    )
+
+
+def test_the_ranker_reads_events_on_new_items_like_any_other():
+    """Their vectors are shorter than 1; the towers read them at length 1, and so does the ranker."""
+    items = _items()
+    short = items.vectors * np.where(items.trained, 1.0, 0.25)[:, None].astype(np.float32)
+    inputs = []
+    for each in (items, replace(items, vectors=short)):
+        recommender = _recommender(each)
+        user = recommender.embed(HISTORIES)
+        inputs.append(recommender.rank_inputs(HISTORIES, user, recommender.candidates(user, HISTORIES, 5)))
+    assert not items.trained[31]
+    assert 31 in HISTORIES[1].item
+    np.testing.assert_allclose(inputs[1]["history_vector"], inputs[0]["history_vector"], atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(inputs[1]["history_vector"][1, -1]), 1.0, atol=1e-6)

@@ -1,0 +1,303 @@
+"""The endpoint: the same answers as everywhere, and errors that name the field."""
+
+import numpy as np
+import polars as pl
+import pytest
+from fastapi.testclient import TestClient
+
+from recsys.bundle.load import write_bundle
+from serving.batch import recommend_to_parquet
+from serving.http.app import create_app
+from serving.http.schemas import MAX_HISTORY
+
+
+@pytest.fixture
+def client(engine):
+    with TestClient(create_app(engine), raise_server_exceptions=False) as client:
+        yield client
+
+
+def ask(client, **body):
+    answer = client.post("/v1/recommend", json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def names(answer):
+    return [item["item_id"] for item in answer["items"]]
+
+
+def test_a_known_user_gets_a_list_with_its_circumstances(client, engine):
+    answer = ask(client, user_id="ann", k=2)
+    first, second = answer["items"]
+    assert (first["item_id"], first["title"], first["rank"]) == ("bee", "Bee", 1)
+    assert (second["item_id"], second["rank"]) == ("cat", 2)
+    assert first["score"] > second["score"]
+    assert first["reason"] == {
+        "text": 'because you chose "Ant"; most telling: its picture',
+        "past_item": "ant",
+        "modality": "image",
+    }
+    assert answer["model"]["version"] == engine.bundle.version
+    assert answer["model"]["dataset"] == "zoo"
+    cpu = ["CPUExecutionProvider"]
+    assert answer["providers"] == {"user_tower": cpu, "ranker": cpu}
+    assert answer["degraded"] == []
+
+
+def test_lists_equal_those_of_the_batch(client, engine, tmp_path):
+    recommend_to_parquet(engine, "all", tmp_path / "out.parquet", 4)
+    batch = pl.read_parquet(tmp_path / "out.parquet")
+    assert batch["user_id"].n_unique() == 3
+    for (user,), group in batch.group_by("user_id"):
+        answer = ask(client, user_id=user, k=4)
+        assert names(answer) == group.sort("rank")["item_id"].to_list()
+        scores = [item["score"] for item in answer["items"]]
+        np.testing.assert_allclose(scores, group.sort("rank")["score"], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        ["ant"],
+        [{"item": "ant"}],
+        [{"item": "ant", "timestamp": 1700000000, "event": "buy", "value": 4}],
+        [{"item": "ant", "timestamp": "2026-03-01T12:00:00+01:00"}],
+    ],
+)
+def test_a_posted_history_is_answered_like_the_users_own(client, history):
+    assert names(ask(client, history=history, k=3)) == names(ask(client, user_id="ann", k=3))
+
+
+def test_times_put_a_history_in_order(client, engine):
+    entries = [
+        {"item": "fox", "timestamp": "2026-03-02"},
+        {"item": "ant", "timestamp": 1},
+    ]
+    read = engine.read.history
+    seen = []
+    engine.read.history = lambda events: seen.append(read(events)) or seen[-1]
+    ask(client, history=entries)
+    assert seen[0].item.tolist() == [2, 7]
+    assert seen[0].timestamp.tolist() == [1_000_000, 1_772_409_600_000_000]
+
+
+def test_an_unknown_user_gets_what_is_popular_and_is_told(client):
+    answer = ask(client, user_id="nobody", k=2)
+    assert names(answer) == ["ant", "bee"]
+    assert answer["degraded"] == ["unknown_user: popularity"]
+    assert [item["reason"] for item in answer["items"]] == [None, None]
+    assert ask(client, user_id="new")["degraded"] == ["empty_history: popularity"]
+
+
+def test_filters_candidates_and_repeats(client):
+    assert names(ask(client, user_id="ann", filters={"group": ["mammal"]})) == ["cat", "dog", "fox"]
+    assert names(ask(client, user_id="ann", candidates=["eel", "ant", "dog"])) == ["dog", "eel"]
+    assert names(ask(client, user_id="ann", k=1, exclude_seen=False)) == ["ant"]
+    assert names(ask(client, user_id="ann", candidates=["ant"])) == []
+
+
+def test_more_than_there_is_gives_what_there_is(client):
+    answer = ask(client, user_id="ann", k=500)
+    assert names(answer) == ["bee", "cat", "dog", "eel", "fox"]
+    assert answer["items"][3]["title"] is None
+
+
+def test_diversity_changes_the_order(client):
+    assert names(ask(client, user_id="ann", k=2, diversity=100.0)) != names(ask(client, user_id="ann", k=2))
+
+
+def test_a_varied_answer_holds_each_item_once_and_no_more_than_there_is(client):
+    some = {"user_id": "ann", "k": 10, "diversity": 0.3}
+    assert sorted(names(ask(client, **some))) == ["bee", "cat", "dog", "eel", "fox"]
+    assert sorted(names(ask(client, **some, filters={"group": ["mammal"]}))) == ["cat", "dog", "fox"]
+
+
+def test_rank_orders_every_candidate(client):
+    body = {"user_id": "bob", "candidates": ["ant", "fox", "cat"]}
+    answer = client.post("/v1/rank", json=body).json()
+    assert names(answer) == ["fox", "cat", "ant"]
+    assert answer["degraded"] == []
+    body = {"history": ["ant"], "candidates": ["fox", "cat"]}
+    assert names(client.post("/v1/rank", json=body).json()) == ["cat", "fox"]
+    body = {"user_id": "nobody", "candidates": ["fox", "cat"]}
+    answer = client.post("/v1/rank", json=body).json()
+    assert (names(answer), answer["degraded"]) == (["cat", "fox"], ["unknown_user: popularity"])
+
+
+def test_similar_items(client):
+    answer = client.get("/v1/items/bee/similar", params={"k": 2}).json()
+    assert names(answer) == ["ant", "cat"]
+    assert answer["item_id"] == "bee"
+    assert answer["items"][0]["score"] == pytest.approx(np.cos(0.2), abs=1e-5)
+
+
+def test_an_unknown_item_is_not_found(client):
+    answer = client.get("/v1/items/be/similar")
+    assert answer.status_code == 404
+    assert answer.json() == {
+        "error": {"field": "item_id", "message": "unknown item; did you mean 'bee'?", "value": "be"}
+    }
+
+
+def test_an_id_may_hold_a_slash(client):
+    error = client.get("/v1/items/a%2Fb/similar").json()["error"]
+    assert (error["field"], error["value"]) == ("item_id", "a/b")
+
+
+ANN = {"user_id": "ann"}
+REFUSED = [
+    ({}, "user_id", "missing", None),
+    (ANN | {"history": ["ant"]}, "history", "not both", None),
+    ({"history": []}, "history", "at least 1", "list of 0"),
+    ({"history": ["ant"] * (MAX_HISTORY + 1)}, "history", "at most 1000", "list of 1001"),
+    ({"history": ["ant", "bee", {"item": "wolf"}]}, "history.2.item", "unknown item", "wolf"),
+    ({"history": ["wolf"]}, "history.0.item", "unknown item", "wolf"),
+    ({"history": [7]}, "history.0", "write an item id", 7),
+    ({"history": [{"item": 7}]}, "history.0.item", "string", 7),
+    ({"history": [{"value": 3.0}]}, "history.0.item", "required", "object of 1"),
+    ({"history": [{"item": "ant", "rating": 3}]}, "history.0.rating", "not permitted", 3),
+    ({"history": [{"item": "ant", "value": "much"}]}, "history.0.value", "number", "much"),
+    ({"history": [{"item": "ant", "event": "eat"}]}, "history.0.event", "unknown kind", "eat"),
+    ({"history": [{"item": "ant", "timestamp": "noon"}]}, "history.0.timestamp", "ISO 8601", "noon"),
+    (
+        {"history": [{"item": "ant", "timestamp": 1700000000000}]},
+        "history.0.timestamp",
+        "milli",
+        1700000000000,
+    ),
+    ({"history": [{"item": "ant", "timestamp": 1}, "bee"]}, "history.1.timestamp", "every entry", None),
+    ({"history": "ant"}, "history", "list", "ant"),
+    ({"user_id": 7}, "user_id", "string", 7),
+    (ANN | {"k": 0}, "k", "greater than or equal to 1", 0),
+    (ANN | {"k": 501}, "k", "less than or equal to 500", 501),
+    (ANN | {"k": "20"}, "k", "integer", "20"),
+    (ANN | {"k": 2.5}, "k", "integer", 2.5),
+    (ANN | {"k": True}, "k", "integer", True),
+    (ANN | {"exclude_seen": "yes"}, "exclude_seen", "boolean", "yes"),
+    (ANN | {"candidates": []}, "candidates", "at least 1", "list of 0"),
+    (ANN | {"candidates": ["ant", "wolf"]}, "candidates.1", "unknown item", "wolf"),
+    (ANN | {"filters": {"grupo": ["fish"]}}, "filters.grupo", "'group'", "list of 1"),
+    (ANN | {"filters": {"group": ["fsh"]}}, "filters.group.0", "'fish'", "fsh"),
+    (ANN | {"filters": {"group": "fish"}}, "filters.group", "list", "fish"),
+    (ANN | {"diversity": -1}, "diversity", "greater", -1),
+    (ANN | {"kk": 5}, "kk", "not permitted", 5),
+]
+
+
+@pytest.mark.parametrize(("body", "field", "said", "value"), REFUSED)
+def test_a_bad_question_is_refused_by_field(client, body, field, said, value):
+    answer = client.post("/v1/recommend", json=body)
+    assert answer.status_code == 422
+    assert answer.json().keys() == {"error"}
+    error = answer.json()["error"]
+    assert (error["field"], error["value"]) == (field, value)
+    assert said in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"user_id": "ann"}, "candidates"),
+        ({"user_id": "ann", "candidates": []}, "candidates"),
+        ({"user_id": "ann", "candidates": ["ant", "wolf"]}, "candidates.1"),
+        ({"user_id": "ann", "candidates": ["ant", "ant"]}, "candidates.1"),
+        ({"user_id": "ann", "candidates": ["ant"] * 1001}, "candidates"),
+        ({"candidates": ["ant"]}, "user_id"),
+        ({"history": ["wolf"], "candidates": ["ant"]}, "history.0.item"),
+    ],
+)
+def test_a_bad_ranking_is_refused_by_field(client, body, field):
+    answer = client.post("/v1/rank", json=body)
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, field)
+
+
+@pytest.mark.parametrize("k", ["0", "501", "many"])
+def test_bad_k_of_similar(client, k):
+    answer = client.get("/v1/items/bee/similar", params={"k": k})
+    assert answer.status_code == 422
+    assert answer.json()["error"]["field"] == "k"
+    assert answer.json()["error"]["value"] == k
+
+
+@pytest.mark.parametrize(
+    ("content", "field"), [(b"{", "body"), (b"", "body"), (b"[]", "body"), (b'"ann"', "body")]
+)
+def test_a_body_that_is_no_question(client, content, field):
+    answer = client.post("/v1/recommend", content=content, headers={"content-type": "application/json"})
+    assert answer.status_code == 422
+    assert answer.json()["error"]["field"] == field
+
+
+def test_numbers_that_json_does_not_have_are_refused(client):
+    content = b'{"history": [{"item": "ant", "value": NaN}]}'
+    answer = client.post("/v1/recommend", content=content, headers={"content-type": "application/json"})
+    assert answer.status_code == 422
+    assert answer.json()["error"]["field"] == "history.0.value"
+    assert answer.json()["error"]["value"] == "nan"
+
+
+def test_other_errors_have_the_same_body(client, engine):
+    assert client.get("/v1/nothing").json()["error"]["message"] == "Not Found: GET /v1/nothing"
+    assert client.get("/v1/recommend").status_code == 405
+
+    def breaks(*args, **kwargs):
+        raise RuntimeError("a secret")
+
+    engine.recommender.recommend = breaks
+    answer = client.post("/v1/recommend", json=ANN)
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+    assert answer.json()["error"]["field"] is None
+
+
+def test_health_and_readiness(client, engine):
+    assert client.get("/healthz").json() == {"status": "ok"}
+    ready = client.get("/readyz").json()
+    assert (ready["status"], ready["num_items"], ready["num_users"]) == ("ready", 6, 3)
+    assert ready["model"]["version"] == engine.bundle.version
+    engine.state.close()
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert "error" in answer.json()
+
+
+def test_documentation_names_every_path_and_error(client):
+    assert client.get("/docs").status_code == 200
+    paths = client.get("/openapi.json").json()["paths"]
+    assert set(paths) == {
+        "/v1/recommend",
+        "/v1/rank",
+        "/v1/items/{item_id}/similar",
+        "/healthz",
+        "/readyz",
+    }
+    refused = paths["/v1/recommend"]["post"]["responses"]["422"]["content"]["application/json"]["schema"]
+    assert refused["$ref"].endswith("/ErrorBody")
+
+
+def test_the_documented_examples_are_answered_or_refused_by_item_only(client):
+    schemas = client.get("/openapi.json").json()["components"]["schemas"]
+    for name, path in (("RecommendRequest", "/v1/recommend"), ("RankRequest", "/v1/rank")):
+        assert schemas[name]["examples"]
+        for example in schemas[name]["examples"]:
+            answer = client.post(path, json=example)
+            if answer.status_code != 200:  # this shop has none of the example's items
+                assert answer.json()["error"]["message"].startswith("unknown item")
+
+
+def test_many_at_once_answer_as_one_by_one(client):
+    from concurrent.futures import ThreadPoolExecutor
+
+    alone = {user: ask(client, user_id=user) for user in ("ann", "bob", "nobody")}
+    with ThreadPoolExecutor(8) as pool:
+        users = [*alone] * 10
+        answers = list(pool.map(lambda user: ask(client, user_id=user), users))
+    assert answers == [alone[user] for user in users]
+
+
+def test_without_a_ranker_there_is_no_reason(shop, tmp_path):
+    write_bundle(tmp_path / "bundle", lambda at: shop.fill_bundle(at, ranker=False))
+    client = TestClient(create_app(shop.open_engine(tmp_path / "bundle")))
+    answer = ask(client, user_id="ann", k=1)
+    assert (names(answer), answer["items"][0]["reason"]) == (["bee"], None)

@@ -1,0 +1,52 @@
+"""One whole fit and evaluation of a small log in figures; run as a program it prints them."""
+
+import hashlib
+import json
+
+import torch
+from fitting_parts import config, log, media
+
+from features.inputs.histories import empty_history
+from features.inputs.split_view import SeenItems, view_of
+from features.splits.make import make_split
+from training.baselines import Random, choose_baselines
+from training.evaluation.evaluate import TopK, evaluate
+from training.evaluation.system import MODEL, System
+from training.fitting.fit import fit
+from training.threads import threads
+
+
+def figures() -> str:
+    """Every metric to its last digit, and a digest of every parameter, as JSON."""
+    settings, data = config(), log()
+    split = make_split(data, settings.split)
+    with threads(1):
+        fitted = fit(data, media(data), split, settings)
+        histories = view_of(split).before_test(fitted.builder)
+        seen, items = SeenItems(histories), fitted.features
+        chosen = choose_baselines(
+            ("popularity", "als", "bpr"), split, items, seen=seen, has_clock=True, num_threads=1
+        )
+        models: list[TopK] = [
+            System(MODEL, fitted.recommender, histories, empty=empty_history({})),
+            *(each.model for each in chosen),
+            Random(items, seen=seen),
+        ]
+        evaluation = evaluate(models, split=split, items=items, seen=seen)
+    modules = [fitted.retriever.model, *([fitted.ranker.module] if fitted.ranker else [])]
+    digest = hashlib.sha256()
+    for module in modules:
+        for name, value in module.state_dict().items():
+            digest.update(name.encode())
+            digest.update(value.contiguous().view(torch.uint8).numpy().tobytes() if value.ndim else b"")
+    found = {
+        "metrics": json.loads(evaluation.to_json()),
+        "parameters": digest.hexdigest(),
+        "curve": fitted.retriever.curve,
+        "chosen": [repr(each.chosen.settings) for each in chosen],
+    }
+    return json.dumps(found, sort_keys=True)
+
+
+if __name__ == "__main__":
+    print(figures())  # noqa: T201

@@ -1,0 +1,151 @@
+"""The command line called in this process, and one whole walk over a tiny shop."""
+
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from unittest.mock import patch
+
+import tomli_w
+from tiny_encoders import write_tiny_audio, write_tiny_image, write_tiny_text
+
+from recsys import cli
+
+SHOP = ("--items", 60, "--users", 60, "--set", "picture_size=32", "--set", "events_per_user=9")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one command gave back."""
+
+    code: int
+    out: str
+    err: str
+
+
+def recsys(*arguments: object) -> Answer:
+    """Call the entry point as the shell would."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with (
+        patch.object(sys, "argv", ["recsys", *map(str, arguments)]),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+    return Answer(code, out.getvalue(), err.getvalue())
+
+
+def refused(*arguments: object) -> str:
+    """The message of a command that fails as it should."""
+    answer = recsys(*arguments)
+    assert answer.code == 1, answer
+    assert "Traceback" not in answer.err + answer.out
+    return answer.err
+
+
+def write_settings(path: Path, encoders: Path, uri: str) -> Path:
+    """A configuration whose encoders and models are tiny."""
+    settings = {
+        "encoders": {
+            "text": str(write_tiny_text(encoders / "text")),
+            "image": str(write_tiny_image(encoders / "image")),
+            "audio": str(write_tiny_audio(encoders / "audio")),
+            "transcriber": "none",
+        },
+        "model": {
+            "dim": 16,
+            "user": {"num_blocks": 1, "num_heads": 2, "max_length": 20},
+            "item": {"num_heads": 2, "regress_new": True},
+            "ranker": {"num_candidates": 20, "history_length": 10, "num_epochs": 2},
+        },
+        "train": {"epochs": 3, "steps_per_epoch": 5, "precision": "float32"},
+        "evaluate": {"twin": False, "baselines": ["popularity"]},
+        "track": {"uri": uri},
+    }
+    path.write_text(tomli_w.dumps(settings), "utf-8")
+    return path
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Where one `recsys sample` and one `recsys run` wrote, and what the latter said."""
+
+    root: Path
+    answer: Answer
+
+    @property
+    def shop(self) -> Path:
+        return self.root / "shop"
+
+    @property
+    def settings(self) -> Path:
+        return self.root / "settings.toml"
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "cache"
+
+    @property
+    def run(self) -> Path:
+        return self.root / "run"
+
+    @property
+    def bundle(self) -> Path:
+        return self.run / "bundle"
+
+    @property
+    def uri(self) -> str:
+        return f"sqlite:///{self.root / 'mlflow.db'}"
+
+    @property
+    def options(self) -> tuple[object, ...]:
+        """Those of the run."""
+        return ("--config", self.settings, "--cache", self.cache)
+
+
+def take_walk(root: Path) -> Walk:
+    """Sample a shop, then features, training, evaluation and export."""
+    walk = Walk(root, Answer(0, "", ""))
+    made = recsys("sample", walk.shop, *SHOP)
+    assert made.code == 0, made.err
+    write_settings(walk.settings, root / "encoders", walk.uri)
+    with every_ranker_helps():
+        return Walk(root, recsys("run", walk.shop, "--out", walk.run, *walk.options))
+
+
+@contextmanager
+def every_ranker_helps() -> Iterator[None]:
+    """Each epoch of the ranker counts as better than the one before, so that bundles have one.
+
+    Whether one truly helps is luck with a model this small; tests/training/ranker/test_ranker.py looks at it.
+    """
+    from training.fitting import fit as fitting
+    from training.ranker import ranked_lists
+
+    # Imported before, so that it keeps the real one.
+    assert fitting.selection_ndcg is ranked_lists.selection_ndcg
+    scores = count(1)
+    with patch.object(ranked_lists, "selection_ndcg", lambda *_: next(scores) / 1e6):
+        yield
+
+
+@contextmanager
+def interrupted_after(epoch: int) -> Iterator[None]:
+    """Training that is stopped by Ctrl-C once `epoch` has been written to the checkpoint."""
+    from training.towers import trainer as retriever
+
+    real = retriever.save_state
+
+    def save_state(path: Path, fingerprint: str, state: retriever.TrainingState, *rest: object) -> None:
+        real(path, fingerprint, state, *rest)  # type: ignore[arg-type]
+        if state.epoch == epoch:
+            raise KeyboardInterrupt
+
+    with patch.object(retriever, "save_state", save_state):
+        yield

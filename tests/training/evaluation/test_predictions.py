@@ -1,0 +1,49 @@
+"""Kept answers: written as others can read them, read back the same."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from report_parts import IDS, answers
+
+from recsys.errors import DataError
+from recsys.ids import IdMap
+from recsys.metrics.ranking import at_k, means
+from training.evaluation.predictions import Answers
+
+
+def test_comes_back_as_it_was(tmp_path: Path) -> None:
+    kept = answers()
+    kept.save(tmp_path / "answers.parquet", IDS)
+    read = Answers.load(tmp_path / "answers.parquet", IDS)
+    assert read.users == kept.users
+    assert read.num_seen.tolist() == kept.num_seen.tolist()
+    for name in ("warm", "cold"):
+        before, after = getattr(kept, name), getattr(read, name)
+        assert after.offsets.tolist() == before.offsets.tolist()
+        assert after.ids.tolist() == before.ids.tolist()
+    assert list(read.models) == ["recsys", "popularity"]
+    for name, ranked_UK in kept.models.items():
+        assert np.array_equal(read.models[name], ranked_UK)
+    assert [path.name for path in tmp_path.iterdir()] == ["answers.parquet"]
+
+
+def test_another_program_reads_names_and_gets_the_same_figures(tmp_path: Path) -> None:
+    answers().save(tmp_path / "answers.parquet", IDS)
+    table = pl.read_parquet(tmp_path / "answers.parquet")
+    assert table.columns == ["user_id", "num_seen", "truth_warm", "truth_cold", "recsys", "popularity"]
+    assert table["recsys"].to_list() == [["a", "b", "c"], ["d", "c"], ["x", "a", "b"], None]
+    assert table["truth_cold"].to_list() == [None, None, ["x"], None]
+    recalls = [
+        len(set(sought) & set(found or [])) / len(sought)
+        for sought, found in table.select("truth_warm", "recsys").iter_rows()
+    ]
+    kept = answers()
+    assert means(at_k(kept.models["recsys"], kept.warm, [3]))["recall@3"] == pytest.approx(np.mean(recalls))
+
+
+def test_items_that_are_gone_are_refused(tmp_path: Path) -> None:
+    answers().save(tmp_path / "answers.parquet", IDS)
+    with pytest.raises(DataError, match=r"answers.parquet: items in column 'truth_cold'"):
+        Answers.load(tmp_path / "answers.parquet", IdMap(["a", "b", "c", "d", "e"]))

@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+import torch
+from fitting_parts import config, log, media
+from model_parts import tiny_features, tiny_schema
+
+from features.splits.make import make_split
+from recsys.config import ItemTowerConfig, ModelConfig, RankerConfig, UserTowerConfig
+from recsys.ids import IdMap
+from recsys.models.ranker import Ranker
+from recsys.models.retriever import Retriever
+from recsys.onnx import OnnxSession
+from recsys.retrieval.candidate_features import ALWAYS, CONTEXT
+from training.cold_start.content_regression import fit_newcomers
+from training.export.bundle import _write_graphs, check_parity
+from training.export.graphs import (
+    item_graph,
+    item_graph_inputs,
+    ranker_example,
+    ranker_graph,
+    user_example,
+    user_graph,
+    write_graph,
+)
+from training.fitting.fit import fit
+from training.ranker.fit import ScaledRanker
+
+
+def _assert_parity(graph, inputs, path):
+    write_graph(graph, path)
+    answer, expected = OnnxSession(path).run(inputs), graph.reference(inputs)
+    assert set(answer) == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_allclose(answer[name], value, atol=1e-5)
+
+
+@pytest.mark.parametrize("fusion", ["attention", "gated", "mean"])
+def test_item_tower(fusion, tmp_path):
+    torch.manual_seed(0)
+    config = ModelConfig(dim=16, item=ItemTowerConfig(fusion=fusion))
+    model = Retriever(tiny_features(), tiny_schema(), config).eval()
+    inputs = item_graph_inputs(model, np.arange(2, 32))
+    _assert_parity(item_graph(model), inputs, tmp_path / "item.onnx")
+    vectors = OnnxSession(tmp_path / "item.onnx").run(inputs)["item_vector"]
+    np.testing.assert_allclose(vectors, model.item_arrays().vectors[2:], atol=1e-5)
+
+
+@pytest.mark.parametrize("fusion", ["attention", "gated", "mean"])
+def test_every_fusion_trains_and_is_exported(fusion, tmp_path):
+    data, settings = log(), config(model={"item": {"fusion": fusion}}, train={"epochs": 4})
+    fitted = fit(data, media(data), make_split(data, settings.split), settings)
+    losses = [entry["loss"] for entry in fitted.retriever.curve]
+    assert losses[-1] < losses[0]
+    parity, _ = _write_graphs(tmp_path, fitted)
+    assert {name.partition(".")[0] for name in parity} >= {"item_tower", "user_tower"}
+    check_parity(parity)
+
+
+def test_item_tower_with_a_head_for_new_items(tmp_path, monkeypatch):
+    """One field spread out and one looked up, landmarks, and a pull; the last 30 items are new."""
+    monkeypatch.setattr("recsys.models.cold_start_head.MAX_VALUES", 5)
+    torch.manual_seed(0)
+    features = tiny_features(num_items=120, num_cold=30)
+    features.categories["kind"] = np.clip(features.categories["genres"], 0, 3)
+    features.category_ids["kind"] = IdMap(["a", "b"])
+    model = Retriever(features, tiny_schema(), ModelConfig(dim=16)).eval()
+    head = fit_newcomers(model, None, penalty=3.0, pull=2.0).head
+    assert (head.narrow, head.wide, len(head.landmark_MW)) == (("kind",), ("genres",), 90 // 8)
+    before = model.item_arrays().vectors
+    model.newcomer = head.eval()
+    model.newcomer.length.fill_(0.5)
+    inputs = item_graph_inputs(model, np.arange(2, 122))
+    _assert_parity(item_graph(model), inputs, tmp_path / "item.onnx")
+    vectors = OnnxSession(tmp_path / "item.onnx").run(inputs)["item_vector"]
+    np.testing.assert_allclose(vectors, model.item_arrays().vectors[2:], atol=1e-5)
+    np.testing.assert_allclose(vectors[:90], before[2:92], atol=1e-5)
+    assert np.abs(vectors[90:] - before[92:]).max() > 0.1
+
+
+@pytest.mark.parametrize(("attention", "feed_forward"), [("softmax", True), ("pointwise", False)])
+def test_user_tower_with_other_sizes_than_the_example(attention, feed_forward, tmp_path):
+    torch.manual_seed(0)
+    user = UserTowerConfig(attention=attention, feed_forward=feed_forward)
+    model = Retriever(tiny_features(), tiny_schema(), ModelConfig(dim=16, user=user)).eval()
+    for parameter in model.user_tower.blocks[0].bias.parameters():
+        torch.nn.init.normal_(parameter)
+    path = tmp_path / "user.onnx"
+    _assert_parity(user_graph(model), user_example(model.schema, 16, num_users=7, length=5, seed=2), path)
+    for num_users, length in ((1, 1), (2, 8)):
+        inputs = user_example(model.schema, 16, num_users=num_users, length=length, seed=3)
+        answer = OnnxSession(path).run(inputs)["user_vector"]
+        np.testing.assert_allclose(answer, user_graph(model).reference(inputs)["user_vector"], atol=1e-5)
+
+
+def test_user_tower_with_every_part_of_an_event_switched_off(tmp_path):
+    off = dict.fromkeys(("use_kind", "use_value", "use_time", "use_position"), False)
+    config = ModelConfig(dim=16, user=UserTowerConfig(num_blocks=1, **off))
+    model = Retriever(tiny_features(), tiny_schema(), config).eval()
+    inputs = user_example(model.schema, 16, num_users=3, length=5, seed=2)
+    _assert_parity(user_graph(model), inputs, tmp_path / "user.onnx")
+
+
+def test_ranker(tmp_path):
+    torch.manual_seed(0)
+    ranker = Ranker(
+        dim=16, config=RankerConfig(history_length=6), num_sources=len(ALWAYS), num_context=len(CONTEXT)
+    )
+    torch.nn.init.normal_(ranker.head[-1].weight)
+    graph = ranker_graph(ScaledRanker(ranker, 0.5).eval(), dim=16, num_tokens=4)
+    inputs = ranker_example(dim=16, num_tokens=4, past=6, num_users=5, num_candidates=9, seed=3)
+    _assert_parity(graph, inputs, tmp_path / "ranker.onnx")
+    assert np.abs(graph.reference(inputs)["score"]).max() > 0.01

@@ -1,0 +1,55 @@
+"""Towers that learn the validation events, too, their test as far away as before."""
+
+import numpy as np
+import pytest
+from fitting_parts import config, log, media
+
+from features.splits.make import make_split
+from training.fitting.continued import learning_anew, with_validation
+from training.fitting.fit import Fitted, fit
+
+DATA = log()
+VECTORS = media(DATA)
+SETTINGS = config(train={"epochs": 4, "average_epochs": 0})
+
+
+@pytest.fixture(scope="module")
+def first() -> Fitted:
+    return fit(DATA, VECTORS, make_split(DATA, SETTINGS.split), SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def later(first: Fitted) -> Fitted:
+    joined = with_validation(make_split(DATA, SETTINGS.split))
+    return fit(DATA, VECTORS, joined, SETTINGS, budget=learning_anew(first))
+
+
+def test_validation_events_become_training_events_and_the_test_stays() -> None:
+    split = make_split(DATA, SETTINGS.split)
+    joined = with_validation(split)
+    rows = {*split.train["row"], *split.validation["row"]}
+    assert set(joined.train["row"]) == rows
+    assert len(joined.train) == len(rows)
+    assert joined.validation.is_empty()
+    assert joined.test.equals(split.test)
+    assert joined.reviews.equals(split.reviews)
+
+
+def test_it_reads_more_than_before_by_the_validation_events_alone(first: Fitted, later: Fitted) -> None:
+    split = make_split(DATA, SETTINGS.split)
+    gained = later.features.popularity - first.features.popularity
+    expected = np.zeros_like(gained)
+    np.add.at(expected, first.features.item_ids.encode(split.validation["item_id"]), 1)
+    np.testing.assert_array_equal(gained, expected)
+
+
+def test_the_towers_are_trained_anew_for_the_epochs_that_were_chosen_and_no_ranker_is(
+    first: Fitted, later: Fitted
+) -> None:
+    assert first.ranker is not None
+    assert later.ranker is None
+    assert len(later.retriever.curve) == later.retriever.best_epoch == first.retriever.best_epoch
+    assert later.new == first.new
+    assert (
+        later.retriever.curve[0]["loss"] > 0.9 * first.retriever.curve[0]["loss"]
+    )  # not from where it stood

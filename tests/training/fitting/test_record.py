@@ -1,0 +1,80 @@
+"""What is written down of a fit, and what a second look at it leaves as it was."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fitting_parts import config, log, media
+
+from features.inputs.sentiment import Quality, Sentiment
+from features.splits.make import make_split
+from training.fitting.fit import Fitted, fit
+from training.fitting.record import (
+    machine,
+    read_fits,
+    record_fit,
+    versions,
+)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Fitted:
+    data, settings = log(), config(model={"ranker": {"enabled": False}})
+    return fit(data, media(data), make_split(data, settings.split), settings)
+
+
+def test_a_fit_is_written_down(tmp_path: Path, fitted: Fitted) -> None:
+    record_fit(tmp_path, "main", fitted)
+    main = read_fits(tmp_path)["main"]
+    assert list(main.curve) == fitted.retriever.curve
+    assert (main.best_epoch, main.best_score) == (fitted.retriever.best_epoch, fitted.retriever.best_score)
+    assert main.ranker is None
+    assert main.new_items == fitted.new
+    reviewed = make_split(log(), config().split).reviews["item_id"].n_unique()
+    assert main.coverage == {"title": 25, "review_text": reviewed, "colour": 25}
+    assert main.num_items == 25
+    assert main.versions["python"]
+    assert main.machine["cores"] >= 1
+
+
+def test_stages_stand_beside_each_other_and_keep_their_time(tmp_path: Path, fitted: Fitted) -> None:
+    record_fit(tmp_path, "main", fitted)
+    text = (tmp_path / "fits.json").read_text().replace("+00:00", "-long-ago")
+    (tmp_path / "fits.json").write_text(text)
+    record_fit(tmp_path, "refit", fitted)
+    record_fit(tmp_path, "main", fitted)
+    fits = read_fits(tmp_path)
+    assert list(fits) == ["main", "refit"]
+    assert fits["main"].at.endswith("-long-ago"), "reading a checkpoint again is no training"
+    other = replace(fitted, retriever=replace(fitted.retriever, curve=[{"loss": 1.0}]))
+    record_fit(tmp_path, "main", other)
+    assert read_fits(tmp_path)["main"].at.endswith("+00:00")
+
+
+def test_how_well_ratings_are_foretold_is_written_down(tmp_path: Path, fitted: Fitted) -> None:
+    quality = {"text": Quality(num_rated=120, r2=0.2, correlation=0.45, penalty=1.0)}
+    sentiment = Sentiment(by_review=np.zeros(3, np.float32), by_voice=None, quality=quality)
+    record_fit(tmp_path, "main", replace(fitted, sentiment=sentiment))
+    assert read_fits(tmp_path)["main"].sentiment == quality
+    record_fit(tmp_path, "later", replace(fitted, sentiment=None))
+    assert read_fits(tmp_path)["later"].sentiment == {}
+
+
+def test_without_validation_there_is_no_score(tmp_path: Path, fitted: Fitted) -> None:
+    record_fit(tmp_path, "main", replace(fitted, retriever=replace(fitted.retriever, best_score=math.nan)))
+    assert read_fits(tmp_path)["main"].best_score is None
+    assert "NaN" not in (tmp_path / "fits.json").read_text(), "NaN is not JSON"
+
+
+def test_nothing_written_yet(tmp_path: Path) -> None:
+    assert read_fits(tmp_path) == {}
+
+
+def test_the_machine_has_no_name() -> None:
+    import platform
+
+    assert platform.node() not in machine().values()
+    assert set(machine()) == {"processor", "cores", "system"}
+    assert versions()["polars"]

@@ -1,0 +1,277 @@
+"""The ranker learns on what was retrieved, and joins only where it helps."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from model_parts import tiny_schema
+
+from recsys.arrays import Ints
+from recsys.config import RankerConfig
+from recsys.history import History
+from recsys.ids import NUM_RESERVED
+from recsys.metrics.ranking import IdLists
+from recsys.retrieval.candidate_features import ItemArrays
+from recsys.retrieval.index.index import build_index
+from recsys.retrieval.recommender import Recommender
+from training.ranker.fit import FittedRanker, fit_ranker
+from training.ranker.ranked_lists import RankedLists, RankingTask, selection_ndcg
+
+NUM_ITEMS, DIM, NUM_TOKENS, NUM_USERS, NUM_CANDIDATES = 40, 8, 2, 60, 10
+SCHEMA = tiny_schema(review_text_dim=0, review_audio_dim=0, profile_sizes={}, has_clock=False)
+CONFIG = RankerConfig(
+    num_candidates=NUM_CANDIDATES, history_length=4, num_epochs=8, dropout=0.0, learning_rate=1e-2
+)
+
+
+def make_recommender() -> Recommender:
+    """Towers whose user vector is the mean of the user's items."""
+    rng = np.random.default_rng(0)
+    size = NUM_ITEMS + NUM_RESERVED
+    vectors = rng.standard_normal((size, DIM)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors[:NUM_RESERVED] = 0
+    real = np.arange(size) >= NUM_RESERVED
+    items = ItemArrays(
+        vectors=vectors,
+        tokens=rng.standard_normal((size, NUM_TOKENS, DIM)).astype(np.float16) * real[:, None, None],
+        token_mask=real[:, None].repeat(NUM_TOKENS, 1),
+        trained=real,
+        popularity=(rng.permutation(size) * real).astype(np.float32),
+    )
+
+    def embed(inputs: dict[str, np.ndarray]) -> np.ndarray:
+        mean = inputs["event_vector"].sum(1)
+        return (mean / np.linalg.norm(mean, axis=1, keepdims=True)).astype(np.float32)
+
+    return Recommender(
+        items=items,
+        schema=SCHEMA,
+        embed_users=embed,
+        rank=None,
+        index=build_index("exact", vectors),
+        temperature=0.5,
+        cold_bias=0.0,
+        num_candidates=NUM_CANDIDATES,
+        history_length=4,
+    )
+
+
+RECOMMENDER = make_recommender()
+
+
+def histories(seed: int, num: int = NUM_USERS) -> list[History]:
+    rng = np.random.default_rng(seed)
+    made = []
+    for _ in range(num):
+        item = rng.choice(np.arange(NUM_RESERVED, NUM_ITEMS + NUM_RESERVED), 3, replace=False).astype(
+            np.int64
+        )
+        made.append(
+            History(
+                item=item,
+                timestamp=np.arange(3),
+                event=np.full(3, 2),
+                value=np.full(3, np.nan, np.float32),
+                seen=item,
+            )
+        )
+    return made
+
+
+def retrieved(users: list[History], num: int) -> Ints:
+    return RECOMMENDER.retrieve(RECOMMENDER.embed(users), users, num)[0]
+
+
+def popular(seed: int) -> RankingTask:
+    """Who chooses the most popular of what is retrieved: a rule that the ranker can see, the towers not."""
+    users = histories(seed)
+    found = retrieved(users, NUM_CANDIDATES)
+    best = RECOMMENDER.items.popularity[found].argmax(1)
+    return RankingTask(histories=users, truth=[row[[at]] for row, at in zip(found, best, strict=True)])
+
+
+def nearest(seed: int) -> RankingTask:
+    """Who chooses what the towers put first."""
+    users = histories(seed)
+    return RankingTask(histories=users, truth=list(retrieved(users, 1)))
+
+
+def missed(seed: int) -> RankingTask:
+    """Who chooses what is not retrieved."""
+    users = histories(seed)
+    return RankingTask(histories=users, truth=list(retrieved(users, NUM_CANDIDATES + 1)[:, -1:]))
+
+
+def mixed(first: RankingTask, second: RankingTask) -> RankingTask:
+    return RankingTask(histories=[*first.histories, *second.histories], truth=[*first.truth, *second.truth])
+
+
+def fitted(train: RankingTask, validation: RankingTask | None, **arguments: object) -> FittedRanker:
+    ranker = fit_ranker(
+        RECOMMENDER,
+        train=train,
+        validation=validation,
+        config=CONFIG,
+        seed=0,
+        **arguments,  # type: ignore[arg-type]
+    )
+    assert ranker is not None
+    return ranker
+
+
+def parameters(ranker: FittedRanker) -> dict[str, torch.Tensor]:
+    return ranker.module.ranker.state_dict()
+
+
+def test_learns_a_rule_that_the_towers_do_not_see() -> None:
+    ranker = fitted(popular(0), popular(1))
+    assert ranker.num_lists == 2 * NUM_USERS
+    assert ranker.share > 0
+    assert ranker.scores["with_ranker"] > ranker.scores["retriever"] + 0.1
+
+
+def test_what_it_says_of_itself_is_what_it_did() -> None:
+    """Fitted on the training lists alone for the chosen epochs, it has the very score that chose them."""
+    ranker, validation = fitted(popular(0), popular(1)), popular(1)
+    before = fitted(popular(0), None, epochs=ranker.best_epoch, share=ranker.share)
+    lists = RankedLists.of(RECOMMENDER, validation, NUM_CANDIDATES)
+    (_, inputs), *more = lists.batches(np.arange(NUM_USERS))
+    assert not more
+    assert lists.ndcg(before.module.rank(inputs)["score"]) == ranker.scores["with_ranker"]
+    assert lists.ndcg(np.zeros_like(lists.candidates.cosines)) == ranker.scores["retriever"]
+    assert 1 <= ranker.best_epoch <= CONFIG.num_epochs
+
+
+def test_what_was_chosen_is_fitted_on_the_lists_of_both() -> None:
+    train, validation = (RankedLists.of(RECOMMENDER, popular(seed), NUM_CANDIDATES) for seed in (0, 1))
+    both = train.joined(validation)
+    for row in range(NUM_USERS):
+        for offset, part in ((0, train), (NUM_USERS, validation)):
+            np.testing.assert_array_equal(both.user_BD[offset + row], part.user_BD[row])
+            np.testing.assert_array_equal(both.candidates.items[offset + row], part.candidates.items[row])
+            np.testing.assert_array_equal(both.candidates.cosines[offset + row], part.candidates.cosines[row])
+            np.testing.assert_array_equal(both.label_BK[offset + row], part.label_BK[row])
+            assert both.histories[offset + row] is part.histories[row]
+    np.testing.assert_array_equal(both.truth.contain(both.candidates.items), both.label_BK)
+    ranker = fitted(popular(0), popular(1))
+    assert ranker.num_lists == 2 * NUM_USERS
+    on_training_alone = fitted(popular(0), None, epochs=ranker.best_epoch)
+    ours, theirs = parameters(ranker), parameters(on_training_alone)
+    assert not torch.equal(ours["head.2.weight"], theirs["head.2.weight"])
+
+
+def test_falls_back_to_the_towers_where_it_does_not_help() -> None:
+    """Trained on a rule that the validation users do not follow: they choose what the towers put first."""
+    ranker, validation = fitted(popular(0), nearest(1)), nearest(1)
+    assert ranker.share == 0
+    assert ranker.scores["retriever"] == ranker.scores["with_ranker"] == 1.0
+    lists = RankedLists.of(RECOMMENDER, validation, NUM_CANDIDATES)
+    (_, inputs), *_ = lists.batches(np.arange(NUM_USERS))
+    assert not ranker.module.rank(inputs)["score"].any()
+
+
+def test_a_list_without_its_target_teaches_nothing() -> None:
+    plain = fitted(popular(0), None)
+    # Users whose target was not retrieved come after, so that the others stand in the same places.
+    ranker = fitted(mixed(popular(0), missed(2)), None)
+    assert ranker.num_lists == plain.num_lists == NUM_USERS
+    ours, theirs = parameters(plain), parameters(ranker)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_seen_target_is_never_retrieved_and_teaches_nothing() -> None:
+    task = popular(0)
+    seen = [
+        replace(history, seen=np.union1d(history.seen, truth))
+        for history, truth in zip(task.histories, task.truth, strict=True)
+    ]
+    task = RankingTask(histories=seen, truth=task.truth)
+    assert not RankedLists.of(RECOMMENDER, task, NUM_CANDIDATES).has_target.any()
+    again = replace(task, exclude_seen=False)
+    assert RankedLists.of(RECOMMENDER, again, NUM_CANDIDATES).has_target.any(), "where repeats are shown"
+
+
+def test_where_no_list_holds_a_target_there_is_no_ranker() -> None:
+    ranker = fit_ranker(RECOMMENDER, train=missed(0), validation=popular(1), config=CONFIG, seed=0)
+    assert ranker is None
+
+
+def test_lists_are_what_the_retriever_returns_and_nothing_more() -> None:
+    task = mixed(popular(0), missed(1))
+    lists = RankedLists.of(RECOMMENDER, task, NUM_CANDIDATES)
+    expected = np.concatenate([retrieved(histories(seed), NUM_CANDIDATES) for seed in (0, 1)])
+    np.testing.assert_array_equal(lists.candidates.items, expected)
+    np.testing.assert_array_equal(lists.has_target, [True] * NUM_USERS + [False] * NUM_USERS)
+    np.testing.assert_array_equal(lists.label_BK.sum(1), lists.has_target)
+
+
+def test_inputs_come_in_the_rows_that_are_asked_for() -> None:
+    lists = RankedLists.of(RECOMMENDER, popular(0), NUM_CANDIDATES)
+    rows = np.random.default_rng(3).permutation(NUM_USERS)
+    (part, inputs), *_ = lists.batches(rows)
+    np.testing.assert_array_equal(part, rows)
+    np.testing.assert_array_equal(inputs["user_vector"], lists.user_BD[rows])
+    np.testing.assert_array_equal(
+        inputs["candidate_vector"], RECOMMENDER.items.vectors[lists.candidates.items[rows]]
+    )
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_a_refit_keeps_the_epochs_and_the_share_that_it_is_given(share: float) -> None:
+    ranker = fitted(popular(0), None, epochs=3, share=share)
+    assert (ranker.best_epoch, ranker.share, dict(ranker.scores)) == (3, share, {})
+    whole = fitted(popular(0), None, epochs=3, share=1.0)
+    lists = RankedLists.of(RECOMMENDER, popular(1), NUM_CANDIDATES)
+    (_, inputs), *_ = lists.batches(np.arange(NUM_USERS))
+    score, unscaled = (each.module.rank(inputs)["score"] for each in (ranker, whole))
+    np.testing.assert_allclose(score, share * unscaled, rtol=1e-6)
+
+
+def test_the_same_seed_gives_the_same_ranker() -> None:
+    first, second = (parameters(fitted(popular(0), popular(1))) for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_list_shorter_than_what_is_counted_misses_what_it_lacks() -> None:
+    truth = IdLists.from_lists([np.array([3]), np.array([4])])
+    found = np.array([[3, 5], [5, 4]])
+    assert selection_ndcg(found, truth) == pytest.approx((1 + 1 / np.log2(3)) / 2)
+    longer = np.pad(found, ((0, 0), (0, 20)))
+    longer[:, 10:] = np.arange(20, 32)
+    assert selection_ndcg(longer, truth) == pytest.approx((1 + 1 / np.log2(3)) / 2)
+
+
+def with_new(is_new: npt.NDArray[np.bool_]) -> Recommender:
+    """The same towers, where some items have no training events."""
+    changed = copy.copy(RECOMMENDER)
+    changed.items = replace(RECOMMENDER.items, trained=RECOMMENDER.items.trained & ~is_new)
+    return changed
+
+
+def test_new_items_are_not_the_rankers_to_order() -> None:
+    """A list whose only target is new teaches nothing, and what the ranker says of new ones moves nobody."""
+    task = popular(0)
+    is_new = np.zeros(NUM_ITEMS + NUM_RESERVED, np.bool_)
+    is_new[np.concatenate(task.truth)[:1]] = True
+    lists = RankedLists.of(with_new(is_new), task, NUM_CANDIDATES)
+    np.testing.assert_array_equal(lists.has_target, [not is_new[truth].any() for truth in task.truth])
+    rng = np.random.default_rng(0)
+    said = rng.standard_normal(lists.label_BK.shape).astype(np.float32)
+    shouted = np.where(lists.judged_BK, said, 100.0).astype(np.float32)
+    assert not lists.judged_BK.all()
+    assert lists.ndcg(shouted) == lists.ndcg(said)
+
+
+def history_of(items: list[int]) -> History:
+    """A history of these items, a minute apart."""
+    length = len(items)
+    return History(
+        item=np.array(items, np.int64),
+        timestamp=np.arange(length, dtype=np.int64),
+        event=np.full(length, 2),
+        value=np.full(length, np.nan, np.float32),
+    )

@@ -1,0 +1,81 @@
+"""Gradients of a step are those of the plain loss, in however many shards, and a seed fixes the dropout."""
+
+import pytest
+import torch
+from step_parts import (
+    assert_same_step,
+    gradients_of,
+    plain_loss,
+    step_gradients,
+    tiny_model,
+    tiny_windows,
+)
+
+from recsys.config import TrainConfig
+from training.towers.train_step import Step
+
+PLAIN = {"views": {"weight": 0.0}}  # the next item's loss alone
+AUXILIARY = {
+    "alignment": {"kind": "contrastive", "weight": 0.5},
+    "views": {"weight": 0.5},
+    "adversarial": {"weight": 0.5},
+}
+
+
+@pytest.mark.parametrize("num_shards", [1, 2, 3, 7])
+def test_shards_sum_to_the_gradient_of_the_plain_loss(num_shards):
+    model = tiny_model()
+    expected = plain_loss(model, model.embed_items(torch.arange(model.features.size)).vector_ND)
+    expected.backward()
+    plain = expected.item(), gradients_of(model)
+    model.zero_grad()
+    step = Step(model, TrainConfig(precision="float32", auxiliary=PLAIN), num_shards=num_shards)
+    assert_same_step(step_gradients(model, step), plain)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"auxiliary": PLAIN},
+        {"auxiliary": PLAIN, "sampled_above": 5, "num_negatives": 8},
+        {"auxiliary": PLAIN, "sampled_above": 5, "num_negatives": 8, "hard_negatives": 0.5},
+        {"auxiliary": AUXILIARY},
+        {"auxiliary": AUXILIARY, "sampled_above": 5, "num_negatives": 8},
+    ],
+    ids=["full", "sampled", "hard negatives", "auxiliary", "auxiliary, sampled"],
+)
+def test_a_seed_and_a_number_of_shards_fix_the_step(config):
+    model = tiny_model(dropout=0.4)
+    step = Step(model, TrainConfig(precision="float32", **config), num_shards=3)
+    step.start_epoch()
+    (loss, first), (again, second) = (step_gradients(model, step) for _ in range(2))
+    assert loss == again
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    torch.manual_seed(2)
+    assert step.backward(tiny_windows()) != loss
+
+
+def test_what_is_off_leaves_every_draw_and_sum_as_it_was():
+    off = {
+        "num_items": 2,
+        "alignment": {"kind": "contrastive", "weight": 0.0},
+        "views": {"weight": 0.0, "token_dropout": 0.9},
+        "adversarial": {"radius": 9.0},
+    }
+    found = []
+    for auxiliary in (PLAIN, off):
+        model = tiny_model(dropout=0.4)
+        step = Step(model, TrainConfig(precision="float32", auxiliary=auxiliary), num_shards=2)
+        found.append((*step_gradients(model, step), torch.get_rng_state()))
+    (loss, first, drawn), (other_loss, second, other_drawn) = found
+    assert loss == other_loss
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert torch.equal(drawn, other_drawn)
+
+
+def test_operations_have_all_threads_again_between_steps():
+    before = torch.get_num_threads()
+    step = Step(tiny_model(), TrainConfig(), num_shards=2)
+    with step.one_core_a_shard():
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before

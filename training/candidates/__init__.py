@@ -1,0 +1,1 @@
+"""Fitting of the candidate sources beside the retriever. The home of `implicit`."""

@@ -1,0 +1,1 @@
+"""Full-ranking evaluation of any model on the test of a split."""

@@ -1,0 +1,199 @@
+"""Every figure of every model on one part of a test, and their paired differences.
+
+Shape suffixes: U users of the part, K ranks, M metrics, R resamples.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys.arrays import Ints
+from recsys.item_features import ItemFeatures
+from recsys.metrics.beyond_accuracy import (
+    Content,
+    Exposure,
+    coverage,
+    gini,
+    per_user,
+)
+from recsys.metrics.bootstrap import (
+    Estimate,
+    Sampled,
+    resamples,
+    weighted_means,
+)
+from recsys.metrics.ranking import Doubles, IdLists, at_k
+from training.evaluation.ground_truth import Part
+
+Figures = Mapping[str, Sampled]  # metric -> figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measures:
+    """All models on one part; empty where it has no users."""
+
+    models: Mapping[str, Figures]
+    differences: Mapping[str, Figures]  # of ours less every other model; empty without ours
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lists:
+    """What one model answered, [U, K], and what its users' lists are like beyond their hits."""
+
+    ranked_UK: Ints
+    beyond: Mapping[str, Doubles] | None = None  # metric -> [U]; None: accuracy alone is measured
+
+    def of(self, rows: Ints) -> "Lists":
+        """Those of the users in `rows`."""
+        beyond = self.beyond
+        return Lists(
+            ranked_UK=self.ranked_UK[rows],
+            beyond=None if beyond is None else {name: value_U[rows] for name, value_U in beyond.items()},
+        )
+
+
+def looked_at(ranked_UK: Ints, ks: Sequence[int], items: ItemFeatures, content: Content | None) -> Lists:
+    """A model's answers to be measured beyond accuracy, too."""
+    return Lists(
+        ranked_UK=ranked_UK,
+        beyond=per_user(ranked_UK, ks, popularity_N=items.popularity, content=content),
+    )
+
+
+def measure(
+    part: Part, models: Mapping[str, Lists], ks: Sequence[int], *, ours: str | None = None, seed: int = 0
+) -> Measures:
+    """Figures of all models by metric, such as "ndcg@10", and how much more of each the model `ours` has.
+
+    `models` answer the users of `part`, in order. All share the resamples. A figure that a model has no
+    value for, such as the novelty of lists that are all empty, is absent. A difference is of the users for
+    whom both models have a value, in every resample, and absent where nobody is such.
+    """
+    if not len(part.rows):
+        return Measures(models={}, differences={})
+    measured = {name: _Measured(part, lists, ks) for name, lists in models.items()}
+    others = [name for name in measured if name != ours] if ours else []
+    gaps = {name: _Gap(measured[ours], measured[name]) for name in others if ours}
+    width = max(each.width for each in measured.values())
+    for drawn_RU in resamples(len(part.rows), seed=seed, width=width):
+        weight_RU = drawn_RU.astype(np.float64)
+        drawn_UR = np.ascontiguousarray(drawn_RU.T)
+        for each in measured.values():
+            each.draw(weight_RU, drawn_UR)
+        for gap in gaps.values():
+            gap.draw(weight_RU)
+    figures = {name: each.figures() for name, each in measured.items()}
+    return Measures(
+        models=figures,
+        differences={name: gap.figures(figures[ours], figures[name]) for name, gap in gaps.items() if ours},
+    )
+
+
+def compare_lists(
+    ours_UK: Ints,
+    other_UK: Ints,
+    truth: IdLists,
+    ks: Sequence[int],
+    *,
+    items: ItemFeatures | None = None,
+    seed: int = 0,
+) -> dict[str, Estimate]:
+    """How much more `ours` has than `other` of every metric, lists of the same users in the same order.
+
+    Such as two columns of `Answers`; the interval is that of the paired difference, as in `measure`.
+
+    Users without truth do not count. With `items` figures beyond accuracy are compared, too. Empty where
+    nobody has truth.
+    """
+    rows = np.flatnonzero(truth.counts)
+    part = Part(
+        description="",
+        rows=rows,
+        truth=IdLists(offsets=np.append(truth.offsets[rows], truth.offsets[-1]), ids=truth.ids),
+        num_ranked=len(items.item_ids) if items else 0,
+    )
+    content = Content.of(items) if items else None
+    lists = {
+        name: looked_at(ranked_UK[rows], ks, items, content) if items else Lists(ranked_UK=ranked_UK[rows])
+        for name, ranked_UK in {"ours": ours_UK, "other": other_UK}.items()
+    }
+    gaps = measure(part, lists, ks, ours="ours", seed=seed).differences
+    return estimates(gaps["other"]) if gaps else {}
+
+
+def estimates(figures: Figures) -> dict[str, Estimate]:
+    """Every figure with its interval."""
+    return {name: each.estimate() for name, each in figures.items()}
+
+
+class _Measured:
+    """One model: its values of each user, and what has been drawn of them so far."""
+
+    def __init__(self, part: Part, lists: Lists, ks: Sequence[int]) -> None:
+        values = {**at_k(lists.ranked_UK, part.truth, ks), **(lists.beyond or {})}
+        self.values = {name: value_U for name, value_U in values.items() if not np.isnan(value_U).all()}
+        self._value_UM = np.stack(list(self.values.values()), axis=1)
+        self._means: list[Doubles] = []
+        self._exposure = None if lists.beyond is None else Exposure(lists.ranked_UK, ks)
+        self._of_sets: dict[str, list[Doubles]] = {}
+        self._num_rankable = part.num_ranked
+
+    @property
+    def width(self) -> int:
+        return self._exposure.num_listed if self._exposure else 0
+
+    def draw(self, weight_RU: Doubles, drawn_UR: Ints) -> None:
+        self._means.append(weighted_means(weight_RU, self._value_UM))
+        if self._exposure is not None:
+            for name, value_R in self._of_exposure(self._exposure, drawn_UR).items():
+                self._of_sets.setdefault(name, []).append(value_R)
+
+    def figures(self) -> dict[str, Sampled]:
+        value_M, mean_RM = np.nanmean(self._value_UM, axis=0), np.concatenate(self._means)
+        found = {
+            name: Sampled(value=float(value_M[at]), drawn_R=mean_RM[:, at])
+            for at, name in enumerate(self.values)
+        }
+        if self._exposure is None:
+            return found
+        once_U1 = np.ones((len(self._value_UM), 1), np.int64)
+        for name, value_1 in self._of_exposure(self._exposure, once_U1).items():
+            if not np.isnan(value_1).any():
+                drawn = Sampled(value=float(value_1[0]), drawn_R=np.concatenate(self._of_sets[name]))
+                found[name] = drawn.centred(0.0, 1.0)
+        return found
+
+    def _of_exposure(self, exposure: Exposure, drawn_UR: Ints) -> dict[str, Doubles]:
+        found = {}
+        for k, count_RN in exposure.counts(drawn_UR):
+            found[f"coverage@{k}"] = coverage(count_RN, self._num_rankable)
+            found[f"gini@{k}"] = gini(count_RN, self._num_rankable)
+        return found
+
+
+class _Gap:
+    """One model less another: where other users lack a value, of those who have both."""
+
+    def __init__(self, ours: _Measured, other: _Measured) -> None:
+        shared = [
+            (name, ours.values[name], other.values[name]) for name in ours.values if name in other.values
+        ]
+        self._gap_of = {
+            name: one_U - two_U for name, one_U, two_U in shared if (np.isnan(one_U) != np.isnan(two_U)).any()
+        }
+        self._means: list[Doubles] = []
+
+    def draw(self, weight_RU: Doubles) -> None:
+        if self._gap_of:
+            self._means.append(weighted_means(weight_RU, np.stack(list(self._gap_of.values()), axis=1)))
+
+    def figures(self, ours: Figures, other: Figures) -> dict[str, Sampled]:
+        found = {name: ours[name] - other[name] for name in ours if name in other}
+        for at, (name, gap_U) in enumerate(self._gap_of.items()):
+            if np.isnan(gap_U).all():
+                del found[name]
+                continue
+            drawn_R = np.concatenate([mean_RM[:, at] for mean_RM in self._means])
+            found[name] = Sampled(value=float(np.nanmean(gap_U)), drawn_R=drawn_R)
+        return found

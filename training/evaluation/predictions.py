@@ -1,0 +1,97 @@
+"""What every model answered in an evaluation, kept so that later figures need no model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from features.dataset.id_encoding import encode_lists
+from recsys.arrays import Ints
+from recsys.columns import Columns
+from recsys.errors import DataError
+from recsys.files import replacing
+from recsys.ids import NUM_RESERVED, PAD, IdMap
+from recsys.metrics.ranking import IdLists
+
+ANSWERS = "answers.parquet"
+# Columns of the file; every other one is a model.
+NUM_SEEN, WARM, COLD = "num_seen", "truth_warm", "truth_cold"
+_FIXED = (Columns.USER, NUM_SEEN, WARM, COLD)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """Lists over the whole catalogue beside what was to be found, by row of `users`.
+
+    `at_k` of a model's rows against `warm` gives the figures of the view `warm`, against `cold` those of
+    `cold_full`; users without truth there do not count.
+    """
+
+    users: tuple[str, ...]
+    num_seen: Ints  # [U] items known of the user at test time
+    warm: IdLists  # truth on items with a training or validation event
+    cold: IdLists  # truth on the others
+    models: Mapping[str, Ints]  # name -> [U, K] item ids, best first, 0 after the last
+
+    def save(self, path: Path, item_ids: IdMap) -> None:
+        """One row a user: `user_id`, `num_seen`, `truth_warm`, `truth_cold`, then a list a model.
+
+        Items stand by their external ids; an empty list is null. The file appears whole or not at all.
+        """
+        columns = {WARM: _ragged(self.warm), COLD: _ragged(self.cold)}
+        columns |= {name: _ranked(ranked_UK) for name, ranked_UK in self.models.items()}
+        table = pl.DataFrame({Columns.USER: list(self.users), NUM_SEEN: self.num_seen})
+        rows = pl.DataFrame({"row": np.arange(len(self.users))})
+        lists = [
+            rows.join(_decoded(*flat, item_ids, name), on="row", how="left", maintain_order="left")[name]
+            for name, flat in columns.items()
+        ]
+        with replacing(path) as temporary:
+            table.with_columns(lists).write_parquet(temporary)
+
+    @classmethod
+    def load(cls, path: Path, item_ids: IdMap) -> "Answers":
+        """Reads what `save` wrote; raises `DataError` where it names an item that is not in `item_ids`."""
+        table = pl.read_parquet(path)
+        lists = {
+            name: encode_lists(table[name].cast(pl.List(pl.String)), item_ids)
+            for name in table.columns
+            if name not in _FIXED[:2]
+        }
+        unknown = [name for name, rows in lists.items() if any((row < NUM_RESERVED).any() for row in rows)]
+        if unknown:
+            raise DataError(f"{path}: items in column {unknown[0]!r} that the dataset does not have")
+        width = max([1, *(len(row) for name, rows in lists.items() if name not in _FIXED for row in rows)])
+        return cls(
+            users=tuple(table[Columns.USER]),
+            num_seen=table[NUM_SEEN].to_numpy(),
+            warm=IdLists.from_lists(lists.pop(WARM)),
+            cold=IdLists.from_lists(lists.pop(COLD)),
+            models={name: _padded(rows, width) for name, rows in lists.items()},
+        )
+
+
+def _ragged(lists: IdLists) -> tuple[Ints, Ints]:
+    """Row and id of every entry."""
+    return np.repeat(np.arange(len(lists)), lists.counts), lists.ids
+
+
+def _ranked(ranked_UK: Ints) -> tuple[Ints, Ints]:
+    row, column = np.nonzero(ranked_UK != PAD)
+    return row, ranked_UK[row, column]
+
+
+def _decoded(row: Ints, item: Ints, item_ids: IdMap, name: str) -> pl.DataFrame:
+    """One list of external ids a row that has any; an enum, so that names stand once in the file."""
+    codes = pl.Series(name, (item - NUM_RESERVED).astype(np.uint32))
+    names = codes.cat.to(pl.Enum(list(item_ids.external)))
+    return pl.DataFrame({"row": row, name: names}).group_by("row", maintain_order=True).agg(name)
+
+
+def _padded(rows: list[Ints], width: int) -> Ints:
+    ranked_UK = np.full((len(rows), width), PAD, np.int64)
+    for place, row in enumerate(rows):
+        ranked_UK[place, : len(row)] = row
+    return ranked_UK

@@ -1,0 +1,106 @@
+"""All figures of one evaluation, as metrics.json holds them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from recsys.metrics.bootstrap import Estimate
+
+FEW_USERS = 30  # below them an interval says little
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A figure of a model that was altered, and how much more that is than the unaltered model's."""
+
+    value: Estimate
+    change: Estimate  # paired: both figures of the same drawn users in every resample
+
+    @classmethod
+    def by_view(cls, data: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, "Change"]]:
+        """View -> metric -> change, from what `dataclasses.asdict` made of such."""
+        return {
+            view: {
+                metric: cls(value=Estimate(**each["value"]), change=Estimate(**each["change"]))
+                for metric, each in changes.items()
+            }
+            for view, changes in data.items()
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewResult:
+    """One part of the test: whom it counts, how many items were ranked, and every model's estimates."""
+
+    description: str
+    num_users: int
+    num_pairs: int
+    num_ranked: int
+    models: Mapping[str, Mapping[str, Estimate]]  # model -> metric -> estimate; empty without users
+    differences: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)  # ours less the model's
+
+    @property
+    def is_small(self) -> bool:
+        return self.num_users < FEW_USERS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Figures by view, and by slice: kind ("items", "users") -> name -> result."""
+
+    protocol: str
+    description: str
+    ks: tuple[int, ...]
+    exclude_seen: bool
+    counts: Mapping[str, int]
+    views: Mapping[str, ViewResult]
+    slices: Mapping[str, Mapping[str, ViewResult]] = field(default_factory=dict)
+    ours: str | None = None  # the model whose differences to the others are given
+    content: tuple[str, ...] = ()  # modalities by which items of a list differ
+
+    def to_json(self) -> str:
+        """The text of metrics.json."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Evaluation":
+        """Reads what `to_json` wrote, now or before there were slices."""
+        data: dict[str, Any] = json.loads(text)
+        slices = {kind: _results(parts) for kind, parts in data.get("slices", {}).items()}
+        read = {
+            "ks": tuple(data["ks"]),
+            "views": _results(data["views"]),
+            "slices": slices,
+            "content": tuple(data.get("content", ())),
+        }
+        return cls(**data | read)
+
+    def flat(self) -> dict[str, float]:
+        """`{"warm/als/ndcg@10": 0.1, ...}`: every mean of the views under one key, for a tracker."""
+        return {
+            f"{view}/{model}/{metric}": estimate.value
+            for view, result in self.views.items()
+            for model, estimates in result.models.items()
+            for metric, estimate in estimates.items()
+        }
+
+
+def _results(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, ViewResult]:
+    return {
+        name: ViewResult(
+            **{
+                **part,
+                "models": _estimates(part["models"]),
+                "differences": _estimates(part.get("differences", {})),
+            }
+        )
+        for name, part in parts.items()
+    }
+
+
+def _estimates(models: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, Estimate]]:
+    return {
+        model: {metric: Estimate(**estimate) for metric, estimate in by_metric.items()}
+        for model, by_metric in models.items()
+    }

@@ -1,0 +1,66 @@
+"""A fitted system as a competitor in the table: whole, or its towers alone."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from features.inputs.histories import empty_history
+from recsys.arrays import Bools, Ints
+from recsys.config import Config, EvaluateConfig
+from recsys.history import History
+from recsys.ids import PAD
+from recsys.retrieval.recommender import Recommender
+from training.fitting.fit import Fitted
+
+USERS_AT_ONCE = 256
+# Our names in the table.
+MODEL, TOWERS, TWIN = "recsys", "recsys, towers alone", "content-blind twin"
+LATER = "recsys, towers alone, validation learned"
+
+
+class System:
+    """Recommends for users from their histories at test time."""
+
+    def __init__(
+        self,
+        name: str,
+        recommender: Recommender,
+        histories: Mapping[str, History],
+        *,
+        empty: History,
+        exclude_seen: bool = True,
+    ) -> None:
+        self.name = name
+        self._recommender, self._histories, self._empty = recommender, histories, empty
+        self._exclude_seen = exclude_seen
+
+    def recommend(self, users: Sequence[str], k: int, *, allowed: Bools | None) -> Ints:
+        """The best `k` items for each user, 0 where there are fewer. Shape [U, k]."""
+        answer = np.full((len(users), k), PAD, np.int64)
+        for start in range(0, len(users), USERS_AT_ONCE):
+            names = users[start : start + USERS_AT_ONCE]
+            histories = [self._histories.get(name, self._empty) for name in names]
+            found = self._recommender.recommend(
+                histories, k, exclude_seen=self._exclude_seen, allowed=allowed
+            ).items
+            answer[start : start + len(names), : found.shape[1]] = found
+        return answer
+
+
+def whole_and_towers(
+    fitted: Fitted, histories: Mapping[str, History], whole: str, towers: str | None, knobs: EvaluateConfig
+) -> list[System]:
+    """The system under its name, and its towers alone under theirs where a ranker makes a difference."""
+    asked = {whole: fitted.recommender}
+    if fitted.ranker is not None and towers is not None:
+        asked[towers] = fitted.recommender.without_ranker()
+    return [
+        System(name, recommender, histories, empty=empty_history({}), exclude_seen=knobs.exclude_seen)
+        for name, recommender in asked.items()
+    ]
+
+
+def blind(config: Config) -> Config:
+    """The same model without any content: ids and behaviour alone."""
+    item = config.model.item.model_copy(update={"use_content": False, "use_id": True, "id_dropout": 0.0})
+    return config.model_copy(update={"model": config.model.model_copy(update={"item": item})})

@@ -1,0 +1,190 @@
+"""The ablation of a run's configuration: the base and each option, fitted for every seed and evaluated.
+
+A fit ends as two small files in `ablation/` of the run directory; the same command again, with more options
+or seeds, makes only what is missing there.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from features.event_log.dataset import fingerprint
+from features.inputs.item_features import build_item_features
+from features.inputs.sentiment import fit_sentiment
+from features.inputs.split_view import SeenItems, view_of
+from features.leakage.audit import audit_test
+from recsys.config import Config, changed
+from training.evaluation.evaluate import ByUser, figures_by_user
+from training.evaluation.ground_truth import Truth
+from training.evaluation.system import MODEL, whole_and_towers
+from training.experiments.options import (
+    BASE,
+    NEEDS,
+    Option,
+    choose_options,
+    offered,
+)
+from training.experiments.outcome import (
+    Outcome,
+    ViewFigures,
+    fingerprint_of,
+    place_of,
+)
+from training.experiments.results import AblatedView, Ablation, rows_of
+from training.fitting.audit import truth_of
+from training.fitting.fit import Fitted, fit, tower_settings
+from training.memory import keep_freed_memory
+from training.threads import threads
+
+if TYPE_CHECKING:
+    from training.pipeline import Run
+
+FOLDER = "ablation"
+
+
+def ablate(run: "Run", names: Sequence[str] | None = None, *, num_seeds: int = 3) -> Ablation:
+    """Fit and evaluate the base and the options `names`, all that apply when None; writes ablation.json.
+
+    Seeds are `train.seed` and those after it; the split stays. Raises `ConfigError` for an unknown option.
+    """
+    options, left_out = _options(run, names)
+    seeds = tuple(run.config.train.seed + at for at in range(num_seeds))
+    fits = _Fits(run)
+    outcomes: dict[str, list[Outcome]] = {}
+    cases = (Option(name=BASE, settings={}), *options)
+    num_fits = len(cases) * num_seeds
+    for at, seed in enumerate(seeds):
+        for place, option in enumerate(cases):
+            run.progress("ablate", at * len(cases) + place, num_fits, f"{option.name}, seed {seed}")
+            outcomes.setdefault(option.name, []).append(fits.outcome(option, seed))
+        fits.forget(seed)
+    run.progress("ablate", num_fits, num_fits)
+    ablation = Ablation(
+        protocol=run.split.protocol,
+        description=run.split.description,
+        ks=tuple(run.config.evaluate.k),
+        seeds=seeds,
+        is_whole=run.config.model.ranker.enabled,
+        views={name: _counted(view) for name, view in outcomes[BASE][0].views.items()},
+        rows=tuple(rows_of(options, outcomes, seed=run.config.train.seed)),
+        left_out=left_out,
+    )
+    ablation.save(run.out)
+    return ablation
+
+
+def _options(run: "Run", names: Sequence[str] | None) -> tuple[tuple[Option, ...], dict[str, str]]:
+    if names is not None:
+        choose_options(names, run.config, NEEDS)  # a misspelt name is told before media are encoded
+    facts, reviews = view_of(run.split).facts, run.split.reviews
+    sentiment = fit_sentiment(run.dataset, run.vectors, train=facts, reviews=reviews)
+    items = build_item_features(run.dataset, run.vectors, train=facts, reviews=reviews, sentiment=sentiment)
+    return choose_options(names, run.config, offered(run.dataset, run.vectors, facts, items, run.config))
+
+
+@dataclass(frozen=True)
+class _Fits:
+    """Makes one outcome after another; of a system only its users' figures are kept."""
+
+    run: "Run"
+
+    @cached_property
+    def _data(self) -> str:
+        return fingerprint(self.run.dataset)
+
+    def outcome(self, option: Option, seed: int) -> Outcome:
+        """As it was made before, or made now."""
+        run = self.run
+        config = changed(run.config, {**option.settings, "train.seed": seed})
+        place, known = place_of(run.out / FOLDER, option.name, seed), self._fingerprint(config)
+        before = Outcome.load(place, known)
+        if before is not None:
+            return before
+        checkpoint = self._checkpoint(place, config, seed)
+        is_new = not checkpoint.exists()
+        start = time.process_time()
+        keep_freed_memory()
+        with threads(config.train.num_threads):
+            fitted = self._fit(f"{option.name}, seed {seed}", config, checkpoint)
+            cpu_seconds = time.process_time() - start
+            views = self._figures(fitted, config)
+        best = fitted.retriever.best_score
+        outcome = Outcome(
+            fingerprint=known,
+            validation_ndcg=None if best != best else best,
+            best_epoch=fitted.retriever.best_epoch,
+            cpu_seconds=cpu_seconds if is_new else None,
+            views=views,
+        )
+        outcome.save(place)
+        if checkpoint != self._shared(seed):
+            checkpoint.unlink(missing_ok=True)
+        return outcome
+
+    def forget(self, seed: int) -> None:
+        """Remove the towers that options of this seed may have had in common."""
+        self._shared(seed).unlink(missing_ok=True)
+
+    def _checkpoint(self, place: Path, config: Config, seed: int) -> Path:
+        """An option that changes nothing of the towers takes those of the base."""
+        base = changed(self.run.config, {"train.seed": seed})
+        if tower_settings(config) == tower_settings(base):
+            return self._shared(seed)
+        return place.with_name(f"{place.name}.pt")
+
+    def _shared(self, seed: int) -> Path:
+        return self.run.out / FOLDER / f"towers-{seed}.pt"
+
+    def _fit(self, words: str, config: Config, checkpoint: Path) -> Fitted:
+        run = self.run
+
+        def progress(step: str, done: int, total: int, note: str = "") -> None:
+            run.progress(step, done, total, f"{words}: {note}")
+
+        return fit(run.dataset, run.vectors, run.split, config, checkpoint=checkpoint, progress=progress)
+
+    def _figures(self, fitted: Fitted, config: Config) -> dict[str, ViewFigures]:
+        split, knobs = self.run.split, config.evaluate
+        histories = view_of(split).before_test(fitted.builder)
+        (system,) = whole_and_towers(fitted, histories, MODEL, None, knobs)
+        truth, views = figures_by_user(
+            system,
+            split=split,
+            items=fitted.features,
+            seen=SeenItems(histories),
+            ks=knobs.k,
+            exclude_seen=knobs.exclude_seen,
+        )
+        audit_test(
+            self.run.dataset, split, features=fitted.features, builder=fitted.builder, histories=histories,
+            truth=truth_of(truth.answered({})), exclude_seen=knobs.exclude_seen,
+        )  # fmt: skip
+        return {name: _kept(truth, view) for name, view in views.items()}
+
+    def _fingerprint(self, config: Config) -> str:
+        """Where runs are tracked and which baselines are compared changes nothing here."""
+        sections = config.model_dump_json(include={"split", "encoders", "model", "train"})
+        knobs = config.evaluate
+        return fingerprint_of(f"{sections} {knobs.k} {knobs.exclude_seen}", self._data)
+
+
+def _kept(truth: Truth, view: ByUser) -> ViewFigures:
+    return ViewFigures(
+        description=view.part.description,
+        users=tuple(truth.users[row] for row in view.part.rows),
+        num_pairs=len(view.part.truth.ids),
+        num_ranked=view.part.num_ranked,
+        values=view.values,
+    )
+
+
+def _counted(view: ViewFigures) -> AblatedView:
+    return AblatedView(
+        description=view.description,
+        num_users=len(view.users),
+        num_pairs=view.num_pairs,
+        num_ranked=view.num_ranked,
+    )

@@ -1,0 +1,147 @@
+"""The options by name: which settings each changes, and what data and configuration must offer for it."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from features.dataset.tables import Dataset, MediaVectors
+from features.splits.train_statistics import TrainFacts
+from recsys.columns import Columns, Modality
+from recsys.config import Config, changed, parse_setting
+from recsys.errors import ConfigError, did_you_mean
+from recsys.item_features import ItemFeatures
+from recsys.models.retriever import tower_spec
+
+BASE = "as configured"
+# What an option may need, and what is said where it is missing.
+NEEDS: Mapping[str, str] = {
+    "content": "the items have no content that the towers read",
+    "vectors": "the items have no vectors",
+    "two modalities": "the items have fewer than two modalities to align",
+    "sampled": "every item is a negative already: the softmax is full",
+    "id": "the towers read no ids",
+    "clock": "the data have no clock",
+    "kinds": "all events are of one kind",
+    "values": "the events have no values",
+    "reviews": "there are no reviews",
+    "sentiment": "too few reviews that may be read have a rating, or model.item.modalities leaves it out",
+    "profiles": "users have no fields",
+    "ranker": "towers are measured alone",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """Towers fitted with `settings`, by names such as "model.item.fusion", and else as configured."""
+
+    name: str
+    settings: Mapping[str, Any]
+    needs: tuple[str, ...] = ()  # of NEEDS
+
+
+def _option(name: str, *needs: str, **settings: Any) -> Option:
+    """A setting's dots are written as double underscores."""
+    named = {key.replace("__", "."): value for key, value in settings.items()}
+    return Option(name=name, settings=named, needs=needs)
+
+
+OPTIONS: Mapping[str, Option] = {
+    option.name: option
+    for option in (
+        _option("attention-fusion", "content", model__item__fusion="attention"),
+        _option("gated-fusion", "content", model__item__fusion="gated"),
+        _option("mean-fusion", "content", model__item__fusion="mean"),
+        _option("no-id", "content", "id", model__item__use_id=False),
+        _option("no-content", "content", model__item__use_content=False, model__item__id_dropout=0.0),
+        _option("no-id-dropout", "content", "id", model__item__id_dropout=0.0),
+        _option("no-modality-dropout", "content", model__item__modality_dropout=0.0),
+        _option("new-items-by-towers", "content", "id", model__item__regress_new=False),
+        _option("new-items-uncalibrated", "content", model__cold_bias=0.0, model__cold_from=1),
+        _option("sentiment", "content", "sentiment", model__item__sentiment=True),
+        _option("no-weight-average", train__average_epochs=0.0),
+        _option("fixed-temperature", model__learn_temperature=False),
+        _option("no-event-reviews", "content", "reviews", model__user__use_reviews=False),
+        _option("no-event-kind", "kinds", model__user__use_kind=False),
+        _option("no-event-value", "values", model__user__use_value=False),
+        _option("no-event-time", "clock", model__user__use_time=False),
+        _option("no-relative-position", model__user__use_position=False),
+        _option("pointwise-attention", model__user__attention="pointwise"),
+        _option("no-feed-forward", model__user__feed_forward=False),
+        _option("no-user-fields", "profiles", model__user__use_profile=False),
+        _option("contrastive-alignment", "two modalities", train__auxiliary__alignment__kind="contrastive"),
+        _option("triplet-alignment", "two modalities", train__auxiliary__alignment__kind="triplet"),
+        _option("self-supervised-views", "content", train__auxiliary__views__weight=0.1),
+        _option("no-self-supervised-views", "content", train__auxiliary__views__weight=0.0),
+        _option("adversarial", "vectors", train__auxiliary__adversarial__weight=0.5),
+        _option("no-ranker", "ranker", model__ranker__enabled=False),
+        _option("hard-negatives", "sampled", train__hard_negatives=0.1),
+    )
+}
+
+
+def offered(
+    dataset: Dataset, vectors: MediaVectors, facts: TrainFacts, items: ItemFeatures, config: Config
+) -> set[str]:
+    """Which of NEEDS there is; `items` with what their reviewers feel, where that can be fitted."""
+    item = config.model.item
+    spec = tower_spec(items, config.model)
+    encoded = [name for name in spec.dense_dims if name not in Modality.FIGURES]
+    has = {
+        "content": bool(spec.dense_dims or spec.category_sizes),
+        "vectors": bool(spec.dense_dims),
+        "two modalities": len(encoded) > 1,
+        "sampled": int(items.trained.sum()) > config.train.sampled_above,
+        "id": item.use_id or not item.use_content,
+        "clock": dataset.has_clock,
+        "kinds": len(facts.kinds) > 1,
+        "values": facts.value_scale != (0.0, 1.0),
+        "reviews": bool(vectors.reviews),
+        "sentiment": Modality.REVIEW_SENTIMENT in spec.dense_dims,
+        "ranker": config.model.ranker.enabled,
+        "profiles": any(name.startswith(Columns.CATEGORY_PREFIX) for name in dataset.users.columns),
+    }
+    return {name for name, there in has.items() if there}
+
+
+def choose_options(
+    names: Sequence[str] | None, config: Config, there: Iterable[str]
+) -> tuple[tuple[Option, ...], dict[str, str]]:
+    """The options named, and why others are left out; None names all that change something here.
+
+    A name may be a setting, such as "train.epochs=3", by itself. Raises `ConfigError` for one that is
+    unknown, and for one that is named and would change nothing.
+    """
+    asked = (
+        [OPTIONS[name] for name in OPTIONS]
+        if names is None
+        else [_named(name) for name in dict.fromkeys(names)]
+    )
+    reasons = {option.name: _idle(option, config, set(there)) for option in asked}
+    left_out = {name: reason for name, reason in reasons.items() if reason}
+    if names is not None and left_out:
+        raise ConfigError("\n".join(f"option {name!r}: {reason}" for name, reason in left_out.items()))
+    return tuple(option for option in asked if option.name not in left_out), left_out
+
+
+def names_in(text: str) -> list[str]:
+    """The names of a list with commas; one inside of brackets belongs to a setting."""
+    names = re.split(r",(?![^\[]*\])", text)
+    return [name.strip() for name in names if name.strip()]
+
+
+def _named(name: str) -> Option:
+    if "=" in name:
+        key, value = parse_setting(name)
+        return Option(name=name, settings={key: value})
+    if name not in OPTIONS:
+        raise ConfigError(f"unknown option {name!r}; {did_you_mean(name, OPTIONS)}")
+    return OPTIONS[name]
+
+
+def _idle(option: Option, config: Config, there: set[str]) -> str:
+    """Why the option would change nothing; empty where it would change something."""
+    missing = [NEEDS[need] for need in option.needs if need not in there]
+    if missing:
+        return missing[0]
+    return "so it is configured already" if changed(config, option.settings) == config else ""

@@ -1,0 +1,96 @@
+"""What one fit of an option came to, kept so that it need not be made again.
+
+`<option>-<seed>.parquet` has a row a view and user with every metric, `.json` beside it the rest.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from recsys.columns import Columns
+from recsys.files import replacing
+from recsys.metrics.ranking import Doubles
+
+_VIEW = "view"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewFigures:
+    """One view: whom it counts, and metric -> [U] by place in `users`; none without users."""
+
+    description: str
+    users: tuple[str, ...]
+    num_pairs: int
+    num_ranked: int
+    values: Mapping[str, Doubles]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """One option fitted with one seed."""
+
+    fingerprint: str  # of the configuration and the data
+    validation_ndcg: float | None  # NDCG@10 of the towers; None without validation events
+    best_epoch: int
+    cpu_seconds: float | None  # of the fit; None where it went on after an interruption
+    views: Mapping[str, ViewFigures]
+
+    def save(self, place: Path) -> None:
+        """Write both files beside each other; `place` is their path without an ending."""
+        frames = [
+            pl.DataFrame({_VIEW: [name] * len(view.users), Columns.USER: list(view.users), **view.values})
+            for name, view in self.views.items()
+            if view.users
+        ]
+        table = pl.concat(frames) if frames else pl.DataFrame({_VIEW: [], Columns.USER: []})
+        with replacing(_with_ending(place, ".parquet")) as temporary:
+            table.write_parquet(temporary)
+        values = {name: value for name, value in vars(self).items() if name != "views"}
+        values["views"] = {
+            name: {"description": v.description, "num_pairs": v.num_pairs, "num_ranked": v.num_ranked}
+            for name, v in self.views.items()
+        }
+        with replacing(_with_ending(place, ".json")) as temporary:
+            temporary.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", "utf-8")
+
+    @classmethod
+    def load(cls, place: Path, fingerprint: str) -> "Outcome | None":
+        """Reads what `save` wrote; None where nothing was, or nothing of this `fingerprint`."""
+        described = _with_ending(place, ".json")
+        if not described.exists():
+            return None
+        values = json.loads(described.read_text("utf-8"))
+        if values["fingerprint"] != fingerprint:
+            return None
+        table = pl.read_parquet(_with_ending(place, ".parquet"))
+        views = {
+            name: _view(table.filter(pl.col(_VIEW) == name).drop(_VIEW), view)
+            for name, view in values["views"].items()
+        }
+        return cls(**values | {"views": views})
+
+
+def place_of(folder: Path, option: str, seed: int) -> Path:
+    """Where an option's outcome lies; an option may be a setting with any character in it."""
+    name = re.sub(r"[^-=.,\w]+", "_", option)
+    return folder / f"{name}-{seed}"
+
+
+def fingerprint_of(config: str, data: str) -> str:
+    """Changes with what is fitted and on what."""
+    return hashlib.sha256(f"{config}\n{data}".encode()).hexdigest()
+
+
+def _view(table: pl.DataFrame, described: Mapping[str, object]) -> ViewFigures:
+    values = {name: table[name].to_numpy() for name in table.columns if name != Columns.USER and table.height}
+    return ViewFigures(**{**described, "users": tuple(table[Columns.USER]), "values": values})  # type: ignore[arg-type]
+
+
+def _with_ending(place: Path, ending: str) -> Path:
+    """Not `with_suffix`: a setting may hold a dot."""
+    return place.with_name(place.name + ending)

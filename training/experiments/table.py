@@ -1,0 +1,154 @@
+"""An ablation as a table of the terminal and as ablation.md, of the same cells."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from recsys.files import replacing
+from recsys.metrics.bootstrap import Estimate
+from training.experiments.results import Ablation, Row
+
+MARKDOWN = "ablation.md"
+SELECTION = (
+    "The test is for reporting: choose by the validation column. Of twenty options that change nothing, "
+    "one leaves 0 out of its interval by chance."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cell:
+    text: str
+    is_sure: bool = False  # the interval of a change leaves 0 out
+
+
+def main_metrics(ablation: Ablation) -> tuple[str, ...]:
+    k = ablation.ks[0]
+    return f"ndcg@{k}", f"recall@{k}"
+
+
+def ablation_table(ablation: Ablation, metric: str, *, intervals: bool = True) -> Table:
+    """One row an option, for each view with users the figure and its change to the base.
+
+    `intervals` adds half the width of the change's 95% interval.
+    """
+    table = Table(title=f"Ablation: {metric}", caption="\n".join(notes(ablation, metric)))
+    table.caption_justify = "left"
+    for at, name in enumerate(_columns(ablation)):
+        table.add_column(name, justify="left" if at == 0 else "right", no_wrap=True)
+    for row in ablation.rows:
+        cells = _cells(ablation, row, metric, _half if intervals else _nothing)
+        table.add_row(*(Text(cell.text, style="bold" if cell.is_sure else "") for cell in cells))
+    return table
+
+
+def write_markdown(ablation: Ablation, directory: Path, metrics: Sequence[str]) -> Path:
+    """ablation.md: a table a metric, what each option changes, and what was left out and why."""
+    lines = ["# Ablation", "", ablation.description, ""]
+    for metric in metrics:
+        names = [name.replace("\n", " ").strip() for name in _columns(ablation)]
+        lines += [f"## {metric}", "", _line(names), _line(["---", *["---:"] * (len(names) - 1)])]
+        for row in ablation.rows:
+            cells = _cells(ablation, row, metric, _both_ends)
+            lines.append(_line([f"**{cell.text}**" if cell.is_sure else cell.text for cell in cells]))
+        lines += ["", *notes(ablation, metric), ""]
+    lines += ["## Options", "", _line(["option", "settings"]), _line(["---", "---"])]
+    lines += [_line([row.name, f"`{_settings(row)}`"]) for row in ablation.rows[1:]]
+    lines += ["", *(f"Left out: {name}, since {why}." for name, why in ablation.left_out.items())]
+    path = directory / MARKDOWN
+    with replacing(path) as temporary:
+        temporary.write_text("\n".join(lines).rstrip() + "\n", "utf-8")
+    return path
+
+
+def notes(ablation: Ablation, metric: str) -> list[str]:
+    """What stands below a table of `metric`."""
+    num, shown = len(ablation.seeds), _shown(ablation)
+    said = [
+        f"{'Towers and ranker' if ablation.is_whole else 'Towers alone'}, "
+        + (f"means over {num} seeds" if num > 1 else "one seed")
+        + ". Change: paired difference to the base with its 95% bootstrap interval over users"
+        + (", whose figures are averaged over the seeds first" if num > 1 else "")
+        + "; bold: it leaves 0 out.",
+        SELECTION,
+    ]
+    if num > 1:
+        spread = ", ".join(f"{view} {_spread(ablation.base, view, metric):.4f}" for view in shown)
+        said.append(f"From seed to seed the base's {metric} has a standard deviation of: {spread}.")
+    else:
+        said.append("With one seed a change also holds the chance of that seed.")
+    empty = [name for name in ablation.views if name not in shown]
+    return [*said, *([f"Nobody to count in: {', '.join(empty)}."] if empty else [])]
+
+
+def _columns(ablation: Ablation) -> list[str]:
+    views = [
+        part
+        for name in _shown(ablation)
+        for part in (f"{name}\n{ablation.views[name].num_users:,} users", "\nchange")
+    ]
+    return ["option", "validation\nNDCG@10", *views, "CPU\nseconds"]
+
+
+def _cells(ablation: Ablation, row: Row, metric: str, interval: Callable[[Estimate], str]) -> list[_Cell]:
+    views = [
+        cell
+        for view in _shown(ablation)
+        for cell in (
+            _Cell(text=f"{row.views[view][metric].value.value:.4f}"),
+            _Cell(text="") if row is ablation.base else _change(row.views[view][metric].change, interval),
+        )
+    ]
+    validation, seconds = row.validation_ndcg, row.cpu_seconds
+    return [
+        _Cell(text=row.name),
+        _Cell(text="–" if validation is None else f"{validation:.4f}"),
+        *views,
+        _Cell(text="–" if seconds is None else f"{seconds:,.0f}"),
+    ]
+
+
+def _change(change: Estimate, interval: Callable[[Estimate], str]) -> _Cell:
+    is_sure = change.low > 0 or change.high < 0
+    return _Cell(text=_signed(change.value) + interval(change), is_sure=is_sure)
+
+
+def _nothing(change: Estimate) -> str:
+    return ""
+
+
+def _half(change: Estimate) -> str:
+    return f" ±{(change.high - change.low) / 2:.3f}"
+
+
+def _both_ends(change: Estimate) -> str:
+    return f" [{_signed(change.low)}, {_signed(change.high)}]"
+
+
+def _signed(value: float) -> str:
+    """Four digits with a sign, a true minus; what rounds to 0 has none."""
+    text = f"{abs(value):.4f}"
+    return text if float(text) == 0 else f"{'+' if value > 0 else '−'}{text}"
+
+
+def _shown(ablation: Ablation) -> list[str]:
+    return [name for name, view in ablation.views.items() if view.num_users]
+
+
+def _spread(row: Row, view: str, metric: str) -> float:
+    return float(np.std(row.by_seed[view][metric], ddof=1))
+
+
+def _settings(row: Row) -> str:
+    return " ".join(f"{name}={_toml(value)}" for name, value in row.settings.items())
+
+
+def _toml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', '∣') for cell in cells)} |"

@@ -1,0 +1,1 @@
+"""A fitted system to ONNX graphs and a bundle, held against torch."""

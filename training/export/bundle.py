@@ -1,0 +1,273 @@
+"""From a fitted system to a bundle, with torch and ONNX Runtime held against each other on the way."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from features.conversion.registry import ensure_encoder
+from features.dataset.tables import Dataset
+from features.encoders.encoder import Kind
+from features.inputs.sentiment import review_items
+from recsys.bundle.compose import Graphs, Settings, compose
+from recsys.bundle.load import Bundle, write_bundle
+from recsys.columns import Columns, Modality
+from recsys.config import Config
+from recsys.errors import BundleError
+from recsys.history import History
+from recsys.ids import NUM_RESERVED
+from recsys.onnx import OnnxSession
+from recsys.retrieval.candidate_features import ItemArrays
+from recsys.retrieval.candidate_sources import load_sources, save_sources
+from recsys.retrieval.index.index import build_index, load_index
+from recsys.retrieval.recommender import Recommendations, Recommender, index_bias
+from training.export.graphs import (
+    Graph,
+    item_graph,
+    item_graph_inputs,
+    ranker_example,
+    ranker_graph,
+    user_example,
+    user_graph,
+    write_graph,
+)
+from training.fitting.fit import Fitted
+
+TOLERANCE = 1e-4  # largest difference of an output of a graph, and of a final score, from torch
+MIN_AGREEMENT = 0.999  # share of places in top-10 lists that hold the same item
+AGREEMENT_K = 10
+NUM_CHECKED_USERS = 1000
+EMBED_ROWS = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What the manifest says of how the model came about."""
+
+    dataset_fingerprint: str
+    refit: bool
+    refit_description: str
+    metrics: Mapping[str, Any]  # of the model before the refit
+
+
+def export_bundle(
+    target: Path,
+    fitted: Fitted,
+    dataset: Dataset,
+    config: Config,
+    provenance: Provenance,
+    check_on: Sequence[History],
+) -> Bundle:
+    """Write the bundle of `fitted`; raises `BundleError` where the graphs answer otherwise than torch.
+
+    Top-10 lists and scores are compared on `check_on`, real histories.
+    """
+
+    def fill(directory: Path) -> dict[str, Any]:
+        parity, signatures = _write_graphs(directory, fitted)
+        items = _write_arrays(directory, fitted, config)
+        if fitted.recommender.sources:
+            save_sources(fitted.recommender.sources, directory / "sources")
+        _write_tables(directory, fitted, dataset)
+        encoders = _write_encoders(directory, fitted, config)
+        served = _served(directory, items, fitted.recommender)
+        parity |= compare(fitted.recommender, served, check_on[:NUM_CHECKED_USERS])
+        check_parity(parity)
+        return {
+            # Where runs are tracked is nobody's business who gets a bundle; it may hold a password.
+            "config": config.model_dump(mode="json", exclude={"track"}),
+            "dataset": {"name": dataset.name, "fingerprint": provenance.dataset_fingerprint},
+            "refit": provenance.refit,
+            "refit_description": provenance.refit_description,
+            "metrics": provenance.metrics,
+            "sequence_schema": fitted.schema,
+            "modalities": fitted.retriever.model.spec.token_names,
+            "encoders": encoders,
+            "graphs": signatures,
+            "temperature": fitted.recommender.temperature,
+            "cold_bias": fitted.recommender.cold_bias,
+            "cold_from": fitted.recommender.cold_from,
+            "num_candidates": config.model.ranker.num_candidates,
+            "history_length": config.model.ranker.history_length,
+            "source_candidates": fitted.recommender.source_candidates,
+            "parity": parity,
+        }
+
+    return write_bundle(target, fill)
+
+
+def compare(ours: Recommender, theirs: Recommender, histories: Sequence[History]) -> dict[str, float]:
+    """Share of equal places in top-10 lists and the largest difference of scores of the same item."""
+    equal = places = 0
+    difference = 0.0
+    for start in range(0, len(histories), 256):
+        batch = histories[start : start + 256]
+        first, second = (each.recommend(batch, AGREEMENT_K) for each in (ours, theirs))
+        same = first.items == second.items
+        equal, places = equal + int(same.sum()), places + same.size
+        difference = max(difference, _score_difference(first, second))
+    return {"top10_agreement": equal / max(places, 1), "score_difference": difference}
+
+
+def check_parity(parity: Mapping[str, float]) -> None:
+    """Raise `BundleError` where a figure of `compare` or of the graphs is out of tolerance."""
+    for name, value in parity.items():
+        if name == "top10_agreement":
+            if value < MIN_AGREEMENT:
+                raise BundleError(
+                    f"top-10 lists of torch and the graphs agree in {value:.2%} of places, not 99.9%"
+                )
+        elif not value <= TOLERANCE:
+            raise BundleError(f"{name} differs from torch by {value:.2e}, more than {TOLERANCE:.0e}")
+
+
+def _score_difference(first: Recommendations, second: Recommendations) -> float:
+    same = (first.items == second.items) & (first.items >= NUM_RESERVED)
+    return float(np.abs(first.scores[same] - second.scores[same]).max(initial=0.0))
+
+
+def _write_graphs(directory: Path, fitted: Fitted) -> tuple[dict[str, float], dict[str, Any]]:
+    model = fitted.retriever.model.cpu()  # graphs are written and checked there, wherever it was trained
+    rows = np.arange(NUM_RESERVED, min(model.features.size, 500), dtype=np.int64)
+    length = min(model.schema.max_length, 17)
+    graphs: dict[str, tuple[Graph, Mapping[str, Any]]] = {
+        "item_tower": (item_graph(model), item_graph_inputs(model, rows)),
+        "user_tower": (
+            user_graph(model),
+            user_example(model.schema, model.config.dim, num_users=9, length=length, seed=1),
+        ),
+    }
+    if fitted.ranker is not None and fitted.ranker.has_say:
+        module, num_tokens = fitted.ranker.module, len(model.spec.token_names)
+        past = module.ranker.history_length
+        graphs["ranker"] = (
+            ranker_graph(module, dim=model.config.dim, num_tokens=num_tokens),
+            ranker_example(
+                dim=model.config.dim,
+                num_tokens=num_tokens,
+                past=past,
+                num_users=5,
+                num_candidates=11,
+                num_sources=module.ranker.num_sources,
+                seed=1,
+            ),
+        )
+    parity: dict[str, float] = {}
+    signatures: dict[str, Any] = {}
+    for name, (graph, inputs) in graphs.items():
+        path = directory / f"{name}.onnx"
+        write_graph(graph, path)
+        session = OnnxSession(path)
+        answer, expected = session.run(inputs), graph.reference(inputs)
+        for output, value in expected.items():
+            gap = np.abs(answer[output].astype(np.float64) - value.astype(np.float64)).max(initial=0.0)
+            parity[f"{name}.{output}"] = float(gap)
+        signatures[name] = {
+            "inputs": {
+                key: {"dtype": str(session.input_dtypes[key]), "shape": session.input_shapes[key]}
+                for key in session.input_names
+            },
+            "outputs": {
+                key: {"dtype": str(answer[key].dtype), "shape": session.output_shapes[key]}
+                for key in session.output_names
+            },
+        }
+    return parity, signatures
+
+
+def _write_arrays(directory: Path, fitted: Fitted, config: Config) -> ItemArrays:
+    """Item vectors and tokens as the exported item tower gives them, the index over these and no others."""
+    model = fitted.retriever.model
+    session = OnnxSession(directory / "item_tower.onnx")
+    rows = np.arange(model.features.size, dtype=np.int64)
+    parts = [
+        session.run(item_graph_inputs(model, rows[start : start + EMBED_ROWS]))
+        for start in range(0, len(rows), EMBED_ROWS)
+    ]
+    vectors = np.concatenate([part["item_vector"] for part in parts]).astype(np.float32)
+    tokens = np.concatenate([part["tokens"] for part in parts]).astype(np.float16)
+    mask = np.concatenate([part["token_mask"] for part in parts])
+    vectors[:NUM_RESERVED], tokens[:NUM_RESERVED], mask[:NUM_RESERVED] = 0.0, 0.0, False
+    np.save(directory / "item_vectors.npy", vectors)
+    np.save(directory / "item_tokens.npy", tokens)
+    np.save(directory / "token_mask.npy", mask)
+    if model.item_id is not None:
+        np.save(directory / "id_table.npy", model.item_id.weight.detach().cpu().numpy())
+    model.features.item_ids.save(directory / "item_ids.npy")
+    items = ItemArrays(
+        vectors=vectors,
+        tokens=tokens,
+        token_mask=mask,
+        trained=model.features.trained,
+        popularity=model.features.popularity,
+    )
+    ours = fitted.recommender
+    bias = index_bias(items, cold_bias=ours.cold_bias, temperature=ours.temperature)
+    build_index(config.index.kind, vectors, bias=bias).save(directory / "index")
+    return items
+
+
+def _write_tables(directory: Path, fitted: Fitted, dataset: Dataset) -> None:
+    features = fitted.features
+    categories = [name for name in dataset.items.columns if name.startswith(Columns.CATEGORY_PREFIX)]
+    catalogue = dataset.items.select(
+        Columns.ITEM, Columns.TITLE, pl.col(Columns.IMAGE).list.first().alias(Columns.IMAGE), *categories
+    ).with_columns(
+        pl.Series(Columns.POPULARITY, features.popularity[NUM_RESERVED:]),
+        pl.Series(Columns.TRAINED, features.trained[NUM_RESERVED:]),
+        pl.Series(Columns.REVIEWERS, _reviewers(fitted, dataset), dtype=pl.String),
+    )
+    # Media are named relative to the dataset: a bundle holds no path of the machine that made it.
+    prefix = f"{dataset.root.resolve()}/"
+    catalogue.with_columns(pl.col(Columns.IMAGE).str.strip_prefix(prefix)).write_parquet(
+        directory / "catalogue.parquet"
+    )
+    maps = {
+        "events": list(fitted.maps.kinds.external),
+        "profile": {name: list(ids.external) for name, ids in fitted.maps.profiles.items()},
+        "categories": {name: list(ids.external) for name, ids in features.category_ids.items()},
+    }
+    (directory / "maps.json").write_text(json.dumps(maps, ensure_ascii=False), "utf-8")
+
+
+def _reviewers(fitted: Fitted, dataset: Dataset) -> list[str | None]:
+    num_items = len(fitted.features.item_ids)
+    if fitted.sentiment is None:
+        return [None] * num_items
+    return fitted.sentiment.verdicts(review_items(dataset, fitted.features.item_ids), num_items)
+
+
+def _write_encoders(directory: Path, fitted: Fitted, config: Config) -> dict[str, str]:
+    """Copy the encoder directories that new items and queries need."""
+    dense = fitted.retriever.model.spec.dense_dims
+    needed: dict[Kind, bool] = {
+        "text": not dense.keys().isdisjoint(Modality.BY_TEXT),
+        "image": not dense.keys().isdisjoint(Modality.BY_IMAGE),
+        "audio": not dense.keys().isdisjoint(Modality.BY_AUDIO),
+    }
+    for kind in (kind for kind, is_needed in needed.items() if is_needed):
+        encoder = ensure_encoder(getattr(config.encoders, kind), kind=kind)
+        shutil.copytree(encoder, directory / "encoders" / kind)
+    return {kind: f"encoders/{kind}" for kind, is_needed in needed.items() if is_needed}
+
+
+def _served(directory: Path, items: ItemArrays, ours: Recommender) -> Recommender:
+    """The recommender that serving will compose from these files."""
+    ranker = directory / "ranker.onnx"
+    graphs = Graphs(user_tower=directory / "user_tower.onnx", ranker=ranker if ranker.exists() else None)
+    settings = Settings(
+        schema=ours.schema,
+        temperature=ours.temperature,
+        cold_bias=ours.cold_bias,
+        cold_from=ours.cold_from,
+        num_candidates=ours.num_candidates,
+        history_length=ours.history_length,
+        source_candidates=ours.source_candidates,
+    )
+    sources = load_sources(directory / "sources") if ours.sources else ()
+    return compose(graphs, items, load_index(directory / "index"), settings, sources=sources)[0]

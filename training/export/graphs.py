@@ -1,0 +1,237 @@
+"""The three ONNX graphs of a bundle, each checked against torch at once.
+
+torch.onnx wants positional tensors with names; the wrappers here turn them into the models' own calls
+and replace what has no place in a graph: TorchRec's tables become inputs (ids) or gathers (categories).
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from recsys.history import SequenceSchema
+from recsys.models.cold_start_head import settle
+from recsys.models.embeddings import export_categories
+from recsys.models.retriever import Retriever
+from recsys.models.user_tower import REVIEW_INPUTS
+from recsys.retrieval.candidate_features import ALWAYS, CONTEXT
+from training.ranker.fit import INPUTS as RANKER_INPUTS
+from training.ranker.fit import OUTPUTS as RANKER_OUTPUTS
+from training.ranker.fit import ScaledRanker
+
+BATCH, LENGTH, CANDIDATES, PAST = "batch", "length", "candidates", "past"
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """A module with positional inputs, ready to be exported."""
+
+    module: nn.Module
+    example: Mapping[str, Tensor]  # by input name, in the order of the module's arguments
+    dynamic: Mapping[str, tuple[str, ...]]  # input name -> names of its leading dynamic axes
+    outputs: Sequence[str]
+
+    def reference(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+        """What torch answers, by output name."""
+        with torch.no_grad():
+            answer = self.module(*(torch.from_numpy(inputs[name]) for name in self.example))
+        answers = answer if isinstance(answer, tuple) else (answer,)
+        return {name: value.numpy() for name, value in zip(self.outputs, answers, strict=True)}
+
+
+def write_graph(graph: Graph, path: Path) -> None:
+    """Export `graph` to `path` with dynamic leading axes, weights inside the file."""
+    sizes = {name: torch.export.Dim(name) for axes in graph.dynamic.values() for name in axes}
+    shapes = tuple(
+        {axis: sizes[name] for axis, name in enumerate(graph.dynamic[key])} for key in graph.example
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        program = torch.onnx.export(
+            graph.module.eval(),
+            tuple(graph.example.values()),
+            dynamo=True,
+            dynamic_shapes={"inputs": shapes},
+            input_names=list(graph.example),
+            output_names=list(graph.outputs),
+            verbose=False,
+        )
+    assert program is not None
+    program.save(str(path), external_data=False)
+
+
+class _ItemGraph(nn.Module):
+    def __init__(self, model: Retriever) -> None:
+        super().__init__()
+        self.tower, self.scale, self.spec = model.item_tower, model.scale, model.spec
+        tables = export_categories(model.category) if model.category is not None else {}
+        self.tables = nn.ModuleDict(tables)
+        self.newcomer = model.newcomer
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        values = dict(zip(item_inputs(self.spec), inputs, strict=True))
+        dense = {
+            name: (scale(values[f"dense_{name}"]), values[f"has_{name}"])
+            for name, scale in self.scale.items()
+        }
+        category = {
+            name: (table(values[f"cat_{name}"]), (values[f"cat_{name}"] > 0).any(1))
+            for name, table in self.tables.items()
+        }
+        identity = (values["id_embedding"], values["has_id"]) if self.spec.has_id else None
+        output = self.tower(dense, category, identity)
+        vector_ND = output.vector_ND
+        if self.newcomer is not None and identity is not None:
+            ids = {name: values[f"cat_{name}"] for name in self.tables}
+            vector_ND = settle(vector_ND, self.newcomer(dense, ids, vector_ND), identity[1])
+        return vector_ND, output.token_NTD, output.mask_NT
+
+
+def item_inputs(spec: Any) -> list[str]:
+    """Input names of the item tower's graph."""
+    names = [name for modality in spec.dense_dims for name in (f"dense_{modality}", f"has_{modality}")]
+    names += [f"cat_{field}" for field in spec.category_sizes]
+    return names + (["id_embedding", "has_id"] if spec.has_id else [])
+
+
+def item_graph(model: Retriever) -> Graph:
+    """The item tower; `id_embedding` rows come from the table beside the graph."""
+    rows = torch.arange(min(model.features.size, 5))
+    return Graph(
+        module=_ItemGraph(model),
+        example={
+            name: torch.from_numpy(array) for name, array in item_graph_inputs(model, rows.numpy()).items()
+        },
+        dynamic=dict.fromkeys(item_inputs(model.spec), (BATCH,)),
+        outputs=("item_vector", "tokens", "token_mask"),
+    )
+
+
+def item_graph_inputs(model: Retriever, rows: npt.NDArray[np.int64]) -> Arrays:
+    """The graph's inputs for catalogue rows."""
+    features, spec = model.features, model.spec
+    inputs: Arrays = dict(features.graph_inputs(rows))
+    if spec.has_id:
+        assert model.item_id is not None
+        table = model.item_id.weight.detach().cpu().numpy()
+        inputs["id_embedding"] = table[features.id_rows()[rows]]
+        inputs["has_id"] = features.trained[rows]
+    return {name: inputs[name] for name in item_inputs(spec)}
+
+
+class _UserGraph(nn.Module):
+    def __init__(self, model: Retriever) -> None:
+        super().__init__()
+        self.tower, self.names = model.user_tower, user_inputs(model.schema)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        values = dict(zip(self.names, inputs, strict=True))
+        vector_BD: Tensor = self.tower(values["event_vector"], values, values["length"])
+        return vector_BD
+
+
+def user_inputs(schema: SequenceSchema) -> list[str]:
+    """Input names of the user tower's graph."""
+    names = ["event_vector", "event_kind", "event_time", "event_value", "has_value"]
+    for name in REVIEW_INPUTS:
+        names += [name, f"has_{name}"] if getattr(schema, f"{name}_dim") else []
+    return [*names, *(f"profile_{name}" for name in schema.profile_sizes), "length"]
+
+
+def user_graph(model: Retriever) -> Graph:
+    """The user tower from events to the user's vector."""
+    example = user_example(
+        model.schema, model.config.dim, num_users=3, length=min(4, model.schema.max_length)
+    )
+    dynamic = {name: (BATCH,) if example[name].ndim == 1 else (BATCH, LENGTH) for name in example}
+    dynamic |= {name: (BATCH,) for name in example if name.startswith("profile_")}
+    if model.schema.max_length == 1:
+        dynamic = dict.fromkeys(example, (BATCH,))
+    return Graph(
+        module=_UserGraph(model),
+        example={name: torch.from_numpy(array) for name, array in example.items()},
+        dynamic=dynamic,
+        outputs=("user_vector",),
+    )
+
+
+def user_example(schema: SequenceSchema, dim: int, *, num_users: int, length: int, seed: int = 0) -> Arrays:
+    """Random inputs of the user tower, histories of every length up to `length`."""
+    rng = np.random.default_rng(seed)
+    shape = (num_users, length)
+    vector = rng.standard_normal((*shape, dim)).astype(np.float32)
+    values: Arrays = {
+        "event_vector": vector / np.linalg.norm(vector, axis=-1, keepdims=True),
+        "event_kind": rng.integers(1, schema.num_event_kinds, shape),
+        "event_time": np.sort(rng.integers(0, 10**7, shape), axis=1) * int(schema.has_clock),
+        "event_value": rng.standard_normal(shape).astype(np.float32),
+        "has_value": rng.random(shape) < 0.5,
+        "length": rng.integers(0, length + 1, num_users),
+    }
+    for name in REVIEW_INPUTS:
+        if width := getattr(schema, f"{name}_dim"):
+            values[name] = rng.standard_normal((*shape, width)).astype(np.float32)
+            values[f"has_{name}"] = rng.random(shape) < 0.5
+    for name, size in schema.profile_sizes.items():
+        values[f"profile_{name}"] = rng.integers(0, size, (num_users, schema.profile_width))
+    return {name: values[name] for name in user_inputs(schema)}
+
+
+def ranker_graph(ranker: ScaledRanker, *, dim: int, num_tokens: int) -> Graph:
+    """The ranker with its share multiplied in."""
+    past = ranker.ranker.history_length
+    example = ranker_example(dim=dim, num_tokens=num_tokens, past=past, num_sources=ranker.ranker.num_sources)
+    dynamic: dict[str, tuple[str, ...]] = dict.fromkeys(RANKER_INPUTS, (BATCH, CANDIDATES))
+    # The history's length is fixed: the ranker's recency bias counts from its end.
+    dynamic |= {"user_vector": (BATCH,), "history_vector": (BATCH,), "history_mask": (BATCH,)}
+    return Graph(
+        module=_RankerGraph(ranker),
+        example={name: torch.from_numpy(array) for name, array in example.items()},
+        dynamic=dynamic,
+        outputs=RANKER_OUTPUTS,
+    )
+
+
+class _RankerGraph(nn.Module):
+    def __init__(self, ranker: ScaledRanker) -> None:
+        super().__init__()
+        self.ranker = ranker
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        answer: tuple[Tensor, Tensor, Tensor] = self.ranker(*inputs)
+        return answer
+
+
+def ranker_example(
+    *,
+    dim: int,
+    num_tokens: int,
+    past: int,
+    num_users: int = 3,
+    num_candidates: int = 4,
+    num_sources: int = len(ALWAYS),
+    seed: int = 0,
+) -> Arrays:
+    """Random inputs of the ranker."""
+    rng = np.random.default_rng(seed)
+    lists = (num_users, num_candidates)
+    shapes = {
+        "user_vector": (num_users, dim),
+        "history_vector": (num_users, past, dim),
+        "candidate_vector": (*lists, dim),
+        "candidate_tokens": (*lists, num_tokens, dim),
+        "source_scores": (*lists, num_sources),
+        "source_ranks": (*lists, num_sources),
+        "candidate_context": (*lists, len(CONTEXT)),
+    }
+    values: Arrays = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    values["history_mask"] = rng.random((num_users, past)) < 0.7
+    values["candidate_token_mask"] = rng.random((*lists, num_tokens)) < 0.7
+    return {name: values[name] for name in RANKER_INPUTS}

@@ -1,0 +1,1 @@
+"""One fit: from a split and its vectors to towers, ranker and recommender."""

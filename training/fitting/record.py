@@ -1,0 +1,161 @@
+"""What each fit of a run came to: its curve, what was chosen, and where and on what it ran.
+
+`fits.json` has an entry a stage (main, later, twin, refit), written when the fit ends.
+"""
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import recsys
+from features.inputs.sentiment import Quality
+from recsys.files import replacing
+from recsys.ids import NUM_RESERVED
+from training.cold_start.calibration import Calibration
+from training.cold_start.fit import NewItems
+from training.fitting.fit import Fitted
+from training.ranker.fit import FittedRanker
+
+FITS = "fits.json"
+PACKAGES = ("torch", "torchrec", "onnxruntime-gpu", "polars", "numpy", "implicit", "mlflow")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankerFit:
+    """What validation chose; `scores` are its NDCG@10 without and with the ranker, none in a refit."""
+
+    num_lists: int
+    best_epoch: int
+    share: float
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """One stage."""
+
+    at: str  # UTC, ISO 8601, when it ended
+    curve: tuple[Mapping[str, float], ...]  # an entry an epoch
+    best_epoch: int
+    best_score: float | None  # validation NDCG@10
+    ranker: RankerFit | None
+    num_items: int
+    new_items: NewItems | None  # what was chosen for items without training events; None of an older run
+    coverage: Mapping[str, int]  # items that have each modality, of those that the towers read
+    versions: Mapping[str, str]
+    machine: Mapping[str, Any]
+    # How well ratings are foretold, by "text", "voice" and "both"; empty where too few reviews are rated.
+    sentiment: Mapping[str, Quality] = field(default_factory=dict)
+
+
+def record_fit(directory: Path, stage: str, fitted: Fitted) -> None:
+    """Write down what `fitted` came to, beside the other stages.
+
+    A fit that only read its checkpoint again keeps the time and the place of the first.
+    """
+    fits = read_fits(directory)
+    fit = _fit_of(fitted)
+    before = fits.get(stage)
+    if before is not None and before.curve == fit.curve:
+        fit = Fit(**vars(fit) | {name: getattr(before, name) for name in ("at", "versions", "machine")})
+    content = {name: asdict(each) for name, each in (fits | {stage: fit}).items()}
+    with replacing(directory / FITS) as temporary:
+        temporary.write_text(json.dumps(content, indent=2), "utf-8")
+
+
+def read_fits(directory: Path) -> dict[str, Fit]:
+    """The stages written down so far."""
+    path = directory / FITS
+    if not path.exists():
+        return {}
+    return {stage: _read(values) for stage, values in json.loads(path.read_text("utf-8")).items()}
+
+
+def machine() -> dict[str, Any]:
+    """Processor and cores of this machine, not its name."""
+    return {"processor": _processor(), "cores": os.cpu_count(), "system": platform.system()}
+
+
+def versions() -> dict[str, str]:
+    """Ours, Python's, and those of the packages that the figures hang on, where they are installed."""
+    found = {"recsys": recsys.__version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _fit_of(fitted: Fitted) -> Fit:
+    retriever, features = fitted.retriever, fitted.features
+    spec = retriever.model.spec
+    coverage = {name: int(features.present[name].sum()) for name in spec.dense_dims}
+    coverage |= {name: int((features.categories[name] > 0).any(1).sum()) for name in spec.category_sizes}
+    return Fit(
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        curve=tuple({name: float(value) for name, value in entry.items()} for entry in retriever.curve),
+        best_epoch=retriever.best_epoch,
+        best_score=retriever.best_score if retriever.best_score == retriever.best_score else None,
+        ranker=_ranker_fit(fitted.ranker),
+        num_items=features.size - NUM_RESERVED,
+        new_items=fitted.new,
+        coverage=coverage,
+        versions=versions(),
+        machine=machine(),
+        sentiment=dict(fitted.sentiment.quality) if fitted.sentiment is not None else {},
+    )
+
+
+def _ranker_fit(ranker: FittedRanker | None) -> RankerFit | None:
+    if ranker is None:
+        return None
+    return RankerFit(
+        num_lists=ranker.num_lists,
+        best_epoch=ranker.best_epoch,
+        share=ranker.share,
+        scores=dict(ranker.scores),
+    )
+
+
+def _read(values: dict[str, Any]) -> Fit:
+    ranker = values["ranker"] and RankerFit(**values["ranker"])
+    new_items = values.get("new_items")
+    if new_items is not None:
+        curve = new_items["calibration"] and Calibration.from_dict(new_items["calibration"])
+        new_items = NewItems(**new_items | {"calibration": curve})
+    sentiment = {name: Quality(**quality) for name, quality in values.get("sentiment", {}).items()}
+    read = {
+        "curve": tuple(values["curve"]),
+        "ranker": ranker,
+        "new_items": new_items,
+        "sentiment": sentiment,
+    }
+    return Fit(**values | read)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def validation_metrics(fitted: Fitted) -> dict[str, float]:
+    """What validation said of the towers and the ranker, for a tracker."""
+    metrics = (
+        {"validation/best_ndcg_at_10": fitted.retriever.best_score} if fitted.retriever.best_epoch else {}
+    )
+    if fitted.ranker is not None:
+        metrics |= {f"validation/ndcg_at_10_{name}": value for name, value in fitted.ranker.scores.items()}
+        metrics["ranker/share"] = fitted.ranker.share
+        metrics["ranker/lists"] = float(fitted.ranker.num_lists)
+    return {name: value for name, value in metrics.items() if value == value}

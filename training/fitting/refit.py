@@ -1,0 +1,98 @@
+"""The split of a refit: everything is training but what the ranker needs to learn from."""
+
+from pathlib import Path
+
+import polars as pl
+
+from features.dataset.tables import Dataset, Split
+from features.event_log.dataset import StreamedDataset
+from features.splits.assignment import (
+    CONTEXT,
+    ORDER,
+    PART,
+    TRAIN,
+    VALIDATION,
+    share_of,
+)
+from features.splits.make import refit_split
+from features.splits.protocols import Plan
+from features.splits.review_visibility import ReviewRule, allowed_reviews
+from features.splits.streamed import split_log
+from recsys.columns import Columns
+from recsys.config import Config
+from training.fitting.fit import is_ranker_user
+
+
+def newest_events_split(
+    dataset: Dataset, config: Config, *, needs_targets: bool, folder: Path | None = None
+) -> Split:
+    """All events as training, all reviews allowed; `validation` holds the ranker's targets.
+
+    Ranker targets must be events that the towers were not fitted on. They are the newest
+    `split.validation_fraction` of the positive events (at least one) of the ranker's users, those that were
+    its users before the refit, too. `needs_targets=False` leaves nothing out. The split of a prepared log
+    is written into `folder`.
+    """
+    plan = _plan(config, needs_targets)
+    if isinstance(dataset, StreamedDataset):
+        assert folder is not None
+        streamed = split_log(dataset, plan, folder)
+        return streamed.described(_describe(config, needs_targets, streamed.counts[VALIDATION]))
+    everything = refit_split(dataset)
+    if not needs_targets:
+        return everything
+    parts = plan.assign(dataset.interactions)
+    tables = {part: parts.filter(pl.col(PART) == part).drop(PART) for part in (TRAIN, VALIDATION, CONTEXT)}
+    reviews, _ = allowed_reviews(dataset, parts.filter(pl.col(PART).is_in(plan.held)), plan.rule)
+    return Split(
+        protocol="refit",
+        description=_describe(config, needs_targets, tables[VALIDATION].height),
+        test=everything.test,
+        reviews=reviews,
+        cut=None,
+        cold_items=frozenset(dataset.items[Columns.ITEM]) - frozenset(tables[TRAIN][Columns.ITEM]),
+        **tables,
+    )
+
+
+def _describe(config: Config, needs_targets: bool, num_targets: int) -> str:
+    if not needs_targets:
+        return "All events are training, all reviews are read; nothing is held out."
+    return (
+        f"Everything is training but the newest {config.split.validation_fraction:.0%} of the positive "
+        f"events of the {config.model.ranker.target_users:.0%} of users on whom the ranker learns "
+        f"({num_targets} events)."
+    )
+
+
+def _plan(config: Config, needs_targets: bool) -> Plan:
+    def nothing_held(events: pl.DataFrame) -> pl.DataFrame:
+        return events.with_columns(pl.lit(TRAIN).alias(PART))
+
+    return Plan(
+        protocol="refit",
+        description="",
+        # What a target's own review says, or a later one of its author, is no evidence for it.
+        rule=ReviewRule(per_user=True),
+        assign=(lambda events: _hold_targets(events, config)) if needs_targets else nothing_held,
+        held=(VALIDATION,),
+    )
+
+
+def _hold_targets(events: pl.DataFrame, config: Config) -> pl.DataFrame:
+    """Parts of the events: the ranker's targets are validation."""
+    share = config.model.ranker.target_users
+    users = events[Columns.USER].unique()
+    chosen = users.filter(pl.Series([is_ranker_user(user, share) for user in users], dtype=pl.Boolean))
+    positive = events.filter(pl.col(Columns.POSITIVE) & pl.col(Columns.USER).is_in(chosen.implode())).sort(
+        ORDER
+    )
+    newest_first = pl.int_range(pl.len(), 0, -1).over(Columns.USER)
+    count = pl.len().over(Columns.USER)
+    num_targets = share_of(count, config.split.validation_fraction)
+    targets = positive.filter((count >= 3) & (newest_first <= pl.min_horizontal(num_targets, count - 1)))
+    is_target = pl.col(Columns.ROW).is_in(targets[Columns.ROW].implode())
+    # What came after a target is no history of it; these events are no targets of the towers either.
+    is_late = is_target.cum_max().over(Columns.USER) & ~pl.col(Columns.POSITIVE)
+    part = pl.when(is_target).then(pl.lit(VALIDATION)).when(is_late).then(pl.lit(CONTEXT))
+    return events.sort(ORDER).with_columns(part.otherwise(pl.lit(TRAIN)).alias(PART))

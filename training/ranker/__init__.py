@@ -1,0 +1,1 @@
+"""Training of the ranker on lists that the retriever really returned."""

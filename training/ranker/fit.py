@@ -1,0 +1,207 @@
+"""Training of the ranker on lists that the retriever really returned.
+
+Its targets are events that the retriever was not fitted on. A list in which the retriever did not return
+a target teaches nothing and is left out: forcing the target in would teach the ranker to pick the odd
+one out. How much of the ranker's output joins the retriever's score is chosen on other users; these then
+join the training.
+
+Legend: B users, K candidates, D width.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from recsys.arrays import Floats, Ints
+from recsys.config import RankerConfig
+from recsys.models.losses import listwise_cross_entropy
+from recsys.models.ranker import Ranker
+from recsys.progress import Progress, silent
+from recsys.retrieval.candidate_features import ALWAYS, CONTEXT
+from recsys.retrieval.recommender import Recommender
+from training.ranker.ranked_lists import RankedLists, RankingTask
+
+INPUTS = (
+    "user_vector",
+    "history_vector",
+    "history_mask",
+    "candidate_vector",
+    "candidate_tokens",
+    "candidate_token_mask",
+    "source_scores",
+    "source_ranks",
+    "candidate_context",
+)
+EVIDENCE_RATE = 30.0  # how much faster the evidence's own layers learn
+OUTPUTS = ("score", "token_attention", "history_attention")
+SHARES = (0.25, 0.5, 1.0)  # of the ranker's output that may join; 0, the retriever's order, is the fallback
+PATIENCE = 4  # epochs without a better validation NDCG@10 before stopping
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+class ScaledRanker(torch.nn.Module):
+    """A ranker whose score is multiplied by the share that validation chose; what is exported."""
+
+    share: Tensor
+
+    def __init__(self, ranker: Ranker, share: float) -> None:
+        super().__init__()
+        self.ranker = ranker
+        self.register_buffer("share", torch.tensor(share))
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        score_BK, token_attention_BKT, history_attention_BKH = self.ranker(*inputs)
+        return score_BK * self.share, token_attention_BKT, history_attention_BKH
+
+    @torch.no_grad()
+    def rank(self, inputs: Arrays) -> dict[str, npt.NDArray[Any]]:
+        """The ranker as the callable that `Recommender` composes."""
+        outputs = self(*_tensors(inputs))
+        return {name: output.numpy() for name, output in zip(OUTPUTS, outputs, strict=True)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedRanker:
+    module: ScaledRanker
+    num_lists: int  # lists that held a target and were trained on
+    best_epoch: int
+    share: float
+    scores: Mapping[str, float] = field(default_factory=dict)  # validation NDCG@10 without and with it
+    # The lists of the validation users, best first, as they were before the ranker learned from them, too.
+    validation_BK: Ints | None = field(default=None, repr=False)
+
+    @property
+    def has_say(self) -> bool:
+        """Whether any of its output joins the score; else it orders and explains nothing."""
+        return self.share > 0
+
+
+def fit_ranker(
+    recommender: Recommender,
+    *,
+    train: RankingTask,
+    validation: RankingTask | None,
+    config: RankerConfig,
+    seed: int,
+    epochs: int | None = None,
+    share: float = 1.0,
+    progress: Progress = silent,
+) -> FittedRanker | None:
+    """Fit on `train`; the epoch and the share of the output are those that are best on `validation`.
+
+    With both chosen, the ranker is fitted anew on the lists of `train` and `validation` together.
+    `recommender` retrieves only. Without `validation` (a refit) the given `epochs` and `share` hold. None if
+    no retrieved list holds a target with training events: new items are not the ranker's to order.
+    """
+    lists = RankedLists.of(recommender, train, config.num_candidates)
+    if not lists.has_target.any():
+        return None
+    num_epochs, scores, validation_BK = epochs or config.num_epochs, {}, None
+    if validation is not None:
+        choice = _Choice(RankedLists.of(recommender, validation, config.num_candidates))
+        for epoch, ranker, loss in _fitting(lists, config, seed, num_epochs):
+            choice.consider(ranker, epoch)
+            progress("rank", epoch, num_epochs, f"loss {loss:.3f}{choice.note}")
+            if epoch - choice.epoch >= PATIENCE:
+                break
+        num_epochs, share, scores = max(choice.epoch, 1), choice.share, choice.scores
+        lists, validation_BK = lists.joined(choice.lists), choice.lists.ordered(choice.output_BK)
+    for epoch, each, loss in _fitting(lists, config, seed, num_epochs):
+        ranker = each
+        progress("rank on all", epoch, num_epochs, f"loss {loss:.3f}")
+    return FittedRanker(
+        module=ScaledRanker(ranker, share).eval(),
+        num_lists=int(lists.has_target.sum()),
+        best_epoch=num_epochs,
+        share=share,
+        scores=scores,
+        validation_BK=validation_BK,
+    )
+
+
+def _fitting(
+    lists: RankedLists, config: RankerConfig, seed: int, num_epochs: int
+) -> Iterator[tuple[int, Ranker, float]]:
+    """Each epoch's number, the ranker after it, and the mean loss of its lists."""
+    torch.manual_seed(seed)
+    ranker = _make_ranker(lists.recommender, lists, config)
+    optimizer = _optimizer(ranker, config)
+    for epoch in range(1, num_epochs + 1):
+        loss = _train_epoch(ranker, optimizer, lists, np.random.default_rng([seed, epoch]))
+        yield epoch, ranker, loss
+
+
+def _make_ranker(recommender: Recommender, lists: RankedLists, config: RankerConfig) -> Ranker:
+    ranker = Ranker(
+        dim=recommender.items.vectors.shape[1],
+        config=config,
+        num_sources=len(ALWAYS) + len(recommender.sources),
+        num_context=len(CONTEXT),
+    )
+    ranker.scale.fit(lists.evidence())
+    return ranker
+
+
+def _optimizer(ranker: Ranker, config: RankerConfig) -> torch.optim.Optimizer:
+    fast = list(ranker.evidence.parameters())
+    slow = [parameter for name, parameter in ranker.named_parameters() if not name.startswith("evidence.")]
+    groups: list[dict[str, Any]] = [{"params": slow}]
+    groups.append({"params": fast, "lr": EVIDENCE_RATE * config.learning_rate})
+    return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=0.01)
+
+
+class _Choice:
+    """The epoch and share that are best on validation so far; the fallback is the retriever alone."""
+
+    def __init__(self, lists: RankedLists) -> None:
+        self.lists = lists
+        self.epoch, self.share = 0, 0.0
+        self.output_BK: Floats = np.zeros(lists.label_BK.shape, np.float32)  # the chosen one, scaled
+        alone = lists.ndcg(self.output_BK)
+        self.scores = {"retriever": alone, "with_ranker": alone}
+
+    @property
+    def note(self) -> str:
+        return f", NDCG@10 {self.scores['retriever']:.4f} -> {self.scores['with_ranker']:.4f}"
+
+    def consider(self, ranker: Ranker, epoch: int) -> None:
+        scaled = ScaledRanker(ranker, 1.0).eval()
+        rows = np.arange(len(self.lists.label_BK))
+        output_BK = np.concatenate([scaled.rank(inputs)["score"] for _, inputs in self.lists.batches(rows)])
+        for share in SHARES:
+            score = self.lists.ndcg(share * output_BK)
+            if score > self.scores["with_ranker"]:
+                self.scores["with_ranker"], self.epoch, self.share = score, epoch, share
+                self.output_BK = np.float32(share) * output_BK
+
+
+def _train_epoch(
+    ranker: Ranker,
+    optimizer: torch.optim.Optimizer,
+    lists: RankedLists,
+    rng: np.random.Generator,
+) -> float:
+    ranker.train()
+    losses = []
+    for rows, inputs in lists.training_batches(rng):
+        delta_BK = ranker(*_tensors(inputs)).score_BK
+        candidates, judged_BK = lists.candidates.of(rows), lists.judged_BK[rows]
+        retriever_BK = lists.recommender.retriever_score(candidates.items, candidates.cosines)
+        label_BK = torch.from_numpy((lists.label_BK[rows] & judged_BK).astype(np.float32))
+        score_BK = torch.from_numpy(retriever_BK) + delta_BK
+        loss = listwise_cross_entropy(score_BK, label_BK, torch.from_numpy(judged_BK))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    return float(np.mean(losses))
+
+
+def _tensors(inputs: Arrays) -> list[Tensor]:
+    return [torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in INPUTS]

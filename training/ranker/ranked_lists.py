@@ -1,0 +1,133 @@
+"""Lists that the retriever really returned for users whose later events are known: what a ranker learns from.
+
+Legend: B users, K candidates.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from recsys.arrays import Bools, Floats, Ints
+from recsys.history import History
+from recsys.ids import PAD
+from recsys.metrics.ranking import IdLists, at_k, means
+from recsys.retrieval.candidate_features import Candidates
+from recsys.retrieval.recommender import Recommender
+from recsys.retrieval.reranking import best_first
+
+EVIDENCE = ("source_scores", "source_ranks", "candidate_context")  # in the order in which a ranker reads it
+BATCH_USERS = 64
+SELECTION_K = 10
+
+
+def selection_ndcg(ranked_BK: Ints, truth: IdLists) -> float:
+    """Mean NDCG@10, by which epochs and shares are chosen; a shorter list misses what it lacks."""
+    missing = max(SELECTION_K - ranked_BK.shape[1], 0)
+    padded_BK = np.pad(ranked_BK, ((0, 0), (0, missing)), constant_values=PAD)
+    return means(at_k(padded_BK, truth, [SELECTION_K]))[f"ndcg@{SELECTION_K}"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankingTask:
+    """Users whose later events are known: a history, and the items that followed it."""
+
+    histories: Sequence[History]
+    truth: Sequence[Ints]
+    exclude_seen: bool = True  # their lists leave out what the histories have seen
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankedLists:
+    """What the retriever returned for a task's users, and which of it was right."""
+
+    recommender: Recommender
+    histories: Sequence[History]
+    user_BD: Floats
+    candidates: Candidates
+    truth: IdLists
+    label_BK: Bools  # padding is never right
+
+    @classmethod
+    def of(cls, recommender: Recommender, task: RankingTask, num_candidates: int) -> "RankedLists":
+        users, found = [], []
+        for start in range(0, len(task.histories), BATCH_USERS):
+            histories = task.histories[start : start + BATCH_USERS]
+            users.append(recommender.embed(histories))
+            found.append(
+                recommender.candidates(users[-1], histories, num_candidates, exclude_seen=task.exclude_seen)
+            )
+        candidates = Candidates.joined(found)
+        truth = IdLists.from_lists(task.truth)
+        return cls(
+            recommender=recommender,
+            histories=task.histories,
+            user_BD=np.concatenate(users),
+            candidates=candidates,
+            truth=truth,
+            label_BK=truth.contain(candidates.items),
+        )
+
+    def joined(self, other: "RankedLists") -> "RankedLists":
+        """The lists of both."""
+        return RankedLists(
+            recommender=self.recommender,
+            histories=[*self.histories, *other.histories],
+            user_BD=np.concatenate([self.user_BD, other.user_BD]),
+            candidates=Candidates.joined([self.candidates, other.candidates]),
+            truth=IdLists.joined([self.truth, other.truth]),
+            label_BK=np.concatenate([self.label_BK, other.label_BK]),
+        )
+
+    @cached_property
+    def judged_BK(self) -> Bools:
+        """Candidates that a ranker orders; new items keep the places that the retriever gave them."""
+        return self.recommender.is_judged(self.candidates.items)
+
+    @property
+    def has_target(self) -> Bools:
+        """Lists that teach something: a target among what a ranker orders."""
+        return np.any(self.label_BK & self.judged_BK, axis=1)
+
+    def batches(self, rows: Ints) -> Iterator[tuple[Ints, dict[str, npt.NDArray[Any]]]]:
+        """Rows and the ranker's inputs for them."""
+        for part in _parts(rows):
+            histories = [self.histories[row] for row in part]
+            yield part, self.recommender.rank_inputs(histories, self.user_BD[part], self.candidates.of(part))
+
+    def evidence(self) -> Tensor:
+        """What the sources say of the candidates of lists with a target. Shape [candidates, E]."""
+        rows = np.flatnonzero(self.has_target)
+        parts = [
+            np.concatenate([inputs[name] for name in EVIDENCE], axis=-1)[self.judged_BK[part]]
+            for part, inputs in self.batches(rows)
+        ]
+        return torch.from_numpy(np.concatenate(parts))
+
+    def training_batches(
+        self, rng: np.random.Generator
+    ) -> Iterator[tuple[Ints, dict[str, npt.NDArray[Any]]]]:
+        """Rows with a target and the ranker's inputs for them, in random order."""
+        return self.batches(rng.permutation(np.flatnonzero(self.has_target)))
+
+    def ndcg(self, ranker_BK: npt.NDArray[np.floating[Any]]) -> float:
+        """Mean NDCG@10 of the lists in the order of the retriever's score plus `ranker_BK`."""
+        return selection_ndcg(self.ordered(ranker_BK), self.truth)
+
+    def ordered(self, ranker_BK: npt.NDArray[np.floating[Any]]) -> Ints:
+        """The candidates, best first. Shape [B, K]."""
+        candidate_BK = self.candidates.items
+        retriever_BK = self.recommender.retriever_score(candidate_BK, self.candidates.cosines)
+        score_BK = self.recommender.final_score(
+            candidate_BK, retriever_BK, ranker_BK.astype(np.float32), first=self.recommender.cold_from
+        )
+        return np.take_along_axis(candidate_BK, best_first(score_BK, candidate_BK), 1)
+
+
+def _parts(rows: Ints) -> Iterator[Ints]:
+    return (rows[start : start + BATCH_USERS] for start in range(0, len(rows), BATCH_USERS))

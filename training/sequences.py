@@ -1,0 +1,148 @@
+"""Training sequences: windows that cover every history, packed into batches of about equal length."""
+
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Sequence as List
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recsys.arrays import Bools, Floats
+from recsys.history import History
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sequence:
+    """One user's events that may be trained on; `target[i]` says that event i may be predicted."""
+
+    history: History
+    target: Bools
+
+
+class Sequences(Mapping[str, Sequence]):
+    """Sequences of histories, each made when it is asked for."""
+
+    def __init__(self, histories: Mapping[str, History], target: Callable[[str], Bools]) -> None:
+        self._histories, self.target = histories, target
+
+    def __getitem__(self, user: str) -> Sequence:
+        return Sequence(history=self._histories[user], target=self.target(user))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._histories)
+
+    def __len__(self) -> int:
+        return len(self._histories)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """Events [start, stop) of a sequence; of a later window the first event is read, never predicted."""
+
+    history: History
+    target: Bools  # [stop - start]
+
+
+def slice_history(history: History, start: int, stop: int) -> History:
+    """Events [start, stop) with their reviews."""
+    return History(
+        item=history.item[start:stop],
+        timestamp=history.timestamp[start:stop],
+        event=history.event[start:stop],
+        value=history.value[start:stop],
+        review_text=_between(history.review_text, start, stop),
+        review_audio=_between(history.review_audio, start, stop),
+        profile=history.profile,
+    )
+
+
+def _between(vectors: Mapping[int, Floats], start: int, stop: int) -> dict[int, Floats]:
+    """Vectors at [start, stop), counted from `start`; looks at no others, however long the history is."""
+    return {at - start: vectors[at] for at in range(start, stop) if at in vectors}
+
+
+Span = tuple[int, int, int]  # place of the user, start and stop of the window
+
+
+class WindowSampler:
+    """Yields an epoch's batches; each epoch cuts long histories at other places.
+
+    Of the sequences only the targets are kept: a history is asked for when its window's turn comes.
+    """
+
+    def __init__(
+        self, sequences: Mapping[str, Sequence], *, max_length: int, batch_tokens: int, seed: int
+    ) -> None:
+        self._sequences = sequences
+        target_of = sequences.target if isinstance(sequences, Sequences) else lambda at: sequences[at].target
+        targets = ((user, target_of(user)) for user in sequences)
+        self._targets = [(user, target) for user, target in targets if target.any()]
+        self.max_length, self.batch_tokens, self.seed = max_length, batch_tokens, seed
+
+    def epoch(self, number: int) -> List[list[Window]]:
+        """Batches of epoch `number`; the same number gives the same batches."""
+        rng = np.random.default_rng([self.seed, number])
+        spans = [span for place in range(len(self._targets)) for span in self._cut(place, rng)]
+        rng.shuffle(spans)
+        spans.sort(key=lambda span: span[1] - span[2])
+        batches = list(self._pack(spans))
+        rng.shuffle(batches)
+        return _Epoch(self, batches)
+
+    def window(self, span: Span) -> Window:
+        place, start, stop = span
+        history = self._sequences[self._targets[place][0]].history
+        return Window(history=slice_history(history, start, stop), target=self._target(span))
+
+    def _cut(self, place: int, rng: np.random.Generator) -> Iterator[Span]:
+        """Windows that overlap by one event, so that each event is a target of exactly one."""
+        length, stride = len(self._targets[place][1]), max(1, self.max_length - 1)
+        offset = int(rng.integers(2, self.max_length + 1)) if length > self.max_length else length
+        edges = [*range(offset, length, stride), length]
+        for start, stop in zip([0, *(edge - 1 for edge in edges)], edges, strict=False):
+            if self._target((place, start, stop)).any():
+                yield place, start, stop
+
+    def _target(self, span: Span) -> Bools:
+        place, start, stop = span
+        target = self._targets[place][1][start:stop].copy()
+        target[0] &= start == 0
+        return target
+
+    def _pack(self, spans: list[Span]) -> Iterator[list[Span]]:
+        """Rows of falling length; rows times the longest stays within `batch_tokens`."""
+        start = 0
+        while start < len(spans):
+            _, first, stop = spans[start]
+            rows = max(1, self.batch_tokens // max(1, stop - first))
+            yield spans[start : start + rows]
+            start += rows
+
+
+class _Epoch(List[list[Window]]):
+    """Batches whose windows are cut when they are asked for."""
+
+    def __init__(self, sampler: WindowSampler, batches: list[list[Span]]) -> None:
+        self._sampler, self._batches = sampler, batches
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    @overload
+    def __getitem__(self, at: int) -> list[Window]: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[list[Window]]: ...
+    def __getitem__(self, at: int | slice) -> list[Window] | list[list[Window]]:
+        if isinstance(at, slice):
+            return [self[place] for place in range(*at.indices(len(self)))]
+        return [self._sampler.window(span) for span in self._batches[at]]
+
+
+def target_mask(windows: list[Window], width: int) -> Tensor:
+    """Which events are predicted. Shape [B, L]."""
+    mask = np.zeros((len(windows), width), np.bool_)
+    for row, window in enumerate(windows):
+        mask[row, : len(window.target)] = window.target
+    return torch.from_numpy(mask)

@@ -1,0 +1,1 @@
+"""Training of the towers: next-item prediction over the catalogue."""

@@ -1,0 +1,158 @@
+"""Training of the towers: next-item prediction over the catalogue, stopped early on validation.
+
+Legend: B windows, L events, P predictions, N items that may be predicted, D width.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.optim.lr_scheduler import LambdaLR
+
+from recsys.config import ModelConfig, TrainConfig
+from recsys.history import SequenceSchema
+from recsys.item_features import ItemFeatures
+from recsys.models.retriever import Retriever
+from recsys.progress import Progress, silent
+from training.fitting.audit import audit_step
+from training.sequences import Sequence, Window, WindowSampler
+from training.towers.checkpoint import TrainingState, load_state, save_state
+from training.towers.ema import WeightAverage, decay_of
+from training.towers.train_step import Step
+
+logger = logging.getLogger(__name__)
+MAX_GRADIENT_NORM = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedRetriever:
+    model: Retriever
+    best_epoch: int  # epochs that the kept parameters were trained for
+    best_score: float  # validation NDCG@10, NaN without validation
+    curve: list[dict[str, float]]  # an entry an epoch
+
+
+def fit_retriever(
+    features: ItemFeatures,
+    schema: SequenceSchema,
+    sequences: Mapping[str, Sequence],
+    *,
+    model_config: ModelConfig,
+    config: TrainConfig,
+    validate: Callable[[Retriever], float] | None = None,
+    epochs: int | None = None,
+    index_kind: str = "exact",
+    checkpoint: Path | None = None,
+    fingerprint: str = "",
+    progress: Progress = silent,
+    on_epoch: Callable[[int, dict[str, float]], None] | None = None,
+) -> FittedRetriever:
+    """Train both towers on `sequences`; with `validate`, keep the best epoch and stop when it stays away.
+
+    `epochs` overrides the configured number. A `checkpoint` of the same
+    `fingerprint` is resumed. `index_kind` is the index in which hard negatives are sought.
+    Raises `FloatingPointError` if a loss or a parameter is not finite.
+    """
+    torch.manual_seed(config.seed)
+    num_epochs = epochs or config.epochs
+    model = Retriever(features, schema, model_config).to(config.device)
+    tokens = _batch_tokens(sequences, config)
+    sampler = WindowSampler(sequences, max_length=schema.max_length, batch_tokens=tokens, seed=config.seed)
+    optimizer = torch.optim.AdamW(
+        _parameter_groups(model, config.weight_decay), lr=config.learning_rate, betas=(0.9, 0.98)
+    )
+    epoch_steps = len(sampler.epoch(0))  # about: epochs cut histories at other places
+    total_steps = num_epochs * epoch_steps
+    scheduler = LambdaLR(optimizer, _schedule(total_steps, config.warmup_fraction))
+    average = WeightAverage(model, decay_of(config.average_epochs * epoch_steps))
+    parts = (model, optimizer, scheduler, average)
+    step = audit_step(Step(model, config, index_kind=index_kind))
+    state = load_state(checkpoint, fingerprint, *parts) or TrainingState()
+    while state.epoch < num_epochs and not _has_stalled(state, config, validate):
+        losses = []
+        model.train()
+        step.start_epoch()
+        with step.one_core_a_shard():
+            for windows in sampler.epoch(state.epoch):
+                losses.append(_update(step, windows, optimizer))
+                scheduler.step()
+                average.update()
+                done = scheduler.last_epoch
+                progress("train", done, max(total_steps, done), _note(state, losses))
+        state.epoch += 1
+        entry = {"loss": float(np.mean(losses))}
+        with average.applied():
+            entry |= {} if validate is None else {"validation_ndcg_at_10": validate(model)}
+            state.record(entry, model)
+        if on_epoch is not None:
+            on_epoch(state.epoch, entry)
+        save_state(checkpoint, fingerprint, state, *parts)
+    average.keep()
+    return _finished(model, state)
+
+
+def _finished(model: Retriever, state: TrainingState) -> FittedRetriever:
+    if state.best_parameters is not None:
+        model.load_state_dict(state.best_parameters)
+    _reject_not_finite(model)
+    return FittedRetriever(
+        model=model.eval(),
+        best_epoch=state.best_epoch or state.epoch,
+        best_score=state.best_score,
+        curve=state.curve,
+    )
+
+
+def _batch_tokens(sequences: Mapping[str, Sequence], config: TrainConfig) -> int:
+    num_events = sum(len(sequence.target) for sequence in sequences.values())
+    return max(1, min(config.batch_tokens, num_events // config.steps_per_epoch))
+
+
+def _has_stalled(state: TrainingState, config: TrainConfig, validate: object) -> bool:
+    """Never in the first three quarters: before rate and average settle, an early epoch can look best."""
+    waited = state.epoch - state.best_epoch
+    return validate is not None and waited >= config.patience and 4 * state.epoch >= 3 * config.epochs
+
+
+def _note(state: TrainingState, losses: list[float]) -> str:
+    best = "" if math.isnan(state.best_score) else f", best NDCG@10 {state.best_score:.4f}"
+    return f"epoch {state.epoch + 1}, loss {losses[-1]:.3f}{best}"
+
+
+def _update(step: Step, windows: list[Window], optimizer: torch.optim.Optimizer) -> float:
+    loss = step.backward(windows)
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"the training loss is {loss}; lower train.learning_rate")
+    torch.nn.utils.clip_grad_norm_(step.model.parameters(), MAX_GRADIENT_NORM)
+    optimizer.step()
+    return loss
+
+
+def _schedule(total_steps: int, warmup_fraction: float) -> Callable[[int], float]:
+    """Linear warm-up, then a cosine to 2% of the peak."""
+    warmup = max(1, round(total_steps * warmup_fraction))
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        done = min(1.0, (step - warmup) / max(1, total_steps - warmup))
+        return 0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * done))
+
+    return factor
+
+
+def _parameter_groups(model: Retriever, weight_decay: float) -> list[dict[str, object]]:
+    """Decay for matrices and tables; none for biases, norms and the temperature."""
+    decayed = [p for p in model.parameters() if p.ndim >= 2]
+    plain = [p for p in model.parameters() if p.ndim < 2]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+
+
+def _reject_not_finite(model: Retriever) -> None:
+    for name, parameter in model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise FloatingPointError(f"parameter {name} is not finite; lower train.learning_rate")
