@@ -23,7 +23,6 @@ from features.inputs.histories import (
     build_schema,
 )
 from features.inputs.item_features import build_item_features
-from features.inputs.sentiment import Sentiment, fit_sentiment
 from features.inputs.split_view import view_of
 from features.leakage.audit import Audit, audit_fit
 from recsys.arrays import Floats, Ints
@@ -70,7 +69,6 @@ class Fitted:
     recommender: Recommender
     new: NewItems
     audit: Audit  # of what all of these were fitted on
-    sentiment: Sentiment | None = None  # of reviews; None where too few are rated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +137,6 @@ def fit(
         recommender=make_recommender(model, config, ranker, sources=sources, new=new),
         new=new,
         audit=audit,
-        sentiment=read.sentiment,
     )
 
 
@@ -184,7 +181,6 @@ class _Read:
     """What a fit reads of a split, and nothing else."""
 
     features: ItemFeatures
-    sentiment: Sentiment | None
     maps: IdMaps
     schema: SequenceSchema
     builder: HistoryBuilder
@@ -195,17 +191,7 @@ class _Read:
     @classmethod
     def of(cls, dataset: Dataset, vectors: MediaVectors, split: Split, config: Config) -> "_Read":
         view, model = view_of(split), config.model
-        sentiment = fit_sentiment(dataset, vectors, train=view.facts, reviews=split.reviews)
-        reads_sentiment = model.item.sentiment and model.item.use_content
-        if reads_sentiment and sentiment is None:
-            logger.warning("no model.item.sentiment: too few reviews that may be read have a rating")
-        features = build_item_features(
-            dataset,
-            vectors,
-            train=view.facts,
-            reviews=split.reviews,
-            sentiment=sentiment if reads_sentiment else None,
-        )
+        features = build_item_features(dataset, vectors, train=view.facts, reviews=split.reviews)
         maps = build_maps(dataset, view.facts)
         reads_reviews = model.user.use_reviews and model.item.use_content
         reviews = ReviewVectors.of(vectors) if reads_reviews else None
@@ -216,7 +202,6 @@ class _Read:
         validation = view.validation_items(features.item_ids)
         return cls(
             features=features,
-            sentiment=sentiment,
             maps=maps,
             schema=build_schema(dataset, view.facts, maps, reviews, model.user),
             builder=builder,
