@@ -52,7 +52,8 @@ class RequestReader:
             name: np.array([_or_nan(getattr(each, name)) for each in events], np.float32)
             for name in EVENT_NUMBERS
         }
-        given = {"item": items, "event": self._kinds(events), "timestamp": timestamp, **numbers}
+        ids = {"item": items, "event": self._kinds(events), "timestamp": timestamp}
+        given: dict[str, np.ndarray] = {**ids, **numbers}
         return History.of({name: array[order] for name, array in given.items()}, seen=np.unique(items))
 
     def items(self, names: Sequence[str], field: str, *, suffix: str = "") -> Ints:
