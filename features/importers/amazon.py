@@ -158,7 +158,9 @@ class _Importer:
         pl.concat([known, unknown.lazy()], how="diagonal").drop(LINE).sink_parquet(self.folder / ITEMS)
         counts = {"items": num_rows(self.folder / ITEMS), "items without metadata": unknown.height}
         if pictures:
-            has = pl.scan_parquet(self.folder / ITEMS).select((pl.col("image").list.len() > 0).sum())
+            has = pl.scan_parquet(self.folder / ITEMS, glob=False).select(
+                (pl.col("image").list.len() > 0).sum()
+            )
             counts["items with a picture"] = int(has.collect().item())
         return counts
 
