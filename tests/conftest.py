@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
+from dataset_parts import ODD
 from walk_parts import Walk, take_walk
 
-ODD = "shop [1] *? é 店"
 WALKERS = (
     "tests/test_walk.py",
     "tests/training/export/test_export.py",

@@ -7,6 +7,7 @@ ids, one byte of bookkeeping a line, and the items' ids.
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import polars as pl
@@ -92,7 +93,7 @@ def import_amazon(
         name=str(spec["name"]),
         counts=counts,
         rejected=rejected,
-        next_steps=[f"recsys check {out}", f"recsys run {out} --out run"],
+        next_steps=[f"recsys check {quote(str(out))}", f"recsys run {quote(str(out))} --out run"],
     )
 
 
