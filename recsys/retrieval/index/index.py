@@ -79,9 +79,10 @@ class ExactIndex:
         if allowed is not None:
             usable_N = usable_N & allowed
         rows = np.flatnonzero(usable_N)
-        found = np.full((len(queries), k), PAD, np.int64), np.full((len(queries), k), -np.inf, np.float32)
+        items_BK = np.full((len(queries), k), PAD, np.int64)
+        best_BK = np.full((len(queries), k), -np.inf, np.float32)
         if not len(rows):
-            return found
+            return items_BK, best_BK
         # Few rows left out are no reason to copy the whole catalogue.
         whole = len(rows) + NUM_RESERVED >= WHOLE_SHARE * len(self._ids_N)
         vectors_ND = self._vectors_ND if whole else self._vectors_ND[rows]
@@ -92,10 +93,11 @@ class ExactIndex:
             scores_BN = queries[start : start + chunk] @ vectors_ND.T
             if bias_N is not None:
                 scores_BN += bias_N
-            best_Bk = top_k(scores_BN, k, ids_N=ids_N, allowed=allowed if whole else None)
-            for whole_Bk, part_Bk in zip(found, best_Bk, strict=True):
-                whole_Bk[start : start + chunk] = part_Bk
-        return found
+            part = slice(start, start + chunk)
+            items_BK[part], best_BK[part] = top_k(
+                scores_BN, k, ids_N=ids_N, allowed=allowed if whole else None
+            )
+        return items_BK, best_BK
 
     def save(self, directory: Path) -> None:
         _save(directory, self.kind, self._vectors_ND, self._ids_N, self._bias_N)
