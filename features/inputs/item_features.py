@@ -7,9 +7,10 @@ from features.dataset.tables import Dataset, MediaVectors, MediumVectors
 from features.inputs.sentiment import Sentiment, review_items
 from features.splits.train_statistics import TrainFacts, facts_of
 from recsys.arrays import Bools, Floats, Ints
-from recsys.columns import Columns, Modality
+from recsys.columns import Columns
 from recsys.ids import NUM_RESERVED, IdMap
 from recsys.item_features import ItemFeatures
+from recsys.modalities import BY_NAME, Modality
 
 MAX_CATEGORY_VALUES = 8  # values of one field that an item keeps
 
@@ -33,13 +34,13 @@ def build_item_features(
     trained, popularity = _training_counts(item_ids, facts)
     dense: dict[str, Floats] = {}
     present: dict[str, Bools] = {}
-    for name in Modality.DENSE:
+    for name in BY_NAME:
         found = _dense(name, dataset, vectors, reviews, item_ids, trained)
         if found is not None and found[1].any():
             dense[name], present[name] = found
     as_new = _reviews_as_new(dataset, vectors, facts, reviews, item_ids, tuple(dense))
     if sentiment is not None:
-        name = Modality.REVIEW_SENTIMENT
+        name = "review_sentiment"
         feels = sentiment_arrays(sentiment, dataset, facts, reviews, item_ids)
         (dense[name], present[name]), as_new[name] = feels
     category_ids, categories = _categories(dataset.items, trained)

@@ -32,7 +32,7 @@ from features.splits.assignment import (
 from features.splits.streamed import StreamedSplit
 from features.splits.train_statistics import FrameFacts
 from recsys.arrays import Bools, Floats, Ints
-from recsys.columns import Columns, Modality
+from recsys.columns import Columns
 from recsys.errors import LeakError
 from recsys.history import History
 from recsys.ids import NUM_RESERVED
@@ -116,7 +116,7 @@ def check_sentiment(
 
     Fitted anew, by the same code, on the split's training events and the reviews that it allows.
     """
-    name = Modality.REVIEW_SENTIMENT
+    name = "review_sentiment"
     if name not in features.dense:
         return
     train = split.facts if isinstance(split, StreamedSplit) else FrameFacts(split.train)

@@ -7,10 +7,11 @@ from typing import Any
 
 from features.dataset.tables import Dataset, MediaVectors
 from features.splits.train_statistics import TrainFacts
-from recsys.columns import Columns, Modality
+from recsys.columns import Columns
 from recsys.config import Config, changed, parse_setting
 from recsys.errors import ConfigError, did_you_mean
 from recsys.item_features import ItemFeatures
+from recsys.modalities import BY_NAME
 from recsys.models.retriever import tower_spec
 
 BASE = "as configured"
@@ -86,7 +87,7 @@ def offered(
     """Which of NEEDS there is; `items` with what their reviewers feel, where that can be fitted."""
     item = config.model.item
     spec = tower_spec(items, config.model)
-    encoded = [name for name in spec.dense_dims if name not in Modality.FIGURES]
+    encoded = [name for name in spec.dense_dims if name in BY_NAME and BY_NAME[name].encoder is not None]
     has = {
         "content": bool(spec.dense_dims or spec.category_sizes),
         "vectors": bool(spec.dense_dims),
@@ -97,7 +98,7 @@ def offered(
         "kinds": len(facts.kinds) > 1,
         "values": facts.value_scale != (0.0, 1.0),
         "reviews": bool(vectors.reviews),
-        "sentiment": Modality.REVIEW_SENTIMENT in spec.dense_dims,
+        "sentiment": "review_sentiment" in spec.dense_dims,
         "ranker": config.model.ranker.enabled,
         "profiles": any(name.startswith(Columns.CATEGORY_PREFIX) for name in dataset.users.columns),
     }

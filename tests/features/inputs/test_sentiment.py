@@ -19,8 +19,8 @@ from features.inputs.sentiment import (
     review_items,
 )
 from features.splits.train_statistics import FrameFacts
-from recsys.columns import Modality
 from recsys.ids import IdMap
+from recsys.modalities import Modality
 
 NUM_USERS, NUM_ITEMS, WIDTH = 12, 20, 6
 NUM = NUM_USERS * NUM_ITEMS

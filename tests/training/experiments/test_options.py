@@ -8,9 +8,9 @@ from ablation_parts import run_of_a_log
 
 from features.inputs.item_features import build_item_features
 from features.inputs.split_view import view_of
-from recsys.columns import Modality
 from recsys.config import Config, build_config, changed
 from recsys.errors import ConfigError
+from recsys.modalities import Modality
 from training.experiments.options import (
     NEEDS,
     OPTIONS,
