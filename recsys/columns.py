@@ -19,7 +19,7 @@ class Columns:
     IMAGE: Final = "image"
     AUDIO: Final = "audio"
     VIDEO: Final = "video"
-    REVIEWERS: Final = "reviewers"  # of an item: "praise" or "enthusiasm" where that is sure
+    REVIEWERS: Final = "reviewers"  # of an item: "praise", "enthusiasm" or null
     CREATED_AT: Final = "created_at"
     POPULARITY: Final = "popularity"  # positive training events of an item
     TRAINED: Final = "trained"  # Boolean: the item has training events

@@ -19,7 +19,6 @@ Verdict = Literal["counts", "nothing", "harms", "mixed", "unfound", "few"]
 
 JUDGED: tuple[Kind, Kind] = ("absent", "shuffled")
 PLURALS: Mapping[str, str] = {each.name: each.plural for each in MODALITIES} | {
-    "review_sentiment": "moods of reviews",
     ID_TOKEN: "ids",
     **GROUP_PLURALS,
 }

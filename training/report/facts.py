@@ -12,7 +12,7 @@ import polars as pl
 from features.dataset.rejected import SCHEMA, count_reasons, summarise
 from features.dataset.tables import Dataset, Rejected
 from features.event_log.dataset import event_summary, event_times, history_lengths
-from features.inputs.sentiment import Quality
+from features.inputs.review_sentiment import Quality
 from recsys.cli.console import in_words
 from recsys.columns import Columns
 from recsys.modalities import BY_NAME
@@ -200,8 +200,8 @@ def sentiment_words(quality: Mapping[str, Quality]) -> str:
     said = [f"{names[name]} {each.correlation:.2f}" for name, each in quality.items()]
     most = max(each.num_rated for each in quality.values())
     return (
-        f"Ratings foretold from reviews, for items held out: correlation by {', by '.join(said)} "
-        f"({most:,} rated reviews; each rating less what its author gives on average)."
+        f"Ratings predicted from reviews, of held-out items: correlation by {', by '.join(said)} "
+        f"({most:,} rated reviews; each rating minus its author's mean)."
     )
 
 

@@ -24,7 +24,7 @@ def aligned_places(spec: ItemTowerSpec) -> tuple[int, ...]:
 
     Raises `ConfigError` where there are fewer than two.
     """
-    names = [name for name in spec.dense_dims if name in BY_NAME and BY_NAME[name].encoder is not None]
+    names = [name for name in spec.dense_dims if BY_NAME[name].encoder is not None]
     if len(names) < 2:
         raise ConfigError(
             f"train.auxiliary.alignment.kind: the items have {' and '.join(names) or 'no modality'} alone, "
