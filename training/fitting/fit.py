@@ -15,13 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 from features.dataset.tables import Dataset, MediaVectors, Split
-from features.inputs.histories import (
-    HistoryBuilder,
-    IdMaps,
-    ReviewVectors,
-    build_maps,
-    build_schema,
-)
+from features.inputs.histories import HistoryBuilder, IdMaps, ReviewVectors, build_maps, build_schema
 from features.inputs.item_features import build_item_features
 from features.inputs.sentiment import Sentiment, fit_sentiment
 from features.inputs.split_view import view_of
@@ -38,13 +32,7 @@ from recsys.retrieval.candidate_sources import Source
 from recsys.retrieval.index.index import build_index
 from recsys.retrieval.recommender import Recommender, index_bias
 from training.candidates.fit import fit_sources, source_events
-from training.cold_start.fit import (
-    AS_THE_TOWERS,
-    HIDDEN,
-    NewItems,
-    let_in_new_items,
-    place_new_items,
-)
+from training.cold_start.fit import AS_THE_TOWERS, HIDDEN, NewItems, let_in_new_items, place_new_items
 from training.cold_start.validation_users import Judges, Past
 from training.fitting.audit import Histories
 from training.ranker.fit import FittedRanker, fit_ranker
