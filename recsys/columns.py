@@ -19,7 +19,7 @@ class Columns:
     IMAGE: Final = "image"
     AUDIO: Final = "audio"
     VIDEO: Final = "video"
-    REVIEWERS: Final = "reviewers"  # of an item: "praise" or "enthusiasm" where that is sure
+    REVIEWERS: Final = "reviewers"  # of an item: "praise", "enthusiasm" or null
     CREATED_AT: Final = "created_at"
     POPULARITY: Final = "popularity"  # positive training events of an item
     TRAINED: Final = "trained"  # Boolean: the item has training events
@@ -42,13 +42,11 @@ class Modality:
     REVIEW_SPEECH: Final = "review_speech"  # transcripts of spoken reviews, through the text encoder
     REVIEW_AUDIO: Final = "review_audio"  # pooled acoustic vectors of spoken reviews
     NUMERIC: Final = "numeric"
-    REVIEW_SENTIMENT: Final = "review_sentiment"  # how content reviewers are, foretold from their reviews
 
     # By the encoder that makes their vectors.
     BY_TEXT: Final = (TITLE, TEXT, VIDEO_SPEECH, REVIEW_TEXT, REVIEW_SPEECH)
     BY_IMAGE: Final = (IMAGE, VIDEO)
     BY_AUDIO: Final = (VIDEO_AUDIO, REVIEW_AUDIO)
-    FIGURES: Final = (NUMERIC, REVIEW_SENTIMENT)  # made by none
 
     DENSE: Final = (
         TITLE, TEXT, IMAGE, VIDEO, VIDEO_SPEECH, VIDEO_AUDIO,

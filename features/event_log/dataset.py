@@ -26,8 +26,8 @@ from recsys.progress import Progress, silent
 class StreamedDataset(Dataset):
     """The same tables; the interactions are in memory only where somebody asks for all of them at once.
 
-    `set_aside` has the entries of the other tables; those of the log are counted in `log.manifest` and
-    stand in its `set_aside.parquet`.
+    `rejected` has the entries of the other tables; those of the log are counted in `log.manifest` and
+    stand in its `rejected.parquet`.
     """
 
     log: PreparedLog
@@ -60,7 +60,7 @@ def event_summary(dataset: Dataset) -> EventSummary:
         last=manifest.last_timestamp,
         kinds=dict(sorted(kinds, key=lambda kind: (-kind[1], kind[0]))),
         by_item=pl.DataFrame([dataset.items[Columns.ITEM], counts]).filter(pl.col("len") > 0),
-        reasons=tuple(manifest.set_aside),
+        reasons=tuple(manifest.rejected),
     )
 
 
@@ -77,6 +77,17 @@ def event_times(dataset: Dataset) -> pl.Series:
         return dataset.interactions[Columns.TIMESTAMP]
     times = [partition.columns[Columns.TIMESTAMP] for partition in dataset.log.partitions()]
     return pl.Series(Columns.TIMESTAMP, np.concatenate(times))
+
+
+def events_of_pairs(dataset: Dataset, pairs: pl.DataFrame) -> pl.DataFrame:
+    """Events of the (user, item) pairs of `pairs`; of a prepared log no others are in memory at once."""
+    pair = [Columns.USER, Columns.ITEM]
+    if not isinstance(dataset, StreamedDataset):
+        return dataset.interactions.join(pairs, on=pair, how="semi")
+    log, items = dataset.log, dataset.items[Columns.ITEM]
+    return pl.concat(
+        [log.frame(partition, items).join(pairs, on=pair, how="semi") for partition in log.partitions()]
+    )
 
 
 def fingerprint(dataset: Dataset) -> str:

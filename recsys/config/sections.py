@@ -70,7 +70,6 @@ class ItemTowerConfig(Section):
     # An item is shown as new this often in training: without its id and its buyers' reviews.
     id_dropout: Fraction = 0.5
     modality_dropout: Fraction = 0.1
-    sentiment: bool = False  # one more token: how content reviewers are; docs/results.md says what it brings
     dropout: Fraction = 0.3
     num_heads: Count = 4
 
@@ -220,7 +219,9 @@ class Config(Section):
 
 
 # Keys that went: what to write instead. A configuration that has one is refused with these words.
-REPLACED_KEYS: Mapping[str, str] = {}
+REPLACED_KEYS: Mapping[str, str] = {
+    "model.item.sentiment": "delete it: no model reads the sentiment of reviews, it annotates the catalogue",
+}
 
 # A preset changes a few fields; it never inherits from another.
 PRESETS: Mapping[str, Mapping[str, Any]] = {

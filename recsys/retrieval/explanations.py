@@ -21,7 +21,6 @@ PHRASES: Mapping[str, str] = {
     Modality.REVIEW_SPEECH: "what reviewers say",
     Modality.REVIEW_AUDIO: "how reviewers sound",
     Modality.NUMERIC: "its figures",
-    Modality.REVIEW_SENTIMENT: "how content reviewers are",
     "id": "who else chose it",
 }
 # What `Columns.REVIEWERS` says of an item, in words.

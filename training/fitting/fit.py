@@ -17,7 +17,6 @@ import polars as pl
 from features.dataset.tables import Dataset, MediaVectors, Split
 from features.inputs.histories import HistoryBuilder, IdMaps, ReviewVectors, build_maps, build_schema
 from features.inputs.item_features import build_item_features
-from features.inputs.sentiment import Sentiment, fit_sentiment
 from features.inputs.split_view import view_of
 from features.leakage.audit import Audit, audit_fit
 from recsys.arrays import Floats, Ints
@@ -27,14 +26,18 @@ from recsys.item_features import ItemFeatures
 from recsys.metrics.ranking import IdLists
 from recsys.models.retriever import Retriever
 from recsys.progress import Progress, silent
-from recsys.retrieval.candidate_features import ItemArrays
 from recsys.retrieval.candidate_sources import Source
-from recsys.retrieval.index.index import build_index
-from recsys.retrieval.recommender import Recommender, index_bias
+from recsys.retrieval.recommender import Recommender
 from training.candidates.fit import fit_sources, source_events
-from training.cold_start.fit import AS_THE_TOWERS, HIDDEN, NewItems, let_in_new_items, place_new_items
+from training.cold_start.fit import (
+    HIDDEN,
+    NewItems,
+    let_in_new_items,
+    place_new_items,
+)
 from training.cold_start.validation_users import Judges, Past
 from training.fitting.audit import Histories
+from training.fitting.torch_recommender import make_recommender
 from training.ranker.fit import FittedRanker, fit_ranker
 from training.ranker.ranked_lists import SELECTION_K, RankingTask, selection_ndcg
 from training.sequences import Sequence as TrainingSequence
@@ -58,7 +61,6 @@ class Fitted:
     recommender: Recommender
     new: NewItems
     audit: Audit  # of what all of these were fitted on
-    sentiment: Sentiment | None = None  # of reviews; None where too few are rated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +129,6 @@ def fit(
         recommender=make_recommender(model, config, ranker, sources=sources, new=new),
         new=new,
         audit=audit,
-        sentiment=read.sentiment,
     )
 
 
@@ -172,7 +173,6 @@ class _Read:
     """What a fit reads of a split, and nothing else."""
 
     features: ItemFeatures
-    sentiment: Sentiment | None
     maps: IdMaps
     schema: SequenceSchema
     builder: HistoryBuilder
@@ -183,17 +183,7 @@ class _Read:
     @classmethod
     def of(cls, dataset: Dataset, vectors: MediaVectors, split: Split, config: Config) -> "_Read":
         view, model = view_of(split), config.model
-        sentiment = fit_sentiment(dataset, vectors, train=view.facts, reviews=split.reviews)
-        reads_sentiment = model.item.sentiment and model.item.use_content
-        if reads_sentiment and sentiment is None:
-            logger.warning("no model.item.sentiment: too few reviews that may be read have a rating")
-        features = build_item_features(
-            dataset,
-            vectors,
-            train=view.facts,
-            reviews=split.reviews,
-            sentiment=sentiment if reads_sentiment else None,
-        )
+        features = build_item_features(dataset, vectors, train=view.facts, reviews=split.reviews)
         maps = build_maps(dataset, view.facts)
         reads_reviews = model.user.use_reviews and model.item.use_content
         reviews = ReviewVectors.of(vectors) if reads_reviews else None
@@ -204,7 +194,6 @@ class _Read:
         validation = view.validation_items(features.item_ids)
         return cls(
             features=features,
-            sentiment=sentiment,
             maps=maps,
             schema=build_schema(dataset, view.facts, maps, reviews, model.user),
             builder=builder,
@@ -212,39 +201,6 @@ class _Read:
             truth={user: items for user, items in validation.items() if user in before},
             sequences=Sequences(*view.training(builder)),
         )
-
-
-def make_recommender(
-    model: Retriever,
-    config: Config,
-    ranker: FittedRanker | None = None,
-    *,
-    items: ItemArrays | None = None,
-    sources: Sequence[Source] = (),
-    new: NewItems = AS_THE_TOWERS,
-) -> Recommender:
-    """The torch twin of what a bundle serves.
-
-    A ranker without a say is left out. `sources` join where one judges what they add; `items`: the catalogue
-    embedded otherwise; `new`: what was chosen for new ones.
-    """
-    items, knobs = model.item_arrays() if items is None else items, config.model
-    temperature = float(model.temperature.detach())
-    bias = index_bias(items, cold_bias=new.cold_bias, temperature=temperature)
-    return Recommender(
-        items=items,
-        schema=model.schema,
-        embed_users=model.embed_users,
-        rank=ranker.module.rank if ranker is not None and ranker.has_say else None,
-        index=build_index("exact", items.vectors, bias=bias),
-        temperature=temperature,
-        cold_bias=new.cold_bias,
-        cold_from=new.cold_from,
-        num_candidates=knobs.ranker.num_candidates,
-        history_length=knobs.ranker.history_length,
-        sources=sources,
-        source_candidates=knobs.ranker.source_candidates,
-    )
 
 
 def _judges(model: Retriever, config: Config, read: _Read) -> Judges:
@@ -386,11 +342,8 @@ def _fingerprint(
         digest.update(array.tobytes())
     for user, sequence in sequences.items():
         digest.update(user.encode())
-        history = sequence.history
-        for array in (history.item, history.timestamp, history.event, history.value, sequence.target):
+        digest.update(sequence.target.tobytes())
+        for name, array in sequence.history.to_arrays().items():
+            digest.update(name.encode())
             digest.update(array.tobytes())
-        for vectors in (history.review_text, history.review_audio, history.profile):
-            for key, vector in vectors.items():
-                digest.update(f"{key}".encode())
-                digest.update(vector.tobytes())
     return digest.hexdigest()

@@ -28,7 +28,6 @@ PLURALS: Mapping[str, str] = {
     Modality.REVIEW_SPEECH: "words of spoken reviews",
     Modality.REVIEW_AUDIO: "sounds of spoken reviews",
     Modality.NUMERIC: "numbers",
-    Modality.REVIEW_SENTIMENT: "moods of reviews",
     ID_TOKEN: "ids",
     "texts": "titles and descriptions",
     "voices": "spoken reviews",

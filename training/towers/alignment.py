@@ -24,7 +24,7 @@ def aligned_places(spec: ItemTowerSpec) -> tuple[int, ...]:
 
     Raises `ConfigError` where there are fewer than two.
     """
-    names = [name for name in spec.dense_dims if name not in Modality.FIGURES]
+    names = [name for name in spec.dense_dims if name != Modality.NUMERIC]
     if len(names) < 2:
         raise ConfigError(
             f"train.auxiliary.alignment.kind: the items have {' and '.join(names) or 'no modality'} alone, "
