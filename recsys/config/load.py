@@ -92,7 +92,8 @@ def _explain(problem: Any) -> str:
     location = [str(part) for part in problem["loc"]]
     key = ".".join(location)
     if problem["type"] == "value_error":
-        return str(problem["ctx"]["error"])
+        said = str(problem["ctx"]["error"])
+        return f"{key}: {said}" if isinstance(problem["loc"][-1] if problem["loc"] else "", int) else said
     if problem["type"] == "extra_forbidden":
         if key in REPLACED_KEYS:
             return f"configuration key {key!r} is no more; {REPLACED_KEYS[key]}"

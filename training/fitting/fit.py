@@ -29,12 +29,7 @@ from recsys.progress import Progress, silent
 from recsys.retrieval.candidate_sources import Source
 from recsys.retrieval.recommender import Recommender
 from training.candidates.fit import fit_sources, source_events
-from training.cold_start.fit import (
-    HIDDEN,
-    NewItems,
-    let_in_new_items,
-    place_new_items,
-)
+from training.cold_start.fit import HIDDEN, NewItems, let_in_new_items, place_new_items
 from training.cold_start.validation_users import Judges, Past
 from training.fitting.audit import Histories
 from training.fitting.torch_recommender import make_recommender
