@@ -26,6 +26,7 @@ from recsys.config.sections import (
     TrainConfig,
     UserTowerConfig,
     ViewsConfig,
+    content_baseline,
 )
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "ViewsConfig",
     "build_config",
     "changed",
+    "content_baseline",
     "dump_config",
     "load_config",
     "parse_setting",
