@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from recsys.cli.app import command, console
-from recsys.cli.console import ConsoleProgress
+from recsys.cli.console import ConsoleProgress, say
 from recsys.errors import ConfigError
 
 BUNDLE = "bundle"  # the bundle in a run directory
@@ -73,7 +73,7 @@ def recommend(
     )
     with _engine(bundle, histories, state, device) as engine, ConsoleProgress(console) as progress:
         counts = recommend_to_parquet(engine, request, out, report=report, progress=progress)
-    console.print(_told(counts, k, out), markup=False, highlight=False)
+    say(console, _told(counts, k, out))
 
 
 @command
