@@ -12,6 +12,7 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 from PIL import Image
+from training.fitting.audit import read_audits
 from walk_parts import Answer, Walk, every_ranker_helps, interrupted_after, recsys, refused
 
 from recsys.bundle.load import Bundle
@@ -19,7 +20,6 @@ from serving.engine import Engine
 from serving.http.app import create_app
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.tables import describe
-from training.fitting.audit import read_audits
 from training.knockouts.measure import Knockouts
 from training.knockouts.words import brought
 from training.tracking import _connect

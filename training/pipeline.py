@@ -51,10 +51,10 @@ from training.evaluation.system import (
     whole_and_towers,
 )
 from training.export.bundle import NUM_CHECKED_USERS, Provenance, export_bundle
-from training.fitting.audit import record_audit, truth_of
 from training.fitting.continued import learning_anew, with_validation
-from training.fitting.fit import Budget, Fitted, fit
-from training.fitting.record import record_fit, validation_metrics
+from training.fitting.fit import FitChoices, Fitted, fit
+from training.fitting.inputs import FitInputs, audit
+from training.fitting.record import record_audit, record_fit, validation_metrics
 from training.fitting.refit import newest_events_split
 from training.knockouts.measure import Knockouts, measure_knockouts
 from training.knockouts.systems import Patient
@@ -264,34 +264,34 @@ class Run:
         return path
 
     def _refit(self, first: Fitted) -> tuple[Fitted, str]:
-        budget = Budget.of(first)
+        choices = FitChoices.of(first)
         split = newest_events_split(
             self.dataset,
             self.config,
-            needs_targets=budget.ranker_share > 0,
+            needs_targets=choices.blend_weight > 0,
             folder=self.out / "parts" / "refit",
         )
-        fitted = self._fit("refit", "refit", self.config, split=split, budget=budget)
-        return fitted, f"{split.description} Towers: {budget.epochs} epochs, as chosen before."
+        fitted = self._fit("refit", "refit", self.config, split=split, choices=choices)
+        return fitted, f"{split.description} Towers: {choices.epochs} epochs, as chosen before."
 
     def _audit(self, fitted: Fitted, histories: Mapping[str, History], answers: Answers) -> None:
-        audit = audit_test(
+        found = audit_test(
             self.dataset,
             self.split,
             features=fitted.features,
             builder=fitted.builder,
             histories=histories,
-            truth=truth_of(answers),
+            truth=answers.ground_truth(),
             exclude_seen=self.config.evaluate.exclude_seen,
         )
-        record_audit(self.out, "test", audit)
+        record_audit(self.out, "test", found)
 
     def _systems(self, fitted: Fitted, histories: Mapping[str, History]) -> list[TopK]:
         knobs = self.config.evaluate
         systems: list[TopK] = [*whole_and_towers(fitted, histories, MODEL, TOWERS, knobs)]
         if knobs.with_validation:
-            joined, budget = with_validation(self.split), learning_anew(fitted)
-            later = self._fit(LATER, "later", self.config, split=joined, budget=budget)
+            joined, choices = with_validation(self.split), learning_anew(fitted)
+            later = self._fit(LATER, "later", self.config, split=joined, choices=choices)
             known = view_of(self.split).before_test(later.builder)
             systems += whole_and_towers(later, known, LATER, None, knobs)
         wants_twin = knobs.twin
@@ -309,18 +309,16 @@ class Run:
         config: Config,
         *,
         split: Split | None = None,
-        budget: Budget | None = None,
+        choices: FitChoices | None = None,
     ) -> Fitted:
         vectors = self.vectors
         keep_freed_memory()
         limited = threads(config.train.num_threads)
         with self._timed(f"train {stage}"), self.tracked() as tracker, limited:
+            inputs = FitInputs.of(self.dataset, vectors, split or self.split, config)
             fitted = fit(
-                self.dataset,
-                vectors,
-                split or self.split,
-                config,
-                budget=budget,
+                audit(inputs),
+                choices=choices,
                 checkpoint=self.out / "checkpoints" / f"{stage}.pt",
                 progress=lambda step, done, total, note="": self.progress(
                     f"{step} {name}", done, total, note

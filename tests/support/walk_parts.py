@@ -125,11 +125,11 @@ def every_ranker_helps() -> Iterator[None]:
 
     Whether one truly helps is luck with a model this small; tests/training/ranker/test_ranker.py looks at it.
     """
-    from training.fitting import fit as fitting
+    from training.fitting import validation
     from training.ranker import ranked_lists
 
     # Imported before, so that it keeps the real one.
-    assert fitting.selection_ndcg is ranked_lists.selection_ndcg
+    assert validation.selection_ndcg is ranked_lists.selection_ndcg
     scores = count(1)
     with patch.object(ranked_lists, "selection_ndcg", lambda *_: next(scores) / 1e6):
         yield

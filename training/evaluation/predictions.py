@@ -35,6 +35,14 @@ class Answers:
     cold: IdLists  # truth on the others
     models: Mapping[str, Ints]  # name -> [U, K] item ids, best first, 0 after the last
 
+    def ground_truth(self) -> dict[str, Ints]:
+        """The items to be found, warm and cold ones together, by user."""
+        warm, cold = (np.split(each.ids, each.offsets[1:-1]) for each in (self.warm, self.cold))
+        return {
+            user: np.concatenate(both)
+            for user, both in zip(self.users, zip(warm, cold, strict=True), strict=True)
+        }
+
     def save(self, path: Path, item_ids: IdMap) -> None:
         """One row a user: `user_id`, `num_seen`, `truth_warm`, `truth_cold`, then a list a model.
 

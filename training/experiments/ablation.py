@@ -34,8 +34,9 @@ from training.experiments.outcome import (
     place_of,
 )
 from training.experiments.results import AblatedView, Ablation, rows_of
-from training.fitting.audit import truth_of
-from training.fitting.fit import Fitted, fit, tower_settings
+from training.fitting.checkpoint_key import tower_settings
+from training.fitting.fit import Fitted, fit
+from training.fitting.inputs import FitInputs, audit
 from training.memory import keep_freed_memory
 from training.threads import threads
 
@@ -144,7 +145,8 @@ class _Fits:
         def progress(step: str, done: int, total: int, note: str = "") -> None:
             run.progress(step, done, total, f"{words}: {note}")
 
-        return fit(run.dataset, run.vectors, run.split, config, checkpoint=checkpoint, progress=progress)
+        inputs = FitInputs.of(run.dataset, run.vectors, run.split, config)
+        return fit(audit(inputs), checkpoint=checkpoint, progress=progress)
 
     def _figures(self, fitted: Fitted, config: Config) -> dict[str, ViewFigures]:
         split, knobs = self.run.split, config.evaluate
@@ -160,7 +162,7 @@ class _Fits:
         )
         audit_test(
             self.run.dataset, split, features=fitted.features, builder=fitted.builder, histories=histories,
-            truth=truth_of(truth.answered({})), exclude_seen=knobs.exclude_seen,
+            truth=truth.answered({}).ground_truth(), exclude_seen=knobs.exclude_seen,
         )  # fmt: skip
         return {name: _kept(truth, view) for name, view in views.items()}
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import recsys
 from features.inputs.sentiment import Quality
+from features.leakage.audit import Audit
 from recsys.files import replacing
 from recsys.ids import NUM_RESERVED
 from training.cold_start.calibration import Calibration
@@ -23,6 +24,7 @@ from training.fitting.fit import Fitted
 from training.ranker.fit import FittedRanker
 
 FITS = "fits.json"
+AUDIT = "audit.json"
 PACKAGES = ("torch", "torchrec", "onnxruntime-gpu", "polars", "numpy", "implicit", "mlflow")
 
 
@@ -75,6 +77,28 @@ def read_fits(directory: Path) -> dict[str, Fit]:
     if not path.exists():
         return {}
     return {stage: _read(values) for stage, values in json.loads(path.read_text("utf-8")).items()}
+
+
+def record_audit(directory: Path, stage: str, audit: Audit) -> None:
+    """Write what was looked at, beside the other stages, into `audit.json`."""
+    content = {name: asdict(each) for name, each in (read_audits(directory) | {stage: audit}).items()}
+    with replacing(directory / AUDIT) as temporary:
+        temporary.write_text(json.dumps(content, indent=2), "utf-8")
+
+
+def read_audits(directory: Path) -> dict[str, Audit]:
+    """The audits of a run by stage (main, later, twin, refit, test); none of an older run."""
+    path = directory / AUDIT
+    if not path.exists():
+        return {}
+    return {
+        stage: Audit(
+            checked=tuple(values["checked"]),
+            not_checked=tuple(values["not_checked"]),
+            seconds=values["seconds"],
+        )
+        for stage, values in json.loads(path.read_text("utf-8")).items()
+    }
 
 
 def machine() -> dict[str, Any]:

@@ -14,8 +14,7 @@ from training.baselines.choices import read_choices, settings_words
 from training.evaluation.examples import EXAMPLES, load_examples
 from training.evaluation.results import Evaluation
 from training.evaluation.system import MODEL
-from training.fitting.audit import read_audits
-from training.fitting.record import FITS, Fit, read_fits
+from training.fitting.record import FITS, Fit, read_audits, read_fits
 from training.knockouts.measure import Knockouts
 from training.report.beyond import Beyond, beyond
 from training.report.charts import Chart, Series, line_chart

@@ -9,7 +9,7 @@ from report_parts import IDS, answers
 
 from recsys.errors import DataError
 from recsys.ids import IdMap
-from recsys.metrics.ranking import at_k, means
+from recsys.metrics.ranking import IdLists, at_k, means
 from training.evaluation.predictions import Answers
 
 
@@ -47,3 +47,17 @@ def test_items_that_are_gone_are_refused(tmp_path: Path) -> None:
     answers().save(tmp_path / "answers.parquet", IDS)
     with pytest.raises(DataError, match=r"answers.parquet: items in column 'truth_cold'"):
         Answers.load(tmp_path / "answers.parquet", IdMap(["a", "b", "c", "d", "e"]))
+
+
+def test_ground_truth_is_warm_and_cold_items_together() -> None:
+    answers = Answers(
+        users=("a", "b"),
+        num_seen=np.zeros(2, np.int64),
+        warm=IdLists.from_lists([np.array([4, 2]), np.array([3])]),
+        cold=IdLists.from_lists([np.empty(0, np.int64), np.array([7])]),
+        models={},
+    )
+    assert {user: sorted(items.tolist()) for user, items in answers.ground_truth().items()} == {
+        "a": [2, 4],
+        "b": [3, 7],
+    }

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from ablation_parts import run_of_a_log
+from fit_parts import fit_split
 
 import training.experiments.ablation
 from features.inputs.histories import empty_history
@@ -17,6 +18,7 @@ from training.experiments.ablation import FOLDER, ablate
 from training.experiments.options import BASE
 from training.experiments.results import Ablation
 from training.fitting.fit import fit
+from training.fitting.inputs import AuditedInputs
 from training.pipeline import Run
 
 
@@ -26,7 +28,7 @@ def test_figures_are_those_of_the_project_s_evaluation(tmp_path: Path) -> None:
     assert found == Ablation.load(tmp_path)
     systems, config = [], changed(run.config, {"model.item.fusion": "mean"})
     for name, settings in {BASE: run.config, "mean-fusion": config}.items():
-        fitted = fit(run.dataset, run.vectors, run.split, settings)
+        fitted = fit_split(run.dataset, run.vectors, run.split, settings)
         histories = view_of(run.split).before_test(fitted.builder)
         systems.append(System(name, fitted.recommender, histories, empty=empty_history({})))
     expected = evaluate(
@@ -50,12 +52,12 @@ def test_figures_are_those_of_the_project_s_evaluation(tmp_path: Path) -> None:
 def test_only_what_is_missing_is_fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fits: list[tuple[str, int]] = []
 
-    def counted(*arguments: Any, **named: Any) -> Any:
-        config = arguments[3]
+    def counted(audited: AuditedInputs, **named: Any) -> Any:
+        config = audited.inputs.config
         fits.append((config.model.item.fusion, config.train.seed))
         if stop_at == fits[-1]:
             raise KeyboardInterrupt
-        return fit(*arguments, **named)
+        return fit(audited, **named)
 
     monkeypatch.setattr(training.experiments.ablation, "fit", counted)
     changes = {"train": {"epochs": 1, "seed": 5}}

@@ -6,14 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fit_parts import fit_split
 from fitting_parts import config, log, media
 
 from features.inputs.sentiment import Quality, Sentiment
+from features.leakage.audit import Audit
 from features.splits.make import make_split
-from training.fitting.fit import Fitted, fit
+from training.fitting.fit import Fitted
 from training.fitting.record import (
     machine,
+    read_audits,
     read_fits,
+    record_audit,
     record_fit,
     versions,
 )
@@ -22,7 +26,7 @@ from training.fitting.record import (
 @pytest.fixture(scope="module")
 def fitted() -> Fitted:
     data, settings = log(), config(model={"ranker": {"enabled": False}})
-    return fit(data, media(data), make_split(data, settings.split), settings)
+    return fit_split(data, media(data), make_split(data, settings.split), settings)
 
 
 def test_a_fit_is_written_down(tmp_path: Path, fitted: Fitted) -> None:
@@ -78,3 +82,14 @@ def test_the_machine_has_no_name() -> None:
     assert platform.node() not in machine().values()
     assert set(machine()) == {"processor", "cores", "system"}
     assert versions()["polars"]
+
+
+class TestAudits:
+    def test_stages_stand_beside_each_other(self, tmp_path: Path) -> None:
+        assert read_audits(tmp_path) == {}
+        first = Audit(checked=("a", "b"), not_checked=("c",), seconds=0.5)
+        record_audit(tmp_path, "main", Audit(checked=()))
+        record_audit(tmp_path, "main", first)
+        record_audit(tmp_path, "test", Audit(checked=("d",)))
+        assert read_audits(tmp_path) == {"main": first, "test": Audit(checked=("d",))}
+        assert [path.name for path in tmp_path.iterdir()] == ["audit.json"]
