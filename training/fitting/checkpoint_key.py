@@ -10,7 +10,7 @@ from training.fitting.inputs import FitInputs
 
 
 def tower_settings(config: Config) -> str:
-    """What the towers' training reads of `config`: configurations with the same text train the same towers."""
+    """What the towers' training reads of `config`: the same text trains the same towers."""
     after_the_towers: dict[str, Any] = {
         "ranker": True,
         "cold_bias": True,

@@ -16,7 +16,7 @@ _REMEDY = "make models and steps of features whose `trained` are the items of sp
 
 
 def audit_step(step: Step) -> Step:
-    """`step`, unchanged. Raises `LeakError` if an untrained item has an id row, is a negative or moves a scale.
+    """`step`. Raises `LeakError` if an untrained item has an id row, is a negative or moves a scale.
 
     Which items are trained is `ItemFeatures.trained`, which `features.leakage.audit.audit_fit` has checked.
     """
