@@ -70,7 +70,7 @@ class ItemTowerConfig(Section):
     # A new item stands where a regression of the known items' vectors on their content puts it, together with
     # the item tower; False: where the item tower does.
     regress_new: bool = True
-    use_content: bool = True  # False: the content-blind twin, ids alone
+    use_content: bool = True  # False: the id-only model
     # Which of the items' content is read: "title", "image", "review_speech" ..., "categories" for all fields
     # or one of them by its name; None reads all there is.
     modalities: tuple[str, ...] | None = None
@@ -197,7 +197,8 @@ class TrainConfig(Section):
 class EvaluateConfig(Section):
     k: tuple[Count, ...] = (10, 20)
     baselines: tuple[BaselineName, ...] = BASELINES  # those of modalities that are missing are left out
-    twin: bool | None = None  # train the content-blind twin; None: where the dataset has an oracle
+    # Train the same model on ids alone, without content. None: where the dataset has an oracle.
+    id_only: bool | None = None
     exclude_seen: bool = True
     # Also the figures of towers trained anew with the validation events, as published ones often have.
     with_validation: bool = False
@@ -227,7 +228,9 @@ class Config(Section):
 
 
 # Keys that went: what to write instead. A configuration that has one is refused with these words.
-REPLACED_KEYS: Mapping[str, str] = {}
+REPLACED_KEYS: Mapping[str, str] = {
+    "evaluate.twin": "write evaluate.id_only",
+}
 
 # A preset changes a few fields; it never inherits from another.
 PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -295,6 +298,14 @@ def build_config(values: Mapping[str, Any]) -> Config:
 def dump_config(config: Config, path: Path) -> None:
     """Write `config` as TOML that `load_config` reads back."""
     path.write_text(tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)), "utf-8")
+
+
+def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Nested settings as one level: `{"train": {"epochs": 3}}` as `{"train.epochs": 3}`."""
+    flat: dict[str, object] = {}
+    for name, value in values.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
 
 
 def _set(into: dict[str, Any], name: str, value: Any) -> None:

@@ -55,7 +55,7 @@ def test_the_walk_arrives(walk: Walk) -> None:
     names = {path.name for path in walk.run.iterdir()}
     assert names >= {
         "config.toml", "dataset.json", "checkpoints", "split", "metrics.json", "set_aside.csv",
-        "timings.json", "histories.parquet", "bundle", "mlflow_run.txt", "fits.json", "answers.parquet",
+        "timings.json", "histories.parquet", "bundle", "mlflow_run.txt", "fits.json", "predictions.parquet",
         "examples.json", "knockouts.json", "report.html",
     }  # fmt: skip
     assert "agree in 100.00% of places" in walk.answer.out
@@ -299,8 +299,10 @@ def test_an_evaluation_as_a_frame(walk: Walk) -> None:
 
 def test_an_interval_is_that_of_users_drawn_again(walk: Walk) -> None:
     """Recall counted from the kept answers, and users drawn with another seed."""
-    table = pl.read_parquet(walk.run / "answers.parquet").filter(pl.col("truth_warm").list.len() > 0)
-    lists = table.select("truth_warm", "recsys").cast(pl.List(pl.String)).iter_rows()
+    table = pl.read_parquet(walk.run / "predictions.parquet").filter(
+        pl.col("ground_truth_warm").list.len() > 0
+    )
+    lists = table.select("ground_truth_warm", "recsys").cast(pl.List(pl.String)).iter_rows()
     recall = np.array([len({*sought} & {*(found or [])}) / len(sought) for sought, found in lists])
     drawn = recall[np.random.default_rng(1).integers(len(recall), size=(4000, len(recall)))].mean(1)
     evaluation = Evaluation.from_json((walk.run / "metrics.json").read_text())

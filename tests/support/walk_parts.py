@@ -65,7 +65,7 @@ def write_settings(path: Path, encoders: Path, uri: str) -> Path:
             "ranker": {"num_candidates": 20, "history_length": 10, "num_epochs": 2},
         },
         "train": {"epochs": 3, "steps_per_epoch": 5, "precision": "float32"},
-        "evaluate": {"twin": False, "baselines": ["popularity"]},
+        "evaluate": {"id_only": False, "baselines": ["popularity"]},
         "track": {"uri": uri},
     }
     path.write_text(tomli_w.dumps(settings), "utf-8")

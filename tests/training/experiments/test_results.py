@@ -76,8 +76,8 @@ def test_outcomes_and_ablation_come_back_from_disk(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.views["warm"].values["ndcg@10"], [0.0, 0.5, 1.0])
     assert again.views["cold_pool"] == first.views["cold_pool"]
     assert Outcome.load(place, "of other data") is None
-    ablation().save(tmp_path)
-    assert Ablation.load(tmp_path) == ablation()
+    ablation().save(tmp_path / "ablation.json")
+    assert Ablation.load(tmp_path / "ablation.json") == ablation()
     assert not list(tmp_path.glob("*.tmp"))
 
 
