@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from features.conversion import default_cache_dir
-from features.dataset.rejected import write_set_aside
+from features.dataset.rejected import write_rejected
 from features.dataset.tables import Dataset, MediaVectors, Split
 from features.event_log.dataset import StreamedDataset, fingerprint, open_dataset
 from features.extraction.extract import extract
@@ -136,9 +136,9 @@ class Run:
         dataset = self.dataset
         with self.directory.timed("features"):
             vectors = extract(dataset, self.config.encoders, cache_dir=self.cache_dir, progress=self.progress)
-        write_set_aside((*dataset.set_aside, *vectors.set_aside), self.directory.rejected)
+        write_rejected((*dataset.rejected, *vectors.rejected), self.directory.rejected)
         if isinstance(dataset, StreamedDataset):
-            dataset.log.write_set_aside(self.directory.rejected_events)
+            dataset.log.write_rejected(self.directory.rejected_events)
         return vectors
 
     @cached_property

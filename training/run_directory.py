@@ -9,7 +9,7 @@
       predictions.parquet  examples.json every model's lists; some of ours with reasons
       knockouts.json                     what each modality brings
       ablation/  ablation.json  .md      what each option of the towers brings
-      set_aside.csv  timings.json  histories.parquet  report.html  mlflow_run.txt
+      rejected.csv  timings.json  histories.parquet  report.html  mlflow_run.txt
       parts/                             of a streamed log: one byte an event, by stage
       bundle/
 
@@ -65,8 +65,8 @@ class RunDirectory:
         self.ablation_fits = path / "ablation"
         self.ablation = path / "ablation.json"
         self.ablation_table = path / "ablation.md"
-        self.rejected = path / "set_aside.csv"
-        self.rejected_events = path / "set_aside_interactions.csv"
+        self.rejected = path / "rejected.csv"
+        self.rejected_events = path / "rejected_interactions.csv"
         self.timings = path / "timings.json"
         self.histories = path / "histories.parquet"
         self.report = path / "report.html"
@@ -128,8 +128,8 @@ class RunDirectory:
         values = json.loads(self.dataset_file.read_text("utf-8"))
         if values.get("format") != FORMAT:
             raise ConfigError(
-                f"{self.path} was written by another version of recsys (run format {values.get('format', 1)}, "
-                f"this one reads {FORMAT}). Train anew: recsys run DATASET --out NEW_DIRECTORY"
+                f"{self.path} was written by another version of recsys (format {values.get('format', 1)}, "
+                f"not {FORMAT}). Train anew: recsys run DATASET --out NEW_DIRECTORY"
             )
         return DatasetReference(**values)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from recsys.config import PRESETS, Config, build_config, dump_config, load_config
+from recsys.config import PRESETS, Config, build_config, dump_config, flatten, load_config
 from recsys.errors import ConfigError
 
 

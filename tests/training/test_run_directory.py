@@ -79,9 +79,9 @@ class TestOpen:
     def test_a_run_of_an_earlier_version_says_what_to_do(self, tmp_path: Path) -> None:
         earlier = {"path": "/data/shop", "cache": "/data/cache"}
         (tmp_path / "dataset.json").write_text(json.dumps(earlier))
-        with pytest.raises(ConfigError, match=r"run format 1, .* Train anew: recsys run DATASET --out"):
+        with pytest.raises(ConfigError, match=r"format 1, not 2.*Train anew: recsys run DATASET --out"):
             RunDirectory.open(tmp_path)
-        with pytest.raises(ConfigError, match="run format 1"):
+        with pytest.raises(ConfigError, match="format 1"):
             create(tmp_path, tmp_path.parent / "shop")
 
 

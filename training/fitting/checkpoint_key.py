@@ -41,11 +41,8 @@ def checkpoint_key(inputs: FitInputs, choices: object) -> str:
         digest.update(array.tobytes())
     for user, sequence in inputs.sequences.items():
         digest.update(user.encode())
-        history = sequence.history
-        for array in (history.item, history.timestamp, history.event, history.value, sequence.target):
+        digest.update(sequence.target.tobytes())
+        for name, array in sequence.history.to_arrays().items():
+            digest.update(name.encode())
             digest.update(array.tobytes())
-        for vectors in (history.review_text, history.review_audio, history.profile):
-            for key, vector in vectors.items():
-                digest.update(f"{key}".encode())
-                digest.update(vector.tobytes())
     return digest.hexdigest()

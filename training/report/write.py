@@ -18,7 +18,7 @@ SECTIONS = {
     "training": "Training",
     "data": "Data",
     "slices": "Slices",
-    "set-aside": "Set aside",
+    "rejected": "Rejected",
     "examples": "Examples",
     "method": "Method",
 }
