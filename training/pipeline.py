@@ -65,9 +65,9 @@ def step(function: Callable[Concatenate["Run", P], R]) -> Callable[Concatenate["
     """A step holds the lock of the run directory, so that no two processes write there."""
 
     @wraps(function)
-    def locked(self: "Run", *args: P.args, **kwargs: P.kwargs) -> R:
-        with self.directory.locked():
-            return function(self, *args, **kwargs)
+    def locked(run: "Run", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with run.directory.locked():
+            return function(run, *args, **kwargs)
 
     return locked
 
