@@ -20,6 +20,7 @@ from features.event_log.dataset import StreamedDataset, fingerprint, open_datase
 from features.extraction.extract import extract
 from features.inputs.histories import HistoryBuilder, build_maps, save_histories
 from features.inputs.item_features import build_item_features
+from features.inputs.review_sentiment import annotate_reviewers
 from features.inputs.split_view import SeenItems, all_histories, view_of
 from features.leakage.audit import audit_test
 from features.splits.streamed import split_dataset
@@ -259,6 +260,8 @@ class Run:
         if self.config.train.refit:
             final, description = self._refit(first)
         histories = all_histories(_served_builder(final, dataset), dataset)
+        with self.directory.timed("annotate"):
+            reviewers = annotate_reviewers(dataset, self.vectors, self.directory.review_sentiment)
         with self.directory.timed("export"):
             save_histories(histories, self.directory.histories, final.features.item_ids, final.maps)
             bundle = export_bundle(
@@ -273,6 +276,7 @@ class Run:
                     metrics=self._published_metrics(),
                 ),
                 list(islice(histories.values(), NUM_CHECKED_USERS)),
+                reviewers=reviewers,
             )
         with self.tracked() as tracker:
             tracker.log_metrics({f"parity/{name}": value for name, value in bundle.manifest.parity.items()})

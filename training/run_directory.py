@@ -9,6 +9,7 @@
       predictions.parquet  examples.json every model's lists; some of ours with reasons
       knockouts.json                     what each modality brings
       ablation/  ablation.json  .md      what each option of the towers brings
+      review_sentiment.json              how well ratings are predicted from reviews
       rejected.csv  timings.json  histories.parquet  report.html  mlflow_run.txt
       parts/                             of a streamed log: one byte an event, by stage
       bundle/
@@ -65,6 +66,7 @@ class RunDirectory:
         self.ablation_fits = path / "ablation"
         self.ablation = path / "ablation.json"
         self.ablation_table = path / "ablation.md"
+        self.review_sentiment = path / "review_sentiment.json"
         self.rejected = path / "rejected.csv"
         self.rejected_events = path / "rejected_interactions.csv"
         self.timings = path / "timings.json"

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from features.inputs.histories import HistoryBuilder, IdMaps
-from features.inputs.sentiment import Sentiment
 from features.leakage.audit import Audit
 from recsys.history import SequenceSchema
 from recsys.item_features import ItemFeatures
@@ -54,7 +53,6 @@ class Fitted:
     recommender: Recommender
     new: NewItems
     audit: Audit  # of the inputs
-    sentiment: Sentiment | None = None  # of reviews; None where too few are rated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +114,6 @@ def fit(
         recommender=make_recommender(model, config, ranker, sources=sources, new=new),
         new=new,
         audit=audited.audit,
-        sentiment=inputs.sentiment,
     )
 
 

@@ -7,7 +7,6 @@
 audited.
 """
 
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -22,7 +21,6 @@ from features.inputs.histories import (
     build_schema,
 )
 from features.inputs.item_features import build_item_features
-from features.inputs.sentiment import Sentiment, fit_sentiment
 from features.inputs.split_view import view_of
 from features.leakage.audit import Audit, audit_fit
 from recsys.arrays import Ints
@@ -31,8 +29,6 @@ from recsys.history import History, SequenceSchema
 from recsys.item_features import ItemFeatures
 from training.candidates.fit import source_events
 from training.sequences import Sequence, Sequences
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +40,6 @@ class FitInputs:
     split: Split
     config: Config
     features: ItemFeatures
-    sentiment: Sentiment | None  # None where too few reviews are rated
     maps: IdMaps
     schema: SequenceSchema
     builder: HistoryBuilder
@@ -55,19 +50,9 @@ class FitInputs:
 
     @classmethod
     def of(cls, dataset: Dataset, vectors: MediaVectors, split: Split, config: Config) -> "FitInputs":
-        """The inputs of a fit of `config` on `split`. Nothing is trained but the regression of ratings."""
+        """The inputs of a fit of `config` on `split`. Nothing is trained."""
         view, model = view_of(split), config.model
-        sentiment = fit_sentiment(dataset, vectors, train=view.facts, reviews=split.reviews)
-        reads_sentiment = model.item.sentiment and model.item.use_content
-        if reads_sentiment and sentiment is None:
-            logger.warning("no model.item.sentiment: too few reviews that may be read have a rating")
-        features = build_item_features(
-            dataset,
-            vectors,
-            train=view.facts,
-            reviews=split.reviews,
-            sentiment=sentiment if reads_sentiment else None,
-        )
+        features = build_item_features(dataset, vectors, train=view.facts, reviews=split.reviews)
         maps = build_maps(dataset, view.facts)
         reads_reviews = model.user.use_reviews and model.item.use_content
         reviews = ReviewVectors.of(vectors) if reads_reviews else None
@@ -82,7 +67,6 @@ class FitInputs:
             split=split,
             config=config,
             features=features,
-            sentiment=sentiment,
             maps=maps,
             schema=build_schema(dataset, view.facts, maps, reviews, model.user),
             builder=builder,
