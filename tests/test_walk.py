@@ -12,7 +12,6 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 from PIL import Image
-from training.fitting.audit import read_audits
 from walk_parts import Answer, Walk, every_ranker_helps, interrupted_after, recsys, refused
 
 from recsys.bundle.load import Bundle
@@ -20,6 +19,7 @@ from serving.engine import Engine
 from serving.http.app import create_app
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.tables import describe
+from training.fitting.record import read_audits
 from training.knockouts.measure import Knockouts
 from training.knockouts.words import brought
 from training.tracking import _connect
@@ -91,7 +91,7 @@ def test_the_split_holds_what_others_need_for_the_same_figures(walk: Walk) -> No
 
 
 def test_every_fit_and_the_test_were_audited_for_leaks(walk: Walk) -> None:
-    audits = read_audits(walk.run)
+    audits = read_audits(walk.run / "audit.json")
     assert set(audits) == {"main", "refit", "test"}
     assert all(audit.checked and not audit.not_checked for audit in audits.values())
     assert (
@@ -210,7 +210,7 @@ def test_knocking_out_again_gives_the_same_figures(walk: Walk) -> None:
     assert (walk.run / "knockouts.json").read_text() == before
     table = {line.split("│")[1].strip() for line in answer.out.splitlines() if line.startswith("│")}
     assert table >= {"title", "text", "image", "review_audio", "id", "texts"}
-    knockouts = Knockouts.load(walk.run)
+    knockouts = Knockouts.load(walk.run / "knockouts.json")
     assert knockouts is not None
     said = " ".join(answer.out.split())
     for target in knockouts.targets:

@@ -114,7 +114,7 @@ def test_it_can_be_read_without_seeing_it(page: Page) -> None:
 
 
 def test_every_modality_has_its_sentence_and_its_row(walk: Walk, page: Page) -> None:
-    knockouts = Knockouts.load(walk.run)
+    knockouts = Knockouts.load(walk.run / "knockouts.json")
     assert knockouts is not None
     for each in brought(knockouts):
         assert each.text in page.text
