@@ -61,7 +61,7 @@ class Predictions:
     @classmethod
     def load(cls, path: Path, item_ids: IdMap) -> "Predictions":
         """Reads what `save` wrote; raises `DataError` where it names an item that is not in `item_ids`."""
-        table = pl.read_parquet(path)
+        table = pl.read_parquet(path, glob=False)
         lists = {
             name: encode_lists(table[name].cast(pl.List(pl.String)), item_ids)
             for name in table.columns

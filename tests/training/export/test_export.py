@@ -111,7 +111,7 @@ def test_nothing_that_is_served_names_a_path_of_this_machine(walk: Walk, bundle:
 
 def test_histories_hold_what_a_refit_may_not_learn_from(walk: Walk, run: Run, refitted: Fitted) -> None:
     """To serve, every review is past; also those of the ranker's targets, which fitting left out."""
-    held = pl.read_parquet(walk.run / "histories.parquet")
+    held = pl.read_parquet(walk.run / "histories.parquet", glob=False)
     fitted_on = refitted.builder.build(run.dataset.interactions)
     count = sum(len({*each.review_text, *each.review_audio}) for each in fitted_on.values())
     assert held["review_position"].list.len().sum() > count
