@@ -107,7 +107,7 @@ def measure(what: str, args: argparse.Namespace) -> dict[str, float]:
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     print(
-        f"  {what:8} {figures['events']:,.0f} kept, {figures['set_aside']:,.0f} set aside: "
+        f"  {what:8} {figures['events']:,.0f} kept, {figures['rejected']:,.0f} rejected: "
         f"CPU {figures['cpu_s']:.1f} s, wall {figures['wall_s']:.1f} s, peak {figures['peak_gb']:.2f} GB "
         f"({figures['before_gb']:.2f} GB of it after the imports)",
         flush=True,
@@ -127,14 +127,14 @@ def child(what: str, folder: Path) -> None:
         manifest = dataset.log.manifest
         if what == "read":
             read_windows(dataset, folder)
-        events, left = manifest.num_events, sum(entry["count"] for entry in manifest.set_aside)
+        events, left = manifest.num_events, sum(entry["count"] for entry in manifest.rejected)
     else:
         loaded = load_dataset(folder)
-        events, left = loaded.interactions.height, len(loaded.set_aside)
+        events, left = loaded.interactions.height, len(loaded.rejected)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     figures = {
         "events": events,
-        "set_aside": left,
+        "rejected": left,
         "cpu_s": usage.ru_utime + usage.ru_stime,
         "wall_s": time.perf_counter() - start,
         "peak_gb": peak_gb(),

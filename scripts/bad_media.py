@@ -30,7 +30,7 @@ RATE = 16_000
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One medium; `used` says what becomes of it where it is not set aside."""
+    """One medium; `used` says what becomes of it where it is not rejected."""
 
     words: str
     column: str
@@ -291,16 +291,16 @@ def read(root: Path, config: EncoderConfig, cache_dir: Path) -> tuple[Dataset, M
 
 def tables(dataset: Dataset, vectors: MediaVectors) -> str:
     """The cases and what was said of them, as Markdown."""
-    entries = [(entry.value, entry.reason) for entry in dataset.set_aside]
-    entries += [(entry.path, entry.reason) for entry in vectors.set_aside]
+    entries = [(entry.value, entry.reason) for entry in dataset.rejected]
+    entries += [(entry.path, entry.reason) for entry in vectors.rejected]
     reasons = dict(entries)
-    assert len(reasons) == len(entries), "a medium is set aside twice"
+    assert len(reasons) == len(entries), "a medium is rejected twice"
     lines: list[str] = []
     for title, chosen in TABLES.items():
         lines += [f"### {title}", "", "| input | what the user sees |", "|---|---|"]
         for case in chosen():
             reason = reasons.get(case.path)
-            lines.append(f"| {case.words} | {f'set aside: `{reason}`' if reason else f'used: {case.used}'} |")
+            lines.append(f"| {case.words} | {f'rejected: `{reason}`' if reason else f'used: {case.used}'} |")
         lines.append("")
     return "\n".join(lines)
 

@@ -33,9 +33,9 @@ def told_of_table(case: Case, root: Path) -> str:
     except RecsysError as error:
         return str(error)
     lines = [
-        f"set aside {entry['count']}: {entry['example']['path']}, row {entry['example']['row']}, column "
+        f"rejected {entry['count']}: {entry['example']['path']}, row {entry['example']['row']}, column "
         f"{entry['example']['column']!r}, {entry['example']['value']!r}: {entry['reason']}"
-        for entry in count_reasons(dataset.set_aside)
+        for entry in count_reasons(dataset.rejected)
     ]
     return (
         "\n".join(lines) or f"read: {dataset.items.height} items, {dataset.interactions.height} interactions"

@@ -50,11 +50,11 @@ def test_a_dataset_that_breaks_the_contract(tmp_path: Path) -> None:
     assert "[interactions] events.csv: no column 'time'; known: item, user" in refused("check", tmp_path)
 
 
-def test_what_was_set_aside_is_counted_with_an_example(tmp_path: Path) -> None:
+def test_what_was_rejected_is_counted_with_an_example(tmp_path: Path) -> None:
     write(tmp_path, {"events.csv": "user,item,time\na,1,10\na,[9],20\na,[9],30\n,2,40\n"})
     answer = recsys("check", tmp_path)
     assert answer.code == 0
-    rows = answer.out[answer.out.index("Set aside") :]
+    rows = answer.out[answer.out.index("Rejected") :]
     assert "interactions.item" in rows
     assert "empty id" in rows
     assert "row 1:" in rows
@@ -148,7 +148,7 @@ def test_an_import_says_what_it_left_out_and_what_to_do_next(tmp_path: Path) -> 
     assert answer.code == 0, answer
     assert "amazon-2023-Books, imported into" in answer.out
     assert "not JSON" in answer.out
-    assert f"All that was set aside is in {tmp_path / 'out' / 'set_aside.parquet'}" in answer.out
+    assert f"All that was rejected is in {tmp_path / 'out' / 'rejected.parquet'}" in answer.out
     assert f"Next:  recsys check {tmp_path / 'out'}" in answer.out
     assert recsys("check", tmp_path / "out").code == 0
 
@@ -170,7 +170,7 @@ def test_an_unknown_device(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     write(tmp_path, {})
-    message = refused("check", tmp_path, "--set-aside", tmp_path / "no" / "such" / "folder.csv")
+    message = refused("check", tmp_path, "--rejected", tmp_path / "no" / "such" / "folder.csv")
     assert "folder.csv" in message
 
 

@@ -105,7 +105,7 @@ def test_a_log_on_disk_gives_the_same_run(
     assert "events)" in described.refit_description
     for history, other in zip(checked, other_checked, strict=True):
         np.testing.assert_array_equal(other.item, history.item)
-    left = pl.read_csv(disk.out / "set_aside_interactions.csv")
+    left = pl.read_csv(disk.out / "rejected_interactions.csv")
     assert left.height == NUM_USERS
 
 
@@ -114,11 +114,11 @@ def test_prepare_and_check_tell_the_same_of_a_log_on_disk(shop: Path, tmp_path: 
     assert answer.code == 0, answer.err
     said = " ".join(answer.out.split())
     assert f"{NUM_USERS * LENGTH} events of {NUM_USERS} users" in said
-    assert f"{NUM_USERS} rows are in its set_aside.parquet" in said
+    assert f"{NUM_USERS} rows are in its rejected.parquet" in said
     assert (tmp_path / "log" / "manifest.json").is_file()
     in_memory = recsys("check", shop)
     options = ("--cache", tmp_path / "cache", "--set", "data.stream_above=0")
-    on_disk = recsys("check", shop, *options, "--set-aside", tmp_path / "left.csv")
+    on_disk = recsys("check", shop, *options, "--rejected", tmp_path / "left.csv")
     assert on_disk.code == 0, on_disk.err
     assert in_memory.out in on_disk.out
     assert pl.read_csv(tmp_path / "left_interactions.csv")["value"].unique().to_list() == ["unknown"]

@@ -54,7 +54,7 @@ def test_the_walk_arrives(walk: Walk) -> None:
     assert walk.answer.code == 0, walk.answer.err
     names = {path.name for path in walk.run.iterdir()}
     assert names >= {
-        "config.toml", "dataset.json", "checkpoints", "split", "metrics.json", "set_aside.csv",
+        "config.toml", "dataset.json", "checkpoints", "split", "metrics.json", "rejected.csv",
         "timings.json", "histories.parquet", "bundle", "mlflow_run.txt", "fits.json", "answers.parquet",
         "examples.json", "knockouts.json", "report.html",
     }  # fmt: skip
@@ -100,12 +100,12 @@ def test_every_fit_and_the_test_were_audited_for_leaks(walk: Walk) -> None:
 
 
 def test_check_says_what_is_there(walk: Walk, tmp_path: Path) -> None:
-    answer = recsys("check", walk.shop, "--set-aside", tmp_path / "set_aside.csv")
+    answer = recsys("check", walk.shop, "--rejected", tmp_path / "rejected.csv")
     assert answer.code == 0
     assert "sample-shop" in answer.out
     assert "spoken reviews" in answer.out
     assert "has_clock" in answer.out
-    assert (tmp_path / "set_aside.csv").read_text().startswith("table,")
+    assert (tmp_path / "rejected.csv").read_text().startswith("table,")
 
 
 def test_a_second_extraction_encodes_nothing(walk: Walk) -> None:

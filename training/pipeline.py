@@ -11,7 +11,7 @@ checkpoints and the vector cache, which costs little when it was made before:
       baselines.json                   what was chosen for each baseline on validation
       answers.parquet  examples.json   every model's lists, and some of ours with reasons
       knockouts.json                   what each modality brings
-      set_aside.csv  timings.json  histories.parquet  report.html
+      rejected.csv  timings.json  histories.parquet  report.html
       parts/                           of a prepared log: one byte an event, by stage
       bundle/
 """
@@ -25,7 +25,7 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from features.dataset.rejected import write_set_aside
+from features.dataset.rejected import write_rejected
 from features.dataset.tables import Dataset, MediaVectors, Split
 from features.event_log.dataset import StreamedDataset, fingerprint, open_dataset
 from features.extraction.extract import extract
@@ -132,9 +132,9 @@ class Run:
         dataset = self.dataset
         with self._timed("features"):
             vectors = extract(dataset, self.config.encoders, cache_dir=self.cache_dir, progress=self.progress)
-        write_set_aside((*dataset.set_aside, *vectors.set_aside), self.out / "set_aside.csv")
+        write_rejected((*dataset.rejected, *vectors.rejected), self.out / "rejected.csv")
         if isinstance(dataset, StreamedDataset):
-            dataset.log.write_set_aside(self.out / "set_aside_interactions.csv")
+            dataset.log.write_rejected(self.out / "rejected_interactions.csv")
         return vectors
 
     @cached_property

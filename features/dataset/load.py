@@ -23,7 +23,7 @@ from features.dataset.schema import (
     positive_columns,
 )
 from features.dataset.table_checker import TableChecker
-from features.dataset.tables import Dataset, SetAside
+from features.dataset.tables import Dataset, Rejected
 from recsys.columns import Columns
 from recsys.errors import DataError
 
@@ -52,7 +52,7 @@ ReadEvents = Callable[[InteractionsSpec, pl.Series | None], pl.DataFrame]
 
 
 def load_dataset(root: Path, read_events: ReadEvents | None = None) -> Dataset:
-    """The dataset in the folder `root`, validated; what was left out stands in its `set_aside`.
+    """The dataset in the folder `root`, validated; what was left out stands in its `rejected`.
 
     `read_events` reads the interactions in another way (features/event_log), given the items' ids.
     Raises `DataError` whose `problems` lists what is wrong with any of its tables.
@@ -83,7 +83,7 @@ def load_dataset(root: Path, read_events: ReadEvents | None = None) -> Dataset:
         reviews=reviews if reviews is not None else pl.DataFrame(schema=REVIEW_SCHEMA),
         users=_with_every_user(users, events),
         has_clock=spec.interactions.time != "order",
-        set_aside=tuple(reader.set_aside),
+        rejected=tuple(reader.rejected),
         split_files=split_files,
         oracle_files=oracle_files,
     )
@@ -97,7 +97,7 @@ class _Reader:
         self.spec = spec
         self.media = MediaFolder(root)
         self.problems: list[str] = []
-        self.set_aside: list[SetAside] = []
+        self.rejected: list[Rejected] = []
 
     def read(self, name: str, table: Callable[[], pl.DataFrame]) -> pl.DataFrame | None:
         try:
@@ -109,7 +109,7 @@ class _Reader:
     def finish(self, table: TableChecker, columns: list[pl.Series]) -> pl.DataFrame:
         frame = table.finish(columns)
         self.problems += table.problems
-        self.set_aside += table.set_aside
+        self.rejected += table.rejected
         return frame
 
     def files(self, section: str, names: tuple[str, str] | None) -> tuple[Path, Path] | None:

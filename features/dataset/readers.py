@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import polars as pl
 
-from features.dataset.tables import SetAside
+from features.dataset.tables import Rejected
 from features.dataset.text_diagnosis import bad_header, explain, open_bytes
 from recsys.errors import DataError, clipped, did_you_mean
 
@@ -38,12 +38,12 @@ class RawTable:
 
     def describe(
         self, rows: Sequence[int], values: Iterable[object], column: str, reason: str
-    ) -> list[SetAside]:
+    ) -> list[Rejected]:
         """Entries for `rows`, each with the file it stands in."""
         places = np.asarray(rows, np.int64) + self.offset
         file_of = np.searchsorted(np.asarray(self.starts), places, side="right") - 1
         return [
-            SetAside(
+            Rejected(
                 table=self.name,
                 path=self.files[at],
                 row=row,

@@ -8,22 +8,22 @@ from typing import Any
 
 import polars as pl
 
-from features.dataset.tables import Dataset, SetAside
+from features.dataset.tables import Dataset, Rejected
 from recsys.columns import Columns
 from recsys.errors import DataError
 
-SCHEMA = {field.name: pl.Int64 if field.name == "row" else pl.String for field in fields(SetAside)}
+SCHEMA = {field.name: pl.Int64 if field.name == "row" else pl.String for field in fields(Rejected)}
 
 
-def set_aside_frame(set_aside: Iterable[SetAside]) -> pl.DataFrame:
-    """One row for each entry, its columns the fields of `SetAside`."""
-    entries = list(set_aside)
+def rejected_frame(rejected: Iterable[Rejected]) -> pl.DataFrame:
+    """One row for each entry, its columns the fields of `Rejected`."""
+    entries = list(rejected)
     return pl.DataFrame({name: [getattr(entry, name) for entry in entries] for name in SCHEMA}, schema=SCHEMA)
 
 
-def write_set_aside(set_aside: Iterable[SetAside], path: Path) -> int:
+def write_rejected(rejected: Iterable[Rejected], path: Path) -> int:
     """Write the entries to `path`, a .csv or .parquet file; returns how many there were."""
-    frame = set_aside_frame(set_aside)
+    frame = rejected_frame(rejected)
     match path.suffix:
         case ".csv":
             frame.write_csv(path)
@@ -34,9 +34,9 @@ def write_set_aside(set_aside: Iterable[SetAside], path: Path) -> int:
     return frame.height
 
 
-def count_reasons(set_aside: Iterable[SetAside]) -> list[dict[str, Any]]:
+def count_reasons(rejected: Iterable[Rejected]) -> list[dict[str, Any]]:
     """Entries by table, column and reason, the most frequent first, each with one example."""
-    entries = list(set_aside)
+    entries = list(rejected)
     counts = Counter((entry.table, entry.column, entry.reason) for entry in entries)
     example = {(entry.table, entry.column, entry.reason): entry for entry in reversed(entries)}
     return [
@@ -56,7 +56,7 @@ class EventSummary:
     last: int | None
     kinds: dict[str, int]  # the most frequent first
     by_item: pl.DataFrame  # item_id, len; only items with an event
-    reasons: tuple[dict[str, Any], ...] = ()  # of rows set aside that are not in `Dataset.set_aside`
+    reasons: tuple[dict[str, Any], ...] = ()  # of rows rejected that are not in `Dataset.rejected`
 
     @classmethod
     def of(cls, events: pl.DataFrame) -> "EventSummary":
@@ -76,7 +76,7 @@ class EventSummary:
 
 
 def summarise(dataset: Dataset, events: EventSummary | None = None) -> dict[str, Any]:
-    """What `recsys check` tells: rows of each table, coverage of each modality, time, what was set aside.
+    """What `recsys check` tells: rows of each table, coverage of each modality, time, what was rejected.
 
     Coverage is a share: of the items, and of the interactions (those whose item has the modality).
     `events` stands in for the interactions of a dataset that does not hold them in memory.
@@ -98,8 +98,8 @@ def summarise(dataset: Dataset, events: EventSummary | None = None) -> dict[str,
         "positive_share": events.num_positive / total,
         "time": _time_range(dataset, events) | {"tied_share": events.num_tied / total},
         "coverage": _coverage(dataset, events.by_item),
-        "set_aside": sorted(
-            [*count_reasons(dataset.set_aside), *events.reasons], key=lambda entry: -entry["count"]
+        "rejected": sorted(
+            [*count_reasons(dataset.rejected), *events.reasons], key=lambda entry: -entry["count"]
         ),
     }
 

@@ -11,7 +11,7 @@ from features.dataset import casting
 from features.dataset.readers import RawTable
 from features.dataset.rejected import count_reasons
 from features.dataset.schema import TimeUnit
-from features.dataset.tables import SetAside
+from features.dataset.tables import Rejected
 from recsys.errors import DataError, clipped
 
 
@@ -20,16 +20,16 @@ def unreadable(meaning: str, example: object) -> str:
 
 
 def nothing_left(reasons: Iterable[Mapping[str, Any]]) -> str:
-    """Why every row of a table was set aside; `reasons` as `count_reasons` gives them."""
+    """Why every row of a table was rejected; `reasons` as `count_reasons` gives them."""
     words = sorted(
         f"{entry['column']}: {entry['reason']} (row {entry['example']['row']}: {entry['example']['value']!r})"
         for entry in reasons
     )
-    return f"no row is left; set aside for {'; '.join(words)}"
+    return f"no row is left; rejected for {'; '.join(words)}"
 
 
 class TableChecker:
-    """Which rows still stand, what was set aside, and what is wrong with the whole table.
+    """Which rows still stand, what was rejected, and what is wrong with the whole table.
 
     What can be said only of whole columns stands in methods of its own (`hold_readable`, `hold_once`,
     `is_whole`, `inferred`, `unit_hint`, `holds_dates`), so that a table may be checked a part at a time.
@@ -38,7 +38,7 @@ class TableChecker:
     def __init__(self, raw: RawTable) -> None:
         self.raw = raw
         self.kept: npt.NDArray[np.bool_] = np.ones(raw.frame.height, np.bool_)
-        self.set_aside: list[SetAside] = []
+        self.rejected: list[Rejected] = []
         self.problems: list[str] = []
 
     def reject(self, mask: pl.Series, column: str, reason: str) -> None:
@@ -55,7 +55,7 @@ class TableChecker:
     def note_values(self, rows: Sequence[int], values: Sequence[object], column: str, reason: str) -> None:
         """The same for single values of lists: `values[i]` stood in `rows[i]`."""
         if rows:
-            self.set_aside += self.raw.describe(rows, values, column, reason)
+            self.rejected += self.raw.describe(rows, values, column, reason)
 
     def cast(self, column: str, to: Callable[[pl.Series], pl.Series], meaning: str) -> pl.Series:
         """The column cast by `to`; a problem where that fails or no value at all can be read."""
@@ -108,7 +108,7 @@ class TableChecker:
         return f"[{self.raw.name}] {files}: {message}"
 
     def required_id(self, column: str) -> pl.Series:
-        """Ids; rows without a usable one are set aside."""
+        """Ids; rows without a usable one are rejected."""
         ids = self.cast(
             column, lambda series: casting.as_id(series, lambda text: self.is_whole(column, text)), "an id"
         ).cast(pl.String)
@@ -126,7 +126,7 @@ class TableChecker:
         return self.cast(column, lambda series: casting.as_time(series, unit), f"a time (time = {unit!r})")
 
     def required_time(self, column: str, unit: TimeUnit) -> pl.Series:
-        """Times; rows without one, or with one that cannot be meant in `unit`, are set aside."""
+        """Times; rows without one, or with one that cannot be meant in `unit`, are rejected."""
         times = self.given_time(column, unit)
         self.reject(times.is_null(), column, f"not a time (time = {unit!r})")
         return times
@@ -150,7 +150,7 @@ class TableChecker:
         return casting.odd_times(series, times, unit, dated=self.holds_dates(column, unit))
 
     def number(self, column: str) -> pl.Series:
-        """Numbers; rows whose value is there but is no finite number are set aside."""
+        """Numbers; rows whose value is there but is no finite number are rejected."""
         numbers = self.cast(column, casting.as_number, "a number")
         unreadable = casting.is_given(self.raw.frame[column]) & numbers.is_null()
         self.reject(unreadable, column, "not a finite number")
@@ -175,7 +175,7 @@ class TableChecker:
         return times
 
     def keep_first(self, ids: pl.Series, column: str) -> None:
-        """Set aside every later row with an id that already stood."""
+        """Reject every later row with an id that already stood."""
         standing = pl.DataFrame({"id": ids, "kept": self.kept})
         again = standing.select(~pl.col("id").is_first_distinct().over("kept") & pl.col("kept"))
         self.reject(again.to_series(), column, "id stands twice; the first row was kept")
@@ -184,5 +184,5 @@ class TableChecker:
         """The rows that were kept, with these columns."""
         frame = pl.DataFrame(columns).filter(pl.Series(self.kept))
         if not frame.height and not self.problems:
-            self.problem_of_table(nothing_left(count_reasons(self.set_aside)))
+            self.problem_of_table(nothing_left(count_reasons(self.rejected)))
         return frame

@@ -12,7 +12,7 @@ from recsys.arrays import Floats, Ints
 
 
 @dataclass(frozen=True, kw_only=True)
-class SetAside:
+class Rejected:
     """A row or medium that was left out, and why. Nothing is dropped without one."""
 
     table: str  # items, interactions, reviews, users
@@ -44,7 +44,7 @@ class Dataset:
     reviews: pl.DataFrame
     users: pl.DataFrame
     has_clock: bool  # False: timestamps are positions
-    set_aside: tuple[SetAside, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
     split_files: tuple[Path, Path] | None = None  # train and test, where the dataset names them
     oracle_files: tuple[Path, Path] | None = None  # true user and item factors of a generated dataset
 
@@ -125,4 +125,4 @@ class MediaVectors:
     encoded: Mapping[str, int] = field(default_factory=dict)
     cached: Mapping[str, int] = field(default_factory=dict)
     times: Mapping[str, StepTime] = field(default_factory=dict)
-    set_aside: tuple[SetAside, ...] = ()
+    rejected: tuple[Rejected, ...] = ()

@@ -25,7 +25,7 @@ from features.event_log.log import (
     FORMAT_VERSION,
     ITEM_COUNTS,
     PARTITION,
-    SET_ASIDE,
+    REJECTED,
     START,
     STOP,
     USERS,
@@ -150,9 +150,9 @@ def _finish(work: Path, state: SpillState, num_items: int, progress: Progress) -
     index.write_parquet(work / USERS)
     left_out = sorted((work / "spill").glob("left-*.parquet"))
     if left_out:
-        pl.scan_parquet(left_out, glob=False).sink_parquet(work / SET_ASIDE)
+        pl.scan_parquet(left_out, glob=False).sink_parquet(work / REJECTED)
     else:
-        pl.DataFrame(schema=SCHEMA).write_parquet(work / SET_ASIDE)
+        pl.DataFrame(schema=SCHEMA).write_parquet(work / REJECTED)
     item_counts, kind_counts, others = _count(work, num_partitions, num_items, kinds)
     np.save(work / ITEM_COUNTS, item_counts)
     manifest = LogManifest(
@@ -166,7 +166,7 @@ def _finish(work: Path, state: SpillState, num_items: int, progress: Progress) -
         num_positive=int(item_counts[:, 1].sum()),
         kinds=kinds,
         kind_counts=kind_counts,
-        set_aside=state.reasons,
+        rejected=state.reasons,
         **others,
     )
     write_manifest(manifest, work)

@@ -84,7 +84,7 @@ class LogFacts:
 
 
 class PartChecker(TableChecker):
-    """Checks one part of the interactions; what was set aside is a frame, not an object a row."""
+    """Checks one part of the interactions; what was rejected is a frame, not an object a row."""
 
     def __init__(self, raw: RawTable, facts: LogFacts) -> None:
         super().__init__(raw)
@@ -92,7 +92,7 @@ class PartChecker(TableChecker):
         self._left_out: list[pl.DataFrame] = []
 
     def left_out(self) -> pl.DataFrame:
-        """One row a value that was set aside, its columns the fields of `SetAside`."""
+        """One row a value that was rejected, its columns the fields of `Rejected`."""
         return pl.concat([pl.DataFrame(schema=SCHEMA), *self._left_out])
 
     def finish(self, columns: Sequence[pl.Series]) -> pl.DataFrame:

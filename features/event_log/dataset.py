@@ -26,8 +26,8 @@ from recsys.progress import Progress, silent
 class StreamedDataset(Dataset):
     """The same tables; the interactions are in memory only where somebody asks for all of them at once.
 
-    `set_aside` has the entries of the other tables; those of the log are counted in `log.manifest` and
-    stand in its `set_aside.parquet`.
+    `rejected` has the entries of the other tables; those of the log are counted in `log.manifest` and
+    stand in its `rejected.parquet`.
     """
 
     log: PreparedLog
@@ -60,7 +60,7 @@ def event_summary(dataset: Dataset) -> EventSummary:
         last=manifest.last_timestamp,
         kinds=dict(sorted(kinds, key=lambda kind: (-kind[1], kind[0]))),
         by_item=pl.DataFrame([dataset.items[Columns.ITEM], counts]).filter(pl.col("len") > 0),
-        reasons=tuple(manifest.set_aside),
+        reasons=tuple(manifest.rejected),
     )
 
 

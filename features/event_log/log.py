@@ -6,7 +6,7 @@
     part-0007/          one partition of the users
         item_id.npy (uint32) timestamp.npy (int64) event.npy (uint8 or more) value.npy (float32, NaN where
         there is none) positive.npy (bool) row.npy (int64)
-    set_aside.parquet   rows that were left out, each with its reason
+    rejected.parquet   rows that were left out, each with its reason
 
 Users, items and kinds of events are integers of frozen id maps: 0 is padding, 1 unknown.
 """
@@ -27,12 +27,12 @@ from recsys.columns import Columns
 from recsys.errors import DataError
 from recsys.ids import NUM_RESERVED, IdMap
 
-FORMAT_VERSION = 1
-MANIFEST, USERS, ITEM_COUNTS, SET_ASIDE = (
+FORMAT_VERSION = 2
+MANIFEST, USERS, ITEM_COUNTS, REJECTED = (
     "manifest.json",
     "users.parquet",
     "item_counts.npy",
-    "set_aside.parquet",
+    "rejected.parquet",
 )
 ARRAYS = (
     Columns.ITEM, Columns.TIMESTAMP, Columns.EVENT, Columns.VALUE, Columns.POSITIVE, Columns.ROW,
@@ -59,7 +59,7 @@ class LogManifest:
     last_timestamp: int
     kinds: list[str]  # sorted: the id map
     kind_counts: list[int]
-    set_aside: list[dict[str, Any]]  # as `features.dataset.rejected.count_reasons` gives it
+    rejected: list[dict[str, Any]]  # as `features.dataset.rejected.count_reasons` gives it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,9 +184,9 @@ class PreparedLog:
         frames = [self.frame(partition, items) for partition in self.partitions()]
         return pl.concat(frames).sort(Columns.TIMESTAMP, Columns.ROW)
 
-    def write_set_aside(self, path: Path) -> None:
+    def write_rejected(self, path: Path) -> None:
         """The interactions that were left out as a .csv or .parquet file, never whole in memory."""
-        rows = pl.scan_parquet(self.path / SET_ASIDE, glob=False)
+        rows = pl.scan_parquet(self.path / REJECTED, glob=False)
         match path.suffix:
             case ".csv":
                 rows.sink_csv(path)

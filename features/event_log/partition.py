@@ -2,7 +2,7 @@
 
 spill/part-000007.parquet   events of one part of the log, by partition
 spill/part-000007.npy       where each partition starts in it, and where the last ends
-spill/left-000007.parquet   what was set aside of that part, where anything was
+spill/left-000007.parquet   what was rejected of that part, where anything was
 state.json                  what is done and known: an interrupted run goes on from here
 """
 
@@ -208,4 +208,4 @@ def _refuse_problems(files: Sequence[str], spec: InteractionsSpec, state: SpillS
 
 def _note(state: SpillState) -> str:
     num_left_out = state.num_rows - state.num_events
-    return f"{num_left_out:,} rows set aside" if num_left_out else ""
+    return f"{num_left_out:,} rows rejected" if num_left_out else ""

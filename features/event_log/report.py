@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from features.dataset.rejected import count_reasons, summarise, write_set_aside
-from features.dataset.tables import Dataset, SetAside
+from features.dataset.rejected import count_reasons, summarise, write_rejected
+from features.dataset.tables import Dataset, Rejected
 from features.event_log.dataset import StreamedDataset, event_summary, load_streamed
 from recsys.progress import Progress, silent
 
@@ -14,25 +14,25 @@ from recsys.progress import Progress, silent
 class DatasetReport:
     name: str
     summary: dict[str, Any]
-    reasons: list[dict[str, Any]]  # what was set aside, counted
+    reasons: list[dict[str, Any]]  # what was rejected, counted
     messages: list[str]  # what was written where
 
 
-def check_dataset(dataset: Dataset, *, set_aside: Path | None = None) -> DatasetReport:
-    """What is in the dataset; what was set aside is written to `set_aside`, .csv or .parquet.
+def check_dataset(dataset: Dataset, *, rejected: Path | None = None) -> DatasetReport:
+    """What is in the dataset; what was rejected is written to `rejected`, .csv or .parquet.
 
     The rows of a prepared log go to a file beside it, since they can be more than memory holds.
     """
     summary = summarise(dataset, event_summary(dataset))
-    reasons = summary.pop("set_aside")
+    reasons = summary.pop("rejected")
     messages = []
-    if set_aside is not None:
-        number = write_set_aside(dataset.set_aside, set_aside)
-        messages.append(f"{number:,} rows set aside, with reasons, in {set_aside}")
+    if rejected is not None:
+        number = write_rejected(dataset.rejected, rejected)
+        messages.append(f"{number:,} rows rejected, with reasons, in {rejected}")
         if isinstance(dataset, StreamedDataset):
-            beside = set_aside.with_stem(f"{set_aside.stem}_interactions")
-            dataset.log.write_set_aside(beside)
-            messages.append(f"the interactions among what was set aside, with reasons, in {beside}")
+            beside = rejected.with_stem(f"{rejected.stem}_interactions")
+            dataset.log.write_rejected(beside)
+            messages.append(f"the interactions among what was rejected, with reasons, in {beside}")
     return DatasetReport(name=dataset.name, summary=summary, reasons=reasons, messages=messages)
 
 
@@ -43,12 +43,12 @@ def prepare_dataset(root: Path, out: Path, *, progress: Progress = silent) -> Da
     manifest = dataset.log.manifest
     message = (
         f"{manifest.num_events:,} events of {manifest.num_users:,} users in {out}; "
-        f"{manifest.num_rows - manifest.num_events:,} rows are in its set_aside.parquet."
+        f"{manifest.num_rows - manifest.num_events:,} rows are in its rejected.parquet."
     )
     return DatasetReport(name=report.name, summary=report.summary, reasons=report.reasons, messages=[message])
 
 
-def all_reasons(dataset: Dataset, more: tuple[SetAside, ...] = ()) -> list[dict[str, Any]]:
-    """Everything of the dataset that was set aside, and `more`, counted."""
-    reasons = count_reasons((*dataset.set_aside, *more))
-    return reasons + (dataset.log.manifest.set_aside if isinstance(dataset, StreamedDataset) else [])
+def all_reasons(dataset: Dataset, more: tuple[Rejected, ...] = ()) -> list[dict[str, Any]]:
+    """Everything of the dataset that was rejected, and `more`, counted."""
+    reasons = count_reasons((*dataset.rejected, *more))
+    return reasons + (dataset.log.manifest.rejected if isinstance(dataset, StreamedDataset) else [])

@@ -15,7 +15,7 @@ from features.dataset.tables import (
     Dataset,
     MediaVectors,
     MediumVectors,
-    SetAside,
+    Rejected,
 )
 from features.encoders.batching import chunks
 from features.encoders.encoder import Encoder, EncoderSpec, Kind
@@ -73,7 +73,7 @@ def extract(
     """Vectors of every title, text, picture, video and review of `dataset`, where possible from the cache.
 
     A text longer than the encoder's limit is encoded by its beginning. A medium that cannot be read is
-    set aside with its reason, and its item or review lives on without it. Blank texts, clips in which
+    rejected with its reason, and its item or review lives on without it. Blank texts, clips in which
     nobody speaks and the sound of silent videos have no vector. Interrupted, it keeps what is encoded
     and goes on from there. Encoders are converted at first use (see `ensure_encoder`); `num_threads`
     defaults to the cores.
@@ -96,7 +96,7 @@ def extract(
         items={name: vectors for name, vectors in item_vectors.items() if vectors is not None},
         reviews={name: vectors for name, vectors in review_vectors.items() if vectors is not None},
         transcripts=transcripts,
-        set_aside=tuple(extraction.set_aside),
+        rejected=tuple(extraction.rejected),
         encoded=dict(extraction.encoded),
         cached=dict(extraction.cached),
         times=extraction.clock.times,
@@ -119,7 +119,7 @@ class _Extraction:
         self.cache = cache
         self.progress = progress or (lambda step, done, total: None)
         self.num_threads = num_threads or os.cpu_count() or 1
-        self.set_aside: list[SetAside] = []
+        self.rejected: list[Rejected] = []
         self.encoded: Counter[str] = Counter()
         self.cached: Counter[str] = Counter()
         self.clock = StepClock()
@@ -153,7 +153,7 @@ class _Extraction:
     def videos(self, places: Places) -> dict[str, MediumVectors | None]:
         """Vectors of what is seen in the videos, of how they sound and of what is said in them."""
         pictures = self.images(video_frames(self.config), places)
-        unreadable = {entry.value for entry in self.set_aside if entry.column == Columns.VIDEO}
+        unreadable = {entry.value for entry in self.rejected if entry.column == Columns.VIDEO}
         acoustic, said = self.speech(
             video_sound(self.config), [place for place in places if place[1] not in unreadable]
         )
@@ -189,7 +189,7 @@ class _Extraction:
                     writer.add([key for key, _ in read], vectors)
                 self.progress(step, writer.num_added + len(reasons), len(missing))
         self.encoded[step] -= len(reasons)
-        self._set_aside(column, places, key_of, reasons)
+        self._rejected(column, places, key_of, reasons)
         return _gather([(row, key_of[path]) for row, path in places if path in key_of], found)
 
     def _encode_frames(self, encoder: Encoder, frames_of: Sequence[Sequence[Pixels]]) -> Floats:
@@ -231,7 +231,7 @@ class _Extraction:
             done, num_heard = done + len(batch), num_heard + len(waveforms)
             self.progress(column.modality, done, len(missing))
         self._count(column.modality, len(path_of) - len(missing) + num_heard, num_heard)
-        self._set_aside(column, places, key_of, reasons)
+        self._rejected(column, places, key_of, reasons)
         key_of_row = [(row, key_of[path]) for row, path in places if path in key_of]
         transcripts: dict[int, str] = {}
         for row, key in key_of_row:
@@ -267,16 +267,16 @@ class _Extraction:
             said |= heard
 
     def _hash(self, column: MediaColumn[object], places: Places) -> dict[str, str]:
-        """sha256 by path; a file that is not there is set aside."""
+        """sha256 by path; a file that is not there is rejected."""
         paths = dict.fromkeys(path for _, path in places)
         new = [path for path in paths if path not in self._key_of]
         hashed = list(prefetch(new, file_key, num_threads=self.num_threads, ahead=_MEDIA_AHEAD))
         self._key_of |= {file.source: file.result for file in hashed if file.result is not None}
         reasons = {file.source: file.reason for file in hashed if file.reason}
-        self._set_aside(column, places, {path: path for path in paths}, reasons)
+        self._rejected(column, places, {path: path for path in paths}, reasons)
         return {path: self._key_of[path] for path in paths if path in self._key_of}
 
-    def _set_aside(
+    def _rejected(
         self,
         column: MediaColumn[object],
         places: Places,
@@ -287,8 +287,8 @@ class _Extraction:
         for row, path in places:
             if reason := reasons.get(key_of.get(path, "")):
                 shown = os.path.relpath(path, self.root)
-                self.set_aside.append(
-                    SetAside(
+                self.rejected.append(
+                    Rejected(
                         table=column.table,
                         path=shown,
                         row=row,

@@ -85,13 +85,13 @@ def import_amazon(
             counts |= write_split(split, files.category, folder / "splits")
         spec = _spec(files.category, positive, has_images=images is not None, has_split=split is not None)
         (folder / FILE_NAME).write_text(tomli_w.dumps(spec), "utf-8")
-        set_aside = importer.sieve.write(folder / "set_aside.parquet")
+        rejected = importer.sieve.write(folder / "rejected.parquet")
         shutil.rmtree(importer.work)
     return ImportReport(
         out=out.absolute(),
         name=str(spec["name"]),
         counts=counts,
-        set_aside=set_aside,
+        rejected=rejected,
         next_steps=[f"recsys check {out}", f"recsys run {out} --out run"],
     )
 
@@ -102,7 +102,7 @@ class _Importer:
     def __init__(self, files: CategoryFiles, folder: Path, progress: Progress, block_bytes: int) -> None:
         self.files, self.folder, self.work = files, folder, folder / "unfinished"
         self.progress, self.block_bytes = progress, block_bytes
-        self.sieve = Sieve(self.work / "set_aside")
+        self.sieve = Sieve(self.work / "rejected")
         self.num_lines = 0  # of the file read last
         self.reviewed = pl.DataFrame(schema={ITEM: pl.String})  # items with a review that is kept
 
@@ -163,7 +163,7 @@ class _Importer:
         return counts
 
     def _read(self, path: Path, table: str, schema: Schema) -> Iterator[pl.DataFrame]:
-        """Blocks of rows; lines that cannot be read are set aside."""
+        """Blocks of rows; lines that cannot be read are rejected."""
         for block in read_blocks(path, step=table, progress=self.progress, block_bytes=self.block_bytes):
             self.num_lines = block.first_line + block.height()
             frame, unreadable = json_lines(block, schema)

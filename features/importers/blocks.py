@@ -72,7 +72,7 @@ def _read(file: IO[bytes], size: int, path: Path) -> bytes:
 
 
 def json_lines(block: Block, schema: Schema) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The columns of `schema` with `LINE`, and the lines that hold no JSON object, as set aside.
+    """The columns of `schema` with `LINE`, and the lines that hold no JSON object, as rejected.
 
     A number or truth value in a String column becomes its text; an absent field is null; a single string
     where a list is wanted becomes a list of one.

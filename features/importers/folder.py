@@ -18,13 +18,13 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 class ImportReport:
     """What an import wrote.
 
-    `set_aside` counts by reason, in the form of `features.dataset.rejected.count_reasons`.
+    `rejected` counts by reason, in the form of `features.dataset.rejected.count_reasons`.
     """
 
     out: Path
     name: str  # of the dataset
     counts: Mapping[str, int]
-    set_aside: Sequence[Mapping[str, Any]] = ()
+    rejected: Sequence[Mapping[str, Any]] = ()
     next_steps: Sequence[str] = ()
 
 

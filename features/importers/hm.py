@@ -57,13 +57,13 @@ def import_hm(
         counts = importer.items() | importer.users() | importer.interactions()
         spec = _spec(has_images=counts["items with a picture"] > 0)
         (folder / FILE_NAME).write_text(tomli_w.dumps(spec), "utf-8")
-        set_aside = importer.sieve.write(folder / "set_aside.parquet")
+        rejected = importer.sieve.write(folder / "rejected.parquet")
         shutil.rmtree(importer.work)
     return ImportReport(
         out=out.absolute(),
         name=str(spec["name"]),
         counts=counts,
-        set_aside=set_aside,
+        rejected=rejected,
         next_steps=[
             f"recsys check {out}",
             f"recsys run {out} --out run --set evaluate.exclude_seen=false"
@@ -78,7 +78,7 @@ class _Importer:
     def __init__(self, source: Path, folder: Path, progress: Progress, block_bytes: int) -> None:
         self.source, self.folder, self.work = source, folder, folder / "unfinished"
         self.progress, self.block_bytes = progress, block_bytes
-        self.sieve = Sieve(self.work / "set_aside")
+        self.sieve = Sieve(self.work / "rejected")
         self.known = pl.Series(dtype=pl.String)  # articles
 
     def items(self) -> dict[str, int]:

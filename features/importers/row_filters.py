@@ -39,7 +39,7 @@ class Parts:
 
 
 class Sieve:
-    """Splits frames into rows to keep and rows to set aside, and remembers the latter on disk."""
+    """Splits frames into rows to keep and rows to reject, and remembers the latter on disk."""
 
     def __init__(self, folder: Path) -> None:
         self.parts = Parts(folder)
@@ -61,7 +61,7 @@ class Sieve:
         self.note(aside, table, column)
 
     def note(self, aside: pl.DataFrame, table: str, column: str = "") -> None:
-        """Set aside what has a path, row, value and reason."""
+        """Reject what has a path, row, value and reason."""
         named = aside.with_columns(table=pl.lit(table), column=pl.lit(column))
         self.parts.add(
             named.select(

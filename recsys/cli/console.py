@@ -85,8 +85,8 @@ def in_words(value: Any) -> str:
 
 
 def reasons_table(entries: Iterable[Mapping[str, Any]]) -> Table:
-    """What was set aside, as `features.dataset.rejected.count_reasons` counts it."""
-    table = Table("count", "column", "reason", "for example", title="Set aside")
+    """What was rejected, as `features.dataset.rejected.count_reasons` counts it."""
+    table = Table("count", "column", "reason", "for example", title="Rejected")
     for entry in entries:
         example = entry["example"]
         place = f"{example['path']}, row {example['row']}: {example['value']!r}"
@@ -96,7 +96,7 @@ def reasons_table(entries: Iterable[Mapping[str, Any]]) -> Table:
 
 
 def print_reasons(console: Console, entries: Sequence[Mapping[str, Any]]) -> None:
-    """`reasons_table` where anything was set aside."""
+    """`reasons_table` where anything was rejected."""
     if entries:
         console.print(reasons_table(entries))
 

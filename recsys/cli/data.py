@@ -80,9 +80,9 @@ def import_(
     with ConsoleProgress(console) as progress:
         report = import_layout(layout, source, out, options, progress)
     console.print(pairs_table(f"{report.name}, imported into {report.out}", report.counts))
-    if report.set_aside:
-        print_reasons(console, report.set_aside)
-        console.print(f"All that was set aside is in {report.out / 'set_aside.parquet'}", soft_wrap=True)
+    if report.rejected:
+        print_reasons(console, report.rejected)
+        console.print(f"All that was rejected is in {report.out / 'rejected.parquet'}", soft_wrap=True)
     for step in report.next_steps:
         console.print(f"Next:  {step}", markup=False, highlight=False, soft_wrap=True)
 
@@ -90,12 +90,12 @@ def import_(
 @command
 def check(
     dataset: DatasetArgument,
-    set_aside: Annotated[Path | None, typer.Option(help="Write what was set aside to this file.")] = None,
+    rejected: Annotated[Path | None, typer.Option(help="Write what was rejected to this file.")] = None,
     cache: CacheOption = None,
     config: ConfigOption = None,
     set_: SetOption = None,
 ) -> None:
-    """Read a dataset, say what is in it and what had to be set aside."""
+    """Read a dataset, say what is in it and what had to be rejected."""
     from features.event_log.dataset import open_dataset
     from features.event_log.report import check_dataset
     from recsys.config import load_config
@@ -103,7 +103,7 @@ def check(
     data = load_config(config, overrides=set_ or []).data
     with ConsoleProgress(console) as progress:
         loaded = open_dataset(dataset, data, cache_dir=cache or default_cache(), progress=progress)
-        report = check_dataset(loaded, set_aside=set_aside)
+        report = check_dataset(loaded, rejected=rejected)
     print_dataset(console, report)
 
 
@@ -140,7 +140,7 @@ def features(
     console.print(table)
     if vectors.times:
         print_times(console, vectors.times)
-    print_reasons(console, count_reasons(vectors.set_aside))
+    print_reasons(console, count_reasons(vectors.rejected))
 
 
 @command

@@ -185,7 +185,7 @@ def _walk(
     _print_evaluation(evaluation)
     if knocked_out is not None:
         _print_knockouts(knocked_out)
-    print_reasons(console, all_reasons(run.dataset, run.vectors.set_aside))
+    print_reasons(console, all_reasons(run.dataset, run.vectors.rejected))
     _print_parity(bundle)
     table = Table("step", "seconds", title="Time")
     for step, seconds in run.seconds.items():

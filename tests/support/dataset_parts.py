@@ -44,4 +44,4 @@ def problems(root: Path, files: dict[str, str | bytes], **changes: dict[str, obj
 
 
 def reasons(dataset: Dataset) -> list[tuple[str, int, str, str, str]]:
-    return [(entry.table, entry.row, entry.column, entry.value, entry.reason) for entry in dataset.set_aside]
+    return [(entry.table, entry.row, entry.column, entry.value, entry.reason) for entry in dataset.rejected]

@@ -61,7 +61,7 @@ def walk(tmp_path: Path, *media: str) -> Fitted:
         video_frames=2,
     )
     vectors = extract(data, encoders, cache_dir=tmp_path / "cache")
-    assert not vectors.set_aside
+    assert not vectors.rejected
     settings = config(train={"epochs": 1}, model={"ranker": {"num_epochs": 1}})
     return fit(data, vectors, make_split(data, settings.split), settings)
 

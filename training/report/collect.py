@@ -129,7 +129,7 @@ def collect(run: Path, dataset: Dataset, config: Config, *, name: str, fingerpri
         curves=curves(fits),
         stages=tuple(Stage(name=words, fit=fits[stage]) for stage, words in STAGES.items() if stage in fits),
         choices=_choices(run),
-        facts=facts(dataset, fits["main"].coverage, run / "set_aside.csv"),
+        facts=facts(dataset, fits["main"].coverage, run / "rejected.csv"),
         sentiment=sentiment_words(fits["main"].sentiment),
         baseline=model_name(best) if best else None,
         slices=slices(evaluation, best),

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from features.dataset.rejected import SCHEMA, count_reasons, summarise
-from features.dataset.tables import Dataset, SetAside
+from features.dataset.tables import Dataset, Rejected
 from features.event_log.dataset import event_summary, event_times, history_lengths
 from features.inputs.sentiment import Quality
 from recsys.cli.console import in_words
@@ -51,7 +51,7 @@ class Coverage:
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """Rows or media set aside for one reason, with one of them."""
+    """Rows or media rejected for one reason, with one of them."""
 
     where: str
     reason: str
@@ -71,7 +71,7 @@ class Facts:
     kinds: str  # kinds of event, with their numbers
 
 
-def facts(dataset: Dataset, coverage: Mapping[str, int], set_aside: Path) -> Facts:
+def facts(dataset: Dataset, coverage: Mapping[str, int], rejected: Path) -> Facts:
     """The dataset in figures; `coverage` counts the items that have each modality."""
     events = event_summary(dataset)
     summary = summarise(dataset, events)
@@ -79,7 +79,7 @@ def facts(dataset: Dataset, coverage: Mapping[str, int], set_aside: Path) -> Fac
     counts["positive events"] = f"{summary['positive_share']:.1%}"
     if dataset.has_clock:
         counts["from"], counts["to"] = (str(summary["time"][end])[:10] for end in ("first", "last"))
-    entries = _read_set_aside(set_aside, dataset.root)
+    entries = _read_rejected(rejected, dataset.root)
     reasons = sorted([*count_reasons(entries), *events.reasons], key=lambda reason: -reason["count"])
     charts = [popularity_chart(dataset), history_chart(dataset)]
     if dataset.has_clock:
@@ -208,14 +208,14 @@ def sentiment_words(quality: Mapping[str, Quality]) -> str:
     )
 
 
-def _read_set_aside(path: Path, root: Path) -> list[SetAside]:
+def _read_rejected(path: Path, root: Path) -> list[Rejected]:
     """The entries, with paths relative to the dataset: a report names no folder of the machine."""
     frame = pl.read_csv(path, schema=SCHEMA)
     entries = []
     for values in frame.iter_rows(named=True):
         value, reason = (relative(values[name] or "", root) for name in ("value", "reason"))
         values |= {"value": value, "reason": reason.removeprefix(f"{value}: ")}
-        entries.append(SetAside(**values))
+        entries.append(Rejected(**values))
     return entries
 
 

@@ -19,7 +19,7 @@ SECTIONS = {
     "training": "Training",
     "data": "Data",
     "slices": "Slices",
-    "set-aside": "Set aside",
+    "rejected": "Rejected",
     "examples": "Examples",
     "method": "Method",
 }

@@ -20,7 +20,7 @@ def test_the_document_has_what_the_code_says() -> None:
     assert tables() in DOCUMENT.read_text("utf-8"), "run python -m scripts.bad_tables"
 
 
-def test_rows_in_the_wrong_unit_are_set_aside_and_never_converted(tmp_path: Path) -> None:
+def test_rows_in_the_wrong_unit_are_rejected_and_never_converted(tmp_path: Path) -> None:
     events = "a,1,1600000000\na,2,1600000000000\na,3,-1\na,3,5000000000\na,3,nan\nb,2,4102444800\n"
     dataset = load(tmp_path, {"events.csv": HEADER + events})
     assert dataset.interactions["timestamp"].to_list() == [1_600_000_000_000_000, 4_102_444_800_000_000]

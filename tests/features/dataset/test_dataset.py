@@ -31,7 +31,7 @@ def test_columns_and_types_are_those_of_the_contract(tmp_path: Path) -> None:
     assert dataset.interactions["event"].unique().to_list() == ["interaction"]
     assert dataset.interactions["positive"].all()
     assert dataset.users["user_id"].to_list() == ["a", "b"]
-    assert dataset.set_aside == ()
+    assert dataset.rejected == ()
 
 
 def test_events_are_sorted_by_time_and_ties_keep_the_order_of_the_file(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_glob_reads_its_files_by_name_and_says_which_one_a_bad_row_is_in(tmp_p
     }
     dataset = load(tmp_path, files, interactions={"path": "log/part-*.csv"})
     assert dataset.interactions["user_id"].to_list() == ["b", "a"]
-    (entry,) = dataset.set_aside
+    (entry,) = dataset.rejected
     assert (entry.path, entry.row, entry.value) == ("log/part-1.csv", 2, "9")
 
 
@@ -114,7 +114,7 @@ def test_times(tmp_path: Path, unit: str, values: list[str], expected: list[int]
     assert dataset.has_clock == (unit != "order")
 
 
-def test_bad_rows_are_set_aside_with_place_value_and_reason(tmp_path: Path) -> None:
+def test_bad_rows_are_rejected_with_place_value_and_reason(tmp_path: Path) -> None:
     events = (
         "user,item,time,rating\n"
         "a,1,10,5\n"  # 0
@@ -229,7 +229,7 @@ def test_several_pictures_in_a_list_and_in_columns(tmp_path: Path) -> None:
     names = [[Path(path).name for path in paths] for paths in dataset.items["image"].to_list()]
     assert names == [["a.jpg", "b.jpg"], ["a.jpg"]]
     assert [
-        (entry.row, entry.column, entry.value) for entry in dataset.set_aside if entry.table == "items"
+        (entry.row, entry.column, entry.value) for entry in dataset.rejected if entry.table == "items"
     ] == [(0, "many", "gone.jpg")]
 
 
@@ -297,6 +297,6 @@ def test_movielens_1m_loads_as_it_lies_in_seconds() -> None:
     assert time.perf_counter() - start < 20
     assert (dataset.items.height, dataset.interactions.height, dataset.users.height) == (3883, 999_611, 6040)
     assert not dataset.has_clock
-    assert dataset.set_aside == ()
+    assert dataset.rejected == ()
     rated = dataset.items.join(dataset.interactions, on="item_id", how="semi")
     assert (rated["image"].list.len() > 0).sum() == 3412

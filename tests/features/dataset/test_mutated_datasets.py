@@ -149,7 +149,7 @@ def test_bytes_changed(whole: Path, tmp_path: Path) -> None:
         num_read += is_read(root)
         (root / name).write_bytes(content)
     assert 0 < num_read < 100
-    assert load_dataset(root).set_aside == load_dataset(whole).set_aside
+    assert load_dataset(root).rejected == load_dataset(whole).rejected
 
 
 def test_a_column_is_gone_or_of_another_kind(whole: Path, tmp_path: Path) -> None:

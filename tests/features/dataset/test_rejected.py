@@ -4,21 +4,21 @@ import polars as pl
 import pytest
 from dataset_parts import EVENTS, load
 
-from features.dataset.rejected import count_reasons, summarise, write_set_aside
+from features.dataset.rejected import count_reasons, summarise, write_rejected
 from recsys.errors import DataError
 
 
-def test_what_was_set_aside_is_written_and_counted(tmp_path: Path) -> None:
+def test_what_was_rejected_is_written_and_counted(tmp_path: Path) -> None:
     dataset = load(tmp_path, {"events.csv": EVENTS + "a,8,1\na,9,1\n,1,1\n"})
     for name in ("out.csv", "out.parquet"):
-        assert write_set_aside(dataset.set_aside, tmp_path / name) == 3
+        assert write_rejected(dataset.rejected, tmp_path / name) == 3
     assert pl.read_parquet(tmp_path / "out.parquet")["value"].sort().to_list() == ["", "8", "9"]
     assert "an item that the items table does not have" in (tmp_path / "out.csv").read_text()
-    first, second = count_reasons(dataset.set_aside)
+    first, second = count_reasons(dataset.rejected)
     assert (first["column"], first["count"], first["example"]["value"]) == ("item", 2, "8")
     assert second["count"] == 1
     with pytest.raises(DataError, match=r"neither \.csv nor \.parquet"):
-        write_set_aside(dataset.set_aside, tmp_path / "out.txt")
+        write_rejected(dataset.rejected, tmp_path / "out.txt")
 
 
 def test_summary(tmp_path: Path) -> None:
@@ -35,4 +35,4 @@ def test_summary(tmp_path: Path) -> None:
     assert summary["coverage"]["image"] == {"items": 0.0, "interactions": 0.0}
     assert summary["time"]["tied_share"] == 0.5
     assert summary["time"]["first"].startswith("1970-01-01")
-    assert summary["set_aside"] == []
+    assert summary["rejected"] == []

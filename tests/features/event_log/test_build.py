@@ -16,7 +16,7 @@ from prepared_parts import (
 )
 
 from features.dataset.load import load_dataset
-from features.dataset.rejected import count_reasons, set_aside_frame
+from features.dataset.rejected import count_reasons, rejected_frame
 from features.dataset.tables import Dataset
 from features.event_log import partition as spilling
 from features.event_log.log import PreparedLog
@@ -31,13 +31,13 @@ def same(root: Path, **sizes: int) -> Dataset:
     assert parts.items.equals(whole.items)
     assert parts.users.equals(whole.users)
     assert parts.has_clock == whole.has_clock
-    left = set_aside_frame(whole.set_aside).sort("table", "row", "column")
-    of_log = pl.read_parquet(parts.log.path / "set_aside.parquet")
-    assert pl.concat([of_log, set_aside_frame(parts.set_aside)]).sort("table", "row", "column").equals(left)
-    counts = {(entry["column"], entry["reason"]): entry["count"] for entry in parts.log.manifest.set_aside}
+    left = rejected_frame(whole.rejected).sort("table", "row", "column")
+    of_log = pl.read_parquet(parts.log.path / "rejected.parquet")
+    assert pl.concat([of_log, rejected_frame(parts.rejected)]).sort("table", "row", "column").equals(left)
+    counts = {(entry["column"], entry["reason"]): entry["count"] for entry in parts.log.manifest.rejected}
     expected = {
         (entry["column"], entry["reason"]): entry["count"]
-        for entry in count_reasons(whole.set_aside)
+        for entry in count_reasons(whole.rejected)
         if entry["table"] == "interactions"
     }
     assert counts == expected
@@ -47,7 +47,7 @@ def same(root: Path, **sizes: int) -> Dataset:
 @pytest.mark.parametrize(("seed", "part_rows"), [(0, 7), (1, 11), (2, 40), (3, 1000)])
 def test_parts_give_what_the_whole_gives(tmp_path: Path, seed: int, part_rows: int) -> None:
     parts = same(nasty(tmp_path, seed), part_rows=part_rows)
-    assert parts.log.manifest.set_aside, "the log is nasty"
+    assert parts.log.manifest.rejected, "the log is nasty"
     assert parts.log.manifest.num_partitions == 4
 
 
@@ -142,7 +142,7 @@ def test_problems_of_the_table_are_the_same(
 def test_a_median_between_two_units_is_no_hint(tmp_path: Path) -> None:
     text = "user,item,time\na,1,7258118399\nb,1,7258118400\n"
     (found,) = problems_of_both(write(tmp_path, {"events.csv": text}), part_rows=1)
-    assert "no row is left; set aside for time: a time after the year 2100" in found
+    assert "no row is left; rejected for time: a time after the year 2100" in found
 
 
 def test_an_expression_over_many_rows_is_refused(tmp_path: Path) -> None:
@@ -225,5 +225,5 @@ def test_what_is_no_log_of_this_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no prepared log"):
         PreparedLog(tmp_path)
     (tmp_path / "manifest.json").write_text('{"format_version": 99}')
-    with pytest.raises(DataError, match="format_version = 99, this program reads 1"):
+    with pytest.raises(DataError, match="format_version = 99, this program reads 2"):
         PreparedLog(tmp_path)

@@ -1,4 +1,4 @@
-"""extract: each medium once, by content, with what cannot be read set aside; encoders by hand."""
+"""extract: each medium once, by content, with what cannot be read rejected; encoders by hand."""
 
 import wave
 from collections.abc import Sequence
@@ -110,7 +110,7 @@ def test_pictures_shared_by_items_and_items_with_several(tmp_path: Path, config:
     assert counts(vectors, "encoded") == {"image": 2}
 
 
-def test_unreadable_media_are_set_aside_and_their_items_live_on(
+def test_unreadable_media_are_rejected_and_their_items_live_on(
     tmp_path: Path, config: EncoderConfig, echo: Echo
 ) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"nothing")
@@ -123,7 +123,7 @@ def test_unreadable_media_are_set_aside_and_their_items_live_on(
         [{"audio": str(tmp_path / "broken.opus"), "text": "red"}],
     )
     vectors = extract(shop, config, cache_dir=tmp_path / "cache")
-    found = {(a.table, a.row, a.column, a.path): a.reason for a in vectors.set_aside}
+    found = {(a.table, a.row, a.column, a.path): a.reason for a in vectors.rejected}
     assert set(found) == {
         ("items", 0, "image", "broken.jpg"),
         ("items", 1, "image", "gone.jpg"),

@@ -83,7 +83,7 @@ def test_frames_sound_and_words_of_each_video(tmp_path: Path, config: EncoderCon
     np.testing.assert_allclose(vectors.items["video_audio"].vectors, [[0.5], [0.25]], rtol=1e-3)
     np.testing.assert_array_equal(vectors.items["video_speech"].owner, [0])
     np.testing.assert_array_equal(vectors.items["video_speech"].vectors, [[2 + 5, 2]])
-    assert vectors.set_aside == ()
+    assert vectors.rejected == ()
     assert encoded(vectors) == {"video": 3, "video_audio": 2, "video_speech": 1}
     assert not vectors.transcripts, "those are of reviews"
 
@@ -126,7 +126,7 @@ def test_another_sampling_is_another_vector(
         np.testing.assert_allclose(vectors.items["video"].vectors, [BLUE], atol=3)
 
 
-def test_what_cannot_be_read_is_set_aside_once_and_the_rest_goes_on(
+def test_what_cannot_be_read_is_rejected_once_and_the_rest_goes_on(
     tmp_path: Path, config: EncoderConfig
 ) -> None:
     broken = tmp_path / "broken.mp4"
@@ -134,8 +134,8 @@ def test_what_cannot_be_read_is_set_aside_once_and_the_rest_goes_on(
     only_sound = write_wav(tmp_path / "sound.wav", loud()[:, None], RATE)
     good = write_video(tmp_path / "good.mkv", [RED], sound=loud())
     vectors = run(dataset(tmp_path, [broken, good], [tmp_path / "gone.mp4"], [only_sound]), config)
-    found = {(entry.table, entry.row, entry.column, entry.path): entry.reason for entry in vectors.set_aside}
-    assert len(vectors.set_aside) == len(found) == 3
+    found = {(entry.table, entry.row, entry.column, entry.path): entry.reason for entry in vectors.rejected}
+    assert len(vectors.rejected) == len(found) == 3
     assert "cut off, damaged" in found["items", 0, "video", "broken.mp4"]
     assert found["items", 1, "video", "gone.mp4"] == "No such file or directory"
     assert found["items", 2, "video", "sound.wav"] == "no pictures in it, only sound"
@@ -154,7 +154,7 @@ def test_sound_that_cannot_be_read_leaves_the_pictures(
     monkeypatch.setattr("features.media.video.read_sound", read_sound)
     vectors = run(dataset(tmp_path, [good]), config)
     assert set(vectors.items) == {"video"}
-    (entry,) = vectors.set_aside
+    (entry,) = vectors.rejected
     assert entry.reason == "not a video with readable sound: broken packet"
 
 

@@ -56,7 +56,7 @@ def rows(out: Path, name: str) -> list[tuple[Any, ...]]:
 def reasons(report: ImportReport) -> list[tuple[str, str, str, int, int]]:
     return [
         (entry["table"], entry["column"], entry["reason"], entry["count"], entry["example"]["row"])
-        for entry in report.set_aside
+        for entry in report.rejected
     ]
 
 
@@ -76,7 +76,7 @@ def test_rows_as_they_are_published(tmp_path: Path) -> None:
     )
     report = import_amazon(source, tmp_path / "out")
     assert report.name == "amazon-2023-All_Beauty"
-    assert report.set_aside == []
+    assert report.rejected == []
     assert report.counts == {
         "lines of reviews": 3, "interactions": 3, "users": 2, "written reviews": 2, "items": 3,
         "items without metadata": 0,
@@ -108,7 +108,7 @@ def test_what_the_future_says_of_an_item_is_in_no_file(tmp_path: Path) -> None:
     assert columns.isdisjoint({"average_rating", "rating_number", "helpful_vote"})
 
 
-def test_what_cannot_be_used_is_set_aside_and_the_rest_goes_on(tmp_path: Path) -> None:
+def test_what_cannot_be_used_is_rejected_and_the_rest_goes_on(tmp_path: Path) -> None:
     source = release(
         tmp_path / "source",
         [
@@ -142,13 +142,13 @@ def test_what_cannot_be_used_is_set_aside_and_the_rest_goes_on(tmp_path: Path) -
         ("items", "parent_asin", "empty id", 1, 1),
         ("items", "parent_asin", "id stands twice; the first row was kept", 1, 2),
     ]
-    assert [entry["example"]["value"] for entry in report.set_aside[:3]] == ["yesterday", "five", "B1"]
-    assert pl.read_parquet(tmp_path / "out" / "set_aside.parquet").height == 13
+    assert [entry["example"]["value"] for entry in report.rejected[:3]] == ["yesterday", "five", "B1"]
+    assert pl.read_parquet(tmp_path / "out" / "rejected.parquet").height == 13
     assert report.counts["lines of reviews"] == 13
     assert rows(tmp_path / "out", "interactions") == [("U1", "B1", 5.0, T, True), ("U2", "B9", 5.0, T, True)]
     assert rows(tmp_path / "out", "reviews")[0][-1] == "Lovely\nearlier"
     dataset = load_dataset(tmp_path / "out")
-    assert dataset.set_aside == ()
+    assert dataset.rejected == ()
     assert dataset.items.select("item_id", "title").rows() == [
         ("B1", "Product B1"), ("B2", "Product B2"), ("B9", None),
     ]  # fmt: skip
@@ -169,7 +169,7 @@ def test_from_the_import_to_a_split(tmp_path: Path) -> None:
     report = import_amazon(source, tmp_path / "out")
     assert report.next_steps[0] == f"recsys check {tmp_path / 'out'}"
     dataset = load_dataset(tmp_path / "out")
-    assert (dataset.interactions.height, dataset.users.height, dataset.set_aside) == (30, 6, ())
+    assert (dataset.interactions.height, dataset.users.height, dataset.rejected) == (30, 6, ())
     assert dataset.interactions["timestamp"][0] == T * 1000
     split = make_split(dataset, SplitConfig(protocol="leave_one_out"))
     test = split.test.sort("user_id").select("user_id", "item_id").rows()
@@ -216,7 +216,7 @@ def test_small_blocks_and_buckets_give_the_same_tables(
     assert len(sizes) > 10
     assert max(sizes) < 1000 + longest
     assert parts.counts == whole.counts
-    assert [entry["count"] for entry in parts.set_aside] == [entry["count"] for entry in whole.set_aside]
+    assert [entry["count"] for entry in parts.rejected] == [entry["count"] for entry in whole.rejected]
     for name in ("interactions", "reviews", "items"):
         assert rows(tmp_path / "parts", name) == rows(tmp_path / "whole", name)
     assert not list(tmp_path.glob(".*")), "no unfinished folder stays"

@@ -84,7 +84,7 @@ def test_json_of_mixed_types_is_read_by_the_schema() -> None:
     assert again.equals(frame)
 
 
-def test_lines_that_are_no_object_are_set_aside_with_their_place() -> None:
+def test_lines_that_are_no_object_are_rejected_with_their_place() -> None:
     content = (
         b'{"id": "a", "price": NaN, "words": "one"}\r\n\r\n[1, 2]\n{"id": "\xff"}\n'
         b'{"id": "b"}{"id": "c"}\n{"id": "d"}\n{"id": "e", "pri'
@@ -134,7 +134,7 @@ def test_a_sieve_gives_each_row_its_first_reason(tmp_path: Path) -> None:
     sieve = Sieve(tmp_path / "aside")
     kept = sieve.keep(frame, "items", Path("somewhere/items.csv"), rules)
     assert kept.rows() == [("a", 1, 7)]
-    counted = sieve.write(tmp_path / "set_aside.parquet")
+    counted = sieve.write(tmp_path / "rejected.parquet")
     assert [(entry["column"], entry["reason"], entry["count"]) for entry in counted] == [
         ("id", "empty id", 2),
         ("size", "negative", 1),
@@ -143,14 +143,14 @@ def test_a_sieve_gives_each_row_its_first_reason(tmp_path: Path) -> None:
         "table": "items", "path": "items.csv", "row": 9, "column": "size", "value": "-2",
         "reason": "negative",
     }  # fmt: skip
-    written = pl.read_parquet(tmp_path / "set_aside.parquet").select("row", "value")
+    written = pl.read_parquet(tmp_path / "rejected.parquet").select("row", "value")
     assert written.rows() == [(8, ""), (10, ""), (9, "-2")]
 
 
 def test_a_sieve_that_held_nothing_back_writes_nothing(tmp_path: Path) -> None:
     sieve = Sieve(tmp_path / "aside")
-    assert sieve.write(tmp_path / "set_aside.parquet") == []
-    assert not (tmp_path / "set_aside.parquet").exists()
+    assert sieve.write(tmp_path / "rejected.parquet") == []
+    assert not (tmp_path / "rejected.parquet").exists()
 
 
 def test_parts_come_back_in_order_and_empty_ones_leave_no_file(tmp_path: Path) -> None:

@@ -61,10 +61,10 @@ def test_rows_as_they_are_published(tmp_path: Path) -> None:
     picture.write_bytes(b"strap")
     report = import_hm(source, tmp_path / "out")
     assert report.counts == {"items": 3, "items with a picture": 1, "customers": 2, "interactions": 4}
-    assert report.set_aside == []
+    assert report.rejected == []
     assert "evaluate.exclude_seen=false" in report.next_steps[1]
     dataset = load_dataset(tmp_path / "out")
-    assert dataset.set_aside == ()
+    assert dataset.rejected == ()
     assert dataset.items.select("item_id", "title", "text").rows() == [
         (STRAP, "Strap top", "Jersey top with narrow straps."),
         (SOCKS, "20 den 1p", None),
@@ -98,7 +98,7 @@ def test_ages_become_groups(tmp_path: Path) -> None:
         None,
     ]  # fmt: skip
     assert report.counts["customers"] == 11
-    (entry,) = report.set_aside
+    (entry,) = report.rejected
     assert (entry["reason"], entry["count"]) == ("not an age; the customer is kept without one", 2)
     assert (entry["example"]["row"], entry["example"]["value"]) == (9, "old")
 
@@ -111,7 +111,7 @@ def test_lost_leading_zeros_come_back(tmp_path: Path) -> None:
     assert load_dataset(tmp_path / "out").interactions["item_id"].to_list() == [STRAP, SOCKS]
 
 
-def test_what_cannot_be_used_is_set_aside_and_the_rest_goes_on(tmp_path: Path) -> None:
+def test_what_cannot_be_used_is_rejected_and_the_rest_goes_on(tmp_path: Path) -> None:
     transactions = (
         f"2018-09-20,{C1},{STRAP},0.05,2\n2018-09-20,,{STRAP},0.05,2\n2018-09-20,{C1},0999999999,0.05,2\n"
         f"20.09.2018,{C1},{STRAP},0.05,2\n2018-09-20,{C1},,0.05,2\n2018-09-22,{C3},{STRAP},0.0"
@@ -123,7 +123,7 @@ def test_what_cannot_be_used_is_set_aside_and_the_rest_goes_on(tmp_path: Path) -
     report = import_hm(source, tmp_path / "out")
     found = [
         (entry["table"], entry["column"], entry["reason"], entry["count"], entry["example"]["row"])
-        for entry in report.set_aside
+        for entry in report.rejected
     ]
     assert found == [
         ("items", "article_id", "not an id of ten digits", 2, 1),
@@ -134,7 +134,7 @@ def test_what_cannot_be_used_is_set_aside_and_the_rest_goes_on(tmp_path: Path) -
         ("interactions", "t_dat", "not a date such as 2020-09-22", 1, 3),
         ("interactions", "sales_channel_id", "empty; the row may be cut off", 1, 5),
     ]
-    assert pl.read_parquet(tmp_path / "out" / "set_aside.parquet").height == 9
+    assert pl.read_parquet(tmp_path / "out" / "rejected.parquet").height == 9
     assert [row[:2] for row in rows(tmp_path / "out", "interactions")] == [(C1, STRAP)]
 
 

@@ -60,7 +60,7 @@ def test_csv_release(tmp_path: Path) -> None:
     assert dataset.items["cat:genres"].to_list() == [["Comedy", "Fantasy"], ["Action"], []]
     assert dataset.interactions["positive"].to_list() == [True, False, True]
     assert dataset.interactions["timestamp"][0] == 964_982_703_000_000
-    assert dataset.set_aside == ()
+    assert dataset.rejected == ()
 
 
 def test_releases_with_two_colons_in_latin_1_with_users(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_posters_plots_and_spoken_reviews_come_along(tmp_path: Path) -> None:
     assert dataset.reviews["audio"].null_count() == 2
     assert dataset.reviews["text"].null_count() == 3, "what was said is no input of a model"
     assert pl.read_parquet(tmp_path / "out" / "reviews.parquet")["spoken_text"][0] == "I loved it"
-    assert [entry.column for entry in dataset.set_aside] == ["audio", "audio"]
+    assert [entry.column for entry in dataset.rejected] == ["audio", "audio"]
     assert not list((tmp_path / "out").rglob("secret*"))
 
 
@@ -193,7 +193,7 @@ def test_the_real_small_release_and_its_given_splits(tmp_path: Path) -> None:
     report = import_movielens(REAL / "movielens-small", tmp_path / "out", positive=None)
     assert [report.counts[name] for name in ("posters", "plots", "recordings")] == [4973, 6699, 1770]
     dataset = load_dataset(tmp_path / "out")
-    assert dataset.set_aside == ()
+    assert dataset.rejected == ()
     for name, num_pairs, num_users in (("warm", 8980, 608), ("cold", 6861, 578)):
         files = {
             part: str(REAL / "movielens-small" / "splits" / f"{name}-{part}.parquet")

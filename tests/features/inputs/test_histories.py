@@ -41,9 +41,7 @@ def dataset(
     ).with_columns(positive=True, row=pl.int_range(pl.len(), dtype=pl.Int64))  # fmt: skip
     said = pl.DataFrame(
         reviews, schema={"user_id": pl.String, "item_id": pl.String, "timestamp": pl.Int64}, orient="row"
-    ).with_columns(
-        row=pl.int_range(pl.len(), dtype=pl.Int64) * 10
-    )  # rows have gaps where some were set aside
+    ).with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64) * 10)  # rows have gaps where some were rejected
     names = frame["user_id"].unique(maintain_order=True).to_list()
     users = pl.DataFrame({"user_id": names})
     if cities is not None:

@@ -93,7 +93,7 @@ class TestReviewPool:
         assert make_split(shop([*allowed, leak]), LEAVE_ONE_OUT).reviews.height == 2
 
     def test_reviews_are_found_by_row_and_not_by_place(self) -> None:
-        """A review table whose `row` has gaps, since some rows were set aside on reading."""
+        """A review table whose `row` has gaps, since some rows were rejected on reading."""
         data = shop([("b", "i0", 1), ("b", "i1", 1), ("b", "i2", 1)])
         data = replace(data, reviews=data.reviews.with_columns(pl.Series("row", [3, 5, 9])))
         reviews = {"review_text": medium([0, 1, 2], [[1.0], [2.0], [4.0]])}

@@ -1,4 +1,4 @@
-"""Hostile media: each is used or set aside with what to do, the rest goes on, and the document says so."""
+"""Hostile media: each is used or rejected with what to do, the rest goes on, and the document says so."""
 
 from pathlib import Path
 
@@ -31,8 +31,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Read:
 def reasons(hostile: Read) -> dict[str, str]:
     """By the path as the table has it."""
     dataset, vectors = hostile
-    said = {entry.value: entry.reason for entry in dataset.set_aside}
-    return said | {entry.path: entry.reason for entry in vectors.set_aside}
+    said = {entry.value: entry.reason for entry in dataset.rejected}
+    return said | {entry.path: entry.reason for entry in vectors.rejected}
 
 
 def vector(hostile: Read, path: str) -> dict[str, list[float]]:
@@ -83,11 +83,11 @@ def _row(paths: list[str | None], path: Path) -> int:
         ("folder", "a folder or device, not a file"),
     ],
 )
-def test_set_aside_with_what_to_do(hostile: Read, path: str, reason: str) -> None:
+def test_rejected_with_what_to_do(hostile: Read, path: str, reason: str) -> None:
     assert reasons(hostile)[path].startswith(reason)
 
 
-def test_nothing_else_is_set_aside(hostile: Read) -> None:
+def test_nothing_else_is_rejected(hostile: Read) -> None:
     assert set(reasons(hostile)) == {case.path for case in cases() if not case.used}
 
 
@@ -125,7 +125,7 @@ def test_the_rest_goes_on(hostile: Read) -> None:
 
 def test_equal_reasons_are_counted_together(hostile: Read) -> None:
     dataset, vectors = hostile
-    counted = count_reasons((*dataset.set_aside, *vectors.set_aside))
+    counted = count_reasons((*dataset.rejected, *vectors.rejected))
     assert not [one for one in counted if "hostile" in one["reason"]], "a path would make each its own"
 
 

@@ -240,7 +240,7 @@ class TestUnreadable:
         assert "of an unknown format" in self.reason(tmp_path / "raw.m2v")
 
     def test_cut_off_behind_its_index(self, tmp_path: Path) -> None:
-        """What can be read counts while it is half of the frames; with less it is set aside."""
+        """What can be read counts while it is half of the frames; with less it is rejected."""
         noise = [tuple(colour) for colour in np.random.default_rng(0).integers(0, 256, (80, 3))]
         path = write_video(
             tmp_path / "a.mp4", noise, seconds=80, rate=1, key_every=1, options={"movflags": "faststart"}

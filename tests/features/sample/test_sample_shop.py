@@ -107,11 +107,11 @@ def test_dataset_toml_names_what_exists(shop: Path) -> None:
         assert (shop / name).is_file()
 
 
-def test_dataset_loads_with_nothing_set_aside(shop: Path) -> None:
+def test_dataset_loads_with_nothing_rejected(shop: Path) -> None:
     from features.dataset.load import load_dataset
 
     dataset = load_dataset(shop)
-    assert dataset.set_aside == ()
+    assert dataset.rejected == ()
     assert len(dataset.items) == OPTIONS.num_items
     assert 0 < dataset.interactions["positive"].mean() < 1  # type: ignore[operator]
 

@@ -11,7 +11,7 @@ import pytest
 from baseline_parts import CHECKERBOARD, ITEMS, SEEN, make_split
 from fitting_parts import config, log, media
 
-from features.dataset.rejected import write_set_aside
+from features.dataset.rejected import write_rejected
 from features.dataset.tables import Split
 from features.event_log.dataset import load_streamed
 from features.inputs.item_features import build_item_features
@@ -249,7 +249,7 @@ class TestCompareBaselines:
         )
         data = log()
         vars(run).update(dataset=data, vectors=media(data))
-        write_set_aside((), run.out / "set_aside.csv")
+        write_rejected((), run.out / "rejected.csv")
         return run
 
     def test_nothing_of_ours_is_in_the_table(self, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 from split_parts import dataset
 
-from features.dataset.rejected import write_set_aside
-from features.dataset.tables import SetAside
+from features.dataset.rejected import write_rejected
+from features.dataset.tables import Rejected
 from features.inputs.sentiment import Quality
 from training.report.charts import Chart
 from training.report.facts import (
@@ -76,8 +76,8 @@ def test_events_over_time_take_the_finest_period_that_fits(days: list[int], name
 
 def test_without_a_clock_there_is_no_time(tmp_path: Path) -> None:
     data = dataset([("a", "i", 1), ("b", "j", 2)], has_clock=False)
-    write_set_aside([], tmp_path / "set_aside.csv")
-    found = facts(data, {"title": 1}, tmp_path / "set_aside.csv")
+    write_rejected([], tmp_path / "rejected.csv")
+    found = facts(data, {"title": 1}, tmp_path / "rejected.csv")
     assert [chart.title for chart in found.charts] == ["Popularity of items", "Length of histories"]
     assert not {"from", "to"} & set(found.counts)
     assert found.counts["interactions"] == "2"
@@ -85,10 +85,10 @@ def test_without_a_clock_there_is_no_time(tmp_path: Path) -> None:
     assert found.left_out == ()
 
 
-def test_what_was_set_aside_names_no_folder_of_the_machine(tmp_path: Path) -> None:
+def test_what_was_rejected_names_no_folder_of_the_machine(tmp_path: Path) -> None:
     root = tmp_path / "shop"
     entries = [
-        SetAside(
+        Rejected(
             table="items",
             path=f"images/{at}.png",
             row=at,
@@ -97,10 +97,10 @@ def test_what_was_set_aside_names_no_folder_of_the_machine(tmp_path: Path) -> No
             reason=f"{root}/images/{at}.png: not a readable picture",
         )
         for at in range(3)
-    ] + [SetAside(table="reviews", path="r.csv", row=7, column="item", value="?", reason="unknown item")]
-    write_set_aside(entries, tmp_path / "set_aside.csv")
+    ] + [Rejected(table="reviews", path="r.csv", row=7, column="item", value="?", reason="unknown item")]
+    write_rejected(entries, tmp_path / "rejected.csv")
     data = replace(dataset([("a", "i", 1)]), root=root)
-    found = facts(data, {}, tmp_path / "set_aside.csv")
+    found = facts(data, {}, tmp_path / "rejected.csv")
     assert [(each.count, each.where, each.reason, each.example) for each in found.left_out] == [
         (3, "items, image", "not a readable picture", "images/0.png, row 0: 'images/0.png'"),
         (1, "reviews, item", "unknown item", "r.csv, row 7: '?'"),
@@ -110,19 +110,19 @@ def test_what_was_set_aside_names_no_folder_of_the_machine(tmp_path: Path) -> No
 
 def test_many_reasons_are_cut_off_and_counted(tmp_path: Path) -> None:
     entries = [
-        SetAside(table="items", path="i.csv", row=at, column="id", value="", reason=f"reason {at}")
+        Rejected(table="items", path="i.csv", row=at, column="id", value="", reason=f"reason {at}")
         for at in range(100)
     ]
-    write_set_aside(entries, tmp_path / "set_aside.csv")
-    found = facts(dataset([("a", "i", 1)]), {}, tmp_path / "set_aside.csv")
+    write_rejected(entries, tmp_path / "rejected.csv")
+    found = facts(dataset([("a", "i", 1)]), {}, tmp_path / "rejected.csv")
     assert (len(found.left_out), found.num_reasons, found.num_left_out) == (25, 100, 100)
 
 
 def test_events_without_a_kind_are_still_counted(tmp_path: Path) -> None:
-    write_set_aside([], tmp_path / "set_aside.csv")
+    write_rejected([], tmp_path / "rejected.csv")
     data = dataset([("a", "i", 1), ("a", "j", 2)])
     mixed = data.interactions.with_columns(event=pl.Series(["view", "cart"]))
-    assert facts(replace(data, interactions=mixed), {}, tmp_path / "set_aside.csv").kinds in (
+    assert facts(replace(data, interactions=mixed), {}, tmp_path / "rejected.csv").kinds in (
         "view 1, cart 1",
         "cart 1, view 1",
     )

@@ -15,7 +15,7 @@ from fitting_parts import config, log, media
 from page_parts import Page
 from walk_parts import Walk, recsys, refused
 
-from features.dataset.rejected import write_set_aside
+from features.dataset.rejected import write_rejected
 from features.dataset.tables import Dataset
 from recsys.columns import Columns
 from recsys.config import dump_config, load_config
@@ -43,7 +43,7 @@ class _Given(Run):
     def hand_in(self, data: Dataset) -> None:
         self.data = data
         vars(self).update(dataset=data, vectors=media(data))
-        write_set_aside((), self.out / "set_aside.csv")
+        write_rejected((), self.out / "rejected.csv")
 
 
 @pytest.fixture(scope="module")
