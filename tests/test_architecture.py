@@ -174,7 +174,7 @@ def test_a_wrong_direction_is_found(tmp_path: Path) -> None:
     }
     assert wrong_directions(plant(tmp_path, files)) == [
         "recsys/a.py:2 imports features.dataset.tables",
-        "features/sub/a.py:3 imports training.export.bundle",
+        "features/sub/a.py:3 imports training.export",
         "training/a.py:1 imports serving.http.app",
         "serving/a.py:1 imports training",
     ]

@@ -33,13 +33,10 @@ from recsys.item_features import ItemFeatures
 from recsys.metrics.ranking import IdLists
 from recsys.models.retriever import Retriever
 from recsys.progress import Progress, silent
-from recsys.retrieval.candidate_features import ItemArrays
 from recsys.retrieval.candidate_sources import Source
-from recsys.retrieval.index.index import build_index
-from recsys.retrieval.recommender import Recommender, index_bias
+from recsys.retrieval.recommender import Recommender
 from training.candidates.fit import fit_sources, source_events
 from training.cold_start.fit import (
-    AS_THE_TOWERS,
     HIDDEN,
     NewItems,
     let_in_new_items,
@@ -47,6 +44,7 @@ from training.cold_start.fit import (
 )
 from training.cold_start.validation_users import Judges, Past
 from training.fitting.audit import Histories
+from training.fitting.torch_recommender import make_recommender
 from training.ranker.fit import FittedRanker, fit_ranker
 from training.ranker.ranked_lists import SELECTION_K, RankingTask, selection_ndcg
 from training.sequences import Sequence as TrainingSequence
@@ -224,39 +222,6 @@ class _Read:
             truth={user: items for user, items in validation.items() if user in before},
             sequences=Sequences(*view.training(builder)),
         )
-
-
-def make_recommender(
-    model: Retriever,
-    config: Config,
-    ranker: FittedRanker | None = None,
-    *,
-    items: ItemArrays | None = None,
-    sources: Sequence[Source] = (),
-    new: NewItems = AS_THE_TOWERS,
-) -> Recommender:
-    """The torch twin of what a bundle serves.
-
-    A ranker without a say is left out. `sources` join where one judges what they add; `items`: the catalogue
-    embedded otherwise; `new`: what was chosen for new ones.
-    """
-    items, knobs = model.item_arrays() if items is None else items, config.model
-    temperature = float(model.temperature.detach())
-    bias = index_bias(items, cold_bias=new.cold_bias, temperature=temperature)
-    return Recommender(
-        items=items,
-        schema=model.schema,
-        embed_users=model.embed_users,
-        rank=ranker.module.rank if ranker is not None and ranker.has_say else None,
-        index=build_index("exact", items.vectors, bias=bias),
-        temperature=temperature,
-        cold_bias=new.cold_bias,
-        cold_from=new.cold_from,
-        num_candidates=knobs.ranker.num_candidates,
-        history_length=knobs.ranker.history_length,
-        sources=sources,
-        source_candidates=knobs.ranker.source_candidates,
-    )
 
 
 def _judges(model: Retriever, config: Config, read: _Read) -> Judges:

@@ -31,7 +31,8 @@ from recsys.history import History
 from recsys.models.retriever import EMBED_ROWS, Retriever
 from recsys.retrieval.candidate_features import ItemArrays
 from training.evaluation.system import MODEL, System
-from training.fitting.fit import Fitted, make_recommender
+from training.fitting.fit import Fitted
+from training.fitting.torch_recommender import make_recommender
 from training.knockouts.alteration import KINDS, Kind, Pair, altered_media, altered_pairs
 from training.knockouts.targets import Target, targets_of
 

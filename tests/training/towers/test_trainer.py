@@ -151,7 +151,7 @@ def test_targets_stand_where_the_windows_say():
     np.testing.assert_array_equal(target_mask([window], 4).numpy(), [[1, 0, 1, 0]])
 
 
-def test_a_loss_that_is_not_finite_is_an_error():
+def test_a_loss_that_is_not_finite_stops_the_training():
     features = tiny_features()
     features.dense["text"][5] = np.nan
     with pytest.raises(FloatingPointError, match="learning_rate"):
