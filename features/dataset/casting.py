@@ -6,6 +6,7 @@ categories never pass through floating point. Raises `DataError` where the type 
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -14,6 +15,9 @@ from recsys.errors import DataError
 MAX_ID_LENGTH = 1024  # characters; an id stands in many tables, and all ids of one as wide as the longest
 # From here on a float has integer neighbours that it cannot represent, so two ids may have become one.
 _FIRST_INEXACT = {pl.Float64: 2**53, pl.Float32: 2**24, pl.Float16: 2**11}
+SHORTENED = (
+    "numbers that a spreadsheet shortened, so different ids may have become one; export the column as text"
+)
 _NAN_TEXT = r"(?i)^[+-]?nan$"  # a NaN that was written into a text file
 
 
@@ -83,6 +87,11 @@ def as_id(series: pl.Series, is_whole: Callable[[pl.Series], bool] = all_whole) 
     if series.dtype == pl.String and is_whole(text):
         text = text.str.replace(r"\.0+$", "")
     return text
+
+
+def is_shortened(ids: pl.Series) -> pl.Series:
+    """Which ids are numbers with an exponent, such as 1.23457E+18."""
+    return ids.str.contains(r"^\d(\.\d+)?[eE]\+\d+$")
 
 
 def id_fault(ids: pl.Series) -> pl.Series:
@@ -163,6 +172,54 @@ def _number_text(series: pl.Series) -> pl.Series:
 
 def is_numeric_or_text(series: pl.Series) -> bool:
     return series.dtype.is_numeric() or series.dtype == pl.String
+
+
+Kind = type[pl.Int64] | type[pl.Float64] | type[pl.Boolean] | type[pl.String]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextKind:
+    """What the values of a text column are. A fact can only become false as more rows are read."""
+
+    integers: bool  # every value that is a number is an integer
+    numbers: bool
+    booleans: bool
+
+    @classmethod
+    def of(cls, text: pl.Series) -> "TextKind":
+        given = text.str.strip_chars().filter(is_number_given(text))
+        number = given.cast(pl.Float64, strict=False)
+        return cls(
+            integers=given.filter(number.is_not_null()).cast(pl.Int64, strict=False).null_count() == 0,
+            numbers=number.null_count() == 0,
+            booleans=bool(given.str.to_lowercase().is_in(["true", "false"]).all()),
+        )
+
+    def together(self, other: "TextKind") -> "TextKind":
+        """Of the values of both."""
+        return TextKind(
+            integers=self.integers and other.integers,
+            numbers=self.numbers and other.numbers,
+            booleans=self.booleans and other.booleans,
+        )
+
+    def choices(self) -> tuple[Kind, ...]:
+        """The kind that all values have, then what else the column may be read as."""
+        number: Kind = pl.Int64 if self.integers else pl.Float64
+        if self.numbers:
+            return number, pl.String, pl.Boolean
+        return (pl.Boolean, pl.String, number) if self.booleans else (pl.String, number, pl.Boolean)
+
+    @staticmethod
+    def cast(text: pl.Series, kind: Kind) -> pl.Series:
+        """The text as `kind`, null where it is no such thing."""
+        if kind == pl.String:
+            return text
+        stripped = text.str.strip_chars()
+        if kind == pl.Boolean:
+            lower = stripped.str.to_lowercase()
+            return (lower == "true").set(~lower.is_in(["true", "false"]).fill_null(False), None)
+        return as_number(stripped) if kind == pl.Float64 else stripped.cast(pl.Int64, strict=False)
 
 
 def _decode(series: pl.Series) -> pl.Series:

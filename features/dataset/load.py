@@ -12,6 +12,7 @@ import polars as pl
 
 from features.dataset import casting
 from features.dataset.media_paths import MediaFolder, media_lists
+from features.dataset.positive import positive_events
 from features.dataset.readers import read_table
 from features.dataset.schema import (
     FILE_NAME,
@@ -22,7 +23,7 @@ from features.dataset.schema import (
     UsersSpec,
     positive_columns,
 )
-from features.dataset.table_checker import TableChecker
+from features.dataset.table_checker import TableChecker, unreadable
 from features.dataset.tables import Dataset, Rejected
 from recsys.columns import Columns
 from recsys.errors import DataError
@@ -84,6 +85,7 @@ def load_dataset(root: Path, read_events: ReadEvents | None = None) -> Dataset:
         users=_with_every_user(users, events),
         has_clock=spec.interactions.time != "order",
         rejected=tuple(reader.rejected),
+        warnings=tuple(reader.warnings),
         split_files=split_files,
         oracle_files=oracle_files,
     )
@@ -98,6 +100,7 @@ class _Reader:
         self.media = MediaFolder(root)
         self.problems: list[str] = []
         self.rejected: list[Rejected] = []
+        self.warnings: list[str] = []
 
     def read(self, name: str, table: Callable[[], pl.DataFrame]) -> pl.DataFrame | None:
         try:
@@ -110,6 +113,7 @@ class _Reader:
         frame = table.finish(columns)
         self.problems += table.problems
         self.rejected += table.rejected
+        self.warnings += table.warnings()
         return frame
 
     def files(self, section: str, names: tuple[str, str] | None) -> tuple[Path, Path] | None:
@@ -129,7 +133,7 @@ class _Reader:
         table = TableChecker(read_table(self.root, "items", spec.path, wanted))
         ids = table.required_id(spec.id)
         table.keep_first(ids, spec.id)
-        texts = [table.cast(name, casting.as_text, "a text") for name in spec.text]
+        texts = [table.cast(name, casting.as_text, unreadable("a text")) for name in spec.text]
         columns = [
             ids.alias(Columns.ITEM),
             _optional(table, spec.title, Columns.TITLE),
@@ -203,7 +207,7 @@ class _Reader:
         row = pl.int_range(num_rows, eager=True)
         parts = [pl.DataFrame(schema={"row": pl.Int64, "absolute": pl.String})]
         for column in columns:
-            lists = table.cast(column, media_lists, "a path")
+            lists = table.cast(column, media_lists, unreadable("a path"))
             flat = pl.DataFrame({"row": row, "path": lists.cast(pl.List(pl.String))})
             flat = flat.filter(pl.Series(table.kept)).explode("path").drop_nulls()
             flat = flat.join(self.media.check(flat["path"]), on="path", how="left", maintain_order="left")
@@ -232,13 +236,13 @@ def check_interactions(
     timestamp = table.required_time(spec.timestamp, spec.time)
     value = table.number(spec.value) if spec.value else pl.Series([None] * len(user), dtype=pl.Float64)
     if spec.event:
-        event = table.cast(spec.event, casting.as_name, "an event kind")
+        event = table.cast(spec.event, casting.as_name, unreadable("an event kind"))
         table.reject(event.is_null(), spec.event, "no event kind")
         table.reject(_has_nul(event), spec.event, "an event kind with a NUL character")
     else:
         event = pl.Series([NO_EVENT_KIND]).new_from_index(0, len(user))
     _reject_unknown_items(table, item, spec.item, items)
-    positive = _positive(table, spec.positive)
+    positive = positive_events(table, spec.positive)
     return [
         user.alias(Columns.USER),
         item.alias(Columns.ITEM),
@@ -253,7 +257,7 @@ def check_interactions(
 def _optional(table: TableChecker, column: str | None, name: str) -> pl.Series:
     if column is None:
         return pl.Series(name, [None] * table.raw.frame.height, dtype=pl.String)
-    return table.cast(column, casting.as_text, "a text").cast(pl.String).alias(name)
+    return table.cast(column, casting.as_text, unreadable("a text")).cast(pl.String).alias(name)
 
 
 def _joined(texts: list[pl.Series], num_rows: int) -> pl.Series:
@@ -268,7 +272,7 @@ def _joined(texts: list[pl.Series], num_rows: int) -> pl.Series:
 def _categories(table: TableChecker, names: tuple[str, ...]) -> list[pl.Series]:
     columns = []
     for name in names:
-        lists = table.cast(name, casting.as_categories, "a category").cast(pl.List(pl.String))
+        lists = table.cast(name, casting.as_categories, unreadable("a category")).cast(pl.List(pl.String))
         unusable = lists.list.eval(_has_nul(pl.element())).list.any()
         if unusable.any():  # ids of categories cannot hold one
             table.note(unusable, name, "a category with a NUL character")
@@ -309,36 +313,6 @@ Text = TypeVar("Text", pl.Series, pl.Expr)
 
 def _has_nul(text: Text) -> Text:
     return text.cast(pl.String).str.contains("\0", literal=True)
-
-
-def _positive(table: TableChecker, sql: str | None) -> pl.Series:
-    """Truth of the expression in each kept row; like WHERE in SQL, unknown is not true."""
-    if sql is None:
-        return pl.Series([True]).new_from_index(0, table.raw.frame.height)
-    columns = positive_columns(sql)
-    frame = table.raw.frame.select(pl.Series(table.kept).alias("\0kept"), *columns)
-    frame = frame.with_columns([table.inferred(name) for name in columns])
-    expression = pl.sql_expr(sql)
-    result = pl.Series([None] * frame.height, dtype=pl.Boolean)
-    try:
-        evaluated = frame.filter("\0kept").select(pl.col("\0kept"), expression.alias("\0positive"))[
-            "\0positive"
-        ]
-    except pl.exceptions.PolarsError as error:
-        first_line = str(error).partition("\n")[0]
-        table.problem_of_table(f"positive = {sql!r} cannot be computed: {first_line}")
-        return result
-    if evaluated.dtype != pl.Boolean:
-        table.problem_of_table(
-            f"positive = {sql!r} gives {evaluated.dtype}, not true or false; "
-            'write a condition such as "rating >= 3.5"'
-        )
-        return result
-    evaluated = evaluated.fill_null(False)
-    table.hold_once(
-        evaluated, table.named(f"positive = {sql!r} is true of no row; nothing could be a target")
-    )
-    return result.scatter(pl.Series(table.kept).arg_true(), evaluated)
 
 
 def _with_every_user(users: pl.DataFrame | None, events: pl.DataFrame) -> pl.DataFrame:

@@ -11,7 +11,7 @@ from recsys.config import Section
 from recsys.errors import DataError, did_you_mean
 
 FILE_NAME = "dataset.toml"
-TimeUnit = Literal["unix_s", "unix_ms", "iso", "order"]
+TimeUnit = Literal["unix_s", "unix_ms", "unix_us", "unix_ns", "iso", "order"]
 
 
 def _as_tuple(value: Any) -> Any:

@@ -45,6 +45,7 @@ class Dataset:
     users: pl.DataFrame
     has_clock: bool  # False: timestamps are positions
     rejected: tuple[Rejected, ...] = ()
+    warnings: tuple[str, ...] = ()  # each names table, file and column
     split_files: tuple[Path, Path] | None = None  # train and test, where the dataset names them
     oracle_files: tuple[Path, Path] | None = None  # true user and item factors of a generated dataset
 

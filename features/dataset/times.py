@@ -27,7 +27,11 @@ _SECONDS_OF_1973, _SECONDS_OF_2200 = 94_694_400, 7_258_118_400  # where most tim
 _SECONDS_OF_1990, _SECONDS_OF_2100 = 631_152_000, 4_102_444_800  # where a single time is surely a date
 # Where the answer of `unit_hint` changes with the median.
 HINT_EDGES = tuple(
-    sorted(edge * scale for edge in (_SECONDS_OF_1973, _SECONDS_OF_2200) for scale in _PER_SECOND.values())
+    sorted(
+        edge * scale
+        for edge in (_SECONDS_OF_1973, _SECONDS_OF_1990, _SECONDS_OF_2100, _SECONDS_OF_2200)
+        for scale in _PER_SECOND.values()
+    )
 )
 _TOO_LATE = "a time after the year 2100"
 _MAX_POSITION = 2.0**62
@@ -100,12 +104,9 @@ def unit_hint(series: pl.Series, unit: TimeUnit) -> str | None:
     if not isinstance(median, int | float):
         return None
     if unit == "iso":
-        # 20200923 is a date, and less than any date in seconds; 20200923160105 is one and of no unit.
+        # No date such as 20200923 or 20200923160105 is a time after 1990 in any unit.
         meant = next((name for name in _PER_SECOND if _fits(median, name, _SECONDS_OF_1990)), None)
-        is_date = _from_iso(pl.Series([str(round(median))])).null_count() == 0
-        if meant is None or is_date:
-            return None
-        return f"holds numbers ({median:.0f}), not dates; did you mean time = {meant!r}?"
+        return f"holds numbers, not dates; did you mean time = {meant!r}?" if meant else None
     if median > _SECONDS_OF_2200 * _PER_SECOND[unit]:
         finer = [name for name in _PER_SECOND if _PER_SECOND[name] > _PER_SECOND[unit]]
         meant = next((name for name in finer if median <= _SECONDS_OF_2200 * _PER_SECOND[name]), None)
@@ -187,7 +188,9 @@ def _from_any_form(text: pl.Series) -> pl.Series:
     clock = pl.concat_str(part("hour"), part("min1", "min2"), part("s1", "s2"), separator=":")
     fraction = pl.lit(".") + pl.col("fraction").fill_null("0")
     joined = parts.select(pl.concat_str(date, pl.lit("T"), clock, fraction, offset)).to_series()
-    return joined.str.strptime(pl.Datetime("us", "UTC"), "%Y-%m-%dT%H:%M:%S%.f%z", strict=False).cast(pl.Int64)
+    return joined.str.strptime(pl.Datetime("us", "UTC"), "%Y-%m-%dT%H:%M:%S%.f%z", strict=False).cast(
+        pl.Int64
+    )
 
 
 def _is_exact(exact: pl.Series, number: pl.Series) -> pl.Series:

@@ -37,6 +37,7 @@ class StreamedDataset(Dataset):
         for name, value in vars(tables).items():
             if name != "interactions":
                 object.__setattr__(self, name, value)
+        object.__setattr__(self, "warnings", (*tables.warnings, *log.manifest.warnings))
         object.__setattr__(self, "log", log)
 
     @cached_property
