@@ -5,45 +5,140 @@ Legend in recsys/arrays.py.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from recsys.arrays import Floats, Ints
+from recsys.arrays import Bools, Floats, Ints
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+# Numbers that come with an event, each float32 and NaN where it is missing. The attribute of `History`, the
+# column of the interactions, that of histories.parquet and the key of an HTTP entry have the same name.
+EVENT_NUMBERS: Final = ("value",)
+EVENT_IDS: Final = ("item", "event")  # int64 ids of the item map and of the map of event kinds
+EVENT_FIELDS: Final = (*EVENT_IDS, "timestamp", *EVENT_NUMBERS)  # one array each, all of the history's length
+REVIEW_FIELDS: Final = ("review_text", "review_audio")  # position of an event -> vector of its review
+DTYPES: Final[Mapping[str, Any]] = dict.fromkeys(EVENT_FIELDS, np.int64) | dict.fromkeys(
+    EVENT_NUMBERS, np.float32
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class History:
-    """One user's events in order, oldest first; all arrays have the same length.
+    """One user's events in order, oldest first; all arrays of `EVENT_FIELDS` have the same length.
 
-    Holds what the tower reads. `seen` is every item of any event, never truncated.
+    `seen` has every item of any event up to now, each once. `seen` and `profile` describe the user, not the
+    events at hand: a history that is cut to some of its events (`slice`, `last`, `take`) keeps both whole.
     """
 
     item: Ints  # ids of the item map; UNKNOWN for an item that is not in the catalogue
     timestamp: Ints  # microseconds since the epoch, or positions where the data have no clock
     event: Ints  # ids of the event-kind map
-    value: Floats  # NaN where there is none
+    value: Floats
     review_text: Mapping[int, Floats] = field(default_factory=dict)  # position -> [R]
     review_audio: Mapping[int, Floats] = field(default_factory=dict)
     seen: Ints = field(default_factory=lambda: np.empty(0, np.int64))
     profile: Mapping[str, Ints] = field(default_factory=dict)  # user field -> ids, may be empty
 
+    @classmethod
+    def of(
+        cls,
+        events: Arrays,
+        *,
+        seen: Ints | None = None,
+        profile: Mapping[str, Ints] | None = None,
+        reviews: Mapping[str, Mapping[int, Floats]] | None = None,
+    ) -> "History":
+        """A history of `events`, which has an array for each of `EVENT_FIELDS`.
+
+        `reviews` has a mapping for any of `REVIEW_FIELDS`.
+        """
+        columns = {name: events[name] for name in EVENT_FIELDS}
+        seen = np.empty(0, np.int64) if seen is None else seen
+        return cls(**columns, **(reviews or {}), seen=seen, profile=profile or {})  # type: ignore[arg-type]
+
+    @classmethod
+    def empty(cls, profile: Mapping[str, Ints] | None = None) -> "History":
+        """The history of a user of whom only `profile` is known."""
+        return cls.of({name: np.empty(0, dtype) for name, dtype in DTYPES.items()}, profile=profile)
+
     def __len__(self) -> int:
         return len(self.item)
 
+    @property
+    def events(self) -> dict[str, npt.NDArray[Any]]:
+        """The arrays of `EVENT_FIELDS` by name."""
+        return {name: getattr(self, name) for name in EVENT_FIELDS}
+
+    @property
+    def reviews(self) -> dict[str, Mapping[int, Floats]]:
+        """The reviews of `REVIEW_FIELDS` by name."""
+        return {name: getattr(self, name) for name in REVIEW_FIELDS}
+
+    def slice(self, start: int, stop: int) -> "History":
+        """The events [start, stop), without a copy of their arrays."""
+        reviews = {name: _between(vectors, start, stop) for name, vectors in self.reviews.items()}
+        return self._with({name: array[start:stop] for name, array in self.events.items()}, reviews)
+
     def last(self, length: int) -> "History":
-        """The newest `length` events; `seen` and `profile` stay whole."""
-        start = max(len(self) - length, 0)
-        return History(
-            item=self.item[start:],
-            timestamp=self.timestamp[start:],
-            event=self.event[start:],
-            value=self.value[start:],
-            review_text={at - start: vec for at, vec in self.review_text.items() if at >= start},
-            review_audio={at - start: vec for at, vec in self.review_audio.items() if at >= start},
-            seen=self.seen,
-            profile=self.profile,
+        """The newest `length` events."""
+        if len(self) <= length:
+            return self
+        return self.slice(len(self) - length, len(self))
+
+    def take(self, kept: Ints | Bools) -> "History":
+        """The events at the positions `kept`, ascending, or where the mask `kept` [len(self)] is true."""
+        rows = np.flatnonzero(kept) if kept.dtype == np.bool_ else kept
+        place = {int(at): new for new, at in enumerate(rows)}
+        reviews = {
+            name: {place[at]: vector for at, vector in vectors.items() if at in place}
+            for name, vectors in self.reviews.items()
+        }
+        return self._with({name: array[rows] for name, array in self.events.items()}, reviews)
+
+    def without_items(self, out_N: Bools) -> "History":
+        """The history as if the user had never met the items `out_N` [N]; they leave `seen`, too."""
+        rest = self.take(~out_N[self.item])
+        return rest._with(rest.events, rest.reviews, seen=self.seen[~out_N[self.seen]])
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Everything as named arrays, for storage and fingerprints; `from_arrays` is the inverse."""
+        arrays = {**self.events, "seen": self.seen}
+        for name, vectors in self.reviews.items():
+            if vectors:
+                arrays[f"{name}:position"] = np.array(list(vectors), np.int64)
+                arrays[f"{name}:vector"] = np.stack(list(vectors.values()))
+        return arrays | {f"profile:{name}": ids for name, ids in self.profile.items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays) -> "History":
+        """The history of which `to_arrays` gave `arrays`."""
+        reviews = {}
+        for name in REVIEW_FIELDS:
+            if f"{name}:position" in arrays:
+                vectors = arrays[f"{name}:vector"].astype(np.float32, copy=False)
+                reviews[name] = dict(zip(arrays[f"{name}:position"].tolist(), vectors, strict=True))
+        profile = {
+            name.removeprefix("profile:"): ids for name, ids in arrays.items() if name.startswith("profile:")
+        }
+        return cls.of(arrays, seen=arrays["seen"], profile=profile, reviews=reviews)
+
+    def _with(
+        self, events: Arrays, reviews: Mapping[str, Mapping[int, Floats]], seen: Ints | None = None
+    ) -> "History":
+        """Other events of the same user."""
+        return History.of(
+            events, seen=self.seen if seen is None else seen, profile=self.profile, reviews=reviews
         )
+
+
+def _between(vectors: Mapping[int, Floats], start: int, stop: int) -> dict[int, Floats]:
+    """Vectors at [start, stop), counted from `start`; reads no others, however long the history is."""
+    if not vectors:
+        return {}
+    return {at - start: vectors[at] for at in range(start, stop) if at in vectors}
 
 
 @dataclass(frozen=True, kw_only=True)

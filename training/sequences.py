@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recsys.arrays import Bools, Floats
+from recsys.arrays import Bools
 from recsys.history import History
 
 
@@ -45,24 +45,6 @@ class Window:
     target: Bools  # [stop - start]
 
 
-def slice_history(history: History, start: int, stop: int) -> History:
-    """Events [start, stop) with their reviews."""
-    return History(
-        item=history.item[start:stop],
-        timestamp=history.timestamp[start:stop],
-        event=history.event[start:stop],
-        value=history.value[start:stop],
-        review_text=_between(history.review_text, start, stop),
-        review_audio=_between(history.review_audio, start, stop),
-        profile=history.profile,
-    )
-
-
-def _between(vectors: Mapping[int, Floats], start: int, stop: int) -> dict[int, Floats]:
-    """Vectors at [start, stop), counted from `start`; looks at no others, however long the history is."""
-    return {at - start: vectors[at] for at in range(start, stop) if at in vectors}
-
-
 Span = tuple[int, int, int]  # place of the user, start and stop of the window
 
 
@@ -94,7 +76,7 @@ class WindowSampler:
     def window(self, span: Span) -> Window:
         place, start, stop = span
         history = self._sequences[self._targets[place][0]].history
-        return Window(history=slice_history(history, start, stop), target=self._target(span))
+        return Window(history=history.slice(start, stop), target=self._target(span))
 
     def _cut(self, place: int, rng: np.random.Generator) -> Iterator[Span]:
         """Windows that overlap by one event, so that each event is a target of exactly one."""

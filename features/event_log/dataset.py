@@ -80,6 +80,17 @@ def event_times(dataset: Dataset) -> pl.Series:
     return pl.Series(Columns.TIMESTAMP, np.concatenate(times))
 
 
+def events_of_pairs(dataset: Dataset, pairs: pl.DataFrame) -> pl.DataFrame:
+    """Events of the (user, item) pairs of `pairs`; of a prepared log no others are in memory at once."""
+    pair = [Columns.USER, Columns.ITEM]
+    if not isinstance(dataset, StreamedDataset):
+        return dataset.interactions.join(pairs, on=pair, how="semi")
+    log, items = dataset.log, dataset.items[Columns.ITEM]
+    return pl.concat(
+        [log.frame(partition, items).join(pairs, on=pair, how="semi") for partition in log.partitions()]
+    )
+
+
 def fingerprint(dataset: Dataset) -> str:
     """Changes with any interaction, and with any item's id, title or text, on whatever machine they lie.
 

@@ -22,12 +22,11 @@ from features.inputs.history_file import (
 )
 from features.splits.train_statistics import TrainFacts, facts_of
 from recsys.arrays import Floats, Ints
-from recsys.columns import Columns, Modality
+from recsys.columns import Columns
 from recsys.config import UserTowerConfig
-from recsys.history import History, SequenceSchema
+from recsys.history import EVENT_NUMBERS, REVIEW_FIELDS, History, SequenceSchema
 from recsys.ids import UNKNOWN, IdMap
-
-_NOTHING = np.empty(0, np.int64)
+from recsys.modalities import Modality
 
 __all__ = [
     "HistoryBuilder",
@@ -66,6 +65,10 @@ class ReviewVectors:
             order = np.argsort(owner, kind="stable")
             text = MediumVectors(owner=owner[order], vectors=both[order])
         return cls(text=text, audio=_one_each(vectors.reviews.get(Modality.REVIEW_AUDIO)))
+
+    def of_field(self, name: str) -> MediumVectors | None:
+        """The vectors of one of `REVIEW_FIELDS`."""
+        return {"review_text": self.text, "review_audio": self.audio}[name]
 
     @property
     def text_dim(self) -> int:
@@ -149,18 +152,13 @@ class HistoryBuilder:
         ends = counts["len"].cast(pl.Int64).cum_sum().to_numpy()
         arrays = self._arrays(events)
         seen = _seen(arrays["item"], ends)
-        texts, voices = self.reviews_of(events, ends)
+        reviews = self.reviews_of(events, ends)
         built: dict[str, History] = {}
         start = 0
         for at, (name, end) in enumerate(zip(names, ends.tolist(), strict=True)):
-            cut = slice(start, end)
-            built[name] = History(
-                item=arrays["item"][cut],
-                timestamp=arrays["timestamp"][cut],
-                event=arrays["event"][cut],
-                value=arrays["value"][cut],
-                review_text=texts.get(at, {}),
-                review_audio=voices.get(at, {}),
+            built[name] = History.of(
+                {field: array[start:end] for field, array in arrays.items()},
+                reviews={field: vectors[at] for field, vectors in reviews.items() if at in vectors},
                 seen=seen[at],
                 profile=self.profile(name),
             )
@@ -171,12 +169,15 @@ class HistoryBuilder:
 
     def empty(self, user: str) -> History:
         """The history of a user without events."""
-        return empty_history(self.profile(user))
+        return History.empty(self.profile(user))
 
     def profile(self, user: str) -> dict[str, Ints]:
         """Ids of the user's own fields, empty for a user that the dataset does not know."""
         row = self._profile_rows.get(user) if self.maps.profiles else None
-        return {field: _NOTHING if row is None else lists[row] for field, lists in self._profiles.items()}
+        return {
+            field: np.empty(0, np.int64) if row is None else lists[row]
+            for field, lists in self._profiles.items()
+        }
 
     @cached_property
     def _profile_rows(self) -> dict[str, int]:
@@ -191,12 +192,13 @@ class HistoryBuilder:
         }
 
     def _arrays(self, events: pl.DataFrame) -> dict[str, np.ndarray]:
-        value = events[Columns.VALUE].cast(pl.Float32).fill_null(float("nan"))
+        """The arrays of `EVENT_FIELDS`."""
+        numbers = events.select(EVENT_NUMBERS).cast(pl.Float32).fill_null(float("nan"))
         return {
             "item": encode(events[Columns.ITEM], self.item_ids),
-            "timestamp": events[Columns.TIMESTAMP].to_numpy(writable=True),
             "event": encode(events[Columns.EVENT], self.maps.kinds),
-            "value": value.to_numpy(writable=True),
+            "timestamp": events[Columns.TIMESTAMP].to_numpy(writable=True),
+            **{number.name: number.to_numpy(writable=True) for number in numbers},
         }
 
     @property
@@ -205,20 +207,15 @@ class HistoryBuilder:
         allowed = self.allowed_reviews if self.reviews is not None else self.allowed_reviews.clear()
         return allowed.select(Columns.USER).unique()
 
-    def reviews_of(
-        self, events: pl.DataFrame, ends: Ints
-    ) -> tuple[dict[int, dict[int, Floats]], dict[int, dict[int, Floats]]]:
-        """Text and voice vectors: place of the user -> position in the history -> vector.
+    def reviews_of(self, events: pl.DataFrame, ends: Ints) -> dict[str, dict[int, dict[int, Floats]]]:
+        """Review vectors: name of `REVIEW_FIELDS` -> row of the user -> position in the history -> vector.
 
         `events` are sorted by user, time and row; those of a user end at `ends`.
         """
         if self.reviews is None or not self.allowed_reviews.height:
-            return {}, {}
+            return {name: {} for name in REVIEW_FIELDS}
         attached = attach_reviews(events, self._allowed_positions, has_clock=self.dataset.has_clock)
-        return (
-            _place(attached, self.reviews.text, ends),
-            _place(attached, self.reviews.audio, ends),
-        )
+        return {name: _place(attached, self.reviews.of_field(name), ends) for name in REVIEW_FIELDS}
 
     @cached_property
     def _allowed_positions(self) -> pl.DataFrame:
@@ -265,9 +262,7 @@ def attach_reviews(events: pl.DataFrame, reviews: pl.DataFrame, *, has_clock: bo
 
 def empty_history(profile: Mapping[str, Ints]) -> History:
     """A history without events."""
-    return History(
-        item=_NOTHING, timestamp=_NOTHING, event=_NOTHING, value=np.empty(0, np.float32), profile=profile
-    )
+    return History.empty(profile)
 
 
 def _seen(item: Ints, ends: Ints) -> list[Ints]:

@@ -30,21 +30,20 @@ from features.dataset.readers import POLARS_ERRORS
 from recsys.arrays import Floats, Ints
 from recsys.columns import Columns
 from recsys.errors import DataError
-from recsys.history import History
+from recsys.history import EVENT_NUMBERS, REVIEW_FIELDS, History
 from recsys.ids import NUM_RESERVED, IdMap
 
-SEEN, REVIEW_POSITION, REVIEW_TEXT, REVIEW_AUDIO = "seen", "review_position", "review_text", "review_audio"
+SEEN, REVIEW_POSITION = "seen", "review_position"
 _VECTORS = pl.List(pl.List(pl.Float32))
 _FIXED = {
     Columns.USER: pl.String,
     Columns.ITEM: pl.List(pl.String),
     Columns.TIMESTAMP: pl.List(pl.Int64),
     Columns.EVENT: pl.List(pl.String),
-    Columns.VALUE: pl.List(pl.Float32),
+    **dict.fromkeys(EVENT_NUMBERS, pl.List(pl.Float32)),
     SEEN: pl.List(pl.String),
     REVIEW_POSITION: pl.List(pl.Int64),
-    REVIEW_TEXT: _VECTORS,
-    REVIEW_AUDIO: _VECTORS,
+    **dict.fromkeys(REVIEW_FIELDS, _VECTORS),
 }
 _USERS_AT_ONCE = 16_384
 _ROW_GROUP = 4_096
@@ -170,7 +169,7 @@ def _to_frame(
         _decoded(Columns.ITEM, [history.item for history in chosen], item_ids),
         _lists(Columns.TIMESTAMP, [history.timestamp for history in chosen], pl.Int64),
         _decoded(Columns.EVENT, [history.event for history in chosen], maps.kinds),
-        _lists(Columns.VALUE, [history.value for history in chosen], pl.Float32),
+        *(_lists(name, [history.events[name] for history in chosen], pl.Float32) for name in EVENT_NUMBERS),
         _decoded(SEEN, [history.seen for history in chosen], item_ids),
     ]
     columns += [
@@ -181,11 +180,11 @@ def _to_frame(
         )
         for field, ids in maps.profiles.items()
     ]
-    positions = [sorted({*history.review_text, *history.review_audio}) for history in chosen]
+    positions = [sorted(set().union(*history.reviews.values())) for history in chosen]
     columns.append(pl.Series(REVIEW_POSITION, positions, dtype=pl.List(pl.Int64)))
-    for name in (REVIEW_TEXT, REVIEW_AUDIO):
+    for name in REVIEW_FIELDS:
         vectors = [
-            [_as_list(getattr(history, name).get(at)) for at in where]
+            [_as_list(history.reviews[name].get(at)) for at in where]
             for history, where in zip(chosen, positions, strict=True)
         ]
         columns.append(pl.Series(name, vectors, dtype=_VECTORS))
@@ -222,27 +221,27 @@ def _grouped(name: str, flat: pl.Series, arrays: Sequence[np.ndarray]) -> pl.Ser
 def _from_frame(frame: pl.DataFrame, item_ids: IdMap, maps: IdMaps) -> dict[str, History]:
     lengths = frame[Columns.ITEM].list.len()
     ends = lengths.cast(pl.Int64).cum_sum().to_numpy()
-    events = [Columns.ITEM, Columns.TIMESTAMP, Columns.EVENT, Columns.VALUE]
-    flat = frame.filter(lengths > 0).select(events).explode(events)
-    item = split_by(encode(flat[Columns.ITEM], item_ids), ends)
-    timestamp = split_by(flat[Columns.TIMESTAMP].to_numpy(writable=True), ends)
-    event = split_by(encode(flat[Columns.EVENT], maps.kinds), ends)
-    value = split_by(flat[Columns.VALUE].fill_null(float("nan")).to_numpy(writable=True), ends)
+    columns = [Columns.ITEM, Columns.TIMESTAMP, Columns.EVENT, *EVENT_NUMBERS]
+    flat = frame.filter(lengths > 0).select(columns).explode(columns)
+    arrays = {
+        "item": encode(flat[Columns.ITEM], item_ids),
+        "event": encode(flat[Columns.EVENT], maps.kinds),
+        "timestamp": flat[Columns.TIMESTAMP].to_numpy(writable=True),
+    }
+    for name in EVENT_NUMBERS:
+        arrays[name] = flat[name].fill_null(float("nan")).to_numpy(writable=True)
+    events = {name: split_by(array, ends) for name, array in arrays.items()}
     seen = encode_lists(frame[SEEN], item_ids)
     profiles = {
         field: encode_lists(frame[Columns.CATEGORY_PREFIX + field], ids)
         for field, ids in maps.profiles.items()
         if Columns.CATEGORY_PREFIX + field in frame.columns
     }
-    texts, voices = _reviews(frame, REVIEW_TEXT), _reviews(frame, REVIEW_AUDIO)
+    reviews = {name: _reviews(frame, name) for name in REVIEW_FIELDS}
     return {
-        user: History(
-            item=item[row],
-            timestamp=timestamp[row],
-            event=event[row],
-            value=value[row],
-            review_text=texts.get(row, {}),
-            review_audio=voices.get(row, {}),
+        user: History.of(
+            {name: parts[row] for name, parts in events.items()},
+            reviews={name: placed[row] for name, placed in reviews.items() if row in placed},
             seen=seen[row][seen[row] >= NUM_RESERVED],
             profile={field: lists[row] for field, lists in profiles.items()},
         )

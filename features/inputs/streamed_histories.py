@@ -22,11 +22,11 @@ from features.splits.assignment import (
 from features.splits.streamed import CODES, StreamedSplit
 from recsys.arrays import Bools, Floats, Ints
 from recsys.columns import Columns
-from recsys.history import History
+from recsys.history import EVENT_NUMBERS, REVIEW_FIELDS, History
 from recsys.ids import NUM_RESERVED, UNKNOWN
 
 Codes = npt.NDArray[np.uint8]
-_READ = (Columns.ITEM, Columns.TIMESTAMP, Columns.EVENT, Columns.VALUE, Columns.POSITIVE)
+_READ = (Columns.ITEM, Columns.TIMESTAMP, Columns.EVENT, *EVENT_NUMBERS, Columns.POSITIVE)
 Select = Callable[[Codes, Ints, Ints], Bools]  # codes of events [L], start and stop of users [U] -> [L]
 _OPEN_PARTITIONS = 128  # each has six files open
 
@@ -74,8 +74,8 @@ class LazyHistories(Mapping[str, History]):
         self._kind_ids = np.array([UNKNOWN] * NUM_RESERVED + [kinds.get(kind) for kind in log.manifest.kinds])
         self._open = lru_cache(maxsize=_OPEN_PARTITIONS)(self._partition)
         self.counts: Ints = np.zeros(log.manifest.num_users, np.int64)  # selected events by row of `users`
-        self._texts: dict[int, dict[int, Floats]] = {}
-        self._voices: dict[int, dict[int, Floats]] = {}
+        # Name of `REVIEW_FIELDS` -> row of the user -> position -> vector.
+        self._reviews: dict[str, dict[int, dict[int, Floats]]] = {name: {} for name in REVIEW_FIELDS}
         for number in range(log.manifest.num_partitions):
             self._survey(number)
         self._rows = np.flatnonzero(self.counts)
@@ -97,13 +97,14 @@ class LazyHistories(Mapping[str, History]):
         cut, mask = self._events(row)
         columns = self._open(self._log.locate(row)[0])[0].columns
         item = columns[Columns.ITEM][cut][mask].astype(np.int64)
-        return History(
-            item=item,
-            timestamp=np.asarray(columns[Columns.TIMESTAMP][cut][mask]),
-            event=self._kind_ids[columns[Columns.EVENT][cut][mask]],
-            value=np.asarray(columns[Columns.VALUE][cut][mask]),
-            review_text=self._texts.get(row, {}),
-            review_audio=self._voices.get(row, {}),
+        return History.of(
+            {
+                "item": item,
+                "event": self._kind_ids[columns[Columns.EVENT][cut][mask]],
+                "timestamp": np.asarray(columns[Columns.TIMESTAMP][cut][mask]),
+                **{name: np.asarray(columns[name][cut][mask]) for name in EVENT_NUMBERS},
+            },
+            reviews={name: placed[row] for name, placed in self._reviews.items() if row in placed},
             seen=first_appearances(item),
             profile=self._builder.profile(user),
         )
@@ -149,9 +150,8 @@ class LazyHistories(Mapping[str, History]):
         if not events.height:
             return
         rows = partition.users[is_author & (self.counts[partition.users] > 0)]
-        texts, voices = self._builder.reviews_of(events, np.cumsum(self.counts[rows]))
-        self._texts |= {int(rows[place]): vectors for place, vectors in texts.items()}
-        self._voices |= {int(rows[place]): vectors for place, vectors in voices.items()}
+        for name, placed in self._builder.reviews_of(events, np.cumsum(self.counts[rows])).items():
+            self._reviews[name] |= {int(rows[place]): vectors for place, vectors in placed.items()}
 
 
 def first_appearances(item: Ints) -> Ints:

@@ -186,9 +186,6 @@ class SplitFacts:
     def has_event(self, pairs: pl.DataFrame) -> Bools:
         return self._of_reviews.has_event(pairs)
 
-    def values_of(self, pairs: pl.DataFrame) -> npt.NDArray[np.float64]:
-        return self._of_reviews.values_of(pairs)
-
     @cached_property
     def _of_reviews(self) -> FrameFacts:
         return FrameFacts(pl.concat(self._reviewed))

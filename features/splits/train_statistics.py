@@ -4,7 +4,6 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from recsys.arrays import Bools, Ints
@@ -36,10 +35,6 @@ class TrainFacts(Protocol):
 
     def has_event(self, pairs: pl.DataFrame) -> Bools:
         """Whether there is an event of the user and item of each row of `pairs`, which are of reviews."""
-        ...
-
-    def values_of(self, pairs: pl.DataFrame) -> npt.NDArray[np.float64]:
-        """Value of the latest such event that has one, NaN where there is none."""
         ...
 
 
@@ -74,13 +69,6 @@ class FrameFacts:
         joined = pairs.join(known, on=[Columns.USER, Columns.ITEM], how="left", maintain_order="left")
         found: Bools = joined["found"].fill_null(False).to_numpy()
         return found
-
-    def values_of(self, pairs: pl.DataFrame) -> npt.NDArray[np.float64]:
-        valued = self._events.drop_nulls(Columns.VALUE).sort(Columns.TIMESTAMP, Columns.ROW)
-        last = valued.group_by(Columns.USER, Columns.ITEM).agg(found=pl.col(Columns.VALUE).last())
-        joined = pairs.join(last, on=[Columns.USER, Columns.ITEM], how="left", maintain_order="left")
-        values: npt.NDArray[np.float64] = joined["found"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-        return values
 
 
 def facts_of(train: pl.DataFrame | TrainFacts) -> TrainFacts:

@@ -16,7 +16,7 @@ from recsys.cli.app import (
     command,
     console,
 )
-from recsys.cli.console import ConsoleProgress
+from recsys.cli.console import ConsoleProgress, say
 from recsys.cli.runs import make_run
 
 WIDTH_OF_AN_ABLATION = 140  # where a log takes lines of any length
@@ -69,5 +69,5 @@ def ablate(
     for metric in chosen:
         wide.print(ablation_table(found, metric, intervals=wide.width >= WIDTH_OF_AN_ABLATION))
     for name, why in found.left_out.items():
-        console.print(f"Left out: {name}, since {why}.", markup=False, highlight=False)
-    console.print(f"Table: {path}", soft_wrap=True, highlight=False)
+        say(console, f"Left out: {name}, since {why}.")
+    say(console, f"Table: {path}")

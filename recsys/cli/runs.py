@@ -1,6 +1,7 @@
 """Commands on runs: trained, evaluated, exported, reported, or all of it."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -19,7 +20,7 @@ from recsys.cli.app import (
     console,
     default_cache,
 )
-from recsys.cli.console import ConsoleProgress, print_reasons
+from recsys.cli.console import ConsoleProgress, print_reasons, say
 
 MetricsOption = Annotated[
     str | None,
@@ -42,8 +43,9 @@ def train(
         run = make_run(dataset, out, config, preset, set_, cache, progress)
         fitted = run.train()
     best = fitted.retriever.best_score
-    console.print(
-        f"Towers: epoch {fitted.retriever.best_epoch}, validation NDCG@10 {best:.4f}. Run in {out}."
+    say(
+        console,
+        f"Towers: epoch {fitted.retriever.best_epoch}, validation NDCG@10 {best:.4f}. Run in {out}.",
     )
     if fitted.ranker is not None:
         scores = fitted.ranker.scores
@@ -164,8 +166,9 @@ def demo(
             write_sample_shop(shop, SampleOptions(), progress=progress)
     _walk(shop, out / "run", None, "default", [*OF_THE_DEMO, *(set_ or [])], None)
     show(out / "run" / "bundle", user=None, k=10)
-    console.print(
-        f"\nServe it:  recsys serve {out / 'run' / 'bundle'}   (then open http://127.0.0.1:8000/docs)"
+    say(
+        console,
+        f"\nServe it:  recsys serve {quote(str(out / 'run' / 'bundle'))}   (then open http://127.0.0.1:8000/docs)",
     )
 
 
@@ -255,11 +258,12 @@ def _print_knockouts(knockouts: Any) -> None:
 
 def _print_parity(bundle: Any) -> None:
     parity = bundle.manifest.parity
-    console.print(
+    say(
+        console,
         f"Bundle {bundle.version} in {bundle.path}: top-10 lists of torch and ONNX Runtime agree in "
-        f"{parity['top10_agreement']:.2%} of places, scores within {parity['score_difference']:.1e}."
+        f"{parity['top10_agreement']:.2%} of places, scores within {parity['score_difference']:.1e}.",
     )
 
 
 def _print_report(path: Path) -> None:
-    console.print(f"Report: {path}", soft_wrap=True, highlight=False)
+    say(console, f"Report: {path}")

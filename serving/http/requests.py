@@ -12,7 +12,7 @@ from recsys.arrays import Bools, Ints
 from recsys.bundle.load import Bundle
 from recsys.columns import Columns
 from recsys.errors import RequestError, did_you_mean
-from recsys.history import History
+from recsys.history import EVENT_NUMBERS, History
 from recsys.ids import NUM_RESERVED, UNKNOWN
 
 STEP_MICROSECONDS = 60_000_000  # between two events of a history that came without times
@@ -48,15 +48,13 @@ class RequestReader:
         items = self.items([each.item for each in events], "history", suffix=".item")
         timestamp = self._timestamps(events)
         order = np.argsort(timestamp, kind="stable")
-        return History(
-            item=items[order],
-            timestamp=timestamp[order],
-            event=self._kinds(events)[order],
-            value=np.array([np.nan if each.value is None else each.value for each in events], np.float32)[
-                order
-            ],
-            seen=np.unique(items),
-        )
+        numbers = {
+            name: np.array([_or_nan(getattr(each, name)) for each in events], np.float32)
+            for name in EVENT_NUMBERS
+        }
+        ids = {"item": items, "event": self._kinds(events), "timestamp": timestamp}
+        given: dict[str, np.ndarray] = {**ids, **numbers}
+        return History.of({name: array[order] for name, array in given.items()}, seen=np.unique(items))
 
     def items(self, names: Sequence[str], field: str, *, suffix: str = "") -> Ints:
         """Ids of `names`; raises `RequestError` for the first that is not in the catalogue."""
@@ -157,6 +155,10 @@ class RequestReader:
 
     def _nearest(self, name: str) -> str:
         return did_you_mean(name, self._item_ids.external[:SEARCHED_FOR_HINT])
+
+
+def _or_nan(number: float | None) -> float:
+    return float("nan") if number is None else number
 
 
 def _mask(ids: Ints, size: int) -> Bools:

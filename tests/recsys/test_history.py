@@ -1,9 +1,11 @@
 """Padding, cutting and masks, worked out by hand."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
-from recsys.history import History, SequenceSchema, collate
+from recsys.history import EVENT_FIELDS, REVIEW_FIELDS, History, SequenceSchema, collate
 from recsys.ids import PAD, UNKNOWN, IdMap
 from recsys.item_features import ItemFeatures
 
@@ -131,3 +133,75 @@ def test_last_keeps_seen_and_profile_whole() -> None:
     assert last.profile["job"].tolist() == [2]
     assert whole.last(9).item.tolist() == [5, 6, 7]
     assert len(whole.last(0)) == 0
+
+
+def full() -> History:
+    """Five events with every field, reviews of two kinds, a seen item without an event at hand, a profile."""
+    return history(
+        [3, 5, 4, 7, 5],
+        event=np.array([2, 3, 2, 3, 2]),
+        value=np.array([1.0, NAN, 3.0, 4.0, 5.0], np.float32),
+        review_text={at: np.full(2, at, np.float32) for at in (0, 1, 2, 4)},
+        review_audio={3: np.ones(3, np.float32)},
+        seen=np.array([3, 4, 5, 7, 9]),
+        profile={"job": np.array([2]), "town": np.empty(0, np.int64)},
+    )
+
+
+def test_a_slice_keeps_the_users_seen_items_and_profile_and_copies_nothing() -> None:
+    whole = full()
+    cut = whole.slice(1, 4)
+    assert cut.item.tolist() == [5, 4, 7]
+    assert {at: vector[0] for at, vector in cut.review_text.items()} == {0: 1, 1: 2}
+    assert list(cut.review_audio) == [2]
+    assert cut.seen is whole.seen
+    assert cut.profile is whole.profile
+    for name in EVENT_FIELDS:
+        assert np.shares_memory(cut.events[name], whole.events[name]), name
+        np.testing.assert_array_equal(cut.events[name], whole.events[name][1:4])
+
+
+def test_slice_last_and_take_are_the_same_cut() -> None:
+    mask = np.array([False, False, True, True, True])
+    cuts = [full().slice(2, 5), full().last(3), full().take(mask), full().take(np.array([2, 3, 4]))]
+    arrays = [cut.to_arrays() for cut in cuts]
+    for other in arrays[1:]:
+        assert other.keys() == arrays[0].keys()
+        for name, array in other.items():
+            np.testing.assert_array_equal(array, arrays[0][name])
+
+
+def test_items_that_are_taken_out_leave_events_reviews_and_seen() -> None:
+    whole = full()
+    left = whole.without_items(np.isin(np.arange(30), [5, 7]))
+    for name in EVENT_FIELDS:
+        np.testing.assert_array_equal(left.events[name], whole.events[name][[0, 2]])
+    assert {at: vector[0] for at, vector in left.review_text.items()} == {0: 0, 1: 2}
+    assert left.review_audio == {}
+    assert left.seen.tolist() == [3, 4, 9]
+    assert left.profile == whole.profile
+
+
+def test_an_empty_history_has_every_field_and_keeps_the_profile() -> None:
+    nobody = History.empty({"job": np.array([4])})
+    assert len(nobody) == len(nobody.seen) == 0
+    assert {name: array.dtype.name for name, array in nobody.events.items()} == {
+        "item": "int64", "event": "int64", "timestamp": "int64", "value": "float32"
+    }  # fmt: skip
+    assert nobody.profile["job"].tolist() == [4]
+    assert History.empty().profile == {}
+
+
+def test_arrays_come_back_as_the_same_history() -> None:
+    for whole in (full(), History.empty({"job": np.array([4])}), full().slice(1, 1)):
+        arrays = whole.to_arrays()
+        again = History.from_arrays(arrays).to_arrays()
+        assert again.keys() == arrays.keys()
+        for name, array in again.items():
+            np.testing.assert_array_equal(array, arrays[name])
+            assert array.dtype == arrays[name].dtype
+
+
+def test_every_event_field_is_an_attribute_of_its_own() -> None:
+    assert set(EVENT_FIELDS) < {field.name for field in fields(History)}
+    assert set(REVIEW_FIELDS) < {field.name for field in fields(History)}

@@ -101,7 +101,7 @@ class Walk:
 
     @property
     def uri(self) -> str:
-        return f"sqlite:///{self.root / 'mlflow.db'}"
+        return f"sqlite:///{self.root.parent / 'mlflow.db'}"  # in an address "?" has a meaning
 
     @property
     def options(self) -> tuple[object, ...]:

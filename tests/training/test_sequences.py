@@ -1,7 +1,7 @@
 import numpy as np
 from model_parts import tiny_history
 
-from training.sequences import Sequence, WindowSampler, slice_history
+from training.sequences import Sequence, WindowSampler
 
 
 def _sequences(*lengths):
@@ -52,12 +52,3 @@ def test_a_window_without_a_target_is_left_out():
     nothing = Sequence(history=sequences["u0"].history, target=np.zeros(3, np.bool_))
     sampler = WindowSampler({"u0": nothing}, max_length=8, batch_tokens=32, seed=0)
     assert len(sampler.epoch(0)) == 0
-
-
-def test_slices_keep_reviews_at_their_events():
-    history = tiny_history(
-        [5, 6, 7, 8], review_text={1: np.ones(12, np.float32), 3: np.zeros(12, np.float32)}
-    )
-    cut = slice_history(history, 1, 3)
-    np.testing.assert_array_equal(cut.item, [6, 7])
-    assert list(cut.review_text) == [0]

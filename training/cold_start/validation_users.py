@@ -60,23 +60,7 @@ class Judges:
             return self
         parts = zip(self.past.chosen, self.truth, strict=True)
         return Judges(
-            user_UD=self.past.embed([without(history, new_N) for history in self.past.histories]),
+            user_UD=self.past.embed([history.without_items(new_N) for history in self.past.histories]),
             truth=[np.unique(both[new_N[both]]) for both in map(np.concatenate, parts)],
             seen=[seen[~new_N[seen]] for seen in self.seen],
         )
-
-
-def without(history: History, out_N: Bools) -> History:
-    """The events on all other items."""
-    kept = np.flatnonzero(~out_N[history.item])
-    place = {int(at): new for new, at in enumerate(kept)}
-    return History(
-        item=history.item[kept],
-        timestamp=history.timestamp[kept],
-        event=history.event[kept],
-        value=history.value[kept],
-        review_text={place[at]: vector for at, vector in history.review_text.items() if at in place},
-        review_audio={place[at]: vector for at, vector in history.review_audio.items() if at in place},
-        seen=history.seen[~out_N[history.seen]],
-        profile=history.profile,
-    )

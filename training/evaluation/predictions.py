@@ -54,7 +54,7 @@ class Answers:
     @classmethod
     def load(cls, path: Path, item_ids: IdMap) -> "Answers":
         """Reads what `save` wrote; raises `DataError` where it names an item that is not in `item_ids`."""
-        table = pl.read_parquet(path)
+        table = pl.read_parquet(path, glob=False)
         lists = {
             name: encode_lists(table[name].cast(pl.List(pl.String)), item_ids)
             for name in table.columns

@@ -3,7 +3,7 @@
 import numpy as np
 from model_parts import tiny_history
 
-from training.cold_start.validation_users import Judges, Past, without
+from training.cold_start.validation_users import Judges, Past
 
 NEW = np.isin(np.arange(30), [5, 7])
 
@@ -22,20 +22,6 @@ def _judges(past: bool = True) -> Judges:
         if past
         else None,
     )
-
-
-def test_events_on_the_items_are_taken_out_with_their_reviews():
-    review = {at: np.full(12, at, np.float32) for at in (0, 1, 2, 4)}
-    history = tiny_history([3, 5, 4, 7, 9], review_text=review, review_audio={3: np.ones(5, np.float32)})
-    left = without(history, NEW)
-    np.testing.assert_array_equal(left.item, [3, 4, 9])
-    np.testing.assert_array_equal(left.timestamp, history.timestamp[[0, 2, 4]])
-    np.testing.assert_array_equal(left.event, history.event[[0, 2, 4]])
-    np.testing.assert_array_equal(left.value, history.value[[0, 2, 4]])
-    assert {at: vector[0] for at, vector in left.review_text.items()} == {0: 0, 1: 2, 2: 4}
-    assert left.review_audio == {}
-    np.testing.assert_array_equal(left.seen, [3, 4, 9])
-    assert left.profile == history.profile
 
 
 def test_before_they_came_all_that_was_chosen_of_them_is_to_be_found():

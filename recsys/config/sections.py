@@ -1,16 +1,12 @@
-"""The configuration, declared once: frozen, keyword-only, ranges checked, unknown keys refused."""
+"""The sections of the configuration, their defaults and ranges, and the presets; `load.py` reads them."""
 
-import json
-import tomllib
-from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from recsys.errors import ConfigError, did_you_mean
+from recsys.errors import did_you_mean
+from recsys.modalities import MODALITIES
 
 TEMPERATURE_RANGE = (0.01, 1.0)  # in which the softmax over cosines behaves
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -21,15 +17,28 @@ Temperature = Annotated[float, Field(ge=TEMPERATURE_RANGE[0], le=TEMPERATURE_RAN
 Device = Literal["cpu", "cuda"]
 ProtocolName = Literal["auto", "given", "leave_one_out", "user_temporal", "global_temporal", "held_out_items"]
 SourceName = Literal["als", "item_item", "transitions", "popularity"]
-# As they stand in the table; content neighbours are of one modality each.
-BaselineName = Literal[
+
+
+def content_baseline(label: str) -> str:
+    """Name of the content neighbours by one modality, which has this `label`."""
+    return f"content ({label})"
+
+
+# In the order of the table; content neighbours are of one modality each.
+BASELINES: tuple[str, ...] = (
     "popularity", "als", "bpr", "item-item",
-    "content (title)", "content (text)", "content (picture)",
-    "content (video)", "content (video speech)", "content (video sound)",
-    "content (review text)", "content (review speech)", "content (review voice)",
-    "content (numbers)", "content (categories)", "content (fusion)",
-]  # fmt: skip
-BASELINES: tuple[BaselineName, ...] = get_args(BaselineName)
+    *(content_baseline(each.label) for each in MODALITIES),
+    content_baseline("categories"), content_baseline("fusion"),
+)  # fmt: skip
+
+
+def _known_baseline(name: str) -> str:
+    if name not in BASELINES:
+        raise ValueError(f"unknown baseline {name!r}; {did_you_mean(name, BASELINES)}")
+    return name
+
+
+BaselineName = Annotated[str, AfterValidator(_known_baseline)]
 
 
 class Section(BaseModel):
@@ -77,7 +86,6 @@ class ItemTowerConfig(Section):
     # An item is shown as new this often in training: without its id and its buyers' reviews.
     id_dropout: Fraction = 0.5
     modality_dropout: Fraction = 0.1
-    sentiment: bool = False  # one more token: how content reviewers are; docs/results.md says what it brings
     dropout: Fraction = 0.3
     num_heads: Count = 4
 
@@ -227,7 +235,9 @@ class Config(Section):
 
 
 # Keys that went: what to write instead. A configuration that has one is refused with these words.
-REPLACED_KEYS: Mapping[str, str] = {}
+REPLACED_KEYS: Mapping[str, str] = {
+    "model.item.sentiment": "delete it: no model reads the sentiment of reviews, it annotates the catalogue",
+}
 
 # A preset changes a few fields; it never inherits from another.
 PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -249,103 +259,3 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "train": {"epochs": 6, "average_epochs": 1.0},
     },
 }
-
-
-def load_config(
-    path: Path | None = None, *, preset: str = "default", overrides: Iterable[str] = ()
-) -> Config:
-    """The preset, then the TOML file, then `section.field=value` overrides, the later winning.
-
-    Raises `ConfigError` naming the key, the value and the nearest known key.
-    """
-    if preset not in PRESETS:
-        raise ConfigError(f"unknown preset {preset!r}; {did_you_mean(preset, PRESETS)}")
-    values: dict[str, Any] = json.loads(json.dumps(PRESETS[preset]))
-    if path is not None:
-        try:
-            _merge(values, tomllib.loads(path.read_text("utf-8-sig")))
-            build_config(values)  # so that a mistake of the file is told as one
-        except FileNotFoundError:
-            raise ConfigError(f"no configuration file at {path}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not TOML: {error}") from None
-        except ConfigError as error:
-            raise ConfigError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from None
-    for override in overrides:
-        _set(values, *parse_setting(override))
-    return build_config(values)
-
-
-def changed(config: Config, settings: Mapping[str, Any]) -> Config:
-    """`config` but for `settings`, by names such as "train.epochs"; raises `ConfigError` as `load_config`."""
-    values = config.model_dump(mode="json")
-    for name, value in settings.items():
-        _set(values, name, value)
-    return build_config(values)
-
-
-def build_config(values: Mapping[str, Any]) -> Config:
-    """A `Config` from nested values; raises `ConfigError` listing every value that is wrong."""
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError("\n".join(_explain(problem) for problem in error.errors())) from None
-
-
-def dump_config(config: Config, path: Path) -> None:
-    """Write `config` as TOML that `load_config` reads back."""
-    path.write_text(tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)), "utf-8")
-
-
-def _set(into: dict[str, Any], name: str, value: Any) -> None:
-    for part in reversed(name.split(".")):
-        value = {part: value}
-    _merge(into, value)
-
-
-def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
-    for key, value in new.items():
-        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
-        else:
-            into[key] = dict(value) if isinstance(value, Mapping) else value
-
-
-def parse_setting(text: str) -> tuple[str, Any]:
-    """Name and value of `name=value`, the value written as in TOML; a bare word is a string.
-
-    Raises `ConfigError` without an equals sign.
-    """
-    name, sign, value = text.partition("=")
-    if not sign:
-        raise ConfigError(f"--set {text!r}: write it as name=value")
-    try:
-        return name.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return name.strip(), value
-
-
-def _explain(problem: Any) -> str:
-    location = [str(part) for part in problem["loc"]]
-    key = ".".join(location)
-    if problem["type"] == "value_error":
-        return str(problem["ctx"]["error"])
-    if problem["type"] == "extra_forbidden":
-        if key in REPLACED_KEYS:
-            return f"configuration key {key!r} is no more; {REPLACED_KEYS[key]}"
-        known = _known_keys()
-        siblings = [name for name in known if name.rpartition(".")[0] == ".".join(location[:-1])]
-        hint = did_you_mean(key, get_close_matches(key, known) or siblings)
-        return f"unknown configuration key {key!r}; {hint}"
-    return f"{key} = {problem['input']!r}: {problem['msg']}"
-
-
-def _known_keys(section: type[BaseModel] = Config, prefix: str = "") -> list[str]:
-    keys: list[str] = []
-    for name, field in section.model_fields.items():
-        kinds = get_args(field.annotation) or (field.annotation,)
-        nested = next(
-            (kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None
-        )
-        keys += [f"{prefix}{name}", *(_known_keys(nested, f"{prefix}{name}.") if nested else ())]
-    return keys
