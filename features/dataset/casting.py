@@ -207,7 +207,7 @@ class TextKind:
         """The kind that all values have, then what else the column may be read as."""
         number: Kind = pl.Int64 if self.integers else pl.Float64
         if self.numbers:
-            return number, pl.String, pl.Boolean
+            return number, pl.String
         return (pl.Boolean, pl.String, number) if self.booleans else (pl.String, number, pl.Boolean)
 
     @staticmethod
@@ -229,10 +229,15 @@ def _decode(series: pl.Series) -> pl.Series:
         raise DataError("holds bytes that are not UTF-8; write it as UTF-8 text") from None
 
 
+def plain_text(series: pl.Series) -> pl.Series:
+    """A column of texts as strings, however the file holds them; any other column as it is."""
+    return series.cast(pl.String) if series.dtype in (pl.Categorical, pl.Enum) else series
+
+
 def plain(series: pl.Series, wanted: str) -> pl.Series:
     """The series with texts as strings, however the file holds them; one value a row is a must."""
     if series.dtype.is_nested() or series.dtype == pl.Object:
         raise DataError(f"is {series.dtype}, not {wanted}")
     if series.dtype == pl.Binary:
         return _decode(series)
-    return series.cast(pl.String) if series.dtype in (pl.Categorical, pl.Enum) else series
+    return plain_text(series)

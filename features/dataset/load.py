@@ -4,7 +4,7 @@ Problems of a table (a missing file or column, a column of the wrong type, nothi
 over all tables and raised together. Problems of a row set that row aside with its reason.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -130,36 +130,39 @@ class _Reader:
     def items(self, spec: ItemsSpec) -> pl.DataFrame:
         wanted = [spec.id, *spec.text, *spec.image, *spec.video, *spec.categories, *spec.numeric]
         wanted += [name for name in (spec.title, spec.created_at) if name is not None]
-        table = TableChecker(read_table(self.root, "items", spec.path, wanted))
+        lists = {*spec.text, *spec.image, *spec.video, *spec.categories}
+        ids = {spec.id, *spec.categories}
+        table = TableChecker(read_table(self.root, "items", spec.path, wanted, ids=ids, lists=lists))
         ids = table.required_id(spec.id)
         table.keep_first(ids, spec.id)
-        texts = [table.cast(name, casting.as_text, unreadable("a text")) for name in spec.text]
+        texts = [_text_of(table, name, spec.lists) for name in spec.text]
         columns = [
             ids.alias(Columns.ITEM),
             _optional(table, spec.title, Columns.TITLE),
             _joined(texts, ids.len()),
-            self._media(table, spec.image).alias(Columns.IMAGE),
-            self._media(table, spec.video).alias(Columns.VIDEO),
+            self._media(table, spec.image, spec.lists).alias(Columns.IMAGE),
+            self._media(table, spec.video, spec.lists).alias(Columns.VIDEO),
         ]
         if spec.created_at is not None:
             columns.append(table.optional_time(spec.created_at, self.spec.interactions.time))
         else:
             columns.append(pl.Series([None] * ids.len(), dtype=pl.Int64))
         columns[-1] = columns[-1].cast(pl.Int64).alias(Columns.CREATED_AT)
-        columns += _categories(table, spec.categories)
+        columns += _categories(table, spec.categories, spec.lists)
         for name in spec.numeric:
             columns.append(table.optional_number(name).cast(pl.Float64).alias(Columns.NUMERIC_PREFIX + name))
         return self.finish(table, columns)
 
     def interactions(self, spec: InteractionsSpec, items: pl.Series | None) -> pl.DataFrame:
-        table = TableChecker(read_table(self.root, "interactions", spec.path, interaction_columns(spec)))
+        wanted = interaction_columns(spec)
+        table = TableChecker(read_table(self.root, "interactions", spec.path, wanted, ids=id_columns(spec)))
         columns = check_interactions(table, spec, items)
         return self.finish(table, columns).sort(Columns.TIMESTAMP, Columns.ROW)
 
     def reviews(self, spec: ReviewsSpec, items: pl.Series | None) -> pl.DataFrame:
         names = (spec.timestamp, spec.text, spec.audio, spec.value)
         wanted = [spec.user, spec.item, *(name for name in names if name is not None)]
-        table = TableChecker(read_table(self.root, "reviews", spec.path, wanted))
+        table = TableChecker(read_table(self.root, "reviews", spec.path, wanted, ids={spec.user, spec.item}))
         user, item = table.required_id(spec.user), table.required_id(spec.item)
         timestamp = pl.Series([None] * len(user), dtype=pl.Int64)
         if spec.timestamp:
@@ -184,10 +187,13 @@ class _Reader:
         return self.finish(table, columns)
 
     def users(self, spec: UsersSpec) -> pl.DataFrame:
-        table = TableChecker(read_table(self.root, "users", spec.path, [spec.id, *spec.categories]))
+        wanted = [spec.id, *spec.categories]
+        table = TableChecker(
+            read_table(self.root, "users", spec.path, wanted, ids=wanted, lists=spec.categories)
+        )
         ids = table.required_id(spec.id)
         table.keep_first(ids, spec.id)
-        return self.finish(table, [ids.alias(Columns.USER), *_categories(table, spec.categories)])
+        return self.finish(table, [ids.alias(Columns.USER), *_categories(table, spec.categories, spec.lists)])
 
     def _audio(self, table: TableChecker, column: str | None, paths: pl.Series) -> pl.Series:
         """Absolute paths; those that cannot be taken are noted."""
@@ -201,13 +207,16 @@ class _Reader:
             table.note((checked["reason"] == reason) & kept, column, reason)
         return checked["absolute"]
 
-    def _media(self, table: TableChecker, columns: tuple[str, ...]) -> pl.Series:
+    def _media(
+        self, table: TableChecker, columns: tuple[str, ...], separators: Mapping[str, str]
+    ) -> pl.Series:
         """All files that `columns` name for each item, one column after the other. List(String), absolute."""
         num_rows = table.raw.frame.height
         row = pl.int_range(num_rows, eager=True)
         parts = [pl.DataFrame(schema={"row": pl.Int64, "absolute": pl.String})]
         for column in columns:
-            lists = table.cast(column, media_lists, unreadable("a path"))
+            raw = table.lists(column, separators)
+            lists = table.cast(column, media_lists, unreadable("a path"), series=raw)
             flat = pl.DataFrame({"row": row, "path": lists.cast(pl.List(pl.String))})
             flat = flat.filter(pl.Series(table.kept)).explode("path").drop_nulls()
             flat = flat.join(self.media.check(flat["path"]), on="path", how="left", maintain_order="left")
@@ -219,6 +228,11 @@ class _Reader:
         joined = pl.DataFrame({"row": row}).join(files, on="row", how="left", maintain_order="left")
         empty = pl.lit([], dtype=pl.List(pl.String))
         return joined.select(pl.col("absolute").fill_null(empty)).to_series()
+
+
+def id_columns(spec: InteractionsSpec) -> set[str]:
+    """Columns of the interactions' files that identify something."""
+    return {spec.user, spec.item, *([spec.event] if spec.event else [])}
 
 
 def interaction_columns(spec: InteractionsSpec) -> list[str]:
@@ -269,10 +283,20 @@ def _joined(texts: list[pl.Series], num_rows: int) -> pl.Series:
     return frame.select(pl.when(joined != "").then(joined).alias(Columns.TEXT)).to_series()
 
 
-def _categories(table: TableChecker, names: tuple[str, ...]) -> list[pl.Series]:
+def _text_of(table: TableChecker, column: str, separators: Mapping[str, str]) -> pl.Series:
+    """Texts of the column; those of a list are joined by line feeds."""
+    raw = table.lists(column, separators, warn=False)
+    return table.cast(column, casting.as_joined_text, unreadable("a text"), series=raw)
+
+
+def _categories(
+    table: TableChecker, names: tuple[str, ...], separators: Mapping[str, str]
+) -> list[pl.Series]:
     columns = []
     for name in names:
-        lists = table.cast(name, casting.as_categories, unreadable("a category")).cast(pl.List(pl.String))
+        raw = table.lists(name, separators)
+        lists = table.cast(name, casting.as_categories, unreadable("a category"), series=raw)
+        lists = lists.cast(pl.List(pl.String))
         unusable = lists.list.eval(_has_nul(pl.element())).list.any()
         if unusable.any():  # ids of categories cannot hold one
             table.note(unusable, name, "a category with a NUL character")

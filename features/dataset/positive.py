@@ -17,8 +17,11 @@ from features.dataset.schema import positive_columns
 from features.dataset.table_checker import TableChecker
 
 _MAX_TRIED = 100  # ways to read the text columns of one expression; three of them have 27
+_MAX_PRODUCT = 3**8  # of these the first are tried
 _MAY_BE_NAN = ("BinaryExpr", "Function", "Cast")  # nodes of an expression that can make NaN of numbers
-_WORDS: dict[Kind, str] = {pl.Int64: "a number", pl.Float64: "a number", pl.Boolean: "true or false"}
+_WORDS: dict[Kind, str] = {
+    pl.Int64: "a finite number", pl.Float64: "a finite number", pl.Boolean: "true or false",
+}  # fmt: skip
 
 
 def positive_events(table: TableChecker, sql: str | None) -> pl.Series:
@@ -62,12 +65,10 @@ def _columns(table: TableChecker, names: list[str]) -> pl.DataFrame:
 
 def _choices(texts: dict[str, TextKind]) -> list[dict[str, Kind]]:
     """Ways to read the text columns: first as what all of their values are, then with ever more others."""
-    ways = sorted(product(range(3), repeat=min(len(texts), 8)), key=sum)
-    kinds = [kind.choices() for kind in texts.values()]
-    return [
-        {name: choices[at] for name, choices, at in zip(texts, kinds, way, strict=False)}
-        for way in islice(ways, _MAX_TRIED)
-    ]
+    choices = [list(enumerate(kind.choices())) for kind in texts.values()]
+    ways = islice(product(*choices), _MAX_PRODUCT)
+    nearest = sorted(ways, key=lambda way: sum(place for place, _ in way))[:_MAX_TRIED]
+    return [dict(zip(texts, (kind for _, kind in way), strict=True)) for way in nearest]
 
 
 def _evaluate(frame: pl.DataFrame, choice: dict[str, Kind], sql: str) -> pl.Series | str:

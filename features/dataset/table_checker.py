@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.dataset import casting, times
+from features.dataset import casting, list_columns, times
 from features.dataset.readers import RawTable
 from features.dataset.rejected import count_reasons
 from features.dataset.schema import TimeUnit
@@ -64,6 +64,8 @@ class TableChecker:
         self.rejected: list[Rejected] = []
         self.problems: list[str] = []
         self.remarks: dict[str, Remark] = {}
+        self.list_like: dict[str, list_columns.ListLike] = {}
+        self.separators: Mapping[str, str] = {}
 
     def reject(self, mask: pl.Series, column: str, reason: str) -> None:
         """Set the rows of `mask` aside; a row has one reason, the first."""
@@ -92,8 +94,10 @@ class TableChecker:
         self.remarks.setdefault(f"{column}: {message}", first).count += len(rows)
 
     def warnings(self) -> list[str]:
-        """One sentence for each remark, with its table and file."""
-        return [self.named(str(remark)) for remark in self.remarks.values()]
+        """One sentence for each remark and each column that looks like lists, with its table and file."""
+        found = [str(remark) for remark in self.remarks.values()]
+        found += list_columns.list_warnings(self.raw.name, self.list_like, self.separators)
+        return [self.named(message) for message in found]
 
     def cast(
         self,
@@ -101,12 +105,14 @@ class TableChecker:
         to: Callable[[pl.Series], pl.Series],
         problem: Callable[[object], str],
         given: Callable[[pl.Series], pl.Series] = casting.is_given,
+        series: pl.Series | None = None,
     ) -> pl.Series:
         """The column cast by `to`; a problem where that fails or no value at all can be read.
 
-        `problem` says what is wrong then, of the first value that is `given`.
+        `problem` says what is wrong then, of the first value that is `given`. `series` stands in for the
+        raw column.
         """
-        series = casting.without_nan(self.raw.frame[column])
+        series = casting.without_nan(self.raw.frame[column] if series is None else series)
         try:
             result = to(series)
         except DataError as error:
@@ -243,6 +249,26 @@ class TableChecker:
             found = found.set(new, None)
         self.note(unclear, column, times.not_a_time(unit))
         return found
+
+    def lists(self, column: str, separators: Mapping[str, str], *, warn: bool = True) -> pl.Series:
+        """The column as the file has it, or where `separators` names it with its texts as lists.
+
+        A text that is no list is noted and null. A column that looks like lists and is not named is a
+        warning.
+        """
+        series = casting.plain_text(self.raw.frame[column])
+        if series.dtype != pl.String:
+            return series
+        separator = separators.get(column)
+        self.separators = {**self.separators, **separators}
+        found = list_columns.looks_like_lists(series) if warn else None
+        if found and separator != found.separator and (separator is None or found.is_in_brackets):
+            self.list_like[column] = found
+        if separator is None:
+            return series
+        lists = list_columns.split_lists(series, separator)
+        self.note(casting.is_given(series) & lists.is_null(), column, list_columns.NOT_A_LIST)
+        return lists
 
     def keep_first(self, ids: pl.Series, column: str) -> None:
         """Reject every later row with an id that already stood."""
