@@ -6,9 +6,10 @@ import polars as pl
 from features.dataset.tables import Dataset, MediaVectors, MediumVectors
 from features.splits.train_statistics import TrainFacts, facts_of
 from recsys.arrays import Bools, Floats, Ints
-from recsys.columns import Columns, Modality
+from recsys.columns import Columns
 from recsys.ids import NUM_RESERVED, IdMap
 from recsys.item_features import ItemFeatures
+from recsys.modalities import BY_NAME, Modality
 
 MAX_CATEGORY_VALUES = 8  # values of one field that an item keeps
 
@@ -30,7 +31,7 @@ def build_item_features(
     trained, popularity = _training_counts(item_ids, facts)
     dense: dict[str, Floats] = {}
     present: dict[str, Bools] = {}
-    for name in Modality.DENSE:
+    for name in BY_NAME:
         found = _dense(name, dataset, vectors, reviews, item_ids, trained)
         if found is not None and found[1].any():
             dense[name], present[name] = found

@@ -7,10 +7,11 @@ from typing import Any
 
 from features.dataset.tables import Dataset, MediaVectors
 from features.splits.train_statistics import TrainFacts
-from recsys.columns import Columns, Modality
+from recsys.columns import Columns
 from recsys.config import Config, changed, parse_setting
 from recsys.errors import ConfigError, did_you_mean
 from recsys.item_features import ItemFeatures
+from recsys.modalities import BY_NAME
 from recsys.models.retriever import tower_spec
 
 BASE = "as configured"
@@ -84,7 +85,7 @@ def offered(
     """Which of NEEDS there is."""
     item = config.model.item
     spec = tower_spec(items, config.model)
-    encoded = [name for name in spec.dense_dims if name != Modality.NUMERIC]
+    encoded = [name for name in spec.dense_dims if BY_NAME[name].encoder is not None]
     has = {
         "content": bool(spec.dense_dims or spec.category_sizes),
         "vectors": bool(spec.dense_dims),

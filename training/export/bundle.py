@@ -15,11 +15,12 @@ from features.dataset.tables import Dataset
 from features.encoders.encoder import Kind
 from recsys.bundle.compose import Graphs, Settings, compose
 from recsys.bundle.load import Bundle, write_bundle
-from recsys.columns import Columns, Modality
+from recsys.columns import Columns
 from recsys.config import Config
 from recsys.errors import BundleError
 from recsys.history import History
 from recsys.ids import NUM_RESERVED
+from recsys.modalities import encoded_by
 from recsys.onnx import OnnxSession
 from recsys.retrieval.candidate_features import ItemArrays
 from recsys.retrieval.candidate_sources import load_sources, save_sources
@@ -243,9 +244,9 @@ def _write_encoders(directory: Path, fitted: Fitted, config: Config) -> dict[str
     """Copy the encoder directories that new items and queries need."""
     dense = fitted.retriever.model.spec.dense_dims
     needed: dict[Kind, bool] = {
-        "text": not dense.keys().isdisjoint(Modality.BY_TEXT),
-        "image": not dense.keys().isdisjoint(Modality.BY_IMAGE),
-        "audio": not dense.keys().isdisjoint(Modality.BY_AUDIO),
+        "text": not dense.keys().isdisjoint(encoded_by("text")),
+        "image": not dense.keys().isdisjoint(encoded_by("image")),
+        "audio": not dense.keys().isdisjoint(encoded_by("audio")),
     }
     for kind in (kind for kind, is_needed in needed.items() if is_needed):
         encoder = ensure_encoder(getattr(config.encoders, kind), kind=kind)

@@ -15,13 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 from features.dataset.tables import Dataset, MediaVectors, Split
-from features.inputs.histories import (
-    HistoryBuilder,
-    IdMaps,
-    ReviewVectors,
-    build_maps,
-    build_schema,
-)
+from features.inputs.histories import HistoryBuilder, IdMaps, ReviewVectors, build_maps, build_schema
 from features.inputs.item_features import build_item_features
 from features.inputs.split_view import view_of
 from features.leakage.audit import Audit, audit_fit
@@ -35,12 +29,7 @@ from recsys.progress import Progress, silent
 from recsys.retrieval.candidate_sources import Source
 from recsys.retrieval.recommender import Recommender
 from training.candidates.fit import fit_sources, source_events
-from training.cold_start.fit import (
-    HIDDEN,
-    NewItems,
-    let_in_new_items,
-    place_new_items,
-)
+from training.cold_start.fit import HIDDEN, NewItems, let_in_new_items, place_new_items
 from training.cold_start.validation_users import Judges, Past
 from training.fitting.audit import Histories
 from training.fitting.torch_recommender import make_recommender

@@ -14,7 +14,8 @@ from features.dataset.tables import Dataset, Rejected
 from features.event_log.dataset import event_summary, event_times, history_lengths
 from features.inputs.review_sentiment import Quality
 from recsys.cli.console import in_words
-from recsys.columns import Columns, Modality
+from recsys.columns import Columns
+from recsys.modalities import BY_NAME
 from training.report.charts import Chart, Series, bar_chart, line_chart
 from training.report.words import short
 
@@ -31,13 +32,6 @@ PERIODS: Mapping[str, tuple[str, str]] = {  # finest first: how it is called, ho
     "1y": ("year", "%Y"),
     "10y": ("decade", "%Y"),
     "100y": ("century", "%Y"),
-}
-MEDIA: Mapping[str, str] = {
-    Modality.REVIEW_TEXT: "written reviews",
-    Modality.REVIEW_SPEECH: "spoken reviews, their words",
-    Modality.REVIEW_AUDIO: "spoken reviews, their sound",
-    Modality.IMAGE: "picture",
-    Modality.NUMERIC: "figures",
 }
 
 
@@ -187,10 +181,14 @@ def _bins(times: pl.Series, every: str) -> pl.DataFrame | None:
     return all_.join(counted, on="time", how="left", maintain_order="left").fill_null(0)
 
 
+def _plural(modality: str) -> str:
+    known = BY_NAME.get(modality)
+    return known.plural if known else modality.replace("_", " ")
+
+
 def _coverage(coverage: Mapping[str, int], num_items: int) -> tuple[Coverage, ...]:
     return tuple(
-        Coverage(name=MEDIA.get(name, name.replace("_", " ")), num=num, share=num / max(num_items, 1))
-        for name, num in coverage.items()
+        Coverage(name=_plural(name), num=num, share=num / max(num_items, 1)) for name, num in coverage.items()
     )
 
 

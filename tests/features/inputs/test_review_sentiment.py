@@ -22,7 +22,7 @@ from features.inputs.review_sentiment import (
     fit_review_sentiment,
     read_quality,
 )
-from recsys.columns import Modality
+from recsys.modalities import Modality
 
 NUM_USERS, NUM_ITEMS, WIDTH = 12, 20, 6
 NUM = NUM_USERS * NUM_ITEMS

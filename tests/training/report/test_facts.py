@@ -81,7 +81,7 @@ def test_without_a_clock_there_is_no_time(tmp_path: Path) -> None:
     assert [chart.title for chart in found.charts] == ["Popularity of items", "Length of histories"]
     assert not {"from", "to"} & set(found.counts)
     assert found.counts["interactions"] == "2"
-    assert [(each.name, each.num, each.share) for each in found.coverage] == [("title", 1, 0.5)]
+    assert [(each.name, each.num, each.share) for each in found.coverage] == [("titles", 1, 0.5)]
     assert found.left_out == ()
 
 
