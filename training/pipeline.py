@@ -60,10 +60,9 @@ from training.fitting.record import record_fit, validation_metrics
 from training.fitting.refit import newest_events_split
 from training.knockouts.measure import Knockouts, measure_knockouts
 from training.knockouts.systems import Patient
-from training.memory import keep_freed_memory
 from training.report.collect import collect
 from training.report.write import REPORT, write_report
-from training.threads import threads
+from training.runtime import keep_freed_memory, threads
 from training.tracking import Tracker, flatten, make_tracker
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from training.baselines import Random, choose_baselines
 from training.evaluation.evaluate import TopK, evaluate
 from training.evaluation.system import MODEL, System
 from training.fitting.fit import fit
-from training.threads import threads
+from training.runtime import threads
 
 
 def figures() -> str:

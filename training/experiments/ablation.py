@@ -35,8 +35,7 @@ from training.experiments.outcome import (
 from training.experiments.results import AblatedView, Ablation, rows_of
 from training.fitting.audit import truth_of
 from training.fitting.fit import Fitted, fit, tower_settings
-from training.memory import keep_freed_memory
-from training.threads import threads
+from training.runtime import keep_freed_memory, threads
 
 if TYPE_CHECKING:
     from training.pipeline import Run

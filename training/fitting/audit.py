@@ -21,7 +21,7 @@ from recsys.models.item_tower import Standardise
 from recsys.models.retriever import Retriever
 from training.evaluation.predictions import Answers
 from training.sequences import Sequence
-from training.towers.train_step import Step
+from training.towers.train_step import TrainStep
 
 AUDIT = "audit.json"
 _REMEDY = "make models and steps of features whose `trained` are the items of split.train"
@@ -43,7 +43,7 @@ class Histories(Mapping[str, History]):
         return len(self._sequences)
 
 
-def audit_step(step: Step) -> Step:
+def audit_step(step: TrainStep) -> TrainStep:
     """The same step; `LeakError` where an untrained item has an id row, is a negative or bends a scale.
 
     Which items are trained is `ItemFeatures.trained`, which `features.leakage.audit.audit_fit` has checked.
