@@ -19,7 +19,9 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Temperature = Annotated[float, Field(ge=TEMPERATURE_RANGE[0], le=TEMPERATURE_RANGE[1])]
 Device = Literal["cpu", "cuda"]
-ProtocolName = Literal["auto", "given", "leave_one_out", "user_temporal", "global_temporal", "held_out_items"]
+ProtocolName = Literal[
+    "auto", "predefined", "leave_one_out", "user_temporal", "global_temporal", "held_out_items"
+]
 SourceName = Literal["als", "item_item", "transitions", "popularity"]
 # As they stand in the table; content neighbours are of one modality each.
 BaselineName = Literal[
@@ -228,6 +230,8 @@ class Config(Section):
 
 # Keys that went: what to write instead. A configuration that has one is refused with these words.
 REPLACED_KEYS: Mapping[str, str] = {}
+# The same for values: (dotted key, old value) -> new value.
+REPLACED_VALUES: Mapping[tuple[str, str], str] = {("split.protocol", "given"): "predefined"}
 
 # A preset changes a few fields; it never inherits from another.
 PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -337,6 +341,9 @@ def _explain(problem: Any) -> str:
         siblings = [name for name in known if name.rpartition(".")[0] == ".".join(location[:-1])]
         hint = did_you_mean(key, get_close_matches(key, known) or siblings)
         return f"unknown configuration key {key!r}; {hint}"
+    new = REPLACED_VALUES.get((key, str(problem["input"])))
+    if new is not None:
+        return f"{key} = {problem['input']!r} is no more; write {new!r}"
     return f"{key} = {problem['input']!r}: {problem['msg']}"
 
 

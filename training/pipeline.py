@@ -26,13 +26,13 @@ from itertools import islice
 from pathlib import Path
 
 from features.dataset.rejected import write_rejected
-from features.dataset.tables import Dataset, MediaVectors, Split
-from features.event_log.dataset import StreamedDataset, fingerprint, open_dataset
+from features.dataset.tables import Dataset, MediaVectors
+from features.event_log.dataset import open_dataset
 from features.extraction.extract import extract
-from features.inputs.histories import HistoryBuilder, save_histories
-from features.inputs.split_view import SeenItems, all_histories, view_of
+from features.inputs.histories import HistoryBuilder, SeenItems, save_histories
 from features.leakage.audit import audit_test
-from features.splits.streamed import split_dataset
+from features.splits.make import make_split
+from features.splits.split import Split
 from recsys.bundle.load import Bundle
 from recsys.config import Config, dump_config, load_config
 from recsys.errors import ConfigError
@@ -52,10 +52,9 @@ from training.evaluation.system import (
 )
 from training.export.bundle import NUM_CHECKED_USERS, Provenance, export_bundle
 from training.fitting.audit import record_audit, truth_of
-from training.fitting.continued import learning_anew, with_validation
 from training.fitting.fit import Budget, Fitted, fit
 from training.fitting.record import record_fit, validation_metrics
-from training.fitting.refit import newest_events_split
+from training.fitting.refit import choices_of_towers, newest_events_split
 from training.knockouts.measure import Knockouts, measure_knockouts
 from training.knockouts.systems import Patient
 from training.memory import keep_freed_memory
@@ -133,15 +132,14 @@ class Run:
         with self._timed("features"):
             vectors = extract(dataset, self.config.encoders, cache_dir=self.cache_dir, progress=self.progress)
         write_rejected((*dataset.rejected, *vectors.rejected), self.out / "rejected.csv")
-        if isinstance(dataset, StreamedDataset):
-            dataset.log.write_rejected(self.out / "rejected_interactions.csv")
+        dataset.write_rejected_interactions(self.out / "rejected_interactions.csv")
         return vectors
 
     @cached_property
     def split(self) -> Split:
         parts = self.out / "parts" / "main"
-        split = split_dataset(self.dataset, self.config.split, parts, progress=self.progress)
-        view_of(split).write(self.out / "split")
+        split = make_split(self.dataset, self.config.split, parts, progress=self.progress)
+        split.write(self.out / "split")
         return split
 
     @cached_property
@@ -167,7 +165,7 @@ class Run:
     def evaluate(self) -> Evaluation:
         """Our model, its towers alone, its twin, baselines, chance and, if there is one, the oracle."""
         fitted, split, knobs = self.fitted, self.split, self.config.evaluate
-        histories = view_of(split).before_test(fitted.builder)
+        histories = split.before_test(fitted.builder)
         seen = SeenItems(histories)
         models: list[TopK] = self._systems(fitted, histories)
         with self._timed("baselines"), threads(self.config.train.num_threads):
@@ -227,7 +225,7 @@ class Run:
         )
         if self.config.train.refit:
             final, description = self._refit(first)
-        histories = all_histories(_served_builder(final, dataset), dataset)
+        histories = dataset.histories(_served_builder(final, dataset))
         with self._timed("export"):
             save_histories(histories, self.out / "histories.parquet", final.features.item_ids, final.maps)
             bundle = export_bundle(
@@ -236,7 +234,7 @@ class Run:
                 dataset,
                 self.config,
                 Provenance(
-                    dataset_fingerprint=fingerprint(dataset),
+                    dataset_fingerprint=dataset.fingerprint(),
                     refit=self.config.train.refit,
                     refit_description=description,
                     metrics=metrics,
@@ -256,7 +254,7 @@ class Run:
         dataset = self.dataset
         with self._timed("report"):
             content = collect(
-                self.out, dataset, self.config, name=self.dataset_path.name, fingerprint=fingerprint(dataset)
+                self.out, dataset, self.config, name=self.dataset_path.name, fingerprint=dataset.fingerprint()
             )
             path = write_report(content, self.out / REPORT)
         with self.tracked() as tracker:
@@ -290,15 +288,15 @@ class Run:
         knobs = self.config.evaluate
         systems: list[TopK] = [*whole_and_towers(fitted, histories, MODEL, TOWERS, knobs)]
         if knobs.with_validation:
-            joined, budget = with_validation(self.split), learning_anew(fitted)
+            joined, budget = self.split.with_validation(), choices_of_towers(fitted)
             later = self._fit(LATER, "later", self.config, split=joined, budget=budget)
-            known = view_of(self.split).before_test(later.builder)
+            known = self.split.before_test(later.builder)
             systems += whole_and_towers(later, known, LATER, None, knobs)
         wants_twin = knobs.twin
         if wants_twin or (wants_twin is None and self.dataset.oracle_files is not None):
             config = blind(self.config)
             twin = self._fit(TWIN, "twin", config)
-            known = view_of(self.split).before_test(twin.builder)
+            known = self.split.before_test(twin.builder)
             systems += whole_and_towers(twin, known, TWIN, None, knobs)
         return systems
 

@@ -16,7 +16,7 @@ import polars as pl
 
 from features.dataset.tables import Dataset, MediaVectors, MediumVectors
 from features.inputs.histories import ReviewVectors
-from features.splits.train_statistics import TrainFacts
+from features.splits.train_statistics import TrainStatistics
 from recsys.arrays import Bools, Floats, Ints
 from recsys.columns import Columns
 from recsys.ids import NUM_RESERVED, IdMap
@@ -94,7 +94,7 @@ class Sentiment:
 
 
 def fit_sentiment(
-    dataset: Dataset, vectors: MediaVectors, *, train: TrainFacts, reviews: pl.DataFrame
+    dataset: Dataset, vectors: MediaVectors, *, train: TrainStatistics, reviews: pl.DataFrame
 ) -> Sentiment | None:
     """Fitted on `reviews`, which may be read, and their ratings; None where too few are rated.
 
@@ -133,7 +133,7 @@ def review_items(dataset: Dataset, item_ids: IdMap) -> Ints:
     return places
 
 
-def _ratings(reviews: pl.DataFrame, train: TrainFacts) -> Doubles:
+def _ratings(reviews: pl.DataFrame, train: TrainStatistics) -> Doubles:
     own = reviews[Columns.VALUE].cast(pl.Float64).fill_null(float("nan")).to_numpy()
     return np.where(np.isnan(own), train.values_of(reviews), own)
 

@@ -11,11 +11,9 @@ import polars as pl
 
 from features.dataset.id_encoding import encode
 from features.dataset.tables import (
-    Cut,
     Dataset,
     MediaVectors,
     MediumVectors,
-    Split,
 )
 from features.inputs.histories import ReviewVectors
 from features.inputs.item_features import sentiment_arrays
@@ -29,8 +27,7 @@ from features.splits.assignment import (
     TRAIN,
     VALIDATION,
 )
-from features.splits.streamed import StreamedSplit
-from features.splits.train_statistics import FrameFacts
+from features.splits.split import Cut, Split
 from recsys.arrays import Bools, Floats, Ints
 from recsys.columns import Columns, Modality
 from recsys.errors import LeakError
@@ -119,7 +116,7 @@ def check_sentiment(
     name = Modality.REVIEW_SENTIMENT
     if name not in features.dense:
         return
-    train = split.facts if isinstance(split, StreamedSplit) else FrameFacts(split.train)
+    train = split.statistics
     honest = fit_sentiment(dataset, vectors, train=train, reviews=split.reviews)
     expected = sentiment_arrays(honest, dataset, train, split.reviews, events.item_ids)
     found = (

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from features.dataset.tables import Split
-from features.inputs.histories import HistoryBuilder, build_maps
+from features.inputs.histories import HistoryBuilder, SeenItems, build_maps
 from features.inputs.item_features import build_item_features
-from features.inputs.split_view import SeenItems, view_of
+from features.splits.split import Split
 from recsys.arrays import Ints
 from recsys.errors import ConfigError
 from recsys.item_features import ItemFeatures
@@ -50,10 +49,10 @@ def compare_baselines(run: "Run") -> Evaluation:
     if (run.out / "checkpoints").exists():
         raise ConfigError(f"{run.out} holds a trained run; name another --out, or: recsys evaluate {run.out}")
     split, knobs = run.split, run.config.evaluate
-    view = view_of(split)
-    items = build_item_features(run.dataset, run.vectors, train=view.facts, reviews=split.reviews)
-    builder = HistoryBuilder(run.dataset, item_ids=items.item_ids, maps=build_maps(run.dataset, view.facts))
-    seen = SeenItems(view.before_test(builder))
+    statistics = split.statistics
+    items = build_item_features(run.dataset, run.vectors, train=statistics, reviews=split.reviews)
+    builder = HistoryBuilder(run.dataset, item_ids=items.item_ids, maps=build_maps(run.dataset, statistics))
+    seen = SeenItems(split.before_test(builder))
     evaluation = evaluate(
         rivals(run, split, items, seen),
         split=split,

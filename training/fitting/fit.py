@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.dataset.tables import Dataset, MediaVectors, Split
+from features.dataset.tables import Dataset, MediaVectors
 from features.inputs.histories import (
     HistoryBuilder,
     IdMaps,
@@ -24,8 +24,8 @@ from features.inputs.histories import (
 )
 from features.inputs.item_features import build_item_features
 from features.inputs.sentiment import Sentiment, fit_sentiment
-from features.inputs.split_view import view_of
 from features.leakage.audit import Audit, audit_fit
+from features.splits.split import Split
 from recsys.arrays import Floats, Ints
 from recsys.config import Config
 from recsys.history import History, SequenceSchema
@@ -192,35 +192,35 @@ class _Read:
 
     @classmethod
     def of(cls, dataset: Dataset, vectors: MediaVectors, split: Split, config: Config) -> "_Read":
-        view, model = view_of(split), config.model
-        sentiment = fit_sentiment(dataset, vectors, train=view.facts, reviews=split.reviews)
+        statistics, model = split.statistics, config.model
+        sentiment = fit_sentiment(dataset, vectors, train=statistics, reviews=split.reviews)
         reads_sentiment = model.item.sentiment and model.item.use_content
         if reads_sentiment and sentiment is None:
             logger.warning("no model.item.sentiment: too few reviews that may be read have a rating")
         features = build_item_features(
             dataset,
             vectors,
-            train=view.facts,
+            train=statistics,
             reviews=split.reviews,
             sentiment=sentiment if reads_sentiment else None,
         )
-        maps = build_maps(dataset, view.facts)
+        maps = build_maps(dataset, statistics)
         reads_reviews = model.user.use_reviews and model.item.use_content
         reviews = ReviewVectors.of(vectors) if reads_reviews else None
         builder = HistoryBuilder(
             dataset, item_ids=features.item_ids, maps=maps, reviews=reviews, allowed_reviews=split.reviews
         )
-        before = view.before_validation(builder)
-        validation = view.validation_items(features.item_ids)
+        before = split.before_validation(builder)
+        validation = split.validation_items(features.item_ids)
         return cls(
             features=features,
             sentiment=sentiment,
             maps=maps,
-            schema=build_schema(dataset, view.facts, maps, reviews, model.user),
+            schema=build_schema(dataset, statistics, maps, reviews, model.user),
             builder=builder,
             before=before,
             truth={user: items for user, items in validation.items() if user in before},
-            sequences=Sequences(*view.training(builder)),
+            sequences=Sequences(*split.training(builder)),
         )
 
 

@@ -18,7 +18,7 @@ from features.inputs.sentiment import (
     fit_sentiment,
     review_items,
 )
-from features.splits.train_statistics import FrameFacts
+from features.splits.train_statistics import InMemoryTrainStatistics
 from recsys.columns import Modality
 from recsys.ids import IdMap
 
@@ -51,7 +51,7 @@ def _world(seed: int = 0) -> tuple[Dataset, MediaVectors, np.ndarray]:
 
 
 def _fit(data: Dataset, vectors: MediaVectors, reviews: pl.DataFrame | None = None) -> Sentiment:
-    train = FrameFacts(data.interactions)
+    train = InMemoryTrainStatistics(data.interactions)
     found = fit_sentiment(data, vectors, train=train, reviews=data.reviews if reviews is None else reviews)
     assert found is not None
     return found
@@ -96,7 +96,7 @@ def test_a_planted_leak_of_a_held_review_and_of_its_rating_changes_nothing() -> 
     data, vectors, rating = _world()
     allowed = data.reviews.filter(pl.col("item_id") != "i07")
     events = data.interactions.filter(pl.col("item_id") != "i07")
-    honest = fit_sentiment(data, vectors, train=FrameFacts(events), reviews=allowed)
+    honest = fit_sentiment(data, vectors, train=InMemoryTrainStatistics(events), reviews=allowed)
     held = (data.reviews["item_id"] == "i07").to_numpy()
     loud = vectors.reviews[Modality.REVIEW_TEXT].vectors.copy()
     loud[held] = 100.0
@@ -105,7 +105,7 @@ def test_a_planted_leak_of_a_held_review_and_of_its_rating_changes_nothing() -> 
         reviews={**vectors.reviews, Modality.REVIEW_TEXT: MediumVectors(owner=np.arange(NUM), vectors=loud)},
     )
     planted = replace(data, reviews=data.reviews.with_columns(pl.Series("value", np.where(held, 99, rating))))
-    leaky = fit_sentiment(planted, other, train=FrameFacts(events), reviews=allowed)
+    leaky = fit_sentiment(planted, other, train=InMemoryTrainStatistics(events), reviews=allowed)
     assert honest is not None
     assert leaky is not None
     np.testing.assert_array_equal(leaky.by_review, honest.by_review)
@@ -118,8 +118,11 @@ def test_few_ratings_or_none_are_nothing_to_fit_on() -> None:
     for values in (few, np.full(NUM, np.nan)):
         reviews = data.reviews.with_columns(pl.Series("value", values).fill_nan(None))
         poor = replace(data, reviews=reviews)
-        assert fit_sentiment(poor, vectors, train=FrameFacts(data.interactions), reviews=reviews) is None
-    train = FrameFacts(data.interactions)
+        assert (
+            fit_sentiment(poor, vectors, train=InMemoryTrainStatistics(data.interactions), reviews=reviews)
+            is None
+        )
+    train = InMemoryTrainStatistics(data.interactions)
     silent = MediaVectors(items={}, reviews={})
     assert fit_sentiment(data, silent, train=train, reviews=data.reviews) is None
 
@@ -159,7 +162,7 @@ def test_only_what_is_sure_is_said(quality: dict[str, Quality], expected: list[s
 def test_the_item_tower_reads_it_as_one_more_number_that_a_new_item_has_from_testers_alone() -> None:
     data, vectors, _ = _world()
     events = data.interactions.filter(pl.col("user_id") != "u00")  # u00 reviews without an event
-    train, reviews = FrameFacts(events), data.reviews
+    train, reviews = InMemoryTrainStatistics(events), data.reviews
     sentiment = fit_sentiment(data, vectors, train=train, reviews=reviews)
     assert sentiment is not None
     name = Modality.REVIEW_SENTIMENT

@@ -9,8 +9,7 @@ from leak_parts import Pieces, pieces
 
 from features.inputs.item_features import build_item_features
 from features.inputs.sentiment import fit_sentiment
-from features.inputs.split_view import view_of
-from features.splits.train_statistics import FrameFacts
+from features.splits.train_statistics import InMemoryTrainStatistics
 from recsys.errors import LeakError
 from recsys.ids import NUM_RESERVED
 
@@ -35,8 +34,8 @@ def test_a_buyers_review_in_what_an_item_shows_as_new(made: Pieces) -> None:
 
 
 def test_how_content_reviewers_are_by_held_reviews_and_ratings(made: Pieces) -> None:
-    arguments, facts = (made.dataset, made.vectors), view_of(made.split).facts
-    everything = FrameFacts(made.dataset.interactions)
+    arguments, facts = (made.dataset, made.vectors), made.split.statistics
+    everything = InMemoryTrainStatistics(made.dataset.interactions)
     clean, leaky = (
         build_item_features(
             *arguments,

@@ -11,9 +11,9 @@ from fitting_parts import config, log, media
 from leak_parts import tampered
 from model_parts import tiny_features, tiny_schema
 
-from features.dataset.tables import Split
 from features.leakage.audit import Audit
 from features.splits.make import make_split
+from features.splits.split import Split
 from recsys.config import ItemTowerConfig, ModelConfig, TrainConfig
 from recsys.errors import LeakError
 from recsys.metrics.ranking import IdLists
