@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from recsys.errors import ConfigError, did_you_mean
+from recsys.modalities import MODALITIES
 
 TEMPERATURE_RANGE = (0.01, 1.0)  # in which the softmax over cosines behaves
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -23,15 +24,28 @@ ProtocolName = Literal[
     "auto", "predefined", "leave_one_out", "user_temporal", "global_temporal", "held_out_items"
 ]
 SourceName = Literal["als", "item_item", "transitions", "popularity"]
-# As they stand in the table; content neighbours are of one modality each.
-BaselineName = Literal[
+
+
+def content_baseline(label: str) -> str:
+    """Name of the content neighbours by one modality, which has this `label`."""
+    return f"content ({label})"
+
+
+# In the order of the table; content neighbours are of one modality each.
+BASELINES: tuple[str, ...] = (
     "popularity", "als", "bpr", "item-item",
-    "content (title)", "content (text)", "content (picture)",
-    "content (video)", "content (video speech)", "content (video sound)",
-    "content (review text)", "content (review speech)", "content (review voice)",
-    "content (numbers)", "content (categories)", "content (fusion)",
-]  # fmt: skip
-BASELINES: tuple[BaselineName, ...] = get_args(BaselineName)
+    *(content_baseline(each.label) for each in MODALITIES),
+    content_baseline("categories"), content_baseline("fusion"),
+)  # fmt: skip
+
+
+def _known_baseline(name: str) -> str:
+    if name not in BASELINES:
+        raise ValueError(f"unknown baseline {name!r}; {did_you_mean(name, BASELINES)}")
+    return name
+
+
+BaselineName = Annotated[str, AfterValidator(_known_baseline)]
 
 
 class Section(BaseModel):
@@ -79,7 +93,6 @@ class ItemTowerConfig(Section):
     # An item is shown as new this often in training: without its id and its buyers' reviews.
     id_dropout: Fraction = 0.5
     modality_dropout: Fraction = 0.1
-    sentiment: bool = False  # one more token: how content reviewers are; docs/results.md says what it brings
     dropout: Fraction = 0.3
     num_heads: Count = 4
 
@@ -229,7 +242,9 @@ class Config(Section):
 
 
 # Keys that went: what to write instead. A configuration that has one is refused with these words.
-REPLACED_KEYS: Mapping[str, str] = {}
+REPLACED_KEYS: Mapping[str, str] = {
+    "model.item.sentiment": "delete it: no model reads the sentiment of reviews, it annotates the catalogue",
+}
 # The same for values: (dotted key, old value) -> new value.
 REPLACED_VALUES: Mapping[tuple[str, str], str] = {("split.protocol", "given"): "predefined"}
 
@@ -333,7 +348,8 @@ def _explain(problem: Any) -> str:
     location = [str(part) for part in problem["loc"]]
     key = ".".join(location)
     if problem["type"] == "value_error":
-        return str(problem["ctx"]["error"])
+        said = str(problem["ctx"]["error"])
+        return f"{key}: {said}" if isinstance(problem["loc"][-1] if problem["loc"] else "", int) else said
     if problem["type"] == "extra_forbidden":
         if key in REPLACED_KEYS:
             return f"configuration key {key!r} is no more; {REPLACED_KEYS[key]}"

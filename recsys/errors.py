@@ -7,6 +7,7 @@
     ├── EncoderError                        an encoder directory is missing, altered or unfit
     ├── BundleError                         a bundle is broken, altered or of a newer format
     ├── LeakError                           a model could read what is held out from it
+    ├── StateError                          the histories of users cannot be read or written now
     ├── ProviderError                       a device or execution provider is not to be had
     ├── MissingExtraError                   an optional package is not installed
     └── RequestError     (also ValueError)  a query names something that does not exist
@@ -52,6 +53,10 @@ class EncoderError(RecsysError):
 
 class BundleError(RecsysError):
     """A bundle cannot be used."""
+
+
+class StateError(RecsysError):
+    """The state does not answer, or no longer holds the histories that this process opened."""
 
 
 class LeakError(RecsysError):

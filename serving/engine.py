@@ -1,27 +1,22 @@
 """`Engine`: a bundle, its graphs and the users' histories, composed to answer questions."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from features.inputs.history_file import iter_histories
 from recsys.arrays import Bools, Floats, Ints
 from recsys.bundle.compose import Device, compose_bundle
 from recsys.bundle.load import Bundle
 from recsys.columns import Columns
-from recsys.errors import DataError
 from recsys.history import History
 from recsys.ids import NUM_RESERVED, PAD
 from recsys.retrieval.explanations import Reason, reason_of
 from recsys.retrieval.recommender import Recommendations, Recommender
 from serving.fallback import Popularity, interleave
 from serving.http.requests import RequestReader
-from serving.state.sqlite import SqliteState, State
-
-HISTORIES = "histories.parquet"
-STATE = "state.sqlite"
+from serving.state.opening import open_state
+from serving.state.protocol import State
 
 
 class Engine:
@@ -36,7 +31,7 @@ class Engine:
         providers: Mapping[str, tuple[str, ...]],
     ) -> None:
         self.bundle, self.recommender, self.state, self.providers = bundle, recommender, state, providers
-        self.read = RequestReader(bundle)
+        self.request_reader = RequestReader(bundle)
         self._popularity = Popularity(bundle.popularity)
         self._titles: list[str | None] = bundle.catalogue[Columns.TITLE].to_list()
         self._reviewers: list[str | None] = bundle.reviewers
@@ -52,18 +47,18 @@ class Engine:
     ) -> "Engine":
         """An engine over the bundle in `path`.
 
-        `histories` (by default the bundle's sibling histories.parquet, if there is one) is imported
-        once into the database at `state` (by default the bundle's sibling state.sqlite). Raises
-        `BundleError`, `DataError` where `histories` cannot be read, `ProviderError` where `device` is
-        not to be had.
+        `histories` and `state` are those of `serving.state.opening.open_state`: the files beside the
+        bundle by default. Raises `BundleError`, `DataError` where `histories` or `state` cannot be used,
+        `ProviderError` where `device` is not to be had.
         """
         bundle = Bundle.open(path)
         recommender, providers = compose_bundle(bundle, device=device)
-        run = bundle.path.resolve().parent
-        if histories is None and (run / HISTORIES).is_file():
-            histories = run / HISTORIES
-        database = _open_state(state or run / STATE, bundle, histories)
-        return cls(bundle=bundle, recommender=recommender, state=database, providers=providers)
+        return cls(
+            bundle=bundle,
+            recommender=recommender,
+            state=open_state(bundle, histories=histories, path=state),
+            providers=providers,
+        )
 
     def recommend(
         self,
@@ -129,42 +124,6 @@ class Engine:
         item = int(ranked.items[row, place])
         reviewers = None if item == PAD else self._reviewers[item - NUM_RESERVED]
         return reason_of(ranked, row, place, self.bundle.manifest.modalities, self.name, reviewers)
-
-
-def maps_fingerprint(bundle: Bundle) -> str:
-    """Two bundles with the same number items, kinds of event and users' fields alike."""
-    return " ".join(bundle.manifest.files[name] for name in ("item_ids.npy", "maps.json"))
-
-
-def _open_state(path: Path, bundle: Bundle, histories: Path | None) -> SqliteState:
-    """The database at `path` with `histories` imported; one that was made for them goes where they fail."""
-    is_new = not path.exists()
-    database = SqliteState(path, maps=maps_fingerprint(bundle))
-    try:
-        if histories is not None:
-            database.import_histories(histories, partial(_read_histories, bundle))
-        database.check()
-    except BaseException:
-        database.close()
-        if is_new:
-            path.unlink(missing_ok=True)
-        raise
-    return database
-
-
-def _read_histories(bundle: Bundle, source: Path) -> Iterator[tuple[str, History]]:
-    schema = bundle.manifest.sequence_schema
-    for user, history in iter_histories(source, bundle.item_ids, bundle.event_ids, bundle.profile_ids):
-        for found, dim in (
-            (history.review_text, schema.review_text_dim),
-            (history.review_audio, schema.review_audio_dim),
-        ):
-            if dim and any(len(vector) != dim for vector in found.values()):
-                raise DataError(
-                    f"{source}: a review of user {user!r} has a vector of another width than {dim}, which "
-                    "this bundle reads; name the histories that were exported with it"
-                )
-        yield user, history
 
 
 def _by_knowledge(

@@ -238,7 +238,7 @@ def test_demo_walks_the_sample_shop_and_shows_it(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(
         cli.runs, "_walk", lambda dataset, out, *rest: calls.append(("walk", dataset, out, rest))
     )
-    monkeypatch.setattr(cli.answers, "show", lambda bundle, **_: calls.append(("show", bundle)))
+    monkeypatch.setattr(cli.bundles, "show", lambda bundle, **_: calls.append(("show", bundle)))
     for _ in range(2):
         assert recsys("demo", "--out", tmp_path, "--set", "train.epochs=1").code == 0
     settings = [*cli.runs.OF_THE_DEMO, "train.epochs=1"]

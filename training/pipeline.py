@@ -11,6 +11,7 @@ checkpoints and the vector cache, which costs little when it was made before:
       baselines.json                   what was chosen for each baseline on validation
       answers.parquet  examples.json   every model's lists, and some of ours with reasons
       knockouts.json                   what each modality brings
+      review_sentiment.json            how well ratings are predicted from reviews
       rejected.csv  timings.json  histories.parquet  report.html
       parts/                           of a prepared log: one byte an event, by stage
       bundle/
@@ -30,6 +31,7 @@ from features.dataset.tables import Dataset, MediaVectors
 from features.event_log.dataset import open_dataset
 from features.extraction.extract import extract
 from features.inputs.histories import HistoryBuilder, SeenItems, save_histories
+from features.inputs.review_sentiment import annotate_reviewers
 from features.leakage.audit import audit_test
 from features.splits.make import make_split
 from features.splits.split import Split
@@ -226,6 +228,8 @@ class Run:
         if self.config.train.refit:
             final, description = self._refit(first)
         histories = dataset.histories(_served_builder(final, dataset))
+        with self._timed("annotate"):
+            reviewers = annotate_reviewers(dataset, self.vectors, self.out)
         with self._timed("export"):
             save_histories(histories, self.out / "histories.parquet", final.features.item_ids, final.maps)
             bundle = export_bundle(
@@ -240,6 +244,7 @@ class Run:
                     metrics=metrics,
                 ),
                 list(islice(histories.values(), NUM_CHECKED_USERS)),
+                reviewers=reviewers,
             )
         with self.tracked() as tracker:
             tracker.log_metrics({f"parity/{name}": value for name, value in bundle.manifest.parity.items()})

@@ -83,7 +83,7 @@ def resolve(name: str, kind: Kind | None, embedded: Mapping[str, object]) -> Sou
         path = _download(name, options.get("revision"))
         _require_config(path)
         origin, revision = name, path.name
-    converter = f"features.conversion.{kind}_model"
+    converter = f"features.conversion.huggingface.{kind}_model"
     return Source(
         name=name,
         kind=kind,

@@ -89,6 +89,10 @@ class Dataset(Protocol):
         """Timestamps of all events, in no order: eight bytes an event."""
         ...
 
+    def events_of_pairs(self, pairs: pl.DataFrame) -> pl.DataFrame:
+        """Events of the (user, item) pairs of `pairs`, in no order."""
+        ...
+
     def fingerprint(self) -> str:
         """Changes with any interaction and with any item's id, title or text; not with the folder."""
         ...
@@ -138,6 +142,9 @@ class InMemoryDataset(DatasetTables):
 
     def event_times(self) -> pl.Series:
         return self.interactions[Columns.TIMESTAMP]
+
+    def events_of_pairs(self, pairs: pl.DataFrame) -> pl.DataFrame:
+        return self.interactions.join(pairs, on=[Columns.USER, Columns.ITEM], how="semi")
 
     def fingerprint(self) -> str:
         return fingerprint_of(self, self.interactions.hash_rows(seed=0).to_numpy().tobytes())

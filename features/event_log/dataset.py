@@ -78,6 +78,11 @@ class StreamedDataset(DatasetTables):
         times = [partition.columns[Columns.TIMESTAMP] for partition in self.log.partitions()]
         return pl.Series(Columns.TIMESTAMP, np.concatenate(times))
 
+    def events_of_pairs(self, pairs: pl.DataFrame) -> pl.DataFrame:
+        pair, items = [Columns.USER, Columns.ITEM], self.items[Columns.ITEM]
+        frames = (self.log.frame(partition, items) for partition in self.log.partitions())
+        return pl.concat([frame.join(pairs, on=pair, how="semi") for frame in frames])
+
     def fingerprint(self) -> str:
         """Changes with the files of the log, too: their names, sizes, ends and times of change."""
         return fingerprint_of(self, json.dumps(self.log.manifest.fingerprint, sort_keys=True).encode())

@@ -40,9 +40,10 @@ from features.extraction.transcriber import NullTranscriber, Transcriber, load_t
 from features.media.decode import SAMPLE_RATE
 from features.media.prefetch import Decoded, prefetch
 from recsys.arrays import Floats
-from recsys.columns import Columns, Modality
+from recsys.columns import Columns
 from recsys.config import EncoderConfig
 from recsys.errors import EncoderError
+from recsys.modalities import Modality
 
 # Speech that is decoded before it is sorted by length: 10 minutes, 38 MB.
 _SPEECH_AT_ONCE = 600 * SAMPLE_RATE

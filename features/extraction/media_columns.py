@@ -9,8 +9,9 @@ from PIL import Image
 from features.media.decode import load_audio, load_image
 from features.media.video import VERSION, load_frames, load_video_sound
 from recsys.arrays import Floats
-from recsys.columns import Columns, Modality
+from recsys.columns import Columns
 from recsys.config import EncoderConfig
+from recsys.modalities import Modality
 
 T = TypeVar("T", covariant=True)
 

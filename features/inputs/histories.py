@@ -24,10 +24,11 @@ from features.inputs.history_file import (
 from features.inputs.streamed_histories import LazyHistories
 from features.splits.train_statistics import TrainStatistics, statistics_of
 from recsys.arrays import Floats, Ints
-from recsys.columns import Columns, Modality
+from recsys.columns import Columns
 from recsys.config import UserTowerConfig
 from recsys.history import EVENT_NUMBERS, REVIEW_FIELDS, History, SequenceSchema
 from recsys.ids import UNKNOWN, IdMap
+from recsys.modalities import Modality
 
 __all__ = [
     "HistoryBuilder",

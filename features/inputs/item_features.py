@@ -4,12 +4,12 @@ import numpy as np
 import polars as pl
 
 from features.dataset.tables import Dataset, MediaVectors, MediumVectors
-from features.inputs.sentiment import Sentiment, review_items
 from features.splits.train_statistics import TrainStatistics, statistics_of
 from recsys.arrays import Bools, Floats, Ints
-from recsys.columns import Columns, Modality
+from recsys.columns import Columns
 from recsys.ids import NUM_RESERVED, IdMap
 from recsys.item_features import ItemFeatures
+from recsys.modalities import BY_NAME, Modality
 
 MAX_CATEGORY_VALUES = 8  # values of one field that an item keeps
 
@@ -20,28 +20,22 @@ def build_item_features(
     *,
     train: pl.DataFrame | TrainStatistics,
     reviews: pl.DataFrame,
-    sentiment: Sentiment | None = None,
 ) -> ItemFeatures:
     """Features of the whole catalogue while `train` is all that has happened.
 
-    `reviews` are the rows of `dataset.reviews` that may be read, `sentiment` what was fitted on them; without
-    it there is no such modality. Vocabularies, scales, popularity and the set of trained items come from
-    `train` alone.
+    `reviews` are the rows of `dataset.reviews` that may be read. Vocabularies, scales, popularity and the set
+    of trained items come from `train` alone.
     """
     item_ids = IdMap(dataset.items[Columns.ITEM].to_list())
     facts = statistics_of(train)
     trained, popularity = _training_counts(item_ids, facts)
     dense: dict[str, Floats] = {}
     present: dict[str, Bools] = {}
-    for name in Modality.DENSE:
+    for name in BY_NAME:
         found = _dense(name, dataset, vectors, reviews, item_ids, trained)
         if found is not None and found[1].any():
             dense[name], present[name] = found
     as_new = _reviews_as_new(dataset, vectors, facts, reviews, item_ids, tuple(dense))
-    if sentiment is not None:
-        name = Modality.REVIEW_SENTIMENT
-        feels = sentiment_arrays(sentiment, dataset, facts, reviews, item_ids)
-        (dense[name], present[name]), as_new[name] = feels
     category_ids, categories = _categories(dataset.items, trained)
     return ItemFeatures(
         item_ids=item_ids,
@@ -110,31 +104,6 @@ def _reviews_as_new(
         for name, medium in vectors.reviews.items()
         if name in modalities
     }
-
-
-def sentiment_arrays(
-    sentiment: Sentiment | None,
-    dataset: Dataset,
-    facts: TrainStatistics,
-    reviews: pl.DataFrame,
-    item_ids: IdMap,
-) -> tuple[tuple[Floats, Bools], tuple[Floats, Bools]]:
-    """How content reviewers are with each item: all that may be read, and those of an item shown as new.
-
-    Vectors [N, 1] and presence [N] of both; of nobody anything where nothing could be fitted.
-    """
-    if sentiment is None:
-        nobody = np.zeros((item_ids.size, 1), np.float32), np.zeros(item_ids.size, np.bool_)
-        return nobody, nobody
-    kept = _kept_as_new(facts, reviews)
-    items_R, num_items = review_items(dataset, item_ids), len(item_ids)
-    found = [
-        sentiment.of_items(
-            items_R, num_items, dataset.reviews[Columns.ROW].is_in(each[Columns.ROW].implode()).to_numpy()
-        )
-        for each in (reviews, kept)
-    ]
-    return _reserve(*found[0]), _reserve(*found[1])
 
 
 def _numeric(items: pl.DataFrame, trained: Bools) -> tuple[Floats, Bools] | None:

@@ -28,7 +28,6 @@ from features.leakage.reviews import (
     check_allowed,
     check_attached,
     check_pooled,
-    check_sentiment,
     reviewers_of,
 )
 from features.leakage.rules import RULES, Rules, rules_of
@@ -84,7 +83,6 @@ def audit_fit(
     check_facts(events, found, dataset, maps, schema)
     check_allowed(events, found, dataset, split.reviews, rules)
     check_pooled(events, found, dataset, vectors, split.reviews, features)
-    check_sentiment(events, dataset, vectors, split, features)
     _check_builder(builder, split)
     for name, frame in (sources or {}).items():
         _check_source(events, name, frame)

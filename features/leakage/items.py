@@ -14,11 +14,12 @@ from features.leakage.counts import Tally
 from features.leakage.events import AuditedEvents
 from features.splits.assignment import TRAIN
 from recsys.arrays import Bools
-from recsys.columns import Columns, Modality
+from recsys.columns import Columns
 from recsys.errors import LeakError
 from recsys.history import SequenceSchema
 from recsys.ids import NUM_RESERVED, UNKNOWN
 from recsys.item_features import ItemFeatures
+from recsys.modalities import Modality
 
 FEATURES_REMEDY = "build the features of split.train alone (build_item_features)"
 _TOLERANCE = 1e-9  # of a mean or deviation, relative to the deviation

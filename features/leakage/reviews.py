@@ -16,8 +16,6 @@ from features.dataset.tables import (
     MediumVectors,
 )
 from features.inputs.histories import ReviewVectors
-from features.inputs.item_features import sentiment_arrays
-from features.inputs.sentiment import fit_sentiment
 from features.leakage.counts import NEVER, Tally
 from features.leakage.events import AuditedEvents, among
 from features.leakage.rules import Rules
@@ -29,7 +27,7 @@ from features.splits.assignment import (
 )
 from features.splits.split import Cut, Split
 from recsys.arrays import Bools, Floats, Ints
-from recsys.columns import Columns, Modality
+from recsys.columns import Columns
 from recsys.errors import LeakError
 from recsys.history import History
 from recsys.ids import NUM_RESERVED
@@ -104,35 +102,6 @@ def check_pooled(
                     item=events.item_name(item),
                     remedy=REVIEW_REMEDY,
                 )
-
-
-def check_sentiment(
-    events: AuditedEvents, dataset: Dataset, vectors: MediaVectors, split: Split, features: ItemFeatures
-) -> None:
-    """Raises `LeakError` where how content reviewers are is not what training's ratings and reviews give.
-
-    Fitted anew, by the same code, on the split's training events and the reviews that it allows.
-    """
-    name = Modality.REVIEW_SENTIMENT
-    if name not in features.dense:
-        return
-    train = split.statistics
-    honest = fit_sentiment(dataset, vectors, train=train, reviews=split.reviews)
-    expected = sentiment_arrays(honest, dataset, train, split.reviews, events.item_ids)
-    found = (
-        (features.dense[name], features.present[name]),
-        (features.dense_as_new[name], features.present_as_new[name]),
-    )
-    for table, mine, theirs in zip(("dense", "dense_as_new"), found, expected, strict=True):
-        wrong_N = (np.abs(mine[0] - theirs[0]) > 1e-5).any(1) | (mine[1] != theirs[1])
-        if wrong_N.any():
-            raise LeakError(
-                "how content reviewers are is not what the ratings of training and the reviews that may be "
-                "read give",
-                table=f"ItemFeatures.{table}[{name!r}]",
-                item=events.item_name(int(wrong_N.argmax())),
-                remedy="fit it on split.train and split.reviews alone (fit_sentiment)",
-            )
 
 
 def _not_means(

@@ -4,10 +4,10 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from features.event_log.log import Partition, PreparedLog
+from features.event_log.selection import Codes
 from features.splits.assignment import CODES, PARTS, TRAIN
 from recsys.arrays import Bools, Ints
 from recsys.columns import Columns
@@ -38,10 +38,6 @@ class TrainStatistics(Protocol):
 
     def has_event(self, pairs: pl.DataFrame) -> Bools:
         """Whether there is an event of the user and item of each row of `pairs`, which are of reviews."""
-        ...
-
-    def values_of(self, pairs: pl.DataFrame) -> npt.NDArray[np.float64]:
-        """Value of the latest such event that has one, NaN where there is none."""
         ...
 
 
@@ -77,13 +73,6 @@ class InMemoryTrainStatistics:
         found: Bools = joined["found"].fill_null(False).to_numpy()
         return found
 
-    def values_of(self, pairs: pl.DataFrame) -> npt.NDArray[np.float64]:
-        valued = self._events.drop_nulls(Columns.VALUE).sort(Columns.TIMESTAMP, Columns.ROW)
-        last = valued.group_by(Columns.USER, Columns.ITEM).agg(found=pl.col(Columns.VALUE).last())
-        joined = pairs.join(last, on=[Columns.USER, Columns.ITEM], how="left", maintain_order="left")
-        values: npt.NDArray[np.float64] = joined["found"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-        return values
-
 
 class StreamedTrainStatistics:
     """`TrainStatistics` of a split event log, and the number of events of each part by item.
@@ -104,7 +93,7 @@ class StreamedTrainStatistics:
         self._num_values, self._mean, self._squares = 0, 0.0, 0.0
         self._reviewed: list[pl.DataFrame] = []
 
-    def add(self, partition: Partition, codes: npt.NDArray[np.uint8], reviewed: pl.DataFrame) -> None:
+    def add(self, partition: Partition, codes: Codes, reviewed: pl.DataFrame) -> None:
         """Count a partition; `reviewed` are its training events of (user, item) pairs with a review."""
         self._reviewed.append(reviewed)
         columns, size = partition.columns, len(self.train_positive)
@@ -147,9 +136,6 @@ class StreamedTrainStatistics:
 
     def has_event(self, pairs: pl.DataFrame) -> Bools:
         return self._of_reviews.has_event(pairs)
-
-    def values_of(self, pairs: pl.DataFrame) -> npt.NDArray[np.float64]:
-        return self._of_reviews.values_of(pairs)
 
     @cached_property
     def _of_reviews(self) -> InMemoryTrainStatistics:

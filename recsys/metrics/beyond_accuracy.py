@@ -11,10 +11,10 @@ import numpy.typing as npt
 from scipy.sparse import csc_matrix, csr_matrix
 
 from recsys.arrays import Bools, Floats, Ints
-from recsys.columns import Modality
 from recsys.ids import PAD
 from recsys.item_features import ItemFeatures
 from recsys.metrics.ranking import Doubles
+from recsys.modalities import BY_NAME, Modality
 
 OF_A_SET = ("coverage", "gini")  # of all lists together
 PER_USER = ("novelty", "ild", "arp")  # means over users
@@ -128,9 +128,7 @@ class Content:
     """
 
     def __init__(self, items: ItemFeatures) -> None:
-        self.names = tuple(
-            name for name in Modality.DENSE if name in items.dense and name != Modality.NUMERIC
-        )
+        self.names = tuple(name for name in BY_NAME if name in items.dense and name != Modality.NUMERIC)
         self._items = items
         self._scales = {name: _scale(items.dense[name], items.present[name]) for name in self.names}
         self._num_N: Ints = np.zeros(items.size, np.int64) + sum(items.present[name] for name in self.names)

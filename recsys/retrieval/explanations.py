@@ -6,24 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsys.arrays import Floats, Ints
-from recsys.columns import Modality
 from recsys.ids import NUM_RESERVED
+from recsys.modalities import BY_NAME
 from recsys.retrieval.recommender import Recommendations
 
-PHRASES: Mapping[str, str] = {
-    Modality.TITLE: "its name",
-    Modality.TEXT: "its description",
-    Modality.IMAGE: "its picture",
-    Modality.VIDEO: "its video",
-    Modality.VIDEO_SPEECH: "what is said in its video",
-    Modality.VIDEO_AUDIO: "how its video sounds",
-    Modality.REVIEW_TEXT: "what reviewers write",
-    Modality.REVIEW_SPEECH: "what reviewers say",
-    Modality.REVIEW_AUDIO: "how reviewers sound",
-    Modality.NUMERIC: "its figures",
-    Modality.REVIEW_SENTIMENT: "how content reviewers are",
-    "id": "who else chose it",
-}
+ID_PHRASE = "who else chose it"
 # What `Columns.REVIEWERS` says of an item, in words.
 REVIEWERS: Mapping[str, str] = {"praise": "reviewers praise it", "enthusiasm": "reviewers sound enthusiastic"}
 
@@ -87,7 +74,10 @@ def reason_of(
 
 def phrase(modality: str) -> str:
     """A modality in words; a category field speaks for itself."""
-    return PHRASES.get(modality, f"its {modality}")
+    if modality == "id":
+        return ID_PHRASE
+    known = BY_NAME.get(modality)
+    return known.phrase if known else f"its {modality}"
 
 
 def _most_telling(attention: Floats | None, modalities: Sequence[str]) -> str | None:

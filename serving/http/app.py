@@ -102,7 +102,7 @@ def recommend(body: RecommendRequest, engine: EngineOf) -> Answer:
         [history],
         body.k,
         exclude_seen=body.exclude_seen,
-        allowed=engine.read.allowed(body.candidates, body.filters),
+        allowed=engine.request_reader.allowed(body.candidates, body.filters),
         diversity=body.diversity,
     )
     return _answer(engine, history, ranked)
@@ -116,7 +116,7 @@ def rank(body: RankRequest, engine: EngineOf) -> Answer:
     items on, or after all others where the candidates are too few for that.
     """
     history = _history(engine, body)
-    candidates = engine.read.candidates(body.candidates)
+    candidates = engine.request_reader.candidates(body.candidates)
     return _answer(engine, history, engine.rank([history], candidates[None, :]))
 
 
@@ -133,7 +133,7 @@ def similar(
 ) -> SimilarAnswer:
     """The nearest other items, by the cosine of item vectors."""
     try:
-        item = engine.read.item(item_id, "item_id")
+        item = engine.request_reader.item(item_id, "item_id")
     except RequestError as error:
         raise HTTPException(404, of_request(error)) from None
     found, cosines = engine.similar(item, k)
@@ -198,7 +198,7 @@ def _history(engine: Engine, subject: Subject) -> History | None:
         return engine.state.histories([subject.user_id])[0]
     if subject.history is None:
         raise RequestError("user_id", "is missing; give user_id or history")
-    return engine.read.history([Event(**entry.model_dump()) for entry in subject.history])
+    return engine.request_reader.history([Event(**entry.model_dump()) for entry in subject.history])
 
 
 def _answer(engine: Engine, history: History | None, ranked: Recommendations) -> Answer:

@@ -27,6 +27,7 @@ def test_a_preset_changes_a_few_fields() -> None:
     ("setting", "message"),
     [
         ("model.dim=50", "model.dim = 50 is no multiple of model.user.num_heads = 4"),
+        ("model.item.sentiment=true", "configuration key 'model.item.sentiment' is no more; delete it"),
         ("model.item.num_heads=6", "model.dim = 64 is no multiple of model.item.num_heads = 6"),
         ("model.user.max_length=1", "model.user.max_length = 1"),
         ("model.temperature=2.0", "model.temperature = 2.0"),

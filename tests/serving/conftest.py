@@ -14,7 +14,8 @@ from recsys.bundle.compose import compose_bundle
 from recsys.bundle.load import Bundle, write_bundle
 from recsys.history import History, SequenceSchema
 from recsys.ids import IdMap
-from serving.engine import Engine, maps_fingerprint
+from serving.engine import Engine
+from serving.state.opening import maps_fingerprint
 from serving.state.sqlite import SqliteState
 
 ITEMS = ("ant", "bee", "cat", "dog", "eel", "fox")

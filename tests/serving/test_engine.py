@@ -59,20 +59,20 @@ def test_popular_items_that_were_seen_are_left_out(engine):
 @pytest.mark.parametrize("user", ["nobody", "ann"])
 def test_only_allowed_items_are_recommended(engine, user):
     (past,) = engine.state.histories([user])
-    allowed = engine.read.allowed(None, {"group": ["mammal"]})
+    allowed = engine.request_reader.allowed(None, {"group": ["mammal"]})
     assert names(engine, engine.recommend([past], 5, allowed=allowed)) == ["cat", "dog", "fox"]
     nothing = np.zeros(8, np.bool_)
     assert names(engine, engine.recommend([past], 5, allowed=nothing)) == []
 
 
 def test_filters_ask_for_one_value_in_every_field_and_meet_candidates(engine):
-    allowed = engine.read.allowed(["bee", "cat", "eel"], {"group": ["flies", "fish"]})
+    allowed = engine.request_reader.allowed(["bee", "cat", "eel"], {"group": ["flies", "fish"]})
     assert np.flatnonzero(allowed).tolist() == [3, 6]
-    assert engine.read.allowed(None, {}) is None
+    assert engine.request_reader.allowed(None, {}) is None
 
 
 def test_ranks_every_candidate(shop, engine):
-    candidates = engine.read.candidates(["fox", "ant", "cat"])
+    candidates = engine.request_reader.candidates(["fox", "ant", "cat"])
     known = engine.rank([shop.history("ant")], candidates[None])
     assert names(engine, known) == ["ant", "cat", "fox"]
     unknown = engine.rank([None], candidates[None])
@@ -155,7 +155,7 @@ def test_new_items_are_held_back_in_lists_and_among_given_candidates(shop, tmp_p
             (["fox", "dog"], ["dog", "fox"]),
             (["fox"], ["fox"]),
         ):
-            assert names(engine, engine.rank(ann, engine.read.candidates(given)[None])) == expected
+            assert names(engine, engine.rank(ann, engine.request_reader.candidates(given)[None])) == expected
 
 
 def test_a_graph_that_does_not_fit_is_the_bundles_fault(shop, tmp_path):
@@ -171,7 +171,7 @@ def test_a_graph_that_does_not_fit_is_the_bundles_fault(shop, tmp_path):
 
 
 def test_a_history_without_times_counts_as_consecutive(engine):
-    read = engine.read.history([Event(item="bee"), Event(item="ant", event="buy", value=4.0)])
+    read = engine.request_reader.history([Event(item="bee"), Event(item="ant", event="buy", value=4.0)])
     assert read.item.tolist() == [3, 2]
     assert np.diff(read.timestamp).tolist() == [60_000_000]
     assert read.event.tolist() == [2, 3]
@@ -181,7 +181,7 @@ def test_a_history_without_times_counts_as_consecutive(engine):
 
 
 def test_a_history_with_times_is_put_in_order(engine):
-    read = engine.read.history([Event(item="bee", timestamp=9), Event(item="ant", timestamp=4)])
+    read = engine.request_reader.history([Event(item="bee", timestamp=9), Event(item="ant", timestamp=4)])
     assert read.item.tolist() == [2, 3]
     assert read.timestamp.tolist() == [4, 9]
 
@@ -190,8 +190,8 @@ def test_without_a_clock_times_are_places(shop, tmp_path):
     schema = replace(shop.SCHEMA, has_clock=False)
     write_bundle(tmp_path / "bundle", lambda at: shop.fill_bundle(at, sequence_schema=schema))
     engine = shop.open_engine(tmp_path / "bundle")
-    assert engine.read.history([Event(item="bee"), Event(item="ant")]).timestamp.tolist() == [0, 1]
-    timed = engine.read.history([Event(item="bee", timestamp=99), Event(item="ant", timestamp=4)])
+    assert engine.request_reader.history([Event(item="bee"), Event(item="ant")]).timestamp.tolist() == [0, 1]
+    timed = engine.request_reader.history([Event(item="bee", timestamp=99), Event(item="ant", timestamp=4)])
     assert (timed.item.tolist(), timed.timestamp.tolist()) == ([2, 3], [0, 1])
 
 
@@ -219,7 +219,7 @@ def test_without_a_clock_times_are_places(shop, tmp_path):
 )
 def test_a_mistake_names_its_field_and_what_would_be_right(engine, ask, field, said):
     with pytest.raises(RequestError) as caught:
-        ask(engine.read)
+        ask(engine.request_reader)
     assert caught.value.field == field
     assert said in caught.value.message
 

@@ -9,27 +9,18 @@ from scipy.sparse import csr_matrix, diags, hstack
 
 from features.splits.split import Split
 from recsys.arrays import Bools, Floats, Ints
-from recsys.columns import Modality
+from recsys.config import content_baseline
 from recsys.ids import UNKNOWN
 from recsys.item_features import ItemFeatures
+from recsys.modalities import MODALITIES, of_table
 from training.baselines.known import Known, Scored, Seen
 
 CATEGORIES = "categories"
 # The name in the table of each modality's neighbours.
-CONTENT_NAMES = {
-    Modality.TITLE: "content (title)",
-    Modality.TEXT: "content (text)",
-    Modality.IMAGE: "content (picture)",
-    Modality.VIDEO: "content (video)",
-    Modality.VIDEO_SPEECH: "content (video speech)",
-    Modality.VIDEO_AUDIO: "content (video sound)",
-    Modality.REVIEW_TEXT: "content (review text)",
-    Modality.REVIEW_SPEECH: "content (review speech)",
-    Modality.REVIEW_AUDIO: "content (review voice)",
-    Modality.NUMERIC: "content (numbers)",
-    CATEGORIES: "content (categories)",
+CONTENT_NAMES = {each.name: content_baseline(each.label) for each in MODALITIES} | {
+    CATEGORIES: content_baseline(CATEGORIES)
 }
-OF_REVIEWS = (Modality.REVIEW_TEXT, Modality.REVIEW_SPEECH, Modality.REVIEW_AUDIO)
+OF_REVIEWS = of_table("reviews")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from features.inputs.histories import SeenItems
 from features.inputs.item_features import build_item_features
-from features.inputs.sentiment import fit_sentiment
 from features.leakage.audit import audit_test
 from recsys.config import Config, changed
 from training.evaluation.evaluate import ByUser, figures_by_user
@@ -79,8 +78,7 @@ def _options(run: "Run", names: Sequence[str] | None) -> tuple[tuple[Option, ...
     if names is not None:
         choose_options(names, run.config, NEEDS)  # a misspelt name is told before media are encoded
     facts, reviews = run.split.statistics, run.split.reviews
-    sentiment = fit_sentiment(run.dataset, run.vectors, train=facts, reviews=reviews)
-    items = build_item_features(run.dataset, run.vectors, train=facts, reviews=reviews, sentiment=sentiment)
+    items = build_item_features(run.dataset, run.vectors, train=facts, reviews=reviews)
     return choose_options(names, run.config, offered(run.dataset, run.vectors, facts, items, run.config))
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from features.dataset.tables import Dataset, MediaVectors
 from features.splits.train_statistics import TrainStatistics
-from recsys.columns import Columns, Modality
+from recsys.columns import Columns
 from recsys.config import Config, changed, parse_setting
 from recsys.errors import ConfigError, did_you_mean
 from recsys.item_features import ItemFeatures
+from recsys.modalities import BY_NAME
 from recsys.models.retriever import tower_spec
 
 BASE = "as configured"
@@ -25,7 +26,6 @@ NEEDS: Mapping[str, str] = {
     "kinds": "all events are of one kind",
     "values": "the events have no values",
     "reviews": "there are no reviews",
-    "sentiment": "too few reviews that may be read have a rating, or model.item.modalities leaves it out",
     "profiles": "users have no fields",
     "ranker": "towers are measured alone",
 }
@@ -58,7 +58,6 @@ OPTIONS: Mapping[str, Option] = {
         _option("no-modality-dropout", "content", model__item__modality_dropout=0.0),
         _option("new-items-by-towers", "content", "id", model__item__regress_new=False),
         _option("new-items-uncalibrated", "content", model__cold_bias=0.0, model__cold_from=1),
-        _option("sentiment", "content", "sentiment", model__item__sentiment=True),
         _option("no-weight-average", train__average_epochs=0.0),
         _option("fixed-temperature", model__learn_temperature=False),
         _option("no-event-reviews", "content", "reviews", model__user__use_reviews=False),
@@ -83,10 +82,10 @@ OPTIONS: Mapping[str, Option] = {
 def offered(
     dataset: Dataset, vectors: MediaVectors, facts: TrainStatistics, items: ItemFeatures, config: Config
 ) -> set[str]:
-    """Which of NEEDS there is; `items` with what their reviewers feel, where that can be fitted."""
+    """Which of NEEDS there is."""
     item = config.model.item
     spec = tower_spec(items, config.model)
-    encoded = [name for name in spec.dense_dims if name not in Modality.FIGURES]
+    encoded = [name for name in spec.dense_dims if BY_NAME[name].encoder is not None]
     has = {
         "content": bool(spec.dense_dims or spec.category_sizes),
         "vectors": bool(spec.dense_dims),
@@ -97,7 +96,6 @@ def offered(
         "kinds": len(facts.kinds) > 1,
         "values": facts.value_scale != (0.0, 1.0),
         "reviews": bool(vectors.reviews),
-        "sentiment": Modality.REVIEW_SENTIMENT in spec.dense_dims,
         "ranker": config.model.ranker.enabled,
         "profiles": any(name.startswith(Columns.CATEGORY_PREFIX) for name in dataset.users.columns),
     }

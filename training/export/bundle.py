@@ -13,14 +13,14 @@ import polars as pl
 from features.conversion.registry import ensure_encoder
 from features.dataset.tables import Dataset
 from features.encoders.encoder import Kind
-from features.inputs.sentiment import review_items
 from recsys.bundle.compose import Graphs, Settings, compose
 from recsys.bundle.load import Bundle, write_bundle
-from recsys.columns import Columns, Modality
+from recsys.columns import Columns
 from recsys.config import Config
 from recsys.errors import BundleError
 from recsys.history import History
 from recsys.ids import NUM_RESERVED
+from recsys.modalities import encoded_by
 from recsys.onnx import OnnxSession
 from recsys.retrieval.candidate_features import ItemArrays
 from recsys.retrieval.candidate_sources import load_sources, save_sources
@@ -62,10 +62,13 @@ def export_bundle(
     config: Config,
     provenance: Provenance,
     check_on: Sequence[History],
+    *,
+    reviewers: Sequence[str | None] | None = None,
 ) -> Bundle:
     """Write the bundle of `fitted`; raises `BundleError` where the graphs answer otherwise than torch.
 
-    Top-10 lists and scores are compared on `check_on`, real histories.
+    Top-10 lists and scores are compared on `check_on`, real histories. `reviewers` are the labels of
+    `annotate_reviewers`, one an item.
     """
 
     def fill(directory: Path) -> dict[str, Any]:
@@ -73,7 +76,7 @@ def export_bundle(
         items = _write_arrays(directory, fitted, config)
         if fitted.recommender.sources:
             save_sources(fitted.recommender.sources, directory / "sources")
-        _write_tables(directory, fitted, dataset)
+        _write_tables(directory, fitted, dataset, reviewers)
         encoders = _write_encoders(directory, fitted, config)
         served = _served(directory, items, fitted.recommender)
         parity |= compare(fitted.recommender, served, check_on[:NUM_CHECKED_USERS])
@@ -212,7 +215,9 @@ def _write_arrays(directory: Path, fitted: Fitted, config: Config) -> ItemArrays
     return items
 
 
-def _write_tables(directory: Path, fitted: Fitted, dataset: Dataset) -> None:
+def _write_tables(
+    directory: Path, fitted: Fitted, dataset: Dataset, reviewers: Sequence[str | None] | None
+) -> None:
     features = fitted.features
     categories = [name for name in dataset.items.columns if name.startswith(Columns.CATEGORY_PREFIX)]
     catalogue = dataset.items.select(
@@ -220,7 +225,7 @@ def _write_tables(directory: Path, fitted: Fitted, dataset: Dataset) -> None:
     ).with_columns(
         pl.Series(Columns.POPULARITY, features.popularity[NUM_RESERVED:]),
         pl.Series(Columns.TRAINED, features.trained[NUM_RESERVED:]),
-        pl.Series(Columns.REVIEWERS, _reviewers(fitted, dataset), dtype=pl.String),
+        pl.Series(Columns.REVIEWERS, reviewers or [None] * len(features.item_ids), dtype=pl.String),
     )
     # Media are named relative to the dataset: a bundle holds no path of the machine that made it.
     prefix = f"{dataset.root.resolve()}/"
@@ -235,20 +240,13 @@ def _write_tables(directory: Path, fitted: Fitted, dataset: Dataset) -> None:
     (directory / "maps.json").write_text(json.dumps(maps, ensure_ascii=False), "utf-8")
 
 
-def _reviewers(fitted: Fitted, dataset: Dataset) -> list[str | None]:
-    num_items = len(fitted.features.item_ids)
-    if fitted.sentiment is None:
-        return [None] * num_items
-    return fitted.sentiment.verdicts(review_items(dataset, fitted.features.item_ids), num_items)
-
-
 def _write_encoders(directory: Path, fitted: Fitted, config: Config) -> dict[str, str]:
     """Copy the encoder directories that new items and queries need."""
     dense = fitted.retriever.model.spec.dense_dims
     needed: dict[Kind, bool] = {
-        "text": not dense.keys().isdisjoint(Modality.BY_TEXT),
-        "image": not dense.keys().isdisjoint(Modality.BY_IMAGE),
-        "audio": not dense.keys().isdisjoint(Modality.BY_AUDIO),
+        "text": not dense.keys().isdisjoint(encoded_by("text")),
+        "image": not dense.keys().isdisjoint(encoded_by("image")),
+        "audio": not dense.keys().isdisjoint(encoded_by("audio")),
     }
     for kind in (kind for kind, is_needed in needed.items() if is_needed):
         encoder = ensure_encoder(getattr(config.encoders, kind), kind=kind)

@@ -15,15 +15,8 @@ import numpy.typing as npt
 import polars as pl
 
 from features.dataset.tables import Dataset, MediaVectors
-from features.inputs.histories import (
-    HistoryBuilder,
-    IdMaps,
-    ReviewVectors,
-    build_maps,
-    build_schema,
-)
+from features.inputs.histories import HistoryBuilder, IdMaps, ReviewVectors, build_maps, build_schema
 from features.inputs.item_features import build_item_features
-from features.inputs.sentiment import Sentiment, fit_sentiment
 from features.leakage.audit import Audit, audit_fit
 from features.splits.split import Split
 from recsys.arrays import Floats, Ints
@@ -36,12 +29,7 @@ from recsys.progress import Progress, silent
 from recsys.retrieval.candidate_sources import Source
 from recsys.retrieval.recommender import Recommender
 from training.candidates.fit import fit_sources, source_events
-from training.cold_start.fit import (
-    HIDDEN,
-    NewItems,
-    let_in_new_items,
-    place_new_items,
-)
+from training.cold_start.fit import HIDDEN, NewItems, let_in_new_items, place_new_items
 from training.cold_start.validation_users import Judges, Past
 from training.fitting.audit import Histories
 from training.fitting.torch_recommender import make_recommender
@@ -68,7 +56,6 @@ class Fitted:
     recommender: Recommender
     new: NewItems
     audit: Audit  # of what all of these were fitted on
-    sentiment: Sentiment | None = None  # of reviews; None where too few are rated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +124,6 @@ def fit(
         recommender=make_recommender(model, config, ranker, sources=sources, new=new),
         new=new,
         audit=audit,
-        sentiment=read.sentiment,
     )
 
 
@@ -182,7 +168,6 @@ class _Read:
     """What a fit reads of a split, and nothing else."""
 
     features: ItemFeatures
-    sentiment: Sentiment | None
     maps: IdMaps
     schema: SequenceSchema
     builder: HistoryBuilder
@@ -193,17 +178,7 @@ class _Read:
     @classmethod
     def of(cls, dataset: Dataset, vectors: MediaVectors, split: Split, config: Config) -> "_Read":
         statistics, model = split.statistics, config.model
-        sentiment = fit_sentiment(dataset, vectors, train=statistics, reviews=split.reviews)
-        reads_sentiment = model.item.sentiment and model.item.use_content
-        if reads_sentiment and sentiment is None:
-            logger.warning("no model.item.sentiment: too few reviews that may be read have a rating")
-        features = build_item_features(
-            dataset,
-            vectors,
-            train=statistics,
-            reviews=split.reviews,
-            sentiment=sentiment if reads_sentiment else None,
-        )
+        features = build_item_features(dataset, vectors, train=statistics, reviews=split.reviews)
         maps = build_maps(dataset, statistics)
         reads_reviews = model.user.use_reviews and model.item.use_content
         reviews = ReviewVectors.of(vectors) if reads_reviews else None
@@ -214,7 +189,6 @@ class _Read:
         validation = split.validation_items(features.item_ids)
         return cls(
             features=features,
-            sentiment=sentiment,
             maps=maps,
             schema=build_schema(dataset, statistics, maps, reviews, model.user),
             builder=builder,

@@ -7,14 +7,13 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import recsys
-from features.inputs.sentiment import Quality
 from recsys.files import replacing
 from recsys.ids import NUM_RESERVED
 from training.cold_start.calibration import Calibration
@@ -50,8 +49,6 @@ class Fit:
     coverage: Mapping[str, int]  # items that have each modality, of those that the towers read
     versions: Mapping[str, str]
     machine: Mapping[str, Any]
-    # How well ratings are foretold, by "text", "voice" and "both"; empty where too few reviews are rated.
-    sentiment: Mapping[str, Quality] = field(default_factory=dict)
 
 
 def record_fit(directory: Path, stage: str, fitted: Fitted) -> None:
@@ -109,7 +106,6 @@ def _fit_of(fitted: Fitted) -> Fit:
         coverage=coverage,
         versions=versions(),
         machine=machine(),
-        sentiment=dict(fitted.sentiment.quality) if fitted.sentiment is not None else {},
     )
 
 
@@ -130,12 +126,10 @@ def _read(values: dict[str, Any]) -> Fit:
     if new_items is not None:
         curve = new_items["calibration"] and Calibration.from_dict(new_items["calibration"])
         new_items = NewItems(**new_items | {"calibration": curve})
-    sentiment = {name: Quality(**quality) for name, quality in values.get("sentiment", {}).items()}
     read = {
         "curve": tuple(values["curve"]),
         "ranker": ranker,
         "new_items": new_items,
-        "sentiment": sentiment,
     }
     return Fit(**values | read)
 

@@ -1,17 +1,10 @@
 """What can be knocked out of a trained system: each token of its item tower, and groups of them."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from recsys.columns import Columns, Modality
+from recsys.columns import Columns
+from recsys.modalities import modality_groups
 from recsys.models.item_tower import ID_TOKEN, ItemTowerSpec
-
-# As users speak of them. A group of which a system has one member alone is that member.
-GROUPS: Mapping[str, tuple[str, ...]] = {
-    "texts": (Modality.TITLE, Modality.TEXT),
-    "voices": (Modality.REVIEW_SPEECH, Modality.REVIEW_AUDIO),
-    "videos": (Modality.VIDEO, Modality.VIDEO_SPEECH, Modality.VIDEO_AUDIO),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +20,10 @@ class Target:
 
 
 def targets_of(spec: ItemTowerSpec) -> tuple[Target, ...]:
-    """Every token in the tower's order, then the groups of which it has more than one."""
+    """Every token in the tower's order, then the groups of which it has more than one member.
+
+    A group of which it has one member alone is that member.
+    """
     singles = [Target(name=name, tokens=(name,)) for name in spec.dense_dims]
     singles += [
         Target(name=f"{Columns.CATEGORY_PREFIX}{field}", tokens=(field,)) for field in spec.category_sizes
@@ -35,7 +31,8 @@ def targets_of(spec: ItemTowerSpec) -> tuple[Target, ...]:
     if spec.has_id:
         singles.append(Target(name=ID_TOKEN, tokens=(ID_TOKEN,)))
     present = {
-        name: tuple(token for token in tokens if token in spec.dense_dims) for name, tokens in GROUPS.items()
+        name: tuple(token for token in tokens if token in spec.dense_dims)
+        for name, tokens in modality_groups().items()
     }
     groups = [Target(name=name, tokens=tokens) for name, tokens in present.items() if len(tokens) > 1]
     return (*singles, *groups)

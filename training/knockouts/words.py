@@ -6,8 +6,9 @@ from typing import Literal
 
 from rich.table import Table
 
-from recsys.columns import Columns, Modality
+from recsys.columns import Columns
 from recsys.metrics.bootstrap import Estimate
+from recsys.modalities import GROUP_PLURALS, MODALITIES
 from recsys.models.item_tower import ID_TOKEN
 from training.evaluation.results import FEW_USERS
 from training.knockouts.alteration import KINDS, Kind
@@ -17,22 +18,9 @@ from training.report.words import PLACES, metric_name
 Verdict = Literal["counts", "nothing", "harms", "mixed", "unfound", "few"]
 
 JUDGED: tuple[Kind, Kind] = ("absent", "shuffled")
-PLURALS: Mapping[str, str] = {
-    Modality.TITLE: "titles",
-    Modality.TEXT: "descriptions",
-    Modality.IMAGE: "pictures",
-    Modality.VIDEO: "frames of videos",
-    Modality.VIDEO_SPEECH: "words of videos",
-    Modality.VIDEO_AUDIO: "sounds of videos",
-    Modality.REVIEW_TEXT: "written reviews",
-    Modality.REVIEW_SPEECH: "words of spoken reviews",
-    Modality.REVIEW_AUDIO: "sounds of spoken reviews",
-    Modality.NUMERIC: "numbers",
-    Modality.REVIEW_SENTIMENT: "moods of reviews",
+PLURALS: Mapping[str, str] = {each.name: each.plural for each in MODALITIES} | {
     ID_TOKEN: "ids",
-    "texts": "titles and descriptions",
-    "voices": "spoken reviews",
-    "videos": "videos",
+    **GROUP_PLURALS,
 }
 
 

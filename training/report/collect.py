@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from features.dataset.tables import Dataset
+from features.inputs.review_sentiment import read_quality
 from recsys.bundle.load import MANIFEST
 from recsys.checksums import sha256_of
 from recsys.config import Config
@@ -130,7 +131,7 @@ def collect(run: Path, dataset: Dataset, config: Config, *, name: str, fingerpri
         stages=tuple(Stage(name=words, fit=fits[stage]) for stage, words in STAGES.items() if stage in fits),
         choices=_choices(run),
         facts=facts(dataset, fits["main"].coverage, run / "rejected.csv"),
-        sentiment=sentiment_words(fits["main"].sentiment),
+        sentiment=sentiment_words(read_quality(run)),
         baseline=model_name(best) if best else None,
         slices=slices(evaluation, best),
         shown=shown,

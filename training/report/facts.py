@@ -11,9 +11,10 @@ import polars as pl
 
 from features.dataset.rejected import SCHEMA, count_reasons, summarise
 from features.dataset.tables import Dataset, Rejected
-from features.inputs.sentiment import Quality
+from features.inputs.review_sentiment import Quality
 from recsys.cli.console import in_words
-from recsys.columns import Columns, Modality
+from recsys.columns import Columns
+from recsys.modalities import BY_NAME
 from training.report.charts import Chart, Series, bar_chart, line_chart
 from training.report.words import short
 
@@ -30,14 +31,6 @@ PERIODS: Mapping[str, tuple[str, str]] = {  # finest first: how it is called, ho
     "1y": ("year", "%Y"),
     "10y": ("decade", "%Y"),
     "100y": ("century", "%Y"),
-}
-MEDIA: Mapping[str, str] = {
-    Modality.REVIEW_TEXT: "written reviews",
-    Modality.REVIEW_SPEECH: "spoken reviews, their words",
-    Modality.REVIEW_AUDIO: "spoken reviews, their sound",
-    Modality.IMAGE: "picture",
-    Modality.NUMERIC: "figures",
-    Modality.REVIEW_SENTIMENT: "reviews, how content they are",
 }
 
 
@@ -187,10 +180,14 @@ def _bins(times: pl.Series, every: str) -> pl.DataFrame | None:
     return all_.join(counted, on="time", how="left", maintain_order="left").fill_null(0)
 
 
+def _plural(modality: str) -> str:
+    known = BY_NAME.get(modality)
+    return known.plural if known else modality.replace("_", " ")
+
+
 def _coverage(coverage: Mapping[str, int], num_items: int) -> tuple[Coverage, ...]:
     return tuple(
-        Coverage(name=MEDIA.get(name, name.replace("_", " ")), num=num, share=num / max(num_items, 1))
-        for name, num in coverage.items()
+        Coverage(name=_plural(name), num=num, share=num / max(num_items, 1)) for name, num in coverage.items()
     )
 
 
@@ -202,8 +199,8 @@ def sentiment_words(quality: Mapping[str, Quality]) -> str:
     said = [f"{names[name]} {each.correlation:.2f}" for name, each in quality.items()]
     most = max(each.num_rated for each in quality.values())
     return (
-        f"Ratings foretold from reviews, for items held out: correlation by {', by '.join(said)} "
-        f"({most:,} rated reviews; each rating less what its author gives on average)."
+        f"Ratings predicted from reviews, of held-out items: correlation by {', by '.join(said)} "
+        f"({most:,} rated reviews; each rating minus its author's mean)."
     )
 
 

@@ -12,9 +12,9 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from recsys.columns import Modality
 from recsys.config import AlignmentConfig
 from recsys.errors import ConfigError
+from recsys.modalities import BY_NAME
 from recsys.models.item_tower import ItemTowerSpec
 from recsys.models.losses import contrastive_loss, hardest_triplet_loss
 
@@ -24,7 +24,7 @@ def aligned_places(spec: ItemTowerSpec) -> tuple[int, ...]:
 
     Raises `ConfigError` where there are fewer than two.
     """
-    names = [name for name in spec.dense_dims if name not in Modality.FIGURES]
+    names = [name for name in spec.dense_dims if BY_NAME[name].encoder is not None]
     if len(names) < 2:
         raise ConfigError(
             f"train.auxiliary.alignment.kind: the items have {' and '.join(names) or 'no modality'} alone, "

@@ -74,9 +74,9 @@ def test_times_put_a_history_in_order(client, engine):
         {"item": "fox", "timestamp": "2026-03-02"},
         {"item": "ant", "timestamp": 1},
     ]
-    read = engine.read.history
+    read = engine.request_reader.history
     seen = []
-    engine.read.history = lambda events: seen.append(read(events)) or seen[-1]
+    engine.request_reader.history = lambda events: seen.append(read(events)) or seen[-1]
     ask(client, history=entries)
     assert seen[0].item.tolist() == [2, 7]
     assert seen[0].timestamp.tolist() == [1_000_000, 1_772_409_600_000_000]

@@ -1,11 +1,13 @@
 """The state keeps what it was given, and forgets for good what it was told to."""
 
+import hashlib
+import sqlite3
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from recsys.errors import DataError
+from recsys.errors import DataError, StateError
 from recsys.history import History
 from serving.state import sqlite as state_module
 from serving.state.codec import decode, encode
@@ -130,14 +132,153 @@ def test_failed_import_changes_nothing(state, source):
     assert list(state.user_ids()) == ["u1", "u2", "u3"]
 
 
-def test_histories_of_other_ids_are_refused_until_imported_anew(state, source, tmp_path):
+def open_other(tmp_path, maps="other ids", **options):
+    return SqliteState(tmp_path / "state.sqlite", maps=maps, **options)
+
+
+def test_histories_of_two_sets_of_ids_lie_beside_each_other(state, source, tmp_path):
     state.import_histories(source, read())
-    state.check()
-    other = SqliteState(tmp_path / "state.sqlite", maps="other ids")
-    with pytest.raises(DataError, match="another bundle's items"):
-        other.check()
+    other = open_other(tmp_path)
+    assert (other.num_users(), other.histories(["u1"]), list(other.user_ids())) == (0, [None], [])
+    assert not other.has_histories
+    other.import_histories(source, read({"u1": history(9), "u4": history(8)}))
+    for each, expected in ((state, USERS), (other, {"u1": history(9), "u4": history(8)})):
+        assert list(each.user_ids()) == sorted(expected)
+        assert each.num_users() == len(expected)
+        assert all(
+            same(found, expected[user])
+            for user, found in zip(expected, each.histories([*expected]), strict=True)
+        )
+
+
+def test_an_import_replaces_only_its_own(state, source, tmp_path):
+    state.import_histories(source, read())
+    other = open_other(tmp_path)
+    other.import_histories(source, read({"u1": history(9)}))
+    source.write_bytes(b"another version")
+    other.import_histories(source, read({"u7": history(7)}))
+    assert list(other.user_ids()) == ["u7"]
+    assert list(state.user_ids()) == [*USERS]
+
+
+def test_an_erased_user_is_erased_for_all_bundles(state, source, tmp_path):
+    state.import_histories(source, read())
+    other = open_other(tmp_path)
     other.import_histories(source, read())
-    other.check()
+    assert other.delete_user("u2") is True
+    assert state.histories(["u2"]) == [None]
+    third = open_other(tmp_path, maps="third ids")
+    assert third.import_histories(source, read()) == 2
+    assert third.histories(["u2"]) == [None]
+
+
+def test_the_longest_unused_histories_are_removed_and_the_log_says_so(state, source, tmp_path, caplog):
+    state.import_histories(source, read())
+    second = open_other(tmp_path, maps="second", kept_maps=2)
+    second.import_histories(source, read())
+    assert state.num_users() == 3
+    assert not caplog.records
+    open_other(tmp_path, maps="third", kept_maps=2).import_histories(source, read())
+    assert "removed the histories of the bundle with maps some ids" in caplog.text
+    assert second.num_users() == 3
+    for ask in (state.num_users, lambda: list(state.user_ids()), lambda: state.histories(["u1"])):
+        with pytest.raises(StateError, match=r"histories of this bundle were removed.* start this process"):
+            ask()
+
+
+def test_reads_count_as_use(state, source, tmp_path):
+    state.import_histories(source, read())
+    second = open_other(tmp_path, maps="second", kept_maps=2)
+    state.histories(["u1"])
+    open_other(tmp_path, maps="third", kept_maps=2)
+    assert state.num_users() == 3
+    with pytest.raises(StateError):
+        second.num_users()
+
+
+def test_a_look_up_reads_by_the_key_and_not_every_row(state):
+    """Every user of a page is found by the primary key, fingerprint checked in the same statement."""
+    query = (
+        "EXPLAIN QUERY PLAN SELECT user_id, history FROM maps LEFT JOIN histories "
+        "ON maps_id = id AND user_id IN (?2, ?3) WHERE fingerprint = ?1"
+    )
+    plan = [row[3] for row in state._db.execute(query, ("some ids", "u1", "u2"))]
+    assert [line.split()[0] for line in plan] == ["SEARCH", "SEARCH"]
+    assert "maps_id=? AND user_id=?" in plan[1]
+
+
+def test_reads_go_on_while_another_process_writes(state, source, tmp_path):
+    state.import_histories(source, read())
+    other = sqlite3.connect(tmp_path / "state.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert [found is None for found in state.histories(["u1", "nobody"])] == [False, True]
+    other.execute("ROLLBACK")
+    other.close()
+
+
+def test_a_state_in_memory_starts_from_the_file_with_its_erasures(state, source, tmp_path):
+    state.import_histories(source, read())
+    state.delete_user("u2")
+    state.close()
+    before = (tmp_path / "state.sqlite").read_bytes()
+    copy = SqliteState(":memory:", maps="some ids", copy_of=tmp_path / "state.sqlite")
+    assert not copy.is_durable
+    assert list(copy.user_ids()) == ["u1", "u3"]
+    source.write_bytes(b"another version")
+    assert copy.import_histories(source, read()) == 2
+    assert (tmp_path / "state.sqlite").read_bytes() == before
+
+
+def test_a_file_with_changes_not_yet_in_it_is_not_copied(state, source, tmp_path):
+    state.import_histories(source, read())
+    assert (tmp_path / "state.sqlite-wal").stat().st_size
+    with pytest.raises(DataError, match=r"state\.sqlite-wal beside it holds changes"):
+        SqliteState(":memory:", maps="some ids", copy_of=tmp_path / "state.sqlite")
+
+
+def make_database(path, *statements):
+    database = sqlite3.connect(path)
+    for statement in statements:
+        database.execute(statement)
+    database.commit()
+    database.close()
+
+
+def test_the_former_layout_is_made_anew_and_keeps_erasures(tmp_path, source, caplog):
+    make_database(
+        tmp_path / "state.sqlite",
+        "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE users (user_id TEXT PRIMARY KEY, history BLOB NOT NULL)",
+        "CREATE TABLE erased (user_hash TEXT PRIMARY KEY) WITHOUT ROWID",
+        "INSERT INTO users VALUES ('u1', x'00')",
+        f"INSERT INTO erased VALUES ('{hashlib.sha256(b'u2').hexdigest()}')",
+    )
+    state = SqliteState(tmp_path / "state.sqlite", maps="some ids")
+    assert "layout of an older recsys and was made anew: erasures are kept" in caplog.text
+    assert state.num_users() == 0
+    assert state.import_histories(source, read()) == 2
+    assert list(state.user_ids()) == ["u1", "u3"]
+
+
+@pytest.mark.parametrize(
+    ("statements", "said"),
+    [
+        (("CREATE TABLE runs (id INTEGER)",), "is a database of something else .tables runs."),
+        (("PRAGMA application_id = 1919247219", "PRAGMA user_version = 99"), "layout 99, this recsys reads"),
+    ],
+)
+def test_a_foreign_or_newer_database_is_refused_and_left_as_it_was(tmp_path, statements, said):
+    make_database(tmp_path / "state.sqlite", *statements)
+    before = (tmp_path / "state.sqlite").read_bytes()
+    with pytest.raises(DataError, match=said):
+        SqliteState(tmp_path / "state.sqlite", maps="some ids")
+    assert (tmp_path / "state.sqlite").read_bytes() == before
+
+
+def test_a_file_that_was_removed_under_a_running_process_is_told(state):
+    state.close()
+    with pytest.raises(StateError, match="cannot be read"):
+        state.num_users()
 
 
 def test_missing_file_and_unusable_database_are_named(state, tmp_path):

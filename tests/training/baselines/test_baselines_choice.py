@@ -4,7 +4,7 @@ import json
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from features.event_log.dataset import load_streamed
 from features.inputs.item_features import build_item_features
 from features.splits.make import make_split as split_of
 from features.splits.split import Split
-from recsys.config import BASELINES, BaselineName, Config, load_config
+from recsys.config import BASELINES, Config, load_config
 from recsys.errors import ConfigError
 from training.baselines import ALS, ALSSettings, Chosen, Known, choose_baselines, read_choices, save_choices
 from training.baselines.choices import settings_words
@@ -205,7 +205,7 @@ class TestTable:
 
 def test_names_of_the_configuration_are_those_of_the_table() -> None:
     names = ["popularity", "als", "bpr", "item-item", *CONTENT_NAMES.values(), Fusion.name]
-    assert list(get_args(BaselineName)) == names == list(BASELINES)
+    assert names == list(BASELINES)
 
 
 @pytest.mark.parametrize("name", ["svd", "content", "content (image)"])

@@ -1,13 +1,11 @@
 """Which options there are to be asked for, and which change nothing."""
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 from ablation_parts import run_of_a_log
 
 from features.inputs.item_features import build_item_features
-from recsys.columns import Modality
 from recsys.config import Config, build_config, changed
 from recsys.errors import ConfigError
 from training.experiments.options import (
@@ -75,14 +73,10 @@ def test_what_data_and_configuration_offer(tmp_path: Path) -> None:
     assert there == {"content", "vectors", "two modalities", "id", "clock", "reviews"}
     blind = changed(run.config, OPTIONS["no-content"].settings)
     assert offered(run.dataset, run.vectors, facts, items, blind) == {"id", "clock", "reviews"}
-    felt = dataclasses.replace(
-        items, dense=items.dense | {Modality.REVIEW_SENTIMENT: items.dense["title"][:, :1]}
-    )
-    assert offered(run.dataset, run.vectors, facts, felt, run.config) == there | {"sentiment"}
     fewer = changed(run.config, {"model.item.modalities": ["title", "categories"]})
-    assert offered(run.dataset, run.vectors, facts, felt, fewer) == there - {"two modalities"}
+    assert offered(run.dataset, run.vectors, facts, items, fewer) == there - {"two modalities"}
     fields = changed(run.config, {"model.item.modalities": ["colour"]})
-    assert offered(run.dataset, run.vectors, facts, felt, fields) == there - {"two modalities", "vectors"}
+    assert offered(run.dataset, run.vectors, facts, items, fields) == there - {"two modalities", "vectors"}
     sampled = changed(run.config, {"train.sampled_above": 3})
     assert "sampled" in offered(run.dataset, run.vectors, facts, items, sampled)
 

@@ -4,11 +4,9 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from fitting_parts import config, log, media
 
-from features.inputs.sentiment import Quality, Sentiment
 from features.splits.make import make_split
 from training.fitting.fit import Fitted, fit
 from training.fitting.record import (
@@ -51,15 +49,6 @@ def test_stages_stand_beside_each_other_and_keep_their_time(tmp_path: Path, fitt
     other = replace(fitted, retriever=replace(fitted.retriever, curve=[{"loss": 1.0}]))
     record_fit(tmp_path, "main", other)
     assert read_fits(tmp_path)["main"].at.endswith("+00:00")
-
-
-def test_how_well_ratings_are_foretold_is_written_down(tmp_path: Path, fitted: Fitted) -> None:
-    quality = {"text": Quality(num_rated=120, r2=0.2, correlation=0.45, penalty=1.0)}
-    sentiment = Sentiment(by_review=np.zeros(3, np.float32), by_voice=None, quality=quality)
-    record_fit(tmp_path, "main", replace(fitted, sentiment=sentiment))
-    assert read_fits(tmp_path)["main"].sentiment == quality
-    record_fit(tmp_path, "later", replace(fitted, sentiment=None))
-    assert read_fits(tmp_path)["later"].sentiment == {}
 
 
 def test_without_validation_there_is_no_score(tmp_path: Path, fitted: Fitted) -> None:

@@ -10,7 +10,7 @@ from split_parts import dataset
 
 from features.dataset.rejected import write_rejected
 from features.dataset.tables import Rejected
-from features.inputs.sentiment import Quality
+from features.inputs.review_sentiment import Quality
 from training.report.charts import Chart
 from training.report.facts import (
     class_edges,
@@ -81,7 +81,7 @@ def test_without_a_clock_there_is_no_time(tmp_path: Path) -> None:
     assert [chart.title for chart in found.charts] == ["Popularity of items", "Length of histories"]
     assert not {"from", "to"} & set(found.counts)
     assert found.counts["interactions"] == "2"
-    assert [(each.name, each.num, each.share) for each in found.coverage] == [("title", 1, 0.5)]
+    assert [(each.name, each.num, each.share) for each in found.coverage] == [("titles", 1, 0.5)]
     assert found.left_out == ()
 
 
@@ -128,13 +128,13 @@ def test_events_without_a_kind_are_still_counted(tmp_path: Path) -> None:
     )
 
 
-def test_how_well_reviews_foretell_their_ratings() -> None:
+def test_how_well_ratings_are_predicted_from_reviews() -> None:
     assert sentiment_words({}) == ""
     quality = {
-        "text": Quality(num_rated=1200, r2=0.2, correlation=0.449, penalty=1.0),
-        "both": Quality(num_rated=1250, r2=0.25, correlation=0.5, penalty=3.0),
+        "text": Quality(num_rated=1200, r2=0.2, correlation=0.449, ridge_alpha=1.0),
+        "both": Quality(num_rated=1250, r2=0.25, correlation=0.5, ridge_alpha=3.0),
     }
     assert sentiment_words(quality) == (
-        "Ratings foretold from reviews, for items held out: correlation by their words 0.45, by both "
-        "together 0.50 (1,250 rated reviews; each rating less what its author gives on average)."
+        "Ratings predicted from reviews, of held-out items: correlation by their words 0.45, by both "
+        "together 0.50 (1,250 rated reviews; each rating minus its author's mean)."
     )

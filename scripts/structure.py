@@ -1,0 +1,148 @@
+"""Measures of the code's structure, by package: files, lines, functions, import chain, cycles, flat modules.
+
+    python -m scripts.structure              # this checkout
+    python -m scripts.structure OTHER        # another checkout, for a table of before and after
+    python -m scripts.structure OTHER .      # both, one after the other
+
+The import chain is the longest path of modules of one package that import each other (a cycle counts as one
+module); every import counts, in functions and under TYPE_CHECKING as well. A function's parameters include
+keyword-only ones, not `self` and `cls`. Flat modules are the Python files of one folder without
+`__init__.py`.
+"""
+
+import ast
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+PACKAGES = ("recsys", "features", "training", "serving")
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+@dataclass(kw_only=True)
+class Package:
+    """One package's modules, by dotted name."""
+
+    lines: dict[str, int] = field(default_factory=dict)
+    imports: dict[str, set[str]] = field(default_factory=dict)  # modules of the same package
+    function_lines: list[int] = field(default_factory=list)
+    num_parameters: list[int] = field(default_factory=list)
+    folders: Counter[str] = field(default_factory=Counter)
+
+    def cycles(self) -> list[list[str]]:
+        """Modules that import each other in a loop, each loop once."""
+        return [sorted(part) for part in components(self.imports) if len(part) > 1]
+
+    def chain(self) -> int:
+        """Modules on the longest way from one that imports to one that is imported."""
+        parts = components(self.imports)
+        of = {name: at for at, part in enumerate(parts) for name in part}
+        depth: dict[int, int] = {}
+        for at, part in enumerate(parts):  # a component comes after all that it imports
+            below = {of[name] for module in part for name in self.imports[module]} - {at}
+            depth[at] = 1 + max((depth[other] for other in below), default=0)
+        return max(depth.values(), default=0)
+
+
+def measure(root: Path, name: str) -> Package:
+    """The package `name` of the checkout in `root`."""
+    found = Package()
+    trees: dict[str, tuple[Path, ast.Module]] = {}
+    for path in sorted((root / name).rglob("*.py")):
+        text = path.read_text("utf-8")
+        module = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+        trees[module] = path, ast.parse(text)
+        found.lines[module] = len(text.splitlines())
+        if path.name != "__init__.py":
+            found.folders[path.parent.relative_to(root).as_posix()] += 1
+    for module, (path, tree) in trees.items():
+        found.imports[module] = set(_imported(module, path, tree, trees)) - {module}
+        for node in ast.walk(tree):
+            if isinstance(node, FUNCTIONS):
+                assert node.end_lineno is not None
+                found.function_lines.append(node.end_lineno - node.lineno + 1)
+                args = node.args
+                names = [arg.arg for arg in (*args.posonlyargs, *args.args, *args.kwonlyargs)]
+                found.num_parameters.append(len([each for each in names if each not in ("self", "cls")]))
+    return found
+
+
+def _imported(module: str, path: Path, tree: ast.Module, known: Mapping[str, object]) -> Iterator[str]:
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            source = ".".join([*base, *filter(None, [node.module])])
+            for alias in node.names:
+                whole = f"{source}.{alias.name}"
+                if whole in known or source in known:
+                    yield whole if whole in known else source
+
+
+def components(imports: Mapping[str, set[str]]) -> list[list[str]]:
+    """Strongly connected components, each after all that it imports (Tarjan 1972)."""
+    number: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(name: str) -> None:
+        number[name] = low[name] = len(number)
+        stack.append(name)
+        for other in sorted(imports[name]):
+            if other not in number:
+                visit(other)
+            if other in stack:
+                low[name] = min(low[name], low[other])
+        if low[name] == number[name]:
+            at = stack.index(name)
+            found.append(stack[at:])
+            del stack[at:]
+
+    for name in sorted(imports):
+        if name not in number:
+            visit(name)
+    return found
+
+
+def rows(root: Path) -> Iterator[tuple[str, ...]]:
+    """One row a package, as in the table that `main` prints."""
+    for name in PACKAGES:
+        package = measure(root, name)
+        functions, parameters = package.function_lines, package.num_parameters
+        folder, most = max(package.folders.items(), key=lambda each: (each[1], each[0]))
+        cycles = package.cycles()
+        yield (
+            name,
+            str(len(package.lines)),
+            f"{np.median(list(package.lines.values())):.0f}/{max(package.lines.values())}",
+            f"{np.median(functions):.0f}/{np.quantile(functions, 0.9):.0f}/{max(functions)}",
+            f"{np.quantile(parameters, 0.9):.0f}/{max(parameters)}",
+            str(package.chain()),
+            str(len(cycles)) + "".join(f" ({' <-> '.join(cycle)})" for cycle in cycles),
+            f"{most} ({folder}/)",
+        )
+
+
+def main(roots: list[str]) -> None:
+    header = (
+        "package", "files", "lines of a file p50/max", "lines of a function p50/p90/max",
+        "parameters p90/max", "import chain", "cycles", "most modules flat in a folder",
+    )  # fmt: skip
+    for root in roots:
+        print(f"{root}\n")
+        print("| " + " | ".join(header) + " |")
+        print("|" + "---|" * len(header))
+        for row in rows(Path(root)):
+            print("| " + " | ".join(row) + " |")
+        print()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or ["."])

@@ -1,0 +1,93 @@
+"""Opens the state of a bundle: which file it is, and the histories that it starts from."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from features.inputs.history_file import iter_histories
+from recsys.bundle.load import Bundle
+from recsys.errors import DataError
+from recsys.history import History
+from serving.state.layout import IN_MEMORY, UnwritableStateError
+from serving.state.sqlite import SqliteState
+
+HISTORIES: Final = "histories.parquet"
+STATE: Final = "state.sqlite"
+log = logging.getLogger(__name__)
+
+
+def open_state(bundle: Bundle, *, histories: Path | None = None, path: Path | None = None) -> SqliteState:
+    """The state at `path` with `histories` imported for `bundle`.
+
+    `histories` is by default histories.parquet beside the bundle, if there is one; `path` is by default
+    state.sqlite beside the bundle. Where that default cannot be written the state is kept in memory, and
+    begins with what the file holds, erasures included. `path` ":memory:" asks for an empty one in memory.
+    Raises `DataError` where `histories` cannot be read or `path` cannot be used; then a file that was
+    made here is removed.
+    """
+    run = bundle.path.resolve().parent
+    if histories is None and (run / HISTORIES).is_file():
+        histories = run / HISTORIES
+    is_default, path = path is None, path or run / STATE
+    is_new = not path.exists()
+    state = _opened(path, bundle, is_default=is_default)
+    try:
+        if histories is not None:
+            state.import_histories(histories, partial(_read_histories, bundle))
+        elif not state.has_histories and not state.is_empty():
+            log.warning("%s: holds no histories of this bundle's items; every user is unknown", path)
+    except BaseException:
+        is_unused = is_new and state.is_durable and state.is_empty()
+        state.close()
+        if is_unused:
+            path.unlink(missing_ok=True)
+        raise
+    return state
+
+
+def maps_fingerprint(bundle: Bundle) -> str:
+    """Two bundles with the same fingerprint read each other's stored histories alike.
+
+    It covers the numbers of items, kinds of event and values of users' fields, the clock, and the
+    encoders that made the vectors of reviews.
+    """
+    manifest = bundle.manifest
+    schema, files = manifest.sequence_schema, manifest.files
+    encoders = [manifest.encoders[kind] for kind in ("text", "audio") if kind in manifest.encoders]
+    meaning = {
+        "maps": [files["item_ids.npy"], files["maps.json"]],
+        "has_clock": schema.has_clock,
+        "review_dims": [schema.review_text_dim, schema.review_audio_dim],
+        "encoders": [files[name] for name in sorted(files) if name.startswith(tuple(encoders))],
+    }
+    return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
+
+
+def _opened(path: Path, bundle: Bundle, *, is_default: bool) -> SqliteState:
+    maps = maps_fingerprint(bundle)
+    try:
+        return SqliteState(path, maps=maps)
+    except UnwritableStateError:
+        if not is_default:
+            raise
+    log.info("%s cannot be written; the state is kept in memory", path)
+    return SqliteState(IN_MEMORY, maps=maps, copy_of=path)
+
+
+def _read_histories(bundle: Bundle, source: Path) -> Iterator[tuple[str, History]]:
+    schema = bundle.manifest.sequence_schema
+    for user, history in iter_histories(source, bundle.item_ids, bundle.event_ids, bundle.profile_ids):
+        for found, dim in (
+            (history.review_text, schema.review_text_dim),
+            (history.review_audio, schema.review_audio_dim),
+        ):
+            if dim and any(len(vector) != dim for vector in found.values()):
+                raise DataError(
+                    f"{source}: a review of user {user!r} has a vector of another width than {dim}, which "
+                    "this bundle reads; name the histories that were exported with it"
+                )
+        yield user, history
