@@ -10,7 +10,7 @@ from fitting_parts import config, log
 
 from recsys.config import Config, load_config
 from recsys.errors import ConfigError
-from training.pipeline import Run, blind, fingerprint
+from training.pipeline import Run, blind
 
 
 def create(out: Path, dataset: Path, settings: Config | None = None) -> Run:
@@ -107,7 +107,7 @@ def test_the_fingerprint_of_a_dataset() -> None:
         "an item less": replace(data, items=data.items.head(-1)),
         "another name": replace(data, name="other"),
     }
-    found = {name: fingerprint(each) for name, each in others.items()} | {"itself": fingerprint(data)}
+    found = {name: each.fingerprint() for name, each in others.items()} | {"itself": data.fingerprint()}
     assert len(set(found.values())) == len(found)
     elsewhere = replace(data, root=Path("elsewhere"))
-    assert fingerprint(elsewhere) == fingerprint(log()) == found["itself"]
+    assert elsewhere.fingerprint() == log().fingerprint() == found["itself"]
