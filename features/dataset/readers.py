@@ -5,6 +5,7 @@ gives the values their types. They may be compressed with gzip. A row of a CSV w
 header has nothing in the last columns, as spreadsheets write it.
 """
 
+import glob
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -91,7 +92,7 @@ def find_files(root: Path, name: str, pattern: str) -> list[Path]:
         if plain.is_file():
             return [plain]
         is_folder = plain.is_dir()
-        found = [] if is_folder else sorted(path for path in root.glob(pattern) if path.is_file())
+        found = [] if is_folder else sorted(path for path in _glob(root, pattern) if path.is_file())
     except (ValueError, NotImplementedError, OSError) as error:
         raise DataError(
             f"the {name} are missing", [f"[{name}] path = {pattern!r} cannot be looked up: {error}"]
@@ -105,6 +106,14 @@ def find_files(root: Path, name: str, pattern: str) -> list[Path]:
         known = did_you_mean(plain.name, near) if near else f"no file lies in {plain.parent}"
         hint = f"no such file; {known}"
     raise DataError(f"the {name} are missing", [f"[{name}] path = {pattern!r}: {hint}"])
+
+
+def _glob(root: Path, pattern: str) -> Iterator[Path]:
+    """Paths that match `pattern`. A folder that exists by that very name ("part [1]") is no pattern."""
+    parts = PurePosixPath(pattern).parts
+    while len(parts) > 1 and (root / parts[0]).is_dir():
+        root, parts = root / parts[0], parts[1:]
+    return root.glob("/".join(parts))
 
 
 def _beside(path: Path) -> list[str]:
@@ -147,7 +156,9 @@ def scan_file(path: Path) -> pl.LazyFrame | None:
             with path.open("rb") as file:
                 start = file.read(4096).lstrip()
             is_lines = start[:1] == b"{"
-            return pl.scan_ndjson(path, infer_schema_length=None) if is_lines else None
+            # `scan_ndjson` has no `glob=False`.
+            pattern = glob.escape(str(path))
+            return pl.scan_ndjson(pattern, infer_schema_length=None) if is_lines else None
     raise unknown_kind(path)
 
 

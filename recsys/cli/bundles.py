@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from recsys.cli.app import command, console
-from recsys.cli.console import ConsoleProgress
+from recsys.cli.console import ConsoleProgress, say
 from recsys.errors import ConfigError
 
 
@@ -40,9 +40,10 @@ def recommend(
             candidates=candidates,
             progress=progress,
         )
-    console.print(
+    say(
+        console,
         f"{report.num_rows:,} recommendations for {report.num_users:,} users in {out}; "
-        f"{report.num_unknown:,} of them are unknown and got the most popular items."
+        f"{report.num_unknown:,} of them are unknown and got the most popular items.",
     )
 
 

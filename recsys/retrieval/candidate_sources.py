@@ -163,19 +163,6 @@ def _load(directory: Path, entry: dict[str, Any]) -> Source:
     return source
 
 
-def best_of(score_BN: Floats, k: int) -> Ints:
-    """The k highest-scored items of each row, best first, 0 where no score is above 0. Shape [B, k]."""
-    width = min(k, score_BN.shape[1])
-    if width == 0:
-        return np.zeros((len(score_BN), k), np.int64)
-    found_Bk = np.sort(np.argpartition(-score_BN, width - 1, axis=1)[:, :width], axis=1)
-    score_Bk = np.take_along_axis(score_BN, found_Bk, 1)
-    order = np.argsort(-score_Bk, axis=1, kind="stable")
-    found_Bk, score_Bk = np.take_along_axis(found_Bk, order, 1), np.take_along_axis(score_Bk, order, 1)
-    found_Bk = np.where(score_Bk > 0, found_Bk, PAD).astype(np.int64)
-    return np.pad(found_Bk, ((0, 0), (0, k - width)))
-
-
 def merge(first_BK: Ints, others: Sequence[Ints]) -> Ints:
     """`first_BK`, then what the other lists add, in their order and each item once, 0 in the places left.
 

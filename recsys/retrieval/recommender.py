@@ -26,7 +26,6 @@ from recsys.retrieval.candidate_features import Candidates, Evidence, ItemArrays
 from recsys.retrieval.candidate_sources import (
     DENSE_SCORES,
     Source,
-    best_of,
     merge,
 )
 from recsys.retrieval.index.index import ExactIndex
@@ -36,6 +35,7 @@ from recsys.retrieval.reranking import (
     hold_back,
     settle_new,
 )
+from recsys.retrieval.topk import top_k, top_k_of_lists
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -143,9 +143,7 @@ class Recommender:
             found_BK = np.concatenate([found_BK, new_BK], axis=1)
         found_BK = np.where(found_BK == items[:, None], PAD, found_BK)
         cosine_BK = np.einsum("bd,bkd->bk", query_BD, unit(self.items.vectors[found_BK]))
-        cosine_BK = np.where(found_BK == PAD, -np.inf, cosine_BK).astype(np.float32)
-        order = np.lexsort((found_BK, -cosine_BK), axis=1)[:, :k]
-        return np.take_along_axis(found_BK, order, 1), np.take_along_axis(cosine_BK, order, 1)
+        return top_k_of_lists(found_BK, cosine_BK, k)
 
     @cached_property
     def _new_by_cosine(self) -> ExactIndex:
@@ -174,12 +172,8 @@ class Recommender:
         num = min(num, len(self.items.vectors) - NUM_RESERVED)
         num_seen = max([0, *(len(history.seen) for history in histories)]) if exclude_seen else 0
         found, score = self.index.search(user_BD, num + num_seen, allowed=allowed)
-        if exclude_seen:
-            for row, history in enumerate(histories):
-                seen = np.isin(found[row], history.seen)
-                found[row, seen], score[row, seen] = PAD, -np.inf
-        order = np.argsort(-score, axis=1, kind="stable")[:, :num]
-        found, score = np.take_along_axis(found, order, 1), np.take_along_axis(score, order, 1)
+        seen = [history.seen for history in histories] if exclude_seen else None
+        found, score = top_k_of_lists(found, score, num, excluded=seen)
         return found, np.where(found == PAD, -np.inf, score - self._bias_N[found]).astype(np.float32)
 
     def candidates(
@@ -216,8 +210,14 @@ class Recommender:
         for rows in self._parts(len(histories)):
             part = histories[rows]
             scores = [source.scores(part) for source in self.sources]
+            seen = [history.seen for history in part] if exclude_seen else None
             added = [
-                best_of(_barred(score_BN, part if exclude_seen else [], allowed), self.source_candidates)
+                top_k(
+                    np.where(score_BN > 0, score_BN, -np.inf),
+                    self.source_candidates,
+                    allowed=allowed,
+                    excluded=seen,
+                )[0]
                 for score_BN in scores
             ]
             merged_BK[rows] = merge(found_BK[rows], added)
@@ -325,16 +325,6 @@ class Recommender:
             history_attention=_take_rows(ranked.get("history_attention"), place),
             history_items=self.history_items(histories) if ranked else None,
         )
-
-
-def _barred(score_BN: Floats, histories: Sequence[History], allowed: Bools | None) -> Floats:
-    """Scores of 0 for what the histories hold and for what is not `allowed`."""
-    score_BN = score_BN.copy()
-    for row, history in enumerate(histories):
-        score_BN[row, history.seen] = 0.0
-    if allowed is not None:
-        score_BN[:, ~allowed] = 0.0
-    return score_BN
 
 
 def _taken(scores: Sequence[Floats], candidate_BK: Ints) -> Floats:

@@ -7,8 +7,9 @@ import numpy as np
 
 from recsys.arrays import Bools, Ints
 from recsys.item_features import ItemFeatures
+from recsys.retrieval.topk import top_k
 from training.baselines.known import Seen
-from training.evaluation.evaluate import seen_lists, top_k
+from training.evaluation.ground_truth import seen_lists
 
 
 class Random:
@@ -27,4 +28,4 @@ class Random:
             rng = np.random.default_rng([self._seed, zlib.crc32(user.encode())])
             score_UN[row] = rng.random(self._num_items, np.float32)
         lists = None if self._seen is None else seen_lists(self._seen, users)
-        return top_k(score_UN, k, allowed=allowed, seen=lists)
+        return top_k(score_UN, k, allowed=allowed, excluded=lists)[0]

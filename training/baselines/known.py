@@ -17,7 +17,8 @@ from recsys.columns import Columns
 from recsys.errors import DataError
 from recsys.ids import NUM_RESERVED
 from recsys.item_features import ItemFeatures
-from training.evaluation.evaluate import seen_lists, top_k
+from recsys.retrieval.topk import top_k
+from training.evaluation.ground_truth import seen_lists
 
 Seen = Mapping[str, Ints] | None  # items to leave out by user; None leaves nothing out
 
@@ -110,7 +111,7 @@ class Scored(ABC):
     def recommend(self, users: Sequence[str], k: int, *, allowed: Bools | None) -> Ints:
         seen = self._known.seen
         lists = None if seen is None else seen_lists(seen, users)
-        return top_k(self.score(users), k, allowed=allowed, seen=lists)
+        return top_k(self.score(users), k, allowed=allowed, excluded=lists)[0]
 
     def knowing(self, known: Known) -> Self:
         """The same items, with other knowledge of the users."""

@@ -13,8 +13,9 @@ from recsys.arrays import Bools, Floats, Ints
 from recsys.columns import Columns
 from recsys.ids import NUM_RESERVED
 from recsys.item_features import ItemFeatures
+from recsys.retrieval.topk import top_k
 from training.baselines.known import Known, Scored, Seen
-from training.evaluation.evaluate import seen_lists, top_k
+from training.evaluation.ground_truth import seen_lists
 
 MICROSECONDS_A_DAY = 86_400e6
 Doubles = npt.NDArray[np.float64]
@@ -36,7 +37,7 @@ class Popularity:
     def recommend(self, users: Sequence[str], k: int, *, allowed: Bools | None) -> Ints:
         score_UN = np.repeat(self._score_N[None], len(users), axis=0)
         lists = None if self._seen is None else seen_lists(self._seen, users)
-        return top_k(score_UN, k, allowed=allowed, seen=lists)
+        return top_k(score_UN, k, allowed=allowed, excluded=lists)[0]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,9 @@ from recsys.ids import NUM_RESERVED
 from recsys.item_features import ItemFeatures
 from recsys.metrics.ranking import Doubles, IdLists, at_k
 from recsys.progress import Progress, silent
+from recsys.retrieval.topk import top_k
 from training.baselines.known import Known, Scored, Seen
-from training.evaluation.evaluate import seen_lists, top_k
+from training.evaluation.ground_truth import seen_lists
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,8 @@ class Part:
         """Of each user; `score_UN` is overwritten. Shape [U]."""
         seen = self.known.seen
         lists = None if seen is None else seen_lists(seen, self.users)
-        return at_k(top_k(score_UN, K, allowed=self.allowed, seen=lists), self.truth, [K])[f"ndcg@{K}"]
+        ranked_UK, _ = top_k(score_UN, K, allowed=self.allowed, excluded=lists)
+        return at_k(ranked_UK, self.truth, [K])[f"ndcg@{K}"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

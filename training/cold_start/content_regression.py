@@ -24,9 +24,9 @@ from recsys.ids import NUM_RESERVED
 from recsys.metrics.ranking import IdLists
 from recsys.models.cold_start_head import NewcomerHead, blend, share_of
 from recsys.models.retriever import EMBED_ROWS, Retriever
+from recsys.retrieval.topk import top_k
 from recsys.ridge import Doubles, solve_ridge
 from training.cold_start.validation_users import Judges
-from training.evaluation.evaluate import top_k
 from training.ranker.ranked_lists import selection_ndcg
 
 logger = logging.getLogger(__name__)
@@ -289,7 +289,7 @@ def _among_their_like(vectors_ND: Floats, folds: Sequence[Bools], before: Sequen
             continue
         score_UN = judges.user_UD[rows] @ vectors_ND.T
         seen = IdLists.from_lists([judges.seen[row] for row in rows])
-        ranked_UK = top_k(score_UN, 10, allowed=fold_N, seen=seen)
+        ranked_UK, _ = top_k(score_UN, 10, allowed=fold_N, excluded=seen)
         scores.append(selection_ndcg(ranked_UK, IdLists.from_lists([truth[row] for row in rows])))
         weights.append(len(rows))
     return float(np.average(scores, weights=weights)) if scores else 0.0

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from features.splits.split import Split
-from recsys.arrays import Bools, Floats, Ints
+from recsys.arrays import Bools, Ints
 from recsys.errors import RecsysError
 from recsys.ids import NUM_RESERVED, PAD
 from recsys.item_features import ItemFeatures
@@ -30,11 +30,11 @@ from training.evaluation.ground_truth import (
     seen_lists,
     truth_of,
 )
-from training.evaluation.predictions import Answers
+from training.evaluation.predictions import Predictions
 from training.evaluation.results import Evaluation, ViewResult
 from training.evaluation.slices import slices_of
 
-__all__ = ["VIEWS", "Estimate", "Evaluation", "TopK", "ViewResult", "evaluate", "seen_lists", "top_k"]
+__all__ = ["VIEWS", "Estimate", "Evaluation", "TopK", "ViewResult", "evaluate", "seen_lists"]
 
 VIEWS = {
     "warm": "test positives on items with a training or validation event, the whole catalogue ranked",
@@ -68,40 +68,6 @@ class TopK(Protocol):
         ...
 
 
-def top_k(score_UN: Floats, k: int, *, allowed: Bools | None = None, seen: IdLists | None = None) -> Ints:
-    """The k items of highest score for each user, ties by the lower id. Shape [U, k].
-
-    Never padding, unknown, an item not `allowed` [N], one of the user's `seen` list, or one scored -inf;
-    0 fills the places left. `score_UN` is overwritten, since a copy would double the memory.
-    """
-    if np.isnan(score_UN).any():
-        raise RecsysError(f"NaN among the scores of user row {int(np.isnan(score_UN).any(1).argmax())}")
-    score_UN[:, :NUM_RESERVED] = -np.inf
-    if allowed is not None:
-        score_UN[:, ~allowed] = -np.inf
-    if seen is not None:
-        score_UN[np.repeat(np.arange(len(seen)), seen.counts), seen.ids] = -np.inf
-    width = min(k, score_UN.shape[1])
-    best_UK = _best_columns(score_UN, width)
-    best_UK[np.take_along_axis(score_UN, best_UK, axis=1) == -np.inf] = PAD
-    return np.pad(best_UK, ((0, 0), (0, k - width)), constant_values=PAD)
-
-
-def _best_columns(score_UN: Floats, k: int) -> Ints:
-    """Columns of the k highest scores, ties by column."""
-    if k == score_UN.shape[1]:
-        return np.argsort(-score_UN, axis=1, kind="stable").astype(np.int64)
-    column_UK = np.sort(np.argpartition(-score_UN, k - 1, axis=1)[:, :k], axis=1)
-    chosen_UK = np.take_along_axis(score_UN, column_UK, axis=1)
-    best_UK = np.take_along_axis(column_UK, np.argsort(-chosen_UK, axis=1, kind="stable"), axis=1)
-    # A partition takes any of the columns that tie for the last place; those rows are sorted whole.
-    least_U1 = chosen_UK.min(axis=1, keepdims=True)
-    tied = np.flatnonzero(((score_UN >= least_U1).sum(1) > k) & (least_U1[:, 0] > -np.inf))
-    if len(tied):
-        best_UK[tied] = np.argsort(-score_UN[tied], axis=1, kind="stable")[:, :k]
-    return best_UK.astype(np.int64)
-
-
 def evaluate(
     models: Sequence[TopK],
     *,
@@ -116,7 +82,7 @@ def evaluate(
     ours: str | None = None,
     progress: Progress = silent,
     seed: int = 0,
-    keep: Callable[[Answers], None] | None = None,
+    keep: Callable[[Predictions], None] | None = None,
 ) -> Evaluation:
     """Metrics of `models` on the test positives of `split`, in every view of `VIEWS`.
 

@@ -12,7 +12,8 @@ from recsys.columns import Columns
 from recsys.errors import DataError, RequestError, did_you_mean
 from recsys.item_features import ItemFeatures
 from recsys.metrics.ranking import IdLists
-from training.evaluation.evaluate import seen_lists, top_k
+from recsys.retrieval.topk import top_k
+from training.evaluation.ground_truth import seen_lists
 
 VECTOR = "vector"
 
@@ -52,13 +53,13 @@ class Oracle:
             raise RequestError("users", f"{unknown!r} has no true factors; {near}")
         score_UN = self._vector_UD[[self._row_of[user] for user in users]] @ self._vector_ND.T
         seen: IdLists | None = None if self._seen is None else seen_lists(self._seen, users)
-        return top_k(score_UN, k, allowed=allowed, seen=seen)
+        return top_k(score_UN, k, allowed=allowed, excluded=seen)[0]
 
 
 def _read(path: Path, key: str) -> tuple[list[str], Floats]:
     """Ids and their vectors [rows, D] from a Parquet file with the columns `key` and `vector`."""
     try:
-        table = pl.read_parquet(path, columns=[key, VECTOR])
+        table = pl.read_parquet(path, columns=[key, VECTOR], glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"{path}: not Parquet with the columns {key!r} and {VECTOR!r}: {error}") from None
     lengths = table[VECTOR].list.len() if table.schema[VECTOR] == pl.List else None

@@ -20,7 +20,8 @@ from features.splits.review_visibility import ReviewRule
 from features.splits.split import Split
 from recsys.columns import Columns
 from recsys.config import Config
-from training.fitting.fit import Budget, Fitted, is_ranker_user
+from training.fitting.fit import FitChoices, Fitted
+from training.fitting.validation import is_ranker_user
 
 
 def newest_events_split(
@@ -80,11 +81,11 @@ def _hold_targets(events: pl.DataFrame, config: Config) -> pl.DataFrame:
     return events.sort(ORDER).with_columns(part.otherwise(pl.lit(TRAIN)).alias(PART))
 
 
-def choices_of_towers(first: Fitted) -> Budget:
+def choices_of_towers(first: Fitted) -> FitChoices:
     """The choices of `first` without its ranker, for a fit on `Split.with_validation`.
 
     Towers that were also trained on the validation events are evaluated beside `first`, because published
     results follow either convention. They are trained anew for the epochs that validation chose, and new
     items get the settings that validation chose. No events are left for a ranker to learn from.
     """
-    return replace(Budget.of(first), ranker_epochs=0, ranker_share=0.0)
+    return replace(FitChoices.of(first), ranker_epochs=0, blend_weight=0.0)

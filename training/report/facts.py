@@ -206,7 +206,7 @@ def sentiment_words(quality: Mapping[str, Quality]) -> str:
 
 def _read_rejected(path: Path, root: Path) -> list[Rejected]:
     """The entries, with paths relative to the dataset: a report names no folder of the machine."""
-    frame = pl.read_csv(path, schema=SCHEMA)
+    frame = pl.read_csv(path, schema=SCHEMA, glob=False)
     entries = []
     for values in frame.iter_rows(named=True):
         value, reason = (relative(values[name] or "", root) for name in ("value", "reason"))

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from recsys.arrays import Bools, Floats, Ints
 from recsys.errors import BundleError, ConfigError, DataError, MissingExtraError
 from recsys.ids import NUM_RESERVED, PAD
+from recsys.retrieval.topk import top_k, top_k_of_lists
 
 # Scores that stand in memory at once; a search over more is cut into chunks of queries.
 MAX_SCORES = 32_000_000
@@ -78,9 +79,10 @@ class ExactIndex:
         if allowed is not None:
             usable_N = usable_N & allowed
         rows = np.flatnonzero(usable_N)
-        found = np.full((len(queries), k), PAD, np.int64), np.full((len(queries), k), -np.inf, np.float32)
+        items_BK = np.full((len(queries), k), PAD, np.int64)
+        best_BK = np.full((len(queries), k), -np.inf, np.float32)
         if not len(rows):
-            return found
+            return items_BK, best_BK
         # Few rows left out are no reason to copy the whole catalogue.
         whole = len(rows) + NUM_RESERVED >= WHOLE_SHARE * len(self._ids_N)
         vectors_ND = self._vectors_ND if whole else self._vectors_ND[rows]
@@ -91,10 +93,11 @@ class ExactIndex:
             scores_BN = queries[start : start + chunk] @ vectors_ND.T
             if bias_N is not None:
                 scores_BN += bias_N
-            if whole:
-                scores_BN[:, ~usable_N] = -np.inf
-            _take_best(scores_BN, ids_N, found[0][start:], found[1][start:])
-        return found
+            part = slice(start, start + chunk)
+            items_BK[part], best_BK[part] = top_k(
+                scores_BN, k, ids_N=ids_N, allowed=allowed if whole else None
+            )
+        return items_BK, best_BK
 
     def save(self, directory: Path) -> None:
         _save(directory, self.kind, self._vectors_ND, self._ids_N, self._bias_N)
@@ -157,12 +160,8 @@ class FaissIndex:
         if (positions < 0).any():  # the walk ended before it had met `width` items
             return self._exact.search(queries, k, allowed=allowed)
         ids_BK = self._exact._ids_N[real_rows[positions]]
-        order = np.lexsort((ids_BK, -found), axis=1)
-        items = np.full((len(queries), k), PAD, np.int64)
-        scores = np.full((len(queries), k), -np.inf, np.float32)
-        items[:, :width] = np.take_along_axis(ids_BK, order, 1)
-        scores[:, :width] = np.take_along_axis(found, order, 1) + missing
-        return items, scores
+        items, scores = top_k_of_lists(ids_BK, found, k)
+        return items, scores + missing
 
     def _reads_bias(self, real_rows: Ints, reachable: Ints) -> tuple[float, np.float32]:
         """What a query has in the bias's dimension, 1 or 0, and what its scores then lack.
@@ -256,18 +255,6 @@ def _check_search(queries: Floats, k: int, allowed: Bools | None, vectors: npt.N
         raise DataError("a query vector is not finite")
     if allowed is not None and (allowed.shape != (len(vectors),) or allowed.dtype != np.bool_):
         raise DataError(f"allowed is {allowed.dtype}{list(allowed.shape)}; bool [{len(vectors)}] is needed")
-
-
-def _take_best(scores_BN: Floats, ids_N: Ints, items_BK: Ints, best_BK: Floats) -> None:
-    """Write the best of each row into `items_BK` and `best_BK`; ties by ascending id, also at the cut."""
-    k = min(items_BK.shape[1], scores_BN.shape[1])
-    # argpartition breaks ties at the cut as it likes; the value at the cut settles who is in.
-    cut_B = np.partition(scores_BN, -k, axis=1)[:, -k]
-    for row, scores_N in enumerate(scores_BN):
-        inside = np.flatnonzero((scores_N >= cut_B[row]) & (scores_N > -np.inf))
-        inside = inside[np.argsort(-scores_N[inside], kind="stable")][:k]
-        items_BK[row, : len(inside)] = ids_N[inside]
-        best_BK[row, : len(inside)] = scores_N[inside]
 
 
 def _save(

@@ -8,7 +8,6 @@ from recsys.history import History
 from recsys.retrieval.candidate_sources import (
     Factors,
     Neighbours,
-    best_of,
     load_sources,
     merge,
     save_sources,
@@ -65,16 +64,6 @@ def test_factors_solve_a_user_as_implicit_does():
     histories = [_history(*np.repeat(np.arange(12), row.astype(int))) for row in counts]
     expected = np.maximum(users @ factor.T, 0)
     np.testing.assert_allclose(source.scores(histories), expected, rtol=1e-3, atol=1e-4)
-
-
-def test_best_of_equals_a_sorted_loop():
-    rng = np.random.default_rng(1)
-    score = np.maximum(rng.normal(size=(20, 15)), 0).astype(np.float32)
-    found = best_of(score, 5)
-    np.testing.assert_array_equal(best_of(score, 18)[:, 15:], 0)
-    for row, ids in zip(score, found, strict=True):
-        order = sorted((item for item in range(15) if row[item] > 0), key=lambda item: -row[item])[:5]
-        assert list(ids) == order + [0] * (5 - len(order))
 
 
 def test_merging_keeps_the_first_list_and_each_item_once():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from recsys.metrics.ranking import IdLists, at_k, means
+from recsys.retrieval.topk import top_k
 from training.cold_start.calibration import (
     Calibration,
     K,
@@ -13,7 +14,6 @@ from training.cold_start.calibration import (
     calibrate,
 )
 from training.cold_start.validation_users import Judges
-from training.evaluation.evaluate import top_k
 
 NUM_ITEMS, NUM_NEW, NUM_USERS = 300, 40, 80
 
@@ -114,7 +114,7 @@ def test_how_often_the_new_items_are_right_is_that_of_a_list_of_them():
     rows = [row for row, items in enumerate(truth) if len(items)]
     lists = IdLists.from_lists([truth[row] for row in rows])
     seen = IdLists.from_lists([judges.seen[row] for row in rows])
-    ranked = top_k(judges.user_UD[rows] @ playing.T, K, allowed=is_new, seen=seen)
+    ranked, _ = top_k(judges.user_UD[rows] @ playing.T, K, allowed=is_new, excluded=seen)
     first = means(at_k(ranked, lists, [1, K]))
     assert (np.diff(race.new_right_K) <= 1e-12).all()
     hits = np.array([np.isin(ranked[at], truth[row]) / len(truth[row]) for at, row in enumerate(rows)])
@@ -148,7 +148,7 @@ def test_what_it_costs_is_measured_on_the_real_new_items():
         ranked["alone"].append(_by_hand(score, ~known, NUM_ITEMS))
     expected = _expected_ndcg(ranked, known, judges.truth)
     assert point.warm_ndcg == pytest.approx(expected, abs=1e-6)
-    alone = top_k(judges.user_UD @ item.T, K, allowed=known, seen=IdLists.from_lists(judges.seen))
+    alone, _ = top_k(judges.user_UD @ item.T, K, allowed=known, excluded=IdLists.from_lists(judges.seen))
     expected = means(at_k(alone, IdLists.from_lists(judges.truth), [K]))[f"ndcg@{K}"]
     assert calibration.warm_alone == pytest.approx(expected, abs=1e-6)
 

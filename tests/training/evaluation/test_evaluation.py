@@ -11,14 +11,13 @@ import polars as pl
 import pytest
 from evaluation_parts import ITEMS, NUM, SEEN, TEST, Fixed, make_events, make_split
 
-from recsys.arrays import Bools, Floats, Ints
+from recsys.arrays import Bools, Ints
 from recsys.errors import DataError, RecsysError
-from recsys.metrics.ranking import METRICS, IdLists
+from recsys.metrics.ranking import METRICS
 from training.evaluation.evaluate import (
     Evaluation,
     TopK,
     evaluate,
-    top_k,
 )
 
 
@@ -249,43 +248,3 @@ class TestBeyondAccuracy:
         evaluation = self.evaluation()
         assert Evaluation.from_json(evaluation.to_json()) == evaluation
         assert "NaN" not in evaluation.to_json()
-
-    def test_json_from_before_there_were_slices(self) -> None:
-        data = json.loads(run(Fixed("abcxy")).to_json())
-        for name in ("slices", "ours", "content"):
-            del data[name]
-        for view in data["views"].values():
-            del view["differences"]
-        assert Evaluation.from_json(json.dumps(data)) == run(Fixed("abcxy"))
-
-
-class TestTopK:
-    def test_ties_go_to_the_lower_id_even_at_the_edge(self) -> None:
-        scores = np.array([[9, 9, 1, 5, 5, 5, 7]], np.float32)
-        assert top_k(scores.copy(), 3).tolist() == [[6, 3, 4]]
-        assert top_k(scores.copy(), 7).tolist() == [[6, 3, 4, 5, 2, 0, 0]]
-
-    def test_allowed_seen_and_impossible_items_leave_their_places_empty(self) -> None:
-        scores = np.array([[0, 0, 4, 3, 2, -np.inf, 1], [0, 0, 4, 3, 2, 1, 0]], np.float32)
-        allowed = np.array([1, 1, 1, 0, 1, 1, 1], np.bool_)
-        seen = IdLists.from_lists([np.array([2]), np.array([4, 5])])
-        assert top_k(scores, 4, allowed=allowed, seen=seen).tolist() == [[4, 6, 0, 0], [2, 6, 0, 0]]
-
-    def test_more_places_than_items(self) -> None:
-        assert top_k(np.zeros((1, 3), np.float32), 5).tolist() == [[2, 0, 0, 0, 0]]
-
-    def test_nan_is_refused(self) -> None:
-        with pytest.raises(RecsysError, match="NaN among the scores of user row 1"):
-            top_k(np.array([[0, 0, 1], [0, 0, np.nan]], np.float32), 1)
-
-    @pytest.mark.parametrize("seed", range(5))
-    def test_equals_a_full_stable_sort(self, seed: int) -> None:
-        rng = np.random.default_rng(seed)
-        scores: Floats = rng.integers(0, 6, (30, 25)).astype(np.float32)
-        scores[rng.random(scores.shape) < 0.5] = -np.inf
-        slow = [
-            [i for i in sorted(range(2, 25), key=lambda i: (-row[i], i)) if row[i] > -np.inf]
-            for row in scores
-        ]
-        expected = [(ids + [0] * 8)[:8] for ids in slow]
-        assert top_k(scores, 8).tolist() == expected

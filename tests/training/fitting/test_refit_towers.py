@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from fit_parts import fit_split
 from fitting_parts import config, log, media
 
 from features.splits.make import make_split
-from training.fitting.fit import Fitted, fit
+from training.fitting.fit import Fitted
 from training.fitting.refit import choices_of_towers
 
 DATA = log()
@@ -15,13 +16,13 @@ SETTINGS = config(train={"epochs": 4, "average_epochs": 0})
 
 @pytest.fixture(scope="module")
 def first() -> Fitted:
-    return fit(DATA, VECTORS, make_split(DATA, SETTINGS.split), SETTINGS)
+    return fit_split(DATA, VECTORS, make_split(DATA, SETTINGS.split), SETTINGS)
 
 
 @pytest.fixture(scope="module")
 def later(first: Fitted) -> Fitted:
     joined = make_split(DATA, SETTINGS.split).with_validation()
-    return fit(DATA, VECTORS, joined, SETTINGS, budget=choices_of_towers(first))
+    return fit_split(DATA, VECTORS, joined, SETTINGS, choices=choices_of_towers(first))
 
 
 def test_validation_events_become_training_events_and_the_test_stays() -> None:
