@@ -8,15 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.dataset.tables import Split
-from features.inputs.split_view import view_of
+from features.splits.split import Split
 from recsys.arrays import Bools, Ints
 from recsys.columns import Columns
 from recsys.errors import DataError
 from recsys.ids import NUM_RESERVED, UNKNOWN
 from recsys.item_features import ItemFeatures
 from recsys.metrics.ranking import IdLists
-from training.evaluation.predictions import Answers
+from training.evaluation.predictions import Predictions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +55,13 @@ class Truth:
             num_ranked=self.counts["catalogue_items"] if num_ranked is None else num_ranked,
         )
 
-    def answered(self, models: Mapping[str, Ints]) -> Answers:
+    def answered(self, models: Mapping[str, Ints]) -> Predictions:
         """What the models answered over the whole catalogue beside what was sought."""
         warm, cold = (
             IdLists.from_pairs(self.row[keep], self.item[keep], len(self.users))
             for keep in (~self.is_cold, self.is_cold)
         )
-        return Answers(users=self.users, num_seen=self.num_seen, warm=warm, cold=cold, models=models)
+        return Predictions(users=self.users, num_seen=self.num_seen, warm=warm, cold=cold, models=models)
 
 
 def truth_of(split: Split, items: ItemFeatures, seen: Mapping[str, Ints], exclude_seen: bool) -> Truth:
@@ -82,7 +81,7 @@ def truth_of(split: Split, items: ItemFeatures, seen: Mapping[str, Ints], exclud
     kept_users = [users[at] for at in kept_rows]
     cold = np.ones(items.size, np.bool_)
     # What validation holds was known before the test: such an item is hardly trained, yet not new.
-    cold[view_of(split).known_items(items.item_ids)] = False
+    cold[split.known_items(items.item_ids)] = False
     cold[:NUM_RESERVED] = False
     kept_seen = seen_lists(seen, kept_users)
     return Truth(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from features.inputs.split_view import SeenItems, testing_alone
+from features.inputs.histories import SeenItems
 from recsys.arrays import Bools, Ints
 from recsys.columns import Columns
 from recsys.errors import DataError
@@ -26,8 +26,6 @@ from training.evaluation.results import (
 from training.evaluation.system import MODEL
 from training.knockouts.alteration import KINDS, Kind
 from training.knockouts.systems import Patient
-
-KNOCKOUTS = "knockouts.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,17 +85,14 @@ class Knockouts:
         change, by = changes[metric].change, whole[metric].value
         return Estimate(value=change.value / by, low=change.low / by, high=change.high / by)
 
-    def save(self, directory: Path) -> Path:
+    def save(self, path: Path) -> None:
         """Write knockouts.json, whole or not at all."""
-        path = directory / KNOCKOUTS
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(asdict(self), indent=1, allow_nan=False) + "\n", "utf-8")
-        return path
 
     @classmethod
-    def load(cls, directory: Path) -> "Knockouts | None":
+    def load(cls, path: Path) -> "Knockouts | None":
         """Reads what `save` wrote; None where nothing was."""
-        path = directory / KNOCKOUTS
         if not path.exists():
             return None
         data: dict[str, Any] = json.loads(path.read_text("utf-8"))
@@ -122,7 +117,7 @@ def measure_knockouts(patient: Patient, *, num_users: int, progress: Progress = 
     drawn = _drawn(everybody, num_users, patient.seed)
     if not drawn:
         raise DataError("the test has no positive event, so that nothing can be measured on it")
-    test, seen = testing_alone(split, drawn), SeenItems(patient.histories)
+    test, seen = split.testing(drawn), SeenItems(patient.histories)
     whole = _Remembered(patient.whole())
     content = Content.of(patient.fitted.features)  # as it is without a knock-out: one scale for all
 
