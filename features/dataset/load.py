@@ -131,8 +131,8 @@ class _Reader:
         wanted = [spec.id, *spec.text, *spec.image, *spec.video, *spec.categories, *spec.numeric]
         wanted += [name for name in (spec.title, spec.created_at) if name is not None]
         lists = {*spec.text, *spec.image, *spec.video, *spec.categories}
-        ids = {spec.id, *spec.categories}
-        table = TableChecker(read_table(self.root, "items", spec.path, wanted, ids=ids, lists=lists))
+        id_like = {spec.id, *spec.categories}
+        table = TableChecker(read_table(self.root, "items", spec.path, wanted, ids=id_like, lists=lists))
         ids = table.required_id(spec.id)
         table.keep_first(ids, spec.id)
         texts = [_text_of(table, name, spec.lists) for name in spec.text]

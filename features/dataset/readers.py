@@ -291,7 +291,8 @@ def stacked(
     """
     if len(frames) == 1:
         return frames[0]
-    columns, problems = [], []
+    columns: list[pl.DataFrame] = []
+    problems: list[str] = []
     for column in frames[0].columns:
         parts = [frame.select(column) for frame in frames]
         if column in ids and len({part.dtypes[0] for part in parts}) > 1:
