@@ -4,6 +4,7 @@ import hashlib
 import json
 
 import torch
+from evaluation_parts import evaluated
 from fit_parts import fit_split
 from fitting_parts import config, log, media
 
@@ -11,7 +12,7 @@ from features.inputs.histories import empty_history
 from features.inputs.split_view import SeenItems, view_of
 from features.splits.make import make_split
 from training.baselines import Random, choose_baselines
-from training.evaluation.evaluate import TopK, evaluate
+from training.evaluation.evaluate import TopK
 from training.evaluation.system import MODEL, System
 from training.threads import threads
 
@@ -32,7 +33,7 @@ def figures() -> str:
             *(each.model for each in chosen),
             Random(items, seen=seen),
         ]
-        evaluation = evaluate(models, split=split, items=items, seen=seen)
+        evaluation = evaluated(models, split=split, items=items, seen=seen)
     modules = [fitted.retriever.model, *([fitted.ranker.module] if fitted.ranker else [])]
     digest = hashlib.sha256()
     for module in modules:
