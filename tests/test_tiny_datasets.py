@@ -14,16 +14,18 @@ from walk_parts import recsys
 Events = list[tuple[str, str]]
 TINY: dict[str, Events] = {
     "3 items and 60 users": [(f"u{user}", f"i{(user + at) % 3}") for user in range(60) for at in range(6)],
-    "one user": [("u0", f"i{at}") for at in range(8)],
-    "one item": [(f"u{user}", "i0") for user in range(12)],
+    "one user": [("u0", f"i{at % 2}") for at in range(8)],
+    "one item": [(f"u{user}", "i0") for user in range(12) for _ in range(3)],
+    "one event a user": [(f"u{user}", f"i{user % 3}") for user in range(9)],
     "one event": [("u0", "i0")],
     "everybody buys the same again": [(f"u{user}", f"i{user % 5}") for user in range(20) for _ in range(4)],
 }
 REPEATS, NO_TEST = "repeats of items that their users had seen", "the split has no test event"
 REASONS = {
     "3 items and 60 users": REPEATS,
-    "one user": NO_TEST,
-    "one item": NO_TEST,
+    "one user": REPEATS,
+    "one item": REPEATS,
+    "one event a user": NO_TEST,
     "one event": NO_TEST,
     "everybody buys the same again": REPEATS,
 }

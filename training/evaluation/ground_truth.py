@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.dataset.tables import Split
-from features.inputs.split_view import view_of
+from features.splits.split import Split
 from recsys.arrays import Bools, Ints
 from recsys.columns import Columns
 from recsys.errors import DataError
@@ -142,6 +141,6 @@ def _known_items(names: list[str], items: ItemFeatures) -> Ints:
 def _cold_items(split: Split, items: ItemFeatures) -> Bools:
     """Items without a training or validation event. A validation event comes before the test. Shape [N]."""
     cold = np.ones(items.size, np.bool_)
-    cold[view_of(split).known_items(items.item_ids)] = False
+    cold[split.known_items(items.item_ids)] = False
     cold[:NUM_RESERVED] = False
     return cold

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from features.inputs.split_view import SeenItems, testing_alone
+from features.inputs.histories import SeenItems
 from recsys.arrays import Bools, Ints
 from recsys.columns import Columns
 from recsys.errors import DataError
@@ -118,7 +118,7 @@ def measure_knockouts(patient: Patient, *, num_users: int, progress: Progress = 
     if not drawn:
         raise DataError("the test has no positive event, so that nothing can be measured on it")
     data = EvaluationSet(
-        split=testing_alone(split, drawn),
+        split=split.testing(drawn),
         items=patient.fitted.features,
         seen=SeenItems(patient.histories),
     )
