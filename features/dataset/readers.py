@@ -254,9 +254,9 @@ def select_columns(frame: pl.DataFrame, columns: list[str], name: str, shown: st
     twice = [column for column in columns if f"{column}_duplicated_0" in frame.columns]
     if twice:
         problems = [
-            f"[{name}] {shown}: column {each!r} stands twice; rename one of the two" for each in twice
+            f"[{name}] {shown}: column {each!r} appears twice; rename one of the two" for each in twice
         ]
-        raise DataError("columns stand twice", problems)
+        raise DataError("columns appear twice", problems)
     if not missing:
         return frame.select(columns)
     if len(frame.columns) == 1 and any(mark in frame.columns[0] for mark in ";\t|"):
