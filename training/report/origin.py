@@ -10,7 +10,7 @@ from typing import Any
 import tomli_w
 
 from recsys.config import PRESETS, Config, build_config, flatten
-from training.fitting.record import Fit
+from training.fitting.record import FitRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Origin:
 
 
 def origin(
-    config: Config, fit: Fit, *, dataset: str, out: str, fingerprint: str, seconds: Mapping[str, float]
+    config: Config, fit: FitRecord, *, dataset: str, out: str, fingerprint: str, seconds: Mapping[str, float]
 ) -> Origin:
     """`dataset` and `out` are names of folders, not where they lie."""
     machine = fit.machine

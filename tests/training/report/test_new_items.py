@@ -6,7 +6,7 @@ import pytest
 
 from training.cold_start.calibration import Calibration, Point
 from training.cold_start.fit import NewItems
-from training.fitting.record import Fit
+from training.fitting.record import FitRecord
 from training.report.new_items import new_items_chart, words
 
 
@@ -28,7 +28,7 @@ CALIBRATION = Calibration(
     chosen=CHOSEN,
     budget=0.03,
 )
-FIT = Fit(
+FIT = FitRecord(
     at="", curve=(), best_epoch=0, best_score=None, ranker=None, num_items=0, coverage={}, versions={},
     machine={}, new_items=NewItems(cold_from=9, calibration=CALIBRATION),
 )  # fmt: skip

@@ -4,10 +4,10 @@ import shlex
 from pathlib import Path
 
 from recsys.config import Config, load_config
-from training.fitting.record import Fit
+from training.fitting.record import FitRecord
 from training.report.origin import command, origin
 
-FIT = Fit(
+FIT = FitRecord(
     at="", curve=(), best_epoch=0, best_score=None, ranker=None, num_items=0, new_items=None, coverage={},
     versions={"recsys": "1"}, machine={"processor": "P", "cores": 2, "system": "S"},
 )  # fmt: skip
