@@ -5,20 +5,11 @@ from dataclasses import dataclass
 
 from recsys.metrics.beyond_accuracy import BEYOND
 from recsys.metrics.bootstrap import Estimate
+from training.evaluation.names import PLACES, metric_name
 from training.evaluation.results import Evaluation, ViewResult
 from training.evaluation.system import MODEL
 from training.evaluation.tables import REFERENCES
-from training.report.words import (
-    PLACES,
-    Kind,
-    figure,
-    kind_of,
-    listed,
-    main_view,
-    metric_name,
-    model_name,
-    verdict,
-)
+from training.report.words import Kind, figure, kind_of, listed, main_view, model_name, verdict
 
 # What a figure is, and what our model does where it has more of it than another.
 MEANINGS: Mapping[str, tuple[str, str, str]] = {

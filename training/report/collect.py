@@ -13,6 +13,7 @@ from recsys.config import Config
 from recsys.errors import ConfigError
 from training.baselines.choices import read_choices, settings_words
 from training.evaluation.examples import load_examples
+from training.evaluation.names import metric_name
 from training.evaluation.results import Evaluation
 from training.evaluation.system import MODEL
 from training.fitting.record import FitRecord, read_audits, read_fit_records
@@ -33,7 +34,6 @@ from training.report.words import (
     findings,
     headline,
     main_view,
-    metric_name,
     model_name,
     tagline,
 )

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from recsys.columns import Columns
 from recsys.metrics.bootstrap import Estimate
+from training.evaluation.names import PLACES, metric_name
 from training.knockouts.alteration import KINDS, Kind
 from training.knockouts.measure import Knockout, Knockouts
 from training.knockouts.words import JUDGED, Brought, brought, main_metric, percent
 from training.report.charts import Band, Chart, Legend, Whisker, interval_chart
-from training.report.words import PLACES, counted, metric_name
+from training.report.words import counted
 
 COLOURS: Mapping[Kind, str] = {"absent": "ours", "shuffled": "rival"}
 

@@ -5,21 +5,12 @@ from dataclasses import dataclass
 
 from recsys.metrics.bootstrap import Estimate
 from recsys.metrics.ranking import METRICS
+from training.evaluation.names import PLACES, metric_name
 from training.evaluation.results import Evaluation, ViewResult
 from training.evaluation.system import MODEL
 from training.evaluation.tables import REFERENCES, is_best
 from training.report.charts import Band, Chart, Legend, Whisker, interval_chart
-from training.report.words import (
-    PLACES,
-    Kind,
-    Verdict,
-    figure,
-    kind_of,
-    main_view,
-    metric_name,
-    model_name,
-    verdict,
-)
+from training.report.words import Kind, Verdict, figure, kind_of, main_view, model_name, verdict
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import Literal
 
 from features.leakage.audit import Audit
 from recsys.metrics.bootstrap import Estimate
+from training.evaluation.names import PLACES, metric_name
 from training.evaluation.results import FEW_USERS, Evaluation
 from training.evaluation.system import (
     ID_ONLY,
@@ -23,16 +24,7 @@ MANY_RIVALS = 4  # more are counted instead of named
 Verdict = Literal["ahead", "behind", "even"]
 Kind = Literal["ours", "part", "rival", "reference"]
 
-PLACES: Mapping[str, str] = {
-    "warm": "on items with a past",
-    "cold_full": "on new items in the whole catalogue",
-    "cold_pool": "among new items alone",
-}
 NAMES: Mapping[str, str] = {"als": "ALS", "bpr": "BPR", "random": "chance", "oracle": "the oracle"}
-METRICS: Mapping[str, str] = {
-    "recall": "Recall", "hr": "HR", "ndcg": "NDCG", "mrr": "MRR", "map": "MAP",
-    "coverage": "Coverage", "gini": "Gini", "novelty": "Novelty", "ild": "Diversity", "arp": "Popularity",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +47,6 @@ class Findings:
 
 def model_name(model: str) -> str:
     return NAMES.get(model, model)
-
-
-def metric_name(metric: str) -> str:
-    """ "ndcg@10" as "NDCG@10"."""
-    name, _, k = metric.partition("@")
-    return f"{METRICS.get(name, name)}@{k}"
 
 
 def kind_of(model: str) -> Kind:

@@ -7,6 +7,7 @@ from report_parts import evaluation, gap, view
 
 from features.leakage.audit import Audit
 from recsys.metrics.bootstrap import Estimate
+from training.evaluation.names import metric_name
 from training.report.words import (
     Comparison,
     Finding,
@@ -18,7 +19,6 @@ from training.report.words import (
     headline,
     listed,
     main_view,
-    metric_name,
     short,
     tagline,
     verdict,
@@ -49,11 +49,11 @@ def test_a_difference_counts_where_its_interval_leaves_zero_out() -> None:
 @pytest.mark.parametrize(
     ("als", "popularity", "expected"),
     [
-        (AHEAD, AHEAD, "Beats ALS and popularity on items with a past"),
-        (EVEN, AHEAD, "Not clearly better than ALS on items with a past"),
-        (BEHIND, AHEAD, "Loses to ALS on items with a past"),
-        (BEHIND, BEHIND, "Loses to ALS and popularity on items with a past"),
-        (EVEN, BEHIND, "Loses to popularity on items with a past"),
+        (AHEAD, AHEAD, "Beats ALS and popularity on warm items"),
+        (EVEN, AHEAD, "Not clearly better than ALS on warm items"),
+        (BEHIND, AHEAD, "Loses to ALS on warm items"),
+        (BEHIND, BEHIND, "Loses to ALS and popularity on warm items"),
+        (EVEN, BEHIND, "Loses to popularity on warm items"),
     ],
 )
 def test_the_tagline_names_whom_we_lose_to_first(als: Estimate, popularity: Estimate, expected: str) -> None:
@@ -66,7 +66,7 @@ def test_without_a_baseline_nothing_is_claimed() -> None:
 
 def test_the_headline_has_figure_interval_and_users() -> None:
     assert headline(comparison({}, num_users=1)) == (
-        "NDCG@10 is 0.2000 (95% interval 0.1000 to 0.3000) on items with a past, over 1 test user."
+        "NDCG@10 is 0.2000 (95% interval 0.1000 to 0.3000) on warm items, over 1 test user."
     )
 
 
