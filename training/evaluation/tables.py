@@ -123,8 +123,8 @@ def is_best(part: ViewResult, model: str, metric: str) -> bool:
     if model in REFERENCES or metric.partition("@")[0] not in METRICS:
         return False
     value = part.models[model][metric].value
-    rivals = [by[metric].value for name, by in part.models.items() if name not in REFERENCES]
-    return value == max(rivals) and value > 0
+    competitors = [by[metric].value for name, by in part.models.items() if name not in REFERENCES]
+    return value == max(competitors) and value > 0
 
 
 def _counted(part: ViewResult) -> str:

@@ -13,7 +13,7 @@ from training.report.words import Kind, figure, kind_of, listed, main_view, mode
 
 # What a figure is, and what our model does where it has more of it than another.
 MEANINGS: Mapping[str, tuple[str, str, str]] = {
-    "coverage": ("share of the {items:,} items that stand in somebody's list", "more", "less"),
+    "coverage": ("share of the {items:,} items that are in at least one list", "more", "less"),
     "gini": (
         "how unevenly the places go to the items, from 0 (all alike) to 1 (one item has them all)",
         "more unevenly", "more evenly",
@@ -97,6 +97,6 @@ def _meaning(metric: str, found: ViewResult, content: tuple[str, ...], baseline:
     gap = found.differences.get(baseline, {}).get(metric) if baseline else None
     if ours is None or gap is None or baseline is None:
         return f"{text}."
-    said = {"ahead": more, "behind": less, "even": "not to be told apart"}[verdict(gap)]
+    said = {"ahead": more, "behind": less, "even": "no clear difference"}[verdict(gap)]
     theirs = figure(found.models[baseline][metric].value)
     return f"{text}; {figure(ours.value)} against {model_name(baseline)}'s {theirs}, {said}."

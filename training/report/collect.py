@@ -40,7 +40,7 @@ from training.report.words import (
 from training.run_directory import RunDirectory
 
 STAGES = {"main": "evaluated model", "id_only": "id-only model", "refit": "refit"}
-STAGE_KINDS = {"main": "ours", "id_only": "part", "refit": "rival"}
+STAGE_KINDS = {"main": "ours", "id_only": "part", "refit": "competitor"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,11 +117,13 @@ def collect(run: RunDirectory, dataset: Dataset, config: Config, *, name: str, f
         )
     fits = read_fit_records(run.fit_records)
     view = main_view(evaluation)
-    rivals = baselines(evaluation, view, f"ndcg@{evaluation.ks[0]}") if evaluation.views[view].models else []
-    best = rivals[0] if rivals else None
+    competitors = (
+        baselines(evaluation, view, f"ndcg@{evaluation.ks[0]}") if evaluation.views[view].models else []
+    )
+    best = competitors[0] if competitors else None
     shown = show(load_examples(run.examples), dataset)
     return Report(
-        head=_head(evaluation, rivals, dataset, config, fits["main"]),
+        head=_head(evaluation, competitors, dataset, config, fits["main"]),
         evaluation=evaluation,
         views=views(evaluation),
         beyond=beyond(evaluation, best),
@@ -184,7 +186,7 @@ def _curve(fits: dict[str, FitRecord], key: str, title: str, y_label: str) -> Ch
 
 def _head(
     evaluation: Evaluation,
-    rivals: Sequence[str],
+    competitors: Sequence[str],
     dataset: Dataset,
     config: Config,
     fit: FitRecord,
@@ -196,10 +198,10 @@ def _head(
         dataset=dataset.name,
         made_at=f"{fit.at[:16].replace('T', ' ')} UTC",
         model=_model_words(config, fit),
-        tagline=tagline(main, rivals) if main else "Nothing could be measured",
+        tagline=tagline(main, competitors) if main else "Nothing could be measured",
         headline=headline(main) if main else f"No user is left to measure on: {evaluation.not_measured}.",
         metric=metric_name(f"ndcg@{evaluation.ks[0]}"),
-        findings=tuple(findings(each, rivals) for each in comparisons),
+        findings=tuple(findings(each, competitors) for each in comparisons),
     )
 
 

@@ -12,7 +12,7 @@ from training.knockouts.words import JUDGED, Brought, brought, main_metric, perc
 from training.report.charts import Band, Chart, Legend, Whisker, interval_chart
 from training.report.words import counted
 
-COLOURS: Mapping[Kind, str] = {"absent": "ours", "shuffled": "rival"}
+COLOURS: Mapping[Kind, str] = {"absent": "ours", "shuffled": "competitor"}
 
 
 @dataclass(frozen=True, kw_only=True)

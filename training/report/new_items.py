@@ -7,7 +7,7 @@ from training.fitting.record import FitRecord
 from training.report.charts import Chart, Series, line_chart
 
 MAX_LOSS = 0.25  # of the known items' NDCG; what costs more is not drawn
-KINDS = ("ours", "rival", "part", "reference")
+KINDS = ("ours", "competitor", "part", "reference")
 
 
 def new_items_chart(fit: FitRecord) -> Chart | None:

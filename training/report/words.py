@@ -19,10 +19,10 @@ from training.evaluation.system import (
 )
 from training.evaluation.tables import REFERENCES
 
-MANY_RIVALS = 4  # more are counted instead of named
+MANY_COMPETITORS = 4  # more are counted instead of named
 
 Verdict = Literal["ahead", "behind", "even"]
-Kind = Literal["ours", "part", "rival", "reference"]
+Kind = Literal["ours", "part", "competitor", "reference"]
 
 NAMES: Mapping[str, str] = {"als": "ALS", "bpr": "BPR", "random": "chance", "oracle": "the oracle"}
 
@@ -50,10 +50,10 @@ def model_name(model: str) -> str:
 
 
 def kind_of(model: str) -> Kind:
-    """What a model is in the comparison: ours, a part of ours, a rival, or an end of the scale."""
+    """What a model is in the comparison: ours, a part of ours, a competitor, or an end of the scale."""
     if model in REFERENCES:
         return "reference"
-    return "ours" if model == MODEL else "part" if model in (TOWERS, ID_ONLY, LATER) else "rival"
+    return "ours" if model == MODEL else "part" if model in (TOWERS, ID_ONLY, LATER) else "competitor"
 
 
 def figure(value: float) -> str:
@@ -76,10 +76,10 @@ def main_view(evaluation: Evaluation) -> str:
 
 
 def baselines(evaluation: Evaluation, view: str, metric: str) -> list[str]:
-    """Rivals in that view, the best first."""
+    """Competitors in that view, the best first."""
     models = evaluation.views[view].models
-    rivals = [name for name in models if kind_of(name) == "rival"]
-    return sorted(rivals, key=lambda name: -models[name][metric].value)
+    competitors = [name for name in models if kind_of(name) == "competitor"]
+    return sorted(competitors, key=lambda name: -models[name][metric].value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,9 +108,9 @@ def compare(evaluation: Evaluation, view: str) -> Comparison | None:
     )
 
 
-def tagline(main: Comparison, rivals: Iterable[str]) -> str:
+def tagline(main: Comparison, competitors: Iterable[str]) -> str:
     """The run in half a sentence."""
-    found = {name: verdict(main.gaps[name]) for name in rivals}
+    found = {name: verdict(main.gaps[name]) for name in competitors}
     place = PLACES[main.view]
     if not found:
         return "No baseline was asked for, so nothing says whether this is good"
@@ -120,7 +120,9 @@ def tagline(main: Comparison, rivals: Iterable[str]) -> str:
         return f"Loses to {listed(behind)} {place}"
     if even:
         return f"Not clearly better than {listed(even)} {place}"
-    names = listed(map(model_name, found)) if len(found) <= MANY_RIVALS else f"all {len(found)} baselines"
+    names = (
+        listed(map(model_name, found)) if len(found) <= MANY_COMPETITORS else f"all {len(found)} baselines"
+    )
     return f"Beats {names} {place}"
 
 
@@ -132,9 +134,9 @@ def headline(main: Comparison) -> str:
     )
 
 
-def findings(each: Comparison, rivals: Iterable[str]) -> Findings:
-    """Against each baseline, chance, the towers alone and the twin; then how far that is."""
-    found = [*_against_rivals(each, list(rivals)), *_against_chance(each)]
+def findings(each: Comparison, competitors: Iterable[str]) -> Findings:
+    """Against each baseline, chance, the towers alone and the id-only model; then the way to the oracle."""
+    found = [*_against_competitors(each, list(competitors)), *_against_chance(each)]
     found += [*_worth(each, TOWERS, "The ranker"), *_worth(each, ID_ONLY, "Content"), *_way_to_oracle(each)]
     if each.num_users < FEW_USERS:
         found.append(
@@ -143,13 +145,13 @@ def findings(each: Comparison, rivals: Iterable[str]) -> Findings:
     return Findings(place=PLACES[each.view], num_users=each.num_users, found=tuple(found))
 
 
-def _against_rivals(each: Comparison, rivals: list[str]) -> list[Finding]:
-    nothing = [name for name in rivals if each.models[name].high == 0]
-    found = [_versus(name, each.gaps[name]) for name in rivals if name not in nothing]
+def _against_competitors(each: Comparison, competitors: list[str]) -> list[Finding]:
+    nothing = [name for name in competitors if each.models[name].high == 0]
+    found = [_versus(name, each.gaps[name]) for name in competitors if name not in nothing]
     if nothing:
         names, verb = listed(map(model_name, nothing)), "finds" if len(nothing) == 1 else "find"
         gap = each.gaps[nothing[0]]
-        # To find something where a rival finds nothing is no merit where chance finds as much.
+        # To find something where a competitor finds nothing is no merit where chance finds as much.
         beats_chance = "random" not in each.gaps or verdict(each.gaps["random"]) == "ahead"
         found.append(
             Finding(
@@ -165,7 +167,7 @@ def _versus(name: str, gap: Estimate) -> Finding:
     words: Mapping[Verdict, str] = {
         "ahead": "Better than {}",
         "behind": "Worse than {}",
-        "even": "Not to be told apart from {}",
+        "even": "No clear difference to {}",
     }
     return Finding(verdict=verdict(gap), text=words[verdict(gap)].format(model_name(name)), gap=gap)
 
@@ -183,7 +185,7 @@ def _worth(each: Comparison, without: str, what: str) -> list[Finding]:
     words: Mapping[Verdict, str] = {
         "ahead": "{} gains",
         "behind": "{} costs",
-        "even": "{} changes nothing that the test can tell",
+        "even": "{} makes no clear difference",
     }
     return [Finding(verdict=verdict(gap), text=words[verdict(gap)].format(what), gap=gap)]
 
@@ -195,7 +197,7 @@ def _way_to_oracle(each: Comparison) -> list[Finding]:
     share = (each.models[MODEL].value - chance.value) / (best.value - chance.value)
     if share <= 0:
         return []  # said already: not better than chance
-    return [Finding(verdict="even", text=f"{share:.0%} of the way from chance to the true tastes")]
+    return [Finding(verdict="even", text=f"{share:.0%} of the way from chance to the oracle")]
 
 
 def audit_words(audits: Mapping[str, Audit]) -> str:

@@ -38,7 +38,7 @@ def test_lines_hold_what_no_cheaper_point_reaches() -> None:
     chart = new_items_chart(FIT)
     assert chart is not None
     lines = [shape for shape in chart.shapes if shape.tag == "polyline"]
-    assert [line.kind for line in lines] == ["line ours", "line rival"]
+    assert [line.kind for line in lines] == ["line ours", "line competitor"]
     assert [str(line.attributes["points"]).count(",") for line in lines] == [2, 2]
     names = [shape.text for shape in chart.shapes if shape.kind.startswith("name")]
     assert names == ["from place 9", "from place 1"]

@@ -36,8 +36,8 @@ def comparison(
     return Comparison(view=view, metric="ndcg@10", num_users=num_users, models=models, gaps=gaps)
 
 
-def told(each: Comparison, *rivals: str) -> list[tuple[str, str]]:
-    return [(found.verdict, found.text) for found in findings(each, rivals).found]
+def told(each: Comparison, *competitors: str) -> list[tuple[str, str]]:
+    return [(found.verdict, found.text) for found in findings(each, competitors).found]
 
 
 def test_a_difference_counts_where_its_interval_leaves_zero_out() -> None:
@@ -75,10 +75,10 @@ class TestFindings:
         each = comparison({"als": BEHIND, "popularity": EVEN})
         assert findings(each, RIVALS).found == (
             Finding(verdict="behind", text="Worse than ALS", gap=BEHIND),
-            Finding(verdict="even", text="Not to be told apart from popularity", gap=EVEN),
+            Finding(verdict="even", text="No clear difference to popularity", gap=EVEN),
         )
 
-    def test_rivals_that_find_nothing_share_one(self) -> None:
+    def test_competitors_that_find_nothing_share_one(self) -> None:
         each = comparison({"als": AHEAD, "popularity": AHEAD}, als=0.0, popularity=0.0)
         assert told(each, *RIVALS) == [("ahead", "ALS and popularity find nothing")]
         assert told(each, "popularity") == [("ahead", "Popularity finds nothing")]
@@ -94,11 +94,11 @@ class TestFindings:
         each = comparison({"recsys, towers alone": BEHIND, "id-only model": AHEAD})
         assert told(each) == [("behind", "The ranker costs"), ("ahead", "Content gains")]
         each = comparison({"recsys, towers alone": EVEN})
-        assert told(each) == [("even", "The ranker changes nothing that the test can tell")]
+        assert told(each) == [("even", "The ranker makes no clear difference")]
 
     def test_the_way_to_the_oracle(self) -> None:
         each = comparison({"random": AHEAD, "oracle": BEHIND}, random=0.1, oracle=0.5)
-        assert told(each) == [("even", "25% of the way from chance to the true tastes")]
+        assert told(each) == [("even", "25% of the way from chance to the oracle")]
 
     def test_few_users_are_no_firm_ground(self) -> None:
         assert told(comparison({"als": AHEAD}, num_users=7), "als")[-1] == (
@@ -107,7 +107,7 @@ class TestFindings:
         )
 
 
-def test_rivals_are_ordered_and_ours_are_none() -> None:
+def test_competitors_are_ordered_and_ours_are_none() -> None:
     figures = {"recsys": 0.5, "recsys, towers alone": 0.6, "popularity": 0.1, "als": 0.2, "random": 0.9}
     assert baselines(evaluation(warm=view(**figures)), "warm", "ndcg@10") == ["als", "popularity"]
 
