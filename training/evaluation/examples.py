@@ -26,7 +26,7 @@ PAST_SHOWN = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    """One place of a list; the modality and past item that the ranker attended to most, None without a ranker."""
+    """One place of a list, and the modality and past item that the ranker attended to most, if any."""
 
     item: str
     hit: bool
