@@ -21,13 +21,6 @@ class ItemItemSettings:
     b: float = 0.25
 
 
-BM25_CANDIDATES = tuple(
-    ItemItemSettings(k1=k1, b=b)
-    for k1, b in ((1.2, 0.25), (0.2, 0.5), (0.2, 0.75), (1.2, 0.0), (1.2, 0.5), (100.0, 0.25), (100.0, 0.5))
-)
-NEIGHBOURS = (20, 50, 200, 500)
-
-
 class ItemItem(Scored):
     """implicit's `BM25Recommender`: a user's items vote for their neighbours.
 

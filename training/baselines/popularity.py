@@ -45,12 +45,6 @@ class PopularitySettings:
     half_life_days: float | None = None  # None: an old event counts as much as a new one
 
 
-# Half a year to a year is best on MovieLens-small; shops and news are faster.
-POPULARITY_CANDIDATES = tuple(
-    PopularitySettings(half_life_days=days) for days in (None, 2000, 1000, 365, 180, 90, 30, 7, 1)
-)
-
-
 class RecentPopularity(Scored):
     """By positive training events up to the user's cut-off, each halved in `half_life_days` of its age.
 

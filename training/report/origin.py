@@ -78,4 +78,13 @@ def _named(value: Any) -> Any:
 
 def _toml(value: Any) -> str:
     """A value as `--set` reads it: a bare word, or as in TOML."""
-    return value if isinstance(value, str) else json.dumps(value)
+    if isinstance(value, str):
+        return value
+    match value:
+        case list():
+            return (
+                f"[{', '.join(json.dumps(each) if isinstance(each, str) else _toml(each) for each in value)}]"
+            )
+        case dict():
+            return f"{{{', '.join(f'{name} = {_toml(each)}' for name, each in value.items())}}}"
+    return json.dumps(value)
