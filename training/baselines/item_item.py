@@ -25,8 +25,8 @@ class ItemItem(Scored):
     """implicit's `BM25Recommender`: a user's items vote for their neighbours.
 
     The similarity of two items is the dot product of their BM25-weighted columns of training positives;
-    a score is the sum of it over the user's positives. Items that are nobody's neighbour, those without
-    a training event among them, are never recommended.
+    a score is the sum of it over the user's positives. Items that are no item's neighbour are never
+    recommended; items without a training event are among them.
     """
 
     name = "item-item"

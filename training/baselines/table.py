@@ -1,4 +1,4 @@
-"""The baselines of a dataset: which there are, and what is chosen for each on validation."""
+"""The baselines of a dataset, and the choice of their settings on validation."""
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -43,11 +43,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """What was chosen for one baseline, by which question. No figure: validation had no pair to ask for."""
+    """The settings chosen for one baseline, and the question they were chosen by."""
 
     name: str
     settings: Mapping[str, Any]
-    validation_ndcg: float | None  # NDCG@10
+    validation_ndcg: float | None  # NDCG@10; None: validation has no pair
     question: str
     num_candidates: int
     cpu_seconds: float
@@ -55,7 +55,7 @@ class Chosen:
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """A baseline as it stands in the table."""
+    """A baseline with the settings that were chosen for it."""
 
     model: TopK
     chosen: Chosen
@@ -239,7 +239,7 @@ class _Chooser:
         return found
 
     def _question(self, modality: str) -> Question:
-        """Reviews tell that somebody has met an item, so to hide it from histories does not make it new."""
+        """Warm for review modalities: an item with reviews stays known when its events are hidden."""
         return self._warm if modality in OF_REVIEWS else self._content
 
     def _modality(self, modality: str) -> Choice[ContentSettings, ContentNeighbours]:

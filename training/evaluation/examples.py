@@ -65,8 +65,8 @@ def draw_examples(
     rows = drawn_rows(predictions, model, seed)
     if not rows:
         return []
-    nobody = empty_history({})
-    known = [histories.get(predictions.users[row], nobody) for row in rows]
+    empty = empty_history({})
+    known = [histories.get(predictions.users[row], empty) for row in rows]
     found = fitted.recommender.recommend(known, LIST_LENGTH, exclude_seen=exclude_seen)
     return [
         _example(predictions, row, known[place], fitted, _explained(found, place, fitted))

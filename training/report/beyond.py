@@ -60,7 +60,7 @@ class Beyond:
 
 
 def beyond(evaluation: Evaluation, baseline: str | None) -> Beyond | None:
-    """Of the headline's view, at the first k; None where nobody counts in it."""
+    """Of the headline's view, at the first k; None where no user counts in it."""
     view = main_view(evaluation)
     found = evaluation.views[view]
     known = {metric for by_metric in found.models.values() for metric in by_metric}

@@ -35,7 +35,7 @@ class Modalities:
 
 
 def modalities(knockouts: Knockouts | None) -> Modalities | None:
-    """None where nothing was knocked out, or nobody counts."""
+    """None without knock-outs, or where no user counts."""
     if knockouts is None:
         return None
     views = [view for view, whole in knockouts.views.items() if whole.num_users]

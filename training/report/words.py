@@ -1,7 +1,4 @@
-"""Names and figures as the report writes them, and what the figures say in words.
-
-Every sentence is made from the figures of this run; none is there because one would like it to be.
-"""
+"""Numbers as the report writes them, and the findings in sentences, each made from the results of the run."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -29,7 +26,7 @@ NAMES: Mapping[str, str] = {"als": "ALS", "bpr": "BPR", "random": "chance", "ora
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that the test shows: whether it speaks for us, and the difference that says so."""
+    """One finding of the test: whether our model is ahead, and the difference that shows it."""
 
     verdict: Verdict
     text: str
@@ -38,7 +35,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What one view shows."""
+    """The findings of one view."""
 
     place: str
     num_users: int
@@ -50,7 +47,7 @@ def model_name(model: str) -> str:
 
 
 def kind_of(model: str) -> Kind:
-    """What a model is in the comparison: ours, a part of ours, a competitor, or an end of the scale."""
+    """The role of a model in the comparison: ours, a part of ours, a competitor, or a reference."""
     if model in REFERENCES:
         return "reference"
     return "ours" if model == MODEL else "part" if model in (TOWERS, ID_ONLY, LATER) else "competitor"
@@ -94,7 +91,7 @@ class Comparison:
 
 
 def compare(evaluation: Evaluation, view: str) -> Comparison | None:
-    """None where nobody counts in the view."""
+    """None where no user counts in the view."""
     found = evaluation.views[view]
     if not found.num_users:
         return None
@@ -109,7 +106,7 @@ def compare(evaluation: Evaluation, view: str) -> Comparison | None:
 
 
 def tagline(main: Comparison, competitors: Iterable[str]) -> str:
-    """The run in half a sentence."""
+    """The comparison with the baselines in half a sentence."""
     found = {name: verdict(main.gaps[name]) for name in competitors}
     place = PLACES[main.view]
     if not found:
@@ -127,7 +124,7 @@ def tagline(main: Comparison, competitors: Iterable[str]) -> str:
 
 
 def headline(main: Comparison) -> str:
-    """The figure that matters, with its interval."""
+    """NDCG at the first k with its interval, in a sentence."""
     return (
         f"{metric_name(main.metric)} is {with_interval(main.models[MODEL])} {PLACES[main.view]}, "
         f"over {counted(main.num_users, 'test user')}."
@@ -151,7 +148,7 @@ def _against_competitors(each: Comparison, competitors: list[str]) -> list[Findi
     if nothing:
         names, verb = listed(map(model_name, nothing)), "finds" if len(nothing) == 1 else "find"
         gap = each.gaps[nothing[0]]
-        # To find something where a competitor finds nothing is no merit where chance finds as much.
+        # A hit where a competitor has none counts only where our model beats chance.
         beats_chance = "random" not in each.gaps or verdict(each.gaps["random"]) == "ahead"
         found.append(
             Finding(
@@ -173,7 +170,7 @@ def _versus(name: str, gap: Estimate) -> Finding:
 
 
 def _against_chance(each: Comparison) -> list[Finding]:
-    """Said only where it is news: not clearly better than chance."""
+    """A finding only where our model is not clearly better than chance."""
     gap = each.gaps.get("random")
     return [] if gap is None or verdict(gap) == "ahead" else [_versus("random", gap)]
 
@@ -201,7 +198,7 @@ def _way_to_oracle(each: Comparison) -> list[Finding]:
 
 
 def audit_words(audits: Mapping[str, Audit]) -> str:
-    """What was looked at for leaks, of the evaluated model and of its test."""
+    """The checks of the audits of the evaluated model and of its test, in a sentence."""
     mine = [audits[stage] for stage in ("main", "test") if stage in audits]
     if not mine:
         return "This run was not audited for leaks; train it anew for an audit."
