@@ -97,11 +97,11 @@ def fit_ranker(
     blend_weight: float = 1.0,
     progress: Progress = silent,
 ) -> FittedRanker | None:
-    """Fit on `train`; the epoch and the blend weight of the output are the ones that are best on `validation`.
+    """Fit on `train`; the epoch and the blend weight of the output are the best ones on `validation`.
 
     With both chosen, the ranker is fitted anew on the lists of `train` and `validation` together.
-    `recommender` retrieves only. Without `validation` (a refit) the given `epochs` and `blend_weight` hold. None if
-    no retrieved list holds a target with training events: new items are not the ranker's to order.
+    `recommender` retrieves only. Without `validation` (a refit) the given `epochs` and `blend_weight` hold.
+    None if no retrieved list holds a target with training events: the ranker does not order new items.
     """
     lists = RankedLists.of(recommender, train, config.num_candidates)
     if not lists.has_target.any():
