@@ -245,8 +245,11 @@ def _refuse_nested(path: Path, frame: pl.DataFrame, columns: Collection[str]) ->
     ]
     if not suspects:
         return
-    with open_bytes(path) as file:
-        rows = json_rows(file.read())
+    try:
+        with open_bytes(path) as file:
+            rows = json_rows(file.read())
+    except (ValueError, RecursionError):
+        return  # polars reads more than the standard library does
     for number, row in enumerate(rows):
         for name in suspects:
             if isinstance(row.get(name), list | dict):
