@@ -45,6 +45,8 @@ class Dataset:
     users: pl.DataFrame
     has_clock: bool  # False: timestamps are positions
     rejected: tuple[Rejected, ...] = ()
+    warnings: tuple[str, ...] = ()  # each names table, file and column
+    lonely_ids: Mapping[str, int] = field(default_factory=dict)  # ids that find no partner in another table
     split_files: tuple[Path, Path] | None = None  # train and test, where the dataset names them
     oracle_files: tuple[Path, Path] | None = None  # true user and item factors of a generated dataset
 
