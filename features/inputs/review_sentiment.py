@@ -30,7 +30,6 @@ from recsys.ridge import solve_ridge
 
 Doubles = npt.NDArray[np.float64]
 
-QUALITY_FILE = "review_sentiment.json"  # in a run directory
 
 # Constants, not settings: they keep the annotation silent where it would be a guess.
 MIN_RATED = 100  # rated reviews; a regression on fewer is noise
@@ -91,16 +90,16 @@ class ReviewSentiment:
         return above_N
 
 
-def annotate_reviewers(dataset: Dataset, vectors: MediaVectors, out: Path | None = None) -> list[str | None]:
+def annotate_reviewers(dataset: Dataset, vectors: MediaVectors, path: Path | None = None) -> list[str | None]:
     """The label of each row of `dataset.items`; None for all where too few reviews have a rating.
 
-    Writes the quality of the predictions into `out`, a run directory.
+    Writes the quality of the predictions to `path`, a JSON file.
     """
     num_items = dataset.items.height
     sentiment = fit_review_sentiment(dataset, vectors)
-    if out is not None:
+    if path is not None:
         quality = {} if sentiment is None else sentiment.quality
-        with replacing(out / QUALITY_FILE) as temporary:
+        with replacing(path) as temporary:
             text = json.dumps({name: asdict(each) for name, each in quality.items()}, indent=2)
             temporary.write_text(text, "utf-8")
     if sentiment is None:
@@ -109,9 +108,8 @@ def annotate_reviewers(dataset: Dataset, vectors: MediaVectors, out: Path | None
     return sentiment.labels(place_of_item.encode(dataset.reviews[Columns.ITEM]) - NUM_RESERVED, num_items)
 
 
-def read_quality(run: Path) -> dict[str, Quality]:
-    """The quality that `annotate_reviewers` wrote into `run`; empty without any."""
-    path = run / QUALITY_FILE
+def read_quality(path: Path) -> dict[str, Quality]:
+    """The quality that `annotate_reviewers` wrote to `path`; empty without a file."""
     if not path.exists():
         return {}
     return {name: Quality(**values) for name, values in json.loads(path.read_text("utf-8")).items()}

@@ -64,7 +64,8 @@ def ablate(
         chosen = None if metrics is None else parse_metrics(metrics, run.config.evaluate.k, measured=METRICS)
         found = measure(run, names, num_seeds=seeds)
     chosen = chosen or main_metrics(found)
-    path = write_markdown(found, out, chosen)
+    path = run.directory.ablation_table
+    write_markdown(found, path, chosen)
     wide = console if console.is_terminal else Console(width=WIDTH_OF_AN_ABLATION)
     for metric in chosen:
         wide.print(ablation_table(found, metric, intervals=wide.width >= WIDTH_OF_AN_ABLATION))

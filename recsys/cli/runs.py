@@ -26,6 +26,10 @@ MetricsOption = Annotated[
     str | None,
     typer.Option(help='Print these, too: "all", or names such as "map@10,coverage@10"; a table a view.'),
 ]
+RunArgument = Annotated[Path, typer.Argument(help="A run directory.")]
+MovedOption = Annotated[
+    Path | None, typer.Option("--dataset", help="Where the run's dataset is now, if it was moved.")
+]
 SlicesOption = Annotated[bool, typer.Option("--slices", help="Print the slices by item and by user, too.")]
 
 
@@ -57,19 +61,21 @@ def train(
 
 @command
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    run: RunArgument,
     metrics: MetricsOption = None,
     slices: SlicesOption = False,
+    dataset: MovedOption = None,
+    cache: CacheOption = None,
 ) -> None:
     """Compare a run's model with baselines on its test events; writes metrics.json."""
     from training.baselines import read_choices
     from training.pipeline import Run
 
     with ConsoleProgress(console) as progress:
-        opened = Run.open(run, progress=progress)
+        opened = Run.open(run, dataset=dataset, cache_dir=cache, progress=progress)
         chosen = _chosen(metrics, opened)
         evaluation = opened.evaluate()
-    _print_choices(read_choices(run))
+    _print_choices(read_choices(opened.directory.baselines))
     _print_evaluation(evaluation, chosen, slices)
 
 
@@ -91,17 +97,19 @@ def baselines(
         made = make_run(dataset, out, config, preset, set_, cache, progress)
         chosen = _chosen(metrics, made)
         evaluation = made.compare_baselines()
-    _print_choices(read_choices(out))
+    _print_choices(read_choices(made.directory.baselines))
     _print_evaluation(evaluation, chosen, slices)
 
 
 @command
 def knockouts(
-    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    run: RunArgument,
     users: Annotated[
         int | None,
         typer.Option(min=1, help="Test users who are asked; by default evaluate.knockout_users of the run."),
     ] = None,
+    dataset: MovedOption = None,
+    cache: CacheOption = None,
 ) -> None:
     """What each modality brings: the run's model evaluated with it absent, shuffled and as noise.
 
@@ -110,27 +118,27 @@ def knockouts(
     from training.pipeline import Run
 
     with ConsoleProgress(console) as progress:
-        found = Run.open(run, progress=progress).knock_out(users)
+        found = Run.open(run, dataset=dataset, cache_dir=cache, progress=progress).knock_out(users)
     _print_knockouts(found)
 
 
 @command
-def export(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> None:
+def export(run: RunArgument, dataset: MovedOption = None, cache: CacheOption = None) -> None:
     """Train once more on everything (train.refit), export to ONNX and write the bundle."""
     from training.pipeline import Run
 
     with ConsoleProgress(console) as progress:
-        bundle = Run.open(run, progress=progress).export()
+        bundle = Run.open(run, dataset=dataset, cache_dir=cache, progress=progress).export()
     _print_parity(bundle)
 
 
 @command
-def report(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> None:
+def report(run: RunArgument, dataset: MovedOption = None, cache: CacheOption = None) -> None:
     """Write report.html of an evaluated run: figures, charts and examples in one file; nothing is trained."""
     from training.pipeline import Run
 
     with ConsoleProgress(console) as progress:
-        path = Run.open(run, progress=progress).report()
+        path = Run.open(run, dataset=dataset, cache_dir=cache, progress=progress).report()
     _print_report(path)
 
 
@@ -179,7 +187,7 @@ def _walk(
 
     with ConsoleProgress(console) as progress:
         run = make_run(dataset, out, config, preset, set_, cache, progress)
-        with run.tracked():
+        with run.directory.locked(), run.tracked():
             run.train()
             evaluation = run.evaluate()
             knocked_out = run.knock_out() if run.config.evaluate.knockouts else None
@@ -191,7 +199,7 @@ def _walk(
     print_reasons(console, all_reasons(run.dataset, run.vectors.rejected))
     _print_parity(bundle)
     table = Table("step", "seconds", title="Time")
-    for step, seconds in run.seconds.items():
+    for step, seconds in run.directory.seconds().items():
         table.add_row(step, f"{seconds:,.1f}")
     console.print(table)
     _print_report(path)

@@ -1,6 +1,6 @@
 """The configuration, declared once: frozen, keyword-only, ranges checked, unknown keys refused."""
 
-from recsys.config.load import build_config, changed, dump_config, load_config, parse_setting
+from recsys.config.load import build_config, changed, dump_config, flatten, load_config, parse_setting
 from recsys.config.sections import (
     BASELINES,
     PRESETS,
@@ -58,6 +58,7 @@ __all__ = [
     "changed",
     "content_baseline",
     "dump_config",
+    "flatten",
     "load_config",
     "parse_setting",
 ]

@@ -60,6 +60,14 @@ def dump_config(config: Config, path: Path) -> None:
     path.write_text(tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)), "utf-8")
 
 
+def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Nested settings as one level: `{"train": {"epochs": 3}}` as `{"train.epochs": 3}`."""
+    flat: dict[str, object] = {}
+    for name, value in values.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
+
+
 def _set(into: dict[str, Any], name: str, value: Any) -> None:
     for part in reversed(name.split(".")):
         value = {part: value}

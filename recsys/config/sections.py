@@ -79,7 +79,7 @@ class ItemTowerConfig(Section):
     # A new item stands where a regression of the known items' vectors on their content puts it, together with
     # the item tower; False: where the item tower does.
     regress_new: bool = True
-    use_content: bool = True  # False: the content-blind twin, ids alone
+    use_content: bool = True  # False: the id-only model
     # Which of the items' content is read: "title", "image", "review_speech" ..., "categories" for all fields
     # or one of them by its name; None reads all there is.
     modalities: tuple[str, ...] | None = None
@@ -205,7 +205,8 @@ class TrainConfig(Section):
 class EvaluateConfig(Section):
     k: tuple[Count, ...] = (10, 20)
     baselines: tuple[BaselineName, ...] = BASELINES  # those of modalities that are missing are left out
-    twin: bool | None = None  # train the content-blind twin; None: where the dataset has an oracle
+    # Train the same model on ids alone, without content. None: where the dataset has an oracle.
+    id_only: bool | None = None
     exclude_seen: bool = True
     # Also the figures of towers trained anew with the validation events, as published ones often have.
     with_validation: bool = False
@@ -236,6 +237,7 @@ class Config(Section):
 
 # Keys that went: what to write instead. A configuration that has one is refused with these words.
 REPLACED_KEYS: Mapping[str, str] = {
+    "evaluate.twin": "write evaluate.id_only",
     "model.item.sentiment": "delete it: no model reads the sentiment of reviews, it annotates the catalogue",
 }
 

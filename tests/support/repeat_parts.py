@@ -4,6 +4,7 @@ import hashlib
 import json
 
 import torch
+from fit_parts import fit_split
 from fitting_parts import config, log, media
 
 from features.inputs.histories import empty_history
@@ -12,7 +13,6 @@ from features.splits.make import make_split
 from training.baselines import Random, choose_baselines
 from training.evaluation.evaluate import TopK, evaluate
 from training.evaluation.system import MODEL, System
-from training.fitting.fit import fit
 from training.threads import threads
 
 
@@ -21,7 +21,7 @@ def figures() -> str:
     settings, data = config(), log()
     split = make_split(data, settings.split)
     with threads(1):
-        fitted = fit(data, media(data), split, settings)
+        fitted = fit_split(data, media(data), split, settings)
         histories = view_of(split).before_test(fitted.builder)
         seen, items = SeenItems(histories), fitted.features
         chosen = choose_baselines(

@@ -9,7 +9,7 @@ from recsys.ids import IdMap
 from recsys.metrics.bootstrap import Estimate
 from recsys.metrics.ranking import IdLists
 from training.evaluation.ground_truth import Truth
-from training.evaluation.predictions import Answers
+from training.evaluation.predictions import Predictions
 from training.evaluation.results import Evaluation, ViewResult
 
 IDS = IdMap(["a", "b", "c", "d", "e", "x", "y"])  # x and y are new
@@ -33,9 +33,9 @@ def ranked(names: Sequence[str], width: int = 3) -> Ints:
     return rows
 
 
-def answers() -> Answers:
+def answers() -> Predictions:
     sought = [each[0] for each in USERS.values()]
-    return Answers(
+    return Predictions(
         users=tuple(USERS),
         num_seen=np.array([each[3] for each in USERS.values()]),
         warm=lists([each.replace("x", "") for each in sought]),

@@ -101,7 +101,7 @@ def compare_lists(
 ) -> dict[str, Estimate]:
     """How much more `ours` has than `other` of every metric, lists of the same users in the same order.
 
-    Such as two columns of `Answers`; the interval is that of the paired difference, as in `measure`.
+    Such as two columns of `Predictions`; the interval is that of the paired difference, as in `measure`.
 
     Users without truth do not count. With `items` figures beyond accuracy are compared, too. Empty where
     nobody has truth.

@@ -30,7 +30,7 @@ from training.evaluation.ground_truth import (
     seen_lists,
     truth_of,
 )
-from training.evaluation.predictions import Answers
+from training.evaluation.predictions import Predictions
 from training.evaluation.results import Evaluation, ViewResult
 from training.evaluation.slices import slices_of
 
@@ -82,7 +82,7 @@ def evaluate(
     ours: str | None = None,
     progress: Progress = silent,
     seed: int = 0,
-    keep: Callable[[Answers], None] | None = None,
+    keep: Callable[[Predictions], None] | None = None,
 ) -> Evaluation:
     """Metrics of `models` on the test positives of `split`, in every view of `VIEWS`.
 

@@ -16,7 +16,7 @@ from recsys.errors import DataError
 from recsys.ids import NUM_RESERVED, UNKNOWN
 from recsys.item_features import ItemFeatures
 from recsys.metrics.ranking import IdLists
-from training.evaluation.predictions import Answers
+from training.evaluation.predictions import Predictions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +56,13 @@ class Truth:
             num_ranked=self.counts["catalogue_items"] if num_ranked is None else num_ranked,
         )
 
-    def answered(self, models: Mapping[str, Ints]) -> Answers:
+    def answered(self, models: Mapping[str, Ints]) -> Predictions:
         """What the models answered over the whole catalogue beside what was sought."""
         warm, cold = (
             IdLists.from_pairs(self.row[keep], self.item[keep], len(self.users))
             for keep in (~self.is_cold, self.is_cold)
         )
-        return Answers(users=self.users, num_seen=self.num_seen, warm=warm, cold=cold, models=models)
+        return Predictions(users=self.users, num_seen=self.num_seen, warm=warm, cold=cold, models=models)
 
 
 def truth_of(split: Split, items: ItemFeatures, seen: Mapping[str, Ints], exclude_seen: bool) -> Truth:

@@ -65,14 +65,14 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, text: str) -> "Evaluation":
-        """Reads what `to_json` wrote, now or before there were slices."""
+        """Reads what `to_json` wrote."""
         data: dict[str, Any] = json.loads(text)
-        slices = {kind: _results(parts) for kind, parts in data.get("slices", {}).items()}
+        slices = {kind: _results(parts) for kind, parts in data["slices"].items()}
         read = {
             "ks": tuple(data["ks"]),
             "views": _results(data["views"]),
             "slices": slices,
-            "content": tuple(data.get("content", ())),
+            "content": tuple(data["content"]),
         }
         return cls(**data | read)
 
@@ -92,7 +92,7 @@ def _results(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, ViewResult]:
             **{
                 **part,
                 "models": _estimates(part["models"]),
-                "differences": _estimates(part.get("differences", {})),
+                "differences": _estimates(part["differences"]),
             }
         )
         for name, part in parts.items()

@@ -1,6 +1,6 @@
 """The ablation of a run's configuration: the base and each option, fitted for every seed and evaluated.
 
-A fit ends as two small files in `ablation/` of the run directory; the same command again, with more options
+A fit ends as two small files in the run directory; the same command again, with more options
 or seeds, makes only what is missing there.
 """
 
@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from features.event_log.dataset import fingerprint
 from features.inputs.item_features import build_item_features
@@ -33,22 +32,24 @@ from training.experiments.outcome import (
     place_of,
 )
 from training.experiments.results import AblatedView, Ablation, rows_of
-from training.fitting.audit import truth_of
-from training.fitting.fit import Fitted, fit, tower_settings
+from training.fitting.checkpoint_key import tower_settings
+from training.fitting.fit import Fitted, fit
+from training.fitting.inputs import FitInputs, audit
 from training.memory import keep_freed_memory
+from training.pipeline import Run
 from training.threads import threads
 
-if TYPE_CHECKING:
-    from training.pipeline import Run
 
-FOLDER = "ablation"
-
-
-def ablate(run: "Run", names: Sequence[str] | None = None, *, num_seeds: int = 3) -> Ablation:
+def ablate(run: Run, names: Sequence[str] | None = None, *, num_seeds: int = 3) -> Ablation:
     """Fit and evaluate the base and the options `names`, all that apply when None; writes ablation.json.
 
     Seeds are `train.seed` and those after it; the split stays. Raises `ConfigError` for an unknown option.
     """
+    with run.directory.locked():
+        return _ablate(run, names, num_seeds)
+
+
+def _ablate(run: Run, names: Sequence[str] | None, num_seeds: int) -> Ablation:
     options, left_out = _options(run, names)
     seeds = tuple(run.config.train.seed + at for at in range(num_seeds))
     fits = _Fits(run)
@@ -71,11 +72,11 @@ def ablate(run: "Run", names: Sequence[str] | None = None, *, num_seeds: int = 3
         rows=tuple(rows_of(options, outcomes, seed=run.config.train.seed)),
         left_out=left_out,
     )
-    ablation.save(run.out)
+    ablation.save(run.directory.ablation)
     return ablation
 
 
-def _options(run: "Run", names: Sequence[str] | None) -> tuple[tuple[Option, ...], dict[str, str]]:
+def _options(run: Run, names: Sequence[str] | None) -> tuple[tuple[Option, ...], dict[str, str]]:
     if names is not None:
         choose_options(names, run.config, NEEDS)  # a misspelt name is told before media are encoded
     facts, reviews = view_of(run.split).facts, run.split.reviews
@@ -87,7 +88,7 @@ def _options(run: "Run", names: Sequence[str] | None) -> tuple[tuple[Option, ...
 class _Fits:
     """Makes one outcome after another; of a system only its users' figures are kept."""
 
-    run: "Run"
+    run: Run
 
     @cached_property
     def _data(self) -> str:
@@ -97,7 +98,7 @@ class _Fits:
         """As it was made before, or made now."""
         run = self.run
         config = changed(run.config, {**option.settings, "train.seed": seed})
-        place, known = place_of(run.out / FOLDER, option.name, seed), self._fingerprint(config)
+        place, known = place_of(run.directory.ablation_fits, option.name, seed), self._fingerprint(config)
         before = Outcome.load(place, known)
         if before is not None:
             return before
@@ -134,7 +135,7 @@ class _Fits:
         return place.with_name(f"{place.name}.pt")
 
     def _shared(self, seed: int) -> Path:
-        return self.run.out / FOLDER / f"towers-{seed}.pt"
+        return self.run.directory.ablation_fits / f"towers-{seed}.pt"
 
     def _fit(self, words: str, config: Config, checkpoint: Path) -> Fitted:
         run = self.run
@@ -142,7 +143,8 @@ class _Fits:
         def progress(step: str, done: int, total: int, note: str = "") -> None:
             run.progress(step, done, total, f"{words}: {note}")
 
-        return fit(run.dataset, run.vectors, run.split, config, checkpoint=checkpoint, progress=progress)
+        inputs = FitInputs.of(run.dataset, run.vectors, run.split, config)
+        return fit(audit(inputs), checkpoint=checkpoint, progress=progress)
 
     def _figures(self, fitted: Fitted, config: Config) -> dict[str, ViewFigures]:
         split, knobs = self.run.split, config.evaluate
@@ -158,7 +160,7 @@ class _Fits:
         )
         audit_test(
             self.run.dataset, split, features=fitted.features, builder=fitted.builder, histories=histories,
-            truth=truth_of(truth.answered({})), exclude_seen=knobs.exclude_seen,
+            truth=truth.answered({}).ground_truth(), exclude_seen=knobs.exclude_seen,
         )  # fmt: skip
         return {name: _kept(truth, view) for name, view in views.items()}
 

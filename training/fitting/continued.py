@@ -14,12 +14,12 @@ from features.dataset.tables import Split
 from features.splits.assignment import ORDER
 from features.splits.streamed import StreamedSplit
 from recsys.errors import ConfigError
-from training.fitting.fit import Budget, Fitted
+from training.fitting.fit import FitChoices, Fitted
 
 
-def learning_anew(first: Fitted) -> Budget:
+def learning_anew(first: Fitted) -> FitChoices:
     """What `first` chose, without a ranker, for a fit on `with_validation` of its split."""
-    return replace(Budget.of(first), ranker_epochs=0, ranker_share=0.0)
+    return replace(FitChoices.of(first), ranker_epochs=0, blend_weight=0.0)
 
 
 def with_validation(split: Split) -> Split:

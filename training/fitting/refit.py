@@ -20,7 +20,7 @@ from features.splits.review_visibility import ReviewRule, allowed_reviews
 from features.splits.streamed import split_log
 from recsys.columns import Columns
 from recsys.config import Config
-from training.fitting.fit import is_ranker_user
+from training.fitting.validation import is_ranker_user
 
 
 def newest_events_split(

@@ -27,8 +27,6 @@ from training.evaluation.system import MODEL
 from training.knockouts.alteration import KINDS, Kind
 from training.knockouts.systems import Patient
 
-KNOCKOUTS = "knockouts.json"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Knockout:
@@ -87,17 +85,14 @@ class Knockouts:
         change, by = changes[metric].change, whole[metric].value
         return Estimate(value=change.value / by, low=change.low / by, high=change.high / by)
 
-    def save(self, directory: Path) -> Path:
+    def save(self, path: Path) -> None:
         """Write knockouts.json, whole or not at all."""
-        path = directory / KNOCKOUTS
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(asdict(self), indent=1, allow_nan=False) + "\n", "utf-8")
-        return path
 
     @classmethod
-    def load(cls, directory: Path) -> "Knockouts | None":
+    def load(cls, path: Path) -> "Knockouts | None":
         """Reads what `save` wrote; None where nothing was."""
-        path = directory / KNOCKOUTS
         if not path.exists():
             return None
         data: dict[str, Any] = json.loads(path.read_text("utf-8"))

@@ -18,10 +18,10 @@ from recsys.history import SequenceSchema
 from recsys.item_features import ItemFeatures
 from recsys.models.retriever import Retriever
 from recsys.progress import Progress, silent
-from training.fitting.audit import audit_step
 from training.sequences import Sequence, Window, WindowSampler
 from training.towers.checkpoint import TrainingState, load_state, save_state
 from training.towers.ema import WeightAverage, decay_of
+from training.towers.step_audit import audit_step
 from training.towers.train_step import Step
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from recsys.bundle.load import write_bundle
-from serving.batch import recommend_to_parquet
+from serving.batch import BatchRequest, recommend_to_parquet
 from serving.http.app import create_app
 from serving.http.schemas import MAX_HISTORY
 
@@ -46,7 +46,7 @@ def test_a_known_user_gets_a_list_with_its_circumstances(client, engine):
 
 
 def test_lists_equal_those_of_the_batch(client, engine, tmp_path):
-    recommend_to_parquet(engine, "all", tmp_path / "out.parquet", 4)
+    recommend_to_parquet(engine, BatchRequest(k=4), tmp_path / "out.parquet")
     batch = pl.read_parquet(tmp_path / "out.parquet")
     assert batch["user_id"].n_unique() == 3
     for (user,), group in batch.group_by("user_id"):

@@ -1,6 +1,5 @@
 """Choosing on validation: what is asked, that the test plays no part, and which baselines there are."""
 
-import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -224,9 +223,9 @@ def test_choices_are_kept_and_told(tmp_path: Path) -> None:
         num_candidates=3,
         cpu_seconds=1.5,
     )
-    assert read_choices(tmp_path) == []
-    save_choices(tmp_path, [made])
-    assert read_choices(tmp_path) == [made]
+    assert read_choices(tmp_path / "baselines.json") == []
+    save_choices(tmp_path / "baselines.json", [made])
+    assert read_choices(tmp_path / "baselines.json") == [made]
     assert settings_words(made) == "neighbours 50, k1 0.2, b 0.5"
     words = {
         "standardised, last 10": {"standardised": True, "last": 10},
@@ -249,21 +248,24 @@ class TestCompareBaselines:
         )
         data = log()
         vars(run).update(dataset=data, vectors=media(data))
-        write_rejected((), run.out / "rejected.csv")
+        write_rejected((), run.directory.rejected)
         return run
 
     def test_nothing_of_ours_is_in_the_table(self, tmp_path: Path) -> None:
         run = self.run(tmp_path)
         evaluation = run.compare_baselines()
         assert set(evaluation.views["warm"].models) == {"popularity", "content (title)", "random"}
-        assert Evaluation.from_json((run.out / "metrics.json").read_text("utf-8")) == evaluation
-        assert [each.name for each in read_choices(run.out)] == ["popularity", "content (title)"]
-        assert json.loads((run.out / "timings.json").read_text("utf-8")).keys() == {"baselines"}
-        assert not (run.out / "checkpoints").exists()
+        assert Evaluation.from_json(run.directory.metrics.read_text("utf-8")) == evaluation
+        assert [each.name for each in read_choices(run.directory.baselines)] == [
+            "popularity",
+            "content (title)",
+        ]
+        assert run.directory.seconds().keys() == {"baselines"}
+        assert not run.directory.checkpoints.exists()
 
     def test_a_trained_run_keeps_its_figures(self, tmp_path: Path) -> None:
         run = self.run(tmp_path)
-        (run.out / "checkpoints").mkdir()
+        run.directory.checkpoints.mkdir()
         with pytest.raises(ConfigError, match="holds a trained run; name another --out"):
             run.compare_baselines()
-        assert not (run.out / "metrics.json").exists()
+        assert not run.directory.metrics.exists()

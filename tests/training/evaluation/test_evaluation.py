@@ -248,11 +248,3 @@ class TestBeyondAccuracy:
         evaluation = self.evaluation()
         assert Evaluation.from_json(evaluation.to_json()) == evaluation
         assert "NaN" not in evaluation.to_json()
-
-    def test_json_from_before_there_were_slices(self) -> None:
-        data = json.loads(run(Fixed("abcxy")).to_json())
-        for name in ("slices", "ours", "content"):
-            del data[name]
-        for view in data["views"].values():
-            del view["differences"]
-        assert Evaluation.from_json(json.dumps(data)) == run(Fixed("abcxy"))

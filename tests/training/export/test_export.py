@@ -83,7 +83,7 @@ def test_the_index_holds_the_vectors_of_the_exported_graph(bundle: Bundle, refit
 
 def test_the_catalogue_has_the_annotation_of_its_reviewers(walk: Walk, run: Run, bundle: Bundle) -> None:
     assert bundle.reviewers == annotate_reviewers(run.dataset, run.vectors)
-    assert read_quality(walk.run), "the shop has rated reviews"
+    assert read_quality(walk.run / "review_sentiment.json"), "the shop has rated reviews"
 
 
 def test_the_manifest_says_how_the_model_came_about(bundle: Bundle) -> None:

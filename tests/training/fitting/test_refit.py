@@ -9,8 +9,8 @@ from split_parts import Event, dataset, disjoint, pairs, rows
 from features.dataset.tables import Dataset, Split
 from features.splits.make import events_before
 from recsys.config import Config, RankerConfig, build_config
-from training.fitting.fit import is_ranker_user
 from training.fitting.refit import newest_events_split
+from training.fitting.validation import is_ranker_user
 
 USERS = [f"u{number}" for number in range(12)]
 CHOSEN = [user for user in USERS if is_ranker_user(user, RankerConfig().target_users)]
