@@ -77,7 +77,7 @@ def test_a_log_on_disk_gives_the_same_run(
 ) -> None:
     exported: list[Any] = []  # the graphs say nothing of where the log lay, and take long
 
-    def export_bundle(*arguments: Any) -> Any:
+    def export_bundle(*arguments: Any, **_: Any) -> Any:
         exported.append(arguments)
         return SimpleNamespace(path=tmp_path, manifest=SimpleNamespace(parity={}))
 
@@ -94,7 +94,7 @@ def test_a_log_on_disk_gives_the_same_run(
     assert disk.fitted.schema == memory.fitted.schema
     metrics = [json.loads((run.directory.path / "metrics.json").read_text()) for run in (memory, disk)]
     assert metrics[1] == metrics[0]
-    for name in ("histories.parquet", "split/truth.parquet", "split/history.parquet"):
+    for name in ("histories.parquet", "split/ground_truth.parquet", "split/history.parquet"):
         expected, found = (pl.read_parquet(run.directory.path / name) for run in (memory, disk))
         if name == "split/history.parquet":
             expected, found = expected.sort("row"), found.sort("row")

@@ -373,7 +373,7 @@ class TestTracking:
         for name in (
             "config.toml",
             "metrics.json",
-            "split/truth.parquet",
+            "split/ground_truth.parquet",
             "bundle/manifest.json",
             "knockouts.json",
             "report.html",

@@ -15,15 +15,15 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from features.conversion import default_cache_dir
 from features.dataset.rejected import write_rejected
-from features.dataset.tables import Dataset, MediaVectors, Split
-from features.event_log.dataset import StreamedDataset, fingerprint, open_dataset
+from features.dataset.tables import Dataset, MediaVectors
+from features.event_log.dataset import open_dataset
 from features.extraction.extract import extract
-from features.inputs.histories import HistoryBuilder, build_maps, save_histories
+from features.inputs.histories import HistoryBuilder, SeenItems, build_maps, save_histories
 from features.inputs.item_features import build_item_features
 from features.inputs.review_sentiment import annotate_reviewers
-from features.inputs.split_view import SeenItems, all_histories, view_of
 from features.leakage.audit import audit_test
-from features.splits.streamed import split_dataset
+from features.splits.make import make_split
+from features.splits.split import Split
 from recsys.bundle.load import Bundle
 from recsys.config import Config, flatten
 from recsys.errors import ConfigError
@@ -43,18 +43,16 @@ from training.evaluation.system import (
     whole_and_towers,
 )
 from training.export.bundle import NUM_CHECKED_USERS, Provenance, export_bundle
-from training.fitting.continued import learning_anew, with_validation
 from training.fitting.fit import FitChoices, Fitted, fit
 from training.fitting.inputs import FitInputs, audit
 from training.fitting.record import record_audit, record_fit, validation_metrics
-from training.fitting.refit import newest_events_split
+from training.fitting.refit import choices_of_towers, newest_events_split
 from training.knockouts.measure import Knockouts, measure_knockouts
 from training.knockouts.systems import Patient
-from training.memory import keep_freed_memory
 from training.report.collect import collect
 from training.report.write import write_report
 from training.run_directory import RunDirectory
-from training.threads import threads
+from training.runtime import keep_freed_memory, threads
 from training.tracking import RunTracker, Tracker
 
 logger = logging.getLogger(__name__)
@@ -129,7 +127,7 @@ class Run:
             dataset = open_dataset(
                 self.dataset_path, self.config.data, cache_dir=self.cache_dir, progress=self.progress
             )
-            self.directory.check_dataset(self.dataset_path, fingerprint(dataset))
+            self.directory.check_dataset(self.dataset_path, dataset.fingerprint())
         return dataset
 
     @cached_property
@@ -138,15 +136,14 @@ class Run:
         with self.directory.timed("features"):
             vectors = extract(dataset, self.config.encoders, cache_dir=self.cache_dir, progress=self.progress)
         write_rejected((*dataset.rejected, *vectors.rejected), self.directory.rejected)
-        if isinstance(dataset, StreamedDataset):
-            dataset.log.write_rejected(self.directory.rejected_events)
+        dataset.write_rejected_interactions(self.directory.rejected_events)
         return vectors
 
     @cached_property
     def split(self) -> Split:
         parts = self.directory.parts("main")
-        split = split_dataset(self.dataset, self.config.split, parts, progress=self.progress)
-        view_of(split).write(self.directory.split)
+        split = make_split(self.dataset, self.config.split, parts, progress=self.progress)
+        split.write(self.directory.split)
         return split
 
     @cached_property
@@ -168,7 +165,7 @@ class Run:
     def evaluate(self) -> Evaluation:
         """Compare our model with its towers alone, the id-only model, baselines, chance and the oracle."""
         fitted, split, settings = self.fitted, self.split, self.config.evaluate
-        histories = view_of(split).before_test(fitted.builder)
+        histories = split.before_test(fitted.builder)
         seen = SeenItems(histories)
         models: list[TopK] = self._systems(fitted, histories)
         with self._computing("baselines"):
@@ -214,11 +211,11 @@ class Run:
             raise ConfigError(f"{out} holds a trained run; name another --out, or: recsys evaluate {out}")
         split, settings = self.split, self.config.evaluate
         with self._computing("baselines"):
-            view = view_of(split)
-            items = build_item_features(self.dataset, self.vectors, train=view.facts, reviews=split.reviews)
-            maps = build_maps(self.dataset, view.facts)
+            statistics = split.statistics
+            items = build_item_features(self.dataset, self.vectors, train=statistics, reviews=split.reviews)
+            maps = build_maps(self.dataset, statistics)
             seen = SeenItems(
-                view.before_test(HistoryBuilder(self.dataset, item_ids=items.item_ids, maps=maps))
+                split.before_test(HistoryBuilder(self.dataset, item_ids=items.item_ids, maps=maps))
             )
             competitors = make_competitors(
                 self.dataset, split, items, self.config, seen=seen, progress=self.progress
@@ -259,7 +256,7 @@ class Run:
         )
         if self.config.train.refit:
             final, description = self._refit(first)
-        histories = all_histories(_served_builder(final, dataset), dataset)
+        histories = dataset.histories(_served_builder(final, dataset))
         with self.directory.timed("annotate"):
             reviewers = annotate_reviewers(dataset, self.vectors, self.directory.review_sentiment)
         with self.directory.timed("export"):
@@ -270,7 +267,7 @@ class Run:
                 dataset,
                 self.config,
                 Provenance(
-                    dataset_fingerprint=fingerprint(dataset),
+                    dataset_fingerprint=dataset.fingerprint(),
                     refit=self.config.train.refit,
                     refit_description=description,
                     metrics=self._published_metrics(),
@@ -296,7 +293,7 @@ class Run:
                 dataset,
                 self.config,
                 name=self.dataset_path.resolve().name,
-                fingerprint=fingerprint(dataset),
+                fingerprint=dataset.fingerprint(),
             )
             path = write_report(content, self.directory.report)
         with self.tracked() as tracker:
@@ -346,13 +343,13 @@ class Run:
         settings = self.config.evaluate
         systems: list[TopK] = [*whole_and_towers(fitted, histories, MODEL, TOWERS, settings)]
         if settings.with_validation:
-            joined, choices = with_validation(self.split), learning_anew(fitted)
+            joined, choices = self.split.with_validation(), choices_of_towers(fitted)
             later = self._fit(LATER, "later", self.config, split=joined, choices=choices)
-            known = view_of(self.split).before_test(later.builder)
+            known = self.split.before_test(later.builder)
             systems += whole_and_towers(later, known, LATER, None, settings)
         if settings.id_only or (settings.id_only is None and self.dataset.oracle_files is not None):
             blind = self._fit(ID_ONLY, "id_only", id_only(self.config))
-            known = view_of(self.split).before_test(blind.builder)
+            known = self.split.before_test(blind.builder)
             systems += whole_and_towers(blind, known, ID_ONLY, None, settings)
         return systems
 

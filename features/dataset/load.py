@@ -24,7 +24,7 @@ from features.dataset.schema import (
     positive_columns,
 )
 from features.dataset.table_checker import TableChecker
-from features.dataset.tables import Dataset, Rejected
+from features.dataset.tables import InMemoryDataset, Rejected
 from recsys.columns import Columns
 from recsys.errors import DataError
 
@@ -52,7 +52,7 @@ REVIEW_SCHEMA = {
 ReadEvents = Callable[[InteractionsSpec, pl.Series | None], pl.DataFrame]
 
 
-def load_dataset(root: Path, read_events: ReadEvents | None = None) -> Dataset:
+def load_dataset(root: Path, read_events: ReadEvents | None = None) -> InMemoryDataset:
     """The dataset in the folder `root`, validated; what was left out stands in its `rejected`.
 
     `read_events` reads the interactions in another way (features/event_log), given the items' ids.
@@ -78,7 +78,7 @@ def load_dataset(root: Path, read_events: ReadEvents | None = None) -> Dataset:
     oracle_files = reader.files("oracle", (spec.oracle.users, spec.oracle.items) if spec.oracle else None)
     if reader.problems or items is None or events is None:
         raise DataError(f"{root / FILE_NAME}: the tables break the dataset contract:", reader.problems)
-    return Dataset(
+    return InMemoryDataset(
         name=spec.name,
         root=root,
         items=items,

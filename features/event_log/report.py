@@ -6,7 +6,7 @@ from typing import Any
 
 from features.dataset.rejected import count_reasons, summarise, write_rejected
 from features.dataset.tables import Dataset, Rejected
-from features.event_log.dataset import StreamedDataset, event_summary, load_streamed
+from features.event_log.dataset import load_streamed
 from recsys.progress import Progress, silent
 
 
@@ -24,15 +24,14 @@ def check_dataset(dataset: Dataset, *, rejected: Path | None = None) -> DatasetR
 
     The rows of a prepared log go to a file beside it, since they can be more than memory holds.
     """
-    summary = summarise(dataset, event_summary(dataset))
+    summary = summarise(dataset)
     reasons = summary.pop("rejected")
     messages = []
     if rejected is not None:
         number = write_rejected(dataset.rejected, rejected)
         messages.append(f"{number:,} rows rejected, with reasons, in {rejected}")
-        if isinstance(dataset, StreamedDataset):
-            beside = rejected.with_stem(f"{rejected.stem}_interactions")
-            dataset.log.write_rejected(beside)
+        beside = rejected.with_stem(f"{rejected.stem}_interactions")
+        if dataset.write_rejected_interactions(beside):
             messages.append(f"the interactions among what was rejected, with reasons, in {beside}")
     return DatasetReport(
         name=dataset.name,
@@ -57,5 +56,4 @@ def prepare_dataset(root: Path, out: Path, *, progress: Progress = silent) -> Da
 
 def all_reasons(dataset: Dataset, more: tuple[Rejected, ...] = ()) -> list[dict[str, Any]]:
     """Everything of the dataset that was rejected, and `more`, counted."""
-    reasons = count_reasons((*dataset.rejected, *more))
-    return reasons + (dataset.log.manifest.rejected if isinstance(dataset, StreamedDataset) else [])
+    return [*count_reasons((*dataset.rejected, *more)), *dataset.event_summary().reasons]

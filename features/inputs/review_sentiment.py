@@ -20,7 +20,6 @@ import numpy.typing as npt
 import polars as pl
 
 from features.dataset.tables import Dataset, MediaVectors, MediumVectors
-from features.event_log.dataset import events_of_pairs
 from features.inputs.histories import ReviewVectors
 from recsys.arrays import Bools, Floats, Ints
 from recsys.columns import Columns
@@ -150,7 +149,7 @@ def _ratings(dataset: Dataset) -> Doubles:
     own = reviews[Columns.VALUE].cast(pl.Float64).fill_null(float("nan")).to_numpy()
     if not np.isnan(own).any():
         return own
-    events = events_of_pairs(dataset, reviews).drop_nulls(Columns.VALUE).sort(Columns.TIMESTAMP, Columns.ROW)
+    events = dataset.events_of_pairs(reviews).drop_nulls(Columns.VALUE).sort(Columns.TIMESTAMP, Columns.ROW)
     latest = events.group_by(pair).agg(found=pl.col(Columns.VALUE).last())
     joined = reviews.join(latest, on=pair, how="left", maintain_order="left")
     return np.where(np.isnan(own), joined["found"].cast(pl.Float64).fill_null(float("nan")).to_numpy(), own)

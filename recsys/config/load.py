@@ -10,7 +10,7 @@ from typing import Any, get_args
 import tomli_w
 from pydantic import BaseModel, ValidationError
 
-from recsys.config.sections import PRESETS, REPLACED_KEYS, Config
+from recsys.config.sections import PRESETS, REPLACED_KEYS, REPLACED_VALUES, Config
 from recsys.errors import ConfigError, did_you_mean
 
 
@@ -109,6 +109,9 @@ def _explain(problem: Any) -> str:
         siblings = [name for name in known if name.rpartition(".")[0] == ".".join(location[:-1])]
         hint = did_you_mean(key, get_close_matches(key, known) or siblings)
         return f"unknown configuration key {key!r}; {hint}"
+    new = REPLACED_VALUES.get((key, str(problem["input"])))
+    if new is not None:
+        return f"{key} = {problem['input']!r} is no more; write {new!r}"
     return f"{key} = {problem['input']!r}: {problem['msg']}"
 
 

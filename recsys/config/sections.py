@@ -15,7 +15,9 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Temperature = Annotated[float, Field(ge=TEMPERATURE_RANGE[0], le=TEMPERATURE_RANGE[1])]
 Device = Literal["cpu", "cuda"]
-ProtocolName = Literal["auto", "given", "leave_one_out", "user_temporal", "global_temporal", "held_out_items"]
+ProtocolName = Literal[
+    "auto", "predefined", "leave_one_out", "user_temporal", "global_temporal", "held_out_items"
+]
 SourceName = Literal["als", "item_item", "transitions", "popularity"]
 
 
@@ -240,6 +242,8 @@ REPLACED_KEYS: Mapping[str, str] = {
     "evaluate.twin": "write evaluate.id_only",
     "model.item.sentiment": "delete it: no model reads the sentiment of reviews, it annotates the catalogue",
 }
+# The same for values: (dotted key, old value) -> new value.
+REPLACED_VALUES: Mapping[tuple[str, str], str] = {("split.protocol", "given"): "predefined"}
 
 # A preset changes a few fields; it never inherits from another.
 PRESETS: Mapping[str, Mapping[str, Any]] = {

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from features.dataset.tables import Split
+from features.splits.split import InMemorySplit, Split
 from recsys.arrays import Bools, Ints
 from recsys.ids import IdMap
 from recsys.item_features import ItemFeatures
@@ -34,7 +34,7 @@ def make_split(
     train: Sequence[tuple[str, str]] = (("1", "a"), ("2", "b"), ("3", "c")),
 ) -> Split:
     empty = make_events([])
-    return Split(
+    return InMemorySplit(
         protocol="hand-written",
         description="five items",
         train=make_events(train),

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from features.dataset.tables import Dataset, MediaVectors, Split
+from features.dataset.tables import Dataset, MediaVectors
+from features.splits.split import Split
 from recsys.config import Config
 from training.fitting.fit import Fitted, fit
 from training.fitting.inputs import FitInputs, audit

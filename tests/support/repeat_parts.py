@@ -7,13 +7,12 @@ import torch
 from fit_parts import fit_split
 from fitting_parts import config, log, media
 
-from features.inputs.histories import empty_history
-from features.inputs.split_view import SeenItems, view_of
+from features.inputs.histories import SeenItems, empty_history
 from features.splits.make import make_split
 from training.baselines import Random, choose_baselines
 from training.evaluation.evaluate import TopK, evaluate
 from training.evaluation.system import MODEL, System
-from training.threads import threads
+from training.runtime import threads
 
 
 def figures() -> str:
@@ -22,7 +21,7 @@ def figures() -> str:
     split = make_split(data, settings.split)
     with threads(1):
         fitted = fit_split(data, media(data), split, settings)
-        histories = view_of(split).before_test(fitted.builder)
+        histories = split.before_test(fitted.builder)
         seen, items = SeenItems(histories), fitted.features
         chosen = choose_baselines(
             ("popularity", "als", "bpr"), split, items, seen=seen, has_clock=True, num_threads=1

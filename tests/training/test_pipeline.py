@@ -6,7 +6,6 @@ from pathlib import Path
 import polars as pl
 from fitting_parts import config, log
 
-from features.event_log.dataset import fingerprint
 from training.evaluation.system import id_only
 
 
@@ -33,7 +32,7 @@ def test_the_fingerprint_of_a_dataset() -> None:
         "an item less": replace(data, items=data.items.head(-1)),
         "another name": replace(data, name="other"),
     }
-    found = {name: fingerprint(each) for name, each in others.items()} | {"itself": fingerprint(data)}
+    found = {name: each.fingerprint() for name, each in others.items()} | {"itself": data.fingerprint()}
     assert len(set(found.values())) == len(found)
     elsewhere = replace(data, root=Path("elsewhere"))
-    assert fingerprint(elsewhere) == fingerprint(log()) == found["itself"]
+    assert elsewhere.fingerprint() == log().fingerprint() == found["itself"]

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from features.dataset.tables import Dataset, Split
+from features.dataset.tables import Dataset
+from features.splits.split import Split
 from recsys.arrays import Ints
 from recsys.config import Config
 from recsys.item_features import ItemFeatures

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from features.dataset.tables import Split
+from features.splits.split import Split
 from recsys.arrays import Bools, Ints
 from recsys.errors import RecsysError
 from recsys.ids import NUM_RESERVED, PAD

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.dataset.tables import Split
-from features.inputs.split_view import view_of
+from features.splits.split import Split
 from recsys.arrays import Bools, Ints
 from recsys.columns import Columns
 from recsys.errors import DataError
@@ -82,7 +81,7 @@ def truth_of(split: Split, items: ItemFeatures, seen: Mapping[str, Ints], exclud
     kept_users = [users[at] for at in kept_rows]
     cold = np.ones(items.size, np.bool_)
     # What validation holds was known before the test: such an item is hardly trained, yet not new.
-    cold[view_of(split).known_items(items.item_ids)] = False
+    cold[split.known_items(items.item_ids)] = False
     cold[:NUM_RESERVED] = False
     kept_seen = seen_lists(seen, kept_users)
     return Truth(

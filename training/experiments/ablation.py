@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from features.event_log.dataset import fingerprint
+from features.inputs.histories import SeenItems
 from features.inputs.item_features import build_item_features
-from features.inputs.split_view import SeenItems, view_of
 from features.leakage.audit import audit_test
 from recsys.config import Config, changed
 from training.evaluation.evaluate import ByUser, figures_by_user
@@ -35,9 +34,8 @@ from training.experiments.results import AblatedView, Ablation, rows_of
 from training.fitting.checkpoint_key import tower_settings
 from training.fitting.fit import Fitted, fit
 from training.fitting.inputs import FitInputs, audit
-from training.memory import keep_freed_memory
 from training.pipeline import Run
-from training.threads import threads
+from training.runtime import keep_freed_memory, threads
 
 
 def ablate(run: Run, names: Sequence[str] | None = None, *, num_seeds: int = 3) -> Ablation:
@@ -79,7 +77,7 @@ def _ablate(run: Run, names: Sequence[str] | None, num_seeds: int) -> Ablation:
 def _options(run: Run, names: Sequence[str] | None) -> tuple[tuple[Option, ...], dict[str, str]]:
     if names is not None:
         choose_options(names, run.config, NEEDS)  # a misspelt name is told before media are encoded
-    facts, reviews = view_of(run.split).facts, run.split.reviews
+    facts, reviews = run.split.statistics, run.split.reviews
     items = build_item_features(run.dataset, run.vectors, train=facts, reviews=reviews)
     return choose_options(names, run.config, offered(run.dataset, run.vectors, facts, items, run.config))
 
@@ -92,7 +90,7 @@ class _Fits:
 
     @cached_property
     def _data(self) -> str:
-        return fingerprint(self.run.dataset)
+        return self.run.dataset.fingerprint()
 
     def outcome(self, option: Option, seed: int) -> Outcome:
         """As it was made before, or made now."""
@@ -148,7 +146,7 @@ class _Fits:
 
     def _figures(self, fitted: Fitted, config: Config) -> dict[str, ViewFigures]:
         split, knobs = self.run.split, config.evaluate
-        histories = view_of(split).before_test(fitted.builder)
+        histories = split.before_test(fitted.builder)
         (system,) = whole_and_towers(fitted, histories, MODEL, None, knobs)
         truth, views = figures_by_user(
             system,

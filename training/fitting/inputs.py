@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from features.dataset.tables import Dataset, MediaVectors, Split
+from features.dataset.tables import Dataset, MediaVectors
 from features.inputs.histories import (
     HistoryBuilder,
     IdMaps,
@@ -21,8 +21,8 @@ from features.inputs.histories import (
     build_schema,
 )
 from features.inputs.item_features import build_item_features
-from features.inputs.split_view import view_of
 from features.leakage.audit import Audit, audit_fit
+from features.splits.split import Split
 from recsys.arrays import Ints
 from recsys.config import Config
 from recsys.history import History, SequenceSchema
@@ -51,16 +51,16 @@ class FitInputs:
     @classmethod
     def of(cls, dataset: Dataset, vectors: MediaVectors, split: Split, config: Config) -> "FitInputs":
         """The inputs of a fit of `config` on `split`. Nothing is trained."""
-        view, model = view_of(split), config.model
-        features = build_item_features(dataset, vectors, train=view.facts, reviews=split.reviews)
-        maps = build_maps(dataset, view.facts)
+        statistics, model = split.statistics, config.model
+        features = build_item_features(dataset, vectors, train=statistics, reviews=split.reviews)
+        maps = build_maps(dataset, statistics)
         reads_reviews = model.user.use_reviews and model.item.use_content
         reviews = ReviewVectors.of(vectors) if reads_reviews else None
         builder = HistoryBuilder(
             dataset, item_ids=features.item_ids, maps=maps, reviews=reviews, allowed_reviews=split.reviews
         )
-        before = view.before_validation(builder)
-        validation = view.validation_items(features.item_ids)
+        before = split.before_validation(builder)
+        validation = split.validation_items(features.item_ids)
         return cls(
             dataset=dataset,
             vectors=vectors,
@@ -68,9 +68,9 @@ class FitInputs:
             config=config,
             features=features,
             maps=maps,
-            schema=build_schema(dataset, view.facts, maps, reviews, model.user),
+            schema=build_schema(dataset, statistics, maps, reviews, model.user),
             builder=builder,
-            sequences=Sequences(*view.training(builder)),
+            sequences=Sequences(*split.training(builder)),
             before=before,
             ground_truth={user: items for user, items in validation.items() if user in before},
             source_events=source_events(split, model.ranker),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from features.inputs.split_view import SeenItems, testing_alone
+from features.inputs.histories import SeenItems
 from recsys.arrays import Bools, Ints
 from recsys.columns import Columns
 from recsys.errors import DataError
@@ -117,7 +117,7 @@ def measure_knockouts(patient: Patient, *, num_users: int, progress: Progress = 
     drawn = _drawn(everybody, num_users, patient.seed)
     if not drawn:
         raise DataError("the test has no positive event, so that nothing can be measured on it")
-    test, seen = testing_alone(split, drawn), SeenItems(patient.histories)
+    test, seen = split.testing(drawn), SeenItems(patient.histories)
     whole = _Remembered(patient.whole())
     content = Content.of(patient.fitted.features)  # as it is without a knock-out: one scale for all
 

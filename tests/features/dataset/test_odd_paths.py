@@ -64,7 +64,7 @@ def test_split_files_lie_anywhere(odd: Path) -> None:
         f"{folder}/train.csv": "user,item,time\na,1,10\n", f"{folder}/test.csv": "user,item,time\na,2,20\n",
     }  # fmt: skip
     root = write(odd, files, split={part: f"{folder}/{part}.csv" for part in ("train", "test")})
-    split = make_split(load_dataset(root), SplitConfig(protocol="given"))
+    split = make_split(load_dataset(root), SplitConfig(protocol="predefined"))
     assert (split.train.height, split.test.height) == (1, 1)
 
 

@@ -11,11 +11,10 @@ from baseline_parts import CHECKERBOARD, ITEMS, SEEN, make_split
 from fitting_parts import config, log, media
 
 from features.dataset.rejected import write_rejected
-from features.dataset.tables import Split
 from features.event_log.dataset import load_streamed
 from features.inputs.item_features import build_item_features
 from features.splits.make import make_split as split_of
-from features.splits.streamed import make_streamed_split
+from features.splits.split import Split
 from recsys.config import BASELINES, Config, load_config
 from recsys.errors import ConfigError
 from training.baselines import ALS, ALSSettings, Chosen, Known, choose_baselines, read_choices, save_choices
@@ -124,7 +123,7 @@ class TestQuestions:
         moved = split.test.with_columns(timestamp=split.test["timestamp"] + shift)
         assert not asks_of_any_time(replace(split, protocol="leave_one_out", test=moved))
         assert asks_of_any_time(replace(split, protocol="held_out_items", test=moved))
-        assert asks_of_any_time(replace(split, protocol="given", test=moved)) is (shift < 0)
+        assert asks_of_any_time(replace(split, protocol="predefined", test=moved)) is (shift < 0)
 
 
 def world(**changes: Any) -> tuple[Config, Split, Any]:
@@ -192,8 +191,8 @@ class TestTable:
         from prepared_parts import nasty
 
         data = load_streamed(nasty(tmp_path, 0), tmp_path / "prepared")
-        split = make_streamed_split(data, load_config().split, tmp_path / "parts")
-        items = build_item_features(data, media(data), train=split.facts, reviews=split.reviews)
+        split = split_of(data, load_config().split, tmp_path / "parts")
+        items = build_item_features(data, media(data), train=split.statistics, reviews=split.reviews)
         caplog.set_level(logging.WARNING)
         (found,) = choose_baselines(["popularity"], split, items, seen=None, has_clock=True)
         assert found.chosen.settings == {}

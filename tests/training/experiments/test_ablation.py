@@ -8,8 +8,7 @@ from ablation_parts import run_of_a_log
 from fit_parts import fit_split
 
 import training.experiments.ablation
-from features.inputs.histories import empty_history
-from features.inputs.split_view import SeenItems, view_of
+from features.inputs.histories import SeenItems, empty_history
 from recsys.config import changed
 from recsys.errors import ConfigError
 from training.evaluation.evaluate import evaluate
@@ -30,7 +29,7 @@ def test_figures_are_those_of_the_project_s_evaluation(tmp_path: Path) -> None:
     systems, config = [], changed(run.config, {"model.item.fusion": "mean"})
     for name, settings in {BASE: run.config, "mean-fusion": config}.items():
         fitted = fit_split(run.dataset, run.vectors, run.split, settings)
-        histories = view_of(run.split).before_test(fitted.builder)
+        histories = run.split.before_test(fitted.builder)
         systems.append(System(name, fitted.recommender, histories, empty=empty_history({})))
     expected = evaluate(
         systems,

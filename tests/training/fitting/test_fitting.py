@@ -14,13 +14,15 @@ from fit_parts import fit_split
 from fitting_parts import LENGTH, NUM_USERS, config, log, media
 
 import training.fitting.fit
-from features.dataset.tables import Dataset, MediaVectors, Split
+from features.dataset.tables import Dataset, MediaVectors
 from features.leakage.audit import Audit
-from features.splits.make import make_split, refit_split
+from features.splits.make import make_split
+from features.splits.split import Split
 from recsys.config import Config, changed
 from recsys.ids import IdMap
 from training.cold_start.validation_users import Judges
 from training.fitting.fit import FitChoices, Fitted
+from training.fitting.refit import newest_events_split
 from training.fitting.validation import is_ranker_user
 from training.ranker.ranked_lists import RankingTask
 from training.sequences import Sequence
@@ -272,7 +274,11 @@ def test_choices_of_an_earlier_fit_are_not_made_again(spy: Spy) -> None:
 
 def test_a_refit_on_everything_has_no_ranker_where_none_helped(spy: Spy) -> None:
     data = log()
-    fitted = run(data, refit_split(data), choices=FitChoices(epochs=1, ranker_epochs=1, blend_weight=0.0))
+    fitted = run(
+        data,
+        newest_events_split(data, config(), needs_targets=False),
+        choices=FitChoices(epochs=1, ranker_epochs=1, blend_weight=0.0),
+    )
     assert fitted.ranker is None
     assert len(spy.trained_on) == data.interactions.height
 

@@ -9,8 +9,8 @@ from fit_parts import fit_split
 from fitting_parts import config, log, media
 from leak_parts import tampered
 
-from features.dataset.tables import Split
 from features.splits.make import make_split
+from features.splits.split import Split
 from recsys.errors import LeakError
 from recsys.retrieval.candidate_sources import Factors, Neighbours
 from training.candidates.fit import source_events

@@ -16,8 +16,9 @@ from fitting_parts import config, media
 from leak_parts import PROTOCOLS, write_shop
 
 from features.dataset.load import load_dataset
-from features.dataset.tables import Dataset, Split
+from features.dataset.tables import Dataset
 from features.splits.make import make_split
+from features.splits.split import Split
 from training.baselines import ALS, ALSSettings, Popularity
 from training.fitting.fit import FitChoices, Fitted
 

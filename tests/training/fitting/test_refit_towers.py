@@ -6,8 +6,8 @@ from fit_parts import fit_split
 from fitting_parts import config, log, media
 
 from features.splits.make import make_split
-from training.fitting.continued import learning_anew, with_validation
 from training.fitting.fit import Fitted
+from training.fitting.refit import choices_of_towers
 
 DATA = log()
 VECTORS = media(DATA)
@@ -21,13 +21,13 @@ def first() -> Fitted:
 
 @pytest.fixture(scope="module")
 def later(first: Fitted) -> Fitted:
-    joined = with_validation(make_split(DATA, SETTINGS.split))
-    return fit_split(DATA, VECTORS, joined, SETTINGS, choices=learning_anew(first))
+    joined = make_split(DATA, SETTINGS.split).with_validation()
+    return fit_split(DATA, VECTORS, joined, SETTINGS, choices=choices_of_towers(first))
 
 
 def test_validation_events_become_training_events_and_the_test_stays() -> None:
     split = make_split(DATA, SETTINGS.split)
-    joined = with_validation(split)
+    joined = split.with_validation()
     rows = {*split.train["row"], *split.validation["row"]}
     assert set(joined.train["row"]) == rows
     assert len(joined.train) == len(rows)
