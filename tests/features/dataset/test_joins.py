@@ -87,7 +87,7 @@ def test_a_review_by_a_near_miss_is_rejected_so_that_it_cannot_leak(tmp_path: Pa
         reason = "a user who has interactions with other leading zeros only; write both alike"
         assert entry == ("reviews", 2, "user", "0129", reason)
         assert "1 of 4 ids have no interactions; 1 of them are written otherwise" in dataset.warnings[0]
-        split = make_split(dataset, SplitConfig(protocol="leave_one_out"))
+        split = make_split(dataset, SplitConfig(protocol="leave_one_out"), tmp_path / "parts")
         assert "leak" not in split.reviews["text"].to_list()
 
 
