@@ -63,7 +63,7 @@ class Dataset(Protocol):
     def rejected(self) -> tuple[Rejected, ...]: ...
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Values that are read as they are, though something else may be meant; each names its table."""
+        """What was read though something else may be meant; each names table, file and column."""
         ...
 
     @property

@@ -62,6 +62,8 @@ def draw_examples(
     `model` is the name of `fitted` in `answers`.
     """
     rows = drawn_rows(answers, model, seed)
+    if not rows:
+        return []
     nobody = empty_history({})
     known = [histories.get(answers.users[row], nobody) for row in rows]
     found = fitted.recommender.recommend(known, LIST_LENGTH, exclude_seen=exclude_seen)

@@ -196,10 +196,8 @@ def _head(
         dataset=dataset.name,
         made_at=f"{fit.at[:16].replace('T', ' ')} UTC",
         model=_model_words(config, fit),
-        tagline=tagline(main, rivals) if main else "Nobody to count",
-        headline=headline(main)
-        if main
-        else "No user of the test has anything to find, so there is no figure to give.",
+        tagline=tagline(main, rivals) if main else "Nothing could be measured",
+        headline=headline(main) if main else f"No user is left to measure on: {evaluation.not_measured}.",
         metric=metric_name(f"ndcg@{evaluation.ks[0]}"),
         findings=tuple(findings(each, rivals) for each in comparisons),
     )
