@@ -51,9 +51,9 @@ def nothing_left(reasons: Iterable[Mapping[str, Any]]) -> str:
 
 
 class TableChecker:
-    """Which rows still stand, what was rejected, and what is wrong with the whole table.
+    """Which rows are kept, which values were rejected, and which problems the whole table has.
 
-    What can be said only of whole columns stands in methods of its own (`hold_readable`, `hold_once`,
+    Checks of whole columns are methods of their own (`hold_readable`, `hold_once`,
     `is_whole`, `text_kind`, `known_failure`, `unit_hint`, `holds_dates`), so that a table may be checked a
     part at a time.
     """
@@ -271,10 +271,10 @@ class TableChecker:
         return lists
 
     def keep_first(self, ids: pl.Series, column: str) -> None:
-        """Reject every later row with an id that already stood."""
-        standing = pl.DataFrame({"id": ids, "kept": self.kept})
-        again = standing.select(~pl.col("id").is_first_distinct().over("kept") & pl.col("kept"))
-        self.reject(again.to_series(), column, "id stands twice; the first row was kept")
+        """Reject every row whose id an earlier kept row has."""
+        rows = pl.DataFrame({"id": ids, "kept": self.kept})
+        again = rows.select(~pl.col("id").is_first_distinct().over("kept") & pl.col("kept"))
+        self.reject(again.to_series(), column, "id appears twice; the first row was kept")
 
     def finish(self, columns: Sequence[pl.Series]) -> pl.DataFrame:
         """The rows that were kept, with these columns."""
