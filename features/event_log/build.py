@@ -39,6 +39,7 @@ from features.event_log.partition import SpillState, partition_frame, spill
 from features.event_log.source import LogSource, estimate_events
 from recsys.columns import Columns
 from recsys.errors import DataError
+from recsys.history import EVENT_NUMBERS
 from recsys.ids import NUM_RESERVED
 from recsys.progress import Progress, silent
 
@@ -200,7 +201,7 @@ def _write_partition(work: Path, events: pl.DataFrame, number: int, kind_ids: np
         array = ordered[name].to_numpy()
         if name == Columns.EVENT:
             array = kind_ids[array]
-        elif name == Columns.VALUE:
+        elif name in EVENT_NUMBERS:
             array = ordered[name].fill_null(float("nan")).to_numpy()
         np.save(folder / f"{name}.npy", array)
     index.write_parquet(folder / USERS)

@@ -25,6 +25,7 @@ import polars as pl
 from recsys.arrays import Ints
 from recsys.columns import Columns
 from recsys.errors import DataError
+from recsys.history import EVENT_NUMBERS
 from recsys.ids import NUM_RESERVED, IdMap
 
 FORMAT_VERSION = 2
@@ -35,7 +36,7 @@ MANIFEST, USERS, ITEM_COUNTS, REJECTED = (
     "rejected.parquet",
 )
 ARRAYS = (
-    Columns.ITEM, Columns.TIMESTAMP, Columns.EVENT, Columns.VALUE, Columns.POSITIVE, Columns.ROW,
+    Columns.ITEM, Columns.TIMESTAMP, Columns.EVENT, *EVENT_NUMBERS, Columns.POSITIVE, Columns.ROW,
 )  # fmt: skip
 START, STOP, PARTITION = "start", "stop", "partition"
 _HEADER_BYTES = 128  # of an .npy file of one dimension
@@ -165,7 +166,6 @@ class PreparedLog:
         `items` are the external ids of `Dataset.items`, from which the log was prepared.
         """
         columns = partition.columns
-        value = pl.Series(columns[Columns.VALUE]).fill_nan(None).cast(pl.Float64)
         kinds = pl.Series(self.manifest.kinds, dtype=pl.String)
         return pl.DataFrame(
             {
@@ -173,7 +173,7 @@ class PreparedLog:
                 Columns.ITEM: items.gather(columns[Columns.ITEM] - NUM_RESERVED),
                 Columns.TIMESTAMP: pl.Series(columns[Columns.TIMESTAMP]),
                 Columns.EVENT: kinds.gather(columns[Columns.EVENT] - NUM_RESERVED),
-                Columns.VALUE: value,
+                **{name: pl.Series(columns[name]).fill_nan(None).cast(pl.Float64) for name in EVENT_NUMBERS},
                 Columns.POSITIVE: pl.Series(columns[Columns.POSITIVE]),
                 Columns.ROW: pl.Series(columns[Columns.ROW]),
             }

@@ -107,14 +107,13 @@ def build_schema(
     config: UserTowerConfig,
 ) -> SequenceSchema:
     """Widths and scales of the user tower's inputs; mean and deviation of the values from `train`."""
-    mean, std = statistics_of(train).value_scale
+    scales = statistics_of(train).number_scales
     use_reviews = config.use_reviews and reviews is not None
     return SequenceSchema(
         max_length=config.max_length,
         has_clock=dataset.has_clock,
         num_event_kinds=maps.kinds.size,
-        value_mean=mean,
-        value_std=std if std > 0 else 1.0,
+        number_scales={name: (mean, std if std > 0 else 1.0) for name, (mean, std) in scales.items()},
         review_text_dim=reviews.text_dim if use_reviews and reviews else 0,
         review_audio_dim=reviews.audio_dim if use_reviews and reviews else 0,
         profile_sizes={field: ids.size for field, ids in maps.profiles.items()} if config.use_profile else {},

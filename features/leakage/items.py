@@ -71,13 +71,18 @@ def check_facts(
             of="users without a training event",
             table=f"the vocabulary of the users' {field!r}",
         )
-    mean, std = found.value_scale
-    off = max(abs(schema.value_mean - mean), abs(_spread(schema.value_std, mean) - _spread(std, mean)))
+    for name, sums in found.numbers.items():
+        _check_scale(name, schema.number_scales[name], sums.scale)
+
+
+def _check_scale(name: str, found: tuple[float, float], expected: tuple[float, float]) -> None:
+    mean, std = expected
+    off = max(abs(found[0] - mean), abs(_spread(found[1], mean) - _spread(std, mean)))
     if off > _TOLERANCE * (abs(mean) + _spread(std, mean)):
         raise LeakError(
-            f"values are scaled by mean {schema.value_mean:g} and deviation {schema.value_std:g}; those of "
-            f"training events are {mean:g} and {_spread(std, mean):g}",
-            table="the scale of the values",
+            f"{name!r} is scaled by mean {found[0]:g} and deviation {found[1]:g}; those of training events "
+            f"are {mean:g} and {_spread(std, mean):g}",
+            table=f"the scale of the events' {name!r}",
             remedy="build the schema of split.train alone (features.inputs.histories.build_schema)",
         )
 
