@@ -49,11 +49,10 @@ from training.fitting.record import record_audit, record_fit, validation_metrics
 from training.fitting.refit import choices_of_towers, newest_events_split
 from training.knockouts.measure import Knockouts, measure_knockouts
 from training.knockouts.systems import Patient
-from training.memory import keep_freed_memory
 from training.report.collect import collect
 from training.report.write import write_report
 from training.run_directory import RunDirectory
-from training.threads import threads
+from training.runtime import keep_freed_memory, threads
 from training.tracking import RunTracker, Tracker
 
 logger = logging.getLogger(__name__)

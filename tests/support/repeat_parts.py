@@ -12,7 +12,7 @@ from features.splits.make import make_split
 from training.baselines import Random, choose_baselines
 from training.evaluation.evaluate import TopK, evaluate
 from training.evaluation.system import MODEL, System
-from training.threads import threads
+from training.runtime import threads
 
 
 def figures() -> str:

@@ -34,9 +34,8 @@ from training.experiments.results import AblatedView, Ablation, rows_of
 from training.fitting.checkpoint_key import tower_settings
 from training.fitting.fit import Fitted, fit
 from training.fitting.inputs import FitInputs, audit
-from training.memory import keep_freed_memory
 from training.pipeline import Run
-from training.threads import threads
+from training.runtime import keep_freed_memory, threads
 
 
 def ablate(run: Run, names: Sequence[str] | None = None, *, num_seeds: int = 3) -> Ablation:

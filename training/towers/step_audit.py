@@ -10,12 +10,12 @@ from recsys.errors import LeakError
 from recsys.ids import NUM_RESERVED, PAD, UNKNOWN
 from recsys.models.item_tower import Standardise
 from recsys.models.retriever import Retriever
-from training.towers.train_step import Step
+from training.towers.train_step import TrainStep
 
 _REMEDY = "make models and steps of features whose `trained` are the items of split.train"
 
 
-def audit_step(step: Step) -> Step:
+def audit_step(step: TrainStep) -> TrainStep:
     """`step`. Raises `LeakError` if an untrained item has an id row, is a negative or moves a scale.
 
     Which items are trained is `ItemFeatures.trained`, which `features.leakage.audit.audit_fit` has checked.
