@@ -1,4 +1,4 @@
-"""A prepared log: all events as memory-mapped arrays, those of a user side by side, oldest first.
+"""An event log: all events as memory-mapped arrays, sorted by user, time and row within a partition.
 
     manifest.json       format version, fingerprint of the sources, counts, kinds of events
     users.parquet       user_id (sorted: the id map), partition, start, stop, first_timestamp, first_row
@@ -45,7 +45,7 @@ FIRST_TIMESTAMP, FIRST_ROW = "first_timestamp", "first_row"
 
 @dataclass(frozen=True, kw_only=True)
 class LogManifest:
-    """What is known of a log without reading it."""
+    """Counts and settings of a log, in `manifest.json`."""
 
     format_version: int
     fingerprint: dict[str, Any]
@@ -68,7 +68,7 @@ class Partition:
     """Events of some users, sorted by user, time and row. L events, U users."""
 
     columns: dict[str, npt.NDArray[Any]]  # name of `ARRAYS` -> [L], memory-mapped
-    users: Ints  # [U] rows of `PreparedLog.users`, ascending
+    users: Ints  # [U] rows of `EventLog.users`, ascending
     start: Ints  # [U] where a user's events start
     stop: Ints
 
@@ -80,8 +80,8 @@ class Partition:
         return np.repeat(self.users, self.stop - self.start)
 
 
-class PreparedLog:
-    """The directory that `features.event_log.build.prepare_log` writes."""
+class EventLog:
+    """The directory that `features.event_log.build.build_log` writes."""
 
     def __init__(self, path: Path) -> None:
         """Raises `DataError` where `path` holds no log of this format."""
@@ -91,7 +91,7 @@ class PreparedLog:
             values = json.loads(manifest.read_text("utf-8"))
         except FileNotFoundError:
             raise DataError(
-                f"no prepared log in {path}; make one with: recsys prepare DATASET --out {path}"
+                f"no event log in {path}; make one with: recsys prepare DATASET --out {path}"
             ) from None
         except json.JSONDecodeError as error:
             raise DataError(f"{manifest} is not JSON ({error}); prepare the log again") from None
@@ -157,7 +157,7 @@ class PreparedLog:
         )
 
     def partitions(self) -> Iterator[Partition]:
-        """One after the other; one that is let go of takes no memory."""
+        """All partitions, one after the other; a partition that is no longer referenced takes no memory."""
         return (self.partition(number) for number in range(self.manifest.num_partitions))
 
     def frame(self, partition: Partition, items: pl.Series) -> pl.DataFrame:

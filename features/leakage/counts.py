@@ -53,7 +53,7 @@ class NumberSums:
 
 
 @dataclass(kw_only=True)
-class Tally:
+class EventCounts:
     """Counted from the events themselves, not from what training was handed.
 
     counts       [P, N] events
@@ -93,13 +93,13 @@ class Tally:
         return np.asarray(self.counts[CODES[part]])
 
 
-def tally(events: AuditedEvents, rules: Rules, reviewers: Bools) -> Tally:
+def count_events(events: AuditedEvents, rules: Rules, reviewers: Bools) -> EventCounts:
     """Raises `LeakError` where the parts do not stand in the order that the protocol promises.
 
     `reviewers` [U] are those whose held and trained pairs are wanted.
     """
     num_users, num_items = len(events.users), events.item_ids.size
-    found = Tally(
+    found = EventCounts(
         counts=np.zeros((len(PARTS), num_items), np.int64),
         positive=np.zeros(num_items, np.int64),
         known=np.zeros(num_items, np.int64),
@@ -131,7 +131,7 @@ def tally(events: AuditedEvents, rules: Rules, reviewers: Bools) -> Tally:
     return found
 
 
-def _add(found: Tally, chunk: Chunk) -> None:
+def _add(found: EventCounts, chunk: Chunk) -> None:
     size = found.counts.shape[1]
     place = chunk.part.astype(np.int64) * size + chunk.item
     found.counts += np.bincount(place, minlength=found.counts.size).reshape(found.counts.shape)
@@ -166,7 +166,7 @@ def _check_order(events: AuditedEvents, chunk: Chunk, rules: Rules) -> None:
             )
 
 
-def _check_order_for_all(events: AuditedEvents, found: Tally, rules: Rules) -> None:
+def _check_order_for_all(events: AuditedEvents, found: EventCounts, rules: Rules) -> None:
     for at, part in enumerate(rules.order[:-1]):
         later = rules.order[at + 1 :]
         last, first = found.last_of(part), found.first_of(*later)
@@ -180,7 +180,7 @@ def _check_order_for_all(events: AuditedEvents, found: Tally, rules: Rules) -> N
             )
 
 
-def _check_hidden(events: AuditedEvents, found: Tally, rules: Rules) -> None:
+def _check_hidden(events: AuditedEvents, found: EventCounts, rules: Rules) -> None:
     is_hidden = np.any([found.of_part(part) > 0 for part in rules.hidden], axis=0)
     is_hidden[:NUM_RESERVED] = False
     for part in (TRAIN, VALIDATION, CONTEXT):
@@ -194,7 +194,7 @@ def _check_hidden(events: AuditedEvents, found: Tally, rules: Rules) -> None:
             )
 
 
-def _check_context(events: AuditedEvents, found: Tally) -> None:
+def _check_context(events: AuditedEvents, found: EventCounts) -> None:
     """Of a given split: context events on an item that the training file cannot have held.
 
     Those of the training file stand after their user's first validation event. Without any validation event
@@ -211,7 +211,7 @@ def _check_context(events: AuditedEvents, found: Tally) -> None:
         )
 
 
-def summary(found: Tally) -> str:
+def summary(found: EventCounts) -> str:
     """How many events were looked at, in words."""
     totals = found.counts.sum(1)
     words = [f"{totals[CODES[part]]:,} {part}" for part in (TRAIN, VALIDATION, TEST, CONTEXT)]

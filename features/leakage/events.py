@@ -1,4 +1,4 @@
-"""All events of a split with their parts as arrays, from frames or from a prepared log.
+"""All events of a split with their parts as arrays, from frames or from an event log.
 
 Legend: L events, U users, F numbers of an event.
 """
@@ -32,7 +32,7 @@ from recsys.history import EVENT_NUMBERS
 from recsys.ids import NUM_RESERVED, UNKNOWN, IdMap
 
 SPLIT_REMEDY = "make the split anew with features.splits.make.make_split"
-SAMPLED_USERS = 256  # of a prepared log, whose histories are made and looked at
+SAMPLED_USERS = 256  # of an event log, whose histories are made and looked at
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.event_log.log import Partition, PreparedLog
+from features.event_log.log import EventLog, Partition
 from features.event_log.selection import Codes
 from features.splits.assignment import CODES, PARTS, TRAIN
 from recsys.arrays import Bools, Ints
@@ -114,7 +114,7 @@ class StreamedTrainStatistics:
     has_positive     [U] users with a positive training event
     """
 
-    def __init__(self, log: PreparedLog) -> None:
+    def __init__(self, log: EventLog) -> None:
         self._log = log
         num_items = log.manifest.num_items + NUM_RESERVED
         self.part_counts: Ints = np.zeros((len(PARTS), num_items), np.int64)
