@@ -31,7 +31,7 @@ from recsys.history import History
 from recsys.progress import Progress, silent
 from training.baselines.choices import save_choices
 from training.baselines.competitors import make_competitors
-from training.evaluation.evaluate import Evaluation, TopK, evaluate
+from training.evaluation.evaluate import Evaluation, EvaluationSet, EvaluationSettings, TopK, evaluate
 from training.evaluation.examples import draw_examples, save_examples
 from training.evaluation.predictions import Predictions
 from training.evaluation.system import (
@@ -177,13 +177,8 @@ class Run:
         with self._computing("evaluate"):
             evaluation = evaluate(
                 [*models, *competitors.models],
-                split=split,
-                items=fitted.features,
-                seen=seen,
-                ks=settings.k,
-                exclude_seen=settings.exclude_seen,
-                beyond_accuracy=True,
-                ours=MODEL,
+                EvaluationSet(split=split, items=fitted.features, seen=seen),
+                EvaluationSettings.of(settings, ours=MODEL),
                 progress=self.progress,
                 keep=predictions.append,
             )
@@ -209,7 +204,7 @@ class Run:
         out = self.directory.path
         if self.directory.checkpoints.exists():
             raise ConfigError(f"{out} holds a trained run; name another --out, or: recsys evaluate {out}")
-        split, settings = self.split, self.config.evaluate
+        split = self.split
         with self._computing("baselines"):
             statistics = split.statistics
             items = build_item_features(self.dataset, self.vectors, train=statistics, reviews=split.reviews)
@@ -223,12 +218,8 @@ class Run:
             save_choices(self.directory.baselines, competitors.chosen)
             evaluation = evaluate(
                 competitors.models,
-                split=split,
-                items=items,
-                seen=seen,
-                ks=settings.k,
-                exclude_seen=settings.exclude_seen,
-                beyond_accuracy=True,
+                EvaluationSet(split=split, items=items, seen=seen),
+                EvaluationSettings.of(self.config.evaluate),
                 progress=self.progress,
             )
         self.directory.metrics.write_text(evaluation.to_json(), "utf-8")
@@ -378,7 +369,7 @@ class Run:
                     {f"{stage}/{key}": value for key, value in entry.items()}, step=epoch
                 ),
             )
-        record_fit(self.directory.fits, stage, fitted)
+        record_fit(self.directory.fit_records, stage, fitted)
         record_audit(self.directory.audits, stage, fitted.audit)
         return fitted
 

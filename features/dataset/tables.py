@@ -62,6 +62,11 @@ class Dataset(Protocol):
     @property
     def rejected(self) -> tuple[Rejected, ...]: ...
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was read though something else may be meant; each names table, file and column."""
+        ...
+
+    @property
     def split_files(self) -> tuple[Path, Path] | None:
         """Files of the training and of the test events, where the dataset names them."""
         ...
@@ -120,6 +125,7 @@ class DatasetTables:
     users: pl.DataFrame
     has_clock: bool
     rejected: tuple[Rejected, ...] = ()
+    warnings: tuple[str, ...] = ()
     split_files: tuple[Path, Path] | None = None
     oracle_files: tuple[Path, Path] | None = None
 

@@ -53,7 +53,7 @@ def read_ids(path: Path, column: str, *, named: str | None = None) -> NamedIds:
         raise DataError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
     try:
         raw, unit, numbers = _raw_ids(path, column, named)
-        ids = as_id(raw.cast(pl.String) if raw.dtype.is_decimal() else raw)
+        ids = as_id(raw)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     return _distinct(path, ids, [f"{unit} {number}" for number in numbers], column)

@@ -44,8 +44,9 @@ class StreamedDataset(DatasetTables):
 
     @classmethod
     def of(cls, tables: DatasetTables, log: EventLog) -> "StreamedDataset":
-        """A dataset with these tables and the events of `log`."""
-        return cls(**{each.name: getattr(tables, each.name) for each in fields(DatasetTables)}, log=log)
+        """A dataset with these tables and the events of `log`, and the warnings of both."""
+        shared = {each.name: getattr(tables, each.name) for each in fields(DatasetTables)}
+        return cls(**shared | {"warnings": (*tables.warnings, *log.manifest.warnings)}, log=log)
 
     @cached_property
     def interactions(self) -> pl.DataFrame:

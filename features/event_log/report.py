@@ -1,6 +1,6 @@
 """What `recsys check` and `recsys prepare` tell of a dataset, in memory or prepared on disk."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ class DatasetReport:
     summary: dict[str, Any]
     reasons: list[dict[str, Any]]  # what was rejected, counted
     messages: list[str]  # what was written where
+    warnings: list[str] = field(default_factory=list)  # what may be meant otherwise than it was read
 
 
 def check_dataset(dataset: Dataset, *, rejected: Path | None = None) -> DatasetReport:
@@ -32,7 +33,13 @@ def check_dataset(dataset: Dataset, *, rejected: Path | None = None) -> DatasetR
         beside = rejected.with_stem(f"{rejected.stem}_interactions")
         if dataset.write_rejected_interactions(beside):
             messages.append(f"the interactions among what was rejected, with reasons, in {beside}")
-    return DatasetReport(name=dataset.name, summary=summary, reasons=reasons, messages=messages)
+    return DatasetReport(
+        name=dataset.name,
+        summary=summary,
+        reasons=reasons,
+        messages=messages,
+        warnings=list(dataset.warnings),
+    )
 
 
 def prepare_dataset(root: Path, out: Path, *, progress: Progress = silent) -> DatasetReport:
@@ -44,7 +51,7 @@ def prepare_dataset(root: Path, out: Path, *, progress: Progress = silent) -> Da
         f"{manifest.num_events:,} events of {manifest.num_users:,} users in {out}; "
         f"{manifest.num_rows - manifest.num_events:,} rows are in its rejected.parquet."
     )
-    return DatasetReport(name=report.name, summary=report.summary, reasons=report.reasons, messages=[message])
+    return replace(report, messages=[message])
 
 
 def all_reasons(dataset: Dataset, more: tuple[Rejected, ...] = ()) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ user's first validation or test event. These rules hold for all protocols:
 - users with one positive event are in training only, users with two have no validation event.
 """
 
+import logging
 from pathlib import Path
 
 import polars as pl
@@ -34,6 +35,8 @@ from recsys.columns import Columns
 from recsys.config import SplitConfig
 from recsys.errors import ConfigError, DataError
 from recsys.progress import Progress, silent
+
+logger = logging.getLogger(__name__)
 
 
 def make_split(
@@ -171,14 +174,19 @@ def _cold_items(dataset: Dataset, train: pl.DataFrame) -> frozenset[str]:
 
 
 def _checked(split: Split) -> Split:
-    """Raises `DataError` where training or test has no event."""
+    """Raises `DataError` where training has no event; a split without test events gets a warning."""
     counts = split.counts
-    for part in (TRAIN, TEST):
-        if not counts[part]:
-            raise DataError(
-                f"the split {split.protocol!r} leaves no {part} event; it needs users with two or more "
-                "positive events, and fractions that leave something on either side"
-            )
+    if not counts[TRAIN]:
+        raise DataError(
+            f"the split {split.protocol!r} leaves no training event; it needs positive events, and fractions "
+            "that leave some of them to training"
+        )
+    if not counts[TEST]:
+        logger.warning(
+            "the split %r leaves no test event, so that nothing can be measured; "
+            "a test needs users with two or more positive events",
+            split.protocol,
+        )
     return split
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from features.dataset import casting
+from features.dataset import casting, times
 from features.dataset.readers import read_file
 from features.dataset.schema import FILE_NAME, DatasetSpec, TimeUnit
 from features.dataset.tables import Dataset
@@ -85,7 +85,7 @@ def _read_keys(path: Path, names: dict[str, str], unit: TimeUnit) -> pl.DataFram
                 # Times under our own name are our own microseconds.
                 its_unit = unit if column == own else "order"
                 series = frame[column]
-                cast = casting.as_time(series, its_unit) if is_time else casting.as_id(series)
+                cast = times.as_time(series, its_unit) if is_time else casting.as_id(series)
                 columns.append(cast.alias(key))
             elif key != Columns.TIMESTAMP:
                 raise DataError(f"no column {own!r}; {did_you_mean(own, frame.columns)}")

@@ -110,6 +110,8 @@ def print_dataset(console: Console, report: Any) -> None:
     """A `features.event_log.report.DatasetReport`."""
     console.print(pairs_table(report.name, report.summary))
     print_reasons(console, report.reasons)
+    for warning in report.warnings:
+        console.print(f"Warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     for message in report.messages:
         say(console, message)
 

@@ -190,7 +190,8 @@ def _walk(
         with run.directory.locked(), run.tracked():
             run.train()
             evaluation = run.evaluate()
-            knocked_out = run.knock_out() if run.config.evaluate.knockouts else None
+            has_knockouts = run.config.evaluate.knockouts and not evaluation.not_measured
+            knocked_out = run.knock_out() if has_knockouts else None
             bundle = run.export()
             path = run.report()
     _print_evaluation(evaluation)
@@ -234,6 +235,9 @@ def _print_evaluation(evaluation: Any, metrics: tuple[str, ...] | None = None, s
     # A log takes a line of any length; a narrow terminal gets the figures without their intervals.
     wide = console if console.is_terminal else Console(width=WIDTH_OF_A_LOG)
     intervals = wide.width >= WIDTH_OF_A_LOG
+    if evaluation.not_measured:
+        console.print(f"Nothing could be measured: {evaluation.not_measured}.", markup=False, highlight=False)
+        return
     wide.print(metrics_table(evaluation, intervals=intervals))
     if metrics is not None:
         for table in view_tables(evaluation, metrics, intervals=intervals):

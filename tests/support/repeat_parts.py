@@ -4,13 +4,14 @@ import hashlib
 import json
 
 import torch
+from evaluation_parts import evaluated
 from fit_parts import fit_split
 from fitting_parts import config, log, media
 
 from features.inputs.histories import SeenItems, empty_history
 from features.splits.make import make_split
 from training.baselines import Random, choose_baselines
-from training.evaluation.evaluate import TopK, evaluate
+from training.evaluation.evaluate import TopK
 from training.evaluation.system import MODEL, System
 from training.runtime import threads
 
@@ -31,7 +32,7 @@ def figures() -> str:
             *(each.model for each in chosen),
             Random(items, seen=seen),
         ]
-        evaluation = evaluate(models, split=split, items=items, seen=seen)
+        evaluation = evaluated(models, split=split, items=items, seen=seen)
     modules = [fitted.retriever.model, *([fitted.ranker.module] if fitted.ranker else [])]
     digest = hashlib.sha256()
     for module in modules:

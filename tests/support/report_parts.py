@@ -8,7 +8,7 @@ from recsys.arrays import Ints
 from recsys.ids import IdMap
 from recsys.metrics.bootstrap import Estimate
 from recsys.metrics.ranking import IdLists
-from training.evaluation.ground_truth import Truth
+from training.evaluation.ground_truth import GroundTruth
 from training.evaluation.predictions import Predictions
 from training.evaluation.results import Evaluation, ViewResult
 
@@ -47,13 +47,13 @@ def answers() -> Predictions:
     )
 
 
-def truth(sought: Mapping[str, str] | None = None) -> Truth:
-    """What is to be found by `USERS`, or by those of `sought`."""
+def ground_truth(sought: Mapping[str, str] | None = None) -> GroundTruth:
+    """The held-out items of `USERS`, or of the users of `sought`."""
     found = {user: each[0] for user, each in USERS.items()} if sought is None else sought
     row = [at for at, names in enumerate(found.values()) for _ in names]
     cold = np.zeros(IDS.size, np.bool_)
     cold[IDS.encode(["x", "y"])] = True
-    return Truth(
+    return GroundTruth(
         users=tuple(found),
         row=np.array(row, np.int64),
         item=IDS.encode(list("".join(found.values()))),

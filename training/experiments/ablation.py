@@ -14,8 +14,8 @@ from features.inputs.histories import SeenItems
 from features.inputs.item_features import build_item_features
 from features.leakage.audit import audit_test
 from recsys.config import Config, changed
-from training.evaluation.evaluate import ByUser, figures_by_user
-from training.evaluation.ground_truth import Truth
+from training.evaluation.evaluate import ByUser, EvaluationSet, EvaluationSettings, results_by_user
+from training.evaluation.ground_truth import GroundTruth
 from training.evaluation.system import MODEL, whole_and_towers
 from training.experiments.options import (
     BASE,
@@ -148,17 +148,11 @@ class _Fits:
         split, knobs = self.run.split, config.evaluate
         histories = split.before_test(fitted.builder)
         (system,) = whole_and_towers(fitted, histories, MODEL, None, knobs)
-        truth, views = figures_by_user(
-            system,
-            split=split,
-            items=fitted.features,
-            seen=SeenItems(histories),
-            ks=knobs.k,
-            exclude_seen=knobs.exclude_seen,
-        )
+        data = EvaluationSet(split=split, items=fitted.features, seen=SeenItems(histories))
+        truth, views = results_by_user(system, data, EvaluationSettings.of(knobs))
         audit_test(
             self.run.dataset, split, features=fitted.features, builder=fitted.builder, histories=histories,
-            truth=truth.answered({}).ground_truth(), exclude_seen=knobs.exclude_seen,
+            truth=truth.with_lists({}).ground_truth(), exclude_seen=knobs.exclude_seen,
         )  # fmt: skip
         return {name: _kept(truth, view) for name, view in views.items()}
 
@@ -169,11 +163,11 @@ class _Fits:
         return fingerprint_of(f"{sections} {knobs.k} {knobs.exclude_seen}", self._data)
 
 
-def _kept(truth: Truth, view: ByUser) -> ViewFigures:
+def _kept(truth: GroundTruth, view: ByUser) -> ViewFigures:
     return ViewFigures(
         description=view.part.description,
         users=tuple(truth.users[row] for row in view.part.rows),
-        num_pairs=len(view.part.truth.ids),
+        num_pairs=len(view.part.ground_truth.ids),
         num_ranked=view.part.num_ranked,
         values=view.values,
     )

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from recsys.files import replacing
 from recsys.metrics.beyond_accuracy import Content
 from recsys.metrics.bootstrap import Estimate
 from recsys.progress import Progress, silent
-from training.evaluation.evaluate import TopK, evaluate
+from training.evaluation.evaluate import EvaluationSet, EvaluationSettings, TopK, evaluate
 from training.evaluation.results import (
     FEW_USERS,
     Change,
@@ -112,28 +112,23 @@ def measure_knockouts(patient: Patient, *, num_users: int, progress: Progress = 
     Each altered system is made, asked and let go before the next, so that memory holds one beside the
     trained one. Raises `DataError` where the test has no positive event.
     """
-    split, knobs = patient.split, patient.config.evaluate
+    split = patient.split
     everybody = split.test.filter(Columns.POSITIVE)[Columns.USER].unique().sort().to_list()
     drawn = _drawn(everybody, num_users, patient.seed)
     if not drawn:
         raise DataError("the test has no positive event, so that nothing can be measured on it")
-    test, seen = split.testing(drawn), SeenItems(patient.histories)
+    data = EvaluationSet(
+        split=split.testing(drawn),
+        items=patient.fitted.features,
+        seen=SeenItems(patient.histories),
+    )
     whole = _Remembered(patient.whole())
     content = Content.of(patient.fitted.features)  # as it is without a knock-out: one scale for all
 
     def asked(altered: TopK) -> Evaluation:
-        return evaluate(
-            [whole, altered],
-            split=test,
-            items=patient.fitted.features,
-            seen=seen,
-            ks=knobs.k,
-            exclude_seen=knobs.exclude_seen,
-            beyond_accuracy=True,
-            content=content,
-            with_slices=False,
-            ours=altered.name,
-        )
+        settings = EvaluationSettings.of(patient.config.evaluate, ours=altered.name)
+        settings = replace(settings, with_slices=False)
+        return evaluate([whole, altered], data, settings, content=content)
 
     cases = [(target, kind) for target in patient.targets for kind in KINDS]
     found: list[Knockout] = []
@@ -155,7 +150,7 @@ def measure_knockouts(patient: Patient, *, num_users: int, progress: Progress = 
     progress("knock out", len(cases), len(cases))
     return Knockouts(
         protocol=split.protocol,
-        ks=tuple(knobs.k),
+        ks=tuple(patient.config.evaluate.k),
         seed=patient.seed,
         num_drawn=len(drawn),
         num_users=len(everybody),

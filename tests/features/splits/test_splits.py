@@ -9,7 +9,7 @@ from features.splits.make import (
     make_split,
 )
 from recsys.config import SplitConfig
-from recsys.errors import ConfigError, DataError
+from recsys.errors import ConfigError
 
 REAL = real_data()
 NO_COLD = SplitConfig(cold_fraction=0.0)
@@ -200,9 +200,10 @@ def test_auto_follows_the_clock_and_the_files(tmp_path: Path) -> None:
     assert make_split(dataset(one_user(9), split_files=files), explicit).protocol == "leave_one_out"
 
 
-def test_a_split_without_test_events_is_refused() -> None:
-    with pytest.raises(DataError, match="leaves no test event"):
-        make_split(dataset([("a", "x", 1), ("b", "y", 2)]), NO_COLD)
+def test_a_split_without_test_events_is_made_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    split = make_split(dataset([("a", "x", 1), ("b", "y", 2)]), NO_COLD)
+    assert (split.train.height, split.test.height) == (2, 0)
+    assert "leaves no test event, so that nothing can be measured" in caplog.text
 
 
 # what others compute the metrics from

@@ -13,7 +13,7 @@ from features.splits.split import Split
 from features.splits.streamed import StreamedSplit
 from features.splits.train_statistics import InMemoryTrainStatistics
 from recsys.config import SplitConfig
-from recsys.errors import ConfigError, DataError
+from recsys.errors import ConfigError
 from recsys.ids import IdMap
 
 
@@ -54,10 +54,13 @@ def test_facts_of_training_are_those_of_its_frame(tmp_path: Path, protocol: str)
     assert set(item_ids.decode(np.flatnonzero(parts.known_items(item_ids)))) == known
 
 
-def test_a_split_that_leaves_nothing_is_refused(tmp_path: Path) -> None:
+def test_a_split_that_leaves_no_test_is_made_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     root = write(tmp_path, {"events.csv": "user,item,time\na,1,1\nb,2,2\n"})
-    with pytest.raises(DataError, match="leaves no test event"):
-        make_split(streamed(root), SplitConfig(cold_fraction=0.0), root / "split")
+    split = make_split(streamed(root), SplitConfig(cold_fraction=0.0), root / "split")
+    assert split.test.is_empty()
+    assert "leaves no test event" in caplog.text
 
 
 def test_positions_have_no_global_cut_off(tmp_path: Path) -> None:

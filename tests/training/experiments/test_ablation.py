@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 from ablation_parts import run_of_a_log
+from evaluation_parts import evaluated
 from fit_parts import fit_split
 
 import training.experiments.ablation
 from features.inputs.histories import SeenItems, empty_history
 from recsys.config import changed
 from recsys.errors import ConfigError
-from training.evaluation.evaluate import evaluate
 from training.evaluation.system import System
 from training.experiments.ablation import ablate
 from training.experiments.options import BASE
@@ -31,7 +31,7 @@ def test_figures_are_those_of_the_project_s_evaluation(tmp_path: Path) -> None:
         fitted = fit_split(run.dataset, run.vectors, run.split, settings)
         histories = run.split.before_test(fitted.builder)
         systems.append(System(name, fitted.recommender, histories, empty=empty_history({})))
-    expected = evaluate(
+    expected = evaluated(
         systems,
         split=run.split,
         items=fitted.features,
