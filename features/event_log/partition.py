@@ -21,7 +21,7 @@ from features.dataset.readers import RawTable
 from features.dataset.rejected import SCHEMA
 from features.dataset.schema import InteractionsSpec
 from features.dataset.table_checker import named_files, nothing_left
-from features.event_log.chunk_checker import FactsChanged, LogFacts, PartChecker
+from features.event_log.chunk_checker import ChunkChecker, FactsChanged, LogFacts
 from features.event_log.source import LogSource
 from recsys.columns import Columns
 from recsys.errors import DataError
@@ -137,7 +137,7 @@ _SPILLED = {
 def _spill_part(
     raw: RawTable, spec: InteractionsSpec, item_ids: pl.DataFrame, work: Path, state: SpillState
 ) -> None:
-    table = PartChecker(raw, state.facts)
+    table = ChunkChecker(raw, state.facts)
     events = table.finish(check_interactions(table, spec, item_ids[Columns.ITEM]))
     state.num_rows = raw.offset + raw.frame.height
     state.num_events += events.height
