@@ -186,7 +186,7 @@ def user_example(schema: SequenceSchema, dim: int, *, num_users: int, length: in
 
 
 def ranker_graph(ranker: ScaledRanker, *, dim: int, num_tokens: int) -> Graph:
-    """The ranker with its share multiplied in."""
+    """The ranker with its blend weight multiplied in."""
     past = ranker.ranker.history_length
     example = ranker_example(dim=dim, num_tokens=num_tokens, past=past, num_sources=ranker.ranker.num_sources)
     dynamic: dict[str, tuple[str, ...]] = dict.fromkeys(RANKER_INPUTS, (BATCH, CANDIDATES))
