@@ -196,7 +196,7 @@ class TestHistories:
     def test_a_user_twice(self, bundle_path: Path, saved: Path) -> None:
         frame = pl.read_parquet(saved)
         pl.concat([frame, frame]).write_parquet(saved)
-        assert f"{saved}: user 'ann' stands twice" in said("recommend", bundle_path)
+        assert f"{saved}: user 'ann' has two rows" in said("recommend", bundle_path)
 
     def test_lists_that_do_not_fit_together(self, bundle_path: Path, saved: Path) -> None:
         frame = pl.read_parquet(saved)
