@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from features.dataset.tables import Dataset, Split
@@ -21,7 +22,8 @@ from features.inputs.streamed_histories import (
     everything,
     training,
 )
-from features.splits.assignment import PART, VALIDATION
+from features.inputs.user_items import UserItems
+from features.splits.assignment import PART, TRAIN, VALIDATION
 from features.splits.make import events_before, write_split
 from features.splits.streamed import CODES, PARTS, StreamedSplit
 from features.splits.train_statistics import FrameFacts, TrainFacts
@@ -37,6 +39,10 @@ class SplitView(Protocol):
 
     def training(self, builder: HistoryBuilder) -> tuple[Mapping[str, History], Callable[[str], Bools]]:
         """Histories of training events, and which events of a user's are positive."""
+        ...
+
+    def training_items(self, item_ids: IdMap) -> UserItems:
+        """Items of every user's positive training events."""
         ...
 
     def before_validation(self, builder: HistoryBuilder) -> Mapping[str, History]:
@@ -111,6 +117,9 @@ class FrameView:
         positive = {user: np.asarray(flags, np.bool_) for user, flags in grouped.iter_rows()}
         return builder.build(self._split.train), positive.__getitem__
 
+    def training_items(self, item_ids: IdMap) -> UserItems:
+        return UserItems.of_frame(self._split.train.filter(Columns.POSITIVE), item_ids)
+
     def before_validation(self, builder: HistoryBuilder) -> Mapping[str, History]:
         validation = self._split.validation
         return builder.build(events_before(self._split, validation, future=validation))
@@ -145,6 +154,18 @@ class StreamedView:
     def training(self, builder: HistoryBuilder) -> tuple[Mapping[str, History], Callable[[str], Bools]]:
         histories = LazyHistories(builder, self._log, self._split, training)
         return histories, histories.positive
+
+    def training_items(self, item_ids: IdMap) -> UserItems:
+        def blocks() -> Iterator[tuple[Ints, npt.NDArray[np.int32]]]:
+            for number, partition in enumerate(self._log.partitions()):
+                wanted = self._split.codes(number) == CODES[TRAIN]
+                wanted = wanted & partition.columns[Columns.POSITIVE]
+                yield (
+                    partition.user_of_event()[wanted],
+                    partition.columns[Columns.ITEM][wanted].astype(np.int32),
+                )
+
+        return UserItems.of_blocks(self._log.users, blocks())
 
     def before_validation(self, builder: HistoryBuilder) -> Mapping[str, History]:
         return LazyHistories(builder, self._log, self._split, before_validation)

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 
 from features.dataset.id_encoding import IdMaps
 from features.dataset.tables import Dataset, MediaVectors, Split
 from features.inputs.histories import HistoryBuilder
+from features.inputs.user_items import UserItems
 from features.leakage.counts import Tally, summary, tally
 from features.leakage.events import SAMPLED_USERS, AuditedEvents
 from features.leakage.histories import (
@@ -65,13 +65,13 @@ def audit_fit(
     sequences: Mapping[str, History],
     before: Mapping[str, History],
     targets: Mapping[str, Ints],
-    sources: Mapping[str, pl.DataFrame] | None = None,
+    source_items: UserItems | None = None,
 ) -> Audit:
     """Look at all that a fit is handed.
 
     `sequences` are the histories that the towers train on, `before` those from which `targets` (items by
-    user) are to be guessed: what stops the towers early and what the ranker learns from. `sources` are the
-    events, by name of the source, that further candidate sources were fitted on.
+    user) are to be guessed: what stops the towers early and what the ranker learns from. `source_items` are
+    the users' items that candidate sources are fitted on.
     Raises `LeakError` at the first thing that must not be known.
     """
     start = time.perf_counter()
@@ -83,8 +83,8 @@ def audit_fit(
     check_allowed(events, found, dataset, split.reviews, rules)
     check_pooled(events, found, dataset, vectors, split.reviews, features)
     _check_builder(builder, split)
-    for name, frame in (sources or {}).items():
-        _check_source(events, name, frame)
+    if source_items is not None:
+        _check_source_items(events, source_items)
     check_targets(events, targets, found.targets[VALIDATION], part=VALIDATION, table="validation targets")
     chunk = events.sampled()
     reviews, chosen = builder.reviews, events.users.gather(np.unique(chunk.user)).to_list()
@@ -159,17 +159,30 @@ def _check_builder(builder: HistoryBuilder, split: Split) -> None:
         )
 
 
-def _check_source(events: AuditedEvents, name: str, frame: pl.DataFrame) -> None:
-    rows = frame[Columns.ROW].to_numpy()
+def _check_source_items(events: AuditedEvents, items: UserItems) -> None:
+    """Raises `LeakError` where a user has an item more often than in positive training events."""
+    code_U, length_U = events.codes_of(items.users), np.diff(items.offsets)
+    assert (code_U >= 0).all(), "a user of the candidate sources has no event in the dataset"
     for chunk in events.chunks():
-        wrong = ~chunk.is_part(TRAIN) & np.isin(chunk.row, rows)
-        if wrong.any():
-            raise events.leak(
-                "a candidate source was fitted on an event outside training, a target of the ranker perhaps",
-                chunk,
-                int(wrong.argmax()),
-                table=f"source {name!r}",
-                remedy="fit candidate sources on split.train alone",
+        read_U = np.isin(code_U, chunk.user)
+        read_E = np.repeat(read_U, length_U)
+        read = events.keys(np.repeat(code_U, length_U)[read_E], items.item[read_E].astype(np.int64))
+        is_train = chunk.is_part(TRAIN) & chunk.positive
+        trained, num_trained = np.unique(
+            events.keys(chunk.user[is_train], chunk.item[is_train]), return_counts=True
+        )
+        pair, num_read = np.unique(read, return_counts=True)
+        place = np.searchsorted(trained, pair)
+        found = np.append(trained, -1)[place] == pair
+        excess = num_read > np.where(found, np.append(num_trained, 0)[place], 0)
+        if excess.any():
+            code, item = divmod(int(pair[excess.argmax()]), events.item_ids.size)
+            raise LeakError(
+                "a candidate source is fitted on an event outside training, a target of the ranker perhaps",
+                table="items of the candidate sources",
+                user=events.user_name(code),
+                item=events.item_name(item),
+                remedy="fit candidate sources on SplitView.training_items alone",
             )
 
 

@@ -10,7 +10,8 @@ from threadpoolctl import threadpool_limits
 from features.dataset.tables import Split
 from recsys.arrays import Floats, Ints
 from recsys.item_features import ItemFeatures
-from training.baselines.known import Known, Scored, Seen, TrainCounts
+from training.baselines.known import Known, Scored, Seen, train_interactions
+from training.candidates.interactions import Interactions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ class BPR(Scored):
     name = "bpr"
 
     def __init__(
-        self, settings: BPRSettings, train: TrainCounts, item_ND: Floats, user_UD: Floats, known: Known
+        self, settings: BPRSettings, train: Interactions, item_ND: Floats, user_UD: Floats, known: Known
     ) -> None:
         self.settings = settings
         self._train = train
@@ -69,7 +70,7 @@ class BPR(Scored):
         """One fit, looked at after each of `epochs`, which ascend; the fit goes on when the next is asked."""
         from implicit.cpu.bpr import BayesianPersonalizedRanking
 
-        train, known = TrainCounts.of(split, items), Known.of(split, items, seen=seen)
+        train, known = train_interactions(split, items), Known.of(split, items, seen=seen)
         rng = np.random.default_rng(settings.seed)
         fit = BayesianPersonalizedRanking(
             factors=settings.factors,

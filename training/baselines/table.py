@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -10,9 +10,10 @@ from features.dataset.tables import Split
 from features.inputs.split_view import view_of
 from features.splits.streamed import StreamedSplit
 from recsys.columns import Columns
+from recsys.config import ALSConfig, ItemItemConfig
 from recsys.item_features import ItemFeatures
 from recsys.progress import Progress, silent
-from training.baselines.als import ALS, ALS_CANDIDATES, ALSSettings
+from training.baselines.als import ALS, ALS_CANDIDATES
 from training.baselines.bpr import BPR, BPR_CANDIDATES, BPR_EPOCHS, BPRSettings
 from training.baselines.content import (
     CONTENT_CANDIDATES,
@@ -24,7 +25,7 @@ from training.baselines.content import (
     modalities_of,
 )
 from training.baselines.fusion import Fusion, choose_fusion
-from training.baselines.item_item import BM25_CANDIDATES, NEIGHBOURS, ItemItem, ItemItemSettings
+from training.baselines.item_item import BM25_CANDIDATES, NEIGHBORS, ItemItem
 from training.baselines.known import Known, Seen
 from training.baselines.popularity import POPULARITY_CANDIDATES, Popularity, RecentPopularity
 from training.baselines.tuning import (
@@ -156,7 +157,7 @@ class _Chooser:
         return self._baseline(model, choice, self._warm)
 
     def als(self) -> Baseline:
-        def candidates(_: Any) -> Iterable[tuple[ALSSettings, ALS]]:
+        def candidates(_: Any) -> Iterable[tuple[ALSConfig, ALS]]:
             for settings in ALS_CANDIDATES:
                 yield (
                     settings,
@@ -180,7 +181,7 @@ class _Chooser:
         return self._matrix(BPR.name, [candidates], len(BPR_CANDIDATES) * len(BPR_EPOCHS))
 
     def item_item(self) -> Baseline:
-        def fitted(settings: ItemItemSettings) -> tuple[ItemItemSettings, ItemItem]:
+        def fitted(settings: ItemItemConfig) -> tuple[ItemItemConfig, ItemItem]:
             return settings, ItemItem(
                 self._inner,
                 self._items,
@@ -189,14 +190,14 @@ class _Chooser:
                 num_threads=self._num_threads,
             )
 
-        def weighted(_: Any) -> Iterable[tuple[ItemItemSettings, ItemItem]]:
+        def weighted(_: Any) -> Iterable[tuple[ItemItemConfig, ItemItem]]:
             return map(fitted, BM25_CANDIDATES)
 
-        def widened(best: ItemItemSettings | None) -> Iterable[tuple[ItemItemSettings, ItemItem]]:
+        def widened(best: ItemItemConfig | None) -> Iterable[tuple[ItemItemConfig, ItemItem]]:
             assert best is not None
-            return (fitted(replace(best, neighbours=number)) for number in NEIGHBOURS)
+            return (fitted(best.model_copy(update={"neighbors": number})) for number in NEIGHBORS)
 
-        return self._matrix(ItemItem.name, [weighted, widened], len(BM25_CANDIDATES) + len(NEIGHBOURS))
+        return self._matrix(ItemItem.name, [weighted, widened], len(BM25_CANDIDATES) + len(NEIGHBORS))
 
     def content(self, names: Collection[str]) -> list[Baseline]:
         """Each modality by itself, and all that answer the same question as one, asked for alone or not."""
@@ -237,7 +238,7 @@ class _Chooser:
     def _baseline(self, model: TopK, choice: Choice[Any, Any], question: Question) -> Baseline:
         chosen = Chosen(
             name=model.name,
-            settings=asdict(choice.settings),
+            settings=dict(vars(choice.settings)),
             validation_ndcg=choice.validation_ndcg,
             question=question.description,
             num_candidates=choice.num_candidates,

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from features.dataset.tables import Dataset, MediaVectors, Split
 from features.inputs.histories import HistoryBuilder, IdMaps, ReviewVectors, build_maps, build_schema
 from features.inputs.item_features import build_item_features
 from features.inputs.split_view import view_of
+from features.inputs.user_items import UserItems
 from features.leakage.audit import Audit, audit_fit
 from recsys.arrays import Floats, Ints
 from recsys.config import Config
@@ -26,9 +26,10 @@ from recsys.item_features import ItemFeatures
 from recsys.metrics.ranking import IdLists
 from recsys.models.retriever import Retriever
 from recsys.progress import Progress, silent
-from recsys.retrieval.candidate_sources import Source
+from recsys.retrieval.candidate_sources import CandidateSource
 from recsys.retrieval.recommender import Recommender
-from training.candidates.fit import fit_sources, source_events
+from training.candidates.fit import fit_sources
+from training.candidates.interactions import FitOptions, Interactions
 from training.cold_start.fit import HIDDEN, NewItems, let_in_new_items, place_new_items
 from training.cold_start.validation_users import Judges, Past
 from training.fitting.audit import Histories
@@ -96,18 +97,17 @@ def fit(
     who are not the ranker's choose its epoch and share. Raises `LeakError` where something held out is read.
     """
     read = _Read.of(dataset, vectors, split, config)
-    events = source_events(split, config.model.ranker)
     audit = audit_fit(
         dataset, vectors, split, features=read.features, maps=read.maps, schema=read.schema,
         builder=read.builder, sequences=Histories(read.sequences), before=read.before, targets=read.truth,
-        sources=events,
+        source_items=read.source_items,
     )  # fmt: skip
     judged = bool(read.truth) and budget is None
     retriever = _fit_towers(read, config, budget, judged, checkpoint, progress, on_epoch)
     model, seed, chosen = retriever.model, config.train.seed, budget.new if budget else None
     judges = _judges(model, config, read) if judged else None
     placed = place_new_items(model, judges, config.model, chosen=chosen, seed=seed)
-    sources = _fit_sources(read, events, config, budget)
+    sources = _fit_sources(read, config, budget)
     found = make_recommender(model, config, sources=sources, new=HIDDEN)
     ranker = _fit_ranker(found, read.before, read.truth, config, budget, progress)
     if judges is not None and ranker is not None:
@@ -127,15 +127,13 @@ def fit(
     )
 
 
-def _fit_sources(
-    read: "_Read", events: Mapping[str, pl.DataFrame], config: Config, budget: Budget | None
-) -> tuple[Source, ...]:
-    """On the events that the audit was shown; none where no ranker will judge what they add."""
-    knobs = config.model.ranker
-    if not knobs.enabled or (budget is not None and budget.ranker_share == 0.0):
+def _fit_sources(read: "_Read", config: Config, budget: Budget | None) -> tuple[CandidateSource, ...]:
+    """On the items that the audit was shown; none where no ranker will order what they add."""
+    if read.source_items is None or (budget is not None and budget.ranker_share == 0.0):
         return ()
-    num_threads = config.train.num_threads or 0
-    return fit_sources(events, read.features, read.sequences, num_threads=num_threads)
+    interactions = Interactions(user_items=read.source_items, num_items=read.features.size)
+    options = FitOptions(index_kind=config.index.kind, num_threads=config.train.num_threads or 0)
+    return fit_sources(config.model.ranker.sources, interactions, config.sources, options)
 
 
 def _fit_towers(
@@ -174,6 +172,7 @@ class _Read:
     before: Mapping[str, History]  # histories before validation
     truth: dict[str, Ints]  # validation items of users with such a history
     sequences: Sequences
+    source_items: UserItems | None  # of the candidate sources; None where none is fitted
 
     @classmethod
     def of(cls, dataset: Dataset, vectors: MediaVectors, split: Split, config: Config) -> "_Read":
@@ -185,6 +184,7 @@ class _Read:
         builder = HistoryBuilder(
             dataset, item_ids=features.item_ids, maps=maps, reviews=reviews, allowed_reviews=split.reviews
         )
+        reads_sources = model.ranker.enabled and bool(model.ranker.sources)
         before = view.before_validation(builder)
         validation = view.validation_items(features.item_ids)
         return cls(
@@ -195,6 +195,7 @@ class _Read:
             before=before,
             truth={user: items for user, items in validation.items() if user in before},
             sequences=Sequences(*view.training(builder)),
+            source_items=view.training_items(features.item_ids) if reads_sources else None,
         )
 
 

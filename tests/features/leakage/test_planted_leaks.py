@@ -13,6 +13,7 @@ from leak_parts import Pieces, caught, moved, pieces, tampered, with_event
 from features.inputs.histories import HistoryBuilder, IdMaps
 from features.inputs.item_features import build_item_features
 from features.inputs.split_view import view_of
+from features.inputs.user_items import UserItems
 from features.leakage.events import AuditedEvents
 from features.leakage.reviews import check_attached
 from features.splits.assignment import TEST, TRAIN, VALIDATION
@@ -330,9 +331,11 @@ class TestTargets:
     @ON_DISK
     def test_of_a_source_that_was_fitted_on_them(self, honest: Honest, on_disk: bool) -> None:
         made = honest("leave_one_out", on_disk)
-        made.fit(sources={"als": made.split.train})
+        train = view_of(made.split).training_items(made.features.item_ids)
+        made.fit(source_items=train)
         both = pl.concat([made.split.train, made.split.validation.tail(1)])
-        error = caught(made, "source 'als'", sources={"als": both})
+        planted = UserItems.of_frame(both.filter("positive"), made.features.item_ids)
+        error = caught(made, "items of the candidate sources", source_items=planted)
         assert error.user == both["user_id"][-1]
 
     def test_truth_outside_the_test(self, honest: Honest) -> None:

@@ -12,14 +12,15 @@ from leak_parts import tampered
 from model_parts import tiny_features, tiny_schema
 
 from features.dataset.tables import Split
+from features.inputs.split_view import FrameView
+from features.inputs.user_items import UserItems
 from features.leakage.audit import Audit
 from features.splits.make import make_split
 from recsys.config import ItemTowerConfig, ModelConfig, TrainConfig
 from recsys.errors import LeakError
 from recsys.metrics.ranking import IdLists
 from recsys.models.retriever import Retriever
-from recsys.retrieval.candidate_sources import Factors, Neighbours
-from training.candidates.fit import source_events
+from recsys.retrieval.candidate_sources import FactorSource, ItemNeighborSource
 from training.evaluation.predictions import Answers
 from training.fitting.audit import (
     audit_step,
@@ -29,6 +30,15 @@ from training.fitting.audit import (
 )
 from training.fitting.fit import fit
 from training.towers.train_step import Step
+
+
+def give_to_sources(monkeypatch: pytest.MonkeyPatch, events: pl.DataFrame) -> None:
+    """Candidate sources are fitted on these events, whatever the split says."""
+    monkeypatch.setattr(
+        FrameView,
+        "training_items",
+        lambda _, item_ids: UserItems.of_frame(events.filter("positive"), item_ids),
+    )
 
 
 @pytest.fixture
@@ -91,28 +101,24 @@ class TestFit:
         both = replace(split, train=split.train.vstack(split.test.head(1)))
         assert "stands in train and in test" in str(self.refused(both))
 
-    @pytest.mark.parametrize("name", ["als", "item_item"])
-    def test_a_candidate_source_of_validation_events(
-        self, name: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_candidate_sources_of_validation_events(self, monkeypatch: pytest.MonkeyPatch) -> None:
         split = make_split(log(), config().split)
-        leaky = {name: pl.concat([split.train, split.validation.head(1)])}
-        monkeypatch.setattr(
-            "training.fitting.fit.source_events", lambda *given: {**source_events(*given), **leaky}
-        )
-        assert self.refused(split).table == f"source {name!r}"
+        leaky = pl.concat([split.train, split.validation.head(1)])
+        give_to_sources(monkeypatch, leaky)
+        assert self.refused(split).table == "items of the candidate sources"
 
     def test_sources_read_what_the_audit_is_shown_and_nothing_else(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        data, settings = log(), config(train={"epochs": 1})
+        data = log()
+        settings = config(train={"epochs": 1}, model={"ranker": {"sources": ("als", "item_item")}})
         split = make_split(data, settings.split)
         some = split.train.filter(pl.col("item_id") < "i12")
-        monkeypatch.setattr("training.fitting.fit.source_events", lambda *_: {"als": some, "item_item": some})
+        give_to_sources(monkeypatch, some)
         found = fit(data, media(data), split, settings)
         als, item_item = found.recommender.sources
-        assert isinstance(als, Factors)
-        assert isinstance(item_item, Neighbours)
+        assert isinstance(als, FactorSource)
+        assert isinstance(item_item, ItemNeighborSource)
         shown = np.zeros(found.features.size, np.bool_)
         shown[found.features.item_ids.encode(some.filter("positive")["item_id"])] = True
         assert 0 < shown.sum() < found.features.trained.sum()
