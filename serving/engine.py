@@ -107,7 +107,9 @@ class Engine:
         """What stood in for the model in an answer to this history, and why."""
         if history is None:
             return ["unknown_user: popularity"]
-        return [] if len(history) else ["empty_history: popularity"]
+        if not len(history):
+            return ["empty_history: popularity"]
+        return [] if _has_known_item(history) else ["unknown_items: popularity"]
 
     def item_id(self, item: int) -> str:
         return self.bundle.item_ids.external[item - NUM_RESERVED]
@@ -130,7 +132,11 @@ def _by_knowledge(
     histories: Sequence[History | None],
 ) -> tuple[Bools, list[History], list[History | None]]:
     """Which histories say anything, those, and the others."""
-    known = [history for history in histories if history is not None and len(history)]
-    others = [history for history in histories if history is None or not len(history)]
-    is_known = np.array([history is not None and len(history) > 0 for history in histories], np.bool_)
+    is_known = np.array([_has_known_item(history) for history in histories], np.bool_)
+    known = [history for history in histories if history is not None and _has_known_item(history)]
+    others = [history for history in histories if not _has_known_item(history)]
     return is_known, known, others
+
+
+def _has_known_item(history: History | None) -> bool:
+    return history is not None and bool((history.item >= NUM_RESERVED).any())

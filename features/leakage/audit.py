@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.dataset.id_encoding import IdMaps
-from features.dataset.tables import Dataset, MediaVectors, Split
+from features.dataset.tables import Dataset, MediaVectors
 from features.inputs.histories import HistoryBuilder
 from features.inputs.user_items import UserItems
 from features.leakage.counts import Tally, summary, tally
@@ -37,11 +37,15 @@ from features.splits.assignment import (
     TRAIN,
     VALIDATION,
 )
+from features.splits.split import Split
 from recsys.arrays import Ints
 from recsys.columns import Columns
 from recsys.errors import LeakError
 from recsys.history import History, SequenceSchema
 from recsys.item_features import ItemFeatures
+
+_SOURCE_TABLE = "items of the candidate sources"
+_SOURCE_REMEDY = "fit candidate sources on Split.positive_training alone"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,28 +165,35 @@ def _check_builder(builder: HistoryBuilder, split: Split) -> None:
 
 def _check_source_items(events: AuditedEvents, items: UserItems) -> None:
     """Raises `LeakError` where a user has an item more often than in positive training events."""
-    code_U, length_U = events.codes_of(items.users), np.diff(items.offsets)
-    assert (code_U >= 0).all(), "a user of the candidate sources has no event in the dataset"
+    trained = [np.unique(chunk.user[chunk.is_part(TRAIN) & chunk.positive]) for chunk in events.chunks()]
+    code_U, length_U = np.sort(np.concatenate(trained)), np.diff(items.offsets)
+    if len(code_U) != len(length_U):
+        raise LeakError(
+            f"candidate sources are fitted on {len(length_U):,} users; {len(code_U):,} have a positive "
+            "training event",
+            table=_SOURCE_TABLE,
+            remedy=_SOURCE_REMEDY,
+        )
     for chunk in events.chunks():
         read_U = np.isin(code_U, chunk.user)
         read_E = np.repeat(read_U, length_U)
         read = events.keys(np.repeat(code_U, length_U)[read_E], items.item[read_E].astype(np.int64))
         is_train = chunk.is_part(TRAIN) & chunk.positive
-        trained, num_trained = np.unique(
+        pair_P, num_trained_P = np.unique(
             events.keys(chunk.user[is_train], chunk.item[is_train]), return_counts=True
         )
         pair, num_read = np.unique(read, return_counts=True)
-        place = np.searchsorted(trained, pair)
-        found = np.append(trained, -1)[place] == pair
-        excess = num_read > np.where(found, np.append(num_trained, 0)[place], 0)
+        place = np.searchsorted(pair_P, pair)
+        found = np.append(pair_P, -1)[place] == pair
+        excess = num_read > np.where(found, np.append(num_trained_P, 0)[place], 0)
         if excess.any():
             code, item = divmod(int(pair[excess.argmax()]), events.item_ids.size)
             raise LeakError(
                 "a candidate source is fitted on an event outside training, a target of the ranker perhaps",
-                table="items of the candidate sources",
+                table=_SOURCE_TABLE,
                 user=events.user_name(code),
                 item=events.item_name(item),
-                remedy="fit candidate sources on SplitView.training_items alone",
+                remedy=_SOURCE_REMEDY,
             )
 
 

@@ -1,6 +1,6 @@
 """The configuration, declared once: frozen, keyword-only, ranges checked, unknown keys refused."""
 
-from recsys.config.load import build_config, changed, dump_config, load_config, parse_setting
+from recsys.config.load import build_config, changed, dump_config, flatten, load_config, parse_setting
 from recsys.config.sections import (
     BASELINES,
     PRESETS,
@@ -11,10 +11,12 @@ from recsys.config.sections import (
     ALSConfig,
     AuxiliaryConfig,
     BaselineName,
+    BPRCandidate,
     Config,
     DataConfig,
     EncoderConfig,
     EvaluateConfig,
+    GridConfig,
     IndexConfig,
     ItemItemConfig,
     ItemTowerConfig,
@@ -42,11 +44,13 @@ __all__ = [
     "AdversarialConfig",
     "AlignmentConfig",
     "AuxiliaryConfig",
+    "BPRCandidate",
     "BaselineName",
     "Config",
     "DataConfig",
     "EncoderConfig",
     "EvaluateConfig",
+    "GridConfig",
     "IndexConfig",
     "ItemItemConfig",
     "ItemTowerConfig",
@@ -66,6 +70,7 @@ __all__ = [
     "changed",
     "content_baseline",
     "dump_config",
+    "flatten",
     "load_config",
     "parse_setting",
 ]

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import tomli_w
 from pydantic import BaseModel, ValidationError
 
-from recsys.config.sections import PRESETS, REPLACED_KEYS, Config
+from recsys.config.sections import PRESETS, REPLACED_KEYS, REPLACED_VALUES, Config
 from recsys.errors import ConfigError, did_you_mean
 
 
@@ -60,6 +60,14 @@ def dump_config(config: Config, path: Path) -> None:
     path.write_text(tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)), "utf-8")
 
 
+def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Nested settings as one level: `{"train": {"epochs": 3}}` as `{"train.epochs": 3}`."""
+    flat: dict[str, object] = {}
+    for name, value in values.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
+
+
 def _set(into: dict[str, Any], name: str, value: Any) -> None:
     for part in reversed(name.split(".")):
         value = {part: value}
@@ -101,6 +109,9 @@ def _explain(problem: Any) -> str:
         siblings = [name for name in known if name.rpartition(".")[0] == ".".join(location[:-1])]
         hint = did_you_mean(key, get_close_matches(key, known) or siblings)
         return f"unknown configuration key {key!r}; {hint}"
+    new = REPLACED_VALUES.get((key, str(problem["input"])))
+    if new is not None:
+        return f"{key} = {problem['input']!r} is no more; write {new!r}"
     return f"{key} = {problem['input']!r}: {problem['msg']}"
 
 

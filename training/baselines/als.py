@@ -6,23 +6,12 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
-from features.dataset.tables import Split
+from features.splits.split import Split
 from recsys.arrays import Floats
 from recsys.config import ALSConfig
 from recsys.item_features import ItemFeatures
 from training.baselines.known import Known, Scored, Seen, train_interactions
 from training.candidates.als import fit_als
-
-# On MovieLens-small and 1M regularization of 100, 256 factors and alpha of 10 lost; the last is kept for
-# data whose events say more of what is liked than films watched once do.
-ALS_CANDIDATES = (
-    *(
-        ALSConfig(factors=factors, regularization=regularization)
-        for factors in (64, 128)
-        for regularization in (0.01, 1.0, 10.0)
-    ),
-    ALSConfig(factors=64, regularization=1.0, alpha=10.0),
-)
 
 
 class ALS(Scored):

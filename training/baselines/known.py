@@ -1,4 +1,4 @@
-"""What is known of the users when they are asked for, and the one way from scores to lists."""
+"""The known events of the users at test time, and the way from scores to lists."""
 
 import copy
 from abc import ABC, abstractmethod
@@ -11,8 +11,8 @@ import polars as pl
 from scipy.sparse import csr_matrix
 
 from features.dataset.id_encoding import encode
-from features.dataset.tables import Split
-from features.inputs.split_view import view_of
+from features.inputs.user_items import UserItems
+from features.splits.split import Split
 from recsys.arrays import Bools, Floats, Ints
 from recsys.columns import Columns
 from recsys.errors import DataError
@@ -28,7 +28,7 @@ Seen = Mapping[str, Ints] | None  # items to leave out by user; None leaves noth
 class Known:
     """The positive events of every user in order, oldest first, those of training and of validation.
 
-    The user in the last row is nobody: without events, for everyone else who is asked for.
+    The last row has no events: it stands for every user who is not in `row_of`.
     """
 
     row_of: Mapping[str, int]
@@ -60,7 +60,7 @@ class Known:
         )
 
     def without(self, hidden_N: Bools) -> "Known":
-        """The same users, as if nobody had met the hidden items; what is left out stays."""
+        """The same users without their events on the hidden items; `seen` stays."""
         keep = ~hidden_N[self.item]
         kept_before = np.concatenate([[0], np.cumsum(keep)])
         return replace(
@@ -72,8 +72,8 @@ class Known:
         )
 
     def rows(self, users: Sequence[str]) -> Ints:
-        nobody = len(self.row_of)
-        return np.array([self.row_of.get(user, nobody) for user in users], np.int64)
+        without_events = len(self.row_of)
+        return np.array([self.row_of.get(user, without_events) for user in users], np.int64)
 
     def events(self, users: Sequence[str], *, keep_N: Bools, last: int | None = None) -> csr_matrix:
         """How often each user had each item of `keep_N`, the newest `last` of such events. Shape [U, N]."""
@@ -115,7 +115,7 @@ class Scored(ABC):
         return top_k(self.score(users), k, allowed=allowed, excluded=lists)[0]
 
     def knowing(self, known: Known) -> Self:
-        """The same items, with other knowledge of the users."""
+        """The same model of the items, with other known events of the users."""
         other = copy.copy(self)
         other._known = known
         return other
@@ -123,7 +123,13 @@ class Scored(ABC):
 
 def train_interactions(split: Split, items: ItemFeatures) -> Interactions:
     """What matrix models are fitted on; raises `DataError` where there is no positive training event."""
-    user_items = view_of(split).training_items(items.item_ids)
+    user_items = UserItems.of(split.positive_training(items.item_ids))
     if not len(user_items):
         raise DataError("no positive training event: there is nothing to factorise")
     return Interactions(user_items=user_items, num_items=items.size)
+
+
+def train_rows(split: Split) -> dict[str, int]:
+    """Row of each user in `Interactions.counts_UN`."""
+    users = split.train.filter(Columns.POSITIVE)[Columns.USER].unique().sort()
+    return {user: row for row, user in enumerate(users)}

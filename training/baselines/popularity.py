@@ -1,4 +1,4 @@
-"""Popularity: of all training, or, where events have clock times, of the past of whoever is asked for."""
+"""Popularity: the number of training events, or with clock times a decayed number up to a cut-off."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +8,7 @@ import numpy.typing as npt
 import polars as pl
 
 from features.dataset.id_encoding import encode
-from features.dataset.tables import Split
-from features.inputs.split_view import view_of
+from features.splits.split import Split
 from recsys.arrays import Bools, Floats, Ints
 from recsys.columns import Columns
 from recsys.ids import NUM_RESERVED
@@ -28,7 +27,7 @@ class Popularity:
     name = "popularity"
 
     def __init__(self, split: Split, items: ItemFeatures, *, seen: Seen) -> None:
-        self.count_N = view_of(split).facts.item_counts(items.item_ids)[:, 1]
+        self.count_N = split.statistics.item_counts(items.item_ids)[:, 1]
         self.count_N[:NUM_RESERVED] = 0
         self._seen = seen
         # A place instead of a count: no two places tie, so the choice of k is quick.
@@ -46,19 +45,13 @@ class PopularitySettings:
     half_life_days: float | None = None  # None: an old event counts as much as a new one
 
 
-# Half a year to a year is best on MovieLens-small; shops and news are faster.
-POPULARITY_CANDIDATES = tuple(
-    PopularitySettings(half_life_days=days) for days in (None, 2000, 1000, 365, 180, 90, 30, 7, 1)
-)
-
-
 class RecentPopularity(Scored):
-    """By positive training events up to the user's cut-off, each halved in `half_life_days` of its age.
+    """The sum of 2^(-age / `half_life_days`) over the positive training events up to the user's cut-off.
 
-    Where the protocol has one cut-off for everybody, all of training lies before it. Else a user's is
-    the time of their newest known event, so that no event is counted that came after it, whoever's it
-    is. Who has no known event gets the order at the end of training. Without any counted event all tie
-    and the catalogue's order decides.
+    Where the protocol has one cut-off for all users, all of training lies before it. In other protocols the
+    cut-off of a user is the time of their newest known event, and no later event of any user is counted. A
+    user without a known event gets the order at the end of training. Items with the same sum are in the order
+    of the catalogue.
     """
 
     name = "popularity"
@@ -110,7 +103,7 @@ class RecentPopularity(Scored):
 
 def has_one_cut_off(split: Split) -> bool:
     """Whether all of training is past for everybody in the test: by protocol, or by how files were cut."""
-    if split.protocol != "given":
+    if split.protocol != "predefined":
         return split.protocol == "global_temporal"
     known = pl.concat([split.train, split.validation])[Columns.TIMESTAMP].max()
     first = split.test[Columns.TIMESTAMP].min()

@@ -1,4 +1,4 @@
-"""Choosing settings on validation alone: what is asked, and how well it is answered by NDCG@10."""
+"""The choice of settings on validation alone, by NDCG@10."""
 
 import logging
 import time
@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import numpy as np
 import polars as pl
 
-from features.dataset.tables import Split
+from features.splits.split import InMemorySplit
 from recsys.arrays import Bools, Floats
 from recsys.columns import Columns
 from recsys.ids import NUM_RESERVED
@@ -22,6 +22,7 @@ from training.evaluation.ground_truth import seen_lists
 
 logger = logging.getLogger(__name__)
 
+# Constants: they bound the time of the choice, and change no result but by the users and folds drawn.
 K = 10
 NUM_FOLDS = 5  # of the items, each held out once
 MAX_CELLS = 24_000_000  # users times items that one question scores; more users are drawn from
@@ -32,7 +33,7 @@ Model = TypeVar("Model", bound=Scored)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Part:
-    """Some users, what is known of them, and what they should be given."""
+    """Some users, their known events, and their validation items."""
 
     users: list[str]
     known: Known
@@ -74,18 +75,18 @@ class Choice(Generic[Settings, Model]):
     cpu_seconds: float
 
 
-def inner_split(split: Split) -> Split:
+def inner_split(split: InMemorySplit) -> InMemorySplit:
     """Validation as the test, training alone before it."""
     return replace(split, test=split.validation, validation=split.validation.clear())
 
 
-def training_seen(split: Split, items: ItemFeatures) -> dict[str, np.ndarray]:
+def training_seen(split: InMemorySplit, items: ItemFeatures) -> dict[str, np.ndarray]:
     """Items of each user's training events of any kind."""
     grouped = split.train.group_by(Columns.USER, maintain_order=True).agg(Columns.ITEM)
     return {user: items.item_ids.encode(names) for user, names in grouped.iter_rows()}
 
 
-def warm_question(split: Split, items: ItemFeatures, *, seen: Seen, seed: int = 0) -> Question:
+def warm_question(split: InMemorySplit, items: ItemFeatures, *, seen: Seen, seed: int = 0) -> Question:
     """Validation pairs on items with a training event, the whole catalogue ranked."""
     known, trained_N = Known.of(inner_split(split), items, seen=seen), _trained(items)
     pairs = _pairs(split.validation, items, seen, trained_N)
@@ -97,13 +98,14 @@ def warm_question(split: Split, items: ItemFeatures, *, seen: Seen, seed: int = 
 
 
 def cold_question(
-    split: Split, items: ItemFeatures, *, seen: Seen, whenever: bool = False, seed: int = 0
+    split: InMemorySplit, items: ItemFeatures, *, seen: Seen, whenever: bool = False, seed: int = 0
 ) -> Question:
     """Pairs as if their items were new, for models that learn nothing of items from events.
 
-    Items with training events are drawn into `NUM_FOLDS` folds. Of each fold nobody has met an item; the
-    users' pairs in it are asked for, and only the fold is ranked. The pairs are those of validation, after
-    a history of training alone; `whenever`, those of both, before and after the rest of the user's history.
+    Items with training events are drawn into `NUM_FOLDS` folds. The items of a fold are hidden from every
+    history; the users' pairs in the fold are asked for, and only the fold is ranked. The pairs are validation
+    pairs after a history of training events; with `whenever`, training and validation pairs, before and after
+    the rest of the user's history.
     """
     trained_N = _trained(items)
     if whenever:
@@ -128,12 +130,12 @@ def cold_question(
     )
 
 
-def asks_of_any_time(split: Split) -> bool:
+def asks_of_any_time(split: InMemorySplit) -> bool:
     """Whether the test's events lie among what is known of a user, and not after it.
 
     By protocol, or of given files by their times: for most users the test begins before the history ends.
     """
-    if split.protocol != "given":
+    if split.protocol != "predefined":
         return split.protocol == "held_out_items"
     known, time = pl.concat([split.train, split.validation]), pl.col(Columns.TIMESTAMP)
     last = known.group_by(Columns.USER).agg(time.max().alias("last"))

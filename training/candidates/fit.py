@@ -1,6 +1,6 @@
 """Fitting of the configured candidate sources.
 
-A source named `x` is the section `sources.x` of the configuration (recsys/config.py, `SourcesConfig`) and the
+A source named `x` is the section `sources.x` of the configuration (`SourcesConfig`) and the
 module training/candidates/x.py, whose `fit(interactions, settings, options)` returns a `CandidateSource` of
 that name. Saving, loading, the ranker and the reports know sources by their names alone.
 """

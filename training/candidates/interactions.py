@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import polars as pl
 from scipy.sparse import csr_matrix
 
 from features.inputs.user_items import UserItems
@@ -21,16 +20,6 @@ class Interactions:
 
     user_items: UserItems
     num_items: int  # N, the reserved ids included
-
-    @property
-    def users(self) -> pl.Series:
-        """External ids of the users, sorted: the rows of `counts_UN`."""
-        return self.user_items.users
-
-    @cached_property
-    def row_of(self) -> dict[str, int]:
-        """Row of each user in `counts_UN`."""
-        return {user: row for row, user in enumerate(self.users)}
 
     @cached_property
     def counts_UN(self) -> csr_matrix:

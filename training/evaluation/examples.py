@@ -1,4 +1,4 @@
-"""A few users of a test, drawn by lot, with what was recommended to them and why."""
+"""A few test users, drawn at random, with their lists and the reasons."""
 
 import json
 from collections.abc import Mapping
@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 
 from features.inputs.histories import empty_history
-from recsys.arrays import Bools, Ints
+from recsys.arrays import Bools
 from recsys.files import replacing
 from recsys.history import History
 from recsys.ids import NUM_RESERVED, PAD
 from recsys.metrics.ranking import IdLists
 from recsys.retrieval.explanations import reason_of
 from recsys.retrieval.recommender import Recommendations
-from training.evaluation.predictions import Answers
+from training.evaluation.predictions import Predictions
 from training.fitting.fit import Fitted
 
-EXAMPLES = "examples.json"
+# Constants, so that reports look alike: users, places of a list, and past items that are shown.
 NUM_DRAWN = 4
 LIST_LENGTH = 10
 PAST_SHOWN = 8
@@ -26,7 +26,7 @@ PAST_SHOWN = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    """One place of a list; what the ranker attended to most, where there is a ranker that counts."""
+    """One place of a list, and the modality and past item that the ranker attended to most, if any."""
 
     item: str
     hit: bool
@@ -36,12 +36,12 @@ class Listed:
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One user: what was known, what was to be found and what we recommended, by external ids."""
+    """One user by external ids: the newest past items, the held-out items, and the list of our model."""
 
     user: str
     num_past: int
     past: tuple[str, ...]  # newest first
-    sought: tuple[str, ...]
+    held_out: tuple[str, ...]
     listed: tuple[Listed, ...]
 
     @property
@@ -50,7 +50,7 @@ class Example:
 
 
 def draw_examples(
-    answers: Answers,
+    predictions: Predictions,
     fitted: Fitted,
     histories: Mapping[str, History],
     *,
@@ -58,25 +58,27 @@ def draw_examples(
     exclude_seen: bool = True,
     seed: int = 0,
 ) -> list[Example]:
-    """`NUM_DRAWN` users by lot, and one more where all of those failed or none did.
+    """`NUM_DRAWN` users at random, and one more where all or none of those have a hit.
 
-    `model` is the name of `fitted` in `answers`.
+    `model` is the name of `fitted` in `predictions`.
     """
-    rows = drawn_rows(answers, model, seed)
-    nobody = empty_history({})
-    known = [histories.get(answers.users[row], nobody) for row in rows]
+    rows = drawn_rows(predictions, model, seed)
+    if not rows:
+        return []
+    empty = empty_history({})
+    known = [histories.get(predictions.users[row], empty) for row in rows]
     found = fitted.recommender.recommend(known, LIST_LENGTH, exclude_seen=exclude_seen)
     return [
-        _example(answers, row, known[place], fitted, _explained(found, place, fitted))
+        _example(predictions, row, known[place], fitted, _explained(found, place, fitted))
         for place, row in enumerate(rows)
     ]
 
 
-def drawn_rows(answers: Answers, model: str, seed: int) -> list[int]:
+def drawn_rows(predictions: Predictions, model: str, seed: int) -> list[int]:
     """Rows of the users to show: the first of a seeded order, success and failure both among them."""
-    order = np.random.default_rng(seed).permutation(len(answers.users))
-    sought = _sought(answers)
-    has_hit: Bools = np.any(sought.contain(answers.models[model][:, :LIST_LENGTH]), axis=1)
+    order = np.random.default_rng(seed).permutation(len(predictions.users))
+    held_out = _held_out(predictions)
+    has_hit: Bools = np.any(held_out.contain(predictions.models[model][:, :LIST_LENGTH]), axis=1)
     rows = order[:NUM_DRAWN].tolist()
     for wanted in (True, False):
         others = [row for row in order[NUM_DRAWN:].tolist() if has_hit[row] == wanted]
@@ -85,28 +87,23 @@ def drawn_rows(answers: Answers, model: str, seed: int) -> list[int]:
     return rows
 
 
-def _sought(answers: Answers) -> IdLists:
-    """Everything that was to be found, warm or cold."""
-    both = [np.concatenate(pair) for pair in zip(_lists(answers.warm), _lists(answers.cold), strict=True)]
-    return IdLists.from_lists(both)
-
-
-def _lists(lists: IdLists) -> list[Ints]:
-    return np.split(lists.ids, lists.offsets[1:-1])
+def _held_out(predictions: Predictions) -> IdLists:
+    """The ground truth of every user, warm and cold items together."""
+    return IdLists.from_lists(list(predictions.ground_truth().values()))
 
 
 def _example(
-    answers: Answers, row: int, history: History, fitted: Fitted, listed: list[tuple[int, Listed]]
+    predictions: Predictions, row: int, history: History, fitted: Fitted, listed: list[tuple[int, Listed]]
 ) -> Example:
     decode = fitted.features.item_ids.decode
-    sought = np.concatenate([_lists(answers.warm)[row], _lists(answers.cold)[row]])
+    held_out = np.concatenate([each.to_lists()[row] for each in (predictions.warm, predictions.cold)])
     past = history.item[history.item >= NUM_RESERVED][::-1]
     return Example(
-        user=answers.users[row],
+        user=predictions.users[row],
         num_past=len(history),
         past=tuple(decode(past[:PAST_SHOWN])),
-        sought=tuple(decode(sought)),
-        listed=tuple(replace(each, hit=item in sought) for item, each in listed),
+        held_out=tuple(decode(held_out)),
+        listed=tuple(replace(each, hit=item in held_out) for item, each in listed),
     )
 
 
@@ -133,21 +130,21 @@ def _explained(found: Recommendations, row: int, fitted: Fitted) -> list[tuple[i
     return listed
 
 
-def save_examples(examples: list[Example], directory: Path) -> None:
+def save_examples(examples: list[Example], path: Path) -> None:
     text = json.dumps([asdict(each) for each in examples], indent=2, ensure_ascii=False)
-    with replacing(directory / EXAMPLES) as temporary:
+    with replacing(path) as temporary:
         temporary.write_text(text, "utf-8")
 
 
-def load_examples(directory: Path) -> list[Example]:
+def load_examples(path: Path) -> list[Example]:
     """Reads what `save_examples` wrote."""
-    entries = json.loads((directory / EXAMPLES).read_text("utf-8"))
+    entries = json.loads(path.read_text("utf-8"))
     return [
         Example(
             **entry
             | {
                 "past": tuple(entry["past"]),
-                "sought": tuple(entry["sought"]),
+                "held_out": tuple(entry["held_out"]),
                 "listed": tuple(Listed(**each) for each in entry["listed"]),
             }
         )

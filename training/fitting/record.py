@@ -1,6 +1,6 @@
 """What each fit of a run came to: its curve, what was chosen, and where and on what it ran.
 
-`fits.json` has an entry a stage (main, later, twin, refit), written when the fit ends.
+`fit_records.json` has an entry a stage (main, later, id_only, refit), written when the fit ends.
 """
 
 import json
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import recsys
+from features.leakage.audit import Audit
 from recsys.files import replacing
 from recsys.ids import NUM_RESERVED
 from training.cold_start.calibration import Calibration
@@ -21,12 +22,11 @@ from training.cold_start.fit import NewItems
 from training.fitting.fit import Fitted
 from training.ranker.fit import FittedRanker
 
-FITS = "fits.json"
 PACKAGES = ("torch", "torchrec", "onnxruntime-gpu", "polars", "numpy", "implicit", "mlflow")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RankerFit:
+class RankerRecord:
     """What validation chose; `scores` are its NDCG@10 without and with the ranker, none in a refit."""
 
     num_lists: int
@@ -36,42 +36,62 @@ class RankerFit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fit:
+class FitRecord:
     """One stage."""
 
     at: str  # UTC, ISO 8601, when it ended
     curve: tuple[Mapping[str, float], ...]  # an entry an epoch
     best_epoch: int
     best_score: float | None  # validation NDCG@10
-    ranker: RankerFit | None
+    ranker: RankerRecord | None
     num_items: int
-    new_items: NewItems | None  # what was chosen for items without training events; None of an older run
+    new_items: NewItems | None  # what was chosen for items without training events
     coverage: Mapping[str, int]  # items that have each modality, of those that the towers read
     versions: Mapping[str, str]
     machine: Mapping[str, Any]
 
 
-def record_fit(directory: Path, stage: str, fitted: Fitted) -> None:
+def record_fit(path: Path, stage: str, fitted: Fitted) -> None:
     """Write down what `fitted` came to, beside the other stages.
 
     A fit that only read its checkpoint again keeps the time and the place of the first.
     """
-    fits = read_fits(directory)
-    fit = _fit_of(fitted)
+    fits = read_fit_records(path)
+    fit = _record_of(fitted)
     before = fits.get(stage)
     if before is not None and before.curve == fit.curve:
-        fit = Fit(**vars(fit) | {name: getattr(before, name) for name in ("at", "versions", "machine")})
+        fit = FitRecord(**vars(fit) | {name: getattr(before, name) for name in ("at", "versions", "machine")})
     content = {name: asdict(each) for name, each in (fits | {stage: fit}).items()}
-    with replacing(directory / FITS) as temporary:
+    with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2), "utf-8")
 
 
-def read_fits(directory: Path) -> dict[str, Fit]:
+def read_fit_records(path: Path) -> dict[str, FitRecord]:
     """The stages written down so far."""
-    path = directory / FITS
     if not path.exists():
         return {}
     return {stage: _read(values) for stage, values in json.loads(path.read_text("utf-8")).items()}
+
+
+def record_audit(path: Path, stage: str, audit: Audit) -> None:
+    """Write what was looked at, beside the other stages, into `audit.json`."""
+    content = {name: asdict(each) for name, each in (read_audits(path) | {stage: audit}).items()}
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2), "utf-8")
+
+
+def read_audits(path: Path) -> dict[str, Audit]:
+    """The audits of a run by stage (main, later, id_only, refit, test), none yet where there is no file."""
+    if not path.exists():
+        return {}
+    return {
+        stage: Audit(
+            checked=tuple(values["checked"]),
+            not_checked=tuple(values["not_checked"]),
+            seconds=values["seconds"],
+        )
+        for stage, values in json.loads(path.read_text("utf-8")).items()
+    }
 
 
 def machine() -> dict[str, Any]:
@@ -90,17 +110,17 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _fit_of(fitted: Fitted) -> Fit:
+def _record_of(fitted: Fitted) -> FitRecord:
     retriever, features = fitted.retriever, fitted.features
     spec = retriever.model.spec
     coverage = {name: int(features.present[name].sum()) for name in spec.dense_dims}
     coverage |= {name: int((features.categories[name] > 0).any(1).sum()) for name in spec.category_sizes}
-    return Fit(
+    return FitRecord(
         at=datetime.now(UTC).isoformat(timespec="seconds"),
         curve=tuple({name: float(value) for name, value in entry.items()} for entry in retriever.curve),
         best_epoch=retriever.best_epoch,
         best_score=retriever.best_score if retriever.best_score == retriever.best_score else None,
-        ranker=_ranker_fit(fitted.ranker),
+        ranker=_ranker_record(fitted.ranker),
         num_items=features.size - NUM_RESERVED,
         new_items=fitted.new,
         coverage=coverage,
@@ -109,10 +129,10 @@ def _fit_of(fitted: Fitted) -> Fit:
     )
 
 
-def _ranker_fit(ranker: FittedRanker | None) -> RankerFit | None:
+def _ranker_record(ranker: FittedRanker | None) -> RankerRecord | None:
     if ranker is None:
         return None
-    return RankerFit(
+    return RankerRecord(
         num_lists=ranker.num_lists,
         best_epoch=ranker.best_epoch,
         share=ranker.share,
@@ -120,9 +140,9 @@ def _ranker_fit(ranker: FittedRanker | None) -> RankerFit | None:
     )
 
 
-def _read(values: dict[str, Any]) -> Fit:
-    ranker = values["ranker"] and RankerFit(**values["ranker"])
-    new_items = values.get("new_items")
+def _read(values: dict[str, Any]) -> FitRecord:
+    ranker = values["ranker"] and RankerRecord(**values["ranker"])
+    new_items = values["new_items"]
     if new_items is not None:
         curve = new_items["calibration"] and Calibration.from_dict(new_items["calibration"])
         new_items = NewItems(**new_items | {"calibration": curve})
@@ -131,7 +151,7 @@ def _read(values: dict[str, Any]) -> Fit:
         "ranker": ranker,
         "new_items": new_items,
     }
-    return Fit(**values | read)
+    return FitRecord(**values | read)
 
 
 def _processor() -> str:

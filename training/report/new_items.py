@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from training.cold_start.calibration import Calibration, K, Point
-from training.fitting.record import Fit
+from training.fitting.record import FitRecord
 from training.report.charts import Chart, Series, line_chart
 
 MAX_LOSS = 0.25  # of the known items' NDCG; what costs more is not drawn
-KINDS = ("ours", "rival", "part", "reference")
+KINDS = ("ours", "competitor", "part", "reference")
 
 
-def new_items_chart(fit: Fit) -> Chart | None:
+def new_items_chart(fit: FitRecord) -> Chart | None:
     """A line a first place; None where nothing was calibrated."""
     calibration = fit.new_items.calibration if fit.new_items is not None else None
     if calibration is None:

@@ -79,8 +79,8 @@ class FactorSource:
     @cached_property
     def _gram_FF(self) -> npt.NDArray[np.float64]:
         """Y'Y + regularization * I, the same for every user."""
-        gram: npt.NDArray[np.float64] = self.factor.T @ self.factor
-        return gram + self.regularization * np.eye(self.factor.shape[1])
+        gram_FF: npt.NDArray[np.float64] = self.regularization * np.eye(self.factor.shape[1])
+        return gram_FF + self.factor.T @ self.factor
 
     def save(self, directory: Path) -> dict[str, Any]:
         """As `CandidateSource.save`."""

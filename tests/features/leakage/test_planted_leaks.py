@@ -12,7 +12,6 @@ from leak_parts import Pieces, caught, moved, pieces, tampered, with_event
 
 from features.inputs.histories import HistoryBuilder, IdMaps
 from features.inputs.item_features import build_item_features
-from features.inputs.split_view import view_of
 from features.inputs.user_items import UserItems
 from features.leakage.events import AuditedEvents
 from features.leakage.reviews import check_attached
@@ -97,7 +96,7 @@ class TestParts:
 class TestReviews:
     @ON_DISK
     @pytest.mark.parametrize("part", [VALIDATION, TEST])
-    @pytest.mark.parametrize("protocol", ["leave_one_out", "user_temporal", "held_out_items", "given"])
+    @pytest.mark.parametrize("protocol", ["leave_one_out", "user_temporal", "held_out_items", "predefined"])
     def test_of_a_held_pair(self, honest: Honest, protocol: str, part: str, on_disk: bool) -> None:
         made = honest(protocol, on_disk)
         pairs = getattr(made.split, part).select("user_id", "item_id").head(1)
@@ -116,7 +115,7 @@ class TestReviews:
             ("leave_one_out", "its author's first held event"),
             ("user_temporal", "its author's first held event"),
             ("held_out_items", "its author's first held event"),
-            ("given", "the cut-off for all users"),
+            ("predefined", "the cut-off for all users"),
             ("global_temporal", "the cut-off for all users"),
         ],
     )
@@ -143,7 +142,7 @@ class TestReviews:
     @pytest.mark.parametrize("protocol", ["leave_one_out", "global_temporal", "held_out_items"])
     def test_in_the_vectors_of_items(self, honest: Honest, protocol: str, on_disk: bool) -> None:
         made = honest(protocol, on_disk)
-        facts, hidden = view_of(made.split).facts, review_of(made, TEST)
+        facts, hidden = made.split.statistics, review_of(made, TEST)
         reviews = pl.concat([made.split.reviews, hidden])
         features = build_item_features(made.dataset, made.vectors, train=facts, reviews=reviews)
         error = caught(made, "ItemFeatures.dense['review_text']", features=features)
@@ -294,7 +293,7 @@ class TestHistories:
 
     @ON_DISK
     def test_a_test_event_before_the_test(self, honest: Honest, on_disk: bool) -> None:
-        made = honest("given", on_disk)
+        made = honest("predefined", on_disk)
         user = made.split.test["user_id"][0]
         leaky = {**made.histories, user: plus(made, user, TEST, of=made.histories[user])}
         error = caught(made, "histories before test", at_test=True, histories=leaky, truth={})
@@ -331,10 +330,10 @@ class TestTargets:
     @ON_DISK
     def test_of_a_source_that_was_fitted_on_them(self, honest: Honest, on_disk: bool) -> None:
         made = honest("leave_one_out", on_disk)
-        train = view_of(made.split).training_items(made.features.item_ids)
-        made.fit(source_items=train)
+        item_ids = made.features.item_ids
+        made.fit(source_items=UserItems.of(made.split.positive_training(item_ids)))
         both = pl.concat([made.split.train, made.split.validation.tail(1)])
-        planted = UserItems.of_frame(both.filter("positive"), made.features.item_ids)
+        planted = UserItems.of(replace(made.split.in_memory(), train=both).positive_training(item_ids))
         error = caught(made, "items of the candidate sources", source_items=planted)
         assert error.user == both["user_id"][-1]
 

@@ -4,14 +4,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from fitting_parts import config, log, source_arrays
 from prepared_parts import CONFIGS, nasty, streamed
 
 from features.dataset.load import load_dataset
-from features.inputs.split_view import view_of
+from features.inputs.user_items import UserItems
 from features.splits.make import make_split
-from features.splits.streamed import StreamedSplit, make_streamed_split
+from features.splits.split import InMemorySplit
+from features.splits.streamed import StreamedSplit
 from recsys.columns import Columns
 from recsys.config import SourcesConfig, load_config
 from recsys.errors import ConfigError
@@ -25,14 +27,16 @@ NAMES = tuple(SourcesConfig.model_fields)
 ONE_THREAD = FitOptions(num_threads=1)
 
 
-def interactions_of(train) -> Interactions:
+def interactions_of(train: pl.DataFrame) -> Interactions:
     data = log()
-    split = replace(make_split(data, config().split), train=train)
+    whole = make_split(data, config().split)
+    assert isinstance(whole, InMemorySplit)
+    split = replace(whole, train=train)
     item_ids = IdMap(data.items[Columns.ITEM].to_list())
-    return Interactions(user_items=view_of(split).training_items(item_ids), num_items=item_ids.size)
+    return Interactions(user_items=UserItems.of(split.positive_training(item_ids)), num_items=item_ids.size)
 
 
-def train():
+def train() -> pl.DataFrame:
     return make_split(log(), config().split).train
 
 
@@ -89,13 +93,13 @@ def test_a_log_on_disk_gives_the_sources_of_a_log_in_memory(tmp_path: Path, prot
     root = nasty(tmp_path, 3)
     data, on_disk = load_dataset(root), streamed(root)
     whole = make_split(data, CONFIGS[protocol])
-    parts = make_streamed_split(on_disk, CONFIGS[protocol], root / "split")
+    parts = make_split(on_disk, CONFIGS[protocol], root / "split")
     assert isinstance(parts, StreamedSplit)
     item_ids = IdMap(data.items[Columns.ITEM].to_list())
     fitted = [
         fit_sources(
             NAMES,
-            Interactions(user_items=view_of(split).training_items(item_ids), num_items=item_ids.size),
+            Interactions(user_items=UserItems.of(split.positive_training(item_ids)), num_items=item_ids.size),
             SourcesConfig(),
             ONE_THREAD,
         )

@@ -1,7 +1,6 @@
 """Each candidate source against the same counted by hand."""
 
 import numpy as np
-import polars as pl
 import pytest
 from scipy.sparse import csr_matrix
 
@@ -21,8 +20,7 @@ def interactions(lists: list[list[int]]) -> Interactions:
     """One user a list, whose items are in order of time."""
     events = np.array([item for items in lists for item in items], np.int32)
     offsets = np.cumsum([0, *(len(items) for items in lists)]).astype(np.int64)
-    users = pl.Series([f"u{at:02}" for at in range(len(lists))])
-    return Interactions(user_items=UserItems(users=users, offsets=offsets, item=events), num_items=NUM_ITEMS)
+    return Interactions(user_items=UserItems(offsets=offsets, item=events), num_items=NUM_ITEMS)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from training.cold_start.calibration import Calibration, Point
 from training.cold_start.fit import NewItems
-from training.fitting.record import Fit
+from training.fitting.record import FitRecord
 from training.report.new_items import new_items_chart, words
 
 
@@ -28,7 +28,7 @@ CALIBRATION = Calibration(
     chosen=CHOSEN,
     budget=0.03,
 )
-FIT = Fit(
+FIT = FitRecord(
     at="", curve=(), best_epoch=0, best_score=None, ranker=None, num_items=0, coverage={}, versions={},
     machine={}, new_items=NewItems(cold_from=9, calibration=CALIBRATION),
 )  # fmt: skip
@@ -38,7 +38,7 @@ def test_lines_hold_what_no_cheaper_point_reaches() -> None:
     chart = new_items_chart(FIT)
     assert chart is not None
     lines = [shape for shape in chart.shapes if shape.tag == "polyline"]
-    assert [line.kind for line in lines] == ["line ours", "line rival"]
+    assert [line.kind for line in lines] == ["line ours", "line competitor"]
     assert [str(line.attributes["points"]).count(",") for line in lines] == [2, 2]
     names = [shape.text for shape in chart.shapes if shape.kind.startswith("name")]
     assert names == ["from place 9", "from place 1"]
