@@ -78,9 +78,6 @@ class EncoderConfig(Section):
 class ItemTowerConfig(Section):
     fusion: Literal["attention", "mean", "gated"] = "attention"
     use_id: bool = True
-    # A new item stands where a regression of the known items' vectors on their content puts it, together with
-    # the item tower; False: where the item tower does.
-    regress_new: bool = True
     use_content: bool = True  # False: the id-only model
     # Which of the items' content is read: "title", "image", "review_speech" ..., "categories" for all fields
     # or one of them by its name; None reads all there is.
@@ -90,6 +87,24 @@ class ItemTowerConfig(Section):
     modality_dropout: Fraction = 0.1
     dropout: Fraction = 0.3
     num_heads: Count = 4
+
+
+class ColdStartConfig(Section):
+    """How items without training events are embedded."""
+
+    # By a regression of warm items' vectors on their content, blended with the item tower. False: by the item
+    # tower alone.
+    content_regression: bool = True
+    # Of the regression; the best on validation is taken.
+    ridge_alphas: Annotated[tuple[Positive, ...], Field(min_length=1)] = (3.0, 10.0, 30.0, 100.0)
+    # How far predicted popularity moves a vector along the mean chosen one; the best on validation is taken.
+    popularity_pulls: Annotated[tuple[NotNegative, ...], Field(min_length=1)] = (0.0, 1.0, 2.0, 4.0, 8.0)
+    num_folds: Annotated[int, Field(ge=2)] = 5  # of the cross-fitting behind both choices
+    min_items: Annotated[int, Field(ge=2)] = 50  # warm items; with fewer there is no regression
+    max_items: Count = 30_000  # warm items of the regression, the most popular ones; bounds time and memory
+    # Warm items, similarity to which is an input; one for every eight warm items at most. 0: linear in the
+    # content.
+    max_landmarks: Annotated[int, Field(ge=0)] = 1024
 
 
 class UserTowerConfig(Section):
@@ -103,7 +118,7 @@ class UserTowerConfig(Section):
     use_reviews: bool = True  # an event carries the review that the user left with it
     use_profile: bool = True  # the user's own fields as one more token
     use_kind: bool = True  # an event carries its kind
-    use_value: bool = True  # and its value
+    use_value: bool = True  # and its value, and every other number of `recsys.history.EVENT_NUMBERS`
     # The learned relative bias of two events' distance: in places (False: one for every distance, so that the
     # causal mask alone tells their order), and in time where the data have a clock.
     use_position: bool = True
@@ -188,6 +203,7 @@ class ModelConfig(Section):
     cold_from: Count | None = None
     cold_budget: Fraction = 0.03
     item: ItemTowerConfig = ItemTowerConfig()
+    cold_start: ColdStartConfig = ColdStartConfig()
     user: UserTowerConfig = UserTowerConfig()
     ranker: RankerConfig = RankerConfig()
 
@@ -231,6 +247,14 @@ class AuxiliaryConfig(Section):
     adversarial: AdversarialConfig = AdversarialConfig()
 
 
+class OptimizerConfig(Section):
+    """AdamW and its schedule; rate, decay and warm-up are in `train`."""
+
+    betas: tuple[Fraction, Fraction] = (0.9, 0.98)  # of the moments
+    max_gradient_norm: Positive = 1.0  # gradients of all parameters together are clipped to this length
+    final_rate: Fraction = 0.02  # learning rate at the end of the cosine, as a fraction of the peak
+
+
 class TrainConfig(Section):
     epochs: Count = 20
     patience: Count = 5  # epochs without a better validation NDCG@10 before stopping, past 3/4 of them
@@ -238,7 +262,8 @@ class TrainConfig(Section):
     steps_per_epoch: Count = 30  # at least, by smaller batches: a small log still gets its updates
     learning_rate: Positive = 2e-3
     weight_decay: NotNegative = 0.01
-    warmup_fraction: Fraction = 0.05
+    warmup_fraction: Fraction = 0.05  # of the steps, in which the learning rate rises linearly
+    optimizer: OptimizerConfig = OptimizerConfig()
     # Time constant of the moving average of the weights, which is what is validated and kept; 0: none.
     average_epochs: NotNegative = 3.0
     # bfloat16 pays only on processors with the instructions for it; auto looks for them.
@@ -341,6 +366,7 @@ class Config(Section):
 # Keys that went: what to write instead. A configuration that has one is refused with these words.
 REPLACED_KEYS: Mapping[str, str] = {
     "evaluate.twin": "write evaluate.id_only",
+    "model.item.regress_new": "write model.cold_start.content_regression",
     "model.item.sentiment": "delete it: no model reads the sentiment of reviews, it annotates the catalogue",
 }
 # The same for values: (dotted key, old value) -> new value.

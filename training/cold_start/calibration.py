@@ -22,7 +22,7 @@ from scipy.optimize import isotonic_regression
 from recsys.arrays import Bools, Floats, Ints
 from recsys.ids import NUM_RESERVED
 from recsys.metrics.ranking import Doubles
-from training.cold_start.validation_users import Judges
+from training.cold_start.validation_users import ValidationUsers
 
 K = 20
 LENGTHS = (0.25, 0.5, 1.0)  # of the new items' vectors; a known item's has length 1
@@ -67,9 +67,9 @@ class Calibration:
 
 def calibrate(
     item_ND: Floats,
-    playing_ND: Floats,
+    pseudo_cold_ND: Floats,
     known_N: Bools,
-    judges: Judges,
+    judges: ValidationUsers,
     *,
     budget: float,
     lengths: Sequence[float] = LENGTHS,
@@ -80,8 +80,8 @@ def calibrate(
 
     Where all cost more, the one that costs least.
 
-    `item_ND` are all items as they are served, but for the length of new ones; `playing_ND` known items as
-    if they were new, zeros for those that may not play. None where nothing is new, or where no validation
+    `item_ND` are all items as they are served, but for the length of new ones; `pseudo_cold_ND` known items
+    as if they were new, zeros for those that may not play. None where nothing is new, or where no validation
     user chose a known item or one that plays a new one.
     """
     rng = np.random.default_rng(seed)
@@ -89,15 +89,15 @@ def calibrate(
     new = new[new >= NUM_RESERVED]
     if not len(new):
         return None
-    may_play = np.flatnonzero(known_N & playing_ND.any(1))
-    users = rng.permutation(len(judges.truth))[:MAX_USERS]
+    may_play = np.flatnonzero(known_N & pseudo_cold_ND.any(1))
+    users = rng.permutation(len(judges.ground_truth))[:MAX_USERS]
     num_playing = min(len(new), int(MAX_SHARE * len(may_play)))
     playing = np.sort(rng.choice(may_play, num_playing, replace=False))
     known = np.flatnonzero(known_N)
     cost = Race.of(judges, users, (known, item_ND), (new, item_ND))
     if judges.ordered is not None:
         cost = replace(cost, known_hit_UK=_hits(judges, users, judges.ordered))
-    gain = Race.of(judges, users, (np.setdiff1d(known, playing), item_ND), (playing, playing_ND))
+    gain = Race.of(judges, users, (np.setdiff1d(known, playing), item_ND), (playing, pseudo_cold_ND))
     if not cost.asks_known or not gain.asks_new:
         return None
     alone = cost.warm_ndcg(1.0, 1, -np.inf)
@@ -157,7 +157,9 @@ class Race:
     num_new_U: Ints
 
     @classmethod
-    def of(cls, judges: Judges, users: Ints, known: tuple[Ints, Floats], new: tuple[Ints, Floats]) -> "Race":
+    def of(
+        cls, judges: ValidationUsers, users: Ints, known: tuple[Ints, Floats], new: tuple[Ints, Floats]
+    ) -> "Race":
         """Between two sets of items, each with the vectors [N, D] that it races with; seen ones stay out."""
         found = [_best(judges, users, items, vector_ND) for items, vector_ND in (known, new)]
         (known_UK, known_hit_UK, num_known_U), (new_UK, new_hit_UK, num_new_U) = found
@@ -230,13 +232,13 @@ def _never_rising(mean_K: Doubles) -> Doubles:
     return falling
 
 
-def _best(judges: Judges, users: Ints, items: Ints, vector_ND: Floats) -> tuple[Floats, Bools, Ints]:
+def _best(judges: ValidationUsers, users: Ints, items: Ints, vector_ND: Floats) -> tuple[Floats, Bools, Ints]:
     score_UK = np.full((len(users), K), -np.inf, np.float32)
     hit_UK, num_U = np.zeros((len(users), K), np.bool_), np.zeros(len(users), np.int64)
     for row, user in enumerate(users):
         score_N = vector_ND[items] @ judges.user_UD[user]
         seen_N = np.isin(items, judges.seen[user])
-        truth_N = np.isin(items, judges.truth[user]) & ~seen_N
+        truth_N = np.isin(items, judges.ground_truth[user]) & ~seen_N
         score_N[seen_N] = -np.inf
         best = np.argsort(-score_N, kind="stable")[:K]
         score_UK[row, : len(best)] = score_N[best]
@@ -245,10 +247,10 @@ def _best(judges: Judges, users: Ints, items: Ints, vector_ND: Floats) -> tuple[
     return score_UK, hit_UK, num_U
 
 
-def _hits(judges: Judges, users: Ints, ordered: Ints) -> Bools:
+def _hits(judges: ValidationUsers, users: Ints, ordered: Ints) -> Bools:
     """Which of the first places of the users' lists are right. Shape [U, K]."""
     hit_UK = np.zeros((len(users), K), np.bool_)
     for row, user in enumerate(users):
         first = ordered[user][:K]
-        hit_UK[row, : len(first)] = np.isin(first, judges.truth[user])
+        hit_UK[row, : len(first)] = np.isin(first, judges.ground_truth[user])
     return hit_UK

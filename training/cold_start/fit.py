@@ -17,8 +17,8 @@ from training.cold_start.calibration import (
     Calibration,
     calibrate,
 )
-from training.cold_start.content_regression import Newcomers, fit_newcomers
-from training.cold_start.validation_users import Judges
+from training.cold_start.content_regression import ContentRegression, fit_content_regression
+from training.cold_start.validation_users import ValidationUsers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,27 +38,32 @@ HIDDEN = NewItems(cold_bias=-1e3)  # below all known items: nobody learns from l
 
 
 def place_new_items(
-    model: Retriever, judges: Judges | None, config: ModelConfig, *, chosen: NewItems | None, seed: int
-) -> Newcomers | None:
-    """Give `model` its newcomer head, solved for on its own vectors; `chosen` holds for a refit."""
-    if not config.item.regress_new or (chosen is not None and chosen.penalty is None):
+    model: Retriever,
+    judges: ValidationUsers | None,
+    config: ModelConfig,
+    *,
+    chosen: NewItems | None,
+    seed: int,
+) -> ContentRegression | None:
+    """Give `model` its cold-start head, solved for on its own vectors; `chosen` holds for a refit."""
+    if not config.cold_start.content_regression or (chosen is not None and chosen.penalty is None):
         return None
-    placed = fit_newcomers(
+    placed = fit_content_regression(
         model,
         judges,
-        penalty=chosen.penalty if chosen else None,
-        pull=chosen.pull if chosen else 0.0,
+        ridge_alpha=chosen.penalty if chosen else None,
+        popularity_pull=chosen.pull if chosen else 0.0,
         seed=seed,
     )
     if placed is not None:
-        model.newcomer = placed.head.eval()
+        model.cold_start_head = placed.head.eval()
     return placed
 
 
 def let_in_new_items(
     model: Retriever,
-    judges: Judges | None,
-    placed: Newcomers | None,
+    judges: ValidationUsers | None,
+    placed: ContentRegression | None,
     config: ModelConfig,
     *,
     chosen: NewItems | None,
@@ -73,20 +78,24 @@ def let_in_new_items(
 
 
 def _calibrated(
-    model: Retriever, judges: Judges | None, placed: Newcomers | None, config: ModelConfig, seed: int
+    model: Retriever,
+    judges: ValidationUsers | None,
+    placed: ContentRegression | None,
+    config: ModelConfig,
+    seed: int,
 ) -> NewItems:
     fixed = NewItems(
-        penalty=placed.penalty if placed is not None else None,
-        pull=placed.pull if placed is not None else 0.0,
+        penalty=placed.ridge_alpha if placed is not None else None,
+        pull=placed.popularity_pull if placed is not None else 0.0,
         cold_bias=config.cold_bias or 0.0,
         cold_from=config.cold_from or FIRST_PLACES[0],
     )
     if judges is None or config.cold_bias is not None:
         return fixed
-    playing_ND = _playing(model, placed)
+    pseudo_cold_ND = _playing(model, placed)
     calibration = calibrate(
         model.item_arrays().vectors,
-        playing_ND,
+        pseudo_cold_ND,
         model.features.trained,
         judges,
         budget=config.cold_budget,
@@ -106,9 +115,9 @@ def _calibrated(
     )
 
 
-def _playing(model: Retriever, placed: Newcomers | None) -> Floats:
+def _playing(model: Retriever, placed: ContentRegression | None) -> Floats:
     """Known items as if they were new; zeros for those of which that cannot be told. Shape [N, D]."""
-    if placed is not None and placed.playing_ND is not None:
-        return placed.playing_ND
+    if placed is not None and placed.pseudo_cold_ND is not None:
+        return placed.pseudo_cold_ND
     shown_N = (model.features.trained & model.has_content_N.cpu().numpy())[:, None]
     return np.where(shown_N, model.item_arrays(as_new=True).vectors, np.float32(0.0))

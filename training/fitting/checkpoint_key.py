@@ -16,7 +16,7 @@ def tower_settings(config: Config) -> str:
         "cold_bias": True,
         "cold_from": True,
         "cold_budget": True,
-        "item": {"regress_new"},
+        "cold_start": True,
     }
     # The epoch is chosen by lists that leave seen items out or not.
     seen = "" if config.evaluate.exclude_seen else "seen items are ranked"

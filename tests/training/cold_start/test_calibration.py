@@ -13,7 +13,7 @@ from training.cold_start.calibration import (
     Race,
     calibrate,
 )
-from training.cold_start.validation_users import Judges
+from training.cold_start.validation_users import ValidationUsers
 
 NUM_ITEMS, NUM_NEW, NUM_USERS = 300, 40, 80
 
@@ -34,7 +34,7 @@ def _parts():
         likely = likely[known[likely]]
         truth.append(np.sort(rng.choice(likely[:60], 4, replace=False)))
         seen.append(np.setdiff1d(rng.choice(np.flatnonzero(known), 10, replace=False), truth[-1]))
-    return item, playing, known, Judges(user_UD=user, truth=truth, seen=seen)
+    return item, playing, known, ValidationUsers(user_UD=user, ground_truth=truth, seen=seen)
 
 
 def _by_hand(score, new, first):
@@ -93,7 +93,7 @@ def test_figures_are_those_of_lists_made_one_item_after_another(length, bias, fi
         score[judges.seen[row]] = -np.inf
         ranked["with"].append(_by_hand(score, is_new, first))
         ranked["alone"].append(_by_hand(score, is_new, NUM_ITEMS))
-    warm = [items[~is_new[items]] for items in judges.truth]
+    warm = [items[~is_new[items]] for items in judges.ground_truth]
     expected = _expected_ndcg(ranked, ~is_new, warm)
     assert race.warm_ndcg(length, first, bias) == pytest.approx(expected, abs=1e-6)
     listed = np.zeros(K)
@@ -110,7 +110,7 @@ def test_how_often_the_new_items_are_right_is_that_of_a_list_of_them():
     players = np.sort(np.random.default_rng(1).choice(np.flatnonzero(known), 50, replace=False))
     race = Race.of(judges, np.arange(NUM_USERS), (np.flatnonzero(known), item), (players, playing))
     is_new = np.isin(np.arange(NUM_ITEMS), players)
-    truth = [items[is_new[items]] for items in judges.truth]
+    truth = [items[is_new[items]] for items in judges.ground_truth]
     rows = [row for row, items in enumerate(truth) if len(items)]
     lists = IdLists.from_lists([truth[row] for row in rows])
     seen = IdLists.from_lists([judges.seen[row] for row in rows])
@@ -128,7 +128,7 @@ def test_places_that_cost_little_are_taken_where_a_place_is_worth_the_same():
     item, playing, known, judges = _parts()
     best = [np.argsort(-row)[:60] for row in judges.user_UD @ (item * known[:, None]).T]
     seen = [np.empty(0, np.int64)] * NUM_USERS
-    certain = replace(judges, truth=[places[:3] for places in best], seen=seen)
+    certain = replace(judges, ground_truth=[places[:3] for places in best], seen=seen)
     calibration = calibrate(item, playing, known, certain, budget=0.01, first_places=(1, 4))
     assert calibration.chosen.first == 4
     assert calibration.chosen.warm_ndcg == pytest.approx(calibration.warm_alone)
@@ -146,10 +146,10 @@ def test_what_it_costs_is_measured_on_the_real_new_items():
         score[:2] = -np.inf
         ranked["with"].append(_by_hand(score, ~known, point.first))
         ranked["alone"].append(_by_hand(score, ~known, NUM_ITEMS))
-    expected = _expected_ndcg(ranked, known, judges.truth)
+    expected = _expected_ndcg(ranked, known, judges.ground_truth)
     assert point.warm_ndcg == pytest.approx(expected, abs=1e-6)
     alone, _ = top_k(judges.user_UD @ item.T, K, allowed=known, excluded=IdLists.from_lists(judges.seen))
-    expected = means(at_k(alone, IdLists.from_lists(judges.truth), [K]))[f"ndcg@{K}"]
+    expected = means(at_k(alone, IdLists.from_lists(judges.ground_truth), [K]))[f"ndcg@{K}"]
     assert calibration.warm_alone == pytest.approx(expected, abs=1e-6)
 
 
@@ -157,7 +157,7 @@ def test_where_a_system_ranks_known_items_otherwise_its_hits_count():
     """Lists in which every chosen item stands first lose nothing to new items that stand far below."""
     item, playing, known, judges = _parts()
     rest = np.flatnonzero(known)
-    ordered = np.array([[*items, *np.setdiff1d(rest, items)[:K]] for items in judges.truth])
+    ordered = np.array([[*items, *np.setdiff1d(rest, items)[:K]] for items in judges.ground_truth])
     calibration = calibrate(item, playing, known, replace(judges, ordered=ordered), budget=0.0)
     assert calibration.warm_alone == pytest.approx(1.0)
     assert calibration.chosen.first > 1
@@ -201,7 +201,9 @@ def test_along_the_curve_more_new_items_are_found_and_known_ones_lose():
 
 def test_without_a_new_choice_or_a_new_item_there_is_no_curve():
     item, playing, known, judges = _parts()
-    nothing = Judges(user_UD=judges.user_UD, truth=[np.empty(0, np.int64)] * NUM_USERS, seen=judges.seen)
+    nothing = ValidationUsers(
+        user_UD=judges.user_UD, ground_truth=[np.empty(0, np.int64)] * NUM_USERS, seen=judges.seen
+    )
     assert calibrate(item, playing, known, nothing, budget=0.1) is None
     known[2:] = True
     assert calibrate(item, playing, known, judges, budget=0.1) is None

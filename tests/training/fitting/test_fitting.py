@@ -20,7 +20,7 @@ from features.splits.make import make_split
 from features.splits.split import Split
 from recsys.config import Config, changed
 from recsys.ids import IdMap
-from training.cold_start.validation_users import Judges
+from training.cold_start.validation_users import ValidationUsers
 from training.fitting.fit import FitChoices, Fitted
 from training.fitting.refit import newest_events_split
 from training.fitting.validation import is_ranker_user
@@ -215,10 +215,10 @@ def test_repeats_are_found_and_taught_where_seen_items_may_be_recommended(spy: S
 def test_new_items_are_judged_by_lists_with_seen_items_where_those_may_be_recommended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    judged: list[Judges | None] = []
+    judged: list[ValidationUsers | None] = []
     real = training.fitting.fit.place_new_items
 
-    def place(model: Any, judges: Judges | None, *rest: Any, **named: Any) -> Any:
+    def place(model: Any, judges: ValidationUsers | None, *rest: Any, **named: Any) -> Any:
         judged.append(judges)
         return real(model, judges, *rest, **named)
 
@@ -268,7 +268,7 @@ def test_choices_of_an_earlier_fit_are_not_made_again(spy: Spy) -> None:
     assert len(fitted.retriever.curve) == 1
     assert spy.ranking["validation"] is None
     assert fitted.ranker is not None
-    assert (fitted.ranker.best_epoch, fitted.ranker.share) == (2, 0.5)
+    assert (fitted.ranker.best_epoch, fitted.ranker.blend_weight) == (2, 0.5)
     assert fitted.ranker.scores == {}
 
 
@@ -283,7 +283,7 @@ def test_a_refit_on_everything_has_no_ranker_where_none_helped(spy: Spy) -> None
     assert len(spy.trained_on) == data.interactions.height
 
 
-def test_a_ranker_of_share_0_is_told_of_but_neither_adds_nor_explains(
+def test_a_ranker_of_blend_weight_0_is_told_of_but_neither_adds_nor_explains(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     real = training.fitting.fit.fit_ranker
@@ -291,7 +291,7 @@ def test_a_ranker_of_share_0_is_told_of_but_neither_adds_nor_explains(
     def unhelpful(*arguments: Any, **named: Any) -> Any:
         found = real(*arguments, **named)
         assert found is not None
-        return replace(found, share=0.0)
+        return replace(found, blend_weight=0.0)
 
     monkeypatch.setattr("training.fitting.fit.fit_ranker", unhelpful)
     fitted = run(log())
@@ -346,7 +346,11 @@ class TestFingerprint:
         }
         found = {name: self.fingerprint(spy, *given) for name, given in others.items()}
         assert len(set(found.values())) == len(found)
-        later = {"model.ranker.enabled": True, "model.cold_bias": 1.0, "model.item.regress_new": False}
+        later = {
+            "model.ranker.enabled": True,
+            "model.cold_bias": 1.0,
+            "model.cold_start.content_regression": False,
+        }
         for name, value in later.items():  # which has no part in the towers' training
             assert (
                 self.fingerprint(spy, data, vectors, changed(settings, {name: value}), None)
