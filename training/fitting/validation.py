@@ -32,7 +32,7 @@ def ranking_task(inputs: FitInputs, users: Sequence[str]) -> RankingTask:
     """The histories of `users` before validation, and their validation items."""
     return RankingTask(
         histories=[inputs.before[user] for user in users],
-        truth=[inputs.ground_truth[user] for user in users],
+        ground_truth=[inputs.ground_truth[user] for user in users],
         exclude_seen=inputs.config.evaluate.exclude_seen,
     )
 

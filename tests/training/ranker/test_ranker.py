@@ -91,23 +91,26 @@ def popular(seed: int) -> RankingTask:
     users = histories(seed)
     found = retrieved(users, NUM_CANDIDATES)
     best = RECOMMENDER.items.popularity[found].argmax(1)
-    return RankingTask(histories=users, truth=[row[[at]] for row, at in zip(found, best, strict=True)])
+    return RankingTask(histories=users, ground_truth=[row[[at]] for row, at in zip(found, best, strict=True)])
 
 
 def nearest(seed: int) -> RankingTask:
     """Who chooses what the towers put first."""
     users = histories(seed)
-    return RankingTask(histories=users, truth=list(retrieved(users, 1)))
+    return RankingTask(histories=users, ground_truth=list(retrieved(users, 1)))
 
 
 def missed(seed: int) -> RankingTask:
     """Who chooses what is not retrieved."""
     users = histories(seed)
-    return RankingTask(histories=users, truth=list(retrieved(users, NUM_CANDIDATES + 1)[:, -1:]))
+    return RankingTask(histories=users, ground_truth=list(retrieved(users, NUM_CANDIDATES + 1)[:, -1:]))
 
 
 def mixed(first: RankingTask, second: RankingTask) -> RankingTask:
-    return RankingTask(histories=[*first.histories, *second.histories], truth=[*first.truth, *second.truth])
+    return RankingTask(
+        histories=[*first.histories, *second.histories],
+        ground_truth=[*first.ground_truth, *second.ground_truth],
+    )
 
 
 def fitted(train: RankingTask, validation: RankingTask | None, **arguments: object) -> FittedRanker:
@@ -156,7 +159,7 @@ def test_what_was_chosen_is_fitted_on_the_lists_of_both() -> None:
             np.testing.assert_array_equal(both.candidates.cosines[offset + row], part.candidates.cosines[row])
             np.testing.assert_array_equal(both.label_BK[offset + row], part.label_BK[row])
             assert both.histories[offset + row] is part.histories[row]
-    np.testing.assert_array_equal(both.truth.contain(both.candidates.items), both.label_BK)
+    np.testing.assert_array_equal(both.ground_truth.contain(both.candidates.items), both.label_BK)
     ranker = fitted(popular(0), popular(1))
     assert ranker.num_lists == 2 * NUM_USERS
     on_training_alone = fitted(popular(0), None, epochs=ranker.best_epoch)
@@ -174,6 +177,42 @@ def test_falls_back_to_the_towers_where_it_does_not_help() -> None:
     assert not ranker.module.rank(inputs)["score"].any()
 
 
+def test_its_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = CONFIG.model_copy(
+        update={
+            "patience": 1,
+            "weight_decay": 0.5,
+            "feature_learning_rate_factor": 2.0,
+            "blend_weights": (0.125,),
+        }
+    )
+    made: list[torch.optim.AdamW] = []
+
+    class Kept(torch.optim.AdamW):
+        def __init__(self, *arguments: object, **options: object) -> None:
+            super().__init__(*arguments, **options)  # type: ignore[arg-type]
+            made.append(self)
+
+    monkeypatch.setattr(torch.optim, "AdamW", Kept)
+    epochs: list[int] = []
+    ranker = fit_ranker(
+        RECOMMENDER,
+        train=popular(0),
+        validation=nearest(1),  # the retriever alone is best, so no epoch is better
+        config=settings,
+        seed=0,
+        progress=lambda name, done, *_: epochs.append(done) if name == "rank" else None,
+    )
+    assert ranker is not None
+    assert epochs == [1]
+    slow, fast = made[0].param_groups
+    assert fast["lr"] == 2.0 * slow["lr"]
+    assert slow["weight_decay"] == fast["weight_decay"] == 0.5
+    helped = fit_ranker(RECOMMENDER, train=popular(0), validation=popular(1), config=settings, seed=0)
+    assert helped is not None
+    assert helped.blend_weight == 0.125
+
+
 def test_a_list_without_its_target_teaches_nothing() -> None:
     plain = fitted(popular(0), None)
     # Users whose target was not retrieved come after, so that the others stand in the same places.
@@ -187,9 +226,9 @@ def test_a_seen_target_is_never_retrieved_and_teaches_nothing() -> None:
     task = popular(0)
     seen = [
         replace(history, seen=np.union1d(history.seen, truth))
-        for history, truth in zip(task.histories, task.truth, strict=True)
+        for history, truth in zip(task.histories, task.ground_truth, strict=True)
     ]
-    task = RankingTask(histories=seen, truth=task.truth)
+    task = RankingTask(histories=seen, ground_truth=task.ground_truth)
     assert not RankedLists.of(RECOMMENDER, task, NUM_CANDIDATES).has_target.any()
     again = replace(task, exclude_seen=False)
     assert RankedLists.of(RECOMMENDER, again, NUM_CANDIDATES).has_target.any(), "where repeats are shown"
@@ -256,13 +295,13 @@ def test_new_items_are_not_the_rankers_to_order() -> None:
     """A list whose only target is new teaches nothing, and what the ranker says of new ones moves nobody."""
     task = popular(0)
     is_new = np.zeros(NUM_ITEMS + NUM_RESERVED, np.bool_)
-    is_new[np.concatenate(task.truth)[:1]] = True
+    is_new[np.concatenate(task.ground_truth)[:1]] = True
     lists = RankedLists.of(with_new(is_new), task, NUM_CANDIDATES)
-    np.testing.assert_array_equal(lists.has_target, [not is_new[truth].any() for truth in task.truth])
+    np.testing.assert_array_equal(lists.has_target, [not is_new[truth].any() for truth in task.ground_truth])
     rng = np.random.default_rng(0)
     said = rng.standard_normal(lists.label_BK.shape).astype(np.float32)
-    shouted = np.where(lists.judged_BK, said, 100.0).astype(np.float32)
-    assert not lists.judged_BK.all()
+    shouted = np.where(lists.rankable_BK, said, 100.0).astype(np.float32)
+    assert not lists.rankable_BK.all()
     assert lists.ndcg(shouted) == lists.ndcg(said)
 
 
