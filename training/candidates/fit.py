@@ -17,7 +17,7 @@ from recsys.retrieval.candidate_sources import (
     Source,
 )
 from training.baselines import ALS, ALSSettings, ItemItem
-from training.sequences import Sequence
+from training.sequences import TrainingSequence
 
 logger = logging.getLogger(__name__)
 NUM_NEIGHBOURS = 100
@@ -43,7 +43,7 @@ def source_events(split: Split, config: RankerConfig) -> dict[str, pl.DataFrame]
 def fit_sources(
     events: Mapping[str, pl.DataFrame],
     features: ItemFeatures,
-    sequences: Mapping[str, Sequence],
+    sequences: Mapping[str, TrainingSequence],
     *,
     num_threads: int = 0,
 ) -> tuple[Source, ...]:
@@ -93,7 +93,7 @@ def _item_item(split: Split, features: ItemFeatures, num_threads: int) -> Neighb
     return _table("item_item", whole, decay=1.0)
 
 
-def transitions(sequences: Mapping[str, Sequence], num_items: int) -> Neighbours:
+def transitions(sequences: Mapping[str, TrainingSequence], num_items: int) -> Neighbours:
     """How often an item was chosen soon after another, as a share of all that followed that one."""
     first, second, weight = [], [], []
     for sequence in sequences.values():

@@ -28,7 +28,7 @@ from recsys.config import Config
 from recsys.history import History, SequenceSchema
 from recsys.item_features import ItemFeatures
 from training.candidates.fit import source_events
-from training.sequences import Sequence, Sequences
+from training.sequences import Sequences, TrainingSequence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +113,7 @@ def audit(inputs: FitInputs) -> AuditedInputs:
 class _TrainingHistories(Mapping[str, History]):
     """The histories of training sequences, each made when it is asked for."""
 
-    def __init__(self, sequences: Mapping[str, Sequence]) -> None:
+    def __init__(self, sequences: Mapping[str, TrainingSequence]) -> None:
         self._sequences = sequences
 
     def __getitem__(self, user: str) -> History:

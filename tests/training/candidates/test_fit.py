@@ -19,12 +19,14 @@ from training.candidates.fit import (
     source_events,
     transitions,
 )
-from training.sequences import Sequence, Sequences
+from training.sequences import Sequences, TrainingSequence
 
 
 def _sequence(items, target=None):
     history = tiny_history(items, review_text={}, profile={})
-    return Sequence(history=history, target=np.ones(len(items), bool) if target is None else np.array(target))
+    return TrainingSequence(
+        history=history, target=np.ones(len(items), bool) if target is None else np.array(target)
+    )
 
 
 def _dense(source, num_items):
