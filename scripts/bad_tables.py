@@ -25,7 +25,7 @@ from recsys.ids import IdMap
 from scripts.bad_cases import TABLES, Case
 
 
-def told_of_table(case: Case, root: Path) -> str:
+def message_of_table(case: Case, root: Path) -> str:
     """What `recsys check` says of the dataset."""
     case.write(root)
     try:
@@ -46,7 +46,7 @@ def told_of_table(case: Case, root: Path) -> str:
 IDS = IdMap(["apple", "bread", "cheese"])
 MAPS = IdMaps(kinds=IdMap(["view"]), profiles={})
 SCHEMA = SequenceSchema(
-    max_length=5, has_clock=True, num_event_kinds=3, value_mean=0.0, value_std=1.0, review_text_dim=0,
+    max_length=5, has_clock=True, num_event_kinds=3, number_scales={"value": (0.0, 1.0)}, review_text_dim=0,
     review_audio_dim=0, profile_sizes={},
 )  # fmt: skip
 
@@ -133,7 +133,7 @@ BUNDLES: tuple[tuple[str, Callable[[Path], object]], ...] = (
 )
 
 
-def told_of_bundle(change: Callable[[Path], object], root: Path) -> str:
+def message_of_bundle(change: Callable[[Path], object], root: Path) -> str:
     """What `recsys recommend`, `serve` and `show` say of the bundle or of the histories beside it."""
     bundle, histories = root / "bundle", root / "histories.parquet"
     write_bundle(bundle, fill_bundle)
@@ -155,7 +155,7 @@ SETTINGS = (
 )
 
 
-def told_of_settings(text: str, root: Path) -> str:
+def message_of_settings(text: str, root: Path) -> str:
     (root / "settings.toml").write_text(text, "utf-8")
     try:
         load_config(root / "settings.toml")
@@ -167,9 +167,9 @@ def told_of_settings(text: str, root: Path) -> str:
 def rows() -> Iterator[tuple[str, str, str]]:
     """Heading, input and message of every case; paths of the temporary folder are left out."""
     kinds: tuple[tuple[str, Any, Any], ...] = (
-        ("Tables", [(case.label, case) for case in TABLES], told_of_table),
-        ("Bundles", BUNDLES, told_of_bundle),
-        ("Settings", SETTINGS, told_of_settings),
+        ("Tables", [(case.label, case) for case in TABLES], message_of_table),
+        ("Bundles", BUNDLES, message_of_bundle),
+        ("Settings", SETTINGS, message_of_settings),
     )
     for heading, cases, told in kinds:
         for label, case in cases:

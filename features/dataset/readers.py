@@ -145,7 +145,7 @@ def read_file(path: Path, lists: Collection[str] = ()) -> pl.DataFrame:
     with explained(path):
         if suffix in SEPARATORS:
             frame = pl.read_csv(path, separator=SEPARATORS[suffix], infer_schema=False, glob=False)
-            _hold_header(path, frame.columns)
+            _check_header(path, frame.columns)
             return frame
         if suffix in PARQUET:
             return pl.read_parquet(path, glob=False)
@@ -165,7 +165,7 @@ def scan_file(path: Path) -> pl.LazyFrame | None:
             return None
         if suffix in SEPARATORS:
             scanned = pl.scan_csv(path, separator=SEPARATORS[suffix], infer_schema=False, glob=False)
-            _hold_header(path, scanned.collect_schema().names())
+            _check_header(path, scanned.collect_schema().names())
             return scanned
         if suffix in PARQUET:
             return pl.scan_parquet(path, glob=False)
@@ -212,7 +212,7 @@ def _why(path: Path, suffix: str, error: BaseException) -> str:
     return explain(path, separator=SEPARATORS.get(suffix)) or f"cannot be read: {first_line}"
 
 
-def _hold_header(path: Path, columns: list[str]) -> None:
+def _check_header(path: Path, columns: list[str]) -> None:
     if wrong := bad_header(path, columns):
         raise DataError(wrong)
 

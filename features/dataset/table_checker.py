@@ -53,7 +53,7 @@ def nothing_left(reasons: Iterable[Mapping[str, Any]]) -> str:
 class TableChecker:
     """Which rows are kept, which values were rejected, and which problems the whole table has.
 
-    Checks of whole columns are methods of their own (`hold_readable`, `hold_once`,
+    Checks of whole columns are methods of their own (`require_readable`, `require_true_once`,
     `is_whole`, `text_kind`, `known_failure`, `unit_hint`, `holds_dates`), so that a table may be checked a
     part at a time.
     """
@@ -118,10 +118,10 @@ class TableChecker:
         except DataError as error:
             self.problem(column, str(error))
             return pl.Series(column, [None] * len(series))
-        self.hold_readable(column, result, series.filter(given(series)), problem)
+        self.require_readable(column, result, series.filter(given(series)), problem)
         return result
 
-    def hold_readable(
+    def require_readable(
         self,
         column: str,
         result: pl.Series,
@@ -136,7 +136,7 @@ class TableChecker:
         if len(given) and result.null_count() == len(result):
             self.problem(column, problem(given[0]))
 
-    def hold_once(self, truth: pl.Series, problem: str) -> None:
+    def require_true_once(self, truth: pl.Series, problem: str) -> None:
         """A problem where there are rows and the truth holds of none."""
         if len(truth) and not truth.any():
             self.problems.append(problem)

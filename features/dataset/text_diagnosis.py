@@ -1,6 +1,6 @@
-"""Why a text file cannot be read: the first place that is wrong, in words, with what to do about it.
+"""Why a text file cannot be read: the first wrong place, in words, and the remedy.
 
-All of it runs only after a fast reader has given up, so it may be slow: it goes through the file in Python.
+These functions run only after polars has failed on a file, so they may be slow: they read it in Python.
 """
 
 import csv

@@ -16,15 +16,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from features.dataset.joins import KnownIds
 from features.dataset.load import check_interactions
 from features.dataset.readers import RawTable
 from features.dataset.rejected import SCHEMA
 from features.dataset.schema import InteractionsSpec
 from features.dataset.table_checker import named_files, nothing_left
-from features.event_log.chunk_checker import FactsChanged, LogFacts, PartChecker
+from features.event_log.chunk_checker import ChunkChecker, FactsChanged, LogFacts
 from features.event_log.source import LogSource
 from recsys.columns import Columns
 from recsys.errors import DataError
+from recsys.history import EVENT_NUMBERS
 from recsys.ids import NUM_RESERVED
 from recsys.progress import Progress
 
@@ -99,10 +101,11 @@ def spill(
         {Columns.ITEM: items, "id": pl.int_range(NUM_RESERVED, len(items) + NUM_RESERVED, eager=True)},
         schema_overrides={"id": pl.UInt32},
     )
+    known = KnownIds(items)
     while not state.is_done:
         try:
             for raw in source.parts(part_rows, skip=state.num_rows, known=state.heights):
-                _spill_part(raw, spec, item_ids, work, state)
+                _spill_part(raw, spec, item_ids, known, work, state)
                 progress("prepare log", state.num_rows, max(estimate, state.num_rows), _note(state))
             state.is_done = True
         except FactsChanged:
@@ -128,17 +131,22 @@ _SPILLED = {
     Columns.ITEM: pl.UInt32,
     Columns.TIMESTAMP: pl.Int64,
     Columns.EVENT: pl.UInt32,
-    Columns.VALUE: pl.Float32,
+    **dict.fromkeys(EVENT_NUMBERS, pl.Float32),
     Columns.POSITIVE: pl.Boolean,
     Columns.ROW: pl.Int64,
 }
 
 
 def _spill_part(
-    raw: RawTable, spec: InteractionsSpec, item_ids: pl.DataFrame, work: Path, state: SpillState
+    raw: RawTable,
+    spec: InteractionsSpec,
+    item_ids: pl.DataFrame,
+    known: KnownIds,
+    work: Path,
+    state: SpillState,
 ) -> None:
-    table = PartChecker(raw, state.facts)
-    events = table.finish(check_interactions(table, spec, item_ids[Columns.ITEM]))
+    table = ChunkChecker(raw, state.facts)
+    events = table.finish(check_interactions(table, spec, known))
     state.num_rows = raw.offset + raw.frame.height
     state.num_events += events.height
     if not state.problems and table.problems:
@@ -151,7 +159,7 @@ def _spill_part(
     encoded = events.with_columns(
         pl.col("id").alias(Columns.ITEM),
         _kind_codes(events[Columns.EVENT], state.kinds).alias(Columns.EVENT),
-        pl.col(Columns.VALUE).cast(pl.Float32),
+        pl.col(EVENT_NUMBERS).cast(pl.Float32),
         (pl.col(Columns.USER).hash(seed=0) % state.num_partitions).cast(pl.UInt32).alias(PARTITION),
     ).sort(PARTITION, maintain_order=True)
     counts = np.bincount(encoded[PARTITION].to_numpy(), minlength=state.num_partitions)

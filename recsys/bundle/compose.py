@@ -12,7 +12,7 @@ from recsys.errors import BundleError, RecsysError, RequestError
 from recsys.history import SequenceSchema
 from recsys.onnx import OnnxSession
 from recsys.retrieval.candidate_features import ItemArrays
-from recsys.retrieval.candidate_sources import Source, load_sources
+from recsys.retrieval.candidate_sources import CandidateSource, load_sources
 from recsys.retrieval.index.index import ExactIndex, load_index
 from recsys.retrieval.recommender import (
     Arrays,
@@ -52,7 +52,7 @@ def compose(
     index: Searchable,
     settings: Settings,
     *,
-    sources: Sequence[Source] = (),
+    sources: Sequence[CandidateSource] = (),
     device: Device = "cpu",
 ) -> tuple[Recommender, Providers]:
     """A `Recommender` on the graphs, and the execution providers that each graph runs on.

@@ -20,7 +20,7 @@ from recsys.cli.app import (
     console,
     default_cache,
 )
-from recsys.cli.console import ConsoleProgress, print_reasons, say
+from recsys.cli.console import ConsoleProgress, print_reasons, say, warn
 
 MetricsOption = Annotated[
     str | None,
@@ -54,8 +54,8 @@ def train(
     if fitted.ranker is not None:
         scores = fitted.ranker.scores
         console.print(
-            f"Ranker: {fitted.ranker.num_lists} lists, share {fitted.ranker.share}, NDCG@10 on the other "
-            f"validation users {scores['retriever']:.4f} -> {scores['with_ranker']:.4f}."
+            f"Ranker: {fitted.ranker.num_lists} lists, blend weight {fitted.ranker.blend_weight}, "
+            f"NDCG@10 on the other validation users {scores['retriever']:.4f} -> {scores['with_ranker']:.4f}."
         )
 
 
@@ -219,7 +219,10 @@ def make_run(
     from training.pipeline import Run
 
     settings = load_config(config, preset=preset, overrides=set_ or [])
-    return Run.create(out, dataset, settings, cache_dir=cache or default_cache(), progress=progress)
+    run = Run.create(out, dataset, settings, cache_dir=cache or default_cache(), progress=progress)
+    for warning in run.dataset.warnings:
+        warn(console, warning)
+    return run
 
 
 def _chosen(metrics: str | None, run: Any) -> tuple[str, ...] | None:

@@ -5,7 +5,7 @@ Evaluation in torch and serving in ONNX Runtime hand in other callables and shar
 Legend: B users, L events, H past items that the ranker reads, K candidates, T tokens, D width, N items.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,11 +23,7 @@ from recsys.arrays import (
 from recsys.history import History, SequenceSchema, collate
 from recsys.ids import NUM_RESERVED, PAD
 from recsys.retrieval.candidate_features import Candidates, Evidence, ItemArrays
-from recsys.retrieval.candidate_sources import (
-    DENSE_SCORES,
-    Source,
-    merge,
-)
+from recsys.retrieval.candidate_sources import CandidateSource, merge
 from recsys.retrieval.index.index import ExactIndex
 from recsys.retrieval.reranking import (
     diversify,
@@ -35,7 +31,7 @@ from recsys.retrieval.reranking import (
     hold_back,
     settle_new,
 )
-from recsys.retrieval.topk import top_k, top_k_of_lists
+from recsys.retrieval.topk import top_k_of_lists
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -79,7 +75,7 @@ class Recommender:
         cold_from: int = 1,
         num_candidates: int,
         history_length: int,
-        sources: Sequence[Source] = (),
+        sources: Sequence[CandidateSource] = (),
         source_candidates: int = 0,
     ) -> None:
         self.items, self.schema, self.index = items, schema, index
@@ -200,38 +196,21 @@ class Recommender:
             for places, of in asked
         ]
         found_BK, cosine_BK = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
-        if not self.sources:
+        excluded = [history.seen for history in histories] if exclude_seen else None
+        added = [
+            source.candidates(histories, self.source_candidates, excluded=excluded, allowed=allowed)[0]
+            for source in self.sources
+        ]
+        if not added:
             no_scores = np.zeros((*found_BK.shape, 0), np.float32)
             return Candidates(items=found_BK, cosines=cosine_BK, source_scores=no_scores)
-        merged_BK = np.empty(
-            (len(histories), found_BK.shape[1] + len(self.sources) * self.source_candidates), np.int64
-        )
-        source_BKS = np.empty((*merged_BK.shape, len(self.sources)), np.float32)
-        for rows in self._parts(len(histories)):
-            part = histories[rows]
-            scores = [source.scores(part) for source in self.sources]
-            seen = [history.seen for history in part] if exclude_seen else None
-            added = [
-                top_k(
-                    np.where(score_BN > 0, score_BN, -np.inf),
-                    self.source_candidates,
-                    allowed=allowed,
-                    excluded=seen,
-                )[0]
-                for score_BN in scores
-            ]
-            merged_BK[rows] = merge(found_BK[rows], added)
-            source_BKS[rows] = _taken(scores, merged_BK[rows])
-        cosine_BK = self._cosines(user_BD, merged_BK)
-        return Candidates(items=merged_BK, cosines=cosine_BK, source_scores=source_BKS)
+        return self._described(user_BD, histories, merge(found_BK, added))
 
     def _described(self, user_BD: Floats, histories: Sequence[History], candidate_BK: Ints) -> Candidates:
-        """What the sources say of given candidates [B, K]."""
+        """Cosines and the sources' scores of given candidates [B, K]."""
         source_BKS = np.zeros((*candidate_BK.shape, len(self.sources)), np.float32)
-        if self.sources:
-            for rows in self._parts(len(histories)):
-                scores = [source.scores(histories[rows]) for source in self.sources]
-                source_BKS[rows] = _taken(scores, candidate_BK[rows])
+        for column, source in enumerate(self.sources):
+            source_BKS[..., column] = source.scores(histories, candidate_BK)
         return Candidates(
             items=candidate_BK, cosines=self._cosines(user_BD, candidate_BK), source_scores=source_BKS
         )
@@ -239,11 +218,6 @@ class Recommender:
     def _cosines(self, user_BD: Floats, candidate_BK: Ints) -> Floats:
         cosine_BK = np.einsum("bd,bkd->bk", user_BD, self.items.vectors[candidate_BK])
         return np.where(candidate_BK == PAD, -np.inf, cosine_BK).astype(np.float32)
-
-    def _parts(self, num_users: int) -> Iterator[slice]:
-        """Users by so many at a time that the sources' scores of the whole catalogue stay bounded."""
-        step = max(1, DENSE_SCORES // len(self.items.vectors))
-        return (slice(start, start + step) for start in range(0, num_users, step))
 
     def rank_inputs(
         self,
@@ -325,11 +299,6 @@ class Recommender:
             history_attention=_take_rows(ranked.get("history_attention"), place),
             history_items=self.history_items(histories) if ranked else None,
         )
-
-
-def _taken(scores: Sequence[Floats], candidate_BK: Ints) -> Floats:
-    """What each source scored the candidates. Shape [B, K, S]."""
-    return np.stack([np.take_along_axis(score_BN, candidate_BK, 1) for score_BN in scores], axis=-1)
 
 
 def _take_rows(array: npt.NDArray[Any] | None, place: Ints) -> Floats | None:

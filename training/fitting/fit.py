@@ -14,9 +14,10 @@ from recsys.history import SequenceSchema
 from recsys.item_features import ItemFeatures
 from recsys.models.retriever import Retriever
 from recsys.progress import Progress, silent
-from recsys.retrieval.candidate_sources import Source
+from recsys.retrieval.candidate_sources import CandidateSource
 from recsys.retrieval.recommender import Recommender
 from training.candidates.fit import fit_sources
+from training.candidates.interactions import FitOptions, Interactions
 from training.cold_start.fit import (
     HIDDEN,
     NewItems,
@@ -71,7 +72,7 @@ class FitChoices:
         return cls(
             epochs=fitted.retriever.best_epoch,
             ranker_epochs=ranker.best_epoch if ranker else 0,
-            blend_weight=ranker.share if ranker else 0.0,
+            blend_weight=ranker.blend_weight if ranker else 0.0,
             new=fitted.new,
         )
 
@@ -147,17 +148,19 @@ def _has_ranker(inputs: FitInputs, choices: FitChoices | None) -> bool:
     return inputs.config.model.ranker.enabled and (choices is None or choices.blend_weight > 0.0)
 
 
-def _fit_sources(inputs: FitInputs, choices: FitChoices | None) -> tuple[Source, ...]:
-    """On the events that the audit was shown; none without a ranker, which orders what the sources add."""
-    if not _has_ranker(inputs, choices):
+def _fit_sources(inputs: FitInputs, choices: FitChoices | None) -> tuple[CandidateSource, ...]:
+    """On the items that the audit was shown; none without a ranker, which orders what the sources add."""
+    if not _has_ranker(inputs, choices) or inputs.source_items is None:
         return ()
-    num_threads = inputs.config.train.num_threads or 0
-    return fit_sources(inputs.source_events, inputs.features, inputs.sequences, num_threads=num_threads)
+    config = inputs.config
+    interactions = Interactions(user_items=inputs.source_items, num_items=inputs.features.size)
+    options = FitOptions(index_kind=config.index.kind, num_threads=config.train.num_threads or 0)
+    return fit_sources(config.model.ranker.sources, interactions, config.sources, options)
 
 
 def _fit_ranker(
     model: Retriever,
-    sources: tuple[Source, ...],
+    sources: tuple[CandidateSource, ...],
     inputs: FitInputs,
     choices: FitChoices | None,
     progress: Progress,
@@ -178,6 +181,6 @@ def _fit_ranker(
         config=settings,
         seed=config.train.seed,
         epochs=choices.ranker_epochs if choices else None,
-        share=choices.blend_weight if choices else 1.0,
+        blend_weight=choices.blend_weight if choices else 1.0,
         progress=progress,
     )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from recsys.config import Config
 from recsys.models.retriever import Retriever
 from recsys.retrieval.candidate_features import ItemArrays
-from recsys.retrieval.candidate_sources import Source
+from recsys.retrieval.candidate_sources import CandidateSource
 from recsys.retrieval.index.index import build_index
 from recsys.retrieval.recommender import Recommender, index_bias
 from training.cold_start.fit import AS_THE_TOWERS, NewItems
@@ -18,7 +18,7 @@ def make_recommender(
     ranker: FittedRanker | None = None,
     *,
     items: ItemArrays | None = None,
-    sources: Sequence[Source] = (),
+    sources: Sequence[CandidateSource] = (),
     new: NewItems = AS_THE_TOWERS,
 ) -> Recommender:
     """The torch twin of what a bundle serves.

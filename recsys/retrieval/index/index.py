@@ -24,6 +24,7 @@ from recsys.retrieval.topk import top_k, top_k_of_lists
 MAX_SCORES = 32_000_000
 # FAISS filters while it walks its graph; below this share of allowed items the walk ends up empty-handed.
 FILTERED_SHARE = 0.2
+BLOCK_ITEMS = 65_536  # searched one block after the other, so that memory does not grow with the catalogue
 WHOLE_SHARE = 0.5  # from so many allowed items on all are scored, and those that are not left out
 INDEX_FILE = "index.json"
 
@@ -73,31 +74,42 @@ class ExactIndex:
     def build(cls, vectors: Floats, ids: Ints | None = None, *, bias: Floats | None = None) -> Self:
         return cls(*_checked(vectors, ids, bias))
 
+    @property
+    def vectors(self) -> Floats:
+        """The indexed vectors. Shape [N, D]."""
+        return self._vectors_ND
+
     def search(self, queries: Floats, k: int, *, allowed: Bools | None = None) -> tuple[Ints, Floats]:
         _check_search(queries, k, allowed, self._vectors_ND)
-        usable_N = self._ids_N >= NUM_RESERVED
-        if allowed is not None:
-            usable_N = usable_N & allowed
-        rows = np.flatnonzero(usable_N)
         items_BK = np.full((len(queries), k), PAD, np.int64)
         best_BK = np.full((len(queries), k), -np.inf, np.float32)
-        if not len(rows):
-            return items_BK, best_BK
-        # Few rows left out are no reason to copy the whole catalogue.
-        whole = len(rows) + NUM_RESERVED >= WHOLE_SHARE * len(self._ids_N)
-        vectors_ND = self._vectors_ND if whole else self._vectors_ND[rows]
-        ids_N = self._ids_N if whole else self._ids_N[rows]
-        bias_N = self._bias_N if whole or self._bias_N is None else self._bias_N[rows]
-        chunk = max(1, MAX_SCORES // len(ids_N))
-        for start in range(0, len(queries), chunk):
-            scores_BN = queries[start : start + chunk] @ vectors_ND.T
-            if bias_N is not None:
-                scores_BN += bias_N
-            part = slice(start, start + chunk)
-            items_BK[part], best_BK[part] = top_k(
-                scores_BN, k, ids_N=ids_N, allowed=allowed if whole else None
-            )
+        for start in range(0, len(self._ids_N), BLOCK_ITEMS):
+            block = slice(start, start + BLOCK_ITEMS)
+            chunk = max(1, MAX_SCORES // len(self._ids_N[block]))
+            for first in range(0, len(queries), chunk):
+                part = slice(first, first + chunk)
+                found = self._search_block(
+                    queries[part], k, block, None if allowed is None else allowed[block]
+                )
+                if start:
+                    items = np.concatenate([items_BK[part], found[0]], axis=1)
+                    found = top_k_of_lists(items, np.concatenate([best_BK[part], found[1]], axis=1), k)
+                items_BK[part], best_BK[part] = found
         return items_BK, best_BK
+
+    def _search_block(
+        self, queries: Floats, k: int, block: slice, allowed: Bools | None
+    ) -> tuple[Ints, Floats]:
+        """The `k` best of the rows in `block`, where `allowed`, as long as the block, is True."""
+        vectors_ND, ids_N = self._vectors_ND[block], self._ids_N[block]
+        bias_N = None if self._bias_N is None else self._bias_N[block]
+        if allowed is not None and allowed.sum() + NUM_RESERVED < WHOLE_SHARE * len(ids_N):
+            vectors_ND, ids_N = vectors_ND[allowed], ids_N[allowed]
+            bias_N, allowed = None if bias_N is None else bias_N[allowed], None
+        scores_BN = queries @ vectors_ND.T
+        if bias_N is not None:
+            scores_BN += bias_N
+        return top_k(scores_BN, k, ids_N=ids_N, allowed=allowed)
 
     def save(self, directory: Path) -> None:
         _save(directory, self.kind, self._vectors_ND, self._ids_N, self._bias_N)
@@ -136,6 +148,11 @@ class FaissIndex:
             index = faiss.IndexFlatIP(augmented.shape[1])
         index.add(augmented)
         return cls(exact, index, num_links=num_links)
+
+    @property
+    def vectors(self) -> Floats:
+        """The indexed vectors. Shape [N, D]."""
+        return self._exact.vectors
 
     @staticmethod
     def _augmented(exact: ExactIndex) -> Floats:

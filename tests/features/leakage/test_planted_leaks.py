@@ -12,6 +12,7 @@ from leak_parts import Pieces, caught, moved, pieces, tampered, with_event
 
 from features.inputs.histories import HistoryBuilder, IdMaps
 from features.inputs.item_features import build_item_features
+from features.inputs.user_items import UserItems
 from features.leakage.events import AuditedEvents
 from features.leakage.reviews import check_attached
 from features.splits.assignment import TEST, TRAIN, VALIDATION
@@ -256,8 +257,10 @@ class TestFacts:
     def test_values_scaled_by_all_events(self, honest: Honest, on_disk: bool) -> None:
         made = honest("global_temporal", on_disk)
         everything = made.dataset.interactions["value"].to_numpy()
-        schema = replace(made.schema, value_mean=float(everything.mean()), value_std=float(everything.std()))
-        caught(made, "the scale of the values", schema=schema)
+        schema = replace(
+            made.schema, number_scales={"value": (float(everything.mean()), float(everything.std()))}
+        )
+        caught(made, "the scale of the events' 'value'", schema=schema)
 
 
 class TestHistories:
@@ -329,9 +332,11 @@ class TestTargets:
     @ON_DISK
     def test_of_a_source_that_was_fitted_on_them(self, honest: Honest, on_disk: bool) -> None:
         made = honest("leave_one_out", on_disk)
-        made.fit(sources={"als": made.split.train})
+        item_ids = made.features.item_ids
+        made.fit(source_items=UserItems.of(made.split.positive_training(item_ids)))
         both = pl.concat([made.split.train, made.split.validation.tail(1)])
-        error = caught(made, "source 'als'", sources={"als": both})
+        planted = UserItems.of(replace(made.split.in_memory(), train=both).positive_training(item_ids))
+        error = caught(made, "items of the candidate sources", source_items=planted)
         assert error.user == both["user_id"][-1]
 
     def test_truth_outside_the_test(self, honest: Honest) -> None:
