@@ -11,7 +11,7 @@ from features.inputs.history_file import save_histories
 from recsys.bundle.load import Bundle, write_bundle
 from recsys.errors import BundleError, DataError, RequestError
 from recsys.history import History
-from recsys.retrieval.index.index import FaissIndex
+from recsys.retrieval.index.faiss import FaissIndex
 from serving.engine import Engine
 from serving.http.requests import Event
 

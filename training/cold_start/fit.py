@@ -1,7 +1,8 @@
-"""What becomes of items that training never saw: where they stand, and how far they are lifted.
+"""Items without training events: where their vectors come from, and what their ranks cost and bring.
 
-Both are chosen on validation by content_regression.py and calibration.py; a refit takes over what was chosen
-and solves the map anew on its own vectors.
+The cold-start head's penalty and pull are chosen on validation by content_regression.py; a refit takes over
+both and solves the head anew on its own vectors. The ranks of cold items are configured (`model.cold_ranks`);
+tradeoff.py reports on validation what they cost and bring.
 """
 
 from dataclasses import dataclass, replace
@@ -11,36 +12,24 @@ import numpy as np
 from recsys.arrays import Floats
 from recsys.config import ModelConfig
 from recsys.models.retriever import Retriever
-from training.cold_start.calibration import (
-    FIRST_PLACES,
-    LENGTHS,
-    Calibration,
-    calibrate,
-)
 from training.cold_start.content_regression import Newcomers, fit_newcomers
+from training.cold_start.tradeoff import WarmColdTradeoff, measure_tradeoff
 from training.cold_start.validation_users import Judges
 
 
 @dataclass(frozen=True, kw_only=True)
-class NewItems:
-    """The choices; without a penalty the item tower itself embeds new items."""
+class ColdItems:
+    """What was chosen for cold items; without a penalty the item tower itself embeds them."""
 
     penalty: float | None = None
     pull: float = 0.0  # of items that will be chosen often towards what is chosen most
-    length: float = 1.0  # what the vectors that the head gives are multiplied by
-    cold_bias: float = 0.0  # in units of the final score
-    cold_from: int = 1  # the first place of a list at which a new item may stand
-    calibration: Calibration | None = None
-
-
-AS_THE_TOWERS = NewItems()  # neither moved nor lifted
-HIDDEN = NewItems(cold_bias=-1e3)  # below all known items: nobody learns from lists with new ones in them
+    tradeoff: WarmColdTradeoff | None = None  # None: nothing is cold, or no validation user to measure it on
 
 
 def place_new_items(
-    model: Retriever, judges: Judges | None, config: ModelConfig, *, chosen: NewItems | None, seed: int
+    model: Retriever, judges: Judges | None, config: ModelConfig, *, chosen: ColdItems | None, seed: int
 ) -> Newcomers | None:
-    """Give `model` its newcomer head, solved for on its own vectors; `chosen` holds for a refit."""
+    """Give `model` its cold-start head, solved for on its own vectors; `chosen` holds for a refit."""
     if not config.item.regress_new or (chosen is not None and chosen.penalty is None):
         return None
     placed = fit_newcomers(
@@ -55,59 +44,35 @@ def place_new_items(
     return placed
 
 
-def let_in_new_items(
+def cold_items_of(
     model: Retriever,
     judges: Judges | None,
     placed: Newcomers | None,
     config: ModelConfig,
     *,
-    chosen: NewItems | None,
+    chosen: ColdItems | None,
     seed: int,
-) -> NewItems:
-    """How far new items are lifted and from which place on they stand, as `judges` say or was `chosen`."""
-    new = chosen or _calibrated(model, judges, placed, config, seed)
+) -> ColdItems:
+    """What holds for cold items; the trade-off is measured on the validation users `judges`."""
+    if chosen is not None:
+        return chosen if placed is not None else replace(chosen, penalty=None, pull=0.0)
+    tradeoff = None
+    if judges is not None:
+        tradeoff = measure_tradeoff(
+            model.item_arrays().vectors,
+            _pseudo_cold(model, placed),
+            model.features.trained,
+            judges,
+            cold_ranks=config.cold_ranks,
+            seed=seed,
+        )
     if placed is None:
-        return replace(new, penalty=None, pull=0.0, length=1.0)
-    placed.head.length.fill_(new.length)
-    return new
+        return ColdItems(tradeoff=tradeoff)
+    return ColdItems(penalty=placed.penalty, pull=placed.pull, tradeoff=tradeoff)
 
 
-def _calibrated(
-    model: Retriever, judges: Judges | None, placed: Newcomers | None, config: ModelConfig, seed: int
-) -> NewItems:
-    fixed = NewItems(
-        penalty=placed.penalty if placed is not None else None,
-        pull=placed.pull if placed is not None else 0.0,
-        cold_bias=config.cold_bias or 0.0,
-        cold_from=config.cold_from or FIRST_PLACES[0],
-    )
-    if judges is None or config.cold_bias is not None:
-        return fixed
-    playing_ND = _playing(model, placed)
-    calibration = calibrate(
-        model.item_arrays().vectors,
-        playing_ND,
-        model.features.trained,
-        judges,
-        budget=config.cold_budget,
-        lengths=LENGTHS if placed is not None else (1.0,),
-        first_places=FIRST_PLACES if config.cold_from is None else (config.cold_from,),
-        seed=seed,
-    )
-    if calibration is None:
-        return fixed
-    point = calibration.chosen
-    return replace(
-        fixed,
-        length=point.length,
-        cold_bias=point.bias / float(model.temperature.detach()),
-        cold_from=point.first,
-        calibration=calibration,
-    )
-
-
-def _playing(model: Retriever, placed: Newcomers | None) -> Floats:
-    """Known items as if they were new; zeros for those of which that cannot be told. Shape [N, D]."""
+def _pseudo_cold(model: Retriever, placed: Newcomers | None) -> Floats:
+    """Vectors of warm items as if they were cold; zeros for items that have none. Shape [N, D]."""
     if placed is not None and placed.playing_ND is not None:
         return placed.playing_ND
     shown_N = (model.features.trained & model.has_content_N.cpu().numpy())[:, None]

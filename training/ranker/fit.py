@@ -22,7 +22,7 @@ from recsys.config import RankerConfig
 from recsys.models.losses import listwise_cross_entropy
 from recsys.models.ranker import Ranker
 from recsys.progress import Progress, silent
-from recsys.retrieval.candidate_features import ALWAYS, CONTEXT
+from recsys.retrieval.candidate_features import BUILTIN_SOURCES, CONTEXT
 from recsys.retrieval.recommender import Recommender
 from training.ranker.ranked_lists import RankedLists, RankingTask
 
@@ -141,7 +141,7 @@ def _make_ranker(recommender: Recommender, lists: RankedLists, config: RankerCon
     ranker = Ranker(
         dim=recommender.items.vectors.shape[1],
         config=config,
-        num_sources=len(ALWAYS) + len(recommender.sources),
+        num_sources=len(BUILTIN_SOURCES) + len(recommender.sources),
         num_context=len(CONTEXT),
     )
     ranker.scale.fit(lists.evidence())

@@ -12,7 +12,7 @@ from recsys.retrieval.candidate_features import (
     ItemArrays,
     soft_ranks,
 )
-from recsys.retrieval.index.index import build_index
+from recsys.retrieval.index.build import build_index
 from recsys.retrieval.recommender import Recommender, index_bias
 from recsys.retrieval.reranking import best_first
 

@@ -15,7 +15,7 @@ from recsys.history import History
 from recsys.ids import NUM_RESERVED
 from recsys.metrics.ranking import IdLists
 from recsys.retrieval.candidate_features import ItemArrays
-from recsys.retrieval.index.index import build_index
+from recsys.retrieval.index.build import build_index
 from recsys.retrieval.recommender import Recommender
 from training.ranker.fit import FittedRanker, fit_ranker
 from training.ranker.ranked_lists import RankedLists, RankingTask, selection_ndcg

@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import pytest
-
 from training.cold_start.calibration import Calibration, Point
+from training.report.new_items import new_items_chart, words
+
 from training.cold_start.fit import NewItems
 from training.fitting.record import Fit
-from training.report.new_items import new_items_chart, words
 
 
 def point(first: int, bias: float, ndcg: float, recall: float) -> Point:

@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
-from recsys.metrics.ranking import IdLists, at_k, means
-from recsys.retrieval.topk import top_k
 from training.cold_start.calibration import (
     Calibration,
     K,
     Race,
     calibrate,
 )
+
+from recsys.metrics.ranking import IdLists, at_k, means
+from recsys.retrieval.topk import top_k
 from training.cold_start.validation_users import Judges
 
 NUM_ITEMS, NUM_NEW, NUM_USERS = 300, 40, 80
