@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from recsys.errors import ConfigError, did_you_mean
 from recsys.modalities import MODALITIES
+from recsys.retrieval.settings import ListSettings
 
 TEMPERATURE_RANGE = (0.01, 1.0)  # in which the softmax over cosines behaves
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -126,18 +127,10 @@ class RankerConfig(Section):
     target_users: Fraction = 0.5  # whose validation events are its targets, unseen by the sources
 
 
-class ModelConfig(Section):
+class ModelConfig(Section, ListSettings):  # its fields are keys of this section: model.cold_ranks ...
     dim: Count = 64
     temperature: Temperature = 0.1  # of the cosines; where learned, the start
     learn_temperature: bool = True
-    # Added to the score of items that training never saw, which stand at this place of a list at the
-    # earliest, or in the last tenth of a shorter one, which is no place of fewer than ten. Without a bias
-    # both are chosen on validation, or a place alone is given: so that new items are found best while known
-    # ones lose at most this share of their NDCG@20. With a bias nothing is chosen, and the place is the
-    # first where none is given.
-    cold_bias: float | None = None
-    cold_from: Count | None = None
-    cold_budget: Fraction = 0.03
     item: ItemTowerConfig = ItemTowerConfig()
     user: UserTowerConfig = UserTowerConfig()
     ranker: RankerConfig = RankerConfig()
@@ -242,6 +235,10 @@ class Config(Section):
 # Keys that went: what to write instead. A configuration that has one is refused with these words.
 REPLACED_KEYS: Mapping[str, str] = {
     "model.item.sentiment": "delete it: no model reads the sentiment of reviews, it annotates the catalogue",
+    **dict.fromkeys(
+        ("model.cold_bias", "model.cold_from", "model.cold_budget"),
+        "cold items have fixed ranks now: set model.cold_ranks = [10, 17, 19], say, or [] for none",
+    ),
 }
 
 # A preset changes a few fields; it never inherits from another.
@@ -256,7 +253,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
             "dim": 128,
             "temperature": 0.05,
             "item": {"id_dropout": 0.1, "dropout": 0.2},
-            "cold_budget": 0.0,
+            "cold_ranks": [],
             "user": {"num_blocks": 4, "max_length": 200, "dropout": 0.22},
             "ranker": {"num_epochs": 6},
         },

@@ -54,10 +54,9 @@ def merge_by_rank(warm: ItemLists, cold: ItemLists, cold_ranks: Sequence[int]) -
         retriever_scores=np.concatenate([warm.retriever_scores, cold.retriever_scores], axis=1),
         column=np.concatenate([warm.column, cold.column], axis=1),
     ).at(place_BL)
-    scores = np.stack(
-        [_between(*rows) for rows in zip(both.items, both.scores, is_cold_BL, strict=True)]
-        or [np.empty(place_BL.shape[1], np.float32)]
-    )[:num_rows]
+    scores = both.scores.copy()
+    for row in range(num_rows):
+        scores[row] = _between(both.items[row], both.scores[row], is_cold_BL[row])
     return replace(both, scores=scores), is_cold_BL
 
 

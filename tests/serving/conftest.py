@@ -11,9 +11,11 @@ import pytest
 from onnx import TensorProto, helper
 
 from recsys.bundle.compose import compose_bundle
-from recsys.bundle.load import Bundle, write_bundle
+from recsys.bundle.load import Bundle
+from recsys.bundle.write import write_bundle
 from recsys.history import History, SequenceSchema
 from recsys.ids import IdMap
+from recsys.retrieval.settings import RecommenderSettings
 from serving.engine import Engine
 from serving.state.opening import maps_fingerprint
 from serving.state.sqlite import SqliteState
@@ -23,6 +25,8 @@ TITLES = ["Ant", "Bee", "Cat", "Dog", None, "Fox"]
 POPULARITY = [5, 4, 3, 2, 1, 0]
 GROUPS = [["insect"], ["insect", "flies"], ["mammal"], ["mammal"], ["fish"], ["mammal"]]
 MODALITIES = ["image", "id"]
+SETTINGS = {"temperature": 0.5, "num_candidates": 5, "history_length": 3, "cold_ranks": ()}
+KNOWN = RecommenderSettings.model_fields
 SCHEMA = SequenceSchema(
     max_length=4,
     has_clock=True,
@@ -129,10 +133,7 @@ def fill_bundle(directory: Path, *, ranker: bool = True, **changes):
         "sequence_schema": SCHEMA,
         "modalities": MODALITIES,
         "graphs": {},
-        "temperature": 0.5,
-        "cold_bias": 0.0,
-        "num_candidates": 5,
-        "history_length": 3,
+        "recommender": SETTINGS | {name: changes.pop(name) for name in list(changes) if name in KNOWN},
         "parity": {},
     } | changes
 

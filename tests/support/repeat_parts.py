@@ -6,7 +6,6 @@ import json
 import torch
 from fitting_parts import config, log, media
 
-from features.inputs.histories import empty_history
 from features.inputs.split_view import SeenItems, view_of
 from features.splits.make import make_split
 from training.baselines import Random, choose_baselines
@@ -28,7 +27,7 @@ def figures() -> str:
             ("popularity", "als", "bpr"), split, items, seen=seen, has_clock=True, num_threads=1
         )
         models: list[TopK] = [
-            System(MODEL, fitted.recommender, histories, empty=empty_history({})),
+            System(MODEL, fitted.recommender, histories),
             *(each.model for each in chosen),
             Random(items, seen=seen),
         ]

@@ -5,7 +5,7 @@ validation users, and a cold item at rank s moves every warm item from rank s on
 
     warm NDCG@20 = sum over r of p_r * discount(rank of the r-th warm item)
 
-where p_r is in units of an ideal list's DCG. The gain cannot be measured on real cold items: they have no event
+where p_r is in units of an ideal list's DCG. The gain cannot be measured on real cold items, without an event
 before the test. Pseudo-cold items take their part: warm items whose vectors come from their content by models
 that were fitted on other items. Ranked among each other, the j-th of them is on average a share q_j of the
 pseudo-cold items that a user chose. Expected

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from features.inputs.histories import empty_history
 from recsys.arrays import Bools, Ints
 from recsys.files import replacing
 from recsys.history import History
 from recsys.ids import NUM_RESERVED, PAD
 from recsys.metrics.ranking import IdLists
 from recsys.retrieval.explanations import reason_of
-from recsys.retrieval.recommender import Recommendations
+from recsys.retrieval.recommendations import Recommendations
 from training.evaluation.predictions import Answers
+from training.evaluation.system import history_of
 from training.fitting.fit import Fitted
 
 EXAMPLES = "examples.json"
@@ -63,8 +63,7 @@ def draw_examples(
     `model` is the name of `fitted` in `answers`.
     """
     rows = drawn_rows(answers, model, seed)
-    nobody = empty_history({})
-    known = [histories.get(answers.users[row], nobody) for row in rows]
+    known = [history_of(answers.users[row], histories, fitted.builder.empty) for row in rows]
     found = fitted.recommender.recommend(known, LIST_LENGTH, exclude_seen=exclude_seen)
     return [
         _example(answers, row, known[place], fitted, _explained(found, place, fitted))

@@ -28,11 +28,13 @@ from recsys.models.retriever import Retriever
 from recsys.progress import Progress, silent
 from recsys.retrieval.candidate_sources import Source
 from recsys.retrieval.recommender import Recommender
+from recsys.retrieval.settings import ListSettings
 from training.candidates.fit import fit_sources, source_events
-from training.cold_start.fit import HIDDEN, NewItems, let_in_new_items, place_new_items
+from training.cold_start.fit import ColdItems, cold_items_of, place_new_items
 from training.cold_start.validation_users import Judges, Past
 from training.fitting.audit import Histories
 from training.fitting.torch_recommender import make_recommender
+from training.fitting.without_events import POPULARITY, WithoutEvents, choose_without_events
 from training.ranker.fit import FittedRanker, fit_ranker
 from training.ranker.ranked_lists import SELECTION_K, RankingTask, selection_ndcg
 from training.sequences import Sequence as TrainingSequence
@@ -54,7 +56,8 @@ class Fitted:
     retriever: FittedRetriever
     ranker: FittedRanker | None
     recommender: Recommender
-    new: NewItems
+    cold_items: ColdItems
+    without_events: WithoutEvents
     audit: Audit  # of what all of these were fitted on
 
 
@@ -65,7 +68,8 @@ class Budget:
     epochs: int
     ranker_epochs: int
     ranker_share: float
-    new: NewItems = field(default_factory=NewItems)
+    cold_items: ColdItems = field(default_factory=ColdItems)
+    without_events: WithoutEvents = POPULARITY
 
     @classmethod
     def of(cls, fitted: Fitted) -> "Budget":
@@ -75,7 +79,8 @@ class Budget:
             epochs=fitted.retriever.best_epoch,
             ranker_epochs=ranker.best_epoch if ranker else 0,
             ranker_share=ranker.share if ranker else 0.0,
-            new=fitted.new,
+            cold_items=fitted.cold_items,
+            without_events=fitted.without_events,
         )
 
 
@@ -104,16 +109,17 @@ def fit(
     )  # fmt: skip
     judged = bool(read.truth) and budget is None
     retriever = _fit_towers(read, config, budget, judged, checkpoint, progress, on_epoch)
-    model, seed, chosen = retriever.model, config.train.seed, budget.new if budget else None
+    model, seed, chosen = retriever.model, config.train.seed, budget.cold_items if budget else None
     judges = _judges(model, config, read) if judged else None
     placed = place_new_items(model, judges, config.model, chosen=chosen, seed=seed)
     sources = _fit_sources(read, events, config, budget)
-    found = make_recommender(model, config, sources=sources, new=HIDDEN)
+    found = make_recommender(model, config, sources=sources)
     ranker = _fit_ranker(found, read.before, read.truth, config, budget, progress)
     if judges is not None and ranker is not None:
         judges = _not_the_rankers(judges, list(read.truth), ranker, config)
-    new = let_in_new_items(model, judges, placed, config.model, chosen=chosen, seed=seed)
+    cold_items = cold_items_of(model, judges, placed, config.model, chosen=chosen, seed=seed)
     sources = sources if ranker is not None and ranker.has_say else ()
+    without_events = budget.without_events if budget else _choose_without_events(model, config, read)
     return Fitted(
         features=read.features,
         schema=read.schema,
@@ -121,10 +127,16 @@ def fit(
         builder=read.builder,
         retriever=retriever,
         ranker=ranker,
-        recommender=make_recommender(model, config, ranker, sources=sources, new=new),
-        new=new,
+        recommender=make_recommender(model, config, ranker, sources=sources, without_events=without_events),
+        cold_items=cold_items,
+        without_events=without_events,
         audit=audit,
     )
+
+
+def _choose_without_events(model: Retriever, config: Config, read: "_Read") -> WithoutEvents:
+    histories = {user: read.builder.empty(user) for user in read.truth_without_events}
+    return choose_without_events(make_recommender(model, config), histories, read.truth_without_events)
 
 
 def _fit_sources(
@@ -173,6 +185,7 @@ class _Read:
     builder: HistoryBuilder
     before: Mapping[str, History]  # histories before validation
     truth: dict[str, Ints]  # validation items of users with such a history
+    truth_without_events: dict[str, Ints]  # and of users without
     sequences: Sequences
 
     @classmethod
@@ -194,6 +207,7 @@ class _Read:
             builder=builder,
             before=before,
             truth={user: items for user, items in validation.items() if user in before},
+            truth_without_events={user: items for user, items in validation.items() if user not in before},
             sequences=Sequences(*view.training(builder)),
         )
 
@@ -249,7 +263,7 @@ def _validator(
     exclude_seen = config.evaluate.exclude_seen
 
     def validate(model: Retriever) -> float:
-        recommender = make_recommender(model, config, new=HIDDEN)
+        recommender = make_recommender(model, config)
         found = [
             recommender.retrieve(
                 recommender.embed(histories), histories, SELECTION_K, exclude_seen=exclude_seen
@@ -306,9 +320,7 @@ def tower_settings(config: Config) -> str:
     """What the towers' training reads of `config`; fits that have it in common differ in what comes after."""
     later: dict[str, Any] = {
         "ranker": True,
-        "cold_bias": True,
-        "cold_from": True,
-        "cold_budget": True,
+        **dict.fromkeys(ListSettings.model_fields, True),
         "item": {"regress_new"},
     }
     # By lists that leave seen items out or not the epoch is chosen. Of the usual nothing is said, so that

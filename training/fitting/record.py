@@ -16,9 +16,10 @@ from typing import Any
 import recsys
 from recsys.files import replacing
 from recsys.ids import NUM_RESERVED
-from training.cold_start.calibration import Calibration
-from training.cold_start.fit import NewItems
+from training.cold_start.fit import ColdItems
+from training.cold_start.tradeoff import WarmColdTradeoff
 from training.fitting.fit import Fitted
+from training.fitting.without_events import WithoutEvents
 from training.ranker.fit import FittedRanker
 
 FITS = "fits.json"
@@ -45,7 +46,8 @@ class Fit:
     best_score: float | None  # validation NDCG@10
     ranker: RankerFit | None
     num_items: int
-    new_items: NewItems | None  # what was chosen for items without training events; None of an older run
+    cold_items: ColdItems | None  # None of an older run
+    without_events: WithoutEvents | None  # who answers users without events; None of an older run
     coverage: Mapping[str, int]  # items that have each modality, of those that the towers read
     versions: Mapping[str, str]
     machine: Mapping[str, Any]
@@ -102,7 +104,8 @@ def _fit_of(fitted: Fitted) -> Fit:
         best_score=retriever.best_score if retriever.best_score == retriever.best_score else None,
         ranker=_ranker_fit(fitted.ranker),
         num_items=features.size - NUM_RESERVED,
-        new_items=fitted.new,
+        cold_items=fitted.cold_items,
+        without_events=fitted.without_events,
         coverage=coverage,
         versions=versions(),
         machine=machine(),
@@ -122,16 +125,18 @@ def _ranker_fit(ranker: FittedRanker | None) -> RankerFit | None:
 
 def _read(values: dict[str, Any]) -> Fit:
     ranker = values["ranker"] and RankerFit(**values["ranker"])
-    new_items = values.get("new_items")
-    if new_items is not None:
-        curve = new_items["calibration"] and Calibration.from_dict(new_items["calibration"])
-        new_items = NewItems(**new_items | {"calibration": curve})
     read = {
         "curve": tuple(values["curve"]),
         "ranker": ranker,
-        "new_items": new_items,
+        "cold_items": values["cold_items"] and _read_cold_items(values["cold_items"]),
+        "without_events": values["without_events"] and WithoutEvents(**values["without_events"]),
     }
     return Fit(**values | read)
+
+
+def _read_cold_items(values: dict[str, Any]) -> ColdItems:
+    tradeoff = values["tradeoff"] and WarmColdTradeoff.from_dict(values["tradeoff"])
+    return ColdItems(**values | {"tradeoff": tradeoff})
 
 
 def _processor() -> str:

@@ -22,7 +22,7 @@ from features.dataset.tables import (
     MediumVectors,
     Split,
 )
-from features.inputs.histories import HistoryBuilder, ReviewVectors, empty_history
+from features.inputs.histories import HistoryBuilder, ReviewVectors
 from features.inputs.split_view import view_of
 from recsys.arrays import Bools
 from recsys.columns import Columns
@@ -131,14 +131,14 @@ class Patient:
                 fitted.ranker,
                 items=items,
                 sources=fitted.recommender.sources,
-                new=fitted.new,
+                without_events=fitted.without_events,
             )
         )
         return System(
             name,
             recommender,
             histories,
-            empty=empty_history({}),
+            empty=fitted.builder.empty,
             exclude_seen=self.config.evaluate.exclude_seen,
         )
 

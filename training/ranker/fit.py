@@ -99,12 +99,12 @@ def fit_ranker(
     `recommender` retrieves only. Without `validation` (a refit) the given `epochs` and `share` hold. None if
     no retrieved list holds a target with training events: new items are not the ranker's to order.
     """
-    lists = RankedLists.of(recommender, train, config.num_candidates)
+    lists = RankedLists.of(recommender, train)
     if not lists.has_target.any():
         return None
     num_epochs, scores, validation_BK = epochs or config.num_epochs, {}, None
     if validation is not None:
-        choice = _Choice(RankedLists.of(recommender, validation, config.num_candidates))
+        choice = _Choice(RankedLists.of(recommender, validation))
         for epoch, ranker, loss in _fitting(lists, config, seed, num_epochs):
             choice.consider(ranker, epoch)
             progress("rank", epoch, num_epochs, f"loss {loss:.3f}{choice.note}")
@@ -191,11 +191,11 @@ def _train_epoch(
     losses = []
     for rows, inputs in lists.training_batches(rng):
         delta_BK = ranker(*_tensors(inputs)).score_BK
-        candidates, judged_BK = lists.candidates.of(rows), lists.judged_BK[rows]
-        retriever_BK = lists.recommender.retriever_score(candidates.items, candidates.cosines)
-        label_BK = torch.from_numpy((lists.label_BK[rows] & judged_BK).astype(np.float32))
+        rankable_BK = lists.rankable_BK[rows]
+        retriever_BK = lists.recommender.retriever_score(lists.candidates.of(rows).cosines)
+        label_BK = torch.from_numpy((lists.label_BK[rows] & rankable_BK).astype(np.float32))
         score_BK = torch.from_numpy(retriever_BK) + delta_BK
-        loss = listwise_cross_entropy(score_BK, label_BK, torch.from_numpy(judged_BK))
+        loss = listwise_cross_entropy(score_BK, label_BK, torch.from_numpy(rankable_BK))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

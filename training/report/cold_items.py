@@ -35,8 +35,8 @@ def words(tradeoff: WarmColdTradeoff) -> str:
     return (
         f"Cold items have {ranks_in_words(configured)}. Expected on validation: warm items lose "
         f"{tradeoff.warm_loss(configured):.1%} of their NDCG@{K} of {tradeoff.warm_only_ndcg:.4f}, and the "
-        f"first {K} ranks hold {configured.cold_recall:.1%} of the cold items that users choose, by how often warm "
-        "items were right that were ranked as if they were cold."
+        f"first {K} ranks hold {configured.cold_recall:.1%} of the cold items that users choose, judged by "
+        "warm items that were ranked as if they were cold."
     )
 
 

@@ -73,7 +73,7 @@ def nearest_unseen(
         rows = np.flatnonzero(extra_B == extra)
         found, cosine = index.search(user_BD[rows], num + extra, allowed=allowed)
         found_BK[rows], cosine_BK[rows] = top_k_of_lists(
-            found, cosine, num, excluded=[seen[row] for row in rows]
+            found, cosine, num, excluded=[seen[row] for row in rows.tolist()]
         )
     return found_BK, cosine_BK
 

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from fastapi.testclient import TestClient
 
-from recsys.bundle.load import write_bundle
+from recsys.bundle.write import write_bundle
 from serving.batch import recommend_to_parquet
 from serving.http.app import create_app
 from serving.http.schemas import MAX_HISTORY

@@ -7,7 +7,6 @@ import pytest
 from ablation_parts import run_of_a_log
 
 import training.experiments.ablation
-from features.inputs.histories import empty_history
 from features.inputs.split_view import SeenItems, view_of
 from recsys.config import changed
 from recsys.errors import ConfigError
@@ -28,7 +27,7 @@ def test_figures_are_those_of_the_project_s_evaluation(tmp_path: Path) -> None:
     for name, settings in {BASE: run.config, "mean-fusion": config}.items():
         fitted = fit(run.dataset, run.vectors, run.split, settings)
         histories = view_of(run.split).before_test(fitted.builder)
-        systems.append(System(name, fitted.recommender, histories, empty=empty_history({})))
+        systems.append(System(name, fitted.recommender, histories))
     expected = evaluate(
         systems,
         split=run.split,

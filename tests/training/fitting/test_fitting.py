@@ -333,7 +333,7 @@ class TestFingerprint:
         }
         found = {name: self.fingerprint(spy, *given) for name, given in others.items()}
         assert len(set(found.values())) == len(found)
-        later = {"model.ranker.enabled": True, "model.cold_bias": 1.0, "model.item.regress_new": False}
+        later = {"model.ranker.enabled": True, "model.cold_ranks": [5], "model.item.regress_new": False}
         for name, value in later.items():  # which has no part in the towers' training
             assert (
                 self.fingerprint(spy, data, vectors, changed(settings, {name: value}), None)
