@@ -14,10 +14,10 @@ UV := $(BIN)/uv
 STAMP := .venv/.synced-$(EXTRA)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check format lock clean
+.PHONY: help setup demo serve test test-long check format lock clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 	@echo 'EXTRA=cpu (default) or EXTRA=gpu chooses the pinned requirements.'
 
 setup: $(STAMP) ## .venv with the pinned requirements
@@ -28,7 +28,10 @@ demo: $(STAMP) ## make a small shop, train on it, export, recommend
 serve: $(STAMP) ## serve the demo's bundle over HTTP
 	$(BIN)/recsys serve $(DEMO)/run/bundle --port $(PORT)
 
-test: check ## every check and test, as CI runs them
+test: check ## every check, and every test but the long ones
+
+test-long: $(STAMP) ## the tests that take long: whole walks, real data
+	scripts/check-long
 
 check: $(STAMP)
 	scripts/check

@@ -146,17 +146,16 @@ def child(what: str, folder: Path) -> None:
 def read_windows(dataset: Any, folder: Path) -> None:
     """What training reads: the split, the plan of one epoch, and the windows of some of its batches."""
     from features.inputs.histories import HistoryBuilder, build_maps
-    from features.inputs.split_view import view_of
-    from features.splits.streamed import make_streamed_split
+    from features.splits.make import make_split
     from recsys.columns import Columns
     from recsys.config import SplitConfig
     from recsys.ids import IdMap
     from training.sequences import Sequences, WindowSampler
 
-    split = make_streamed_split(dataset, SplitConfig(protocol="user_temporal"), folder / "parts")
-    view, item_ids = view_of(split), IdMap(dataset.items[Columns.ITEM].to_list())
-    builder = HistoryBuilder(dataset, item_ids=item_ids, maps=build_maps(dataset, view.facts))
-    sequences = Sequences(*view.training(builder))
+    split = make_split(dataset, SplitConfig(protocol="user_temporal"), folder / "parts")
+    item_ids = IdMap(dataset.items[Columns.ITEM].to_list())
+    builder = HistoryBuilder(dataset, item_ids=item_ids, maps=build_maps(dataset, split.statistics))
+    sequences = Sequences(*split.training(builder))
     epoch = WindowSampler(sequences, max_length=100, batch_tokens=6400, seed=0).epoch(0)
     for batch in epoch[:NUM_BATCHES]:
         assert batch

@@ -53,8 +53,28 @@ def parquet(**columns: Any) -> bytes:
     return buffer.getvalue()
 
 
+def listed(text: str, **more: Any) -> Case:
+    """Items whose column `genres` has that text in every row."""
+    rows = "".join(f"{at},Title,{text}\n" for at in range(1, 4))
+    files: dict[str, bytes | str] = {"items.csv": f"id,title,genres\n{rows}"}
+    shown = text.removeprefix('"').removesuffix('"').replace('""', '"').replace("|", "\\|")
+    label = f"lists written `{shown}`" + (", named in `lists`" if more else "")
+    return Case(label, files, {"items": {"categories": "genres", **more}})
+
+
+def rated(label: str, text: str, **more: Any) -> Case:
+    """An event whose rating is that text, where 4 stars are positive."""
+    log = f"user,item,time,stars\na,1,1600000000,{text}\nb,2,1600000000,5\n"
+    return Case(label, {"events.csv": log}, {"interactions": {"positive": "stars >= 4", **more}})
+
+
+def timed(label: str, text: str, time: str = "iso") -> Case:
+    return Case(label, {"events.csv": f"{HEADER}a,1,{text}\nb,2,{text}\n"}, {"interactions": {"time": time}})
+
+
 IN_PARQUET = {"items": {"path": "items.parquet"}}
 IN_GZIP = {"items": {"path": "items.csv.gz"}}
+DECIMALS = pl.Series([2**53, 2**53 + 1]).cast(pl.Decimal(38, 0))
 PACKED = gzip.compress(FILES["items.csv"])
 LONG = "x" * 10_000_000
 IN_JSON = {"items": {"path": "items.jsonl"}}
@@ -92,6 +112,12 @@ TABLES = (
     Case("ids that are booleans", {"items.parquet": parquet(id=[True, False], title=["a", "b"])}, IN_PARQUET),
     Case("large ids as floats", {"items.parquet": parquet(id=[1.2e18], title=["a"])}, IN_PARQUET),
     Case("lists where one value is meant", {"items.parquet": parquet(id=[["1"]], title=["a"])}, IN_PARQUET),
+    Case(
+        "decimals as ids",
+        {"e.parquet": parquet(user=DECIMALS, item=["1", "2"], time=[1_600_000_000] * 2)},
+        {"interactions": {"path": "e.parquet"}},
+    ),
+    Case("ids that a spreadsheet shortened", events("1.23457E+18,1,1600000000")),
     Case("an empty id", events(",1,1600000000")),
     Case("an id of 10 MB", events(f"a,{LONG},1600000000")),
     Case("`A` and `A ` as two items", items("id,title\nA,One\nA ,Padded\n1,x\n2,x\n3,x\n")),
@@ -135,6 +161,40 @@ TABLES = (
         "p/a.parquet": parquet(id=[1], title=["a"]), "p/b.parquet": parquet(id=[2], title=[["b"]]),
     }, {"items": {"path": "p/*.parquet"}}),
     Case("two roles for one column", {}, {"interactions": {"item": "user"}}),
+    rated("a rating that is NaN", "nan"),
+    rated("a rating that is infinite", "inf"),
+    rated("`N/A` in a column that `positive` reads", "N/A"),
+    listed("a|b"),
+    listed("a|b", lists={"genres": "|"}),
+    listed('"a, b"'),
+    listed("\"['a', 'b']\""),
+    listed('"[""a"", ""b""]"'),
+    listed('"[""a"", ""b""]"', lists={"genres": "json"}),
+    listed("[a", lists={"genres": "json"}),
+    Case(
+        "in JSON, a list in one row and a text in the next",
+        {
+            "items.jsonl": '{"id": 1, "title": "a", "of": ["x", "y"]}\n'
+            '{"id": 2, "title": "b", "of": "x"}\n{"id": 3}\n'
+        },
+        {"items": {"path": "items.jsonl", "categories": "of"}},
+    ),
+    Case(
+        "a list in one row and an object in the next",
+        {"items.jsonl": '{"id": 1, "title": "a", "of": ["x"]}\n{"id": 2, "title": "b", "of": {"x": 1}}\n'},
+        {"items": {"path": "items.jsonl", "categories": "of"}},
+    ),
+    Case("a title that is a list", {"items.parquet": parquet(id=[1], title=[["a", "b"]])}, IN_PARQUET),
+    timed("times such as `2020-09-23T16:01Z`", "2020-09-23T16:01Z"),
+    timed("times such as `2019-10-01 00:00:00 UTC`", "2019-10-01 00:00:00 UTC"),
+    timed("times such as `2020/09/23`", "2020/09/23"),
+    timed("times such as `20200923`", "20200923"),
+    timed("a day or a month first", "03/04/2020"),
+    timed("words as times", "yesterday"),
+    timed("dates, declared as seconds", "2020-09-23", "unix_s"),
+    timed("seconds, declared as dates", "1600000000"),
+    timed("nanoseconds, declared as milliseconds", "1600000000000000000", "unix_ms"),
+    timed("nanoseconds, declared as such", "1600000000000000000", "unix_ns"),
     Case("`positive` names an unknown column", {}, {"interactions": {"positive": "stars >= 3"}}),
     Case("`positive` is no condition", {}, {"interactions": {"positive": "item + 1"}}),
     Case("`positive` is no SQL", {}, {"interactions": {"positive": "item >>"}}),

@@ -38,6 +38,7 @@ def told_of_table(case: Case, root: Path) -> str:
         f"{entry['example']['column']!r}, {entry['example']['value']!r}: {entry['reason']}"
         for entry in count_reasons(dataset.rejected)
     ]
+    lines += [f"warning: {warning}" for warning in dataset.warnings]
     return (
         "\n".join(lines) or f"read: {dataset.items.height} items, {dataset.interactions.height} interactions"
     )

@@ -1,6 +1,6 @@
 """Recommendations for many users into one Parquet file.
 
-Histories and answers pass through in batches; of all users only the ids ever stand in memory together.
+Histories and lists pass through in batches; of all users only the ids are in memory together.
 """
 
 import os
@@ -8,146 +8,184 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from features.dataset.casting import as_id
-from features.dataset.readers import read_file
-from features.dataset.text_diagnosis import not_utf8
+from features.dataset.user_files import NamedIds, read_ids
 from recsys.arrays import Bools, Floats, Ints
 from recsys.columns import Columns
 from recsys.errors import DataError, RequestError
+from recsys.files import exclusive, replacing
+from recsys.history import History
 from recsys.ids import NUM_RESERVED, PAD
 from recsys.progress import Progress, silent
 from serving.engine import Engine
 
-SCHEMA = pl.Schema(
+SCHEMA: Final = pl.Schema(
     {Columns.USER: pl.String, Columns.ITEM: pl.String, Columns.RANK: pl.Int32, Columns.SCORE: pl.Float32}
 )
-STEP = "recommend"
+REPORT_SCHEMA: Final = pl.Schema({Columns.USER: pl.String, "num_items": pl.Int32, "history": pl.String})
+STEP: Final = "recommend"
+USERS_AT_ONCE: Final = 256
+_MAX_SHOWN: Final = 100  # unknown candidates that an error lists
 
 
 @dataclass(frozen=True, kw_only=True)
-class BatchReport:
-    """What a batch did."""
+class BatchRequest:
+    """For whom, how many items, and out of which.
 
-    num_users: int
-    num_rows: int
-    num_unknown: int  # users without a history, who got the most popular items
-    num_twice: int  # lines that named a user again, left out
+    `users` is a file that `features.dataset.user_files` reads, or "all" for the users of the state.
+    `candidates`, a file of item ids, restricts the catalogue. The columns of ids in both may be named.
+    """
+
+    users: Path | Literal["all"] = "all"
+    users_column: str | None = None
+    k: int = 20
+    exclude_seen: bool = True
+    candidates: Path | None = None
+    candidates_column: str | None = None
+
+
+@dataclass(kw_only=True)
+class BatchReport:
+    """Counts of a batch."""
+
+    num_users: int = 0
+    num_rows: int = 0
+    num_unknown: int = 0  # users whom the state does not know
+    num_without_events: int = 0  # known users with an empty history
+    num_short: int = 0  # users with fewer than k items
+    num_repeated: int = 0  # lines or rows of the two files that named an id again
+    num_empty: int = 0  # rows of the two files without an id
+
+
+@dataclass(kw_only=True)
+class _Work:
+    """What a batch goes through, and what it counts on the way."""
+
+    users: Iterator[str]
+    total: int  # users
+    allowed: Bools | None  # [N]
+    counts: BatchReport
+    report_rows: list[pl.DataFrame] | None  # None: no report is wanted
 
 
 def recommend_to_parquet(
     engine: Engine,
-    users: Path | Literal["all"],
+    request: BatchRequest,
     out: Path,
-    k: int = 20,
     *,
-    exclude_seen: bool = True,
-    candidates: Path | None = None,
-    batch_size: int = 256,
+    report: Path | None = None,
+    users_at_once: int = USERS_AT_ONCE,
     progress: Progress = silent,
 ) -> BatchReport:
     """Write user_id, item_id, rank (from 1), score for every user to `out`, complete or not at all.
 
-    `users` is a file with one id a line, or a .csv or .parquet with a column user_id; "all" are those of
-    the state. `candidates`, one item id a line, restricts the catalogue. Raises `DataError` for a file
-    that is missing, empty or names unknown items, listing their lines, and `RequestError` for a bad k.
+    `report` is one more Parquet file, with a row for each user who got fewer than k items or has no
+    history: user_id, num_items, history ("known", "empty" or "unknown"). Raises `DataError` for a file that
+    is missing, empty or names unknown items (with their lines), for an `out` that is no Parquet file or that
+    another process is writing, and `RequestError` for a bad k.
     """
-    if k < 1:
-        raise RequestError("k", "at least 1", k)
-    allowed = None if candidates is None else _read_candidates(candidates, engine)
-    user_ids, total, num_twice = _queue(engine, users)
-    counts = {"rows": 0, "unknown": 0, "done": 0}
-
-    def frames() -> Iterator[pl.DataFrame]:
-        progress(STEP, 0, total)
-        while batch := list(islice(user_ids, batch_size)):
-            histories = engine.state.histories(batch)
-            answer = engine.recommend(histories, k, exclude_seen=exclude_seen, allowed=allowed)
-            frame = _frame(engine, batch, answer.items, answer.scores)
-            counts["rows"] += len(frame)
-            counts["unknown"] += sum(history is None or not len(history) for history in histories)
-            counts["done"] += len(batch)
-            progress(STEP, counts["done"], total)
-            yield frame
-
-    _write(frames(), out)
-    return BatchReport(
-        num_users=counts["done"],
-        num_rows=counts["rows"],
-        num_unknown=counts["unknown"],
-        num_twice=num_twice,
-    )
-
-
-def _queue(engine: Engine, users: Path | Literal["all"]) -> tuple[Iterator[str], int, int]:
-    """User ids, how many they are, and how many lines named one again."""
-    if users == "all":
-        num_users = engine.state.num_users()
-        if not num_users:
-            raise DataError(
-                f"no user is known: there are no histories beside {engine.bundle.path}; name the file of "
-                "histories (--histories), or a file of users to get the most popular items (--users)"
-            )
-        return engine.state.user_ids(), num_users, 0
-    named = _read_users(Path(users))
-    distinct = named.unique(maintain_order=True)
-    return iter(distinct), len(distinct), len(named) - len(distinct)
-
-
-def _read_users(path: Path) -> pl.Series:
-    if not path.is_file():
-        raise DataError(f"no file of users at {path}")
-    if path.suffix in (".csv", ".parquet"):
-        ids = _user_column(path)
-    else:
-        ids = pl.Series(Columns.USER, [line for _, line in _lines(path)], pl.String)
-    if ids.is_empty():
-        raise DataError(f"{path} names no user; write one id a line")
-    return ids
-
-
-def _user_column(path: Path) -> pl.Series:
-    try:
-        table = read_file(path)
-        if Columns.USER not in table.columns:
-            raise DataError(f"no column {Columns.USER!r}; it has {', '.join(table.columns)}")
-        return as_id(table[Columns.USER]).drop_nulls()
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from None
-
-
-def _read_candidates(path: Path, engine: Engine) -> Bools:
-    """Which items the file names. Shape [N]."""
-    if not path.is_file():
-        raise DataError(f"no file of candidates at {path}")
-    lines = list(_lines(path))
-    known = engine.bundle.item_ids
-    unknown = [f"line {at}: unknown item {name!r}" for at, name in lines if name not in known]
-    if unknown:
-        raise DataError(
-            f"{path}: {len(unknown)} of {len(lines)} items are not in the catalogue", unknown[:100]
+    if request.k < 1:
+        raise RequestError("k", "at least 1", request.k)
+    for path in (out, *([report] if report else [])):
+        _check_is_parquet(path)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with exclusive(out):
+        counts = BatchReport()
+        allowed = _allowed(engine, request, counts)
+        users, total = _users(engine, request, counts)
+        work = _Work(
+            users=users,
+            total=total,
+            allowed=allowed,
+            counts=counts,
+            report_rows=None if report is None else [],
         )
-    if not lines:
-        raise DataError(f"{path} names no item; write one id a line")
+        _write(_frames(engine, request, work, users_at_once, progress), out)
+        if report is not None:
+            _write_report(work.report_rows or [], report)
+    return counts
+
+
+def _frames(
+    engine: Engine, request: BatchRequest, work: _Work, users_at_once: int, progress: Progress
+) -> Iterator[pl.DataFrame]:
+    """One table for each batch of users."""
+    progress(STEP, 0, work.total)
+    while users := list(islice(work.users, users_at_once)):
+        histories = engine.state.histories(users)
+        answer = engine.recommend(
+            histories, request.k, exclude_seen=request.exclude_seen, allowed=work.allowed
+        )
+        num_items = (answer.items != PAD).sum(axis=1)
+        _count(work.counts, histories, num_items, request.k)
+        if work.report_rows is not None:
+            work.report_rows.append(_report_rows(users, histories, num_items, request.k))
+        progress(STEP, work.counts.num_users, work.total)
+        yield _frame(engine, users, answer.items, answer.scores)
+
+
+def _count(counts: BatchReport, histories: Sequence[History | None], num_items: Ints, k: int) -> None:
+    counts.num_users += len(histories)
+    counts.num_rows += int(num_items.sum())
+    counts.num_unknown += sum(history is None for history in histories)
+    counts.num_without_events += sum(history is not None and not len(history) for history in histories)
+    counts.num_short += int((num_items < k).sum())
+
+
+def _report_rows(
+    users: Sequence[str], histories: Sequence[History | None], num_items: Ints, k: int
+) -> pl.DataFrame:
+    kinds = ["unknown" if each is None else "known" if len(each) else "empty" for each in histories]
+    rows = pl.DataFrame(
+        {Columns.USER: users, "num_items": num_items, "history": kinds}, schema=REPORT_SCHEMA, strict=False
+    )
+    return rows.filter((pl.col("num_items") < k) | (pl.col("history") != "known"))
+
+
+def _users(engine: Engine, request: BatchRequest, counts: BatchReport) -> tuple[Iterator[str], int]:
+    """User ids, and how many they are."""
+    if request.users != "all":
+        named = read_ids(request.users, Columns.USER, named=request.users_column)
+        _count_left_out(counts, named)
+        return iter(named.ids), len(named.ids)
+    num_users = engine.state.num_users()
+    if not num_users:
+        raise DataError(
+            f"no user is known: there are no histories beside {engine.bundle.path}; name the file of "
+            "histories (--histories), or a file of users to get the most popular items (--users)"
+        )
+    return engine.state.user_ids(), num_users
+
+
+def _allowed(engine: Engine, request: BatchRequest, counts: BatchReport) -> Bools | None:
+    """Which items the file of candidates names, None without one. Shape [N]."""
+    path = request.candidates
+    if path is None:
+        return None
+    named = read_ids(path, Columns.ITEM, named=request.candidates_column)
+    _count_left_out(counts, named)
+    known = engine.bundle.item_ids
+    unknown = [
+        f"{place}: unknown item {name!r}"
+        for place, name in zip(named.places, named.ids, strict=True)
+        if name not in known
+    ]
+    if unknown:
+        message = f"{path}: {len(unknown)} of {len(named.ids)} items are not in the catalogue"
+        raise DataError(message, unknown[:_MAX_SHOWN])
     allowed = np.zeros(known.size, np.bool_)
-    allowed[known.encode(name for _, name in lines)] = True
+    allowed[known.encode(named.ids)] = True
     return allowed
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines that are not blank, with their numbers from 1."""
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    yield number, line.strip()
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: {not_utf8(path)}") from None
+def _count_left_out(counts: BatchReport, named: NamedIds) -> None:
+    counts.num_repeated += named.num_repeated
+    counts.num_empty += named.num_empty
 
 
 def _frame(engine: Engine, users: Sequence[str], items_BK: Ints, scores_BK: Floats) -> pl.DataFrame:
@@ -165,12 +203,24 @@ def _frame(engine: Engine, users: Sequence[str], items_BK: Ints, scores_BK: Floa
     )
 
 
+def _check_is_parquet(path: Path) -> None:
+    if path.suffix.lower() != ".parquet":
+        raise DataError(f"{path}: is written as Parquet; name a file that ends in .parquet")
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; name a file that ends in .parquet")
+
+
 def _write(frames: Iterator[pl.DataFrame], out: Path) -> None:
     """Stream `frames` into a file beside `out`, then rename it."""
-    out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.partial")
     try:
         register_io_source(lambda *_: frames, schema=SCHEMA).sink_parquet(partial, sync_on_close="all")
         os.replace(partial, out)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _write_report(rows: Sequence[pl.DataFrame], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as unfinished:
+        pl.concat([pl.DataFrame(schema=REPORT_SCHEMA), *rows]).write_parquet(unfinished)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from dataset_parts import ODD
 from walk_parts import Walk, take_walk
 
 WALKERS = (
@@ -17,9 +18,12 @@ WALKERS = (
 def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     """A tiny shop, walked from raw tables to a bundle. Nothing may be changed in it.
 
-    It takes half a minute, so the files of its tests stand in `WALKERS`.
+    Dataset, cache and run lie in a folder whose name has brackets, blanks, a star, a question mark and
+    characters beyond ASCII. The walk takes half a minute, so the files of its tests stand in `WALKERS`.
     """
-    return take_walk(tmp_path_factory.mktemp("walk"))
+    root = tmp_path_factory.mktemp("walk") / ODD
+    root.mkdir()
+    return take_walk(root)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -44,6 +44,10 @@ HOMES = {  # library -> files and folders that may import it; docs/architecture.
 HEAVY = ("torch", "torchrec", "fbgemm_gpu", "transformers", "mlflow")
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
+CAN_EXPAND = {"read_parquet", "scan_parquet", "read_csv", "scan_csv", "read_ipc", "scan_ipc"}
+# These have no `glob=False`: the named files give them bytes, or escape the path.
+ALWAYS_EXPAND = {"read_ndjson", "scan_ndjson", "read_parquet_schema", "read_parquet_metadata"}
+READ_BYTES_OR_ESCAPE = ("features/dataset/readers.py", "features/importers/blocks.py")
 GENERATED = {"build", "demo", "dist", "mlartifacts", "mlruns", "runs", "__pycache__"}
 # Split so that this file does not contain what it looks for.
 HOSTS = [r"pypi\.or" + "g", r"pythonhosted\.or" + "g", r"download\.pytorch\.or" + "g", r"pypi\.nvidi" + "a"]
@@ -111,6 +115,23 @@ def too_long(root: Path) -> list[str]:
                 assert node.end_lineno is not None
                 if (count := node.end_lineno - node.lineno + 1) > MAX_FUNCTION_LINES:
                     problems.append(f"{path}:{node.lineno} {node.name} has {count} lines")
+    return problems
+
+
+def reads_that_expand(root: Path) -> list[str]:
+    """Reads of a table whose path may be taken for a pattern: "shop [1]" is a name, too."""
+    problems = []
+    for path, tree, _ in sources(root, (*PACKAGES, "benchmarks", "scripts")):
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            name = node.func.attr
+            switch = next((each.value for each in node.keywords if each.arg == "glob"), None)
+            is_literal = isinstance(switch, ast.Constant) and switch.value is False
+            if name in CAN_EXPAND and not is_literal:
+                problems.append(f"{path}:{node.lineno} {name} without glob=False")
+            if name in ALWAYS_EXPAND and path not in READ_BYTES_OR_ESCAPE:
+                problems.append(f"{path}:{node.lineno} {name} expands a path")
     return problems
 
 
@@ -232,6 +253,23 @@ def test_a_long_file_and_a_long_function_are_found(tmp_path: Path) -> None:
     assert too_long(plant(tmp_path, files)) == [
         "training/d.py has 401 lines",
         "tests/b.py:2 f has 61 lines",
+    ]
+
+
+def test_a_read_of_one_file_expands_nothing() -> None:
+    assert reads_that_expand(ROOT) == []
+
+
+def test_a_read_that_expands_is_found(tmp_path: Path) -> None:
+    files = {
+        "recsys/a.py": "pl.read_parquet(p, glob=False)\npl.read_parquet(p)\npl.scan_csv(p, glob=True)\n",
+        "features/dataset/readers.py": "pl.scan_ndjson(glob.escape(p))\n",
+        "scripts/b.py": "pl.read_ndjson(p)\n",
+    }
+    assert reads_that_expand(plant(tmp_path, files)) == [
+        "recsys/a.py:2 read_parquet without glob=False",
+        "recsys/a.py:3 scan_csv without glob=False",
+        "scripts/b.py:1 read_ndjson expands a path",
     ]
 
 

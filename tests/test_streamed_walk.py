@@ -92,10 +92,10 @@ def test_a_log_on_disk_gives_the_same_run(
     assert memory.fitted.ranker is not None
     assert disk.fitted.ranker.num_lists == memory.fitted.ranker.num_lists
     assert disk.fitted.schema == memory.fitted.schema
-    metrics = [json.loads((run.out / "metrics.json").read_text()) for run in (memory, disk)]
+    metrics = [json.loads((run.directory.path / "metrics.json").read_text()) for run in (memory, disk)]
     assert metrics[1] == metrics[0]
-    for name in ("histories.parquet", "split/truth.parquet", "split/history.parquet"):
-        expected, found = (pl.read_parquet(run.out / name) for run in (memory, disk))
+    for name in ("histories.parquet", "split/ground_truth.parquet", "split/history.parquet"):
+        expected, found = (pl.read_parquet(run.directory.path / name) for run in (memory, disk))
         if name == "split/history.parquet":
             expected, found = expected.sort("row"), found.sort("row")
         assert found.equals(expected), name
@@ -105,7 +105,7 @@ def test_a_log_on_disk_gives_the_same_run(
     assert "events)" in described.refit_description
     for history, other in zip(checked, other_checked, strict=True):
         np.testing.assert_array_equal(other.item, history.item)
-    left = pl.read_csv(disk.out / "rejected_interactions.csv")
+    left = pl.read_csv(disk.directory.path / "rejected_interactions.csv")
     assert left.height == NUM_USERS
 
 

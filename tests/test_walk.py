@@ -19,7 +19,7 @@ from serving.engine import Engine
 from serving.http.app import create_app
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.tables import describe
-from training.fitting.audit import read_audits
+from training.fitting.record import read_audits
 from training.knockouts.measure import Knockouts
 from training.knockouts.words import brought
 from training.tracking import _connect
@@ -55,7 +55,7 @@ def test_the_walk_arrives(walk: Walk) -> None:
     names = {path.name for path in walk.run.iterdir()}
     assert names >= {
         "config.toml", "dataset.json", "checkpoints", "split", "metrics.json", "rejected.csv",
-        "timings.json", "histories.parquet", "bundle", "mlflow_run.txt", "fits.json", "answers.parquet",
+        "timings.json", "histories.parquet", "bundle", "mlflow_run.txt", "fits.json", "predictions.parquet",
         "examples.json", "knockouts.json", "report.html",
     }  # fmt: skip
     assert "agree in 100.00% of places" in walk.answer.out
@@ -81,7 +81,7 @@ def test_every_competitor_is_in_the_figures(walk: Walk) -> None:
 
 def test_the_split_holds_what_others_need_for_the_same_figures(walk: Walk) -> None:
     history, truth = (
-        pl.read_parquet(walk.run / "split" / f"{name}.parquet") for name in ("history", "truth")
+        pl.read_parquet(walk.run / "split" / f"{name}.parquet", glob=False) for name in ("history", "truth")
     )
     assert not set(history["row"]) & set(truth["row"])
     assert truth["positive"].all()
@@ -91,7 +91,7 @@ def test_the_split_holds_what_others_need_for_the_same_figures(walk: Walk) -> No
 
 
 def test_every_fit_and_the_test_were_audited_for_leaks(walk: Walk) -> None:
-    audits = read_audits(walk.run)
+    audits = read_audits(walk.run / "audit.json")
     assert set(audits) == {"main", "refit", "test"}
     assert all(audit.checked and not audit.not_checked for audit in audits.values())
     assert (
@@ -153,7 +153,7 @@ def test_http_answers_with_the_lists_of_the_batch(recommended: pl.DataFrame, cli
 def test_what_a_user_has_seen_is_left_out_unless_asked_for(
     walk: Walk, recommended: pl.DataFrame, tmp_path: Path
 ) -> None:
-    seen = pl.read_csv(walk.shop / "interactions.csv").select("user_id", "item_id").unique()
+    seen = pl.read_csv(walk.shop / "interactions.csv", glob=False).select("user_id", "item_id").unique()
     assert recommended.join(seen, on=["user_id", "item_id"], how="semi").is_empty()
     out = tmp_path / "seen.parquet"
     assert recsys("recommend", walk.bundle, "--out", out, "-k", 60, "--no-exclude-seen").code == 0
@@ -210,7 +210,7 @@ def test_knocking_out_again_gives_the_same_figures(walk: Walk) -> None:
     assert (walk.run / "knockouts.json").read_text() == before
     table = {line.split("│")[1].strip() for line in answer.out.splitlines() if line.startswith("│")}
     assert table >= {"title", "text", "image", "review_audio", "id", "texts"}
-    knockouts = Knockouts.load(walk.run)
+    knockouts = Knockouts.load(walk.run / "knockouts.json")
     assert knockouts is not None
     said = " ".join(answer.out.split())
     for target in knockouts.targets:
@@ -284,7 +284,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(walk: Walk, tmp_path: Path) 
 def test_a_run_of_another_configuration_is_refused(walk: Walk) -> None:
     answer = recsys("train", walk.shop, "--out", walk.run, *walk.options, "--set", "train.epochs=9")
     assert answer.code == 1
-    assert f"{walk.run} holds a run of {walk.shop}" in answer.err
+    assert f"{walk.run} holds a run of {walk.shop.name} that was asked for otherwise" in answer.err
     assert "without train.epochs = 9; name another --out" in answer.err
     assert "Traceback" not in answer.err
 
@@ -299,8 +299,10 @@ def test_an_evaluation_as_a_frame(walk: Walk) -> None:
 
 def test_an_interval_is_that_of_users_drawn_again(walk: Walk) -> None:
     """Recall counted from the kept answers, and users drawn with another seed."""
-    table = pl.read_parquet(walk.run / "answers.parquet").filter(pl.col("truth_warm").list.len() > 0)
-    lists = table.select("truth_warm", "recsys").cast(pl.List(pl.String)).iter_rows()
+    table = pl.read_parquet(walk.run / "predictions.parquet", glob=False).filter(
+        pl.col("ground_truth_warm").list.len() > 0
+    )
+    lists = table.select("ground_truth_warm", "recsys").cast(pl.List(pl.String)).iter_rows()
     recall = np.array([len({*sought} & {*(found or [])}) / len(sought) for sought, found in lists])
     drawn = recall[np.random.default_rng(1).integers(len(recall), size=(4000, len(recall)))].mean(1)
     evaluation = Evaluation.from_json((walk.run / "metrics.json").read_text())
@@ -367,11 +369,11 @@ class TestTracking:
 
     def test_artifacts(self, walk: Walk, run: Any) -> None:
         kept = Path(run.info.artifact_uri.removeprefix("file://"))
-        assert kept.is_relative_to(walk.root / "mlartifacts")
+        assert kept.is_relative_to(walk.root.parent / "mlartifacts")
         for name in (
             "config.toml",
             "metrics.json",
-            "split/truth.parquet",
+            "split/ground_truth.parquet",
             "bundle/manifest.json",
             "knockouts.json",
             "report.html",

@@ -1,149 +1,149 @@
-"""The offline walk as steps that go on where they stopped: features, train, evaluate, export, report.
+"""The steps of a run, which go on where they stopped: features, train, evaluate, knock-outs, export, report.
 
-A run is a directory. What a step needs of an earlier one it reads from there, or makes again from
-checkpoints and the vector cache, which costs little when it was made before:
-
-    run/
-      config.toml  dataset.json        what was asked for, and of which data
-      checkpoints/  fits.json          towers by stage (main, later, twin, refit), and what each fit came to
-      audit.json                       what was looked at for leaks, by stage
-      split/  metrics.json             what was held out, and how well it was found
-      baselines.json                   what was chosen for each baseline on validation
-      answers.parquet  examples.json   every model's lists, and some of ours with reasons
-      knockouts.json                   what each modality brings
-      review_sentiment.json            how well ratings are predicted from reviews
-      rejected.csv  timings.json  histories.parquet  report.html
-      parts/                           of a prepared log: one byte an event, by stage
-      bundle/
+What a step needs of an earlier one it reads from the run directory, or makes again from checkpoints and the
+vector cache, which costs little when it was made before.
 """
 
 import json
 import logging
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property, wraps
 from itertools import islice
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
+from features.conversion import default_cache_dir
 from features.dataset.rejected import write_rejected
-from features.dataset.tables import Dataset, MediaVectors, Split
-from features.event_log.dataset import StreamedDataset, fingerprint, open_dataset
+from features.dataset.tables import Dataset, MediaVectors
+from features.event_log.dataset import open_dataset
 from features.extraction.extract import extract
-from features.inputs.histories import HistoryBuilder, save_histories
+from features.inputs.histories import HistoryBuilder, SeenItems, build_maps, save_histories
+from features.inputs.item_features import build_item_features
 from features.inputs.review_sentiment import annotate_reviewers
-from features.inputs.split_view import SeenItems, all_histories, view_of
 from features.leakage.audit import audit_test
-from features.splits.streamed import split_dataset
+from features.splits.make import make_split
+from features.splits.split import Split
 from recsys.bundle.load import Bundle
-from recsys.config import Config, dump_config, load_config
+from recsys.config import Config, flatten
 from recsys.errors import ConfigError
 from recsys.history import History
 from recsys.progress import Progress, silent
-from training.baselines.competitors import compare_baselines, rivals
-from training.evaluation.evaluate import Evaluation, TopK, evaluate
+from training.baselines.choices import save_choices
+from training.baselines.competitors import make_competitors
+from training.evaluation.evaluate import Evaluation, EvaluationSet, EvaluationSettings, TopK, evaluate
 from training.evaluation.examples import draw_examples, save_examples
-from training.evaluation.predictions import ANSWERS, Answers
+from training.evaluation.predictions import Predictions
 from training.evaluation.system import (
+    ID_ONLY,
     LATER,
     MODEL,
     TOWERS,
-    TWIN,
-    blind,
+    id_only,
     whole_and_towers,
 )
 from training.export.bundle import NUM_CHECKED_USERS, Provenance, export_bundle
-from training.fitting.audit import record_audit, truth_of
-from training.fitting.continued import learning_anew, with_validation
-from training.fitting.fit import Budget, Fitted, fit
-from training.fitting.record import record_fit, validation_metrics
-from training.fitting.refit import newest_events_split
+from training.fitting.fit import FitChoices, Fitted, fit
+from training.fitting.inputs import FitInputs, audit
+from training.fitting.record import record_audit, record_fit, validation_metrics
+from training.fitting.refit import choices_of_towers, newest_events_split
 from training.knockouts.measure import Knockouts, measure_knockouts
 from training.knockouts.systems import Patient
-from training.memory import keep_freed_memory
 from training.report.collect import collect
-from training.report.write import REPORT, write_report
-from training.threads import threads
-from training.tracking import Tracker, flatten, make_tracker
+from training.report.write import write_report
+from training.run_directory import RunDirectory
+from training.runtime import keep_freed_memory, threads
+from training.tracking import RunTracker, Tracker
 
 logger = logging.getLogger(__name__)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def step(function: Callable[Concatenate["Run", P], R]) -> Callable[Concatenate["Run", P], R]:
+    """A step holds the lock of the run directory, so that no two processes write there."""
+
+    @wraps(function)
+    def locked(run: "Run", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with run.directory.locked():
+            return function(run, *args, **kwargs)
+
+    return locked
 
 
 class Run:
     """One training and all that is made of it."""
 
     def __init__(
-        self, out: Path, dataset: Path, config: Config, *, cache_dir: Path, progress: Progress = silent
+        self,
+        directory: RunDirectory,
+        dataset: Path,
+        config: Config,
+        *,
+        cache_dir: Path,
+        progress: Progress = silent,
     ) -> None:
-        self.out, self.dataset_path, self.config = out, dataset, config
+        self.directory, self.dataset_path, self.config = directory, dataset, config
         self.cache_dir, self.progress = cache_dir, progress
-        self.seconds: dict[str, float] = {}
-        self._read_timings()
+        name = f"{dataset.resolve().name}/{directory.path.resolve().name}"
+        self._tracker = RunTracker(config.track, name, directory.tracked_run)
 
     @classmethod
     def create(
         cls, out: Path, dataset: Path, config: Config, *, cache_dir: Path, progress: Progress = silent
     ) -> "Run":
-        """A run in `out`: new, or one of the same dataset and configuration to go on with.
+        """A run in `out`: new, or the one that is there, to go on with.
 
-        Raises `ConfigError` where `out` holds a run that was asked for otherwise.
+        Raises `ConfigError` where `out` holds other files, or a run of another configuration or dataset.
         """
-        out.mkdir(parents=True, exist_ok=True)
-        wanted = {"path": str(dataset.resolve()), "cache": str(cache_dir.resolve())}
-        described, configured = out / "dataset.json", out / "config.toml"
-        if described.exists() and configured.exists():
-            before = json.loads(described.read_text("utf-8"))
-            changed = _changes(load_config(configured), config)
-            if before["path"] != wanted["path"]:
-                changed.insert(0, f"dataset {wanted['path']}")
-            if changed:
-                raise ConfigError(
-                    f"{out} holds a run of {before['path']} that was asked for otherwise, without "
-                    f"{', '.join(changed)}; name another --out, or delete it"
-                )
-        elif any(out.iterdir()):
-            raise ConfigError(f"{out} is not empty and holds no run; name another --out")
-        dump_config(config, configured)
-        described.write_text(json.dumps(wanted, indent=2), "utf-8")
-        return cls(out, dataset, config, cache_dir=cache_dir, progress=progress)
+        directory = RunDirectory.create(out, dataset, config, cache_dir=cache_dir)
+        return cls(directory, dataset, config, cache_dir=cache_dir, progress=progress)
 
     @classmethod
-    def open(cls, out: Path, *, progress: Progress = silent) -> "Run":
-        """The run in `out`; raises `ConfigError` if there is none."""
-        try:
-            described = json.loads((out / "dataset.json").read_text("utf-8"))
-        except FileNotFoundError:
-            raise ConfigError(
-                f"{out} holds no run; make one with: recsys train DATASET --out {out}"
-            ) from None
-        config = load_config(out / "config.toml")
+    def open(
+        cls,
+        out: Path,
+        *,
+        dataset: Path | None = None,
+        cache_dir: Path | None = None,
+        progress: Progress = silent,
+    ) -> "Run":
+        """The run in `out`. `dataset` and `cache_dir` say where its dataset and its media vectors are now.
+
+        Raises `ConfigError` if there is no run, or if its dataset is not where it was.
+        """
+        directory = RunDirectory.open(out)
         return cls(
-            out, Path(described["path"]), config, cache_dir=Path(described["cache"]), progress=progress
+            directory,
+            dataset or directory.dataset_path(),
+            directory.config(),
+            cache_dir=cache_dir or directory.cache_dir() or default_cache_dir(),
+            progress=progress,
         )
 
     @cached_property
     def dataset(self) -> Dataset:
-        with self._timed("read"):
+        with self.directory.timed("read"):
             dataset = open_dataset(
                 self.dataset_path, self.config.data, cache_dir=self.cache_dir, progress=self.progress
             )
+            self.directory.check_dataset(self.dataset_path, dataset.fingerprint())
         return dataset
 
     @cached_property
     def vectors(self) -> MediaVectors:
         dataset = self.dataset
-        with self._timed("features"):
+        with self.directory.timed("features"):
             vectors = extract(dataset, self.config.encoders, cache_dir=self.cache_dir, progress=self.progress)
-        write_rejected((*dataset.rejected, *vectors.rejected), self.out / "rejected.csv")
-        if isinstance(dataset, StreamedDataset):
-            dataset.log.write_rejected(self.out / "rejected_interactions.csv")
+        write_rejected((*dataset.rejected, *vectors.rejected), self.directory.rejected)
+        dataset.write_rejected_interactions(self.directory.rejected_events)
         return vectors
 
     @cached_property
     def split(self) -> Split:
-        parts = self.out / "parts" / "main"
-        split = split_dataset(self.dataset, self.config.split, parts, progress=self.progress)
-        view_of(split).write(self.out / "split")
+        parts = self.directory.parts("main")
+        split = make_split(self.dataset, self.config.split, parts, progress=self.progress)
+        split.write(self.directory.split)
         return split
 
     @cached_property
@@ -151,99 +151,117 @@ class Run:
         """The model that is evaluated."""
         return self._fit(MODEL, "main", self.config)
 
-    @cached_property
-    def tracker(self) -> Tracker:
-        path = self.out / "mlflow_run.txt"
-        run_id = path.read_text("utf-8").strip() if path.exists() else None
-        return make_tracker(self.config.track, f"{self.dataset_path.name}/{self.out.name}", run_id=run_id)
-
+    @step
     def train(self) -> Fitted:
         """Fit towers and ranker, tracked."""
         with self.tracked() as tracker:
             tracker.log_params(self._params())
             fitted = self.fitted
             tracker.log_metrics(validation_metrics(fitted))
-            tracker.log_artifact(self.out / "config.toml")
+            tracker.log_artifact(self.directory.config_file)
         return fitted
 
+    @step
     def evaluate(self) -> Evaluation:
-        """Our model, its towers alone, its twin, baselines, chance and, if there is one, the oracle."""
-        fitted, split, knobs = self.fitted, self.split, self.config.evaluate
-        histories = view_of(split).before_test(fitted.builder)
+        """Compare our model with its towers alone, the id-only model, baselines, chance and the oracle."""
+        fitted, split, settings = self.fitted, self.split, self.config.evaluate
+        histories = split.before_test(fitted.builder)
         seen = SeenItems(histories)
         models: list[TopK] = self._systems(fitted, histories)
-        with self._timed("baselines"), threads(self.config.train.num_threads):
-            models += rivals(self, split, fitted.features, seen)
-        answers: list[Answers] = []
-        with self._timed("evaluate"), threads(self.config.train.num_threads):
-            evaluation = evaluate(
-                models,
-                split=split,
-                items=fitted.features,
-                seen=seen,
-                ks=knobs.k,
-                exclude_seen=knobs.exclude_seen,
-                beyond_accuracy=True,
-                ours=MODEL,
-                progress=self.progress,
-                keep=answers.append,
+        with self._computing("baselines"):
+            competitors = make_competitors(
+                self.dataset, split, fitted.features, self.config, seen=seen, progress=self.progress
             )
-        self._audit(fitted, histories, answers[0])
-        answers[0].save(self.out / ANSWERS, fitted.features.item_ids)
+        save_choices(self.directory.baselines, competitors.chosen)
+        predictions: list[Predictions] = []
+        with self._computing("evaluate"):
+            evaluation = evaluate(
+                [*models, *competitors.models],
+                EvaluationSet(split=split, items=fitted.features, seen=seen),
+                EvaluationSettings.of(settings, ours=MODEL),
+                progress=self.progress,
+                keep=predictions.append,
+            )
+        self._audit_test(fitted, histories, predictions[0])
+        predictions[0].save(self.directory.predictions, fitted.features.item_ids)
         save_examples(
-            draw_examples(answers[0], fitted, histories, model=MODEL, exclude_seen=knobs.exclude_seen),
-            self.out,
+            draw_examples(predictions[0], fitted, histories, model=MODEL, exclude_seen=settings.exclude_seen),
+            self.directory.examples,
         )
-        (self.out / "metrics.json").write_text(evaluation.to_json(), "utf-8")
+        self.directory.metrics.write_text(evaluation.to_json(), "utf-8")
         with self.tracked() as tracker:
             tracker.log_metrics(evaluation.flat())
-            tracker.log_artifact(self.out / "metrics.json")
-            tracker.log_artifact(self.out / "split", "split")
+            tracker.log_artifact(self.directory.metrics)
+            tracker.log_artifact(self.directory.split, "split")
         return evaluation
 
+    @step
     def compare_baselines(self) -> Evaluation:
-        """The table of the baselines alone: nothing of ours is trained."""
-        with self._timed("baselines"), threads(self.config.train.num_threads):
-            return compare_baselines(self)
+        """The table of the baselines alone: nothing of ours is trained.
 
+        Raises `ConfigError` where the run has a model, whose results would be lost.
+        """
+        out = self.directory.path
+        if self.directory.checkpoints.exists():
+            raise ConfigError(f"{out} holds a trained run; name another --out, or: recsys evaluate {out}")
+        split = self.split
+        with self._computing("baselines"):
+            statistics = split.statistics
+            items = build_item_features(self.dataset, self.vectors, train=statistics, reviews=split.reviews)
+            maps = build_maps(self.dataset, statistics)
+            seen = SeenItems(
+                split.before_test(HistoryBuilder(self.dataset, item_ids=items.item_ids, maps=maps))
+            )
+            competitors = make_competitors(
+                self.dataset, split, items, self.config, seen=seen, progress=self.progress
+            )
+            save_choices(self.directory.baselines, competitors.chosen)
+            evaluation = evaluate(
+                competitors.models,
+                EvaluationSet(split=split, items=items, seen=seen),
+                EvaluationSettings.of(self.config.evaluate),
+                progress=self.progress,
+            )
+        self.directory.metrics.write_text(evaluation.to_json(), "utf-8")
+        return evaluation
+
+    @step
     def knock_out(self, num_users: int | None = None) -> Knockouts:
         """What each modality brings to the evaluated model; writes knockouts.json."""
         patient = Patient(self.fitted, self.dataset, self.vectors, self.split, self.config)
         num_users = num_users or self.config.evaluate.knockout_users
-        with self._timed("knockouts"):
+        with self.directory.timed("knockouts"):
             knockouts = measure_knockouts(patient, num_users=num_users, progress=self.progress)
-        path = knockouts.save(self.out)
+        knockouts.save(self.directory.knockouts)
         with self.tracked() as tracker:
-            tracker.log_artifact(path)
+            tracker.log_artifact(self.directory.knockouts)
         return knockouts
 
+    @step
     def export(self) -> Bundle:
         """The bundle and the histories beside it; by default of a model trained once more on everything."""
         first, dataset = self.fitted, self.dataset
-        metrics_path = self.out / "metrics.json"
-        metrics = json.loads(metrics_path.read_text("utf-8")) if metrics_path.exists() else {}
-        metrics.pop("slices", None)  # long, and nobody serving asks for them
         final, description = (
             first,
             f"Fitted on the training part of the split alone. {self.split.description}",
         )
         if self.config.train.refit:
             final, description = self._refit(first)
-        histories = all_histories(_served_builder(final, dataset), dataset)
-        with self._timed("annotate"):
-            reviewers = annotate_reviewers(dataset, self.vectors, self.out)
-        with self._timed("export"):
-            save_histories(histories, self.out / "histories.parquet", final.features.item_ids, final.maps)
+        histories = dataset.histories(_served_builder(final, dataset))
+        with self.directory.timed("annotate"):
+            reviewers = annotate_reviewers(dataset, self.vectors, self.directory.review_sentiment)
+        with self.directory.timed("export"):
+            save_histories(histories, self.directory.histories, final.features.item_ids, final.maps)
             bundle = export_bundle(
-                self.out / "bundle",
+                self.directory.bundle,
                 final,
                 dataset,
                 self.config,
                 Provenance(
-                    dataset_fingerprint=fingerprint(dataset),
+                    dataset_fingerprint=dataset.fingerprint(),
                     refit=self.config.train.refit,
                     refit_description=description,
-                    metrics=metrics,
+                    metrics=self._published_metrics(),
                 ),
                 list(islice(histories.values(), NUM_CHECKED_USERS)),
                 reviewers=reviewers,
@@ -253,58 +271,77 @@ class Run:
             tracker.log_artifact(bundle.path, "bundle")
         return bundle
 
+    @step
     def report(self) -> Path:
         """`report.html`, made of what the steps before left here; without a bundle it says so.
 
         Raises `ConfigError` where a step that it needs has not been taken.
         """
         dataset = self.dataset
-        with self._timed("report"):
+        with self.directory.timed("report"):
             content = collect(
-                self.out, dataset, self.config, name=self.dataset_path.name, fingerprint=fingerprint(dataset)
+                self.directory,
+                dataset,
+                self.config,
+                name=self.dataset_path.resolve().name,
+                fingerprint=dataset.fingerprint(),
             )
-            path = write_report(content, self.out / REPORT)
+            path = write_report(content, self.directory.report)
         with self.tracked() as tracker:
             tracker.log_artifact(path)
         return path
 
+    def tracked(self) -> AbstractContextManager[Tracker]:
+        """One MLflow run for all steps of this run; a step inside another use joins it."""
+        return self._tracker.active()
+
+    @contextmanager
+    def _computing(self, step: str) -> Iterator[None]:
+        with self.directory.timed(step), threads(self.config.train.num_threads):
+            yield
+
+    def _published_metrics(self) -> dict[str, object]:
+        """The results for the bundle's manifest: all but the slices, which no server reads."""
+        path = self.directory.metrics
+        metrics: dict[str, object] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        metrics.pop("slices", None)
+        return metrics
+
     def _refit(self, first: Fitted) -> tuple[Fitted, str]:
-        budget = Budget.of(first)
+        choices = FitChoices.of(first)
         split = newest_events_split(
             self.dataset,
             self.config,
-            needs_targets=budget.ranker_share > 0,
-            folder=self.out / "parts" / "refit",
+            needs_targets=choices.blend_weight > 0,
+            folder=self.directory.parts("refit"),
         )
-        fitted = self._fit("refit", "refit", self.config, split=split, budget=budget)
-        return fitted, f"{split.description} Towers: {budget.epochs} epochs, as chosen before."
+        fitted = self._fit("refit", "refit", self.config, split=split, choices=choices)
+        return fitted, f"{split.description} Towers: {choices.epochs} epochs, as chosen before."
 
-    def _audit(self, fitted: Fitted, histories: Mapping[str, History], answers: Answers) -> None:
-        audit = audit_test(
+    def _audit_test(self, fitted: Fitted, histories: Mapping[str, History], predictions: Predictions) -> None:
+        found = audit_test(
             self.dataset,
             self.split,
             features=fitted.features,
             builder=fitted.builder,
             histories=histories,
-            truth=truth_of(answers),
+            truth=predictions.ground_truth(),
             exclude_seen=self.config.evaluate.exclude_seen,
         )
-        record_audit(self.out, "test", audit)
+        record_audit(self.directory.audits, "test", found)
 
     def _systems(self, fitted: Fitted, histories: Mapping[str, History]) -> list[TopK]:
-        knobs = self.config.evaluate
-        systems: list[TopK] = [*whole_and_towers(fitted, histories, MODEL, TOWERS, knobs)]
-        if knobs.with_validation:
-            joined, budget = with_validation(self.split), learning_anew(fitted)
-            later = self._fit(LATER, "later", self.config, split=joined, budget=budget)
-            known = view_of(self.split).before_test(later.builder)
-            systems += whole_and_towers(later, known, LATER, None, knobs)
-        wants_twin = knobs.twin
-        if wants_twin or (wants_twin is None and self.dataset.oracle_files is not None):
-            config = blind(self.config)
-            twin = self._fit(TWIN, "twin", config)
-            known = view_of(self.split).before_test(twin.builder)
-            systems += whole_and_towers(twin, known, TWIN, None, knobs)
+        settings = self.config.evaluate
+        systems: list[TopK] = [*whole_and_towers(fitted, histories, MODEL, TOWERS, settings)]
+        if settings.with_validation:
+            joined, choices = self.split.with_validation(), choices_of_towers(fitted)
+            later = self._fit(LATER, "later", self.config, split=joined, choices=choices)
+            known = self.split.before_test(later.builder)
+            systems += whole_and_towers(later, known, LATER, None, settings)
+        if settings.id_only or (settings.id_only is None and self.dataset.oracle_files is not None):
+            blind = self._fit(ID_ONLY, "id_only", id_only(self.config))
+            known = self.split.before_test(blind.builder)
+            systems += whole_and_towers(blind, known, ID_ONLY, None, settings)
         return systems
 
     def _fit(
@@ -314,19 +351,17 @@ class Run:
         config: Config,
         *,
         split: Split | None = None,
-        budget: Budget | None = None,
+        choices: FitChoices | None = None,
     ) -> Fitted:
+        """Inputs, audit, fit, and the records of both."""
         vectors = self.vectors
         keep_freed_memory()
-        limited = threads(config.train.num_threads)
-        with self._timed(f"train {stage}"), self.tracked() as tracker, limited:
+        with self._computing(f"train {stage}"), self.tracked() as tracker:
+            inputs = FitInputs.of(self.dataset, vectors, split or self.split, config)
             fitted = fit(
-                self.dataset,
-                vectors,
-                split or self.split,
-                config,
-                budget=budget,
-                checkpoint=self.out / "checkpoints" / f"{stage}.pt",
+                audit(inputs),
+                choices=choices,
+                checkpoint=self.directory.checkpoint(stage),
                 progress=lambda step, done, total, note="": self.progress(
                     f"{step} {name}", done, total, note
                 ),
@@ -334,51 +369,16 @@ class Run:
                     {f"{stage}/{key}": value for key, value in entry.items()}, step=epoch
                 ),
             )
-        record_fit(self.out, stage, fitted)
-        record_audit(self.out, stage, fitted.audit)
+        record_fit(self.directory.fits, stage, fitted)
+        record_audit(self.directory.audits, stage, fitted.audit)
         return fitted
 
     def _params(self) -> dict[str, object]:
         return flatten(self.config.model_dump(mode="json")) | {"dataset": self.dataset.name}
 
-    @contextmanager
-    def tracked(self) -> Iterator[Tracker]:
-        """One MLflow run for all steps of this run; inner uses join the outer one."""
-        if self.__dict__.get("_tracking"):
-            yield self.tracker
-            return
-        self.__dict__["_tracking"] = True
-        try:
-            with self.tracker as tracker:
-                if tracker.run_id is not None:
-                    (self.out / "mlflow_run.txt").write_text(tracker.run_id, "utf-8")
-                yield tracker
-        finally:
-            self.__dict__["_tracking"] = False
-
-    @contextmanager
-    def _timed(self, step: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        taken = time.perf_counter() - start
-        # A step that found its work done before does not overwrite what the work took.
-        self.seconds[step] = max(taken, self.seconds.get(step, 0.0))
-        (self.out / "timings.json").write_text(json.dumps(self.seconds, indent=2), "utf-8")
-
-    def _read_timings(self) -> None:
-        path = self.out / "timings.json"
-        if path.exists():
-            self.seconds = json.loads(path.read_text("utf-8"))
-
-
-def _changes(before: Config, now: Config) -> list[str]:
-    """Settings of `now` that `before` has otherwise."""
-    old, new = (flatten(each.model_dump(mode="json")) for each in (before, now))
-    return [f"{name} = {value}" for name, value in new.items() if value != old[name]]
-
 
 def _served_builder(fitted: Fitted, dataset: Dataset) -> HistoryBuilder:
-    """Histories up to now: every review is past, those that fitting had to leave out, too."""
+    """Histories up to now, with every review, those too that fitting had to leave out."""
     return HistoryBuilder(
         dataset,
         item_ids=fitted.features.item_ids,

@@ -181,12 +181,28 @@ def make_tracker(config: TrackConfig, run_name: str, *, run_id: str | None = Non
     return MlflowTracker(config.uri, config.experiment, run_name, run_id=run_id)
 
 
-def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    """Nested settings as one level: `{"train": {"epochs": 3}}` as `{"train.epochs": 3}`."""
-    flat: dict[str, object] = {}
-    for name, value in values.items():
-        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
-    return flat
+class RunTracker:
+    """One tracked run for all steps of a run directory, whose id is kept in `id_file`."""
+
+    def __init__(self, config: TrackConfig, run_name: str, id_file: Path) -> None:
+        self._config, self._run_name, self._id_file = config, run_name, id_file
+        self._active: Tracker | None = None
+
+    @contextmanager
+    def active(self) -> Iterator[Tracker]:
+        """The tracker, open; a use inside another one joins it."""
+        if self._active is not None:
+            yield self._active
+            return
+        run_id = self._id_file.read_text("utf-8").strip() if self._id_file.exists() else None
+        with make_tracker(self._config, self._run_name, run_id=run_id) as tracker:
+            if tracker.run_id is not None:
+                self._id_file.write_text(tracker.run_id, "utf-8")
+            self._active = tracker
+            try:
+                yield tracker
+            finally:
+                self._active = None
 
 
 def _connect(uri: str) -> "MlflowClient":

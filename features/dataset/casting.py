@@ -1,42 +1,72 @@
-"""Raw columns to typed ones. A value that cannot be read becomes null, never a guess.
+"""Raw columns to ids, texts, numbers and categories. A value that cannot be read becomes null, never a guess.
 
-Every function returns a series as long as the one it was given. Raises `DataError` where the type of
-the whole column is wrong.
+Every function returns a series as long as the one it was given. NaN is a missing value everywhere. Ids and
+categories never pass through floating point. Raises `DataError` where the type of the whole column is wrong.
+`features.dataset.times` has the same for times.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import polars as pl
 
-from features.dataset.schema import TimeUnit
 from recsys.errors import DataError
 
 MAX_ID_LENGTH = 1024  # characters; an id stands in many tables, and all ids of one as wide as the longest
-# Microseconds of 0001-01-01 and 9999-12-31: what a calendar can hold.
-_FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
-_MICROSECONDS = {"unix_s": 1_000_000, "unix_ms": 1_000, "order": 1}
-_SECONDS_OF_1973, _SECONDS_OF_2200 = 94_694_400, 7_258_118_400
-HINT_EDGES = (_SECONDS_OF_1973, _SECONDS_OF_2200)  # where the answer of `unit_hint` changes
-TEXT_KINDS = (pl.Int64, pl.Float64, pl.Boolean)  # what a text column may hold, the first that fits
-_SECONDS_OF_1990, _SECONDS_OF_2100 = 631_152_000, 4_102_444_800
-_TOO_LATE = "a time after the year 2100"
-_MILLISECONDS = "after the year 2100 in seconds, a date in milliseconds; divide it by 1000"
-_SECONDS = "in early 1970 in milliseconds, a date in seconds; multiply it by 1000"
-_EXACT = 2**53  # whole numbers beyond it have neighbours that a Float64 cannot tell from them
-_ISO_FORMATS = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M")
+# From here on a float has integer neighbours that it cannot represent, so two ids may have become one.
+_FIRST_INEXACT = {pl.Float64: 2**53, pl.Float32: 2**24, pl.Float16: 2**11}
+SHORTENED = (
+    "numbers that a spreadsheet shortened, so different ids may have become one; export the column as text"
+)
+_NAN_TEXT = r"(?i)^[+-]?nan$"  # a NaN that was written into a text file
+
+
+def without_nan(series: pl.Series) -> pl.Series:
+    """The same series with null for NaN; a column of floats that are all missing has no type."""
+    if not series.dtype.is_float():
+        return series
+    filled = series.fill_nan(None)
+    return filled.cast(pl.Null) if filled.null_count() == len(filled) else filled
 
 
 def is_given(series: pl.Series) -> pl.Series:
-    """Where there is a value: neither null nor an empty string."""
+    """Where there is a value: neither null nor NaN nor an empty string."""
     if series.dtype == pl.String:
         return series.is_not_null() & (series.str.strip_chars() != "")
+    if series.dtype.is_float():
+        return series.is_not_null() & series.is_not_nan()
     return series.is_not_null()
+
+
+def is_number_given(series: pl.Series) -> pl.Series:
+    """`is_given` of a column of numbers, where the text "nan" is a missing value as well."""
+    given = is_given(series)
+    if series.dtype == pl.String:
+        given &= ~series.str.strip_chars().str.contains(_NAN_TEXT).fill_null(False)
+    return given
 
 
 def as_text(series: pl.Series) -> pl.Series:
     """Strings, null where there is nothing but white space."""
-    text = _plain(series, "text").cast(pl.String)
+    if series.dtype.is_nested():
+        raise DataError(f"is {series.dtype}, not a text; write one text a row")
+    text = _number_text(plain(series, "text"))
     return text.set(text.str.strip_chars() == "", None)
+
+
+def as_joined_text(series: pl.Series) -> pl.Series:
+    """`as_text` of a column whose values may be lists of texts, which are joined by line feeds."""
+    if series.dtype == pl.Array:
+        series = series.cast(pl.List(series.dtype.inner))  # type: ignore[attr-defined]
+    if series.dtype != pl.List:
+        return as_text(series)
+    if series.dtype.inner.is_nested():  # type: ignore[attr-defined]
+        raise DataError(f"is {series.dtype}, not a text or a list of texts; write one text a row")
+    frame = pl.DataFrame({"row": pl.int_range(len(series), eager=True), "value": series})
+    flat = frame.explode("value")
+    flat = flat.with_columns(value=as_text(flat["value"])).drop_nulls()
+    joined = flat.group_by("row", maintain_order=True).agg(pl.col("value").str.join("\n"))
+    return frame.select("row").join(joined, on="row", how="left", maintain_order="left")["value"]
 
 
 def all_whole(text: pl.Series) -> bool:
@@ -52,13 +82,16 @@ def as_id(series: pl.Series, is_whole: Callable[[pl.Series], bool] = all_whole) 
     decides of a text column whether it is all-integer; the series may be a part of it.
     """
     if series.dtype == pl.Boolean or series.dtype.is_temporal():
-        raise DataError(f"is {series.dtype}, not an id")
-    if series.dtype.is_float() and (series.is_finite() & (series.abs() > _EXACT)).any():
-        raise DataError(
-            "holds ids beyond 2^53 as floating-point numbers, which cannot tell neighbours apart; "
-            "write them as integers or as text"
-        )
-    return _as_word(series, is_whole)
+        raise DataError(f"is {series.dtype}, not an id; write ids as text or as integers")
+    text = as_name(series, "an id")
+    if series.dtype == pl.String and is_whole(text):
+        text = text.str.replace(r"\.0+$", "")
+    return text
+
+
+def is_shortened(ids: pl.Series) -> pl.Series:
+    """Which ids are numbers with an exponent, such as 1.23457E+18."""
+    return ids.str.contains(r"^\d(\.\d+)?[eE]\+\d+$")
 
 
 def id_fault(ids: pl.Series) -> pl.Series:
@@ -72,64 +105,31 @@ def id_fault(ids: pl.Series) -> pl.Series:
     return pl.DataFrame({"id": ids.cast(pl.String)}).select(fault.alias("fault")).to_series()
 
 
-def as_name(series: pl.Series) -> pl.Series:
-    """Short texts such as kinds of events, without padding, null where empty."""
-    text = _plain(series, "a name").cast(pl.String).str.strip_chars("\0").str.strip_chars()
+def as_name(series: pl.Series, wanted: str = "a name") -> pl.Series:
+    """Short texts such as kinds of events, without padding, null where empty. 2.0 and Decimal 2.00 are "2".
+
+    Raises `DataError` where floats are so large that two different names may have become one.
+    """
+    series = plain(series, wanted)
+    limit = next((bound for kind, bound in _FIRST_INEXACT.items() if series.dtype == kind), None)
+    if limit is not None and (series.is_finite() & (series.abs() >= limit)).any():
+        raise DataError(
+            f"holds ids beyond 2^{limit.bit_length() - 1} as {series.dtype}, which cannot tell neighbours "
+            "apart; write them as integers or as text"
+        )
+    text = _number_text(series).str.strip_chars("\0").str.strip_chars()
     return text.set(text == "", None)
-
-
-def _as_word(series: pl.Series, is_whole: Callable[[pl.Series], bool] = all_whole) -> pl.Series:
-    """Names, whole numbers among them without a point."""
-    series = _plain(series, "an id")
-    if series.dtype.is_decimal():
-        series = series.cast(pl.Float64)
-    if series.dtype.is_float():
-        whole = series.cast(pl.Int64, strict=False)
-        # NaN is how some libraries write a missing id.
-        text = series.cast(pl.String).set(series.is_nan(), None)
-        return whole.cast(pl.String).zip_with(whole.cast(pl.Float64) == series, text)
-    text = as_name(series)
-    if is_whole(text):
-        text = text.str.replace(r"\.0+$", "")
-    return text
 
 
 def as_number(series: pl.Series) -> pl.Series:
     """Float64, null where there is no finite number."""
-    series = _plain(series, "a number")
+    series = plain(series, "a number")
     if series.dtype.is_temporal():
         raise DataError(f"is a {series.dtype}, not a number")
     if series.dtype == pl.String:
         series = series.str.strip_chars()
     number = series.cast(pl.Float64, strict=False)
     return number.set(~number.is_finite(), None)
-
-
-def as_time(series: pl.Series, unit: TimeUnit) -> pl.Series:
-    """Int64 microseconds since the epoch (a position for `order`), null where it cannot be read.
-
-    A date without a time zone is taken as UTC. Negative numbers are no time.
-    """
-    series = _plain(series, "a time")
-    if series.dtype in (pl.Boolean, pl.Duration, pl.Time):
-        raise DataError(f"is {series.dtype}, not a time")
-    if series.dtype in (pl.Datetime, pl.Date):
-        return series.cast(pl.Datetime("us")).cast(pl.Int64)
-    if unit == "iso":
-        return _from_iso(series)
-    if series.dtype == pl.String:
-        series = series.str.strip_chars()
-    scale = _MICROSECONDS[unit]
-    exact = series.cast(pl.Int64, strict=False)
-    number = series.cast(pl.Float64, strict=False)
-    limit = float(_LAST_US / scale) if unit != "order" else 2.0**62
-    valid = number.is_finite() & (number >= 0) & (number <= limit)
-    if series.dtype.is_integer():
-        return (exact.set(~valid, None) * scale).cast(pl.Int64)
-    fraction = (number.set(~valid, None) * scale).round().cast(pl.Int64, strict=False)
-    if unit == "order":
-        fraction = fraction.set(number != number.round(), None)
-    return (exact.set(~valid, None) * scale).zip_with(_is_exact(exact, number), fraction)
 
 
 def as_categories(series: pl.Series) -> pl.Series:
@@ -139,97 +139,87 @@ def as_categories(series: pl.Series) -> pl.Series:
     if series.dtype == pl.Null:
         return pl.Series(series.name, [[]] * len(series), dtype=pl.List(pl.String))
     if series.dtype != pl.List:
-        series = _as_word(series).reshape((-1, 1)).cast(pl.List(pl.String))
-    elif series.dtype.inner in (pl.List, pl.Struct, pl.Object):  # type: ignore[attr-defined]
+        series = _as_category(series).reshape((-1, 1)).cast(pl.List(pl.String))
+    elif series.dtype.inner in (pl.List, pl.Array, pl.Struct, pl.Object):  # type: ignore[attr-defined]
         raise DataError(f"is {series.dtype}, not a string or a list of strings")
     frame = pl.DataFrame({"row": pl.int_range(len(series), eager=True), "value": series})
     flat = frame.explode("value").drop_nulls()
-    flat = flat.with_columns(value=_as_word(flat["value"])).drop_nulls()
+    flat = flat.with_columns(value=_as_category(flat["value"])).drop_nulls()
     lists = flat.unique(maintain_order=True).group_by("row", maintain_order=True).agg("value")
     joined = frame.select("row").join(lists, on="row", how="left", maintain_order="left")
     empty = pl.lit([], dtype=pl.List(pl.String))
     return joined.select(pl.col("value").fill_null(empty).alias(series.name)).to_series()
 
 
-def inferred(series: pl.Series) -> pl.Series:
-    """A text column as integers, numbers or truth values where every value of it is one."""
-    kinds = (as_kind(series, kind) for kind in TEXT_KINDS)
-    return next((cast for cast in kinds if cast is not None), series)
+def _as_category(series: pl.Series) -> pl.Series:
+    text = as_name(series, "a category")
+    return text.str.replace(r"\.0+$", "") if series.dtype == pl.String and all_whole(text) else text
 
 
-def as_kind(series: pl.Series, kind: type[pl.DataType]) -> pl.Series | None:
-    """A text column as one of `TEXT_KINDS`, None where a value of it is no such thing."""
-    if series.dtype != pl.String:
-        return series
-    text = as_text(series).str.strip_chars()
-    if kind == pl.Boolean:
-        lower = text.str.to_lowercase()
-        return lower == "true" if bool(lower.drop_nulls().is_in(["true", "false"]).all()) else None
-    cast = text.cast(kind, strict=False)
-    return cast if cast.null_count() == text.null_count() else None
-
-
-def unit_hint(series: pl.Series, unit: TimeUnit) -> str | None:
-    """What is wrong where most of the raw times would lie in a year that no log comes from."""
-    if unit not in ("unix_s", "unix_ms") or not (series.dtype.is_numeric() or series.dtype == pl.String):
-        return None
-    median = as_number(series).median()
-    if not isinstance(median, int | float):
-        return None
-    if unit == "unix_s" and median > _SECONDS_OF_2200:
-        return "most of its times lie after the year 2200; did you mean time = 'unix_ms'?"
-    # Smaller numbers are made up by hand, larger ones are milliseconds.
-    if unit == "unix_ms" and _SECONDS_OF_1973 < median < _SECONDS_OF_2200:
-        return "most of its times lie in the year 1970; did you mean time = 'unix_s'?"
-    return None
-
-
-def odd_times(
-    series: pl.Series, times: pl.Series, unit: TimeUnit, *, dated: bool
-) -> list[tuple[pl.Series, str]]:
-    """Masks of the raw values that cannot be meant as times in `unit`, each with the reason.
-
-    `times` is what `as_time` made of them. `dated` says that the column holds dates (`holds_dates`): only
-    then is one in 1970 a strange one, since a log may as well count from 0.
-    """
-    if unit == "iso" or series.dtype.is_temporal():
-        return [(times > _SECONDS_OF_2100 * 1_000_000, _TOO_LATE)]
-    number = as_number(series)
-    negative = (number < 0, "a negative time")
-    if unit == "order":
-        return [negative]
-    if unit == "unix_s":
-        mixed = number.is_between(_SECONDS_OF_1990 * 1_000, _SECONDS_OF_2100 * 1_000)
-        return [negative, (mixed, _MILLISECONDS), (number > _SECONDS_OF_2100, _TOO_LATE)]
-    mixed = number.is_between(_SECONDS_OF_1990, _SECONDS_OF_2100) & dated
-    return [negative, (mixed, _SECONDS), (number > _SECONDS_OF_2100 * 1_000, _TOO_LATE)]
-
-
-def holds_dates(series: pl.Series, unit: TimeUnit) -> bool:
-    """Whether any number of the column lies between 1990 and 2100 in milliseconds, where that is the unit."""
-    if unit != "unix_ms" or not is_numeric_or_text(series):
-        return False
-    return bool(as_number(series).is_between(_SECONDS_OF_1990 * 1_000, _SECONDS_OF_2100 * 1_000).any())
+def _number_text(series: pl.Series) -> pl.Series:
+    """Strings; of numbers without a fraction their digits alone, of NaN and infinities null."""
+    if series.dtype.is_decimal():
+        text = series.cast(pl.String)
+        has_fraction = text.str.contains(".", literal=True)
+        return text.str.strip_chars_end("0").str.strip_chars_end(".").zip_with(has_fraction, text)
+    if series.dtype.is_float():
+        series = series.set(~series.is_finite(), None)
+        whole = series.cast(pl.Int64, strict=False)
+        is_whole = whole.cast(series.dtype) == series
+        return whole.cast(pl.String).zip_with(is_whole.fill_null(False), series.cast(pl.String))
+    return series.cast(pl.String)
 
 
 def is_numeric_or_text(series: pl.Series) -> bool:
     return series.dtype.is_numeric() or series.dtype == pl.String
 
 
-def _from_iso(series: pl.Series) -> pl.Series:
-    if series.dtype.is_numeric() or series.dtype == pl.Boolean:
-        raise DataError(f"holds numbers ({series.dtype}), not ISO dates; did you mean time = 'unix_s'?")
-    text = series.cast(pl.String).str.strip_chars().str.replace(" ", "T", literal=True)
-    text = text.str.replace(r"[Zz]$", "+00:00")
-    zoned = text.str.strptime(pl.Datetime("us", "UTC"), "%Y-%m-%dT%H:%M:%S%.f%#z", strict=False)
-    plain = (text + "T00:00").zip_with(text.str.len_chars() == len("2020-01-01"), text)
-    times = [zoned, *(plain.str.strptime(pl.Datetime("us"), form, strict=False) for form in _ISO_FORMATS)]
-    frame = pl.DataFrame([time.cast(pl.Int64).alias(str(at)) for at, time in enumerate(times)])
-    return frame.select(pl.coalesce(pl.all()).alias(series.name)).to_series()
+Kind = type[pl.Int64] | type[pl.Float64] | type[pl.Boolean] | type[pl.String]
 
 
-def _is_exact(exact: pl.Series, number: pl.Series) -> pl.Series:
-    return exact.is_not_null() & (exact.cast(pl.Float64) == number)
+@dataclass(frozen=True, kw_only=True)
+class TextKind:
+    """What the values of a text column are. A fact can only become false as more rows are read."""
+
+    integers: bool  # every value that is a number is an integer
+    numbers: bool
+    booleans: bool
+
+    @classmethod
+    def of(cls, text: pl.Series) -> "TextKind":
+        given = text.str.strip_chars().filter(is_number_given(text))
+        number = given.cast(pl.Float64, strict=False)
+        return cls(
+            integers=given.filter(number.is_not_null()).cast(pl.Int64, strict=False).null_count() == 0,
+            numbers=number.null_count() == 0,
+            booleans=bool(given.str.to_lowercase().is_in(["true", "false"]).all()),
+        )
+
+    def together(self, other: "TextKind") -> "TextKind":
+        """Of the values of both."""
+        return TextKind(
+            integers=self.integers and other.integers,
+            numbers=self.numbers and other.numbers,
+            booleans=self.booleans and other.booleans,
+        )
+
+    def choices(self) -> tuple[Kind, ...]:
+        """The kind that all values have, then what else the column may be read as."""
+        number: Kind = pl.Int64 if self.integers else pl.Float64
+        if self.numbers:
+            return number, pl.String
+        return (pl.Boolean, pl.String, number) if self.booleans else (pl.String, number, pl.Boolean)
+
+    @staticmethod
+    def cast(text: pl.Series, kind: Kind) -> pl.Series:
+        """The text as `kind`, null where it is no such thing."""
+        if kind == pl.String:
+            return text
+        stripped = text.str.strip_chars()
+        if kind == pl.Boolean:
+            lower = stripped.str.to_lowercase()
+            return (lower == "true").set(~lower.is_in(["true", "false"]).fill_null(False), None)
+        return as_number(stripped) if kind == pl.Float64 else stripped.cast(pl.Int64, strict=False)
 
 
 def _decode(series: pl.Series) -> pl.Series:
@@ -239,10 +229,15 @@ def _decode(series: pl.Series) -> pl.Series:
         raise DataError("holds bytes that are not UTF-8; write it as UTF-8 text") from None
 
 
-def _plain(series: pl.Series, wanted: str) -> pl.Series:
+def plain_text(series: pl.Series) -> pl.Series:
+    """A column of texts as strings, however the file holds them; any other column as it is."""
+    return series.cast(pl.String) if series.dtype in (pl.Categorical, pl.Enum) else series
+
+
+def plain(series: pl.Series, wanted: str) -> pl.Series:
     """The series with texts as strings, however the file holds them; one value a row is a must."""
     if series.dtype.is_nested() or series.dtype == pl.Object:
         raise DataError(f"is {series.dtype}, not {wanted}")
     if series.dtype == pl.Binary:
         return _decode(series)
-    return series.cast(pl.String) if series.dtype in (pl.Categorical, pl.Enum) else series
+    return plain_text(series)

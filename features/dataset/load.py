@@ -4,7 +4,7 @@ Problems of a table (a missing file or column, a column of the wrong type, nothi
 over all tables and raised together. Problems of a row set that row aside with its reason.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +12,7 @@ import polars as pl
 
 from features.dataset import casting
 from features.dataset.media_paths import MediaFolder, media_lists
+from features.dataset.positive import positive_events
 from features.dataset.readers import read_table
 from features.dataset.schema import (
     FILE_NAME,
@@ -22,8 +23,8 @@ from features.dataset.schema import (
     UsersSpec,
     positive_columns,
 )
-from features.dataset.table_checker import TableChecker
-from features.dataset.tables import Dataset, Rejected
+from features.dataset.table_checker import TableChecker, unreadable
+from features.dataset.tables import InMemoryDataset, Rejected
 from recsys.columns import Columns
 from recsys.errors import DataError
 
@@ -51,7 +52,7 @@ REVIEW_SCHEMA = {
 ReadEvents = Callable[[InteractionsSpec, pl.Series | None], pl.DataFrame]
 
 
-def load_dataset(root: Path, read_events: ReadEvents | None = None) -> Dataset:
+def load_dataset(root: Path, read_events: ReadEvents | None = None) -> InMemoryDataset:
     """The dataset in the folder `root`, validated; what was left out stands in its `rejected`.
 
     `read_events` reads the interactions in another way (features/event_log), given the items' ids.
@@ -75,7 +76,7 @@ def load_dataset(root: Path, read_events: ReadEvents | None = None) -> Dataset:
     oracle_files = reader.files("oracle", (spec.oracle.users, spec.oracle.items) if spec.oracle else None)
     if reader.problems or items is None or events is None:
         raise DataError(f"{root / FILE_NAME}: the tables break the dataset contract:", reader.problems)
-    return Dataset(
+    return InMemoryDataset(
         name=spec.name,
         root=root,
         items=items,
@@ -84,6 +85,7 @@ def load_dataset(root: Path, read_events: ReadEvents | None = None) -> Dataset:
         users=_with_every_user(users, events),
         has_clock=spec.interactions.time != "order",
         rejected=tuple(reader.rejected),
+        warnings=tuple(reader.warnings),
         split_files=split_files,
         oracle_files=oracle_files,
     )
@@ -98,6 +100,7 @@ class _Reader:
         self.media = MediaFolder(root)
         self.problems: list[str] = []
         self.rejected: list[Rejected] = []
+        self.warnings: list[str] = []
 
     def read(self, name: str, table: Callable[[], pl.DataFrame]) -> pl.DataFrame | None:
         try:
@@ -110,6 +113,7 @@ class _Reader:
         frame = table.finish(columns)
         self.problems += table.problems
         self.rejected += table.rejected
+        self.warnings += table.warnings()
         return frame
 
     def files(self, section: str, names: tuple[str, str] | None) -> tuple[Path, Path] | None:
@@ -126,36 +130,39 @@ class _Reader:
     def items(self, spec: ItemsSpec) -> pl.DataFrame:
         wanted = [spec.id, *spec.text, *spec.image, *spec.video, *spec.categories, *spec.numeric]
         wanted += [name for name in (spec.title, spec.created_at) if name is not None]
-        table = TableChecker(read_table(self.root, "items", spec.path, wanted))
+        lists = {*spec.text, *spec.image, *spec.video, *spec.categories}
+        id_like = {spec.id, *spec.categories}
+        table = TableChecker(read_table(self.root, "items", spec.path, wanted, ids=id_like, lists=lists))
         ids = table.required_id(spec.id)
         table.keep_first(ids, spec.id)
-        texts = [table.cast(name, casting.as_text, "a text") for name in spec.text]
+        texts = [_text_of(table, name, spec.lists) for name in spec.text]
         columns = [
             ids.alias(Columns.ITEM),
             _optional(table, spec.title, Columns.TITLE),
             _joined(texts, ids.len()),
-            self._media(table, spec.image).alias(Columns.IMAGE),
-            self._media(table, spec.video).alias(Columns.VIDEO),
+            self._media(table, spec.image, spec.lists).alias(Columns.IMAGE),
+            self._media(table, spec.video, spec.lists).alias(Columns.VIDEO),
         ]
         if spec.created_at is not None:
             columns.append(table.optional_time(spec.created_at, self.spec.interactions.time))
         else:
             columns.append(pl.Series([None] * ids.len(), dtype=pl.Int64))
         columns[-1] = columns[-1].cast(pl.Int64).alias(Columns.CREATED_AT)
-        columns += _categories(table, spec.categories)
+        columns += _categories(table, spec.categories, spec.lists)
         for name in spec.numeric:
             columns.append(table.optional_number(name).cast(pl.Float64).alias(Columns.NUMERIC_PREFIX + name))
         return self.finish(table, columns)
 
     def interactions(self, spec: InteractionsSpec, items: pl.Series | None) -> pl.DataFrame:
-        table = TableChecker(read_table(self.root, "interactions", spec.path, interaction_columns(spec)))
+        wanted = interaction_columns(spec)
+        table = TableChecker(read_table(self.root, "interactions", spec.path, wanted, ids=id_columns(spec)))
         columns = check_interactions(table, spec, items)
         return self.finish(table, columns).sort(Columns.TIMESTAMP, Columns.ROW)
 
     def reviews(self, spec: ReviewsSpec, items: pl.Series | None) -> pl.DataFrame:
         names = (spec.timestamp, spec.text, spec.audio, spec.value)
         wanted = [spec.user, spec.item, *(name for name in names if name is not None)]
-        table = TableChecker(read_table(self.root, "reviews", spec.path, wanted))
+        table = TableChecker(read_table(self.root, "reviews", spec.path, wanted, ids={spec.user, spec.item}))
         user, item = table.required_id(spec.user), table.required_id(spec.item)
         timestamp = pl.Series([None] * len(user), dtype=pl.Int64)
         if spec.timestamp:
@@ -180,10 +187,13 @@ class _Reader:
         return self.finish(table, columns)
 
     def users(self, spec: UsersSpec) -> pl.DataFrame:
-        table = TableChecker(read_table(self.root, "users", spec.path, [spec.id, *spec.categories]))
+        wanted = [spec.id, *spec.categories]
+        table = TableChecker(
+            read_table(self.root, "users", spec.path, wanted, ids=wanted, lists=spec.categories)
+        )
         ids = table.required_id(spec.id)
         table.keep_first(ids, spec.id)
-        return self.finish(table, [ids.alias(Columns.USER), *_categories(table, spec.categories)])
+        return self.finish(table, [ids.alias(Columns.USER), *_categories(table, spec.categories, spec.lists)])
 
     def _audio(self, table: TableChecker, column: str | None, paths: pl.Series) -> pl.Series:
         """Absolute paths; those that cannot be taken are noted."""
@@ -197,13 +207,16 @@ class _Reader:
             table.note((checked["reason"] == reason) & kept, column, reason)
         return checked["absolute"]
 
-    def _media(self, table: TableChecker, columns: tuple[str, ...]) -> pl.Series:
+    def _media(
+        self, table: TableChecker, columns: tuple[str, ...], separators: Mapping[str, str]
+    ) -> pl.Series:
         """All files that `columns` name for each item, one column after the other. List(String), absolute."""
         num_rows = table.raw.frame.height
         row = pl.int_range(num_rows, eager=True)
         parts = [pl.DataFrame(schema={"row": pl.Int64, "absolute": pl.String})]
         for column in columns:
-            lists = table.cast(column, media_lists, "a path")
+            raw = table.lists(column, separators)
+            lists = table.cast(column, media_lists, unreadable("a path"), series=raw)
             flat = pl.DataFrame({"row": row, "path": lists.cast(pl.List(pl.String))})
             flat = flat.filter(pl.Series(table.kept)).explode("path").drop_nulls()
             flat = flat.join(self.media.check(flat["path"]), on="path", how="left", maintain_order="left")
@@ -215,6 +228,11 @@ class _Reader:
         joined = pl.DataFrame({"row": row}).join(files, on="row", how="left", maintain_order="left")
         empty = pl.lit([], dtype=pl.List(pl.String))
         return joined.select(pl.col("absolute").fill_null(empty)).to_series()
+
+
+def id_columns(spec: InteractionsSpec) -> set[str]:
+    """Columns of the interactions' files that identify something."""
+    return {spec.user, spec.item, *([spec.event] if spec.event else [])}
 
 
 def interaction_columns(spec: InteractionsSpec) -> list[str]:
@@ -232,13 +250,13 @@ def check_interactions(
     timestamp = table.required_time(spec.timestamp, spec.time)
     value = table.number(spec.value) if spec.value else pl.Series([None] * len(user), dtype=pl.Float64)
     if spec.event:
-        event = table.cast(spec.event, casting.as_name, "an event kind")
+        event = table.cast(spec.event, casting.as_name, unreadable("an event kind"))
         table.reject(event.is_null(), spec.event, "no event kind")
         table.reject(_has_nul(event), spec.event, "an event kind with a NUL character")
     else:
         event = pl.Series([NO_EVENT_KIND]).new_from_index(0, len(user))
     _reject_unknown_items(table, item, spec.item, items)
-    positive = _positive(table, spec.positive)
+    positive = positive_events(table, spec.positive)
     return [
         user.alias(Columns.USER),
         item.alias(Columns.ITEM),
@@ -253,7 +271,7 @@ def check_interactions(
 def _optional(table: TableChecker, column: str | None, name: str) -> pl.Series:
     if column is None:
         return pl.Series(name, [None] * table.raw.frame.height, dtype=pl.String)
-    return table.cast(column, casting.as_text, "a text").cast(pl.String).alias(name)
+    return table.cast(column, casting.as_text, unreadable("a text")).cast(pl.String).alias(name)
 
 
 def _joined(texts: list[pl.Series], num_rows: int) -> pl.Series:
@@ -265,10 +283,20 @@ def _joined(texts: list[pl.Series], num_rows: int) -> pl.Series:
     return frame.select(pl.when(joined != "").then(joined).alias(Columns.TEXT)).to_series()
 
 
-def _categories(table: TableChecker, names: tuple[str, ...]) -> list[pl.Series]:
+def _text_of(table: TableChecker, column: str, separators: Mapping[str, str]) -> pl.Series:
+    """Texts of the column; those of a list are joined by line feeds."""
+    raw = table.lists(column, separators, warn=False)
+    return table.cast(column, casting.as_joined_text, unreadable("a text"), series=raw)
+
+
+def _categories(
+    table: TableChecker, names: tuple[str, ...], separators: Mapping[str, str]
+) -> list[pl.Series]:
     columns = []
     for name in names:
-        lists = table.cast(name, casting.as_categories, "a category").cast(pl.List(pl.String))
+        raw = table.lists(name, separators)
+        lists = table.cast(name, casting.as_categories, unreadable("a category"), series=raw)
+        lists = lists.cast(pl.List(pl.String))
         unusable = lists.list.eval(_has_nul(pl.element())).list.any()
         if unusable.any():  # ids of categories cannot hold one
             table.note(unusable, name, "a category with a NUL character")
@@ -309,36 +337,6 @@ Text = TypeVar("Text", pl.Series, pl.Expr)
 
 def _has_nul(text: Text) -> Text:
     return text.cast(pl.String).str.contains("\0", literal=True)
-
-
-def _positive(table: TableChecker, sql: str | None) -> pl.Series:
-    """Truth of the expression in each kept row; like WHERE in SQL, unknown is not true."""
-    if sql is None:
-        return pl.Series([True]).new_from_index(0, table.raw.frame.height)
-    columns = positive_columns(sql)
-    frame = table.raw.frame.select(pl.Series(table.kept).alias("\0kept"), *columns)
-    frame = frame.with_columns([table.inferred(name) for name in columns])
-    expression = pl.sql_expr(sql)
-    result = pl.Series([None] * frame.height, dtype=pl.Boolean)
-    try:
-        evaluated = frame.filter("\0kept").select(pl.col("\0kept"), expression.alias("\0positive"))[
-            "\0positive"
-        ]
-    except pl.exceptions.PolarsError as error:
-        first_line = str(error).partition("\n")[0]
-        table.problem_of_table(f"positive = {sql!r} cannot be computed: {first_line}")
-        return result
-    if evaluated.dtype != pl.Boolean:
-        table.problem_of_table(
-            f"positive = {sql!r} gives {evaluated.dtype}, not true or false; "
-            'write a condition such as "rating >= 3.5"'
-        )
-        return result
-    evaluated = evaluated.fill_null(False)
-    table.hold_once(
-        evaluated, table.named(f"positive = {sql!r} is true of no row; nothing could be a target")
-    )
-    return result.scatter(pl.Series(table.kept).arg_true(), evaluated)
 
 
 def _with_every_user(users: pl.DataFrame | None, events: pl.DataFrame) -> pl.DataFrame:

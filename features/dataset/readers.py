@@ -5,8 +5,9 @@ gives the values their types. They may be compressed with gzip. A row of a CSV w
 header has nothing in the last columns, as spreadsheets write it.
 """
 
+import glob
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
@@ -15,6 +16,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import polars as pl
 
+from features.dataset.casting import as_id
+from features.dataset.list_columns import wrap_single_values
 from features.dataset.tables import Rejected
 from features.dataset.text_diagnosis import bad_header, explain, open_bytes
 from recsys.errors import DataError, clipped, did_you_mean
@@ -55,9 +58,19 @@ class RawTable:
         ]
 
 
-def read_table(root: Path, name: str, pattern: str, columns: Iterable[str]) -> RawTable:
+def read_table(
+    root: Path,
+    name: str,
+    pattern: str,
+    columns: Iterable[str],
+    *,
+    ids: Collection[str] = (),
+    lists: Collection[str] = (),
+) -> RawTable:
     """The named columns of the file or files that match `pattern` in `root`, in the files' order.
 
+    The columns `ids` identify something, so that files with other kinds of numbers are joined as text;
+    the columns `lists` may hold a list in one row of JSON and a single value in the next.
     Raises `DataError` whose `problems` name the file and, where they can, the row and what to do.
     """
     wanted = list(dict.fromkeys(columns))
@@ -67,12 +80,12 @@ def read_table(root: Path, name: str, pattern: str, columns: Iterable[str]) -> R
     for path in paths:
         shown = path.relative_to(root).as_posix()
         try:
-            frames.append(select_columns(read_file(path), wanted, name, shown))
+            frames.append(select_columns(read_file(path, lists), wanted, name, shown))
         except DataError as error:
             problems += error.problems or (f"[{name}] {shown}: {error}",)
     if problems:
         raise DataError(f"the {name} cannot be read", problems)
-    frame = stacked(frames, paths, root, name)
+    frame = stacked(frames, paths, root, name, ids)
     if not frame.height:
         raise DataError(f"the {name} are empty", [f"[{name}] {pattern}: no rows under the header"])
     heights = [part.height for part in frames]
@@ -91,7 +104,7 @@ def find_files(root: Path, name: str, pattern: str) -> list[Path]:
         if plain.is_file():
             return [plain]
         is_folder = plain.is_dir()
-        found = [] if is_folder else sorted(path for path in root.glob(pattern) if path.is_file())
+        found = [] if is_folder else sorted(path for path in _glob(root, pattern) if path.is_file())
     except (ValueError, NotImplementedError, OSError) as error:
         raise DataError(
             f"the {name} are missing", [f"[{name}] path = {pattern!r} cannot be looked up: {error}"]
@@ -107,14 +120,22 @@ def find_files(root: Path, name: str, pattern: str) -> list[Path]:
     raise DataError(f"the {name} are missing", [f"[{name}] path = {pattern!r}: {hint}"])
 
 
+def _glob(root: Path, pattern: str) -> Iterator[Path]:
+    """Paths that match `pattern`. A folder that exists by that very name ("part [1]") is no pattern."""
+    parts = PurePosixPath(pattern).parts
+    while len(parts) > 1 and (root / parts[0]).is_dir():
+        root, parts = root / parts[0], parts[1:]
+    return root.glob("/".join(parts))
+
+
 def _beside(path: Path) -> list[str]:
     if not path.parent.is_dir():
         return []
     return sorted(each.name for each in path.parent.iterdir() if each.is_file())
 
 
-def read_file(path: Path) -> pl.DataFrame:
-    """All rows and columns of one file; strings where the format has no types."""
+def read_file(path: Path, lists: Collection[str] = ()) -> pl.DataFrame:
+    """All rows and columns of one file; strings where the format has no types. `lists`: see `read_table`."""
     suffix = ending(path)
     with explained(path):
         if suffix in SEPARATORS:
@@ -124,7 +145,7 @@ def read_file(path: Path) -> pl.DataFrame:
         if suffix in PARQUET:
             return pl.read_parquet(path, glob=False)
         if suffix in JSON_LINES:
-            return _read_json(path)
+            return _read_json(path, lists)
     raise unknown_kind(path)
 
 
@@ -147,7 +168,9 @@ def scan_file(path: Path) -> pl.LazyFrame | None:
             with path.open("rb") as file:
                 start = file.read(4096).lstrip()
             is_lines = start[:1] == b"{"
-            return pl.scan_ndjson(path, infer_schema_length=None) if is_lines else None
+            # `scan_ndjson` has no `glob=False`.
+            pattern = glob.escape(str(path))
+            return pl.scan_ndjson(pattern, infer_schema_length=None) if is_lines else None
     raise unknown_kind(path)
 
 
@@ -189,14 +212,39 @@ def _hold_header(path: Path, columns: list[str]) -> None:
         raise DataError(wrong)
 
 
-def _read_json(path: Path) -> pl.DataFrame:
+def _read_json(path: Path, lists: Collection[str]) -> pl.DataFrame:
     with open_bytes(path) as file:
         content = file.read().removeprefix(b"\xef\xbb\xbf")
     if not content.strip():
         raise DataError("the file is empty")
+    try:
+        frame = _parse_json(content)
+    except POLARS_ERRORS:
+        wrapped = _wrapped(content, lists)
+        if wrapped is None:
+            raise
+        return _parse_json(wrapped)
+    # Lists and texts in one column become texts, such as '["a", "b"]'.
+    texts = [name for name in lists if frame.schema.get(name) == pl.String]
+    suspects = [name for name in texts if frame[name].str.starts_with("[").any()]
+    wrapped = _wrapped(content, suspects)
+    return frame if wrapped is None else _parse_json(wrapped)
+
+
+def _parse_json(content: bytes) -> pl.DataFrame:
     if content.lstrip()[:1] == b"[":
         return pl.read_json(content, infer_schema_length=None)
     return pl.read_ndjson(content, infer_schema_length=None)
+
+
+def _wrapped(content: bytes, columns: Collection[str]) -> bytes | None:
+    """`wrap_single_values`, None where the content is no JSON with objects."""
+    try:
+        return wrap_single_values(content, columns) if columns else None
+    except DataError:
+        raise
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return None
 
 
 def select_columns(frame: pl.DataFrame, columns: list[str], name: str, shown: str) -> pl.DataFrame:
@@ -222,13 +270,40 @@ def select_columns(frame: pl.DataFrame, columns: list[str], name: str, shown: st
     raise DataError("columns are missing", problems)
 
 
-def stacked(frames: list[pl.DataFrame], paths: list[Path], root: Path, name: str) -> pl.DataFrame:
-    """One table of all files; raises `DataError` where the kinds of a column do not go together."""
+def numbers_as_text(part: pl.DataFrame, shown: str, name: str) -> pl.DataFrame:
+    """The only column of the file `shown`, as ids where it holds numbers."""
+    series = part.to_series()
+    if not series.dtype.is_numeric():
+        return part
+    try:
+        return as_id(series).alias(series.name).to_frame()
+    except DataError as error:
+        problem = f"[{name}] {shown}: column {series.name!r} {error}"
+        raise DataError("ids cannot be told apart", [problem]) from None
+
+
+def stacked(
+    frames: list[pl.DataFrame], paths: list[Path], root: Path, name: str, ids: Collection[str] = ()
+) -> pl.DataFrame:
+    """One table of all files; raises `DataError` where the kinds of a column do not go together.
+
+    Different kinds of numbers become floats, but in the columns `ids`, where they become text.
+    """
     if len(frames) == 1:
         return frames[0]
-    columns, problems = [], []
+    columns: list[pl.DataFrame] = []
+    problems: list[str] = []
     for column in frames[0].columns:
         parts = [frame.select(column) for frame in frames]
+        if column in ids and len({part.dtypes[0] for part in parts}) > 1:
+            try:
+                parts = [
+                    numbers_as_text(part, path.relative_to(root).as_posix(), name)
+                    for part, path in zip(parts, paths, strict=True)
+                ]
+            except DataError as error:
+                problems += error.problems
+                continue
         try:
             columns.append(pl.concat(parts, how="vertical_relaxed"))
         except pl.exceptions.PolarsError:

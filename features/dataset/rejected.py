@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from features.dataset.event_statistics import EventSummary
 from features.dataset.tables import Dataset, Rejected
 from recsys.columns import Columns
 from recsys.errors import DataError
@@ -45,43 +46,12 @@ def count_reasons(rejected: Iterable[Rejected]) -> list[dict[str, Any]]:
     ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class EventSummary:
-    """What is told of all events."""
-
-    num_events: int
-    num_positive: int
-    num_tied: int  # share user and time with another
-    first: int | None
-    last: int | None
-    kinds: dict[str, int]  # the most frequent first
-    by_item: pl.DataFrame  # item_id, len; only items with an event
-    reasons: tuple[dict[str, Any], ...] = ()  # of rows rejected that are not in `Dataset.rejected`
-
-    @classmethod
-    def of(cls, events: pl.DataFrame) -> "EventSummary":
-        tied = events.select(pl.struct(Columns.USER, Columns.TIMESTAMP).is_duplicated()).to_series()
-        span = events.select(first=pl.col(Columns.TIMESTAMP).min(), last=pl.col(Columns.TIMESTAMP).max()).row(
-            0, named=True
-        )
-        kinds = events.group_by(Columns.EVENT).len().sort("len", Columns.EVENT, descending=[True, False])
-        return cls(
-            num_events=events.height,
-            num_positive=int(events[Columns.POSITIVE].sum()),
-            num_tied=int(tied.sum()),
-            kinds=dict(kinds.iter_rows()),
-            by_item=events.group_by(Columns.ITEM).len(),
-            **span,
-        )
-
-
-def summarise(dataset: Dataset, events: EventSummary | None = None) -> dict[str, Any]:
+def summarise(dataset: Dataset) -> dict[str, Any]:
     """What `recsys check` tells: rows of each table, coverage of each modality, time, what was rejected.
 
     Coverage is a share: of the items, and of the interactions (those whose item has the modality).
-    `events` stands in for the interactions of a dataset that does not hold them in memory.
     """
-    events = events or EventSummary.of(dataset.interactions)
+    events = dataset.event_summary()
     total = max(events.num_events, 1)
     return {
         "name": dataset.name,

@@ -11,7 +11,7 @@ from recsys.config import Section
 from recsys.errors import DataError, did_you_mean
 
 FILE_NAME = "dataset.toml"
-TimeUnit = Literal["unix_s", "unix_ms", "iso", "order"]
+TimeUnit = Literal["unix_s", "unix_ms", "unix_us", "unix_ns", "iso", "order"]
 
 
 def _as_tuple(value: Any) -> Any:
@@ -40,6 +40,15 @@ def _distinct(keys: dict[str, str | None], others: tuple[str | None, ...]) -> No
             raise ValueError(f"the column {name!r} is named as {role} and as something else; name another")
 
 
+def _known_lists(lists: dict[str, str], columns: tuple[str, ...]) -> None:
+    for name in lists:
+        if name not in columns:
+            raise ValueError(
+                f"lists names the column {name!r}, which has no role that takes lists; "
+                f"{did_you_mean(name, columns)}"
+            )
+
+
 Name = Annotated[str, Field(min_length=1)]
 TablePath = Annotated[Name, Field(description="a file or a glob such as part-*.parquet")]
 
@@ -53,6 +62,8 @@ class TableSpec(Section):
         return _inside(path)
 
 
+# Text columns that hold lists -> what separates the elements, or "json" for ["a", "b"] and ['a', 'b'].
+ListColumns = dict[Name, Annotated[str, Field(min_length=1)]]
 # A string stands for a list of one.
 ColumnList = Annotated[tuple[Name, ...], BeforeValidator(_as_tuple)]
 
@@ -66,11 +77,17 @@ class ItemsSpec(TableSpec):
     categories: ColumnList = ()
     numeric: ColumnList = ()
     created_at: Name | None = None
+    lists: ListColumns = Field(default_factory=dict)
 
     @field_validator("text", "image", "video", "categories", "numeric")
     @classmethod
     def _no_column_twice(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         return _unique(names)
+
+    @model_validator(mode="after")
+    def _lists_have_a_role(self) -> "ItemsSpec":
+        _known_lists(self.lists, (*self.categories, *self.text, *self.image, *self.video))
+        return self
 
 
 class InteractionsSpec(TableSpec):
@@ -117,11 +134,17 @@ class ReviewsSpec(TableSpec):
 class UsersSpec(TableSpec):
     id: Name
     categories: ColumnList = ()
+    lists: ListColumns = Field(default_factory=dict)
 
     @field_validator("categories")
     @classmethod
     def _no_column_twice(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         return _unique(names)
+
+    @model_validator(mode="after")
+    def _lists_have_a_role(self) -> "UsersSpec":
+        _known_lists(self.lists, self.categories)
+        return self
 
 
 class SplitFiles(Section):

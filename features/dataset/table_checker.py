@@ -1,13 +1,14 @@
 """One raw table while it is being checked."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.dataset import casting
+from features.dataset import casting, list_columns, times
 from features.dataset.readers import RawTable
 from features.dataset.rejected import count_reasons
 from features.dataset.schema import TimeUnit
@@ -15,8 +16,29 @@ from features.dataset.tables import Rejected
 from recsys.errors import DataError, clipped
 
 
-def unreadable(meaning: str, example: object) -> str:
-    return f"no value is {meaning}; the first is {clipped(repr(example))}"
+def unreadable(meaning: str) -> Callable[[object], str]:
+    """What is wrong with a column that has values and none with that meaning, given the first of them."""
+    return lambda example: f"no value is {meaning}; the first is {clipped(repr(example))}"
+
+
+def named_files(files: Sequence[str]) -> str:
+    """The file, or how many there are."""
+    return files[0] if len(files) == 1 else f"{len(files)} files"
+
+
+@dataclass(kw_only=True)
+class Remark:
+    """Values of a column that are read as they are, though something else may be meant."""
+
+    column: str
+    message: str
+    count: int
+    row: int
+    value: str  # in that row, the first
+
+    def __str__(self) -> str:
+        rows = "1 row" if self.count == 1 else f"{self.count:,} rows"
+        return f"column {self.column!r}: {rows} ({self.value!r} in row {self.row}): {self.message}"
 
 
 def nothing_left(reasons: Iterable[Mapping[str, Any]]) -> str:
@@ -32,7 +54,8 @@ class TableChecker:
     """Which rows still stand, what was rejected, and what is wrong with the whole table.
 
     What can be said only of whole columns stands in methods of its own (`hold_readable`, `hold_once`,
-    `is_whole`, `inferred`, `unit_hint`, `holds_dates`), so that a table may be checked a part at a time.
+    `is_whole`, `text_kind`, `known_failure`, `unit_hint`, `holds_dates`), so that a table may be checked a
+    part at a time.
     """
 
     def __init__(self, raw: RawTable) -> None:
@@ -40,6 +63,9 @@ class TableChecker:
         self.kept: npt.NDArray[np.bool_] = np.ones(raw.frame.height, np.bool_)
         self.rejected: list[Rejected] = []
         self.problems: list[str] = []
+        self.remarks: dict[str, Remark] = {}
+        self.list_like: dict[str, list_columns.ListLike] = {}
+        self.separators: Mapping[str, str] = {}
 
     def reject(self, mask: pl.Series, column: str, reason: str) -> None:
         """Set the rows of `mask` aside; a row has one reason, the first."""
@@ -57,23 +83,58 @@ class TableChecker:
         if rows:
             self.rejected += self.raw.describe(rows, values, column, reason)
 
-    def cast(self, column: str, to: Callable[[pl.Series], pl.Series], meaning: str) -> pl.Series:
-        """The column cast by `to`; a problem where that fails or no value at all can be read."""
-        series = self.raw.frame[column]
+    def remark(self, mask: pl.Series, column: str, message: str) -> None:
+        """A warning about the values of `mask`, which are read as they are."""
+        rows = mask.fill_null(False).arg_true()
+        if not len(rows):
+            return
+        row = int(rows[0])
+        value = clipped(str(self.raw.frame[column][row]))
+        first = Remark(column=column, message=message, count=0, row=row + self.raw.offset, value=value)
+        self.remarks.setdefault(f"{column}: {message}", first).count += len(rows)
+
+    def warnings(self) -> list[str]:
+        """One sentence for each remark and each column that looks like lists, with its table and file."""
+        found = [str(remark) for remark in self.remarks.values()]
+        found += list_columns.list_warnings(self.raw.name, self.list_like, self.separators)
+        return [self.named(message) for message in found]
+
+    def cast(
+        self,
+        column: str,
+        to: Callable[[pl.Series], pl.Series],
+        problem: Callable[[object], str],
+        given: Callable[[pl.Series], pl.Series] = casting.is_given,
+        series: pl.Series | None = None,
+    ) -> pl.Series:
+        """The column cast by `to`; a problem where that fails or no value at all can be read.
+
+        `problem` says what is wrong then, of the first value that is `given`. `series` stands in for the
+        raw column.
+        """
+        series = casting.without_nan(self.raw.frame[column] if series is None else series)
         try:
             result = to(series)
         except DataError as error:
             self.problem(column, str(error))
             return pl.Series(column, [None] * len(series))
-        self.hold_readable(column, series, result, meaning)
+        self.hold_readable(column, result, series.filter(given(series)), problem)
         return result
 
-    def hold_readable(self, column: str, series: pl.Series, result: pl.Series, meaning: str) -> None:
-        """A problem where there are values and none could be read."""
-        given = casting.is_given(series)
-        if given.any() and result.null_count() == len(result):
-            example = series.filter(given)[0]
-            self.problem(column, unreadable(meaning, example))
+    def hold_readable(
+        self,
+        column: str,
+        result: pl.Series,
+        given: pl.Series,
+        problem: Callable[[object], str],
+        key: str | None = None,
+    ) -> None:
+        """A problem where there are values, those `given`, and none could be read.
+
+        `key` tells two readings of one column apart.
+        """
+        if len(given) and result.null_count() == len(result):
+            self.problem(column, problem(given[0]))
 
     def hold_once(self, truth: pl.Series, problem: str) -> None:
         """A problem where there are rows and the truth holds of none."""
@@ -84,17 +145,24 @@ class TableChecker:
         """Whether the ids of the column are all whole numbers with a point."""
         return casting.all_whole(text)
 
-    def inferred(self, column: str) -> pl.Series:
-        """A text column as integers, numbers or truth values where every value of it is one."""
-        return casting.inferred(self.raw.frame[column])
+    def text_kind(self, column: str, text: pl.Series) -> casting.TextKind:
+        """What the values of a text column are, given those of its kept rows."""
+        return casting.TextKind.of(text)
+
+    def known_failure(self, label: str) -> str | None:
+        """Why an expression cannot be computed in that way, where another part has shown it."""
+        return None
+
+    def note_failure(self, label: str, problem: str) -> None:
+        """An expression could not be computed in that way."""
 
     def unit_hint(self, column: str, unit: TimeUnit) -> str | None:
         """What is wrong where the column's times seem to be in another unit."""
-        return casting.unit_hint(self.raw.frame[column], unit)
+        return times.unit_hint(self.raw.frame[column], unit)
 
     def holds_dates(self, column: str, unit: TimeUnit) -> bool:
         """Whether the column has dates at all, or may as well count from 0."""
-        return casting.holds_dates(self.raw.frame[column], unit)
+        return times.holds_dates(self.raw.frame[column], unit)
 
     def problem(self, column: str, message: str) -> None:
         self.problem_of_table(f"column {column!r} {message}")
@@ -104,14 +172,16 @@ class TableChecker:
 
     def named(self, message: str) -> str:
         """The message with the table and its files before it."""
-        files = self.raw.files[0] if len(self.raw.files) == 1 else f"{len(self.raw.files)} files"
-        return f"[{self.raw.name}] {files}: {message}"
+        return f"[{self.raw.name}] {named_files(self.raw.files)}: {message}"
 
     def required_id(self, column: str) -> pl.Series:
         """Ids; rows without a usable one are rejected."""
         ids = self.cast(
-            column, lambda series: casting.as_id(series, lambda text: self.is_whole(column, text)), "an id"
+            column,
+            lambda series: casting.as_id(series, lambda text: self.is_whole(column, text)),
+            unreadable("an id"),
         ).cast(pl.String)
+        self.remark(casting.is_shortened(ids), column, casting.SHORTENED)
         fault = casting.id_fault(ids)
         for reason in fault.drop_nulls().unique().sort():
             self.reject(fault == reason, column, reason)
@@ -123,56 +193,82 @@ class TableChecker:
         if hint:
             self.problem(column, hint)
             return pl.Series(column, [None] * self.raw.frame.height, dtype=pl.Int64)
-        return self.cast(column, lambda series: casting.as_time(series, unit), f"a time (time = {unit!r})")
+        return self.cast(
+            column,
+            lambda series: times.as_time(series, unit),
+            lambda example: times.no_times(example, unit),
+            casting.is_number_given,
+        )
 
     def required_time(self, column: str, unit: TimeUnit) -> pl.Series:
         """Times; rows without one, or with one that cannot be meant in `unit`, are rejected."""
-        times = self.given_time(column, unit)
-        self.reject(times.is_null(), column, f"not a time (time = {unit!r})")
-        return times
+        found = self.given_time(column, unit)
+        self.reject(found.is_null(), column, "no time")
+        return found
 
     def given_time(self, column: str, unit: TimeUnit) -> pl.Series:
         """The same, but a row may have none."""
-        times = self.time(column, unit)
-        for mask, reason in self._odd_times(column, times, unit):
+        found = self.time(column, unit)
+        for mask, reason in self._odd_times(column, found, unit):
             self.reject(mask, column, reason)
-        self.reject(
-            casting.is_given(self.raw.frame[column]) & times.is_null(),
-            column,
-            f"not a time (time = {unit!r})",
-        )
-        return times
+        given = casting.is_number_given(self.raw.frame[column])
+        self.reject(given & found.is_null(), column, times.not_a_time(unit))
+        return found
 
-    def _odd_times(self, column: str, times: pl.Series, unit: TimeUnit) -> list[tuple[pl.Series, str]]:
-        if times.dtype == pl.Null:
+    def _odd_times(self, column: str, found: pl.Series, unit: TimeUnit) -> list[tuple[pl.Series, str]]:
+        if found.dtype == pl.Null:
             return []  # the whole column is the problem, already written down
         series = self.raw.frame[column]
-        return casting.odd_times(series, times, unit, dated=self.holds_dates(column, unit))
+        return times.odd_times(series, found, unit, dated=self.holds_dates(column, unit))
 
     def number(self, column: str) -> pl.Series:
-        """Numbers; rows whose value is there but is no finite number are rejected."""
-        numbers = self.cast(column, casting.as_number, "a number")
-        unreadable = casting.is_given(self.raw.frame[column]) & numbers.is_null()
-        self.reject(unreadable, column, "not a finite number")
+        """Numbers; rows whose value is there but is no finite number are rejected. NaN is no value."""
+        numbers, unreadable_rows = self._numbers(column)
+        self.reject(unreadable_rows, column, "not a finite number")
         return numbers
 
     def optional_number(self, column: str) -> pl.Series:
-        """Numbers; an unreadable one is noted and null, its row stays."""
-        numbers = self.cast(column, casting.as_number, "a number")
-        self.note(casting.is_given(self.raw.frame[column]) & numbers.is_null(), column, "not a finite number")
+        """Numbers; an unreadable one is noted and null, its row stays. NaN is no value."""
+        numbers, unreadable_rows = self._numbers(column)
+        self.note(unreadable_rows, column, "not a finite number")
         return numbers
+
+    def _numbers(self, column: str) -> tuple[pl.Series, pl.Series]:
+        """Numbers, and where there is a value that is none."""
+        numbers = self.cast(column, casting.as_number, unreadable("a number"), casting.is_number_given)
+        return numbers, casting.is_number_given(self.raw.frame[column]) & numbers.is_null()
 
     def optional_time(self, column: str, unit: TimeUnit) -> pl.Series:
         """Times; an unreadable one is noted and null, its row stays."""
-        times = self.time(column, unit)
-        unclear = casting.is_given(self.raw.frame[column]) & times.is_null()
-        for mask, reason in self._odd_times(column, times, unit):
-            new = mask.fill_null(False) & (unclear | times.is_not_null())
+        found = self.time(column, unit)
+        unclear = casting.is_number_given(self.raw.frame[column]) & found.is_null()
+        for mask, reason in self._odd_times(column, found, unit):
+            new = mask.fill_null(False) & (unclear | found.is_not_null())
             self.note(new, column, reason)
             unclear &= ~new
-            times = times.set(new, None)
-        self.note(unclear, column, "not a time")
-        return times
+            found = found.set(new, None)
+        self.note(unclear, column, times.not_a_time(unit))
+        return found
+
+    def lists(self, column: str, separators: Mapping[str, str], *, warn: bool = True) -> pl.Series:
+        """The column as the file has it, or where `separators` names it with its texts as lists.
+
+        A text that is no list is noted and null. A column that looks like lists and is not named is a
+        warning.
+        """
+        series = casting.plain_text(self.raw.frame[column])
+        if series.dtype != pl.String:
+            return series
+        separator = separators.get(column)
+        self.separators = {**self.separators, **separators}
+        found = list_columns.looks_like_lists(series) if warn else None
+        if found and separator != found.separator and (separator is None or found.is_in_brackets):
+            self.list_like[column] = found
+        if separator is None:
+            return series
+        lists = list_columns.split_lists(series, separator)
+        self.note(casting.is_given(series) & lists.is_null(), column, list_columns.NOT_A_LIST)
+        return lists
 
     def keep_first(self, ids: pl.Series, column: str) -> None:
         """Reject every later row with an id that already stood."""

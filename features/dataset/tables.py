@@ -1,14 +1,19 @@
-"""What a dataset is once it has been read: `Dataset`, `Split`, and the vectors of its media."""
+"""A dataset once it has been read, and the vectors of its media."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Protocol
 
 import numpy as np
 import polars as pl
 
+from features.dataset.event_statistics import EventStatistics, EventSummary, InMemoryEventStatistics
+from features.dataset.user_events import HistoryMaker
 from recsys.arrays import Floats, Ints
+from recsys.columns import Columns
+from recsys.history import History
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +28,7 @@ class Rejected:
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Dataset:
+class Dataset(Protocol):
     """A validated dataset. External ids are strings; columns are those of `Columns`.
 
     items         item_id String, title String?, text String? (text columns joined by a blank line),
@@ -35,45 +39,136 @@ class Dataset:
     reviews       user_id, item_id String, timestamp Int64?, text String?, audio String? (absolute path),
                   value Float64?, row Int64
     users         user_id String, "cat:<field>" List(String); every user of the interactions has a row
+
+    The interactions are in memory (`InMemoryDataset`), or in an event log on disk
+    (`features.event_log.dataset.StreamedDataset`).
     """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def root(self) -> Path: ...
+    @property
+    def items(self) -> pl.DataFrame: ...
+    @property
+    def reviews(self) -> pl.DataFrame: ...
+    @property
+    def users(self) -> pl.DataFrame: ...
+    @property
+    def has_clock(self) -> bool:
+        """False: timestamps are positions."""
+        ...
+
+    @property
+    def rejected(self) -> tuple[Rejected, ...]: ...
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was read though something else may be meant; each names table, file and column."""
+        ...
+
+    @property
+    def split_files(self) -> tuple[Path, Path] | None:
+        """Files of the training and of the test events, where the dataset names them."""
+        ...
+
+    @property
+    def oracle_files(self) -> tuple[Path, Path] | None:
+        """Files of the true user and item factors of a generated dataset."""
+        ...
+
+    @property
+    def interactions(self) -> pl.DataFrame:
+        """All events; an event log is read into memory."""
+        ...
+
+    @property
+    def event_statistics(self) -> EventStatistics: ...
+
+    def event_summary(self) -> EventSummary: ...
+
+    def history_lengths(self) -> Ints:
+        """Number of events of each user, in no order."""
+        ...
+
+    def event_times(self) -> pl.Series:
+        """Timestamps of all events, in no order: eight bytes an event."""
+        ...
+
+    def events_of_pairs(self, pairs: pl.DataFrame) -> pl.DataFrame:
+        """Events of the (user, item) pairs of `pairs`, in no order."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Changes with any interaction and with any item's id, title or text; not with the folder."""
+        ...
+
+    def histories(self, builder: HistoryMaker) -> Mapping[str, History]:
+        """Histories of all events."""
+        ...
+
+    def write_rejected_interactions(self, path: Path) -> bool:
+        """Write the rejected interactions that are not in `rejected`, .csv or .parquet.
+
+        False, and no file, where there cannot be any.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetTables:
+    """The tables of a dataset but for its interactions; see `Dataset`."""
 
     name: str
     root: Path
     items: pl.DataFrame
-    interactions: pl.DataFrame
     reviews: pl.DataFrame
     users: pl.DataFrame
-    has_clock: bool  # False: timestamps are positions
+    has_clock: bool
     rejected: tuple[Rejected, ...] = ()
-    split_files: tuple[Path, Path] | None = None  # train and test, where the dataset names them
-    oracle_files: tuple[Path, Path] | None = None  # true user and item factors of a generated dataset
-
-
-# How two files were cut: all of training before all of test, so for each user, or neither.
-Cut = Literal["for_all", "by_user", "overlapping"]
+    warnings: tuple[str, ...] = ()
+    split_files: tuple[Path, Path] | None = None
+    oracle_files: tuple[Path, Path] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Split:
-    """Events by what they may be used for. All tables have the columns of `Dataset.interactions`.
+class InMemoryDataset(DatasetTables):
+    """A `Dataset` whose interactions are in memory."""
 
-    train       all events, of every kind, that the models may be fitted on
-    validation  positive events for early stopping, selection and as ranker targets; not in train
-    test        positive events that no model and no choice has seen; not in train or validation
-    context     negative (not positive) events of the validation and test spans: in the history and
-                among the seen items once their time has come, never a target
-    reviews     rows of Dataset.reviews that may be read while `test` is the future
-    """
+    interactions: pl.DataFrame
 
-    protocol: str
-    description: str  # the protocol in words, for the report
-    train: pl.DataFrame
-    validation: pl.DataFrame
-    test: pl.DataFrame
-    context: pl.DataFrame
-    reviews: pl.DataFrame
-    cold_items: frozenset[str] = field(default_factory=frozenset)  # items without a training event
-    cut: Cut | None = None  # of a given split
+    @property
+    def event_statistics(self) -> EventStatistics:
+        return InMemoryEventStatistics(self.items, self.interactions, has_clock=self.has_clock)
+
+    def event_summary(self) -> EventSummary:
+        return EventSummary.of(self.interactions)
+
+    def history_lengths(self) -> Ints:
+        return self.interactions.group_by(Columns.USER).len()["len"].cast(pl.Int64).to_numpy()
+
+    def event_times(self) -> pl.Series:
+        return self.interactions[Columns.TIMESTAMP]
+
+    def events_of_pairs(self, pairs: pl.DataFrame) -> pl.DataFrame:
+        return self.interactions.join(pairs, on=[Columns.USER, Columns.ITEM], how="semi")
+
+    def fingerprint(self) -> str:
+        return fingerprint_of(self, self.interactions.hash_rows(seed=0).to_numpy().tobytes())
+
+    def histories(self, builder: HistoryMaker) -> Mapping[str, History]:
+        return builder.build(self.interactions)
+
+    def write_rejected_interactions(self, path: Path) -> bool:
+        return False
+
+
+def fingerprint_of(tables: DatasetTables, events: bytes) -> str:
+    """SHA-256 over name, items and what identifies the events."""
+    digest = hashlib.sha256(tables.name.encode())
+    items = tables.items.select(Columns.ITEM, Columns.TITLE, Columns.TEXT)
+    digest.update(items.hash_rows(seed=0).to_numpy().tobytes())
+    digest.update(events)
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)

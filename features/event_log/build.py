@@ -97,7 +97,7 @@ def _prepare(
     except DataError:
         shutil.rmtree(work)  # the log must change before it can be prepared
         raise
-    _finish(work, state, len(items), progress)
+    _finish(work, state, len(items), state.facts.warnings(source.files), progress)
     _replace(work, out)
 
 
@@ -136,7 +136,7 @@ def _replace(work: Path, out: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _finish(work: Path, state: SpillState, num_items: int, progress: Progress) -> None:
+def _finish(work: Path, state: SpillState, num_items: int, warnings: list[str], progress: Progress) -> None:
     kinds, num_partitions = sorted(state.kinds), state.num_partitions
     # From the order of appearance to the ids of the map.
     kind_ids = np.array([kinds.index(kind) + NUM_RESERVED for kind in state.kinds], np.uint32)
@@ -167,6 +167,7 @@ def _finish(work: Path, state: SpillState, num_items: int, progress: Progress) -
         kinds=kinds,
         kind_counts=kind_counts,
         rejected=state.reasons,
+        warnings=warnings,
         **others,
     )
     write_manifest(manifest, work)

@@ -1,25 +1,25 @@
 """The checks of features/dataset/table_checker.py on a table that is met a part at a time.
 
-What can be said only of a whole column is gathered in `LogFacts`. Three of these facts decide how values are
-cast (are the ids of a text column all "123.0", are its times dates, what does a text column of the
-`positive` expression hold).
+What can be said only of a whole column is gathered in `LogFacts`. Some of these facts decide how values are
+cast: are the ids of a text column all "123.0", are its times dates, what does a text column of the
+`positive` expression hold, and as what can the expression not be computed.
 They start from what the first part shows; a later part that contradicts raises `FactsChanged`, and the log
 is read again with what is now known. A fact changes in one direction only, so this ends.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from features.dataset import casting
+from features.dataset import casting, times
 from features.dataset.readers import RawTable
 from features.dataset.rejected import SCHEMA
 from features.dataset.schema import TimeUnit
-from features.dataset.table_checker import TableChecker, unreadable
+from features.dataset.table_checker import Remark, TableChecker, named_files
 from recsys.errors import DataError, clipped
 
 # What SQL aggregates and windows become; `meta.is_row_separable` of polars 2.1 does not see them.
@@ -36,41 +36,49 @@ class LogFacts:
 
     num_parts: int = 0
     whole: dict[str, bool] = field(default_factory=dict)  # ids of a text column are all "123.0"
-    kinds: dict[str, int] = field(default_factory=dict)  # place in TEXT_KINDS; past the end: text
+    kinds: dict[str, casting.TextKind] = field(default_factory=dict)  # of text columns in `positive`
+    failures: dict[str, str] = field(default_factory=dict)  # ways to read them that do not work, and why
     readable: dict[str, dict[str, Any]] = field(default_factory=dict)
     truths: dict[str, list[int]] = field(default_factory=dict)  # problem -> rows, and those it holds of
     dated: dict[str, bool] = field(default_factory=dict)  # the times of a column are dates
     times: dict[str, list[list[float]]] = field(default_factory=dict)  # buckets of the raw times
+    remarks: dict[str, Remark] = field(default_factory=dict)  # as `TableChecker.remarks`
 
     @classmethod
     def restore(cls, values: dict[str, Any]) -> "LogFacts":
-        return cls(**values)
+        remarks = {key: Remark(**remark) for key, remark in values["remarks"].items()}
+        kinds = {column: casting.TextKind(**kind) for column, kind in values["kinds"].items()}
+        return cls(**values | {"remarks": remarks, "kinds": kinds})
 
     def are_final(self) -> bool:
         """Whether no later part can change the type of a column that the `positive` expression reads."""
-        return all(place == len(casting.TEXT_KINDS) for place in self.kinds.values())
+        return not any(kind.numbers or kind.booleans for kind in self.kinds.values())
 
     def decisions(self) -> "LogFacts":
         """What is known before the log is read again."""
-        return LogFacts(whole=self.whole, kinds=self.kinds, dated=self.dated)
+        return LogFacts(whole=self.whole, kinds=self.kinds, failures=self.failures, dated=self.dated)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    def warnings(self, files: Sequence[str]) -> list[str]:
+        """One sentence for each remark, with the table and its files."""
+        return [f"[interactions] {named_files(files)}: {remark}" for remark in self.remarks.values()]
+
     def problems(self, files: Sequence[str], unit: TimeUnit) -> list[str]:
         """What is wrong with whole columns, once all parts were met."""
-        named = files[0] if len(files) == 1 else f"{len(files)} files"
+        named = named_files(files)
         found = []
-        for column, seen in self.readable.items():
-            hint = self.unit_hint(column, unit) if column in self.times else None
+        for key, seen in self.readable.items():
+            hint = self.unit_hint(key, unit) if key in self.times else None
             if hint is not None:
-                found.append(f"[interactions] {named}: column {column!r} {hint}")
-            elif seen["example"] is not None and not seen["any"]:
-                found.append(f"[interactions] {named}: column {column!r} {seen['problem']}")
+                found.append(f"[interactions] {named}: column {key!r} {hint}")
+            elif seen["problem"] and not seen["any"]:
+                found.append(f"[interactions] {named}: column {seen['problem']}")
         return found + [problem for problem, (rows, true) in self.truths.items() if rows and not true]
 
     def unit_hint(self, column: str, unit: TimeUnit) -> str | None:
-        """`casting.unit_hint` of the whole column: its median lies where that of these two values lies."""
+        """`times.unit_hint` of the whole column: its median lies where that of these two values lies."""
         buckets = [bucket for bucket in self.times[column] if bucket[0]]
         ends = np.cumsum([bucket[0] for bucket in buckets])
         if not len(ends):
@@ -80,7 +88,7 @@ class LogFacts:
         )
         # Within a bucket the answer is the same everywhere; between two, the nearest values decide.
         middle = [buckets[lower][2], buckets[upper][1]] if lower != upper else [buckets[lower][1]]
-        return casting.unit_hint(pl.Series(middle, dtype=pl.Float64), unit)
+        return times.unit_hint(pl.Series(middle, dtype=pl.Float64), unit)
 
 
 class PartChecker(TableChecker):
@@ -89,6 +97,7 @@ class PartChecker(TableChecker):
     def __init__(self, raw: RawTable, facts: LogFacts) -> None:
         super().__init__(raw)
         self.facts = facts
+        self.remarks = facts.remarks
         self._left_out: list[pl.DataFrame] = []
 
     def left_out(self) -> pl.DataFrame:
@@ -120,13 +129,18 @@ class PartChecker(TableChecker):
             )
         )
 
-    def hold_readable(self, column: str, series: pl.Series, result: pl.Series, meaning: str) -> None:
-        seen = self.facts.readable.setdefault(column, {"example": None, "any": False, "problem": ""})
+    def hold_readable(
+        self,
+        column: str,
+        result: pl.Series,
+        given: pl.Series,
+        problem: Callable[[object], str],
+        key: str | None = None,
+    ) -> None:
+        seen = self.facts.readable.setdefault(key or column, {"any": False, "problem": ""})
         seen["any"] |= result.null_count() < len(result)
-        given = casting.is_given(series)
-        if seen["example"] is None and given.any():
-            example = series.filter(given)[0]
-            seen |= {"example": repr(example), "problem": unreadable(meaning, example)}
+        if not seen["problem"] and len(given):
+            seen["problem"] = f"{column!r} {problem(given[0])}"
 
     def hold_once(self, truth: pl.Series, problem: str) -> None:
         rows = self.facts.truths.setdefault(problem, [0, 0])
@@ -142,19 +156,21 @@ class PartChecker(TableChecker):
             self._change()
         return self.facts.whole[column]
 
-    def inferred(self, column: str) -> pl.Series:
-        series = self.raw.frame[column]
-        place = self.facts.kinds.get(column, 0)
-        while place < len(casting.TEXT_KINDS):
-            cast = casting.as_kind(series, casting.TEXT_KINDS[place])
-            if cast is not None:
-                break
-            place += 1
-        changed = place != self.facts.kinds.get(column, 0)
-        self.facts.kinds[column] = place
-        if changed:
+    def text_kind(self, column: str, text: pl.Series) -> casting.TextKind:
+        known, here = self.facts.kinds.get(column), casting.TextKind.of(text)
+        kind = here if known is None else known.together(here)
+        self.facts.kinds[column] = kind
+        if kind != (known or casting.TextKind.of(text.clear())):
             self._change()
-        return series if place == len(casting.TEXT_KINDS) or cast is None else cast
+        return kind
+
+    def known_failure(self, label: str) -> str | None:
+        return self.facts.failures.get(label)
+
+    def note_failure(self, label: str, problem: str) -> None:
+        if label not in self.facts.failures:
+            self.facts.failures[label] = problem
+            self._change()
 
     def holds_dates(self, column: str, unit: TimeUnit) -> bool:
         known = self.facts.dated.get(column, False)
@@ -165,12 +181,13 @@ class PartChecker(TableChecker):
 
     def unit_hint(self, column: str, unit: TimeUnit) -> str | None:
         series = self.raw.frame[column]
-        if unit not in ("unix_s", "unix_ms") or not casting.is_numeric_or_text(series):
+        if unit == "order" or not casting.is_numeric_or_text(series):
             return None
-        buckets = self.facts.times.setdefault(column, [[0, np.inf, -np.inf] for _ in range(4)])
+        # One bucket below each edge, one at it, and one above the last: the hint is the same in all of it.
+        num_buckets = 2 * len(times.HINT_EDGES) + 1
+        buckets = self.facts.times.setdefault(column, [[0, np.inf, -np.inf] for _ in range(num_buckets)])
         number = casting.as_number(series).drop_nulls().to_numpy()
-        first, second = casting.HINT_EDGES
-        bucket_of = (number > first).astype(np.int8) + (number >= second) + (number > second)
+        bucket_of = sum(np.searchsorted(times.HINT_EDGES, number, side) for side in ("left", "right"))
         for at, bucket in enumerate(buckets):
             mine = number[bucket_of == at]
             if len(mine):

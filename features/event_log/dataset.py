@@ -1,109 +1,139 @@
-"""A `Dataset` whose interactions lie in a prepared log."""
+"""A `Dataset` whose interactions are in an event log on disk."""
 
 import hashlib
 import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from features.dataset.event_statistics import EventStatistics, EventSummary
 from features.dataset.load import load_dataset
-from features.dataset.rejected import EventSummary
 from features.dataset.schema import DatasetSpec, InteractionsSpec
-from features.dataset.tables import Dataset
+from features.dataset.tables import Dataset, DatasetTables, fingerprint_of
+from features.dataset.user_events import HistoryMaker
 from features.event_log.build import PART_ROWS, PARTITION_EVENTS, prepare_log
 from features.event_log.log import PreparedLog
+from features.event_log.selection import LogSelection
 from features.event_log.source import estimate_events
 from recsys.arrays import Ints
 from recsys.columns import Columns
 from recsys.config import DataConfig
 from recsys.errors import DataError
+from recsys.history import History
 from recsys.ids import NUM_RESERVED
 from recsys.progress import Progress, silent
 
+logger = logging.getLogger(__name__)
+_BINS = 1 << 16  # of a histogram of times: 512 KB
 
-class StreamedDataset(Dataset):
-    """The same tables; the interactions are in memory only where somebody asks for all of them at once.
 
-    `rejected` has the entries of the other tables; those of the log are counted in `log.manifest` and
-    stand in its `rejected.parquet`.
+@dataclass(frozen=True, kw_only=True)
+class StreamedDataset(DatasetTables):
+    """A `Dataset` whose interactions are in an event log on disk.
+
+    `rejected` has the entries of the other tables. Those of the log are counted in `log.manifest` and are
+    in its `rejected.parquet`.
     """
 
     log: PreparedLog
 
-    def __init__(self, tables: Dataset, log: PreparedLog) -> None:
-        # The frozen base sets its fields in this way, too.
-        for name, value in vars(tables).items():
-            if name != "interactions":
-                object.__setattr__(self, name, value)
-        object.__setattr__(self, "log", log)
+    @classmethod
+    def of(cls, tables: DatasetTables, log: PreparedLog) -> "StreamedDataset":
+        """The tables but for their interactions, and those of `log`; warnings of both."""
+        shared = {each.name: getattr(tables, each.name) for each in fields(DatasetTables)}
+        return cls(**shared | {"warnings": (*tables.warnings, *log.manifest.warnings)}, log=log)
 
     @cached_property
     def interactions(self) -> pl.DataFrame:
-        """All events in memory."""
+        logger.warning("all %d events of the log are read into memory", self.log.manifest.num_events)
         return self.log.interactions(self.items[Columns.ITEM])
 
+    @property
+    def event_statistics(self) -> EventStatistics:
+        return StreamedEventStatistics(self.items, self.log, has_clock=self.has_clock)
 
-def event_summary(dataset: Dataset) -> EventSummary:
-    """What is told of all events, without reading those of a prepared log."""
-    if not isinstance(dataset, StreamedDataset):
-        return EventSummary.of(dataset.interactions)
-    manifest = dataset.log.manifest
-    counts = pl.Series("len", dataset.log.item_counts[NUM_RESERVED:, 0])
-    kinds = zip(manifest.kinds, manifest.kind_counts, strict=True)
-    return EventSummary(
-        num_events=manifest.num_events,
-        num_positive=manifest.num_positive,
-        num_tied=manifest.num_tied,
-        first=manifest.first_timestamp,
-        last=manifest.last_timestamp,
-        kinds=dict(sorted(kinds, key=lambda kind: (-kind[1], kind[0]))),
-        by_item=pl.DataFrame([dataset.items[Columns.ITEM], counts]).filter(pl.col("len") > 0),
-        reasons=tuple(manifest.rejected),
-    )
+    def event_summary(self) -> EventSummary:
+        manifest = self.log.manifest
+        counts = pl.Series("len", self.log.item_counts[NUM_RESERVED:, 0])
+        kinds = zip(manifest.kinds, manifest.kind_counts, strict=True)
+        return EventSummary(
+            num_events=manifest.num_events,
+            num_positive=manifest.num_positive,
+            num_tied=manifest.num_tied,
+            first=manifest.first_timestamp,
+            last=manifest.last_timestamp,
+            kinds=dict(sorted(kinds, key=lambda kind: (-kind[1], kind[0]))),
+            by_item=pl.DataFrame([self.items[Columns.ITEM], counts]).filter(pl.col("len") > 0),
+            reasons=tuple(manifest.rejected),
+        )
 
+    def history_lengths(self) -> Ints:
+        return self.log.lengths
 
-def history_lengths(dataset: Dataset) -> Ints:
-    """Events of each user, in no order."""
-    if isinstance(dataset, StreamedDataset):
-        return dataset.log.lengths
-    return dataset.interactions.group_by(Columns.USER).len()["len"].cast(pl.Int64).to_numpy()
+    def event_times(self) -> pl.Series:
+        times = [partition.columns[Columns.TIMESTAMP] for partition in self.log.partitions()]
+        return pl.Series(Columns.TIMESTAMP, np.concatenate(times))
 
+    def events_of_pairs(self, pairs: pl.DataFrame) -> pl.DataFrame:
+        pair, items = [Columns.USER, Columns.ITEM], self.items[Columns.ITEM]
+        frames = (self.log.frame(partition, items) for partition in self.log.partitions())
+        return pl.concat([frame.join(pairs, on=pair, how="semi") for frame in frames])
 
-def event_times(dataset: Dataset) -> pl.Series:
-    """Timestamps of all events, in no order: eight bytes an event."""
-    if not isinstance(dataset, StreamedDataset):
-        return dataset.interactions[Columns.TIMESTAMP]
-    times = [partition.columns[Columns.TIMESTAMP] for partition in dataset.log.partitions()]
-    return pl.Series(Columns.TIMESTAMP, np.concatenate(times))
+    def fingerprint(self) -> str:
+        """Changes with the files of the log, too: their names, sizes, ends and times of change."""
+        return fingerprint_of(self, json.dumps(self.log.manifest.fingerprint, sort_keys=True).encode())
 
+    def histories(self, builder: HistoryMaker) -> Mapping[str, History]:
+        return builder.build_lazily(LogSelection(self.log, self.items[Columns.ITEM]))
 
-def events_of_pairs(dataset: Dataset, pairs: pl.DataFrame) -> pl.DataFrame:
-    """Events of the (user, item) pairs of `pairs`; of a prepared log no others are in memory at once."""
-    pair = [Columns.USER, Columns.ITEM]
-    if not isinstance(dataset, StreamedDataset):
-        return dataset.interactions.join(pairs, on=pair, how="semi")
-    log, items = dataset.log, dataset.items[Columns.ITEM]
-    return pl.concat(
-        [log.frame(partition, items).join(pairs, on=pair, how="semi") for partition in log.partitions()]
-    )
+    def write_rejected_interactions(self, path: Path) -> bool:
+        self.log.write_rejected(path)
+        return True
 
 
-def fingerprint(dataset: Dataset) -> str:
-    """Changes with any interaction, and with any item's id, title or text, on whatever machine they lie.
+class StreamedEventStatistics:
+    """`EventStatistics` of an event log."""
 
-    Of a prepared log it changes with its files: their names, sizes, ends and times of change.
+    def __init__(self, items: pl.DataFrame, log: PreparedLog, *, has_clock: bool) -> None:
+        self.has_clock, self.items = has_clock, items
+        self._log = log
+
+    @property
+    def bought(self) -> pl.Series:
+        return self.items[Columns.ITEM].filter(pl.Series(self._log.item_counts[NUM_RESERVED:, 1] > 0))
+
+    @property
+    def num_positive(self) -> int:
+        return self._log.manifest.num_positive
+
+    def positive_time(self, place: int) -> int:
+        manifest = self._log.manifest
+        return nth_smallest(self._positive_times, place, manifest.first_timestamp, manifest.last_timestamp)
+
+    def _positive_times(self) -> Iterator[Ints]:
+        for partition in self._log.partitions():
+            yield partition.columns[Columns.TIMESTAMP][partition.columns[Columns.POSITIVE]]
+
+
+def nth_smallest(chunks: Callable[[], Iterator[Ints]], place: int, low: int, high: int) -> int:
+    """The value at `place`, counted from 0, of all chunks' sorted values, which lie in [low, high].
+
+    Two passes: one counts values in bins, one sorts the values of the bin that holds the place.
     """
-    digest = hashlib.sha256(dataset.name.encode())
-    frames = [dataset.items.select(Columns.ITEM, Columns.TITLE, Columns.TEXT)]
-    if isinstance(dataset, StreamedDataset):
-        digest.update(json.dumps(dataset.log.manifest.fingerprint, sort_keys=True).encode())
-    else:
-        frames.append(dataset.interactions)
-    for frame in frames:
-        digest.update(frame.hash_rows(seed=0).to_numpy().tobytes())
-    return digest.hexdigest()
+    width = (high - low) // _BINS + 1
+    counts = np.zeros(_BINS, np.int64)
+    for values in chunks():
+        counts += np.bincount((values - low) // width, minlength=_BINS)
+    ends = np.cumsum(counts)
+    chosen = int(np.searchsorted(ends, place, side="right"))
+    inside = np.concatenate([values[(values - low) // width == chosen] for values in chunks()])
+    rank = place - int(ends[chosen] - counts[chosen])
+    return int(np.partition(inside, rank)[rank])
 
 
 def open_dataset(root: Path, config: DataConfig, *, cache_dir: Path, progress: Progress = silent) -> Dataset:
@@ -146,4 +176,4 @@ def load_streamed(
         prepared.append(log)
         return log.users_by_first_event()
 
-    return StreamedDataset(load_dataset(root, read), prepared[0])
+    return StreamedDataset.of(load_dataset(root, read), prepared[0])

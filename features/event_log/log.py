@@ -27,7 +27,7 @@ from recsys.columns import Columns
 from recsys.errors import DataError
 from recsys.ids import NUM_RESERVED, IdMap
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST, USERS, ITEM_COUNTS, REJECTED = (
     "manifest.json",
     "users.parquet",
@@ -60,6 +60,7 @@ class LogManifest:
     kinds: list[str]  # sorted: the id map
     kind_counts: list[int]
     rejected: list[dict[str, Any]]  # as `features.dataset.rejected.count_reasons` gives it
+    warnings: list[str]  # as `Dataset.warnings`
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,12 +1,12 @@
 """What `recsys check` and `recsys prepare` tell of a dataset, in memory or prepared on disk."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from features.dataset.rejected import count_reasons, summarise, write_rejected
 from features.dataset.tables import Dataset, Rejected
-from features.event_log.dataset import StreamedDataset, event_summary, load_streamed
+from features.event_log.dataset import load_streamed
 from recsys.progress import Progress, silent
 
 
@@ -16,6 +16,7 @@ class DatasetReport:
     summary: dict[str, Any]
     reasons: list[dict[str, Any]]  # what was rejected, counted
     messages: list[str]  # what was written where
+    warnings: list[str] = field(default_factory=list)  # what may be meant otherwise than it was read
 
 
 def check_dataset(dataset: Dataset, *, rejected: Path | None = None) -> DatasetReport:
@@ -23,17 +24,22 @@ def check_dataset(dataset: Dataset, *, rejected: Path | None = None) -> DatasetR
 
     The rows of a prepared log go to a file beside it, since they can be more than memory holds.
     """
-    summary = summarise(dataset, event_summary(dataset))
+    summary = summarise(dataset)
     reasons = summary.pop("rejected")
     messages = []
     if rejected is not None:
         number = write_rejected(dataset.rejected, rejected)
         messages.append(f"{number:,} rows rejected, with reasons, in {rejected}")
-        if isinstance(dataset, StreamedDataset):
-            beside = rejected.with_stem(f"{rejected.stem}_interactions")
-            dataset.log.write_rejected(beside)
+        beside = rejected.with_stem(f"{rejected.stem}_interactions")
+        if dataset.write_rejected_interactions(beside):
             messages.append(f"the interactions among what was rejected, with reasons, in {beside}")
-    return DatasetReport(name=dataset.name, summary=summary, reasons=reasons, messages=messages)
+    return DatasetReport(
+        name=dataset.name,
+        summary=summary,
+        reasons=reasons,
+        messages=messages,
+        warnings=list(dataset.warnings),
+    )
 
 
 def prepare_dataset(root: Path, out: Path, *, progress: Progress = silent) -> DatasetReport:
@@ -45,10 +51,9 @@ def prepare_dataset(root: Path, out: Path, *, progress: Progress = silent) -> Da
         f"{manifest.num_events:,} events of {manifest.num_users:,} users in {out}; "
         f"{manifest.num_rows - manifest.num_events:,} rows are in its rejected.parquet."
     )
-    return DatasetReport(name=report.name, summary=report.summary, reasons=report.reasons, messages=[message])
+    return replace(report, messages=[message])
 
 
 def all_reasons(dataset: Dataset, more: tuple[Rejected, ...] = ()) -> list[dict[str, Any]]:
     """Everything of the dataset that was rejected, and `more`, counted."""
-    reasons = count_reasons((*dataset.rejected, *more))
-    return reasons + (dataset.log.manifest.rejected if isinstance(dataset, StreamedDataset) else [])
+    return [*count_reasons((*dataset.rejected, *more)), *dataset.event_summary().reasons]

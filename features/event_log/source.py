@@ -9,12 +9,13 @@ from typing import Any
 
 import polars as pl
 
-from features.dataset.load import interaction_columns
+from features.dataset.load import id_columns, interaction_columns
 from features.dataset.readers import (
     PARQUET,
     RawTable,
     explained,
     find_files,
+    numbers_as_text,
     read_file,
     scan_file,
     select_columns,
@@ -55,7 +56,7 @@ class LogSource:
                 problems += error.problems or (f"[{TABLE}] {shown}: {error}",)
         if problems:
             raise DataError(f"the {TABLE} cannot be read", problems)
-        schema = stacked(empty, paths, root, TABLE).schema
+        schema = stacked(empty, paths, root, TABLE, id_columns(spec)).schema
         return cls(root=root, paths=tuple(paths), columns=tuple(schema), schema=schema)
 
     @property
@@ -97,10 +98,17 @@ class LogSource:
                     frames = scanned.select(self.columns).collect_batches(chunk_size=num_rows, lazy=True)
                 for frame in frames:
                     for part in frame.select(self.columns).iter_slices(num_rows):
-                        yield part.cast(self.schema)
+                        yield self._typed(part, shown)
         except DataError as error:
             problems = error.problems or (f"[{TABLE}] {shown}: {error}",)
             raise DataError(f"the {TABLE} cannot be read", problems) from None
+
+    def _typed(self, part: pl.DataFrame, shown: str) -> pl.DataFrame:
+        """The part with the types of the log; numbers become text as in `stacked`."""
+        for column, kind in self.schema.items():
+            if kind == pl.String and part.schema[column].is_numeric():
+                part = part.with_columns(numbers_as_text(part.select(column), shown, TABLE))
+        return part.cast(self.schema)
 
     def _table(self, frame: pl.DataFrame, heights: dict[int, int], at: int, offset: int) -> RawTable:
         starts = [sum(heights[before] for before in range(file)) for file in range(at + 1)]

@@ -87,8 +87,8 @@ class VectorCache:
         found: list[pl.DataFrame] = []
         for path in sorted((self.directory / kind / fingerprint).glob("part-*.parquet")):
             try:
-                if len(pl.read_parquet(path, columns=["key"]).join(wanted, on="key", how="semi")):
-                    found.append(pl.read_parquet(path).join(wanted, on="key", how="semi"))
+                if len(pl.read_parquet(path, columns=["key"], glob=False).join(wanted, on="key", how="semi")):
+                    found.append(pl.read_parquet(path, glob=False).join(wanted, on="key", how="semi"))
             except (pl.exceptions.PolarsError, OSError) as error:
                 raise DataError(f"{path}: a broken part of the cache ({error}); delete this file") from error
         # Two processes may have put the same key; either row will do.

@@ -7,6 +7,7 @@ ids, one byte of bookkeeping a line, and the items' ids.
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import polars as pl
@@ -92,7 +93,7 @@ def import_amazon(
         name=str(spec["name"]),
         counts=counts,
         rejected=rejected,
-        next_steps=[f"recsys check {out}", f"recsys run {out} --out run"],
+        next_steps=[f"recsys check {quote(str(out))}", f"recsys run {quote(str(out))} --out run"],
     )
 
 
@@ -158,7 +159,9 @@ class _Importer:
         pl.concat([known, unknown.lazy()], how="diagonal").drop(LINE).sink_parquet(self.folder / ITEMS)
         counts = {"items": num_rows(self.folder / ITEMS), "items without metadata": unknown.height}
         if pictures:
-            has = pl.scan_parquet(self.folder / ITEMS).select((pl.col("image").list.len() > 0).sum())
+            has = pl.scan_parquet(self.folder / ITEMS, glob=False).select(
+                (pl.col("image").list.len() > 0).sum()
+            )
             counts["items with a picture"] = int(has.collect().item())
         return counts
 

@@ -142,7 +142,7 @@ def write_split(source: Path, category: str, out: Path) -> dict[str, int]:
     for part, path in paths.items():
         if not path.is_file():
             raise DataError(f"{source} has no {path.name}: the published splits of {DATASET} have it")
-        tables[part] = pl.scan_csv(path, infer_schema=False)
+        tables[part] = pl.scan_csv(path, infer_schema=False, glob=False)
         check_columns(path, tables[part].collect_schema().names(), columns)
     out.mkdir()
     train = pl.concat([tables["train"].select(columns), tables["valid"].select(columns)])

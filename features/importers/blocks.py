@@ -136,10 +136,12 @@ def csv_blocks(
         content, first_row = block.content, block.first_line - 1
         if not header:
             header, _, content = content.partition(b"\n")
-            check_columns(path, pl.read_csv(header, infer_schema=False).columns, columns)
+            check_columns(path, pl.read_csv(header, infer_schema=False, glob=False).columns, columns)
             first_row = 0
         try:
-            frame = pl.read_csv(header + b"\n" + content, columns=list(columns), infer_schema=False)
+            frame = pl.read_csv(
+                header + b"\n" + content, columns=list(columns), infer_schema=False, glob=False
+            )
         except pl.exceptions.PolarsError as error:
             last_row = block.first_line + block.height() - 2
             first = str(error).partition("\n")[0]

@@ -59,27 +59,32 @@ class Keys:
             before = now
             frequent = self.items().filter(pl.col("len") >= k)
             for done, path in enumerate(self.files, 1):
-                keys = pl.read_parquet(path).join(frequent, on=self.item, how="semi", maintain_order="left")
+                keys = pl.read_parquet(path, glob=False).join(
+                    frequent, on=self.item, how="semi", maintain_order="left"
+                )
                 keys.filter(pl.len().over(self.user) >= k).write_parquet(path)
                 progress(f"{k}-core", done, len(self.files), f"{before:,} reviews")
         if not now:
             raise DataError(f"no user and item is left in the {k}-core; choose a smaller --core")
 
     def num_rows(self) -> int:
-        return int(pl.scan_parquet(self.files).select(pl.len()).collect().item())
+        return int(pl.scan_parquet(self.files, glob=False).select(pl.len()).collect().item())
 
     def num_users(self) -> int:
-        return sum(pl.read_parquet(path, columns=[self.user])[self.user].n_unique() for path in self.files)
+        return sum(
+            pl.read_parquet(path, columns=[self.user], glob=False)[self.user].n_unique()
+            for path in self.files
+        )
 
     def items(self) -> pl.DataFrame:
         """Each item, and `len`, the number of its events."""
-        return pl.scan_parquet(self.files).group_by(self.item).len().collect(engine="streaming")
+        return pl.scan_parquet(self.files, glob=False).group_by(self.item).len().collect(engine="streaming")
 
     def is_kept(self, num_lines: int) -> pl.Expr:
         """True of the rows of a log of `num_lines` whose line is kept."""
         mask = np.zeros(num_lines, np.bool_)
         for path in self.files:
-            mask[pl.read_parquet(path, columns=[LINE])[LINE].to_numpy()] = True
+            mask[pl.read_parquet(path, columns=[LINE], glob=False)[LINE].to_numpy()] = True
         return pl.col(LINE).map_batches(
             lambda lines: pl.Series(mask[lines.to_numpy()]), return_dtype=pl.Boolean, is_elementwise=True
         )

@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import polars as pl
@@ -65,8 +66,8 @@ def import_hm(
         counts=counts,
         rejected=rejected,
         next_steps=[
-            f"recsys check {out}",
-            f"recsys run {out} --out run --set evaluate.exclude_seen=false"
+            f"recsys check {quote(str(out))}",
+            f"recsys run {quote(str(out))} --out run --set evaluate.exclude_seen=false"
             "   (customers buy an article again: what they have may be recommended)",
         ],
     )

@@ -10,6 +10,7 @@ spoken_reviews/reviews.csv                   userId, movieId, rating, timestamp,
 
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import polars as pl
@@ -49,7 +50,7 @@ def import_movielens(
     with new_folder(out) as folder:
         counts = _write(layout, folder, positive, progress)
     return ImportReport(
-        out=out.absolute(), name=layout.name, counts=counts, next_steps=[f"recsys check {out}"]
+        out=out.absolute(), name=layout.name, counts=counts, next_steps=[f"recsys check {quote(str(out))}"]
     )
 
 

@@ -206,6 +206,7 @@ def _read_marked(path: Path, separator: str, columns: list[str]) -> pl.DataFrame
             quote_char=None,
             infer_schema=False,
             new_columns=columns,
+            glob=False,
         )
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{path} cannot be read: {error}") from None

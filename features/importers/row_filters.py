@@ -23,19 +23,20 @@ class Parts:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.num_parts = self.num_rows = 0
+        self.files: list[Path] = []
+        self.num_rows = 0
         folder.mkdir(parents=True)
 
     def add(self, frame: pl.DataFrame) -> None:
         """Append the rows; frames must have the same columns."""
-        if frame.height or not self.num_parts:
-            frame.write_parquet(self.folder / f"{self.num_parts:06}.parquet")
-            self.num_parts += 1
+        if frame.height or not self.files:
+            self.files.append(self.folder / f"{len(self.files):06}.parquet")
+            frame.write_parquet(self.files[-1])
             self.num_rows += frame.height
 
     def scan(self) -> pl.LazyFrame:
         """All rows, in the order in which they came; at least one frame must have been added."""
-        return pl.scan_parquet(self.folder / "*.parquet")
+        return pl.scan_parquet(self.files, glob=False)
 
 
 class Sieve:
@@ -86,4 +87,4 @@ class Sieve:
 
 def num_rows(path: Path) -> int:
     """Rows of a Parquet file."""
-    return int(pl.scan_parquet(path).select(pl.len()).collect().item())
+    return int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())

@@ -1,6 +1,6 @@
 """Events to `History` objects: what the user tower reads, the same in training, batch and online."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,13 +14,15 @@ from features.dataset.id_encoding import (
     split_by,
 )
 from features.dataset.tables import Dataset, MediaVectors, MediumVectors
+from features.dataset.user_events import UserEvents
 from features.inputs.history_file import (
     count_histories,
     iter_histories,
     load_histories,
     save_histories,
 )
-from features.splits.train_statistics import TrainFacts, facts_of
+from features.inputs.streamed_histories import LazyHistories
+from features.splits.train_statistics import TrainStatistics, statistics_of
 from recsys.arrays import Floats, Ints
 from recsys.columns import Columns
 from recsys.config import UserTowerConfig
@@ -32,6 +34,7 @@ __all__ = [
     "HistoryBuilder",
     "IdMaps",
     "ReviewVectors",
+    "SeenItems",
     "build_maps",
     "build_schema",
     "count_histories",
@@ -81,9 +84,9 @@ class ReviewVectors:
         return self.audio.vectors.shape[1] if self.audio is not None else 0
 
 
-def build_maps(dataset: Dataset, train: pl.DataFrame | TrainFacts) -> IdMaps:
+def build_maps(dataset: Dataset, train: pl.DataFrame | TrainStatistics) -> IdMaps:
     """Kinds of the training events, and values of the fields of users who have any."""
-    facts = facts_of(train)
+    facts = statistics_of(train)
     kinds = IdMap(facts.kinds)
     users = dataset.users.join(facts.users, on=Columns.USER, how="semi")
     profiles = {
@@ -98,13 +101,13 @@ def build_maps(dataset: Dataset, train: pl.DataFrame | TrainFacts) -> IdMaps:
 
 def build_schema(
     dataset: Dataset,
-    train: pl.DataFrame | TrainFacts,
+    train: pl.DataFrame | TrainStatistics,
     maps: IdMaps,
     reviews: ReviewVectors | None,
     config: UserTowerConfig,
 ) -> SequenceSchema:
     """Widths and scales of the user tower's inputs; mean and deviation of the values from `train`."""
-    mean, std = facts_of(train).value_scale
+    mean, std = statistics_of(train).value_scale
     use_reviews = config.use_reviews and reviews is not None
     return SequenceSchema(
         max_length=config.max_length,
@@ -167,6 +170,13 @@ class HistoryBuilder:
             return built
         return {name: built[name] if name in built else self.empty(name) for name in users}
 
+    def build_lazily(self, events: UserEvents) -> Mapping[str, History]:
+        """A history for each user with one of `events`, which stay on disk until the user is asked for.
+
+        The users and histories of `build` for the same events, users by id.
+        """
+        return LazyHistories(self, events)
+
     def empty(self, user: str) -> History:
         """The history of a user without events."""
         return History.empty(self.profile(user))
@@ -202,10 +212,10 @@ class HistoryBuilder:
         }
 
     @property
-    def reviewers(self) -> pl.DataFrame:
+    def reviewers(self) -> pl.Series:
         """Users with a review that may be read, each once; none where no review is attached."""
         allowed = self.allowed_reviews if self.reviews is not None else self.allowed_reviews.clear()
-        return allowed.select(Columns.USER).unique()
+        return allowed[Columns.USER].unique()
 
     def reviews_of(self, events: pl.DataFrame, ends: Ints) -> dict[str, dict[int, dict[int, Floats]]]:
         """Review vectors: name of `REVIEW_FIELDS` -> row of the user -> position in the history -> vector.
@@ -258,6 +268,22 @@ def attach_reviews(events: pl.DataFrame, reviews: pl.DataFrame, *, has_clock: bo
     pairs = found.join(placed.select("at", "following"), on="at")
     in_time = (pl.col("reviewed") <= pl.col("following")).fill_null(True)
     return pairs.filter(in_time).sort("at", "reviewed", "position").select("at", "position")
+
+
+class SeenItems(Mapping[str, Ints]):
+    """The seen items of each history."""
+
+    def __init__(self, histories: Mapping[str, History]) -> None:
+        self._histories = histories
+
+    def __getitem__(self, user: str) -> Ints:
+        return self._histories[user].seen
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._histories)
+
+    def __len__(self) -> int:
+        return len(self._histories)
 
 
 def empty_history(profile: Mapping[str, Ints]) -> History:

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from features.dataset.tables import Dataset, MediaVectors, MediumVectors
-from features.splits.train_statistics import TrainFacts, facts_of
+from features.splits.train_statistics import TrainStatistics, statistics_of
 from recsys.arrays import Bools, Floats, Ints
 from recsys.columns import Columns
 from recsys.ids import NUM_RESERVED, IdMap
@@ -18,7 +18,7 @@ def build_item_features(
     dataset: Dataset,
     vectors: MediaVectors,
     *,
-    train: pl.DataFrame | TrainFacts,
+    train: pl.DataFrame | TrainStatistics,
     reviews: pl.DataFrame,
 ) -> ItemFeatures:
     """Features of the whole catalogue while `train` is all that has happened.
@@ -27,7 +27,7 @@ def build_item_features(
     of trained items come from `train` alone.
     """
     item_ids = IdMap(dataset.items[Columns.ITEM].to_list())
-    facts = facts_of(train)
+    facts = statistics_of(train)
     trained, popularity = _training_counts(item_ids, facts)
     dense: dict[str, Floats] = {}
     present: dict[str, Bools] = {}
@@ -50,7 +50,7 @@ def build_item_features(
     )
 
 
-def _training_counts(item_ids: IdMap, train: TrainFacts) -> tuple[Bools, Floats]:
+def _training_counts(item_ids: IdMap, train: TrainStatistics) -> tuple[Bools, Floats]:
     counts = train.item_counts(item_ids)
     trained, popularity = counts[:, 0] > 0, counts[:, 1].astype(np.float32)
     trained[:NUM_RESERVED] = False
@@ -81,7 +81,7 @@ def _review_pool(
     return allowed.pooled(len(item_ids))
 
 
-def _kept_as_new(facts: TrainFacts, reviews: pl.DataFrame) -> pl.DataFrame:
+def _kept_as_new(facts: TrainStatistics, reviews: pl.DataFrame) -> pl.DataFrame:
     """The reviews that items would keep if all their events were held out.
 
     The pairs rule leaves a new item the reviews of people without an event on it, testers' perhaps.
@@ -92,7 +92,7 @@ def _kept_as_new(facts: TrainFacts, reviews: pl.DataFrame) -> pl.DataFrame:
 def _reviews_as_new(
     dataset: Dataset,
     vectors: MediaVectors,
-    facts: TrainFacts,
+    facts: TrainStatistics,
     reviews: pl.DataFrame,
     item_ids: IdMap,
     modalities: tuple[str, ...],

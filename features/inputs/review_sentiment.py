@@ -20,7 +20,6 @@ import numpy.typing as npt
 import polars as pl
 
 from features.dataset.tables import Dataset, MediaVectors, MediumVectors
-from features.event_log.dataset import events_of_pairs
 from features.inputs.histories import ReviewVectors
 from recsys.arrays import Bools, Floats, Ints
 from recsys.columns import Columns
@@ -30,7 +29,6 @@ from recsys.ridge import solve_ridge
 
 Doubles = npt.NDArray[np.float64]
 
-QUALITY_FILE = "review_sentiment.json"  # in a run directory
 
 # Constants, not settings: they keep the annotation silent where it would be a guess.
 MIN_RATED = 100  # rated reviews; a regression on fewer is noise
@@ -91,16 +89,16 @@ class ReviewSentiment:
         return above_N
 
 
-def annotate_reviewers(dataset: Dataset, vectors: MediaVectors, out: Path | None = None) -> list[str | None]:
+def annotate_reviewers(dataset: Dataset, vectors: MediaVectors, path: Path | None = None) -> list[str | None]:
     """The label of each row of `dataset.items`; None for all where too few reviews have a rating.
 
-    Writes the quality of the predictions into `out`, a run directory.
+    Writes the quality of the predictions to `path`, a JSON file.
     """
     num_items = dataset.items.height
     sentiment = fit_review_sentiment(dataset, vectors)
-    if out is not None:
+    if path is not None:
         quality = {} if sentiment is None else sentiment.quality
-        with replacing(out / QUALITY_FILE) as temporary:
+        with replacing(path) as temporary:
             text = json.dumps({name: asdict(each) for name, each in quality.items()}, indent=2)
             temporary.write_text(text, "utf-8")
     if sentiment is None:
@@ -109,9 +107,8 @@ def annotate_reviewers(dataset: Dataset, vectors: MediaVectors, out: Path | None
     return sentiment.labels(place_of_item.encode(dataset.reviews[Columns.ITEM]) - NUM_RESERVED, num_items)
 
 
-def read_quality(run: Path) -> dict[str, Quality]:
-    """The quality that `annotate_reviewers` wrote into `run`; empty without any."""
-    path = run / QUALITY_FILE
+def read_quality(path: Path) -> dict[str, Quality]:
+    """The quality that `annotate_reviewers` wrote to `path`; empty without a file."""
     if not path.exists():
         return {}
     return {name: Quality(**values) for name, values in json.loads(path.read_text("utf-8")).items()}
@@ -152,7 +149,7 @@ def _ratings(dataset: Dataset) -> Doubles:
     own = reviews[Columns.VALUE].cast(pl.Float64).fill_null(float("nan")).to_numpy()
     if not np.isnan(own).any():
         return own
-    events = events_of_pairs(dataset, reviews).drop_nulls(Columns.VALUE).sort(Columns.TIMESTAMP, Columns.ROW)
+    events = dataset.events_of_pairs(reviews).drop_nulls(Columns.VALUE).sort(Columns.TIMESTAMP, Columns.ROW)
     latest = events.group_by(pair).agg(found=pl.col(Columns.VALUE).last())
     joined = reviews.join(latest, on=pair, how="left", maintain_order="left")
     return np.where(np.isnan(own), joined["found"].cast(pl.Float64).fill_null(float("nan")).to_numpy(), own)

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from features.dataset.id_encoding import IdMaps
-from features.dataset.tables import Dataset, MediaVectors, Split
+from features.dataset.tables import Dataset, MediaVectors
 from features.inputs.histories import HistoryBuilder
 from features.leakage.counts import Tally, summary, tally
 from features.leakage.events import SAMPLED_USERS, AuditedEvents
@@ -37,6 +37,7 @@ from features.splits.assignment import (
     TRAIN,
     VALIDATION,
 )
+from features.splits.split import Split
 from recsys.arrays import Ints
 from recsys.columns import Columns
 from recsys.errors import LeakError

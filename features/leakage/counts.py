@@ -11,12 +11,13 @@ import numpy.typing as npt
 from features.leakage.events import SPLIT_REMEDY, AuditedEvents, Chunk
 from features.leakage.rules import Rules
 from features.splits.assignment import (
+    CODES,
     CONTEXT,
+    PARTS,
     TEST,
     TRAIN,
     VALIDATION,
 )
-from features.splits.streamed import CODES, PARTS
 from recsys.arrays import Bools, Ints
 from recsys.errors import LeakError
 from recsys.ids import NUM_RESERVED

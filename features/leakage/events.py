@@ -12,16 +12,19 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.dataset.tables import Dataset, Split
+from features.dataset.tables import Dataset
 from features.event_log.log import Partition
 from features.splits.assignment import (
+    CODES,
     CONTEXT,
-    NOWHERE,
+    PARTS,
     TEST,
     TRAIN,
+    UNUSED,
     VALIDATION,
 )
-from features.splits.streamed import CODES, PARTS, StreamedSplit
+from features.splits.split import Split
+from features.splits.streamed import StreamedSplit
 from recsys.arrays import Bools, Ints
 from recsys.columns import Columns
 from recsys.errors import LeakError
@@ -74,21 +77,27 @@ class AuditedEvents:
     def __init__(self, dataset: Dataset, split: Split, item_ids: IdMap) -> None:
         """Raises `LeakError` where an event is in two parts, or a part's event is none of the dataset."""
         self.split, self.item_ids = split, item_ids
-        self.is_streamed = isinstance(split, StreamedSplit)
-        if isinstance(split, StreamedSplit):
-            self.users, self.kinds = split.dataset.log.users, split.dataset.log.manifest.kinds
+        self._streamed = split if isinstance(split, StreamedSplit) else None
+        if self._streamed is not None:
+            log = self._streamed.dataset.log
+            self.users, self.kinds = log.users, log.manifest.kinds
         else:
             self._whole = self._from_frames(dataset, split)
 
+    @property
+    def is_streamed(self) -> bool:
+        return self._streamed is not None
+
     def chunks(self) -> Iterator[Chunk]:
-        if isinstance(self.split, StreamedSplit):
-            for number, partition in enumerate(self.split.dataset.log.partitions()):
-                yield _from_log(partition, self.split.codes(number))
-        else:
+        """All events, those of an event log a partition at a time."""
+        if self._streamed is None:
             yield self._whole
+            return
+        for number, partition in enumerate(self._streamed.dataset.log.partitions()):
+            yield _from_log(partition, self._streamed.codes(number))
 
     def sampled(self) -> Chunk:
-        """Events of all users, of a prepared log those of a seeded few."""
+        """Events of all users, of an event log those of a seeded few."""
         if not self.is_streamed:
             return self._whole
         chosen = np.zeros(len(self.users), np.bool_)
@@ -171,7 +180,7 @@ def _parts_of(dataset: Dataset, split: Split) -> npt.NDArray[np.uint8]:
     rows = dataset.interactions[Columns.ROW].to_numpy()
     place_of = np.full(int(rows.max(initial=-1)) + 2, -1)  # the last is for a row that there is not
     place_of[rows] = np.arange(len(rows))
-    found = np.full(len(rows), CODES[NOWHERE], np.uint8)
+    found = np.full(len(rows), CODES[UNUSED], np.uint8)
     for part in (TRAIN, VALIDATION, TEST, CONTEXT):
         events: pl.DataFrame = getattr(split, part)
         row = events[Columns.ROW].to_numpy()
@@ -179,7 +188,7 @@ def _parts_of(dataset: Dataset, split: Split) -> npt.NDArray[np.uint8]:
         stranger = (places < 0) | _differ(events, dataset.interactions, places)
         _reject(events, stranger, "an event of the split is none of the dataset", part)
         before = found[places]
-        twice = before != CODES[NOWHERE]
+        twice = before != CODES[UNUSED]
         other = PARTS[int(before[twice.argmax()])] if twice.any() else ""
         _reject(events, twice, f"one event stands in {other} and in {part}", part)
         found[places] = CODES[part]

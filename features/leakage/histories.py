@@ -11,18 +11,18 @@ import polars as pl
 from features.leakage.events import AuditedEvents, Chunk, among
 from features.splits.assignment import (
     CONTEXT,
-    NOWHERE,
+    PARTS,
     TEST,
     TRAIN,
+    UNUSED,
     VALIDATION,
 )
-from features.splits.streamed import PARTS
 from recsys.arrays import Bools, Ints
 from recsys.errors import LeakError
 from recsys.history import History
 from recsys.ids import UNKNOWN
 
-HISTORY_REMEDY = "make histories by features.views.view_of(split), which knows what is the future"
+HISTORY_REMEDY = "take histories from the split: its methods training, before_validation and before_test"
 _EVENT = ["user", "item", "timestamp"]
 
 
@@ -124,7 +124,7 @@ def _reject_unknown(
 
 
 def _words_of(part: str) -> str:
-    return "an event of the user's that nobody may read" if part == NOWHERE else f"the user's {part} event"
+    return "an event of the user's that nobody may read" if part == UNUSED else f"the user's {part} event"
 
 
 def _without_events(events: AuditedEvents, names: list[str]) -> str:

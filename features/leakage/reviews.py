@@ -11,11 +11,9 @@ import polars as pl
 
 from features.dataset.id_encoding import encode
 from features.dataset.tables import (
-    Cut,
     Dataset,
     MediaVectors,
     MediumVectors,
-    Split,
 )
 from features.inputs.histories import ReviewVectors
 from features.leakage.counts import NEVER, Tally
@@ -27,6 +25,7 @@ from features.splits.assignment import (
     TRAIN,
     VALIDATION,
 )
+from features.splits.split import Cut, Split
 from recsys.arrays import Bools, Floats, Ints
 from recsys.columns import Columns
 from recsys.errors import LeakError

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 from features.splits.assignment import (
     CONTEXT,
-    NOWHERE,
     TEST,
     TRAIN,
+    UNUSED,
     VALIDATION,
 )
 
 _BY_TIME = (TRAIN, VALIDATION, TEST)
-_OUTSIDE_TRAINING = (VALIDATION, TEST, CONTEXT, NOWHERE)
+_OUTSIDE_TRAINING = (VALIDATION, TEST, CONTEXT, UNUSED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +36,10 @@ class Rules:
 
 RULES = {
     "leave_one_out": Rules(order=_BY_TIME, cut_off=(VALIDATION, TEST)),
-    "user_temporal": Rules(order=_BY_TIME, hidden=(NOWHERE,), cut_off=(VALIDATION, TEST)),
-    "global_temporal": Rules(order=_BY_TIME, hidden=(NOWHERE,), for_all=True, cut_off=(VALIDATION, TEST)),
-    "held_out_items": Rules(hidden=(TEST, NOWHERE)),
-    "given": Rules(held=(VALIDATION, TEST, CONTEXT), derived=True),
+    "user_temporal": Rules(order=_BY_TIME, hidden=(UNUSED,), cut_off=(VALIDATION, TEST)),
+    "global_temporal": Rules(order=_BY_TIME, hidden=(UNUSED,), for_all=True, cut_off=(VALIDATION, TEST)),
+    "held_out_items": Rules(hidden=(TEST, UNUSED)),
+    "predefined": Rules(held=(VALIDATION, TEST, CONTEXT), derived=True),
     "refit": Rules(held=(VALIDATION,)),
 }
 # A split by other hands: what holds whatever the protocol.

@@ -9,7 +9,9 @@ from recsys.config import SplitConfig
 from recsys.errors import ConfigError
 
 PART = "part"
-TRAIN, VALIDATION, TEST, CONTEXT, NOWHERE = "train", "validation", "test", "context", "nowhere"
+TRAIN, VALIDATION, TEST, CONTEXT, UNUSED = "train", "validation", "test", "context", "unused"
+PARTS = (TRAIN, VALIDATION, TEST, CONTEXT, UNUSED)
+CODES = {part: code for code, part in enumerate(PARTS)}  # of a part in the files of a streamed split
 ORDER = [Columns.TIMESTAMP, Columns.ROW]
 
 
@@ -77,7 +79,7 @@ def hide(events: pl.DataFrame, hidden: frozenset[str]) -> pl.DataFrame:
     if not hidden:
         return events
     is_hidden = pl.col(Columns.ITEM).is_in(list(hidden))
-    part = pl.when(is_hidden & (pl.col(PART) != TEST)).then(pl.lit(NOWHERE)).otherwise(PART)
+    part = pl.when(is_hidden & (pl.col(PART) != TEST)).then(pl.lit(UNUSED)).otherwise(PART)
     return events.with_columns(part.alias(PART))
 
 

@@ -1,16 +1,17 @@
-"""The two files of a given split, matched to the dataset's own events."""
+"""The two files of a predefined split, matched to the dataset's own events."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from features.dataset import casting
+from features.dataset import casting, times
 from features.dataset.readers import read_file
 from features.dataset.schema import FILE_NAME, DatasetSpec, TimeUnit
-from features.dataset.tables import Cut, Dataset
+from features.dataset.tables import Dataset
 from features.splits.assignment import VALIDATION, utc
 from features.splits.review_visibility import ReviewRule
+from features.splits.split import Cut
 from recsys.columns import Columns
 from recsys.errors import DataError, did_you_mean
 
@@ -18,7 +19,7 @@ _KEYS = [Columns.USER, Columns.ITEM, Columns.TIMESTAMP]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GivenEvents:
+class PredefinedEvents:
     """Events of the dataset that the files name, with the columns of `Dataset.interactions`."""
 
     train: pl.DataFrame
@@ -26,7 +27,7 @@ class GivenEvents:
     description: str  # how many rows matched
 
 
-def read_given(dataset: Dataset, train_file: Path, test_file: Path) -> GivenEvents:
+def read_predefined(dataset: Dataset, train_file: Path, test_file: Path) -> PredefinedEvents:
     """Match the rows of both files by user, item and, where a file has that column, time.
 
     Columns are named as in the interactions' table, or as in `Columns`. Raises `DataError` where a file
@@ -58,7 +59,7 @@ def read_given(dataset: Dataset, train_file: Path, test_file: Path) -> GivenEven
         )
     num_left = dataset.interactions.height - train.height - test.height
     words.append(f"{num_left} events of the dataset are in neither file")
-    return GivenEvents(train=train, test=test, description=", ".join(words))
+    return PredefinedEvents(train=train, test=test, description=", ".join(words))
 
 
 def _names(dataset: Dataset) -> tuple[dict[str, str], TimeUnit]:
@@ -84,7 +85,7 @@ def _read_keys(path: Path, names: dict[str, str], unit: TimeUnit) -> pl.DataFram
                 # Times under our own name are our own microseconds.
                 its_unit = unit if column == own else "order"
                 series = frame[column]
-                cast = casting.as_time(series, its_unit) if is_time else casting.as_id(series)
+                cast = times.as_time(series, its_unit) if is_time else casting.as_id(series)
                 columns.append(cast.alias(key))
             elif key != Columns.TIMESTAMP:
                 raise DataError(f"no column {own!r}; {did_you_mean(own, frame.columns)}")
@@ -93,7 +94,7 @@ def _read_keys(path: Path, names: dict[str, str], unit: TimeUnit) -> pl.DataFram
     return pl.DataFrame(columns).unique(maintain_order=True)
 
 
-def given_rule(train: pl.DataFrame, test: pl.DataFrame, has_clock: bool) -> tuple[Cut, ReviewRule, str]:
+def predefined_rule(train: pl.DataFrame, test: pl.DataFrame, has_clock: bool) -> tuple[Cut, ReviewRule, str]:
     """How the files were cut decides which reviews count as the future."""
     time, user = Columns.TIMESTAMP, Columns.USER
     last, first = train[time].max(), test[time].min()

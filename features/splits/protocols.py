@@ -2,7 +2,7 @@
 
 A `Plan` assigns parts to the events of any number of users, so that a log may be split a partition of its
 users at a time. What hangs on all events (the hidden items, a cut-off for everybody) is in the plan already;
-it is asked of an `Overview`.
+it is asked of `EventStatistics`.
 
 Leakage. These hold for every protocol, and features/leakage/ looks after each of them in every run:
 
@@ -21,16 +21,16 @@ Leakage. These hold for every protocol, and features/leakage/ looks after each o
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import polars as pl
 
+from features.dataset.event_statistics import EventStatistics
 from features.splits.assignment import (
     CONTEXT,
-    NOWHERE,
     PART,
     TEST,
     TRAIN,
+    UNUSED,
     VALIDATION,
     hidden_words,
     hide,
@@ -46,25 +46,6 @@ from recsys.config import SplitConfig
 from recsys.errors import ConfigError
 
 
-class Overview(Protocol):
-    """What a plan must know of all events."""
-
-    has_clock: bool
-    items: pl.DataFrame  # as `Dataset.items`
-
-    @property
-    def bought(self) -> pl.Series:
-        """Items with a positive event."""
-        ...
-
-    @property
-    def num_positive(self) -> int: ...
-
-    def positive_time(self, place: int) -> int:
-        """Time of the positive event in that place of their order by time."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """A protocol that is ready for the events of this dataset."""
@@ -73,21 +54,21 @@ class Plan:
     description: str
     rule: ReviewRule  # which reviews may be read
     assign: Callable[[pl.DataFrame], pl.DataFrame]  # events of whole users -> the same with their `PART`
-    held: tuple[str, ...] = (VALIDATION, TEST, CONTEXT, NOWHERE)  # parts whose pairs' reviews are left out
+    held: tuple[str, ...] = (VALIDATION, TEST, CONTEXT, UNUSED)  # parts whose pairs' reviews are left out
 
 
-def make_plan(protocol: str, overview: Overview, config: SplitConfig) -> Plan:
+def make_plan(protocol: str, statistics: EventStatistics, config: SplitConfig) -> Plan:
     """The plan of one of the computed protocols. Raises `ConfigError` where it does not fit the data."""
     match protocol:
         case "leave_one_out":
             return leave_one_out()
         case "user_temporal":
-            return user_temporal(overview, config)
+            return user_temporal(statistics, config)
         case "global_temporal":
-            return global_temporal(overview, config)
+            return global_temporal(statistics, config)
         case _:
             assert protocol == "held_out_items", protocol
-            return held_out_items(overview, config)
+            return held_out_items(statistics, config)
 
 
 def leave_one_out() -> Plan:
@@ -108,7 +89,7 @@ def leave_one_out() -> Plan:
     )
 
 
-def user_temporal(overview: Overview, config: SplitConfig) -> Plan:
+def user_temporal(statistics: EventStatistics, config: SplitConfig) -> Plan:
     """Test is the last `test_fraction` of each user's positive events, validation the share before it.
 
     Both hold at least one event of a user with enough of them, none where the fraction is 0. With
@@ -119,7 +100,7 @@ def user_temporal(overview: Overview, config: SplitConfig) -> Plan:
     those reviews whose author has no event on it: id row, popularity and categories of its own it has none.
     Which items are hidden is drawn among those with content and an event of any part.
     """
-    hidden = sample_items(overview.items, overview.bought, config)
+    hidden = sample_items(statistics.items, statistics.bought, config)
     count = pl.col("num_positive")
 
     def assign(events: pl.DataFrame) -> pl.DataFrame:
@@ -141,7 +122,7 @@ def user_temporal(overview: Overview, config: SplitConfig) -> Plan:
     )
 
 
-def global_temporal(overview: Overview, config: SplitConfig) -> Plan:
+def global_temporal(statistics: EventStatistics, config: SplitConfig) -> Plan:
     """One cut-off for everybody: test is every positive event at or after it.
 
     The cut-off is the time of the positive event at the quantile 1 - `test_fraction`; validation starts at
@@ -152,7 +133,7 @@ def global_temporal(overview: Overview, config: SplitConfig) -> Plan:
     span's events, too, but not its reviews. Undated reviews are out.
     Not guaranteed: nothing but content. The cut-offs themselves are quantiles over all events.
     """
-    if not overview.has_clock:
+    if not statistics.has_clock:
         raise ConfigError(
             "split.protocol = 'global_temporal' needs times; this dataset has positions (time = 'order'): "
             "use 'leave_one_out' or 'user_temporal'"
@@ -162,9 +143,9 @@ def global_temporal(overview: Overview, config: SplitConfig) -> Plan:
         raise ConfigError(
             f"split.test_fraction + split.validation_fraction = {held:g}: nothing is left to train on"
         )
-    starts_test = _quantile(overview, 1 - config.test_fraction)
-    starts_validation = _quantile(overview, 1 - held)
-    hidden = sample_items(overview.items, overview.bought, config)
+    starts_test = _quantile(statistics, 1 - config.test_fraction)
+    starts_validation = _quantile(statistics, 1 - held)
+    hidden = sample_items(statistics.items, statistics.bought, config)
     time = pl.col(Columns.TIMESTAMP)
     part = (
         pl.when(time < starts_validation).then(pl.lit(TRAIN))
@@ -183,7 +164,7 @@ def global_temporal(overview: Overview, config: SplitConfig) -> Plan:
     )
 
 
-def held_out_items(overview: Overview, config: SplitConfig) -> Plan:
+def held_out_items(statistics: EventStatistics, config: SplitConfig) -> Plan:
     """Cold start by items: a seeded `cold_fraction` of the items with content loses all of its events.
 
     Their positive events are test, whenever they happened; their others are in no part. Validation is each
@@ -195,7 +176,7 @@ def held_out_items(overview: Overview, config: SplitConfig) -> Plan:
     Not guaranteed: time. A user's later events on other items are in training and in the history from which
     an earlier event on a hidden item is guessed: this measures new items, not the future.
     """
-    hidden = sample_items(overview.items, overview.bought, config)
+    hidden = sample_items(statistics.items, statistics.bought, config)
     if not hidden:
         raise ConfigError(
             f"split.protocol = 'held_out_items' hides split.cold_fraction = {config.cold_fraction} of the "
@@ -205,7 +186,7 @@ def held_out_items(overview: Overview, config: SplitConfig) -> Plan:
 
     def assign(events: pl.DataFrame) -> pl.DataFrame:
         warm = validation_of(events.filter(~is_hidden), config.validation_fraction)
-        cold_part = pl.when(Columns.POSITIVE).then(pl.lit(TEST)).otherwise(pl.lit(NOWHERE))
+        cold_part = pl.when(Columns.POSITIVE).then(pl.lit(TEST)).otherwise(pl.lit(UNUSED))
         return pl.concat([warm, events.filter(is_hidden).with_columns(cold_part.alias(PART))])
 
     return Plan(
@@ -220,9 +201,9 @@ def held_out_items(overview: Overview, config: SplitConfig) -> Plan:
     )
 
 
-def _quantile(overview: Overview, share: float) -> int:
+def _quantile(statistics: EventStatistics, share: float) -> int:
     """The time before which about `share` of the positive events lie."""
-    count = overview.num_positive
+    count = statistics.num_positive
     if share >= 1:
-        return overview.positive_time(count - 1) + 1
-    return overview.positive_time(int(count * share))
+        return statistics.positive_time(count - 1) + 1
+    return statistics.positive_time(int(count * share))

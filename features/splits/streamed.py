@@ -1,105 +1,65 @@
-"""A split of a prepared log: one byte an event says its part, beside the log's own arrays.
+"""A split of an event log: one byte an event is its part, in files beside the log's own arrays.
 
-Protocols are those of features/splits/protocols.py, given one partition of the users after the other.
+Protocols are those of features/splits/protocols.py, which assign one partition of the users after the other.
 """
 
-import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from features.dataset.tables import Dataset, Split
+from features.dataset.user_events import HistoryMaker
 from features.event_log.dataset import StreamedDataset
-from features.event_log.log import (
-    Partition,
-    PreparedLog,
-    map_array,
-    partition_name,
-)
-from features.splits.assignment import (
-    CONTEXT,
-    NOWHERE,
-    PART,
-    TEST,
-    TRAIN,
-    VALIDATION,
-)
-from features.splits.make import check_split, choose_protocol, make_split
-from features.splits.protocols import Plan, make_plan
+from features.event_log.log import map_array, partition_name
+from features.event_log.selection import Codes, LogSelection, Select
+from features.splits.assignment import CODES, CONTEXT, ORDER, PART, PARTS, TEST, TRAIN, VALIDATION
+from features.splits.protocols import Plan
 from features.splits.review_visibility import allowed_reviews
-from features.splits.train_statistics import FrameFacts
+from features.splits.split import GROUND_TRUTH, HISTORY, Cut, InMemorySplit, PositiveEvents
+from features.splits.train_statistics import StreamedTrainStatistics
 from recsys.arrays import Bools, Ints
 from recsys.columns import Columns
-from recsys.config import SplitConfig
+from recsys.errors import ConfigError
+from recsys.history import History
 from recsys.ids import NUM_RESERVED, IdMap
 from recsys.progress import Progress, silent
 
-logger = logging.getLogger(__name__)
-PARTS = (TRAIN, VALIDATION, TEST, CONTEXT, NOWHERE)
-CODES = {part: code for code, part in enumerate(PARTS)}
-_BINS = 1 << 16
 
+@dataclass(frozen=True, kw_only=True)
+class StreamedSplit:
+    """A `Split` of an event log. A table is in memory only where it is asked for.
 
-class StreamedSplit(Split):
-    """The same tables; each is in memory only where somebody asks for it.
-
-    `codes(number)` are the places in `PARTS` of the events of a partition.
+    In memory are counts, reviews, the ids of users, and the items of validation events.
     """
 
     dataset: StreamedDataset
-    folder: Path
-    counts: dict[str, int]  # events by part
-    facts: "SplitFacts"
+    folder: Path  # of the part of each event, one file a partition
+    protocol: str
+    description: str
+    reviews: pl.DataFrame
+    statistics: StreamedTrainStatistics
+    test_users: frozenset[str] | None = None  # None: all
 
-    def __init__(
-        self,
-        dataset: StreamedDataset,
-        folder: Path,
-        *,
-        protocol: str,
-        description: str,
-        reviews: pl.DataFrame,
-        facts: "SplitFacts",
-    ) -> None:
-        cold = facts.part_counts[CODES[TRAIN], NUM_RESERVED:] == 0
-        values = {
-            "dataset": dataset,
-            "folder": folder,
-            "protocol": protocol,
-            "description": description,
-            "reviews": reviews,
-            "facts": facts,
-            "counts": dict(zip(PARTS, facts.part_counts.sum(axis=1).tolist(), strict=True)),
-            "cold_items": frozenset(dataset.items[Columns.ITEM].filter(pl.Series(cold)).to_list()),
-        }
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+    @property
+    def cut(self) -> Cut | None:
+        return None
 
-    def described(self, description: str) -> "StreamedSplit":
-        """The same split in other words."""
-        object.__setattr__(self, "description", description)
-        return self
+    @property
+    def is_in_memory(self) -> bool:
+        return False
 
-    def in_memory(self) -> Split:
-        """All of its tables at once."""
-        return Split(
-            protocol=self.protocol,
-            description=self.description,
-            train=self.train,
-            validation=self.validation,
-            test=self.test,
-            context=self.context,
-            reviews=self.reviews,
-            cold_items=self.cold_items,
-        )
+    @property
+    def counts(self) -> Mapping[str, int]:
+        return dict(zip(PARTS, self.statistics.part_counts.sum(axis=1).tolist(), strict=True))
 
-    def codes(self, number: int) -> npt.NDArray[np.uint8]:
-        return map_array(self.folder / f"{partition_name(number)}.npy")
+    @cached_property
+    def cold_items(self) -> frozenset[str]:
+        cold = self.statistics.part_counts[CODES[TRAIN], NUM_RESERVED:] == 0
+        return frozenset(self.dataset.items[Columns.ITEM].filter(pl.Series(cold)).to_list())
 
     @cached_property
     def train(self) -> pl.DataFrame:
@@ -111,11 +71,18 @@ class StreamedSplit(Split):
 
     @cached_property
     def test(self) -> pl.DataFrame:
-        return self.events(TEST)
+        events = self.events(TEST)
+        if self.test_users is None:
+            return events
+        return events.filter(pl.col(Columns.USER).is_in(list(self.test_users)))
 
     @cached_property
     def context(self) -> pl.DataFrame:
         return self.events(CONTEXT)
+
+    def codes(self, number: int) -> Codes:
+        """Places in `PARTS` of the events of a partition."""
+        return map_array(self.folder / f"{partition_name(number)}.npy")
 
     def events(self, part: str) -> pl.DataFrame:
         """The events of one part, in memory, sorted by time and row."""
@@ -124,153 +91,124 @@ class StreamedSplit(Split):
         for number, partition in enumerate(log.partitions()):
             mask = pl.Series(self.codes(number) == CODES[part])
             frames.append(log.frame(partition, items).filter(mask))
-        return pl.concat(frames).sort(Columns.TIMESTAMP, Columns.ROW)
+        return pl.concat(frames).sort(ORDER)
 
+    def training(self, builder: HistoryMaker) -> tuple[Mapping[str, History], Callable[[str], Bools]]:
+        events = self._selection(training)
+        return builder.build_lazily(events), events.positive
 
-class SplitFacts:
-    """`TrainFacts` of a split log, and the number of events of each part by item.
+    def before_validation(self, builder: HistoryMaker) -> Mapping[str, History]:
+        return builder.build_lazily(self._selection(before_validation))
 
-    part_counts      [number of PARTS, N] events
-    train_positive   [N] positive training events
-    """
+    def before_test(self, builder: HistoryMaker) -> Mapping[str, History]:
+        return builder.build_lazily(self._selection(before_test))
 
-    def __init__(self, log: PreparedLog) -> None:
-        self._log = log
-        num_items = log.manifest.num_items + NUM_RESERVED
-        self.part_counts: Ints = np.zeros((len(PARTS), num_items), np.int64)
-        self.train_positive: Ints = np.zeros(num_items, np.int64)
-        self._kind_counts = np.zeros(log.kinds.size, np.int64)
-        self._has_train = np.zeros(log.manifest.num_users, np.bool_)
-        self._num_values, self._mean, self._squares = 0, 0.0, 0.0
-        self._reviewed: list[pl.DataFrame] = []
+    def validation_items(self, item_ids: IdMap) -> dict[str, Ints]:
+        frames = []
+        for number, partition in enumerate(self.dataset.log.partitions()):
+            mask = self.codes(number) == CODES[VALIDATION]
+            columns = {"user": partition.user_of_event()[mask]}
+            columns |= {name: partition.columns[name][mask] for name in (*ORDER, Columns.ITEM)}
+            frames.append(pl.DataFrame(columns))
+        ordered = pl.concat(frames).sort(ORDER)
+        grouped = ordered.group_by("user", maintain_order=True).agg(Columns.ITEM)
+        names = self.dataset.log.users.gather(grouped["user"])
+        items = grouped[Columns.ITEM]
+        return {name: np.asarray(own, np.int64) for name, own in zip(names, items, strict=True)}
 
-    def add(self, partition: Partition, codes: npt.NDArray[np.uint8], reviewed: pl.DataFrame) -> None:
-        """Count a partition; `reviewed` are its training events of (user, item) pairs with a review."""
-        self._reviewed.append(reviewed)
-        columns, size = partition.columns, len(self.train_positive)
-        item, train = columns[Columns.ITEM], codes == CODES[TRAIN]
-        place = codes.astype(np.int64) * size + item
-        self.part_counts += np.bincount(place, minlength=len(PARTS) * size).reshape(len(PARTS), size)
-        self.train_positive += np.bincount(item[train & columns[Columns.POSITIVE]], minlength=size)
-        self._kind_counts += np.bincount(columns[Columns.EVENT][train], minlength=len(self._kind_counts))
-        self._has_train[partition.user_of_event()[train]] = True
-        values = columns[Columns.VALUE][train].astype(np.float64)
-        values = values[~np.isnan(values)]
-        if len(values):  # Chan, Golub and LeVeque 1983: moments of two sets from those of each
-            number, mean = self._num_values + len(values), float(values.mean())
-            shift = mean - self._mean
-            self._squares += float(((values - mean) ** 2).sum())
-            self._squares += shift**2 * self._num_values * len(values) / number
-            self._mean += shift * len(values) / number
-            self._num_values = number
-
-    @property
-    def kinds(self) -> list[str]:
-        trained = self._kind_counts[NUM_RESERVED:] > 0
-        return [kind for kind, has in zip(self._log.manifest.kinds, trained.tolist(), strict=True) if has]
-
-    @property
-    def users(self) -> pl.DataFrame:
-        return self._log.users.filter(pl.Series(self._has_train)).to_frame()
-
-    @property
-    def value_scale(self) -> tuple[float, float]:
-        if not self._num_values:
-            return 0.0, 1.0
-        return self._mean, float(np.sqrt(self._squares / self._num_values))
-
-    def item_counts(self, item_ids: IdMap) -> Ints:
-        assert item_ids.size == len(self.train_positive), "the log knows other items"
-        return np.stack([self.part_counts[CODES[TRAIN]], self.train_positive], axis=1)
-
-    def has_event(self, pairs: pl.DataFrame) -> Bools:
-        return self._of_reviews.has_event(pairs)
-
-    @cached_property
-    def _of_reviews(self) -> FrameFacts:
-        return FrameFacts(pl.concat(self._reviewed))
-
-    @property
-    def known(self) -> Bools:
-        """Items with a training or validation event. Shape [N]."""
-        known: Bools = (self.part_counts[CODES[TRAIN]] + self.part_counts[CODES[VALIDATION]]) > 0
+    def known_items(self, item_ids: IdMap) -> Bools:
+        counts = self.statistics.part_counts
+        known: Bools = (counts[CODES[TRAIN]] + counts[CODES[VALIDATION]]) > 0
         return known
 
+    def positive_training(self, item_ids: IdMap) -> Iterator[PositiveEvents]:
+        number_of_user = np.cumsum(self.statistics.has_positive) - 1
+        for number, partition in enumerate(self.dataset.log.partitions()):
+            columns = partition.columns
+            mask = (self.codes(number) == CODES[TRAIN]) & columns[Columns.POSITIVE]
+            yield PositiveEvents(
+                user=number_of_user[partition.user_of_event()[mask]],
+                item=columns[Columns.ITEM][mask].astype(np.int64),
+                timestamp=columns[Columns.TIMESTAMP][mask],
+            )
 
-class LogOverview:
-    """`Overview` of a prepared log."""
+    def described(self, description: str) -> "StreamedSplit":
+        return replace(self, description=description)
 
-    def __init__(self, dataset: StreamedDataset) -> None:
-        self.has_clock, self.items = dataset.has_clock, dataset.items
-        self._log = dataset.log
+    def testing(self, users: Collection[str]) -> "StreamedSplit":
+        return replace(self, test_users=frozenset(users))
 
-    @property
-    def bought(self) -> pl.Series:
-        return self.items[Columns.ITEM].filter(pl.Series(self._log.item_counts[NUM_RESERVED:, 1] > 0))
+    def with_validation(self) -> "StreamedSplit":
+        raise ConfigError(
+            "evaluate.with_validation = true: the parts of an event log on disk cannot be joined; "
+            "raise data.stream_above above its number of events, or leave it false"
+        )
 
-    @property
-    def num_positive(self) -> int:
-        return self._log.manifest.num_positive
+    def in_memory(self) -> InMemorySplit:
+        tables = {part: getattr(self, part) for part in (TRAIN, VALIDATION, TEST, CONTEXT)}
+        return InMemorySplit(
+            protocol=self.protocol,
+            description=self.description,
+            reviews=self.reviews,
+            cold_items=self.cold_items,
+            **tables,
+        )
 
-    def positive_time(self, place: int) -> int:
-        manifest = self._log.manifest
-        return nth_smallest(self._positive_times, place, manifest.first_timestamp, manifest.last_timestamp)
+    def write(self, directory: Path) -> None:
+        """As `InMemorySplit.write`, but the history is sorted by partition, user, time and row."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self.test.write_parquet(directory / GROUND_TRUTH)
+        log, items, written = self.dataset.log, self.dataset.items[Columns.ITEM], []
+        for number, partition in enumerate(log.partitions()):
+            codes = self.codes(number)
+            known = before_test(codes, partition.start, partition.stop)
+            named = pl.Series(PARTS, dtype=pl.String).gather(codes.astype(np.uint32)).alias(PART)
+            frame = log.frame(partition, items).with_columns(named).filter(pl.Series(known))
+            written.append(directory / f".history-{number:04}.parquet")
+            frame.write_parquet(written[-1])
+        pl.scan_parquet(written, glob=False).sink_parquet(directory / HISTORY)
+        for path in written:
+            path.unlink()
 
-    def _positive_times(self) -> Iterator[Ints]:
-        for partition in self._log.partitions():
-            yield partition.columns[Columns.TIMESTAMP][partition.columns[Columns.POSITIVE]]
-
-
-def nth_smallest(parts: Callable[[], Iterator[Ints]], place: int, low: int, high: int) -> int:
-    """The value in that place of the order of all parts' values, which lie in [low, high].
-
-    Two passes: one counts values in bins, one sorts those of the bin that holds the place.
-    """
-    width = (high - low) // _BINS + 1
-    counts = np.zeros(_BINS, np.int64)
-    for values in parts():
-        counts += np.bincount((values - low) // width, minlength=_BINS)
-    ends = np.cumsum(counts)
-    chosen = int(np.searchsorted(ends, place, side="right"))
-    inside = np.concatenate([values[(values - low) // width == chosen] for values in parts()])
-    rank = place - int(ends[chosen] - counts[chosen])
-    return int(np.partition(inside, rank)[rank])
-
-
-def split_dataset(
-    dataset: Dataset, config: SplitConfig, folder: Path, *, progress: Progress = silent
-) -> Split:
-    """The split of a dataset in memory, or of one whose log is prepared."""
-    if isinstance(dataset, StreamedDataset):
-        return make_streamed_split(dataset, config, folder, progress=progress)
-    return make_split(dataset, config)
+    def _selection(self, select: Select) -> LogSelection:
+        return LogSelection(self.dataset.log, self.dataset.items[Columns.ITEM], self.codes, select)
 
 
-def make_streamed_split(
-    dataset: StreamedDataset, config: SplitConfig, folder: Path, *, progress: Progress = silent
-) -> Split:
-    """What `make_split` gives; the parts are written into `folder`, a partition at a time.
+def training(codes: Codes, start: Ints, stop: Ints) -> Bools:
+    """Selects training events."""
+    is_train: Bools = codes == CODES[TRAIN]
+    return is_train
 
-    A given split is matched in memory, since its files name events of any user.
-    """
-    protocol, _ = choose_protocol(dataset, config)
-    if protocol == "given":
-        logger.warning("a given split is matched in memory: all %d events", dataset.log.manifest.num_events)
-        return make_split(dataset, config)
-    plan = make_plan(protocol, LogOverview(dataset), config)
-    split = split_log(dataset, plan, folder, progress=progress)
-    check_split(protocol, split.counts)
-    return split
+
+def before_validation(codes: Codes, start: Ints, stop: Ints) -> Bools:
+    """Selects the events of `InMemorySplit.before_validation`."""
+    known: Bools = (codes == CODES[TRAIN]) | _context_before(codes, start, stop, VALIDATION)
+    return known
+
+
+def before_test(codes: Codes, start: Ints, stop: Ints) -> Bools:
+    """Selects the events of `InMemorySplit.before_test`."""
+    known: Bools = (codes == CODES[TRAIN]) | (codes == CODES[VALIDATION])
+    return known | _context_before(codes, start, stop, TEST)
+
+
+def _context_before(codes: Codes, start: Ints, stop: Ints, target: str) -> Bools:
+    """Context events before the user's first target; all of them where there is no target."""
+    place = np.arange(len(codes))
+    target_place = np.where(codes == CODES[target], place, len(codes))
+    first = np.minimum.reduceat(target_place, start) if len(start) else target_place
+    known: Bools = (codes == CODES[CONTEXT]) & (place < np.repeat(first, stop - start))
+    return known
 
 
 def split_log(
     dataset: StreamedDataset, plan: Plan, folder: Path, *, progress: Progress = silent
 ) -> StreamedSplit:
-    """The split of a plan, whatever it leaves empty."""
+    """The split of a plan, its parts written into `folder`, whatever the plan leaves empty."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     log, items = dataset.log, dataset.items[Columns.ITEM]
-    facts = SplitFacts(log)
+    statistics = StreamedTrainStatistics(log)
     reviewers = dataset.reviews.select(Columns.USER).unique()
     held: list[pl.DataFrame] = []
     pair = [Columns.USER, Columns.ITEM]
@@ -280,16 +218,16 @@ def split_log(
         codes = parts[PART].replace_strict(CODES, return_dtype=pl.UInt8).to_numpy()
         np.save(folder / f"{partition_name(number)}.npy", codes)
         trained = parts.filter(pl.col(PART) == TRAIN).join(dataset.reviews, on=pair, how="semi")
-        facts.add(partition, codes, trained)
+        statistics.add(partition, codes, trained)
         mine = parts.filter(pl.col(PART).is_in(plan.held)).join(reviewers, on=Columns.USER, how="semi")
         held.append(mine.select(Columns.USER, Columns.ITEM, Columns.TIMESTAMP, PART))
         progress("split", number + 1, log.manifest.num_partitions)
     reviews, words = allowed_reviews(dataset, pl.concat(held), plan.rule)
     return StreamedSplit(
-        dataset,
-        folder,
+        dataset=dataset,
+        folder=folder,
         protocol=plan.protocol,
         description=" ".join([plan.description, words]).strip(),
         reviews=reviews,
-        facts=facts,
+        statistics=statistics,
     )

@@ -1,4 +1,4 @@
-"""What models read of all training events at once: counts, kinds, users, the scale of the values."""
+"""Statistics of all training events: counts, kinds, users, mean and deviation of the values."""
 
 from functools import cached_property
 from typing import Protocol
@@ -6,13 +6,16 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
+from features.event_log.log import Partition, PreparedLog
+from features.event_log.selection import Codes
+from features.splits.assignment import CODES, PARTS, TRAIN
 from recsys.arrays import Bools, Ints
 from recsys.columns import Columns
-from recsys.ids import IdMap
+from recsys.ids import NUM_RESERVED, IdMap
 
 
-class TrainFacts(Protocol):
-    """Of events in a frame (`FrameFacts`) or on disk (features/splits/streamed.py)."""
+class TrainStatistics(Protocol):
+    """Statistics of training events in memory, or in an event log."""
 
     @property
     def kinds(self) -> list[str]:
@@ -38,8 +41,8 @@ class TrainFacts(Protocol):
         ...
 
 
-class FrameFacts:
-    """Of a frame with the columns of `Dataset.interactions`."""
+class InMemoryTrainStatistics:
+    """`TrainStatistics` of a frame with the columns of `Dataset.interactions`."""
 
     def __init__(self, events: pl.DataFrame) -> None:
         self._events = events
@@ -71,5 +74,74 @@ class FrameFacts:
         return found
 
 
-def facts_of(train: pl.DataFrame | TrainFacts) -> TrainFacts:
-    return FrameFacts(train) if isinstance(train, pl.DataFrame) else train
+class StreamedTrainStatistics:
+    """`TrainStatistics` of a split event log, and the number of events of each part by item.
+
+    part_counts      [number of PARTS, N] events
+    train_positive   [N] positive training events
+    has_positive     [U] users with a positive training event
+    """
+
+    def __init__(self, log: PreparedLog) -> None:
+        self._log = log
+        num_items = log.manifest.num_items + NUM_RESERVED
+        self.part_counts: Ints = np.zeros((len(PARTS), num_items), np.int64)
+        self.train_positive: Ints = np.zeros(num_items, np.int64)
+        self._kind_counts = np.zeros(log.kinds.size, np.int64)
+        self._has_train = np.zeros(log.manifest.num_users, np.bool_)
+        self.has_positive: Bools = np.zeros(log.manifest.num_users, np.bool_)
+        self._num_values, self._mean, self._squares = 0, 0.0, 0.0
+        self._reviewed: list[pl.DataFrame] = []
+
+    def add(self, partition: Partition, codes: Codes, reviewed: pl.DataFrame) -> None:
+        """Count a partition; `reviewed` are its training events of (user, item) pairs with a review."""
+        self._reviewed.append(reviewed)
+        columns, size = partition.columns, len(self.train_positive)
+        item, train = columns[Columns.ITEM], codes == CODES[TRAIN]
+        place = codes.astype(np.int64) * size + item
+        self.part_counts += np.bincount(place, minlength=len(PARTS) * size).reshape(len(PARTS), size)
+        positive, user = train & columns[Columns.POSITIVE], partition.user_of_event()
+        self.train_positive += np.bincount(item[positive], minlength=size)
+        self._kind_counts += np.bincount(columns[Columns.EVENT][train], minlength=len(self._kind_counts))
+        self._has_train[user[train]] = True
+        self.has_positive[user[positive]] = True
+        values = columns[Columns.VALUE][train].astype(np.float64)
+        values = values[~np.isnan(values)]
+        if len(values):  # Chan, Golub and LeVeque 1983: moments of two sets from those of each
+            number, mean = self._num_values + len(values), float(values.mean())
+            shift = mean - self._mean
+            self._squares += float(((values - mean) ** 2).sum())
+            self._squares += shift**2 * self._num_values * len(values) / number
+            self._mean += shift * len(values) / number
+            self._num_values = number
+
+    @property
+    def kinds(self) -> list[str]:
+        trained = self._kind_counts[NUM_RESERVED:] > 0
+        return [kind for kind, has in zip(self._log.manifest.kinds, trained.tolist(), strict=True) if has]
+
+    @property
+    def users(self) -> pl.DataFrame:
+        return self._log.users.filter(pl.Series(self._has_train)).to_frame()
+
+    @property
+    def value_scale(self) -> tuple[float, float]:
+        if not self._num_values:
+            return 0.0, 1.0
+        return self._mean, float(np.sqrt(self._squares / self._num_values))
+
+    def item_counts(self, item_ids: IdMap) -> Ints:
+        assert item_ids.size == len(self.train_positive), "the log knows other items"
+        return np.stack([self.part_counts[CODES[TRAIN]], self.train_positive], axis=1)
+
+    def has_event(self, pairs: pl.DataFrame) -> Bools:
+        return self._of_reviews.has_event(pairs)
+
+    @cached_property
+    def _of_reviews(self) -> InMemoryTrainStatistics:
+        return InMemoryTrainStatistics(pl.concat(self._reviewed))
+
+
+def statistics_of(train: pl.DataFrame | TrainStatistics) -> TrainStatistics:
+    """Statistics of a frame of training events; statistics as they are."""
+    return InMemoryTrainStatistics(train) if isinstance(train, pl.DataFrame) else train

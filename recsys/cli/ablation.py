@@ -16,7 +16,7 @@ from recsys.cli.app import (
     command,
     console,
 )
-from recsys.cli.console import ConsoleProgress
+from recsys.cli.console import ConsoleProgress, say
 from recsys.cli.runs import make_run
 
 WIDTH_OF_AN_ABLATION = 140  # where a log takes lines of any length
@@ -64,10 +64,11 @@ def ablate(
         chosen = None if metrics is None else parse_metrics(metrics, run.config.evaluate.k, measured=METRICS)
         found = measure(run, names, num_seeds=seeds)
     chosen = chosen or main_metrics(found)
-    path = write_markdown(found, out, chosen)
+    path = run.directory.ablation_table
+    write_markdown(found, path, chosen)
     wide = console if console.is_terminal else Console(width=WIDTH_OF_AN_ABLATION)
     for metric in chosen:
         wide.print(ablation_table(found, metric, intervals=wide.width >= WIDTH_OF_AN_ABLATION))
     for name, why in found.left_out.items():
-        console.print(f"Left out: {name}, since {why}.", markup=False, highlight=False)
-    console.print(f"Table: {path}", soft_wrap=True, highlight=False)
+        say(console, f"Left out: {name}, since {why}.")
+    say(console, f"Table: {path}")

@@ -8,71 +8,109 @@ from typing import Annotated, Any
 import typer
 
 from recsys.cli.app import command, console
-from recsys.cli.console import ConsoleProgress
+from recsys.cli.console import ConsoleProgress, say
 from recsys.errors import ConfigError
+
+BUNDLE = "bundle"  # the bundle in a run directory
+MANIFEST = "manifest.json"
+TABLES = "CSV, TSV, Parquet, JSON Lines, or .txt with one id a line; texts may be compressed with gzip"
+
+BundleArgument = Annotated[
+    Path, typer.Argument(help="A bundle directory, or the run directory that holds it.", metavar="BUNDLE")
+]
+HistoriesOption = Annotated[
+    Path | None,
+    typer.Option(help="Users' histories; by default histories.parquet beside the bundle, if there is one."),
+]
+StateOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="The file that keeps the users' state; by default state.sqlite beside the bundle. ':memory:' "
+        "keeps it in memory, as happens where the default cannot be written: then users who are erased come "
+        "back with the next start."
+    ),
+]
+DeviceOption = Annotated[str, typer.Option(help="cpu or cuda.")]
 
 
 @command
 def recommend(
-    bundle: Annotated[Path, typer.Argument(help="A bundle directory.")],
-    out: Annotated[Path, typer.Option("--out", help="The Parquet file to write.")],
-    users: Annotated[str, typer.Option(help="A file with one user id a line, or 'all'.")] = "all",
+    bundle: BundleArgument,
+    out: Annotated[Path, typer.Option("--out", help="The Parquet file to write (.parquet).")],
+    users: Annotated[str, typer.Option(help=f"A file of user ids ({TABLES}), or 'all'.")] = "all",
+    users_column: Annotated[
+        str | None, typer.Option(help="The column of --users with the ids; by default user_id.")
+    ] = None,
     k: Annotated[int, typer.Option("-k", "--k", help="Items a user.")] = 20,
     candidates: Annotated[
-        Path | None, typer.Option(help="A file with the items that may be recommended.")
+        Path | None, typer.Option(help="A file with the ids of the items that may be recommended, likewise.")
     ] = None,
-    exclude_seen: Annotated[bool, typer.Option(help="Leave out what a user has seen.")] = True,
-    histories: Annotated[
-        Path | None, typer.Option(help="Users' histories; by default beside the bundle.")
+    candidates_column: Annotated[
+        str | None, typer.Option(help="The column of --candidates with the ids; by default item_id.")
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    exclude_seen: Annotated[bool, typer.Option(help="Leave out the items that a user has seen.")] = True,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="One more Parquet file: the users with fewer than k items or without a history, how many "
+            "items each got, and whether the history is known, empty or unknown."
+        ),
+    ] = None,
+    histories: HistoriesOption = None,
+    state: StateOption = None,
+    device: DeviceOption = "cpu",
 ) -> None:
     """Write recommendations for many users to a Parquet file."""
-    from serving.batch import recommend_to_parquet
+    from serving.batch import BatchRequest, recommend_to_parquet
 
-    with _engine(bundle, histories, device) as engine, ConsoleProgress(console) as progress:
-        report = recommend_to_parquet(
-            engine,
-            "all" if users == "all" else Path(users),
-            out,
-            k,
-            exclude_seen=exclude_seen,
-            candidates=candidates,
-            progress=progress,
-        )
-    console.print(
-        f"{report.num_rows:,} recommendations for {report.num_users:,} users in {out}; "
-        f"{report.num_unknown:,} of them are unknown and got the most popular items."
+    request = BatchRequest(
+        users="all" if users == "all" else Path(users),
+        users_column=users_column,
+        k=k,
+        exclude_seen=exclude_seen,
+        candidates=candidates,
+        candidates_column=candidates_column,
     )
+    with _engine(bundle, histories, state, device) as engine, ConsoleProgress(console) as progress:
+        counts = recommend_to_parquet(engine, request, out, report=report, progress=progress)
+    say(console, _told(counts, k, out))
 
 
 @command
 def serve(
-    bundle: Annotated[Path, typer.Argument(help="A bundle directory.")],
+    bundle: BundleArgument,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on.")] = 8000,
-    histories: Annotated[
-        Path | None, typer.Option(help="Users' histories; by default beside the bundle.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    histories: HistoriesOption = None,
+    state: StateOption = None,
+    device: DeviceOption = "cpu",
 ) -> None:
     """Answer over HTTP; the API's documentation is at /docs."""
     from serving.http.app import serve as serve_bundle
 
     with suppress(KeyboardInterrupt):  # how a server is stopped
-        serve_bundle(bundle, host=host, port=port, histories=histories, device=_device(device))
+        serve_bundle(
+            _directory(bundle),
+            host=host,
+            port=port,
+            histories=histories,
+            state=state,
+            device=_device(device),
+        )
 
 
 @command
 def show(
-    bundle: Annotated[Path, typer.Argument(help="A bundle directory.")],
+    bundle: BundleArgument,
     user: Annotated[str | None, typer.Option(help="A user id; by default one with a long history.")] = None,
     k: Annotated[int, typer.Option("-k", "--k", help="Items to show.")] = 10,
+    histories: HistoriesOption = None,
+    state: StateOption = None,
 ) -> None:
     """Show one user's history and recommendations, with a reason each."""
     from serving.show import show_user
 
-    with _engine(bundle, None, "cpu") as engine:
+    with _engine(bundle, histories, state, "cpu") as engine:
         show_user(engine, console, user=user, k=k)
 
 
@@ -84,10 +122,31 @@ def doctor() -> None:
     sys.exit(print_report(run_doctor(), console))
 
 
-def _engine(bundle: Path, histories: Path | None, device: str) -> Any:
+def _told(counts: Any, k: int, out: Path) -> str:
+    """A `serving.batch.BatchReport` in one line."""
+    parts = [f"{counts.num_rows:,} recommendations for {counts.num_users:,} users in {out}"]
+    for count, words in (
+        (counts.num_unknown, "users are unknown"),
+        (counts.num_without_events, "users have an empty history"),
+        (counts.num_short, f"users got fewer than {k} items"),
+        (counts.num_repeated, "repeated lines were left out"),
+        (counts.num_empty, "rows without an id were left out"),
+    ):
+        if count:
+            parts.append(f"{count:,} {words}")
+    return "; ".join(parts) + "."
+
+
+def _engine(bundle: Path, histories: Path | None, state: Path | None, device: str) -> Any:
     from serving.engine import Engine
 
-    return Engine.open(bundle, histories=histories, device=_device(device))
+    return Engine.open(_directory(bundle), histories=histories, state=state, device=_device(device))
+
+
+def _directory(path: Path) -> Path:
+    """The bundle at `path`, or in it where `path` is a run directory."""
+    is_run = not (path / MANIFEST).exists() and (path / BUNDLE / MANIFEST).is_file()
+    return path / BUNDLE if is_run else path
 
 
 def _device(name: str) -> Any:

@@ -58,6 +58,11 @@ class ConsoleProgress:
         self._console.print(f"{step}: {done:,}/{total:,} {note}".rstrip(), highlight=False, markup=False)
 
 
+def say(console: Console, text: str) -> None:
+    """A sentence as it is: no line break in a path, no markup in a name such as "shop [b]"."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 def pairs_table(title: str, pairs: Mapping[str, Any]) -> Table:
     """Names and values, of a nested mapping one row an entry."""
     table = Table(title=escape(title), show_header=False)
@@ -105,8 +110,10 @@ def print_dataset(console: Console, report: Any) -> None:
     """A `features.event_log.report.DatasetReport`."""
     console.print(pairs_table(report.name, report.summary))
     print_reasons(console, report.reasons)
+    for warning in report.warnings:
+        console.print(f"Warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     for message in report.messages:
-        console.print(message)
+        say(console, message)
 
 
 def print_times(console: Console, times: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ from recsys.cli.console import (
     print_dataset,
     print_reasons,
     print_times,
+    say,
 )
 from recsys.errors import ConfigError
 
@@ -42,8 +43,9 @@ def sample(
     options = SampleOptions.from_values(values | dict(map(parse_setting, set_ or [])))
     with ConsoleProgress(console) as progress:
         write_sample_shop(directory, options, progress=progress)
-    console.print(
-        f"A shop of {options.num_items} products and {options.num_users} shoppers is in {directory}."
+    say(
+        console,
+        f"A shop of {options.num_items} products and {options.num_users} shoppers is in {directory}.",
     )
 
 
@@ -82,9 +84,9 @@ def import_(
     console.print(pairs_table(f"{report.name}, imported into {report.out}", report.counts))
     if report.rejected:
         print_reasons(console, report.rejected)
-        console.print(f"All that was rejected is in {report.out / 'rejected.parquet'}", soft_wrap=True)
+        say(console, f"All that was rejected is in {report.out / 'rejected.parquet'}")
     for step in report.next_steps:
-        console.print(f"Next:  {step}", markup=False, highlight=False, soft_wrap=True)
+        say(console, f"Next:  {step}")
 
 
 @command

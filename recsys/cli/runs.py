@@ -1,6 +1,7 @@
 """Commands on runs: trained, evaluated, exported, reported, or all of it."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -19,11 +20,15 @@ from recsys.cli.app import (
     console,
     default_cache,
 )
-from recsys.cli.console import ConsoleProgress, print_reasons
+from recsys.cli.console import ConsoleProgress, print_reasons, say
 
 MetricsOption = Annotated[
     str | None,
     typer.Option(help='Print these, too: "all", or names such as "map@10,coverage@10"; a table a view.'),
+]
+RunArgument = Annotated[Path, typer.Argument(help="A run directory.")]
+MovedOption = Annotated[
+    Path | None, typer.Option("--dataset", help="Where the run's dataset is now, if it was moved.")
 ]
 SlicesOption = Annotated[bool, typer.Option("--slices", help="Print the slices by item and by user, too.")]
 
@@ -42,8 +47,9 @@ def train(
         run = make_run(dataset, out, config, preset, set_, cache, progress)
         fitted = run.train()
     best = fitted.retriever.best_score
-    console.print(
-        f"Towers: epoch {fitted.retriever.best_epoch}, validation NDCG@10 {best:.4f}. Run in {out}."
+    say(
+        console,
+        f"Towers: epoch {fitted.retriever.best_epoch}, validation NDCG@10 {best:.4f}. Run in {out}.",
     )
     if fitted.ranker is not None:
         scores = fitted.ranker.scores
@@ -55,19 +61,21 @@ def train(
 
 @command
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    run: RunArgument,
     metrics: MetricsOption = None,
     slices: SlicesOption = False,
+    dataset: MovedOption = None,
+    cache: CacheOption = None,
 ) -> None:
     """Compare a run's model with baselines on its test events; writes metrics.json."""
     from training.baselines import read_choices
     from training.pipeline import Run
 
     with ConsoleProgress(console) as progress:
-        opened = Run.open(run, progress=progress)
+        opened = Run.open(run, dataset=dataset, cache_dir=cache, progress=progress)
         chosen = _chosen(metrics, opened)
         evaluation = opened.evaluate()
-    _print_choices(read_choices(run))
+    _print_choices(read_choices(opened.directory.baselines))
     _print_evaluation(evaluation, chosen, slices)
 
 
@@ -89,17 +97,19 @@ def baselines(
         made = make_run(dataset, out, config, preset, set_, cache, progress)
         chosen = _chosen(metrics, made)
         evaluation = made.compare_baselines()
-    _print_choices(read_choices(out))
+    _print_choices(read_choices(made.directory.baselines))
     _print_evaluation(evaluation, chosen, slices)
 
 
 @command
 def knockouts(
-    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    run: RunArgument,
     users: Annotated[
         int | None,
         typer.Option(min=1, help="Test users who are asked; by default evaluate.knockout_users of the run."),
     ] = None,
+    dataset: MovedOption = None,
+    cache: CacheOption = None,
 ) -> None:
     """What each modality brings: the run's model evaluated with it absent, shuffled and as noise.
 
@@ -108,27 +118,27 @@ def knockouts(
     from training.pipeline import Run
 
     with ConsoleProgress(console) as progress:
-        found = Run.open(run, progress=progress).knock_out(users)
+        found = Run.open(run, dataset=dataset, cache_dir=cache, progress=progress).knock_out(users)
     _print_knockouts(found)
 
 
 @command
-def export(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> None:
+def export(run: RunArgument, dataset: MovedOption = None, cache: CacheOption = None) -> None:
     """Train once more on everything (train.refit), export to ONNX and write the bundle."""
     from training.pipeline import Run
 
     with ConsoleProgress(console) as progress:
-        bundle = Run.open(run, progress=progress).export()
+        bundle = Run.open(run, dataset=dataset, cache_dir=cache, progress=progress).export()
     _print_parity(bundle)
 
 
 @command
-def report(run: Annotated[Path, typer.Argument(help="A run directory.")]) -> None:
+def report(run: RunArgument, dataset: MovedOption = None, cache: CacheOption = None) -> None:
     """Write report.html of an evaluated run: figures, charts and examples in one file; nothing is trained."""
     from training.pipeline import Run
 
     with ConsoleProgress(console) as progress:
-        path = Run.open(run, progress=progress).report()
+        path = Run.open(run, dataset=dataset, cache_dir=cache, progress=progress).report()
     _print_report(path)
 
 
@@ -164,8 +174,9 @@ def demo(
             write_sample_shop(shop, SampleOptions(), progress=progress)
     _walk(shop, out / "run", None, "default", [*OF_THE_DEMO, *(set_ or [])], None)
     show(out / "run" / "bundle", user=None, k=10)
-    console.print(
-        f"\nServe it:  recsys serve {out / 'run' / 'bundle'}   (then open http://127.0.0.1:8000/docs)"
+    say(
+        console,
+        f"\nServe it:  recsys serve {quote(str(out / 'run' / 'bundle'))}   (then open http://127.0.0.1:8000/docs)",
     )
 
 
@@ -176,10 +187,11 @@ def _walk(
 
     with ConsoleProgress(console) as progress:
         run = make_run(dataset, out, config, preset, set_, cache, progress)
-        with run.tracked():
+        with run.directory.locked(), run.tracked():
             run.train()
             evaluation = run.evaluate()
-            knocked_out = run.knock_out() if run.config.evaluate.knockouts else None
+            has_knockouts = run.config.evaluate.knockouts and not evaluation.not_measured
+            knocked_out = run.knock_out() if has_knockouts else None
             bundle = run.export()
             path = run.report()
     _print_evaluation(evaluation)
@@ -188,7 +200,7 @@ def _walk(
     print_reasons(console, all_reasons(run.dataset, run.vectors.rejected))
     _print_parity(bundle)
     table = Table("step", "seconds", title="Time")
-    for step, seconds in run.seconds.items():
+    for step, seconds in run.directory.seconds().items():
         table.add_row(step, f"{seconds:,.1f}")
     console.print(table)
     _print_report(path)
@@ -223,6 +235,9 @@ def _print_evaluation(evaluation: Any, metrics: tuple[str, ...] | None = None, s
     # A log takes a line of any length; a narrow terminal gets the figures without their intervals.
     wide = console if console.is_terminal else Console(width=WIDTH_OF_A_LOG)
     intervals = wide.width >= WIDTH_OF_A_LOG
+    if evaluation.not_measured:
+        console.print(f"Nothing could be measured: {evaluation.not_measured}.", markup=False, highlight=False)
+        return
     wide.print(metrics_table(evaluation, intervals=intervals))
     if metrics is not None:
         for table in view_tables(evaluation, metrics, intervals=intervals):
@@ -255,11 +270,12 @@ def _print_knockouts(knockouts: Any) -> None:
 
 def _print_parity(bundle: Any) -> None:
     parity = bundle.manifest.parity
-    console.print(
+    say(
+        console,
         f"Bundle {bundle.version} in {bundle.path}: top-10 lists of torch and ONNX Runtime agree in "
-        f"{parity['top10_agreement']:.2%} of places, scores within {parity['score_difference']:.1e}."
+        f"{parity['top10_agreement']:.2%} of places, scores within {parity['score_difference']:.1e}.",
     )
 
 
 def _print_report(path: Path) -> None:
-    console.print(f"Report: {path}", soft_wrap=True, highlight=False)
+    say(console, f"Report: {path}")

@@ -5,6 +5,7 @@ Shape suffixes: U users, K ranks.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +54,10 @@ class IdLists:
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    def to_lists(self) -> list[Ints]:
+        """One array of ids a list."""
+        return [self.ids[start:end] for start, end in pairwise(self.offsets)]
 
     @property
     def counts(self) -> Ints:

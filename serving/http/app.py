@@ -1,11 +1,12 @@
 """The HTTP endpoint: `create_app(engine)`, and `serve`, which runs it."""
 
+import logging
 from pathlib import Path
 from typing import Annotated, Any
 
 from recsys import __version__
 from recsys.bundle.compose import Device
-from recsys.errors import MissingExtraError, RequestError
+from recsys.errors import MissingExtraError, RequestError, StateError
 from recsys.history import History
 from recsys.ids import PAD
 from recsys.retrieval.recommendations import Recommendations
@@ -38,12 +39,13 @@ try:
 except ImportError:
     raise MissingExtraError("fastapi", "serve") from None
 
+log = logging.getLogger(__name__)
 ABOUT = """
 Recommendations from one model bundle, for known users and for histories sent along.
 
-Every answer names the model version, the execution providers that ran, and under `degraded` whatever was
-answered by something simpler than the model. Every error has the same body, and names the field, the value
-that was rejected, and what would be right.
+Every answer names the model version and the execution providers that ran. `degraded` says where the answer
+does not come from the model and the user's history, `ignored` which items of the request are unknown. Every
+error has the same body, and names the field, the value that was rejected, and what would be right.
 """
 
 
@@ -58,11 +60,14 @@ router = APIRouter()
 BAD_REQUEST: dict[int | str, dict[str, Any]] = {
     422: {"model": ErrorBody, "description": "A field is missing, unknown or out of range."}
 }
+BAD_BODY: dict[int | str, dict[str, Any]] = BAD_REQUEST | {
+    400: {"model": ErrorBody, "description": "The body is not UTF-8."}
+}
 NOT_FOUND: dict[int | str, dict[str, Any]] = {
     404: {"model": ErrorBody, "description": "There is no such item."}
 }
 NOT_READY: dict[int | str, dict[str, Any]] = {
-    503: {"model": ErrorBody, "description": "The state does not answer."}
+    503: {"model": ErrorBody, "description": "The state of users does not answer."}
 }
 
 
@@ -87,37 +92,45 @@ def serve(
 ) -> None:
     """Open `bundle` and answer over HTTP until stopped; errors as `Engine.open`."""
     with Engine.open(bundle, histories=histories, state=state, device=device) as engine:
+        if not engine.state.is_durable:
+            log.warning(
+                "the state is kept in memory: users who are erased come back with the next start; name a "
+                "writable file with --state to keep erasures"
+            )
         uvicorn.run(create_app(engine), host=host, port=port, log_level=log_level)
 
 
 # Endpoints are plain functions, so that inference runs in worker threads and the loop stays free.
-@router.post("/v1/recommend", responses=BAD_REQUEST, tags=["recommend"], summary="Recommend items")
+@router.post("/v1/recommend", responses=BAD_BODY | NOT_READY, tags=["recommend"], summary="Recommend items")
 def recommend(body: RecommendRequest, engine: EngineOf) -> Answer:
     """The best items for a user of the data, or for a history sent along.
 
-    An unknown user gets the most popular items, and `degraded` says so.
+    For an unknown user, an empty history, or one of unknown items only, `degraded` says what answered.
     """
-    history = _history(engine, body)
+    history, ignored = _history(engine, body)
+    ignored += engine.request_reader.unknown(body.exclude, "exclude", strict=body.strict)
     ranked = engine.recommend(
         [history],
         body.k,
         exclude_seen=body.exclude_seen,
-        allowed=engine.request_reader.allowed(body.candidates, body.filters),
+        allowed=engine.request_reader.allowed(body.candidates, body.filters, body.exclude),
         diversity=body.diversity,
     )
-    return _answer(engine, history, ranked)
+    return _answer(engine, history, ranked, ignored)
 
 
-@router.post("/v1/rank", responses=BAD_REQUEST, tags=["recommend"], summary="Put given items in order")
+@router.post(
+    "/v1/rank", responses=BAD_BODY | NOT_READY, tags=["recommend"], summary="Put given items in order"
+)
 def rank(body: RankRequest, engine: EngineOf) -> Answer:
     """All the given candidates, best first for this user or history; seen ones are kept.
 
     Items without training events have the same ranks as in a recommended list, or come after all others where
     the candidates are too few for that.
     """
-    history = _history(engine, body)
+    history, ignored = _history(engine, body)
     candidates = engine.request_reader.candidates(body.candidates)
-    return _answer(engine, history, engine.rank([history], candidates[None, :]))
+    return _answer(engine, history, engine.rank([history], candidates[None, :]), ignored)
 
 
 @router.get(
@@ -155,7 +168,7 @@ def readyz(engine: EngineOf) -> Readiness:
     """What answers: the bundle, its providers, and how many users the state holds."""
     try:
         num_users = engine.state.num_users()
-    except Exception as error:  # whatever kind of state it is: one that fails cannot answer
+    except Exception as error:  # a state of any kind may fail in its own way
         raise HTTPException(503, f"the state does not answer ({error})") from error
     return Readiness(
         status="ready",
@@ -177,8 +190,15 @@ def _install_handlers(app: FastAPI) -> None:
     async def refused(request: Request, error: RequestError) -> JSONResponse:
         return JSONResponse(of_request(error), 422)
 
+    @app.exception_handler(StateError)
+    async def unavailable(request: Request, error: StateError) -> JSONResponse:
+        log.error("%s", error)
+        return JSONResponse(problem(None, str(error)), 503)
+
     @app.exception_handler(AnyHTTPException)
     async def other(request: Request, error: AnyHTTPException) -> JSONResponse:
+        if isinstance(error.__cause__, UnicodeDecodeError):
+            return JSONResponse(problem("body", f"is not UTF-8 ({error.__cause__})"), 400)
         detail: object = error.detail
         said = f"{detail}: {request.method} {request.url.path}"
         body = detail if isinstance(detail, dict) else problem(None, said)
@@ -190,18 +210,19 @@ def _install_handlers(app: FastAPI) -> None:
         return JSONResponse(problem(None, "internal error; the server's log says more"), 500)
 
 
-def _history(engine: Engine, subject: Subject) -> History | None:
-    """The history sent along, or the user's; None for an unknown user."""
+def _history(engine: Engine, subject: Subject) -> tuple[History | None, list[str]]:
+    """The posted history and its unknown items, or the user's history; None for an unknown user."""
     if subject.user_id is not None:
         if subject.history is not None:
             raise RequestError("history", "give user_id or history, not both")
-        return engine.state.histories([subject.user_id])[0]
+        return engine.state.histories([subject.user_id])[0], []
     if subject.history is None:
         raise RequestError("user_id", "is missing; give user_id or history")
-    return engine.request_reader.history([Event(**entry.model_dump()) for entry in subject.history])
+    events = [Event(**entry.model_dump()) for entry in subject.history]
+    return engine.request_reader.history(events, strict=subject.strict)
 
 
-def _answer(engine: Engine, history: History | None, ranked: Recommendations) -> Answer:
+def _answer(engine: Engine, history: History | None, ranked: Recommendations, ignored: list[str]) -> Answer:
     num_found = int((ranked.items[0] != PAD).sum())
     items = [_ranked_item(engine, ranked, place) for place in range(num_found)]
     return Answer(
@@ -209,6 +230,7 @@ def _answer(engine: Engine, history: History | None, ranked: Recommendations) ->
         model=_model(engine),
         providers=_providers(engine),
         degraded=engine.degraded(history, ranked.answered_by[0]),
+        ignored=list(dict.fromkeys(ignored)),
     )
 
 

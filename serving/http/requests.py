@@ -3,17 +3,15 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
-import polars as pl
 
 from recsys.arrays import Bools, Ints
 from recsys.bundle.load import Bundle
-from recsys.columns import Columns
-from recsys.errors import RequestError, did_you_mean
+from recsys.errors import RequestError, clipped, did_you_mean
 from recsys.history import EVENT_NUMBERS, History
 from recsys.ids import NUM_RESERVED, UNKNOWN
+from serving.filters import CatalogueFilter
 
 STEP_MICROSECONDS = 60_000_000  # between two events of a history that came without times
 SEARCHED_FOR_HINT = 10_000  # ids that a mistyped one is compared with: a mistake must stay cheap to answer
@@ -34,27 +32,43 @@ class RequestReader:
 
     def __init__(self, bundle: Bundle) -> None:
         self._item_ids, self._event_ids = bundle.item_ids, bundle.event_ids
-        self._catalogue = bundle.catalogue
+        self._filter = CatalogueFilter(bundle.catalogue)
         self._has_clock = bundle.manifest.sequence_schema.has_clock
 
-    def history(self, events: Sequence[Event]) -> History:
-        """The history that `events`, oldest first, describe; all of them count as seen.
+    def history(self, events: Sequence[Event], *, strict: bool = False) -> tuple[History, list[str]]:
+        """The history that `events`, oldest first, describe, and the unknown item ids among them.
 
-        Raises `RequestError` for an empty list, an unknown item or kind of event, and for times given to
-        some entries only.
+        Events on unknown items are left out. Where no item is known they stay, as events on `UNKNOWN`: then
+        the history says nothing of the user. Every known item counts as seen. Raises `RequestError` for an
+        empty list, an unknown kind of event, times given to some entries only, and, where `strict`, for
+        unknown items.
         """
         if not events:
             raise RequestError("history", "is empty; give at least one item", [])
-        items = self.items([each.item for each in events], "history", suffix=".item")
-        timestamp = self._timestamps(events)
+        ignored = self.unknown([each.item for each in events], "history", strict=strict)
+        self._timestamps(events)  # mistakes in entries that are left out are told as well
+        self._kinds(events)
+        known = [each for each in events if each.item in self._item_ids]
+        kept = known or events
+        items = self._item_ids.encode(each.item for each in kept)
+        timestamp = self._timestamps(kept)
         order = np.argsort(timestamp, kind="stable")
         numbers = {
-            name: np.array([_or_nan(getattr(each, name)) for each in events], np.float32)
+            name: np.array([_or_nan(getattr(each, name)) for each in kept], np.float32)
             for name in EVENT_NUMBERS
         }
-        ids = {"item": items, "event": self._kinds(events), "timestamp": timestamp}
+        ids = {"item": items, "event": self._kinds(kept), "timestamp": timestamp}
         given: dict[str, np.ndarray] = {**ids, **numbers}
-        return History.of({name: array[order] for name, array in given.items()}, seen=np.unique(items))
+        seen = np.unique(items[items >= NUM_RESERVED])
+        return History.of({name: array[order] for name, array in given.items()}, seen=seen), ignored
+
+    def unknown(self, names: Sequence[str], field: str, *, strict: bool) -> list[str]:
+        """Distinct `names` that are not in the catalogue; `RequestError` with all of them where `strict`."""
+        unknown = [name for name in dict.fromkeys(names) if name not in self._item_ids]
+        if unknown and strict:
+            listed = ", ".join(repr(clipped(name)) for name in unknown)
+            raise RequestError(field, f"unknown items: {listed}; without strict they are ignored", unknown)
+        return unknown
 
     def items(self, names: Sequence[str], field: str, *, suffix: str = "") -> Ints:
         """Ids of `names`; raises `RequestError` for the first that is not in the catalogue."""
@@ -81,49 +95,29 @@ class RequestReader:
                 raise RequestError(f"candidates.{at}", f"stands twice, first at {first[name]}", name)
         return self.items(names, "candidates")
 
-    def allowed(self, candidates: Sequence[str] | None, filters: Mapping[str, Sequence[str]]) -> Bools | None:
+    def allowed(
+        self,
+        candidates: Sequence[str] | None,
+        filters: Mapping[str, Sequence[str]],
+        exclude: Sequence[str] = (),
+    ) -> Bools | None:
         """Which items may be recommended, None where all may. Shape [N].
 
-        An item needs one of the wanted values in every field of `filters`. Raises `RequestError` for an
-        unknown item, field or value.
+        An item must be one of `candidates`, have one of the wanted values in every field of `filters`, and
+        not be in `exclude`, whose unknown items have no effect. Raises `RequestError` for an unknown
+        candidate, field or value.
         """
-        if candidates is None and not filters:
+        if candidates is None and not filters and not exclude:
             return None
-        keep = np.ones(self._item_ids.size, np.bool_)
-        keep[:NUM_RESERVED] = False
+        keep = self._filter.mask(filters)
         if candidates is not None:
             if not candidates:
                 raise RequestError("candidates", "is empty; give at least one item", [])
-            keep &= _mask(self.items(candidates, "candidates"), len(keep))
-        for field, values in filters.items():
-            keep &= self._with_category(field, values)
+            is_candidate = np.zeros(len(keep), np.bool_)
+            is_candidate[self.items(candidates, "candidates")] = True
+            keep &= is_candidate
+        keep[self._item_ids.encode(exclude)] = False
         return keep
-
-    def _with_category(self, field: str, values: Sequence[str]) -> Bools:
-        if field not in self._categories:
-            hint = did_you_mean(field, self._categories) if self._categories else "the catalogue has none"
-            raise RequestError(f"filters.{field}", f"unknown category field; {hint}", list(values))
-        if not values:
-            raise RequestError(f"filters.{field}", "is empty; give at least one value", [])
-        by_value = self._categories[field]
-        for at, value in enumerate(values):
-            if value not in by_value:
-                hint = did_you_mean(value, by_value)
-                raise RequestError(f"filters.{field}.{at}", f"no item has this value; {hint}", value)
-        return _mask(np.concatenate([by_value[value] for value in values]), self._item_ids.size)
-
-    @cached_property
-    def _categories(self) -> dict[str, dict[str, Ints]]:
-        """Field -> value -> ids of the items that have it."""
-        fields: dict[str, dict[str, Ints]] = {}
-        numbered = self._catalogue.with_row_index("id", offset=NUM_RESERVED)
-        for column in (name for name in self._catalogue.columns if name.startswith(Columns.CATEGORY_PREFIX)):
-            values = numbered.select("id", pl.col(column).alias("value")).explode("value").drop_nulls()
-            grouped = values.group_by("value").agg("id")
-            fields[column.removeprefix(Columns.CATEGORY_PREFIX)] = {
-                value: np.asarray(ids, np.int64) for value, ids in grouped.iter_rows()
-            }
-        return fields
 
     def _timestamps(self, events: Sequence[Event]) -> Ints:
         given = [each.timestamp for each in events]
@@ -159,9 +153,3 @@ class RequestReader:
 
 def _or_nan(number: float | None) -> float:
     return float("nan") if number is None else number
-
-
-def _mask(ids: Ints, size: int) -> Bools:
-    mask = np.zeros(size, np.bool_)
-    mask[ids] = True
-    return mask

@@ -68,19 +68,26 @@ class Subject(_Model):
         description="Past events, oldest first: item ids, or objects. Give this or `user_id`.",
         examples=[["1", "260", {"item": "1196", "timestamp": "2026-03-01T12:00:00Z", "value": 5.0}]],
     )
+    strict: bool = Field(
+        False, description="Refuse unknown items in `history` and `exclude` instead of ignoring them."
+    )
 
 
 class RecommendRequest(Subject):
     """Whom to recommend to, how many, and out of what."""
 
     k: int = Field(20, ge=1, le=MAX_K, description="How many items.")
-    exclude_seen: bool = Field(True, description="Leave out what the user has met before.")
+    exclude_seen: bool = Field(True, description="Leave out the items of the user's past events.")
+    exclude: list[str] = Field(
+        default_factory=list, max_length=MAX_ALLOWED, description="Leave out these items too, by id."
+    )
     candidates: list[str] | None = Field(
         None, min_length=1, max_length=MAX_ALLOWED, description="Recommend out of these item ids only."
     )
     filters: dict[str, list[str]] = Field(
         default_factory=dict,
-        description="Category field to wanted values: an item needs one of the values in every field named.",
+        description="Category field, or `reviewers`, to wanted values: an item needs one of the values in "
+        "every field named.",
         examples=[{"genres": ["Comedy", "Drama"]}],
     )
     diversity: float = Field(
@@ -148,8 +155,13 @@ class Answer(_Model):
     model: ModelInfo
     providers: dict[str, list[str]] = Field(description="Execution providers that each graph runs on.")
     degraded: list[str] = Field(
-        description="What was answered by something simpler than the model, and why; empty if nothing was.",
+        description="Why the answer does not come from the model and the user's history, and what answered "
+        "instead: `unknown_user`, `empty_history`, or `unknown_items` for a history of unknown items only.",
         examples=[["unknown_user: popularity"]],
+    )
+    ignored: list[str] = Field(
+        default_factory=list,
+        description="Items of `history` and `exclude` that are not in the catalogue and had no effect.",
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from recsys.config import PRESETS, Config, build_config, dump_config, load_config
+from recsys.config import PRESETS, Config, build_config, dump_config, flatten, load_config
 from recsys.errors import ConfigError
 
 
@@ -145,3 +145,8 @@ def test_a_section_given_a_plain_value_is_refused() -> None:
 def test_the_configuration_is_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Config().train.epochs = 3  # type: ignore[misc]
+
+
+def test_flatten() -> None:
+    nested = {"train": {"epochs": 3, "user": {"dim": 4}}, "k": [1]}
+    assert flatten(nested) == {"train.epochs": 3, "train.user.dim": 4, "k": [1]}

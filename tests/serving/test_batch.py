@@ -6,7 +6,20 @@ import polars as pl
 import pytest
 
 from recsys.errors import DataError, RequestError
-from serving.batch import SCHEMA, recommend_to_parquet
+from recsys.files import exclusive
+from recsys.progress import silent
+from serving.batch import REPORT_SCHEMA, SCHEMA, BatchRequest, recommend_to_parquet
+
+
+def recommend(engine, out, *, report=None, users_at_once=256, progress=silent, **request):
+    return recommend_to_parquet(
+        engine,
+        BatchRequest(**request),
+        out,
+        report=report,
+        users_at_once=users_at_once,
+        progress=progress,
+    )
 
 
 def lists(path):
@@ -17,13 +30,14 @@ def lists(path):
 
 @pytest.mark.parametrize("batch_size", [1, 2, 100])
 def test_lists_of_all_users(engine, tmp_path, batch_size):
-    report = recommend_to_parquet(engine, "all", tmp_path / "out.parquet", 3, batch_size=batch_size)
+    report = recommend(engine, tmp_path / "out.parquet", k=3, users_at_once=batch_size)
     assert lists(tmp_path / "out.parquet") == {
         "ann": ["bee", "cat", "dog"],
         "bob": ["eel", "cat", "bee"],
         "new": ["ant", "bee", "cat"],
     }
-    assert (report.num_users, report.num_rows, report.num_unknown, report.num_twice) == (3, 9, 1, 0)
+    assert (report.num_users, report.num_rows, report.num_short) == (3, 9, 0)
+    assert (report.num_unknown, report.num_without_events, report.num_repeated) == (0, 1, 0)
     table = pl.read_parquet(tmp_path / "out.parquet")
     assert table["rank"].to_list() == [1, 2, 3] * 3
     assert table["user_id"].to_list() == ["ann"] * 3 + ["bob"] * 3 + ["new"] * 3
@@ -32,11 +46,11 @@ def test_lists_of_all_users(engine, tmp_path, batch_size):
 
 def test_users_of_a_file_in_its_order_and_once(engine, tmp_path):
     (tmp_path / "users.txt").write_text("bob\n\nnobody\n ann \nbob\n")
-    report = recommend_to_parquet(engine, tmp_path / "users.txt", tmp_path / "out.parquet", 1)
+    report = recommend(engine, tmp_path / "out.parquet", users=tmp_path / "users.txt", k=1)
     table = pl.read_parquet(tmp_path / "out.parquet")
     assert table["user_id"].to_list() == ["bob", "nobody", "ann"]
     assert table["item_id"].to_list() == ["eel", "ant", "bee"]
-    assert (report.num_unknown, report.num_twice) == (1, 1)
+    assert (report.num_unknown, report.num_repeated) == (1, 1)
 
 
 def test_users_of_a_table(engine, tmp_path):
@@ -44,31 +58,31 @@ def test_users_of_a_table(engine, tmp_path):
     table.write_csv(tmp_path / "users.csv")
     table.write_parquet(tmp_path / "users.parquet")
     for name in ("users.csv", "users.parquet"):
-        recommend_to_parquet(engine, tmp_path / name, tmp_path / "out.parquet", 1)
+        recommend(engine, tmp_path / "out.parquet", users=tmp_path / name, k=1)
         assert set(lists(tmp_path / "out.parquet")) == {"ann", "bob"}
 
 
 def test_ids_that_are_numbers_in_a_table_stay_as_written(engine, tmp_path):
     (tmp_path / "users.csv").write_text("user_id\n007\n")
-    recommend_to_parquet(engine, tmp_path / "users.csv", tmp_path / "out.parquet", 1)
+    recommend(engine, tmp_path / "out.parquet", users=tmp_path / "users.csv", k=1)
     assert set(lists(tmp_path / "out.parquet")) == {"007"}
 
 
 def test_seen_items_on_request(engine, tmp_path):
-    recommend_to_parquet(engine, "all", tmp_path / "out.parquet", 1, exclude_seen=False)
+    recommend(engine, tmp_path / "out.parquet", k=1, exclude_seen=False)
     assert lists(tmp_path / "out.parquet")["ann"] == ["ant"]
 
 
 def test_candidates_restrict_the_catalogue(engine, tmp_path):
     (tmp_path / "items.txt").write_text("fox\neel\n")
-    recommend_to_parquet(engine, "all", tmp_path / "out.parquet", 5, candidates=tmp_path / "items.txt")
+    recommend(engine, tmp_path / "out.parquet", k=5, candidates=tmp_path / "items.txt")
     assert lists(tmp_path / "out.parquet") == {"ann": ["eel", "fox"], "bob": ["eel"], "new": ["eel", "fox"]}
 
 
 def test_unknown_candidates_are_listed_with_their_lines(engine, tmp_path):
     (tmp_path / "items.txt").write_text("fox\nwolf\n\nbear\n")
     with pytest.raises(DataError) as caught:
-        recommend_to_parquet(engine, "all", tmp_path / "out.parquet", 5, candidates=tmp_path / "items.txt")
+        recommend(engine, tmp_path / "out.parquet", k=5, candidates=tmp_path / "items.txt")
     assert caught.value.problems == ("line 2: unknown item 'wolf'", "line 4: unknown item 'bear'")
     assert not (tmp_path / "out.parquet").exists()
 
@@ -76,8 +90,8 @@ def test_unknown_candidates_are_listed_with_their_lines(engine, tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("gone.txt", None, "no file of users"),
-        ("empty.txt", "\n\n", "names no user"),
+        ("gone.txt", None, "no such file"),
+        ("empty.txt", "\n\n", "names no user_id"),
         ("other.csv", "id\n1\n", "no column 'user_id'; it has id"),
     ],
 )
@@ -85,25 +99,25 @@ def test_a_file_of_users_that_is_none(engine, tmp_path, name, text, said):
     if text is not None:
         (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=said):
-        recommend_to_parquet(engine, tmp_path / name, tmp_path / "out.parquet", 1)
+        recommend(engine, tmp_path / "out.parquet", users=tmp_path / name, k=1)
 
 
 def test_k_must_be_positive(engine, tmp_path):
     with pytest.raises(RequestError, match="k = 0"):
-        recommend_to_parquet(engine, "all", tmp_path / "out.parquet", 0)
+        recommend(engine, tmp_path / "out.parquet", k=0)
 
 
 def test_progress_ends_at_the_number_of_users(engine, tmp_path):
     steps = []
-    recommend_to_parquet(
-        engine, "all", tmp_path / "out.parquet", 1, batch_size=2, progress=lambda *step: steps.append(step)
+    recommend(
+        engine, tmp_path / "out.parquet", k=1, users_at_once=2, progress=lambda *step: steps.append(step)
     )
     assert steps == [("recommend", 0, 3), ("recommend", 2, 3), ("recommend", 3, 3)]
 
 
 def test_failure_on_the_way_leaves_the_old_file_and_nothing_else(engine, tmp_path):
     out = tmp_path / "lists" / "out.parquet"
-    recommend_to_parquet(engine, "all", out, 1)
+    recommend(engine, out, k=1)
     before = out.read_bytes()
 
     def stop(step, done, total):
@@ -111,7 +125,7 @@ def test_failure_on_the_way_leaves_the_old_file_and_nothing_else(engine, tmp_pat
             raise RuntimeError("stopped")
 
     with pytest.raises(RuntimeError, match="stopped"):
-        recommend_to_parquet(engine, "all", out, 2, batch_size=1, progress=stop)
+        recommend(engine, out, k=2, users_at_once=1, progress=stop)
     assert out.read_bytes() == before
     assert list(out.parent.iterdir()) == [out]
 
@@ -121,10 +135,80 @@ def test_memory_does_not_grow_with_the_users(bundle_path, shop, tmp_path):
     for num_users in (100, 800):
         users = {f"user-{n:05}": shop.history("ant", "cat") for n in range(num_users)}
         engine = shop.open_engine(bundle_path, users=users)
-        recommend_to_parquet(engine, "all", tmp_path / "warm.parquet", 3, batch_size=50)
+        recommend(engine, tmp_path / "warm.parquet", k=3, users_at_once=50)
         tracemalloc.start()
-        recommend_to_parquet(engine, "all", tmp_path / "out.parquet", 3, batch_size=50)
+        recommend(engine, tmp_path / "out.parquet", k=3, users_at_once=50)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         engine.close()
     assert peaks[1] < 1.5 * peaks[0] + 200_000
+
+
+def test_users_with_fewer_than_k_items_are_counted_and_listed(engine, tmp_path):
+    (tmp_path / "users.txt").write_text("ann\nnobody\nnew\nbob\n")
+    counts = recommend(
+        engine,
+        tmp_path / "out.parquet",
+        users=tmp_path / "users.txt",
+        k=5,
+        report=tmp_path / "more" / "report.parquet",
+        users_at_once=2,
+    )
+    assert (counts.num_users, counts.num_short) == (4, 1)
+    assert (counts.num_unknown, counts.num_without_events) == (1, 1)
+    table = pl.read_parquet(tmp_path / "more" / "report.parquet")
+    assert table.schema == REPORT_SCHEMA
+    assert table.rows() == [("nobody", 5, "unknown"), ("new", 5, "empty"), ("bob", 4, "known")]
+
+
+def test_a_report_of_nothing_is_an_empty_table(engine, tmp_path):
+    (tmp_path / "users.txt").write_text("ann\n")
+    recommend(
+        engine,
+        tmp_path / "out.parquet",
+        users=tmp_path / "users.txt",
+        k=1,
+        report=tmp_path / "report.parquet",
+    )
+    assert pl.read_parquet(tmp_path / "report.parquet").shape == (0, 3)
+
+
+def test_candidates_of_a_table_with_a_header(engine, tmp_path):
+    (tmp_path / "items.csv").write_text("item_id,price\nfox,3\neel,4\nfox,3\n")
+    counts = recommend(engine, tmp_path / "out.parquet", k=5, candidates=tmp_path / "items.csv")
+    assert lists(tmp_path / "out.parquet")["ann"] == ["eel", "fox"]
+    assert counts.num_repeated == 1
+
+
+def test_columns_of_ids_may_be_named(engine, tmp_path):
+    (tmp_path / "users.csv").write_text("customer,age\nann,3\n")
+    (tmp_path / "items.tsv").write_text("sku\tage\nfox\t3\n")
+    recommend(
+        engine,
+        tmp_path / "out.parquet",
+        users=tmp_path / "users.csv",
+        users_column="customer",
+        candidates=tmp_path / "items.tsv",
+        candidates_column="sku",
+    )
+    assert lists(tmp_path / "out.parquet") == {"ann": ["fox"]}
+
+
+@pytest.mark.parametrize("name", ["recs.csv", "recs", "recs.parquet.gz"])
+def test_only_parquet_is_written(engine, tmp_path, name):
+    with pytest.raises(
+        DataError, match=rf"{name}: is written as Parquet; name a file that ends in \.parquet"
+    ):
+        recommend(engine, tmp_path / name)
+    with pytest.raises(DataError, match="is written as Parquet"):
+        recommend(engine, tmp_path / "out.parquet", report=tmp_path / name)
+    assert not list(tmp_path.glob("*recs*"))
+
+
+def test_two_batches_into_one_file_are_refused(engine, tmp_path):
+    out = tmp_path / "lists" / "out.parquet"
+    out.parent.mkdir()
+    with exclusive(out), pytest.raises(DataError, match="is being written by another process"):
+        recommend(engine, out)
+    recommend(engine, out)
+    assert list(out.parent.iterdir()) == [out]

@@ -14,6 +14,7 @@ from recsys.errors import BundleError, DataError, RequestError
 from recsys.history import History
 from recsys.retrieval.index.faiss import FaissIndex
 from serving.engine import Engine
+from serving.filters import CatalogueFilter
 from serving.http.requests import Event
 
 
@@ -191,7 +192,7 @@ def test_a_graph_that_does_not_fit_is_the_bundles_fault(shop, tmp_path):
 
 
 def test_a_history_without_times_counts_as_consecutive(engine):
-    read = engine.request_reader.history([Event(item="bee"), Event(item="ant", event="buy", value=4.0)])
+    read, _ = engine.request_reader.history([Event(item="bee"), Event(item="ant", event="buy", value=4.0)])
     assert read.item.tolist() == [3, 2]
     assert np.diff(read.timestamp).tolist() == [60_000_000]
     assert read.event.tolist() == [2, 3]
@@ -201,7 +202,7 @@ def test_a_history_without_times_counts_as_consecutive(engine):
 
 
 def test_a_history_with_times_is_put_in_order(engine):
-    read = engine.request_reader.history([Event(item="bee", timestamp=9), Event(item="ant", timestamp=4)])
+    read, _ = engine.request_reader.history([Event(item="bee", timestamp=9), Event(item="ant", timestamp=4)])
     assert read.item.tolist() == [2, 3]
     assert read.timestamp.tolist() == [4, 9]
 
@@ -210,8 +211,11 @@ def test_without_a_clock_times_are_places(shop, tmp_path):
     schema = replace(shop.SCHEMA, has_clock=False)
     write_bundle(tmp_path / "bundle", lambda at: shop.fill_bundle(at, sequence_schema=schema))
     engine = shop.open_engine(tmp_path / "bundle")
-    assert engine.request_reader.history([Event(item="bee"), Event(item="ant")]).timestamp.tolist() == [0, 1]
-    timed = engine.request_reader.history([Event(item="bee", timestamp=99), Event(item="ant", timestamp=4)])
+    untimed, _ = engine.request_reader.history([Event(item="bee"), Event(item="ant")])
+    assert untimed.timestamp.tolist() == [0, 1]
+    timed, _ = engine.request_reader.history(
+        [Event(item="bee", timestamp=99), Event(item="ant", timestamp=4)]
+    )
     assert (timed.item.tolist(), timed.timestamp.tolist()) == ([2, 3], [0, 1])
 
 
@@ -219,7 +223,11 @@ def test_without_a_clock_times_are_places(shop, tmp_path):
     ("ask", "field", "said"),
     [
         (lambda read: read.history([]), "history", "empty"),
-        (lambda read: read.history([Event(item="ant"), Event(item="fxo")]), "history.1.item", "'fox'"),
+        (
+            lambda read: read.history([Event(item="fxo"), Event(item="ant", event="by")]),
+            "history.1.event",
+            "'buy'",
+        ),
         (lambda read: read.history([Event(item="ant", event="by")]), "history.0.event", "'buy'"),
         (
             lambda read: read.history([Event(item="ant", timestamp=1), Event(item="bee")]),
@@ -303,3 +311,44 @@ def test_reasons_say_what_is_sure_of_the_reviewers(shop, tmp_path):
     assert texts["ant"] == 'because you chose "Bee"; most telling: its picture; reviewers praise it'
     assert texts["eel"].endswith("; reviewers sound enthusiastic")
     assert "reviewers" not in texts["dog"]
+
+
+def test_unknown_items_of_a_history_are_left_out_and_named(engine):
+    events = [Event(item="wolf"), Event(item="bee", value=2.0), Event(item="bear"), Event(item="wolf")]
+    read, ignored = engine.request_reader.history([*events, Event(item="ant")])
+    assert (read.item.tolist(), read.seen.tolist(), ignored) == ([3, 2], [2, 3], ["wolf", "bear"])
+    assert np.diff(read.timestamp).tolist() == [60_000_000]
+    nothing, ignored = engine.request_reader.history(events[:1])
+    assert (nothing.item.tolist(), nothing.seen.tolist(), ignored) == ([1], [], ["wolf"])
+    with pytest.raises(RequestError, match="unknown items: 'wolf', 'bear'"):
+        engine.request_reader.history(events, strict=True)
+
+
+def test_annotations_of_the_catalogue_are_filtered_like_categories():
+    catalogue = pl.DataFrame(
+        {
+            "item_id": ["a", "b", "c"],
+            "cat:genre": [["x", "y"], [], ["y"]],
+            "reviewers": ["praise", None, "praise"],
+            "title": ["x", "x", "x"],
+        }
+    )
+    asked = CatalogueFilter(catalogue)
+    assert np.flatnonzero(asked.mask({"reviewers": ["praise"]})).tolist() == [2, 4]
+    assert np.flatnonzero(asked.mask({"reviewers": ["praise"], "genre": ["x"]})).tolist() == [2]
+    with pytest.raises(RequestError, match="unknown category field; known: genre, reviewers"):
+        asked.mask({"title": ["x"]})
+    hidden = CatalogueFilter(catalogue.rename({"cat:genre": "cat:reviewers"}))
+    assert np.flatnonzero(hidden.mask({"reviewers": ["x"]})).tolist() == [2]
+
+
+def test_excluded_items_are_left_out(engine):
+    assert np.flatnonzero(engine.request_reader.allowed(None, {}, ["ant", "wolf"])).tolist() == [
+        3,
+        4,
+        5,
+        6,
+        7,
+    ]
+    allowed = engine.request_reader.allowed(["ant", "bee"], {"group": ["insect"]}, ["ant"])
+    assert np.flatnonzero(allowed).tolist() == [3]

@@ -10,6 +10,7 @@ from fitting_parts import config, log, media
 from features.splits.make import make_split
 from training.experiments.outcome import Outcome, ViewFigures
 from training.pipeline import Run
+from training.run_directory import RunDirectory
 
 
 def outcome(
@@ -39,6 +40,6 @@ def run_of_a_log(out: Path, **changes: dict[str, Any]) -> Run:
     """A run without a ranker, whose data stand in memory; `changes` as of `fitting_parts.config`."""
     model = {"ranker": {"enabled": False}, **changes.pop("model", {})}
     data, settings = log(), config(model=model, evaluate={"k": [2, 4]}, **changes)
-    run = Run(out, out, settings, cache_dir=out)
+    run = Run(RunDirectory(out), out, settings, cache_dir=out)
     run.__dict__ |= {"dataset": data, "vectors": media(data), "split": make_split(data, settings.split)}
     return run

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from features.dataset.tables import Split
+from features.splits.split import InMemorySplit, Split
 from recsys.arrays import Bools, Ints
 from recsys.ids import NUM_RESERVED, IdMap
 from recsys.item_features import ItemFeatures
@@ -23,7 +23,7 @@ def make_events(pairs: Pairs, positive: bool = True) -> pl.DataFrame:
 
 def make_split(train: Pairs, validation: Pairs = (), test: Pairs = ()) -> Split:
     empty = make_events([])
-    return Split(
+    return InMemorySplit(
         protocol="hand-written", description="", train=make_events(train),
         validation=make_events(validation), test=make_events(test), context=empty, reviews=empty,
     )  # fmt: skip

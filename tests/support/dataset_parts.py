@@ -11,6 +11,7 @@ from recsys.errors import DataError
 
 ITEMS = "id,title\n1,One\n2,Two\n3,Three\n"
 EVENTS = "user,item,time\na,1,10\na,2,20\nb,3,30\n"
+ODD = "a [1] [b] *? é 店"  # a name that a pattern, a terminal or an address may take for something else
 Spec = dict[str, dict[str, object]]
 
 

@@ -1,14 +1,18 @@
 """A world of five items and three users, and a model that recommends the same to all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from features.dataset.tables import Split
+from features.splits.split import InMemorySplit, Split
 from recsys.arrays import Bools, Ints
 from recsys.ids import IdMap
 from recsys.item_features import ItemFeatures
+from recsys.metrics.beyond_accuracy import Content
+from training.evaluation.evaluate import Evaluation, EvaluationSet, EvaluationSettings, TopK, evaluate
+from training.evaluation.predictions import Predictions
 
 IDS = IdMap(["a", "b", "c", "x", "y"])  # 2 to 6; x and y are cold
 NUM = IDS.size
@@ -34,7 +38,7 @@ def make_split(
     train: Sequence[tuple[str, str]] = (("1", "a"), ("2", "b"), ("3", "c")),
 ) -> Split:
     empty = make_events([])
-    return Split(
+    return InMemorySplit(
         protocol="hand-written",
         description="five items",
         train=make_events(train),
@@ -66,3 +70,18 @@ class Fixed:
             mine = [item for item in self.order if item not in known and (allowed is None or allowed[item])]
             ranked[row, : len(mine[:k])] = mine[:k]
         return ranked
+
+
+def evaluated(
+    models: Sequence[TopK],
+    *,
+    split: Split,
+    items: ItemFeatures = ITEMS,
+    seen: Mapping[str, Ints] = SEEN,
+    content: Content | None = None,
+    keep: Callable[[Predictions], None] | None = None,
+    **settings: Any,
+) -> Evaluation:
+    """`evaluate` with the fields of `EvaluationSettings` by name."""
+    data = EvaluationSet(split=split, items=items, seen=seen)
+    return evaluate(models, data, EvaluationSettings(**settings), content=content, keep=keep)

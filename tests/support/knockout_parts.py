@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import polars as pl
+from fit_parts import fit_split
 from fitting_parts import config
 from split_parts import Event, Review, dataset
 
@@ -13,7 +14,6 @@ from features.splits.make import make_split
 from recsys.arrays import Floats
 from recsys.metrics.bootstrap import Estimate
 from training.evaluation.results import Change
-from training.fitting.fit import fit
 from training.knockouts.alteration import KINDS, Kind
 from training.knockouts.measure import Knockout, Knockouts, WholeView
 from training.knockouts.systems import Patient
@@ -49,7 +49,7 @@ def patient(*, epochs: int = 4) -> Patient:
     group_of = [int(name.split("-")[1]) for name in data.items["item_id"]]
     vectors = _vectors(np.eye(GROUPS, dtype=np.float32)[group_of], data.reviews.height)
     split = make_split(data, settings.split)
-    return Patient(fit(data, vectors, split, settings), data, vectors, split, settings)
+    return Patient(fit_split(data, vectors, split, settings), data, vectors, split, settings)
 
 
 def _vectors(group_NG: Floats, num_reviews: int) -> MediaVectors:

@@ -13,7 +13,7 @@ from dataset_parts import write
 from fitting_parts import config, media
 
 from features.dataset.load import load_dataset
-from features.dataset.tables import Dataset, MediaVectors, Split
+from features.dataset.tables import Dataset, MediaVectors
 from features.event_log.dataset import load_streamed
 from features.event_log.log import partition_name
 from features.inputs.histories import (
@@ -24,15 +24,17 @@ from features.inputs.histories import (
     build_schema,
 )
 from features.inputs.item_features import build_item_features
-from features.inputs.split_view import view_of
 from features.leakage.audit import Audit, audit_fit, audit_test
 from features.splits.assignment import (
+    CODES,
     CONTEXT,
     TEST,
     TRAIN,
     VALIDATION,
 )
-from features.splits.streamed import CODES, StreamedSplit, split_dataset
+from features.splits.make import make_split
+from features.splits.split import Split
+from features.splits.streamed import StreamedSplit
 from recsys.arrays import Ints
 from recsys.columns import Columns
 from recsys.config import SplitConfig
@@ -48,7 +50,9 @@ PROTOCOLS = {
         protocol="global_temporal", test_fraction=0.2, validation_fraction=0.2, cold_fraction=0.15
     ),
     "held_out_items": SplitConfig(protocol="held_out_items", cold_fraction=0.15),
-    "given": SplitConfig(protocol="given", train="train.csv", test="test.csv", validation_fraction=0.2),
+    "predefined": SplitConfig(
+        protocol="predefined", train="train.csv", test="test.csv", validation_fraction=0.2
+    ),
 }
 
 
@@ -120,17 +124,17 @@ def pieces(root: Path, protocol: str, *, streamed: bool = False) -> Pieces:
         if streamed
         else load_dataset(root)
     )
-    return pieces_of(dataset, split_dataset(dataset, PROTOCOLS[protocol], root / "parts"))
+    return pieces_of(dataset, make_split(dataset, PROTOCOLS[protocol], root / "parts"))
 
 
 def pieces_of(dataset: Dataset, split: Split) -> Pieces:
-    vectors, view = media(dataset), view_of(split)
-    features = build_item_features(dataset, vectors, train=view.facts, reviews=split.reviews)
-    maps, reviews = build_maps(dataset, view.facts), ReviewVectors.of(vectors)
+    vectors, statistics = media(dataset), split.statistics
+    features = build_item_features(dataset, vectors, train=statistics, reviews=split.reviews)
+    maps, reviews = build_maps(dataset, statistics), ReviewVectors.of(vectors)
     builder = HistoryBuilder(
         dataset, item_ids=features.item_ids, maps=maps, reviews=reviews, allowed_reviews=split.reviews
     )
-    histories, truth = view.before_test(builder), {}
+    histories, truth = split.before_test(builder), {}
     for user, items in split.test.group_by("user_id", maintain_order=True).agg("item_id").iter_rows():
         seen = set(histories[user].seen.tolist()) if user in histories else set()
         wanted = [item for item in features.item_ids.encode(items).tolist() if item not in seen]
@@ -141,11 +145,11 @@ def pieces_of(dataset: Dataset, split: Split) -> Pieces:
         split=split,
         features=features,
         maps=maps,
-        schema=build_schema(dataset, view.facts, maps, reviews, config().model.user),
+        schema=build_schema(dataset, statistics, maps, reviews, config().model.user),
         builder=builder,
-        sequences=view.training(builder)[0],
-        before=view.before_validation(builder),
-        targets=view.validation_items(features.item_ids),
+        sequences=split.training(builder)[0],
+        before=split.before_validation(builder),
+        targets=split.validation_items(features.item_ids),
         histories=histories,
         truth=truth,
     )

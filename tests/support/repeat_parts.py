@@ -4,15 +4,16 @@ import hashlib
 import json
 
 import torch
+from evaluation_parts import evaluated
+from fit_parts import fit_split
 from fitting_parts import config, log, media
 
-from features.inputs.split_view import SeenItems, view_of
+from features.inputs.histories import SeenItems
 from features.splits.make import make_split
 from training.baselines import Random, choose_baselines
-from training.evaluation.evaluate import TopK, evaluate
+from training.evaluation.evaluate import TopK
 from training.evaluation.system import MODEL, System
-from training.fitting.fit import fit
-from training.threads import threads
+from training.runtime import threads
 
 
 def figures() -> str:
@@ -20,8 +21,8 @@ def figures() -> str:
     settings, data = config(), log()
     split = make_split(data, settings.split)
     with threads(1):
-        fitted = fit(data, media(data), split, settings)
-        histories = view_of(split).before_test(fitted.builder)
+        fitted = fit_split(data, media(data), split, settings)
+        histories = split.before_test(fitted.builder)
         seen, items = SeenItems(histories), fitted.features
         chosen = choose_baselines(
             ("popularity", "als", "bpr"), split, items, seen=seen, has_clock=True, num_threads=1
@@ -31,7 +32,7 @@ def figures() -> str:
             *(each.model for each in chosen),
             Random(items, seen=seen),
         ]
-        evaluation = evaluate(models, split=split, items=items, seen=seen)
+        evaluation = evaluated(models, split=split, items=items, seen=seen)
     modules = [fitted.retriever.model, *([fitted.ranker.module] if fitted.ranker else [])]
     digest = hashlib.sha256()
     for module in modules:

@@ -8,8 +8,8 @@ from recsys.arrays import Ints
 from recsys.ids import IdMap
 from recsys.metrics.bootstrap import Estimate
 from recsys.metrics.ranking import IdLists
-from training.evaluation.ground_truth import Truth
-from training.evaluation.predictions import Answers
+from training.evaluation.ground_truth import GroundTruth
+from training.evaluation.predictions import Predictions
 from training.evaluation.results import Evaluation, ViewResult
 
 IDS = IdMap(["a", "b", "c", "d", "e", "x", "y"])  # x and y are new
@@ -33,9 +33,9 @@ def ranked(names: Sequence[str], width: int = 3) -> Ints:
     return rows
 
 
-def answers() -> Answers:
+def answers() -> Predictions:
     sought = [each[0] for each in USERS.values()]
-    return Answers(
+    return Predictions(
         users=tuple(USERS),
         num_seen=np.array([each[3] for each in USERS.values()]),
         warm=lists([each.replace("x", "") for each in sought]),
@@ -47,13 +47,13 @@ def answers() -> Answers:
     )
 
 
-def truth(sought: Mapping[str, str] | None = None) -> Truth:
-    """What is to be found by `USERS`, or by those of `sought`."""
+def ground_truth(sought: Mapping[str, str] | None = None) -> GroundTruth:
+    """The held-out items of `USERS`, or of the users of `sought`."""
     found = {user: each[0] for user, each in USERS.items()} if sought is None else sought
     row = [at for at, names in enumerate(found.values()) for _ in names]
     cold = np.zeros(IDS.size, np.bool_)
     cold[IDS.encode(["x", "y"])] = True
-    return Truth(
+    return GroundTruth(
         users=tuple(found),
         row=np.array(row, np.int64),
         item=IDS.encode(list("".join(found.values()))),

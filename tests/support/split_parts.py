@@ -5,8 +5,9 @@ from pathlib import Path
 
 import polars as pl
 
-from features.dataset.tables import Dataset, Split
+from features.dataset.tables import Dataset, InMemoryDataset
 from features.splits.make import make_split
+from features.splits.split import Split
 from recsys.config import SplitConfig
 
 Event = tuple[str, str, int] | tuple[str, str, int, bool]
@@ -56,7 +57,7 @@ def dataset(
         pl.lit(None, pl.Float64).alias("value"),
         pl.int_range(pl.len(), dtype=pl.Int64).alias("row"),
     )
-    return Dataset(
+    return InMemoryDataset(
         name="test",
         root=root,
         items=items,

@@ -65,7 +65,7 @@ def write_settings(path: Path, encoders: Path, uri: str) -> Path:
             "ranker": {"num_candidates": 20, "history_length": 10, "num_epochs": 2},
         },
         "train": {"epochs": 3, "steps_per_epoch": 5, "precision": "float32"},
-        "evaluate": {"twin": False, "baselines": ["popularity"]},
+        "evaluate": {"id_only": False, "baselines": ["popularity"]},
         "track": {"uri": uri},
     }
     path.write_text(tomli_w.dumps(settings), "utf-8")
@@ -101,7 +101,7 @@ class Walk:
 
     @property
     def uri(self) -> str:
-        return f"sqlite:///{self.root / 'mlflow.db'}"
+        return f"sqlite:///{self.root.parent / 'mlflow.db'}"  # in an address "?" has a meaning
 
     @property
     def options(self) -> tuple[object, ...]:
@@ -125,11 +125,11 @@ def every_ranker_helps() -> Iterator[None]:
 
     Whether one truly helps is luck with a model this small; tests/training/ranker/test_ranker.py looks at it.
     """
-    from training.fitting import fit as fitting
+    from training.fitting import validation
     from training.ranker import ranked_lists
 
     # Imported before, so that it keeps the real one.
-    assert fitting.selection_ndcg is ranked_lists.selection_ndcg
+    assert validation.selection_ndcg is ranked_lists.selection_ndcg
     scores = count(1)
     with patch.object(ranked_lists, "selection_ndcg", lambda *_: next(scores) / 1e6):
         yield

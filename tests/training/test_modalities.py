@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dataset_parts import write
+from fit_parts import fit_split
 from fitting_parts import config
 from PIL import Image
 from split_parts import Event, Review, dataset
@@ -22,7 +23,7 @@ from features.splits.make import make_split
 from recsys.config import EncoderConfig
 from recsys.ids import IdMap
 from scripts.bad_media import BLUE, RATE, RED, write_video
-from training.fitting.fit import Fitted, fit
+from training.fitting.fit import Fitted
 
 NUM_ITEMS, NUM_USERS, LENGTH = 12, 20, 6
 COLOURS = [RED if at % 2 else BLUE for at in range(NUM_ITEMS)]
@@ -63,7 +64,7 @@ def walk(tmp_path: Path, *media: str) -> Fitted:
     vectors = extract(data, encoders, cache_dir=tmp_path / "cache")
     assert not vectors.rejected
     settings = config(train={"epochs": 1}, model={"ranker": {"num_epochs": 1}})
-    return fit(data, vectors, make_split(data, settings.split), settings)
+    return fit_split(data, vectors, make_split(data, settings.split), settings)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from recsys.config import TrackConfig
 from recsys.errors import ConfigError
-from training.tracking import MlflowTracker, NullTracker, Tracker, flatten, make_tracker
+from training.tracking import MlflowTracker, NullTracker, Tracker, make_tracker
 
 
 @pytest.fixture(scope="module")
@@ -141,8 +141,3 @@ def test_mlflow_is_not_imported_before_it_is_needed() -> None:
         "assert 'mlflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_flatten() -> None:
-    nested = {"train": {"epochs": 3, "user": {"dim": 4}}, "k": [1]}
-    assert flatten(nested) == {"train.epochs": 3, "train.user.dim": 4, "k": [1]}

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from features.dataset.tables import Split
+from features.splits.split import Split
 from recsys.arrays import Floats, Ints
 from recsys.item_features import ItemFeatures
 from training.baselines.known import Known, Scored, Seen, TrainCounts

@@ -8,18 +8,15 @@ from pathlib import Path
 from recsys.files import replacing
 from training.baselines.table import Chosen
 
-BASELINES = "baselines.json"
 
-
-def save_choices(directory: Path, chosen: Iterable[Chosen]) -> None:
-    """Write `baselines.json`, whole or not at all."""
-    with replacing(directory / BASELINES) as temporary:
+def save_choices(path: Path, chosen: Iterable[Chosen]) -> None:
+    """Write baselines.json, whole or not at all."""
+    with replacing(path) as temporary:
         temporary.write_text(json.dumps([asdict(each) for each in chosen], indent=2) + "\n", "utf-8")
 
 
-def read_choices(directory: Path) -> list[Chosen]:
+def read_choices(path: Path) -> list[Chosen]:
     """What `save_choices` wrote; nothing where there is no such file."""
-    path = directory / BASELINES
     return [Chosen(**values) for values in json.loads(path.read_text("utf-8"))] if path.exists() else []
 
 

@@ -1,68 +1,54 @@
-"""The table of the baselines alone: nothing of ours is trained."""
+"""What our model is compared with: the baselines, chance and, on generated data, the oracle."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from features.dataset.tables import Split
-from features.inputs.histories import HistoryBuilder, build_maps
-from features.inputs.item_features import build_item_features
-from features.inputs.split_view import SeenItems, view_of
+from features.dataset.tables import Dataset
+from features.splits.split import Split
 from recsys.arrays import Ints
-from recsys.errors import ConfigError
+from recsys.config import Config
 from recsys.item_features import ItemFeatures
-from training.baselines import Random, choose_baselines, save_choices
-from training.evaluation.evaluate import Evaluation, TopK, evaluate
+from recsys.progress import Progress, silent
+from training.baselines import Random, choose_baselines
+from training.baselines.table import Chosen
+from training.evaluation.evaluate import TopK
 from training.evaluation.oracle import Oracle
 
-if TYPE_CHECKING:
-    from training.pipeline import Run
+
+@dataclass(frozen=True, kw_only=True)
+class Competitors:
+    """The models, and the settings that validation chose for the baselines among them."""
+
+    models: Sequence[TopK]
+    chosen: Sequence[Chosen]
 
 
-def rivals(run: "Run", split: Split, items: ItemFeatures, seen: Mapping[str, Ints]) -> list[TopK]:
-    """The baselines that the run asks for, chance and, if there is one, the oracle.
+def make_competitors(
+    dataset: Dataset,
+    split: Split,
+    items: ItemFeatures,
+    config: Config,
+    *,
+    seen: Mapping[str, Ints],
+    progress: Progress = silent,
+) -> Competitors:
+    """The baselines that `config` asks for, chance, and the oracle if the dataset has one.
 
-    `seen` are the items of each user's history at test time. What was chosen goes into `baselines.json`.
+    `seen` are the items of each user's history at test time.
     """
-    knobs = run.config.evaluate
-    known = seen if knobs.exclude_seen else None
+    settings = config.evaluate
+    excluded = seen if settings.exclude_seen else None
     found = choose_baselines(
-        knobs.baselines,
+        settings.baselines,
         split,
         items,
-        seen=known,
-        has_clock=run.dataset.has_clock,
-        num_threads=run.config.train.num_threads or 0,
-        progress=run.progress,
+        seen=excluded,
+        has_clock=dataset.has_clock,
+        num_threads=config.train.num_threads or 0,
+        progress=progress,
     )
-    save_choices(run.out, [each.chosen for each in found])
     models = [each.model for each in found]
-    models.append(Random(items, seen=known, seed=run.config.train.seed))
-    if run.dataset.oracle_files is not None:
-        models.append(Oracle(run.dataset, items, seen=known))
-    return models
-
-
-def compare_baselines(run: "Run") -> Evaluation:
-    """Writes `split/`, `baselines.json` and `metrics.json`, the latter without a model of ours.
-
-    Raises `ConfigError` where the run has a model, whose figures would be lost.
-    """
-    if (run.out / "checkpoints").exists():
-        raise ConfigError(f"{run.out} holds a trained run; name another --out, or: recsys evaluate {run.out}")
-    split, knobs = run.split, run.config.evaluate
-    view = view_of(split)
-    items = build_item_features(run.dataset, run.vectors, train=view.facts, reviews=split.reviews)
-    builder = HistoryBuilder(run.dataset, item_ids=items.item_ids, maps=build_maps(run.dataset, view.facts))
-    seen = SeenItems(view.before_test(builder))
-    evaluation = evaluate(
-        rivals(run, split, items, seen),
-        split=split,
-        items=items,
-        seen=seen,
-        ks=knobs.k,
-        exclude_seen=knobs.exclude_seen,
-        beyond_accuracy=True,
-        progress=run.progress,
-    )
-    (run.out / "metrics.json").write_text(evaluation.to_json(), "utf-8")
-    return evaluation
+    models.append(Random(items, seen=excluded, seed=config.train.seed))
+    if dataset.oracle_files is not None:
+        models.append(Oracle(dataset, items, seen=excluded))
+    return Competitors(models=models, chosen=[each.chosen for each in found])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from features.dataset.tables import Split
+from features.splits.split import Split
 from recsys.arrays import Floats
 from recsys.item_features import ItemFeatures
 from training.baselines.known import Known, Scored, Seen, TrainCounts

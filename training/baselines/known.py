@@ -11,7 +11,7 @@ import polars as pl
 from scipy.sparse import csr_matrix
 
 from features.dataset.id_encoding import encode
-from features.dataset.tables import Split
+from features.splits.split import Split
 from recsys.arrays import Bools, Floats, Ints
 from recsys.columns import Columns
 from recsys.errors import DataError

@@ -8,8 +8,7 @@ import numpy.typing as npt
 import polars as pl
 
 from features.dataset.id_encoding import encode
-from features.dataset.tables import Split
-from features.inputs.split_view import view_of
+from features.splits.split import Split
 from recsys.arrays import Bools, Floats, Ints
 from recsys.columns import Columns
 from recsys.ids import NUM_RESERVED
@@ -28,7 +27,7 @@ class Popularity:
     name = "popularity"
 
     def __init__(self, split: Split, items: ItemFeatures, *, seen: Seen) -> None:
-        self.count_N = view_of(split).facts.item_counts(items.item_ids)[:, 1]
+        self.count_N = split.statistics.item_counts(items.item_ids)[:, 1]
         self.count_N[:NUM_RESERVED] = 0
         self._seen = seen
         # A place instead of a count: no two places tie, so the choice of k is quick.
@@ -110,7 +109,7 @@ class RecentPopularity(Scored):
 
 def has_one_cut_off(split: Split) -> bool:
     """Whether all of training is past for everybody in the test: by protocol, or by how files were cut."""
-    if split.protocol != "given":
+    if split.protocol != "predefined":
         return split.protocol == "global_temporal"
     known = pl.concat([split.train, split.validation])[Columns.TIMESTAMP].max()
     first = split.test[Columns.TIMESTAMP].min()

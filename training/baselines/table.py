@@ -6,9 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from features.dataset.tables import Split
-from features.inputs.split_view import view_of
-from features.splits.streamed import StreamedSplit
+from features.splits.split import InMemorySplit, Split
 from recsys.columns import Columns
 from recsys.item_features import ItemFeatures
 from recsys.progress import Progress, silent
@@ -78,15 +76,14 @@ def choose_baselines(
     alone needs no events in memory: then it counts all of training, whatever its age.
     Raises `DataError` where training has no positive event and a matrix model is among the names.
     """
-    if isinstance(split, StreamedSplit):
+    if not split.is_in_memory:
         if set(names) <= {Popularity.name}:
             return [_counted(split, items, seen)] if names else []
         logger.warning(
             "baselines other than popularity hold all events in memory; "
             'leave them out by evaluate.baselines = ["popularity"]'
         )
-        split = split.in_memory()
-    chooser = _Chooser(split, items, seen, num_threads, progress)
+    chooser = _Chooser(split.in_memory(), items, seen, num_threads, progress)
     steps: dict[str, Callable[[], Baseline]] = {
         Popularity.name: chooser.popularity if has_clock else lambda: _counted(split, items, seen),
         ALS.name: chooser.als,
@@ -112,7 +109,7 @@ def _counted(split: Split, items: ItemFeatures, seen: Seen) -> Baseline:
 
 class _Chooser:
     def __init__(
-        self, split: Split, items: ItemFeatures, seen: Seen, num_threads: int, progress: Progress
+        self, split: InMemorySplit, items: ItemFeatures, seen: Seen, num_threads: int, progress: Progress
     ) -> None:
         self._split, self._items, self._seen = split, items, seen
         self._num_threads, self._progress = num_threads, progress
@@ -131,7 +128,7 @@ class _Chooser:
     def _content(self) -> Question:
         """Of new items where the test asks for any, since that is what content neighbours are for."""
         asked = self._items.item_ids.encode(self._split.test[Columns.ITEM].unique())
-        if view_of(self._split).known_items(self._items.item_ids)[asked].all():
+        if self._split.known_items(self._items.item_ids)[asked].all():
             return self._warm
         whenever = asks_of_any_time(self._split)
         return cold_question(self._split, self._items, seen=self._inner_seen, whenever=whenever)

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import numpy as np
 import polars as pl
 
-from features.dataset.tables import Split
+from features.splits.split import InMemorySplit
 from recsys.arrays import Bools, Floats
 from recsys.columns import Columns
 from recsys.ids import NUM_RESERVED
@@ -74,18 +74,18 @@ class Choice(Generic[Settings, Model]):
     cpu_seconds: float
 
 
-def inner_split(split: Split) -> Split:
+def inner_split(split: InMemorySplit) -> InMemorySplit:
     """Validation as the test, training alone before it."""
     return replace(split, test=split.validation, validation=split.validation.clear())
 
 
-def training_seen(split: Split, items: ItemFeatures) -> dict[str, np.ndarray]:
+def training_seen(split: InMemorySplit, items: ItemFeatures) -> dict[str, np.ndarray]:
     """Items of each user's training events of any kind."""
     grouped = split.train.group_by(Columns.USER, maintain_order=True).agg(Columns.ITEM)
     return {user: items.item_ids.encode(names) for user, names in grouped.iter_rows()}
 
 
-def warm_question(split: Split, items: ItemFeatures, *, seen: Seen, seed: int = 0) -> Question:
+def warm_question(split: InMemorySplit, items: ItemFeatures, *, seen: Seen, seed: int = 0) -> Question:
     """Validation pairs on items with a training event, the whole catalogue ranked."""
     known, trained_N = Known.of(inner_split(split), items, seen=seen), _trained(items)
     pairs = _pairs(split.validation, items, seen, trained_N)
@@ -97,7 +97,7 @@ def warm_question(split: Split, items: ItemFeatures, *, seen: Seen, seed: int = 
 
 
 def cold_question(
-    split: Split, items: ItemFeatures, *, seen: Seen, whenever: bool = False, seed: int = 0
+    split: InMemorySplit, items: ItemFeatures, *, seen: Seen, whenever: bool = False, seed: int = 0
 ) -> Question:
     """Pairs as if their items were new, for models that learn nothing of items from events.
 
@@ -128,12 +128,12 @@ def cold_question(
     )
 
 
-def asks_of_any_time(split: Split) -> bool:
+def asks_of_any_time(split: InMemorySplit) -> bool:
     """Whether the test's events lie among what is known of a user, and not after it.
 
     By protocol, or of given files by their times: for most users the test begins before the history ends.
     """
-    if split.protocol != "given":
+    if split.protocol != "predefined":
         return split.protocol == "held_out_items"
     known, time = pl.concat([split.train, split.validation]), pl.col(Columns.TIMESTAMP)
     last = known.group_by(Columns.USER).agg(time.max().alias("last"))

@@ -7,8 +7,7 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_matrix
 
-from features.dataset.tables import Split
-from features.splits.streamed import StreamedSplit
+from features.splits.split import InMemorySplit, Split
 from recsys.config import RankerConfig
 from recsys.item_features import ItemFeatures
 from recsys.retrieval.candidate_sources import (
@@ -34,7 +33,7 @@ def source_events(split: Split, config: RankerConfig) -> dict[str, pl.DataFrame]
     """
     if not config.enabled:
         return {}
-    if isinstance(split, StreamedSplit):
+    if not split.is_in_memory:
         if config.sources:
             logger.warning("a prepared log has no candidate sources beside the towers")
         return {}
@@ -58,10 +57,10 @@ def fit_sources(
     return tuple(fits[name](frame) for name, frame in events.items())
 
 
-def _train_alone(events: pl.DataFrame) -> Split:
+def _train_alone(events: pl.DataFrame) -> InMemorySplit:
     """A split that holds nothing but these, as training."""
     none = events.clear()
-    return Split(
+    return InMemorySplit(
         protocol="source",
         description="",
         train=events,

@@ -1,4 +1,4 @@
-"""Every figure of every model on one part of a test, and their paired differences.
+"""Every metric of every model on one part of a test, and the paired differences of the models.
 
 Shape suffixes: U users of the part, K ranks, M metrics, R resamples.
 """
@@ -26,26 +26,26 @@ from recsys.metrics.bootstrap import (
 from recsys.metrics.ranking import Doubles, IdLists, at_k
 from training.evaluation.ground_truth import Part
 
-Figures = Mapping[str, Sampled]  # metric -> figure
+Results = Mapping[str, Sampled]  # metric -> value and resamples
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measures:
+class Aggregate:
     """All models on one part; empty where it has no users."""
 
-    models: Mapping[str, Figures]
-    differences: Mapping[str, Figures]  # of ours less every other model; empty without ours
+    models: Mapping[str, Results]
+    differences: Mapping[str, Results]  # ours minus every other model; empty without ours
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lists:
-    """What one model answered, [U, K], and what its users' lists are like beyond their hits."""
+    """The lists of one model, [U, K], and the metrics beyond accuracy of each list."""
 
     ranked_UK: Ints
     beyond: Mapping[str, Doubles] | None = None  # metric -> [U]; None: accuracy alone is measured
 
     def of(self, rows: Ints) -> "Lists":
-        """Those of the users in `rows`."""
+        """The lists of the users in `rows`."""
         beyond = self.beyond
         return Lists(
             ranked_UK=self.ranked_UK[rows],
@@ -53,25 +53,27 @@ class Lists:
         )
 
 
-def looked_at(ranked_UK: Ints, ks: Sequence[int], items: ItemFeatures, content: Content | None) -> Lists:
-    """A model's answers to be measured beyond accuracy, too."""
+def with_beyond_accuracy(
+    ranked_UK: Ints, ks: Sequence[int], items: ItemFeatures, content: Content | None
+) -> Lists:
+    """A model's lists, with their metrics beyond accuracy."""
     return Lists(
         ranked_UK=ranked_UK,
         beyond=per_user(ranked_UK, ks, popularity_N=items.popularity, content=content),
     )
 
 
-def measure(
+def aggregate(
     part: Part, models: Mapping[str, Lists], ks: Sequence[int], *, ours: str | None = None, seed: int = 0
-) -> Measures:
-    """Figures of all models by metric, such as "ndcg@10", and how much more of each the model `ours` has.
+) -> Aggregate:
+    """Results of all models by metric, such as "ndcg@10", and their differences: `ours` minus the other.
 
-    `models` answer the users of `part`, in order. All share the resamples. A figure that a model has no
-    value for, such as the novelty of lists that are all empty, is absent. A difference is of the users for
-    whom both models have a value, in every resample, and absent where nobody is such.
+    `models` hold a list for each user of `part`, in order. All models share the resamples. A metric without a
+    value, such as the novelty of lists that are all empty, is absent. A difference is a mean over the users
+    for whom both models have a value, in every resample; it is absent where no user has both.
     """
     if not len(part.rows):
-        return Measures(models={}, differences={})
+        return Aggregate(models={}, differences={})
     measured = {name: _Measured(part, lists, ks) for name, lists in models.items()}
     others = [name for name in measured if name != ours] if ours else []
     gaps = {name: _Gap(measured[ours], measured[name]) for name in others if ours}
@@ -83,55 +85,58 @@ def measure(
             each.draw(weight_RU, drawn_UR)
         for gap in gaps.values():
             gap.draw(weight_RU)
-    figures = {name: each.figures() for name, each in measured.items()}
-    return Measures(
-        models=figures,
-        differences={name: gap.figures(figures[ours], figures[name]) for name, gap in gaps.items() if ours},
+    results = {name: each.results() for name, each in measured.items()}
+    return Aggregate(
+        models=results,
+        differences={name: gap.results(results[ours], results[name]) for name, gap in gaps.items() if ours},
     )
 
 
 def compare_lists(
     ours_UK: Ints,
     other_UK: Ints,
-    truth: IdLists,
+    ground_truth: IdLists,
     ks: Sequence[int],
     *,
     items: ItemFeatures | None = None,
     seed: int = 0,
 ) -> dict[str, Estimate]:
-    """How much more `ours` has than `other` of every metric, lists of the same users in the same order.
+    """The difference of every metric, ours minus other, for lists of the same users in the same order.
 
-    Such as two columns of `Answers`; the interval is that of the paired difference, as in `measure`.
-
-    Users without truth do not count. With `items` figures beyond accuracy are compared, too. Empty where
-    nobody has truth.
+    The lists can be two columns of `Predictions`; the interval is that of the paired difference, as in
+    `aggregate`. Users without ground truth do not count. With `items`, metrics beyond accuracy are compared,
+    too. Empty where no user has ground truth.
     """
-    rows = np.flatnonzero(truth.counts)
+    rows = np.flatnonzero(ground_truth.counts)
     part = Part(
         description="",
         rows=rows,
-        truth=IdLists(offsets=np.append(truth.offsets[rows], truth.offsets[-1]), ids=truth.ids),
+        ground_truth=IdLists(
+            offsets=np.append(ground_truth.offsets[rows], ground_truth.offsets[-1]), ids=ground_truth.ids
+        ),
         num_ranked=len(items.item_ids) if items else 0,
     )
     content = Content.of(items) if items else None
     lists = {
-        name: looked_at(ranked_UK[rows], ks, items, content) if items else Lists(ranked_UK=ranked_UK[rows])
+        name: with_beyond_accuracy(ranked_UK[rows], ks, items, content)
+        if items
+        else Lists(ranked_UK=ranked_UK[rows])
         for name, ranked_UK in {"ours": ours_UK, "other": other_UK}.items()
     }
-    gaps = measure(part, lists, ks, ours="ours", seed=seed).differences
+    gaps = aggregate(part, lists, ks, ours="ours", seed=seed).differences
     return estimates(gaps["other"]) if gaps else {}
 
 
-def estimates(figures: Figures) -> dict[str, Estimate]:
-    """Every figure with its interval."""
-    return {name: each.estimate() for name, each in figures.items()}
+def estimates(results: Results) -> dict[str, Estimate]:
+    """Every result with its interval."""
+    return {name: each.estimate() for name, each in results.items()}
 
 
 class _Measured:
-    """One model: its values of each user, and what has been drawn of them so far."""
+    """One model: its value for each user and metric, and the means of the resamples drawn so far."""
 
     def __init__(self, part: Part, lists: Lists, ks: Sequence[int]) -> None:
-        values = {**at_k(lists.ranked_UK, part.truth, ks), **(lists.beyond or {})}
+        values = {**at_k(lists.ranked_UK, part.ground_truth, ks), **(lists.beyond or {})}
         self.values = {name: value_U for name, value_U in values.items() if not np.isnan(value_U).all()}
         self._value_UM = np.stack(list(self.values.values()), axis=1)
         self._means: list[Doubles] = []
@@ -149,7 +154,7 @@ class _Measured:
             for name, value_R in self._of_exposure(self._exposure, drawn_UR).items():
                 self._of_sets.setdefault(name, []).append(value_R)
 
-    def figures(self) -> dict[str, Sampled]:
+    def results(self) -> dict[str, Sampled]:
         value_M, mean_RM = np.nanmean(self._value_UM, axis=0), np.concatenate(self._means)
         found = {
             name: Sampled(value=float(value_M[at]), drawn_R=mean_RM[:, at])
@@ -173,7 +178,7 @@ class _Measured:
 
 
 class _Gap:
-    """One model less another: where other users lack a value, of those who have both."""
+    """One model minus another, over the users who have both values, for metrics that some users lack."""
 
     def __init__(self, ours: _Measured, other: _Measured) -> None:
         shared = [
@@ -188,7 +193,7 @@ class _Gap:
         if self._gap_of:
             self._means.append(weighted_means(weight_RU, np.stack(list(self._gap_of.values()), axis=1)))
 
-    def figures(self, ours: Figures, other: Figures) -> dict[str, Sampled]:
+    def results(self, ours: Results, other: Results) -> dict[str, Sampled]:
         found = {name: ours[name] - other[name] for name in ours if name in other}
         for at, (name, gap_U) in enumerate(self._gap_of.items()):
             if np.isnan(gap_U).all():

@@ -1,6 +1,6 @@
-"""Full-ranking evaluation: every model ranks the whole catalogue, three views, intervals over users.
+"""Full-ranking evaluation: every model ranks the whole catalogue, in three views, with intervals over users.
 
-Shape suffixes: U users, N items, K ranks. docs/evaluation.md says the protocol in words.
+docs/evaluation.md has the protocol in words. Shape suffixes: U users, N items, K ranks.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,52 +9,66 @@ from typing import Protocol
 
 import numpy as np
 
-from features.dataset.tables import Split
 from recsys.arrays import Bools, Ints
+from recsys.config import EvaluateConfig
 from recsys.errors import RecsysError
 from recsys.ids import NUM_RESERVED, PAD
-from recsys.item_features import ItemFeatures
 from recsys.metrics.beyond_accuracy import Content
 from recsys.metrics.bootstrap import Estimate
 from recsys.metrics.ranking import Doubles, IdLists, at_k
 from recsys.progress import Progress, silent
-from training.evaluation.aggregate import (
-    Lists,
-    estimates,
-    looked_at,
-    measure,
-)
-from training.evaluation.ground_truth import (
-    Part,
-    Truth,
-    seen_lists,
-    truth_of,
-)
-from training.evaluation.predictions import Answers
+from training.evaluation.aggregate import Lists, aggregate, estimates, with_beyond_accuracy
+from training.evaluation.ground_truth import EvaluationSet, GroundTruth, Part, seen_lists
+from training.evaluation.predictions import Predictions
 from training.evaluation.results import Evaluation, ViewResult
 from training.evaluation.slices import slices_of
 
-__all__ = ["VIEWS", "Estimate", "Evaluation", "TopK", "ViewResult", "evaluate", "seen_lists"]
+__all__ = [
+    "VIEWS",
+    "Estimate",
+    "Evaluation",
+    "EvaluationSet",
+    "EvaluationSettings",
+    "TopK",
+    "ViewResult",
+    "evaluate",
+    "seen_lists",
+]
 
 VIEWS = {
     "warm": "test positives on items with a training or validation event, the whole catalogue ranked",
     "cold_full": "test positives on items without a training or validation event, the whole catalogue ranked",
     "cold_pool": "test positives on items without a training or validation event, only such items ranked",
 }
-_SCORES_AT_ONCE = 8_000_000  # users whose dense float32 scores take 32 MB are asked for at once
+# Both bound the memory of one call of a model and change no result: dense float32 scores take 32 MB.
+_SCORES_AT_ONCE = 8_000_000
 _USERS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class ByUser:
-    """One model in one view: whom it counts, and metric -> [U] by row of them; none without users."""
+class EvaluationSettings:
+    """How lists are asked for and measured.
 
-    part: Part
-    values: Mapping[str, Doubles]
+    With `exclude_seen`, a test pair on a seen item (a repeat) does not count, and a model that recommends a
+    seen item is refused. `beyond_accuracy` adds the metrics of `recsys.metrics.beyond_accuracy` and,
+    `with_slices`, the slices. `ours` names the model whose paired differences to every other are estimated.
+    """
+
+    ks: tuple[int, ...] = (10, 20)
+    exclude_seen: bool = True
+    beyond_accuracy: bool = False
+    with_slices: bool = True
+    ours: str | None = None
+    seed: int = 0  # of the bootstrap
+
+    @classmethod
+    def of(cls, config: EvaluateConfig, *, ours: str | None = None) -> "EvaluationSettings":
+        """Those of a run: with slices, and with the metrics beyond accuracy."""
+        return cls(ks=config.k, exclude_seen=config.exclude_seen, beyond_accuracy=True, ours=ours)
 
 
 class TopK(Protocol):
-    """Whatever answers with items for users: a baseline, the oracle, our own model."""
+    """A model that recommends k items: a baseline, the oracle, our own."""
 
     @property
     def name(self) -> str: ...
@@ -68,181 +82,184 @@ class TopK(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class ByUser:
+    """The accuracy of one model in one view: metric -> [U] by row of the part; empty without users."""
+
+    part: Part
+    values: Mapping[str, Doubles]
+
+
 def evaluate(
     models: Sequence[TopK],
+    data: EvaluationSet,
+    settings: EvaluationSettings = EvaluationSettings(),
     *,
-    split: Split,
-    items: ItemFeatures,
-    seen: Mapping[str, Ints],
-    ks: Sequence[int] = (10, 20),
-    exclude_seen: bool = True,
-    beyond_accuracy: bool = False,
     content: Content | None = None,
-    with_slices: bool = True,
-    ours: str | None = None,
     progress: Progress = silent,
-    seed: int = 0,
-    keep: Callable[[Answers], None] | None = None,
+    keep: Callable[[Predictions], None] | None = None,
 ) -> Evaluation:
-    """Metrics of `models` on the test positives of `split`, in every view of `VIEWS`.
+    """Metrics of `models` on the test positives of the split, in every view of `VIEWS`.
 
-    `seen` gives each user's items of any kind before the test, absent for a user without a history.
-    With `exclude_seen`, a test pair that is among them (a repeat) is no truth and is counted, and a
-    model that recommends one of them is refused with `RecsysError`. `beyond_accuracy` adds the figures of
-    `recsys.metrics.beyond_accuracy` (`content` is that of `items`, for who has it already) and,
-    `with_slices`, the slices;
-    `ours` names the model whose differences to every other are taken. `keep` is handed what every model
-    answered over the whole catalogue.
+    `content` is that of the items, for a caller who has made it already. `keep` receives every model's lists
+    over the whole catalogue. Where no user is left to measure on, the views are empty and `not_measured` of
+    the result says why. Raises `RecsysError` for a model that recommends an item that it must not.
     """
-    names = [model.name for model in models]
-    if len(set(names)) != len(names):
-        raise RecsysError(f"models named {names}: each needs a name of its own")
-    if ours is not None and ours not in names:
-        raise RecsysError(f"differences of {ours!r} asked for, which is none of {names}")
-    truth = truth_of(split, items, seen, exclude_seen)
-    views = {name: _view(name, truth) for name in VIEWS}
-    if beyond_accuracy and content is None:
-        content = Content.of(items)
+    _check_names([model.name for model in models], settings.ours)
+    ground_truth = GroundTruth.of(data, exclude_seen=settings.exclude_seen)
+    if settings.beyond_accuracy and content is None:
+        content = Content.of(data.items)
 
     def lists(ranked_UK: Ints) -> Lists:
-        return looked_at(ranked_UK, ks, items, content) if beyond_accuracy else _ranked_alone(ranked_UK)
+        if settings.beyond_accuracy:
+            return with_beyond_accuracy(ranked_UK, settings.ks, data.items, content)
+        return Lists(ranked_UK=ranked_UK)
 
-    whole, pooled = _answers(models, truth, views["cold_pool"].rows, max(ks), lists, progress)
+    views = _views(ground_truth)
+    whole, pooled = _recommended(models, ground_truth, views, max(settings.ks), lists, progress)
     if keep is not None:
-        keep(truth.answered({name: each.ranked_UK for name, each in whole.items()}))
+        keep(ground_truth.with_lists({name: each.ranked_UK for name, each in whole.items()}))
 
-    def result(part: Part, answered: Mapping[str, Lists] | None = None) -> ViewResult:
-        answered = answered or {name: each.of(part.rows) for name, each in whole.items()}
-        return _result(part, answered, ks, ours, seed)
+    def result(part: Part, found: Mapping[str, Lists] | None = None) -> ViewResult:
+        found = found or {name: each.of(part.rows) for name, each in whole.items()}
+        return _result(part, found, settings)
 
-    slices = slices_of(truth, items.popularity) if beyond_accuracy and with_slices else {}
+    has_slices = settings.beyond_accuracy and settings.with_slices
+    slices = slices_of(ground_truth, data.items.popularity) if has_slices else {}
     return Evaluation(
-        protocol=split.protocol,
-        description=split.description,
-        ks=tuple(ks),
-        exclude_seen=exclude_seen,
-        counts=truth.counts,
-        ours=ours,
+        protocol=data.split.protocol,
+        description=data.split.description,
+        ks=tuple(settings.ks),
+        exclude_seen=settings.exclude_seen,
+        counts=ground_truth.counts,
+        not_measured=ground_truth.not_measured,
+        ours=settings.ours,
         content=content.names if content else (),
         views={name: result(part, pooled if name == "cold_pool" else None) for name, part in views.items()},
         slices={kind: {name: result(part) for name, part in parts.items()} for kind, parts in slices.items()},
     )
 
 
-def figures_by_user(
+def results_by_user(
     model: TopK,
+    data: EvaluationSet,
+    settings: EvaluationSettings = EvaluationSettings(),
     *,
-    split: Split,
-    items: ItemFeatures,
-    seen: Mapping[str, Ints],
-    ks: Sequence[int] = (10, 20),
-    exclude_seen: bool = True,
     progress: Progress = silent,
-) -> tuple[Truth, dict[str, ByUser]]:
-    """What the test asks for, and the accuracy of `model` for each user of each view, as in `evaluate`."""
-    truth = truth_of(split, items, seen, exclude_seen)
-    views = {name: _view(name, truth) for name in VIEWS}
-    whole, pooled = _answers([model], truth, views["cold_pool"].rows, max(ks), _ranked_alone, progress)
+) -> tuple[GroundTruth, dict[str, ByUser]]:
+    """The ground truth, and the accuracy of `model` for each user of each view, as in `evaluate`."""
+    ground_truth = GroundTruth.of(data, exclude_seen=settings.exclude_seen)
+    views, ks = _views(ground_truth), settings.ks
+
+    def lists(ranked_UK: Ints) -> Lists:
+        return Lists(ranked_UK=ranked_UK)
+
+    whole, pooled = _recommended([model], ground_truth, views, max(ks), lists, progress)
     found = {}
     for name, part in views.items():
-        lists = pooled[model.name] if name == "cold_pool" else whole[model.name].of(part.rows)
-        values = at_k(lists.ranked_UK, part.truth, ks) if len(part.rows) else {}
+        each = pooled[model.name] if name == "cold_pool" else whole[model.name].of(part.rows)
+        values = at_k(each.ranked_UK, part.ground_truth, ks) if len(part.rows) else {}
         found[name] = ByUser(part=part, values=values)
-    return truth, found
+    return ground_truth, found
 
 
-def _ranked_alone(ranked_UK: Ints) -> Lists:
-    return Lists(ranked_UK=ranked_UK)
+def _check_names(names: Sequence[str], ours: str | None) -> None:
+    if len(set(names)) != len(names):
+        raise RecsysError(f"models named {names}: each needs a name of its own")
+    if ours is not None and ours not in names:
+        raise RecsysError(f"differences of {ours!r} asked for, which is none of {names}")
 
 
-def _view(name: str, truth: Truth) -> Part:
-    keep = ~truth.is_cold if name == "warm" else truth.is_cold
-    num_ranked = truth.counts["cold_items"] if name == "cold_pool" else None
-    return truth.part(VIEWS[name], keep, num_ranked=num_ranked)
+def _views(ground_truth: GroundTruth) -> dict[str, Part]:
+    warm, cold = ~ground_truth.is_cold, ground_truth.is_cold
+    num_cold = ground_truth.counts["cold_items"]
+    return {
+        "warm": ground_truth.part(VIEWS["warm"], warm),
+        "cold_full": ground_truth.part(VIEWS["cold_full"], cold),
+        "cold_pool": ground_truth.part(VIEWS["cold_pool"], cold, num_ranked=num_cold),
+    }
 
 
-def _answers(
+def _recommended(
     models: Sequence[TopK],
-    truth: Truth,
-    pool_rows: Ints,
+    ground_truth: GroundTruth,
+    views: Mapping[str, Part],
     k: int,
     lists: Callable[[Ints], Lists],
     progress: Progress,
 ) -> tuple[dict[str, Lists], dict[str, Lists]]:
-    """Every model's answers for all users over the whole catalogue, and for `pool_rows` among cold items."""
-    everybody = np.arange(len(truth.users))
+    """Every model's lists for all users over the catalogue, and for the view cold_pool among cold items."""
+    everybody, pool_rows = np.arange(len(ground_truth.users)), views["cold_pool"].rows
     per_model = len(everybody) + len(pool_rows)
     whole: dict[str, Lists] = {}
     pooled: dict[str, Lists] = {}
     for at, model in enumerate(models):
         done, total = at * per_model, len(models) * per_model
-        ranking = _Ranking(model=model, truth=truth, k=k, progress=progress, total=total)
-        whole[model.name] = lists(ranking.of(everybody, None, done))
-        pooled[model.name] = lists(ranking.of(pool_rows, truth.cold, done + len(everybody)))
+        asked = _Asked(model=model, ground_truth=ground_truth, k=k, progress=progress, total=total)
+        whole[model.name] = lists(asked.lists(everybody, None, done))
+        pooled[model.name] = lists(asked.lists(pool_rows, ground_truth.cold, done + len(everybody)))
     return whole, pooled
 
 
-def _result(
-    part: Part, answered: Mapping[str, Lists], ks: Sequence[int], ours: str | None, seed: int
-) -> ViewResult:
-    measured = measure(part, answered, ks, ours=ours, seed=seed)
+def _result(part: Part, lists: Mapping[str, Lists], settings: EvaluationSettings) -> ViewResult:
+    found = aggregate(part, lists, settings.ks, ours=settings.ours, seed=settings.seed)
     return ViewResult(
         description=part.description,
         num_users=len(part.rows),
-        num_pairs=len(part.truth.ids),
+        num_pairs=len(part.ground_truth.ids),
         num_ranked=part.num_ranked,
-        models={name: estimates(figures) for name, figures in measured.models.items()},
-        differences={name: estimates(gaps) for name, gaps in measured.differences.items()},
+        models={name: estimates(results) for name, results in found.models.items()},
+        differences={name: estimates(gaps) for name, gaps in found.differences.items()},
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Ranking:
-    """Asks one model for its answers, a bounded number of users at a time, and checks them."""
+class _Asked:
+    """Asks one model for lists, a bounded number of users at a time, and checks them."""
 
     model: TopK
-    truth: Truth
+    ground_truth: GroundTruth
     k: int
     progress: Progress
     total: int
 
-    def of(self, rows: Ints, allowed: Bools | None, done: int) -> Ints:
-        """Answers for `rows` of the test's users. Shape [len(rows), k]."""
-        name, num_items = self.model.name, len(self.truth.cold)
+    def lists(self, rows: Ints, allowed: Bools | None, done: int) -> Ints:
+        """Lists for `rows` of the test's users. Shape [len(rows), k]."""
+        name, num_items = self.model.name, len(self.ground_truth.cold)
         step = min(max(_SCORES_AT_ONCE // num_items, 1), _USERS_AT_ONCE)
         ranked = [np.empty((0, self.k), np.int64)]
         for start in range(0, len(rows), step):
             chunk = rows[start : start + step]
-            users = [self.truth.users[row] for row in chunk]
-            answer_UK = self.model.recommend(users, self.k, allowed=allowed)
-            _check_answer(name, answer_UK, users, self.k, allowed, num_items)
-            if self.truth.seen is not None:
-                _check_unseen(name, answer_UK, users, self.truth.seen, chunk)
-            ranked.append(answer_UK)
+            users = [self.ground_truth.users[row] for row in chunk]
+            ranked_UK = self.model.recommend(users, self.k, allowed=allowed)
+            _check_allowed(name, ranked_UK, users, self.k, allowed, num_items)
+            if self.ground_truth.seen is not None:
+                _check_unseen(name, ranked_UK, users, self.ground_truth.seen, chunk)
+            ranked.append(ranked_UK)
             self.progress("evaluate", done + start + len(chunk), self.total, name)
         return np.concatenate(ranked)
 
 
-def _check_answer(
-    name: str, answer_UK: Ints, users: list[str], k: int, allowed: Bools | None, num_items: int
+def _check_allowed(
+    name: str, ranked_UK: Ints, users: list[str], k: int, allowed: Bools | None, num_items: int
 ) -> None:
-    if answer_UK.shape != (len(users), k):
-        raise RecsysError(f"{name}: answered with shape {answer_UK.shape}, asked for {(len(users), k)}")
-    real = (answer_UK >= NUM_RESERVED) & (answer_UK < num_items)
-    wrong = ~real & (answer_UK != PAD)
+    if ranked_UK.shape != (len(users), k):
+        raise RecsysError(f"{name}: answered with shape {ranked_UK.shape}, asked for {(len(users), k)}")
+    real = (ranked_UK >= NUM_RESERVED) & (ranked_UK < num_items)
+    wrong = ~real & (ranked_UK != PAD)
     if not wrong.any() and allowed is not None:
-        wrong = real & ~allowed[answer_UK]
+        wrong = real & ~allowed[ranked_UK]
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
-        item = int(answer_UK[row, column])
+        item = int(ranked_UK[row, column])
         raise RecsysError(f"{name}: recommended item {item} to {users[row]!r}, which is not allowed here")
 
 
-def _check_unseen(name: str, answer_UK: Ints, users: list[str], seen: IdLists, rows: Ints) -> None:
-    wrong = seen.contain_pairs(rows[:, None], answer_UK)
+def _check_unseen(name: str, ranked_UK: Ints, users: list[str], seen: IdLists, rows: Ints) -> None:
+    wrong = seen.contain_pairs(rows[:, None], ranked_UK)
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         raise RecsysError(
-            f"{name}: recommended item {int(answer_UK[row, column])} to {users[row]!r}, who has seen it; "
+            f"{name}: recommended item {int(ranked_UK[row, column])} to {users[row]!r}, who has seen it; "
             "make the model leave seen items out, or evaluate with exclude_seen = false"
         )

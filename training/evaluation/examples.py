@@ -7,18 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from recsys.arrays import Bools, Ints
+from recsys.arrays import Bools
 from recsys.files import replacing
 from recsys.history import History
 from recsys.ids import NUM_RESERVED, PAD
 from recsys.metrics.ranking import IdLists
 from recsys.retrieval.explanations import reason_of
 from recsys.retrieval.recommendations import Recommendations
-from training.evaluation.predictions import Answers
+from training.evaluation.predictions import Predictions
 from training.evaluation.system import history_of
 from training.fitting.fit import Fitted
 
-EXAMPLES = "examples.json"
 NUM_DRAWN = 4
 LIST_LENGTH = 10
 PAST_SHOWN = 8
@@ -50,7 +49,7 @@ class Example:
 
 
 def draw_examples(
-    answers: Answers,
+    answers: Predictions,
     fitted: Fitted,
     histories: Mapping[str, History],
     *,
@@ -63,6 +62,8 @@ def draw_examples(
     `model` is the name of `fitted` in `answers`.
     """
     rows = drawn_rows(answers, model, seed)
+    if not rows:
+        return []
     known = [history_of(answers.users[row], histories, fitted.builder.empty) for row in rows]
     found = fitted.recommender.recommend(known, LIST_LENGTH, exclude_seen=exclude_seen)
     return [
@@ -71,7 +72,7 @@ def draw_examples(
     ]
 
 
-def drawn_rows(answers: Answers, model: str, seed: int) -> list[int]:
+def drawn_rows(answers: Predictions, model: str, seed: int) -> list[int]:
     """Rows of the users to show: the first of a seeded order, success and failure both among them."""
     order = np.random.default_rng(seed).permutation(len(answers.users))
     sought = _sought(answers)
@@ -84,21 +85,19 @@ def drawn_rows(answers: Answers, model: str, seed: int) -> list[int]:
     return rows
 
 
-def _sought(answers: Answers) -> IdLists:
+def _sought(answers: Predictions) -> IdLists:
     """Everything that was to be found, warm or cold."""
-    both = [np.concatenate(pair) for pair in zip(_lists(answers.warm), _lists(answers.cold), strict=True)]
+    both = [
+        np.concatenate(pair) for pair in zip(answers.warm.to_lists(), answers.cold.to_lists(), strict=True)
+    ]
     return IdLists.from_lists(both)
 
 
-def _lists(lists: IdLists) -> list[Ints]:
-    return np.split(lists.ids, lists.offsets[1:-1])
-
-
 def _example(
-    answers: Answers, row: int, history: History, fitted: Fitted, listed: list[tuple[int, Listed]]
+    answers: Predictions, row: int, history: History, fitted: Fitted, listed: list[tuple[int, Listed]]
 ) -> Example:
     decode = fitted.features.item_ids.decode
-    sought = np.concatenate([_lists(answers.warm)[row], _lists(answers.cold)[row]])
+    sought = np.concatenate([each.to_lists()[row] for each in (answers.warm, answers.cold)])
     past = history.item[history.item >= NUM_RESERVED][::-1]
     return Example(
         user=answers.users[row],
@@ -132,15 +131,15 @@ def _explained(found: Recommendations, row: int, fitted: Fitted) -> list[tuple[i
     return listed
 
 
-def save_examples(examples: list[Example], directory: Path) -> None:
+def save_examples(examples: list[Example], path: Path) -> None:
     text = json.dumps([asdict(each) for each in examples], indent=2, ensure_ascii=False)
-    with replacing(directory / EXAMPLES) as temporary:
+    with replacing(path) as temporary:
         temporary.write_text(text, "utf-8")
 
 
-def load_examples(directory: Path) -> list[Example]:
+def load_examples(path: Path) -> list[Example]:
     """Reads what `save_examples` wrote."""
-    entries = json.loads((directory / EXAMPLES).read_text("utf-8"))
+    entries = json.loads(path.read_text("utf-8"))
     return [
         Example(
             **entry

@@ -59,7 +59,7 @@ class Oracle:
 def _read(path: Path, key: str) -> tuple[list[str], Floats]:
     """Ids and their vectors [rows, D] from a Parquet file with the columns `key` and `vector`."""
     try:
-        table = pl.read_parquet(path, columns=[key, VECTOR])
+        table = pl.read_parquet(path, columns=[key, VECTOR], glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"{path}: not Parquet with the columns {key!r} and {VECTOR!r}: {error}") from None
     lengths = table[VECTOR].list.len() if table.schema[VECTOR] == pl.List else None

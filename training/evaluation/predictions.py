@@ -1,4 +1,7 @@
-"""What every model answered in an evaluation, kept so that later figures need no model."""
+"""Every model's lists in an evaluation, kept so that later metrics need no model.
+
+Shape suffixes: U users, K ranks.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,30 +18,34 @@ from recsys.files import replacing
 from recsys.ids import NUM_RESERVED, PAD, IdMap
 from recsys.metrics.ranking import IdLists
 
-ANSWERS = "answers.parquet"
 # Columns of the file; every other one is a model.
-NUM_SEEN, WARM, COLD = "num_seen", "truth_warm", "truth_cold"
+NUM_SEEN, WARM, COLD = "num_seen", "ground_truth_warm", "ground_truth_cold"
 _FIXED = (Columns.USER, NUM_SEEN, WARM, COLD)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answers:
-    """Lists over the whole catalogue beside what was to be found, by row of `users`.
+class Predictions:
+    """Lists over the whole catalogue beside the ground truth, by row of `users`.
 
-    `at_k` of a model's rows against `warm` gives the figures of the view `warm`, against `cold` those of
-    `cold_full`; users without truth there do not count.
+    `at_k` of a model's rows against `warm` gives the metrics of the view `warm`, against `cold` those of
+    `cold_full`; users without ground truth there do not count.
     """
 
     users: tuple[str, ...]
     num_seen: Ints  # [U] items known of the user at test time
-    warm: IdLists  # truth on items with a training or validation event
-    cold: IdLists  # truth on the others
+    warm: IdLists  # ground truth on items with a training or validation event
+    cold: IdLists  # ground truth on the others
     models: Mapping[str, Ints]  # name -> [U, K] item ids, best first, 0 after the last
 
-    def save(self, path: Path, item_ids: IdMap) -> None:
-        """One row a user: `user_id`, `num_seen`, `truth_warm`, `truth_cold`, then a list a model.
+    def ground_truth(self) -> dict[str, Ints]:
+        """The items to be found, warm and cold ones together, by user."""
+        both = zip(self.warm.to_lists(), self.cold.to_lists(), strict=True)
+        return {user: np.concatenate(items) for user, items in zip(self.users, both, strict=True)}
 
-        Items stand by their external ids; an empty list is null. The file appears whole or not at all.
+    def save(self, path: Path, item_ids: IdMap) -> None:
+        """One row a user: `user_id`, `num_seen`, `ground_truth_warm`, `ground_truth_cold`, a list a model.
+
+        Items are external ids; an empty list is null. The file appears whole or not at all.
         """
         columns = {WARM: _ragged(self.warm), COLD: _ragged(self.cold)}
         columns |= {name: _ranked(ranked_UK) for name, ranked_UK in self.models.items()}
@@ -52,9 +59,9 @@ class Answers:
             table.with_columns(lists).write_parquet(temporary)
 
     @classmethod
-    def load(cls, path: Path, item_ids: IdMap) -> "Answers":
+    def load(cls, path: Path, item_ids: IdMap) -> "Predictions":
         """Reads what `save` wrote; raises `DataError` where it names an item that is not in `item_ids`."""
-        table = pl.read_parquet(path)
+        table = pl.read_parquet(path, glob=False)
         lists = {
             name: encode_lists(table[name].cast(pl.List(pl.String)), item_ids)
             for name in table.columns

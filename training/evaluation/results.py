@@ -1,4 +1,4 @@
-"""All figures of one evaluation, as metrics.json holds them."""
+"""All results of one evaluation, as metrics.json holds them."""
 
 import json
 from collections.abc import Mapping
@@ -7,19 +7,20 @@ from typing import Any
 
 from recsys.metrics.bootstrap import Estimate
 
-FEW_USERS = 30  # below them an interval says little
+# A constant, so that reports of different runs compare: with fewer users a bootstrap interval says little.
+FEW_USERS = 30
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """A figure of a model that was altered, and how much more that is than the unaltered model's."""
+    """The value of an altered model, and the difference: altered minus unaltered model."""
 
     value: Estimate
-    change: Estimate  # paired: both figures of the same drawn users in every resample
+    change: Estimate  # paired: both values are of the same drawn users in every resample
 
     @classmethod
     def by_view(cls, data: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, "Change"]]:
-        """View -> metric -> change, from what `dataclasses.asdict` made of such."""
+        """View -> metric -> change, from the output of `dataclasses.asdict`."""
         return {
             view: {
                 metric: cls(value=Estimate(**each["value"]), change=Estimate(**each["change"]))
@@ -31,14 +32,14 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class ViewResult:
-    """One part of the test: whom it counts, how many items were ranked, and every model's estimates."""
+    """One part of the test: its numbers of users, pairs and ranked items, and every model's estimates."""
 
     description: str
     num_users: int
     num_pairs: int
     num_ranked: int
     models: Mapping[str, Mapping[str, Estimate]]  # model -> metric -> estimate; empty without users
-    differences: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)  # ours less the model's
+    differences: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)  # ours minus the model's
 
     @property
     def is_small(self) -> bool:
@@ -47,7 +48,7 @@ class ViewResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Figures by view, and by slice: kind ("items", "users") -> name -> result."""
+    """Results by view, and by slice: kind ("items", "users") -> name -> result."""
 
     protocol: str
     description: str
@@ -56,6 +57,7 @@ class Evaluation:
     counts: Mapping[str, int]
     views: Mapping[str, ViewResult]
     slices: Mapping[str, Mapping[str, ViewResult]] = field(default_factory=dict)
+    not_measured: str = ""  # why no user was left to measure on; empty where something was measured
     ours: str | None = None  # the model whose differences to the others are given
     content: tuple[str, ...] = ()  # modalities by which items of a list differ
 
@@ -65,14 +67,14 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, text: str) -> "Evaluation":
-        """Reads what `to_json` wrote, now or before there were slices."""
+        """Reads what `to_json` wrote."""
         data: dict[str, Any] = json.loads(text)
-        slices = {kind: _results(parts) for kind, parts in data.get("slices", {}).items()}
+        slices = {kind: _results(parts) for kind, parts in data["slices"].items()}
         read = {
             "ks": tuple(data["ks"]),
             "views": _results(data["views"]),
             "slices": slices,
-            "content": tuple(data.get("content", ())),
+            "content": tuple(data["content"]),
         }
         return cls(**data | read)
 
@@ -92,7 +94,7 @@ def _results(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, ViewResult]:
             **{
                 **part,
                 "models": _estimates(part["models"]),
-                "differences": _estimates(part.get("differences", {})),
+                "differences": _estimates(part["differences"]),
             }
         )
         for name, part in parts.items()

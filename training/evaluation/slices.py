@@ -1,53 +1,56 @@
-"""Parts of a test: by how popular what is sought is, and by how much is known of the user.
+"""Parts of a test: by the popularity of the held-out items, and by the length of the user's history.
 
-Shape suffixes: N items, P pairs sought.
+Shape suffixes: N items, P pairs of the ground truth.
 """
 
 import numpy as np
 
 from recsys.arrays import Floats, Ints
-from training.evaluation.ground_truth import Part, Truth
+from training.evaluation.ground_truth import GroundTruth, Part
 
-NEW_BELOW = 5  # items known of a user who counts as new
-
-
-def slices_of(truth: Truth, popularity_N: Floats) -> dict[str, dict[str, Part]]:
-    """`{"items": {"hot": ..., "warm", "tail", "cold"}, "users": {"new": ..., "light", "heavy"}}`."""
-    return {"items": by_item(truth, popularity_N), "users": by_user(truth)}
+# A constant, so that slices of different runs compare: users with fewer known items are "new".
+NEW_BELOW = 5
 
 
-def by_item(truth: Truth, popularity_N: Floats) -> dict[str, Part]:
-    """The pairs on items with a past in thirds by the items' training popularity, then the cold items'.
+def slices_of(ground_truth: GroundTruth, popularity_N: Floats) -> dict[str, dict[str, Part]]:
+    """`{"items": {"hot", "warm", "tail", "cold"}, "users": {"no history", "new", "light", "heavy"}}`."""
+    return {"items": by_item(ground_truth, popularity_N), "users": by_user(ground_truth)}
 
-    Items of one popularity stay together, so the thirds are only about that; where most pairs are on
-    items of one popularity, a third can be empty.
+
+def by_item(ground_truth: GroundTruth, popularity_N: Floats) -> dict[str, Part]:
+    """The pairs on warm items in thirds by the items' training popularity, then the pairs on cold items.
+
+    Items of one popularity stay in one third, so the thirds are of about the same size; where most pairs are
+    on items of one popularity, a third can be empty.
     """
-    value_P = popularity_N[truth.item]
-    lower, upper = _thirds(value_P[~truth.is_cold].astype(np.int64))
+    value_P = popularity_N[ground_truth.item]
+    is_cold_P = ground_truth.is_cold
+    lower, upper = _thirds(value_P[~is_cold_P].astype(np.int64))
     parts = {
         "hot": (value_P > upper, f"items with more than {upper:,} positive training events"),
         "warm": ((value_P > lower) & (value_P <= upper), f"items with {_span(lower + 1, upper)} of them"),
-        "tail": (value_P <= lower, f"other items with a past, with at most {lower:,} of them"),
+        "tail": (value_P <= lower, f"other warm items, with at most {lower:,} of them"),
     }
-    found = {name: truth.part(words, keep & ~truth.is_cold) for name, (keep, words) in parts.items()}
-    return found | {"cold": truth.part("items without a training or validation event", truth.is_cold)}
+    found = {name: ground_truth.part(words, keep & ~is_cold_P) for name, (keep, words) in parts.items()}
+    return found | {"cold": ground_truth.part("items without a training or validation event", is_cold_P)}
 
 
-def by_user(truth: Truth) -> dict[str, Part]:
-    """The users by how many items are known of them; the middle of the others splits light from heavy.
+def by_user(ground_truth: GroundTruth) -> dict[str, Part]:
+    """The users by the number of their known items: none, fewer than `NEW_BELOW`, up to the median, above.
 
-    They seek what the first view counts: items with a past, or cold ones where nobody seeks others.
+    The pairs are those of the first view: on warm items, or on cold ones where the test has no others.
     """
-    keep_P = truth.is_cold if truth.is_cold.all() else ~truth.is_cold
-    known_P = truth.num_seen[truth.row]
-    rest = truth.num_seen[np.unique(truth.row[keep_P & (known_P >= NEW_BELOW)])]
+    keep_P = ground_truth.is_cold if ground_truth.is_cold.all() else ~ground_truth.is_cold
+    known_P = ground_truth.num_seen[ground_truth.row]
+    rest = ground_truth.num_seen[np.unique(ground_truth.row[keep_P & (known_P >= NEW_BELOW)])]
     middle = int(np.median(rest)) if len(rest) else NEW_BELOW
     parts = {
-        "new": (known_P < NEW_BELOW, f"users with fewer than {NEW_BELOW} known items"),
+        "no history": (known_P == 0, "users without a known item"),
+        "new": ((known_P > 0) & (known_P < NEW_BELOW), f"users with {_span(1, NEW_BELOW - 1)} known items"),
         "light": ((known_P >= NEW_BELOW) & (known_P <= middle), f"users with {_span(NEW_BELOW, middle)}"),
         "heavy": ((known_P >= NEW_BELOW) & (known_P > middle), f"users with more than {middle:,}"),
     }
-    return {name: truth.part(words, keep & keep_P) for name, (keep, words) in parts.items()}
+    return {name: ground_truth.part(words, keep & keep_P) for name, (keep, words) in parts.items()}
 
 
 def _thirds(value_P: Ints) -> tuple[int, int]:

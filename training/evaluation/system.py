@@ -16,7 +16,7 @@ from training.fitting.fit import Fitted
 
 USERS_AT_ONCE = 256
 # Our names in the table.
-MODEL, TOWERS, TWIN = "recsys", "recsys, towers alone", "content-blind twin"
+MODEL, TOWERS, ID_ONLY = "recsys", "recsys, towers alone", "id-only model"
 LATER = "recsys, towers alone, validation learned"
 
 
@@ -67,7 +67,7 @@ def whole_and_towers(
     ]
 
 
-def blind(config: Config) -> Config:
+def id_only(config: Config) -> Config:
     """The same model without any content: ids and behaviour alone."""
     item = config.model.item.model_copy(update={"use_content": False, "use_id": True, "id_dropout": 0.0})
     return config.model_copy(update={"model": config.model.model_copy(update={"item": item})})

@@ -139,8 +139,10 @@ def _caption(evaluation: Evaluation) -> str:
     else:
         parts.append("Seen items may be recommended.")
     empty = [name for name, view in evaluation.views.items() if not view.num_users]
-    if empty:
-        parts.append(f"Nobody to count in: {', '.join(empty)}.")
+    if evaluation.not_measured:
+        parts.append(f"Nothing could be measured: {evaluation.not_measured}.")
+    elif empty:
+        parts.append(f"No user to measure on in: {', '.join(empty)}.")
     return " ".join(parts)
 
 

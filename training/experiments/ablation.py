@@ -1,6 +1,6 @@
 """The ablation of a run's configuration: the base and each option, fitted for every seed and evaluated.
 
-A fit ends as two small files in `ablation/` of the run directory; the same command again, with more options
+A fit ends as two small files in the run directory; the same command again, with more options
 or seeds, makes only what is missing there.
 """
 
@@ -9,15 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from features.event_log.dataset import fingerprint
+from features.inputs.histories import SeenItems
 from features.inputs.item_features import build_item_features
-from features.inputs.split_view import SeenItems, view_of
 from features.leakage.audit import audit_test
 from recsys.config import Config, changed
-from training.evaluation.evaluate import ByUser, figures_by_user
-from training.evaluation.ground_truth import Truth
+from training.evaluation.evaluate import ByUser, EvaluationSet, EvaluationSettings, results_by_user
+from training.evaluation.ground_truth import GroundTruth
 from training.evaluation.system import MODEL, whole_and_towers
 from training.experiments.options import (
     BASE,
@@ -33,22 +31,23 @@ from training.experiments.outcome import (
     place_of,
 )
 from training.experiments.results import AblatedView, Ablation, rows_of
-from training.fitting.audit import truth_of
-from training.fitting.fit import Fitted, fit, tower_settings
-from training.memory import keep_freed_memory
-from training.threads import threads
-
-if TYPE_CHECKING:
-    from training.pipeline import Run
-
-FOLDER = "ablation"
+from training.fitting.checkpoint_key import tower_settings
+from training.fitting.fit import Fitted, fit
+from training.fitting.inputs import FitInputs, audit
+from training.pipeline import Run
+from training.runtime import keep_freed_memory, threads
 
 
-def ablate(run: "Run", names: Sequence[str] | None = None, *, num_seeds: int = 3) -> Ablation:
+def ablate(run: Run, names: Sequence[str] | None = None, *, num_seeds: int = 3) -> Ablation:
     """Fit and evaluate the base and the options `names`, all that apply when None; writes ablation.json.
 
     Seeds are `train.seed` and those after it; the split stays. Raises `ConfigError` for an unknown option.
     """
+    with run.directory.locked():
+        return _ablate(run, names, num_seeds)
+
+
+def _ablate(run: Run, names: Sequence[str] | None, num_seeds: int) -> Ablation:
     options, left_out = _options(run, names)
     seeds = tuple(run.config.train.seed + at for at in range(num_seeds))
     fits = _Fits(run)
@@ -71,14 +70,14 @@ def ablate(run: "Run", names: Sequence[str] | None = None, *, num_seeds: int = 3
         rows=tuple(rows_of(options, outcomes, seed=run.config.train.seed)),
         left_out=left_out,
     )
-    ablation.save(run.out)
+    ablation.save(run.directory.ablation)
     return ablation
 
 
-def _options(run: "Run", names: Sequence[str] | None) -> tuple[tuple[Option, ...], dict[str, str]]:
+def _options(run: Run, names: Sequence[str] | None) -> tuple[tuple[Option, ...], dict[str, str]]:
     if names is not None:
         choose_options(names, run.config, NEEDS)  # a misspelt name is told before media are encoded
-    facts, reviews = view_of(run.split).facts, run.split.reviews
+    facts, reviews = run.split.statistics, run.split.reviews
     items = build_item_features(run.dataset, run.vectors, train=facts, reviews=reviews)
     return choose_options(names, run.config, offered(run.dataset, run.vectors, facts, items, run.config))
 
@@ -87,17 +86,17 @@ def _options(run: "Run", names: Sequence[str] | None) -> tuple[tuple[Option, ...
 class _Fits:
     """Makes one outcome after another; of a system only its users' figures are kept."""
 
-    run: "Run"
+    run: Run
 
     @cached_property
     def _data(self) -> str:
-        return fingerprint(self.run.dataset)
+        return self.run.dataset.fingerprint()
 
     def outcome(self, option: Option, seed: int) -> Outcome:
         """As it was made before, or made now."""
         run = self.run
         config = changed(run.config, {**option.settings, "train.seed": seed})
-        place, known = place_of(run.out / FOLDER, option.name, seed), self._fingerprint(config)
+        place, known = place_of(run.directory.ablation_fits, option.name, seed), self._fingerprint(config)
         before = Outcome.load(place, known)
         if before is not None:
             return before
@@ -134,7 +133,7 @@ class _Fits:
         return place.with_name(f"{place.name}.pt")
 
     def _shared(self, seed: int) -> Path:
-        return self.run.out / FOLDER / f"towers-{seed}.pt"
+        return self.run.directory.ablation_fits / f"towers-{seed}.pt"
 
     def _fit(self, words: str, config: Config, checkpoint: Path) -> Fitted:
         run = self.run
@@ -142,23 +141,18 @@ class _Fits:
         def progress(step: str, done: int, total: int, note: str = "") -> None:
             run.progress(step, done, total, f"{words}: {note}")
 
-        return fit(run.dataset, run.vectors, run.split, config, checkpoint=checkpoint, progress=progress)
+        inputs = FitInputs.of(run.dataset, run.vectors, run.split, config)
+        return fit(audit(inputs), checkpoint=checkpoint, progress=progress)
 
     def _figures(self, fitted: Fitted, config: Config) -> dict[str, ViewFigures]:
         split, knobs = self.run.split, config.evaluate
-        histories = view_of(split).before_test(fitted.builder)
+        histories = split.before_test(fitted.builder)
         (system,) = whole_and_towers(fitted, histories, MODEL, None, knobs)
-        truth, views = figures_by_user(
-            system,
-            split=split,
-            items=fitted.features,
-            seen=SeenItems(histories),
-            ks=knobs.k,
-            exclude_seen=knobs.exclude_seen,
-        )
+        data = EvaluationSet(split=split, items=fitted.features, seen=SeenItems(histories))
+        truth, views = results_by_user(system, data, EvaluationSettings.of(knobs))
         audit_test(
             self.run.dataset, split, features=fitted.features, builder=fitted.builder, histories=histories,
-            truth=truth_of(truth.answered({})), exclude_seen=knobs.exclude_seen,
+            truth=truth.with_lists({}).ground_truth(), exclude_seen=knobs.exclude_seen,
         )  # fmt: skip
         return {name: _kept(truth, view) for name, view in views.items()}
 
@@ -169,11 +163,11 @@ class _Fits:
         return fingerprint_of(f"{sections} {knobs.k} {knobs.exclude_seen}", self._data)
 
 
-def _kept(truth: Truth, view: ByUser) -> ViewFigures:
+def _kept(truth: GroundTruth, view: ByUser) -> ViewFigures:
     return ViewFigures(
         description=view.part.description,
         users=tuple(truth.users[row] for row in view.part.rows),
-        num_pairs=len(view.part.truth.ids),
+        num_pairs=len(view.part.ground_truth.ids),
         num_ranked=view.part.num_ranked,
         values=view.values,
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from features.dataset.tables import Dataset, MediaVectors
-from features.splits.train_statistics import TrainFacts
+from features.splits.train_statistics import TrainStatistics
 from recsys.columns import Columns
 from recsys.config import Config, changed, parse_setting
 from recsys.errors import ConfigError, did_you_mean
@@ -80,7 +80,7 @@ OPTIONS: Mapping[str, Option] = {
 
 
 def offered(
-    dataset: Dataset, vectors: MediaVectors, facts: TrainFacts, items: ItemFeatures, config: Config
+    dataset: Dataset, vectors: MediaVectors, facts: TrainStatistics, items: ItemFeatures, config: Config
 ) -> set[str]:
     """Which of NEEDS there is."""
     item = config.model.item

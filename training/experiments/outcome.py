@@ -67,7 +67,7 @@ class Outcome:
         values = json.loads(described.read_text("utf-8"))
         if values["fingerprint"] != fingerprint:
             return None
-        table = pl.read_parquet(_with_ending(place, ".parquet"))
+        table = pl.read_parquet(_with_ending(place, ".parquet"), glob=False)
         views = {
             name: _view(table.filter(pl.col(_VIEW) == name).drop(_VIEW), view)
             for name, view in values["views"].items()

@@ -18,8 +18,6 @@ from training.evaluation.results import Change
 from training.experiments.options import BASE, Option
 from training.experiments.outcome import Outcome
 
-ABLATION = "ablation.json"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
@@ -65,18 +63,16 @@ class Ablation:
     def base(self) -> Row:
         return self.rows[0]
 
-    def save(self, directory: Path) -> Path:
+    def save(self, path: Path) -> None:
         """Write ablation.json, whole or not at all."""
-        path = directory / ABLATION
         text = json.dumps(asdict(self), indent=1, ensure_ascii=False, allow_nan=False)
         with replacing(path) as temporary:
             temporary.write_text(text + "\n", "utf-8")
-        return path
 
     @classmethod
-    def load(cls, directory: Path) -> "Ablation":
+    def load(cls, path: Path) -> "Ablation":
         """Reads what `save` wrote."""
-        data: dict[str, Any] = json.loads((directory / ABLATION).read_text("utf-8"))
+        data: dict[str, Any] = json.loads(path.read_text("utf-8"))
         views = {name: AblatedView(**view) for name, view in data["views"].items()}
         read = {"ks": tuple(data["ks"]), "seeds": tuple(data["seeds"]), "views": views}
         return cls(**data | read | {"rows": tuple(map(_row, data["rows"]))})

@@ -12,7 +12,6 @@ from recsys.files import replacing
 from recsys.metrics.bootstrap import Estimate
 from training.experiments.results import Ablation, Row
 
-MARKDOWN = "ablation.md"
 SELECTION = (
     "The test is for reporting: choose by the validation column. Of twenty options that change nothing, "
     "one leaves 0 out of its interval by chance."
@@ -45,7 +44,7 @@ def ablation_table(ablation: Ablation, metric: str, *, intervals: bool = True) -
     return table
 
 
-def write_markdown(ablation: Ablation, directory: Path, metrics: Sequence[str]) -> Path:
+def write_markdown(ablation: Ablation, path: Path, metrics: Sequence[str]) -> None:
     """ablation.md: a table a metric, what each option changes, and what was left out and why."""
     lines = ["# Ablation", "", ablation.description, ""]
     for metric in metrics:
@@ -58,10 +57,8 @@ def write_markdown(ablation: Ablation, directory: Path, metrics: Sequence[str]) 
     lines += ["## Options", "", _line(["option", "settings"]), _line(["---", "---"])]
     lines += [_line([row.name, f"`{_settings(row)}`"]) for row in ablation.rows[1:]]
     lines += ["", *(f"Left out: {name}, since {why}." for name, why in ablation.left_out.items())]
-    path = directory / MARKDOWN
     with replacing(path) as temporary:
         temporary.write_text("\n".join(lines).rstrip() + "\n", "utf-8")
-    return path
 
 
 def notes(ablation: Ablation, metric: str) -> list[str]:

@@ -1,6 +1,6 @@
 """What each fit of a run came to: its curve, what was chosen, and where and on what it ran.
 
-`fits.json` has an entry a stage (main, later, twin, refit), written when the fit ends.
+`fits.json` has an entry a stage (main, later, id_only, refit), written when the fit ends.
 """
 
 import json
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import recsys
+from features.leakage.audit import Audit
 from recsys.files import replacing
 from recsys.ids import NUM_RESERVED
 from training.cold_start.fit import ColdItems
@@ -22,7 +23,6 @@ from training.fitting.fit import Fitted
 from training.fitting.without_events import WithoutEvents
 from training.ranker.fit import FittedRanker
 
-FITS = "fits.json"
 PACKAGES = ("torch", "torchrec", "onnxruntime-gpu", "polars", "numpy", "implicit", "mlflow")
 
 
@@ -46,34 +46,54 @@ class Fit:
     best_score: float | None  # validation NDCG@10
     ranker: RankerFit | None
     num_items: int
-    cold_items: ColdItems | None  # None of an older run
-    without_events: WithoutEvents | None  # who answers users without events; None of an older run
+    cold_items: ColdItems
+    without_events: WithoutEvents  # who answers users without events
     coverage: Mapping[str, int]  # items that have each modality, of those that the towers read
     versions: Mapping[str, str]
     machine: Mapping[str, Any]
 
 
-def record_fit(directory: Path, stage: str, fitted: Fitted) -> None:
+def record_fit(path: Path, stage: str, fitted: Fitted) -> None:
     """Write down what `fitted` came to, beside the other stages.
 
     A fit that only read its checkpoint again keeps the time and the place of the first.
     """
-    fits = read_fits(directory)
+    fits = read_fits(path)
     fit = _fit_of(fitted)
     before = fits.get(stage)
     if before is not None and before.curve == fit.curve:
         fit = Fit(**vars(fit) | {name: getattr(before, name) for name in ("at", "versions", "machine")})
     content = {name: asdict(each) for name, each in (fits | {stage: fit}).items()}
-    with replacing(directory / FITS) as temporary:
+    with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2), "utf-8")
 
 
-def read_fits(directory: Path) -> dict[str, Fit]:
+def read_fits(path: Path) -> dict[str, Fit]:
     """The stages written down so far."""
-    path = directory / FITS
     if not path.exists():
         return {}
     return {stage: _read(values) for stage, values in json.loads(path.read_text("utf-8")).items()}
+
+
+def record_audit(path: Path, stage: str, audit: Audit) -> None:
+    """Write what was looked at, beside the other stages, into `audit.json`."""
+    content = {name: asdict(each) for name, each in (read_audits(path) | {stage: audit}).items()}
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2), "utf-8")
+
+
+def read_audits(path: Path) -> dict[str, Audit]:
+    """The audits of a run by stage (main, later, id_only, refit, test), none yet where there is no file."""
+    if not path.exists():
+        return {}
+    return {
+        stage: Audit(
+            checked=tuple(values["checked"]),
+            not_checked=tuple(values["not_checked"]),
+            seconds=values["seconds"],
+        )
+        for stage, values in json.loads(path.read_text("utf-8")).items()
+    }
 
 
 def machine() -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """The split of a refit: everything is training but what the ranker needs to learn from."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
-from features.dataset.tables import Dataset, Split
-from features.event_log.dataset import StreamedDataset
+from features.dataset.tables import Dataset
 from features.splits.assignment import (
     CONTEXT,
     ORDER,
@@ -14,13 +14,14 @@ from features.splits.assignment import (
     VALIDATION,
     share_of,
 )
-from features.splits.make import refit_split
+from features.splits.make import split_by_plan
 from features.splits.protocols import Plan
-from features.splits.review_visibility import ReviewRule, allowed_reviews
-from features.splits.streamed import split_log
+from features.splits.review_visibility import ReviewRule
+from features.splits.split import Split
 from recsys.columns import Columns
 from recsys.config import Config
-from training.fitting.fit import is_ranker_user
+from training.fitting.fit import FitChoices, Fitted
+from training.fitting.validation import is_ranker_user
 
 
 def newest_events_split(
@@ -29,30 +30,12 @@ def newest_events_split(
     """All events as training, all reviews allowed; `validation` holds the ranker's targets.
 
     Ranker targets must be events that the towers were not fitted on. They are the newest
-    `split.validation_fraction` of the positive events (at least one) of the ranker's users, those that were
-    its users before the refit, too. `needs_targets=False` leaves nothing out. The split of a prepared log
-    is written into `folder`.
+    `split.validation_fraction` of the positive events (at least one) of the ranker's users, who were the
+    ranker's users before the refit, too. `needs_targets=False` leaves nothing out. The parts of an event log
+    are written into `folder`.
     """
-    plan = _plan(config, needs_targets)
-    if isinstance(dataset, StreamedDataset):
-        assert folder is not None
-        streamed = split_log(dataset, plan, folder)
-        return streamed.described(_describe(config, needs_targets, streamed.counts[VALIDATION]))
-    everything = refit_split(dataset)
-    if not needs_targets:
-        return everything
-    parts = plan.assign(dataset.interactions)
-    tables = {part: parts.filter(pl.col(PART) == part).drop(PART) for part in (TRAIN, VALIDATION, CONTEXT)}
-    reviews, _ = allowed_reviews(dataset, parts.filter(pl.col(PART).is_in(plan.held)), plan.rule)
-    return Split(
-        protocol="refit",
-        description=_describe(config, needs_targets, tables[VALIDATION].height),
-        test=everything.test,
-        reviews=reviews,
-        cut=None,
-        cold_items=frozenset(dataset.items[Columns.ITEM]) - frozenset(tables[TRAIN][Columns.ITEM]),
-        **tables,
-    )
+    split = split_by_plan(dataset, _plan(config, needs_targets), folder)
+    return split.described(_describe(config, needs_targets, split.counts[VALIDATION]))
 
 
 def _describe(config: Config, needs_targets: bool, num_targets: int) -> str:
@@ -96,3 +79,13 @@ def _hold_targets(events: pl.DataFrame, config: Config) -> pl.DataFrame:
     is_late = is_target.cum_max().over(Columns.USER) & ~pl.col(Columns.POSITIVE)
     part = pl.when(is_target).then(pl.lit(VALIDATION)).when(is_late).then(pl.lit(CONTEXT))
     return events.sort(ORDER).with_columns(part.otherwise(pl.lit(TRAIN)).alias(PART))
+
+
+def choices_of_towers(first: Fitted) -> FitChoices:
+    """The choices of `first` without its ranker, for a fit on `Split.with_validation`.
+
+    Towers that were also trained on the validation events are evaluated beside `first`, because published
+    results follow either convention. They are trained anew for the epochs that validation chose, and new
+    items get the settings that validation chose. No events are left for a ranker to learn from.
+    """
+    return replace(FitChoices.of(first), ranker_epochs=0, blend_weight=0.0)

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from features.inputs.split_view import SeenItems, testing_alone
+from features.inputs.histories import SeenItems
 from recsys.arrays import Bools, Ints
 from recsys.columns import Columns
 from recsys.errors import DataError
@@ -16,7 +16,7 @@ from recsys.files import replacing
 from recsys.metrics.beyond_accuracy import Content
 from recsys.metrics.bootstrap import Estimate
 from recsys.progress import Progress, silent
-from training.evaluation.evaluate import TopK, evaluate
+from training.evaluation.evaluate import EvaluationSet, EvaluationSettings, TopK, evaluate
 from training.evaluation.results import (
     FEW_USERS,
     Change,
@@ -26,8 +26,6 @@ from training.evaluation.results import (
 from training.evaluation.system import MODEL
 from training.knockouts.alteration import KINDS, Kind
 from training.knockouts.systems import Patient
-
-KNOCKOUTS = "knockouts.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,17 +85,14 @@ class Knockouts:
         change, by = changes[metric].change, whole[metric].value
         return Estimate(value=change.value / by, low=change.low / by, high=change.high / by)
 
-    def save(self, directory: Path) -> Path:
+    def save(self, path: Path) -> None:
         """Write knockouts.json, whole or not at all."""
-        path = directory / KNOCKOUTS
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(asdict(self), indent=1, allow_nan=False) + "\n", "utf-8")
-        return path
 
     @classmethod
-    def load(cls, directory: Path) -> "Knockouts | None":
+    def load(cls, path: Path) -> "Knockouts | None":
         """Reads what `save` wrote; None where nothing was."""
-        path = directory / KNOCKOUTS
         if not path.exists():
             return None
         data: dict[str, Any] = json.loads(path.read_text("utf-8"))
@@ -117,28 +112,23 @@ def measure_knockouts(patient: Patient, *, num_users: int, progress: Progress = 
     Each altered system is made, asked and let go before the next, so that memory holds one beside the
     trained one. Raises `DataError` where the test has no positive event.
     """
-    split, knobs = patient.split, patient.config.evaluate
+    split = patient.split
     everybody = split.test.filter(Columns.POSITIVE)[Columns.USER].unique().sort().to_list()
     drawn = _drawn(everybody, num_users, patient.seed)
     if not drawn:
         raise DataError("the test has no positive event, so that nothing can be measured on it")
-    test, seen = testing_alone(split, drawn), SeenItems(patient.histories)
+    data = EvaluationSet(
+        split=split.testing(drawn),
+        items=patient.fitted.features,
+        seen=SeenItems(patient.histories),
+    )
     whole = _Remembered(patient.whole())
     content = Content.of(patient.fitted.features)  # as it is without a knock-out: one scale for all
 
     def asked(altered: TopK) -> Evaluation:
-        return evaluate(
-            [whole, altered],
-            split=test,
-            items=patient.fitted.features,
-            seen=seen,
-            ks=knobs.k,
-            exclude_seen=knobs.exclude_seen,
-            beyond_accuracy=True,
-            content=content,
-            with_slices=False,
-            ours=altered.name,
-        )
+        settings = EvaluationSettings.of(patient.config.evaluate, ours=altered.name)
+        settings = replace(settings, with_slices=False)
+        return evaluate([whole, altered], data, settings, content=content)
 
     cases = [(target, kind) for target in patient.targets for kind in KINDS]
     found: list[Knockout] = []
@@ -160,7 +150,7 @@ def measure_knockouts(patient: Patient, *, num_users: int, progress: Progress = 
     progress("knock out", len(cases), len(cases))
     return Knockouts(
         protocol=split.protocol,
-        ks=tuple(knobs.k),
+        ks=tuple(patient.config.evaluate.k),
         seed=patient.seed,
         num_drawn=len(drawn),
         num_users=len(everybody),

@@ -20,10 +20,9 @@ from features.dataset.tables import (
     Dataset,
     MediaVectors,
     MediumVectors,
-    Split,
 )
 from features.inputs.histories import HistoryBuilder, ReviewVectors
-from features.inputs.split_view import view_of
+from features.splits.split import Split
 from recsys.arrays import Bools
 from recsys.columns import Columns
 from recsys.config import Config
@@ -57,7 +56,7 @@ class Patient:
     @cached_property
     def histories(self) -> Mapping[str, History]:
         """As the trained system reads them before the test."""
-        return view_of(self.split).before_test(self.fitted.builder)
+        return self.split.before_test(self.fitted.builder)
 
     @property
     def seed(self) -> int:
@@ -155,7 +154,7 @@ class Patient:
             reviews=ReviewVectors.of(replace(self.vectors, reviews=reviews)),
             allowed_reviews=self.split.reviews,
         )
-        return view_of(self.split).before_test(altered)
+        return self.split.before_test(altered)
 
     def _media(self, target: Target) -> dict[str, MediumVectors]:
         """The target's vectors of reviews, where the user tower reads reviews at all."""

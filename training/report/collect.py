@@ -12,11 +12,10 @@ from recsys.checksums import sha256_of
 from recsys.config import Config
 from recsys.errors import ConfigError
 from training.baselines.choices import read_choices, settings_words
-from training.evaluation.examples import EXAMPLES, load_examples
+from training.evaluation.examples import load_examples
 from training.evaluation.results import Evaluation
 from training.evaluation.system import MODEL
-from training.fitting.audit import read_audits
-from training.fitting.record import FITS, Fit, read_fits
+from training.fitting.record import Fit, read_audits, read_fits
 from training.knockouts.measure import Knockouts
 from training.report.beyond import Beyond, beyond
 from training.report.charts import Chart, Series, line_chart
@@ -38,10 +37,10 @@ from training.report.words import (
     model_name,
     tagline,
 )
+from training.run_directory import RunDirectory
 
-STAGES = {"main": "evaluated model", "twin": "content-blind twin", "refit": "refit"}
-STAGE_KINDS = {"main": "ours", "twin": "part", "refit": "rival"}
-NEEDED = {"metrics.json": "evaluate", EXAMPLES: "evaluate", FITS: "evaluate"}
+STAGES = {"main": "evaluated model", "id_only": "id-only model", "refit": "refit"}
+STAGE_KINDS = {"main": "ours", "id_only": "part", "refit": "rival"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,33 +104,33 @@ class Report:
     audited: str
 
 
-def collect(run: Path, dataset: Dataset, config: Config, *, name: str, fingerprint: str) -> Report:
-    """All that the report says of the run in `run`; `name` is the folder of its dataset.
+def collect(run: RunDirectory, dataset: Dataset, config: Config, *, name: str, fingerprint: str) -> Report:
+    """All that the report says of `run`; `name` is the folder of its dataset.
 
     Raises `ConfigError` naming the command that makes what is missing.
     """
     _check_there(run)
-    evaluation = Evaluation.from_json((run / "metrics.json").read_text("utf-8"))
+    evaluation = Evaluation.from_json(run.metrics.read_text("utf-8"))
     if evaluation.ours != MODEL:
         raise ConfigError(
-            f"{run}/metrics.json is from before it held differences; make it again: recsys evaluate {run}"
+            f"{run.metrics} has no results of {MODEL!r}; make it again: recsys evaluate {run.path}"
         )
-    fits = read_fits(run)
+    fits = read_fits(run.fits)
     view = main_view(evaluation)
     rivals = baselines(evaluation, view, f"ndcg@{evaluation.ks[0]}") if evaluation.views[view].models else []
     best = rivals[0] if rivals else None
-    shown = show(load_examples(run), dataset)
+    shown = show(load_examples(run.examples), dataset)
     return Report(
         head=_head(evaluation, rivals, dataset, config, fits["main"]),
         evaluation=evaluation,
         views=views(evaluation),
         beyond=beyond(evaluation, best),
-        modalities=modalities(Knockouts.load(run)),
+        modalities=modalities(Knockouts.load(run.knockouts)),
         curves=curves(fits),
         stages=tuple(Stage(name=words, fit=fits[stage]) for stage, words in STAGES.items() if stage in fits),
-        choices=_choices(run),
-        facts=facts(dataset, fits["main"].coverage, run / "rejected.csv"),
-        sentiment=sentiment_words(read_quality(run)),
+        choices=_choices(run.baselines),
+        facts=facts(dataset, fits["main"].coverage, run.rejected),
+        sentiment=sentiment_words(read_quality(run.review_sentiment)),
         baseline=model_name(best) if best else None,
         slices=slices(evaluation, best),
         shown=shown,
@@ -140,12 +139,12 @@ def collect(run: Path, dataset: Dataset, config: Config, *, name: str, fingerpri
             config,
             fits["main"],
             dataset=name,
-            out=run.resolve().name,
+            out=run.path.resolve().name,
             fingerprint=fingerprint,
-            seconds=json.loads((run / "timings.json").read_text("utf-8")),
+            seconds=run.seconds(),
         ),
-        served=_served(run),
-        audited=audit_words(read_audits(run)),
+        served=_served(run.bundle),
+        audited=audit_words(read_audits(run.audits)),
     )
 
 
@@ -197,10 +196,8 @@ def _head(
         dataset=dataset.name,
         made_at=f"{fit.at[:16].replace('T', ' ')} UTC",
         model=_model_words(config, fit),
-        tagline=tagline(main, rivals) if main else "Nobody to count",
-        headline=headline(main)
-        if main
-        else "No user of the test has anything to find, so there is no figure to give.",
+        tagline=tagline(main, rivals) if main else "Nothing could be measured",
+        headline=headline(main) if main else f"No user is left to measure on: {evaluation.not_measured}.",
         metric=metric_name(f"ndcg@{evaluation.ks[0]}"),
         findings=tuple(findings(each, rivals) for each in comparisons),
     )
@@ -217,15 +214,15 @@ def _model_words(config: Config, fit: Fit) -> str:
     return f"Two towers of width {config.model.dim} over {read} ({item.fusion} fusion), and {ranker}."
 
 
-def _served(run: Path) -> Served | None:
-    path = run / "bundle" / MANIFEST
+def _served(bundle: Path) -> Served | None:
+    path = bundle / MANIFEST
     if not path.exists():
         return None
     manifest = json.loads(path.read_text("utf-8"))
     return Served(version=sha256_of(path)[:12], refit_description=manifest["refit_description"])
 
 
-def _choices(run: Path) -> tuple[Choice, ...]:
+def _choices(path: Path) -> tuple[Choice, ...]:
     return tuple(
         Choice(
             model=model_name(each.name),
@@ -234,11 +231,13 @@ def _choices(run: Path) -> tuple[Choice, ...]:
             num_candidates=each.num_candidates,
             validation_ndcg=each.validation_ndcg,
         )
-        for each in read_choices(run)
+        for each in read_choices(path)
     )
 
 
-def _check_there(run: Path) -> None:
-    for name, step in NEEDED.items():
-        if not (run / name).exists():
-            raise ConfigError(f"{run} has no {name}; the step before makes it: recsys {step} {run}")
+def _check_there(run: RunDirectory) -> None:
+    for path in (run.metrics, run.examples, run.fits):
+        if not path.exists():
+            raise ConfigError(
+                f"{run.path} has no {path.name}; the step before makes it: recsys evaluate {run.path}"
+            )

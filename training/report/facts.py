@@ -11,7 +11,6 @@ import polars as pl
 
 from features.dataset.rejected import SCHEMA, count_reasons, summarise
 from features.dataset.tables import Dataset, Rejected
-from features.event_log.dataset import event_summary, event_times, history_lengths
 from features.inputs.review_sentiment import Quality
 from recsys.cli.console import in_words
 from recsys.columns import Columns
@@ -66,8 +65,8 @@ class Facts:
 
 def facts(dataset: Dataset, coverage: Mapping[str, int], rejected: Path) -> Facts:
     """The dataset in figures; `coverage` counts the items that have each modality."""
-    events = event_summary(dataset)
-    summary = summarise(dataset, events)
+    events = dataset.event_summary()
+    summary = summarise(dataset)
     counts = {name: f"{num:,}" for name, num in summary["counts"].items()}
     counts["positive events"] = f"{summary['positive_share']:.1%}"
     if dataset.has_clock:
@@ -99,7 +98,7 @@ def gini(counts: npt.NDArray[np.int64]) -> float:
 
 def popularity_chart(dataset: Dataset) -> Chart:
     """The Lorenz curve of events over items, the most popular first."""
-    events = event_summary(dataset).by_item
+    events = dataset.event_summary().by_item
     joined = dataset.items.select(Columns.ITEM).join(events, on=Columns.ITEM, how="left")
     counts = joined["len"].fill_null(0).cast(pl.Int64).to_numpy()
     held = np.concatenate([[0], np.cumsum(np.sort(counts)[::-1])]) / max(int(counts.sum()), 1)
@@ -122,7 +121,7 @@ def popularity_chart(dataset: Dataset) -> Chart:
 
 def history_chart(dataset: Dataset) -> Chart:
     """Users by their number of events: in classes of one width, or where histories are long, of doubled."""
-    lengths = history_lengths(dataset)
+    lengths = dataset.history_lengths()
     edges = class_edges(int(lengths.min()), int(lengths.max()))
     held, _ = np.histogram(lengths, edges)
     names = [f"{low}" if high - low == 1 else f"{low}–{high - 1}" for low, high in pairwise(edges)]
@@ -151,7 +150,7 @@ def class_edges(low: int, high: int) -> list[int]:
 
 def time_chart(dataset: Dataset) -> Chart:
     """Events by hour, day, week, ... century: the finest of which there are not too many."""
-    times = event_times(dataset).cast(pl.Datetime("us"))
+    times = dataset.event_times().cast(pl.Datetime("us"))
     every, bins = next((every, bins) for every in PERIODS if (bins := _bins(times, every)) is not None)
     name, written = PERIODS[every]
     labels = bins["time"].dt.to_string(written).to_list()
@@ -207,7 +206,7 @@ def sentiment_words(quality: Mapping[str, Quality]) -> str:
 
 def _read_rejected(path: Path, root: Path) -> list[Rejected]:
     """The entries, with paths relative to the dataset: a report names no folder of the machine."""
-    frame = pl.read_csv(path, schema=SCHEMA)
+    frame = pl.read_csv(path, schema=SCHEMA, glob=False)
     entries = []
     for values in frame.iter_rows(named=True):
         value, reason = (relative(values[name] or "", root) for name in ("value", "reason"))

@@ -9,9 +9,8 @@ from typing import Any
 
 import tomli_w
 
-from recsys.config import PRESETS, Config, build_config
+from recsys.config import PRESETS, Config, build_config, flatten
 from training.fitting.record import Fit
-from training.tracking import flatten
 
 
 @dataclass(frozen=True, kw_only=True)

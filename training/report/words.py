@@ -11,10 +11,10 @@ from features.leakage.audit import Audit
 from recsys.metrics.bootstrap import Estimate
 from training.evaluation.results import FEW_USERS, Evaluation
 from training.evaluation.system import (
+    ID_ONLY,
     LATER,
     MODEL,
     TOWERS,
-    TWIN,
 )
 from training.evaluation.tables import REFERENCES
 
@@ -67,7 +67,7 @@ def kind_of(model: str) -> Kind:
     """What a model is in the comparison: ours, a part of ours, a rival, or an end of the scale."""
     if model in REFERENCES:
         return "reference"
-    return "ours" if model == MODEL else "part" if model in (TOWERS, TWIN, LATER) else "rival"
+    return "ours" if model == MODEL else "part" if model in (TOWERS, ID_ONLY, LATER) else "rival"
 
 
 def figure(value: float) -> str:
@@ -149,7 +149,7 @@ def headline(main: Comparison) -> str:
 def findings(each: Comparison, rivals: Iterable[str]) -> Findings:
     """Against each baseline, chance, the towers alone and the twin; then how far that is."""
     found = [*_against_rivals(each, list(rivals)), *_against_chance(each)]
-    found += [*_worth(each, TOWERS, "The ranker"), *_worth(each, TWIN, "Content"), *_way_to_oracle(each)]
+    found += [*_worth(each, TOWERS, "The ranker"), *_worth(each, ID_ONLY, "Content"), *_way_to_oracle(each)]
     if each.num_users < FEW_USERS:
         found.append(
             Finding(verdict="even", text=f"With {counted(each.num_users, 'user')} none of this is firm")

@@ -12,7 +12,6 @@ from training.evaluation.results import FEW_USERS
 from training.report.collect import Report
 from training.report.words import figure, metric_name
 
-REPORT = "report.html"
 SECTIONS = {
     "results": "Results",
     "modalities": "What each modality brings",

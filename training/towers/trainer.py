@@ -18,11 +18,11 @@ from recsys.history import SequenceSchema
 from recsys.item_features import ItemFeatures
 from recsys.models.retriever import Retriever
 from recsys.progress import Progress, silent
-from training.fitting.audit import audit_step
 from training.sequences import Sequence, Window, WindowSampler
 from training.towers.checkpoint import TrainingState, load_state, save_state
 from training.towers.ema import WeightAverage, decay_of
-from training.towers.train_step import Step
+from training.towers.step_audit import audit_step
+from training.towers.train_step import TrainStep
 
 logger = logging.getLogger(__name__)
 MAX_GRADIENT_NORM = 1.0
@@ -70,13 +70,13 @@ def fit_retriever(
     scheduler = LambdaLR(optimizer, _schedule(total_steps, config.warmup_fraction))
     average = WeightAverage(model, decay_of(config.average_epochs * epoch_steps))
     parts = (model, optimizer, scheduler, average)
-    step = audit_step(Step(model, config, index_kind=index_kind))
+    step = audit_step(TrainStep(model, config, index_kind=index_kind))
     state = load_state(checkpoint, fingerprint, *parts) or TrainingState()
     while state.epoch < num_epochs and not _has_stalled(state, config, validate):
         losses = []
         model.train()
         step.start_epoch()
-        with step.one_core_a_shard():
+        with step.one_thread_per_operation():
             for windows in sampler.epoch(state.epoch):
                 losses.append(_update(step, windows, optimizer))
                 scheduler.step()
@@ -123,7 +123,7 @@ def _note(state: TrainingState, losses: list[float]) -> str:
     return f"epoch {state.epoch + 1}, loss {losses[-1]:.3f}{best}"
 
 
-def _update(step: Step, windows: list[Window], optimizer: torch.optim.Optimizer) -> float:
+def _update(step: TrainStep, windows: list[Window], optimizer: torch.optim.Optimizer) -> float:
     loss = step.backward(windows)
     if not math.isfinite(loss):
         raise FloatingPointError(f"the training loss is {loss}; lower train.learning_rate")

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from tiny_encoders import write_tiny_audio, write_tiny_image, write_tiny_text
 
-from features.dataset.tables import Dataset, MediaVectors
+from features.dataset.tables import Dataset, InMemoryDataset, MediaVectors
 from features.extraction.extract import extract
 from recsys.config import EncoderConfig
 from recsys.errors import EncoderError
@@ -65,7 +65,7 @@ def dataset(root: Path, items: list[dict], reviews: list[dict] = ()) -> Dataset:
     item = {"item_id": pl.String, "title": pl.String, "text": pl.String, "image": pl.List(pl.String)}
     review = {"user_id": pl.String, "item_id": pl.String, "text": pl.String, "audio": pl.String}
     empty = pl.DataFrame()
-    return Dataset(
+    return InMemoryDataset(
         name="tiny",
         root=root,
         items=pl.DataFrame(items, schema=item),

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from tiny_encoders import write_tiny_audio, write_tiny_image, write_tiny_text
 
-from features.dataset.tables import Dataset, MediaVectors
+from features.dataset.tables import Dataset, InMemoryDataset, MediaVectors
 from features.extraction.extract import extract
 from recsys.config import EncoderConfig
 from scripts.bad_media import BLUE, RATE, RED, write_video, write_wav
@@ -51,7 +51,7 @@ def dataset(root: Path, *videos: list[Path]) -> Dataset:
     """An item for each list of videos."""
     items = pl.DataFrame({"video": [list(map(str, paths)) for paths in videos]})
     empty = pl.DataFrame()
-    return Dataset(
+    return InMemoryDataset(
         name="tiny", root=root, items=items, interactions=empty, reviews=empty, users=empty, has_clock=True
     )
 

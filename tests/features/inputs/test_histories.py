@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.dataset.tables import Dataset, MediaVectors, MediumVectors
+from features.dataset.tables import Dataset, InMemoryDataset, MediaVectors, MediumVectors
 from features.inputs.histories import (
     HistoryBuilder,
     IdMaps,
@@ -47,7 +47,7 @@ def dataset(
     if cities is not None:
         lists = pl.Series("cat:city", [cities.get(name, []) for name in names], dtype=pl.List(pl.String))
         users = users.with_columns(lists)
-    return Dataset(
+    return InMemoryDataset(
         name="test",
         root=Path("nowhere"),
         items=pl.DataFrame({"item_id": ["x", "y", "z"]}),

@@ -100,8 +100,8 @@ def test_without_enough_rated_reviews_there_is_no_annotation(tmp_path: Path) -> 
         reviews = data.reviews.with_columns(pl.Series("value", values).fill_nan(None))
         poor = replace(data, reviews=reviews)
         assert fit_review_sentiment(poor, vectors) is None
-        assert annotate_reviewers(poor, vectors, tmp_path) == [None] * NUM_ITEMS
-        assert read_quality(tmp_path) == {}
+        assert annotate_reviewers(poor, vectors, tmp_path / "quality.json") == [None] * NUM_ITEMS
+        assert read_quality(tmp_path / "quality.json") == {}
     assert fit_review_sentiment(data, MediaVectors(items={}, reviews={})) is None
     assert fit_review_sentiment(replace(data, reviews=data.reviews.clear()), vectors) is None
 
@@ -116,10 +116,10 @@ def test_the_catalogue_is_annotated_and_the_quality_is_written_down(tmp_path: Pa
     vectors = MediaVectors(items={}, reviews=dict(vectors.reviews) | {Modality.REVIEW_TEXT: medium})
     rating = pl.Series("value", 3.0 + 2.0 * text[:, 0])
     data = replace(data, reviews=data.reviews.with_columns(rating))
-    labels = annotate_reviewers(data, vectors, tmp_path)
+    labels = annotate_reviewers(data, vectors, tmp_path / "quality.json")
     assert data.items["item_id"][labels.index(PRAISE)] == "i04"
     assert labels.count(None) == NUM_ITEMS - 1
-    assert read_quality(tmp_path) == dict(_fit(data, vectors).quality)
+    assert read_quality(tmp_path / "quality.json") == dict(_fit(data, vectors).quality)
 
 
 def test_ratings_of_events_are_the_same_from_a_log_on_disk(tmp_path: Path) -> None:

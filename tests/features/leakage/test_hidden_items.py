@@ -24,7 +24,7 @@ def test_a_hidden_item_in_context(tmp_path: Path, protocol: str, on_disk: bool) 
 
 
 def test_a_new_item_of_given_files_in_context(tmp_path: Path) -> None:
-    made = pieces(tmp_path, "given")
+    made = pieces(tmp_path, "predefined")
     split, first = made.split, made.split.train.head(1)
     item = first["item_id"][0]
     kept = {name: getattr(split, name).filter(pl.col("item_id") != item) for name in (TRAIN, VALIDATION)}

@@ -8,15 +8,17 @@ from leak_parts import PROTOCOLS, pieces, pieces_of, tampered
 from prepared_parts import CONFIGS, nasty, streamed
 
 from features.dataset.load import load_dataset
-from features.splits.make import refit_split
-from features.splits.streamed import StreamedSplit, split_dataset
+from features.splits.make import make_split
+from features.splits.streamed import StreamedSplit
+from recsys.config import Config
+from training.fitting.refit import newest_events_split
 
 
 @pytest.mark.parametrize("on_disk", [False, True])
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_each_protocol_passes(tmp_path: Path, protocol: str, on_disk: bool) -> None:
     made = pieces(tmp_path, protocol, streamed=on_disk)
-    assert isinstance(made.split, StreamedSplit) == (on_disk and protocol != "given")
+    assert isinstance(made.split, StreamedSplit) == (on_disk and protocol != "predefined")
     assert made.targets, "there is something to look at"
     assert sum(map(len, made.truth.values())) >= 10
     assert 0 < made.split.reviews.height < made.dataset.reviews.height
@@ -34,19 +36,19 @@ def test_nasty_logs_pass(tmp_path: Path, protocol: str, seed: int) -> None:
     """Ties, repeats and reviews of every sort make no false alarm."""
     root = nasty(tmp_path, seed)
     for dataset in (load_dataset(root), streamed(root)):
-        made = pieces_of(dataset, split_dataset(dataset, CONFIGS[protocol], root / "parts"))
+        made = pieces_of(dataset, make_split(dataset, CONFIGS[protocol], root / "parts"))
         made.fit()
         made.test()
 
 
 def test_a_refit_passes(tmp_path: Path) -> None:
     made = pieces(tmp_path, "leave_one_out")
-    refitted = pieces_of(made.dataset, refit_split(made.dataset))
+    refitted = pieces_of(made.dataset, newest_events_split(made.dataset, Config(), needs_targets=False))
     refitted.fit()
 
 
 def test_the_words_say_what_was_counted_and_what_not(tmp_path: Path) -> None:
-    made = pieces(tmp_path, "given")
+    made = pieces(tmp_path, "predefined")
     audit = made.fit()
     counts = {part: getattr(made.split, part).height for part in ("train", "validation", "test", "context")}
     assert ", ".join(f"{count} {part}" for part, count in counts.items()) in audit.checked[0]
@@ -63,9 +65,9 @@ def test_a_protocol_by_other_hands_is_looked_at_as_far_as_it_goes(tmp_path: Path
 
 
 def test_given_files_without_negatives_name_every_review_rule(tmp_path: Path) -> None:
-    made = pieces(tmp_path, "given")
+    made = pieces(tmp_path, "predefined")
     kept = made.dataset.interactions.filter("positive")
     dataset = replace(made.dataset, interactions=kept)
-    split = split_dataset(dataset, PROTOCOLS["given"], tmp_path / "parts")
+    split = make_split(dataset, PROTOCOLS["predefined"], tmp_path / "parts")
     assert not split.context.height
     assert not pieces_of(dataset, split).fit().not_checked

@@ -12,7 +12,6 @@ from leak_parts import Pieces, caught, moved, pieces, tampered, with_event
 
 from features.inputs.histories import HistoryBuilder, IdMaps
 from features.inputs.item_features import build_item_features
-from features.inputs.split_view import view_of
 from features.leakage.events import AuditedEvents
 from features.leakage.reviews import check_attached
 from features.splits.assignment import TEST, TRAIN, VALIDATION
@@ -96,7 +95,7 @@ class TestParts:
 class TestReviews:
     @ON_DISK
     @pytest.mark.parametrize("part", [VALIDATION, TEST])
-    @pytest.mark.parametrize("protocol", ["leave_one_out", "user_temporal", "held_out_items", "given"])
+    @pytest.mark.parametrize("protocol", ["leave_one_out", "user_temporal", "held_out_items", "predefined"])
     def test_of_a_held_pair(self, honest: Honest, protocol: str, part: str, on_disk: bool) -> None:
         made = honest(protocol, on_disk)
         pairs = getattr(made.split, part).select("user_id", "item_id").head(1)
@@ -115,7 +114,7 @@ class TestReviews:
             ("leave_one_out", "its author's first held event"),
             ("user_temporal", "its author's first held event"),
             ("held_out_items", "its author's first held event"),
-            ("given", "the cut-off for all users"),
+            ("predefined", "the cut-off for all users"),
             ("global_temporal", "the cut-off for all users"),
         ],
     )
@@ -142,7 +141,7 @@ class TestReviews:
     @pytest.mark.parametrize("protocol", ["leave_one_out", "global_temporal", "held_out_items"])
     def test_in_the_vectors_of_items(self, honest: Honest, protocol: str, on_disk: bool) -> None:
         made = honest(protocol, on_disk)
-        facts, hidden = view_of(made.split).facts, review_of(made, TEST)
+        facts, hidden = made.split.statistics, review_of(made, TEST)
         reviews = pl.concat([made.split.reviews, hidden])
         features = build_item_features(made.dataset, made.vectors, train=facts, reviews=reviews)
         error = caught(made, "ItemFeatures.dense['review_text']", features=features)
@@ -293,7 +292,7 @@ class TestHistories:
 
     @ON_DISK
     def test_a_test_event_before_the_test(self, honest: Honest, on_disk: bool) -> None:
-        made = honest("given", on_disk)
+        made = honest("predefined", on_disk)
         user = made.split.test["user_id"][0]
         leaky = {**made.histories, user: plus(made, user, TEST, of=made.histories[user])}
         error = caught(made, "histories before test", at_test=True, histories=leaky, truth={})

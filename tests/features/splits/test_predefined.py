@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 from split_parts import dataset, given, pairs, rows
 
-from features.splits.make import events_before, make_split
+from features.splits.make import make_split
 from recsys.config import SplitConfig
 from recsys.errors import ConfigError, DataError
 
@@ -18,7 +18,7 @@ def test_given_files_are_matched_by_the_names_of_dataset_toml(tmp_path: Path) ->
     data = dataset([("1", f"{at}", at * second) for at in range(6)], root=tmp_path)
     train = pl.DataFrame({"u": [1, 1, 1, 1, 1], "m": [0, 1, 2, 3, 99], "t": [0, 1, 2, 3, 9]})
     split = given(tmp_path, data, train, pl.DataFrame({"u": [1], "m": [5], "t": [5]}))
-    assert split.protocol == "given"
+    assert split.protocol == "predefined"
     assert pairs(split.test) == [("1", "5")]
     assert pairs(split.validation) == [("1", "3")], "the newest training event of a user with three or more"
     assert rows(split.train) == [0, 1, 2]
@@ -52,7 +52,7 @@ def test_given_test_rows_that_are_not_positive_are_context_where_training_knows_
     split = given(tmp_path, data, train, test)
     assert pairs(split.test) == [("a", "y")]
     assert pairs(split.context) == [("a", "known")]
-    assert pairs(events_before(split, split.test)) == [("b", "known"), ("a", "x"), ("a", "known")]
+    assert pairs(split.events_before(split.test)) == [("b", "known"), ("a", "x"), ("a", "known")]
     assert not split.reviews.height, "nor is a review of a pair whose event nobody reads"
 
 
@@ -82,10 +82,10 @@ def test_the_configuration_names_files_relative_to_the_dataset(tmp_path: Path) -
     data = dataset([("a", "x", 1), ("a", "y", 2)], root=tmp_path)
     pl.DataFrame({"user_id": ["a"], "item_id": ["x"]}).write_csv(tmp_path / "tr.csv")
     pl.DataFrame({"user_id": ["a"], "item_id": ["y"]}).write_csv(tmp_path / "te.csv")
-    assert make_split(data, SplitConfig(train="tr.csv", test="te.csv")).protocol == "given"
+    assert make_split(data, SplitConfig(train="tr.csv", test="te.csv")).protocol == "predefined"
     with pytest.raises(ConfigError, match="only one is named"):
         make_split(data, SplitConfig(train="tr.csv"))
     with pytest.raises(ConfigError, match="reads no files"):
         make_split(data, SplitConfig(protocol="leave_one_out", train="tr.csv", test="te.csv"))
     with pytest.raises(ConfigError, match="needs two files"):
-        make_split(data, SplitConfig(protocol="given"))
+        make_split(data, SplitConfig(protocol="predefined"))

@@ -6,13 +6,10 @@ from real_data import real_data
 from split_parts import Event, dataset, disjoint, one_user, pairs, rows
 
 from features.splits.make import (
-    events_before,
     make_split,
-    refit_split,
-    write_split,
 )
 from recsys.config import SplitConfig
-from recsys.errors import ConfigError, DataError
+from recsys.errors import ConfigError
 
 REAL = real_data()
 NO_COLD = SplitConfig(cold_fraction=0.0)
@@ -71,8 +68,8 @@ def test_negative_events_are_never_targets_and_are_context_from_the_cut_off_on()
 def test_what_is_known_before_validation_and_before_test() -> None:
     events: list[Event] = [("a", f"i{at}", at, at not in (2, 4, 6)) for at in range(7)]
     split = make_split(dataset(events), SplitConfig(protocol="leave_one_out"))
-    assert rows(events_before(split, split.validation, future=split.validation)) == [0, 1, 2]
-    assert rows(events_before(split, split.test)) == [0, 1, 2, 3, 4], "not the event after the test event"
+    assert rows(split.events_before(split.validation, future=split.validation)) == [0, 1, 2]
+    assert rows(split.events_before(split.test)) == [0, 1, 2, 3, 4], "not the event after the test event"
 
 
 # by time, user for user
@@ -198,23 +195,15 @@ def test_auto_follows_the_clock_and_the_files(tmp_path: Path) -> None:
     pl.DataFrame({"user_id": ["a"], "item_id": ["i0"]}).write_csv(tmp_path / "tr.csv")
     pl.DataFrame({"user_id": ["a"], "item_id": ["i1"]}).write_csv(tmp_path / "te.csv")
     files = (tmp_path / "tr.csv", tmp_path / "te.csv")
-    assert make_split(dataset(one_user(9), split_files=files), NO_COLD).protocol == "given"
+    assert make_split(dataset(one_user(9), split_files=files), NO_COLD).protocol == "predefined"
     explicit = SplitConfig(protocol="leave_one_out")
     assert make_split(dataset(one_user(9), split_files=files), explicit).protocol == "leave_one_out"
 
 
-def test_a_split_without_test_events_is_refused() -> None:
-    with pytest.raises(DataError, match="leaves no test event"):
-        make_split(dataset([("a", "x", 1), ("b", "y", 2)]), NO_COLD)
-
-
-def test_refit_trains_on_everything() -> None:
-    data = dataset(one_user(4), [("a", "i3", 99)], extra_items=["new"])
-    split = refit_split(data)
-    assert split.train.equals(data.interactions)
-    assert split.validation.height == split.test.height == split.context.height == 0
-    assert split.reviews.height == 1
-    assert split.cold_items == {"new"}
+def test_a_split_without_test_events_is_made_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    split = make_split(dataset([("a", "x", 1), ("b", "y", 2)]), NO_COLD)
+    assert (split.train.height, split.test.height) == (2, 0)
+    assert "leaves no test event, so that nothing can be measured" in caplog.text
 
 
 # what others compute the metrics from
@@ -223,11 +212,11 @@ def test_refit_trains_on_everything() -> None:
 def test_history_and_truth_are_written(tmp_path: Path) -> None:
     events: list[Event] = [("a", f"i{at}", at, at not in (2, 4, 6)) for at in range(7)]
     split = make_split(dataset(events), SplitConfig(protocol="leave_one_out"))
-    write_split(split, tmp_path / "split")
+    split.write(tmp_path / "split")
     history = pl.read_parquet(tmp_path / "split" / "history.parquet")
     assert history["row"].to_list() == [0, 1, 2, 3, 4]
     assert history["part"].to_list() == ["train", "train", "train", "validation", "context"]
-    assert pl.read_parquet(tmp_path / "split" / "truth.parquet")["row"].to_list() == [5]
+    assert pl.read_parquet(tmp_path / "split" / "ground_truth.parquet")["row"].to_list() == [5]
 
 
 @pytest.mark.skipif(not (REAL / "movielens-1m").is_dir(), reason="RECSYS_DATA has no movielens-1m")

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,22 +7,18 @@ from dataset_parts import write
 from prepared_parts import CONFIGS, nasty, streamed
 
 from features.dataset.load import load_dataset
-from features.dataset.tables import Split
+from features.splits.assignment import PARTS
 from features.splits.make import make_split
-from features.splits.streamed import (
-    PARTS,
-    StreamedSplit,
-    make_streamed_split,
-    nth_smallest,
-)
-from features.splits.train_statistics import FrameFacts
+from features.splits.split import Split
+from features.splits.streamed import StreamedSplit
+from features.splits.train_statistics import InMemoryTrainStatistics
 from recsys.config import SplitConfig
-from recsys.errors import ConfigError, DataError
+from recsys.errors import ConfigError
 from recsys.ids import IdMap
 
 
 def both(root: Path, config: SplitConfig) -> tuple[Split, Split]:
-    parts = make_streamed_split(streamed(root), config, root / "split")
+    parts = make_split(streamed(root), config, root / "split")
     return make_split(load_dataset(root), config), parts
 
 
@@ -49,54 +44,44 @@ def test_a_partition_at_a_time_splits_as_the_whole(tmp_path: Path, protocol: str
 def test_facts_of_training_are_those_of_its_frame(tmp_path: Path, protocol: str) -> None:
     whole, parts = both(nasty(tmp_path, 3), CONFIGS[protocol])
     assert isinstance(parts, StreamedSplit)
-    facts, expected = parts.facts, FrameFacts(whole.train)
+    facts, expected = parts.statistics, InMemoryTrainStatistics(whole.train)
     item_ids = IdMap(parts.dataset.items["item_id"].to_list())
     assert np.array_equal(facts.item_counts(item_ids), expected.item_counts(item_ids))
     assert facts.kinds == expected.kinds
     assert facts.users.sort("user_id").equals(expected.users.sort("user_id"))
     assert facts.value_scale == pytest.approx(expected.value_scale, rel=1e-12)
     known = {*whole.train["item_id"], *whole.validation["item_id"]}
-    assert set(item_ids.decode(np.flatnonzero(facts.known))) == known
+    assert set(item_ids.decode(np.flatnonzero(parts.known_items(item_ids)))) == known
 
 
-def test_a_split_that_leaves_nothing_is_refused(tmp_path: Path) -> None:
+def test_a_split_that_leaves_no_test_is_made_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     root = write(tmp_path, {"events.csv": "user,item,time\na,1,1\nb,2,2\n"})
-    with pytest.raises(DataError, match="leaves no test event"):
-        make_streamed_split(streamed(root), SplitConfig(cold_fraction=0.0), root / "split")
+    split = make_split(streamed(root), SplitConfig(cold_fraction=0.0), root / "split")
+    assert split.test.is_empty()
+    assert "leaves no test event" in caplog.text
 
 
 def test_positions_have_no_global_cut_off(tmp_path: Path) -> None:
     root = write(tmp_path, {}, interactions={"time": "order"})
     with pytest.raises(ConfigError, match="needs times"):
-        make_streamed_split(streamed(root), SplitConfig(protocol="global_temporal"), root / "split")
+        make_split(streamed(root), SplitConfig(protocol="global_temporal"), root / "split")
 
 
 def test_a_given_split_is_matched_in_memory(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     files: dict[str, str | bytes] = {"tr.csv": "user,item\na,1\nb,3\n", "te.csv": "user,item\na,2\n"}
     whole, parts = both(write(tmp_path, files, split={"train": "tr.csv", "test": "te.csv"}), SplitConfig())
-    assert "matched in memory" in caplog.text
-    assert parts.protocol == "given"
+    assert "read into memory" in caplog.text
+    assert parts.protocol == "predefined"
     assert parts.test.equals(whole.test)
-
-
-@pytest.mark.parametrize("spread", [1, 3, 10_000_000_000])
-def test_the_value_in_a_place_is_that_of_the_sorted_whole(spread: int) -> None:
-    rng = np.random.default_rng(0)
-    values = rng.integers(-5, 40, 300) * spread
-
-    def parts() -> Iterator[np.ndarray]:
-        return iter(np.split(values, [0, 17, 200]))
-
-    for place in (0, 1, 150, 298, 299):
-        found = nth_smallest(parts, place, int(values.min()), int(values.max()))
-        assert found == np.sort(values)[place]
 
 
 def test_parts_are_bytes_beside_the_log(tmp_path: Path) -> None:
     text = "user,item,time\n" + "".join(f"a,{1 + at % 3},{at}\n" for at in (3, 1, 2, 0))
     root = write(tmp_path, {"events.csv": text})
     config = SplitConfig(protocol="leave_one_out")
-    parts = make_streamed_split(streamed(root, partition_events=1000), config, root / "split")
+    parts = make_split(streamed(root, partition_events=1000), config, root / "split")
     assert isinstance(parts, StreamedSplit)
     assert [PARTS[code] for code in parts.codes(0)] == ["train", "train", "validation", "test"]
     assert parts.codes(0).dtype == np.uint8

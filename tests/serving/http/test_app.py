@@ -6,7 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from recsys.bundle.write import write_bundle
-from serving.batch import recommend_to_parquet
+from serving.batch import BatchRequest, recommend_to_parquet
 from serving.http.app import create_app
 from serving.http.schemas import MAX_HISTORY
 
@@ -46,7 +46,7 @@ def test_a_known_user_gets_a_list_with_its_circumstances(client, engine):
 
 
 def test_lists_equal_those_of_the_batch(client, engine, tmp_path):
-    recommend_to_parquet(engine, "all", tmp_path / "out.parquet", 4)
+    recommend_to_parquet(engine, BatchRequest(k=4), tmp_path / "out.parquet")
     batch = pl.read_parquet(tmp_path / "out.parquet")
     assert batch["user_id"].n_unique() == 3
     for (user,), group in batch.group_by("user_id"):
@@ -76,10 +76,10 @@ def test_times_put_a_history_in_order(client, engine):
     ]
     read = engine.request_reader.history
     seen = []
-    engine.request_reader.history = lambda events: seen.append(read(events)) or seen[-1]
+    engine.request_reader.history = lambda events, **_: seen.append(read(events)) or seen[-1]
     ask(client, history=entries)
-    assert seen[0].item.tolist() == [2, 7]
-    assert seen[0].timestamp.tolist() == [1_000_000, 1_772_409_600_000_000]
+    assert seen[0][0].item.tolist() == [2, 7]
+    assert seen[0][0].timestamp.tolist() == [1_000_000, 1_772_409_600_000_000]
 
 
 def test_an_unknown_user_gets_what_is_popular_and_is_told(client):
@@ -88,6 +88,53 @@ def test_an_unknown_user_gets_what_is_popular_and_is_told(client):
     assert answer["degraded"] == ["unknown_user: popularity"]
     assert [item["reason"] for item in answer["items"]] == [None, None]
     assert ask(client, user_id="new")["degraded"] == ["empty_history: popularity"]
+
+
+def test_unknown_items_of_a_history_are_ignored_and_named(client):
+    answer = ask(client, history=["wolf", "ant", {"item": "bear"}, "wolf"], k=3)
+    assert names(answer) == names(ask(client, history=["ant"], k=3))
+    assert (answer["ignored"], answer["degraded"]) == (["wolf", "bear"], [])
+    assert ask(client, history=["ant"])["ignored"] == []
+
+
+def test_a_history_of_unknown_items_is_answered_like_an_unknown_user(client):
+    answer = ask(client, history=["wolf", "bear"], k=3)
+    unknown = ask(client, user_id="nobody", k=3)
+    assert answer["items"] == unknown["items"]
+    assert answer["degraded"] == [unknown["degraded"][0].replace("unknown_user", "unknown_items")]
+    assert answer["ignored"] == ["wolf", "bear"]
+    body = {"history": ["wolf"], "candidates": ["fox", "cat"]}
+    ranked = client.post("/v1/rank", json=body).json()
+    assert (names(ranked), ranked["ignored"]) == (["cat", "fox"], ["wolf"])
+    assert ranked["degraded"][0].startswith("unknown_items: ")
+
+
+def test_excluded_items_are_left_out_of_every_list(client):
+    answer = ask(client, user_id="ann", k=2, exclude=["bee", "wolf"])
+    assert (names(answer), answer["ignored"]) == (["cat", "dog"], ["wolf"])
+    assert names(ask(client, user_id="nobody", k=2, exclude=["ant"])) == ["bee", "cat"]
+    more = {"filters": {"group": ["mammal"]}, "exclude": ["dog"]}
+    assert names(ask(client, user_id="ann", **more)) == ["cat", "fox"]
+
+
+def test_a_body_that_is_not_utf8(client):
+    for path in ("/v1/recommend", "/v1/rank"):
+        answer = client.post(
+            path, content=b'{"user_id": "\xff"}', headers={"content-type": "application/json"}
+        )
+        assert answer.status_code == 400
+        assert answer.json()["error"]["field"] == "body"
+        assert "is not UTF-8" in answer.json()["error"]["message"]
+        documented = client.get("/openapi.json").json()["paths"][path]["post"]["responses"]
+        assert set(documented) == {"200", "400", "422", "503"}
+        assert documented["400"]["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorBody")
+
+
+def test_a_state_that_does_not_answer_is_503_and_says_why(client, engine):
+    engine.state.close()
+    answer = client.post("/v1/recommend", json={"user_id": "ann"})
+    assert answer.status_code == 503
+    assert "the state cannot be read" in answer.json()["error"]["message"]
 
 
 def test_filters_candidates_and_repeats(client):
@@ -151,8 +198,11 @@ REFUSED = [
     (ANN | {"history": ["ant"]}, "history", "not both", None),
     ({"history": []}, "history", "at least 1", "list of 0"),
     ({"history": ["ant"] * (MAX_HISTORY + 1)}, "history", "at most 1000", "list of 1001"),
-    ({"history": ["ant", "bee", {"item": "wolf"}]}, "history.2.item", "unknown item", "wolf"),
-    ({"history": ["wolf"]}, "history.0.item", "unknown item", "wolf"),
+    ({"history": ["ant", {"item": "wolf"}], "strict": True}, "history", "items: 'wolf';", "list of 1"),
+    ({"history": ["elk", "ant", "wolf"], "strict": True}, "history", "items: 'elk', 'wolf';", "list of 2"),
+    (ANN | {"exclude": ["bee", "wolf"], "strict": True}, "exclude", "items: 'wolf';", "list of 1"),
+    (ANN | {"strict": 1}, "strict", "boolean", 1),
+    (ANN | {"exclude": "ant"}, "exclude", "list", "ant"),
     ({"history": [7]}, "history.0", "write an item id", 7),
     ({"history": [{"item": 7}]}, "history.0.item", "string", 7),
     ({"history": [{"value": 3.0}]}, "history.0.item", "required", "object of 1"),
@@ -204,7 +254,7 @@ def test_a_bad_question_is_refused_by_field(client, body, field, said, value):
         ({"user_id": "ann", "candidates": ["ant", "ant"]}, "candidates.1"),
         ({"user_id": "ann", "candidates": ["ant"] * 1001}, "candidates"),
         ({"candidates": ["ant"]}, "user_id"),
-        ({"history": ["wolf"], "candidates": ["ant"]}, "history.0.item"),
+        ({"history": ["wolf"], "candidates": ["ant"], "strict": True}, "history"),
     ],
 )
 def test_a_bad_ranking_is_refused_by_field(client, body, field):
@@ -276,14 +326,14 @@ def test_documentation_names_every_path_and_error(client):
     assert refused["$ref"].endswith("/ErrorBody")
 
 
-def test_the_documented_examples_are_answered_or_refused_by_item_only(client):
+def test_the_documented_examples_are_answered_or_refused_by_unknown_names_only(client):
     schemas = client.get("/openapi.json").json()["components"]["schemas"]
     for name, path in (("RecommendRequest", "/v1/recommend"), ("RankRequest", "/v1/rank")):
         assert schemas[name]["examples"]
         for example in schemas[name]["examples"]:
             answer = client.post(path, json=example)
-            if answer.status_code != 200:  # this shop has none of the example's items
-                assert answer.json()["error"]["message"].startswith("unknown item")
+            if answer.status_code != 200:  # this shop has none of the example's candidates and fields
+                assert answer.json()["error"]["message"].startswith("unknown ")
 
 
 def test_many_at_once_answer_as_one_by_one(client):

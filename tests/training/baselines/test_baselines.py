@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from baseline_parts import CHECKERBOARD, ITEMS, SEEN, make_events, make_items, make_split, names_of, only
 
-from features.dataset.tables import Dataset
+from features.dataset.tables import Dataset, InMemoryDataset
 from recsys.arrays import Ints
 from recsys.errors import DataError, RequestError
 from recsys.ids import NUM_RESERVED
@@ -45,7 +45,7 @@ def make_oracle(folder: Path, seen: dict[str, Ints] | None) -> Oracle:
 
 def make_dataset(oracle_files: tuple[Path, Path] | None) -> Dataset:
     empty = make_events([])
-    return Dataset(
+    return InMemoryDataset(
         name="made", root=Path(), items=empty, interactions=empty, reviews=empty, users=empty,
         has_clock=False, oracle_files=oracle_files,
     )  # fmt: skip

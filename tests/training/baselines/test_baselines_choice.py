@@ -1,6 +1,5 @@
 """Choosing on validation: what is asked, that the test plays no part, and which baselines there are."""
 
-import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +11,10 @@ from baseline_parts import CHECKERBOARD, ITEMS, SEEN, make_split
 from fitting_parts import config, log, media
 
 from features.dataset.rejected import write_rejected
-from features.dataset.tables import Split
 from features.event_log.dataset import load_streamed
 from features.inputs.item_features import build_item_features
 from features.splits.make import make_split as split_of
-from features.splits.streamed import make_streamed_split
+from features.splits.split import Split
 from recsys.config import BASELINES, Config, load_config
 from recsys.errors import ConfigError
 from training.baselines import ALS, ALSSettings, Chosen, Known, choose_baselines, read_choices, save_choices
@@ -125,7 +123,7 @@ class TestQuestions:
         moved = split.test.with_columns(timestamp=split.test["timestamp"] + shift)
         assert not asks_of_any_time(replace(split, protocol="leave_one_out", test=moved))
         assert asks_of_any_time(replace(split, protocol="held_out_items", test=moved))
-        assert asks_of_any_time(replace(split, protocol="given", test=moved)) is (shift < 0)
+        assert asks_of_any_time(replace(split, protocol="predefined", test=moved)) is (shift < 0)
 
 
 def world(**changes: Any) -> tuple[Config, Split, Any]:
@@ -193,8 +191,8 @@ class TestTable:
         from prepared_parts import nasty
 
         data = load_streamed(nasty(tmp_path, 0), tmp_path / "prepared")
-        split = make_streamed_split(data, load_config().split, tmp_path / "parts")
-        items = build_item_features(data, media(data), train=split.facts, reviews=split.reviews)
+        split = split_of(data, load_config().split, tmp_path / "parts")
+        items = build_item_features(data, media(data), train=split.statistics, reviews=split.reviews)
         caplog.set_level(logging.WARNING)
         (found,) = choose_baselines(["popularity"], split, items, seen=None, has_clock=True)
         assert found.chosen.settings == {}
@@ -224,9 +222,9 @@ def test_choices_are_kept_and_told(tmp_path: Path) -> None:
         num_candidates=3,
         cpu_seconds=1.5,
     )
-    assert read_choices(tmp_path) == []
-    save_choices(tmp_path, [made])
-    assert read_choices(tmp_path) == [made]
+    assert read_choices(tmp_path / "baselines.json") == []
+    save_choices(tmp_path / "baselines.json", [made])
+    assert read_choices(tmp_path / "baselines.json") == [made]
     assert settings_words(made) == "neighbours 50, k1 0.2, b 0.5"
     words = {
         "standardised, last 10": {"standardised": True, "last": 10},
@@ -249,21 +247,24 @@ class TestCompareBaselines:
         )
         data = log()
         vars(run).update(dataset=data, vectors=media(data))
-        write_rejected((), run.out / "rejected.csv")
+        write_rejected((), run.directory.rejected)
         return run
 
     def test_nothing_of_ours_is_in_the_table(self, tmp_path: Path) -> None:
         run = self.run(tmp_path)
         evaluation = run.compare_baselines()
         assert set(evaluation.views["warm"].models) == {"popularity", "content (title)", "random"}
-        assert Evaluation.from_json((run.out / "metrics.json").read_text("utf-8")) == evaluation
-        assert [each.name for each in read_choices(run.out)] == ["popularity", "content (title)"]
-        assert json.loads((run.out / "timings.json").read_text("utf-8")).keys() == {"baselines"}
-        assert not (run.out / "checkpoints").exists()
+        assert Evaluation.from_json(run.directory.metrics.read_text("utf-8")) == evaluation
+        assert [each.name for each in read_choices(run.directory.baselines)] == [
+            "popularity",
+            "content (title)",
+        ]
+        assert run.directory.seconds().keys() == {"baselines"}
+        assert not run.directory.checkpoints.exists()
 
     def test_a_trained_run_keeps_its_figures(self, tmp_path: Path) -> None:
         run = self.run(tmp_path)
-        (run.out / "checkpoints").mkdir()
+        run.directory.checkpoints.mkdir()
         with pytest.raises(ConfigError, match="holds a trained run; name another --out"):
             run.compare_baselines()
-        assert not (run.out / "metrics.json").exists()
+        assert not run.directory.metrics.exists()

@@ -7,9 +7,10 @@ import polars as pl
 import pytest
 from split_parts import Event, dataset
 
-from features.dataset.tables import MediaVectors, Split
+from features.dataset.tables import MediaVectors
 from features.inputs.item_features import build_item_features
 from features.splits.make import make_split
+from features.splits.split import Split
 from recsys.config import SplitConfig
 from recsys.item_features import ItemFeatures
 from training.baselines import Popularity, PopularitySettings, RecentPopularity
@@ -104,7 +105,7 @@ def test_one_cut_off_counts_all_of_training_for_everybody() -> None:
 
 def test_given_files_have_one_cut_off_where_all_of_training_is_past() -> None:
     split, _ = made("global_temporal", test_fraction=0.25, validation_fraction=0.25)
-    given = replace(split, protocol="given")
+    given = replace(split, protocol="predefined")
     assert has_one_cut_off(given)
     assert not has_one_cut_off(replace(given, test=split.train))
 

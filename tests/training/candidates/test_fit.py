@@ -7,7 +7,6 @@ from scipy.sparse import csr_matrix
 
 from features.inputs.histories import HistoryBuilder, build_maps
 from features.inputs.item_features import build_item_features
-from features.inputs.split_view import view_of
 from features.splits.make import make_split
 from recsys.config import RankerConfig
 from training.candidates.fit import (
@@ -71,10 +70,10 @@ def test_a_table_keeps_the_heaviest_neighbours_and_ties_by_id():
 def _fitted(names):
     data, settings = log(), config()
     split = make_split(data, settings.split)
-    facts = view_of(split).facts
+    facts = split.statistics
     features = build_item_features(data, media(data), train=facts, reviews=split.reviews)
     builder = HistoryBuilder(data, item_ids=features.item_ids, maps=build_maps(data, facts))
-    sequences = Sequences(*view_of(split).training(builder))
+    sequences = Sequences(*split.training(builder))
     events = source_events(split, RankerConfig(sources=names))
     found = fit_sources(events, features, sequences, num_threads=1)
     return split, features, found

@@ -18,11 +18,11 @@ from recsys.metrics.beyond_accuracy import (
 from recsys.metrics.bootstrap import NUM_RESAMPLES
 from recsys.metrics.ranking import Doubles, IdLists
 from training.evaluation.aggregate import (
-    Figures,
-    Measures,
+    Aggregate,
+    Results,
+    aggregate,
     compare_lists,
-    looked_at,
-    measure,
+    with_beyond_accuracy,
 )
 from training.evaluation.ground_truth import Part
 
@@ -38,17 +38,19 @@ ITEMS = ItemFeatures(
 )
 CONTENT = Content.of(ITEMS)
 MODELS = {"one": ["abc", "dc", "xab", "", "ea"], "two": ["abc", "abc", "ab", "ab", "a"]}
-PART = Part(description="five", rows=np.arange(5), truth=lists(["ab", "c", "x", "e", "e"]), num_ranked=7)
+PART = Part(
+    description="five", rows=np.arange(5), ground_truth=lists(["ab", "c", "x", "e", "e"]), num_ranked=7
+)
 
 
 def measured(
     models: Mapping[str, list[str]] = MODELS, part: Part = PART, ours: str | None = None
-) -> Measures:
-    lists = {name: looked_at(ranked(each), KS, ITEMS, CONTENT) for name, each in models.items()}
-    return measure(part, lists, KS, ours=ours)
+) -> Aggregate:
+    lists = {name: with_beyond_accuracy(ranked(each), KS, ITEMS, CONTENT) for name, each in models.items()}
+    return aggregate(part, lists, KS, ours=ours)
 
 
-def figures(models: Mapping[str, list[str]] = MODELS, part: Part = PART) -> Mapping[str, Figures]:
+def results(models: Mapping[str, list[str]] = MODELS, part: Part = PART) -> Mapping[str, Results]:
     return measured(models, part).models
 
 
@@ -56,11 +58,11 @@ def test_every_metric_of_every_model() -> None:
     names = [f"{name}@{k}" for k in KS for name in ("recall", "hr", "ndcg", "mrr", "map")]
     names += [f"{name}@{k}" for k in KS for name in ("novelty", "ild", "arp")]
     names += [f"{name}@{k}" for k in KS for name in ("coverage", "gini")]
-    assert list(figures()["one"]) == [name for name in names if name != "ild@1"], "one item makes no pair"
+    assert list(results()["one"]) == [name for name in names if name != "ild@1"], "one item makes no pair"
 
 
 def test_values_by_hand() -> None:
-    found = figures()
+    found = results()
     assert found["one"]["recall@3"].value == pytest.approx((1 + 1 + 1 + 0 + 1) / 5)
     # Of a to e, x and y the first model lists all but y, the second a, b and c.
     assert found["one"]["coverage@3"].value == 6 / 7
@@ -73,7 +75,7 @@ def test_values_by_hand() -> None:
 
 
 def test_intervals_are_those_of_users_drawn_one_by_one() -> None:
-    found = figures()["one"]
+    found = results()["one"]
     rng = np.random.default_rng(0)
     rows = ranked(MODELS["one"])
     draws = [rng.integers(5, size=5) for _ in range(NUM_RESAMPLES)]
@@ -94,22 +96,24 @@ def of_lists(drawn: Ints, of: Callable[[Ints, int], Doubles]) -> float:
 
 
 def test_parts_of_the_resamples_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = figures()
+    whole = results()
     monkeypatch.setattr("recsys.metrics.bootstrap._DRAWS_AT_ONCE", 500)
-    parts = figures()
+    parts = results()
     for metric, each in whole["one"].items():
         assert np.allclose(each.drawn_R, parts["one"][metric].drawn_R, rtol=0, atol=1e-12, equal_nan=True)
 
 
 def test_a_model_without_any_list_has_no_value_beyond_accuracy_but_covers_nothing() -> None:
-    found = figures({"none": [""] * 5})["none"]
+    found = results({"none": [""] * 5})["none"]
     assert {name.partition("@")[0] for name in found} == {"recall", "hr", "ndcg", "mrr", "map", "coverage"}
     assert all(each.value == 0 for each in found.values())
 
 
 def test_nobody_to_count_is_empty() -> None:
-    nobody = Part(description="", rows=np.empty(0, np.int64), truth=IdLists.from_lists([]), num_ranked=7)
-    assert measured({"one": []}, nobody, ours="one") == Measures(models={}, differences={})
+    nobody = Part(
+        description="", rows=np.empty(0, np.int64), ground_truth=IdLists.from_lists([]), num_ranked=7
+    )
+    assert measured({"one": []}, nobody, ours="one") == Aggregate(models={}, differences={})
 
 
 # Recall@3 by hand, and what the lists of each user come to at 3 places: user 4 has none of the first model.
@@ -122,7 +126,7 @@ ARP = {
 
 def test_differences_are_paired_over_the_users_who_have_both() -> None:
     gaps = measured(ours="one").differences["two"]
-    assert set(gaps) == set(figures()["one"])
+    assert set(gaps) == set(results()["one"])
     rng = np.random.default_rng(0)
     draws = [rng.integers(5, size=5) for _ in range(NUM_RESAMPLES)]
     for metric, by_model in (("recall@3", RECALL), ("arp@3", ARP)):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from evaluation_parts import ITEMS, NUM, SEEN, TEST, Fixed, make_events, make_split
+from evaluation_parts import ITEMS, NUM, SEEN, TEST, Fixed, evaluated, make_events, make_split
 
 from recsys.arrays import Bools, Ints
 from recsys.errors import DataError, RecsysError
@@ -17,13 +17,12 @@ from recsys.metrics.ranking import METRICS
 from training.evaluation.evaluate import (
     Evaluation,
     TopK,
-    evaluate,
 )
 
 
 def run(model: TopK, test: Sequence[tuple[str, str]] = TEST, **options: object) -> Evaluation:
     options = {"split": make_split(test), "items": ITEMS, "seen": SEEN, "ks": (2,)} | options
-    return evaluate([model], **options)  # type: ignore[arg-type]
+    return evaluated([model], **options)  # type: ignore[arg-type]
 
 
 def value(evaluation: Evaluation, view: str, metric: str) -> float:
@@ -132,7 +131,7 @@ class TestChecks:
 
     def test_two_models_of_one_name_are_refused(self) -> None:
         with pytest.raises(RecsysError, match="a name of its own"):
-            evaluate([Fixed("a"), Fixed("b")], split=make_split(TEST), items=ITEMS, seen=SEEN)
+            evaluated([Fixed("a"), Fixed("b")], split=make_split(TEST), items=ITEMS, seen=SEEN)
 
     def test_a_test_item_outside_the_catalogue_is_refused(self) -> None:
         with pytest.raises(DataError, match="test item 'z' is not in the catalogue"):
@@ -155,7 +154,7 @@ def test_intervals_hold_the_mean_repeat_with_the_seed_and_are_paired() -> None:
     test = [(user, "a" if int(user) % 4 else "c") for user in users]
     split = make_split(test, train=[("x", "a"), ("x", "b"), ("x", "c")])
     models = [Fixed("abc", {}, "one"), Fixed("abc", {}, "two")]
-    first, again = (evaluate(models, split=split, items=ITEMS, seen={}, ks=(1,)) for _ in range(2))
+    first, again = (evaluated(models, split=split, items=ITEMS, seen={}, ks=(1,)) for _ in range(2))
     estimate = first.views["warm"].models["one"]["recall@1"]
     assert first == again
     assert estimate == first.views["warm"].models["two"]["recall@1"]
@@ -187,7 +186,7 @@ class TestBeyondAccuracy:
 
     def evaluation(self, test: Sequence[tuple[str, str]] = TEST, **options: Any) -> Evaluation:
         options = {"items": self.WITH_TITLES, "ours": "ours", "beyond_accuracy": True} | options
-        return evaluate(self.MODELS, split=make_split(test), seen=SEEN, ks=(2,), **options)
+        return evaluated(self.MODELS, split=make_split(test), seen=SEEN, ks=(2,), **options)
 
     def test_figures_of_every_view(self) -> None:
         evaluation = self.evaluation()
@@ -248,11 +247,3 @@ class TestBeyondAccuracy:
         evaluation = self.evaluation()
         assert Evaluation.from_json(evaluation.to_json()) == evaluation
         assert "NaN" not in evaluation.to_json()
-
-    def test_json_from_before_there_were_slices(self) -> None:
-        data = json.loads(run(Fixed("abcxy")).to_json())
-        for name in ("slices", "ours", "content"):
-            del data[name]
-        for view in data["views"].values():
-            del view["differences"]
-        assert Evaluation.from_json(json.dumps(data)) == run(Fixed("abcxy"))

@@ -15,10 +15,10 @@ from training.evaluation.examples import (
     load_examples,
     save_examples,
 )
-from training.evaluation.predictions import Answers
+from training.evaluation.predictions import Predictions
 
 
-def crowd(hits: list[bool]) -> Answers:
+def crowd(hits: list[bool]) -> Predictions:
     """Users who seek item a; those with a hit are recommended it."""
     num = len(hits)
     return replace(
@@ -54,7 +54,7 @@ def test_few_users_are_all_shown() -> None:
 def test_examples_come_back_as_they_were(tmp_path: Path) -> None:
     place = Listed(item="é", hit=True, past_item=None, modality="image")
     examples = [Example(user="u", num_past=3, past=("b", "a"), sought=("é",), listed=(place,))]
-    save_examples(examples, tmp_path)
-    assert load_examples(tmp_path) == examples
+    save_examples(examples, tmp_path / "examples.json")
+    assert load_examples(tmp_path / "examples.json") == examples
     assert examples[0].num_hits == 1
     assert [path.name for path in tmp_path.iterdir()] == ["examples.json"]

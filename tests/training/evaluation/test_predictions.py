@@ -9,14 +9,14 @@ from report_parts import IDS, answers
 
 from recsys.errors import DataError
 from recsys.ids import IdMap
-from recsys.metrics.ranking import at_k, means
-from training.evaluation.predictions import Answers
+from recsys.metrics.ranking import IdLists, at_k, means
+from training.evaluation.predictions import Predictions
 
 
 def test_comes_back_as_it_was(tmp_path: Path) -> None:
     kept = answers()
-    kept.save(tmp_path / "answers.parquet", IDS)
-    read = Answers.load(tmp_path / "answers.parquet", IDS)
+    kept.save(tmp_path / "predictions.parquet", IDS)
+    read = Predictions.load(tmp_path / "predictions.parquet", IDS)
     assert read.users == kept.users
     assert read.num_seen.tolist() == kept.num_seen.tolist()
     for name in ("warm", "cold"):
@@ -26,24 +26,45 @@ def test_comes_back_as_it_was(tmp_path: Path) -> None:
     assert list(read.models) == ["recsys", "popularity"]
     for name, ranked_UK in kept.models.items():
         assert np.array_equal(read.models[name], ranked_UK)
-    assert [path.name for path in tmp_path.iterdir()] == ["answers.parquet"]
+    assert [path.name for path in tmp_path.iterdir()] == ["predictions.parquet"]
 
 
 def test_another_program_reads_names_and_gets_the_same_figures(tmp_path: Path) -> None:
-    answers().save(tmp_path / "answers.parquet", IDS)
-    table = pl.read_parquet(tmp_path / "answers.parquet")
-    assert table.columns == ["user_id", "num_seen", "truth_warm", "truth_cold", "recsys", "popularity"]
+    answers().save(tmp_path / "predictions.parquet", IDS)
+    table = pl.read_parquet(tmp_path / "predictions.parquet")
+    assert table.columns == [
+        "user_id",
+        "num_seen",
+        "ground_truth_warm",
+        "ground_truth_cold",
+        "recsys",
+        "popularity",
+    ]
     assert table["recsys"].to_list() == [["a", "b", "c"], ["d", "c"], ["x", "a", "b"], None]
-    assert table["truth_cold"].to_list() == [None, None, ["x"], None]
+    assert table["ground_truth_cold"].to_list() == [None, None, ["x"], None]
     recalls = [
         len(set(sought) & set(found or [])) / len(sought)
-        for sought, found in table.select("truth_warm", "recsys").iter_rows()
+        for sought, found in table.select("ground_truth_warm", "recsys").iter_rows()
     ]
     kept = answers()
     assert means(at_k(kept.models["recsys"], kept.warm, [3]))["recall@3"] == pytest.approx(np.mean(recalls))
 
 
 def test_items_that_are_gone_are_refused(tmp_path: Path) -> None:
-    answers().save(tmp_path / "answers.parquet", IDS)
-    with pytest.raises(DataError, match=r"answers.parquet: items in column 'truth_cold'"):
-        Answers.load(tmp_path / "answers.parquet", IdMap(["a", "b", "c", "d", "e"]))
+    answers().save(tmp_path / "predictions.parquet", IDS)
+    with pytest.raises(DataError, match=r"predictions.parquet: items in column 'ground_truth_cold'"):
+        Predictions.load(tmp_path / "predictions.parquet", IdMap(["a", "b", "c", "d", "e"]))
+
+
+def test_ground_ground_truth_is_warm_and_cold_items_together() -> None:
+    answers = Predictions(
+        users=("a", "b"),
+        num_seen=np.zeros(2, np.int64),
+        warm=IdLists.from_lists([np.array([4, 2]), np.array([3])]),
+        cold=IdLists.from_lists([np.empty(0, np.int64), np.array([7])]),
+        models={},
+    )
+    assert {user: sorted(items.tolist()) for user, items in answers.ground_truth().items()} == {
+        "a": [2, 4],
+        "b": [3, 7],
+    }

@@ -4,11 +4,10 @@ import io
 from collections.abc import Sequence
 
 import pytest
-from evaluation_parts import ITEMS, SEEN, TEST, Fixed, make_split
+from evaluation_parts import ITEMS, SEEN, TEST, Fixed, evaluated, make_split
 from rich.console import Console
 
 from recsys.errors import ConfigError
-from training.evaluation.evaluate import evaluate
 from training.evaluation.tables import (
     metrics_table,
     parse_metrics,
@@ -26,7 +25,7 @@ class TestTable:
     )
 
     def text(self, test: Sequence[tuple[str, str]] = TEST, *, colour: bool = False) -> str:
-        evaluation = evaluate(self.MODELS, split=make_split(test), items=ITEMS, seen=SEEN, ks=(2, 3))
+        evaluation = evaluated(self.MODELS, split=make_split(test), items=ITEMS, seen=SEEN, ks=(2, 3))
         out = io.StringIO()
         palette = "standard" if colour else None
         console = Console(width=200, file=out, force_terminal=colour, color_system=palette, _environ={})
@@ -51,7 +50,7 @@ class TestTable:
         assert "\x1b[1m" not in oracle
 
     def test_the_other_figures_in_a_table_a_view_and_a_slice(self) -> None:
-        evaluation = evaluate(
+        evaluation = evaluated(
             self.MODELS, split=make_split(TEST), items=ITEMS, seen=SEEN, ks=(2,), beyond_accuracy=True
         )
         out = io.StringIO()

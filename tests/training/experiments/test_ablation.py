@@ -5,30 +5,33 @@ from typing import Any
 
 import pytest
 from ablation_parts import run_of_a_log
+from evaluation_parts import evaluated
+from fit_parts import fit_split
 
 import training.experiments.ablation
-from features.inputs.split_view import SeenItems, view_of
+from features.inputs.histories import SeenItems
 from recsys.config import changed
 from recsys.errors import ConfigError
-from training.evaluation.evaluate import evaluate
 from training.evaluation.system import System
-from training.experiments.ablation import FOLDER, ablate
+from training.experiments.ablation import ablate
 from training.experiments.options import BASE
 from training.experiments.results import Ablation
 from training.fitting.fit import fit
+from training.fitting.inputs import AuditedInputs
 from training.pipeline import Run
+from training.run_directory import RunDirectory
 
 
 def test_figures_are_those_of_the_project_s_evaluation(tmp_path: Path) -> None:
     run = run_of_a_log(tmp_path)
     found = ablate(run, ["mean-fusion"], num_seeds=1)
-    assert found == Ablation.load(tmp_path)
+    assert found == Ablation.load(tmp_path / "ablation.json")
     systems, config = [], changed(run.config, {"model.item.fusion": "mean"})
     for name, settings in {BASE: run.config, "mean-fusion": config}.items():
-        fitted = fit(run.dataset, run.vectors, run.split, settings)
-        histories = view_of(run.split).before_test(fitted.builder)
+        fitted = fit_split(run.dataset, run.vectors, run.split, settings)
+        histories = run.split.before_test(fitted.builder)
         systems.append(System(name, fitted.recommender, histories))
-    expected = evaluate(
+    expected = evaluated(
         systems,
         split=run.split,
         items=fitted.features,
@@ -49,12 +52,12 @@ def test_figures_are_those_of_the_project_s_evaluation(tmp_path: Path) -> None:
 def test_only_what_is_missing_is_fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fits: list[tuple[str, int]] = []
 
-    def counted(*arguments: Any, **named: Any) -> Any:
-        config = arguments[3]
+    def counted(audited: AuditedInputs, **named: Any) -> Any:
+        config = audited.inputs.config
         fits.append((config.model.item.fusion, config.train.seed))
         if stop_at == fits[-1]:
             raise KeyboardInterrupt
-        return fit(*arguments, **named)
+        return fit(audited, **named)
 
     monkeypatch.setattr(training.experiments.ablation, "fit", counted)
     changes = {"train": {"epochs": 1, "seed": 5}}
@@ -67,7 +70,7 @@ def test_only_what_is_missing_is_fitted(tmp_path: Path, monkeypatch: pytest.Monk
     found = ablate(run_of_a_log(tmp_path, **changes), ["mean-fusion"], num_seeds=2)
     assert fits == [("attention", 5), ("mean", 5), ("mean", 5), ("attention", 6), ("mean", 6)]
     assert found.seeds == (5, 6)
-    assert {path.suffix for path in (tmp_path / FOLDER).iterdir()} == {".json", ".parquet"}
+    assert {path.suffix for path in (tmp_path / "ablation").iterdir()} == {".json", ".parquet"}
 
 
 def test_options_beyond_the_towers_share_those_of_the_base(tmp_path: Path) -> None:
@@ -79,10 +82,12 @@ def test_options_beyond_the_towers_share_those_of_the_base(tmp_path: Path) -> No
     assert base.cpu_seconds is not None
     assert other_towers.cpu_seconds is not None
     assert without_ranker.by_seed["warm"] != base.by_seed["warm"]
-    assert {path.suffix for path in (tmp_path / FOLDER).iterdir()} == {".json", ".parquet"}
+    assert {path.suffix for path in (tmp_path / "ablation").iterdir()} == {".json", ".parquet"}
 
 
 def test_a_misspelt_option_is_told_before_anything_is_read(tmp_path: Path) -> None:
-    run = Run(tmp_path, tmp_path / "no dataset", run_of_a_log(tmp_path).config, cache_dir=tmp_path)
+    run = Run(
+        RunDirectory(tmp_path), tmp_path / "no dataset", run_of_a_log(tmp_path).config, cache_dir=tmp_path
+    )
     with pytest.raises(ConfigError, match="did you mean 'mean-fusion'"):
         ablate(run, ["mean-fusin"])

@@ -6,7 +6,6 @@ import pytest
 from ablation_parts import run_of_a_log
 
 from features.inputs.item_features import build_item_features
-from features.inputs.split_view import view_of
 from recsys.config import Config, build_config, changed
 from recsys.errors import ConfigError
 from training.experiments.options import (
@@ -67,7 +66,7 @@ def test_a_name_that_cannot_be_taken_is_refused(name: str, message: str) -> None
 
 def test_what_data_and_configuration_offer(tmp_path: Path) -> None:
     run = run_of_a_log(tmp_path)
-    facts = view_of(run.split).facts
+    facts = run.split.statistics
     items = build_item_features(run.dataset, run.vectors, train=facts, reviews=run.split.reviews)
     there = offered(run.dataset, run.vectors, facts, items, run.config)
     # One kind of event, no value, no user fields; titles and reviews, and fewer items than are sampled.

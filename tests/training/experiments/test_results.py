@@ -76,14 +76,15 @@ def test_outcomes_and_ablation_come_back_from_disk(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.views["warm"].values["ndcg@10"], [0.0, 0.5, 1.0])
     assert again.views["cold_pool"] == first.views["cold_pool"]
     assert Outcome.load(place, "of other data") is None
-    ablation().save(tmp_path)
-    assert Ablation.load(tmp_path) == ablation()
+    ablation().save(tmp_path / "ablation.json")
+    assert Ablation.load(tmp_path / "ablation.json") == ablation()
     assert not list(tmp_path.glob("*.tmp"))
 
 
 class TestTable:
     def test_markdown_has_a_row_an_option_and_what_it_changes(self, tmp_path: Path) -> None:
-        text = write_markdown(ablation(), tmp_path, ["ndcg@10"]).read_text("utf-8")
+        write_markdown(ablation(), tmp_path / "ablation.md", ["ndcg@10"])
+        text = (tmp_path / "ablation.md").read_text("utf-8")
         assert "| option | validation NDCG@10 | warm 3 users | change | CPU seconds |" in text
         assert "| as configured | 0.2000 | 0.5000 |  | 60 |" in text
         assert "| mean-fusion | 0.1000 | 0.7500 | +0.2500 [0.0000, +0.5000] | 60 |" in text
@@ -95,7 +96,8 @@ class TestTable:
     def test_what_is_sure_is_bold(self, tmp_path: Path) -> None:
         outcomes = {BASE: [outcome([0.1, 0.2])], "mean-fusion": [outcome([0.2, 0.3])]}
         values = vars(ablation(1)) | {"rows": tuple(rows_of([MEAN], outcomes, seed=0))}
-        text = write_markdown(Ablation(**values), tmp_path, ["ndcg@10"]).read_text("utf-8")
+        write_markdown(Ablation(**values), tmp_path / "ablation.md", ["ndcg@10"])
+        text = (tmp_path / "ablation.md").read_text("utf-8")
         assert "| **+0.1000 [+0.1000, +0.1000]** |" in text
 
     @pytest.mark.parametrize(

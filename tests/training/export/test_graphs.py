@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from fit_parts import fit_split
 from fitting_parts import config, log, media
 from model_parts import tiny_features, tiny_schema
 
@@ -22,7 +23,6 @@ from training.export.graphs import (
     user_graph,
     write_graph,
 )
-from training.fitting.fit import fit
 from training.ranker.fit import ScaledRanker
 
 
@@ -48,7 +48,7 @@ def test_item_tower(fusion, tmp_path):
 @pytest.mark.parametrize("fusion", ["attention", "gated", "mean"])
 def test_every_fusion_trains_and_is_exported(fusion, tmp_path):
     data, settings = log(), config(model={"item": {"fusion": fusion}}, train={"epochs": 4})
-    fitted = fit(data, media(data), make_split(data, settings.split), settings)
+    fitted = fit_split(data, media(data), make_split(data, settings.split), settings)
     losses = [entry["loss"] for entry in fitted.retriever.curve]
     assert losses[-1] < losses[0]
     parity, _ = _write_graphs(tmp_path, fitted)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dataset_parts import write
+from fit_parts import fit_split
 from fitting_parts import config
 from PIL import Image
 from tiny_encoders import write_tiny_image, write_tiny_text
@@ -14,7 +15,6 @@ from features.dataset.tables import Dataset
 from features.extraction.extract import extract
 from features.splits.make import make_split
 from recsys.config import EncoderConfig
-from training.fitting.fit import fit
 
 NUM_ITEMS, NUM_USERS = 12, 16
 COLOURS = ("red", "green", "blue")
@@ -61,7 +61,7 @@ def test_a_dataset_without(tmp_path: Path, title: bool, image: bool) -> None:
     split = make_split(data, settings.split)
     assert "visitor" not in split.test["user_id"].to_list(), "one event is training alone"
     assert "visitor" in split.train["user_id"].to_list()
-    fitted = fit(data, vectors, split, settings)
+    fitted = fit_split(data, vectors, split, settings)
     assert set(fitted.features.dense) == set(vectors.items)
     found = fitted.recommender.recommend([fitted.builder.build(split.train)["visitor"]], 5)
     assert np.isfinite(found.scores).all()

@@ -10,21 +10,20 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from fit_parts import fit_split
 from fitting_parts import LENGTH, NUM_USERS, config, log, media
 
 import training.fitting.fit
-from features.dataset.tables import Dataset, MediaVectors, Split
+from features.dataset.tables import Dataset, MediaVectors
 from features.leakage.audit import Audit
-from features.splits.make import make_split, refit_split
+from features.splits.make import make_split
+from features.splits.split import Split
 from recsys.config import Config, changed
 from recsys.ids import IdMap
 from training.cold_start.validation_users import Judges
-from training.fitting.fit import (
-    Budget,
-    Fitted,
-    fit,
-    is_ranker_user,
-)
+from training.fitting.fit import FitChoices, Fitted
+from training.fitting.refit import newest_events_split
+from training.fitting.validation import is_ranker_user
 from training.ranker.ranked_lists import RankingTask
 from training.sequences import Sequence
 
@@ -77,7 +76,7 @@ def run(
     data: Dataset, split: Split | None = None, settings: Config | None = None, **arguments: Any
 ) -> Fitted:
     settings = settings or config()
-    return fit(data, media(data), split or make_split(data, settings.split), settings, **arguments)
+    return fit_split(data, media(data), split or make_split(data, settings.split), settings, **arguments)
 
 
 def triples(frame: pl.DataFrame, ids: IdMap) -> Events:
@@ -117,7 +116,7 @@ def test_an_event_planted_in_both_parts_is_noticed_by_the_checks_above(
     spy: Spy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the audit, which would end the fit, looks away."""
-    monkeypatch.setattr("training.fitting.fit.audit_fit", lambda *_, **__: Audit(checked=()))
+    monkeypatch.setattr("training.fitting.inputs.audit_fit", lambda *_, **__: Audit(checked=()))
     data = log()
     split = make_split(data, config().split)
     leaky = replace(split, train=pl.concat([split.train, split.validation.head(1)]))
@@ -161,7 +160,7 @@ def test_no_test_event_and_no_review_of_it_reaches_the_fit(spy: Spy) -> None:
     late = data.reviews["timestamp"].to_numpy() > 10 * (LENGTH - 2)
     assert late.any()
     vectors.reviews["review_text"].vectors[late] = 99.0
-    planted = fit(other, vectors, make_split(other, settings.split), settings)
+    planted = fit_split(other, vectors, make_split(other, settings.split), settings)
     found = planted.retriever.model.state_dict()
     assert all(torch.equal(reference[name], found[name]) for name in reference)
 
@@ -261,10 +260,10 @@ def test_validation_users_without_any_past_choose_nothing(spy: Spy) -> None:
     assert fitted.ranker is None
 
 
-def test_a_budget_chooses_nothing(spy: Spy) -> None:
+def test_choices_of_an_earlier_fit_are_not_made_again(spy: Spy) -> None:
     data = log()
-    budget = Budget(epochs=1, ranker_epochs=2, ranker_share=0.5)
-    fitted = run(data, make_split(data, config().split), budget=budget)
+    choices = FitChoices(epochs=1, ranker_epochs=2, blend_weight=0.5)
+    fitted = run(data, make_split(data, config().split), choices=choices)
     assert spy.arguments["validate"] is None
     assert len(fitted.retriever.curve) == 1
     assert spy.ranking["validation"] is None
@@ -275,7 +274,11 @@ def test_a_budget_chooses_nothing(spy: Spy) -> None:
 
 def test_a_refit_on_everything_has_no_ranker_where_none_helped(spy: Spy) -> None:
     data = log()
-    fitted = run(data, refit_split(data), budget=Budget(epochs=1, ranker_epochs=1, ranker_share=0.0))
+    fitted = run(
+        data,
+        newest_events_split(data, config(), needs_targets=False),
+        choices=FitChoices(epochs=1, ranker_epochs=1, blend_weight=0.0),
+    )
     assert fitted.ranker is None
     assert len(spy.trained_on) == data.interactions.height
 
@@ -312,9 +315,14 @@ class TestFingerprint:
     """A checkpoint is resumed by the same fit and by no other."""
 
     def fingerprint(
-        self, spy: Spy, data: Dataset, vectors: MediaVectors, settings: Config, budget: Budget | None = None
+        self,
+        spy: Spy,
+        data: Dataset,
+        vectors: MediaVectors,
+        settings: Config,
+        choices: FitChoices | None = None,
     ) -> str:
-        fit(data, vectors, make_split(data, settings.split), settings, budget=budget)
+        fit_split(data, vectors, make_split(data, settings.split), settings, choices=choices)
         found = spy.arguments["fingerprint"]
         assert isinstance(found, str)
         return found
@@ -329,7 +337,12 @@ class TestFingerprint:
             "other vectors": (data, media(data, seed=1), settings, None),
             "a setting": (data, vectors, changed(settings, {"model.item.id_dropout": 0.25}), None),
             "seen items": (data, vectors, changed(settings, {"evaluate.exclude_seen": False}), None),
-            "a budget": (data, vectors, settings, Budget(epochs=1, ranker_epochs=1, ranker_share=0.0)),
+            "choices of an earlier fit": (
+                data,
+                vectors,
+                settings,
+                FitChoices(epochs=1, ranker_epochs=1, blend_weight=0.0),
+            ),
         }
         found = {name: self.fingerprint(spy, *given) for name, given in others.items()}
         assert len(set(found.values())) == len(found)

@@ -11,17 +11,19 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from fit_parts import fit_split
 from fitting_parts import config, media
 from leak_parts import PROTOCOLS, write_shop
 
 from features.dataset.load import load_dataset
-from features.dataset.tables import Dataset, Split
+from features.dataset.tables import Dataset
 from features.splits.make import make_split
+from features.splits.split import Split
 from training.baselines import ALS, ALSSettings, Popularity
-from training.fitting.fit import Budget, Fitted, fit
+from training.fitting.fit import FitChoices, Fitted
 
 SETTINGS = config(train={"epochs": 2}, model={"ranker": {"num_epochs": 1}})
-ONCE = Budget(epochs=2, ranker_epochs=1, ranker_share=1.0)
+ONCE = FitChoices(epochs=2, ranker_epochs=1, blend_weight=1.0)
 Swap = dict[tuple[str, str, int], str]  # (user, item, time) of an event -> its other item
 
 
@@ -75,11 +77,11 @@ def changed(root: Path, data: Dataset, split: Split, part: str) -> Dataset:
     return replace(data, interactions=interactions, reviews=reviews)
 
 
-def fitted(data: Dataset, split: Split, said: np.ndarray, budget: Budget | None = None) -> Fitted:
+def fitted(data: Dataset, split: Split, said: np.ndarray, choices: FitChoices | None = None) -> Fitted:
     """`said` marks reviews whose vectors are quite other ones."""
     vectors = media(data)
     vectors.reviews["review_text"].vectors[said] = 99.0
-    return fit(data, vectors, split, SETTINGS, budget=budget)
+    return fit_split(data, vectors, split, SETTINGS, choices=choices)
 
 
 def parameters(found: Fitted) -> dict[str, np.ndarray]:

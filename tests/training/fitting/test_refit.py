@@ -6,11 +6,11 @@ import polars as pl
 import pytest
 from split_parts import Event, dataset, disjoint, pairs, rows
 
-from features.dataset.tables import Dataset, Split
-from features.splits.make import events_before
+from features.dataset.tables import Dataset
+from features.splits.split import Split
 from recsys.config import Config, RankerConfig, build_config
-from training.fitting.fit import is_ranker_user
 from training.fitting.refit import newest_events_split
+from training.fitting.validation import is_ranker_user
 
 USERS = [f"u{number}" for number in range(12)]
 CHOSEN = [user for user in USERS if is_ranker_user(user, RankerConfig().target_users)]
@@ -58,7 +58,7 @@ def test_targets_are_not_in_training_and_nothing_is_lost() -> None:
 def test_a_target_is_guessed_from_nothing_that_came_after_it() -> None:
     """An event that is not positive, later than the target, is no history of it."""
     _, split = refit()
-    known = events_before(split, split.validation, future=split.validation)
+    known = split.events_before(split.validation, future=split.validation)
     for user in CHOSEN:
         before = known.filter(pl.col("user_id") == user)
         assert before["timestamp"].max() == 85
@@ -80,7 +80,9 @@ def test_without_a_ranker_everything_is_training_and_every_review_is_read() -> N
     data, split = refit(needs_targets=False)
     assert rows(split.train) == rows(data.interactions)
     assert not split.validation.height
-    assert split.reviews.height == data.reviews.height
+    assert split.train.equals(data.interactions)
+    assert split.reviews.equals(data.reviews)
+    assert not split.cold_items
 
 
 @pytest.mark.parametrize(("fraction", "count"), [(0.01, 1), (0.3, 3), (0.29, 3), (1.0, 10)])

@@ -16,7 +16,7 @@ from features.splits.make import make_split
 from recsys.config import load_config
 from recsys.errors import ConfigError
 from training.pipeline import Run
-from training.threads import threads
+from training.runtime import threads
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -119,9 +119,10 @@ class TestFigures:
         assert measured.of("voices", "noise").num_reviews == len(readable & spoken) > 0
 
     def test_they_are_read_back_as_written(self, measured: Knockouts, tmp_path: Path) -> None:
-        assert Knockouts.load(tmp_path) is None
-        assert measured.save(tmp_path).name == "knockouts.json"
-        assert Knockouts.load(tmp_path) == measured
+        path = tmp_path / "knockouts.json"
+        assert Knockouts.load(path) is None
+        measured.save(path)
+        assert Knockouts.load(path) == measured
 
 
 class TestSystems:

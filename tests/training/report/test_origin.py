@@ -15,7 +15,7 @@ FIT = Fit(
 
 
 def test_the_command_makes_the_same_configuration() -> None:
-    overrides = ["train.epochs=3", "evaluate.k=[5, 10]", "encoders.text=my own", "evaluate.twin=true"]
+    overrides = ["train.epochs=3", "evaluate.k=[5, 10]", "encoders.text=my own", "evaluate.id_only=true"]
     config = load_config(preset="fast", overrides=overrides)
     words = shlex.split(command(config, dataset="shop", out="run"))
     assert words[:7] == ["recsys", "run", "shop", "--out", "run", "--preset", "fast"]

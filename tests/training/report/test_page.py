@@ -43,7 +43,7 @@ class _Given(Run):
     def hand_in(self, data: Dataset) -> None:
         self.data = data
         vars(self).update(dataset=data, vectors=media(data))
-        write_rejected((), self.out / "rejected.csv")
+        write_rejected((), self.directory.rejected)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_it_can_be_read_without_seeing_it(page: Page) -> None:
 
 
 def test_every_modality_has_its_sentence_and_its_row(walk: Walk, page: Page) -> None:
-    knockouts = Knockouts.load(walk.run)
+    knockouts = Knockouts.load(walk.run / "knockouts.json")
     assert knockouts is not None
     for each in brought(knockouts):
         assert each.text in page.text
@@ -152,32 +152,32 @@ def test_a_finished_run_is_reported_without_training(walk: Walk, tmp_path: Path)
     settings = load_config(run / "config.toml", overrides=["track.enabled=false"])
     dump_config(settings, run / "config.toml")
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    answer = recsys("report", run)
+    answer = recsys("report", run, "--dataset", walk.shop)
     assert answer.code == 0, answer.err
     assert str(run / "report.html") in answer.out
     after = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     assert {path.name for path in set(after) - set(before)} == {"report.html"}
-    assert {path.name for path, content in before.items() if after[path] != content} <= {"timings.json"}
+    assert {path.name for path, content in before.items() if after[path] != content} <= {
+        "timings.json",
+        "dataset.json",
+    }
 
 
 def test_without_an_evaluation_the_step_is_named(walk: Walk, tmp_path: Path) -> None:
     for name in ("config.toml", "dataset.json"):
         (tmp_path / name).write_bytes((walk.run / name).read_bytes())
     assert f"has no metrics.json; the step before makes it: recsys evaluate {tmp_path}" in refused(
-        "report", tmp_path
+        "report", tmp_path, "--dataset", walk.shop
     )
 
 
-def test_figures_of_an_older_version_name_the_step(walk: Walk, tmp_path: Path) -> None:
+def test_results_without_our_model_name_the_step(walk: Walk, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(walk.run, run, ignore=shutil.ignore_patterns("checkpoints", "bundle"))
     metrics = json.loads((run / "metrics.json").read_text("utf-8"))
-    for name in ("ours", "slices", "content"):
-        del metrics[name]
-    for view in metrics["views"].values():
-        del view["differences"]
-    (run / "metrics.json").write_text(json.dumps(metrics), "utf-8")
-    assert f"before it held differences; make it again: recsys evaluate {run}" in refused("report", run)
+    (run / "metrics.json").write_text(json.dumps(metrics | {"ours": None}), "utf-8")
+    message = refused("report", run, "--dataset", walk.shop)
+    assert f"has no results of 'recsys'; make it again: recsys evaluate {run}" in message
 
 
 def test_titles_are_inert(small: Callable[[Dataset], Page]) -> None:

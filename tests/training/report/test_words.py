@@ -91,7 +91,7 @@ class TestFindings:
         assert told(comparison({"random": AHEAD})) == []
 
     def test_what_the_ranker_and_content_are_worth(self) -> None:
-        each = comparison({"recsys, towers alone": BEHIND, "content-blind twin": AHEAD})
+        each = comparison({"recsys, towers alone": BEHIND, "id-only model": AHEAD})
         assert told(each) == [("behind", "The ranker costs"), ("ahead", "Content gains")]
         each = comparison({"recsys, towers alone": EVEN})
         assert told(each) == [("even", "The ranker changes nothing that the test can tell")]

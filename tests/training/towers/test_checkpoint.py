@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-from training.memory import keep_freed_memory
 from training.towers.checkpoint import TrainingState, load_state, save_state
 
 
@@ -103,24 +102,3 @@ def test_without_validation_no_epoch_is_the_best() -> None:
     assert trained.state.best_epoch == 0
     assert trained.state.best_parameters is None
     assert math.isnan(trained.state.best_score)
-
-
-def test_memory_is_kept_where_glibc_can_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Library:
-        def __init__(self, _: object) -> None:
-            self.asked: list[tuple[int, int]] = asked
-
-        def mallopt(self, name: int, value: int) -> int:
-            self.asked.append((name, value))
-            return 1
-
-    asked: list[tuple[int, int]] = []
-    monkeypatch.setattr("training.memory.ctypes.CDLL", Library)
-    monkeypatch.setattr("training.memory.sys.platform", "linux")
-    assert keep_freed_memory()
-    assert sorted(asked) == [(-3, 2**30), (-1, 2**30)]
-    monkeypatch.setattr("training.memory.sys.platform", "darwin")
-    assert not keep_freed_memory()
-    monkeypatch.setattr("training.memory.sys.platform", "linux")
-    monkeypatch.delattr(Library, "mallopt")
-    assert not keep_freed_memory(), "another C library"

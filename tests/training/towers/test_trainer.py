@@ -6,7 +6,7 @@ from step_parts import assert_same_step, step_gradients, tiny_model
 
 from recsys.config import ItemTowerConfig, ModelConfig, TrainConfig, UserTowerConfig
 from training.sequences import Sequence, Window, target_mask
-from training.towers.train_step import Step
+from training.towers.train_step import TrainStep
 from training.towers.trainer import fit_retriever
 
 SCHEMA = tiny_schema(review_text_dim=0, review_audio_dim=0, profile_sizes={})
@@ -106,7 +106,7 @@ def test_items_without_training_events_are_no_negatives(sampled_above):
             features.present[name][~features.trained] = cold == cold
             vectors[~features.trained] = cold
         model = tiny_model(features=features)
-        return step_gradients(model, Step(model, _config(sampled_above=sampled_above, num_negatives=64)))
+        return step_gradients(model, TrainStep(model, _config(sampled_above=sampled_above, num_negatives=64)))
 
     loss, gradients = step_over(np.nan)
     assert np.isfinite(loss)

@@ -1,16 +1,11 @@
-"""The configuration, declared once: frozen, keyword-only, ranges checked, unknown keys refused."""
+"""The sections of the configuration, their defaults and ranges, and the presets; `load.py` reads them."""
 
-import json
-import tomllib
-from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-import tomli_w
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from recsys.errors import ConfigError, did_you_mean
+from recsys.errors import did_you_mean
 from recsys.modalities import MODALITIES
 from recsys.retrieval.settings import ListSettings
 
@@ -21,7 +16,9 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Temperature = Annotated[float, Field(ge=TEMPERATURE_RANGE[0], le=TEMPERATURE_RANGE[1])]
 Device = Literal["cpu", "cuda"]
-ProtocolName = Literal["auto", "given", "leave_one_out", "user_temporal", "global_temporal", "held_out_items"]
+ProtocolName = Literal[
+    "auto", "predefined", "leave_one_out", "user_temporal", "global_temporal", "held_out_items"
+]
 SourceName = Literal["als", "item_item", "transitions", "popularity"]
 
 
@@ -85,7 +82,7 @@ class ItemTowerConfig(Section):
     # A new item stands where a regression of the known items' vectors on their content puts it, together with
     # the item tower; False: where the item tower does.
     regress_new: bool = True
-    use_content: bool = True  # False: the content-blind twin, ids alone
+    use_content: bool = True  # False: the id-only model
     # Which of the items' content is read: "title", "image", "review_speech" ..., "categories" for all fields
     # or one of them by its name; None reads all there is.
     modalities: tuple[str, ...] | None = None
@@ -203,7 +200,8 @@ class TrainConfig(Section):
 class EvaluateConfig(Section):
     k: tuple[Count, ...] = (10, 20)
     baselines: tuple[BaselineName, ...] = BASELINES  # those of modalities that are missing are left out
-    twin: bool | None = None  # train the content-blind twin; None: where the dataset has an oracle
+    # Train the same model on ids alone, without content. None: where the dataset has an oracle.
+    id_only: bool | None = None
     exclude_seen: bool = True
     # Also the figures of towers trained anew with the validation events, as published ones often have.
     with_validation: bool = False
@@ -234,12 +232,15 @@ class Config(Section):
 
 # Keys that went: what to write instead. A configuration that has one is refused with these words.
 REPLACED_KEYS: Mapping[str, str] = {
+    "evaluate.twin": "write evaluate.id_only",
     "model.item.sentiment": "delete it: no model reads the sentiment of reviews, it annotates the catalogue",
     **dict.fromkeys(
         ("model.cold_bias", "model.cold_from", "model.cold_budget"),
         "cold items have fixed ranks now: set model.cold_ranks = [10, 17, 19], say, or [] for none",
     ),
 }
+# The same for values: (dotted key, old value) -> new value.
+REPLACED_VALUES: Mapping[tuple[str, str], str] = {("split.protocol", "given"): "predefined"}
 
 # A preset changes a few fields; it never inherits from another.
 PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -261,104 +262,3 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "train": {"epochs": 6, "average_epochs": 1.0},
     },
 }
-
-
-def load_config(
-    path: Path | None = None, *, preset: str = "default", overrides: Iterable[str] = ()
-) -> Config:
-    """The preset, then the TOML file, then `section.field=value` overrides, the later winning.
-
-    Raises `ConfigError` naming the key, the value and the nearest known key.
-    """
-    if preset not in PRESETS:
-        raise ConfigError(f"unknown preset {preset!r}; {did_you_mean(preset, PRESETS)}")
-    values: dict[str, Any] = json.loads(json.dumps(PRESETS[preset]))
-    if path is not None:
-        try:
-            _merge(values, tomllib.loads(path.read_text("utf-8-sig")))
-            build_config(values)  # so that a mistake of the file is told as one
-        except FileNotFoundError:
-            raise ConfigError(f"no configuration file at {path}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not TOML: {error}") from None
-        except ConfigError as error:
-            raise ConfigError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from None
-    for override in overrides:
-        _set(values, *parse_setting(override))
-    return build_config(values)
-
-
-def changed(config: Config, settings: Mapping[str, Any]) -> Config:
-    """`config` but for `settings`, by names such as "train.epochs"; raises `ConfigError` as `load_config`."""
-    values = config.model_dump(mode="json")
-    for name, value in settings.items():
-        _set(values, name, value)
-    return build_config(values)
-
-
-def build_config(values: Mapping[str, Any]) -> Config:
-    """A `Config` from nested values; raises `ConfigError` listing every value that is wrong."""
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError("\n".join(_explain(problem) for problem in error.errors())) from None
-
-
-def dump_config(config: Config, path: Path) -> None:
-    """Write `config` as TOML that `load_config` reads back."""
-    path.write_text(tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)), "utf-8")
-
-
-def _set(into: dict[str, Any], name: str, value: Any) -> None:
-    for part in reversed(name.split(".")):
-        value = {part: value}
-    _merge(into, value)
-
-
-def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
-    for key, value in new.items():
-        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
-        else:
-            into[key] = dict(value) if isinstance(value, Mapping) else value
-
-
-def parse_setting(text: str) -> tuple[str, Any]:
-    """Name and value of `name=value`, the value written as in TOML; a bare word is a string.
-
-    Raises `ConfigError` without an equals sign.
-    """
-    name, sign, value = text.partition("=")
-    if not sign:
-        raise ConfigError(f"--set {text!r}: write it as name=value")
-    try:
-        return name.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return name.strip(), value
-
-
-def _explain(problem: Any) -> str:
-    location = [str(part) for part in problem["loc"]]
-    key = ".".join(location)
-    if problem["type"] == "value_error":
-        said = str(problem["ctx"]["error"])
-        return f"{key}: {said}" if isinstance(problem["loc"][-1] if problem["loc"] else "", int) else said
-    if problem["type"] == "extra_forbidden":
-        if key in REPLACED_KEYS:
-            return f"configuration key {key!r} is no more; {REPLACED_KEYS[key]}"
-        known = _known_keys()
-        siblings = [name for name in known if name.rpartition(".")[0] == ".".join(location[:-1])]
-        hint = did_you_mean(key, get_close_matches(key, known) or siblings)
-        return f"unknown configuration key {key!r}; {hint}"
-    return f"{key} = {problem['input']!r}: {problem['msg']}"
-
-
-def _known_keys(section: type[BaseModel] = Config, prefix: str = "") -> list[str]:
-    keys: list[str] = []
-    for name, field in section.model_fields.items():
-        kinds = get_args(field.annotation) or (field.annotation,)
-        nested = next(
-            (kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None
-        )
-        keys += [f"{prefix}{name}", *(_known_keys(nested, f"{prefix}{name}.") if nested else ())]
-    return keys

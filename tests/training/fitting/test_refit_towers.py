@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from fit_parts import fit_split
 from fitting_parts import config, log, media
 
 from features.splits.make import make_split
-from training.fitting.continued import learning_anew, with_validation
-from training.fitting.fit import Fitted, fit
+from training.fitting.fit import Fitted
+from training.fitting.refit import choices_of_towers
 
 DATA = log()
 VECTORS = media(DATA)
@@ -15,18 +16,18 @@ SETTINGS = config(train={"epochs": 4, "average_epochs": 0})
 
 @pytest.fixture(scope="module")
 def first() -> Fitted:
-    return fit(DATA, VECTORS, make_split(DATA, SETTINGS.split), SETTINGS)
+    return fit_split(DATA, VECTORS, make_split(DATA, SETTINGS.split), SETTINGS)
 
 
 @pytest.fixture(scope="module")
 def later(first: Fitted) -> Fitted:
-    joined = with_validation(make_split(DATA, SETTINGS.split))
-    return fit(DATA, VECTORS, joined, SETTINGS, budget=learning_anew(first))
+    joined = make_split(DATA, SETTINGS.split).with_validation()
+    return fit_split(DATA, VECTORS, joined, SETTINGS, choices=choices_of_towers(first))
 
 
 def test_validation_events_become_training_events_and_the_test_stays() -> None:
     split = make_split(DATA, SETTINGS.split)
-    joined = with_validation(split)
+    joined = split.with_validation()
     rows = {*split.train["row"], *split.validation["row"]}
     assert set(joined.train["row"]) == rows
     assert len(joined.train) == len(rows)

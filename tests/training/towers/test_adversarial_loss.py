@@ -7,8 +7,8 @@ from step_parts import assert_same_step, gradients_of, plain_loss, step_gradient
 
 from recsys.config import AdversarialConfig, AuxiliaryConfig, TrainConfig, ViewsConfig
 from recsys.errors import ConfigError
-from training.towers.adversarial import is_adversarial, perturbation
-from training.towers.train_step import Step
+from training.towers.adversarial_loss import AdversarialLoss, _read_leaves, perturbation
+from training.towers.train_step import TrainStep
 
 
 def config(weight=0.6, radius=0.3):
@@ -47,16 +47,20 @@ def test_a_step_adds_the_loss_of_vectors_moved_against_it(num_shards):
     (first + 0.6 * second).backward()
     expected = (first + 0.6 * second).item(), gradients_of(model)
     model.zero_grad()
-    assert_same_step(step_gradients(model, Step(model, config(), num_shards=num_shards)), expected)
+    assert_same_step(step_gradients(model, TrainStep(model, config(), num_shards=num_shards)), expected)
 
 
 def test_absent_vectors_stay_as_they_are():
-    """An item's loss has no slope along a modality that it lacks."""
+    """The gradient of the loss is zero along a modality that an item lacks."""
     model = tiny_model()
-    step = Step(model, config(), num_shards=1)
+    step = TrainStep(model, config(), num_shards=1)
+    adversarial = step.losses[0]
+    assert isinstance(adversarial, AdversarialLoss)
     torch.manual_seed(1)
-    passed = step._pass(step._shards(tiny_windows()))
-    for name, slope in passed.of_content[0].items():
+    batch = adversarial.next_item.draw(tiny_windows())
+    (found,) = adversarial.next_item.gradients(batch, [_read_leaves(model)]).of_items
+    slopes = found[len(step.context.item_parameters) :]
+    for name, slope in zip(model.dense, slopes, strict=True):
         has = model.present[name][step.trained_rows]
         assert not slope[~has].any()
         assert slope[has].any(1).all()
@@ -64,15 +68,15 @@ def test_absent_vectors_stay_as_they_are():
 
 def test_a_radius_of_0_weighs_the_plain_loss_once_more():
     model = tiny_model(dropout=0.4)  # both passes leave out the same
-    loss, plain = step_gradients(model, Step(model, config(weight=0.0), num_shards=2))
+    loss, plain = step_gradients(model, TrainStep(model, config(weight=0.0), num_shards=2))
     twice = 1.6 * loss, {name: 1.6 * gradient for name, gradient in plain.items()}
-    assert_same_step(step_gradients(model, Step(model, config(radius=0.0), num_shards=2)), twice)
+    assert_same_step(step_gradients(model, TrainStep(model, config(radius=0.0), num_shards=2)), twice)
 
 
 def test_without_vectors_it_is_refused_and_a_blind_model_has_none():
     features = tiny_features()
     features.dense.clear()
     with pytest.raises(ConfigError, match="no vectors to perturb"):
-        Step(tiny_model(features=features), config())
-    assert not is_adversarial(tiny_model(use_content=False), 1.0)
-    assert not is_adversarial(tiny_model(), 0.0)
+        TrainStep(tiny_model(features=features), config())
+    for model, settings in ((tiny_model(use_content=False), config()), (tiny_model(), config(weight=0.0))):
+        assert all(type(loss) is not AdversarialLoss for loss in TrainStep(model, settings).losses)

@@ -11,13 +11,13 @@ from recsys.config import AlignmentConfig, AuxiliaryConfig, TrainConfig, ViewsCo
 from recsys.errors import ConfigError
 from recsys.models.dropout import drawing_from, dropped
 from recsys.models.losses import contrastive_loss, hardest_triplet_loss
-from training.towers.alignment import aligned_places, alignment_loss
-from training.towers.item_losses import ItemLosses
-from training.towers.train_step import Step
-from training.towers.views import views_loss
+from training.towers.auxiliary_losses import Alignment, ItemBatchLoss, SelfSupervisedViews
+from training.towers.context import StepContext
+from training.towers.train_step import TrainStep
 
 CONTRASTIVE = AlignmentConfig(kind="contrastive", weight=0.7, temperature=0.2)
 TRIPLET = AlignmentConfig(kind="triplet", weight=0.7, margin=0.4)
+TOWER = None  # alignment reads tokens alone
 
 
 def trained_rows(model):
@@ -46,14 +46,18 @@ class TestAlignment:
             both = [row for row in range(9) if mask[row, one] and mask[row, other]]
             a, b = (torch.stack([token[row, place] for row in both]) for place in (one, other))
             expected.append(pair_loss(a, b, config))
-        torch.testing.assert_close(alignment_loss(token, mask, places, config), sum(expected) / 3)
+        torch.testing.assert_close(
+            Alignment(config, places).loss(TOWER, token, mask), 0.7 * sum(expected) / 3
+        )
         token[0, 1] = 1e6  # absent
-        torch.testing.assert_close(alignment_loss(token, mask, places, config), sum(expected) / 3)
+        torch.testing.assert_close(
+            Alignment(config, places).loss(TOWER, token, mask), 0.7 * sum(expected) / 3
+        )
 
     def test_a_pair_of_modalities_that_one_item_has_both_counts_nothing(self):
         token = torch.randn(3, 2, 5, requires_grad=True)
         mask = torch.tensor([[True, True], [True, False], [False, True]])
-        loss = alignment_loss(token, mask, (0, 1), CONTRASTIVE)
+        loss = Alignment(CONTRASTIVE, (0, 1)).loss(TOWER, token, mask)
         loss.backward()
         assert loss == 0
         assert not token.grad.any()
@@ -61,30 +65,32 @@ class TestAlignment:
     def test_aligned_are_the_modalities_that_an_encoder_made(self):
         model = tiny_model()
         assert model.spec.token_names == ("text", "image", "genres", "id")
-        assert aligned_places(model.spec) == (0, 1)
+        assert Alignment.of(CONTRASTIVE, model.spec).places == (0, 1)
 
     def test_one_modality_cannot_be_aligned(self):
         features = tiny_features()
         features.dense.pop("image")
         with pytest.raises(ConfigError, match="the items have text alone, and two modalities are needed"):
-            Step(tiny_model(features=features), TrainConfig(auxiliary=AuxiliaryConfig(alignment=CONTRASTIVE)))
+            TrainStep(
+                tiny_model(features=features), TrainConfig(auxiliary=AuxiliaryConfig(alignment=CONTRASTIVE))
+            )
 
 
 class TestViews:
     def test_without_dropout_a_view_is_the_item(self):
         model = tiny_model()
         token, mask = tokens(model)
-        config = ViewsConfig(token_dropout=0.0, feature_dropout=0.0, temperature=0.3)
+        config = ViewsConfig(weight=1.0, token_dropout=0.0, feature_dropout=0.0, temperature=0.3)
         vector = model.embed_items(trained_rows(model)).vector_ND
         expected = contrastive_loss(vector, vector, temperature=0.3)
-        torch.testing.assert_close(views_loss(model.item_tower, token, mask, config), expected)
+        torch.testing.assert_close(SelfSupervisedViews(config).loss(model.item_tower, token, mask), expected)
 
     def test_each_view_leaves_out_tokens_and_dimensions_of_its_own(self):
         model = tiny_model()
         token, mask = tokens(model)
-        config = ViewsConfig(token_dropout=0.5, feature_dropout=0.25)
+        config = ViewsConfig(weight=1.0, token_dropout=0.5, feature_dropout=0.25)
         with drawing_from(torch.Generator().manual_seed(3)):
-            found = views_loss(model.item_tower, token, mask, config)
+            found = SelfSupervisedViews(config).loss(model.item_tower, token, mask)
         draw, views = torch.Generator().manual_seed(3), []
         for _ in range(2):
             with drawing_from(draw):
@@ -101,10 +107,10 @@ class TestViews:
         model = tiny_model()
         token, mask = tokens(model)
         mask[0] = False
-        config = ViewsConfig(token_dropout=0.0, feature_dropout=0.0)
-        expected = views_loss(model.item_tower, token[1:], mask[1:], config)
-        torch.testing.assert_close(views_loss(model.item_tower, token, mask, config), expected)
-        assert views_loss(model.item_tower, token[:2], mask[:2], config) == 0
+        config = ViewsConfig(weight=1.0, token_dropout=0.0, feature_dropout=0.0)
+        expected = SelfSupervisedViews(config).loss(model.item_tower, token[1:], mask[1:])
+        torch.testing.assert_close(SelfSupervisedViews(config).loss(model.item_tower, token, mask), expected)
+        assert SelfSupervisedViews(config).loss(model.item_tower, token[:2], mask[:2]) == 0
 
 
 @pytest.mark.parametrize("num_shards", [1, 3])
@@ -115,21 +121,21 @@ def test_a_step_adds_their_gradients_to_the_plain_loss(alignment, num_shards):
     vector = model.embed_items(torch.arange(model.features.size)).vector_ND
     token, mask = tokens(model)
     loss = plain_loss(model, vector)
-    loss = loss + 0.7 * alignment_loss(token, mask, (0, 1), alignment)
+    loss = loss + Alignment(alignment, (0, 1)).loss(model.item_tower, token, mask)
     own = vector[trained_rows(model)]
     loss = loss + 0.3 * contrastive_loss(own, own, temperature=views.temperature)
     loss.backward()
     expected = loss.item(), gradients_of(model)
     model.zero_grad()
     auxiliary = AuxiliaryConfig(alignment=alignment, views=views)
-    step = Step(model, TrainConfig(precision="float32", auxiliary=auxiliary), num_shards=num_shards)
+    step = TrainStep(model, TrainConfig(precision="float32", auxiliary=auxiliary), num_shards=num_shards)
     assert_same_step(step_gradients(model, step), expected)
 
 
 def test_the_batch_is_of_trained_items_no_item_twice():
     model = tiny_model()
     config = AuxiliaryConfig(num_items=7, views=ViewsConfig(weight=1.0))
-    losses = ItemLosses.of(model, config, trained_rows(model))
+    losses = ItemBatchLoss.of(StepContext(model, TrainConfig()), config)
     drawn = [losses.draw() for _ in range(20)]
     assert all(len(rows) == len(rows.unique()) == 7 for rows in drawn)
     assert set(torch.cat(drawn).tolist()) == set(trained_rows(model).tolist())
@@ -138,4 +144,4 @@ def test_the_batch_is_of_trained_items_no_item_twice():
 def test_a_model_that_is_blind_to_content_has_none():
     model = tiny_model(use_content=False)
     config = AuxiliaryConfig(alignment=CONTRASTIVE, views=ViewsConfig(weight=1.0))
-    assert ItemLosses.of(model, config, trained_rows(model)) is None
+    assert ItemBatchLoss.of(StepContext(model, TrainConfig()), config) is None

@@ -8,10 +8,9 @@ from step_parts import SCHEMA, tiny_model, tiny_windows
 from recsys.config import TrainConfig
 from recsys.errors import ConfigError
 from recsys.history import collate
-from training.towers import hard_negatives
-from training.towers.hard_negatives import HardNegatives
-from training.towers.negative_sampling import NegativeSampler
-from training.towers.train_step import Step
+from training.towers import negative_sampling
+from training.towers.negative_sampling import HardNegatives, NegativeSampler
+from training.towers.train_step import TrainStep
 
 
 def trained_rows(model):
@@ -26,7 +25,7 @@ def mined(model, num, kind="exact"):
 
 def test_they_are_the_nearest_of_the_states_that_predict(monkeypatch):
     """All predictions asked for: the union of each one's nearest two, every state made by itself."""
-    monkeypatch.setattr(hard_negatives, "NEAREST", 2)
+    monkeypatch.setattr(negative_sampling, "NEAREST", 2)
     model = tiny_model(dropout=0.4)
     vectors = torch.from_numpy(model.item_arrays().vectors)
     vectors[~torch.from_numpy(model.features.trained)] = 0.0
@@ -126,4 +125,4 @@ class TestSampler:
 
 def test_a_full_softmax_refuses_them():
     with pytest.raises(ConfigError, match="every item is a negative already, as the softmax is full over 25"):
-        Step(tiny_model(), TrainConfig(hard_negatives=0.1))
+        TrainStep(tiny_model(), TrainConfig(hard_negatives=0.1))

@@ -1,0 +1,203 @@
+"""Lists that a text column holds: `a|b`, `a, b`, `["a", "b"]`, `['a', 'b']`.
+
+A text column is split only where dataset.toml says how (`[items] lists = {genres = "|"}`), since a name may
+hold a comma. A column that looks like lists is a warning.
+"""
+
+import io
+import json
+import re
+import tokenize
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+
+from recsys.errors import DataError, clipped
+
+BRACKETS = "json"  # the value of `lists` for both bracket forms
+NOT_A_LIST = """not a list such as ["a", "b"] or ['a', 'b']"""
+_SEPARATORS = ("|", ";", ",")
+_MIN_SHARE = 0.05  # of the values must hold the separator: a few names may hold it
+_IN_BRACKETS = r"^\s*\[.*\]\s*$"
+_IN_BRACKETS_AND_QUOTES = r"""^\s*\[\s*["'].*["']\s*\]\s*$"""
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")  # of TOML
+_PLAIN_QUOTES = re.compile(r"\[\s*(?:'[^'\\\"]*'\s*(?:,\s*'[^'\\\"]*'\s*)*)?\]")
+
+
+def split_lists(series: pl.Series, separator: str) -> pl.Series:
+    """List(String) of the elements in each text, without white space around them; null where unreadable.
+
+    With "json" as the separator a text is a JSON array or a Python list of texts and numbers, or one value
+    without brackets.
+    """
+    if separator != BRACKETS:
+        return series.str.split(separator).list.eval(pl.element().str.strip_chars())
+    values = series.drop_nulls().unique()
+    table = pl.DataFrame(
+        {"text": values, "list": [parse_list(value) for value in values.to_list()]},
+        schema={"text": pl.String, "list": pl.List(pl.String)},
+    )
+    return series.alias("text").to_frame().join(table, on="text", how="left", maintain_order="left")["list"]
+
+
+def parse_list(text: str) -> list[str] | None:
+    """Elements of a JSON array or Python list, None where it is neither."""
+    stripped = text.strip()
+    if not stripped.startswith("["):
+        return [stripped] if stripped else []
+    if _PLAIN_QUOTES.fullmatch(stripped):
+        stripped = stripped.replace("'", '"')
+    try:
+        # Numbers stay the digits that they are: an id must not pass through floating point.
+        values = json.loads(stripped, parse_float=Decimal, parse_constant=lambda _: None)
+    except (ValueError, RecursionError):
+        return _parse_python(stripped)
+    return element_texts(values)
+
+
+def element_texts(values: list[Any]) -> list[str] | None:
+    """Texts of the values but null, None where one of them is a list or an object."""
+    if any(isinstance(value, list | dict) for value in values):
+        return None
+    return [_text(value) for value in values if value is not None]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Decimal):
+        text = format(value, "f")
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    return str(value)
+
+
+def _parse_python(text: str) -> list[str] | None:
+    """The same for a Python list, or a numpy array, which is printed without commas: ['a' 'b']."""
+    found: list[str] = []
+    try:
+        tokens = [
+            token
+            for token in tokenize.generate_tokens(io.StringIO(text).readline)
+            if token.type not in (tokenize.NL, tokenize.NEWLINE, tokenize.ENDMARKER)
+        ]
+        if [token.string for token in (tokens[0], tokens[-1])] != ["[", "]"]:
+            return None
+        for token in tokens[1:-1]:
+            match token.type:
+                case tokenize.STRING if token.string[0] in "'\"":
+                    found.append(_unquoted(token.string))
+                case tokenize.NUMBER:
+                    found.append(token.string)
+                case tokenize.NAME if token.string in ("None", "nan"):
+                    pass
+                case tokenize.OP if token.string == ",":
+                    pass
+                case _:
+                    return None
+    except (tokenize.TokenError, SyntaxError, ValueError, IndexError):
+        return None
+    return found
+
+
+def _unquoted(literal: str) -> str:
+    # A Python string in quotes, with \\' where JSON has none.
+    body = literal[1:-1].replace("\\'", "'")
+    escaped = body if literal[0] == '"' else body.replace('"', '\\"')
+    return str(json.loads(f'"{escaped}"', strict=False))
+
+
+def wrap_single_values(content: bytes, columns: Collection[str]) -> bytes | None:
+    """JSON Lines of `content` (JSON Lines or one array), with lists of texts in the mixed ones of `columns`.
+
+    A mixed column has a list in one row and a single value in another. None where no column is mixed.
+    """
+    rows = json.loads(content, parse_float=Decimal) if content.lstrip()[:1] == b"[" else [
+        json.loads(line, parse_float=Decimal) for line in content.splitlines() if line.strip()
+    ]  # fmt: skip
+    mixed = []
+    for column in columns:
+        kinds = {isinstance(row[column], list) for row in rows if row.get(column) is not None}
+        if len(kinds) == 2:
+            mixed.append(column)
+    if not mixed:
+        return None
+    for number, row in enumerate(rows):
+        for column in mixed:
+            value = row.get(column)
+            if value is not None and (texts := element_texts(value if isinstance(value, list) else [value])):
+                row[column] = texts
+            elif value:
+                raise DataError(
+                    f"row {number}: field {column!r} is {clipped(json.dumps(value, default=str))}; "
+                    "write a text or a list of texts in every row"
+                )
+            else:
+                row[column] = []
+    return "\n".join(json.dumps(row, default=_number, ensure_ascii=False) for row in rows).encode()
+
+
+def _number(value: Decimal) -> int | float:
+    return float(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListLike:
+    """A text column that looks like lists."""
+
+    row: int
+    example: str  # in that row
+    separator: str  # the value of `lists` that would read the column
+
+    @property
+    def is_in_brackets(self) -> bool:
+        return self.separator == BRACKETS
+
+
+def looks_like_lists(text: pl.Series) -> ListLike | None:
+    """The first value that looks like a list, None where the column does not."""
+
+    def found(mask: pl.Series, separator: str) -> ListLike:
+        row = int(mask.arg_true()[0])
+        return ListLike(row=row, example=clipped(text[row]), separator=separator)
+
+    given = text.is_not_null() & (text.str.strip_chars() != "")
+    num_given = int(given.sum())
+    for form, min_share in ((_IN_BRACKETS_AND_QUOTES, 0.0), (_IN_BRACKETS, 0.5)):
+        in_brackets = text.str.contains(form).fill_null(False)
+        if in_brackets.sum() > min_share * num_given:
+            return found(in_brackets, BRACKETS)
+    for separator in _SEPARATORS:
+        holds = text.str.contains(rf"\S\s*{re.escape(separator)}\s*\S").fill_null(False)
+        share = int(holds.sum()) / max(num_given, 1)
+        if share >= _MIN_SHARE and (separator != "," or share >= 0.5 or _parts_recur(text, holds)):
+            return found(holds, separator)
+    return None
+
+
+def _parts_recur(text: pl.Series, holds: pl.Series) -> bool:
+    """Whether half of the parts between commas are parts of other values too, as those of names are not."""
+    values = text.drop_nulls().unique().alias("value").to_frame().with_row_index("at")
+    parts = values.select("at", part=pl.col("value").str.split(",")).explode("part")
+    parts = parts.with_columns(pl.col("part").str.strip_chars()).unique(["at", "part"])
+    parts = parts.with_columns(recurs=pl.len().over("part") > 1)
+    with_comma = values.filter(pl.col("value").is_in(text.filter(holds).unique().implode()))
+    share = parts.filter(pl.col("at").is_in(with_comma["at"].implode()))["recurs"].mean()
+    return isinstance(share, float) and share >= 0.5
+
+
+def list_warnings(section: str, found: Mapping[str, ListLike], separators: Mapping[str, str]) -> list[str]:
+    """What `recsys check` tells of columns that look like lists, given those that dataset.toml names."""
+    meant = {**separators, **{column: each.separator for column, each in found.items()}}
+    shown = ", ".join(
+        f"{column if _BARE_KEY.fullmatch(column) else json.dumps(column, ensure_ascii=False)} = "
+        f"{json.dumps(separator)}"
+        for column, separator in meant.items()
+    )
+    return [
+        f"column {column!r} looks like lists ({each.example!r} in row {each.row}), and each of them is read "
+        f"as one value; to split them, write under [{section}] in dataset.toml: lists = {{{shown}}}"
+        for column, each in found.items()
+    ]

@@ -1,0 +1,134 @@
+"""The SQL expression `positive` of dataset.toml: which events are positive.
+
+A text file does not say which of its columns are numbers. A column is read as what all of its values are,
+or, where the expression cannot be computed then, as what the expression needs: in `stars >= 4` numbers.
+A row with another value is rejected. Unknown is not true, and NaN is unknown.
+"""
+
+import io
+import json
+from itertools import islice, product
+from typing import Any
+
+import polars as pl
+
+from features.dataset.casting import Kind, TextKind, is_number_given
+from features.dataset.schema import positive_columns
+from features.dataset.table_checker import TableChecker
+
+_MAX_TRIED = 100  # ways to read the text columns of one expression; three of them have 27
+_MAX_PRODUCT = 3**8  # of these the first are tried
+_MAY_BE_NAN = ("BinaryExpr", "Function", "Cast")  # nodes of an expression that can make NaN of numbers
+_WORDS: dict[Kind, str] = {
+    pl.Int64: "a finite number", pl.Float64: "a finite number", pl.Boolean: "true or false",
+}  # fmt: skip
+
+
+def positive_events(table: TableChecker, sql: str | None) -> pl.Series:
+    """Truth of the expression in each row; that of a rejected row means nothing."""
+    height = table.raw.frame.height
+    if sql is None:
+        return pl.Series([True]).new_from_index(0, height)
+    frame = _columns(table, positive_columns(sql))
+    kept = pl.Series(table.kept).arg_true()
+    texts = {
+        name: table.text_kind(name, frame[name]) for name, kind in frame.schema.items() if kind == pl.String
+    }
+    problems = []
+    for choice in _choices(texts):
+        label = ", ".join(f"{name} as {kind.__name__}" for name, kind in choice.items())
+        truth = table.known_failure(label) or _evaluate(frame, choice, sql)
+        if isinstance(truth, str):
+            table.note_failure(label, truth)
+            problems.append(truth)
+            continue
+        _reject_unreadable(table, frame, kept, choice, sql)
+        result = pl.Series([False]).new_from_index(0, height).scatter(kept, truth)
+        table.hold_once(
+            result.filter(pl.Series(table.kept)),
+            table.named(f"positive = {sql!r} is true of no row; nothing could be a target"),
+        )
+        return result
+    table.problem_of_table(f"positive = {sql!r} {problems[0]}")
+    return pl.Series([None] * height, dtype=pl.Boolean)
+
+
+def _columns(table: TableChecker, names: list[str]) -> pl.DataFrame:
+    """The kept rows of the columns, null for NaN; rows with an infinite number are rejected."""
+    for name in names:
+        series = table.raw.frame[name]
+        if series.dtype.is_float():
+            table.reject(series.is_infinite(), name, "not a finite number")
+    frame = table.raw.frame.select(pl.Series("\0kept", table.kept), *names).filter("\0kept")
+    return frame.with_columns(frame[name].fill_nan(None) for name in names if frame[name].dtype.is_float())
+
+
+def _choices(texts: dict[str, TextKind]) -> list[dict[str, Kind]]:
+    """Ways to read the text columns: first as what all of their values are, then with ever more others."""
+    choices = [list(enumerate(kind.choices())) for kind in texts.values()]
+    ways = islice(product(*choices), _MAX_PRODUCT)
+    nearest = sorted(ways, key=lambda way: sum(place for place, _ in way))[:_MAX_TRIED]
+    return [dict(zip(texts, (kind for _, kind in way), strict=True)) for way in nearest]
+
+
+def _evaluate(frame: pl.DataFrame, choice: dict[str, Kind], sql: str) -> pl.Series | str:
+    """Truth in each row of `frame`, whose text columns are cast to `choice`; or why there is none."""
+    cast = frame.with_columns(TextKind.cast(frame[name], kind) for name, kind in choice.items())
+    try:
+        expression = _finite(pl.sql_expr(sql), cast.clear())
+        truth = cast.select("\0kept", expression.alias("\0positive"))["\0positive"]
+    except pl.exceptions.PolarsError as error:
+        return f"cannot be computed: {str(error).partition(chr(10))[0]}"
+    if truth.dtype != pl.Boolean:
+        return f'gives {truth.dtype}, not true or false; write a condition such as "rating >= 3.5"'
+    return truth.fill_null(False)
+
+
+def _reject_unreadable(
+    table: TableChecker, frame: pl.DataFrame, kept: pl.Series, choice: dict[str, Kind], sql: str
+) -> None:
+    """Reject the rows whose text is not of the chosen kind; a problem where no text is."""
+    for name, kind in choice.items():
+        if kind == pl.String:
+            continue
+        result = TextKind.cast(frame[name], kind)
+        given = is_number_given(frame[name])
+        meaning = _WORDS[kind]
+        table.hold_readable(
+            name,
+            result,
+            frame[name].filter(given),
+            lambda example, meaning=meaning: (  # type: ignore[misc]
+                f"has no value that is {meaning}, so positive = {sql!r} cannot be computed; "
+                f"the first is {example!r}"
+            ),
+            key=f"{name} in positive",
+        )
+        mask = pl.Series([False]).new_from_index(0, table.raw.frame.height)
+        mask = mask.scatter(kept, given & result.is_null())
+        table.reject(mask, name, f"not {meaning}, which positive = {sql!r} needs")
+
+
+def _finite(expression: pl.Expr, empty: pl.DataFrame) -> pl.Expr:
+    """The same expression with null for every NaN and infinity that it computes on the way: 0 / 0, 1 / 0."""
+    tree = json.loads(expression.meta.serialize(format="json"))
+    return _parsed(_guarded(tree, empty))
+
+
+def _guarded(node: Any, empty: pl.DataFrame) -> Any:
+    if isinstance(node, list):
+        return [_guarded(each, empty) for each in node]
+    if not isinstance(node, dict):
+        return node
+    same = {key: _guarded(value, empty) for key, value in node.items()}
+    if len(node) != 1 or next(iter(node)) not in _MAY_BE_NAN:
+        return same
+    if not empty.select(_parsed(same)).dtypes[0].is_float():
+        return same
+    is_finite = {"Function": {"input": [same], "function": {"Boolean": "IsFinite"}}}
+    null = {"Literal": {"Scalar": {"Null": "Null"}}}
+    return {"Ternary": {"predicate": is_finite, "truthy": same, "falsy": null}}
+
+
+def _parsed(tree: Any) -> pl.Expr:
+    return pl.Expr.deserialize(io.StringIO(json.dumps(tree)), format="json")

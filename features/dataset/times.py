@@ -1,0 +1,197 @@
+"""Raw columns to times: Int64 microseconds since the epoch, or positions. An unreadable time becomes null.
+
+The unit is declared in dataset.toml and never guessed. What contradicts it is named together with the unit
+that the values seem to have.
+"""
+
+from typing import get_args
+
+import polars as pl
+
+from features.dataset.casting import as_number, as_text, is_numeric_or_text, plain
+from features.dataset.schema import TimeUnit
+from recsys.errors import DataError, clipped
+
+KNOWN_FORMS = (
+    "2020-09-23, 2020/09/23, 20200923, 2020-09-23 16:01, 2020-09-23T16:01:05.25, "
+    "each time also with Z, UTC or +02:00 after it"
+)
+_PER_SECOND = {"unix_s": 1, "unix_ms": 1_000, "unix_us": 1_000_000, "unix_ns": 1_000_000_000}
+_NAMES = {
+    "unix_s": "seconds", "unix_ms": "milliseconds", "unix_us": "microseconds", "unix_ns": "nanoseconds",
+}  # fmt: skip
+_UNITS = ", ".join(name for name in get_args(TimeUnit) if name in _PER_SECOND)
+# Microseconds of 9999-12-31: the last that a calendar can hold.
+_LAST_US = 253_402_300_799_999_999
+_SECONDS_OF_1973, _SECONDS_OF_2200 = 94_694_400, 7_258_118_400  # where most times of a log must lie
+_SECONDS_OF_1990, _SECONDS_OF_2100 = 631_152_000, 4_102_444_800  # where a single time is surely a date
+# Where the answer of `unit_hint` changes with the median.
+HINT_EDGES = tuple(
+    sorted(
+        edge * scale
+        for edge in (_SECONDS_OF_1973, _SECONDS_OF_1990, _SECONDS_OF_2100, _SECONDS_OF_2200)
+        for scale in _PER_SECOND.values()
+    )
+)
+_TOO_LATE = "a time after the year 2100"
+_MAX_POSITION = 2.0**62
+_ISO_FORMATS = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M")
+# Year first, in digits; hour and minute, then what is finer; a zone. Rust's regex has no look-around.
+_ANY_FORM = (
+    r"^(?<year>\d{4})(?:(?:-(?<m1>\d{1,2})-(?<d1>\d{1,2}))|(?:/(?<m2>\d{1,2})/(?<d2>\d{1,2}))"
+    r"|(?:(?<m3>\d{2})(?<d3>\d{2})))"
+    r"(?:[Tt ]?\s*(?<hour>\d{1,2})(?::(?<min1>\d{2})(?::(?<s1>\d{2}))?|(?<min2>\d{2})(?<s2>\d{2})?)"
+    r"(?:[.,](?<fraction>\d{1,9})\d*)?"
+    r"\s*(?<zone>[Zz]|(?i:utc|gmt)|[+-]\d{2}(?::?\d{2})?)?)?$"
+)
+_DAY_OR_MONTH_FIRST = r"^\s*\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}\b"
+
+
+def as_time(series: pl.Series, unit: TimeUnit) -> pl.Series:
+    """Int64 microseconds since the epoch (a position for `order`), null where it cannot be read.
+
+    A date without a time zone is taken as UTC. Negative numbers are no time. Nanoseconds are rounded down
+    to microseconds.
+    """
+    series = plain(series, "a time")
+    if series.dtype in (pl.Boolean, pl.Duration, pl.Time):
+        raise DataError(f"is {series.dtype}, not a time")
+    if series.dtype in (pl.Datetime, pl.Date):
+        return series.cast(pl.Datetime("us")).cast(pl.Int64)
+    if unit == "iso":
+        return _from_iso(as_text(series))
+    if series.dtype == pl.String:
+        series = series.str.strip_chars()
+    exact = series.cast(pl.Int64, strict=False)
+    number = series.cast(pl.Float64, strict=False)
+    per_us = 1 if unit == "order" else _PER_SECOND[unit] / 1_000_000  # 1/1000 for milliseconds
+    limit = _MAX_POSITION if unit == "order" else _LAST_US * per_us
+    valid = number.is_finite() & (number >= 0) & (number <= limit)
+    whole = exact.set(~valid.fill_null(False), None)
+    whole = whole // 1_000 if per_us > 1 else whole * round(1 / per_us)
+    if series.dtype.is_integer():
+        return whole.cast(pl.Int64)
+    scaled = number.set(~valid.fill_null(False), None) / per_us
+    if unit == "order":
+        scaled = scaled.set((number != number.round()).fill_null(False), None)
+    fraction = (scaled.floor() if per_us > 1 else scaled.round()).cast(pl.Int64, strict=False)
+    return whole.cast(pl.Int64).zip_with(_is_exact(exact, number), fraction)
+
+
+def not_a_time(unit: TimeUnit) -> str:
+    """Why a single value is no time, with the forms that are."""
+    return f"not a time (time = {unit!r})" + (f"; known forms: {KNOWN_FORMS}" if unit == "iso" else "")
+
+
+def no_times(example: object, unit: TimeUnit) -> str:
+    """What is wrong with a column that has values and no time, the first of which is `example`."""
+    problem = f"no value is a time (time = {unit!r}); the first is {clipped(repr(example))}"
+    text = pl.Series([str(example)])
+    if text.str.contains(_DAY_OR_MONTH_FIRST).item():
+        return f"{problem}: day and month could be read in either order; write the year first: {KNOWN_FORMS}"
+    if unit != "iso" and _from_iso(text).null_count() == 0:
+        return f"{problem}; did you mean time = 'iso'?"
+    if unit == "iso":
+        return f"{problem}; known forms: {KNOWN_FORMS}; for numbers since 1970 the units {_UNITS}"
+    return problem
+
+
+def unit_hint(series: pl.Series, unit: TimeUnit) -> str | None:
+    """What is wrong where most of the raw times would lie in a year that no log comes from."""
+    if unit == "order" or not is_numeric_or_text(series):
+        return None
+    median = as_number(series).median()
+    if not isinstance(median, int | float):
+        return None
+    if unit == "iso":
+        # No date such as 20200923 or 20200923160105 is a time after 1990 in any unit.
+        meant = next((name for name in _PER_SECOND if _fits(median, name, _SECONDS_OF_1990)), None)
+        return f"holds numbers, not dates; did you mean time = {meant!r}?" if meant else None
+    if median > _SECONDS_OF_2200 * _PER_SECOND[unit]:
+        finer = [name for name in _PER_SECOND if _PER_SECOND[name] > _PER_SECOND[unit]]
+        meant = next((name for name in finer if median <= _SECONDS_OF_2200 * _PER_SECOND[name]), None)
+        end = f"; did you mean time = {meant!r}?" if meant else f"; known units: {_UNITS}"
+        return f"most of its times lie after the year 2200{end}"
+    # Smaller numbers are made up by hand, larger ones are in the declared unit.
+    for name, scale in _PER_SECOND.items():
+        if scale < _PER_SECOND[unit] and _fits(median, name, _SECONDS_OF_1973, _SECONDS_OF_2200):
+            return f"most of its times lie in the year 1970; did you mean time = {name!r}?"
+    return None
+
+
+def _fits(number: float, unit: str, first: int, last: int = _SECONDS_OF_2100) -> bool:
+    return first * _PER_SECOND[unit] < number < last * _PER_SECOND[unit]
+
+
+def odd_times(
+    series: pl.Series, times: pl.Series, unit: TimeUnit, *, dated: bool
+) -> list[tuple[pl.Series, str]]:
+    """Masks of the raw values that cannot be meant as times in `unit`, each with the reason.
+
+    `times` is what `as_time` made of them. `dated` says that the column holds dates (`holds_dates`): only
+    then is a time in 1970 a strange one, since a log may as well count from 0.
+    """
+    if unit == "iso" or series.dtype.is_temporal():
+        return [(times > _SECONDS_OF_2100 * 1_000_000, _TOO_LATE)]
+    number = as_number(series)
+    found = [(number < 0, "a negative time")]
+    if unit == "order":
+        return found
+    scale, name = _PER_SECOND[unit], _NAMES[unit]
+    for other, its_scale in _PER_SECOND.items():
+        among = number.is_between(_SECONDS_OF_1990 * its_scale, _SECONDS_OF_2100 * its_scale)
+        if its_scale > scale:
+            told = f"after the year 2100 in {name}, a date in {_NAMES[other]}"
+            found.append((among, f"{told}; divide it by {its_scale // scale}"))
+        elif its_scale < scale:
+            told = f"in early 1970 in {name}, a date in {_NAMES[other]}"
+            found.append((among & dated, f"{told}; multiply it by {scale // its_scale}"))
+    return [*found, (number > _SECONDS_OF_2100 * scale, _TOO_LATE)]
+
+
+def holds_dates(series: pl.Series, unit: TimeUnit) -> bool:
+    """Whether any number of the column lies between 1990 and 2100 in a unit finer than seconds."""
+    if unit in ("iso", "order", "unix_s") or not is_numeric_or_text(series):
+        return False
+    scale = _PER_SECOND[unit]
+    return bool(as_number(series).is_between(_SECONDS_OF_1990 * scale, _SECONDS_OF_2100 * scale).any())
+
+
+def _from_iso(text: pl.Series) -> pl.Series:
+    """The two most frequent forms at once; the others only where these fail."""
+    text = text.str.strip_chars().str.replace(" ", "T", literal=True).str.replace(r"[Zz]$", "+00:00")
+    zoned = text.str.strptime(pl.Datetime("us", "UTC"), "%Y-%m-%dT%H:%M:%S%.f%#z", strict=False)
+    plain_form = (text + "T00:00").zip_with(text.str.contains(r"^\d{4}-\d\d-\d\d$").fill_null(False), text)
+    forms = (plain_form.str.strptime(pl.Datetime("us"), form, strict=False) for form in _ISO_FORMATS)
+    frame = pl.DataFrame([time.cast(pl.Int64).alias(str(at)) for at, time in enumerate([zoned, *forms])])
+    times = frame.select(pl.coalesce(pl.all())).to_series()
+    missing = times.is_null() & text.is_not_null()
+    if missing.any():
+        times = times.scatter(missing.arg_true(), _from_any_form(text.filter(missing)))
+    return times.alias(text.name)
+
+
+def _from_any_form(text: pl.Series) -> pl.Series:
+    """Every form of `KNOWN_FORMS` by its parts, which are put together as the one form that polars reads."""
+    parts = pl.DataFrame({"text": text}).select(pl.col("text").str.extract_groups(_ANY_FORM)).unnest("text")
+
+    def part(*names: str, default: str = "00") -> pl.Expr:
+        return pl.coalesce(*names, pl.lit(default)).str.zfill(2)
+
+    offset = pl.col("zone").str.replace(":", "", literal=True)
+    offset = (
+        pl.when(offset.str.contains(r"^[+-]\d{2}$")).then(offset + "00")
+        .when(offset.str.contains(r"^[+-]")).then(offset)
+        .otherwise(pl.lit("+0000"))
+    )  # fmt: skip
+    date = pl.concat_str(pl.col("year"), part("m1", "m2", "m3"), part("d1", "d2", "d3"), separator="-")
+    clock = pl.concat_str(part("hour"), part("min1", "min2"), part("s1", "s2"), separator=":")
+    fraction = pl.lit(".") + pl.col("fraction").fill_null("0")
+    joined = parts.select(pl.concat_str(date, pl.lit("T"), clock, fraction, offset)).to_series()
+    return joined.str.strptime(pl.Datetime("us", "UTC"), "%Y-%m-%dT%H:%M:%S%.f%z", strict=False).cast(
+        pl.Int64
+    )
+
+
+def _is_exact(exact: pl.Series, number: pl.Series) -> pl.Series:
+    return exact.is_not_null() & (exact.cast(pl.Float64) == number)

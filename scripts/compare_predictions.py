@@ -1,0 +1,70 @@
+"""Two runs of one dataset and split: how many top-k lists are equal, and paired differences of accuracy.
+
+    python -m scripts.compare_predictions FIRST.parquet SECOND.parquet [MODEL ...]
+
+The files are `predictions.parquet` of two run directories. Without MODEL every model that both files have is
+compared. A difference is second minus first, over the users that the view counts, with the 95% interval of a
+bootstrap over users (2,000 draws).
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+K = 20
+DRAWS = 2_000
+VIEWS = ("warm", "cold")
+METRICS = ("NDCG@20", "Recall@20")
+
+
+def main(first: Path, second: Path, models: list[str]) -> None:
+    one, two = (pl.read_parquet(path, glob=False).sort("user_id") for path in (first, second))
+    if one["user_id"].to_list() != two["user_id"].to_list():
+        sys.exit("the two files are not over the same users")
+    truths = {view: next(name for name in one.columns if name.endswith(f"truth_{view}")) for view in VIEWS}
+    names = models or [name for name in one.columns if name in two.columns and name not in _others(truths)]
+    header = ["model", "equal top-20 lists", "view", "users"]
+    header += [f"{metric} {which}" for metric in METRICS for which in ("first", "second", "difference")]
+    print("| " + " | ".join(header) + " |")
+    print("|" + "---|" * len(header))
+    for name in names:
+        lists = [_lists(frame[name]) for frame in (one, two)]
+        equal = np.mean([a[:K] == b[:K] for a, b in zip(*lists, strict=True)])
+        for view, column in truths.items():
+            truth = [set(row) for row in _lists(one[column])]
+            rows = [at for at, items in enumerate(truth) if items]
+            if rows:
+                figures = [np.array([_metrics(of[at], truth[at]) for at in rows]) for of in lists]
+                cells = [_cells(figures[0][:, metric], figures[1][:, metric]) for metric in (0, 1)]
+                print(f"| {name} | {equal:.2%} | {view} | {len(rows)} | {' | '.join(cells)} |")
+
+
+def _others(truths: dict[str, str]) -> set[str]:
+    return {"user_id", "num_seen", *truths.values()}
+
+
+def _lists(column: pl.Series) -> list[list[str]]:
+    return [row or [] for row in column.cast(pl.List(pl.String)).to_list()]
+
+
+def _metrics(ranked: list[str], truth: set[str]) -> tuple[float, float]:
+    hits = np.array([item in truth for item in ranked[:K]], np.float64)
+    discount = 1.0 / np.log2(2.0 + np.arange(K))
+    ideal = discount[: min(K, len(truth))].sum()
+    return float((hits * discount[: len(hits)]).sum() / ideal), float(hits.sum() / len(truth))
+
+
+def _cells(first: np.ndarray, second: np.ndarray) -> str:
+    gap = second - first
+    rng = np.random.default_rng(0)
+    means = [gap[rng.integers(len(gap), size=len(gap))].mean() for _ in range(DRAWS)]
+    low, high = np.quantile(means, [0.025, 0.975])
+    return f"{first.mean():.4f} | {second.mean():.4f} | {gap.mean():+.4f} [{low:+.4f}, {high:+.4f}]"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])

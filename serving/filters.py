@@ -1,0 +1,70 @@
+"""Filters on the catalogue: the fields that can be asked for, and the items with a wanted value."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from recsys.arrays import Bools, Ints
+from recsys.columns import Columns
+from recsys.errors import RequestError, did_you_mean
+from recsys.ids import NUM_RESERVED
+
+ANNOTATIONS: Final = (Columns.REVIEWERS,)  # columns of the catalogue that are filtered like categories
+
+
+class CatalogueFilter:
+    """Reads filters of the form `{field: wanted values}` against the table `catalogue`.
+
+    A field is a category of the dataset ("genres" for the column "cat:genres") or one of `ANNOTATIONS`; its
+    column holds strings or lists of strings. A category with the name of an annotation hides the annotation.
+    """
+
+    def __init__(self, catalogue: pl.DataFrame) -> None:
+        self._catalogue = catalogue
+        self._size = catalogue.height + NUM_RESERVED
+
+    def mask(self, filters: Mapping[str, Sequence[str]]) -> Bools:
+        """Items with one of the wanted values in every field of `filters`. Shape [N].
+
+        Raises `RequestError` for an unknown field or value and for an empty list of values.
+        """
+        keep = np.ones(self._size, np.bool_)
+        keep[:NUM_RESERVED] = False
+        for field, values in filters.items():
+            keep &= self._with_value(field, values)
+        return keep
+
+    def _with_value(self, field: str, values: Sequence[str]) -> Bools:
+        if field not in self._fields:
+            hint = did_you_mean(field, self._fields) if self._fields else "the catalogue has none"
+            raise RequestError(f"filters.{field}", f"unknown category field; {hint}", list(values))
+        if not values:
+            raise RequestError(f"filters.{field}", "is empty; give at least one value", [])
+        by_value = self._fields[field]
+        for at, value in enumerate(values):
+            if value not in by_value:
+                hint = did_you_mean(value, by_value) if by_value else "no item has any value"
+                raise RequestError(f"filters.{field}.{at}", f"no item has this value; {hint}", value)
+        mask = np.zeros(self._size, np.bool_)
+        mask[np.concatenate([by_value[value] for value in values])] = True
+        return mask
+
+    @cached_property
+    def _fields(self) -> dict[str, dict[str, Ints]]:
+        """Field -> value -> ids of the items that have it."""
+        columns = {name: name for name in ANNOTATIONS if name in self._catalogue.columns}
+        for name in self._catalogue.columns:
+            if name.startswith(Columns.CATEGORY_PREFIX):
+                columns[name.removeprefix(Columns.CATEGORY_PREFIX)] = name
+        return {field: self._by_value(column) for field, column in columns.items()}
+
+    def _by_value(self, column: str) -> dict[str, Ints]:
+        numbered = self._catalogue.with_row_index("id", offset=NUM_RESERVED)
+        values = numbered.select("id", pl.col(column).alias("value"))
+        if isinstance(values.schema["value"], pl.List):
+            values = values.explode("value")
+        grouped = values.drop_nulls().group_by("value").agg("id")
+        return {value: np.asarray(ids, np.int64) for value, ids in grouped.iter_rows()}

@@ -1,0 +1,130 @@
+"""All that one fit reads, and the audit for leaks that stands between it and the training.
+
+    inputs = FitInputs.of(dataset, vectors, split, config)
+    fitted = fit(audit(inputs))
+
+`fit` takes `AuditedInputs`, and to construct one runs the audit: no fit can be made of inputs that were not
+audited.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from features.dataset.tables import Dataset, MediaVectors
+from features.inputs.histories import (
+    HistoryBuilder,
+    IdMaps,
+    ReviewVectors,
+    build_maps,
+    build_schema,
+)
+from features.inputs.item_features import build_item_features
+from features.leakage.audit import Audit, audit_fit
+from features.splits.split import Split
+from recsys.arrays import Ints
+from recsys.config import Config
+from recsys.history import History, SequenceSchema
+from recsys.item_features import ItemFeatures
+from training.candidates.fit import source_events
+from training.sequences import Sequence, Sequences
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitInputs:
+    """What a fit reads of a dataset and a split, and nothing else."""
+
+    dataset: Dataset
+    vectors: MediaVectors
+    split: Split
+    config: Config
+    features: ItemFeatures
+    maps: IdMaps
+    schema: SequenceSchema
+    builder: HistoryBuilder
+    sequences: Sequences  # training sequences by user
+    before: Mapping[str, History]  # histories before validation, by user
+    ground_truth: dict[str, Ints]  # validation items of the users who have such a history
+    ground_truth_without_events: dict[str, Ints]  # validation items of the users who have none
+    source_events: Mapping[str, pl.DataFrame]  # by candidate source, the events that it is fitted on
+
+    @classmethod
+    def of(cls, dataset: Dataset, vectors: MediaVectors, split: Split, config: Config) -> "FitInputs":
+        """The inputs of a fit of `config` on `split`. Nothing is trained."""
+        statistics, model = split.statistics, config.model
+        features = build_item_features(dataset, vectors, train=statistics, reviews=split.reviews)
+        maps = build_maps(dataset, statistics)
+        reads_reviews = model.user.use_reviews and model.item.use_content
+        reviews = ReviewVectors.of(vectors) if reads_reviews else None
+        builder = HistoryBuilder(
+            dataset, item_ids=features.item_ids, maps=maps, reviews=reviews, allowed_reviews=split.reviews
+        )
+        before = split.before_validation(builder)
+        validation = split.validation_items(features.item_ids)
+        return cls(
+            dataset=dataset,
+            vectors=vectors,
+            split=split,
+            config=config,
+            features=features,
+            maps=maps,
+            schema=build_schema(dataset, statistics, maps, reviews, model.user),
+            builder=builder,
+            sequences=Sequences(*split.training(builder)),
+            before=before,
+            ground_truth={user: items for user, items in validation.items() if user in before},
+            ground_truth_without_events={
+                user: items for user, items in validation.items() if user not in before
+            },
+            source_events=source_events(split, model.ranker),
+        )
+
+
+@dataclass(frozen=True)
+class AuditedInputs:
+    """Inputs in which the audit found no leak. Constructing one runs the audit.
+
+    Raises `LeakError` at the first thing that a fit must not read.
+    """
+
+    inputs: FitInputs
+    audit: Audit = field(init=False)  # what was looked at
+
+    def __post_init__(self) -> None:
+        inputs = self.inputs
+        audit = audit_fit(
+            inputs.dataset,
+            inputs.vectors,
+            inputs.split,
+            features=inputs.features,
+            maps=inputs.maps,
+            schema=inputs.schema,
+            builder=inputs.builder,
+            sequences=_TrainingHistories(inputs.sequences),
+            before=inputs.before,
+            targets=inputs.ground_truth,
+            sources=inputs.source_events,
+        )
+        object.__setattr__(self, "audit", audit)  # how a frozen dataclass sets a derived field
+
+
+def audit(inputs: FitInputs) -> AuditedInputs:
+    """`inputs`, after the audit has found no leak in them. Raises `LeakError` if it finds one."""
+    return AuditedInputs(inputs)
+
+
+class _TrainingHistories(Mapping[str, History]):
+    """The histories of training sequences, each made when it is asked for."""
+
+    def __init__(self, sequences: Mapping[str, Sequence]) -> None:
+        self._sequences = sequences
+
+    def __getitem__(self, user: str) -> History:
+        return self._sequences[user].history
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sequences)
+
+    def __len__(self) -> int:
+        return len(self._sequences)

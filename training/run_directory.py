@@ -1,0 +1,237 @@
+"""The directory of a run: the one place that knows its files, its lock, and which dataset it is of.
+
+    run/
+      config.toml  dataset.json  lock    the configuration, the dataset, and the process that works here
+      checkpoints/  fits.json            towers by stage (main, later, id_only, refit); the record of each fit
+      audit.json                         what was looked at for leaks, by stage
+      split/  metrics.json               what was held out, and the results on it
+      baselines.json                     the settings chosen for each baseline
+      predictions.parquet  examples.json every model's lists; some of ours with reasons
+      knockouts.json                     what each modality brings
+      ablation/  ablation.json  .md      what each option of the towers brings
+      review_sentiment.json              how well ratings are predicted from reviews
+      rejected.csv  timings.json  histories.parquet  report.html  mlflow_run.txt
+      parts/                             of a streamed log: one byte an event, by stage
+      bundle/
+
+A directory can be moved. `dataset.json` has the path of the dataset relative to the directory, and the
+fingerprint of the dataset, by which a dataset elsewhere is known to be the same.
+"""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from recsys.config import Config, dump_config, flatten, load_config
+from recsys.errors import ConfigError
+from recsys.files import replacing
+
+FORMAT = 2  # of the files in a run directory; one of another format is refused
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetReference:
+    """The dataset of a run, as dataset.json has it. Paths are relative to the run directory."""
+
+    format: int
+    name: str  # of the dataset's folder
+    path: str
+    cache: str  # folder of the media vectors
+    fingerprint: str | None  # None until the dataset has been read
+
+
+class RunDirectory:
+    """The files of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._is_locked = False
+        self.config_file = path / "config.toml"
+        self.dataset_file = path / "dataset.json"
+        self.checkpoints = path / "checkpoints"
+        self.fits = path / "fits.json"
+        self.audits = path / "audit.json"
+        self.split = path / "split"
+        self.metrics = path / "metrics.json"
+        self.baselines = path / "baselines.json"
+        self.predictions = path / "predictions.parquet"
+        self.examples = path / "examples.json"
+        self.knockouts = path / "knockouts.json"
+        self.ablation_fits = path / "ablation"
+        self.ablation = path / "ablation.json"
+        self.ablation_table = path / "ablation.md"
+        self.review_sentiment = path / "review_sentiment.json"
+        self.rejected = path / "rejected.csv"
+        self.rejected_events = path / "rejected_interactions.csv"
+        self.timings = path / "timings.json"
+        self.histories = path / "histories.parquet"
+        self.report = path / "report.html"
+        self.tracked_run = path / "mlflow_run.txt"
+        self.bundle = path / "bundle"
+
+    def checkpoint(self, stage: str) -> Path:
+        """The towers of one stage."""
+        return self.checkpoints / f"{stage}.pt"
+
+    def parts(self, stage: str) -> Path:
+        """Where the split of a streamed log is written."""
+        return self.path / "parts" / stage
+
+    @classmethod
+    def create(cls, path: Path, dataset: Path, config: Config, *, cache_dir: Path) -> "RunDirectory":
+        """A new run in `path`, or the one that is there, of the same dataset and configuration.
+
+        Raises `ConfigError` where `path` holds other files, or a run of another configuration or dataset.
+        """
+        if path.exists() and not path.is_dir():
+            raise ConfigError(f"--out {path} is a file; name a directory")
+        path.mkdir(parents=True, exist_ok=True)
+        directory = cls(path)
+        if not directory.dataset_file.exists() and any(path.iterdir()):
+            raise ConfigError(f"{path} is not empty and holds no run; name another --out")
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        with directory.locked():
+            before = None
+            if directory.dataset_file.exists():
+                before = directory.reference()
+                directory._check_unchanged(before, dataset, config)
+            directory._write(
+                DatasetReference(
+                    format=FORMAT,
+                    name=dataset.resolve().name,
+                    path=directory._relative(dataset),
+                    cache=directory._relative(cache_dir),
+                    fingerprint=before.fingerprint if before else None,
+                )
+            )
+            dump_config(config, directory.config_file)
+        return directory
+
+    @classmethod
+    def open(cls, path: Path) -> "RunDirectory":
+        """The run in `path`. Raises `ConfigError` if there is none, or one of another format."""
+        directory = cls(path)
+        if not directory.dataset_file.exists():
+            raise ConfigError(f"{path} holds no run; make one with: recsys train DATASET --out {path}")
+        directory.reference()
+        return directory
+
+    def config(self) -> Config:
+        return load_config(self.config_file)
+
+    def reference(self) -> DatasetReference:
+        """What dataset.json holds. Raises `ConfigError` where an earlier version wrote it."""
+        values = json.loads(self.dataset_file.read_text("utf-8"))
+        if values.get("format") != FORMAT:
+            raise ConfigError(
+                f"{self.path} was written by another version of recsys (format {values.get('format', 1)}, "
+                f"not {FORMAT}). Train anew: recsys run DATASET --out NEW_DIRECTORY"
+            )
+        return DatasetReference(**values)
+
+    def dataset_path(self) -> Path:
+        """The folder of the dataset. Raises `ConfigError` if it is not where it was."""
+        reference = self.reference()
+        path = self._resolved(reference.path)
+        if not path.is_dir():
+            known = f" with fingerprint {reference.fingerprint[:12]}" if reference.fingerprint else ""
+            raise ConfigError(
+                f"the dataset {reference.name!r} of the run {self.path} is not at {path}; "
+                f"name the folder that holds it{known}: --dataset FOLDER"
+            )
+        return path
+
+    def cache_dir(self) -> Path | None:
+        """The folder of the media vectors, None if it is no longer there."""
+        path = self._resolved(self.reference().cache)
+        return path if path.is_dir() else None
+
+    def check_dataset(self, dataset: Path, fingerprint: str) -> None:
+        """Remember where the dataset is; raises `ConfigError` where it is not the one of this run."""
+        before = self.reference()
+        if before.fingerprint is not None and before.fingerprint != fingerprint:
+            raise ConfigError(
+                f"{self.path} holds a run of the dataset {before.name!r} with fingerprint "
+                f"{before.fingerprint[:12]}; {dataset} has the fingerprint {fingerprint[:12]}: it is another "
+                "one, or has changed. Name another --out for it, or the run's own dataset: --dataset FOLDER"
+            )
+        now = replace(before, path=self._relative(dataset), fingerprint=fingerprint)
+        if now != before:
+            self._write(now)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out. Reentrant; the lock of a process that died is free.
+
+        Raises `ConfigError` that names the process that holds the lock.
+        """
+        if self._is_locked:
+            yield
+            return
+        with (self.path / "lock").open("a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise ConfigError(
+                    f"{self.path} is in use by {file.read().strip() or 'another process'}; "
+                    "wait until it has ended, or name another --out"
+                ) from None
+            file.truncate(0)
+            file.write(f"process {os.getpid()} since {datetime.now(UTC).isoformat(timespec='seconds')}\n")
+            file.flush()
+            self._is_locked = True
+            try:
+                yield
+            finally:
+                self._is_locked = False
+                file.truncate(0)
+
+    def seconds(self) -> dict[str, float]:
+        """What each step has taken."""
+        if not self.timings.exists():
+            return {}
+        read: dict[str, float] = json.loads(self.timings.read_text("utf-8"))
+        return read
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Write down what `step` takes. A step that finds its work done keeps the time that the work took."""
+        start = time.perf_counter()
+        yield
+        seconds = self.seconds()
+        seconds[step] = max(time.perf_counter() - start, seconds.get(step, 0.0))
+        self.timings.write_text(json.dumps(seconds, indent=2), "utf-8")
+
+    def _check_unchanged(self, before: DatasetReference, dataset: Path, config: Config) -> None:
+        changed = _changes(self.config(), config)
+        # A dataset elsewhere may be the same: `check_dataset` compares the fingerprints once it is read.
+        if before.fingerprint is None and self._resolved(before.path) != dataset.resolve():
+            changed.insert(0, f"dataset {dataset.resolve()}")
+        if changed:
+            raise ConfigError(
+                f"{self.path} holds a run of {before.name} that was asked for otherwise, without "
+                f"{', '.join(changed)}; name another --out, or delete it"
+            )
+
+    def _relative(self, path: Path) -> str:
+        return os.path.relpath(path.resolve(), self.path.resolve())
+
+    def _resolved(self, relative: str) -> Path:
+        return (self.path / relative).resolve()
+
+    def _write(self, reference: DatasetReference) -> None:
+        with replacing(self.dataset_file) as temporary:
+            temporary.write_text(json.dumps(asdict(reference), indent=2), "utf-8")
+
+
+def _changes(before: Config, now: Config) -> list[str]:
+    """Settings of `now` that `before` has otherwise."""
+    old, new = (flatten(each.model_dump(mode="json")) for each in (before, now))
+    return [f"{name} = {value}" for name, value in new.items() if value != old[name]]
