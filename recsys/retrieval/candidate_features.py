@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.arrays import Bools, Floats, Ints
+from recsys.history import History
 from recsys.ids import NUM_RESERVED, PAD
 
 BUILTIN_SOURCES = ("towers", "popularity")  # sources that need no fitting of their own; the others follow
@@ -114,6 +115,16 @@ class CandidateFeatures:
             "source_ranks": (shown_ranks * real_BK1).astype(np.float32),
             "candidate_context": (context_B11 * real_BK1).astype(np.float32),
         }
+
+
+def newest_items(histories: Sequence[History], length: int) -> Ints:
+    """The newest `length` items of each history, right-aligned: the newest stands last. Shape [B, length]."""
+    item_BH = np.full((len(histories), length), PAD, np.int64)
+    for row, history in enumerate(histories):
+        newest = history.item[-length:]
+        if len(newest):
+            item_BH[row, -len(newest) :] = newest
+    return item_BH
 
 
 def ranks(score_BKS: Floats) -> Floats:

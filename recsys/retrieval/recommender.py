@@ -24,7 +24,7 @@ from recsys.arrays import Bools, Floats, Ints, unit
 from recsys.errors import RequestError
 from recsys.history import History, SequenceSchema, collate
 from recsys.ids import NUM_RESERVED, PAD
-from recsys.retrieval.candidate_features import CandidateFeatures, Candidates, ItemArrays
+from recsys.retrieval.candidate_features import CandidateFeatures, Candidates, ItemArrays, newest_items
 from recsys.retrieval.candidate_sources import DENSE_SCORES, Source, merge
 from recsys.retrieval.cold_ranks import merge_by_rank
 from recsys.retrieval.fallback import AnsweredBy, Popularity, answered_by
@@ -253,12 +253,7 @@ class Recommender:
 
     def history_items(self, histories: Sequence[History]) -> Ints:
         """The newest H items of each history, right-aligned. Shape [B, H]."""
-        history_BH = np.full((len(histories), self.settings.history_length), PAD, np.int64)
-        for row, history in enumerate(histories):
-            newest = history.item[-self.settings.history_length :]
-            if len(newest):
-                history_BH[row, -len(newest) :] = newest
-        return history_BH
+        return newest_items(histories, self.settings.history_length)
 
     def retriever_score(self, cosine_BK: Floats) -> Floats:
         """cosine / temperature."""

@@ -13,7 +13,7 @@ PAGE: Final = 20  # ranks after which the pattern of cold ranks repeats
 
 def _check_cold_ranks(ranks: tuple[int, ...]) -> tuple[int, ...]:
     if list(ranks) != sorted(set(ranks)) or not all(1 <= rank <= PAGE for rank in ranks):
-        raise ValueError(f"cold_ranks = {list(ranks)}: ascending ranks from 1 to {PAGE}, each once")
+        raise ValueError(f"model.cold_ranks = {list(ranks)}: ascending ranks from 1 to {PAGE}, each once")
     return ranks
 
 

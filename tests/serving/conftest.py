@@ -63,14 +63,17 @@ def axis(name, value):
 
 
 def save_user_tower(path):
-    """The mean of the events' vectors at unit length; reads no other input."""
+    """The mean of the events' vectors at unit length, zeros without any; reads no other input."""
     nodes = [
         helper.make_node("ReduceSum", ["event_vector", "one"], ["sum"], keepdims=0),
         helper.make_node("ReduceL2", ["sum", "one"], ["norm"], keepdims=1),
-        helper.make_node("Div", ["sum", "norm"], ["user_vector"]),
+        helper.make_node("Max", ["norm", "least"], ["length"]),
+        helper.make_node("Div", ["sum", "length"], ["user_vector"]),
     ]
     inputs = [tensor("event_vector", TensorProto.FLOAT, "B", "L", 2)]
-    save_graph(path, nodes, inputs, [tensor("user_vector", TensorProto.FLOAT, "B", 2)], [axis("one", 1)])
+    least = helper.make_tensor("least", TensorProto.FLOAT, [1], [1e-6])
+    outputs = [tensor("user_vector", TensorProto.FLOAT, "B", 2)]
+    save_graph(path, nodes, inputs, outputs, [axis("one", 1), least])
 
 
 def save_ranker(path):

@@ -148,8 +148,8 @@ def test_the_recommenders_settings_come_back_whole(path):
 def test_manifest_must_be_there_and_well_formed(path, tmp_path):
     with pytest.raises(BundleError, match=r"no bundle: manifest\.json is missing"):
         Bundle.open(tmp_path)
-    edit_manifest(path, temperature=-1)
-    with pytest.raises(BundleError, match="temperature"):
+    edit_manifest(path, recommender={"temperature": -1, "num_candidates": 1, "history_length": 1})
+    with pytest.raises(BundleError, match=r"recommender\.temperature"):
         Bundle.open(path)
     (path / "manifest.json").write_text("{")
     with pytest.raises(BundleError, match="not JSON"):
@@ -195,8 +195,8 @@ def test_failure_leaves_the_old_one(path):
 def test_half_a_manifest_is_refused(tmp_path):
     def forgets(directory: Path):
         values = fill(directory)
-        del values["temperature"]
+        del values["recommender"]
         return values
 
-    with pytest.raises(BundleError, match="temperature"):
+    with pytest.raises(BundleError, match="recommender"):
         write_bundle(tmp_path / "bundle", forgets)
