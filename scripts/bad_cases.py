@@ -102,7 +102,7 @@ TABLES = (
     Case("a file of 0 bytes", items("")),
     Case("a misspelt column", items("id,tilte\n1,One\n")),
     Case("a column in other letters", items("ID,title\n1,One\n")),
-    Case("a column that stands twice", items("id,title,title\n1,One,Uno\n")),
+    Case("a column that appears twice", items("id,title,title\n1,One,Uno\n")),
     Case(
         "a word where a number is meant",
         {"events.csv": "user,item,time,stars\na,1,1600000000,many\nb,2,1600000000,5\n"},

@@ -26,7 +26,7 @@ from recsys.ids import IdMap
 from scripts.bad_cases import TABLES, Case
 
 
-def told_of_table(case: Case, root: Path) -> str:
+def message_of_table(case: Case, root: Path) -> str:
     """What `recsys check` says of the dataset."""
     case.write(root)
     try:
@@ -134,7 +134,7 @@ BUNDLES: tuple[tuple[str, Callable[[Path], object]], ...] = (
 )
 
 
-def told_of_bundle(change: Callable[[Path], object], root: Path) -> str:
+def message_of_bundle(change: Callable[[Path], object], root: Path) -> str:
     """What `recsys recommend`, `serve` and `show` say of the bundle or of the histories beside it."""
     bundle, histories = root / "bundle", root / "histories.parquet"
     write_bundle(bundle, fill_bundle)
@@ -156,7 +156,7 @@ SETTINGS = (
 )
 
 
-def told_of_settings(text: str, root: Path) -> str:
+def message_of_settings(text: str, root: Path) -> str:
     (root / "settings.toml").write_text(text, "utf-8")
     try:
         load_config(root / "settings.toml")
@@ -168,9 +168,9 @@ def told_of_settings(text: str, root: Path) -> str:
 def rows() -> Iterator[tuple[str, str, str]]:
     """Heading, input and message of every case; paths of the temporary folder are left out."""
     kinds: tuple[tuple[str, Any, Any], ...] = (
-        ("Tables", [(case.label, case) for case in TABLES], told_of_table),
-        ("Bundles", BUNDLES, told_of_bundle),
-        ("Settings", SETTINGS, told_of_settings),
+        ("Tables", [(case.label, case) for case in TABLES], message_of_table),
+        ("Bundles", BUNDLES, message_of_bundle),
+        ("Settings", SETTINGS, message_of_settings),
     )
     for heading, cases, told in kinds:
         for label, case in cases:

@@ -55,8 +55,8 @@ def test_the_walk_arrives(walk: Walk) -> None:
     names = {path.name for path in walk.run.iterdir()}
     assert names >= {
         "config.toml", "dataset.json", "checkpoints", "split", "metrics.json", "rejected.csv",
-        "timings.json", "histories.parquet", "bundle", "mlflow_run.txt", "fits.json", "predictions.parquet",
-        "examples.json", "knockouts.json", "report.html",
+        "timings.json", "histories.parquet", "bundle", "mlflow_run.txt", "fit_records.json",
+        "predictions.parquet", "examples.json", "knockouts.json", "report.html",
     }  # fmt: skip
     assert "agree in 100.00% of places" in walk.answer.out
     assert "ndcg@10" in walk.answer.out

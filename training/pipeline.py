@@ -369,7 +369,7 @@ class Run:
                     {f"{stage}/{key}": value for key, value in entry.items()}, step=epoch
                 ),
             )
-        record_fit(self.directory.fits, stage, fitted)
+        record_fit(self.directory.fit_records, stage, fitted)
         record_audit(self.directory.audits, stage, fitted.audit)
         return fitted
 

@@ -2,7 +2,7 @@
 
     run/
       config.toml  dataset.json  lock    the configuration, the dataset, and the process that works here
-      checkpoints/  fits.json            towers by stage (main, later, id_only, refit); the record of each fit
+      checkpoints/  fit_records.json     towers by stage (main, later, id_only, refit); the record of each fit
       audit.json                         what was looked at for leaks, by stage
       split/  metrics.json               what was held out, and the results on it
       baselines.json                     the settings chosen for each baseline
@@ -55,7 +55,7 @@ class RunDirectory:
         self.config_file = path / "config.toml"
         self.dataset_file = path / "dataset.json"
         self.checkpoints = path / "checkpoints"
-        self.fits = path / "fits.json"
+        self.fit_records = path / "fit_records.json"
         self.audits = path / "audit.json"
         self.split = path / "split"
         self.metrics = path / "metrics.json"

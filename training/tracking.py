@@ -1,4 +1,4 @@
-"""Where a run's settings, figures and files are kept: MLflow, or nowhere. The home of `mlflow`.
+"""Tracking of a run's settings, metrics and files in MLflow, or nowhere. The home of `mlflow`.
 
 mlflow is imported when an `MlflowTracker` is entered and not before, since the import takes seconds.
 """
@@ -206,7 +206,7 @@ class RunTracker:
 
 
 def _connect(uri: str) -> "MlflowClient":
-    # mlflow asks a server of its own for settings as it is imported; a run tells nobody of itself.
+    # mlflow asks a server of its own for settings as it is imported; a run sends no telemetry.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     if uri.startswith("sqlite:///"):
         Path(uri.removeprefix("sqlite:///")).resolve().parent.mkdir(parents=True, exist_ok=True)

@@ -109,14 +109,22 @@ def _unquoted(literal: str) -> str:
     return str(json.loads(f'"{escaped}"', strict=False))
 
 
+def json_rows(content: bytes) -> list[dict[str, Any]]:
+    """Objects of JSON Lines, or of one array; numbers with a fraction are exact decimals."""
+    content = content.removeprefix(b"\xef\xbb\xbf")
+    lines = content.split(b"\n")
+    if content.lstrip()[:1] == b"[":
+        rows: list[dict[str, Any]] = json.loads(content, parse_float=Decimal)
+        return rows
+    return [json.loads(line, parse_float=Decimal) for line in lines if line.strip()]
+
+
 def wrap_single_values(content: bytes, columns: Collection[str]) -> bytes | None:
     """JSON Lines of `content` (JSON Lines or one array), with lists of texts in the mixed ones of `columns`.
 
     A mixed column has a list in one row and a single value in another. None where no column is mixed.
     """
-    rows = json.loads(content, parse_float=Decimal) if content.lstrip()[:1] == b"[" else [
-        json.loads(line, parse_float=Decimal) for line in content.splitlines() if line.strip()
-    ]  # fmt: skip
+    rows = json_rows(content)
     mixed = []
     for column in columns:
         kinds = {isinstance(row[column], list) for row in rows if row.get(column) is not None}

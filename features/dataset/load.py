@@ -162,7 +162,9 @@ class _Reader:
     def reviews(self, spec: ReviewsSpec, items: pl.Series | None) -> pl.DataFrame:
         names = (spec.timestamp, spec.text, spec.audio, spec.value)
         wanted = [spec.user, spec.item, *(name for name in names if name is not None)]
-        table = TableChecker(read_table(self.root, "reviews", spec.path, wanted, ids={spec.user, spec.item}))
+        table = TableChecker(
+            read_table(self.root, "reviews", spec.path, wanted, ids={spec.user, spec.item}, lists=())
+        )
         user, item = table.required_id(spec.user), table.required_id(spec.item)
         timestamp = pl.Series([None] * len(user), dtype=pl.Int64)
         if spec.timestamp:

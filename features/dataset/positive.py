@@ -44,7 +44,7 @@ def positive_events(table: TableChecker, sql: str | None) -> pl.Series:
             continue
         _reject_unreadable(table, frame, kept, choice, sql)
         result = pl.Series([False]).new_from_index(0, height).scatter(kept, truth)
-        table.hold_once(
+        table.require_true_once(
             result.filter(pl.Series(table.kept)),
             table.named(f"positive = {sql!r} is true of no row; nothing could be a target"),
         )
@@ -94,7 +94,7 @@ def _reject_unreadable(
         result = TextKind.cast(frame[name], kind)
         given = is_number_given(frame[name])
         meaning = _WORDS[kind]
-        table.hold_readable(
+        table.require_readable(
             name,
             result,
             frame[name].filter(given),

@@ -6,6 +6,7 @@ header has nothing in the last columns, as spreadsheets write it.
 """
 
 import glob
+import json
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from features.dataset.casting import as_id
-from features.dataset.list_columns import wrap_single_values
+from features.dataset.list_columns import json_rows, wrap_single_values
 from features.dataset.tables import Rejected
 from features.dataset.text_diagnosis import bad_header, explain, open_bytes
 from recsys.errors import DataError, clipped, did_you_mean
@@ -65,12 +66,13 @@ def read_table(
     columns: Iterable[str],
     *,
     ids: Collection[str] = (),
-    lists: Collection[str] = (),
+    lists: Collection[str] | None = None,
 ) -> RawTable:
     """The named columns of the file or files that match `pattern` in `root`, in the files' order.
 
     The columns `ids` identify something, so that files with other kinds of numbers are joined as text;
-    the columns `lists` may hold a list in one row of JSON and a single value in the next.
+    the columns `lists` may hold a list in one row of JSON and a single value in the next. Where `lists` is
+    given, a list or an object in a text of another column is an error.
     Raises `DataError` whose `problems` name the file and, where they can, the row and what to do.
     """
     wanted = list(dict.fromkeys(columns))
@@ -80,7 +82,10 @@ def read_table(
     for path in paths:
         shown = path.relative_to(root).as_posix()
         try:
-            frames.append(select_columns(read_file(path, lists), wanted, name, shown))
+            frame = select_columns(read_file(path, lists or ()), wanted, name, shown)
+            if lists is not None and ending(path) in JSON_LINES:
+                _refuse_nested(path, frame, [column for column in wanted if column not in lists])
+            frames.append(frame)
         except DataError as error:
             problems += error.problems or (f"[{name}] {shown}: {error}",)
     if problems:
@@ -140,7 +145,7 @@ def read_file(path: Path, lists: Collection[str] = ()) -> pl.DataFrame:
     with explained(path):
         if suffix in SEPARATORS:
             frame = pl.read_csv(path, separator=SEPARATORS[suffix], infer_schema=False, glob=False)
-            _hold_header(path, frame.columns)
+            _check_header(path, frame.columns)
             return frame
         if suffix in PARQUET:
             return pl.read_parquet(path, glob=False)
@@ -160,7 +165,7 @@ def scan_file(path: Path) -> pl.LazyFrame | None:
             return None
         if suffix in SEPARATORS:
             scanned = pl.scan_csv(path, separator=SEPARATORS[suffix], infer_schema=False, glob=False)
-            _hold_header(path, scanned.collect_schema().names())
+            _check_header(path, scanned.collect_schema().names())
             return scanned
         if suffix in PARQUET:
             return pl.scan_parquet(path, glob=False)
@@ -207,7 +212,7 @@ def _why(path: Path, suffix: str, error: BaseException) -> str:
     return explain(path, separator=SEPARATORS.get(suffix)) or f"cannot be read: {first_line}"
 
 
-def _hold_header(path: Path, columns: list[str]) -> None:
+def _check_header(path: Path, columns: list[str]) -> None:
     if wrong := bad_header(path, columns):
         raise DataError(wrong)
 
@@ -229,6 +234,27 @@ def _read_json(path: Path, lists: Collection[str]) -> pl.DataFrame:
     suspects = [name for name in texts if frame[name].str.starts_with("[").any()]
     wrapped = _wrapped(content, suspects)
     return frame if wrapped is None else _parse_json(wrapped)
+
+
+def _refuse_nested(path: Path, frame: pl.DataFrame, columns: Collection[str]) -> None:
+    """Raises `DataError` where polars wrote a list or an object into a text column of `columns`."""
+    suspects = [
+        name
+        for name in columns
+        if frame.schema[name] == pl.String and frame[name].str.contains(r"^\[.*\]$|^\{.*\}$").any()
+    ]
+    if not suspects:
+        return
+    try:
+        with open_bytes(path) as file:
+            rows = json_rows(file.read())
+    except (ValueError, RecursionError):
+        return  # polars reads more than the standard library does
+    for number, row in enumerate(rows):
+        for name in suspects:
+            if isinstance(row.get(name), list | dict):
+                shown = clipped(json.dumps(row[name], default=str, ensure_ascii=False))
+                raise DataError(f"row {number}: field {name!r} is {shown}; write a single value in every row")
 
 
 def _parse_json(content: bytes) -> pl.DataFrame:
@@ -254,9 +280,9 @@ def select_columns(frame: pl.DataFrame, columns: list[str], name: str, shown: st
     twice = [column for column in columns if f"{column}_duplicated_0" in frame.columns]
     if twice:
         problems = [
-            f"[{name}] {shown}: column {each!r} stands twice; rename one of the two" for each in twice
+            f"[{name}] {shown}: column {each!r} appears twice; rename one of the two" for each in twice
         ]
-        raise DataError("columns stand twice", problems)
+        raise DataError("columns appear twice", problems)
     if not missing:
         return frame.select(columns)
     if len(frame.columns) == 1 and any(mark in frame.columns[0] for mark in ";\t|"):

@@ -28,7 +28,7 @@ def _inside(path: str) -> str:
 def _unique(names: tuple[str, ...]) -> tuple[str, ...]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(f"{twice[0]!r} stands twice")
+        raise ValueError(f"{twice[0]!r} appears twice")
     return names
 
 

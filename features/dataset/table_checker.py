@@ -51,9 +51,9 @@ def nothing_left(reasons: Iterable[Mapping[str, Any]]) -> str:
 
 
 class TableChecker:
-    """Which rows still stand, what was rejected, and what is wrong with the whole table.
+    """Which rows are kept, which values were rejected, and which problems the whole table has.
 
-    What can be said only of whole columns stands in methods of its own (`hold_readable`, `hold_once`,
+    Checks of whole columns are methods of their own (`require_readable`, `require_true_once`,
     `is_whole`, `text_kind`, `known_failure`, `unit_hint`, `holds_dates`), so that a table may be checked a
     part at a time.
     """
@@ -118,10 +118,10 @@ class TableChecker:
         except DataError as error:
             self.problem(column, str(error))
             return pl.Series(column, [None] * len(series))
-        self.hold_readable(column, result, series.filter(given(series)), problem)
+        self.require_readable(column, result, series.filter(given(series)), problem)
         return result
 
-    def hold_readable(
+    def require_readable(
         self,
         column: str,
         result: pl.Series,
@@ -136,7 +136,7 @@ class TableChecker:
         if len(given) and result.null_count() == len(result):
             self.problem(column, problem(given[0]))
 
-    def hold_once(self, truth: pl.Series, problem: str) -> None:
+    def require_true_once(self, truth: pl.Series, problem: str) -> None:
         """A problem where there are rows and the truth holds of none."""
         if len(truth) and not truth.any():
             self.problems.append(problem)
@@ -271,10 +271,10 @@ class TableChecker:
         return lists
 
     def keep_first(self, ids: pl.Series, column: str) -> None:
-        """Reject every later row with an id that already stood."""
-        standing = pl.DataFrame({"id": ids, "kept": self.kept})
-        again = standing.select(~pl.col("id").is_first_distinct().over("kept") & pl.col("kept"))
-        self.reject(again.to_series(), column, "id stands twice; the first row was kept")
+        """Reject every row whose id an earlier kept row has."""
+        rows = pl.DataFrame({"id": ids, "kept": self.kept})
+        again = rows.select(~pl.col("id").is_first_distinct().over("kept") & pl.col("kept"))
+        self.reject(again.to_series(), column, "id appears twice; the first row was kept")
 
     def finish(self, columns: Sequence[pl.Series]) -> pl.DataFrame:
         """The rows that were kept, with these columns."""

@@ -1,6 +1,6 @@
-"""Why a text file cannot be read: the first place that is wrong, in words, with what to do about it.
+"""Why a text file cannot be read: the first wrong place, in words, and the remedy.
 
-All of it runs only after a fast reader has given up, so it may be slow: it goes through the file in Python.
+These functions run only after polars has failed on a file, so they may be slow: they read it in Python.
 """
 
 import csv
@@ -136,6 +136,7 @@ def bad_json(path: Path) -> str | None:
         file.seek(0)
         if start[:1] == b"[":
             return _bad_array(file.read())
+        seen: dict[str, tuple[str, str]] = {}
         for number, line in enumerate(file, 1):
             line = line.removeprefix(b"\xef\xbb\xbf").strip()
             if line and (wrong := _bad_object(line)):
@@ -144,6 +145,24 @@ def bad_json(path: Path) -> str | None:
                     f"line {number} {wrong}: {shown!r}; JSON Lines have one object a line, "
                     'such as {"id": 1}'
                 )  # fmt: skip
+            if line and (mixed := _mixed_field(json.loads(line), f"line {number}", seen)):
+                return mixed
+    return None
+
+
+def _mixed_field(row: dict[str, Any], place: str, seen: dict[str, tuple[str, str]]) -> str | None:
+    """The first field that is a list or an object here and something else before; `seen` is filled."""
+    for name, value in row.items():
+        if value is None:
+            continue
+        kind = "a list" if isinstance(value, list) else "an object" if isinstance(value, dict) else "a value"
+        before, where = seen.setdefault(name, (kind, place))
+        if kind != before:
+            shown = clipped(json.dumps(value, ensure_ascii=False))
+            return (
+                f"{place}: field {name!r} is {kind} ({shown}), but {before} in {where}; write it alike "
+                "in every row"
+            )
     return None
 
 
@@ -166,8 +185,12 @@ def _bad_array(content: bytes) -> str | None:
         return "is nested too deep"
     except ValueError as error:
         return f"is not JSON: {error}"
+    seen: dict[str, tuple[str, str]] = {}
     for number, value in enumerate(values):
-        if not isinstance(value, dict):
+        if isinstance(value, dict):
+            if mixed := _mixed_field(value, f"entry {number}", seen):
+                return mixed
+        else:
             shown = clipped(json.dumps(value))
             return f'entry {number} of the array is {shown}, not an object such as {{"id": 1}}'
     return None

@@ -1,10 +1,10 @@
-"""The checks of features/dataset/table_checker.py on a table that is met a part at a time.
+"""The checks of features/dataset/table_checker.py on a table that is read a part at a time.
 
-What can be said only of a whole column is gathered in `LogFacts`. Some of these facts decide how values are
-cast: are the ids of a text column all "123.0", are its times dates, what does a text column of the
-`positive` expression hold, and as what can the expression not be computed.
-They start from what the first part shows; a later part that contradicts raises `FactsChanged`, and the log
-is read again with what is now known. A fact changes in one direction only, so this ends.
+`LogFacts` gathers facts about whole columns. Four facts decide how values are cast: whether the ids of a text
+column are all like "123.0", whether its times are dates, which kind of values a text column of the `positive`
+expression has, and for which kinds the expression cannot be computed.
+The first part sets the facts. A later part that contradicts a fact raises `FactsChanged`, and the log is read
+again with the facts known so far. Each fact changes in one direction only, so this ends.
 """
 
 import json
@@ -91,7 +91,7 @@ class LogFacts:
         return times.unit_hint(pl.Series(middle, dtype=pl.Float64), unit)
 
 
-class PartChecker(TableChecker):
+class ChunkChecker(TableChecker):
     """Checks one part of the interactions; what was rejected is a frame, not an object a row."""
 
     def __init__(self, raw: RawTable, facts: LogFacts) -> None:
@@ -129,7 +129,7 @@ class PartChecker(TableChecker):
             )
         )
 
-    def hold_readable(
+    def require_readable(
         self,
         column: str,
         result: pl.Series,
@@ -142,7 +142,7 @@ class PartChecker(TableChecker):
         if not seen["problem"] and len(given):
             seen["problem"] = f"{column!r} {problem(given[0])}"
 
-    def hold_once(self, truth: pl.Series, problem: str) -> None:
+    def require_true_once(self, truth: pl.Series, problem: str) -> None:
         rows = self.facts.truths.setdefault(problem, [0, 0])
         rows[0] += len(truth)
         rows[1] += int(truth.sum())

@@ -20,8 +20,8 @@ from features.dataset.load import check_interactions
 from features.dataset.readers import RawTable
 from features.dataset.rejected import SCHEMA
 from features.dataset.schema import InteractionsSpec
-from features.dataset.table_checker import nothing_left
-from features.event_log.chunk_checker import FactsChanged, LogFacts, PartChecker
+from features.dataset.table_checker import named_files, nothing_left
+from features.event_log.chunk_checker import ChunkChecker, FactsChanged, LogFacts
 from features.event_log.source import LogSource
 from recsys.columns import Columns
 from recsys.errors import DataError
@@ -137,7 +137,7 @@ _SPILLED = {
 def _spill_part(
     raw: RawTable, spec: InteractionsSpec, item_ids: pl.DataFrame, work: Path, state: SpillState
 ) -> None:
-    table = PartChecker(raw, state.facts)
+    table = ChunkChecker(raw, state.facts)
     events = table.finish(check_interactions(table, spec, item_ids[Columns.ITEM]))
     state.num_rows = raw.offset + raw.frame.height
     state.num_events += events.height
@@ -200,8 +200,7 @@ def _refuse_problems(files: Sequence[str], spec: InteractionsSpec, state: SpillS
         )
     problems = [*state.problems, *state.facts.problems(files, spec.time)]
     if not state.num_events and not problems:
-        named = files[0] if len(files) == 1 else f"{len(files)} files"
-        problems = [f"[interactions] {named}: {nothing_left(state.reasons)}"]
+        problems = [f"[interactions] {named_files(files)}: {nothing_left(state.reasons)}"]
     if problems:
         raise DataError("the interactions break the dataset contract", problems)
 

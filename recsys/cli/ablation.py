@@ -1,4 +1,4 @@
-"""The command that tells what each option of the towers brings."""
+"""The command that measures what each option of the towers brings."""
 
 from pathlib import Path
 from typing import Annotated

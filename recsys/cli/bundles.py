@@ -126,14 +126,14 @@ def _told(counts: Any, k: int, out: Path) -> str:
     """A `serving.batch.BatchReport` in one line."""
     parts = [f"{counts.num_rows:,} recommendations for {counts.num_users:,} users in {out}"]
     for count, words in (
-        (counts.num_unknown, "users are unknown"),
-        (counts.num_without_events, "users have an empty history"),
-        (counts.num_short, f"users got fewer than {k} items"),
-        (counts.num_repeated, "repeated lines were left out"),
-        (counts.num_empty, "rows without an id were left out"),
+        (counts.num_unknown, "unknown users"),
+        (counts.num_without_events, "users with an empty history"),
+        (counts.num_short, f"users with fewer than {k} items"),
+        (counts.num_repeated, "repeated lines left out"),
+        (counts.num_empty, "rows without an id left out"),
     ):
         if count:
-            parts.append(f"{count:,} {words}")
+            parts.append(f"{words}: {count:,}")
     return "; ".join(parts) + "."
 
 

@@ -1,4 +1,4 @@
-"""What lists are like beyond their hits: how much of the catalogue, how popular, how alike. Needs scipy.
+"""Metrics of lists beyond accuracy: coverage, exposure, popularity, novelty, diversity. Needs scipy.
 
 Shape suffixes: U users, K ranks, S of them at a time, N items, D width of a modality's vectors, X any axes.
 """
@@ -25,9 +25,9 @@ _ROWS_AT_ONCE = 16_384  # vectors that are in memory in double precision
 
 
 def coverage(exposure_XN: npt.NDArray[np.integer], num_rankable: int) -> Doubles:
-    """Share of the `num_rankable` items that stand in a list. Shape [X].
+    """Share of the `num_rankable` items that are in at least one list. Shape [X].
 
-    `exposure_XN` counts the lists in which each item stands; items of none may be left out.
+    `exposure_XN` counts the lists that hold each item; items in no list may be left out.
     (Herlocker et al. 2004, catalogue coverage.)
     """
     return np.asarray((exposure_XN > 0).sum(-1) / num_rankable, np.float64)
@@ -91,7 +91,7 @@ def _ratio(sums: Doubles, counts: Ints) -> Doubles:
 
 
 class Exposure:
-    """Which items stand in which lists, to be counted for any number of drawings of the users."""
+    """Which lists hold which items, to be counted for any number of resamples of the users."""
 
     def __init__(self, ranked_UK: Ints, ks: Sequence[int]) -> None:
         self.dtype = np.dtype(np.int16 if len(ranked_UK) < 2**15 else np.int32)  # holds a number of users
@@ -119,7 +119,7 @@ class Exposure:
 
 
 class Content:
-    """Where items stand by their media, for distances that are the same for every model.
+    """Vectors of the items' media, for distances that are the same for every model.
 
     Each modality's vectors are standardised over the items that have it and brought to unit length. An
     item's vector is all of its modalities' side by side, at unit length again, a missing one being zeros:
@@ -189,7 +189,7 @@ class Content:
 
 
 def _members(column_UK: Ints, width: int) -> csc_matrix:
-    """Which columns stand in each row, quick to take columns of. Shape [U, width]."""
+    """The columns of each row as a sparse matrix, stored by column. Shape [U, width]."""
     starts = np.arange(len(column_UK) + 1) * column_UK.shape[1]
     ones = np.ones(column_UK.size)
     return csr_matrix((ones, column_UK.ravel(), starts), (len(column_UK), width)).tocsc()

@@ -1,4 +1,4 @@
-"""Bootstrap over users: what a figure comes to when other users happen to be asked. Numpy only.
+"""Bootstrap over users: the distribution of a metric over resamples of the users. Numpy only.
 
 Shape suffixes: U users, M metrics, R resamples.
 """
@@ -12,6 +12,7 @@ from recsys.arrays import Ints
 from recsys.errors import DataError
 from recsys.metrics.ranking import Doubles
 
+# Constants, so that intervals of different runs compare.
 NUM_RESAMPLES = 1000
 INTERVAL = (0.025, 0.975)
 _DRAWS_AT_ONCE = 4_000_000
@@ -19,7 +20,7 @@ _DRAWS_AT_ONCE = 4_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A figure and its 95% bootstrap interval over users."""
+    """The value of a metric and its 95% bootstrap interval over users."""
 
     value: float
     low: float
@@ -28,7 +29,7 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sampled:
-    """A figure and what it comes to in every resample; NaN in a resample where it has no value.
+    """The value of a metric, and its value in every resample; NaN in a resample without a value.
 
     Figures of the same users and seed share their resamples, so that their difference is that of a
     paired comparison, as long as the same of those users have a value. `bounds` are kept by the interval

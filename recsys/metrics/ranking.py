@@ -21,7 +21,7 @@ METRICS = ("recall", "hr", "ndcg", "mrr", "map")
 
 @dataclass(frozen=True, kw_only=True)
 class IdLists:
-    """One list of ids for each user, as offsets into one array; an id stands once in a list."""
+    """One list of ids for each user, as offsets into one array; an id is in a list at most once."""
 
     offsets: Ints  # [U + 1]
     ids: Ints  # [offsets[-1]], ascending within a list
@@ -65,11 +65,11 @@ class IdLists:
         return np.diff(self.offsets)
 
     def contain(self, ranked_UK: Ints) -> Bools:
-        """Whether each id stands in its user's list; padding never does. Shape [U, K]."""
+        """Whether each id is in its user's list; padding never is. Shape [U, K]."""
         return self.contain_pairs(np.arange(len(self))[:, None], ranked_UK)
 
     def contain_pairs(self, rows: Ints, ids: Ints) -> Bools:
-        """Whether `ids` stand in the lists of number `rows`; the two broadcast."""
+        """Whether `ids` are in the lists of number `rows`; the two broadcast."""
         stride = int(max(self.ids.max(initial=PAD), ids.max(initial=PAD))) + 1
         own = np.repeat(np.arange(len(self)), self.counts) * stride + self.ids
         pairs = np.append(own, len(self) * stride)  # ascending; the last is above any that is asked for

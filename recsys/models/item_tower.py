@@ -41,8 +41,8 @@ class ItemInputs(NamedTuple):
     dense: Mapping[str, tuple[Tensor, Tensor]]  # standardised
     category: Mapping[str, tuple[Tensor, Tensor]]
     identity: tuple[Tensor, Tensor] | None
-    known: Tensor  # [N] bool: training has seen the item, and so the newcomer head does not place it
-    values: Mapping[str, Tensor]  # ids of the category fields [N, C], which the newcomer head reads
+    known: Tensor  # [N] bool: training has seen the item, and so the cold-start head does not place it
+    values: Mapping[str, Tensor]  # ids of the category fields [N, C], which the cold-start head reads
 
     def replaced(
         self, tokens: Mapping[str, tuple[Tensor, Tensor]], values: Mapping[str, Tensor]
@@ -67,7 +67,7 @@ class ItemInputs(NamedTuple):
 
 
 class ItemOutput(NamedTuple):
-    vector_ND: Tensor  # unit length; shorter where a newcomer head places the item
+    vector_ND: Tensor  # unit length; shorter where a cold-start head places the item
     token_NTD: Tensor
     mask_NT: Tensor
 
@@ -133,7 +133,7 @@ class ItemTower(nn.Module):
         self.norm = nn.ModuleDict(
             {name: nn.LayerNorm(dim) for name in spec.token_names if name not in spec.dense_dims}
         )
-        self.kind_TD = nn.Parameter(torch.randn(len(spec.token_names), dim) * 0.02)
+        self.type_embedding_TD = nn.Parameter(torch.randn(len(spec.token_names), dim) * 0.02)
         self.fusion = build_fusion(config.fusion, dim, config.num_heads)
         self.feed_forward = nn.Sequential(
             nn.LayerNorm(dim),
@@ -178,7 +178,8 @@ class ItemTower(nn.Module):
             tokens.append(norm(vector_ND))
             masks.append(has_N)
         mask_NT = torch.stack(masks, dim=1)
-        token_NTD = (torch.stack(tokens, dim=1) + self.kind_TD) * mask_NT.unsqueeze(-1).to(self.kind_TD.dtype)
+        token_NTD = torch.stack(tokens, dim=1) + self.type_embedding_TD
+        token_NTD = token_NTD * mask_NT.unsqueeze(-1).to(self.type_embedding_TD.dtype)
         return token_NTD, mask_NT
 
     def _dropout_chances(self, mask_NT: Tensor) -> Tensor:

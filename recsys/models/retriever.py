@@ -18,7 +18,7 @@ from recsys.errors import ConfigError, did_you_mean
 from recsys.history import History, SequenceSchema, collate
 from recsys.ids import NUM_RESERVED
 from recsys.item_features import ItemFeatures
-from recsys.models.cold_start_head import NewcomerHead, settle
+from recsys.models.cold_start_head import ColdStartHead, replace_cold
 from recsys.models.dropout import current_generator
 from recsys.models.embeddings import CategoryEmbedding, ItemIdEmbedding
 from recsys.models.item_tower import ItemInputs, ItemOutput, ItemTower, ItemTowerSpec, Standardise
@@ -77,8 +77,8 @@ class Retriever(nn.Module):
         self.category = CategoryEmbedding(sizes=sizes, dim=config.dim) if sizes else None
         log_temperature = torch.tensor(math.log(config.temperature))
         self.log_temperature = nn.Parameter(log_temperature, requires_grad=config.learn_temperature)
-        # None: a new item is what the item tower makes of its content.
-        self.newcomer: NewcomerHead | None = None
+        # None: the item tower embeds cold items, too.
+        self.cold_start_head: ColdStartHead | None = None
         self.scale = nn.ModuleDict({name: Standardise(width) for name, width in self.spec.dense_dims.items()})
         self._fit_scales(features)
         self.set_features(features)
@@ -143,16 +143,16 @@ class Retriever(nn.Module):
     def embed_items(self, row_N: Tensor, *, as_new: bool = False) -> ItemOutput:
         """The item tower's output for catalogue rows `row_N`.
 
-        Outside of training a new item's vector is the newcomer head's, where there is one.
+        Outside of training a new item's vector is the cold-start head's, where there is one.
         """
         return self.embed_inputs(self.item_inputs(row_N, as_new=as_new))
 
     def embed_inputs(self, inputs: ItemInputs) -> ItemOutput:
         """The same of what was read of the items before."""
         output: ItemOutput = self.item_tower(inputs.dense, inputs.category, inputs.identity)
-        if self.newcomer is not None and not self.training:
-            newcomer_ND = self.newcomer(inputs.dense, inputs.values, output.vector_ND)
-            return output._replace(vector_ND=settle(output.vector_ND, newcomer_ND, inputs.known))
+        if self.cold_start_head is not None and not self.training:
+            cold_ND = self.cold_start_head(inputs.dense, inputs.values, output.vector_ND)
+            return output._replace(vector_ND=replace_cold(output.vector_ND, cold_ND, inputs.known))
         return output
 
     def _drawn_as_new(self, row_N: Tensor) -> Tensor:

@@ -50,7 +50,8 @@ def config(**changes: dict[str, Any]) -> Config:
         "model": {
             "dim": 16,
             "user": {"num_blocks": 1, "num_heads": 2, "max_length": 10},
-            "item": {"num_heads": 2, "regress_new": True},
+            "item": {"num_heads": 2},
+            "cold_start": {"content_regression": True},
             "ranker": {"num_candidates": 12, "history_length": 6, "num_epochs": 3},
         },
         "train": {"epochs": 2, "batch_tokens": 64, "steps_per_epoch": 1, "precision": "float32"},

@@ -42,7 +42,12 @@ def patient(*, epochs: int = 4) -> Patient:
     colour = pl.Series("cat:colour", [[str(at % 3)] for at in range(data.items.height)])
     data = replace(data, items=data.items.with_columns(colour))
     settings = config(
-        model={"dim": 16, "item": {"id_dropout": 0.5, "regress_new": True}, "ranker": {"enabled": False}},
+        model={
+            "dim": 16,
+            "item": {"id_dropout": 0.5},
+            "cold_start": {"content_regression": True},
+            "ranker": {"enabled": False},
+        },
         train={"epochs": epochs, "steps_per_epoch": 12},
         evaluate={"k": [2, 4]},
     )

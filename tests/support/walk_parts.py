@@ -61,7 +61,8 @@ def write_settings(path: Path, encoders: Path, uri: str) -> Path:
         "model": {
             "dim": 16,
             "user": {"num_blocks": 1, "num_heads": 2, "max_length": 20},
-            "item": {"num_heads": 2, "regress_new": True},
+            "item": {"num_heads": 2},
+            "cold_start": {"content_regression": True},
             "ranker": {"num_candidates": 20, "history_length": 10, "num_epochs": 2},
         },
         "train": {"epochs": 3, "steps_per_epoch": 5, "precision": "float32"},

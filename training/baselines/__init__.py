@@ -1,4 +1,4 @@
-"""What a model has to beat, each chosen on validation alone. The home of `implicit`.
+"""Baselines, each with settings chosen on validation alone.
 
 Every baseline answers by `TopK` of training/evaluation/evaluate.py. What it holds of items comes from
 training positives alone; what it knows of a user when asked are the positives of training and validation.

@@ -27,18 +27,6 @@ class ALSSettings:
     seed: int = 0
 
 
-# On MovieLens-small and 1M regularization of 100, 256 factors and alpha of 10 lost; the last is kept for
-# data whose events say more of what is liked than films watched once do.
-ALS_CANDIDATES = (
-    *(
-        ALSSettings(factors=factors, regularization=regularization)
-        for factors in (64, 128)
-        for regularization in (0.01, 1.0, 10.0)
-    ),
-    ALSSettings(factors=64, regularization=1.0, alpha=10.0),
-)
-
-
 class ALS(Scored):
     """Implicit ALS. Items without a positive training event are never recommended.
 

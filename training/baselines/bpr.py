@@ -24,11 +24,6 @@ class BPRSettings:
     seed: int = 0
 
 
-BPR_EPOCHS = (10, 20, 40, 80)
-# The former is best on MovieLens-small, the latter on 1M; 64 factors at .05 were so on neither.
-BPR_CANDIDATES = (BPRSettings(learning_rate=0.02), BPRSettings(learning_rate=0.05, factors=128))
-
-
 class BPR(Scored):
     """Items without a positive training event are never recommended, and nothing to a user without events.
 
@@ -64,7 +59,7 @@ class BPR(Scored):
         *,
         seen: Seen,
         settings: BPRSettings,
-        epochs: Sequence[int] = BPR_EPOCHS,
+        epochs: Sequence[int],
     ) -> Iterator[Self]:
         """One fit, looked at after each of `epochs`, which ascend; the fit goes on when the next is asked."""
         from implicit.cpu.bpr import BayesianPersonalizedRanking

@@ -13,7 +13,7 @@ from training.evaluation.ground_truth import seen_lists
 
 
 class Random:
-    """A seeded random order for each user, whoever else is asked along."""
+    """A seeded random order for each user, the same in every batch of users."""
 
     name = "random"
 

@@ -1,4 +1,4 @@
-"""What was chosen for each baseline, kept in the run directory."""
+"""baselines.json: the settings chosen for each baseline."""
 
 import json
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ def save_choices(path: Path, chosen: Iterable[Chosen]) -> None:
 
 
 def read_choices(path: Path) -> list[Chosen]:
-    """What `save_choices` wrote; nothing where there is no such file."""
+    """Reads what `save_choices` wrote; empty where there is no such file."""
     return [Chosen(**values) for values in json.loads(path.read_text("utf-8"))] if path.exists() else []
 
 

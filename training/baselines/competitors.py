@@ -44,6 +44,7 @@ def make_competitors(
         items,
         seen=excluded,
         has_clock=dataset.has_clock,
+        grids=settings.grids,
         num_threads=config.train.num_threads or 0,
         progress=progress,
     )

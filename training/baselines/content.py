@@ -29,10 +29,12 @@ class ContentSettings:
     last: int | None = None  # newest events of the history that count; None: all
 
 
-CONTENT_CANDIDATES = tuple(
-    ContentSettings(standardised=standardised, last=last)
-    for standardised, last in product((True, False), (None, 30, 10, 3))
-)
+def content_settings(last: Sequence[int]) -> tuple[ContentSettings, ...]:
+    """Every way to make the vectors, each with the whole history and with its newest `last` events."""
+    return tuple(
+        ContentSettings(standardised=standardised, last=each)
+        for standardised, each in product((True, False), (None, *last))
+    )
 
 
 class ContentNeighbours(Scored):
@@ -118,11 +120,11 @@ def _indicators(ids_NC: Ints, trained_N: Bools, by_rarity: bool) -> csr_matrix:
 
 
 def content_candidates(
-    split: Split, items: ItemFeatures, modality: str, *, seen: Seen
+    split: Split, items: ItemFeatures, modality: str, candidates: Sequence[ContentSettings], *, seen: Seen
 ) -> Iterator[tuple[ContentSettings, ContentNeighbours]]:
-    """All of `CONTENT_CANDIDATES`, vectors made once for each way to make them."""
+    """A model for each of `candidates`, vectors made once for each way to make them."""
     made: dict[bool, ContentNeighbours] = {}
-    for settings in CONTENT_CANDIDATES:
+    for settings in candidates:
         if settings.standardised not in made:
             made[settings.standardised] = ContentNeighbours(
                 split, items, modality, seen=seen, settings=settings

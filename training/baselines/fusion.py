@@ -13,8 +13,6 @@ from training.baselines.content import ContentNeighbours
 from training.baselines.known import Known, Scored
 from training.baselines.tuning import Choice, Part, Question
 
-WEIGHTS = (0.25, 0.5, 1.0, 2.0)  # of a further modality; the best alone has 1
-
 
 @dataclass(frozen=True, kw_only=True)
 class FusionSettings:
@@ -75,25 +73,27 @@ def choose_fusion(
     question: Question,
     *,
     known: Known,
+    further_weights: Sequence[float],
     progress: Progress = silent,
 ) -> Choice[FusionSettings, Fusion]:
     """From the best part on, each further one with the weight that helps most, left out where none does.
 
-    Parts come by their own validation NDCG@10. The weights are coarse on purpose: a finer search would
-    learn the noise of validation.
+    Parts come by their own validation NDCG@10; the first has weight 1. `further_weights` are coarse on
+    purpose: a finer search would learn the noise of validation.
     """
     start = time.process_time()
     ordered = sorted(parts, key=lambda each: -(each.validation_ndcg or 0))
     first, *others = [each.model for each in ordered]
     weights, best, num = {first.name: 1.0}, ordered[0].validation_ndcg, 1
     if question.parts:
+        total = 1 + len(others) * len(further_weights)
         scores = {part.model.name: _standardised(part.model, question) for part in ordered}
         for other in others:
             found = {}
-            for weight in WEIGHTS:
+            for weight in further_weights:
                 found[weight] = question.ndcg(_Weighted(scores, weights | {other.name: weight}))
                 num += 1
-                progress(f"tune {Fusion.name}", num, 1 + len(others) * len(WEIGHTS), f"NDCG@10 {best:.4f}")
+                progress(f"tune {Fusion.name}", num, total, f"NDCG@10 {best:.4f}")
             weight = max(found, key=found.__getitem__)
             if best is None or found[weight] > best:
                 weights, best = weights | {other.name: weight}, found[weight]

@@ -21,19 +21,12 @@ class ItemItemSettings:
     b: float = 0.25
 
 
-BM25_CANDIDATES = tuple(
-    ItemItemSettings(k1=k1, b=b)
-    for k1, b in ((1.2, 0.25), (0.2, 0.5), (0.2, 0.75), (1.2, 0.0), (1.2, 0.5), (100.0, 0.25), (100.0, 0.5))
-)
-NEIGHBOURS = (20, 50, 200, 500)
-
-
 class ItemItem(Scored):
     """implicit's `BM25Recommender`: a user's items vote for their neighbours.
 
     The similarity of two items is the dot product of their BM25-weighted columns of training positives;
-    a score is the sum of it over the user's positives. Items that are nobody's neighbour, those without
-    a training event among them, are never recommended.
+    a score is the sum of it over the user's positives. Items that are no item's neighbour are never
+    recommended; items without a training event are among them.
     """
 
     name = "item-item"

@@ -1,4 +1,4 @@
-"""What is known of the users when they are asked for, and the one way from scores to lists."""
+"""The known events of the users at test time, and the way from scores to lists."""
 
 import copy
 from abc import ABC, abstractmethod
@@ -27,7 +27,7 @@ Seen = Mapping[str, Ints] | None  # items to leave out by user; None leaves noth
 class Known:
     """The positive events of every user in order, oldest first, those of training and of validation.
 
-    The user in the last row is nobody: without events, for everyone else who is asked for.
+    The last row has no events: it stands for every user who is not in `row_of`.
     """
 
     row_of: Mapping[str, int]
@@ -59,7 +59,7 @@ class Known:
         )
 
     def without(self, hidden_N: Bools) -> "Known":
-        """The same users, as if nobody had met the hidden items; what is left out stays."""
+        """The same users without their events on the hidden items; `seen` stays."""
         keep = ~hidden_N[self.item]
         kept_before = np.concatenate([[0], np.cumsum(keep)])
         return replace(
@@ -71,8 +71,8 @@ class Known:
         )
 
     def rows(self, users: Sequence[str]) -> Ints:
-        nobody = len(self.row_of)
-        return np.array([self.row_of.get(user, nobody) for user in users], np.int64)
+        without_events = len(self.row_of)
+        return np.array([self.row_of.get(user, without_events) for user in users], np.int64)
 
     def events(self, users: Sequence[str], *, keep_N: Bools, last: int | None = None) -> csr_matrix:
         """How often each user had each item of `keep_N`, the newest `last` of such events. Shape [U, N]."""
@@ -114,7 +114,7 @@ class Scored(ABC):
         return top_k(self.score(users), k, allowed=allowed, excluded=lists)[0]
 
     def knowing(self, known: Known) -> Self:
-        """The same items, with other knowledge of the users."""
+        """The same model of the items, with other known events of the users."""
         other = copy.copy(self)
         other._known = known
         return other
@@ -122,7 +122,7 @@ class Scored(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainCounts:
-    """What matrix models are fitted on: how often each user had each item in training, positives alone."""
+    """The matrix that matrix models are fitted on: the number of positive training events of each pair."""
 
     row_of: Mapping[str, int]
     counts_UN: csr_matrix

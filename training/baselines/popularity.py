@@ -1,4 +1,4 @@
-"""Popularity: of all training, or, where events have clock times, of the past of whoever is asked for."""
+"""Popularity: the number of training events, or with clock times a decayed number up to a cut-off."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,19 +45,13 @@ class PopularitySettings:
     half_life_days: float | None = None  # None: an old event counts as much as a new one
 
 
-# Half a year to a year is best on MovieLens-small; shops and news are faster.
-POPULARITY_CANDIDATES = tuple(
-    PopularitySettings(half_life_days=days) for days in (None, 2000, 1000, 365, 180, 90, 30, 7, 1)
-)
-
-
 class RecentPopularity(Scored):
-    """By positive training events up to the user's cut-off, each halved in `half_life_days` of its age.
+    """The sum of 2^(-age / `half_life_days`) over the positive training events up to the user's cut-off.
 
-    Where the protocol has one cut-off for everybody, all of training lies before it. Else a user's is
-    the time of their newest known event, so that no event is counted that came after it, whoever's it
-    is. Who has no known event gets the order at the end of training. Without any counted event all tie
-    and the catalogue's order decides.
+    Where the protocol has one cut-off for all users, all of training lies before it. In other protocols the
+    cut-off of a user is the time of their newest known event, and no later event of any user is counted. A
+    user without a known event gets the order at the end of training. Items with the same sum are in the order
+    of the catalogue.
     """
 
     name = "popularity"

@@ -1,4 +1,4 @@
-"""The baselines of a dataset: which there are, and what is chosen for each on validation."""
+"""The baselines of a dataset, and the choice of their settings on validation."""
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -8,23 +8,24 @@ from typing import Any
 
 from features.splits.split import InMemorySplit, Split
 from recsys.columns import Columns
+from recsys.config import GridConfig
 from recsys.item_features import ItemFeatures
 from recsys.progress import Progress, silent
-from training.baselines.als import ALS, ALS_CANDIDATES, ALSSettings
-from training.baselines.bpr import BPR, BPR_CANDIDATES, BPR_EPOCHS, BPRSettings
+from training.baselines.als import ALS, ALSSettings
+from training.baselines.bpr import BPR, BPRSettings
 from training.baselines.content import (
-    CONTENT_CANDIDATES,
     CONTENT_NAMES,
     OF_REVIEWS,
     ContentNeighbours,
     ContentSettings,
     content_candidates,
+    content_settings,
     modalities_of,
 )
 from training.baselines.fusion import Fusion, choose_fusion
-from training.baselines.item_item import BM25_CANDIDATES, NEIGHBOURS, ItemItem, ItemItemSettings
+from training.baselines.item_item import ItemItem, ItemItemSettings
 from training.baselines.known import Known, Seen
-from training.baselines.popularity import POPULARITY_CANDIDATES, Popularity, RecentPopularity
+from training.baselines.popularity import Popularity, PopularitySettings, RecentPopularity
 from training.baselines.tuning import (
     Choice,
     Question,
@@ -42,11 +43,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """What was chosen for one baseline, by which question. No figure: validation had no pair to ask for."""
+    """The settings chosen for one baseline, and the question they were chosen by."""
 
     name: str
     settings: Mapping[str, Any]
-    validation_ndcg: float | None  # NDCG@10
+    validation_ndcg: float | None  # NDCG@10; None: validation has no pair
     question: str
     num_candidates: int
     cpu_seconds: float
@@ -54,7 +55,7 @@ class Chosen:
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """A baseline as it stands in the table."""
+    """A baseline with the settings that were chosen for it."""
 
     model: TopK
     chosen: Chosen
@@ -67,6 +68,7 @@ def choose_baselines(
     *,
     seen: Seen,
     has_clock: bool,
+    grids: GridConfig | None = None,
     num_threads: int = 0,
     progress: Progress = silent,
 ) -> list[Baseline]:
@@ -83,7 +85,7 @@ def choose_baselines(
             "baselines other than popularity hold all events in memory; "
             'leave them out by evaluate.baselines = ["popularity"]'
         )
-    chooser = _Chooser(split.in_memory(), items, seen, num_threads, progress)
+    chooser = _Chooser(split.in_memory(), items, seen, grids or GridConfig(), num_threads, progress)
     steps: dict[str, Callable[[], Baseline]] = {
         Popularity.name: chooser.popularity if has_clock else lambda: _counted(split, items, seen),
         ALS.name: chooser.als,
@@ -109,10 +111,16 @@ def _counted(split: Split, items: ItemFeatures, seen: Seen) -> Baseline:
 
 class _Chooser:
     def __init__(
-        self, split: InMemorySplit, items: ItemFeatures, seen: Seen, num_threads: int, progress: Progress
+        self,
+        split: InMemorySplit,
+        items: ItemFeatures,
+        seen: Seen,
+        grids: GridConfig,
+        num_threads: int,
+        progress: Progress,
     ) -> None:
         self._split, self._items, self._seen = split, items, seen
-        self._num_threads, self._progress = num_threads, progress
+        self._grids, self._num_threads, self._progress = grids, num_threads, progress
         self._inner = inner_split(split)
         self._inner_seen = None if seen is None else training_seen(split, items)
 
@@ -134,8 +142,12 @@ class _Chooser:
         return cold_question(self._split, self._items, seen=self._inner_seen, whenever=whenever)
 
     def popularity(self) -> Baseline:
+        tried = [
+            PopularitySettings(half_life_days=days) for days in (None, *self._grids.popularity_half_life_days)
+        ]
+
         def candidates(_: Any) -> Iterable[tuple[Any, RecentPopularity]]:
-            for settings in POPULARITY_CANDIDATES:
+            for settings in tried:
                 yield (
                     settings,
                     RecentPopularity(self._inner, self._items, seen=self._inner_seen, settings=settings),
@@ -145,7 +157,7 @@ class _Chooser:
             Popularity.name,
             self._warm,
             [candidates],
-            num_candidates=len(POPULARITY_CANDIDATES),
+            num_candidates=len(tried),
             progress=self._progress,
         )
         # Made anew: the test may have one cut-off for everybody where validation has none.
@@ -154,7 +166,8 @@ class _Chooser:
 
     def als(self) -> Baseline:
         def candidates(_: Any) -> Iterable[tuple[ALSSettings, ALS]]:
-            for settings in ALS_CANDIDATES:
+            for each in self._grids.als:
+                settings = ALSSettings(**each.model_dump())
                 yield (
                     settings,
                     ALS(
@@ -166,17 +179,24 @@ class _Chooser:
                     ),
                 )
 
-        return self._matrix(ALS.name, [candidates], len(ALS_CANDIDATES))
+        return self._matrix(ALS.name, [candidates], len(self._grids.als))
 
     def bpr(self) -> Baseline:
+        epochs = self._grids.bpr_epochs
+
         def candidates(_: Any) -> Iterable[tuple[BPRSettings, BPR]]:
-            for settings in BPR_CANDIDATES:
-                for model in BPR.course(self._inner, self._items, seen=self._inner_seen, settings=settings):
+            for each in self._grids.bpr:
+                settings = BPRSettings(**each.model_dump())
+                for model in BPR.course(
+                    self._inner, self._items, seen=self._inner_seen, settings=settings, epochs=epochs
+                ):
                     yield model.settings, model
 
-        return self._matrix(BPR.name, [candidates], len(BPR_CANDIDATES) * len(BPR_EPOCHS))
+        return self._matrix(BPR.name, [candidates], len(self._grids.bpr) * len(epochs))
 
     def item_item(self) -> Baseline:
+        grids = self._grids
+
         def fitted(settings: ItemItemSettings) -> tuple[ItemItemSettings, ItemItem]:
             return settings, ItemItem(
                 self._inner,
@@ -187,13 +207,14 @@ class _Chooser:
             )
 
         def weighted(_: Any) -> Iterable[tuple[ItemItemSettings, ItemItem]]:
-            return map(fitted, BM25_CANDIDATES)
+            return (fitted(ItemItemSettings(k1=each.k1, b=each.b)) for each in grids.item_item)
 
         def widened(best: ItemItemSettings | None) -> Iterable[tuple[ItemItemSettings, ItemItem]]:
             assert best is not None
-            return (fitted(replace(best, neighbours=number)) for number in NEIGHBOURS)
+            return (fitted(replace(best, neighbours=number)) for number in grids.item_item_neighbours)
 
-        return self._matrix(ItemItem.name, [weighted, widened], len(BM25_CANDIDATES) + len(NEIGHBOURS))
+        num = len(grids.item_item) + len(grids.item_item_neighbours)
+        return self._matrix(ItemItem.name, [weighted, widened], num)
 
     def content(self, names: Collection[str]) -> list[Baseline]:
         """Each modality by itself, and all that answer the same question as one, asked for alone or not."""
@@ -207,20 +228,27 @@ class _Chooser:
         ]
         parts = [choice for name, choice in choices.items() if self._question(name) is self._content]
         if fused and len(parts) > 1:
-            fusion = choose_fusion(parts, self._content, known=self._known, progress=self._progress)
+            fusion = choose_fusion(
+                parts,
+                self._content,
+                known=self._known,
+                further_weights=self._grids.fusion_weights,
+                progress=self._progress,
+            )
             found.append(self._baseline(fusion.model, fusion, self._content))
         return found
 
     def _question(self, modality: str) -> Question:
-        """Reviews tell that somebody has met an item, so to hide it from histories does not make it new."""
+        """Warm for review modalities: an item with reviews stays known when its events are hidden."""
         return self._warm if modality in OF_REVIEWS else self._content
 
     def _modality(self, modality: str) -> Choice[ContentSettings, ContentNeighbours]:
+        tried = content_settings(self._grids.content_last)
         return choose(
             CONTENT_NAMES[modality],
             self._question(modality),
-            [lambda _: content_candidates(self._inner, self._items, modality, seen=self._inner_seen)],
-            num_candidates=len(CONTENT_CANDIDATES),
+            [lambda _: content_candidates(self._inner, self._items, modality, tried, seen=self._inner_seen)],
+            num_candidates=len(tried),
             progress=self._progress,
         )
 

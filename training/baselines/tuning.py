@@ -1,4 +1,4 @@
-"""Choosing settings on validation alone: what is asked, and how well it is answered by NDCG@10."""
+"""The choice of settings on validation alone, by NDCG@10."""
 
 import logging
 import time
@@ -22,6 +22,7 @@ from training.evaluation.ground_truth import seen_lists
 
 logger = logging.getLogger(__name__)
 
+# Constants: they bound the time of the choice, and change no result but by the users and folds drawn.
 K = 10
 NUM_FOLDS = 5  # of the items, each held out once
 MAX_CELLS = 24_000_000  # users times items that one question scores; more users are drawn from
@@ -32,7 +33,7 @@ Model = TypeVar("Model", bound=Scored)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Part:
-    """Some users, what is known of them, and what they should be given."""
+    """Some users, their known events, and their validation items."""
 
     users: list[str]
     known: Known
@@ -101,9 +102,10 @@ def cold_question(
 ) -> Question:
     """Pairs as if their items were new, for models that learn nothing of items from events.
 
-    Items with training events are drawn into `NUM_FOLDS` folds. Of each fold nobody has met an item; the
-    users' pairs in it are asked for, and only the fold is ranked. The pairs are those of validation, after
-    a history of training alone; `whenever`, those of both, before and after the rest of the user's history.
+    Items with training events are drawn into `NUM_FOLDS` folds. The items of a fold are hidden from every
+    history; the users' pairs in the fold are asked for, and only the fold is ranked. The pairs are validation
+    pairs after a history of training events; with `whenever`, training and validation pairs, before and after
+    the rest of the user's history.
     """
     trained_N = _trained(items)
     if whenever:

@@ -1,11 +1,17 @@
-"""Content regressed onto the vectors of known items, so that a new item enters where its like stand.
+"""The content-to-embedding regression: a cold item's vector from its content.
 
-Ridge regression from an item's content to its learned vector, made longer by how often the item was
-chosen: y = v log(1 + n), weighed by the root of n. The same regression foretells log(1 + n) itself, and an
-item that will be chosen often is pulled towards what is chosen most. Penalty and pull are found by
-cross-fitting: an item is judged by a map that was fitted on other items, and ranked among the items of its
-own fold, as new items are ranked among new ones, for users as they were before these came. The item tower
-has seen these items in training, and so has no say in it: of a new item's content it knows less.
+Weighted ridge regression on warm items. With v the item's learned vector and n its number of positive events,
+the targets are v log(1 + n) and log(1 + n), and the weight of an item is sqrt(n). The second target predicts
+popularity: with it a cold item's vector is moved along the mean chosen vector,
+
+    vector = W_v x + popularity_pull * (w_n x) * mean_positive_D
+
+where x are the content inputs and the intercept of w_n is left out, since it moves all items alike.
+
+`ridge_alpha` and `popularity_pull` are chosen by cross-fitting: the vector of an item comes from a regression
+on the items of the other folds, and is ranked among the items of its own fold, for validation users as they
+were before these items existed (`ValidationUsers.before`). The item tower takes no part in the choice: it was
+trained on these items.
 
 Legend: N items, W inputs, D width, E = D + 1 targets, U users, V values of a category field.
 """
@@ -13,6 +19,7 @@ Legend: N items, W inputs, D width, E = D + 1 targets, U users, V values of a ca
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -20,120 +27,175 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recsys.arrays import Bools, Floats, Ints
+from recsys.config import ColdStartConfig
 from recsys.ids import NUM_RESERVED
 from recsys.metrics.ranking import IdLists
-from recsys.models.cold_start_head import NewcomerHead, blend, share_of
+from recsys.models.cold_start_head import ColdStartHead, blend, inverse_root_count
 from recsys.models.retriever import EMBED_ROWS, Retriever
 from recsys.retrieval.topk import top_k
 from recsys.ridge import Doubles, solve_ridge
-from training.cold_start.validation_users import Judges
+from training.cold_start.validation_users import ValidationUsers
 from training.ranker.ranked_lists import selection_ndcg
 
 logger = logging.getLogger(__name__)
 
-NUM_FOLDS = 5
-PENALTIES = (3.0, 10.0, 30.0, 100.0)
-PULLS = (0.0, 1.0, 2.0, 4.0, 8.0)
-MIN_ITEMS = 50  # with fewer there is nothing to regress on
-MAX_ITEMS = 30_000  # the most chosen ones, so that time and memory stay bounded
-MAX_LANDMARKS = 1024
-ITEMS_PER_LANDMARK = 8
-KERNEL_SHARE = 4.0  # mean squared length of an item's likeness to the landmarks; each modality's is about 1
-MIN_COUNT = 3  # known items that a value of a wide field needs to have a direction of its own
-MAX_JUDGES = 2000
-MAX_COLUMNS = 1024  # such values of one field, the most frequent ones
+# Constants of the form of the regression; what is worth tuning is `model.cold_start`.
+ITEMS_PER_LANDMARK = 8  # fewer items a landmark make the kernel part interpolate
+KERNEL_NORM = 4.0  # mean squared length of the kernel inputs; each modality's is about 1
+MIN_COUNT = 3  # warm items that a value of a wide category field needs for a column of its own
+MAX_COLUMNS = 1024  # columns of one wide field, the most frequent values; bounds the normal equations
+MAX_USERS = 2000  # validation users, drawn at random; more no longer change the choice
 
 
 @dataclass(frozen=True, kw_only=True)
-class Newcomers:
-    """The chosen penalty and pull, the head, and what it says of each known item when fitted on others."""
+class ContentRegression:
+    """The fitted head with its chosen settings, and the cross-fitted vectors of warm items."""
 
-    penalty: float
-    pull: float
-    head: NewcomerHead
-    playing_ND: Floats | None  # None where nothing was chosen (a refit)
-    # Validation NDCG@10 among the items of a fold, by penalty of the regression alone, and by pull with all.
-    scores: dict[float, float]
-    pull_scores: dict[float, float]
+    ridge_alpha: float
+    popularity_pull: float
+    head: ColdStartHead
+    # Cross-fitted vectors, zeros where an item has none; None where nothing was chosen (a refit).
+    pseudo_cold_ND: Floats | None = None
+    # Validation NDCG@10 within folds, by ridge alpha without a pull, and by pull at the best alpha.
+    alpha_scores: Mapping[float, float]
+    pull_scores: Mapping[float, float]
 
 
-def fit_newcomers(
+def fit_content_regression(
     model: Retriever,
-    judges: Judges | None,
+    users: ValidationUsers | None,
     *,
-    penalty: float | None = None,
-    pull: float = 0.0,
+    ridge_alpha: float | None = None,
+    popularity_pull: float = 0.0,
     seed: int = 0,
-) -> Newcomers | None:
-    """The head for the items of `model`; with a `penalty`, and the `pull` to it, nothing is chosen.
+) -> ContentRegression | None:
+    """The head for the items of `model`, its settings chosen on `users` from `model.cold_start`.
 
-    None where items have no content, no id of their own, or too few have training events.
+    With a `ridge_alpha` nothing is chosen, and `popularity_pull` is taken as well. None where items have no
+    vectors or no id of their own, or fewer than `model.cold_start.min_items` have training events.
     """
-    rows = _rows(model)
-    if not model.spec.dense_dims or not model.spec.has_id or len(rows) < MIN_ITEMS:
+    config = model.config.cold_start
+    rows = _rows(model, config.max_items)
+    if not model.spec.dense_dims or not model.spec.has_id or len(rows) < config.min_items:
         return None
     head = _make_head(model, rows, seed)
     problem = _Problem.of(model, head, rows)
-    if penalty is not None or judges is None:
-        penalty = PENALTIES[len(PENALTIES) // 2] if penalty is None else penalty
-        _put(head, problem, problem.solve(penalty), pull)
-        return Newcomers(penalty=penalty, pull=pull, head=head, playing_ND=None, scores={}, pull_scores={})
-    rng = np.random.default_rng(seed)
-    fold_N = rng.integers(NUM_FOLDS, size=len(rows))
-    folds = [np.isin(np.arange(model.features.size), rows[fold_N == fold]) for fold in range(NUM_FOLDS)]
-    some = judges.only(rng.permutation(len(judges.truth))[:MAX_JUDGES])
-    before = [some.before(each_N) for each_N in folds]
-    # Of a fold's problem only this is kept: its normal equations are large.
-    liked: list[Doubles] = []
-    crossfit: dict[float, list[Doubles]] = {each: [] for each in PENALTIES}
-    for fold in range(NUM_FOLDS):
-        rest = problem.without(fold_N == fold)
-        liked.append(rest.liked_D)
-        for each, solved in crossfit.items():
-            solved.append(rest.solve(each))
+    if ridge_alpha is not None or users is None:
+        alpha = config.ridge_alphas[len(config.ridge_alphas) // 2] if ridge_alpha is None else ridge_alpha
+        _set_weights(head, problem, problem.solve(alpha), popularity_pull)
+        return ContentRegression(
+            ridge_alpha=alpha, popularity_pull=popularity_pull, head=head, alpha_scores={}, pull_scores={}
+        )
+    return _choose(model, users, head, problem, rows, seed)
 
-    def told(solved: Sequence[Doubles], pull: float) -> Floats:
-        """What each known item is told by the map of the others, zeros for all else. Shape [N, D]."""
-        vector_ND = np.zeros((model.features.size, solved[0].shape[1] - 1), np.float32)
-        for fold, (solved_WE, liked_D) in enumerate(zip(solved, liked, strict=True)):
-            own_N = fold_N == fold
-            vector_ND[rows[own_N]] = problem.input_NW[own_N] @ _pulled(solved_WE, liked_D, pull)
-        return vector_ND
 
-    scores = {each: _among_their_like(told(crossfit[each], 0.0), folds, before) for each in PENALTIES}
-    best = max(scores, key=scores.__getitem__)
-    playing = {each: told(crossfit[best], each) for each in PULLS}
-    pull_scores = {each: _among_their_like(playing[each], folds, before) for each in PULLS}
+def _choose(
+    model: Retriever, users: ValidationUsers, head: ColdStartHead, problem: "_Problem", rows: Ints, seed: int
+) -> ContentRegression:
+    config, rng = model.config.cold_start, np.random.default_rng(seed)
+    cross_fit = _CrossFit.of(problem, rows, config, model.features.size, rng)
+    drawn = users.only(rng.permutation(len(users.ground_truth))[:MAX_USERS])
+    before = [drawn.before(fold_N) for fold_N in cross_fit.folds]
+    alpha_scores = {
+        alpha: _ndcg_within_folds(cross_fit.vectors(alpha, 0.0), cross_fit.folds, before)
+        for alpha in config.ridge_alphas
+    }
+    alpha = max(alpha_scores, key=alpha_scores.__getitem__)
+    predictions = {pull: cross_fit.vectors(alpha, pull) for pull in config.popularity_pulls}
+    pull_scores = {
+        pull: _ndcg_within_folds(vector_ND, cross_fit.folds, before)
+        for pull, vector_ND in predictions.items()
+    }
     pull = max(pull_scores, key=pull_scores.__getitem__)
-    logger.info("newcomers: validation NDCG@10 among items of a fold by penalty: %s", scores)
-    logger.info("newcomers: the same by pull: %s", pull_scores)
-    _put(head, problem, problem.solve(best), pull)
-    playing_ND = _as_long_as_new(playing[pull], head, model)
-    return Newcomers(
-        penalty=best, pull=pull, head=head, playing_ND=playing_ND, scores=scores, pull_scores=pull_scores
+    logger.info("content regression: validation NDCG@10 within folds by ridge alpha: %s", alpha_scores)
+    logger.info("content regression: the same by popularity pull: %s", pull_scores)
+    _set_weights(head, problem, problem.solve(alpha), pull)
+    return ContentRegression(
+        ridge_alpha=alpha,
+        popularity_pull=pull,
+        head=head,
+        pseudo_cold_ND=_scaled_as_cold(predictions[pull], head, model),
+        alpha_scores=alpha_scores,
+        pull_scores=pull_scores,
     )
 
 
-def _rows(model: Retriever) -> Ints:
-    """Known items that the map is fitted on."""
+@dataclass(frozen=True, kw_only=True)
+class _CrossFit:
+    """Regressions without each fold; of a fold's problem only its solutions are kept, as it is large."""
+
+    problem: "_Problem"
+    rows: Ints
+    fold_of_row: Ints
+    num_items: int
+    num_folds: int
+    mean_positive: Sequence[Doubles]  # [D], by fold
+    solved: Mapping[float, Sequence[Doubles]]  # [W, E], by ridge alpha and fold
+
+    @classmethod
+    def of(
+        cls,
+        problem: "_Problem",
+        rows: Ints,
+        config: ColdStartConfig,
+        num_items: int,
+        rng: np.random.Generator,
+    ) -> "_CrossFit":
+        fold_of_row = rng.integers(config.num_folds, size=len(rows))
+        mean_positive: list[Doubles] = []
+        solved: dict[float, list[Doubles]] = {alpha: [] for alpha in config.ridge_alphas}
+        for fold in range(config.num_folds):
+            rest = problem.without(fold_of_row == fold)
+            mean_positive.append(rest.mean_positive_D)
+            for alpha, solutions in solved.items():
+                solutions.append(rest.solve(alpha))
+        return cls(
+            problem=problem,
+            rows=rows,
+            fold_of_row=fold_of_row,
+            num_items=num_items,
+            num_folds=config.num_folds,
+            mean_positive=mean_positive,
+            solved=solved,
+        )
+
+    @cached_property
+    def folds(self) -> list[Bools]:
+        """The items of each fold. Shapes [N]."""
+        every = np.arange(self.num_items)
+        return [np.isin(every, self.rows[self.fold_of_row == fold]) for fold in range(self.num_folds)]
+
+    def vectors(self, ridge_alpha: float, popularity_pull: float) -> Floats:
+        """Cross-fitted vectors of the warm items, zeros for all others. Shape [N, D]."""
+        solved = self.solved[ridge_alpha]
+        vector_ND = np.zeros((self.num_items, solved[0].shape[1] - 1), np.float32)
+        for fold, (solved_WE, mean_D) in enumerate(zip(solved, self.mean_positive, strict=True)):
+            own_N = self.fold_of_row == fold
+            weight_WD = _with_pull(solved_WE, mean_D, popularity_pull)
+            vector_ND[self.rows[own_N]] = self.problem.input_NW[own_N] @ weight_WD
+        return vector_ND
+
+
+def _rows(model: Retriever, max_items: int) -> Ints:
+    """Warm items of the regression, the most popular ones, ascending."""
     popularity = model.features.popularity
     rows = np.flatnonzero(model.features.trained & (popularity > 0))
-    return np.sort(rows[np.argsort(-popularity[rows], kind="stable")[:MAX_ITEMS]])
+    return np.sort(rows[np.argsort(-popularity[rows], kind="stable")[:max_items]])
 
 
 @torch.no_grad()
-def _make_head(model: Retriever, rows: Ints, seed: int) -> NewcomerHead:
-    """With its landmarks, the kernel scaled; what is solved for is still open."""
+def _make_head(model: Retriever, rows: Ints, seed: int) -> ColdStartHead:
+    """A head with its landmarks and the scale of the kernel; its weights are still to be solved for."""
     rng = np.random.default_rng([seed, 1])
-    num = min(MAX_LANDMARKS, len(rows) // ITEMS_PER_LANDMARK)
-    head = NewcomerHead(model.spec, num_landmarks=num).to(model.device)
+    num = min(model.config.cold_start.max_landmarks, len(rows) // ITEMS_PER_LANDMARK)
+    head = ColdStartHead(model.spec, num_landmarks=num).to(model.device)
     landmarks = torch.from_numpy(rng.choice(rows, num, replace=False))
     head.landmark_MW.copy_(F.normalize(head.inputs(*_content(model, landmarks)), dim=1, eps=1e-6))
     head.gain.fill_(1.0)
-    asked = torch.from_numpy(rng.choice(rows, min(len(rows), EMBED_ROWS), replace=False))
-    likeness_NM = head.spread(head.inputs(*_content(model, asked)))[:, -num:]
-    squared = likeness_NM.square().sum(1).mean().clamp(min=1e-6)
-    head.gain.copy_((KERNEL_SHARE / squared).sqrt())
+    sample = torch.from_numpy(rng.choice(rows, min(len(rows), EMBED_ROWS), replace=False))
+    kernel_NM = head.with_kernel(head.inputs(*_content(model, sample)))[:, -num:]
+    squared = kernel_NM.square().sum(1).mean().clamp(min=1e-6)
+    head.gain.copy_((KERNEL_NORM / squared).sqrt())
     return head
 
 
@@ -141,22 +203,22 @@ def _make_head(model: Retriever, rows: Ints, seed: int) -> NewcomerHead:
 class _Problem:
     """Normal equations of a weighted ridge regression with an intercept."""
 
-    input_NW: Doubles  # what the linear map reads, a column a value of a wide field, and 1
-    target_NE: Doubles  # the vectors, made longer, and log(1 + n)
+    input_NW: Doubles  # inputs of the head, a column for each kept value of a wide field, and 1
+    target_NE: Doubles  # v log(1 + n) and log(1 + n)
     weight_N: Doubles
     gram_WW: Doubles
     moment_WE: Doubles
-    liked_D: Doubles  # mean vector of what was chosen
+    mean_positive_D: Doubles  # mean of the item vectors over all positive events
     values: Mapping[str, Ints]  # by wide field, the values that have a column, in their order
 
     @classmethod
-    def of(cls, model: Retriever, head: NewcomerHead, rows: Ints) -> "_Problem":
+    def of(cls, model: Retriever, head: ColdStartHead, rows: Ints) -> "_Problem":
         was_training = model.training
         model.eval()
         inputs, vectors = [], []
         with torch.no_grad():
             for part in torch.from_numpy(rows).split(EMBED_ROWS):
-                inputs.append(head.spread(head.inputs(*_content(model, part))).double().cpu().numpy())
+                inputs.append(head.with_kernel(head.inputs(*_content(model, part))).double().cpu().numpy())
                 vectors.append(model.embed_items(part).vector_ND.double().cpu().numpy())
         model.train(was_training)
         ids = {name: model.category_ids[name][torch.from_numpy(rows)].cpu() for name in head.wide}
@@ -181,7 +243,7 @@ class _Problem:
             weight_N=weight_N,
             gram_WW=weighed_NW.T @ input_NW,
             moment_WE=weighed_NW.T @ target_NE,
-            liked_D=_mean_chosen(target_NE, weight_N),
+            mean_positive_D=_mean_positive(target_NE, weight_N),
             values=values,
         )
 
@@ -194,60 +256,60 @@ class _Problem:
             weight_N=self.weight_N,
             gram_WW=self.gram_WW - left_out.gram_WW,
             moment_WE=self.moment_WE - left_out.moment_WE,
-            liked_D=_mean_chosen(self.target_NE[~out_N], self.weight_N[~out_N]),
+            mean_positive_D=_mean_positive(self.target_NE[~out_N], self.weight_N[~out_N]),
             values=self.values,
         )
 
-    def solve(self, penalty: float) -> Doubles:
+    def solve(self, ridge_alpha: float) -> Doubles:
         """Coefficients [W, E]; the intercept is all but free of the penalty."""
-        return solve_ridge(self.gram_WW, self.moment_WE, penalty)
+        return solve_ridge(self.gram_WW, self.moment_WE, ridge_alpha)
 
-    def pulled(self, solved_WE: Doubles, pull: float) -> Doubles:
-        """The map [W, D] to vectors that are pulled by how often their items will be chosen."""
-        return _pulled(solved_WE, self.liked_D, pull)
+    def with_pull(self, solved_WE: Doubles, popularity_pull: float) -> Doubles:
+        """Weights [W, D] of the vectors with their popularity pull."""
+        return _with_pull(solved_WE, self.mean_positive_D, popularity_pull)
 
     def mean_length(self, solved_WE: Doubles) -> float:
-        """Of the known items' vectors without a pull."""
+        """Mean length of the warm items' predicted vectors without a pull."""
         return float(np.linalg.norm(self.input_NW @ solved_WE[:, :-1], axis=1).mean().clip(1e-6))
 
 
-def _pulled(solved_WE: Doubles, liked_D: Doubles, pull: float) -> Doubles:
-    """What all items share of the pull, the intercept, only moves them all: it is left to the calibration."""
-    popular_W = solved_WE[:, -1].copy()
-    popular_W[-1] = 0.0
-    return solved_WE[:, :-1] + pull * np.outer(popular_W, liked_D)
+def _with_pull(solved_WE: Doubles, mean_positive_D: Doubles, popularity_pull: float) -> Doubles:
+    """W_v + popularity_pull * w_n mean_positive_D, without the intercept of w_n: it moves all items alike."""
+    popularity_W = solved_WE[:, -1].copy()
+    popularity_W[-1] = 0.0
+    return solved_WE[:, :-1] + popularity_pull * np.outer(popularity_W, mean_positive_D)
 
 
-def _mean_chosen(target_NE: Doubles, weight_N: Doubles) -> Doubles:
-    """Mean of the vectors over all choices of their items. Shape [D]."""
+def _mean_positive(target_NE: Doubles, weight_N: Doubles) -> Doubles:
+    """Mean of the item vectors over all positive events. Shape [D]."""
     vector_ND = target_NE[:, :-1] / target_NE[:, -1:]
     mean_D: Doubles = np.average(vector_ND, axis=0, weights=weight_N**2)
     return mean_D
 
 
 def _frequent(ids_NC: Ints) -> Ints:
-    """The values that enough items have."""
+    """The most frequent values that at least `MIN_COUNT` items have."""
     value, count = np.unique(ids_NC[ids_NC >= NUM_RESERVED], return_counts=True)
     value, count = value[count >= MIN_COUNT], count[count >= MIN_COUNT]
     return np.sort(value[np.argsort(-count, kind="stable")[:MAX_COLUMNS]])
 
 
 def _one_hot(ids_NC: Tensor, values: Ints) -> Doubles:
-    """A column a value, as the head counts them. Shape [N, len(values)]."""
+    """A column for each of `values`, scaled as in the head. Shape [N, len(values)]."""
     column_NV = (ids_NC.unsqueeze(2) == torch.from_numpy(values)).sum(1)
-    spread: Doubles = (column_NV * share_of(ids_NC).unsqueeze(1)).double().numpy()
-    return spread
+    scaled: Doubles = (column_NV * inverse_root_count(ids_NC).unsqueeze(1)).double().numpy()
+    return scaled
 
 
 def _content(model: Retriever, row_N: Tensor) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, Tensor]]:
-    """What the head reads of known items: what it will read of new ones."""
+    """Content of warm items as of cold ones, without their buyers' reviews."""
     return model.content(row_N, torch.zeros_like(row_N, dtype=torch.bool))
 
 
 @torch.no_grad()
-def _put(head: NewcomerHead, problem: _Problem, solved_WE: Doubles, pull: float) -> None:
-    """Give the head its map, scaled so that without a pull known items' vectors have a mean length of 1."""
-    coefficient_WD = problem.pulled(solved_WE, pull) / problem.mean_length(solved_WE)
+def _set_weights(head: ColdStartHead, problem: _Problem, solved_WE: Doubles, popularity_pull: float) -> None:
+    """Set the head's weights, scaled so that warm items' vectors without a pull have a mean length of 1."""
+    coefficient_WD = problem.with_pull(solved_WE, popularity_pull) / problem.mean_length(solved_WE)
     start = head.linear.in_features
     head.linear.weight.copy_(torch.from_numpy(coefficient_WD[:start].T))
     head.linear.bias.copy_(torch.from_numpy(coefficient_WD[-1]))
@@ -259,37 +321,37 @@ def _put(head: NewcomerHead, problem: _Problem, solved_WE: Doubles, pull: float)
 
 
 @torch.no_grad()
-def _as_long_as_new(playing_ND: Floats, head: NewcomerHead, model: Retriever) -> Floats:
-    """What known items are told by the maps of others, at the mean length of the vectors of new ones.
+def _scaled_as_cold(predicted_ND: Floats, head: ColdStartHead, model: Retriever) -> Floats:
+    """Cross-fitted vectors at the mean length of cold items' vectors.
 
-    Where nothing is new, of known ones as if they were.
+    Without a cold item in the catalogue, at the mean length of warm items' vectors from content alone.
     """
-    new = np.flatnonzero(~model.features.trained)
-    new = new[new >= NUM_RESERVED]
-    asked = torch.from_numpy(new if len(new) else np.flatnonzero(model.features.trained))
+    cold = np.flatnonzero(~model.features.trained)
+    cold = cold[cold >= NUM_RESERVED]
+    rows = torch.from_numpy(cold if len(cold) else np.flatnonzero(model.features.trained))
     tower_ND = torch.from_numpy(model.item_arrays(as_new=True).vectors)
-    dense, ids = _content(model, asked)
-    vector_ND = blend(head.regress(dense, ids).cpu(), tower_ND[asked])
-    told_N = playing_ND.any(1)
-    length = np.linalg.norm(playing_ND[told_N], axis=1).mean().clip(1e-6)
-    scaled_ND: Floats = playing_ND * np.float32(float(vector_ND.norm(dim=1).mean()) / length)
+    dense, ids = _content(model, rows)
+    vector_ND = blend(head.regress(dense, ids).cpu(), tower_ND[rows])
+    has_N = predicted_ND.any(1)
+    length = np.linalg.norm(predicted_ND[has_N], axis=1).mean().clip(1e-6)
+    scaled_ND: Floats = predicted_ND * np.float32(float(vector_ND.norm(dim=1).mean()) / length)
     return scaled_ND
 
 
-def _among_their_like(vectors_ND: Floats, folds: Sequence[Bools], before: Sequence[Judges]) -> float:
-    """Mean NDCG@10 over users and folds, of the truth in a fold ranked among the fold's unseen items.
+def _ndcg_within_folds(vector_ND: Floats, folds: Sequence[Bools], before: Sequence[ValidationUsers]) -> float:
+    """Mean NDCG@10 over users and folds, a fold's ground truth ranked among the fold's unseen items.
 
-    `before` has the judges of each fold.
+    `before` has the users before the items of each fold existed.
     """
     scores, weights = [], []
-    for fold_N, judges in zip(folds, before, strict=True):
-        truth = [items[fold_N[items]] for items in judges.truth]
-        rows = [row for row, items in enumerate(truth) if len(items)]
+    for fold_N, users in zip(folds, before, strict=True):
+        ground_truth = [items[fold_N[items]] for items in users.ground_truth]
+        rows = [row for row, items in enumerate(ground_truth) if len(items)]
         if not rows:
             continue
-        score_UN = judges.user_UD[rows] @ vectors_ND.T
-        seen = IdLists.from_lists([judges.seen[row] for row in rows])
+        score_UN = users.user_UD[rows] @ vector_ND.T
+        seen = IdLists.from_lists([users.seen[row] for row in rows])
         ranked_UK, _ = top_k(score_UN, 10, allowed=fold_N, excluded=seen)
-        scores.append(selection_ndcg(ranked_UK, IdLists.from_lists([truth[row] for row in rows])))
+        scores.append(selection_ndcg(ranked_UK, IdLists.from_lists([ground_truth[row] for row in rows])))
         weights.append(len(rows))
     return float(np.average(scores, weights=weights)) if scores else 0.0

@@ -1,8 +1,8 @@
 """Items without training events: where their vectors come from, and what their ranks cost and bring.
 
-The cold-start head's penalty and pull are chosen on validation by content_regression.py; a refit takes over
-both and solves the head anew on its own vectors. The ranks of cold items are configured (`model.cold_ranks`);
-tradeoff.py reports on validation what they cost and bring.
+The ridge alpha and the popularity pull of the cold-start head are chosen on validation by content_regression.py;
+a refit takes over both and solves the head anew on its own vectors. The ranks of cold items are configured
+(`model.cold_ranks`); tradeoff.py reports on validation what the ranks cost and bring.
 """
 
 from dataclasses import dataclass, replace
@@ -12,68 +12,75 @@ import numpy as np
 from recsys.arrays import Floats
 from recsys.config import ModelConfig
 from recsys.models.retriever import Retriever
-from training.cold_start.content_regression import Newcomers, fit_newcomers
+from training.cold_start.content_regression import ContentRegression, fit_content_regression
 from training.cold_start.tradeoff import WarmColdTradeoff, measure_tradeoff
-from training.cold_start.validation_users import Judges
+from training.cold_start.validation_users import ValidationUsers
 
 
 @dataclass(frozen=True, kw_only=True)
 class ColdItems:
-    """What was chosen for cold items; without a penalty the item tower itself embeds them."""
+    """The choices of the content regression; without a `ridge_alpha` the item tower embeds cold items."""
 
-    penalty: float | None = None
-    pull: float = 0.0  # of items that will be chosen often towards what is chosen most
+    ridge_alpha: float | None = None
+    popularity_pull: float = 0.0
     tradeoff: WarmColdTradeoff | None = None  # None: nothing is cold, or no validation user to measure it on
 
 
-def place_new_items(
-    model: Retriever, judges: Judges | None, config: ModelConfig, *, chosen: ColdItems | None, seed: int
-) -> Newcomers | None:
+def fit_cold_start_head(
+    model: Retriever,
+    users: ValidationUsers | None,
+    config: ModelConfig,
+    *,
+    chosen: ColdItems | None,
+    seed: int,
+) -> ContentRegression | None:
     """Give `model` its cold-start head, solved for on its own vectors; `chosen` holds for a refit."""
-    if not config.item.regress_new or (chosen is not None and chosen.penalty is None):
+    if not config.cold_start.content_regression or (chosen is not None and chosen.ridge_alpha is None):
         return None
-    placed = fit_newcomers(
+    regression = fit_content_regression(
         model,
-        judges,
-        penalty=chosen.penalty if chosen else None,
-        pull=chosen.pull if chosen else 0.0,
+        users,
+        ridge_alpha=chosen.ridge_alpha if chosen else None,
+        popularity_pull=chosen.popularity_pull if chosen else 0.0,
         seed=seed,
     )
-    if placed is not None:
-        model.newcomer = placed.head.eval()
-    return placed
+    if regression is not None:
+        model.cold_start_head = regression.head.eval()
+    return regression
 
 
 def cold_items_of(
     model: Retriever,
-    judges: Judges | None,
-    placed: Newcomers | None,
+    users: ValidationUsers | None,
+    regression: ContentRegression | None,
     config: ModelConfig,
     *,
     chosen: ColdItems | None,
     seed: int,
 ) -> ColdItems:
-    """What holds for cold items; the trade-off is measured on the validation users `judges`."""
+    """What holds for cold items; the trade-off is measured on the validation users `users`."""
     if chosen is not None:
-        return chosen if placed is not None else replace(chosen, penalty=None, pull=0.0)
+        return chosen if regression is not None else replace(chosen, ridge_alpha=None, popularity_pull=0.0)
     tradeoff = None
-    if judges is not None:
+    if users is not None:
         tradeoff = measure_tradeoff(
             model.item_arrays().vectors,
-            _pseudo_cold(model, placed),
+            _pseudo_cold(model, regression),
             model.features.trained,
-            judges,
+            users,
             cold_ranks=config.cold_ranks,
             seed=seed,
         )
-    if placed is None:
+    if regression is None:
         return ColdItems(tradeoff=tradeoff)
-    return ColdItems(penalty=placed.penalty, pull=placed.pull, tradeoff=tradeoff)
+    return ColdItems(
+        ridge_alpha=regression.ridge_alpha, popularity_pull=regression.popularity_pull, tradeoff=tradeoff
+    )
 
 
-def _pseudo_cold(model: Retriever, placed: Newcomers | None) -> Floats:
+def _pseudo_cold(model: Retriever, regression: ContentRegression | None) -> Floats:
     """Vectors of warm items as if they were cold; zeros for items that have none. Shape [N, D]."""
-    if placed is not None and placed.playing_ND is not None:
-        return placed.playing_ND
+    if regression is not None and regression.pseudo_cold_ND is not None:
+        return regression.pseudo_cold_ND
     shown_N = (model.features.trained & model.has_content_N.cpu().numpy())[:, None]
     return np.where(shown_N, model.item_arrays(as_new=True).vectors, np.float32(0.0))

@@ -28,7 +28,7 @@ from recsys.ids import NUM_RESERVED
 from recsys.metrics.ranking import Doubles, IdLists
 from recsys.retrieval.cold_ranks import cold_places
 from recsys.retrieval.topk import top_k
-from training.cold_start.validation_users import Judges
+from training.cold_start.validation_users import ValidationUsers
 
 K = 20
 MAX_SHARE = 0.2  # of the warm items that may be pseudo-cold, so that enough warm ones are left
@@ -88,7 +88,7 @@ def measure_tradeoff(
     item_ND: Floats,
     pseudo_cold_ND: Floats,
     warm_N: Bools,
-    users: Judges,
+    users: ValidationUsers,
     *,
     cold_ranks: tuple[int, ...],
     seed: int = 0,
@@ -104,7 +104,7 @@ def measure_tradeoff(
     cold_N[:NUM_RESERVED] = False
     num_cold = int(cold_N.sum())
     may_be_cold = np.flatnonzero(warm_N & pseudo_cold_ND.any(1))
-    drawn = rng.permutation(len(users.truth))[:MAX_USERS]
+    drawn = rng.permutation(len(users.ground_truth))[:MAX_USERS]
     num_pseudo = min(num_cold, int(MAX_SHARE * len(may_be_cold)))
     pseudo_N = np.isin(np.arange(len(warm_N)), rng.choice(may_be_cold, num_pseudo, replace=False))
     ranked_UK = None if users.ordered is None else users.ordered[drawn]
@@ -130,7 +130,7 @@ def measure_tradeoff(
 
 
 def _hit_rates(
-    users: Judges, drawn: Ints, item_ND: Floats, warm_N: Bools, ranked_UK: Ints | None
+    users: ValidationUsers, drawn: Ints, item_ND: Floats, warm_N: Bools, ranked_UK: Ints | None
 ) -> Doubles | None:
     """How often the warm item of each rank is a hit, in units of an ideal list's DCG. Shape [K]."""
     truth = [_unseen(users, user, warm_N) for user in drawn]
@@ -143,7 +143,7 @@ def _hit_rates(
     return _never_rising((hit_UK / ideal_U[:, None]).mean(0))
 
 
-def _recall_rates(users: Judges, drawn: Ints, vector_ND: Floats, pseudo_N: Bools) -> Doubles | None:
+def _recall_rates(users: ValidationUsers, drawn: Ints, vector_ND: Floats, pseudo_N: Bools) -> Doubles | None:
     """What share of a user's pseudo-cold choices stands at each rank among such items. Shape [K]."""
     truth = [_unseen(users, user, pseudo_N) for user in drawn]
     asked = [row for row, items in enumerate(truth) if len(items)]
@@ -154,13 +154,13 @@ def _recall_rates(users: Judges, drawn: Ints, vector_ND: Floats, pseudo_N: Bools
     return _never_rising((lists.contain(ranked_UK) / lists.counts[:, None]).mean(0))
 
 
-def _unseen(users: Judges, user: int, among_N: Bools) -> Ints:
+def _unseen(users: ValidationUsers, user: int, among_N: Bools) -> Ints:
     """The user's ground truth among these items, without items that are not shown again."""
-    truth = users.truth[user]
+    truth = users.ground_truth[user]
     return np.setdiff1d(truth[among_N[truth]], users.seen[user])
 
 
-def _ranked(users: Judges, drawn: Ints, vector_ND: Floats, among_N: Bools) -> Ints:
+def _ranked(users: ValidationUsers, drawn: Ints, vector_ND: Floats, among_N: Bools) -> Ints:
     """The K best of these items for each user. Shape [U, K]."""
     excluded = [users.seen[user] for user in drawn]
     return top_k(users.user_UD[drawn] @ vector_ND.T, K, allowed=among_N, excluded=excluded)[0]

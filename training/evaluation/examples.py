@@ -1,4 +1,4 @@
-"""A few users of a test, drawn by lot, with what was recommended to them and why."""
+"""A few test users, drawn at random, with their lists and the reasons."""
 
 import json
 from collections.abc import Mapping
@@ -18,6 +18,7 @@ from training.evaluation.predictions import Predictions
 from training.evaluation.system import history_of
 from training.fitting.fit import Fitted
 
+# Constants, so that reports look alike: users, places of a list, and past items that are shown.
 NUM_DRAWN = 4
 LIST_LENGTH = 10
 PAST_SHOWN = 8
@@ -25,7 +26,7 @@ PAST_SHOWN = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    """One place of a list; what the ranker attended to most, where there is a ranker that counts."""
+    """One place of a list, and the modality and past item that the ranker attended to most, if any."""
 
     item: str
     hit: bool
@@ -35,12 +36,12 @@ class Listed:
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One user: what was known, what was to be found and what we recommended, by external ids."""
+    """One user by external ids: the newest past items, the held-out items, and the list of our model."""
 
     user: str
     num_past: int
     past: tuple[str, ...]  # newest first
-    sought: tuple[str, ...]
+    held_out: tuple[str, ...]
     listed: tuple[Listed, ...]
 
     @property
@@ -49,7 +50,7 @@ class Example:
 
 
 def draw_examples(
-    answers: Predictions,
+    predictions: Predictions,
     fitted: Fitted,
     histories: Mapping[str, History],
     *,
@@ -57,26 +58,26 @@ def draw_examples(
     exclude_seen: bool = True,
     seed: int = 0,
 ) -> list[Example]:
-    """`NUM_DRAWN` users by lot, and one more where all of those failed or none did.
+    """`NUM_DRAWN` users at random, and one more where all or none of those have a hit.
 
-    `model` is the name of `fitted` in `answers`.
+    `model` is the name of `fitted` in `predictions`.
     """
-    rows = drawn_rows(answers, model, seed)
+    rows = drawn_rows(predictions, model, seed)
     if not rows:
         return []
-    known = [history_of(answers.users[row], histories, fitted.builder.empty) for row in rows]
+    known = [history_of(predictions.users[row], histories, fitted.builder.empty) for row in rows]
     found = fitted.recommender.recommend(known, LIST_LENGTH, exclude_seen=exclude_seen)
     return [
-        _example(answers, row, known[place], fitted, _explained(found, place, fitted))
+        _example(predictions, row, known[place], fitted, _explained(found, place, fitted))
         for place, row in enumerate(rows)
     ]
 
 
-def drawn_rows(answers: Predictions, model: str, seed: int) -> list[int]:
+def drawn_rows(predictions: Predictions, model: str, seed: int) -> list[int]:
     """Rows of the users to show: the first of a seeded order, success and failure both among them."""
-    order = np.random.default_rng(seed).permutation(len(answers.users))
-    sought = _sought(answers)
-    has_hit: Bools = np.any(sought.contain(answers.models[model][:, :LIST_LENGTH]), axis=1)
+    order = np.random.default_rng(seed).permutation(len(predictions.users))
+    held_out = _held_out(predictions)
+    has_hit: Bools = np.any(held_out.contain(predictions.models[model][:, :LIST_LENGTH]), axis=1)
     rows = order[:NUM_DRAWN].tolist()
     for wanted in (True, False):
         others = [row for row in order[NUM_DRAWN:].tolist() if has_hit[row] == wanted]
@@ -85,26 +86,23 @@ def drawn_rows(answers: Predictions, model: str, seed: int) -> list[int]:
     return rows
 
 
-def _sought(answers: Predictions) -> IdLists:
-    """Everything that was to be found, warm or cold."""
-    both = [
-        np.concatenate(pair) for pair in zip(answers.warm.to_lists(), answers.cold.to_lists(), strict=True)
-    ]
-    return IdLists.from_lists(both)
+def _held_out(predictions: Predictions) -> IdLists:
+    """The ground truth of every user, warm and cold items together."""
+    return IdLists.from_lists(list(predictions.ground_truth().values()))
 
 
 def _example(
-    answers: Predictions, row: int, history: History, fitted: Fitted, listed: list[tuple[int, Listed]]
+    predictions: Predictions, row: int, history: History, fitted: Fitted, listed: list[tuple[int, Listed]]
 ) -> Example:
     decode = fitted.features.item_ids.decode
-    sought = np.concatenate([each.to_lists()[row] for each in (answers.warm, answers.cold)])
+    held_out = np.concatenate([each.to_lists()[row] for each in (predictions.warm, predictions.cold)])
     past = history.item[history.item >= NUM_RESERVED][::-1]
     return Example(
-        user=answers.users[row],
+        user=predictions.users[row],
         num_past=len(history),
         past=tuple(decode(past[:PAST_SHOWN])),
-        sought=tuple(decode(sought)),
-        listed=tuple(replace(each, hit=item in sought) for item, each in listed),
+        held_out=tuple(decode(held_out)),
+        listed=tuple(replace(each, hit=item in held_out) for item, each in listed),
     )
 
 
@@ -145,7 +143,7 @@ def load_examples(path: Path) -> list[Example]:
             **entry
             | {
                 "past": tuple(entry["past"]),
-                "sought": tuple(entry["sought"]),
+                "held_out": tuple(entry["held_out"]),
                 "listed": tuple(Listed(**each) for each in entry["listed"]),
             }
         )

@@ -12,7 +12,7 @@ from recsys.metrics.beyond_accuracy import BEYOND
 from recsys.metrics.ranking import METRICS
 from training.evaluation.results import Evaluation, ViewResult
 
-# The two ends of the scale: shown, but no competitors.
+# The lower and the upper end of the scale: shown, but no competitors.
 REFERENCES = {"random": "chance", "oracle": "oracle (upper end)"}
 ALL = "all"
 
@@ -116,15 +116,15 @@ def _cell(part: ViewResult, model: str, metric: str, intervals: bool) -> Text:
 
 
 def is_best(part: ViewResult, model: str, metric: str) -> bool:
-    """Whether no competitor has more; chance and oracle never are, nor is anybody who finds nothing.
+    """Whether no competitor has a higher value. Never for chance, the oracle, or a value of 0.
 
-    Beyond accuracy more is not better, so that nobody is.
+    Never for a metric beyond accuracy, where higher is not better.
     """
     if model in REFERENCES or metric.partition("@")[0] not in METRICS:
         return False
     value = part.models[model][metric].value
-    rivals = [by[metric].value for name, by in part.models.items() if name not in REFERENCES]
-    return value == max(rivals) and value > 0
+    competitors = [by[metric].value for name, by in part.models.items() if name not in REFERENCES]
+    return value == max(competitors) and value > 0
 
 
 def _counted(part: ViewResult) -> str:

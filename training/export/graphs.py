@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys.history import SequenceSchema
-from recsys.models.cold_start_head import settle
+from recsys.models.cold_start_head import replace_cold
 from recsys.models.embeddings import export_categories
 from recsys.models.retriever import Retriever
 from recsys.models.user_tower import REVIEW_INPUTS
@@ -73,7 +73,7 @@ class _ItemGraph(nn.Module):
         self.tower, self.scale, self.spec = model.item_tower, model.scale, model.spec
         tables = export_categories(model.category) if model.category is not None else {}
         self.tables = nn.ModuleDict(tables)
-        self.newcomer = model.newcomer
+        self.cold_start_head = model.cold_start_head
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         values = dict(zip(item_inputs(self.spec), inputs, strict=True))
@@ -88,9 +88,9 @@ class _ItemGraph(nn.Module):
         identity = (values["id_embedding"], values["has_id"]) if self.spec.has_id else None
         output = self.tower(dense, category, identity)
         vector_ND = output.vector_ND
-        if self.newcomer is not None and identity is not None:
+        if self.cold_start_head is not None and identity is not None:
             ids = {name: values[f"cat_{name}"] for name in self.tables}
-            vector_ND = settle(vector_ND, self.newcomer(dense, ids, vector_ND), identity[1])
+            vector_ND = replace_cold(vector_ND, self.cold_start_head(dense, ids, vector_ND), identity[1])
         return vector_ND, output.token_NTD, output.mask_NT
 
 

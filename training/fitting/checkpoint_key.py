@@ -15,7 +15,7 @@ def tower_settings(config: Config) -> str:
     after_the_towers: dict[str, Any] = {
         "ranker": True,
         **dict.fromkeys(ListSettings.model_fields, True),
-        "item": {"regress_new"},
+        "cold_start": True,
     }
     # The epoch is chosen by lists that leave seen items out or not.
     seen = "" if config.evaluate.exclude_seen else "seen items are ranked"

@@ -17,7 +17,7 @@ from recsys.progress import Progress, silent
 from recsys.retrieval.candidate_sources import Source
 from recsys.retrieval.recommender import Recommender
 from training.candidates.fit import fit_sources
-from training.cold_start.fit import ColdItems, cold_items_of, place_new_items
+from training.cold_start.fit import ColdItems, cold_items_of, fit_cold_start_head
 from training.fitting.checkpoint_key import checkpoint_key
 from training.fitting.inputs import AuditedInputs, FitInputs
 from training.fitting.torch_recommender import make_recommender
@@ -95,13 +95,13 @@ def fit(
     has_validation = bool(inputs.ground_truth) and choices is None
     retriever = _fit_towers(inputs, choices, has_validation, checkpoint, progress, on_epoch)
     model, seed, chosen = retriever.model, config.train.seed, choices.cold_items if choices else None
-    judges = validation_users(model, inputs) if has_validation else None
-    placed = place_new_items(model, judges, config.model, chosen=chosen, seed=seed)
+    users = validation_users(model, inputs) if has_validation else None
+    regression = fit_cold_start_head(model, users, config.model, chosen=chosen, seed=seed)
     sources = _fit_sources(inputs, choices)
     ranker = _fit_ranker(model, sources, inputs, choices, progress)
-    if judges is not None and ranker is not None:
-        judges = without_ranker_users(judges, inputs, ranker)
-    cold_items = cold_items_of(model, judges, placed, config.model, chosen=chosen, seed=seed)
+    if users is not None and ranker is not None:
+        users = without_ranker_users(users, inputs, ranker)
+    cold_items = cold_items_of(model, users, regression, config.model, chosen=chosen, seed=seed)
     without_events = choices.without_events if choices else _choose_without_events(model, inputs)
     sources = sources if ranker is not None and ranker.has_say else ()
     return Fitted(

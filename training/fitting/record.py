@@ -1,6 +1,6 @@
 """What each fit of a run came to: its curve, what was chosen, and where and on what it ran.
 
-`fits.json` has an entry a stage (main, later, id_only, refit), written when the fit ends.
+`fit_records.json` has an entry a stage (main, later, id_only, refit), written when the fit ends.
 """
 
 import json
@@ -27,7 +27,7 @@ PACKAGES = ("torch", "torchrec", "onnxruntime-gpu", "polars", "numpy", "implicit
 
 
 @dataclass(frozen=True, kw_only=True)
-class RankerFit:
+class RankerRecord:
     """What validation chose; `scores` are its NDCG@10 without and with the ranker, none in a refit."""
 
     num_lists: int
@@ -37,14 +37,14 @@ class RankerFit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fit:
+class FitRecord:
     """One stage."""
 
     at: str  # UTC, ISO 8601, when it ended
     curve: tuple[Mapping[str, float], ...]  # an entry an epoch
     best_epoch: int
     best_score: float | None  # validation NDCG@10
-    ranker: RankerFit | None
+    ranker: RankerRecord | None
     num_items: int
     cold_items: ColdItems
     without_events: WithoutEvents  # who answers users without events
@@ -58,17 +58,17 @@ def record_fit(path: Path, stage: str, fitted: Fitted) -> None:
 
     A fit that only read its checkpoint again keeps the time and the place of the first.
     """
-    fits = read_fits(path)
-    fit = _fit_of(fitted)
+    fits = read_fit_records(path)
+    fit = _record_of(fitted)
     before = fits.get(stage)
     if before is not None and before.curve == fit.curve:
-        fit = Fit(**vars(fit) | {name: getattr(before, name) for name in ("at", "versions", "machine")})
+        fit = FitRecord(**vars(fit) | {name: getattr(before, name) for name in ("at", "versions", "machine")})
     content = {name: asdict(each) for name, each in (fits | {stage: fit}).items()}
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2), "utf-8")
 
 
-def read_fits(path: Path) -> dict[str, Fit]:
+def read_fit_records(path: Path) -> dict[str, FitRecord]:
     """The stages written down so far."""
     if not path.exists():
         return {}
@@ -112,17 +112,17 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _fit_of(fitted: Fitted) -> Fit:
+def _record_of(fitted: Fitted) -> FitRecord:
     retriever, features = fitted.retriever, fitted.features
     spec = retriever.model.spec
     coverage = {name: int(features.present[name].sum()) for name in spec.dense_dims}
     coverage |= {name: int((features.categories[name] > 0).any(1).sum()) for name in spec.category_sizes}
-    return Fit(
+    return FitRecord(
         at=datetime.now(UTC).isoformat(timespec="seconds"),
         curve=tuple({name: float(value) for name, value in entry.items()} for entry in retriever.curve),
         best_epoch=retriever.best_epoch,
         best_score=retriever.best_score if retriever.best_score == retriever.best_score else None,
-        ranker=_ranker_fit(fitted.ranker),
+        ranker=_ranker_record(fitted.ranker),
         num_items=features.size - NUM_RESERVED,
         cold_items=fitted.cold_items,
         without_events=fitted.without_events,
@@ -132,10 +132,10 @@ def _fit_of(fitted: Fitted) -> Fit:
     )
 
 
-def _ranker_fit(ranker: FittedRanker | None) -> RankerFit | None:
+def _ranker_record(ranker: FittedRanker | None) -> RankerRecord | None:
     if ranker is None:
         return None
-    return RankerFit(
+    return RankerRecord(
         num_lists=ranker.num_lists,
         best_epoch=ranker.best_epoch,
         share=ranker.share,
@@ -143,15 +143,15 @@ def _ranker_fit(ranker: FittedRanker | None) -> RankerFit | None:
     )
 
 
-def _read(values: dict[str, Any]) -> Fit:
-    ranker = values["ranker"] and RankerFit(**values["ranker"])
+def _read(values: dict[str, Any]) -> FitRecord:
+    ranker = values["ranker"] and RankerRecord(**values["ranker"])
     read = {
         "curve": tuple(values["curve"]),
         "ranker": ranker,
         "cold_items": values["cold_items"] and _read_cold_items(values["cold_items"]),
         "without_events": values["without_events"] and WithoutEvents(**values["without_events"]),
     }
-    return Fit(**values | read)
+    return FitRecord(**values | read)
 
 
 def _read_cold_items(values: dict[str, Any]) -> ColdItems:

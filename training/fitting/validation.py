@@ -12,7 +12,7 @@ from recsys.arrays import Floats, Ints
 from recsys.history import History
 from recsys.metrics.ranking import IdLists
 from recsys.models.retriever import Retriever
-from training.cold_start.validation_users import Judges, Past
+from training.cold_start.validation_users import PastInteractions, ValidationUsers
 from training.fitting.inputs import FitInputs
 from training.fitting.torch_recommender import make_recommender
 from training.ranker.fit import FittedRanker
@@ -58,7 +58,7 @@ def tower_validation(inputs: FitInputs) -> Callable[[Retriever], float]:
     return validate
 
 
-def validation_users(model: Retriever, inputs: FitInputs) -> Judges:
+def validation_users(model: Retriever, inputs: FitInputs) -> ValidationUsers:
     """The users with validation items, embedded by `model`, for the choices of the cold start."""
     recommender, users = make_recommender(model, inputs.config), list(inputs.ground_truth)
 
@@ -68,21 +68,21 @@ def validation_users(model: Retriever, inputs: FitInputs) -> Judges:
     histories = [inputs.before[user] for user in users]
     nothing = np.empty(0, np.int64)
     exclude_seen = inputs.config.evaluate.exclude_seen
-    return Judges(
+    return ValidationUsers(
         user_UD=embed(histories),
-        truth=[inputs.ground_truth[user] for user in users],
+        ground_truth=[inputs.ground_truth[user] for user in users],
         seen=[history.seen if exclude_seen else nothing for history in histories],
-        past=Past(
+        past=PastInteractions(
             histories=histories, chosen=[_training_positives(inputs, user) for user in users], embed=embed
         ),
     )
 
 
-def without_ranker_users(judges: Judges, inputs: FitInputs, ranker: FittedRanker) -> Judges:
+def without_ranker_users(users: ValidationUsers, inputs: FitInputs, ranker: FittedRanker) -> ValidationUsers:
     """The users on whom the ranker was chosen, not trained, with the lists that it gave them then."""
     share = inputs.config.model.ranker.target_users
     rows = [row for row, user in enumerate(inputs.ground_truth) if not is_ranker_user(user, share)]
-    return judges.only(rows, ordered=ranker.validation_BK)
+    return users.only(rows, ordered=ranker.validation_BK)
 
 
 def _training_positives(inputs: FitInputs, user: str) -> Ints:

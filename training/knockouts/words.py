@@ -10,10 +10,10 @@ from recsys.columns import Columns
 from recsys.metrics.bootstrap import Estimate
 from recsys.modalities import GROUP_PLURALS, MODALITIES
 from recsys.models.item_tower import ID_TOKEN
+from training.evaluation.names import PLACES, metric_name
 from training.evaluation.results import FEW_USERS
 from training.knockouts.alteration import KINDS, Kind
 from training.knockouts.measure import Knockouts
-from training.report.words import PLACES, metric_name
 
 Verdict = Literal["counts", "nothing", "harms", "mixed", "unfound", "few"]
 

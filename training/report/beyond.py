@@ -5,24 +5,15 @@ from dataclasses import dataclass
 
 from recsys.metrics.beyond_accuracy import BEYOND
 from recsys.metrics.bootstrap import Estimate
+from training.evaluation.names import PLACES, metric_name
 from training.evaluation.results import Evaluation, ViewResult
 from training.evaluation.system import MODEL
 from training.evaluation.tables import REFERENCES
-from training.report.words import (
-    PLACES,
-    Kind,
-    figure,
-    kind_of,
-    listed,
-    main_view,
-    metric_name,
-    model_name,
-    verdict,
-)
+from training.report.words import Kind, figure, kind_of, listed, main_view, model_name, verdict
 
 # What a figure is, and what our model does where it has more of it than another.
 MEANINGS: Mapping[str, tuple[str, str, str]] = {
-    "coverage": ("share of the {items:,} items that stand in somebody's list", "more", "less"),
+    "coverage": ("share of the {items:,} items that are in at least one list", "more", "less"),
     "gini": (
         "how unevenly the places go to the items, from 0 (all alike) to 1 (one item has them all)",
         "more unevenly", "more evenly",
@@ -69,7 +60,7 @@ class Beyond:
 
 
 def beyond(evaluation: Evaluation, baseline: str | None) -> Beyond | None:
-    """Of the headline's view, at the first k; None where nobody counts in it."""
+    """Of the headline's view, at the first k; None where no user counts in it."""
     view = main_view(evaluation)
     found = evaluation.views[view]
     known = {metric for by_metric in found.models.values() for metric in by_metric}
@@ -106,6 +97,6 @@ def _meaning(metric: str, found: ViewResult, content: tuple[str, ...], baseline:
     gap = found.differences.get(baseline, {}).get(metric) if baseline else None
     if ours is None or gap is None or baseline is None:
         return f"{text}."
-    said = {"ahead": more, "behind": less, "even": "not to be told apart"}[verdict(gap)]
+    said = {"ahead": more, "behind": less, "even": "no clear difference"}[verdict(gap)]
     theirs = figure(found.models[baseline][metric].value)
     return f"{text}; {figure(ours.value)} against {model_name(baseline)}'s {theirs}, {said}."

@@ -1,11 +1,11 @@
 """What cold ranks cost warm items and bring cold items, as a chart and in words."""
 
 from training.cold_start.tradeoff import K, OperatingPoint, WarmColdTradeoff
-from training.fitting.record import Fit
+from training.fitting.record import FitRecord
 from training.report.charts import Chart, Series, line_chart
 
 
-def cold_items_chart(fit: Fit) -> Chart | None:
+def cold_items_chart(fit: FitRecord) -> Chart | None:
     """A line over patterns of cold ranks, the configured one marked; None where nothing was measured."""
     tradeoff = fit.cold_items.tradeoff if fit.cold_items is not None else None
     if tradeoff is None:

@@ -13,9 +13,10 @@ from recsys.config import Config
 from recsys.errors import ConfigError
 from training.baselines.choices import read_choices, settings_words
 from training.evaluation.examples import load_examples
+from training.evaluation.names import metric_name
 from training.evaluation.results import Evaluation
 from training.evaluation.system import MODEL
-from training.fitting.record import Fit, read_audits, read_fits
+from training.fitting.record import FitRecord, read_audits, read_fit_records
 from training.knockouts.measure import Knockouts
 from training.report.beyond import Beyond, beyond
 from training.report.charts import Chart, Series, line_chart
@@ -33,14 +34,13 @@ from training.report.words import (
     findings,
     headline,
     main_view,
-    metric_name,
     model_name,
     tagline,
 )
 from training.run_directory import RunDirectory
 
 STAGES = {"main": "evaluated model", "id_only": "id-only model", "refit": "refit"}
-STAGE_KINDS = {"main": "ours", "id_only": "part", "refit": "rival"}
+STAGE_KINDS = {"main": "ours", "id_only": "part", "refit": "competitor"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class Stage:
     """One fit; `fit` is as it was written down."""
 
     name: str
-    fit: Fit
+    fit: FitRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,13 +115,15 @@ def collect(run: RunDirectory, dataset: Dataset, config: Config, *, name: str, f
         raise ConfigError(
             f"{run.metrics} has no results of {MODEL!r}; make it again: recsys evaluate {run.path}"
         )
-    fits = read_fits(run.fits)
+    fits = read_fit_records(run.fit_records)
     view = main_view(evaluation)
-    rivals = baselines(evaluation, view, f"ndcg@{evaluation.ks[0]}") if evaluation.views[view].models else []
-    best = rivals[0] if rivals else None
+    competitors = (
+        baselines(evaluation, view, f"ndcg@{evaluation.ks[0]}") if evaluation.views[view].models else []
+    )
+    best = competitors[0] if competitors else None
     shown = show(load_examples(run.examples), dataset)
     return Report(
-        head=_head(evaluation, rivals, dataset, config, fits["main"]),
+        head=_head(evaluation, competitors, dataset, config, fits["main"]),
         evaluation=evaluation,
         views=views(evaluation),
         beyond=beyond(evaluation, best),
@@ -148,7 +150,7 @@ def collect(run: RunDirectory, dataset: Dataset, config: Config, *, name: str, f
     )
 
 
-def curves(fits: dict[str, Fit]) -> tuple[Chart, ...]:
+def curves(fits: dict[str, FitRecord]) -> tuple[Chart, ...]:
     """Loss and validation NDCG@10 by epoch, the kept one ringed, and what was chosen for new items."""
     known = {stage: fits[stage] for stage in STAGES if stage in fits and fits[stage].curve}
     return tuple(
@@ -162,7 +164,7 @@ def curves(fits: dict[str, Fit]) -> tuple[Chart, ...]:
     )
 
 
-def _curve(fits: dict[str, Fit], key: str, title: str, y_label: str) -> Chart | None:
+def _curve(fits: dict[str, FitRecord], key: str, title: str, y_label: str) -> Chart | None:
     series = [
         Series(
             name=STAGES[stage],
@@ -184,10 +186,10 @@ def _curve(fits: dict[str, Fit], key: str, title: str, y_label: str) -> Chart | 
 
 def _head(
     evaluation: Evaluation,
-    rivals: Sequence[str],
+    competitors: Sequence[str],
     dataset: Dataset,
     config: Config,
-    fit: Fit,
+    fit: FitRecord,
 ) -> Head:
     compared = [compare(evaluation, view) for view in ("warm", "cold_full")]
     comparisons = [each for each in compared if each is not None]
@@ -196,14 +198,14 @@ def _head(
         dataset=dataset.name,
         made_at=f"{fit.at[:16].replace('T', ' ')} UTC",
         model=_model_words(config, fit),
-        tagline=tagline(main, rivals) if main else "Nothing could be measured",
+        tagline=tagline(main, competitors) if main else "Nothing could be measured",
         headline=headline(main) if main else f"No user is left to measure on: {evaluation.not_measured}.",
         metric=metric_name(f"ndcg@{evaluation.ks[0]}"),
-        findings=tuple(findings(each, rivals) for each in comparisons),
+        findings=tuple(findings(each, competitors) for each in comparisons),
     )
 
 
-def _model_words(config: Config, fit: Fit) -> str:
+def _model_words(config: Config, fit: FitRecord) -> str:
     item = config.model.item
     read = ", ".join(name.replace("_", " ") for name in [*fit.coverage, *(["id"] if item.use_id else [])])
     ranker = (
@@ -236,7 +238,7 @@ def _choices(path: Path) -> tuple[Choice, ...]:
 
 
 def _check_there(run: RunDirectory) -> None:
-    for path in (run.metrics, run.examples, run.fits):
+    for path in (run.metrics, run.examples, run.fit_records):
         if not path.exists():
             raise ConfigError(
                 f"{run.path} has no {path.name}; the step before makes it: recsys evaluate {run.path}"

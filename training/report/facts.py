@@ -12,7 +12,6 @@ import polars as pl
 from features.dataset.rejected import SCHEMA, count_reasons, summarise
 from features.dataset.tables import Dataset, Rejected
 from features.inputs.review_sentiment import Quality
-from recsys.cli.console import in_words
 from recsys.columns import Columns
 from recsys.modalities import BY_NAME
 from training.report.charts import Chart, Series, bar_chart, line_chart
@@ -84,7 +83,7 @@ def facts(dataset: Dataset, coverage: Mapping[str, int], rejected: Path) -> Fact
         num_left_out=sum(reason["count"] for reason in reasons),
         num_reasons=len(reasons),
         has_clock=dataset.has_clock,
-        kinds=in_words(summary["events"]),
+        kinds=", ".join(f"{name} {num:,}" for name, num in summary["events"].items()),
     )
 
 

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 from recsys.columns import Columns
 from recsys.metrics.bootstrap import Estimate
+from training.evaluation.names import PLACES, metric_name
 from training.knockouts.alteration import KINDS, Kind
 from training.knockouts.measure import Knockout, Knockouts
 from training.knockouts.words import JUDGED, Brought, brought, main_metric, percent
 from training.report.charts import Band, Chart, Legend, Whisker, interval_chart
-from training.report.words import PLACES, counted, metric_name
+from training.report.words import counted
 
-COLOURS: Mapping[Kind, str] = {"absent": "ours", "shuffled": "rival"}
+COLOURS: Mapping[Kind, str] = {"absent": "ours", "shuffled": "competitor"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class Modalities:
 
 
 def modalities(knockouts: Knockouts | None) -> Modalities | None:
-    """None where nothing was knocked out, or nobody counts."""
+    """None without knock-outs, or where no user counts."""
     if knockouts is None:
         return None
     views = [view for view, whole in knockouts.views.items() if whole.num_users]

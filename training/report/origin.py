@@ -10,7 +10,7 @@ from typing import Any
 import tomli_w
 
 from recsys.config import PRESETS, Config, build_config, flatten
-from training.fitting.record import Fit
+from training.fitting.record import FitRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Origin:
 
 
 def origin(
-    config: Config, fit: Fit, *, dataset: str, out: str, fingerprint: str, seconds: Mapping[str, float]
+    config: Config, fit: FitRecord, *, dataset: str, out: str, fingerprint: str, seconds: Mapping[str, float]
 ) -> Origin:
     """`dataset` and `out` are names of folders, not where they lie."""
     machine = fit.machine
@@ -78,4 +78,13 @@ def _named(value: Any) -> Any:
 
 def _toml(value: Any) -> str:
     """A value as `--set` reads it: a bare word, or as in TOML."""
-    return value if isinstance(value, str) else json.dumps(value)
+    if isinstance(value, str):
+        return value
+    match value:
+        case list():
+            return (
+                f"[{', '.join(json.dumps(each) if isinstance(each, str) else _toml(each) for each in value)}]"
+            )
+        case dict():
+            return f"{{{', '.join(f'{name} = {_toml(each)}' for name, each in value.items())}}}"
+    return json.dumps(value)

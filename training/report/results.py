@@ -5,21 +5,12 @@ from dataclasses import dataclass
 
 from recsys.metrics.bootstrap import Estimate
 from recsys.metrics.ranking import METRICS
+from training.evaluation.names import PLACES, metric_name
 from training.evaluation.results import Evaluation, ViewResult
 from training.evaluation.system import MODEL
 from training.evaluation.tables import REFERENCES, is_best
 from training.report.charts import Band, Chart, Legend, Whisker, interval_chart
-from training.report.words import (
-    PLACES,
-    Kind,
-    Verdict,
-    figure,
-    kind_of,
-    main_view,
-    metric_name,
-    model_name,
-    verdict,
-)
+from training.report.words import Kind, Verdict, figure, kind_of, main_view, model_name, verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +66,10 @@ def views(evaluation: Evaluation) -> tuple[View, ...]:
 
 
 def slices(evaluation: Evaluation, baseline: str | None) -> tuple[Slices, ...]:
-    """By what was sought and by what is known of the user, ours beside `baseline`."""
+    """By the popularity of the held-out items and by the length of the history, ours beside `baseline`."""
     titles = {
-        "items": "By how popular the sought items are",
-        "users": f"By how much is known of the user, {PLACES[main_view(evaluation)]}",
+        "items": "By the popularity of the held-out items",
+        "users": f"By the number of known items of the user, {PLACES[main_view(evaluation)]}",
     }
     models = [MODEL, baseline] if baseline else [MODEL]
     k = evaluation.ks[0]
@@ -162,13 +153,13 @@ def _slice_row(name: str, part: ViewResult, models: Sequence[str], metrics: Sequ
 
 def _slice_band(name: str, part: ViewResult, models: Sequence[str], metric: str) -> Band:
     if not part.models:
-        return Band(label=name, note="nobody to count")
+        return Band(label=name, note="no user to measure on")
     whiskers = tuple(_whisker(part.models[model][metric], kind_of(model)) for model in models)
     return Band(label=f"{name}{' *' if part.is_small else ''}", whiskers=whiskers)
 
 
 def _slice_words(name: str, part: ViewResult, models: Sequence[str], metric: str) -> str:
     if not part.models:
-        return f"{name}: nobody to count"
+        return f"{name}: no user to measure on"
     figures = ", ".join(f"{model_name(model)} {figure(part.models[model][metric].value)}" for model in models)
     return f"{name}: {figures} over {part.num_users:,} users"

@@ -14,7 +14,7 @@ from training.report.pictures import thumbnail
 from training.report.words import counted, short
 
 TITLE_LENGTH = 60
-SOUGHT_SHOWN = 12
+HELD_OUT_SHOWN = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +40,8 @@ class Shown:
     verdict: str
     num_past: int
     past: tuple[Item, ...]  # newest first
-    sought: tuple[Item, ...]
-    num_sought: int
+    held_out: tuple[Item, ...]
+    num_held_out: int
     places: tuple[Place, ...]
 
 
@@ -55,7 +55,7 @@ def has_pictures(shown: Iterable[Shown]) -> bool:
     return any(
         item.picture
         for each in shown
-        for item in (*each.past, *each.sought, *(place.item for place in each.places))
+        for item in (*each.past, *each.held_out, *(place.item for place in each.places))
     )
 
 
@@ -63,7 +63,7 @@ def _items(dataset: Dataset, examples: Sequence[Example]) -> dict[str, Item]:
     wanted = {
         name
         for each in examples
-        for name in (*each.past, *each.sought[:SOUGHT_SHOWN], *(place.item for place in each.listed))
+        for name in (*each.past, *each.held_out[:HELD_OUT_SHOWN], *(place.item for place in each.listed))
     }
     explaining = {place.past_item for each in examples for place in each.listed if place.past_item}
     # Only what an example names is decoded.
@@ -81,11 +81,11 @@ def _shown(example: Example, items: Mapping[str, Item]) -> Shown:
     return Shown(
         user=short(example.user, 40),
         failed=not example.num_hits,
-        verdict=_verdict(example.num_hits, len(example.sought), len(example.listed)),
+        verdict=_verdict(example.num_hits, len(example.held_out), len(example.listed)),
         num_past=example.num_past,
         past=tuple(items[name] for name in example.past),
-        sought=tuple(items[name] for name in example.sought[:SOUGHT_SHOWN]),
-        num_sought=len(example.sought),
+        held_out=tuple(items[name] for name in example.held_out[:HELD_OUT_SHOWN]),
+        num_held_out=len(example.held_out),
         places=tuple(
             Place(rank=rank, item=items[each.item], hit=each.hit, why=_why(each, items))
             for rank, each in enumerate(example.listed, 1)
@@ -93,14 +93,15 @@ def _shown(example: Example, items: Mapping[str, Item]) -> Shown:
     )
 
 
-def _verdict(num_hits: int, num_sought: int, length: int) -> str:
-    if num_hits == num_sought == 1:
-        return f"The one item sought stood among the first {length}"
+def _verdict(num_hits: int, num_held_out: int, length: int) -> str:
+    if num_hits == num_held_out == 1:
+        return f"The one held-out item is among the first {length}"
     if num_hits:
-        return f"{num_hits} of {counted(num_sought, 'item')} sought stood among the first {length}"
-    what = "the one item" if num_sought == 1 else f"none of the {num_sought:,} items"
-    verb = "did not stand" if num_sought == 1 else "stood"
-    return f"We failed here: {what} sought {verb} among the first {length}"
+        return f"{num_hits} of {counted(num_held_out, 'held-out item')} are among the first {length}"
+    missed = (
+        "the one held-out item is not" if num_held_out == 1 else f"none of {num_held_out:,} held-out items is"
+    )
+    return f"A miss: {missed} among the first {length}"
 
 
 def _why(listed: Listed, items: Mapping[str, Item]) -> str:

@@ -1,7 +1,4 @@
-"""Names and figures as the report writes them, and what the figures say in words.
-
-Every sentence is made from the figures of this run; none is there because one would like it to be.
-"""
+"""Numbers as the report writes them, and the findings in sentences, each made from the results of the run."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,6 +6,7 @@ from typing import Literal
 
 from features.leakage.audit import Audit
 from recsys.metrics.bootstrap import Estimate
+from training.evaluation.names import PLACES, metric_name
 from training.evaluation.results import FEW_USERS, Evaluation
 from training.evaluation.system import (
     ID_ONLY,
@@ -18,26 +16,17 @@ from training.evaluation.system import (
 )
 from training.evaluation.tables import REFERENCES
 
-MANY_RIVALS = 4  # more are counted instead of named
+MANY_COMPETITORS = 4  # more are counted instead of named
 
 Verdict = Literal["ahead", "behind", "even"]
-Kind = Literal["ours", "part", "rival", "reference"]
+Kind = Literal["ours", "part", "competitor", "reference"]
 
-PLACES: Mapping[str, str] = {
-    "warm": "on items with a past",
-    "cold_full": "on new items in the whole catalogue",
-    "cold_pool": "among new items alone",
-}
 NAMES: Mapping[str, str] = {"als": "ALS", "bpr": "BPR", "random": "chance", "oracle": "the oracle"}
-METRICS: Mapping[str, str] = {
-    "recall": "Recall", "hr": "HR", "ndcg": "NDCG", "mrr": "MRR", "map": "MAP",
-    "coverage": "Coverage", "gini": "Gini", "novelty": "Novelty", "ild": "Diversity", "arp": "Popularity",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that the test shows: whether it speaks for us, and the difference that says so."""
+    """One finding of the test: whether our model is ahead, and the difference that shows it."""
 
     verdict: Verdict
     text: str
@@ -46,7 +35,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What one view shows."""
+    """The findings of one view."""
 
     place: str
     num_users: int
@@ -57,17 +46,11 @@ def model_name(model: str) -> str:
     return NAMES.get(model, model)
 
 
-def metric_name(metric: str) -> str:
-    """ "ndcg@10" as "NDCG@10"."""
-    name, _, k = metric.partition("@")
-    return f"{METRICS.get(name, name)}@{k}"
-
-
 def kind_of(model: str) -> Kind:
-    """What a model is in the comparison: ours, a part of ours, a rival, or an end of the scale."""
+    """The role of a model in the comparison: ours, a part of ours, a competitor, or a reference."""
     if model in REFERENCES:
         return "reference"
-    return "ours" if model == MODEL else "part" if model in (TOWERS, ID_ONLY, LATER) else "rival"
+    return "ours" if model == MODEL else "part" if model in (TOWERS, ID_ONLY, LATER) else "competitor"
 
 
 def figure(value: float) -> str:
@@ -90,10 +73,10 @@ def main_view(evaluation: Evaluation) -> str:
 
 
 def baselines(evaluation: Evaluation, view: str, metric: str) -> list[str]:
-    """Rivals in that view, the best first."""
+    """Competitors in that view, the best first."""
     models = evaluation.views[view].models
-    rivals = [name for name in models if kind_of(name) == "rival"]
-    return sorted(rivals, key=lambda name: -models[name][metric].value)
+    competitors = [name for name in models if kind_of(name) == "competitor"]
+    return sorted(competitors, key=lambda name: -models[name][metric].value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +91,7 @@ class Comparison:
 
 
 def compare(evaluation: Evaluation, view: str) -> Comparison | None:
-    """None where nobody counts in the view."""
+    """None where no user counts in the view."""
     found = evaluation.views[view]
     if not found.num_users:
         return None
@@ -122,9 +105,9 @@ def compare(evaluation: Evaluation, view: str) -> Comparison | None:
     )
 
 
-def tagline(main: Comparison, rivals: Iterable[str]) -> str:
-    """The run in half a sentence."""
-    found = {name: verdict(main.gaps[name]) for name in rivals}
+def tagline(main: Comparison, competitors: Iterable[str]) -> str:
+    """The comparison with the baselines in half a sentence."""
+    found = {name: verdict(main.gaps[name]) for name in competitors}
     place = PLACES[main.view]
     if not found:
         return "No baseline was asked for, so nothing says whether this is good"
@@ -134,21 +117,23 @@ def tagline(main: Comparison, rivals: Iterable[str]) -> str:
         return f"Loses to {listed(behind)} {place}"
     if even:
         return f"Not clearly better than {listed(even)} {place}"
-    names = listed(map(model_name, found)) if len(found) <= MANY_RIVALS else f"all {len(found)} baselines"
+    names = (
+        listed(map(model_name, found)) if len(found) <= MANY_COMPETITORS else f"all {len(found)} baselines"
+    )
     return f"Beats {names} {place}"
 
 
 def headline(main: Comparison) -> str:
-    """The figure that matters, with its interval."""
+    """NDCG at the first k with its interval, in a sentence."""
     return (
         f"{metric_name(main.metric)} is {with_interval(main.models[MODEL])} {PLACES[main.view]}, "
         f"over {counted(main.num_users, 'test user')}."
     )
 
 
-def findings(each: Comparison, rivals: Iterable[str]) -> Findings:
-    """Against each baseline, chance, the towers alone and the twin; then how far that is."""
-    found = [*_against_rivals(each, list(rivals)), *_against_chance(each)]
+def findings(each: Comparison, competitors: Iterable[str]) -> Findings:
+    """Against each baseline, chance, the towers alone and the id-only model; then the way to the oracle."""
+    found = [*_against_competitors(each, list(competitors)), *_against_chance(each)]
     found += [*_worth(each, TOWERS, "The ranker"), *_worth(each, ID_ONLY, "Content"), *_way_to_oracle(each)]
     if each.num_users < FEW_USERS:
         found.append(
@@ -157,13 +142,13 @@ def findings(each: Comparison, rivals: Iterable[str]) -> Findings:
     return Findings(place=PLACES[each.view], num_users=each.num_users, found=tuple(found))
 
 
-def _against_rivals(each: Comparison, rivals: list[str]) -> list[Finding]:
-    nothing = [name for name in rivals if each.models[name].high == 0]
-    found = [_versus(name, each.gaps[name]) for name in rivals if name not in nothing]
+def _against_competitors(each: Comparison, competitors: list[str]) -> list[Finding]:
+    nothing = [name for name in competitors if each.models[name].high == 0]
+    found = [_versus(name, each.gaps[name]) for name in competitors if name not in nothing]
     if nothing:
         names, verb = listed(map(model_name, nothing)), "finds" if len(nothing) == 1 else "find"
         gap = each.gaps[nothing[0]]
-        # To find something where a rival finds nothing is no merit where chance finds as much.
+        # A hit where a competitor has none counts only where our model beats chance.
         beats_chance = "random" not in each.gaps or verdict(each.gaps["random"]) == "ahead"
         found.append(
             Finding(
@@ -179,13 +164,13 @@ def _versus(name: str, gap: Estimate) -> Finding:
     words: Mapping[Verdict, str] = {
         "ahead": "Better than {}",
         "behind": "Worse than {}",
-        "even": "Not to be told apart from {}",
+        "even": "No clear difference to {}",
     }
     return Finding(verdict=verdict(gap), text=words[verdict(gap)].format(model_name(name)), gap=gap)
 
 
 def _against_chance(each: Comparison) -> list[Finding]:
-    """Said only where it is news: not clearly better than chance."""
+    """A finding only where our model is not clearly better than chance."""
     gap = each.gaps.get("random")
     return [] if gap is None or verdict(gap) == "ahead" else [_versus("random", gap)]
 
@@ -197,7 +182,7 @@ def _worth(each: Comparison, without: str, what: str) -> list[Finding]:
     words: Mapping[Verdict, str] = {
         "ahead": "{} gains",
         "behind": "{} costs",
-        "even": "{} changes nothing that the test can tell",
+        "even": "{} makes no clear difference",
     }
     return [Finding(verdict=verdict(gap), text=words[verdict(gap)].format(what), gap=gap)]
 
@@ -209,11 +194,11 @@ def _way_to_oracle(each: Comparison) -> list[Finding]:
     share = (each.models[MODEL].value - chance.value) / (best.value - chance.value)
     if share <= 0:
         return []  # said already: not better than chance
-    return [Finding(verdict="even", text=f"{share:.0%} of the way from chance to the true tastes")]
+    return [Finding(verdict="even", text=f"{share:.0%} of the way from chance to the oracle")]
 
 
 def audit_words(audits: Mapping[str, Audit]) -> str:
-    """What was looked at for leaks, of the evaluated model and of its test."""
+    """The checks of the audits of the evaluated model and of its test, in a sentence."""
     mine = [audits[stage] for stage in ("main", "test") if stage in audits]
     if not mine:
         return "This run was not audited for leaks; train it anew for an audit."

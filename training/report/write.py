@@ -8,9 +8,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from recsys.files import replacing
+from training.evaluation.names import metric_name
 from training.evaluation.results import FEW_USERS
 from training.report.collect import Report
-from training.report.words import figure, metric_name
+from training.report.words import figure
 
 SECTIONS = {
     "results": "Results",

@@ -25,7 +25,6 @@ from training.towers.step_audit import audit_step
 from training.towers.train_step import TrainStep
 
 logger = logging.getLogger(__name__)
-MAX_GRADIENT_NORM = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +62,13 @@ def fit_retriever(
     tokens = _batch_tokens(sequences, config)
     sampler = WindowSampler(sequences, max_length=schema.max_length, batch_tokens=tokens, seed=config.seed)
     optimizer = torch.optim.AdamW(
-        _parameter_groups(model, config.weight_decay), lr=config.learning_rate, betas=(0.9, 0.98)
+        _parameter_groups(model, config.weight_decay),
+        lr=config.learning_rate,
+        betas=config.optimizer.betas,
     )
     epoch_steps = len(sampler.epoch(0))  # about: epochs cut histories at other places
     total_steps = num_epochs * epoch_steps
-    scheduler = LambdaLR(optimizer, _schedule(total_steps, config.warmup_fraction))
+    scheduler = LambdaLR(optimizer, _schedule(total_steps, config))
     average = WeightAverage(model, decay_of(config.average_epochs * epoch_steps))
     parts = (model, optimizer, scheduler, average)
     step = audit_step(TrainStep(model, config, index_kind=index_kind))
@@ -78,7 +79,7 @@ def fit_retriever(
         step.start_epoch()
         with step.one_thread_per_operation():
             for windows in sampler.epoch(state.epoch):
-                losses.append(_update(step, windows, optimizer))
+                losses.append(_update(step, windows, optimizer, config.optimizer.max_gradient_norm))
                 scheduler.step()
                 average.update()
                 done = scheduler.last_epoch
@@ -123,24 +124,27 @@ def _note(state: TrainingState, losses: list[float]) -> str:
     return f"epoch {state.epoch + 1}, loss {losses[-1]:.3f}{best}"
 
 
-def _update(step: TrainStep, windows: list[Window], optimizer: torch.optim.Optimizer) -> float:
+def _update(
+    step: TrainStep, windows: list[Window], optimizer: torch.optim.Optimizer, max_gradient_norm: float
+) -> float:
     loss = step.backward(windows)
     if not math.isfinite(loss):
         raise FloatingPointError(f"the training loss is {loss}; lower train.learning_rate")
-    torch.nn.utils.clip_grad_norm_(step.model.parameters(), MAX_GRADIENT_NORM)
+    torch.nn.utils.clip_grad_norm_(step.model.parameters(), max_gradient_norm)
     optimizer.step()
     return loss
 
 
-def _schedule(total_steps: int, warmup_fraction: float) -> Callable[[int], float]:
-    """Linear warm-up, then a cosine to 2% of the peak."""
-    warmup = max(1, round(total_steps * warmup_fraction))
+def _schedule(total_steps: int, config: TrainConfig) -> Callable[[int], float]:
+    """Linear warm-up, then a cosine to `config.optimizer.final_rate` of the peak."""
+    warmup = max(1, round(total_steps * config.warmup_fraction))
+    final = config.optimizer.final_rate
 
     def factor(step: int) -> float:
         if step < warmup:
             return (step + 1) / warmup
         done = min(1.0, (step - warmup) / max(1, total_steps - warmup))
-        return 0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * done))
+        return final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * done))
 
     return factor
 

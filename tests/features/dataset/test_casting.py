@@ -153,3 +153,30 @@ def test_a_column_that_is_nan_throughout_is_as_if_it_were_not_there(tmp_path: Pa
 def test_nan_in_json_lines_written_by_hand_is_still_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="NaN is no JSON number"):
         load(tmp_path, {"items.jsonl": '{"id": NaN, "title": "x"}\n'}, items={"path": "items.jsonl"})
+
+
+def test_nan_among_numbers_of_items_and_ratings_of_reviews_is_no_value_and_no_fault(tmp_path: Path) -> None:
+    root = write(
+        tmp_path,
+        {"items.csv": "id,title,price\n1,One,nan\n2,Two,inf\n3,Three,2\n"},
+        items={"numeric": "price"},
+        reviews={"path": "reviews.parquet", "user": "user", "item": "item", "text": "text", "value": "stars"},
+    )
+    reviews = pl.DataFrame({"user": ["a", "b"], "item": [1, 2], "text": ["fine"] * 2, "stars": [NAN, 4.0]})
+    reviews.write_parquet(root / "reviews.parquet")
+    dataset = load_dataset(root)
+    assert dataset.items["num:price"].to_list() == [None, None, 2.0]
+    assert dataset.reviews["value"].to_list() == [None, 4.0]
+    assert [(entry.row, entry.value) for entry in dataset.rejected] == [(1, "inf")]
+
+
+def test_ids_that_are_nan_reject_their_rows(tmp_path: Path) -> None:
+    root = write(tmp_path, {}, interactions={"path": "log.parquet"})
+    log = pl.DataFrame({"user": [7.0, NAN, 8.0], "item": [1.0, 2.0, NAN], "time": [1, 2, 3]})
+    log.write_parquet(root / "log.parquet")
+    dataset = load_dataset(root)
+    assert dataset.interactions["user_id"].to_list() == ["7"]
+    assert [(entry.row, entry.column, entry.reason) for entry in dataset.rejected] == [
+        (1, "user", "empty id"),
+        (2, "item", "empty id"),
+    ]

@@ -146,7 +146,7 @@ def test_bad_rows_are_rejected_with_place_value_and_reason(tmp_path: Path) -> No
 def test_of_two_items_with_one_id_the_first_is_kept(tmp_path: Path) -> None:
     dataset = load(tmp_path, {"items.csv": "id,title\n1,One\n2,Two\n1,Again\n3,Three\n"})
     assert dataset.items["title"].to_list() == ["One", "Two", "Three"]
-    assert reasons(dataset) == [("items", 2, "id", "1", "id stands twice; the first row was kept")]
+    assert reasons(dataset) == [("items", 2, "id", "1", "id appears twice; the first row was kept")]
 
 
 def test_positive_is_sql_over_typed_columns_and_unknown_is_not_positive(tmp_path: Path) -> None:

@@ -139,3 +139,29 @@ def test_check_shows_the_warnings_in_memory_and_streamed_alike(tmp_path: Path) -
         assert result.exit_code == 0, result.output
         assert 'lists = {genres = "|"}' in result.output
         assert "numbers that a spreadsheet shortened" in result.output
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "json"])
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ('"One"', '["Two", "Zwei"]', "field 'title' is"),
+        ("1", '["Two"]', "field 'title' is a list"),
+        ('"One"', '{"en": "Two"}', "field 'title' is"),
+    ],
+)
+def test_a_field_of_one_value_that_is_a_list_in_one_row_is_an_error(
+    tmp_path: Path, ending: str, first: str, second: str, expected: str
+) -> None:
+    rows = [f'{{"id": 1, "title": {first}}}', f'{{"id": 2, "title": {second}}}']
+    text = "\n".join(rows) if ending == "jsonl" else f"[{', '.join(rows)}]"
+    (found,) = problems(tmp_path, {f"items.{ending}": text}, items={"path": f"items.{ending}"})
+    assert expected in found
+    assert "row 1" in found or "line 2" in found or "entry 1" in found
+    assert "write" in found
+
+
+def test_a_title_in_brackets_is_a_title(tmp_path: Path) -> None:
+    text = '{"id": 1, "title": "[Deluxe]"}\n{"id": 2, "title": "b"}\n{"id": 3}\n'
+    dataset = load(tmp_path, {"items.jsonl": text}, items={"path": "items.jsonl"})
+    assert dataset.items["title"].to_list() == ["[Deluxe]", "b", None]

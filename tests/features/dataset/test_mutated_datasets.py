@@ -1,7 +1,9 @@
 """Whatever is done to a dataset's files: it is read, or refused by a message that names a file."""
 
 import tomllib
+from collections import Counter
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +11,13 @@ import polars as pl
 import pytest
 import tomli_w
 from dataset_parts import write
+from prepared_parts import streamed
 
 from features.dataset.load import load_dataset
 from features.dataset.readers import read_file
-from recsys.errors import RecsysError
+from features.dataset.tables import Dataset
+from features.event_log.report import all_reasons
+from recsys.errors import DataError, RecsysError
 
 SECTIONS: dict[str, dict[str, object]] = {
     "items": {
@@ -41,6 +46,25 @@ REVIEWS = "".join(
 )
 FILES = ("items.csv", "events.parquet", "reviews.jsonl", "users.csv", "dataset.toml")
 OTHER = "other.parquet"
+# Values that are put among those of a column of the interactions.
+STRANGE: tuple[object, ...] = (
+    float("nan"),
+    float("inf"),
+    "N/A",
+    "nan",
+    "1.0",
+    "1e3",
+    " ",
+    "2020/09/23",
+    "2020-09-23T16:01Z",
+    "1600000000000000000",
+    str(2**53 + 1),
+    2**53 + 1,
+    Decimal(2**53 + 1),
+    -1,
+    True,
+    '["a", "b"]',
+)
 Random = np.random.Generator
 Values = list[object]
 
@@ -168,3 +192,43 @@ def test_a_column_is_gone_or_of_another_kind(whole: Path, tmp_path: Path) -> Non
         (root / "dataset.toml").write_text(tomli_w.dumps(changed_spec), "utf-8")
         num_read += is_read(root)
     assert 0 < num_read < 60
+
+
+def outcome(read: Callable[[Path], Dataset], root: Path) -> object:
+    """Events and counts of the reasons, or the problems, of the interactions."""
+    try:
+        dataset = read(root)
+    except DataError as error:
+        return error.problems
+    reasons = Counter({entry["reason"]: entry["count"] for entry in all_reasons(dataset)})
+    rounded = pl.col("value").cast(pl.Float32)  # as the log keeps it
+    return dataset.interactions.with_columns(rounded).rows(), reasons, dataset.warnings
+
+
+@pytest.mark.parametrize("unit", ["unix_s", "unix_ns", "iso"])
+def test_strange_values_among_others_are_read_alike_in_memory_and_in_parts(
+    whole: Path, tmp_path: Path, unit: str
+) -> None:
+    root, rng, num_read = copied(whole, tmp_path / "set"), np.random.default_rng(1), 0
+    spec = tomllib.loads((whole / "dataset.toml").read_text("utf-8"))
+    scale = {"unix_s": 1, "unix_ns": 10**9, "iso": 1}[unit]
+    frame = read_file(whole / "events.parquet").with_columns(pl.col("time") * scale)
+    if unit == "iso":
+        frame = frame.with_columns(pl.from_epoch("time").dt.to_string("%Y-%m-%d %H:%M:%S UTC"))
+    spec["interactions"] |= {"path": OTHER, "time": unit}
+    spec["reviews"]["time"] = "unix_s"
+    del spec["items"]["created_at"]
+    for _ in range(20):
+        name = frame.columns[int(rng.integers(frame.width))]
+        values: Values = frame[name].to_list()
+        strange = STRANGE[int(rng.integers(len(STRANGE)))]
+        for place in rng.integers(len(values), size=int(rng.integers(1, 3))).tolist():
+            values[place] = strange
+        mixed = len({type(value) for value in values}) > 1 and not isinstance(strange, float | Decimal)
+        column = pl.Series(name, [str(value) for value in values] if mixed else values, strict=False)
+        frame.with_columns(column).write_parquet(root / OTHER)
+        (root / "dataset.toml").write_text(tomli_w.dumps(spec), "utf-8")
+        found = outcome(load_dataset, root)
+        assert outcome(streamed, root) == found, (name, strange)
+        num_read += isinstance(found, tuple) and not isinstance(found[0], str)
+    assert num_read > 10

@@ -73,7 +73,7 @@ def test_positive_must_be_sql(tmp_path: Path) -> None:
 
 def test_a_column_cannot_be_one_field_twice(tmp_path: Path) -> None:
     (found,) = problems(tmp_path, SMALLEST.replace('id = "id"', 'id = "id"\ncategories = ["a", "a"]'))
-    assert "'a' stands twice" in found
+    assert "'a' appears twice" in found
 
 
 def test_a_review_needs_words_or_a_voice(tmp_path: Path) -> None:

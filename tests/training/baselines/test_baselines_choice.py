@@ -202,6 +202,32 @@ class TestTable:
         assert "hold all events in memory" in caplog.text
 
 
+def test_only_the_settings_of_the_grid_are_tried() -> None:
+    _, split, items = world()
+    grids = load_config(
+        overrides=[
+            "evaluate.grids.als=[{factors = 4, alpha = 2.0}]",
+            "evaluate.grids.bpr=[{factors = 4}]",
+            "evaluate.grids.bpr_epochs=[3]",
+            "evaluate.grids.item_item=[{k1 = 0.5}]",
+            "evaluate.grids.item_item_neighbours=[7]",
+            "evaluate.grids.popularity_half_life_days=[]",
+        ]
+    ).evaluate.grids
+    names = ["popularity", "als", "bpr", "item-item"]
+    found = choose_baselines(names, split, items, seen=None, has_clock=True, grids=grids)
+    assert [each.chosen.num_candidates for each in found] == [1, 1, 1, 2]
+    _, als, bpr, item_item = (each.chosen.settings for each in found)
+    assert (als["factors"], als["alpha"]) == (4, 2.0)
+    assert (bpr["factors"], bpr["epochs"]) == (4, 3)
+    assert item_item["k1"] == 0.5
+
+
+def test_a_grid_of_epochs_ascends() -> None:
+    with pytest.raises(ConfigError, match=r"evaluate\.grids\.bpr_epochs = \[20, 10\] must ascend"):
+        load_config(overrides=["evaluate.grids.bpr_epochs=[20, 10]"])
+
+
 def test_names_of_the_configuration_are_those_of_the_table() -> None:
     names = ["popularity", "als", "bpr", "item-item", *CONTENT_NAMES.values(), Fusion.name]
     assert names == list(BASELINES)

@@ -11,7 +11,7 @@ from recsys.arrays import Floats
 from recsys.ids import IdMap
 from recsys.item_features import ItemFeatures
 from training.baselines import ContentNeighbours, ContentSettings, Fusion, FusionSettings, Known
-from training.baselines.content import CATEGORIES, CONTENT_CANDIDATES, content_candidates, modalities_of
+from training.baselines.content import CATEGORIES, content_candidates, content_settings, modalities_of
 from training.baselines.fusion import standardise
 
 NAMES = [f"i{at}" for at in range(9)]
@@ -72,7 +72,7 @@ def slow_scores(user: str, modality: str, settings: ContentSettings) -> Floats:
 
 
 @pytest.mark.parametrize("modality", ["text", "image"])
-@pytest.mark.parametrize("settings", CONTENT_CANDIDATES)
+@pytest.mark.parametrize("settings", content_settings((30, 10, 3)))
 def test_it_equals_a_slow_loop(modality: str, settings: ContentSettings) -> None:
     model = ContentNeighbours(KNOWN_LATER, ITEMS_, modality, seen=None, settings=settings)
     expected = np.stack([slow_scores(user, modality, settings) for user in USERS])
@@ -129,7 +129,9 @@ def test_what_the_items_have() -> None:
 
 
 def test_candidates_share_their_vectors_and_are_those_that_are_made_alone() -> None:
-    for settings, model in content_candidates(SPLIT, ITEMS_, "text", seen=None):
+    for settings, model in content_candidates(
+        SPLIT, ITEMS_, "text", content_settings((30, 10, 3)), seen=None
+    ):
         alone = ContentNeighbours(SPLIT, ITEMS_, "text", seen=None, settings=settings)
         assert model.settings == settings
         assert (model.score(USERS) == alone.score(USERS)).all()

@@ -1,4 +1,4 @@
-"""The newcomer head: ridge regression as written down, honest by cross-fitting, and where it applies."""
+"""The content regression: ridge regression as written down, honest by cross-fitting, and where it applies."""
 
 from dataclasses import replace
 
@@ -10,17 +10,14 @@ from model_parts import tiny_history, tiny_schema
 from recsys.config import ModelConfig
 from recsys.ids import IdMap
 from recsys.item_features import ItemFeatures
-from recsys.models.cold_start_head import TOWER_SHARE
+from recsys.models.cold_start_head import TOWER_WEIGHT
 from recsys.models.retriever import Retriever
 from training.cold_start.content_regression import (
-    NUM_FOLDS,
-    PENALTIES,
-    PULLS,
     _make_head,
     _Problem,
-    fit_newcomers,
+    fit_content_regression,
 )
-from training.cold_start.validation_users import Judges, Past
+from training.cold_start.validation_users import PastInteractions, ValidationUsers
 
 NUM = 120
 SCHEMA = tiny_schema(review_text_dim=0, review_audio_dim=0, profile_sizes={})
@@ -46,12 +43,12 @@ def _features(num_new=10):
     )
 
 
-def _model(features=None):
+def _model(features=None, **cold_start):
     torch.manual_seed(0)
-    return Retriever(features or _features(), SCHEMA, ModelConfig(dim=8)).eval()
+    return Retriever(features or _features(), SCHEMA, ModelConfig(dim=8, cold_start=cold_start)).eval()
 
 
-def _judges(model, num=30):
+def _users(model, num=30):
     """Users who like what a direction of the text says, and next chose the item that says it most."""
     rng = np.random.default_rng(1)
     vectors = model.item_arrays().vectors
@@ -59,7 +56,9 @@ def _judges(model, num=30):
     truth = [rng.choice(known, 3, replace=False) for _ in range(num)]
     user = np.stack([vectors[items].mean(0) for items in truth])
     user /= np.linalg.norm(user, axis=1, keepdims=True)
-    return Judges(user_UD=user.astype(np.float32), truth=truth, seen=[np.empty(0, np.int64)] * num)
+    return ValidationUsers(
+        user_UD=user.astype(np.float32), ground_truth=truth, seen=[np.empty(0, np.int64)] * num
+    )
 
 
 def test_the_map_is_the_weighted_ridge_regression_of_scikit_learn():
@@ -86,14 +85,14 @@ def test_a_fold_left_out_is_as_if_it_had_never_been():
     left = problem.without(out)
     np.testing.assert_allclose(left.solve(1.0), fresh.solve(1.0), atol=1e-8)
     np.testing.assert_allclose(
-        left.pulled(left.solve(1.0), 2.0), fresh.pulled(fresh.solve(1.0), 2.0), atol=1e-8
+        left.with_pull(left.solve(1.0), 2.0), fresh.with_pull(fresh.solve(1.0), 2.0), atol=1e-8
     )
 
 
-def test_judges_with_a_past_are_asked_as_they_were_before_the_items_of_a_fold_came():
+def test_users_with_a_past_are_asked_as_they_were_before_the_items_of_a_fold_came():
     model = _model()
     rows = np.flatnonzero(model.features.trained)
-    fold = np.random.default_rng(0).integers(NUM_FOLDS, size=len(rows))
+    fold = np.random.default_rng(0).integers(ModelConfig().cold_start.num_folds, size=len(rows))
     rng = np.random.default_rng(3)
     histories = [tiny_history(rng.choice(rows, 6), review_text={}, profile={}) for _ in range(20)]
     asked = []
@@ -102,16 +101,17 @@ def test_judges_with_a_past_are_asked_as_they_were_before_the_items_of_a_fold_ca
         asked.append([set(history.item.tolist()) for history in given])
         return np.ones((len(given), 8), np.float32)
 
-    judges = replace(
-        _judges(model, 20), past=Past(histories=histories, chosen=[h.item for h in histories], embed=embed)
+    users = replace(
+        _users(model, 20),
+        past=PastInteractions(histories=histories, chosen=[h.item for h in histories], embed=embed),
     )
-    fit_newcomers(model, judges)
+    fit_content_regression(model, users)
     order = np.random.default_rng(0)
-    order.integers(NUM_FOLDS, size=len(rows))
+    order.integers(ModelConfig().cold_start.num_folds, size=len(rows))
     users = order.permutation(20)
     expected = [
         [set(histories[user].item.tolist()) - set(rows[fold == each].tolist()) for user in users]
-        for each in range(NUM_FOLDS)
+        for each in range(ModelConfig().cold_start.num_folds)
     ]
     assert asked == expected
 
@@ -120,34 +120,34 @@ def _units(vectors):
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
-def test_what_plays_a_new_item_is_its_crossfit_as_long_as_new_items_are():
+def test_pseudo_cold_vectors_are_cross_fitted_and_as_long_as_those_of_cold_items():
     model = _model()
-    judges = _judges(model)
+    users = _users(model)
     rows = np.flatnonzero(model.features.trained)
     problem = _Problem.of(model, _make_head(model, rows, 0), rows)
-    fold = np.random.default_rng(0).integers(NUM_FOLDS, size=len(rows))
-    found = fit_newcomers(model, judges)
-    expected = np.zeros_like(found.playing_ND)
-    for each in range(NUM_FOLDS):
+    fold = np.random.default_rng(0).integers(ModelConfig().cold_start.num_folds, size=len(rows))
+    found = fit_content_regression(model, users)
+    expected = np.zeros_like(found.pseudo_cold_ND)
+    for each in range(ModelConfig().cold_start.num_folds):
         rest = problem.without(fold == each)
-        solved = rest.pulled(rest.solve(found.penalty), found.pull)
+        solved = rest.with_pull(rest.solve(found.ridge_alpha), found.popularity_pull)
         expected[rows[fold == each]] = problem.input_NW[fold == each] @ solved
-    model.newcomer = found.head.eval()
+    model.cold_start_head = found.head.eval()
     new = np.linalg.norm(model.item_arrays().vectors[~model.features.trained][2:], axis=1).mean()
     expected *= new / np.linalg.norm(expected[rows], axis=1).mean()
-    np.testing.assert_allclose(found.playing_ND, expected, atol=1e-4)
+    np.testing.assert_allclose(found.pseudo_cold_ND, expected, atol=1e-4)
 
 
 def test_wide_fields_are_looked_up_as_they_were_solved_for(monkeypatch):
     """The head's map of a field that is looked up equals that of the same field spread out."""
     monkeypatch.setattr("training.cold_start.content_regression.MIN_COUNT", 1)
     model = _model()
-    narrow = fit_newcomers(model, None, penalty=3.0).head
+    narrow = fit_content_regression(model, None, ridge_alpha=3.0).head
     monkeypatch.setattr("recsys.models.cold_start_head.MAX_VALUES", 2)
-    monkeypatch.setattr("training.cold_start.content_regression.MAX_LANDMARKS", 0)
-    wide = fit_newcomers(model, None, penalty=3.0).head
+    model = _model(max_landmarks=0)
+    wide = fit_content_regression(model, None, ridge_alpha=3.0).head
     monkeypatch.setattr("recsys.models.cold_start_head.MAX_VALUES", 256)
-    without_landmarks = fit_newcomers(model, None, penalty=3.0).head
+    without_landmarks = fit_content_regression(model, None, ridge_alpha=3.0).head
     assert (narrow.wide, wide.wide) == ((), ("kind",))
     content = model.content(torch.arange(2, NUM + 2), torch.zeros(NUM, dtype=torch.bool))
     torch.testing.assert_close(wide.regress(*content), without_landmarks.regress(*content), atol=1e-4, rtol=0)
@@ -162,47 +162,50 @@ def test_likeness_is_the_fourth_power_of_a_cosine():
     cosine = (unit @ head.landmark_MW.T).clamp(min=0)
     width = inputs.shape[1]
     assert len(head.landmark_MW) == 110 // 8
-    torch.testing.assert_close(head.spread(inputs)[:, :width], inputs)
-    torch.testing.assert_close(head.spread(inputs)[:, width:], head.gain * cosine**4)
+    torch.testing.assert_close(head.with_kernel(inputs)[:, :width], inputs)
+    torch.testing.assert_close(head.with_kernel(inputs)[:, width:], head.gain * cosine**4)
 
 
 @pytest.mark.parametrize("pull", [0.0, 2.0])
-def test_cross_fitting_shows_no_item_the_map_that_it_was_fitted_on(monkeypatch, pull):
-    """An item's own vector, turned around, changes what others are told and not what it is told itself."""
-    monkeypatch.setattr("training.cold_start.content_regression.PENALTIES", (3.0,))
-    monkeypatch.setattr("training.cold_start.content_regression.PULLS", (pull,))
-    model = _model()
-    judges = _judges(model)
-    first = _units(fit_newcomers(model, judges).playing_ND)
+def test_cross_fitting_shows_no_item_the_map_that_it_was_fitted_on(pull):
+    """An item's own vector, turned around, changes the predictions of others and not its own."""
+    model = _model(ridge_alphas=(3.0,), popularity_pulls=(pull,))
+    users = _users(model)
+    first = _units(fit_content_regression(model, users).pseudo_cold_ND)
     item = int(np.flatnonzero(model.features.trained)[7])
     with torch.no_grad():
         model.item_id.weight[item] = -5.0 * model.item_id.weight[item] + 1.0
-    second = _units(fit_newcomers(model, judges).playing_ND)
+    second = _units(fit_content_regression(model, users).pseudo_cold_ND)
     np.testing.assert_allclose(first[item], second[item], atol=1e-5)
     assert not np.allclose(first, second, atol=1e-3)
 
 
-def test_penalty_and_pull_are_the_best_on_validation():
-    found = fit_newcomers(_model(), _judges(_model()))
-    assert (set(found.scores), set(found.pull_scores)) == (set(PENALTIES), set(PULLS))
-    assert found.scores[found.penalty] == max(found.scores.values()) > 0
-    assert found.pull_scores[found.pull] == max(found.pull_scores.values()) > 0
+def test_ridge_alpha_and_pull_are_the_best_on_validation():
+    found = fit_content_regression(_model(), _users(_model()))
+    assert (set(found.alpha_scores), set(found.pull_scores)) == (
+        set(ModelConfig().cold_start.ridge_alphas),
+        set(ModelConfig().cold_start.popularity_pulls),
+    )
+    assert found.alpha_scores[found.ridge_alpha] == max(found.alpha_scores.values()) > 0
+    assert found.pull_scores[found.popularity_pull] == max(found.pull_scores.values()) > 0
 
 
-def test_an_item_is_pulled_by_its_foretold_popularity_towards_what_is_chosen_most():
+def test_an_item_is_pulled_by_its_predicted_popularity_towards_what_is_chosen_most():
     model = _model()
     rows = torch.arange(2, NUM + 2)
     content = model.content(rows, torch.zeros(NUM, dtype=torch.bool))
-    free, pulled = (fit_newcomers(model, None, penalty=3.0, pull=pull).head for pull in (0.0, 4.0))
+    free, pulled = (
+        fit_content_regression(model, None, ridge_alpha=3.0, popularity_pull=pull).head for pull in (0.0, 4.0)
+    )
     moved = (pulled.regress(*content) - free.regress(*content)).detach().numpy()
     known = model.features.trained
     count, vectors = model.features.popularity[known], model.item_arrays().vectors[known]
-    liked = (vectors * count[:, None]).sum(0) / count.sum()
+    mean_positive = (vectors * count[:, None]).sum(0) / count.sum()
     problem = _Problem.of(model, _make_head(model, np.flatnonzero(known), 0), np.flatnonzero(known))
     solved = problem.solve(3.0)
-    foretold = problem.input_NW[:, :-1] @ solved[:-1, -1] / problem.mean_length(solved)
-    np.testing.assert_allclose(moved[known[2:]], 4.0 * np.outer(foretold, liked), atol=1e-4)
-    assert np.corrcoef(foretold, np.log1p(count))[0, 1] > 0.3
+    predicted = problem.input_NW[:, :-1] @ solved[:-1, -1] / problem.mean_length(solved)
+    np.testing.assert_allclose(moved[known[2:]], 4.0 * np.outer(predicted, mean_positive), atol=1e-4)
+    assert np.corrcoef(predicted, np.log1p(count))[0, 1] > 0.3
 
 
 def test_a_pull_is_taken_where_content_tells_what_is_popular_and_users_follow():
@@ -215,30 +218,32 @@ def test_a_pull_is_taken_where_content_tells_what_is_popular_and_users_follow():
     known = np.flatnonzero(features.trained)
     chance = popularity[known] / popularity.sum()
     truth = [rng.choice(known, 2, replace=False, p=chance) for _ in range(60)]
-    liked = np.average(model.item_arrays().vectors[known], axis=0, weights=chance)
-    user = liked + 0.1 * rng.normal(size=(60, 8))
+    mean_positive = np.average(model.item_arrays().vectors[known], axis=0, weights=chance)
+    user = mean_positive + 0.1 * rng.normal(size=(60, 8))
     user = (user / np.linalg.norm(user, axis=1, keepdims=True)).astype(np.float32)
-    found = fit_newcomers(model, Judges(user_UD=user, truth=truth, seen=[np.empty(0, np.int64)] * 60))
-    assert found.pull > 0
-    assert found.pull_scores[found.pull] > 1.1 * found.pull_scores[0.0]
+    found = fit_content_regression(
+        model, ValidationUsers(user_UD=user, ground_truth=truth, seen=[np.empty(0, np.int64)] * 60)
+    )
+    assert found.popularity_pull > 0
+    assert found.pull_scores[found.popularity_pull] > 1.1 * found.pull_scores[0.0]
 
 
 def test_only_new_items_are_embedded_by_the_head_and_only_outside_of_training():
     model = _model()
     before = model.item_arrays().vectors
     rows = torch.arange(model.features.size)
-    model.newcomer = fit_newcomers(model, _judges(model)).head.eval()
+    model.cold_start_head = fit_content_regression(model, _users(model)).head.eval()
     after = model.item_arrays().vectors
     trained = model.features.trained
     np.testing.assert_array_equal(after[trained], before[trained])
     assert not np.allclose(after[~trained][2:], before[~trained][2:], atol=1e-3)
     as_new = torch.zeros_like(rows, dtype=torch.bool)
-    model.newcomer.length.fill_(0.5)
+    model.cold_start_head.length.fill_(0.5)
     after = model.item_arrays().vectors
-    head, model.newcomer = model.newcomer, None
+    head, model.cold_start_head = model.cold_start_head, None
     tower = model.embed_items(rows, as_new=True).vector_ND
-    model.newcomer = head
-    joined = (1 - TOWER_SHARE) * head.regress(*model.content(rows, as_new)) + TOWER_SHARE * tower
+    model.cold_start_head = head
+    joined = (1 - TOWER_WEIGHT) * head.regress(*model.content(rows, as_new)) + TOWER_WEIGHT * tower
     expected = 0.5 * joined.detach().numpy()
     np.testing.assert_allclose(after[~trained][2:], expected[~trained][2:], atol=1e-6)
     np.testing.assert_allclose(model.item_arrays(as_new=True).vectors[2:], expected[2:], atol=1e-6)
@@ -252,4 +257,4 @@ def test_there_is_no_head_where_there_is_nothing_to_regress(why):
     features = _features(num_new=NUM - 20 if why == "too few items" else 10)
     item = {"no content": {"use_content": False}, "no id": {"use_id": False}}.get(why, {})
     config = ModelConfig(dim=8, item=ModelConfig().item.model_copy(update=item))
-    assert fit_newcomers(Retriever(features, SCHEMA, config), None) is None
+    assert fit_content_regression(Retriever(features, SCHEMA, config), None) is None

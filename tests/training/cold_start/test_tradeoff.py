@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from training.cold_start.tradeoff import K, WarmColdTradeoff, measure_tradeoff, rank_grid
-from training.cold_start.validation_users import Judges
+from training.cold_start.validation_users import ValidationUsers
 
 NUM_ITEMS, NUM_COLD, NUM_USERS = 300, 40, 80
 DISCOUNT = 1.0 / np.log2(2.0 + np.arange(K))
@@ -30,7 +30,7 @@ def _parts():
         likely = likely[warm[likely]]
         truth.append(np.sort(rng.choice(likely[:60], 4, replace=False)))
         seen.append(np.setdiff1d(rng.choice(np.flatnonzero(warm), 10, replace=False), truth[-1]))
-    return item, pseudo, warm, Judges(user_UD=user, truth=truth, seen=seen)
+    return item, pseudo, warm, ValidationUsers(user_UD=user, ground_truth=truth, seen=seen)
 
 
 def _slow_rates(item, warm, users):
@@ -40,8 +40,8 @@ def _slow_rates(item, warm, users):
         score[~warm] = -np.inf
         score[users.seen[row]] = -np.inf
         best = np.argsort(-score, kind="stable")[:K]
-        ideal = DISCOUNT[: len(users.truth[row])].sum()
-        hits[row] = np.isin(best, users.truth[row]) / ideal
+        ideal = DISCOUNT[: len(users.ground_truth[row])].sum()
+        hits[row] = np.isin(best, users.ground_truth[row]) / ideal
     blocks = [[value, weight, 1] for value, weight in zip(hits.mean(0), DISCOUNT, strict=True)]
     at = 0
     while at + 1 < len(blocks):
@@ -84,7 +84,7 @@ def test_more_cold_ranks_cost_more_and_bring_more():
 
 def test_the_systems_own_lists_are_taken_where_they_are_given():
     item, pseudo, warm, users = _parts()
-    perfect = np.stack([np.pad(items, (0, 30)) for items in users.truth])
+    perfect = np.stack([np.pad(items, (0, 30)) for items in users.ground_truth])
     found = measure_tradeoff(item, pseudo, warm, replace(users, ordered=perfect), cold_ranks=())
     assert found is not None
     assert found.warm_only_ndcg == pytest.approx(1.0)
@@ -95,7 +95,7 @@ def test_without_a_cold_item_or_a_user_there_is_nothing_to_measure():
     everything = np.arange(NUM_ITEMS) >= 2
     assert measure_tradeoff(item, pseudo, everything, users, cold_ranks=()) is None
     nothing = [np.empty(0, np.int64)] * NUM_USERS
-    assert measure_tradeoff(item, pseudo, warm, replace(users, truth=nothing), cold_ranks=()) is None
+    assert measure_tradeoff(item, pseudo, warm, replace(users, ground_truth=nothing), cold_ranks=()) is None
     assert measure_tradeoff(item, 0 * pseudo, warm, users, cold_ranks=()) is None
 
 

@@ -53,7 +53,7 @@ def test_few_users_are_all_shown() -> None:
 
 def test_examples_come_back_as_they_were(tmp_path: Path) -> None:
     place = Listed(item="é", hit=True, past_item=None, modality="image")
-    examples = [Example(user="u", num_past=3, past=("b", "a"), sought=("é",), listed=(place,))]
+    examples = [Example(user="u", num_past=3, past=("b", "a"), held_out=("é",), listed=(place,))]
     save_examples(examples, tmp_path / "examples.json")
     assert load_examples(tmp_path / "examples.json") == examples
     assert examples[0].num_hits == 1

@@ -28,7 +28,7 @@ def sought(part: Part) -> list[str]:
 
 
 def test_thirds_of_the_pairs_and_the_cold_items() -> None:
-    # Pairs on items with a past: a 90, b 40, c 30, d 5, e 1. The first two of five (rounded up) are the tail.
+    # Pairs on warm items: a 90, b 40, c 30, d 5, e 1. The first two of five (rounded up) are the tail.
     parts = by_item(ground_truth(), popularity(a=90, b=40, c=30, d=5, e=1))
     assert list(parts) == ["hot", "warm", "tail", "cold"]
     assert {name: sought(part) for name, part in parts.items()} == {

@@ -68,7 +68,7 @@ class TestTable:
         (row, *_) = (line for line in text.splitlines() if "ild@2" in line)
         assert row.count("–") == 4, "no item has content"
         assert text.index("Slices by items") < text.index("Slices by users")
-        assert "tail: other items with a past" in " ".join(text.split())
+        assert "tail: other warm items" in " ".join(text.split())
 
     def test_names_of_metrics(self) -> None:
         assert parse_metrics("map@2, coverage@3,map@2", (2, 3)) == ("map@2", "coverage@3")

@@ -12,7 +12,7 @@ from recsys.models.ranker import Ranker
 from recsys.models.retriever import Retriever
 from recsys.onnx import OnnxSession
 from recsys.retrieval.candidate_features import ALWAYS, CONTEXT
-from training.cold_start.content_regression import fit_newcomers
+from training.cold_start.content_regression import fit_content_regression
 from training.export.bundle import _write_graphs, check_parity
 from training.export.graphs import (
     item_graph,
@@ -64,11 +64,11 @@ def test_item_tower_with_a_head_for_new_items(tmp_path, monkeypatch):
     features.categories["kind"] = np.clip(features.categories["genres"], 0, 3)
     features.category_ids["kind"] = IdMap(["a", "b"])
     model = Retriever(features, tiny_schema(), ModelConfig(dim=16)).eval()
-    head = fit_newcomers(model, None, penalty=3.0, pull=2.0).head
+    head = fit_content_regression(model, None, ridge_alpha=3.0, popularity_pull=2.0).head
     assert (head.narrow, head.wide, len(head.landmark_MW)) == (("kind",), ("genres",), 90 // 8)
     before = model.item_arrays().vectors
-    model.newcomer = head.eval()
-    model.newcomer.length.fill_(0.5)
+    model.cold_start_head = head.eval()
+    model.cold_start_head.length.fill_(0.5)
     inputs = item_graph_inputs(model, np.arange(2, 122))
     _assert_parity(item_graph(model), inputs, tmp_path / "item.onnx")
     vectors = OnnxSession(tmp_path / "item.onnx").run(inputs)["item_vector"]

@@ -20,7 +20,7 @@ from features.splits.make import make_split
 from features.splits.split import Split
 from recsys.config import Config, changed
 from recsys.ids import IdMap
-from training.cold_start.validation_users import Judges
+from training.cold_start.validation_users import ValidationUsers
 from training.fitting.fit import FitChoices, Fitted
 from training.fitting.refit import newest_events_split
 from training.fitting.validation import is_ranker_user
@@ -215,14 +215,14 @@ def test_repeats_are_found_and_taught_where_seen_items_may_be_recommended(spy: S
 def test_new_items_are_judged_by_lists_with_seen_items_where_those_may_be_recommended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    judged: list[Judges | None] = []
-    real = training.fitting.fit.place_new_items
+    judged: list[ValidationUsers | None] = []
+    real = training.fitting.fit.fit_cold_start_head
 
-    def place(model: Any, judges: Judges | None, *rest: Any, **named: Any) -> Any:
+    def place(model: Any, judges: ValidationUsers | None, *rest: Any, **named: Any) -> Any:
         judged.append(judges)
         return real(model, judges, *rest, **named)
 
-    monkeypatch.setattr("training.fitting.fit.place_new_items", place)
+    monkeypatch.setattr("training.fitting.fit.fit_cold_start_head", place)
     for exclude_seen in (True, False):
         run(log(), settings=config(evaluate={"exclude_seen": exclude_seen}, train={"epochs": 1}))
     usual, repeating = judged
@@ -346,7 +346,11 @@ class TestFingerprint:
         }
         found = {name: self.fingerprint(spy, *given) for name, given in others.items()}
         assert len(set(found.values())) == len(found)
-        later = {"model.ranker.enabled": True, "model.cold_ranks": [5], "model.item.regress_new": False}
+        later = {
+            "model.ranker.enabled": True,
+            "model.cold_ranks": [5],
+            "model.cold_start.content_regression": False,
+        }
         for name, value in later.items():  # which has no part in the towers' training
             assert (
                 self.fingerprint(spy, data, vectors, changed(settings, {name: value}), None)

@@ -14,7 +14,7 @@ from training.fitting.fit import Fitted
 from training.fitting.record import (
     machine,
     read_audits,
-    read_fits,
+    read_fit_records,
     record_audit,
     record_fit,
     versions,
@@ -28,8 +28,8 @@ def fitted() -> Fitted:
 
 
 def test_a_fit_is_written_down(tmp_path: Path, fitted: Fitted) -> None:
-    record_fit(tmp_path / "fits.json", "main", fitted)
-    main = read_fits(tmp_path / "fits.json")["main"]
+    record_fit(tmp_path / "fit_records.json", "main", fitted)
+    main = read_fit_records(tmp_path / "fit_records.json")["main"]
     assert list(main.curve) == fitted.retriever.curve
     assert (main.best_epoch, main.best_score) == (fitted.retriever.best_epoch, fitted.retriever.best_score)
     assert main.ranker is None
@@ -42,31 +42,31 @@ def test_a_fit_is_written_down(tmp_path: Path, fitted: Fitted) -> None:
 
 
 def test_stages_stand_beside_each_other_and_keep_their_time(tmp_path: Path, fitted: Fitted) -> None:
-    record_fit(tmp_path / "fits.json", "main", fitted)
-    text = (tmp_path / "fits.json").read_text().replace("+00:00", "-long-ago")
-    (tmp_path / "fits.json").write_text(text)
-    record_fit(tmp_path / "fits.json", "refit", fitted)
-    record_fit(tmp_path / "fits.json", "main", fitted)
-    fits = read_fits(tmp_path / "fits.json")
+    record_fit(tmp_path / "fit_records.json", "main", fitted)
+    text = (tmp_path / "fit_records.json").read_text().replace("+00:00", "-long-ago")
+    (tmp_path / "fit_records.json").write_text(text)
+    record_fit(tmp_path / "fit_records.json", "refit", fitted)
+    record_fit(tmp_path / "fit_records.json", "main", fitted)
+    fits = read_fit_records(tmp_path / "fit_records.json")
     assert list(fits) == ["main", "refit"]
     assert fits["main"].at.endswith("-long-ago"), "reading a checkpoint again is no training"
     other = replace(fitted, retriever=replace(fitted.retriever, curve=[{"loss": 1.0}]))
-    record_fit(tmp_path / "fits.json", "main", other)
-    assert read_fits(tmp_path / "fits.json")["main"].at.endswith("+00:00")
+    record_fit(tmp_path / "fit_records.json", "main", other)
+    assert read_fit_records(tmp_path / "fit_records.json")["main"].at.endswith("+00:00")
 
 
 def test_without_validation_there_is_no_score(tmp_path: Path, fitted: Fitted) -> None:
     record_fit(
-        tmp_path / "fits.json",
+        tmp_path / "fit_records.json",
         "main",
         replace(fitted, retriever=replace(fitted.retriever, best_score=math.nan)),
     )
-    assert read_fits(tmp_path / "fits.json")["main"].best_score is None
-    assert "NaN" not in (tmp_path / "fits.json").read_text(), "NaN is not JSON"
+    assert read_fit_records(tmp_path / "fit_records.json")["main"].best_score is None
+    assert "NaN" not in (tmp_path / "fit_records.json").read_text(), "NaN is not JSON"
 
 
 def test_nothing_written_yet(tmp_path: Path) -> None:
-    assert read_fits(tmp_path / "fits.json") == {}
+    assert read_fit_records(tmp_path / "fit_records.json") == {}
 
 
 def test_the_machine_has_no_name() -> None:

@@ -157,7 +157,7 @@ class TestSystems:
 
     def test_a_shuffled_category_is_the_catalogue_with_other_values(self, ill: Patient) -> None:
         """Of new items, too, which stand where a regression on those values puts them."""
-        assert ill.model.newcomer is not None
+        assert ill.model.cold_start_head is not None
         features, field = ill.fitted.features, ill.fitted.features.categories["colour"]
         rows, seed = np.flatnonzero((field > 0).any(1)), [ill.seed, KINDS.index("shuffled"), 0]
         ids = field.copy()
@@ -179,11 +179,11 @@ class TestSystems:
 
     def test_without_the_id_known_items_stand_where_their_content_puts_them(self, ill: Patient) -> None:
         """By the item tower, as before; they do not become new items, which are placed otherwise."""
-        assert ill.model.newcomer is not None
+        assert ill.model.cold_start_head is not None
         found = ill.without(target(ill, "id"), "absent")._recommender.items
         trained = ill.fitted.features.trained
         twin = copy.deepcopy(ill.model)
-        twin.newcomer = None
+        twin.cold_start_head = None
         twin.as_new = {}  # as new ones, but for the reviews of those who bought them
         np.testing.assert_allclose(
             found.vectors[trained], twin.item_arrays(as_new=True).vectors[trained], atol=1e-6

@@ -42,7 +42,7 @@ def test_what_brings_nothing_is_told_so() -> None:
     assert only.brings_nothing
     assert only.text == (
         "Pictures bring nothing on these data: neither leaving them out nor exchanging them between the "
-        "items changes Recall@10 by more than chance on items with a past or among new items alone."
+        "items changes Recall@10 by more than chance on warm items or among new items alone."
     )
 
 
@@ -56,28 +56,26 @@ def test_what_counts_is_told_where_and_how_much() -> None:
     assert only.text == (
         "Spoken reviews count on new items in the whole catalogue (Recall@10 −34% without them, 0% "
         "exchanged) and among new items alone (Recall@10 −34% without them, −50% exchanged); bring nothing "
-        "on items with a past."
+        "on warm items."
     )
 
 
 def test_what_harms_is_told_too() -> None:
     (only,) = brought(found({"cat:genres": {"absent": {"warm": GAIN}}}))
-    assert only.text == (
-        "Values of genres harm on items with a past (Recall@10 +15% without them, 0% exchanged)."
-    )
+    assert only.text == ("Values of genres harm on warm items (Recall@10 +15% without them, 0% exchanged).")
 
 
 def test_a_share_of_nothing_is_not_told() -> None:
     knockouts = found({"title": {"absent": {"warm": GAIN}}}, whole=0.0)
     assert knockouts.relative("title", "absent", "warm", "recall@10") is None
-    assert brought(knockouts)[0].text == "Titles harm on items with a past."
+    assert brought(knockouts)[0].text == "Titles harm on warm items."
 
 
 def test_where_nothing_is_found_anyway_nothing_is_said_to_bring_nothing() -> None:
     (only,) = brought(found({"image": {"absent": {"warm": EVEN, "cold_pool": EVEN}}}, whole=0.0))
     assert not only.brings_nothing
     assert only.text == (
-        "Pictures have nothing to lose on items with a past and among new items alone, where nothing is "
+        "Pictures have nothing to lose on warm items and among new items alone, where nothing is "
         "found anyway."
     )
 
@@ -88,7 +86,7 @@ def test_few_users_are_no_judges(absent: Estimate, shuffled: Estimate) -> None:
     few, enough = (found({"image": changes}, num_users=number) for number in (29, 30))
     (only,) = brought(few)
     assert not only.brings_nothing
-    assert only.text == "Pictures are not judged on items with a past, where fewer than 30 users count."
+    assert only.text == "Pictures are not judged on warm items, where fewer than 30 users count."
     assert judged(enough, "image", "warm", "recall@10") != "few"
 
 

@@ -26,7 +26,7 @@ def test_rows_and_cells() -> None:
     assert (found.view, found.num_users) == ("warm", 100)
     assert found.metrics == ("coverage@10", "ild@10", "arp@10"), "what somebody has, without accuracy"
     assert [(row.model, row.kind) for row in found.rows] == [
-        ("recsys", "ours"), ("popularity", "rival"), ("random", "reference"),
+        ("recsys", "ours"), ("popularity", "competitor"), ("random", "reference"),
     ]  # fmt: skip
     assert found.rows[0].cells == tuple(OURS.values())
     assert found.rows[1].cells == (*THEIRS.values(), None)
@@ -37,11 +37,11 @@ def test_sentences_follow_the_paired_difference() -> None:
     assert found is not None
     coverage, diversity, popularity = (each.text for each in found.meanings)
     assert coverage == (
-        "Coverage@10: share of the 7 items that stand in somebody's list; "
+        "Coverage@10: share of the 7 items that are in at least one list; "
         "0.5000 against popularity's 0.2500, more."
     )
     assert "by their title and review text" in diversity
-    assert diversity.endswith("0.7500 against popularity's 0.7400, not to be told apart.")
+    assert diversity.endswith("0.7500 against popularity's 0.7400, no clear difference.")
     assert popularity.endswith("the lean to the popular."), "they have none to compare with"
     fewer = beyond(judged({"coverage@10": gap(-0.2, -0.3, -0.1)}), "popularity")
     assert fewer is not None
@@ -51,7 +51,7 @@ def test_sentences_follow_the_paired_difference() -> None:
 def test_without_a_baseline_the_figures_are_explained_alone() -> None:
     found = beyond(judged(), None)
     assert found is not None
-    assert found.meanings[0].text == "Coverage@10: share of the 7 items that stand in somebody's list."
+    assert found.meanings[0].text == "Coverage@10: share of the 7 items that are in at least one list."
 
 
 def test_without_such_figures_there_is_no_table() -> None:

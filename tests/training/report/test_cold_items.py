@@ -6,7 +6,7 @@ import pytest
 
 from training.cold_start.fit import ColdItems
 from training.cold_start.tradeoff import OperatingPoint, WarmColdTradeoff
-from training.fitting.record import Fit
+from training.fitting.record import FitRecord
 from training.fitting.without_events import POPULARITY
 from training.report.cold_items import cold_items_chart, words
 
@@ -20,7 +20,7 @@ TRADEOFF = WarmColdTradeoff(
     configured=CONFIGURED,
     grid=(point(ndcg=0.2, recall=0.0), point(20, ndcg=0.199, recall=0.02), CONFIGURED),
 )
-FIT = Fit(
+FIT = FitRecord(
     at="", curve=(), best_epoch=0, best_score=None, ranker=None, num_items=0, coverage={}, versions={},
     machine={}, cold_items=ColdItems(tradeoff=TRADEOFF), without_events=POPULARITY,
 )  # fmt: skip

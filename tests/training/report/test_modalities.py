@@ -17,7 +17,7 @@ def test_a_chart_a_view_with_users() -> None:
     content = modalities(found({"review_text": {"absent": {"warm": LOSS}}, "cat:colour": {}}))
     assert content is not None
     (chart,) = content.charts
-    assert chart.title == "Recall@10 on items with a past"
+    assert chart.title == "Recall@10 on warm items"
     assert texts(chart, "row") == ["review text", "colour"]
     assert texts(chart, "value") == ["−34%", "0%", "0%", "0%"]
     assert [each.text for each in chart.legend] == ["absent", "shuffled"]

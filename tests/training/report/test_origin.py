@@ -4,10 +4,10 @@ import shlex
 from pathlib import Path
 
 from recsys.config import Config, load_config
-from training.fitting.record import Fit
+from training.fitting.record import FitRecord
 from training.report.origin import command, origin
 
-FIT = Fit(
+FIT = FitRecord(
     at="", curve=(), best_epoch=0, best_score=None, ranker=None, num_items=0, cold_items=None,
     without_events=None, coverage={},
     versions={"recsys": "1"}, machine={"processor": "P", "cores": 2, "system": "S"},
@@ -16,6 +16,7 @@ FIT = Fit(
 
 def test_the_command_makes_the_same_configuration() -> None:
     overrides = ["train.epochs=3", "evaluate.k=[5, 10]", "encoders.text=my own", "evaluate.id_only=true"]
+    overrides += ['evaluate.baselines=["als"]', "evaluate.grids.als=[{factors = 8, alpha = 2.5}]"]
     config = load_config(preset="fast", overrides=overrides)
     words = shlex.split(command(config, dataset="shop", out="run"))
     assert words[:7] == ["recsys", "run", "shop", "--out", "run", "--preset", "fast"]

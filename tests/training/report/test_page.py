@@ -199,7 +199,7 @@ def test_without_pictures_clock_or_ranker(small: Callable[[Dataset], Page]) -> N
     assert "no ranker" in page.text
     assert "Nothing: every row and every medium could be used." in page.text
     assert "No bundle was exported" in page.text
-    assert "cold_full : nobody to count" in page.text
+    assert "cold_full : no user to measure on" in page.text
     assert [attributes["id"] for attributes in page.all("section") if "id" in attributes] == list(SECTIONS)
 
 

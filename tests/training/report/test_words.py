@@ -7,6 +7,7 @@ from report_parts import evaluation, gap, view
 
 from features.leakage.audit import Audit
 from recsys.metrics.bootstrap import Estimate
+from training.evaluation.names import metric_name
 from training.report.words import (
     Comparison,
     Finding,
@@ -18,7 +19,6 @@ from training.report.words import (
     headline,
     listed,
     main_view,
-    metric_name,
     short,
     tagline,
     verdict,
@@ -36,8 +36,8 @@ def comparison(
     return Comparison(view=view, metric="ndcg@10", num_users=num_users, models=models, gaps=gaps)
 
 
-def told(each: Comparison, *rivals: str) -> list[tuple[str, str]]:
-    return [(found.verdict, found.text) for found in findings(each, rivals).found]
+def told(each: Comparison, *competitors: str) -> list[tuple[str, str]]:
+    return [(found.verdict, found.text) for found in findings(each, competitors).found]
 
 
 def test_a_difference_counts_where_its_interval_leaves_zero_out() -> None:
@@ -49,11 +49,11 @@ def test_a_difference_counts_where_its_interval_leaves_zero_out() -> None:
 @pytest.mark.parametrize(
     ("als", "popularity", "expected"),
     [
-        (AHEAD, AHEAD, "Beats ALS and popularity on items with a past"),
-        (EVEN, AHEAD, "Not clearly better than ALS on items with a past"),
-        (BEHIND, AHEAD, "Loses to ALS on items with a past"),
-        (BEHIND, BEHIND, "Loses to ALS and popularity on items with a past"),
-        (EVEN, BEHIND, "Loses to popularity on items with a past"),
+        (AHEAD, AHEAD, "Beats ALS and popularity on warm items"),
+        (EVEN, AHEAD, "Not clearly better than ALS on warm items"),
+        (BEHIND, AHEAD, "Loses to ALS on warm items"),
+        (BEHIND, BEHIND, "Loses to ALS and popularity on warm items"),
+        (EVEN, BEHIND, "Loses to popularity on warm items"),
     ],
 )
 def test_the_tagline_names_whom_we_lose_to_first(als: Estimate, popularity: Estimate, expected: str) -> None:
@@ -66,7 +66,7 @@ def test_without_a_baseline_nothing_is_claimed() -> None:
 
 def test_the_headline_has_figure_interval_and_users() -> None:
     assert headline(comparison({}, num_users=1)) == (
-        "NDCG@10 is 0.2000 (95% interval 0.1000 to 0.3000) on items with a past, over 1 test user."
+        "NDCG@10 is 0.2000 (95% interval 0.1000 to 0.3000) on warm items, over 1 test user."
     )
 
 
@@ -75,10 +75,10 @@ class TestFindings:
         each = comparison({"als": BEHIND, "popularity": EVEN})
         assert findings(each, RIVALS).found == (
             Finding(verdict="behind", text="Worse than ALS", gap=BEHIND),
-            Finding(verdict="even", text="Not to be told apart from popularity", gap=EVEN),
+            Finding(verdict="even", text="No clear difference to popularity", gap=EVEN),
         )
 
-    def test_rivals_that_find_nothing_share_one(self) -> None:
+    def test_competitors_that_find_nothing_share_one(self) -> None:
         each = comparison({"als": AHEAD, "popularity": AHEAD}, als=0.0, popularity=0.0)
         assert told(each, *RIVALS) == [("ahead", "ALS and popularity find nothing")]
         assert told(each, "popularity") == [("ahead", "Popularity finds nothing")]
@@ -94,11 +94,11 @@ class TestFindings:
         each = comparison({"recsys, towers alone": BEHIND, "id-only model": AHEAD})
         assert told(each) == [("behind", "The ranker costs"), ("ahead", "Content gains")]
         each = comparison({"recsys, towers alone": EVEN})
-        assert told(each) == [("even", "The ranker changes nothing that the test can tell")]
+        assert told(each) == [("even", "The ranker makes no clear difference")]
 
     def test_the_way_to_the_oracle(self) -> None:
         each = comparison({"random": AHEAD, "oracle": BEHIND}, random=0.1, oracle=0.5)
-        assert told(each) == [("even", "25% of the way from chance to the true tastes")]
+        assert told(each) == [("even", "25% of the way from chance to the oracle")]
 
     def test_few_users_are_no_firm_ground(self) -> None:
         assert told(comparison({"als": AHEAD}, num_users=7), "als")[-1] == (
@@ -107,7 +107,7 @@ class TestFindings:
         )
 
 
-def test_rivals_are_ordered_and_ours_are_none() -> None:
+def test_competitors_are_ordered_and_ours_are_none() -> None:
     figures = {"recsys": 0.5, "recsys, towers alone": 0.6, "popularity": 0.1, "als": 0.2, "random": 0.9}
     assert baselines(evaluation(warm=view(**figures)), "warm", "ndcg@10") == ["als", "popularity"]
 
