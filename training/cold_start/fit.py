@@ -1,7 +1,7 @@
 """Items without training events: where their vectors come from, and what their ranks cost and bring.
 
-The ridge alpha and the popularity pull of the cold-start head are chosen on validation by content_regression.py;
-a refit takes over both and solves the head anew on its own vectors. The ranks of cold items are configured
+content_regression.py chooses the ridge alpha and the popularity pull of the cold-start head on validation; a
+refit takes over both and solves the head anew on its own vectors. The ranks of cold items are configured
 (`model.cold_ranks`); tradeoff.py reports on validation what the ranks cost and bring.
 """
 
