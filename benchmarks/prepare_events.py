@@ -46,7 +46,7 @@ def main() -> None:
         size = bytes_in(args.folder / "log")
         print(f"{args.events:,} events as {args.format}, {size / 1e9:.2f} GB on disk", flush=True)
         streamed = measure("streamed", args)
-        print(f"  prepared log {bytes_in(args.folder / 'prepared') / 1e9:.2f} GB on disk")
+        print(f"  event log {bytes_in(args.folder / 'prepared') / 1e9:.2f} GB on disk")
         measure("read", args)
         if args.whole:
             whole = measure("whole", args)

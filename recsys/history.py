@@ -148,8 +148,7 @@ class SequenceSchema:
     max_length: int
     has_clock: bool
     num_event_kinds: int  # reserved ids included
-    value_mean: float
-    value_std: float
+    number_scales: Mapping[str, tuple[float, float]]  # of `EVENT_NUMBERS`: mean and standard deviation
     review_text_dim: int  # 0: the tower has no such input
     review_audio_dim: int
     profile_sizes: Mapping[str, int]  # user field -> size of its vocabulary, reserved ids included
@@ -175,22 +174,18 @@ def collate(histories: Sequence[History], schema: SequenceSchema) -> SequenceBat
     item = np.zeros((num_rows, width), np.int64)
     timestamp = np.zeros((num_rows, width), np.int64)
     event = np.zeros((num_rows, width), np.int64)
-    value = np.zeros((num_rows, width), np.float32)
-    has_value = np.zeros((num_rows, width), np.bool_)
     inputs: dict[str, npt.NDArray[np.generic]] = {}
     for row, history in enumerate(cut):
         end = len(history)
         item[row, :end] = history.item
         event[row, :end] = history.event
         timestamp[row, :end] = _seconds(history.timestamp, schema.has_clock)
-        known = ~np.isnan(history.value)
-        has_value[row, :end] = known
-        scaled = (history.value - schema.value_mean) / schema.value_std
-        value[row, :end] = np.where(known, scaled, 0.0)
-    inputs |= {"event_kind": event, "event_time": timestamp, "event_value": value, "has_value": has_value}
-    for name, dim in (("review_text", schema.review_text_dim), ("review_audio", schema.review_audio_dim)):
-        if dim:
-            inputs |= _review_inputs(name, [getattr(history, name) for history in cut], dim, width)
+    inputs |= {"event_kind": event, "event_time": timestamp}
+    for name, scale in schema.number_scales.items():
+        inputs |= _number_inputs(name, [history.events[name] for history in cut], scale, width)
+    for name in REVIEW_FIELDS:
+        if dim := getattr(schema, f"{name}_dim"):
+            inputs |= _review_inputs(name, [history.reviews[name] for history in cut], dim, width)
     for name in schema.profile_sizes:
         profile = np.zeros((num_rows, schema.profile_width), np.int64)
         for row, history in enumerate(cut):
@@ -207,6 +202,20 @@ def _seconds(timestamp: Ints, has_clock: bool) -> Ints:
         return np.zeros_like(timestamp)
     elapsed_us: Ints = timestamp - timestamp[0]
     return elapsed_us // 1_000_000
+
+
+def _number_inputs(
+    name: str, numbers: Sequence[Floats], scale: tuple[float, float], width: int
+) -> dict[str, npt.NDArray[np.generic]]:
+    """Standardised numbers, 0 where there is none, and where there is one. Shapes [B, L]."""
+    scaled = np.zeros((len(numbers), width), np.float32)
+    has = np.zeros((len(numbers), width), np.bool_)
+    mean, std = scale
+    for row, number in enumerate(numbers):
+        known = ~np.isnan(number)
+        has[row, : len(number)] = known
+        scaled[row, : len(number)] = np.where(known, (number - mean) / std, 0.0)
+    return {f"event_{name}": scaled, f"has_{name}": has}
 
 
 def _review_inputs(

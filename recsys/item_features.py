@@ -15,14 +15,14 @@ class ItemFeatures:
     """All items of a catalogue as arrays. Row 0 is padding, row 1 unknown, then `item_ids`' order."""
 
     item_ids: IdMap
-    dense: Mapping[str, Floats]  # modality -> [N, D_m], zeros where absent; `present` is the truth
+    dense: Mapping[str, Floats]  # modality -> [N, D_m], zeros where absent, by `present`
     present: Mapping[str, Bools]  # modality -> [N]
     categories: Mapping[str, Ints]  # field -> [N, C], ids of `category_ids`, 0 where there is none
     category_ids: Mapping[str, IdMap]  # vocabularies, from items with training interactions only
     trained: Bools  # [N]: has training interactions, and so an id row of its own
     popularity: Floats  # [N]: positive training interactions
-    # What differs in `dense` and `present` where an item is shown as if training had not seen it: its reviews
-    # are those of people without an event on it, as a new item's are.
+    # Replacements in `dense` and `present` for an item that is shown as new: the reviews of authors without
+    # an event on it, as a new item has them.
     dense_as_new: Mapping[str, Floats] = field(default_factory=dict)
     present_as_new: Mapping[str, Bools] = field(default_factory=dict)
 

@@ -47,7 +47,7 @@ def message_of_table(case: Case, root: Path) -> str:
 IDS = IdMap(["apple", "bread", "cheese"])
 MAPS = IdMaps(kinds=IdMap(["view"]), profiles={})
 SCHEMA = SequenceSchema(
-    max_length=5, has_clock=True, num_event_kinds=3, value_mean=0.0, value_std=1.0, review_text_dim=0,
+    max_length=5, has_clock=True, num_event_kinds=3, number_scales={"value": (0.0, 1.0)}, review_text_dim=0,
     review_audio_dim=0, profile_sizes={},
 )  # fmt: skip
 

@@ -56,7 +56,7 @@ def shop(tmp_path: Path) -> Path:
     )
 
 
-# What holds all events in memory, or reads all their times, a prepared log does otherwise or not at all.
+# What holds all events in memory, or reads all their times, an event log does otherwise or not at all.
 ALIKE = ("model.ranker.sources=[]", "evaluate.baselines=[]")
 
 

@@ -52,6 +52,7 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._is_locked = False
+        self.lock_file = path / "lock"
         self.config_file = path / "config.toml"
         self.dataset_file = path / "dataset.json"
         self.checkpoints = path / "checkpoints"
@@ -93,7 +94,9 @@ class RunDirectory:
             raise ConfigError(f"--out {path} is a file; name a directory")
         path.mkdir(parents=True, exist_ok=True)
         directory = cls(path)
-        if not directory.dataset_file.exists() and any(path.iterdir()):
+        if not directory.dataset_file.exists() and any(
+            each != directory.lock_file for each in path.iterdir()
+        ):
             raise ConfigError(f"{path} is not empty and holds no run; name another --out")
         cache_dir.mkdir(parents=True, exist_ok=True)
         with directory.locked():
@@ -101,15 +104,16 @@ class RunDirectory:
             if directory.dataset_file.exists():
                 before = directory.reference()
                 directory._check_unchanged(before, dataset, config)
-            directory._write(
-                DatasetReference(
+            if before is None or before.fingerprint is None:
+                before = DatasetReference(
                     format=FORMAT,
                     name=dataset.resolve().name,
                     path=directory._relative(dataset),
-                    cache=directory._relative(cache_dir),
-                    fingerprint=before.fingerprint if before else None,
+                    cache="",
+                    fingerprint=None,
                 )
-            )
+            # Of a dataset that has been read, `check_dataset` alone changes the place.
+            directory._write(replace(before, cache=directory._relative(cache_dir)))
             dump_config(config, directory.config_file)
         return directory
 
@@ -174,7 +178,7 @@ class RunDirectory:
         if self._is_locked:
             yield
             return
-        with (self.path / "lock").open("a+", encoding="utf-8") as file:
+        with self.lock_file.open("a+", encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -27,6 +27,7 @@ from features.dataset.table_checker import TableChecker, unreadable
 from features.dataset.tables import InMemoryDataset, Rejected
 from recsys.columns import Columns
 from recsys.errors import DataError
+from recsys.history import EVENT_NUMBERS
 
 NO_EVENT_KIND = "interaction"  # the kind of every event where the dataset names no column for it
 EVENT_COLUMNS = [
@@ -34,7 +35,7 @@ EVENT_COLUMNS = [
     Columns.ITEM,
     Columns.TIMESTAMP,
     Columns.EVENT,
-    Columns.VALUE,
+    *EVENT_NUMBERS,
     Columns.POSITIVE,
     Columns.ROW,
 ]
@@ -240,7 +241,7 @@ def id_columns(spec: InteractionsSpec) -> set[str]:
 def interaction_columns(spec: InteractionsSpec) -> list[str]:
     """Columns of the interactions' files that are read."""
     wanted = [spec.user, spec.item, spec.timestamp]
-    wanted += [name for name in (spec.event, spec.value) if name is not None]
+    wanted += [name for name in (spec.event, *spec.numbers.values()) if name is not None]
     return wanted + (positive_columns(spec.positive) if spec.positive else [])
 
 
@@ -250,7 +251,10 @@ def check_interactions(
     """The columns of `Dataset.interactions`, of every row; `table` knows which of them stand."""
     user, item = table.required_id(spec.user), table.required_id(spec.item)
     timestamp = table.required_time(spec.timestamp, spec.time)
-    value = table.number(spec.value) if spec.value else pl.Series([None] * len(user), dtype=pl.Float64)
+    numbers = [
+        (table.number(own) if own else pl.Series([None] * len(user), dtype=pl.Float64)).alias(name)
+        for name, own in spec.numbers.items()
+    ]
     if spec.event:
         event = table.cast(spec.event, casting.as_name, unreadable("an event kind"))
         table.reject(event.is_null(), spec.event, "no event kind")
@@ -264,7 +268,7 @@ def check_interactions(
         item.alias(Columns.ITEM),
         timestamp.cast(pl.Int64).alias(Columns.TIMESTAMP),
         event.alias(Columns.EVENT),
-        value.cast(pl.Float64).alias(Columns.VALUE),
+        *(number.cast(pl.Float64) for number in numbers),
         positive.alias(Columns.POSITIVE),
         _rows(table),
     ]

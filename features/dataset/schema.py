@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_v
 
 from recsys.config import Section
 from recsys.errors import DataError, did_you_mean
+from recsys.history import EVENT_NUMBERS
 
 FILE_NAME = "dataset.toml"
 TimeUnit = Literal["unix_s", "unix_ms", "unix_us", "unix_ns", "iso", "order"]
@@ -108,9 +109,14 @@ class InteractionsSpec(TableSpec):
 
     @model_validator(mode="after")
     def _one_role_a_column(self) -> "InteractionsSpec":
-        others = (self.event, self.value)
+        others = (self.event, *self.numbers.values())
         _distinct({"user": self.user, "item": self.item, "timestamp": self.timestamp}, others)
         return self
+
+    @property
+    def numbers(self) -> dict[str, str | None]:
+        """The file's own column for each of `EVENT_NUMBERS`, None where it has none."""
+        return {name: getattr(self, name) for name in EVENT_NUMBERS}
 
 
 class ReviewsSpec(TableSpec):

@@ -163,7 +163,7 @@ class InMemoryDataset(DatasetTables):
 
 
 def fingerprint_of(tables: DatasetTables, events: bytes) -> str:
-    """SHA-256 over name, items and what identifies the events."""
+    """SHA-256 over the name, the items, and `events`, which identifies the events."""
     digest = hashlib.sha256(tables.name.encode())
     items = tables.items.select(Columns.ITEM, Columns.TITLE, Columns.TEXT)
     digest.update(items.hash_rows(seed=0).to_numpy().tobytes())

@@ -1,4 +1,4 @@
-"""The interactions of a dataset to a `PreparedLog`, within a memory that does not grow with the log.
+"""The interactions of a dataset to a `EventLog`, within a memory that does not grow with the log.
 
 Raw rows go through the same checks as in `load_dataset`, a part at a time, into partitions by user
 (features/event_log/partition.py); then each partition is sorted and written as arrays. What must fit in
@@ -29,8 +29,8 @@ from features.event_log.log import (
     START,
     STOP,
     USERS,
+    EventLog,
     LogManifest,
-    PreparedLog,
     map_array,
     partition_name,
     write_manifest,
@@ -39,6 +39,7 @@ from features.event_log.partition import SpillState, partition_frame, spill
 from features.event_log.source import LogSource, estimate_events
 from recsys.columns import Columns
 from recsys.errors import DataError
+from recsys.history import EVENT_NUMBERS
 from recsys.ids import NUM_RESERVED
 from recsys.progress import Progress, silent
 
@@ -47,7 +48,7 @@ PARTITION_EVENTS = 1_000_000  # about as many in a partition
 _MAX_PARTITIONS = 128  # that many may be open at once in features/inputs/streamed_histories.py
 
 
-def prepare_log(
+def build_log(
     root: Path,
     spec: InteractionsSpec,
     items: pl.Series,
@@ -56,8 +57,8 @@ def prepare_log(
     part_rows: int = PART_ROWS,
     partition_events: int = PARTITION_EVENTS,
     progress: Progress = silent,
-) -> PreparedLog:
-    """The prepared log in `out`: the one that is there if its sources are unchanged, else a new one.
+) -> EventLog:
+    """The event log in `out`: the one that is there if its sources are unchanged, else a new one.
 
     An interrupted preparation goes on where it stopped; `out` appears whole or not at all. Raises
     `DataError` with what `load_dataset` would find wrong with the interactions.
@@ -73,7 +74,7 @@ def prepare_log(
         found = _existing(out, fingerprint)
         if found is None:
             _prepare(source, spec, items, out, fingerprint, part_rows, partition_events, progress)
-    return found or PreparedLog(out)
+    return found or EventLog(out)
 
 
 def _prepare(
@@ -109,16 +110,16 @@ def _alone(out: Path) -> Iterator[None]:
         yield
 
 
-def _existing(out: Path, fingerprint: dict[str, Any]) -> PreparedLog | None:
+def _existing(out: Path, fingerprint: dict[str, Any]) -> EventLog | None:
     if not out.exists():
         return None
     if any(out.iterdir()) if out.is_dir() else True:
         try:
-            log = PreparedLog(out)
+            log = EventLog(out)
         except DataError as error:
             if (out / "manifest.json").is_file():
                 return None  # of an older format, or broken: made again
-            raise DataError(f"{out} is not empty and holds no prepared log; choose another --out") from error
+            raise DataError(f"{out} is not empty and holds no event log; choose another --out") from error
         return log if log.manifest.fingerprint == fingerprint else None
     return None
 
@@ -201,7 +202,7 @@ def _write_partition(work: Path, events: pl.DataFrame, number: int, kind_ids: np
         array = ordered[name].to_numpy()
         if name == Columns.EVENT:
             array = kind_ids[array]
-        elif name == Columns.VALUE:
+        elif name in EVENT_NUMBERS:
             array = ordered[name].fill_null(float("nan")).to_numpy()
         np.save(folder / f"{name}.npy", array)
     index.write_parquet(folder / USERS)

@@ -16,8 +16,8 @@ from features.dataset.load import load_dataset
 from features.dataset.schema import DatasetSpec, InteractionsSpec
 from features.dataset.tables import Dataset, DatasetTables, fingerprint_of
 from features.dataset.user_events import HistoryMaker
-from features.event_log.build import PART_ROWS, PARTITION_EVENTS, prepare_log
-from features.event_log.log import PreparedLog
+from features.event_log.build import PART_ROWS, PARTITION_EVENTS, build_log
+from features.event_log.log import EventLog
 from features.event_log.selection import LogSelection
 from features.event_log.source import estimate_events
 from recsys.arrays import Ints
@@ -40,11 +40,11 @@ class StreamedDataset(DatasetTables):
     in its `rejected.parquet`.
     """
 
-    log: PreparedLog
+    log: EventLog
 
     @classmethod
-    def of(cls, tables: DatasetTables, log: PreparedLog) -> "StreamedDataset":
-        """The tables but for their interactions, and those of `log`; warnings of both."""
+    def of(cls, tables: DatasetTables, log: EventLog) -> "StreamedDataset":
+        """A dataset with these tables and the events of `log`, and the warnings of both."""
         shared = {each.name: getattr(tables, each.name) for each in fields(DatasetTables)}
         return cls(**shared | {"warnings": (*tables.warnings, *log.manifest.warnings)}, log=log)
 
@@ -99,7 +99,7 @@ class StreamedDataset(DatasetTables):
 class StreamedEventStatistics:
     """`EventStatistics` of an event log."""
 
-    def __init__(self, items: pl.DataFrame, log: PreparedLog, *, has_clock: bool) -> None:
+    def __init__(self, items: pl.DataFrame, log: EventLog, *, has_clock: bool) -> None:
         self.has_clock, self.items = has_clock, items
         self._log = log
 
@@ -145,7 +145,7 @@ def open_dataset(root: Path, config: DataConfig, *, cache_dir: Path, progress: P
     try:
         num_events = estimate_events(root, DatasetSpec.load(root).interactions)
     except DataError:
-        num_events = 0  # reading it says what is wrong, and what else is
+        num_events = 0  # `load_dataset` collects this problem with all others
     if num_events <= config.stream_above:
         return load_dataset(root)
     where = hashlib.sha256(str(root).encode()).hexdigest()[:12]
@@ -162,14 +162,14 @@ def load_streamed(
 ) -> StreamedDataset:
     """The dataset in the folder `root`, its interactions prepared in `out`.
 
-    Raises `DataError` with what `load_dataset` would find.
+    Raises the `DataError` of `load_dataset`.
     """
-    prepared: list[PreparedLog] = []
+    prepared: list[EventLog] = []
 
     def read(spec: InteractionsSpec, items: pl.Series | None) -> pl.DataFrame:
         if items is None or not len(items):
             raise DataError("the interactions cannot be checked without items", ["[interactions] not read"])
-        log = prepare_log(
+        log = build_log(
             root.resolve(), spec, items, out,
             part_rows=part_rows, partition_events=partition_events, progress=progress,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A prepared log: all events as memory-mapped arrays, those of a user side by side, oldest first.
+"""An event log: all events as memory-mapped arrays, sorted by user, time and row within a partition.
 
     manifest.json       format version, fingerprint of the sources, counts, kinds of events
     users.parquet       user_id (sorted: the id map), partition, start, stop, first_timestamp, first_row
@@ -25,6 +25,7 @@ import polars as pl
 from recsys.arrays import Ints
 from recsys.columns import Columns
 from recsys.errors import DataError
+from recsys.history import EVENT_NUMBERS
 from recsys.ids import NUM_RESERVED, IdMap
 
 FORMAT_VERSION = 3
@@ -35,7 +36,7 @@ MANIFEST, USERS, ITEM_COUNTS, REJECTED = (
     "rejected.parquet",
 )
 ARRAYS = (
-    Columns.ITEM, Columns.TIMESTAMP, Columns.EVENT, Columns.VALUE, Columns.POSITIVE, Columns.ROW,
+    Columns.ITEM, Columns.TIMESTAMP, Columns.EVENT, *EVENT_NUMBERS, Columns.POSITIVE, Columns.ROW,
 )  # fmt: skip
 START, STOP, PARTITION = "start", "stop", "partition"
 _HEADER_BYTES = 128  # of an .npy file of one dimension
@@ -44,7 +45,7 @@ FIRST_TIMESTAMP, FIRST_ROW = "first_timestamp", "first_row"
 
 @dataclass(frozen=True, kw_only=True)
 class LogManifest:
-    """What is known of a log without reading it."""
+    """Counts and settings of a log, in `manifest.json`."""
 
     format_version: int
     fingerprint: dict[str, Any]
@@ -68,7 +69,7 @@ class Partition:
     """Events of some users, sorted by user, time and row. L events, U users."""
 
     columns: dict[str, npt.NDArray[Any]]  # name of `ARRAYS` -> [L], memory-mapped
-    users: Ints  # [U] rows of `PreparedLog.users`, ascending
+    users: Ints  # [U] rows of `EventLog.users`, ascending
     start: Ints  # [U] where a user's events start
     stop: Ints
 
@@ -80,8 +81,8 @@ class Partition:
         return np.repeat(self.users, self.stop - self.start)
 
 
-class PreparedLog:
-    """The directory that `features.event_log.build.prepare_log` writes."""
+class EventLog:
+    """The directory that `features.event_log.build.build_log` writes."""
 
     def __init__(self, path: Path) -> None:
         """Raises `DataError` where `path` holds no log of this format."""
@@ -91,7 +92,7 @@ class PreparedLog:
             values = json.loads(manifest.read_text("utf-8"))
         except FileNotFoundError:
             raise DataError(
-                f"no prepared log in {path}; make one with: recsys prepare DATASET --out {path}"
+                f"no event log in {path}; make one with: recsys prepare DATASET --out {path}"
             ) from None
         except json.JSONDecodeError as error:
             raise DataError(f"{manifest} is not JSON ({error}); prepare the log again") from None
@@ -157,7 +158,7 @@ class PreparedLog:
         )
 
     def partitions(self) -> Iterator[Partition]:
-        """One after the other; one that is let go of takes no memory."""
+        """All partitions, one after the other; a partition that is no longer referenced takes no memory."""
         return (self.partition(number) for number in range(self.manifest.num_partitions))
 
     def frame(self, partition: Partition, items: pl.Series) -> pl.DataFrame:
@@ -166,7 +167,6 @@ class PreparedLog:
         `items` are the external ids of `Dataset.items`, from which the log was prepared.
         """
         columns = partition.columns
-        value = pl.Series(columns[Columns.VALUE]).fill_nan(None).cast(pl.Float64)
         kinds = pl.Series(self.manifest.kinds, dtype=pl.String)
         return pl.DataFrame(
             {
@@ -174,7 +174,7 @@ class PreparedLog:
                 Columns.ITEM: items.gather(columns[Columns.ITEM] - NUM_RESERVED),
                 Columns.TIMESTAMP: pl.Series(columns[Columns.TIMESTAMP]),
                 Columns.EVENT: kinds.gather(columns[Columns.EVENT] - NUM_RESERVED),
-                Columns.VALUE: value,
+                **{name: pl.Series(columns[name]).fill_nan(None).cast(pl.Float64) for name in EVENT_NUMBERS},
                 Columns.POSITIVE: pl.Series(columns[Columns.POSITIVE]),
                 Columns.ROW: pl.Series(columns[Columns.ROW]),
             }

@@ -25,6 +25,7 @@ from features.event_log.chunk_checker import ChunkChecker, FactsChanged, LogFact
 from features.event_log.source import LogSource
 from recsys.columns import Columns
 from recsys.errors import DataError
+from recsys.history import EVENT_NUMBERS
 from recsys.ids import NUM_RESERVED
 from recsys.progress import Progress
 
@@ -128,7 +129,7 @@ _SPILLED = {
     Columns.ITEM: pl.UInt32,
     Columns.TIMESTAMP: pl.Int64,
     Columns.EVENT: pl.UInt32,
-    Columns.VALUE: pl.Float32,
+    **dict.fromkeys(EVENT_NUMBERS, pl.Float32),
     Columns.POSITIVE: pl.Boolean,
     Columns.ROW: pl.Int64,
 }
@@ -151,7 +152,7 @@ def _spill_part(
     encoded = events.with_columns(
         pl.col("id").alias(Columns.ITEM),
         _kind_codes(events[Columns.EVENT], state.kinds).alias(Columns.EVENT),
-        pl.col(Columns.VALUE).cast(pl.Float32),
+        pl.col(EVENT_NUMBERS).cast(pl.Float32),
         (pl.col(Columns.USER).hash(seed=0) % state.num_partitions).cast(pl.UInt32).alias(PARTITION),
     ).sort(PARTITION, maintain_order=True)
     counts = np.bincount(encoded[PARTITION].to_numpy(), minlength=state.num_partitions)

@@ -22,7 +22,7 @@ class DatasetReport:
 def check_dataset(dataset: Dataset, *, rejected: Path | None = None) -> DatasetReport:
     """What is in the dataset; what was rejected is written to `rejected`, .csv or .parquet.
 
-    The rows of a prepared log go to a file beside it, since they can be more than memory holds.
+    The rows of an event log go to a file beside it, since they can be more than memory holds.
     """
     summary = summarise(dataset)
     reasons = summary.pop("rejected")

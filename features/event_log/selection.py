@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.event_log.log import Partition, PreparedLog
+from features.event_log.log import EventLog, Partition
 from recsys.arrays import Bools, Ints
 from recsys.columns import Columns
 from recsys.history import EVENT_NUMBERS
@@ -32,7 +32,7 @@ class LogSelection:
 
     def __init__(
         self,
-        log: PreparedLog,
+        log: EventLog,
         items: pl.Series,
         codes: Callable[[int], Codes] | None = None,
         select: Select = everything,

@@ -1,4 +1,4 @@
-"""Events to `History` objects: what the user tower reads, the same in training, batch and online."""
+"""Events to `History` objects, which the user tower reads in training, batch and online alike."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class ReviewVectors:
 
     @classmethod
     def of(cls, vectors: MediaVectors) -> "ReviewVectors":
-        """What was written, and where nothing was, what was said; both are text-encoder vectors."""
+        """The vector of the written text, else of the transcript; and the vector of the voice."""
         written, spoken = (
             vectors.reviews.get(name) for name in (Modality.REVIEW_TEXT, Modality.REVIEW_SPEECH)
         )
@@ -85,7 +85,7 @@ class ReviewVectors:
 
 
 def build_maps(dataset: Dataset, train: pl.DataFrame | TrainStatistics) -> IdMaps:
-    """Kinds of the training events, and values of the fields of users who have any."""
+    """Id maps of the kinds of training events, and of the fields of users who have a training event."""
     facts = statistics_of(train)
     kinds = IdMap(facts.kinds)
     users = dataset.users.join(facts.users, on=Columns.USER, how="semi")
@@ -107,14 +107,13 @@ def build_schema(
     config: UserTowerConfig,
 ) -> SequenceSchema:
     """Widths and scales of the user tower's inputs; mean and deviation of the values from `train`."""
-    mean, std = statistics_of(train).value_scale
+    scales = statistics_of(train).number_scales
     use_reviews = config.use_reviews and reviews is not None
     return SequenceSchema(
         max_length=config.max_length,
         has_clock=dataset.has_clock,
         num_event_kinds=maps.kinds.size,
-        value_mean=mean,
-        value_std=std if std > 0 else 1.0,
+        number_scales={name: (mean, std if std > 0 else 1.0) for name, (mean, std) in scales.items()},
         review_text_dim=reviews.text_dim if use_reviews and reviews else 0,
         review_audio_dim=reviews.audio_dim if use_reviews and reviews else 0,
         profile_sizes={field: ids.size for field, ids in maps.profiles.items()} if config.use_profile else {},
@@ -143,9 +142,9 @@ class HistoryBuilder:
     def build(self, events: pl.DataFrame, users: Sequence[str] | None = None) -> dict[str, History]:
         """A history for each of `users` (default: all who have events), empty where there are no events.
 
-        Events stand by (time, row). `seen` is every item of `events`, however long. A review hangs on
-        the event that it came with only if it is dated no later than the user's next event, so that no
-        position knows what was said after the event that it is to guess.
+        Events are sorted by (time, row). `seen` has every item of the user's `events`. A review is attached
+        to the event that it came with only if it is dated no later than the user's next event: the position
+        of the event predicts the next event, and must not read a review that was written after it.
         """
         if users is not None:
             events = events.filter(pl.col(Columns.USER).is_in(list(users)))

@@ -83,7 +83,7 @@ def load_histories(
 ) -> dict[str, History]:
     """Histories of `users` (default: all). A user without a row is absent; an unknown item is `UNKNOWN`.
 
-    Raises `DataError` where the file is missing or is no such table.
+    Raises `DataError` where the file is missing or is no table of histories.
     """
     rows = _scan(path)
     if users is not None:
@@ -145,7 +145,7 @@ def _decoded_rows(rows: pl.LazyFrame, path: Path, item_ids: IdMap, maps: IdMaps)
         frame = rows.collect()
         twice = frame.filter(pl.col(Columns.USER).is_duplicated())
         if twice.height:
-            raise DataError(f"{path}: user {twice[Columns.USER][0]!r} stands twice; export it again")
+            raise DataError(f"{path}: user {twice[Columns.USER][0]!r} has two rows; export it again")
         return _from_frame(frame, item_ids, maps)
     except DataError:
         raise

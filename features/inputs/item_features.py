@@ -1,4 +1,4 @@
-"""A dataset's items as the arrays that the item tower reads, built from what a split allows to be read."""
+"""Arrays of a dataset's items for the item tower, from the events and reviews that a split allows."""
 
 import numpy as np
 import polars as pl
@@ -21,7 +21,7 @@ def build_item_features(
     train: pl.DataFrame | TrainStatistics,
     reviews: pl.DataFrame,
 ) -> ItemFeatures:
-    """Features of the whole catalogue while `train` is all that has happened.
+    """Features of the whole catalogue at the end of training.
 
     `reviews` are the rows of `dataset.reviews` that may be read. Vocabularies, scales, popularity and the set
     of trained items come from `train` alone.
@@ -82,9 +82,9 @@ def _review_pool(
 
 
 def _kept_as_new(facts: TrainStatistics, reviews: pl.DataFrame) -> pl.DataFrame:
-    """The reviews that items would keep if all their events were held out.
+    """The reviews that items would keep if all their events were held out: those of authors without an event.
 
-    The pairs rule leaves a new item the reviews of people without an event on it, testers' perhaps.
+    The rule on held (user, item) pairs leaves a new item only such reviews, of testers for example.
     """
     return reviews.filter(~pl.Series(facts.has_event(reviews), dtype=pl.Boolean))
 
@@ -97,7 +97,11 @@ def _reviews_as_new(
     item_ids: IdMap,
     modalities: tuple[str, ...],
 ) -> dict[str, tuple[Floats, Bools]]:
-    """Mean vectors of what `_kept_as_new` leaves: the mean of many is how a known item gives itself away."""
+    """Mean vectors of the reviews of `_kept_as_new`, for items that are shown as new.
+
+    The mean of all reviews of a popular item differs from the mean of few, by which the towers would
+    recognise an item that is not new.
+    """
     kept = _kept_as_new(facts, reviews)
     return {
         name: _reserve(*_review_pool(medium, dataset, kept, item_ids))
@@ -117,7 +121,7 @@ def _numeric(items: pl.DataFrame, trained: Bools) -> tuple[Floats, Bools] | None
     has_any = np.isfinite(fitted).any(0)
     filled = np.where(has_any, fitted, 0.0)
     mean, std = np.nanmean(filled, 0), np.nanstd(filled, 0)
-    known &= has_any  # what training never saw has no scale
+    known &= has_any  # without a value of a trained item there is no scale
     scaled = np.where(known, (raw - mean) / np.where(std > 0, std, 1.0), 0.0).clip(-5, 5)
     return _reserve(np.concatenate([scaled, known], axis=1).astype(np.float32), known.any(1))
 

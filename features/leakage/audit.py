@@ -14,7 +14,7 @@ import polars as pl
 from features.dataset.id_encoding import IdMaps
 from features.dataset.tables import Dataset, MediaVectors
 from features.inputs.histories import HistoryBuilder
-from features.leakage.counts import Tally, summary, tally
+from features.leakage.counts import EventCounts, count_events, summary
 from features.leakage.events import SAMPLED_USERS, AuditedEvents
 from features.leakage.histories import (
     before_test,
@@ -78,7 +78,7 @@ def audit_fit(
     start = time.perf_counter()
     rules = rules_of(split.protocol)
     events = AuditedEvents(dataset, split, features.item_ids)
-    found = tally(events, rules, reviewers_of(events, split.reviews))
+    found = count_events(events, rules, reviewers_of(events, split.reviews))
     check_items(events, found, dataset, features)
     check_facts(events, found, dataset, maps, schema)
     check_allowed(events, found, dataset, split.reviews, rules)
@@ -120,7 +120,7 @@ def audit_test(
     start = time.perf_counter()
     rules = rules_of(split.protocol)
     events = AuditedEvents(dataset, split, features.item_ids)
-    found = tally(events, rules, reviewers_of(events, split.reviews))
+    found = count_events(events, rules, reviewers_of(events, split.reviews))
     check_targets(events, truth, found.targets[TEST], part=TEST, table="what is to be found")
     if exclude_seen:
         _check_unseen(features, truth, histories)
@@ -141,7 +141,7 @@ def audit_test(
 
 
 def _of(events: AuditedEvents, histories: Mapping[str, History], chosen: list[str]) -> Mapping[str, History]:
-    """All histories, of a prepared log those of the sampled users."""
+    """All histories, of an event log those of the sampled users."""
     if not events.is_streamed:
         return histories
     return {user: histories[user] for user in chosen if user in histories}
@@ -190,7 +190,7 @@ def _check_unseen(
             )
 
 
-def _fit_words(found: Tally, split: Split) -> tuple[str, ...]:
+def _fit_words(found: EventCounts, split: Split) -> tuple[str, ...]:
     return (
         f"every event is in one part, and the parts stand in the order of the protocol ({summary(found)})",
         "id rows, popularity, vocabularies, scales and negatives know training events alone",
@@ -200,12 +200,10 @@ def _fit_words(found: Tally, split: Split) -> tuple[str, ...]:
     )
 
 
-def _not_checked(events: AuditedEvents, rules: Rules, found: Tally) -> tuple[str, ...]:
+def _not_checked(events: AuditedEvents, rules: Rules, found: EventCounts) -> tuple[str, ...]:
     words = []
     if events.is_streamed:
-        words.append(
-            f"of the prepared log the histories of {SAMPLED_USERS} users were looked at, drawn by lot"
-        )
+        words.append(f"of the event log the histories of {SAMPLED_USERS} users were looked at, drawn by lot")
     if events.split.protocol not in RULES:
         words.append(f"the order of events, since the protocol {events.split.protocol!r} is not known")
     if rules.derived and found.of_part(CONTEXT).any() and events.split.cut is None:

@@ -20,13 +20,40 @@ from features.splits.assignment import (
 )
 from recsys.arrays import Bools, Ints
 from recsys.errors import LeakError
+from recsys.history import EVENT_NUMBERS
 from recsys.ids import NUM_RESERVED
 
 NEVER = np.iinfo(np.int64).max  # a time that no event has
 
 
 @dataclass(kw_only=True)
-class Tally:
+class NumberSums:
+    """Sums over one number of the training events, computed in another way than the audited scale."""
+
+    count: int = 0
+    shift: float = 0.0  # a number near the mean: squares of large numbers would lose digits
+    sums: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
+
+    def add(self, numbers: npt.NDArray[np.float64]) -> None:
+        numbers = numbers[~np.isnan(numbers)]
+        if len(numbers):
+            if not self.count:
+                self.shift = float(numbers[0])
+            centred = numbers - self.shift
+            self.sums += (centred.sum(), (centred**2).sum())
+            self.count += len(numbers)
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Mean and standard deviation; 0 and 1 without any number."""
+        if not self.count:
+            return 0.0, 1.0
+        mean, square = self.sums / self.count
+        return float(mean) + self.shift, float(np.sqrt(max(square - mean**2, 0.0)))
+
+
+@dataclass(kw_only=True)
+class EventCounts:
     """Counted from the events themselves, not from what training was handed.
 
     counts       [P, N] events
@@ -50,17 +77,9 @@ class Tally:
     targets: dict[str, Ints] = field(default_factory=dict)
     held: Ints = field(default_factory=lambda: np.empty(0, np.int64))
     trained: Ints = field(default_factory=lambda: np.empty(0, np.int64))
-    num_values: int = 0
-    shift: float = 0.0
-    sums: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
-
-    @property
-    def value_scale(self) -> tuple[float, float]:
-        """Mean and deviation of the values of training events; 0 and 1 without any."""
-        if not self.num_values:
-            return 0.0, 1.0
-        mean, square = self.sums / self.num_values
-        return float(mean) + self.shift, float(np.sqrt(max(square - mean**2, 0.0)))
+    numbers: dict[str, "NumberSums"] = field(
+        default_factory=lambda: {name: NumberSums() for name in EVENT_NUMBERS}
+    )
 
     def first_of(self, *parts: str) -> Ints:
         """Time of each user's first event in `parts`. Shape [U]."""
@@ -74,13 +93,13 @@ class Tally:
         return np.asarray(self.counts[CODES[part]])
 
 
-def tally(events: AuditedEvents, rules: Rules, reviewers: Bools) -> Tally:
+def count_events(events: AuditedEvents, rules: Rules, reviewers: Bools) -> EventCounts:
     """Raises `LeakError` where the parts do not stand in the order that the protocol promises.
 
     `reviewers` [U] are those whose held and trained pairs are wanted.
     """
     num_users, num_items = len(events.users), events.item_ids.size
-    found = Tally(
+    found = EventCounts(
         counts=np.zeros((len(PARTS), num_items), np.int64),
         positive=np.zeros(num_items, np.int64),
         known=np.zeros(num_items, np.int64),
@@ -112,7 +131,7 @@ def tally(events: AuditedEvents, rules: Rules, reviewers: Bools) -> Tally:
     return found
 
 
-def _add(found: Tally, chunk: Chunk) -> None:
+def _add(found: EventCounts, chunk: Chunk) -> None:
     size = found.counts.shape[1]
     place = chunk.part.astype(np.int64) * size + chunk.item
     found.counts += np.bincount(place, minlength=found.counts.size).reshape(found.counts.shape)
@@ -128,14 +147,8 @@ def _add(found: Tally, chunk: Chunk) -> None:
         mine = chunk.is_part(part)
         found.first[code, users] = np.minimum.reduceat(np.where(mine, chunk.timestamp, NEVER), starts)
         found.last[code, users] = np.maximum.reduceat(np.where(mine, chunk.timestamp, -NEVER), starts)
-    values = chunk.value[train]
-    values = values[~np.isnan(values)]
-    if len(values):
-        if not found.num_values:
-            found.shift = float(values[0])  # near the mean: squares of large values would lose digits
-        centred = values - found.shift
-        found.sums += (centred.sum(), (centred**2).sum())
-        found.num_values += len(values)
+    for at, name in enumerate(EVENT_NUMBERS):
+        found.numbers[name].add(chunk.numbers[train, at])
 
 
 def _check_order(events: AuditedEvents, chunk: Chunk, rules: Rules) -> None:
@@ -153,7 +166,7 @@ def _check_order(events: AuditedEvents, chunk: Chunk, rules: Rules) -> None:
             )
 
 
-def _check_order_for_all(events: AuditedEvents, found: Tally, rules: Rules) -> None:
+def _check_order_for_all(events: AuditedEvents, found: EventCounts, rules: Rules) -> None:
     for at, part in enumerate(rules.order[:-1]):
         later = rules.order[at + 1 :]
         last, first = found.last_of(part), found.first_of(*later)
@@ -167,7 +180,7 @@ def _check_order_for_all(events: AuditedEvents, found: Tally, rules: Rules) -> N
             )
 
 
-def _check_hidden(events: AuditedEvents, found: Tally, rules: Rules) -> None:
+def _check_hidden(events: AuditedEvents, found: EventCounts, rules: Rules) -> None:
     is_hidden = np.any([found.of_part(part) > 0 for part in rules.hidden], axis=0)
     is_hidden[:NUM_RESERVED] = False
     for part in (TRAIN, VALIDATION, CONTEXT):
@@ -181,7 +194,7 @@ def _check_hidden(events: AuditedEvents, found: Tally, rules: Rules) -> None:
             )
 
 
-def _check_context(events: AuditedEvents, found: Tally) -> None:
+def _check_context(events: AuditedEvents, found: EventCounts) -> None:
     """Of a given split: context events on an item that the training file cannot have held.
 
     Those of the training file stand after their user's first validation event. Without any validation event
@@ -198,7 +211,7 @@ def _check_context(events: AuditedEvents, found: Tally) -> None:
         )
 
 
-def summary(found: Tally) -> str:
+def summary(found: EventCounts) -> str:
     """How many events were looked at, in words."""
     totals = found.counts.sum(1)
     words = [f"{totals[CODES[part]]:,} {part}" for part in (TRAIN, VALIDATION, TEST, CONTEXT)]

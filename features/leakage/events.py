@@ -1,6 +1,6 @@
-"""All events of a split with their parts as arrays, from frames or from a prepared log.
+"""All events of a split with their parts as arrays, from frames or from an event log.
 
-Legend: L events, U users.
+Legend: L events, U users, F numbers of an event.
 """
 
 from collections.abc import Iterator
@@ -28,10 +28,11 @@ from features.splits.streamed import StreamedSplit
 from recsys.arrays import Bools, Ints
 from recsys.columns import Columns
 from recsys.errors import LeakError
+from recsys.history import EVENT_NUMBERS
 from recsys.ids import NUM_RESERVED, UNKNOWN, IdMap
 
 SPLIT_REMEDY = "make the split anew with features.splits.make.make_split"
-SAMPLED_USERS = 256  # of a prepared log, whose histories are made and looked at
+SAMPLED_USERS = 256  # of an event log, whose histories are made and looked at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ class Chunk:
     part: npt.NDArray[np.uint8]  # `CODES` of features/splits/streamed.py
     positive: Bools
     kind: Ints  # [L] place in `AuditedEvents.kinds`
-    value: npt.NDArray[np.float64]  # NaN where there is none
+    numbers: npt.NDArray[np.float64]  # [L, F] of `EVENT_NUMBERS`, NaN where there is none
 
     def __len__(self) -> int:
         return len(self.user)
@@ -138,7 +139,7 @@ class AuditedEvents:
         user = _places(events[Columns.USER], self.users)
         order = np.argsort(user, kind="stable")
         items = pl.Series(self.item_ids.external, dtype=pl.String)
-        value = events[Columns.VALUE].cast(pl.Float64).fill_null(float("nan"))
+        numbers = events.select(EVENT_NUMBERS).cast(pl.Float64).fill_null(float("nan"))
         return Chunk(
             user=user[order],
             item=_places(events[Columns.ITEM], items)[order] + NUM_RESERVED,
@@ -147,7 +148,7 @@ class AuditedEvents:
             part=part[order],
             positive=events[Columns.POSITIVE].to_numpy()[order],
             kind=_places(events[Columns.EVENT], pl.Series(self.kinds))[order],
-            value=value.to_numpy()[order],
+            numbers=numbers.to_numpy()[order],
         )
 
 
@@ -171,7 +172,7 @@ def _from_log(partition: Partition, codes: npt.NDArray[np.uint8]) -> Chunk:
         part=codes,
         positive=columns[Columns.POSITIVE],
         kind=columns[Columns.EVENT].astype(np.int64) - NUM_RESERVED,
-        value=columns[Columns.VALUE].astype(np.float64),
+        numbers=np.stack([columns[name].astype(np.float64) for name in EVENT_NUMBERS], axis=1),
     )
 
 

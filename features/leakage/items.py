@@ -10,7 +10,7 @@ import polars as pl
 
 from features.dataset.id_encoding import IdMaps
 from features.dataset.tables import Dataset
-from features.leakage.counts import Tally
+from features.leakage.counts import EventCounts
 from features.leakage.events import AuditedEvents
 from features.splits.assignment import TRAIN
 from recsys.arrays import Bools
@@ -26,14 +26,14 @@ _TOLERANCE = 1e-9  # of a mean or deviation, relative to the deviation
 _LIMIT = 5.0  # standardised figures are clipped there
 
 
-def trained_items(found: Tally) -> Bools:
+def trained_items(found: EventCounts) -> Bools:
     """Items with a training event, counted from the events. Shape [N]."""
     trained: Bools = found.of_part(TRAIN) > 0
     trained[:NUM_RESERVED] = False
     return trained
 
 
-def check_items(events: AuditedEvents, found: Tally, dataset: Dataset, features: ItemFeatures) -> None:
+def check_items(events: AuditedEvents, found: EventCounts, dataset: Dataset, features: ItemFeatures) -> None:
     """Raises `LeakError` where an item's features know more than `split.train`."""
     trained = trained_items(found)
     _check_id_rows(events, features, trained)
@@ -52,7 +52,7 @@ def check_items(events: AuditedEvents, found: Tally, dataset: Dataset, features:
 
 
 def check_facts(
-    events: AuditedEvents, found: Tally, dataset: Dataset, maps: IdMaps, schema: SequenceSchema
+    events: AuditedEvents, found: EventCounts, dataset: Dataset, maps: IdMaps, schema: SequenceSchema
 ) -> None:
     """Raises `LeakError` where kinds, profiles or the scale of values hang on events outside training."""
     trained_kinds = [kind for kind, count in zip(events.kinds, found.kinds, strict=True) if count]
@@ -71,13 +71,18 @@ def check_facts(
             of="users without a training event",
             table=f"the vocabulary of the users' {field!r}",
         )
-    mean, std = found.value_scale
-    off = max(abs(schema.value_mean - mean), abs(_spread(schema.value_std, mean) - _spread(std, mean)))
+    for name, sums in found.numbers.items():
+        _check_scale(name, schema.number_scales[name], sums.scale)
+
+
+def _check_scale(name: str, found: tuple[float, float], expected: tuple[float, float]) -> None:
+    mean, std = expected
+    off = max(abs(found[0] - mean), abs(_spread(found[1], mean) - _spread(std, mean)))
     if off > _TOLERANCE * (abs(mean) + _spread(std, mean)):
         raise LeakError(
-            f"values are scaled by mean {schema.value_mean:g} and deviation {schema.value_std:g}; those of "
-            f"training events are {mean:g} and {_spread(std, mean):g}",
-            table="the scale of the values",
+            f"{name!r} is scaled by mean {found[0]:g} and deviation {found[1]:g}; those of training events "
+            f"are {mean:g} and {_spread(std, mean):g}",
+            table=f"the scale of the events' {name!r}",
             remedy="build the schema of split.train alone (features.inputs.histories.build_schema)",
         )
 
@@ -95,7 +100,7 @@ def _check_id_rows(events: AuditedEvents, features: ItemFeatures, trained: Bools
         )
 
 
-def _check_popularity(events: AuditedEvents, found: Tally, features: ItemFeatures) -> None:
+def _check_popularity(events: AuditedEvents, found: EventCounts, features: ItemFeatures) -> None:
     expected = found.positive.copy()
     expected[:NUM_RESERVED] = 0
     wrong = features.popularity != expected

@@ -16,7 +16,7 @@ from features.dataset.tables import (
     MediumVectors,
 )
 from features.inputs.histories import ReviewVectors
-from features.leakage.counts import NEVER, Tally
+from features.leakage.counts import NEVER, EventCounts
 from features.leakage.events import AuditedEvents, among
 from features.leakage.rules import Rules
 from features.splits.assignment import (
@@ -46,7 +46,7 @@ def reviewers_of(events: AuditedEvents, reviews: pl.DataFrame) -> Bools:
 
 
 def check_allowed(
-    events: AuditedEvents, found: Tally, dataset: Dataset, allowed: pl.DataFrame, rules: Rules
+    events: AuditedEvents, found: EventCounts, dataset: Dataset, allowed: pl.DataFrame, rules: Rules
 ) -> None:
     """Raises `LeakError` where a review may be read of a held pair, or of the time from the cut-off on."""
     if not allowed.height:
@@ -69,7 +69,7 @@ def check_allowed(
 
 def check_pooled(
     events: AuditedEvents,
-    found: Tally,
+    found: EventCounts,
     dataset: Dataset,
     vectors: MediaVectors,
     allowed: pl.DataFrame,
@@ -162,7 +162,7 @@ def check_attached(
                     )
 
 
-def _cut_offs(found: Tally, rules: Rules, cut: Cut | None) -> tuple[Ints, int]:
+def _cut_offs(found: EventCounts, rules: Rules, cut: Cut | None) -> tuple[Ints, int]:
     """Time from which reviews may not be read: by author [U], and for all; NEVER where there is none."""
     never = np.full(found.first.shape[1], NEVER)
     if rules.for_all:
@@ -178,7 +178,7 @@ def _cut_offs(found: Tally, rules: Rules, cut: Cut | None) -> tuple[Ints, int]:
             return found.first_of(VALIDATION), NEVER
 
 
-def cut_of(found: Tally, split: Split, has_clock: bool) -> Cut | None:
+def cut_of(found: EventCounts, split: Split, has_clock: bool) -> Cut | None:
     """How the files of a given split were cut, None where that cannot be told.
 
     Which file a context event stood in is not known here: where there is any, the split's word is taken.

@@ -1,4 +1,4 @@
-"""Which part of a split each event belongs to."""
+"""Assignment of events to the parts of a split."""
 
 import numpy as np
 import polars as pl
@@ -16,7 +16,7 @@ ORDER = [Columns.TIMESTAMP, Columns.ROW]
 
 
 def per_user(events: pl.DataFrame, *, num_test: pl.Expr, num_validation: pl.Expr) -> pl.DataFrame:
-    """Events with their part; both numbers may read `num_positive`, and leave one event to training."""
+    """Events with their part. The numbers may use the column `num_positive`; training keeps one event."""
     user, positive = Columns.USER, pl.col(Columns.POSITIVE)
     counted = events.sort(ORDER).with_columns(
         num_positive=positive.sum().over(user),
@@ -39,14 +39,14 @@ def per_user(events: pl.DataFrame, *, num_test: pl.Expr, num_validation: pl.Expr
 
 
 def validation_of(events: pl.DataFrame, fraction: float) -> pl.DataFrame:
-    """Training events with their part, where test comes from elsewhere: users with three positives."""
+    """Events with their part where the test is given: validation of users with three positive events."""
     count = pl.col("num_positive")
     num_validation = pl.when(count >= 3).then(share_of(count, fraction)).otherwise(0)
     return per_user(events, num_test=pl.lit(0), num_validation=num_validation)
 
 
 def share_of(count: pl.Expr, fraction: float) -> pl.Expr:
-    """That many of `count` events: at least one, none where the fraction is 0."""
+    """floor(count * fraction) but at least 1; 0 where the fraction is 0."""
     if fraction == 0:
         return pl.lit(0)
     return (count * fraction + 1e-9).floor().cast(pl.Int64).clip(1)
@@ -55,7 +55,7 @@ def share_of(count: pl.Expr, fraction: float) -> pl.Expr:
 def sample_items(items: pl.DataFrame, bought: pl.Series, config: SplitConfig) -> frozenset[str]:
     """A seeded `cold_fraction` of the items with a positive event and a title, text, picture or video.
 
-    `items` are those of `Dataset`, `bought` the ids of those with a positive event.
+    `items` is `Dataset.items`, `bought` has the ids of the items with a positive event.
     """
     if config.cold_fraction == 0:
         return frozenset()
@@ -75,7 +75,7 @@ def sample_items(items: pl.DataFrame, bought: pl.Series, config: SplitConfig) ->
 
 
 def hide(events: pl.DataFrame, hidden: frozenset[str]) -> pl.DataFrame:
-    """The same parts, but hidden items in test alone."""
+    """The same parts, but events on hidden items outside test are unused."""
     if not hidden:
         return events
     is_hidden = pl.col(Columns.ITEM).is_in(list(hidden))

@@ -1,12 +1,12 @@
-"""Protocols: which events are training, validation and test, and which reviews may be read.
+"""Splits of a dataset by protocol.
 
-Order is by time, ties by the row's place in the file. Wherever a protocol speaks of a user's cut-off, it
-is the place in that order of the user's first validation or test event. These hold for all of them:
+Order is by time, ties by the row's place in the file. A user's cut-off is the place in that order of the
+user's first validation or test event. These rules hold for all protocols:
 
-- targets (validation, test) are positive events; negative events from the cut-off on are `context`, but
-  those on an item that is to be new in the test are in no part;
-- a review whose (user, item) pair has an event outside training is left out, whatever its date;
-- users with one positive event are in training only, those with two have no validation event.
+- targets (validation, test) are positive events; events that are not positive and not before the cut-off are
+  `context`, or unused where their item is hidden, to be new in the test;
+- a review of a (user, item) pair with an event outside training is left out, whatever its date;
+- users with one positive event are in training only, users with two have no validation event.
 """
 
 import logging
@@ -103,15 +103,17 @@ def predefined_split(
 ) -> InMemorySplit:
     """Training and test as two files say; validation is the last `validation_fraction` of training.
 
-    Rows are matched by user, item and, where the files have it, time; events in neither file are in no
-    part, nor are test rows that are not positive on items without a row in the training file: those are to be
+    Rows are matched by user, item and, where the files have it, time. Unused are events in neither file, and
+    test rows that are not positive on items without a row in the training file, since those items are to be
     new. Validation events (at least one) come from users with three or more positive training events.
 
-    May be read: the events of the training file before the user's validation; those in neither file by
-    nobody, though a review of such a pair may be. Reviews: where all of training lies before all of test,
-    those dated before the first test event and the author's own cut-off; where it does so for each user,
-    those before the author's own cut-off; else those before the author's first validation event.
-    Not guaranteed: what the files do not: where they overlap in time, training reads the future of the test.
+    May be read: the events of the training file before the user's validation. Events in neither file are not
+    read, but a review of their (user, item) pair may be. Reviews: where all of training is before all of
+    test, the reviews dated before the first test event and the author's own cut-off; where this holds for
+    each user alone, the reviews before the author's own cut-off; else the reviews before the author's first
+    validation event.
+    Not guaranteed: an order that the files do not have. Where they overlap in time, training reads the future
+    of the test.
     """
     matched = read_predefined(dataset, train_file, test_file)
     warm = validation_of(matched.train, config.validation_fraction)
@@ -150,7 +152,7 @@ def _split(
     description: str,
     cut: Cut | None = None,
 ) -> InMemorySplit:
-    """Events with their part to tables; `held` are those whose pairs' reviews may not be read."""
+    """A split of events with their part. Reviews of the (user, item) pairs of `held` are left out."""
     tables = {
         part: events.filter(pl.col(PART) == part).drop(PART).sort(ORDER)
         for part in (TRAIN, VALIDATION, TEST, CONTEXT)

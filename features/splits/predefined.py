@@ -24,7 +24,7 @@ class PredefinedEvents:
 
     train: pl.DataFrame
     test: pl.DataFrame
-    description: str  # how many rows matched
+    description: str  # the number of rows that matched, in words
 
 
 def read_predefined(dataset: Dataset, train_file: Path, test_file: Path) -> PredefinedEvents:
@@ -95,7 +95,7 @@ def _read_keys(path: Path, names: dict[str, str], unit: TimeUnit) -> pl.DataFram
 
 
 def predefined_rule(train: pl.DataFrame, test: pl.DataFrame, has_clock: bool) -> tuple[Cut, ReviewRule, str]:
-    """How the files were cut decides which reviews count as the future."""
+    """How the files were cut in time, and the reviews that may be read because of it, with words."""
     time, user = Columns.TIMESTAMP, Columns.USER
     last, first = train[time].max(), test[time].min()
     if has_clock and isinstance(last, int) and isinstance(first, int) and last <= first:

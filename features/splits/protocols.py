@@ -1,22 +1,24 @@
-"""One named function a protocol: which part of a split an event belongs to, decided user for user.
+"""Split protocols: one function a protocol, which returns a `Plan`.
 
-A `Plan` assigns parts to the events of any number of users, so that a log may be split a partition of its
-users at a time. What hangs on all events (the hidden items, a cut-off for everybody) is in the plan already;
-it is asked of `EventStatistics`.
+A `Plan` assigns each event to a part of the split, user by user, so that an event log is split one
+partition of its users at a time. Whatever depends on all events (the hidden items, a cut-off for all users)
+is computed from `EventStatistics` when the plan is made.
 
-Leakage. These hold for every protocol, and features/leakage/ looks after each of them in every run:
+Leakage. These rules hold for every protocol, and features/leakage/ checks each of them in every run:
 
 - events      Models, baselines and candidate sources are fitted on training events. Validation events stop
-              the towers early, choose settings, and are the ranker's targets: no source was fitted on them.
-              They are history at test time, a baseline's user factors included; test events never are.
-- popularity  and kinds of events, scales of values and of figures, users' fields: of training events.
-- ids         An id row of its own has an item with a training event. The others share the unknown row and
-              are no negatives, so that nothing teaches that new items are bad.
-- vocabulary  of categories: values of items with a training event.
-- reviews     None of a (user, item) pair with an event outside training, whatever its date; what else is out
-              is said by each protocol. A review hangs on an event only if it is no later than the next one.
-- content     Titles, texts, pictures and fields of items are as they lie in the files, of all items at all
-              times: what was written into them after a cut-off (an average rating, a prize) cannot be known.
+              the towers early, select settings, and are the targets of the ranker; no candidate source is
+              fitted on them. At test time they are part of the history, and of a baseline's user factors.
+              Test events never are.
+- popularity  Popularity, kinds of events, scales of numbers and the users' fields: from training events.
+- ids         An item with a training event has its own id row. All other items share the unknown row and are
+              never negatives, so that the towers do not learn that new items are bad.
+- vocabulary  Category values: from items with a training event.
+- reviews     A review of a (user, item) pair with an event outside training is left out, whatever its date.
+              Each protocol names the further reviews that it leaves out. A review is attached to an event
+              only if it is dated no later than the user's next event.
+- content     Titles, texts, pictures and fields are read from the files as they are, for all items at all
+              times. Text that was written after a cut-off (an average rating, a prize) cannot be recognised.
 """
 
 from collections.abc import Callable
@@ -48,13 +50,14 @@ from recsys.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A protocol that is ready for the events of this dataset."""
+    """A protocol with its settings for one dataset."""
 
     protocol: str
     description: str
     rule: ReviewRule  # which reviews may be read
     assign: Callable[[pl.DataFrame], pl.DataFrame]  # events of whole users -> the same with their `PART`
-    held: tuple[str, ...] = (VALIDATION, TEST, CONTEXT, UNUSED)  # parts whose pairs' reviews are left out
+    # Reviews of a (user, item) pair with an event in one of these parts are left out.
+    held: tuple[str, ...] = (VALIDATION, TEST, CONTEXT, UNUSED)
 
 
 def make_plan(protocol: str, statistics: EventStatistics, config: SplitConfig) -> Plan:
@@ -72,14 +75,13 @@ def make_plan(protocol: str, statistics: EventStatistics, config: SplitConfig) -
 
 
 def leave_one_out() -> Plan:
-    """Test is each user's last positive event, validation the one before, training all before that.
+    """Test is each user's last positive event, validation the positive event before it, training the rest.
 
-    May be read: of a user the events before their own cut-off; of all others everything before theirs.
-    Reviews: those dated before the author's own cut-off (undated ones are out where there is a clock);
-    all of somebody without held events.
-    Not guaranteed: other users' later events and reviews are read, and what is known of an item's popularity
-    counts them, though they may lie after this user's test in time (the baseline `popularity` counts none
-    later than the user's newest known event, where there is a clock). Items are known that came after it.
+    May be read: each user's events before the user's own cut-off. Reviews dated before their author's own
+    cut-off (with a clock, undated reviews are left out); all reviews of authors without held events.
+    Not guaranteed: the events of other users, their reviews and an item's popularity may be later than this
+    user's test event, and items may be known that appeared after it. With a clock, the baseline `popularity`
+    counts no event later than the user's newest known event.
     """
     return Plan(
         protocol="leave_one_out",
@@ -90,15 +92,16 @@ def leave_one_out() -> Plan:
 
 
 def user_temporal(statistics: EventStatistics, config: SplitConfig) -> Plan:
-    """Test is the last `test_fraction` of each user's positive events, validation the share before it.
+    """Test is the last `test_fraction` of each user's positive events, validation the fraction before it.
 
-    Both hold at least one event of a user with enough of them, none where the fraction is 0. With
-    `cold_fraction` a seeded sample of the items is hidden: all of their events leave training and
-    validation, and those in a user's test share stay test. Their earlier events are in no part.
+    Both have at least one event of a user with enough events, and none where the fraction is 0. With
+    `cold_fraction` a seeded sample of the items is hidden: the events of hidden items leave training and
+    validation. Those in a user's test fraction stay test events, the earlier ones are unused. The sample is
+    drawn from the items with content and with a positive event.
 
     May be read, and not guaranteed: as in `leave_one_out`. Of a hidden item no event is read, and only
-    those reviews whose author has no event on it: id row, popularity and categories of its own it has none.
-    Which items are hidden is drawn among those with content and an event of any part.
+    reviews of authors without an event on it. A hidden item has no id row, popularity or category value of
+    its own.
     """
     hidden = sample_items(statistics.items, statistics.bought, config)
     count = pl.col("num_positive")
@@ -123,15 +126,15 @@ def user_temporal(statistics: EventStatistics, config: SplitConfig) -> Plan:
 
 
 def global_temporal(statistics: EventStatistics, config: SplitConfig) -> Plan:
-    """One cut-off for everybody: test is every positive event at or after it.
+    """Test is every positive event at or after one cut-off for all users.
 
-    The cut-off is the time of the positive event at the quantile 1 - `test_fraction`; validation starts at
-    the quantile 1 - `test_fraction` - `validation_fraction`, and training ends there for all. Users who
-    came later are tested without training events. `cold_fraction` as in `user_temporal`.
+    The cut-off is the time of the positive event at the quantile 1 - `test_fraction`. Validation starts at
+    the quantile 1 - `test_fraction` - `validation_fraction`, where training ends for all users. Users whose
+    first event is later are tested without training events. `cold_fraction` as in `user_temporal`.
 
-    May be read: events and reviews from before validation starts, whosesoever; at test time the validation
-    span's events, too, but not its reviews. Undated reviews are out.
-    Not guaranteed: nothing but content. The cut-offs themselves are quantiles over all events.
+    May be read: events and reviews of all users before validation starts; at test time also the events of the
+    validation span, but not its reviews. Undated reviews are left out.
+    Not guaranteed: the dates of content. The cut-offs are quantiles over all events.
     """
     if not statistics.has_clock:
         raise ConfigError(
@@ -165,16 +168,16 @@ def global_temporal(statistics: EventStatistics, config: SplitConfig) -> Plan:
 
 
 def held_out_items(statistics: EventStatistics, config: SplitConfig) -> Plan:
-    """Cold start by items: a seeded `cold_fraction` of the items with content loses all of its events.
+    """Cold start by items: a seeded `cold_fraction` of the items with content is hidden.
 
-    Their positive events are test, whenever they happened; their others are in no part. Validation is each
-    user's last `validation_fraction` of the other positive events.
+    The positive events on hidden items are test events, whenever they happened; their other events are
+    unused. Validation is each user's last `validation_fraction` of the positive events on other items.
 
-    May be read: of the other items every event before the user's validation; of a hidden item none. Reviews:
-    those dated before the author's first validation event; of a hidden item those whose author has no event
-    on it.
-    Not guaranteed: time. A user's later events on other items are in training and in the history from which
-    an earlier event on a hidden item is guessed: this measures new items, not the future.
+    May be read: every event on other items before the user's validation, no event on a hidden item. Reviews
+    dated before the author's first validation event; of a hidden item only reviews of authors without an
+    event on it.
+    Not guaranteed: time. A user's later events on other items are in training, and in the history from which
+    an earlier event on a hidden item is predicted. The protocol measures new items, not the future.
     """
     hidden = sample_items(statistics.items, statistics.bought, config)
     if not hidden:
@@ -194,7 +197,7 @@ def held_out_items(statistics: EventStatistics, config: SplitConfig) -> Plan:
         rule=ReviewRule(per_user=True, cut_off_parts=(VALIDATION,)),
         description=(
             f"{len(hidden)} items with content are hidden from training; all of their positive events are "
-            f"test, their others in no part. The last {config.validation_fraction:.0%} of each user's other "
+            f"test, their others are unused. The last {config.validation_fraction:.0%} of each user's other "
             "positive events are validation."
         ),
         assign=assign,
@@ -202,7 +205,7 @@ def held_out_items(statistics: EventStatistics, config: SplitConfig) -> Plan:
 
 
 def _quantile(statistics: EventStatistics, share: float) -> int:
-    """The time before which about `share` of the positive events lie."""
+    """The time before which about the fraction `share` of the positive events happened."""
     count = statistics.num_positive
     if share >= 1:
         return statistics.positive_time(count - 1) + 1

@@ -10,12 +10,11 @@ from recsys.columns import Columns
 
 @dataclass(frozen=True, kw_only=True)
 class ReviewRule:
-    """Beside the rule that always holds: a review of a (user, item) pair with an event
-    outside training is out.
+    """Which reviews are left out beside those of a (user, item) pair with an event outside training.
 
-    before         out if dated at or after this time, whoever wrote it
-    per_user       out if dated at or after the author's first held event
-    cut_off_parts  held parts that make such a cut-off for their user
+    before         leave out reviews dated at or after this time
+    per_user       leave out reviews dated at or after their author's cut-off
+    cut_off_parts  parts whose first event is the cut-off of its user
     """
 
     per_user: bool = False
@@ -26,9 +25,9 @@ class ReviewRule:
 def allowed_reviews(dataset: Dataset, held: pl.DataFrame, rule: ReviewRule) -> tuple[pl.DataFrame, str]:
     """Rows of `dataset.reviews` that may be read, and the rule in words with its counts.
 
-    `held` has the events outside training with their `part`. Where there is a cut-off and
-    a clock, a review without a date is left out: nothing shows that it came before. At equal times the
-    review is out, since it may speak of the held event.
+    `held` has the events outside training with their `part`. Where there is a cut-off and a clock, a review
+    without a date is left out, because it may be later than the cut-off. A review at the time of the
+    cut-off is left out, because it may be about the held event.
     """
     reviews = dataset.reviews
     if not reviews.height:

@@ -1,4 +1,4 @@
-"""A split: which events may be used for what, and what may be read at which point in time."""
+"""A split: the use of each event, and the histories that may be read when validation or test is predicted."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -227,8 +227,8 @@ class InMemorySplit:
     def events_before(self, targets: pl.DataFrame, *, future: pl.DataFrame | None = None) -> pl.DataFrame:
         """The events that may be read when `targets` are predicted, sorted by time and row.
 
-        Training, validation and context events, without those in `future`; of a user's context events those
-        before the user's first event among `targets` and `future`.
+        Training, validation and context events without the events in `future`. A user's context events are
+        included if they are before the user's first event among `targets` and `future`.
         """
         future = self.train.clear() if future is None else future
         first = (

@@ -1,6 +1,6 @@
 """A split of an event log: one byte an event is its part, in files beside the log's own arrays.
 
-Protocols are those of features/splits/protocols.py, which assign one partition of the users after the other.
+The plans of features/splits/protocols.py assign one partition of the users after the other.
 """
 
 import shutil

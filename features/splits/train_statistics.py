@@ -1,16 +1,19 @@
 """Statistics of all training events: counts, kinds, users, mean and deviation of the values."""
 
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from features.event_log.log import Partition, PreparedLog
+from features.event_log.log import EventLog, Partition
 from features.event_log.selection import Codes
 from features.splits.assignment import CODES, PARTS, TRAIN
 from recsys.arrays import Bools, Ints
 from recsys.columns import Columns
+from recsys.history import EVENT_NUMBERS
 from recsys.ids import NUM_RESERVED, IdMap
 
 
@@ -28,8 +31,8 @@ class TrainStatistics(Protocol):
         ...
 
     @property
-    def value_scale(self) -> tuple[float, float]:
-        """Mean and standard deviation of the values; 0 and 1 without any."""
+    def number_scales(self) -> dict[str, tuple[float, float]]:
+        """Mean and standard deviation of each of `EVENT_NUMBERS`; 0 and 1 where no event has one."""
         ...
 
     def item_counts(self, item_ids: IdMap) -> Ints:
@@ -57,9 +60,12 @@ class InMemoryTrainStatistics:
         return self._events.select(Columns.USER).unique()
 
     @cached_property
-    def value_scale(self) -> tuple[float, float]:
-        values = self._events[Columns.VALUE].drop_nulls().to_numpy()
-        return (float(values.mean()), float(values.std())) if len(values) else (0.0, 1.0)
+    def number_scales(self) -> dict[str, tuple[float, float]]:
+        known = {name: self._events[name].drop_nulls().to_numpy() for name in EVENT_NUMBERS}
+        return {
+            name: (float(numbers.mean()), float(numbers.std())) if len(numbers) else (0.0, 1.0)
+            for name, numbers in known.items()
+        }
 
     def item_counts(self, item_ids: IdMap) -> Ints:
         rows = item_ids.encode(self._events[Columns.ITEM])
@@ -74,6 +80,32 @@ class InMemoryTrainStatistics:
         return found
 
 
+@dataclass
+class Moments:
+    """Count, mean and sum of squared deviations of numbers that come in chunks; NaN is left out."""
+
+    count: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+
+    def add(self, numbers: npt.NDArray[np.float64]) -> None:
+        """Chan, Golub and LeVeque 1983: the moments of a union from those of two sets."""
+        numbers = numbers[~np.isnan(numbers)]
+        if not len(numbers):
+            return
+        count, mean = self.count + len(numbers), float(numbers.mean())
+        shift = mean - self.mean
+        self.squares += float(((numbers - mean) ** 2).sum())
+        self.squares += shift**2 * self.count * len(numbers) / count
+        self.mean += shift * len(numbers) / count
+        self.count = count
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Mean and standard deviation; 0 and 1 without any number."""
+        return (self.mean, float(np.sqrt(self.squares / self.count))) if self.count else (0.0, 1.0)
+
+
 class StreamedTrainStatistics:
     """`TrainStatistics` of a split event log, and the number of events of each part by item.
 
@@ -82,7 +114,7 @@ class StreamedTrainStatistics:
     has_positive     [U] users with a positive training event
     """
 
-    def __init__(self, log: PreparedLog) -> None:
+    def __init__(self, log: EventLog) -> None:
         self._log = log
         num_items = log.manifest.num_items + NUM_RESERVED
         self.part_counts: Ints = np.zeros((len(PARTS), num_items), np.int64)
@@ -90,7 +122,7 @@ class StreamedTrainStatistics:
         self._kind_counts = np.zeros(log.kinds.size, np.int64)
         self._has_train = np.zeros(log.manifest.num_users, np.bool_)
         self.has_positive: Bools = np.zeros(log.manifest.num_users, np.bool_)
-        self._num_values, self._mean, self._squares = 0, 0.0, 0.0
+        self._moments = {name: Moments() for name in EVENT_NUMBERS}
         self._reviewed: list[pl.DataFrame] = []
 
     def add(self, partition: Partition, codes: Codes, reviewed: pl.DataFrame) -> None:
@@ -105,15 +137,8 @@ class StreamedTrainStatistics:
         self._kind_counts += np.bincount(columns[Columns.EVENT][train], minlength=len(self._kind_counts))
         self._has_train[user[train]] = True
         self.has_positive[user[positive]] = True
-        values = columns[Columns.VALUE][train].astype(np.float64)
-        values = values[~np.isnan(values)]
-        if len(values):  # Chan, Golub and LeVeque 1983: moments of two sets from those of each
-            number, mean = self._num_values + len(values), float(values.mean())
-            shift = mean - self._mean
-            self._squares += float(((values - mean) ** 2).sum())
-            self._squares += shift**2 * self._num_values * len(values) / number
-            self._mean += shift * len(values) / number
-            self._num_values = number
+        for name, moments in self._moments.items():
+            moments.add(columns[name][train].astype(np.float64))
 
     @property
     def kinds(self) -> list[str]:
@@ -125,10 +150,8 @@ class StreamedTrainStatistics:
         return self._log.users.filter(pl.Series(self._has_train)).to_frame()
 
     @property
-    def value_scale(self) -> tuple[float, float]:
-        if not self._num_values:
-            return 0.0, 1.0
-        return self._mean, float(np.sqrt(self._squares / self._num_values))
+    def number_scales(self) -> dict[str, tuple[float, float]]:
+        return {name: moments.scale for name, moments in self._moments.items()}
 
     def item_counts(self, item_ids: IdMap) -> Ints:
         assert item_ids.size == len(self.train_positive), "the log knows other items"

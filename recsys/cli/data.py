@@ -112,7 +112,7 @@ def check(
 @command
 def prepare(
     dataset: DatasetArgument,
-    out: Annotated[Path, typer.Option("--out", help="Where the prepared log is written.")],
+    out: Annotated[Path, typer.Option("--out", help="Where the event log is written.")],
 ) -> None:
     """Prepare the interactions of a dataset on disk, however large; goes on where it stopped."""
     from features.event_log.report import prepare_dataset

@@ -74,7 +74,7 @@ def check(probe: Probe, chosen: set[str]) -> Check:
         return Check(name=probe.name, state=state, required=required, detail=detail, remedy=remedy)
     try:
         with _quiet():
-            _refuse_twins(probe)
+            _refuse_conflicts(probe)
             found = probe.try_it()
     except Absent as absent:
         return Check(name=probe.name, state="absent", required=False, detail=str(absent))
@@ -106,14 +106,14 @@ def _install(probe: Probe) -> str:
     return f"pip install 'recsys[{extra}]'"
 
 
-def _refuse_twins(probe: Probe) -> None:
+def _refuse_conflicts(probe: Probe) -> None:
     for names in probe.packages:
-        twins = [name for name in names.split("|") if _version(name)]
-        if len(twins) > 1:
-            again = f"{twins[0]}=={_version(twins[0])}"
+        installed = [name for name in names.split("|") if _version(name)]
+        if len(installed) > 1:
+            again = f"{installed[0]}=={_version(installed[0])}"
             raise Broken(
-                f"{' and '.join(twins)} overwrite each other's files",
-                f"pip uninstall -y {' '.join(twins)} && pip install --no-deps {again}",
+                f"{' and '.join(installed)} overwrite each other's files",
+                f"pip uninstall -y {' '.join(installed)} && pip install --no-deps {again}",
             )
 
 

@@ -54,8 +54,8 @@ def train(
     if fitted.ranker is not None:
         scores = fitted.ranker.scores
         console.print(
-            f"Ranker: {fitted.ranker.num_lists} lists, share {fitted.ranker.share}, NDCG@10 on the other "
-            f"validation users {scores['retriever']:.4f} -> {scores['with_ranker']:.4f}."
+            f"Ranker: {fitted.ranker.num_lists} lists, blend weight {fitted.ranker.blend_weight}, "
+            f"NDCG@10 on the other validation users {scores['retriever']:.4f} -> {scores['with_ranker']:.4f}."
         )
 
 

@@ -119,7 +119,7 @@ class UserTowerConfig(Section):
     use_reviews: bool = True  # an event carries the review that the user left with it
     use_profile: bool = True  # the user's own fields as one more token
     use_kind: bool = True  # an event carries its kind
-    use_value: bool = True  # and its value
+    use_value: bool = True  # and its value, and every other number of `recsys.history.EVENT_NUMBERS`
     # The learned relative bias of two events' distance: in places (False: one for every distance, so that the
     # causal mask alone tells their order), and in time where the data have a clock.
     use_position: bool = True

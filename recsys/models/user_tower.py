@@ -16,13 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recsys.config import UserTowerConfig
-from recsys.history import SequenceSchema
+from recsys.history import REVIEW_FIELDS, SequenceSchema
 from recsys.ids import PAD
 from recsys.models.dropout import Dropout, keep_mask
 
 NUM_TIME_BUCKETS = 32  # log2 of the seconds between two events; 2**31 s are 68 years
 NEAREST = 2.0  # the bias of a token towards itself, at the start
-REVIEW_INPUTS = ("review_text", "review_audio")
 
 
 class RelativeBias(nn.Module):
@@ -134,8 +133,9 @@ class UserTower(nn.Module):
         self.item = nn.Linear(dim, dim)
         kinds = schema.num_event_kinds
         self.kind = nn.Embedding(kinds, dim, padding_idx=PAD) if config.use_kind else None
-        self.value = nn.Linear(2, dim, bias=False) if config.use_value else None
-        widths = {"review_text": schema.review_text_dim, "review_audio": schema.review_audio_dim}
+        numbers = schema.number_scales if config.use_value else {}
+        self.number = nn.ModuleDict({name: nn.Linear(2, dim, bias=False) for name in numbers})
+        widths = {name: getattr(schema, f"{name}_dim") for name in REVIEW_FIELDS}
         self.review = nn.ModuleDict({name: nn.Linear(width, dim) for name, width in widths.items() if width})
         self.profile = nn.ModuleDict(
             {name: nn.Embedding(size, dim, padding_idx=PAD) for name, size in schema.profile_sizes.items()}
@@ -202,10 +202,10 @@ class UserTower(nn.Module):
         token_BLD = self.item(event_BLD * event_BLD.shape[-1] ** 0.5)
         if self.kind is not None:
             token_BLD = token_BLD + self.kind(inputs["event_kind"])
-        if self.value is not None:
-            has_value_BL = inputs["has_value"].to(event_BLD.dtype)
-            value_BL2 = torch.stack([inputs["event_value"] * has_value_BL, has_value_BL], dim=-1)
-            token_BLD = token_BLD + self.value(value_BL2)
+        for name, projection in self.number.items():
+            has_BL = inputs[f"has_{name}"].to(event_BLD.dtype)
+            number_BL2 = torch.stack([inputs[f"event_{name}"] * has_BL, has_BL], dim=-1)
+            token_BLD = token_BLD + projection(number_BL2)
         for name, projection in self.review.items():
             has_BL1 = inputs[f"has_{name}"].unsqueeze(-1).to(event_BLD.dtype)
             token_BLD = token_BLD + projection(inputs[name]) * has_BL1

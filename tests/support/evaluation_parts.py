@@ -11,6 +11,7 @@ from recsys.arrays import Bools, Ints
 from recsys.ids import IdMap
 from recsys.item_features import ItemFeatures
 from recsys.metrics.beyond_accuracy import Content
+from recsys.progress import Progress, silent
 from training.evaluation.evaluate import Evaluation, EvaluationSet, EvaluationSettings, TopK, evaluate
 from training.evaluation.predictions import Predictions
 
@@ -80,8 +81,11 @@ def evaluated(
     seen: Mapping[str, Ints] = SEEN,
     content: Content | None = None,
     keep: Callable[[Predictions], None] | None = None,
+    progress: Progress = silent,
     **settings: Any,
 ) -> Evaluation:
     """`evaluate` with the fields of `EvaluationSettings` by name."""
     data = EvaluationSet(split=split, items=items, seen=seen)
-    return evaluate(models, data, EvaluationSettings(**settings), content=content, keep=keep)
+    return evaluate(
+        models, data, EvaluationSettings(**settings), content=content, keep=keep, progress=progress
+    )

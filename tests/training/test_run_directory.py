@@ -111,6 +111,7 @@ class TestMoved:
     def test_another_dataset_is_known_by_its_fingerprint(self, tmp_path: Path) -> None:
         directory = create(tmp_path / "run", tmp_path / "shop")
         directory.check_dataset(tmp_path / "shop", "a" * 64)
+        create(tmp_path / "run", tmp_path / "other")  # which is not read yet, so it may be a copy
         with pytest.raises(ConfigError, match=r"fingerprint aaaaaaaaaaaa; .*other has the fingerprint bbbb"):
             directory.check_dataset(tmp_path / "other", "b" * 64)
         assert directory.dataset_path() == tmp_path / "shop"
@@ -156,6 +157,11 @@ class TestLock:
                 pass
         with other.locked():
             pass
+
+    def test_a_lock_alone_is_a_run_that_was_not_written_yet(self, tmp_path: Path) -> None:
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "lock").write_text("")
+        assert create(tmp_path / "run", tmp_path / "shop").dataset_file.exists()
 
     def test_an_error_frees_it(self, tmp_path: Path) -> None:
         directory = create(tmp_path / "run", tmp_path / "shop")

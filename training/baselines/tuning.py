@@ -37,7 +37,7 @@ class Part:
 
     users: list[str]
     known: Known
-    truth: IdLists
+    ground_truth: IdLists
     allowed: Bools | None  # [N]
 
     def ndcg(self, score_UN: Floats) -> Doubles:
@@ -45,7 +45,7 @@ class Part:
         seen = self.known.seen
         lists = None if seen is None else seen_lists(seen, self.users)
         ranked_UK, _ = top_k(score_UN, K, allowed=self.allowed, excluded=lists)
-        return at_k(ranked_UK, self.truth, [K])[f"ndcg@{K}"]
+        return at_k(ranked_UK, self.ground_truth, [K])[f"ndcg@{K}"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -212,5 +212,5 @@ def _parts(
     step = max(_CELLS_AT_ONCE // num_items, 1)
     for start in range(0, len(users), step):
         some = users[start : start + step]
-        truth = IdLists.from_lists([pairs[user] for user in some])
-        yield Part(users=some, known=known, truth=truth, allowed=allowed)
+        ground_truth = IdLists.from_lists([pairs[user] for user in some])
+        yield Part(users=some, known=known, ground_truth=ground_truth, allowed=allowed)

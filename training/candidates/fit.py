@@ -35,7 +35,7 @@ def source_events(split: Split, config: RankerConfig) -> dict[str, pl.DataFrame]
         return {}
     if not split.is_in_memory:
         if config.sources:
-            logger.warning("a prepared log has no candidate sources beside the towers")
+            logger.warning("an event log has no candidate sources beside the towers")
         return {}
     return dict.fromkeys(config.sources, split.train)
 

@@ -135,7 +135,7 @@ def _caption(evaluation: Evaluation) -> str:
     counts = evaluation.counts
     parts = [f"Full ranking over {counts['catalogue_items']:,} items, {counts['cold_items']:,} of them cold."]
     if evaluation.exclude_seen:
-        parts.append(f"Seen items left out ({counts['repeats_dropped']:,} repeats are no truth).")
+        parts.append(f"Seen items left out ({counts['repeats_dropped']:,} repeats are no ground truth).")
     else:
         parts.append("Seen items may be recommended.")
     empty = [name for name, view in evaluation.views.items() if not view.num_users]

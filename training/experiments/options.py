@@ -94,7 +94,7 @@ def offered(
         "id": item.use_id or not item.use_content,
         "clock": dataset.has_clock,
         "kinds": len(facts.kinds) > 1,
-        "values": facts.value_scale != (0.0, 1.0),
+        "values": any(scale != (0.0, 1.0) for scale in facts.number_scales.values()),
         "reviews": bool(vectors.reviews),
         "ranker": config.model.ranker.enabled,
         "profiles": any(name.startswith(Columns.CATEGORY_PREFIX) for name in dataset.users.columns),

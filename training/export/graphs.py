@@ -15,11 +15,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from recsys.history import SequenceSchema
+from recsys.history import REVIEW_FIELDS, SequenceSchema
 from recsys.models.cold_start_head import replace_cold
 from recsys.models.embeddings import export_categories
 from recsys.models.retriever import Retriever
-from recsys.models.user_tower import REVIEW_INPUTS
 from recsys.retrieval.candidate_features import BUILTIN_SOURCES, CONTEXT
 from training.ranker.fit import INPUTS as RANKER_INPUTS
 from training.ranker.fit import OUTPUTS as RANKER_OUTPUTS
@@ -139,8 +138,9 @@ class _UserGraph(nn.Module):
 
 def user_inputs(schema: SequenceSchema) -> list[str]:
     """Input names of the user tower's graph."""
-    names = ["event_vector", "event_kind", "event_time", "event_value", "has_value"]
-    for name in REVIEW_INPUTS:
+    names = ["event_vector", "event_kind", "event_time"]
+    names += [name for number in schema.number_scales for name in (f"event_{number}", f"has_{number}")]
+    for name in REVIEW_FIELDS:
         names += [name, f"has_{name}"] if getattr(schema, f"{name}_dim") else []
     return [*names, *(f"profile_{name}" for name in schema.profile_sizes), "length"]
 
@@ -171,11 +171,12 @@ def user_example(schema: SequenceSchema, dim: int, *, num_users: int, length: in
         "event_vector": vector / np.linalg.norm(vector, axis=-1, keepdims=True),
         "event_kind": rng.integers(1, schema.num_event_kinds, shape),
         "event_time": np.sort(rng.integers(0, 10**7, shape), axis=1) * int(schema.has_clock),
-        "event_value": rng.standard_normal(shape).astype(np.float32),
-        "has_value": rng.random(shape) < 0.5,
-        "length": rng.integers(0, length + 1, num_users),
     }
-    for name in REVIEW_INPUTS:
+    for name in schema.number_scales:
+        values[f"event_{name}"] = rng.standard_normal(shape).astype(np.float32)
+        values[f"has_{name}"] = rng.random(shape) < 0.5
+    values["length"] = rng.integers(0, length + 1, num_users)
+    for name in REVIEW_FIELDS:
         if width := getattr(schema, f"{name}_dim"):
             values[name] = rng.standard_normal((*shape, width)).astype(np.float32)
             values[f"has_{name}"] = rng.random(shape) < 0.5
@@ -185,7 +186,7 @@ def user_example(schema: SequenceSchema, dim: int, *, num_users: int, length: in
 
 
 def ranker_graph(ranker: ScaledRanker, *, dim: int, num_tokens: int) -> Graph:
-    """The ranker with its share multiplied in."""
+    """The ranker with its blend weight multiplied in."""
     past = ranker.ranker.history_length
     example = ranker_example(dim=dim, num_tokens=num_tokens, past=past, num_sources=ranker.ranker.num_sources)
     dynamic: dict[str, tuple[str, ...]] = dict.fromkeys(RANKER_INPUTS, (BATCH, CANDIDATES))

@@ -69,7 +69,7 @@ class FitChoices:
         return cls(
             epochs=fitted.retriever.best_epoch,
             ranker_epochs=ranker.best_epoch if ranker else 0,
-            blend_weight=ranker.share if ranker else 0.0,
+            blend_weight=ranker.blend_weight if ranker else 0.0,
             cold_items=fitted.cold_items,
             without_events=fitted.without_events,
         )
@@ -186,6 +186,6 @@ def _fit_ranker(
         config=settings,
         seed=config.train.seed,
         epochs=choices.ranker_epochs if choices else None,
-        share=choices.blend_weight if choices else 1.0,
+        blend_weight=choices.blend_weight if choices else 1.0,
         progress=progress,
     )

@@ -32,7 +32,7 @@ class RankerRecord:
 
     num_lists: int
     best_epoch: int
-    share: float
+    blend_weight: float
     scores: Mapping[str, float]
 
 
@@ -138,7 +138,7 @@ def _ranker_record(ranker: FittedRanker | None) -> RankerRecord | None:
     return RankerRecord(
         num_lists=ranker.num_lists,
         best_epoch=ranker.best_epoch,
-        share=ranker.share,
+        blend_weight=ranker.blend_weight,
         scores=dict(ranker.scores),
     )
 
@@ -175,6 +175,6 @@ def validation_metrics(fitted: Fitted) -> dict[str, float]:
     )
     if fitted.ranker is not None:
         metrics |= {f"validation/ndcg_at_10_{name}": value for name, value in fitted.ranker.scores.items()}
-        metrics["ranker/share"] = fitted.ranker.share
+        metrics["ranker/blend_weight"] = fitted.ranker.blend_weight
         metrics["ranker/lists"] = float(fitted.ranker.num_lists)
     return {name: value for name, value in metrics.items() if value == value}

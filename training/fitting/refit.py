@@ -1,4 +1,4 @@
-"""The split of a refit: everything is training but what the ranker needs to learn from."""
+"""The split of a refit: all events are training events but the targets of the ranker."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +43,7 @@ def _describe(config: Config, needs_targets: bool, num_targets: int) -> str:
         return "All events are training, all reviews are read; nothing is held out."
     return (
         f"Everything is training but the newest {config.split.validation_fraction:.0%} of the positive "
-        f"events of the {config.model.ranker.target_users:.0%} of users on whom the ranker learns "
+        f"events of the {config.model.ranker.target_users:.0%} of users on whom the ranker is trained "
         f"({num_targets} events)."
     )
 
@@ -55,7 +55,7 @@ def _plan(config: Config, needs_targets: bool) -> Plan:
     return Plan(
         protocol="refit",
         description="",
-        # What a target's own review says, or a later one of its author, is no evidence for it.
+        # A target's own review and later reviews of its author must not be read when it is predicted.
         rule=ReviewRule(per_user=True),
         assign=(lambda events: _hold_targets(events, config)) if needs_targets else nothing_held,
         held=(VALIDATION,),
@@ -75,7 +75,7 @@ def _hold_targets(events: pl.DataFrame, config: Config) -> pl.DataFrame:
     num_targets = share_of(count, config.split.validation_fraction)
     targets = positive.filter((count >= 3) & (newest_first <= pl.min_horizontal(num_targets, count - 1)))
     is_target = pl.col(Columns.ROW).is_in(targets[Columns.ROW].implode())
-    # What came after a target is no history of it; these events are no targets of the towers either.
+    # Events after a target are not in its history. They are not positive, so no targets of the towers.
     is_late = is_target.cum_max().over(Columns.USER) & ~pl.col(Columns.POSITIVE)
     part = pl.when(is_target).then(pl.lit(VALIDATION)).when(is_late).then(pl.lit(CONTEXT))
     return events.sort(ORDER).with_columns(part.otherwise(pl.lit(TRAIN)).alias(PART))

@@ -39,25 +39,29 @@ INPUTS = (
 )
 EVIDENCE_RATE = 30.0  # how much faster the evidence's own layers learn
 OUTPUTS = ("score", "token_attention", "history_attention")
-SHARES = (0.25, 0.5, 1.0)  # of the ranker's output that may join; 0, the retriever's order, is the fallback
+BLEND_WEIGHTS = (
+    0.25,
+    0.5,
+    1.0,
+)  # of the ranker's output that may join; 0, the retriever's order, is the fallback
 PATIENCE = 4  # epochs without a better validation NDCG@10 before stopping
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 class ScaledRanker(torch.nn.Module):
-    """A ranker whose score is multiplied by the share that validation chose; what is exported."""
+    """A ranker whose score is multiplied by the blend weight that validation chose; what is exported."""
 
-    share: Tensor
+    blend_weight: Tensor
 
-    def __init__(self, ranker: Ranker, share: float) -> None:
+    def __init__(self, ranker: Ranker, blend_weight: float) -> None:
         super().__init__()
         self.ranker = ranker
-        self.register_buffer("share", torch.tensor(share))
+        self.register_buffer("blend_weight", torch.tensor(blend_weight))
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         score_BK, token_attention_BKT, history_attention_BKH = self.ranker(*inputs)
-        return score_BK * self.share, token_attention_BKT, history_attention_BKH
+        return score_BK * self.blend_weight, token_attention_BKT, history_attention_BKH
 
     @torch.no_grad()
     def rank(self, inputs: Arrays) -> dict[str, npt.NDArray[Any]]:
@@ -71,7 +75,7 @@ class FittedRanker:
     module: ScaledRanker
     num_lists: int  # lists that held a target and were trained on
     best_epoch: int
-    share: float
+    blend_weight: float
     scores: Mapping[str, float] = field(default_factory=dict)  # validation NDCG@10 without and with it
     # The lists of the validation users, best first, as they were before the ranker learned from them, too.
     validation_BK: Ints | None = field(default=None, repr=False)
@@ -79,7 +83,7 @@ class FittedRanker:
     @property
     def has_say(self) -> bool:
         """Whether any of its output joins the score; else it orders and explains nothing."""
-        return self.share > 0
+        return self.blend_weight > 0
 
 
 def fit_ranker(
@@ -90,14 +94,14 @@ def fit_ranker(
     config: RankerConfig,
     seed: int,
     epochs: int | None = None,
-    share: float = 1.0,
+    blend_weight: float = 1.0,
     progress: Progress = silent,
 ) -> FittedRanker | None:
-    """Fit on `train`; the epoch and the share of the output are those that are best on `validation`.
+    """Fit on `train`; the epoch and the blend weight of the output are the best ones on `validation`.
 
     With both chosen, the ranker is fitted anew on the lists of `train` and `validation` together.
-    `recommender` retrieves only. Without `validation` (a refit) the given `epochs` and `share` hold. None if
-    no retrieved list holds a target with training events: new items are not the ranker's to order.
+    `recommender` retrieves only. Without `validation` (a refit) the given `epochs` and `blend_weight` hold.
+    None if no retrieved list holds a target with training events: the ranker does not order new items.
     """
     lists = RankedLists.of(recommender, train)
     if not lists.has_target.any():
@@ -110,16 +114,16 @@ def fit_ranker(
             progress("rank", epoch, num_epochs, f"loss {loss:.3f}{choice.note}")
             if epoch - choice.epoch >= PATIENCE:
                 break
-        num_epochs, share, scores = max(choice.epoch, 1), choice.share, choice.scores
+        num_epochs, blend_weight, scores = max(choice.epoch, 1), choice.blend_weight, choice.scores
         lists, validation_BK = lists.joined(choice.lists), choice.lists.ordered(choice.output_BK)
     for epoch, each, loss in _fitting(lists, config, seed, num_epochs):
         ranker = each
         progress("rank on all", epoch, num_epochs, f"loss {loss:.3f}")
     return FittedRanker(
-        module=ScaledRanker(ranker, share).eval(),
+        module=ScaledRanker(ranker, blend_weight).eval(),
         num_lists=int(lists.has_target.sum()),
         best_epoch=num_epochs,
-        share=share,
+        blend_weight=blend_weight,
         scores=scores,
         validation_BK=validation_BK,
     )
@@ -157,11 +161,11 @@ def _optimizer(ranker: Ranker, config: RankerConfig) -> torch.optim.Optimizer:
 
 
 class _Choice:
-    """The epoch and share that are best on validation so far; the fallback is the retriever alone."""
+    """The epoch and blend weight that are best on validation so far; the fallback is the retriever alone."""
 
     def __init__(self, lists: RankedLists) -> None:
         self.lists = lists
-        self.epoch, self.share = 0, 0.0
+        self.epoch, self.blend_weight = 0, 0.0
         self.output_BK: Floats = np.zeros(lists.label_BK.shape, np.float32)  # the chosen one, scaled
         alone = lists.ndcg(self.output_BK)
         self.scores = {"retriever": alone, "with_ranker": alone}
@@ -174,11 +178,11 @@ class _Choice:
         scaled = ScaledRanker(ranker, 1.0).eval()
         rows = np.arange(len(self.lists.label_BK))
         output_BK = np.concatenate([scaled.rank(inputs)["score"] for _, inputs in self.lists.batches(rows)])
-        for share in SHARES:
-            score = self.lists.ndcg(share * output_BK)
+        for blend_weight in BLEND_WEIGHTS:
+            score = self.lists.ndcg(blend_weight * output_BK)
             if score > self.scores["with_ranker"]:
-                self.scores["with_ranker"], self.epoch, self.share = score, epoch, share
-                self.output_BK = np.float32(share) * output_BK
+                self.scores["with_ranker"], self.epoch, self.blend_weight = score, epoch, blend_weight
+                self.output_BK = np.float32(blend_weight) * output_BK
 
 
 def _train_epoch(

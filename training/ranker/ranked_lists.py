@@ -27,7 +27,7 @@ SELECTION_K = 10
 
 
 def selection_ndcg(ranked_BK: Ints, truth: IdLists) -> float:
-    """Mean NDCG@10, by which epochs and shares are chosen; a shorter list misses what it lacks."""
+    """Mean NDCG@10, by which epochs and blend weights are chosen; a shorter list misses what it lacks."""
     missing = max(SELECTION_K - ranked_BK.shape[1], 0)
     padded_BK = np.pad(ranked_BK, ((0, 0), (0, missing)), constant_values=PAD)
     return means(at_k(padded_BK, truth, [SELECTION_K]))[f"ndcg@{SELECTION_K}"]

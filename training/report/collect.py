@@ -209,8 +209,8 @@ def _model_words(config: Config, fit: FitRecord) -> str:
     item = config.model.item
     read = ", ".join(name.replace("_", " ") for name in [*fit.coverage, *(["id"] if item.use_id else [])])
     ranker = (
-        f"a ranker of which a share of {fit.ranker.share:g} joins"
-        if fit.ranker and fit.ranker.share
+        f"a ranker with blend weight {fit.ranker.blend_weight:g}"
+        if fit.ranker and fit.ranker.blend_weight
         else "no ranker"
     )
     return f"Two towers of width {config.model.dim} over {read} ({item.fusion} fusion), and {ranker}."

@@ -19,7 +19,7 @@ from features.dataset.load import load_dataset
 from features.dataset.rejected import count_reasons, rejected_frame
 from features.dataset.tables import Dataset
 from features.event_log import partition as spilling
-from features.event_log.log import PreparedLog
+from features.event_log.log import EventLog
 from recsys.errors import DataError
 
 
@@ -222,8 +222,8 @@ def test_arrays_stand_by_user_and_time(tmp_path: Path) -> None:
 
 
 def test_what_is_no_log_of_this_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no prepared log"):
-        PreparedLog(tmp_path)
+    with pytest.raises(DataError, match="no event log"):
+        EventLog(tmp_path)
     (tmp_path / "manifest.json").write_text('{"format_version": 99}')
     with pytest.raises(DataError, match="format_version = 99, this program reads 3"):
-        PreparedLog(tmp_path)
+        EventLog(tmp_path)

@@ -143,13 +143,13 @@ def test_schema_has_the_scale_of_the_training_values() -> None:
     maps = build_maps(data, data.interactions)
     reviews = ReviewVectors.of(MediaVectors(items={}, reviews={"review_text": medium([0], [1.0])}))
     schema = build_schema(data, data.interactions, maps, reviews, UserTowerConfig(max_length=7))
-    assert (schema.value_mean, schema.value_std) == (2.0, 1.0)
+    assert schema.number_scales == {"value": (2.0, 1.0)}
     assert (schema.max_length, schema.num_event_kinds, schema.has_clock) == (7, 3, True)
     assert (schema.review_text_dim, schema.review_audio_dim) == (2, 0)
     assert schema.profile_sizes == {"city": 2}
     plain = UserTowerConfig(use_reviews=False, use_profile=False)
     bare = build_schema(data, data.interactions.head(0), maps, reviews, plain)
-    assert (bare.value_mean, bare.value_std, bare.review_text_dim) == (0.0, 1.0, 0)
+    assert (bare.number_scales, bare.review_text_dim) == ({"value": (0.0, 1.0)}, 0)
     assert bare.profile_sizes == {}
 
 

@@ -43,7 +43,7 @@ def test_nothing_of_a_long_history_is_lost(histories: Mapping[str, History]) -> 
 
 def test_the_tower_reads_a_bounded_part(histories: Mapping[str, History]) -> None:
     schema = SequenceSchema(
-        max_length=LENGTH, has_clock=True, num_event_kinds=3, value_mean=0.0, value_std=1.0,
+        max_length=LENGTH, has_clock=True, num_event_kinds=3, number_scales={"value": (0.0, 1.0)},
         review_text_dim=0, review_audio_dim=0, profile_sizes={},
     )  # fmt: skip
     batch = collate([histories["heavy"], histories["once"]], schema)

@@ -1,4 +1,4 @@
-"""What honest code makes passes, whatever the protocol, in memory and from a prepared log."""
+"""What honest code makes passes, whatever the protocol, in memory and from an event log."""
 
 from dataclasses import replace
 from pathlib import Path

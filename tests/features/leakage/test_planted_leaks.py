@@ -256,8 +256,10 @@ class TestFacts:
     def test_values_scaled_by_all_events(self, honest: Honest, on_disk: bool) -> None:
         made = honest("global_temporal", on_disk)
         everything = made.dataset.interactions["value"].to_numpy()
-        schema = replace(made.schema, value_mean=float(everything.mean()), value_std=float(everything.std()))
-        caught(made, "the scale of the values", schema=schema)
+        schema = replace(
+            made.schema, number_scales={"value": (float(everything.mean()), float(everything.std()))}
+        )
+        caught(made, "the scale of the events' 'value'", schema=schema)
 
 
 class TestHistories:

@@ -93,8 +93,7 @@ def test_a_log_on_disk_reads_as_frames_in_memory(tmp_path: Path, protocol: str) 
     ]
     assert schemas[1] == dataclasses.replace(
         schemas[0],
-        value_mean=pytest.approx(schemas[0].value_mean),  # type: ignore[arg-type]
-        value_std=pytest.approx(schemas[0].value_std),  # type: ignore[arg-type]
+        number_scales={name: pytest.approx(scale) for name, scale in schemas[0].number_scales.items()},
     )
 
 

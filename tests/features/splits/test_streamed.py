@@ -49,7 +49,7 @@ def test_facts_of_training_are_those_of_its_frame(tmp_path: Path, protocol: str)
     assert np.array_equal(facts.item_counts(item_ids), expected.item_counts(item_ids))
     assert facts.kinds == expected.kinds
     assert facts.users.sort("user_id").equals(expected.users.sort("user_id"))
-    assert facts.value_scale == pytest.approx(expected.value_scale, rel=1e-12)
+    assert facts.number_scales["value"] == pytest.approx(expected.number_scales["value"], rel=1e-12)
     known = {*whole.train["item_id"], *whole.validation["item_id"]}
     assert set(item_ids.decode(np.flatnonzero(parts.known_items(item_ids)))) == known
 

@@ -75,7 +75,7 @@ class TestQuestions:
         validation = [*LATER, ("u0", "cold"), ("u1", "i3")]
         (part,) = warm_question(make_split(CHECKERBOARD, validation), ALL_BUT_COLD, seen=SEEN).parts
         assert part.users == list(SEEN)
-        assert [ids.tolist() for ids in np.split(part.truth.ids, part.truth.offsets[1:-1])] == [
+        assert [ids.tolist() for ids in np.split(part.ground_truth.ids, part.ground_truth.offsets[1:-1])] == [
             [n + 2] for n in range(8)
         ]
         assert part.allowed is None
@@ -84,18 +84,20 @@ class TestQuestions:
     def test_what_was_seen_is_asked_for_where_the_seen_are_not_left_out(self) -> None:
         split = make_split(CHECKERBOARD, [("u1", "i3")])
         assert not warm_question(split, ALL_BUT_COLD, seen=SEEN).parts
-        assert warm_question(split, ALL_BUT_COLD, seen=None).parts[0].truth.ids.tolist() == [5]
+        assert warm_question(split, ALL_BUT_COLD, seen=None).parts[0].ground_truth.ids.tolist() == [5]
 
     def test_the_cold_one_hides_every_item_once(self) -> None:
         split = make_split(CHECKERBOARD, LATER)
         parts = cold_question(split, ALL_BUT_COLD, seen=SEEN).parts
         asked = [
-            (user, item) for part in parts for user, item in zip(part.users, part.truth.ids, strict=True)
+            (user, item)
+            for part in parts
+            for user, item in zip(part.users, part.ground_truth.ids, strict=True)
         ]
         assert sorted(asked) == [(f"u{n}", n + 2) for n in range(8)]
         for part in parts:
             assert part.allowed is not None
-            assert part.allowed[part.truth.ids].all()
+            assert part.allowed[part.ground_truth.ids].all()
             assert not part.allowed[part.known.item].any(), "nobody has met an item of the fold"
         whole = Known.of(inner_split(split), ALL_BUT_COLD, seen=SEEN)
         assert all(len(part.known.item) < len(whole.item) for part in parts)
@@ -107,7 +109,9 @@ class TestQuestions:
             (user, ALL_BUT_COLD.item_ids.external[item - 2])
             for part in parts
             for row, user in enumerate(part.users)
-            for item in part.truth.ids[part.truth.offsets[row] : part.truth.offsets[row + 1]]
+            for item in part.ground_truth.ids[
+                part.ground_truth.offsets[row] : part.ground_truth.offsets[row + 1]
+            ]
         }
         assert asked == {*CHECKERBOARD, *LATER}
         whole = Known.of(split, ALL_BUT_COLD, seen=None)

@@ -226,7 +226,7 @@ class TestBeyondAccuracy:
         # Sought and warm: b by 1 and 3, a by 3. b has three events, a five; nobody has five known items.
         assert sizes == {
             "items": {"hot": (1, 1), "warm": (0, 0), "tail": (2, 2), "cold": (2, 3)},
-            "users": {"new": (2, 3), "light": (0, 0), "heavy": (0, 0)},
+            "users": {"no history": (0, 0), "new": (2, 3), "light": (0, 0), "heavy": (0, 0)},
         }
         views, slices = evaluation.views, evaluation.slices
         assert slices["items"]["cold"].models == views["cold_full"].models
@@ -247,3 +247,28 @@ class TestBeyondAccuracy:
         evaluation = self.evaluation()
         assert Evaluation.from_json(evaluation.to_json()) == evaluation
         assert "NaN" not in evaluation.to_json()
+
+
+@pytest.mark.parametrize(
+    ("test", "reason"),
+    [
+        (make_events([]), "the split has no test event"),
+        (make_events([("1", "b")], positive=False), "none of the 1 test events is positive"),
+        (
+            make_events([("1", "a"), ("2", "b")]),
+            "all 2 test pairs are repeats of items that their users",
+        ),
+    ],
+)
+def test_where_no_test_user_is_left_the_result_says_why(test: pl.DataFrame, reason: str) -> None:
+    found = evaluated(
+        [Fixed("abcxy")], split=dataclasses.replace(make_split([]), test=test), beyond_accuracy=True
+    )
+    assert reason in found.not_measured
+    assert found.counts["users_counted"] == 0
+    assert all(not view.num_users and not view.models for view in found.views.values())
+    assert Evaluation.from_json(found.to_json()) == found
+
+
+def test_where_a_test_user_is_left_there_is_no_reason() -> None:
+    assert evaluated([Fixed("abcxy")], split=make_split(TEST)).not_measured == ""

@@ -79,4 +79,4 @@ class TestTable:
     def test_views_without_users_are_left_out_and_named(self) -> None:
         text = self.text([("1", "b")])
         assert "cold_pool" not in text.splitlines()[2]
-        assert "Nobody to count in: cold_full, cold_pool." in " ".join(text.split())
+        assert "No user to measure on in: cold_full, cold_pool." in " ".join(text.split())

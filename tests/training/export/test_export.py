@@ -145,14 +145,14 @@ class TestRefusal:
         assert bundle.manifest.parity["top10_agreement"] >= MIN_AGREEMENT
         assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
-    def test_a_ranker_of_share_0_is_no_part_of_a_bundle(
+    def test_a_ranker_of_blend_weight_0_is_no_part_of_a_bundle(
         self, altered: Any, tmp_path: Path, run: Run, refitted: Fitted
     ) -> None:
         altered(None)
         assert refitted.ranker is not None
         unhelpful = replace(
             refitted,
-            ranker=replace(refitted.ranker, share=0.0),
+            ranker=replace(refitted.ranker, blend_weight=0.0),
             recommender=refitted.recommender.without_ranker(),
         )
         bundle = self.export(tmp_path / "bundle", run, unhelpful)

@@ -268,7 +268,7 @@ def test_choices_of_an_earlier_fit_are_not_made_again(spy: Spy) -> None:
     assert len(fitted.retriever.curve) == 1
     assert spy.ranking["validation"] is None
     assert fitted.ranker is not None
-    assert (fitted.ranker.best_epoch, fitted.ranker.share) == (2, 0.5)
+    assert (fitted.ranker.best_epoch, fitted.ranker.blend_weight) == (2, 0.5)
     assert fitted.ranker.scores == {}
 
 
@@ -283,7 +283,7 @@ def test_a_refit_on_everything_has_no_ranker_where_none_helped(spy: Spy) -> None
     assert len(spy.trained_on) == data.interactions.height
 
 
-def test_a_ranker_of_share_0_is_told_of_but_neither_adds_nor_explains(
+def test_a_ranker_of_blend_weight_0_is_told_of_but_neither_adds_nor_explains(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     real = training.fitting.fit.fit_ranker
@@ -291,7 +291,7 @@ def test_a_ranker_of_share_0_is_told_of_but_neither_adds_nor_explains(
     def unhelpful(*arguments: Any, **named: Any) -> Any:
         found = real(*arguments, **named)
         assert found is not None
-        return replace(found, share=0.0)
+        return replace(found, blend_weight=0.0)
 
     monkeypatch.setattr("training.fitting.fit.fit_ranker", unhelpful)
     fitted = run(log())

@@ -95,7 +95,7 @@ def parameters(found: Fitted) -> dict[str, np.ndarray]:
     kept |= {"trained": features.trained, "popularity": features.popularity}
     kept |= {f"dense.{name}": array for name, array in features.dense.items()}
     kept |= {f"category.{name}": array for name, array in features.categories.items()}
-    kept["values"] = np.array([found.schema.value_mean, found.schema.value_std])
+    kept["values"] = np.array(found.schema.number_scales["value"])
     return kept
 
 

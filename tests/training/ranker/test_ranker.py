@@ -127,14 +127,14 @@ def parameters(ranker: FittedRanker) -> dict[str, torch.Tensor]:
 def test_learns_a_rule_that_the_towers_do_not_see() -> None:
     ranker = fitted(popular(0), popular(1))
     assert ranker.num_lists == 2 * NUM_USERS
-    assert ranker.share > 0
+    assert ranker.blend_weight > 0
     assert ranker.scores["with_ranker"] > ranker.scores["retriever"] + 0.1
 
 
 def test_what_it_says_of_itself_is_what_it_did() -> None:
     """Fitted on the training lists alone for the chosen epochs, it has the very score that chose them."""
     ranker, validation = fitted(popular(0), popular(1)), popular(1)
-    before = fitted(popular(0), None, epochs=ranker.best_epoch, share=ranker.share)
+    before = fitted(popular(0), None, epochs=ranker.best_epoch, blend_weight=ranker.blend_weight)
     lists = RankedLists.of(RECOMMENDER, validation)
     (_, inputs), *more = lists.batches(np.arange(NUM_USERS))
     assert not more
@@ -164,7 +164,7 @@ def test_what_was_chosen_is_fitted_on_the_lists_of_both() -> None:
 def test_falls_back_to_the_towers_where_it_does_not_help() -> None:
     """Trained on a rule that the validation users do not follow: they choose what the towers put first."""
     ranker, validation = fitted(popular(0), nearest(1)), nearest(1)
-    assert ranker.share == 0
+    assert ranker.blend_weight == 0
     assert ranker.scores["retriever"] == ranker.scores["with_ranker"] == 1.0
     lists = RankedLists.of(RECOMMENDER, validation)
     (_, inputs), *_ = lists.batches(np.arange(NUM_USERS))
@@ -217,15 +217,15 @@ def test_inputs_come_in_the_rows_that_are_asked_for() -> None:
     )
 
 
-@pytest.mark.parametrize("share", [0.25, 1.0])
-def test_a_refit_keeps_the_epochs_and_the_share_that_it_is_given(share: float) -> None:
-    ranker = fitted(popular(0), None, epochs=3, share=share)
-    assert (ranker.best_epoch, ranker.share, dict(ranker.scores)) == (3, share, {})
-    whole = fitted(popular(0), None, epochs=3, share=1.0)
+@pytest.mark.parametrize("blend_weight", [0.25, 1.0])
+def test_a_refit_keeps_the_epochs_and_the_blend_weight_that_it_is_given(blend_weight: float) -> None:
+    ranker = fitted(popular(0), None, epochs=3, blend_weight=blend_weight)
+    assert (ranker.best_epoch, ranker.blend_weight, dict(ranker.scores)) == (3, blend_weight, {})
+    whole = fitted(popular(0), None, epochs=3, blend_weight=1.0)
     lists = RankedLists.of(RECOMMENDER, popular(1))
     (_, inputs), *_ = lists.batches(np.arange(NUM_USERS))
     score, unscaled = (each.module.rank(inputs)["score"] for each in (ranker, whole))
-    np.testing.assert_allclose(score, share * unscaled, rtol=1e-6)
+    np.testing.assert_allclose(score, blend_weight * unscaled, rtol=1e-6)
 
 
 def test_the_same_seed_gives_the_same_ranker() -> None:
