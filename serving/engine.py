@@ -85,7 +85,7 @@ class Engine:
         return items_BK[0][found], scores_BK[0][found]
 
     def close(self) -> None:
-        """Let go of the state."""
+        """Close the state."""
         self.state.close()
 
     def __enter__(self) -> "Engine":
@@ -114,7 +114,7 @@ class Engine:
         return self.title(item) or self.item_id(item)
 
     def reason(self, ranked: Recommendations, row: int, place: int) -> Reason | None:
-        """Why the item at `place` of list `row` stands there; None where no ranker ran."""
+        """Why the item at `place` of list `row` was recommended; None where no ranker ran."""
         item = int(ranked.items[row, place])
         reviewers = None if item == PAD else self._reviewers[item - NUM_RESERVED]
         return reason_of(ranked, row, place, self.bundle.manifest.modalities, self.name, reviewers)

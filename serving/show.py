@@ -12,20 +12,20 @@ from recsys.history import History
 from recsys.ids import NUM_RESERVED, PAD
 from serving.engine import Engine
 
-PAST_SHOWN = 10
-LOOKED_THROUGH = 1000  # users among whom one with a long history is sought
+MAX_EVENTS_SHOWN = 10
+MAX_USERS_READ = 1000  # users among whom one with a long history is looked for
 
 
 def show_user(engine: Engine, console: Console, *, user: str | None = None, k: int = 10) -> None:
     """Print the newest events of `user` and the best `k` items.
 
-    Without a name it is the user with the longest history among the first thousand. Raises `DataError`
+    Without `user`, show the user with the longest history among the first 1,000. Raises `DataError`
     for an unknown user.
     """
-    user_id, history = _chosen(engine, user)
-    shown = min(PAST_SHOWN, len(history))
+    user_id, history = _select_user(engine, user)
+    shown = min(MAX_EVENTS_SHOWN, len(history))
     console.print(f"{escape(user_id)}: newest {shown} of {len(history)} events")
-    console.print(_past(engine, history.last(shown)))
+    console.print(_events_table(engine, history.last(shown)))
     ranked = engine.recommend([history], k)
     console.print(f"Recommended to {escape(user_id)}")
     table = Table()
@@ -48,7 +48,7 @@ def show_user(engine: Engine, console: Console, *, user: str | None = None, k: i
         console.print(f"degraded: {escape(note)}")
 
 
-def _chosen(engine: Engine, user: str | None) -> tuple[str, History]:
+def _select_user(engine: Engine, user: str | None) -> tuple[str, History]:
     names = [user] if user is not None else _first_users(engine)
     known = [
         (name, history)
@@ -61,10 +61,10 @@ def _chosen(engine: Engine, user: str | None) -> tuple[str, History]:
 
 
 def _first_users(engine: Engine) -> list[str]:
-    return list(islice(engine.state.user_ids(), LOOKED_THROUGH))
+    return list(islice(engine.state.user_ids(), MAX_USERS_READ))
 
 
-def _past(engine: Engine, history: History) -> Table:
+def _events_table(engine: Engine, history: History) -> Table:
     """The events, newest first."""
     table = Table()
     for name in ("item", "event", "value"):

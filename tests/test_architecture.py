@@ -32,7 +32,7 @@ HOMES = {  # library -> files and folders that may import it; docs/architecture.
     "onnx": ("training/export/", "features/conversion/"),
     "onnxscript": ("training/export/", "features/conversion/"),
     "faiss": ("recsys/retrieval/index/faiss.py",),
-    "implicit": ("training/baselines/",),
+    "implicit": ("training/candidates/", "training/baselines/bpr.py"),
     "ctranslate2": ("features/extraction/transcriber.py",),
     "tokenizers": ("features/encoders/text.py", "features/conversion/"),
     "av": ("features/media/decode.py", "features/media/video.py"),

@@ -73,7 +73,10 @@ def test_every_competitor_is_in_the_figures(walk: Walk) -> None:
         assert all(0 <= each["ndcg@10"]["value"] <= 1 for each in view["models"].values())
         assert list(view["differences"]) == list(view["models"])[1:]
     slices = {kind: list(parts) for kind, parts in metrics["slices"].items()}
-    assert slices == {"items": ["hot", "warm", "tail", "cold"], "users": ["new", "light", "heavy"]}
+    assert slices == {
+        "items": ["hot", "warm", "tail", "cold"],
+        "users": ["no history", "new", "light", "heavy"],
+    }
     assert metrics["content"] == ["title", "text", "image", "review_text", "review_audio"]
     chance, oracle = (metrics["views"]["warm"]["models"][name]["ndcg@10"] for name in ("random", "oracle"))
     assert oracle["value"] > chance["value"]
@@ -81,7 +84,8 @@ def test_every_competitor_is_in_the_figures(walk: Walk) -> None:
 
 def test_the_split_holds_what_others_need_for_the_same_figures(walk: Walk) -> None:
     history, truth = (
-        pl.read_parquet(walk.run / "split" / f"{name}.parquet", glob=False) for name in ("history", "truth")
+        pl.read_parquet(walk.run / "split" / f"{name}.parquet", glob=False)
+        for name in ("history", "ground_truth")
     )
     assert not set(history["row"]) & set(truth["row"])
     assert truth["positive"].all()
@@ -177,7 +181,7 @@ def test_named_users_alone_and_unknown_ones_with_what_is_popular(walk: Walk, tmp
     answer = recsys("recommend", walk.bundle, "--out", out, "--users", tmp_path / "users.txt", "-k", 3)
     said = " ".join(answer.out.split())
     assert "6 recommendations for 2 users" in said
-    assert "1 of them are unknown" in said
+    assert "1 users are unknown" in said
     catalogue = Bundle.open(walk.bundle).catalogue
     best = catalogue.sort("popularity", descending=True, maintain_order=True)["popularity"][:3].to_list()
     popular = pl.read_parquet(out).filter(pl.col("user_id") == "nobody").join(catalogue, on="item_id")

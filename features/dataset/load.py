@@ -11,6 +11,7 @@ from typing import TypeVar
 import polars as pl
 
 from features.dataset import casting
+from features.dataset.joins import KnownIds, UserJoins, reject_unknown_items
 from features.dataset.media_paths import MediaFolder, media_lists
 from features.dataset.positive import positive_events
 from features.dataset.readers import read_table
@@ -64,15 +65,17 @@ def load_dataset(root: Path, read_events: ReadEvents | None = None) -> InMemoryD
     reader = _Reader(root, spec)
     items = reader.read("items", lambda: reader.items(spec.items))
     known = items[Columns.ITEM] if items is not None else None
+    known_items = KnownIds(known) if known is not None else None
     read = read_events or reader.interactions
     events = reader.read("interactions", lambda: read(spec.interactions, known))
+    joins = UserJoins(events[Columns.USER] if events is not None else None)
     reviews = users = None
     if spec.reviews is not None:
         reviews_spec = spec.reviews
-        reviews = reader.read("reviews", lambda: reader.reviews(reviews_spec, known))
+        reviews = reader.read("reviews", lambda: reader.reviews(reviews_spec, known_items, joins))
     if spec.users is not None:
         users_spec = spec.users
-        users = reader.read("users", lambda: reader.users(users_spec))
+        users = reader.read("users", lambda: reader.users(users_spec, joins))
     split_files = reader.files("split", (spec.split.train, spec.split.test) if spec.split else None)
     oracle_files = reader.files("oracle", (spec.oracle.users, spec.oracle.items) if spec.oracle else None)
     if reader.problems or items is None or events is None:
@@ -86,7 +89,8 @@ def load_dataset(root: Path, read_events: ReadEvents | None = None) -> InMemoryD
         users=_with_every_user(users, events),
         has_clock=spec.interactions.time != "order",
         rejected=tuple(reader.rejected),
-        warnings=tuple(reader.warnings),
+        warnings=(*reader.warnings, *joins.warnings),
+        lonely_ids=joins.lonely_ids,
         split_files=split_files,
         oracle_files=oracle_files,
     )
@@ -157,10 +161,10 @@ class _Reader:
     def interactions(self, spec: InteractionsSpec, items: pl.Series | None) -> pl.DataFrame:
         wanted = interaction_columns(spec)
         table = TableChecker(read_table(self.root, "interactions", spec.path, wanted, ids=id_columns(spec)))
-        columns = check_interactions(table, spec, items)
+        columns = check_interactions(table, spec, KnownIds(items) if items is not None else None)
         return self.finish(table, columns).sort(Columns.TIMESTAMP, Columns.ROW)
 
-    def reviews(self, spec: ReviewsSpec, items: pl.Series | None) -> pl.DataFrame:
+    def reviews(self, spec: ReviewsSpec, items: KnownIds | None, joins: UserJoins) -> pl.DataFrame:
         names = (spec.timestamp, spec.text, spec.audio, spec.value)
         wanted = [spec.user, spec.item, *(name for name in names if name is not None)]
         table = TableChecker(
@@ -170,7 +174,8 @@ class _Reader:
         timestamp = pl.Series([None] * len(user), dtype=pl.Int64)
         if spec.timestamp:
             timestamp = table.given_time(spec.timestamp, self.spec.reviews_time)
-        _reject_unknown_items(table, item, spec.item, items)
+        reject_unknown_items(table, item, spec.item, items)
+        joins.check_reviewers(table, user, spec.user)
         text = _optional(table, spec.text, Columns.TEXT)
         audio_paths = _optional(table, spec.audio, Columns.AUDIO)
         table.reject(text.is_null() & audio_paths.is_null(), spec.text or spec.audio or "", "an empty review")
@@ -189,14 +194,17 @@ class _Reader:
         ]
         return self.finish(table, columns)
 
-    def users(self, spec: UsersSpec) -> pl.DataFrame:
+    def users(self, spec: UsersSpec, joins: UserJoins) -> pl.DataFrame:
         wanted = [spec.id, *spec.categories]
         table = TableChecker(
             read_table(self.root, "users", spec.path, wanted, ids=wanted, lists=spec.categories)
         )
         ids = table.required_id(spec.id)
         table.keep_first(ids, spec.id)
-        return self.finish(table, [ids.alias(Columns.USER), *_categories(table, spec.categories, spec.lists)])
+        columns = [ids.alias(Columns.USER), *_categories(table, spec.categories, spec.lists)]
+        users = self.finish(table, columns)
+        joins.check_users(table, users[Columns.USER], spec.id)
+        return users
 
     def _audio(self, table: TableChecker, column: str | None, paths: pl.Series) -> pl.Series:
         """Absolute paths; those that cannot be taken are noted."""
@@ -246,7 +254,7 @@ def interaction_columns(spec: InteractionsSpec) -> list[str]:
 
 
 def check_interactions(
-    table: TableChecker, spec: InteractionsSpec, items: pl.Series | None
+    table: TableChecker, spec: InteractionsSpec, items: KnownIds | None
 ) -> list[pl.Series]:
     """The columns of `Dataset.interactions`, of every row; `table` knows which of them stand."""
     user, item = table.required_id(spec.user), table.required_id(spec.item)
@@ -261,7 +269,7 @@ def check_interactions(
         table.reject(_has_nul(event), spec.event, "an event kind with a NUL character")
     else:
         event = pl.Series([NO_EVENT_KIND]).new_from_index(0, len(user))
-    _reject_unknown_items(table, item, spec.item, items)
+    reject_unknown_items(table, item, spec.item, items)
     positive = positive_events(table, spec.positive)
     return [
         user.alias(Columns.USER),
@@ -314,28 +322,6 @@ def _categories(
 def _rows(table: TableChecker) -> pl.Series:
     start = table.raw.offset
     return pl.int_range(start, start + table.raw.frame.height, dtype=pl.Int64, eager=True).alias(Columns.ROW)
-
-
-def _reject_unknown_items(table: TableChecker, item: pl.Series, column: str, items: pl.Series | None) -> None:
-    if items is None or not len(items):
-        return  # the items themselves are the problem, already written down
-    unknown = ~item.is_in(items.implode())
-    near = _in_another_form(item.filter(unknown), items)
-    table.reject(
-        unknown & item.is_in(near.implode()),
-        column,
-        "an item that the items table has in another Unicode normalisation only; write both alike",
-    )
-    table.reject(unknown, column, "an item that the items table does not have")
-
-
-def _in_another_form(unknown: pl.Series, items: pl.Series) -> pl.Series:
-    """Those ids that only the normalisation of their characters tells from one of `items`."""
-    candidates = unknown.drop_nulls().unique()
-    candidates = candidates.filter(candidates.str.len_bytes() > candidates.str.len_chars())
-    if not len(candidates):
-        return candidates
-    return candidates.filter(candidates.str.normalize("NFC").is_in(items.str.normalize("NFC").implode()))
 
 
 Text = TypeVar("Text", pl.Series, pl.Expr)

@@ -64,6 +64,7 @@ def summarise(dataset: Dataset) -> dict[str, Any]:
             "reviews": dataset.reviews.height,
             "spoken reviews": dataset.reviews.height - dataset.reviews[Columns.AUDIO].null_count(),
         },
+        "ids without a partner": dict(dataset.lonely_ids),
         "events": events.kinds,
         "positive_share": events.num_positive / total,
         "time": _time_range(dataset, events) | {"tied_share": events.num_tied / total},

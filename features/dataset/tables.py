@@ -67,6 +67,11 @@ class Dataset(Protocol):
         ...
 
     @property
+    def lonely_ids(self) -> Mapping[str, int]:
+        """Counts of ids that find no partner in another table."""
+        ...
+
+    @property
     def split_files(self) -> tuple[Path, Path] | None:
         """Files of the training and of the test events, where the dataset names them."""
         ...
@@ -126,6 +131,7 @@ class DatasetTables:
     has_clock: bool
     rejected: tuple[Rejected, ...] = ()
     warnings: tuple[str, ...] = ()
+    lonely_ids: Mapping[str, int] = field(default_factory=dict)
     split_files: tuple[Path, Path] | None = None
     oracle_files: tuple[Path, Path] | None = None
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from features.dataset.joins import KnownIds
 from features.dataset.load import check_interactions
 from features.dataset.readers import RawTable
 from features.dataset.rejected import SCHEMA
@@ -100,10 +101,11 @@ def spill(
         {Columns.ITEM: items, "id": pl.int_range(NUM_RESERVED, len(items) + NUM_RESERVED, eager=True)},
         schema_overrides={"id": pl.UInt32},
     )
+    known = KnownIds(items)
     while not state.is_done:
         try:
             for raw in source.parts(part_rows, skip=state.num_rows, known=state.heights):
-                _spill_part(raw, spec, item_ids, work, state)
+                _spill_part(raw, spec, item_ids, known, work, state)
                 progress("prepare log", state.num_rows, max(estimate, state.num_rows), _note(state))
             state.is_done = True
         except FactsChanged:
@@ -136,10 +138,15 @@ _SPILLED = {
 
 
 def _spill_part(
-    raw: RawTable, spec: InteractionsSpec, item_ids: pl.DataFrame, work: Path, state: SpillState
+    raw: RawTable,
+    spec: InteractionsSpec,
+    item_ids: pl.DataFrame,
+    known: KnownIds,
+    work: Path,
+    state: SpillState,
 ) -> None:
     table = ChunkChecker(raw, state.facts)
-    events = table.finish(check_interactions(table, spec, item_ids[Columns.ITEM]))
+    events = table.finish(check_interactions(table, spec, known))
     state.num_rows = raw.offset + raw.frame.height
     state.num_events += events.height
     if not state.problems and table.problems:

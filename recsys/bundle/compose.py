@@ -13,7 +13,7 @@ from recsys.errors import BundleError, RecsysError, RequestError
 from recsys.history import SequenceSchema
 from recsys.onnx import OnnxSession
 from recsys.retrieval.candidate_features import ItemArrays
-from recsys.retrieval.candidate_sources import Source, load_sources
+from recsys.retrieval.candidate_sources import CandidateSource, load_sources
 from recsys.retrieval.index.base import Index
 from recsys.retrieval.index.build import load_index
 from recsys.retrieval.index.exact import ExactIndex
@@ -39,7 +39,7 @@ def compose(
     *,
     schema: SequenceSchema,
     settings: RecommenderSettings,
-    sources: Sequence[Source] = (),
+    sources: Sequence[CandidateSource] = (),
     device: Device = "cpu",
 ) -> tuple[Recommender, Providers]:
     """A `Recommender` on the graphs, and the execution providers that each graph runs on.

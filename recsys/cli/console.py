@@ -63,6 +63,10 @@ def say(console: Console, text: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
+def warn(console: Console, warning: str) -> None:
+    console.print(f"Warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
 def pairs_table(title: str, pairs: Mapping[str, Any]) -> Table:
     """Names and values, of a nested mapping one row an entry."""
     table = Table(title=escape(title), show_header=False)
@@ -111,7 +115,7 @@ def print_dataset(console: Console, report: Any) -> None:
     console.print(pairs_table(report.name, report.summary))
     print_reasons(console, report.reasons)
     for warning in report.warnings:
-        console.print(f"Warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        warn(console, warning)
     for message in report.messages:
         say(console, message)
 

@@ -20,7 +20,7 @@ from recsys.cli.app import (
     console,
     default_cache,
 )
-from recsys.cli.console import ConsoleProgress, print_reasons, say
+from recsys.cli.console import ConsoleProgress, print_reasons, say, warn
 
 MetricsOption = Annotated[
     str | None,
@@ -219,7 +219,10 @@ def make_run(
     from training.pipeline import Run
 
     settings = load_config(config, preset=preset, overrides=set_ or [])
-    return Run.create(out, dataset, settings, cache_dir=cache or default_cache(), progress=progress)
+    run = Run.create(out, dataset, settings, cache_dir=cache or default_cache(), progress=progress)
+    for warning in run.dataset.warnings:
+        warn(console, warning)
+    return run
 
 
 def _chosen(metrics: str | None, run: Any) -> tuple[str, ...] | None:

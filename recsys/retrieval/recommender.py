@@ -11,7 +11,7 @@ Legend: B users, L ranks of a list, H past items that the ranker reads, K candid
 N items, S sources.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +25,7 @@ from recsys.errors import RequestError
 from recsys.history import History, SequenceSchema, collate
 from recsys.ids import NUM_RESERVED, PAD
 from recsys.retrieval.candidate_features import CandidateFeatures, Candidates, ItemArrays, newest_items
-from recsys.retrieval.candidate_sources import DENSE_SCORES, Source, merge
+from recsys.retrieval.candidate_sources import CandidateSource, merge
 from recsys.retrieval.cold_ranks import merge_by_rank
 from recsys.retrieval.fallback import AnsweredBy, Popularity, answered_by
 from recsys.retrieval.index.base import Index, nearest_unseen
@@ -34,7 +34,7 @@ from recsys.retrieval.item_lists import ItemLists, head_and_tail, sorted_lists
 from recsys.retrieval.recommendations import Recommendations, attention_at, interleave
 from recsys.retrieval.reranking import diversify
 from recsys.retrieval.settings import PAGE, RecommenderSettings
-from recsys.retrieval.topk import top_k, top_k_of_lists
+from recsys.retrieval.topk import top_k_of_lists
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -66,7 +66,7 @@ class Recommender:
         embed_users: Callable[[Arrays], Floats],
         rank: Callable[[Arrays], Arrays] | None,
         index: Index,
-        sources: Sequence[Source] = (),
+        sources: Sequence[CandidateSource] = (),
     ) -> None:
         self.items, self.schema, self.settings, self.index = items, schema, settings, index
         self._embed_users, self._rank = embed_users, rank
@@ -188,37 +188,22 @@ class Recommender:
 
     def _with_sources(self, query: Query, found_BK: Ints) -> Candidates:
         """The retriever's candidates, then the items that the other sources add."""
-        histories = query.histories
-        width = found_BK.shape[1] + len(self.sources) * self.settings.source_candidates
-        merged_BK = np.empty((len(histories), width), np.int64)
-        source_BKS = np.zeros((*merged_BK.shape, len(self.sources)), np.float32)
-        for rows in self._parts(len(histories)):
-            part = histories[rows]
-            scores = [source.scores(part) for source in self.sources]
-            seen = [history.seen for history in part] if query.exclude_seen else None
-            added = [
-                top_k(
-                    np.where(score_BN > 0, score_BN, -np.inf),
-                    self.settings.source_candidates,
-                    allowed=query.allowed,
-                    excluded=seen,
-                )[0]
-                for score_BN in scores
-            ]
-            merged_BK[rows] = merge(found_BK[rows], added)
-            if scores:
-                source_BKS[rows] = _taken(scores, merged_BK[rows])
-        return Candidates(
-            items=merged_BK, cosines=self._cosines(query.user_BD, merged_BK), source_scores=source_BKS
-        )
+        added = [
+            source.candidates(
+                query.histories,
+                self.settings.source_candidates,
+                excluded=query.excluded,
+                allowed=query.allowed,
+            )[0]
+            for source in self.sources
+        ]
+        return self.score_given(query.user_BD, query.histories, merge(found_BK, added) if added else found_BK)
 
     def score_given(self, user_BD: Floats, histories: Sequence[History], candidate_BK: Ints) -> Candidates:
-        """What the sources say of given candidates [B, K]."""
+        """Cosines and the sources' scores of given candidates [B, K]."""
         source_BKS = np.zeros((*candidate_BK.shape, len(self.sources)), np.float32)
-        if self.sources:
-            for rows in self._parts(len(histories)):
-                scores = [source.scores(histories[rows]) for source in self.sources]
-                source_BKS[rows] = _taken(scores, candidate_BK[rows])
+        for column, source in enumerate(self.sources):
+            source_BKS[..., column] = source.scores(histories, candidate_BK)
         return Candidates(
             items=candidate_BK, cosines=self._cosines(user_BD, candidate_BK), source_scores=source_BKS
         )
@@ -226,11 +211,6 @@ class Recommender:
     def _cosines(self, user_BD: Floats, candidate_BK: Ints) -> Floats:
         cosine_BK = np.einsum("bd,bkd->bk", user_BD, self.items.vectors[candidate_BK])
         return np.where(candidate_BK == PAD, -np.inf, cosine_BK).astype(np.float32)
-
-    def _parts(self, num_users: int) -> Iterator[slice]:
-        """Users by so many at a time that the sources' scores of the whole catalogue stay bounded."""
-        step = max(1, DENSE_SCORES // len(self.items.vectors))
-        return (slice(start, start + step) for start in range(0, num_users, step))
 
     def rank_inputs(
         self,
@@ -392,8 +372,3 @@ class Recommender:
         """Cold items at unit length."""
         rows = np.flatnonzero(self._cold_N)
         return ExactIndex.build(unit(self.items.vectors[rows]), rows)
-
-
-def _taken(scores: Sequence[Floats], candidate_BK: Ints) -> Floats:
-    """What each source scored the candidates. Shape [B, K, S]."""
-    return np.stack([np.take_along_axis(score_BN, candidate_BK, 1) for score_BN in scores], axis=-1)

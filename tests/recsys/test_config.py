@@ -32,7 +32,7 @@ def test_a_preset_changes_a_few_fields() -> None:
         ("model.user.max_length=1", "model.user.max_length = 1"),
         ("model.temperature=2.0", "model.temperature = 2.0"),
         ("model.temperature=0.001", "model.temperature = 0.001"),
-        ('model.ranker.sources=["as"]', "'als', 'item_item', 'transitions' or 'popularity'"),
+        ('model.ranker.sources=["as"]', "model.ranker.sources names 'as'; did you mean 'als'?"),
     ],
 )
 def test_what_no_model_can_be_made_of_is_refused(setting: str, message: str) -> None:

@@ -14,9 +14,10 @@ from recsys.history import SequenceSchema
 from recsys.item_features import ItemFeatures
 from recsys.models.retriever import Retriever
 from recsys.progress import Progress, silent
-from recsys.retrieval.candidate_sources import Source
+from recsys.retrieval.candidate_sources import CandidateSource
 from recsys.retrieval.recommender import Recommender
 from training.candidates.fit import fit_sources
+from training.candidates.interactions import FitOptions, Interactions
 from training.cold_start.fit import ColdItems, cold_items_of, fit_cold_start_head
 from training.fitting.checkpoint_key import checkpoint_key
 from training.fitting.inputs import AuditedInputs, FitInputs
@@ -155,17 +156,19 @@ def _has_ranker(inputs: FitInputs, choices: FitChoices | None) -> bool:
     return inputs.config.model.ranker.enabled and (choices is None or choices.blend_weight > 0.0)
 
 
-def _fit_sources(inputs: FitInputs, choices: FitChoices | None) -> tuple[Source, ...]:
-    """On the events that the audit was shown; none without a ranker, which orders what the sources add."""
-    if not _has_ranker(inputs, choices):
+def _fit_sources(inputs: FitInputs, choices: FitChoices | None) -> tuple[CandidateSource, ...]:
+    """On the items that the audit was shown; none without a ranker, which orders what the sources add."""
+    if not _has_ranker(inputs, choices) or inputs.source_items is None:
         return ()
-    num_threads = inputs.config.train.num_threads or 0
-    return fit_sources(inputs.source_events, inputs.features, inputs.sequences, num_threads=num_threads)
+    config = inputs.config
+    interactions = Interactions(user_items=inputs.source_items, num_items=inputs.features.size)
+    options = FitOptions(index_kind=config.index.kind, num_threads=config.train.num_threads or 0)
+    return fit_sources(config.model.ranker.sources, interactions, config.sources, options)
 
 
 def _fit_ranker(
     model: Retriever,
-    sources: tuple[Source, ...],
+    sources: tuple[CandidateSource, ...],
     inputs: FitInputs,
     choices: FitChoices | None,
     progress: Progress,

@@ -10,8 +10,6 @@ audited.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-import polars as pl
-
 from features.dataset.tables import Dataset, MediaVectors
 from features.inputs.histories import (
     HistoryBuilder,
@@ -21,13 +19,13 @@ from features.inputs.histories import (
     build_schema,
 )
 from features.inputs.item_features import build_item_features
+from features.inputs.user_items import UserItems
 from features.leakage.audit import Audit, audit_fit
 from features.splits.split import Split
 from recsys.arrays import Ints
-from recsys.config import Config
+from recsys.config import Config, RankerConfig
 from recsys.history import History, SequenceSchema
 from recsys.item_features import ItemFeatures
-from training.candidates.fit import source_events
 from training.sequences import Sequence, Sequences
 
 
@@ -47,7 +45,7 @@ class FitInputs:
     before: Mapping[str, History]  # histories before validation, by user
     ground_truth: dict[str, Ints]  # validation items of the users who have such a history
     ground_truth_without_events: dict[str, Ints]  # validation items of the users who have none
-    source_events: Mapping[str, pl.DataFrame]  # by candidate source, the events that it is fitted on
+    source_items: UserItems | None  # that candidate sources are fitted on; None where there is none
 
     @classmethod
     def of(cls, dataset: Dataset, vectors: MediaVectors, split: Split, config: Config) -> "FitInputs":
@@ -77,7 +75,7 @@ class FitInputs:
             ground_truth_without_events={
                 user: items for user, items in validation.items() if user not in before
             },
-            source_events=source_events(split, model.ranker),
+            source_items=_source_items(split, features, model.ranker),
         )
 
 
@@ -104,7 +102,7 @@ class AuditedInputs:
             sequences=_TrainingHistories(inputs.sequences),
             before=inputs.before,
             targets=inputs.ground_truth,
-            sources=inputs.source_events,
+            source_items=inputs.source_items,
         )
         object.__setattr__(self, "audit", audit)  # how a frozen dataclass sets a derived field
 
@@ -112,6 +110,12 @@ class AuditedInputs:
 def audit(inputs: FitInputs) -> AuditedInputs:
     """`inputs`, after the audit has found no leak in them. Raises `LeakError` if it finds one."""
     return AuditedInputs(inputs)
+
+
+def _source_items(split: Split, features: ItemFeatures, config: RankerConfig) -> UserItems | None:
+    if not config.enabled or not config.sources:
+        return None
+    return UserItems.of(split.positive_training(features.item_ids))
 
 
 class _TrainingHistories(Mapping[str, History]):

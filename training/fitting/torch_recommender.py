@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from recsys.config import Config
 from recsys.models.retriever import Retriever
 from recsys.retrieval.candidate_features import ItemArrays
-from recsys.retrieval.candidate_sources import Source
+from recsys.retrieval.candidate_sources import CandidateSource
 from recsys.retrieval.index.build import build_index
 from recsys.retrieval.recommender import Recommender
 from recsys.retrieval.settings import RecommenderSettings
@@ -19,7 +19,7 @@ def make_recommender(
     ranker: FittedRanker | None = None,
     *,
     items: ItemArrays | None = None,
-    sources: Sequence[Source] = (),
+    sources: Sequence[CandidateSource] = (),
     without_events: WithoutEvents = POPULARITY,
 ) -> Recommender:
     """The recommender that a bundle of `model` would be, in torch.

@@ -38,6 +38,11 @@ class Index(Protocol):
         """
         ...
 
+    @property
+    def vectors(self) -> Floats:
+        """The indexed vectors. Shape [N, D]."""
+        ...
+
     def search(self, queries: Floats, k: int, *, allowed: Bools | None = None) -> tuple[Ints, Floats]:
         """Item ids and scores of the best `k` items of each of `queries` [B, D]; shapes [B, k].
 

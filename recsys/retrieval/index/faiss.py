@@ -43,6 +43,11 @@ class FaissIndex:
         index.add(real_ND)
         return cls(exact, index, num_links=num_links)
 
+    @property
+    def vectors(self) -> Floats:
+        """The indexed vectors. Shape [N, D]."""
+        return self._exact.vectors
+
     def search(self, queries: Floats, k: int, *, allowed: Bools | None = None) -> tuple[Ints, Floats]:
         check_search(queries, k, allowed, self._exact.vectors_ND)
         real_rows = np.flatnonzero(self._exact.ids_N >= NUM_RESERVED)

@@ -8,6 +8,7 @@ from recsys.errors import RequestError
 from recsys.history import History
 from recsys.ids import NUM_RESERVED
 from recsys.retrieval.candidate_features import ItemArrays
+from recsys.retrieval.candidate_sources import PopularitySource
 from recsys.retrieval.fallback import AnsweredBy
 from recsys.retrieval.index.build import build_index
 from recsys.retrieval.recommender import Recommender
@@ -17,21 +18,11 @@ NUM, DIM, NUM_COLD = 900, 6, 200
 LENGTHS = (1, 5, 10, 20, 100, 101, 500)
 
 
-class Odd:
+def odd():
     """A source that likes every third item, the more so the smaller its id."""
-
-    name = "odd"
-
-    def scores(self, histories):
-        item = np.arange(NUM)
-        liked = np.where((item % 3 == 0) & (item < NUM - NUM_COLD), 1.0 / (1.0 + item), 0.0)
-        return np.tile(liked.astype(np.float32), (len(histories), 1))
-
-    def arrays(self):
-        return {}
-
-    def settings(self):
-        return {}
+    item = np.arange(NUM)
+    liked = (item % 3 == 0) & (item >= NUM_RESERVED) & (item < NUM - NUM_COLD)
+    return PopularitySource(name="odd", score=np.where(liked, 1.0 / (1.0 + item), 0.0).astype(np.float32))
 
 
 def rank(inputs):
@@ -71,7 +62,7 @@ def make(kind="exact", **settings):
         embed_users=embed,
         rank=rank,
         index=build_index(kind, vectors),
-        sources=[Odd()],
+        sources=[odd()],
     )
 
 

@@ -12,6 +12,7 @@ from recsys.retrieval.candidate_features import (
     ItemArrays,
     soft_ranks,
 )
+from recsys.retrieval.candidate_sources import PopularitySource
 from recsys.retrieval.index.build import build_index
 from recsys.retrieval.recommender import Recommender
 from recsys.retrieval.settings import RecommenderSettings
@@ -177,29 +178,16 @@ def test_evidence_of_padding_is_zero_and_ranks_follow_scores():
     np.testing.assert_allclose(evidence["source_scores"][0, :, 2], [np.log(3.0), 0.0, 0.0], rtol=1e-6)
 
 
-class _Likes:
+def _likes(scores):
     """A source that scores a few items, the same for everybody."""
-
-    name = "likes"
-
-    def __init__(self, scores):
-        self._scores = scores
-
-    def scores(self, histories):
-        score_BN = np.zeros((len(histories), len(_items().vectors)), np.float32)
-        score_BN[:, list(self._scores)] = list(self._scores.values())
-        return score_BN
-
-    def arrays(self):
-        return {}
-
-    def settings(self):
-        return {}
+    score = np.zeros(len(_items().vectors), np.float32)
+    score[list(scores)] = list(scores.values())
+    return PopularitySource(name="likes", score=score)
 
 
 def test_sources_add_what_the_towers_left_out_never_what_was_seen_or_is_not_allowed():
     items = _items()
-    recommender = _recommender(items, num_candidates=3, sources=[_Likes({5: 9.0, 20: 3.0, 21: 4.0, 22: 1.0})])
+    recommender = _recommender(items, num_candidates=3, sources=[_likes({5: 9.0, 20: 3.0, 21: 4.0, 22: 1.0})])
     user = recommender.embed(HISTORIES[:1])
     assert 5 in HISTORIES[0].seen
     allowed = np.ones(len(items.vectors), np.bool_)
