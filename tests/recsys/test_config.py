@@ -150,3 +150,8 @@ def test_the_configuration_is_frozen() -> None:
 def test_flatten() -> None:
     nested = {"train": {"epochs": 3, "user": {"dim": 4}}, "k": [1]}
     assert flatten(nested) == {"train.epochs": 3, "train.user.dim": 4, "k": [1]}
+
+
+def test_a_replaced_value_is_refused_with_the_new_one() -> None:
+    with pytest.raises(ConfigError, match=r"split\.protocol = 'given' is no more; write 'predefined'"):
+        build_config({"split": {"protocol": "given"}})

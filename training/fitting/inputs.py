@@ -26,7 +26,7 @@ from recsys.arrays import Ints
 from recsys.config import Config, RankerConfig
 from recsys.history import History, SequenceSchema
 from recsys.item_features import ItemFeatures
-from training.sequences import Sequence, Sequences
+from training.sequences import Sequences, TrainingSequence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ def _source_items(split: Split, features: ItemFeatures, config: RankerConfig) ->
 class _TrainingHistories(Mapping[str, History]):
     """The histories of training sequences, each made when it is asked for."""
 
-    def __init__(self, sequences: Mapping[str, Sequence]) -> None:
+    def __init__(self, sequences: Mapping[str, TrainingSequence]) -> None:
         self._sequences = sequences
 
     def __getitem__(self, user: str) -> History:

@@ -25,7 +25,7 @@ from training.fitting.fit import FitChoices, Fitted
 from training.fitting.refit import newest_events_split
 from training.fitting.validation import is_ranker_user
 from training.ranker.ranked_lists import RankingTask
-from training.sequences import Sequence
+from training.sequences import TrainingSequence
 
 Events = set[tuple[str, int, int]]  # user, item, time
 RANKER_USERS = [2, 3, 5, 6, 9, 10]  # of the first twelve, at a share of one half
@@ -35,7 +35,7 @@ class Spy:
     """What the retriever and the ranker were given in one fit."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.sequences: Mapping[str, Sequence] = {}
+        self.sequences: Mapping[str, TrainingSequence] = {}
         self.arguments: dict[str, Any] = {}
         self.features: Any = None
         self.ranking: dict[str, Any] = {}
