@@ -156,7 +156,7 @@ def run(
 
 
 # A third of the sample shop is new, and who looks at it wants to see that such items are found.
-OF_THE_DEMO = ("model.cold_from=1", "model.cold_budget=0.1")
+OF_THE_DEMO = ("model.cold_ranks=[3, 6, 9, 12, 15, 18]",)
 
 
 @command

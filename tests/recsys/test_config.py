@@ -111,7 +111,9 @@ def test_an_unknown_preset_names_the_nearest() -> None:
         "train.device=tpu",
         "model.temperature=0",
         "model.item.dropout=1.5",
-        "model.cold_bias=nan",
+        "train.weight_decay=nan",
+        "model.cold_ranks=[3, 21]",
+        "model.cold_ranks=[10, 3]",
         "evaluate.k=[0]",
     ],
 )

@@ -44,6 +44,7 @@ class FitInputs:
     sequences: Sequences  # training sequences by user
     before: Mapping[str, History]  # histories before validation, by user
     ground_truth: dict[str, Ints]  # validation items of the users who have such a history
+    ground_truth_without_events: dict[str, Ints]  # validation items of the users who have none
     source_items: UserItems | None  # that candidate sources are fitted on; None where there is none
 
     @classmethod
@@ -71,6 +72,9 @@ class FitInputs:
             sequences=Sequences(*split.training(builder)),
             before=before,
             ground_truth={user: items for user, items in validation.items() if user in before},
+            ground_truth_without_events={
+                user: items for user, items in validation.items() if user not in before
+            },
             source_items=_source_items(split, features, model.ranker),
         )
 

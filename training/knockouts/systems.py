@@ -21,7 +21,7 @@ from features.dataset.tables import (
     MediaVectors,
     MediumVectors,
 )
-from features.inputs.histories import HistoryBuilder, ReviewVectors, empty_history
+from features.inputs.histories import HistoryBuilder, ReviewVectors
 from features.splits.split import Split
 from recsys.arrays import Bools
 from recsys.columns import Columns
@@ -130,14 +130,14 @@ class KnockoutSubject:
                 fitted.ranker,
                 items=items,
                 sources=fitted.recommender.sources,
-                new=fitted.new,
+                without_events=fitted.without_events,
             )
         )
         return System(
             name,
             recommender,
             histories,
-            empty=empty_history({}),
+            empty=fitted.builder.empty,
             exclude_seen=self.config.evaluate.exclude_seen,
         )
 

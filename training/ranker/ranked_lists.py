@@ -54,14 +54,12 @@ class RankedLists:
     label_BK: Bools  # padding is never right
 
     @classmethod
-    def of(cls, recommender: Recommender, task: RankingTask, num_candidates: int) -> "RankedLists":
+    def of(cls, recommender: Recommender, task: RankingTask) -> "RankedLists":
         users, found = [], []
         for start in range(0, len(task.histories), BATCH_USERS):
             histories = task.histories[start : start + BATCH_USERS]
             users.append(recommender.embed(histories))
-            found.append(
-                recommender.candidates(users[-1], histories, num_candidates, exclude_seen=task.exclude_seen)
-            )
+            found.append(recommender.candidates(users[-1], histories, exclude_seen=task.exclude_seen))
         candidates = Candidates.joined(found)
         truth = IdLists.from_lists(task.truth)
         return cls(
@@ -85,14 +83,14 @@ class RankedLists:
         )
 
     @cached_property
-    def judged_BK(self) -> Bools:
-        """Candidates that a ranker orders; new items keep the places that the retriever gave them."""
-        return self.recommender.is_judged(self.candidates.items)
+    def rankable_BK(self) -> Bools:
+        """Candidates that a ranker orders: warm items. Shape [B, K]."""
+        return self.recommender.is_rankable(self.candidates.items)
 
     @property
     def has_target(self) -> Bools:
         """Lists that teach something: a target among what a ranker orders."""
-        return np.any(self.label_BK & self.judged_BK, axis=1)
+        return np.any(self.label_BK & self.rankable_BK, axis=1)
 
     def batches(self, rows: Ints) -> Iterator[tuple[Ints, dict[str, npt.NDArray[Any]]]]:
         """Rows and the ranker's inputs for them."""
@@ -104,7 +102,7 @@ class RankedLists:
         """What the sources say of the candidates of lists with a target. Shape [candidates, E]."""
         rows = np.flatnonzero(self.has_target)
         parts = [
-            np.concatenate([inputs[name] for name in EVIDENCE], axis=-1)[self.judged_BK[part]]
+            np.concatenate([inputs[name] for name in EVIDENCE], axis=-1)[self.rankable_BK[part]]
             for part, inputs in self.batches(rows)
         ]
         return torch.from_numpy(np.concatenate(parts))
@@ -122,10 +120,7 @@ class RankedLists:
     def ordered(self, ranker_BK: npt.NDArray[np.floating[Any]]) -> Ints:
         """The candidates, best first. Shape [B, K]."""
         candidate_BK = self.candidates.items
-        retriever_BK = self.recommender.retriever_score(candidate_BK, self.candidates.cosines)
-        score_BK = self.recommender.final_score(
-            candidate_BK, retriever_BK, ranker_BK.astype(np.float32), first=self.recommender.cold_from
-        )
+        score_BK = self.recommender.retriever_score(self.candidates.cosines) + ranker_BK.astype(np.float32)
         return np.take_along_axis(candidate_BK, best_first(score_BK, candidate_BK), 1)
 
 

@@ -216,13 +216,13 @@ def test_new_items_are_judged_by_lists_with_seen_items_where_those_may_be_recomm
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     judged: list[ValidationUsers | None] = []
-    real = training.fitting.fit.place_new_items
+    real = training.fitting.fit.fit_cold_start_head
 
     def place(model: Any, judges: ValidationUsers | None, *rest: Any, **named: Any) -> Any:
         judged.append(judges)
         return real(model, judges, *rest, **named)
 
-    monkeypatch.setattr("training.fitting.fit.place_new_items", place)
+    monkeypatch.setattr("training.fitting.fit.fit_cold_start_head", place)
     for exclude_seen in (True, False):
         run(log(), settings=config(evaluate={"exclude_seen": exclude_seen}, train={"epochs": 1}))
     usual, repeating = judged
@@ -348,7 +348,7 @@ class TestFingerprint:
         assert len(set(found.values())) == len(found)
         later = {
             "model.ranker.enabled": True,
-            "model.cold_bias": 1.0,
+            "model.cold_ranks": [5],
             "model.cold_start.content_regression": False,
         }
         for name, value in later.items():  # which has no part in the towers' training
