@@ -31,7 +31,7 @@ HOMES = {  # library -> files and folders that may import it; docs/architecture.
     "onnxruntime": ("recsys/onnx.py",),
     "onnx": ("training/export/", "features/conversion/"),
     "onnxscript": ("training/export/", "features/conversion/"),
-    "faiss": ("recsys/retrieval/index/index.py",),
+    "faiss": ("recsys/retrieval/index/faiss.py",),
     "implicit": ("training/candidates/", "training/baselines/bpr.py"),
     "ctranslate2": ("features/extraction/transcriber.py",),
     "tokenizers": ("features/encoders/text.py", "features/conversion/"),

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from recsys.errors import did_you_mean
 from recsys.modalities import MODALITIES
+from recsys.retrieval.settings import ListSettings
 
 TEMPERATURE_RANGE = (0.01, 1.0)  # in which the softmax over cosines behaves
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -190,18 +191,10 @@ class RankerConfig(Section):
         return names
 
 
-class ModelConfig(Section):
+class ModelConfig(Section, ListSettings):  # its fields are keys of this section: model.cold_ranks ...
     dim: Count = 64
     temperature: Temperature = 0.1  # of the cosines; where learned, the start
     learn_temperature: bool = True
-    # Added to the score of items that training never saw, which stand at this place of a list at the
-    # earliest, or in the last tenth of a shorter one, which is no place of fewer than ten. Without a bias
-    # both are chosen on validation, or a place alone is given: so that new items are found best while known
-    # ones lose at most this share of their NDCG@20. With a bias nothing is chosen, and the place is the
-    # first where none is given.
-    cold_bias: float | None = None
-    cold_from: Count | None = None
-    cold_budget: Fraction = 0.03
     item: ItemTowerConfig = ItemTowerConfig()
     cold_start: ColdStartConfig = ColdStartConfig()
     user: UserTowerConfig = UserTowerConfig()
@@ -368,6 +361,10 @@ REPLACED_KEYS: Mapping[str, str] = {
     "evaluate.twin": "write evaluate.id_only",
     "model.item.regress_new": "write model.cold_start.content_regression",
     "model.item.sentiment": "delete it: no model reads the sentiment of reviews, it annotates the catalogue",
+    **dict.fromkeys(
+        ("model.cold_bias", "model.cold_from", "model.cold_budget"),
+        "cold items have fixed ranks now: set model.cold_ranks = [10, 17, 19], say, or [] for none",
+    ),
 }
 # The same for values: (dotted key, old value) -> new value.
 REPLACED_VALUES: Mapping[tuple[str, str], str] = {("split.protocol", "given"): "predefined"}
@@ -384,7 +381,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
             "dim": 128,
             "temperature": 0.05,
             "item": {"id_dropout": 0.1, "dropout": 0.2},
-            "cold_budget": 0.0,
+            "cold_ranks": [],
             "user": {"num_blocks": 4, "max_length": 200, "dropout": 0.22},
             "ranker": {"num_epochs": 6},
         },

@@ -12,7 +12,7 @@ from recsys.retrieval.candidate_sources import (
     PopularitySource,
 )
 from recsys.retrieval.candidate_sources.item_neighbors import MIN_EVENT_WEIGHT
-from recsys.retrieval.index.index import build_index
+from recsys.retrieval.index.build import build_index
 
 
 def history_of(*items: int) -> History:

@@ -6,7 +6,7 @@ from threadpoolctl import threadpool_limits
 
 from recsys.config import ALSConfig
 from recsys.retrieval.candidate_sources import FactorSource
-from recsys.retrieval.index.index import build_index
+from recsys.retrieval.index.build import build_index
 from training.candidates.interactions import FitOptions, Interactions
 
 

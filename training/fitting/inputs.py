@@ -26,7 +26,7 @@ from recsys.arrays import Ints
 from recsys.config import Config, RankerConfig
 from recsys.history import History, SequenceSchema
 from recsys.item_features import ItemFeatures
-from training.sequences import Sequence, Sequences
+from training.sequences import Sequences, TrainingSequence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +44,7 @@ class FitInputs:
     sequences: Sequences  # training sequences by user
     before: Mapping[str, History]  # histories before validation, by user
     ground_truth: dict[str, Ints]  # validation items of the users who have such a history
+    ground_truth_without_events: dict[str, Ints]  # validation items of the users who have none
     source_items: UserItems | None  # that candidate sources are fitted on; None where there is none
 
     @classmethod
@@ -71,6 +72,9 @@ class FitInputs:
             sequences=Sequences(*split.training(builder)),
             before=before,
             ground_truth={user: items for user, items in validation.items() if user in before},
+            ground_truth_without_events={
+                user: items for user, items in validation.items() if user not in before
+            },
             source_items=_source_items(split, features, model.ranker),
         )
 
@@ -117,7 +121,7 @@ def _source_items(split: Split, features: ItemFeatures, config: RankerConfig) ->
 class _TrainingHistories(Mapping[str, History]):
     """The histories of training sequences, each made when it is asked for."""
 
-    def __init__(self, sequences: Mapping[str, Sequence]) -> None:
+    def __init__(self, sequences: Mapping[str, TrainingSequence]) -> None:
         self._sequences = sequences
 
     def __getitem__(self, user: str) -> History:

@@ -22,7 +22,7 @@ from recsys.config import RankerConfig
 from recsys.models.losses import listwise_cross_entropy
 from recsys.models.ranker import Ranker
 from recsys.progress import Progress, silent
-from recsys.retrieval.candidate_features import ALWAYS, CONTEXT
+from recsys.retrieval.candidate_features import BUILTIN_SOURCES, CONTEXT
 from recsys.retrieval.recommender import Recommender
 from training.ranker.ranked_lists import RankedLists, RankingTask
 
@@ -96,12 +96,12 @@ def fit_ranker(
     `recommender` retrieves only. Without `validation` (a refit) the given `epochs` and `blend_weight` hold.
     None if no retrieved list holds a target with training events: the ranker does not order new items.
     """
-    lists = RankedLists.of(recommender, train, config.num_candidates)
+    lists = RankedLists.of(recommender, train)
     if not lists.has_target.any():
         return None
     num_epochs, scores, validation_BK = epochs or config.num_epochs, {}, None
     if validation is not None:
-        choice = _Choice(RankedLists.of(recommender, validation, config.num_candidates), config.blend_weights)
+        choice = _Choice(RankedLists.of(recommender, validation), config.blend_weights)
         for epoch, ranker, loss in _fitting(lists, config, seed, num_epochs):
             choice.consider(ranker, epoch)
             progress("rank", epoch, num_epochs, f"loss {loss:.3f}{choice.note}")
@@ -138,7 +138,7 @@ def _make_ranker(recommender: Recommender, lists: RankedLists, config: RankerCon
     ranker = Ranker(
         dim=recommender.items.vectors.shape[1],
         config=config,
-        num_sources=len(ALWAYS) + len(recommender.sources),
+        num_sources=len(BUILTIN_SOURCES) + len(recommender.sources),
         num_context=len(CONTEXT),
     )
     ranker.scale.fit(lists.candidate_features())
@@ -188,8 +188,8 @@ def _train_epoch(
     losses = []
     for rows, inputs in lists.training_batches(rng):
         delta_BK = ranker(*_tensors(inputs)).score_BK
-        candidates, rankable_BK = lists.candidates.of(rows), lists.rankable_BK[rows]
-        retriever_BK = lists.recommender.retriever_score(candidates.items, candidates.cosines)
+        rankable_BK = lists.rankable_BK[rows]
+        retriever_BK = lists.recommender.retriever_score(lists.candidates.of(rows).cosines)
         label_BK = torch.from_numpy((lists.label_BK[rows] & rankable_BK).astype(np.float32))
         score_BK = torch.from_numpy(retriever_BK) + delta_BK
         loss = listwise_cross_entropy(score_BK, label_BK, torch.from_numpy(rankable_BK))

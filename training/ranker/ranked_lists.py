@@ -54,14 +54,12 @@ class RankedLists:
     label_BK: Bools  # whether a candidate is in the ground truth; False for padding
 
     @classmethod
-    def of(cls, recommender: Recommender, task: RankingTask, num_candidates: int) -> "RankedLists":
+    def of(cls, recommender: Recommender, task: RankingTask) -> "RankedLists":
         users, found = [], []
         for start in range(0, len(task.histories), BATCH_USERS):
             histories = task.histories[start : start + BATCH_USERS]
             users.append(recommender.embed(histories))
-            found.append(
-                recommender.candidates(users[-1], histories, num_candidates, exclude_seen=task.exclude_seen)
-            )
+            found.append(recommender.candidates(users[-1], histories, exclude_seen=task.exclude_seen))
         candidates = Candidates.joined(found)
         ground_truth = IdLists.from_lists(task.ground_truth)
         return cls(
@@ -86,8 +84,8 @@ class RankedLists:
 
     @cached_property
     def rankable_BK(self) -> Bools:
-        """Candidates that the ranker orders: items with training events; cold items keep their ranks."""
-        return self.recommender.is_judged(self.candidates.items)
+        """Candidates that the ranker orders: warm items. Shape [B, K]."""
+        return self.recommender.is_rankable(self.candidates.items)
 
     @property
     def has_target(self) -> Bools:
@@ -122,10 +120,7 @@ class RankedLists:
     def ordered(self, ranker_BK: npt.NDArray[np.floating[Any]]) -> Ints:
         """The candidates, best first. Shape [B, K]."""
         candidate_BK = self.candidates.items
-        retriever_BK = self.recommender.retriever_score(candidate_BK, self.candidates.cosines)
-        score_BK = self.recommender.final_score(
-            candidate_BK, retriever_BK, ranker_BK.astype(np.float32), first=self.recommender.cold_from
-        )
+        score_BK = self.recommender.retriever_score(self.candidates.cosines) + ranker_BK.astype(np.float32)
         return np.take_along_axis(candidate_BK, best_first(score_BK, candidate_BK), 1)
 
 

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from recsys.arrays import Bools, Floats, Ints
 from recsys.history import History
 from recsys.retrieval.candidate_sources.contract import empty_lists, most_excluded
-from recsys.retrieval.index.index import ExactIndex, FaissIndex, load_index
+from recsys.retrieval.index.base import Index
+from recsys.retrieval.index.build import load_index
 from recsys.retrieval.topk import top_k_of_lists
 
 
@@ -31,7 +32,7 @@ class FactorSource:
     kind: ClassVar[str] = "factors"
 
     name: str
-    index: ExactIndex | FaissIndex  # over the items' factors [N, F], zeros without training events
+    index: Index  # over the items' factors [N, F], zeros without training events
     regularization: float
     alpha: float
 

@@ -19,7 +19,7 @@ from recsys.config import SourcesConfig, load_config
 from recsys.errors import ConfigError
 from recsys.ids import IdMap
 from recsys.retrieval.candidate_sources import FactorSource
-from recsys.retrieval.index.index import FaissIndex
+from recsys.retrieval.index.faiss import FaissIndex
 from training.candidates.fit import fit_function, fit_sources
 from training.candidates.interactions import FitOptions, Interactions
 

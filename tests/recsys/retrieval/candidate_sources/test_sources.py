@@ -5,7 +5,7 @@ import pytest
 from source_parts import history_of
 
 from recsys.retrieval.candidate_sources import FactorSource, ItemNeighborSource, PopularitySource
-from recsys.retrieval.index.index import build_index
+from recsys.retrieval.index.build import build_index
 
 ALL = np.arange(6)[None]
 
