@@ -17,7 +17,8 @@ from features.dataset.id_encoding import IdMaps
 from features.dataset.load import load_dataset
 from features.dataset.rejected import count_reasons
 from features.inputs.history_file import iter_histories, save_histories
-from recsys.bundle.load import Bundle, write_bundle
+from recsys.bundle.load import Bundle
+from recsys.bundle.write import write_bundle
 from recsys.config import load_config
 from recsys.errors import RecsysError
 from recsys.history import History, SequenceSchema
@@ -71,7 +72,7 @@ def fill_bundle(directory: Path) -> dict[str, Any]:
     return {
         "config": {}, "dataset": {"name": "shop", "fingerprint": "f00d"}, "refit": True,
         "refit_description": "", "metrics": {}, "sequence_schema": SCHEMA, "modalities": ["title"],
-        "graphs": {}, "temperature": 0.1, "cold_bias": 0.0, "num_candidates": 4, "history_length": 3,
+        "graphs": {}, "recommender": {"temperature": 0.1, "num_candidates": 4, "history_length": 3},
         "parity": {},
     }  # fmt: skip
 

@@ -12,8 +12,9 @@ from recsys.columns import Columns
 from recsys.history import History
 from recsys.ids import NUM_RESERVED, PAD
 from recsys.retrieval.explanations import Reason, reason_of
-from recsys.retrieval.recommender import Recommendations, Recommender
-from serving.fallback import Popularity, interleave
+from recsys.retrieval.fallback import AnsweredBy
+from recsys.retrieval.recommendations import Recommendations
+from recsys.retrieval.recommender import Recommender
 from serving.http.requests import RequestReader
 from serving.state.opening import open_state
 from serving.state.protocol import State
@@ -32,7 +33,6 @@ class Engine:
     ) -> None:
         self.bundle, self.recommender, self.state, self.providers = bundle, recommender, state, providers
         self.request_reader = RequestReader(bundle)
-        self._popularity = Popularity(bundle.popularity)
         self._titles: list[str | None] = bundle.catalogue[Columns.TITLE].to_list()
         self._reviewers: list[str | None] = bundle.reviewers
 
@@ -69,23 +69,14 @@ class Engine:
         allowed: Bools | None = None,
         diversity: float = 0.0,
     ) -> Recommendations:
-        """The best `k` items for each history; the most popular ones where it is None or empty."""
-        is_known, known, others = _by_knowledge(histories)
-        ranked = popular = None
-        if known:
-            ranked = self.recommender.recommend(
-                known, k, exclude_seen=exclude_seen, allowed=allowed, diversity=diversity
-            )
-        if others:
-            popular = self._popularity.recommend(others, k, exclude_seen=exclude_seen, allowed=allowed)
-        return interleave(is_known, ranked, popular)
+        """`Recommender.recommend`; None is a user of whom nothing is known."""
+        return self.recommender.recommend(
+            histories, k, exclude_seen=exclude_seen, allowed=allowed, diversity=diversity
+        )
 
     def rank(self, histories: Sequence[History | None], candidates: Ints) -> Recommendations:
-        """Candidates [B, K] as `Recommender.rank` orders them, or by popularity where nothing is known."""
-        is_known, known, others = _by_knowledge(histories)
-        ranked = self.recommender.rank(known, candidates[is_known]) if known else None
-        popular = self._popularity.rank(candidates[~is_known]) if others else None
-        return interleave(is_known, ranked, popular)
+        """`Recommender.rank` of candidates [B, K]."""
+        return self.recommender.rank(histories, candidates)
 
     def similar(self, item: int, k: int) -> tuple[Ints, Floats]:
         """The `k` nearest other items of `item` and their cosines, fewer in a small catalogue."""
@@ -103,13 +94,14 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def degraded(self, history: History | None) -> list[str]:
+    def degraded(self, history: History | None, answered_by: AnsweredBy) -> list[str]:
         """What stood in for the model in an answer to this history, and why."""
+        if answered_by is AnsweredBy.HISTORY:
+            return []
         if history is None:
-            return ["unknown_user: popularity"]
-        if not len(history):
-            return ["empty_history: popularity"]
-        return [] if _has_known_item(history) else ["unknown_items: popularity"]
+            return [f"unknown_user: {answered_by}"]
+        # A history of items that are all gone from the catalogue tells nothing either.
+        return [f"{'unknown_items' if len(history) else 'empty_history'}: {answered_by}"]
 
     def item_id(self, item: int) -> str:
         return self.bundle.item_ids.external[item - NUM_RESERVED]
@@ -126,17 +118,3 @@ class Engine:
         item = int(ranked.items[row, place])
         reviewers = None if item == PAD else self._reviewers[item - NUM_RESERVED]
         return reason_of(ranked, row, place, self.bundle.manifest.modalities, self.name, reviewers)
-
-
-def _by_knowledge(
-    histories: Sequence[History | None],
-) -> tuple[Bools, list[History], list[History | None]]:
-    """Which histories say anything, those, and the others."""
-    is_known = np.array([_has_known_item(history) for history in histories], np.bool_)
-    known = [history for history in histories if history is not None and _has_known_item(history)]
-    others = [history for history in histories if not _has_known_item(history)]
-    return is_known, known, others
-
-
-def _has_known_item(history: History | None) -> bool:
-    return history is not None and bool((history.item >= NUM_RESERVED).any())

@@ -44,7 +44,7 @@ def show_user(engine: Engine, console: Console, *, user: str | None = None, k: i
             escape(reason.text) if reason else "",
         )
     console.print(table)
-    for note in engine.degraded(history):
+    for note in engine.degraded(history, ranked.answered_by[0]):
         console.print(f"degraded: {escape(note)}")
 
 

@@ -57,7 +57,7 @@ def shop(tmp_path: Path) -> Path:
 
 
 # What holds all events in memory, or reads all their times, an event log does otherwise or not at all.
-ALIKE = ("model.ranker.sources=[]", "evaluate.baselines=[]")
+ALIKE = ("evaluate.baselines=[]",)
 
 
 def finished(shop: Path, out: Path, *settings: str) -> Run:

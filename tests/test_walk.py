@@ -21,7 +21,7 @@ from training.evaluation.evaluate import Evaluation
 from training.evaluation.tables import describe
 from training.fitting.record import read_audits
 from training.knockouts.measure import Knockouts
-from training.knockouts.words import brought
+from training.knockouts.words import contributions
 from training.tracking import _connect
 
 K = 7
@@ -217,8 +217,8 @@ def test_knocking_out_again_gives_the_same_figures(walk: Walk) -> None:
     knockouts = Knockouts.load(walk.run / "knockouts.json")
     assert knockouts is not None
     said = " ".join(answer.out.split())
-    for target in knockouts.targets:
-        (sentence,) = [each.text for each in brought(knockouts) if each.target == target]
+    for target in knockouts.groups:
+        (sentence,) = [each.text for each in contributions(knockouts) if each.group == target]
         assert " ".join(sentence.split()) in said
         for view, whole in knockouts.views.items():
             if whole.num_users:

@@ -48,7 +48,7 @@ from training.fitting.inputs import FitInputs, audit
 from training.fitting.record import record_audit, record_fit, validation_metrics
 from training.fitting.refit import choices_of_towers, newest_events_split
 from training.knockouts.measure import Knockouts, measure_knockouts
-from training.knockouts.systems import Patient
+from training.knockouts.systems import KnockoutSubject
 from training.report.collect import collect
 from training.report.write import write_report
 from training.run_directory import RunDirectory
@@ -228,10 +228,10 @@ class Run:
     @step
     def knock_out(self, num_users: int | None = None) -> Knockouts:
         """What each modality brings to the evaluated model; writes knockouts.json."""
-        patient = Patient(self.fitted, self.dataset, self.vectors, self.split, self.config)
+        subject = KnockoutSubject(self.fitted, self.dataset, self.vectors, self.split, self.config)
         num_users = num_users or self.config.evaluate.knockout_users
         with self.directory.timed("knockouts"):
-            knockouts = measure_knockouts(patient, num_users=num_users, progress=self.progress)
+            knockouts = measure_knockouts(subject, num_users=num_users, progress=self.progress)
         knockouts.save(self.directory.knockouts)
         with self.tracked() as tracker:
             tracker.log_artifact(self.directory.knockouts)

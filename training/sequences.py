@@ -1,7 +1,9 @@
-"""Training sequences: windows that cover every history, packed into batches of about equal length."""
+"""Training sequences: windows that cover every history, packed into batches of about equal length.
 
-from collections.abc import Callable, Iterator, Mapping
-from collections.abc import Sequence as List
+Legend: B windows, L events of the longest one.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import overload
 
@@ -14,21 +16,21 @@ from recsys.history import History
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sequence:
-    """One user's events that may be trained on; `target[i]` says that event i may be predicted."""
+class TrainingSequence:
+    """One user's training events; `target[i]` is True where event i may be predicted."""
 
     history: History
     target: Bools
 
 
-class Sequences(Mapping[str, Sequence]):
-    """Sequences of histories, each made when it is asked for."""
+class Sequences(Mapping[str, TrainingSequence]):
+    """Training sequences by user, each built on access."""
 
     def __init__(self, histories: Mapping[str, History], target: Callable[[str], Bools]) -> None:
         self._histories, self.target = histories, target
 
-    def __getitem__(self, user: str) -> Sequence:
-        return Sequence(history=self._histories[user], target=self.target(user))
+    def __getitem__(self, user: str) -> TrainingSequence:
+        return TrainingSequence(history=self._histories[user], target=self.target(user))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._histories)
@@ -39,7 +41,7 @@ class Sequences(Mapping[str, Sequence]):
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """Events [start, stop) of a sequence; of a later window the first event is read, never predicted."""
+    """Events [start, stop) of a sequence; the first event of a later window is input only."""
 
     history: History
     target: Bools  # [stop - start]
@@ -49,13 +51,13 @@ Span = tuple[int, int, int]  # place of the user, start and stop of the window
 
 
 class WindowSampler:
-    """Yields an epoch's batches; each epoch cuts long histories at other places.
+    """The batches of an epoch; each epoch cuts long histories at other places.
 
-    Of the sequences only the targets are kept: a history is asked for when its window's turn comes.
+    Only the targets are in memory: a history is read when its window is.
     """
 
     def __init__(
-        self, sequences: Mapping[str, Sequence], *, max_length: int, batch_tokens: int, seed: int
+        self, sequences: Mapping[str, TrainingSequence], *, max_length: int, batch_tokens: int, seed: int
     ) -> None:
         self._sequences = sequences
         target_of = sequences.target if isinstance(sequences, Sequences) else lambda at: sequences[at].target
@@ -63,7 +65,7 @@ class WindowSampler:
         self._targets = [(user, target) for user, target in targets if target.any()]
         self.max_length, self.batch_tokens, self.seed = max_length, batch_tokens, seed
 
-    def epoch(self, number: int) -> List[list[Window]]:
+    def epoch(self, number: int) -> Sequence[list[Window]]:
         """Batches of epoch `number`; the same number gives the same batches."""
         rng = np.random.default_rng([self.seed, number])
         spans = [span for place in range(len(self._targets)) for span in self._cut(place, rng)]
@@ -103,8 +105,8 @@ class WindowSampler:
             start += rows
 
 
-class _Epoch(List[list[Window]]):
-    """Batches whose windows are cut when they are asked for."""
+class _Epoch(Sequence[list[Window]]):
+    """Batches whose windows are cut on access."""
 
     def __init__(self, sampler: WindowSampler, batches: list[list[Span]]) -> None:
         self._sampler, self._batches = sampler, batches
@@ -123,7 +125,7 @@ class _Epoch(List[list[Window]]):
 
 
 def target_mask(windows: list[Window], width: int) -> Tensor:
-    """Which events are predicted. Shape [B, L]."""
+    """True where an event is predicted. Shape [B, L]."""
     mask = np.zeros((len(windows), width), np.bool_)
     for row, window in enumerate(windows):
         mask[row, : len(window.target)] = window.target

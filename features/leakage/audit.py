@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 
 from features.dataset.id_encoding import IdMaps
 from features.dataset.tables import Dataset, MediaVectors
 from features.inputs.histories import HistoryBuilder
+from features.inputs.user_items import UserItems
 from features.leakage.counts import EventCounts, count_events, summary
 from features.leakage.events import SAMPLED_USERS, AuditedEvents
 from features.leakage.histories import (
@@ -44,6 +44,9 @@ from recsys.errors import LeakError
 from recsys.history import History, SequenceSchema
 from recsys.item_features import ItemFeatures
 
+_SOURCE_TABLE = "items of the candidate sources"
+_SOURCE_REMEDY = "fit candidate sources on Split.positive_training alone"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
@@ -66,13 +69,13 @@ def audit_fit(
     sequences: Mapping[str, History],
     before: Mapping[str, History],
     targets: Mapping[str, Ints],
-    sources: Mapping[str, pl.DataFrame] | None = None,
+    source_items: UserItems | None = None,
 ) -> Audit:
     """Look at all that a fit is handed.
 
     `sequences` are the histories that the towers train on, `before` those from which `targets` (items by
-    user) are to be guessed: what stops the towers early and what the ranker learns from. `sources` are the
-    events, by name of the source, that further candidate sources were fitted on.
+    user) are to be guessed: what stops the towers early and what the ranker learns from. `source_items` are
+    the users' items that candidate sources are fitted on.
     Raises `LeakError` at the first thing that must not be known.
     """
     start = time.perf_counter()
@@ -84,8 +87,8 @@ def audit_fit(
     check_allowed(events, found, dataset, split.reviews, rules)
     check_pooled(events, found, dataset, vectors, split.reviews, features)
     _check_builder(builder, split)
-    for name, frame in (sources or {}).items():
-        _check_source(events, name, frame)
+    if source_items is not None:
+        _check_source_items(events, source_items)
     check_targets(events, targets, found.targets[VALIDATION], part=VALIDATION, table="validation targets")
     chunk = events.sampled()
     reviews, chosen = builder.reviews, events.users.gather(np.unique(chunk.user)).to_list()
@@ -160,17 +163,37 @@ def _check_builder(builder: HistoryBuilder, split: Split) -> None:
         )
 
 
-def _check_source(events: AuditedEvents, name: str, frame: pl.DataFrame) -> None:
-    rows = frame[Columns.ROW].to_numpy()
+def _check_source_items(events: AuditedEvents, items: UserItems) -> None:
+    """Raises `LeakError` where a user has an item more often than in positive training events."""
+    trained = [np.unique(chunk.user[chunk.is_part(TRAIN) & chunk.positive]) for chunk in events.chunks()]
+    code_U, length_U = np.sort(np.concatenate(trained)), np.diff(items.offsets)
+    if len(code_U) != len(length_U):
+        raise LeakError(
+            f"candidate sources are fitted on {len(length_U):,} users; {len(code_U):,} have a positive "
+            "training event",
+            table=_SOURCE_TABLE,
+            remedy=_SOURCE_REMEDY,
+        )
     for chunk in events.chunks():
-        wrong = ~chunk.is_part(TRAIN) & np.isin(chunk.row, rows)
-        if wrong.any():
-            raise events.leak(
-                "a candidate source was fitted on an event outside training, a target of the ranker perhaps",
-                chunk,
-                int(wrong.argmax()),
-                table=f"source {name!r}",
-                remedy="fit candidate sources on split.train alone",
+        read_U = np.isin(code_U, chunk.user)
+        read_E = np.repeat(read_U, length_U)
+        read = events.keys(np.repeat(code_U, length_U)[read_E], items.item[read_E].astype(np.int64))
+        is_train = chunk.is_part(TRAIN) & chunk.positive
+        pair_P, num_trained_P = np.unique(
+            events.keys(chunk.user[is_train], chunk.item[is_train]), return_counts=True
+        )
+        pair, num_read = np.unique(read, return_counts=True)
+        place = np.searchsorted(pair_P, pair)
+        found = np.append(pair_P, -1)[place] == pair
+        excess = num_read > np.where(found, np.append(num_trained_P, 0)[place], 0)
+        if excess.any():
+            code, item = divmod(int(pair[excess.argmax()]), events.item_ids.size)
+            raise LeakError(
+                "a candidate source is fitted on an event outside training, a target of the ranker perhaps",
+                table=_SOURCE_TABLE,
+                user=events.user_name(code),
+                item=events.item_name(item),
+                remedy=_SOURCE_REMEDY,
             )
 
 

@@ -7,19 +7,18 @@ from typing import Literal
 
 import numpy as np
 
-from recsys.bundle.load import REMEDY, Bundle
+from recsys.bundle.load import Bundle
+from recsys.bundle.manifest import REMEDY
 from recsys.errors import BundleError, RecsysError, RequestError
 from recsys.history import SequenceSchema
 from recsys.onnx import OnnxSession
 from recsys.retrieval.candidate_features import ItemArrays
-from recsys.retrieval.candidate_sources import Source, load_sources
-from recsys.retrieval.index.index import ExactIndex, load_index
-from recsys.retrieval.recommender import (
-    Arrays,
-    Recommender,
-    Searchable,
-    index_bias,
-)
+from recsys.retrieval.candidate_sources import CandidateSource, load_sources
+from recsys.retrieval.index.base import Index
+from recsys.retrieval.index.build import load_index
+from recsys.retrieval.index.exact import ExactIndex
+from recsys.retrieval.recommender import Arrays, Recommender
+from recsys.retrieval.settings import RecommenderSettings
 
 Device = Literal["cpu", "cuda"]
 Providers = dict[str, tuple[str, ...]]
@@ -33,26 +32,14 @@ class Graphs:
     ranker: Path | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What the manifest fixes beside the graphs and arrays."""
-
-    schema: SequenceSchema
-    temperature: float
-    cold_bias: float
-    cold_from: int
-    num_candidates: int
-    history_length: int
-    source_candidates: int
-
-
 def compose(
     graphs: Graphs,
     items: ItemArrays,
-    index: Searchable,
-    settings: Settings,
+    index: Index,
     *,
-    sources: Sequence[Source] = (),
+    schema: SequenceSchema,
+    settings: RecommenderSettings,
+    sources: Sequence[CandidateSource] = (),
     device: Device = "cpu",
 ) -> tuple[Recommender, Providers]:
     """A `Recommender` on the graphs, and the execution providers that each graph runs on.
@@ -64,17 +51,12 @@ def compose(
     embed = _runner(user_tower)
     recommender = Recommender(
         items=items,
-        schema=settings.schema,
+        schema=schema,
+        settings=settings,
         embed_users=lambda inputs: embed(inputs)["user_vector"],
         rank=None if ranker is None else _runner(ranker),
         index=index,
-        temperature=settings.temperature,
-        cold_bias=settings.cold_bias,
-        cold_from=settings.cold_from,
-        num_candidates=settings.num_candidates,
-        history_length=settings.history_length,
         sources=sources,
-        source_candidates=settings.source_candidates,
     )
     sessions = {"user_tower": user_tower} | ({} if ranker is None else {"ranker": ranker})
     return recommender, {name: session.providers for name, session in sessions.items()}
@@ -92,26 +74,17 @@ def compose_bundle(bundle: Bundle, *, device: Device = "cpu") -> tuple[Recommend
         trained=bundle.trained,
         popularity=bundle.popularity,
     )
-    settings = Settings(
-        schema=manifest.sequence_schema,
-        temperature=manifest.temperature,
-        cold_bias=manifest.cold_bias,
-        cold_from=manifest.cold_from,
-        num_candidates=manifest.num_candidates,
-        history_length=manifest.history_length,
-        source_candidates=manifest.source_candidates,
-    )
     graphs = Graphs(user_tower=user_tower, ranker=bundle.graph("ranker"))
-    sources = load_sources(bundle.sources_directory) if bundle.sources_directory else ()
-    return compose(graphs, items, _index(bundle, items), settings, sources=sources, device=device)
-
-
-def _index(bundle: Bundle, items: ItemArrays) -> Searchable:
-    if bundle.index_directory is not None:
-        return load_index(bundle.index_directory)
-    manifest = bundle.manifest
-    bias_N = index_bias(items, cold_bias=manifest.cold_bias, temperature=manifest.temperature)
-    return ExactIndex.build(items.vectors, bias=bias_N)
+    directory = bundle.index_directory
+    return compose(
+        graphs,
+        items,
+        ExactIndex.build(items.vectors) if directory is None else load_index(directory),
+        schema=manifest.sequence_schema,
+        settings=manifest.recommender,
+        sources=load_sources(bundle.sources_directory) if bundle.sources_directory else (),
+        device=device,
+    )
 
 
 def _session(path: Path, device: Device) -> OnnxSession:

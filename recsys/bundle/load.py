@@ -1,100 +1,27 @@
-"""The bundle: what serving needs, in one directory that is whole and unaltered or refused.
+"""A bundle that is whole and unaltered, or refused.
 
-    write_bundle(run / "bundle", fill)      fill(directory) writes the files, returns the manifest's values
-    Bundle.open(run / "bundle")             checks the format version and the sha256 of every file
-
-Layout, N rows of the catalogue with the two reserved ones, T tokens, D width:
-    manifest.json        `Manifest`
-    item_tower.onnx  user_tower.onnx  ranker.onnx (where there is one)
-    item_ids.npy         external ids, the order of every array but for the two reserved rows
-    item_vectors.npy     float32 [N, D]        item_tokens.npy  float16 [N, T, D]
-    token_mask.npy       bool [N, T]           catalogue.parquet  N - 2 rows
-    maps.json            external ids of event kinds and of the users' fields
-    index/               a saved index (optional)
+Bundle.open(run / "bundle")             checks the format version and the sha256 of every file
 """
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path, PurePosixPath
-from typing import Any, Final, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-import recsys
 from recsys.arrays import Bools, Floats
-from recsys.checksums import files_below, sha256_of, sync
+from recsys.bundle.format import check_names, check_sums
+from recsys.bundle.manifest import MANIFEST, REMEDY, Manifest, read_manifest
+from recsys.checksums import sha256_of
 from recsys.columns import Columns
 from recsys.errors import BundleError
-from recsys.history import SequenceSchema
 from recsys.ids import NUM_RESERVED, IdMap
 
-FORMAT_VERSION: Final = 1
-MANIFEST: Final = "manifest.json"
-REMEDY: Final = "copy the bundle again from where it was whole, or export it again"
-REQUIRED: Final = (
-    "user_tower.onnx",
-    "item_ids.npy",
-    "item_vectors.npy",
-    "item_tokens.npy",
-    "token_mask.npy",
-    "catalogue.parquet",
-    "maps.json",
-)
-
-
 T = TypeVar("T")
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DatasetInfo(_Frozen):
-    name: str
-    fingerprint: str  # hash of the tables that the model was fitted on
-
-
-class TensorInfo(_Frozen):
-    dtype: str
-    shape: tuple[int | str | None, ...]  # a dynamic axis is a name or None
-
-
-class GraphSignature(_Frozen):
-    inputs: Mapping[str, TensorInfo]
-    outputs: Mapping[str, TensorInfo]
-
-
-class Manifest(_Frozen):
-    """What a bundle says of itself."""
-
-    format_version: int
-    recsys_version: str
-    created_at: str  # UTC, ISO 8601
-    config: Mapping[str, Any]
-    dataset: DatasetInfo
-    refit: bool  # True: trained once more on everything after the evaluation
-    refit_description: str
-    metrics: Mapping[str, Any]  # of the model before the refit
-    sequence_schema: SequenceSchema
-    modalities: tuple[str, ...]  # token names, the order of the axis T
-    encoders: Mapping[str, str] = Field(default_factory=dict)  # kind -> directory in the bundle
-    graphs: Mapping[str, GraphSignature]
-    temperature: float = Field(gt=0)
-    cold_bias: float
-    cold_from: int = Field(default=1, ge=1)
-    num_candidates: int = Field(ge=1)
-    history_length: int = Field(ge=1)
-    source_candidates: int = Field(default=0, ge=0)
-    parity: Mapping[str, float]  # largest differences between torch and the graphs, by output
-    files: Mapping[str, str]  # relative path -> sha256
 
 
 class Bundle:
@@ -109,14 +36,14 @@ class Bundle:
     def open(cls, path: Path, *, verify: bool = True) -> "Bundle":
         """The bundle in `path`; `verify=False` skips only the sums of the files.
 
-        Raises `BundleError` for a missing or malformed manifest, a newer format version, and for a file
+        Raises `BundleError` for a missing or malformed manifest, another format version, and for a file
         that is missing, unknown to the manifest or altered, naming the file and both sums.
         """
         path = Path(path)
-        manifest = _read_manifest(path)
-        _check_names(path, manifest)
+        manifest = read_manifest(path)
+        check_names(path, manifest)
         if verify:
-            _check_sums(path, manifest)
+            check_sums(path, manifest)
         bundle = cls(path, manifest, sha256_of(path / MANIFEST)[:12])
         bundle._check_shapes()
         return bundle
@@ -218,88 +145,6 @@ class Bundle:
             )
 
 
-def write_bundle(target: Path, fill: Callable[[Path], Mapping[str, Any]]) -> Bundle:
-    """Write, check and put in place a bundle at `target`; what stood there before is replaced at the end.
-
-    `fill` gets an empty directory beside `target`, writes the files into it and returns the manifest's
-    values but for format_version, recsys_version, created_at and files. If it fails, or what it wrote is
-    not a bundle (`BundleError`), `target` stays as it was.
-    """
-    target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    workshop = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        draft = workshop / "new"
-        draft.mkdir()
-        values = fill(draft)
-        _write_manifest(draft, values)
-        sync(draft)
-        Bundle.open(draft)
-        _put_in_place(draft, target, aside=workshop / "old")
-    finally:
-        shutil.rmtree(workshop, ignore_errors=True)
-    return Bundle.open(target, verify=False)
-
-
-def _write_manifest(directory: Path, values: Mapping[str, Any]) -> None:
-    files = {name: sha256_of(directory / name) for name in files_below(directory)}
-    described = dict(values) | {
-        "format_version": FORMAT_VERSION,
-        "recsys_version": recsys.__version__,
-        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "files": files,
-    }
-    try:
-        manifest = Manifest.model_validate(described)
-    except ValidationError as error:
-        raise BundleError(f"this is no manifest: {_problems(error)}") from None
-    (directory / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
-
-
-def _put_in_place(draft: Path, target: Path, *, aside: Path) -> None:
-    had_one = target.exists()
-    if had_one:
-        target.rename(aside)
-    try:
-        draft.rename(target)
-    except OSError:
-        if had_one:
-            aside.rename(target)
-        raise
-    handle = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(handle)  # the new name itself
-    finally:
-        os.close(handle)
-
-
-def _read_manifest(path: Path) -> Manifest:
-    file = path / MANIFEST
-    try:
-        values = json.loads(file.read_text("utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise BundleError(f"{path} is no bundle: {MANIFEST} is missing") from None
-    except OSError as error:
-        raise BundleError(f"{file} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:  # bad JSON, bad UTF-8, numbers and lists without end
-        raise BundleError(f"{file} is not JSON: {error}; {REMEDY}") from None
-    version = values.get("format_version") if isinstance(values, dict) else None
-    # Before the rest: a newer manifest may have other fields.
-    if isinstance(version, int) and version > FORMAT_VERSION:
-        raise BundleError(
-            f"{file}: format version {version}; this recsys {recsys.__version__} reads up to "
-            f"{FORMAT_VERSION}. Upgrade recsys, or export the bundle again with this version"
-        )
-    try:
-        return Manifest.model_validate(values)
-    except ValidationError as error:
-        raise BundleError(f"{file}: {_problems(error)}") from None
-
-
-def _problems(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-
-
 def _first_line(error: BaseException) -> str:
     return str(error).partition("\n")[0]
 
@@ -318,27 +163,3 @@ def _read_catalogue(path: Path) -> pl.DataFrame:
         if name not in catalogue.columns:
             raise ValueError(f"no column {name!r}")
     return catalogue
-
-
-def _check_names(path: Path, manifest: Manifest) -> None:
-    for name in manifest.files:
-        parts = PurePosixPath(name)
-        if parts.is_absolute() or ".." in parts.parts:
-            raise BundleError(f"{path / MANIFEST}: file {name!r} is outside the bundle")
-    for name in sorted({*REQUIRED, *manifest.files}):
-        if name not in manifest.files:
-            raise BundleError(f"{path / MANIFEST} names no {name}, which every bundle has")
-        if not (path / name).is_file():
-            raise BundleError(f"{path / name} is missing; expected sha256 {manifest.files[name]}; {REMEDY}")
-    unknown = sorted(set(files_below(path)) - set(manifest.files) - {MANIFEST})
-    if unknown:
-        raise BundleError(f"{path / unknown[0]} is not in the manifest; a bundle is never altered in place")
-
-
-def _check_sums(path: Path, manifest: Manifest) -> None:
-    for name, expected in manifest.files.items():
-        found = sha256_of(path / name)
-        if found != expected:
-            raise BundleError(
-                f"{path / name} was altered: expected sha256 {expected}, found {found}; {REMEDY}"
-            )

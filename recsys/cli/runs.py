@@ -156,7 +156,7 @@ def run(
 
 
 # A third of the sample shop is new, and who looks at it wants to see that such items are found.
-OF_THE_DEMO = ("model.cold_from=1", "model.cold_budget=0.1")
+OF_THE_DEMO = ("model.cold_ranks=[3, 6, 9, 12, 15, 18]",)
 
 
 @command
@@ -263,11 +263,11 @@ def _print_choices(choices: Any) -> None:
 
 
 def _print_knockouts(knockouts: Any) -> None:
-    from training.knockouts.words import brought, knockouts_table
+    from training.knockouts.words import contributions, knockouts_table
 
     wide = console if console.is_terminal else Console(width=WIDTH_OF_A_LOG)
     wide.print(knockouts_table(knockouts, intervals=wide.width >= WIDTH_OF_A_LOG))
-    for each in brought(knockouts):
+    for each in contributions(knockouts):
         console.print(each.text, markup=False, highlight=False)
 
 

@@ -3,14 +3,16 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from recsys.errors import did_you_mean
 from recsys.modalities import MODALITIES
+from recsys.retrieval.settings import ListSettings
 
 TEMPERATURE_RANGE = (0.01, 1.0)  # in which the softmax over cosines behaves
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(gt=0.0, le=1.0)]  # as a fraction, but never 0
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Temperature = Annotated[float, Field(ge=TEMPERATURE_RANGE[0], le=TEMPERATURE_RANGE[1])]
@@ -18,7 +20,6 @@ Device = Literal["cpu", "cuda"]
 ProtocolName = Literal[
     "auto", "predefined", "leave_one_out", "user_temporal", "global_temporal", "held_out_items"
 ]
-SourceName = Literal["als", "item_item", "transitions", "popularity"]
 
 
 def content_baseline(label: str) -> str:
@@ -28,7 +29,7 @@ def content_baseline(label: str) -> str:
 
 # In the order of the table; content neighbours are of one modality each.
 BASELINES: tuple[str, ...] = (
-    "popularity", "als", "bpr", "item-item",
+    "popularity", "als", "bpr", "item_item",
     *(content_baseline(each.label) for each in MODALITIES),
     content_baseline("categories"), content_baseline("fusion"),
 )  # fmt: skip
@@ -125,31 +126,75 @@ class UserTowerConfig(Section):
     use_time: bool = True
 
 
+class ALSConfig(Section):
+    """Confidence = alpha * events of the pair; Hu, Koren and Volinsky 2008 has 1 + alpha * events."""
+
+    factors: Count = 64
+    regularization: Positive = 1.0
+    alpha: Positive = 1.0
+    iterations: Count = 15
+
+
+class ItemItemConfig(Section):
+    neighbors: Count = 100  # kept of an item, the item itself among them
+    k1: NotNegative = 1.2  # of BM25, a user as the term
+    b: Fraction = 0.25
+
+
+class TransitionsConfig(Section):
+    neighbors: Count = 100  # kept of an item
+    reach: Count = 5  # the largest gap, in events, between two items that count as a transition
+    gap_decay: Share = 0.7  # a transition over a gap counts gap_decay ** (gap - 1)
+    event_decay: Share = 0.8  # an event of the history counts event_decay times the event after it
+
+
+class PopularityConfig(Section):
+    """Nothing to set."""
+
+
+class SourcesConfig(Section):
+    """Candidate sources by name. The module training/candidates/<name>.py fits the source of a section."""
+
+    als: ALSConfig = ALSConfig()
+    item_item: ItemItemConfig = ItemItemConfig()
+    transitions: TransitionsConfig = TransitionsConfig()
+    popularity: PopularityConfig = PopularityConfig()
+
+
 class RankerConfig(Section):
     enabled: bool = True
-    num_candidates: Count = 100  # of the towers
-    # Fitted on training events; each adds candidates, and its scores are evidence for all of them.
-    sources: tuple[SourceName, ...] = ("als", "item_item", "transitions", "popularity")
+    num_candidates: Count = 100  # of the retriever
+    # Candidate sources beside the retriever: each adds candidates, and scores all of them for the ranker.
+    sources: tuple[str, ...] = tuple(SourcesConfig.model_fields)
     source_candidates: Annotated[int, Field(ge=0)] = 20  # that each of them may add
     history_length: Count = 50
     dropout: Fraction = 0.2
     num_epochs: Count = 15
+    patience: Count = 4  # epochs without a better validation NDCG@10 before stopping
     learning_rate: Positive = 1e-4
+    # The layers that read the sources' scores and ranks alone learn faster by this factor.
+    feature_learning_rate_factor: Positive = 30.0
+    weight_decay: NotNegative = 0.01
+    # Of its output, this share is added to the retriever's score: validation chooses one, or 0, no ranker.
+    blend_weights: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.25, 0.5, 1.0)
     target_users: Fraction = 0.5  # whose validation events are its targets, unseen by the sources
 
+    @field_validator("sources")
+    @classmethod
+    def _are_sources(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        known = tuple(SourcesConfig.model_fields)
+        for place, name in enumerate(names):
+            if name not in known:
+                raise ValueError(f"model.ranker.sources names {name!r}; {did_you_mean(name, known)}")
+            if name in names[:place]:
+                raise ValueError(f"model.ranker.sources names {name!r} twice")
+        return names
 
-class ModelConfig(Section):
+
+class ModelConfig(Section, ListSettings):  # its fields are keys of this section: model.cold_ranks ...
     dim: Count = 64
     temperature: Temperature = 0.1  # of the cosines; where learned, the start
     learn_temperature: bool = True
-    # Added to the score of items that training never saw, which stand at this place of a list at the
-    # earliest, or in the last tenth of a shorter one, which is no place of fewer than ten. Without a bias
-    # both are chosen on validation, or a place alone is given: so that new items are found best while known
-    # ones lose at most this share of their NDCG@20. With a bias nothing is chosen, and the place is the
-    # first where none is given.
-    cold_bias: float | None = None
-    cold_from: Count | None = None
-    cold_budget: Fraction = 0.03
     item: ItemTowerConfig = ItemTowerConfig()
     cold_start: ColdStartConfig = ColdStartConfig()
     user: UserTowerConfig = UserTowerConfig()
@@ -229,21 +274,10 @@ class TrainConfig(Section):
     device: Device = "cpu"
 
 
-class ALSCandidate(Section):
-    factors: Count = 64
-    regularization: Positive = 1.0
-    alpha: Positive = 1.0  # confidence of a pair = alpha * its number of events
-
-
 class BPRCandidate(Section):
     factors: Count = 64
     learning_rate: Positive = 0.05
     regularization: NotNegative = 0.01
-
-
-class BM25Candidate(Section):
-    k1: NotNegative = 1.2
-    b: Fraction = 0.25
 
 
 class GridConfig(Section):
@@ -253,13 +287,13 @@ class GridConfig(Section):
     popularity_half_life_days: tuple[Positive, ...] = (2000, 1000, 365, 180, 90, 30, 7, 1)
     # On MovieLens-small and 1M regularization of 100, 256 factors and alpha of 10 lost; the last is kept for
     # data whose events say more of what is liked than films watched once do.
-    als: Annotated[tuple[ALSCandidate, ...], Field(min_length=1)] = (
+    als: Annotated[tuple[ALSConfig, ...], Field(min_length=1)] = (
         *(
-            ALSCandidate(factors=factors, regularization=regularization)
+            ALSConfig(factors=factors, regularization=regularization)
             for factors in (64, 128)
             for regularization in (0.01, 1.0, 10.0)
         ),
-        ALSCandidate(alpha=10.0),
+        ALSConfig(alpha=10.0),
     )
     # The former is best on MovieLens-small, the latter on 1M; 64 factors at .05 were so on neither.
     bpr: Annotated[tuple[BPRCandidate, ...], Field(min_length=1)] = (
@@ -267,14 +301,14 @@ class GridConfig(Section):
         BPRCandidate(factors=128),
     )
     bpr_epochs: Annotated[tuple[Count, ...], Field(min_length=1)] = (10, 20, 40, 80)  # of one fit, ascending
-    item_item: Annotated[tuple[BM25Candidate, ...], Field(min_length=1)] = (
-        BM25Candidate(),
-        BM25Candidate(k1=0.2, b=0.5),
-        BM25Candidate(k1=0.2, b=0.75),
-        BM25Candidate(b=0.0),
-        BM25Candidate(b=0.5),
-        BM25Candidate(k1=100.0),
-        BM25Candidate(k1=100.0, b=0.5),
+    item_item: Annotated[tuple[ItemItemConfig, ...], Field(min_length=1)] = (
+        ItemItemConfig(),
+        ItemItemConfig(k1=0.2, b=0.5),
+        ItemItemConfig(k1=0.2, b=0.75),
+        ItemItemConfig(b=0.0),
+        ItemItemConfig(b=0.5),
+        ItemItemConfig(k1=100.0),
+        ItemItemConfig(k1=100.0, b=0.5),
     )
     item_item_neighbours: tuple[Count, ...] = (20, 50, 200, 500)  # with the best of the former
     content_last: tuple[Count, ...] = (30, 10, 3)  # newest events of the history; all of them are tried, too
@@ -315,6 +349,7 @@ class Config(Section):
     split: SplitConfig = SplitConfig()
     encoders: EncoderConfig = EncoderConfig()
     model: ModelConfig = ModelConfig()
+    sources: SourcesConfig = SourcesConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     index: IndexConfig = IndexConfig()
@@ -326,6 +361,10 @@ REPLACED_KEYS: Mapping[str, str] = {
     "evaluate.twin": "write evaluate.id_only",
     "model.item.regress_new": "write model.cold_start.content_regression",
     "model.item.sentiment": "delete it: no model reads the sentiment of reviews, it annotates the catalogue",
+    **dict.fromkeys(
+        ("model.cold_bias", "model.cold_from", "model.cold_budget"),
+        "cold items have fixed ranks now: set model.cold_ranks = [10, 17, 19], say, or [] for none",
+    ),
 }
 # The same for values: (dotted key, old value) -> new value.
 REPLACED_VALUES: Mapping[tuple[str, str], str] = {("split.protocol", "given"): "predefined"}
@@ -342,7 +381,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
             "dim": 128,
             "temperature": 0.05,
             "item": {"id_dropout": 0.1, "dropout": 0.2},
-            "cold_budget": 0.0,
+            "cold_ranks": [],
             "user": {"num_blocks": 4, "max_length": 200, "dropout": 0.22},
             "ranker": {"num_epochs": 6},
         },

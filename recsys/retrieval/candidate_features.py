@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.arrays import Bools, Floats, Ints
+from recsys.history import History
 from recsys.ids import NUM_RESERVED, PAD
 
-ALWAYS = ("towers", "popularity")  # sources that need no fitting of their own; the others follow
+BUILTIN_SOURCES = ("towers", "popularity")  # sources that need no fitting of their own; the others follow
 CONTEXT = ("log_history_length",)
 NEAR = 1e-3  # cosines that differ by less share their ranks, in part
 
@@ -67,6 +68,14 @@ class Candidates:
             source_scores=np.concatenate([part.source_scores for part in parts]),
         )
 
+    def beside(self, other: "Candidates") -> "Candidates":
+        """The candidates of both, `other`'s after these, for the same users."""
+        return Candidates(
+            items=np.concatenate([self.items, other.items], axis=1),
+            cosines=np.concatenate([self.cosines, other.cosines], axis=1),
+            source_scores=np.concatenate([self.source_scores, other.source_scores], axis=1),
+        )
+
     def of(self, rows: Ints) -> "Candidates":
         """The lists in `rows`."""
         return Candidates(
@@ -74,7 +83,7 @@ class Candidates:
         )
 
 
-class Evidence:
+class CandidateFeatures:
     """Scores and ranks of the sources, and context, for lists of candidates."""
 
     def __init__(self, items: ItemArrays) -> None:
@@ -106,6 +115,16 @@ class Evidence:
             "source_ranks": (shown_ranks * real_BK1).astype(np.float32),
             "candidate_context": (context_B11 * real_BK1).astype(np.float32),
         }
+
+
+def newest_items(histories: Sequence[History], length: int) -> Ints:
+    """The newest `length` items of each history, right-aligned: the newest stands last. Shape [B, length]."""
+    item_BH = np.full((len(histories), length), PAD, np.int64)
+    for row, history in enumerate(histories):
+        newest = history.item[-length:]
+        if len(newest):
+            item_BH[row, -len(newest) :] = newest
+    return item_BH
 
 
 def ranks(score_BKS: Floats) -> Floats:

@@ -8,7 +8,7 @@ import numpy as np
 from recsys.arrays import Floats, Ints
 from recsys.ids import NUM_RESERVED
 from recsys.modalities import BY_NAME
-from recsys.retrieval.recommender import Recommendations
+from recsys.retrieval.recommendations import Recommendations
 
 ID_PHRASE = "who else chose it"
 # What `Columns.REVIEWERS` says of an item, in words.

@@ -2,65 +2,56 @@
 
 Evaluation in torch and serving in ONNX Runtime hand in other callables and share everything else.
 
-Legend: B users, L events, H past items that the ranker reads, K candidates, T tokens, D width, N items.
+A list has a head and a tail. The head is a fixed set of warm candidates: the retriever's best, and those that
+the other sources add; the ranker orders it. The tail goes on in the retriever's order. Cold items are ordered
+by the retriever and merged in at fixed ranks. Nothing here depends on the asked-for length k, so a shorter
+list is the beginning of a longer one.
+
+Legend: B users, L ranks of a list, H past items that the ranker reads, K candidates, T tokens, D width,
+N items, S sources.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from recsys.arrays import (
-    Bools,
-    Floats,
-    Ints,
-    unit,
-)
+from recsys.arrays import Bools, Floats, Ints, unit
+from recsys.errors import RequestError
 from recsys.history import History, SequenceSchema, collate
 from recsys.ids import NUM_RESERVED, PAD
-from recsys.retrieval.candidate_features import Candidates, Evidence, ItemArrays
-from recsys.retrieval.candidate_sources import (
-    DENSE_SCORES,
-    Source,
-    merge,
-)
-from recsys.retrieval.index.index import ExactIndex
-from recsys.retrieval.reranking import (
-    diversify,
-    first_place_of_new,
-    hold_back,
-    settle_new,
-)
-from recsys.retrieval.topk import top_k, top_k_of_lists
+from recsys.retrieval.candidate_features import CandidateFeatures, Candidates, ItemArrays, newest_items
+from recsys.retrieval.candidate_sources import CandidateSource, merge
+from recsys.retrieval.cold_ranks import merge_by_rank
+from recsys.retrieval.fallback import AnsweredBy, Popularity, answered_by
+from recsys.retrieval.index.base import Index, nearest_unseen
+from recsys.retrieval.index.exact import ExactIndex
+from recsys.retrieval.item_lists import ItemLists, head_and_tail, sorted_lists
+from recsys.retrieval.recommendations import Recommendations, attention_at, interleave
+from recsys.retrieval.reranking import diversify
+from recsys.retrieval.settings import PAGE, RecommenderSettings
+from recsys.retrieval.topk import top_k_of_lists
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
-def index_bias(items: ItemArrays, *, cold_bias: float, temperature: float) -> Floats:
-    """What the index adds to each item's cosine: the cold bias, in units of a cosine. Shape [N]."""
-    return np.where(items.trained, 0.0, cold_bias * temperature).astype(np.float32)
-
-
-class Searchable(Protocol):
-    """The nearest items of query vectors, scores being cosine plus `index_bias`."""
-
-    def search(self, queries: Floats, k: int, *, allowed: Bools | None = None) -> tuple[Ints, Floats]: ...
-
-
 @dataclass(frozen=True, kw_only=True)
-class Recommendations:
-    """Ranked items of B users, best first; the attentions are of the ranker, where it ran."""
+class Query:
+    """Users who are answered in one way, and the items that they may be given."""
 
-    items: Ints  # [B, k], 0 where there are fewer than k
-    scores: Floats  # [B, k], -inf there
-    retriever_scores: Floats  # [B, k], the part of the score that is the towers'
-    token_attention: Floats | None = None  # [B, k, T]
-    history_attention: Floats | None = None  # [B, k, H]
-    history_items: Ints | None = None  # [B, H], right-aligned: the newest event stands last
+    histories: Sequence[History]
+    user_BD: Floats
+    exclude_seen: bool
+    allowed: Bools | None  # [N], None: the whole catalogue
+
+    @property
+    def excluded(self) -> list[Ints] | None:
+        """For each user the seen items, where these are left out."""
+        return [history.seen for history in self.histories] if self.exclude_seen else None
 
 
 class Recommender:
@@ -71,26 +62,19 @@ class Recommender:
         *,
         items: ItemArrays,
         schema: SequenceSchema,
+        settings: RecommenderSettings,
         embed_users: Callable[[Arrays], Floats],
         rank: Callable[[Arrays], Arrays] | None,
-        index: Searchable,
-        temperature: float,
-        cold_bias: float,
-        cold_from: int = 1,
-        num_candidates: int,
-        history_length: int,
-        sources: Sequence[Source] = (),
-        source_candidates: int = 0,
+        index: Index,
+        sources: Sequence[CandidateSource] = (),
     ) -> None:
-        self.items, self.schema, self.index = items, schema, index
+        self.items, self.schema, self.settings, self.index = items, schema, settings, index
         self._embed_users, self._rank = embed_users, rank
-        self.temperature, self.cold_bias, self.cold_from = temperature, cold_bias, cold_from
-        self.num_candidates, self.history_length = num_candidates, history_length
-        self.sources, self.source_candidates = tuple(sources), source_candidates
-        self._evidence = Evidence(items)
-        self._bias_N = index_bias(items, cold_bias=cold_bias, temperature=temperature)
-        self._new_N = ~items.trained
-        self._new_N[:NUM_RESERVED] = False
+        self.sources = tuple(sources)
+        self._features = CandidateFeatures(items)
+        self._popularity = Popularity(items, settings.temperature)
+        real_N = np.arange(len(items.vectors)) >= NUM_RESERVED
+        self._warm_N, self._cold_N = real_N & items.trained, real_N & ~items.trained
 
     def without_ranker(self) -> "Recommender":
         """The towers alone, over the same items and index."""
@@ -98,64 +82,78 @@ class Recommender:
         alone._rank, alone.sources = None, ()
         return alone
 
+    def with_settings(self, **changes: Any) -> "Recommender":
+        """The same recommender, set otherwise."""
+        other = copy(self)
+        other.settings = self.settings.model_copy(update=changes)
+        return other
+
     def recommend(
         self,
-        histories: Sequence[History],
+        histories: Sequence[History | None],
         k: int,
         *,
         exclude_seen: bool = True,
         allowed: Bools | None = None,
         diversity: float = 0.0,
     ) -> Recommendations:
-        """The best `k` items for each history; `allowed` [N] restricts the catalogue."""
-        user_BD = self.embed(histories)
-        first = first_place_of_new(self.cold_from, k)
-        candidates = self.candidates(
-            user_BD,
-            histories,
-            max(k, self.num_candidates),
-            exclude_seen=exclude_seen,
-            allowed=allowed,
-            num_new=None if first <= 1 else k,
-        )
-        return self._order(histories, user_BD, candidates, k=k, diversity=diversity, first=first)
+        """The best `k` items for each user; None is a user of whom nothing is known.
 
-    def rank(self, histories: Sequence[History], candidates: Ints) -> Recommendations:
-        """The given candidates [B, K] of each history, every one of them, in order of score.
-
-        New ones stand at place `cold_from` at the earliest, or after all known ones where those are fewer:
-        so far they are lifted that among a few known ones most would stand first.
+        `allowed` [N] restricts the catalogue. For any two lengths the shorter list is the beginning of the
+        longer. Scores never rise down a list; with `diversity` each item keeps the score that it has without.
+        Raises `RequestError` for a k outside 1 to `settings.max_list_length`.
         """
-        user_BD, first = self.embed(histories), self.cold_from
-        given = self._described(user_BD, histories, candidates)
-        return self._order(histories, user_BD, given, k=candidates.shape[1], diversity=0.0, first=first)
+        if not 1 <= k <= self.settings.max_list_length:
+            raise RequestError("k", f"from 1 to {self.settings.max_list_length}", k)
+
+        def answer(by: AnsweredBy, users: list[History], rows: Ints) -> Recommendations:
+            query = Query(
+                histories=users, user_BD=self.embed(users), exclude_seen=exclude_seen, allowed=allowed
+            )
+            lists, length = self._lists(by, query), self.settings.max_list_length
+            return self._listed(by, query, lists, length=length, k=k, diversity=diversity)
+
+        return self._by_kind_of_user(histories, answer)
+
+    def rank(self, histories: Sequence[History | None], candidates: Ints) -> Recommendations:
+        """The given candidates [B, K] of each user, every one of them, in the order of a recommended list.
+
+        Warm candidates first to last as `recommend` would order them, cold ones at the fixed cold ranks.
+        """
+
+        def answer(by: AnsweredBy, users: list[History], rows: Ints) -> Recommendations:
+            query = Query(histories=users, user_BD=self.embed(users), exclude_seen=False, allowed=None)
+            given = self.score_given(query.user_BD, users, candidates[rows])
+            ranked: Arrays = {}
+            if self._rank is not None and by is AnsweredBy.HISTORY:
+                ranked = self._rank(self.rank_inputs(users, query.user_BD, given))
+            retriever_BK = self.retriever_score(given.cosines)
+            cold = sorted_lists(given.items, retriever_BK, retriever_BK, keep_BK=self._cold_N[given.items])
+            lists, length = (self._given_warm(by, given, ranked), cold, ranked), given.items.shape[1]
+            return self._listed(by, query, lists, length=length, k=length)
+
+        return self._by_kind_of_user(histories, answer)
 
     def similar(self, items: Ints, k: int) -> tuple[Ints, Floats]:
-        """The `k` nearest other items of each of `items`, known and new alike, and their cosines.
+        """The `k` nearest other items of each of `items`, warm and cold alike, and their cosines.
 
         Nearest first, ties by item id, 0 and -inf where there are fewer. Shapes [B, k].
         """
         query_BD = unit(self.items.vectors[items])
-        # Known items have unit vectors and no bias: apart from the new ones the index has them by cosine.
-        found_BK, _ = self.index.search(query_BD, k + 1, allowed=~self._new_N)
-        if self._new_N.any():
-            new_BK, _ = self._new_by_cosine.search(query_BD, k + 1)
-            found_BK = np.concatenate([found_BK, new_BK], axis=1)
+        # Warm items have unit vectors, so that the index has them by cosine; cold items' may be shorter.
+        found_BK, _ = self.index.search(query_BD, k + 1, allowed=self._warm_N)
+        if self._cold_N.any():
+            cold_BK, _ = self._cold_by_cosine.search(query_BD, k + 1)
+            found_BK = np.concatenate([found_BK, cold_BK], axis=1)
         found_BK = np.where(found_BK == items[:, None], PAD, found_BK)
         cosine_BK = np.einsum("bd,bkd->bk", query_BD, unit(self.items.vectors[found_BK]))
         return top_k_of_lists(found_BK, cosine_BK, k)
-
-    @cached_property
-    def _new_by_cosine(self) -> ExactIndex:
-        """New items at unit length; in the other index their lengths count."""
-        rows = np.flatnonzero(self._new_N)
-        return ExactIndex.build(unit(self.items.vectors[rows]), rows)
 
     def embed(self, histories: Sequence[History]) -> Floats:
         """Unit user vectors [B, D]."""
         batch = collate(histories, self.schema)
         event_BLD = self.items.vectors[batch.item]
-        # A new item's vector may be shorter than 1; as an event it counts like any other.
+        # A cold item's vector may be shorter than 1; as an event it counts like any other.
         inputs = {**batch.inputs, "event_vector": unit(event_BLD), "length": batch.length}
         return self._embed_users(inputs)
 
@@ -168,70 +166,44 @@ class Recommender:
         exclude_seen: bool = True,
         allowed: Bools | None = None,
     ) -> tuple[Ints, Floats]:
-        """Candidates [B, num] by biased score, seen ones left out, and their plain cosines."""
-        num = min(num, len(self.items.vectors) - NUM_RESERVED)
-        num_seen = max([0, *(len(history.seen) for history in histories)]) if exclude_seen else 0
-        found, score = self.index.search(user_BD, num + num_seen, allowed=allowed)
+        """The `num` warm items of highest cosine, seen ones left out, and the cosines. Shapes [B, num]."""
         seen = [history.seen for history in histories] if exclude_seen else None
-        found, score = top_k_of_lists(found, score, num, excluded=seen)
-        return found, np.where(found == PAD, -np.inf, score - self._bias_N[found]).astype(np.float32)
+        allowed_N = self._warm_N if allowed is None else self._warm_N & allowed
+        return nearest_unseen(self.index, user_BD, num, allowed_N, seen)
 
     def candidates(
         self,
         user_BD: Floats,
         histories: Sequence[History],
-        num: int,
         *,
         exclude_seen: bool = True,
         allowed: Bools | None = None,
-        num_new: int | None = None,
     ) -> Candidates:
-        """The towers' best `num`, then what the other sources add.
-
-        With `num_new` so many of the best new items stand beside `num` known ones, so that no lift of theirs
-        leaves out a known one that stands before them in the end.
-        """
-        asked = [(num, allowed)]
-        if num_new is not None and self._new_N.any():
-            open_N = np.True_ if allowed is None else allowed
-            asked = [(num, ~self._new_N & open_N), (num_new, self._new_N & open_N)]
-        found = [
-            self.retrieve(user_BD, histories, places, exclude_seen=exclude_seen, allowed=of)
-            for places, of in asked
-        ]
-        found_BK, cosine_BK = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
-        if not self.sources:
-            no_scores = np.zeros((*found_BK.shape, 0), np.float32)
-            return Candidates(items=found_BK, cosines=cosine_BK, source_scores=no_scores)
-        merged_BK = np.empty(
-            (len(histories), found_BK.shape[1] + len(self.sources) * self.source_candidates), np.int64
+        """The head of the lists, which a ranker orders; as large whatever length is asked for."""
+        found_BK, _ = self.retrieve(
+            user_BD, histories, self.settings.num_candidates, exclude_seen=exclude_seen, allowed=allowed
         )
-        source_BKS = np.empty((*merged_BK.shape, len(self.sources)), np.float32)
-        for rows in self._parts(len(histories)):
-            part = histories[rows]
-            scores = [source.scores(part) for source in self.sources]
-            seen = [history.seen for history in part] if exclude_seen else None
-            added = [
-                top_k(
-                    np.where(score_BN > 0, score_BN, -np.inf),
-                    self.source_candidates,
-                    allowed=allowed,
-                    excluded=seen,
-                )[0]
-                for score_BN in scores
-            ]
-            merged_BK[rows] = merge(found_BK[rows], added)
-            source_BKS[rows] = _taken(scores, merged_BK[rows])
-        cosine_BK = self._cosines(user_BD, merged_BK)
-        return Candidates(items=merged_BK, cosines=cosine_BK, source_scores=source_BKS)
+        query = Query(histories=histories, user_BD=user_BD, exclude_seen=exclude_seen, allowed=allowed)
+        return self._with_sources(query, found_BK)
 
-    def _described(self, user_BD: Floats, histories: Sequence[History], candidate_BK: Ints) -> Candidates:
-        """What the sources say of given candidates [B, K]."""
+    def _with_sources(self, query: Query, found_BK: Ints) -> Candidates:
+        """The retriever's candidates, then the items that the other sources add."""
+        added = [
+            source.candidates(
+                query.histories,
+                self.settings.source_candidates,
+                excluded=query.excluded,
+                allowed=query.allowed,
+            )[0]
+            for source in self.sources
+        ]
+        return self.score_given(query.user_BD, query.histories, merge(found_BK, added) if added else found_BK)
+
+    def score_given(self, user_BD: Floats, histories: Sequence[History], candidate_BK: Ints) -> Candidates:
+        """Cosines and the sources' scores of given candidates [B, K]."""
         source_BKS = np.zeros((*candidate_BK.shape, len(self.sources)), np.float32)
-        if self.sources:
-            for rows in self._parts(len(histories)):
-                scores = [source.scores(histories[rows]) for source in self.sources]
-                source_BKS[rows] = _taken(scores, candidate_BK[rows])
+        for column, source in enumerate(self.sources):
+            source_BKS[..., column] = source.scores(histories, candidate_BK)
         return Candidates(
             items=candidate_BK, cosines=self._cosines(user_BD, candidate_BK), source_scores=source_BKS
         )
@@ -239,11 +211,6 @@ class Recommender:
     def _cosines(self, user_BD: Floats, candidate_BK: Ints) -> Floats:
         cosine_BK = np.einsum("bd,bkd->bk", user_BD, self.items.vectors[candidate_BK])
         return np.where(candidate_BK == PAD, -np.inf, cosine_BK).astype(np.float32)
-
-    def _parts(self, num_users: int) -> Iterator[slice]:
-        """Users by so many at a time that the sources' scores of the whole catalogue stay bounded."""
-        step = max(1, DENSE_SCORES // len(self.items.vectors))
-        return (slice(start, start + step) for start in range(0, num_users, step))
 
     def rank_inputs(
         self,
@@ -261,76 +228,147 @@ class Recommender:
             "candidate_vector": self.items.vectors[candidate_BK],
             "candidate_tokens": self.items.tokens[candidate_BK].astype(np.float32),
             "candidate_token_mask": self.items.token_mask[candidate_BK],
-            **self._evidence.inputs(candidates, length_B),
+            **self._features.inputs(candidates, length_B),
         }
 
     def history_items(self, histories: Sequence[History]) -> Ints:
         """The newest H items of each history, right-aligned. Shape [B, H]."""
-        history_BH = np.full((len(histories), self.history_length), PAD, np.int64)
-        for row, history in enumerate(histories):
-            newest = history.item[-self.history_length :]
-            if len(newest):
-                history_BH[row, -len(newest) :] = newest
-        return history_BH
+        return newest_items(histories, self.settings.history_length)
 
-    def retriever_score(self, candidate_BK: Ints, cosine_BK: Floats) -> Floats:
-        """cosine / temperature, plus the bias of items that training never saw."""
-        return ((cosine_BK + self._bias_N[candidate_BK]) / self.temperature).astype(np.float32)
+    def retriever_score(self, cosine_BK: Floats) -> Floats:
+        """cosine / temperature."""
+        return (cosine_BK / self.settings.temperature).astype(np.float32)
 
-    def final_score(
-        self, candidate_BK: Ints, retriever_BK: Floats, ranker_BK: Floats | None, *, first: int
-    ) -> Floats:
-        """What the ranker makes of the retriever's scores. Shape [B, K].
+    def is_rankable(self, candidate_BK: Ints) -> Bools:
+        """Which candidates a ranker orders: warm items. Shape [B, K]."""
+        rankable: Bools = self._warm_N[candidate_BK]
+        return rankable
 
-        New items keep their places, but for those before `first`.
-        """
-        known_BK = self.is_judged(candidate_BK)
-        new_BK = (candidate_BK != PAD) & ~known_BK
-        score_BK = retriever_BK
-        if ranker_BK is not None:
-            score_BK = settle_new(retriever_BK, retriever_BK + ranker_BK, new_BK, known_BK)
-        return hold_back(score_BK, new_BK, known_BK, first=first)
-
-    def is_judged(self, candidate_BK: Ints) -> Bools:
-        """Which candidates a ranker orders: items with training events. Shape [B, K]."""
-        judged: Bools = self.items.trained[candidate_BK] & (candidate_BK != PAD)
-        return judged
-
-    def _order(
+    def _by_kind_of_user(
         self,
-        histories: Sequence[History],
-        user_BD: Floats,
-        candidates: Candidates,
-        *,
-        k: int,
-        diversity: float,
-        first: int,
+        histories: Sequence[History | None],
+        answer: Callable[[AnsweredBy, list[History], Ints], Recommendations],
     ) -> Recommendations:
-        candidate_BK = candidates.items
-        retriever_BK = self.retriever_score(candidate_BK, candidates.cosines)
-        ranked: Arrays = {}
-        if self._rank is not None:
-            ranked = self._rank(self.rank_inputs(histories, user_BD, candidates))
-        score_BK = self.final_score(candidate_BK, retriever_BK, ranked.get("score"), first=first)
-        score_BK = np.where(candidate_BK == PAD, -np.inf, score_BK).astype(np.float32)
-        new_BK = self._new_N[candidate_BK]
-        place = diversify(
-            candidate_BK, score_BK, new_BK, self.items.vectors, k=k, weight=diversity, first=first
+        """`answer` for each group of users who are answered alike, put together in the users' order."""
+        users = [History.empty() if history is None else history for history in histories]
+        kinds = np.array([answered_by(history, self.settings) for history in users], np.str_)
+        parts = []
+        for by in AnsweredBy:
+            rows = np.flatnonzero(kinds == by)
+            if len(rows):
+                parts.append((rows, answer(by, [users[row] for row in rows], rows)))
+        return interleave(parts, len(users))
+
+    def _lists(self, by: AnsweredBy, query: Query) -> tuple[ItemLists, ItemLists, Arrays]:
+        """Warm items in order, cold items in order, and the ranker's outputs where it ran."""
+        length, cold = self.settings.max_list_length, self._cold_lists(query)
+        if by is AnsweredBy.POPULARITY:
+            items_BL = self._popularity.top(
+                len(query.histories), length, excluded=query.excluded, allowed=query.allowed
+            )
+            return self._by_popularity(items_BL, self._cosines(query.user_BD, items_BL)), cold, {}
+        found_BL, cosine_BL = self.retrieve(
+            query.user_BD,
+            query.histories,
+            min(length, len(self.items.vectors) - NUM_RESERVED),
+            exclude_seen=query.exclude_seen,
+            allowed=query.allowed,
         )
+        retriever_BL = self.retriever_score(cosine_BL)
+        if self._rank is None or by is AnsweredBy.PROFILE:
+            return sorted_lists(found_BL, retriever_BL, retriever_BL), cold, {}
+        head = self._with_sources(query, found_BL[:, : self.settings.num_candidates])
+        cold_head, num_head = self._cold_candidates(query, cold), head.items.shape[1]
+        ranked = self._rank(self.rank_inputs(query.histories, query.user_BD, head.beside(cold_head)))
+        retriever_BK = self.retriever_score(head.cosines)
+        warm = sorted_lists(head.items, retriever_BK + ranked["score"][:, :num_head], retriever_BK)
+        in_head = np.stack([np.isin(*rows) for rows in zip(found_BL, head.items, strict=True)])
+        tail = sorted_lists(found_BL, retriever_BL, retriever_BL, keep_BK=~in_head)
+        columns = num_head + np.arange(cold_head.items.shape[1])
+        return head_and_tail(warm, tail).first(length), cold.read_at(columns), ranked
+
+    def _given_warm(self, by: AnsweredBy, given: Candidates, ranked: Arrays) -> ItemLists:
+        """The warm ones among given candidates, in order."""
+        if by is AnsweredBy.POPULARITY:
+            warm_BK = np.where(self._warm_N[given.items], given.items, PAD)
+            order_BK = self._popularity.sorted(warm_BK)
+            take = np.take_along_axis
+            return self._by_popularity(take(warm_BK, order_BK, 1), take(given.cosines, order_BK, 1))
+        retriever_BK = self.retriever_score(given.cosines)
+        score_BK = retriever_BK + ranked["score"] if ranked else retriever_BK
+        return sorted_lists(given.items, score_BK, retriever_BK, keep_BK=self._warm_N[given.items])
+
+    def _by_popularity(self, item_BL: Ints, cosine_BL: Floats) -> ItemLists:
+        return ItemLists(
+            items=item_BL,
+            scores=self._popularity.scores(item_BL),
+            retriever_scores=self.retriever_score(cosine_BL),
+            column=np.full(item_BL.shape, -1, np.int64),
+        )
+
+    def _cold_lists(self, query: Query) -> ItemLists:
+        """Cold items in the retriever's order, as many as a list may hold."""
+        rows, num_users = np.flatnonzero(self._cold_N), len(query.histories)
+        num = min(self.settings.max_list_length, len(rows))
+        found_BL, cosine_BL = np.empty((num_users, 0), np.int64), np.empty((num_users, 0), np.float32)
+        if num:
+            allowed = None if query.allowed is None else query.allowed[rows]
+            found_BL, cosine_BL = nearest_unseen(
+                self._cold_index, query.user_BD, num, allowed, query.excluded
+            )
+        retriever_BL = self.retriever_score(cosine_BL)
+        return sorted_lists(found_BL, retriever_BL, retriever_BL)
+
+    def _cold_candidates(self, query: Query, cold: ItemLists) -> Candidates:
+        """The cold items that a page of a list may show, for the ranker's attention to them."""
+        num_head = self.settings.num_candidates + len(self.sources) * self.settings.source_candidates
+        num = max(PAGE, len(self.settings.cold_ranks) * -(-num_head // PAGE))
+        items_BK = cold.items[:, :num]
+        none_BKS = np.zeros((*items_BK.shape, len(self.sources)), np.float32)
+        return Candidates(
+            items=items_BK, cosines=self._cosines(query.user_BD, items_BK), source_scores=none_BKS
+        )
+
+    def _listed(
+        self,
+        by: AnsweredBy,
+        query: Query,
+        lists: tuple[ItemLists, ItemLists, Arrays],
+        *,
+        length: int,
+        k: int,
+        diversity: float = 0.0,
+    ) -> Recommendations:
+        """Warm and cold lists merged down to `length`, re-ranked for variety, and cut to k."""
+        warm, cold, ranked = lists
+        merged, is_cold_BL = merge_by_rank(warm, cold, self.settings.cold_ranks)
+        place_Bk = diversify(
+            merged.items[:, :length],
+            merged.scores[:, :length],
+            is_cold_BL[:, :length],
+            self.items.vectors,
+            k=k,
+            weight=diversity,
+        )
+        listed = merged.at(place_Bk).first(k)
         return Recommendations(
-            items=np.take_along_axis(candidate_BK, place, 1),
-            scores=np.take_along_axis(score_BK, place, 1),
-            retriever_scores=np.take_along_axis(retriever_BK, place, 1),
-            token_attention=_take_rows(ranked.get("token_attention"), place),
-            history_attention=_take_rows(ranked.get("history_attention"), place),
-            history_items=self.history_items(histories) if ranked else None,
+            items=listed.items,
+            scores=listed.scores,
+            retriever_scores=listed.retriever_scores,
+            answered_by=(by,) * len(listed.items),
+            token_attention=attention_at(ranked.get("token_attention"), listed.column),
+            history_attention=attention_at(ranked.get("history_attention"), listed.column),
+            history_items=self.history_items(query.histories) if ranked else None,
         )
 
+    @cached_property
+    def _cold_index(self) -> ExactIndex:
+        """Cold items by inner product: content that says little gives a short vector."""
+        rows = np.flatnonzero(self._cold_N)
+        return ExactIndex.build(self.items.vectors[rows], rows)
 
-def _taken(scores: Sequence[Floats], candidate_BK: Ints) -> Floats:
-    """What each source scored the candidates. Shape [B, K, S]."""
-    return np.stack([np.take_along_axis(score_BN, candidate_BK, 1) for score_BN in scores], axis=-1)
-
-
-def _take_rows(array: npt.NDArray[Any] | None, place: Ints) -> Floats | None:
-    return None if array is None else np.take_along_axis(array, place[..., None], axis=1)
+    @cached_property
+    def _cold_by_cosine(self) -> ExactIndex:
+        """Cold items at unit length."""
+        rows = np.flatnonzero(self._cold_N)
+        return ExactIndex.build(unit(self.items.vectors[rows]), rows)

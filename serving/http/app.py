@@ -9,7 +9,7 @@ from recsys.bundle.compose import Device
 from recsys.errors import MissingExtraError, RequestError, StateError
 from recsys.history import History
 from recsys.ids import PAD
-from recsys.retrieval.recommender import Recommendations
+from recsys.retrieval.recommendations import Recommendations
 from serving.engine import Engine
 from serving.http.problems import of_request, of_validation, problem
 from serving.http.requests import Event
@@ -125,8 +125,8 @@ def recommend(body: RecommendRequest, engine: EngineOf) -> Answer:
 def rank(body: RankRequest, engine: EngineOf) -> Answer:
     """All the given candidates, best first for this user or history; seen ones are kept.
 
-    Items without training events come no earlier than in a recommended list: from the bundle's place for new
-    items on, or after all others where the candidates are too few for that.
+    Items without training events have the same ranks as in a recommended list, or come after all others where
+    the candidates are too few for that.
     """
     history, ignored = _history(engine, body)
     candidates = engine.request_reader.candidates(body.candidates)
@@ -229,7 +229,7 @@ def _answer(engine: Engine, history: History | None, ranked: Recommendations, ig
         items=items,
         model=_model(engine),
         providers=_providers(engine),
-        degraded=engine.degraded(history),
+        degraded=engine.degraded(history, ranked.answered_by[0]),
         ignored=list(dict.fromkeys(ignored)),
     )
 

@@ -32,7 +32,7 @@ def test_a_preset_changes_a_few_fields() -> None:
         ("model.user.max_length=1", "model.user.max_length = 1"),
         ("model.temperature=2.0", "model.temperature = 2.0"),
         ("model.temperature=0.001", "model.temperature = 0.001"),
-        ('model.ranker.sources=["as"]', "'als', 'item_item', 'transitions' or 'popularity'"),
+        ('model.ranker.sources=["as"]', "model.ranker.sources names 'as'; did you mean 'als'?"),
     ],
 )
 def test_what_no_model_can_be_made_of_is_refused(setting: str, message: str) -> None:
@@ -111,7 +111,9 @@ def test_an_unknown_preset_names_the_nearest() -> None:
         "train.device=tpu",
         "model.temperature=0",
         "model.item.dropout=1.5",
-        "model.cold_bias=nan",
+        "train.weight_decay=nan",
+        "model.cold_ranks=[3, 21]",
+        "model.cold_ranks=[10, 3]",
         "evaluate.k=[0]",
     ],
 )
@@ -148,3 +150,8 @@ def test_the_configuration_is_frozen() -> None:
 def test_flatten() -> None:
     nested = {"train": {"epochs": 3, "user": {"dim": 4}}, "k": [1]}
     assert flatten(nested) == {"train.epochs": 3, "train.user.dim": 4, "k": [1]}
+
+
+def test_a_replaced_value_is_refused_with_the_new_one() -> None:
+    with pytest.raises(ConfigError, match=r"split\.protocol = 'given' is no more; write 'predefined'"):
+        build_config({"split": {"protocol": "given"}})

@@ -11,9 +11,11 @@ import pytest
 from onnx import TensorProto, helper
 
 from recsys.bundle.compose import compose_bundle
-from recsys.bundle.load import Bundle, write_bundle
+from recsys.bundle.load import Bundle
+from recsys.bundle.write import write_bundle
 from recsys.history import History, SequenceSchema
 from recsys.ids import IdMap
+from recsys.retrieval.settings import RecommenderSettings
 from serving.engine import Engine
 from serving.state.opening import maps_fingerprint
 from serving.state.sqlite import SqliteState
@@ -23,6 +25,8 @@ TITLES = ["Ant", "Bee", "Cat", "Dog", None, "Fox"]
 POPULARITY = [5, 4, 3, 2, 1, 0]
 GROUPS = [["insect"], ["insect", "flies"], ["mammal"], ["mammal"], ["fish"], ["mammal"]]
 MODALITIES = ["image", "id"]
+SETTINGS = {"temperature": 0.5, "num_candidates": 5, "history_length": 3, "cold_ranks": ()}
+KNOWN = RecommenderSettings.model_fields
 SCHEMA = SequenceSchema(
     max_length=4,
     has_clock=True,
@@ -58,14 +62,17 @@ def axis(name, value):
 
 
 def save_user_tower(path):
-    """The mean of the events' vectors at unit length; reads no other input."""
+    """The mean of the events' vectors at unit length, zeros without any; reads no other input."""
     nodes = [
         helper.make_node("ReduceSum", ["event_vector", "one"], ["sum"], keepdims=0),
         helper.make_node("ReduceL2", ["sum", "one"], ["norm"], keepdims=1),
-        helper.make_node("Div", ["sum", "norm"], ["user_vector"]),
+        helper.make_node("Max", ["norm", "least"], ["length"]),
+        helper.make_node("Div", ["sum", "length"], ["user_vector"]),
     ]
     inputs = [tensor("event_vector", TensorProto.FLOAT, "B", "L", 2)]
-    save_graph(path, nodes, inputs, [tensor("user_vector", TensorProto.FLOAT, "B", 2)], [axis("one", 1)])
+    least = helper.make_tensor("least", TensorProto.FLOAT, [1], [1e-6])
+    outputs = [tensor("user_vector", TensorProto.FLOAT, "B", 2)]
+    save_graph(path, nodes, inputs, outputs, [axis("one", 1), least])
 
 
 def save_ranker(path):
@@ -128,10 +135,7 @@ def fill_bundle(directory: Path, *, ranker: bool = True, **changes):
         "sequence_schema": SCHEMA,
         "modalities": MODALITIES,
         "graphs": {},
-        "temperature": 0.5,
-        "cold_bias": 0.0,
-        "num_candidates": 5,
-        "history_length": 3,
+        "recommender": SETTINGS | {name: changes.pop(name) for name in list(changes) if name in KNOWN},
         "parity": {},
     } | changes
 

@@ -8,10 +8,11 @@ import pytest
 
 from features.inputs.histories import IdMaps
 from features.inputs.history_file import save_histories
-from recsys.bundle.load import Bundle, write_bundle
+from recsys.bundle.load import Bundle
+from recsys.bundle.write import write_bundle
 from recsys.errors import BundleError, DataError, RequestError
 from recsys.history import History
-from recsys.retrieval.index.index import FaissIndex
+from recsys.retrieval.index.faiss import FaissIndex
 from serving.engine import Engine
 from serving.filters import CatalogueFilter
 from serving.http.requests import Event
@@ -37,12 +38,34 @@ def test_unknown_and_empty_users_get_what_is_popular(shop, engine):
     answer = engine.recommend([None, shop.history("ant"), shop.history()], 3)
     assert names(engine, answer, 0) == names(engine, answer, 2) == ["ant", "bee", "cat"]
     assert names(engine, answer, 1) == ["bee", "cat", "dog"]
-    assert answer.scores[0].tolist() == [5, 4, 3]
+    # log(1 + events), as a share of the largest, over the temperature
+    np.testing.assert_allclose(answer.scores[0], np.log1p([5, 4, 3]) / np.log1p(5) / 0.5, rtol=1e-5)
     assert engine.reason(answer, 0, 0) is None
     assert engine.reason(answer, 1, 0) is not None
-    assert engine.degraded(None) == ["unknown_user: popularity"]
-    assert engine.degraded(shop.history()) == ["empty_history: popularity"]
-    assert engine.degraded(shop.history("ant")) == []
+    asked = [None, shop.history("ant"), shop.history()]
+    assert [engine.degraded(*each) for each in zip(asked, answer.answered_by, strict=True)] == [
+        ["unknown_user: popularity"],
+        [],
+        ["empty_history: popularity"],
+    ]
+
+
+def test_a_history_of_items_that_are_gone_is_answered_like_an_unknown_user(shop, engine):
+    gone = shop.history("gnu", "owl")
+    answer = engine.recommend([gone, None], 3)
+    assert names(engine, answer, 0) == names(engine, answer, 1)
+    assert engine.degraded(gone, answer.answered_by[0]) == ["unknown_items: popularity"]
+
+
+def test_a_user_with_fields_alone_is_answered_by_the_towers_where_the_bundle_says_so(shop, tmp_path):
+    cook = shop.history(profile={"job": np.array([2])})
+    for setting, expected in (("towers", "profile"), ("popularity", "popularity")):
+        path = tmp_path / setting
+        write_bundle(path, lambda at, setting=setting: shop.fill_bundle(at, without_events=setting))
+        with shop.open_engine(path) as engine:
+            answer = engine.recommend([cook, None], 3)
+            assert answer.answered_by == (expected, "popularity")
+            assert engine.degraded(cook, answer.answered_by[0]) == [f"empty_history: {expected}"]
 
 
 def test_popular_items_that_were_seen_are_left_out(engine):
@@ -78,7 +101,7 @@ def test_ranks_every_candidate(shop, engine):
     assert names(engine, known) == ["ant", "cat", "fox"]
     unknown = engine.rank([None], candidates[None])
     assert names(engine, unknown) == ["ant", "cat", "fox"]
-    assert unknown.scores[0].tolist() == [5, 3, 0]
+    assert (np.diff(unknown.scores[0]) < 0).all()
 
 
 def test_similar_items_are_the_others(engine):
@@ -88,11 +111,11 @@ def test_similar_items_are_the_others(engine):
     assert len(engine.similar(3, 50)[0]) == 5
 
 
-def test_similar_items_are_the_nearest_by_cosine_however_new_ones_are_lifted(shop, tmp_path):
-    """Fox is new, lifted and has a short vector."""
+def test_similar_items_are_the_nearest_by_cosine(shop, tmp_path):
+    """Fox is cold and has a short vector."""
 
     def fill(directory):
-        values = shop.fill_bundle(directory, cold_bias=9.0)
+        values = shop.fill_bundle(directory)
         vectors = shop.item_vectors()
         vectors[7] *= 0.3
         np.save(directory / "item_vectors.npy", vectors)
@@ -137,26 +160,23 @@ def test_a_saved_index_is_used(shop, tmp_path):
     assert names(engine, engine.recommend([shop.history("ant")], 3)) == ["bee", "cat", "dog"]
 
 
-def test_cold_bias_lifts_items_without_training_events(shop, tmp_path):
-    write_bundle(tmp_path / "bundle", lambda at: shop.fill_bundle(at, cold_bias=9.0, num_candidates=1))
-    engine = shop.open_engine(tmp_path / "bundle")
-    assert names(engine, engine.recommend([shop.history("ant")], 1)) == ["fox"]
-
-
-def test_new_items_are_held_back_in_lists_and_among_given_candidates(shop, tmp_path):
-    """Fox, lifted far above the others, stands at place 3 at the earliest."""
-    write_bundle(tmp_path / "bundle", lambda at: shop.fill_bundle(at, cold_bias=9.0, cold_from=3))
+def test_cold_items_have_their_ranks_in_lists_and_among_given_candidates(shop, tmp_path):
+    """Fox is cold."""
+    write_bundle(tmp_path / "bundle", lambda at: shop.fill_bundle(at, cold_ranks=(3,)))
     with shop.open_engine(tmp_path / "bundle") as engine:
         ann = [shop.history("ant")]
         assert names(engine, engine.recommend(ann, 1)) == ["bee"]
         assert names(engine, engine.recommend(ann, 2)) == ["bee", "cat"]
         assert names(engine, engine.recommend(ann, 4)) == ["bee", "cat", "fox", "dog"]
+        assert names(engine, engine.recommend([None], 4)) == ["ant", "bee", "fox", "cat"]
         for given, expected in (
             (["fox", "dog", "bee", "cat"], ["bee", "cat", "fox", "dog"]),
             (["fox", "dog"], ["dog", "fox"]),
             (["fox"], ["fox"]),
         ):
-            assert names(engine, engine.rank(ann, engine.request_reader.candidates(given)[None])) == expected
+            candidates = engine.request_reader.candidates(given)[None]
+            assert names(engine, engine.rank(ann, candidates)) == expected
+            assert names(engine, engine.rank([None], candidates)) == expected
 
 
 def test_a_graph_that_does_not_fit_is_the_bundles_fault(shop, tmp_path):

@@ -12,7 +12,8 @@ from walk_parts import recsys, refused
 
 from features.dataset.id_encoding import IdMaps
 from features.inputs.history_file import save_histories
-from recsys.bundle.load import Bundle, write_bundle
+from recsys.bundle.load import Bundle
+from recsys.bundle.write import write_bundle
 from recsys.errors import DataError
 from recsys.ids import IdMap
 from serving.engine import Engine

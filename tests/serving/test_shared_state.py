@@ -18,7 +18,8 @@ import pytest
 
 from features.dataset.id_encoding import IdMaps
 from features.inputs.history_file import save_histories
-from recsys.bundle.load import Bundle, write_bundle
+from recsys.bundle.load import Bundle
+from recsys.bundle.write import write_bundle
 from recsys.history import History
 from recsys.ids import IdMap
 from serving.engine import Engine

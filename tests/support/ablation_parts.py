@@ -8,7 +8,7 @@ import numpy as np
 from fitting_parts import config, log, media
 
 from features.splits.make import make_split
-from training.experiments.outcome import Outcome, ViewFigures
+from training.experiments.outcome import Outcome, ViewResults
 from training.pipeline import Run
 from training.run_directory import RunDirectory
 
@@ -26,8 +26,8 @@ def outcome(
     )
 
 
-def _figures(values: Mapping[str, Sequence[float]], users: list[str]) -> ViewFigures:
-    return ViewFigures(
+def _figures(values: Mapping[str, Sequence[float]], users: list[str]) -> ViewResults:
+    return ViewResults(
         description="a view",
         users=tuple(users),
         num_pairs=2 * len(users),

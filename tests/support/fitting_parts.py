@@ -9,6 +9,12 @@ from split_parts import Event, Review, dataset
 
 from features.dataset.tables import Dataset, MediaVectors, MediumVectors
 from recsys.config import Config, build_config
+from recsys.retrieval.candidate_sources import (
+    CandidateSource,
+    FactorSource,
+    ItemNeighborSource,
+    PopularitySource,
+)
 
 NUM_ITEMS, NUM_USERS, LENGTH = 24, 40, 7
 
@@ -62,3 +68,13 @@ def config(**changes: dict[str, Any]) -> Config:
         for name, value in new.items():
             old[name] = {**old[name], **value} if isinstance(value, dict) and name in old else value
     return build_config(values)
+
+
+def source_arrays(source: CandidateSource) -> dict[str, np.ndarray]:
+    """All that a candidate source was fitted to, by name."""
+    if isinstance(source, FactorSource):
+        return {"factor": source.factor}
+    if isinstance(source, ItemNeighborSource):
+        return {"neighbor": source.neighbor, "weight": source.weight}
+    assert isinstance(source, PopularitySource)
+    return {"score": source.score}

@@ -15,13 +15,13 @@ from recsys.arrays import Floats
 from recsys.metrics.bootstrap import Estimate
 from training.evaluation.results import Change
 from training.knockouts.alteration import KINDS, Kind
-from training.knockouts.measure import Knockout, Knockouts, WholeView
-from training.knockouts.systems import Patient
+from training.knockouts.measure import FullView, Knockout, Knockouts
+from training.knockouts.systems import KnockoutSubject
 
 GROUPS, OLD, NEW, USERS, LENGTH = 4, 16, 6, 96, 6
 
 
-def patient(*, epochs: int = 4) -> Patient:
+def subject(*, epochs: int = 4) -> KnockoutSubject:
     """Everybody takes items of one group; each group has new items, which half of the users take last.
 
     The title holds the group; pictures, the written and the spoken reviews and the colour hold nothing.
@@ -54,7 +54,7 @@ def patient(*, epochs: int = 4) -> Patient:
     group_of = [int(name.split("-")[1]) for name in data.items["item_id"]]
     vectors = _vectors(np.eye(GROUPS, dtype=np.float32)[group_of], data.reviews.height)
     split = make_split(data, settings.split)
-    return Patient(fit_split(data, vectors, split, settings), data, vectors, split, settings)
+    return KnockoutSubject(fit_split(data, vectors, split, settings), data, vectors, split, settings)
 
 
 def _vectors(group_NG: Floats, num_reviews: int) -> MediaVectors:
@@ -82,25 +82,23 @@ def _vectors(group_NG: Floats, num_reviews: int) -> MediaVectors:
 def found(
     changes: Mapping[str, Mapping[Kind, Mapping[str, Estimate]]],
     *,
-    whole: float = 0.2,
+    full: float = 0.2,
     num_drawn: int = 50,
     num_users: int = 40,
 ) -> Knockouts:
-    """Changes of Recall@10 by target, way and view; a view that no target has is one without users."""
+    """Changes of Recall@10 by group, way and view; a view that no group has is one without users."""
     zero = Estimate(value=0.0, low=-0.01, high=0.01)
     known = {view for by_kind in changes.values() for by_view in by_kind.values() for view in by_view}
     views = ("warm", "cold_full", "cold_pool")
-    before = Estimate(value=whole, low=whole - 0.1, high=whole + 0.1)
+    before = Estimate(value=full, low=full - 0.1, high=full + 0.1)
 
-    def knockout(target: str, kind: Kind) -> Knockout:
-        by_view = changes[target].get(kind, {})
+    def knockout(group: str, kind: Kind) -> Knockout:
+        by_view = changes[group].get(kind, {})
         given = {
             view: {"recall@10": Change(value=before, change=by_view.get(view, zero))} if view in known else {}
             for view in views
         }
-        return Knockout(
-            target=target, tokens=(target,), kind=kind, num_items=1_234, num_reviews=0, views=given
-        )
+        return Knockout(group=group, tokens=(group,), kind=kind, num_items=1_234, num_reviews=0, views=given)
 
     return Knockouts(
         protocol="by hand",
@@ -109,7 +107,7 @@ def found(
         num_drawn=num_drawn,
         num_users=50,
         views={
-            view: WholeView(
+            view: FullView(
                 description="a view",
                 num_users=num_users if view in known else 0,
                 num_pairs=60,
@@ -118,5 +116,5 @@ def found(
             )
             for view in views
         },
-        knockouts=tuple(knockout(target, kind) for target in changes for kind in KINDS),
+        knockouts=tuple(knockout(group, kind) for group in changes for kind in KINDS),
     )

@@ -8,7 +8,7 @@ from evaluation_parts import evaluated
 from fit_parts import fit_split
 from fitting_parts import config, log, media
 
-from features.inputs.histories import SeenItems, empty_history
+from features.inputs.histories import SeenItems
 from features.splits.make import make_split
 from training.baselines import Random, choose_baselines
 from training.evaluation.evaluate import TopK
@@ -28,7 +28,7 @@ def figures() -> str:
             ("popularity", "als", "bpr"), split, items, seen=seen, has_clock=True, num_threads=1
         )
         models: list[TopK] = [
-            System(MODEL, fitted.recommender, histories, empty=empty_history({})),
+            System(MODEL, fitted.recommender, histories),
             *(each.model for each in chosen),
             Random(items, seen=seen),
         ]

@@ -1,12 +1,12 @@
 import numpy as np
 from model_parts import tiny_history
 
-from training.sequences import Sequence, WindowSampler
+from training.sequences import TrainingSequence, WindowSampler
 
 
 def _sequences(*lengths):
     return {
-        f"u{at}": Sequence(
+        f"u{at}": TrainingSequence(
             history=tiny_history(np.arange(2, 2 + length), seed=at), target=np.ones(length, np.bool_)
         )
         for at, length in enumerate(lengths)
@@ -49,6 +49,6 @@ def test_batches_stay_within_their_tokens():
 
 def test_a_window_without_a_target_is_left_out():
     sequences = _sequences(3)
-    nothing = Sequence(history=sequences["u0"].history, target=np.zeros(3, np.bool_))
+    nothing = TrainingSequence(history=sequences["u0"].history, target=np.zeros(3, np.bool_))
     sampler = WindowSampler({"u0": nothing}, max_length=8, batch_tokens=32, seed=0)
     assert len(sampler.epoch(0)) == 0

@@ -4,13 +4,13 @@ Every baseline answers by `TopK` of training/evaluation/evaluate.py. What it hol
 training positives alone; what it knows of a user when asked are the positives of training and validation.
 """
 
-from training.baselines.als import ALS, ALSSettings
+from training.baselines.als import ALS
 from training.baselines.bpr import BPR, BPRSettings
 from training.baselines.chance import Random
 from training.baselines.choices import read_choices, save_choices
 from training.baselines.content import ContentNeighbours, ContentSettings
 from training.baselines.fusion import Fusion, FusionSettings
-from training.baselines.item_item import ItemItem, ItemItemSettings
+from training.baselines.item_item import ItemItem
 from training.baselines.known import Known
 from training.baselines.popularity import Popularity, PopularitySettings, RecentPopularity
 from training.baselines.table import Baseline, Chosen, choose_baselines
@@ -18,7 +18,6 @@ from training.baselines.table import Baseline, Chosen, choose_baselines
 __all__ = [
     "ALS",
     "BPR",
-    "ALSSettings",
     "BPRSettings",
     "Baseline",
     "Chosen",
@@ -27,7 +26,6 @@ __all__ = [
     "Fusion",
     "FusionSettings",
     "ItemItem",
-    "ItemItemSettings",
     "Known",
     "Popularity",
     "PopularitySettings",

@@ -1,7 +1,6 @@
 """Implicit matrix factorisation by alternating least squares."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -9,22 +8,10 @@ from threadpoolctl import threadpool_limits
 
 from features.splits.split import Split
 from recsys.arrays import Floats
+from recsys.config import ALSConfig
 from recsys.item_features import ItemFeatures
-from training.baselines.known import Known, Scored, Seen, TrainCounts
-
-
-@dataclass(frozen=True, kw_only=True)
-class ALSSettings:
-    """Hyper-parameters of Hu, Koren and Volinsky 2008; confidence = alpha * events of the pair.
-
-    That is how implicit reads it; the paper has 1 + alpha * events. A pair without any has 1 in both.
-    """
-
-    factors: int = 128
-    regularization: float = 0.01
-    alpha: float = 1.0
-    iterations: int = 15
-    seed: int = 0
+from training.baselines.known import Known, Scored, Seen, train_interactions
+from training.candidates.als import fit_als
 
 
 class ALS(Scored):
@@ -43,26 +30,15 @@ class ALS(Scored):
         items: ItemFeatures,
         *,
         seen: Seen,
-        settings: ALSSettings = ALSSettings(),
+        settings: ALSConfig,
+        seed: int = 0,
         num_threads: int = 0,
     ) -> None:
-        from implicit.cpu.als import AlternatingLeastSquares
-
         self.settings = settings
         self._known = Known.of(split, items, seen=seen)
-        train = TrainCounts.of(split, items)
+        train = train_interactions(split, items)
         self._known_N = train.known_N
-        with threadpool_limits(1, "blas"):  # its own threads and those of BLAS fight for the cores
-            self._model = AlternatingLeastSquares(
-                factors=settings.factors,
-                regularization=settings.regularization,
-                alpha=settings.alpha,
-                iterations=settings.iterations,
-                random_state=settings.seed,
-                num_threads=num_threads,
-            )
-            self._model.fit(train.counts_UN, show_progress=False)
-        self._model.item_factors[~self._known_N] = 0  # left at their random start otherwise
+        self._model = fit_als(train, settings, seed=seed, num_threads=num_threads)
 
     @property
     def item_factors(self) -> Floats:

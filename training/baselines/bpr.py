@@ -1,6 +1,6 @@
 """Bayesian personalised ranking: matrix factorisation by pairs of an item met and one not met."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -10,7 +10,8 @@ from threadpoolctl import threadpool_limits
 from features.splits.split import Split
 from recsys.arrays import Floats, Ints
 from recsys.item_features import ItemFeatures
-from training.baselines.known import Known, Scored, Seen, TrainCounts
+from training.baselines.known import Known, Scored, Seen, train_interactions, train_rows
+from training.candidates.interactions import Interactions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +36,18 @@ class BPR(Scored):
     name = "bpr"
 
     def __init__(
-        self, settings: BPRSettings, train: TrainCounts, item_ND: Floats, user_UD: Floats, known: Known
+        self,
+        settings: BPRSettings,
+        train: Interactions,
+        item_ND: Floats,
+        user_UD: Floats,
+        known: Known,
+        row_of: Mapping[str, int],
     ) -> None:
         self.settings = settings
-        self._train = train
+        self._train, self._row_of = train, row_of
         self.item_factors = item_ND  # the last column is the item's bias
-        self._trained_UD = user_UD  # rows as `train`, the last column is 1
+        self._trained_UD = user_UD  # [U, D] user `u` in row `row_of[u]`, the last column is 1
         self._known = known
         self._user_UD = self._folded_in()
 
@@ -64,7 +71,8 @@ class BPR(Scored):
         """One fit, looked at after each of `epochs`, which ascend; the fit goes on when the next is asked."""
         from implicit.cpu.bpr import BayesianPersonalizedRanking
 
-        train, known = TrainCounts.of(split, items), Known.of(split, items, seen=seen)
+        train, known = train_interactions(split, items), Known.of(split, items, seen=seen)
+        row_of = train_rows(split)
         rng = np.random.default_rng(settings.seed)
         fit = BayesianPersonalizedRanking(
             factors=settings.factors,
@@ -79,7 +87,7 @@ class BPR(Scored):
             with threadpool_limits(1, "blas"):
                 fit.fit(train.counts_UN, show_progress=False)
             at = replace(settings, epochs=upto)
-            yield cls(at, train, fit.item_factors.copy(), fit.user_factors.copy(), known)
+            yield cls(at, train, fit.item_factors.copy(), fit.user_factors.copy(), known, row_of)
 
     def knowing(self, known: Known) -> Self:
         other = super().knowing(known)
@@ -97,9 +105,10 @@ class BPR(Scored):
     def _folded_in(self) -> Floats:
         """The users' vectors after steps over the events that nothing was fitted on. Rows as `_known`."""
         settings, known, train, item_ND = self.settings, self._known, self._train, self.item_factors
+        row_of = self._row_of
         user_UD = np.zeros((len(known.row_of) + 1, item_ND.shape[1]), np.float32)
         user_UD[:, -1] = 1
-        rows = [(row, train.row_of[user]) for user, row in known.row_of.items() if user in train.row_of]
+        rows = [(row, row_of[user]) for user, row in known.row_of.items() if user in row_of]
         if rows:
             here, there = np.array(rows).T
             user_UD[here] = self._trained_UD[there]

@@ -1,24 +1,15 @@
 """Neighbours of items by who met them, weighted by BM25."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
 from features.splits.split import Split
 from recsys.arrays import Floats
+from recsys.config import ItemItemConfig
 from recsys.item_features import ItemFeatures
-from training.baselines.known import Known, Scored, Seen, TrainCounts
-
-
-@dataclass(frozen=True, kw_only=True)
-class ItemItemSettings:
-    """`neighbours` kept of an item, itself among them; `k1` and `b` of BM25, a user as the term."""
-
-    neighbours: int = 100
-    k1: float = 1.2
-    b: float = 0.25
+from training.baselines.known import Known, Scored, Seen, train_interactions
+from training.candidates.item_item import bm25_similarity
 
 
 class ItemItem(Scored):
@@ -29,7 +20,7 @@ class ItemItem(Scored):
     recommended; items without a training event are among them.
     """
 
-    name = "item-item"
+    name = "item_item"
 
     def __init__(
         self,
@@ -37,21 +28,14 @@ class ItemItem(Scored):
         items: ItemFeatures,
         *,
         seen: Seen,
-        settings: ItemItemSettings = ItemItemSettings(),
+        settings: ItemItemConfig,
         num_threads: int = 0,
     ) -> None:
-        from implicit.nearest_neighbours import ItemItemRecommender, bm25_weight
-
         self.settings = settings
         self._known = Known.of(split, items, seen=seen)
-        train = TrainCounts.of(split, items)
+        train = train_interactions(split, items)
         self._known_N = train.known_N
-        self.columns = np.flatnonzero(train.known_N)  # the catalogue's other items would count as documents
-        counts_UK = train.counts_UN[:, self.columns]
-        weighted_UK = bm25_weight(counts_UK.T, settings.k1, settings.b).T.tocsr()
-        model = ItemItemRecommender(K=settings.neighbours, num_threads=num_threads)
-        model.fit(weighted_UK, show_progress=False)
-        self.similarity: csr_matrix = model.similarity.astype(np.float32)  # [K, K] of items with training
+        self.similarity, self.columns = bm25_similarity(train, settings, num_threads=num_threads)
 
     def score(self, users: Sequence[str]) -> Floats:
         """Shape [U, N]."""

@@ -11,13 +11,14 @@ import polars as pl
 from scipy.sparse import csr_matrix
 
 from features.dataset.id_encoding import encode
+from features.inputs.user_items import UserItems
 from features.splits.split import Split
 from recsys.arrays import Bools, Floats, Ints
 from recsys.columns import Columns
 from recsys.errors import DataError
-from recsys.ids import NUM_RESERVED
 from recsys.item_features import ItemFeatures
 from recsys.retrieval.topk import top_k
+from training.candidates.interactions import Interactions
 from training.evaluation.ground_truth import seen_lists
 
 Seen = Mapping[str, Ints] | None  # items to leave out by user; None leaves nothing out
@@ -120,33 +121,15 @@ class Scored(ABC):
         return other
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainCounts:
-    """The matrix that matrix models are fitted on: the number of positive training events of each pair."""
-
-    row_of: Mapping[str, int]
-    counts_UN: csr_matrix
-    known_N: Bools  # items with a positive training event
-
-    @classmethod
-    def of(cls, split: Split, items: ItemFeatures) -> "TrainCounts":
-        """Raises `DataError` where there is no positive training event."""
-        train = split.train.filter(Columns.POSITIVE)
-        if train.is_empty():
-            raise DataError("no positive training event: there is nothing to factorise")
-        item = encode(train[Columns.ITEM], items.item_ids)
-        known_N = np.zeros(items.size, np.bool_)
-        known_N[item] = True
-        known_N[:NUM_RESERVED] = False
-        users = train[Columns.USER].unique().sort()
-        row = encode_rows(train[Columns.USER], users)
-        keep = known_N[item]
-        ones = np.ones(int(keep.sum()), np.float32)
-        counts_UN = csr_matrix((ones, (row[keep], item[keep])), shape=(len(users), items.size))
-        return cls(row_of={user: at for at, user in enumerate(users)}, counts_UN=counts_UN, known_N=known_N)
+def train_interactions(split: Split, items: ItemFeatures) -> Interactions:
+    """What matrix models are fitted on; raises `DataError` where there is no positive training event."""
+    user_items = UserItems.of(split.positive_training(items.item_ids))
+    if not len(user_items):
+        raise DataError("no positive training event: there is nothing to factorise")
+    return Interactions(user_items=user_items, num_items=items.size)
 
 
-def encode_rows(names: pl.Series, unique: pl.Series) -> Ints:
-    """The place of each name in `unique`."""
-    codes = names.cast(pl.Enum(unique)).to_physical()
-    return codes.cast(pl.Int64).to_numpy()
+def train_rows(split: Split) -> dict[str, int]:
+    """Row of each user in `Interactions.counts_UN`."""
+    users = split.train.filter(Columns.POSITIVE)[Columns.USER].unique().sort()
+    return {user: row for row, user in enumerate(users)}

@@ -2,16 +2,16 @@
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from features.splits.split import InMemorySplit, Split
 from recsys.columns import Columns
-from recsys.config import GridConfig
+from recsys.config import ALSConfig, GridConfig, ItemItemConfig
 from recsys.item_features import ItemFeatures
 from recsys.progress import Progress, silent
-from training.baselines.als import ALS, ALSSettings
+from training.baselines.als import ALS
 from training.baselines.bpr import BPR, BPRSettings
 from training.baselines.content import (
     CONTENT_NAMES,
@@ -23,7 +23,7 @@ from training.baselines.content import (
     modalities_of,
 )
 from training.baselines.fusion import Fusion, choose_fusion
-from training.baselines.item_item import ItemItem, ItemItemSettings
+from training.baselines.item_item import ItemItem
 from training.baselines.known import Known, Seen
 from training.baselines.popularity import Popularity, PopularitySettings, RecentPopularity
 from training.baselines.tuning import (
@@ -165,9 +165,8 @@ class _Chooser:
         return self._baseline(model, choice, self._warm)
 
     def als(self) -> Baseline:
-        def candidates(_: Any) -> Iterable[tuple[ALSSettings, ALS]]:
-            for each in self._grids.als:
-                settings = ALSSettings(**each.model_dump())
+        def candidates(_: Any) -> Iterable[tuple[ALSConfig, ALS]]:
+            for settings in self._grids.als:
                 yield (
                     settings,
                     ALS(
@@ -197,7 +196,7 @@ class _Chooser:
     def item_item(self) -> Baseline:
         grids = self._grids
 
-        def fitted(settings: ItemItemSettings) -> tuple[ItemItemSettings, ItemItem]:
+        def fitted(settings: ItemItemConfig) -> tuple[ItemItemConfig, ItemItem]:
             return settings, ItemItem(
                 self._inner,
                 self._items,
@@ -206,12 +205,14 @@ class _Chooser:
                 num_threads=self._num_threads,
             )
 
-        def weighted(_: Any) -> Iterable[tuple[ItemItemSettings, ItemItem]]:
-            return (fitted(ItemItemSettings(k1=each.k1, b=each.b)) for each in grids.item_item)
+        def weighted(_: Any) -> Iterable[tuple[ItemItemConfig, ItemItem]]:
+            return (fitted(each) for each in grids.item_item)
 
-        def widened(best: ItemItemSettings | None) -> Iterable[tuple[ItemItemSettings, ItemItem]]:
+        def widened(best: ItemItemConfig | None) -> Iterable[tuple[ItemItemConfig, ItemItem]]:
             assert best is not None
-            return (fitted(replace(best, neighbours=number)) for number in grids.item_item_neighbours)
+            return (
+                fitted(best.model_copy(update={"neighbors": number})) for number in grids.item_item_neighbours
+            )
 
         num = len(grids.item_item) + len(grids.item_item_neighbours)
         return self._matrix(ItemItem.name, [weighted, widened], num)
@@ -262,7 +263,7 @@ class _Chooser:
     def _baseline(self, model: TopK, choice: Choice[Any, Any], question: Question) -> Baseline:
         chosen = Chosen(
             name=model.name,
-            settings=asdict(choice.settings),
+            settings=dict(vars(choice.settings)),
             validation_ndcg=choice.validation_ndcg,
             question=question.description,
             num_candidates=choice.num_candidates,

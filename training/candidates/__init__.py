@@ -1,1 +1,1 @@
-"""Fitting of the candidate sources beside the retriever. The home of `implicit`."""
+"""Candidate sources fitted beside the retriever, on positive training events. A home of `implicit`."""

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from features.inputs.histories import empty_history
 from recsys.arrays import Bools
 from recsys.files import replacing
 from recsys.history import History
 from recsys.ids import NUM_RESERVED, PAD
 from recsys.metrics.ranking import IdLists
 from recsys.retrieval.explanations import reason_of
-from recsys.retrieval.recommender import Recommendations
+from recsys.retrieval.recommendations import Recommendations
 from training.evaluation.predictions import Predictions
+from training.evaluation.system import history_of
 from training.fitting.fit import Fitted
 
 # Constants, so that reports look alike: users, places of a list, and past items that are shown.
@@ -65,8 +65,7 @@ def draw_examples(
     rows = drawn_rows(predictions, model, seed)
     if not rows:
         return []
-    empty = empty_history({})
-    known = [histories.get(predictions.users[row], empty) for row in rows]
+    known = [history_of(predictions.users[row], histories, fitted.builder.empty) for row in rows]
     found = fitted.recommender.recommend(known, LIST_LENGTH, exclude_seen=exclude_seen)
     return [
         _example(predictions, row, known[place], fitted, _explained(found, place, fitted))

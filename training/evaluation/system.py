@@ -1,10 +1,12 @@
-"""A fitted system as a competitor in the table: whole, or its towers alone."""
+"""A fitted system as a competitor in the table: with its ranker, or its towers alone.
 
-from collections.abc import Mapping, Sequence
+The same `Recommender` answers here and in serving, for every kind of user.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from features.inputs.histories import empty_history
 from recsys.arrays import Bools, Ints
 from recsys.config import Config, EvaluateConfig
 from recsys.history import History
@@ -19,7 +21,7 @@ LATER = "recsys, towers alone, validation learned"
 
 
 class System:
-    """Recommends for users from their histories at test time."""
+    """Recommends for users from their histories at test time; `empty` gives that of a user without events."""
 
     def __init__(
         self,
@@ -27,7 +29,7 @@ class System:
         recommender: Recommender,
         histories: Mapping[str, History],
         *,
-        empty: History,
+        empty: Callable[[str], History] = lambda user: History.empty(),
         exclude_seen: bool = True,
     ) -> None:
         self.name = name
@@ -39,12 +41,17 @@ class System:
         answer = np.full((len(users), k), PAD, np.int64)
         for start in range(0, len(users), USERS_AT_ONCE):
             names = users[start : start + USERS_AT_ONCE]
-            histories = [self._histories.get(name, self._empty) for name in names]
+            histories = [history_of(user, self._histories, self._empty) for user in names]
             found = self._recommender.recommend(
                 histories, k, exclude_seen=self._exclude_seen, allowed=allowed
             ).items
             answer[start : start + len(names), : found.shape[1]] = found
         return answer
+
+
+def history_of(user: str, histories: Mapping[str, History], empty: Callable[[str], History]) -> History:
+    """The user's history at test time; where there is none, `empty` of the user, with the known fields."""
+    return histories[user] if user in histories else empty(user)
 
 
 def whole_and_towers(
@@ -55,7 +62,7 @@ def whole_and_towers(
     if fitted.ranker is not None and towers is not None:
         asked[towers] = fitted.recommender.without_ranker()
     return [
-        System(name, recommender, histories, empty=empty_history({}), exclude_seen=knobs.exclude_seen)
+        System(name, recommender, histories, empty=fitted.builder.empty, exclude_seen=knobs.exclude_seen)
         for name, recommender in asked.items()
     ]
 

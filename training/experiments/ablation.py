@@ -26,7 +26,7 @@ from training.experiments.options import (
 )
 from training.experiments.outcome import (
     Outcome,
-    ViewFigures,
+    ViewResults,
     fingerprint_of,
     place_of,
 )
@@ -65,7 +65,7 @@ def _ablate(run: Run, names: Sequence[str] | None, num_seeds: int) -> Ablation:
         description=run.split.description,
         ks=tuple(run.config.evaluate.k),
         seeds=seeds,
-        is_whole=run.config.model.ranker.enabled,
+        is_full_system=run.config.model.ranker.enabled,
         views={name: _counted(view) for name, view in outcomes[BASE][0].views.items()},
         rows=tuple(rows_of(options, outcomes, seed=run.config.train.seed)),
         left_out=left_out,
@@ -84,7 +84,7 @@ def _options(run: Run, names: Sequence[str] | None) -> tuple[tuple[Option, ...],
 
 @dataclass(frozen=True)
 class _Fits:
-    """Makes one outcome after another; of a system only its users' figures are kept."""
+    """Makes one outcome after another; of a system only its users' results are kept."""
 
     run: Run
 
@@ -144,7 +144,7 @@ class _Fits:
         inputs = FitInputs.of(run.dataset, run.vectors, run.split, config)
         return fit(audit(inputs), checkpoint=checkpoint, progress=progress)
 
-    def _figures(self, fitted: Fitted, config: Config) -> dict[str, ViewFigures]:
+    def _figures(self, fitted: Fitted, config: Config) -> dict[str, ViewResults]:
         split, knobs = self.run.split, config.evaluate
         histories = split.before_test(fitted.builder)
         (system,) = whole_and_towers(fitted, histories, MODEL, None, knobs)
@@ -163,8 +163,8 @@ class _Fits:
         return fingerprint_of(f"{sections} {knobs.k} {knobs.exclude_seen}", self._data)
 
 
-def _kept(truth: GroundTruth, view: ByUser) -> ViewFigures:
-    return ViewFigures(
+def _kept(truth: GroundTruth, view: ByUser) -> ViewResults:
+    return ViewResults(
         description=view.part.description,
         users=tuple(truth.users[row] for row in view.part.rows),
         num_pairs=len(view.part.ground_truth.ids),
@@ -173,7 +173,7 @@ def _kept(truth: GroundTruth, view: ByUser) -> ViewFigures:
     )
 
 
-def _counted(view: ViewFigures) -> AblatedView:
+def _counted(view: ViewResults) -> AblatedView:
     return AblatedView(
         description=view.description,
         num_users=len(view.users),

@@ -1,4 +1,4 @@
-"""What one fit of an option came to, kept so that it need not be made again.
+"""The results of one fit of an option, kept so that it is not fitted again.
 
 `<option>-<seed>.parquet` has a row a view and user with every metric, `.json` beside it the rest.
 """
@@ -20,8 +20,8 @@ _VIEW = "view"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ViewFigures:
-    """One view: whom it counts, and metric -> [U] by place in `users`; none without users."""
+class ViewResults:
+    """The results in one view by user: metric -> [U] by place in `users`; empty without users."""
 
     description: str
     users: tuple[str, ...]
@@ -38,7 +38,7 @@ class Outcome:
     validation_ndcg: float | None  # NDCG@10 of the towers; None without validation events
     best_epoch: int
     cpu_seconds: float | None  # of the fit; None where it went on after an interruption
-    views: Mapping[str, ViewFigures]
+    views: Mapping[str, ViewResults]
 
     def save(self, place: Path) -> None:
         """Write both files beside each other; `place` is their path without an ending."""
@@ -60,7 +60,7 @@ class Outcome:
 
     @classmethod
     def load(cls, place: Path, fingerprint: str) -> "Outcome | None":
-        """Reads what `save` wrote; None where nothing was, or nothing of this `fingerprint`."""
+        """The outcome that `save` wrote with the same `fingerprint`; None without one."""
         described = _with_ending(place, ".json")
         if not described.exists():
             return None
@@ -76,19 +76,19 @@ class Outcome:
 
 
 def place_of(folder: Path, option: str, seed: int) -> Path:
-    """Where an option's outcome lies; an option may be a setting with any character in it."""
+    """Path without ending of an option's outcome; characters of settings that no path has become `_`."""
     name = re.sub(r"[^-=.,\w]+", "_", option)
     return folder / f"{name}-{seed}"
 
 
 def fingerprint_of(config: str, data: str) -> str:
-    """Changes with what is fitted and on what."""
+    """Changes with the configuration and the data of a fit."""
     return hashlib.sha256(f"{config}\n{data}".encode()).hexdigest()
 
 
-def _view(table: pl.DataFrame, described: Mapping[str, object]) -> ViewFigures:
+def _view(table: pl.DataFrame, described: Mapping[str, object]) -> ViewResults:
     values = {name: table[name].to_numpy() for name in table.columns if name != Columns.USER and table.height}
-    return ViewFigures(**{**described, "users": tuple(table[Columns.USER]), "values": values})  # type: ignore[arg-type]
+    return ViewResults(**{**described, "users": tuple(table[Columns.USER]), "values": values})  # type: ignore[arg-type]
 
 
 def _with_ending(place: Path, ending: str) -> Path:

@@ -1,4 +1,4 @@
-"""All figures of an ablation, as ablation.json holds them: each option's, and their paired change.
+"""All results of an ablation, as ablation.json holds them: each option's, and their paired change.
 
 Shape suffixes: U users of a view, M metrics, R resamples.
 """
@@ -21,7 +21,7 @@ from training.experiments.outcome import Outcome
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One option: its figures as means over the seeds, and their change against the base."""
+    """One option: its results as means over the seeds, and their change against the base."""
 
     name: str
     settings: Mapping[str, Any]  # what is changed; nothing of the base
@@ -29,7 +29,7 @@ class Row:
     best_epochs: tuple[int, ...]  # by seed
     cpu_seconds: float | None  # mean of the fits that were not interrupted
     views: Mapping[str, Mapping[str, Change]]  # view -> metric -> change; empty without users
-    by_seed: Mapping[str, Mapping[str, tuple[float, ...]]]  # the same figures by seed
+    by_seed: Mapping[str, Mapping[str, tuple[float, ...]]]  # the same results by seed
 
     @property
     def validation_ndcg(self) -> float | None:
@@ -54,7 +54,7 @@ class Ablation:
     description: str
     ks: tuple[int, ...]
     seeds: tuple[int, ...]
-    is_whole: bool  # with the ranker
+    is_full_system: bool  # with the ranker
     views: Mapping[str, AblatedView]
     rows: tuple[Row, ...]
     left_out: Mapping[str, str]  # option -> why

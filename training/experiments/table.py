@@ -65,7 +65,7 @@ def notes(ablation: Ablation, metric: str) -> list[str]:
     """What stands below a table of `metric`."""
     num, shown = len(ablation.seeds), _shown(ablation)
     said = [
-        f"{'Towers and ranker' if ablation.is_whole else 'Towers alone'}, "
+        f"{'Towers and ranker' if ablation.is_full_system else 'Towers alone'}, "
         + (f"means over {num} seeds" if num > 1 else "one seed")
         + ". Change: paired difference to the base with its 95% bootstrap interval over users"
         + (", whose figures are averaged over the seeds first" if num > 1 else "")

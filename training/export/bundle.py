@@ -13,8 +13,9 @@ import polars as pl
 from features.conversion.registry import ensure_encoder
 from features.dataset.tables import Dataset
 from features.encoders.encoder import Kind
-from recsys.bundle.compose import Graphs, Settings, compose
-from recsys.bundle.load import Bundle, write_bundle
+from recsys.bundle.compose import Graphs, compose
+from recsys.bundle.load import Bundle
+from recsys.bundle.write import write_bundle
 from recsys.columns import Columns
 from recsys.config import Config
 from recsys.errors import BundleError
@@ -24,8 +25,9 @@ from recsys.modalities import encoded_by
 from recsys.onnx import OnnxSession
 from recsys.retrieval.candidate_features import ItemArrays
 from recsys.retrieval.candidate_sources import load_sources, save_sources
-from recsys.retrieval.index.index import build_index, load_index
-from recsys.retrieval.recommender import Recommendations, Recommender, index_bias
+from recsys.retrieval.index.build import build_index, load_index
+from recsys.retrieval.recommendations import Recommendations
+from recsys.retrieval.recommender import Recommender
 from training.export.graphs import (
     Graph,
     item_graph,
@@ -92,12 +94,7 @@ def export_bundle(
             "modalities": fitted.retriever.model.spec.token_names,
             "encoders": encoders,
             "graphs": signatures,
-            "temperature": fitted.recommender.temperature,
-            "cold_bias": fitted.recommender.cold_bias,
-            "cold_from": fitted.recommender.cold_from,
-            "num_candidates": config.model.ranker.num_candidates,
-            "history_length": config.model.ranker.history_length,
-            "source_candidates": fitted.recommender.source_candidates,
+            "recommender": fitted.recommender.settings,
             "parity": parity,
         }
 
@@ -209,9 +206,7 @@ def _write_arrays(directory: Path, fitted: Fitted, config: Config) -> ItemArrays
         trained=model.features.trained,
         popularity=model.features.popularity,
     )
-    ours = fitted.recommender
-    bias = index_bias(items, cold_bias=ours.cold_bias, temperature=ours.temperature)
-    build_index(config.index.kind, vectors, bias=bias).save(directory / "index")
+    build_index(config.index.kind, vectors).save(directory / "index")
     return items
 
 
@@ -258,14 +253,11 @@ def _served(directory: Path, items: ItemArrays, ours: Recommender) -> Recommende
     """The recommender that serving will compose from these files."""
     ranker = directory / "ranker.onnx"
     graphs = Graphs(user_tower=directory / "user_tower.onnx", ranker=ranker if ranker.exists() else None)
-    settings = Settings(
+    return compose(
+        graphs,
+        items,
+        load_index(directory / "index"),
         schema=ours.schema,
-        temperature=ours.temperature,
-        cold_bias=ours.cold_bias,
-        cold_from=ours.cold_from,
-        num_candidates=ours.num_candidates,
-        history_length=ours.history_length,
-        source_candidates=ours.source_candidates,
-    )
-    sources = load_sources(directory / "sources") if ours.sources else ()
-    return compose(graphs, items, load_index(directory / "index"), settings, sources=sources)[0]
+        settings=ours.settings,
+        sources=load_sources(directory / "sources") if ours.sources else (),
+    )[0]

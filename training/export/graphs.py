@@ -19,7 +19,7 @@ from recsys.history import REVIEW_FIELDS, SequenceSchema
 from recsys.models.cold_start_head import replace_cold
 from recsys.models.embeddings import export_categories
 from recsys.models.retriever import Retriever
-from recsys.retrieval.candidate_features import ALWAYS, CONTEXT
+from recsys.retrieval.candidate_features import BUILTIN_SOURCES, CONTEXT
 from training.ranker.fit import INPUTS as RANKER_INPUTS
 from training.ranker.fit import OUTPUTS as RANKER_OUTPUTS
 from training.ranker.fit import ScaledRanker
@@ -217,7 +217,7 @@ def ranker_example(
     past: int,
     num_users: int = 3,
     num_candidates: int = 4,
-    num_sources: int = len(ALWAYS),
+    num_sources: int = len(BUILTIN_SOURCES),
     seed: int = 0,
 ) -> Arrays:
     """Random inputs of the ranker."""

@@ -6,6 +6,7 @@ from typing import Any
 import numpy.typing as npt
 
 from recsys.config import Config
+from recsys.retrieval.settings import ListSettings
 from training.fitting.inputs import FitInputs
 
 
@@ -13,9 +14,7 @@ def tower_settings(config: Config) -> str:
     """What the towers' training reads of `config`: the same text trains the same towers."""
     after_the_towers: dict[str, Any] = {
         "ranker": True,
-        "cold_bias": True,
-        "cold_from": True,
-        "cold_budget": True,
+        **dict.fromkeys(ListSettings.model_fields, True),
         "cold_start": True,
     }
     # The epoch is chosen by lists that leave seen items out or not.

@@ -14,15 +14,11 @@ from recsys.history import SequenceSchema
 from recsys.item_features import ItemFeatures
 from recsys.models.retriever import Retriever
 from recsys.progress import Progress, silent
-from recsys.retrieval.candidate_sources import Source
+from recsys.retrieval.candidate_sources import CandidateSource
 from recsys.retrieval.recommender import Recommender
 from training.candidates.fit import fit_sources
-from training.cold_start.fit import (
-    HIDDEN,
-    NewItems,
-    let_in_new_items,
-    place_new_items,
-)
+from training.candidates.interactions import FitOptions, Interactions
+from training.cold_start.fit import ColdItems, cold_items_of, fit_cold_start_head
 from training.fitting.checkpoint_key import checkpoint_key
 from training.fitting.inputs import AuditedInputs, FitInputs
 from training.fitting.torch_recommender import make_recommender
@@ -33,6 +29,7 @@ from training.fitting.validation import (
     validation_users,
     without_ranker_users,
 )
+from training.fitting.without_events import POPULARITY, WithoutEvents, choose_without_events
 from training.ranker.fit import FittedRanker, fit_ranker
 from training.towers.trainer import FittedRetriever, fit_retriever
 
@@ -51,7 +48,8 @@ class Fitted:
     retriever: FittedRetriever
     ranker: FittedRanker | None
     recommender: Recommender
-    new: NewItems
+    cold_items: ColdItems
+    without_events: WithoutEvents  # who answers users without events
     audit: Audit  # of the inputs
 
 
@@ -62,7 +60,8 @@ class FitChoices:
     epochs: int
     ranker_epochs: int
     blend_weight: float  # of the ranker's output in the score; 0: no ranker
-    new: NewItems = field(default_factory=NewItems)
+    cold_items: ColdItems = field(default_factory=ColdItems)
+    without_events: WithoutEvents = POPULARITY
 
     @classmethod
     def of(cls, fitted: Fitted) -> "FitChoices":
@@ -72,7 +71,8 @@ class FitChoices:
             epochs=fitted.retriever.best_epoch,
             ranker_epochs=ranker.best_epoch if ranker else 0,
             blend_weight=ranker.blend_weight if ranker else 0.0,
-            new=fitted.new,
+            cold_items=fitted.cold_items,
+            without_events=fitted.without_events,
         )
 
 
@@ -95,14 +95,15 @@ def fit(
     inputs, config = audited.inputs, audited.inputs.config
     has_validation = bool(inputs.ground_truth) and choices is None
     retriever = _fit_towers(inputs, choices, has_validation, checkpoint, progress, on_epoch)
-    model, seed, chosen = retriever.model, config.train.seed, choices.new if choices else None
-    judges = validation_users(model, inputs) if has_validation else None
-    placed = place_new_items(model, judges, config.model, chosen=chosen, seed=seed)
+    model, seed, chosen = retriever.model, config.train.seed, choices.cold_items if choices else None
+    users = validation_users(model, inputs) if has_validation else None
+    regression = fit_cold_start_head(model, users, config.model, chosen=chosen, seed=seed)
     sources = _fit_sources(inputs, choices)
     ranker = _fit_ranker(model, sources, inputs, choices, progress)
-    if judges is not None and ranker is not None:
-        judges = without_ranker_users(judges, inputs, ranker)
-    new = let_in_new_items(model, judges, placed, config.model, chosen=chosen, seed=seed)
+    if users is not None and ranker is not None:
+        users = without_ranker_users(users, inputs, ranker)
+    cold_items = cold_items_of(model, users, regression, config.model, chosen=chosen, seed=seed)
+    without_events = choices.without_events if choices else _choose_without_events(model, inputs)
     sources = sources if ranker is not None and ranker.has_say else ()
     return Fitted(
         features=inputs.features,
@@ -111,8 +112,9 @@ def fit(
         builder=inputs.builder,
         retriever=retriever,
         ranker=ranker,
-        recommender=make_recommender(model, config, ranker, sources=sources, new=new),
-        new=new,
+        recommender=make_recommender(model, config, ranker, sources=sources, without_events=without_events),
+        cold_items=cold_items,
+        without_events=without_events,
         audit=audited.audit,
     )
 
@@ -142,22 +144,31 @@ def _fit_towers(
     )
 
 
+def _choose_without_events(model: Retriever, inputs: FitInputs) -> WithoutEvents:
+    histories = {user: inputs.builder.empty(user) for user in inputs.ground_truth_without_events}
+    return choose_without_events(
+        make_recommender(model, inputs.config), histories, inputs.ground_truth_without_events
+    )
+
+
 def _has_ranker(inputs: FitInputs, choices: FitChoices | None) -> bool:
     """Whether a ranker is asked for, and was not dropped by an earlier fit."""
     return inputs.config.model.ranker.enabled and (choices is None or choices.blend_weight > 0.0)
 
 
-def _fit_sources(inputs: FitInputs, choices: FitChoices | None) -> tuple[Source, ...]:
-    """On the events that the audit was shown; none without a ranker, which orders what the sources add."""
-    if not _has_ranker(inputs, choices):
+def _fit_sources(inputs: FitInputs, choices: FitChoices | None) -> tuple[CandidateSource, ...]:
+    """On the items that the audit was shown; none without a ranker, which orders what the sources add."""
+    if not _has_ranker(inputs, choices) or inputs.source_items is None:
         return ()
-    num_threads = inputs.config.train.num_threads or 0
-    return fit_sources(inputs.source_events, inputs.features, inputs.sequences, num_threads=num_threads)
+    config = inputs.config
+    interactions = Interactions(user_items=inputs.source_items, num_items=inputs.features.size)
+    options = FitOptions(index_kind=config.index.kind, num_threads=config.train.num_threads or 0)
+    return fit_sources(config.model.ranker.sources, interactions, config.sources, options)
 
 
 def _fit_ranker(
     model: Retriever,
-    sources: tuple[Source, ...],
+    sources: tuple[CandidateSource, ...],
     inputs: FitInputs,
     choices: FitChoices | None,
     progress: Progress,
@@ -172,7 +183,7 @@ def _fit_ranker(
         logger.warning("no ranker: no validation events to train it on and to choose its epoch on")
         return None
     return fit_ranker(
-        make_recommender(model, config, sources=sources, new=HIDDEN),
+        make_recommender(model, config, sources=sources),
         train=ranking_task(inputs, own),
         validation=ranking_task(inputs, others) if choices is None else None,
         config=settings,

@@ -10,8 +10,6 @@ audited.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-import polars as pl
-
 from features.dataset.tables import Dataset, MediaVectors
 from features.inputs.histories import (
     HistoryBuilder,
@@ -21,14 +19,14 @@ from features.inputs.histories import (
     build_schema,
 )
 from features.inputs.item_features import build_item_features
+from features.inputs.user_items import UserItems
 from features.leakage.audit import Audit, audit_fit
 from features.splits.split import Split
 from recsys.arrays import Ints
-from recsys.config import Config
+from recsys.config import Config, RankerConfig
 from recsys.history import History, SequenceSchema
 from recsys.item_features import ItemFeatures
-from training.candidates.fit import source_events
-from training.sequences import Sequence, Sequences
+from training.sequences import Sequences, TrainingSequence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +44,8 @@ class FitInputs:
     sequences: Sequences  # training sequences by user
     before: Mapping[str, History]  # histories before validation, by user
     ground_truth: dict[str, Ints]  # validation items of the users who have such a history
-    source_events: Mapping[str, pl.DataFrame]  # by candidate source, the events that it is fitted on
+    ground_truth_without_events: dict[str, Ints]  # validation items of the users who have none
+    source_items: UserItems | None  # that candidate sources are fitted on; None where there is none
 
     @classmethod
     def of(cls, dataset: Dataset, vectors: MediaVectors, split: Split, config: Config) -> "FitInputs":
@@ -73,7 +72,10 @@ class FitInputs:
             sequences=Sequences(*split.training(builder)),
             before=before,
             ground_truth={user: items for user, items in validation.items() if user in before},
-            source_events=source_events(split, model.ranker),
+            ground_truth_without_events={
+                user: items for user, items in validation.items() if user not in before
+            },
+            source_items=_source_items(split, features, model.ranker),
         )
 
 
@@ -100,7 +102,7 @@ class AuditedInputs:
             sequences=_TrainingHistories(inputs.sequences),
             before=inputs.before,
             targets=inputs.ground_truth,
-            sources=inputs.source_events,
+            source_items=inputs.source_items,
         )
         object.__setattr__(self, "audit", audit)  # how a frozen dataclass sets a derived field
 
@@ -110,10 +112,16 @@ def audit(inputs: FitInputs) -> AuditedInputs:
     return AuditedInputs(inputs)
 
 
+def _source_items(split: Split, features: ItemFeatures, config: RankerConfig) -> UserItems | None:
+    if not config.enabled or not config.sources:
+        return None
+    return UserItems.of(split.positive_training(features.item_ids))
+
+
 class _TrainingHistories(Mapping[str, History]):
     """The histories of training sequences, each made when it is asked for."""
 
-    def __init__(self, sequences: Mapping[str, Sequence]) -> None:
+    def __init__(self, sequences: Mapping[str, TrainingSequence]) -> None:
         self._sequences = sequences
 
     def __getitem__(self, user: str) -> History:

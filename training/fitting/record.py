@@ -17,9 +17,10 @@ import recsys
 from features.leakage.audit import Audit
 from recsys.files import replacing
 from recsys.ids import NUM_RESERVED
-from training.cold_start.calibration import Calibration
-from training.cold_start.fit import NewItems
+from training.cold_start.fit import ColdItems
+from training.cold_start.tradeoff import WarmColdTradeoff
 from training.fitting.fit import Fitted
+from training.fitting.without_events import WithoutEvents
 from training.ranker.fit import FittedRanker
 
 PACKAGES = ("torch", "torchrec", "onnxruntime-gpu", "polars", "numpy", "implicit", "mlflow")
@@ -45,7 +46,8 @@ class FitRecord:
     best_score: float | None  # validation NDCG@10
     ranker: RankerRecord | None
     num_items: int
-    new_items: NewItems | None  # what was chosen for items without training events
+    cold_items: ColdItems
+    without_events: WithoutEvents  # who answers users without events
     coverage: Mapping[str, int]  # items that have each modality, of those that the towers read
     versions: Mapping[str, str]
     machine: Mapping[str, Any]
@@ -122,7 +124,8 @@ def _record_of(fitted: Fitted) -> FitRecord:
         best_score=retriever.best_score if retriever.best_score == retriever.best_score else None,
         ranker=_ranker_record(fitted.ranker),
         num_items=features.size - NUM_RESERVED,
-        new_items=fitted.new,
+        cold_items=fitted.cold_items,
+        without_events=fitted.without_events,
         coverage=coverage,
         versions=versions(),
         machine=machine(),
@@ -142,16 +145,18 @@ def _ranker_record(ranker: FittedRanker | None) -> RankerRecord | None:
 
 def _read(values: dict[str, Any]) -> FitRecord:
     ranker = values["ranker"] and RankerRecord(**values["ranker"])
-    new_items = values["new_items"]
-    if new_items is not None:
-        curve = new_items["calibration"] and Calibration.from_dict(new_items["calibration"])
-        new_items = NewItems(**new_items | {"calibration": curve})
     read = {
         "curve": tuple(values["curve"]),
         "ranker": ranker,
-        "new_items": new_items,
+        "cold_items": values["cold_items"] and _read_cold_items(values["cold_items"]),
+        "without_events": values["without_events"] and WithoutEvents(**values["without_events"]),
     }
     return FitRecord(**values | read)
+
+
+def _read_cold_items(values: dict[str, Any]) -> ColdItems:
+    tradeoff = values["tradeoff"] and WarmColdTradeoff.from_dict(values["tradeoff"])
+    return ColdItems(**values | {"tradeoff": tradeoff})
 
 
 def _processor() -> str:

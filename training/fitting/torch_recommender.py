@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from recsys.config import Config
 from recsys.models.retriever import Retriever
 from recsys.retrieval.candidate_features import ItemArrays
-from recsys.retrieval.candidate_sources import Source
-from recsys.retrieval.index.index import build_index
-from recsys.retrieval.recommender import Recommender, index_bias
-from training.cold_start.fit import AS_THE_TOWERS, NewItems
+from recsys.retrieval.candidate_sources import CandidateSource
+from recsys.retrieval.index.build import build_index
+from recsys.retrieval.recommender import Recommender
+from recsys.retrieval.settings import RecommenderSettings
+from training.fitting.without_events import POPULARITY, WithoutEvents
 from training.ranker.fit import FittedRanker
 
 
@@ -18,28 +19,30 @@ def make_recommender(
     ranker: FittedRanker | None = None,
     *,
     items: ItemArrays | None = None,
-    sources: Sequence[Source] = (),
-    new: NewItems = AS_THE_TOWERS,
+    sources: Sequence[CandidateSource] = (),
+    without_events: WithoutEvents = POPULARITY,
 ) -> Recommender:
-    """The torch twin of what a bundle serves.
+    """The recommender that a bundle of `model` would be, in torch.
 
-    A ranker without a say is left out. `sources` join where one judges what they add; `items`: the catalogue
-    embedded otherwise; `new`: what was chosen for new ones.
+    A ranker without a say is left out. `sources` join where a ranker orders the items that they add; `items`:
+    the catalogue embedded otherwise; `without_events`: who answers users without events.
     """
-    items, knobs = model.item_arrays() if items is None else items, config.model
-    temperature = float(model.temperature.detach())
-    bias = index_bias(items, cold_bias=new.cold_bias, temperature=temperature)
+    items, ranker_config = model.item_arrays() if items is None else items, config.model.ranker
+    settings = RecommenderSettings.of(
+        config.model,
+        temperature=float(model.temperature.detach()),
+        num_candidates=ranker_config.num_candidates,
+        source_candidates=ranker_config.source_candidates,
+        history_length=ranker_config.history_length,
+        without_events=without_events.answer,
+        without_events_reason=without_events.reason,
+    )
     return Recommender(
         items=items,
         schema=model.schema,
+        settings=settings,
         embed_users=model.embed_users,
         rank=ranker.module.rank if ranker is not None and ranker.has_say else None,
-        index=build_index("exact", items.vectors, bias=bias),
-        temperature=temperature,
-        cold_bias=new.cold_bias,
-        cold_from=new.cold_from,
-        num_candidates=knobs.ranker.num_candidates,
-        history_length=knobs.ranker.history_length,
+        index=build_index("exact", items.vectors),
         sources=sources,
-        source_candidates=knobs.ranker.source_candidates,
     )

@@ -12,7 +12,6 @@ from recsys.arrays import Floats, Ints
 from recsys.history import History
 from recsys.metrics.ranking import IdLists
 from recsys.models.retriever import Retriever
-from training.cold_start.fit import HIDDEN
 from training.cold_start.validation_users import PastInteractions, ValidationUsers
 from training.fitting.inputs import FitInputs
 from training.fitting.torch_recommender import make_recommender
@@ -32,7 +31,7 @@ def ranking_task(inputs: FitInputs, users: Sequence[str]) -> RankingTask:
     """The histories of `users` before validation, and their validation items."""
     return RankingTask(
         histories=[inputs.before[user] for user in users],
-        truth=[inputs.ground_truth[user] for user in users],
+        ground_truth=[inputs.ground_truth[user] for user in users],
         exclude_seen=inputs.config.evaluate.exclude_seen,
     )
 
@@ -40,8 +39,8 @@ def ranking_task(inputs: FitInputs, users: Sequence[str]) -> RankingTask:
 def tower_validation(inputs: FitInputs) -> Callable[[Retriever], float]:
     """The function that early stopping asks: mean NDCG@10 of the towers alone over all validation users.
 
-    Items without training events are hidden, since their place is chosen after the towers are trained. Seen
-    items are left out where `evaluate.exclude_seen` leaves them out.
+    Warm items alone are ranked: cold items have fixed ranks. Seen items are left out where
+    `evaluate.exclude_seen` leaves them out.
     """
     users, config = list(inputs.ground_truth), inputs.config
     lists = IdLists.from_lists([inputs.ground_truth[user] for user in users])
@@ -49,7 +48,7 @@ def tower_validation(inputs: FitInputs) -> Callable[[Retriever], float]:
     histories = [inputs.before[user] for user in users]
 
     def validate(model: Retriever) -> float:
-        recommender = make_recommender(model, config, new=HIDDEN)
+        recommender = make_recommender(model, config)
         found = [
             recommender.retrieve(recommender.embed(some), some, SELECTION_K, exclude_seen=exclude_seen)[0]
             for some in _batches(histories)

@@ -1,4 +1,4 @@
-"""How every metric changes with something knocked out: the same evaluation, paired user by user."""
+"""The change of every metric when a group is knocked out: the same evaluation, paired by user."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ import numpy as np
 from features.inputs.histories import SeenItems
 from recsys.arrays import Bools, Ints
 from recsys.columns import Columns
-from recsys.errors import DataError
+from recsys.errors import ConfigError, DataError
 from recsys.files import replacing
 from recsys.metrics.beyond_accuracy import Content
 from recsys.metrics.bootstrap import Estimate
@@ -25,14 +25,14 @@ from training.evaluation.results import (
 )
 from training.evaluation.system import MODEL
 from training.knockouts.alteration import KINDS, Kind
-from training.knockouts.systems import Patient
+from training.knockouts.systems import KnockoutSubject
 
 
 @dataclass(frozen=True, kw_only=True)
 class Knockout:
-    """One target altered in one way."""
+    """One group altered in one way."""
 
-    target: str
+    group: str
     tokens: tuple[str, ...]
     kind: Kind
     num_items: int  # that have any of the tokens
@@ -41,8 +41,8 @@ class Knockout:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WholeView:
-    """One view with nothing knocked out."""
+class FullView:
+    """The full model in one view."""
 
     description: str
     num_users: int
@@ -62,31 +62,31 @@ class Knockouts:
     protocol: str
     ks: tuple[int, ...]
     seed: int
-    num_drawn: int  # test users who were asked
+    num_drawn: int  # test users in the evaluation
     num_users: int  # test users
-    views: Mapping[str, WholeView]
+    views: Mapping[str, FullView]
     knockouts: tuple[Knockout, ...]
 
-    def of(self, target: str, kind: Kind) -> Knockout:
-        return next(each for each in self.knockouts if (each.target, each.kind) == (target, kind))
+    def of(self, group: str, kind: Kind) -> Knockout:
+        return next(each for each in self.knockouts if (each.group, each.kind) == (group, kind))
 
     @property
-    def targets(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(each.target for each in self.knockouts))
+    def groups(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(each.group for each in self.knockouts))
 
-    def relative(self, target: str, kind: Kind, view: str, metric: str) -> Estimate | None:
-        """The change as a share of the figure with nothing knocked out, which is taken as it is.
+    def relative(self, group: str, kind: Kind, view: str, metric: str) -> Estimate | None:
+        """The change divided by the full model's value; the interval does not cover the error of the divisor.
 
-        None where nobody counts or that figure is 0.
+        None without users and where the full model's value is 0.
         """
-        changes, whole = self.of(target, kind).views[view], self.views[view].metrics
-        if not changes or whole[metric].value == 0:
+        changes, full = self.of(group, kind).views[view], self.views[view].metrics
+        if not changes or full[metric].value == 0:
             return None
-        change, by = changes[metric].change, whole[metric].value
+        change, by = changes[metric].change, full[metric].value
         return Estimate(value=change.value / by, low=change.low / by, high=change.high / by)
 
     def save(self, path: Path) -> None:
-        """Write knockouts.json, whole or not at all."""
+        """Write knockouts.json atomically."""
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(asdict(self), indent=1, allow_nan=False) + "\n", "utf-8")
 
@@ -96,65 +96,64 @@ class Knockouts:
         if not path.exists():
             return None
         data: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        if any("group" not in each for each in data["knockouts"]):
+            raise ConfigError(f"{path} is of an older version; make it again: recsys knockouts {path.parent}")
         views = {
-            name: WholeView(
-                **view | {"metrics": {m: Estimate(**each) for m, each in view["metrics"].items()}}
-            )
+            name: FullView(**view | {"metrics": {m: Estimate(**each) for m, each in view["metrics"].items()}})
             for name, view in data["views"].items()
         }
         knockouts = tuple(_knockout(each) for each in data["knockouts"])
         return cls(**data | {"ks": tuple(data["ks"]), "views": views, "knockouts": knockouts})
 
 
-def measure_knockouts(patient: Patient, *, num_users: int, progress: Progress = silent) -> Knockouts:
-    """Every target of `patient` altered in every way, over at most `num_users` test users drawn by lot.
+def measure_knockouts(subject: KnockoutSubject, *, num_users: int, progress: Progress = silent) -> Knockouts:
+    """Every group of `subject` altered in every way, over at most `num_users` test users drawn at random.
 
-    Each altered system is made, asked and let go before the next, so that memory holds one beside the
-    trained one. Raises `DataError` where the test has no positive event.
+    Only one altered system is in memory at a time. Raises `DataError` where the test has no positive event.
     """
-    split = patient.split
+    split = subject.split
     everybody = split.test.filter(Columns.POSITIVE)[Columns.USER].unique().sort().to_list()
-    drawn = _drawn(everybody, num_users, patient.seed)
+    drawn = _drawn(everybody, num_users, subject.seed)
     if not drawn:
         raise DataError("the test has no positive event, so that nothing can be measured on it")
     data = EvaluationSet(
         split=split.testing(drawn),
-        items=patient.fitted.features,
-        seen=SeenItems(patient.histories),
+        items=subject.fitted.features,
+        seen=SeenItems(subject.histories),
     )
-    whole = _Remembered(patient.whole())
-    content = Content.of(patient.fitted.features)  # as it is without a knock-out: one scale for all
+    full = _Remembered(subject.full())
+    content = Content.of(subject.fitted.features)  # as it is without a knock-out: one scale for all
 
     def asked(altered: TopK) -> Evaluation:
-        settings = EvaluationSettings.of(patient.config.evaluate, ours=altered.name)
+        settings = EvaluationSettings.of(subject.config.evaluate, ours=altered.name)
         settings = replace(settings, with_slices=False)
-        return evaluate([whole, altered], data, settings, content=content)
+        return evaluate([full, altered], data, settings, content=content)
 
-    cases = [(target, kind) for target in patient.targets for kind in KINDS]
+    cases = [(group, kind) for group in subject.groups for kind in KINDS]
     found: list[Knockout] = []
     views: Mapping[str, ViewResult] = {}
-    for at, (target, kind) in enumerate(cases):
-        altered = patient.without(target, kind)
+    for at, (group, kind) in enumerate(cases):
+        altered = subject.without(group, kind)
         progress("knock out", at, len(cases), altered.name)
         views = asked(altered).views
         found.append(
             Knockout(
-                target=target.name,
-                tokens=target.tokens,
+                group=group.name,
+                tokens=group.tokens,
                 kind=kind,
-                num_items=patient.num_items(target),
-                num_reviews=patient.num_reviews(target),
+                num_items=subject.num_items(group),
+                num_reviews=subject.num_reviews(group),
                 views={name: _changes(view, altered.name) for name, view in views.items()},
             )
         )
     progress("knock out", len(cases), len(cases))
     return Knockouts(
         protocol=split.protocol,
-        ks=tuple(patient.config.evaluate.k),
-        seed=patient.seed,
+        ks=tuple(subject.config.evaluate.k),
+        seed=subject.seed,
         num_drawn=len(drawn),
         num_users=len(everybody),
-        views={name: _whole_view(view) for name, view in views.items()},
+        views={name: _full_view(view) for name, view in views.items()},
         knockouts=tuple(found),
     )
 
@@ -167,7 +166,7 @@ def _drawn(users: Sequence[str], num: int, seed: int) -> list[str]:
 
 
 class _Remembered:
-    """A model that is asked the same for every knock-out, and answers once."""
+    """The full model, whose lists every comparison needs; it computes them once."""
 
     def __init__(self, model: TopK) -> None:
         self.name, self._model = model.name, model
@@ -182,7 +181,7 @@ class _Remembered:
 
 
 def _changes(view: ViewResult, altered: str) -> dict[str, Change]:
-    """Of the metrics that both systems have."""
+    """Changes of the metrics that both systems have."""
     if not view.models:
         return {}
     return {
@@ -191,8 +190,8 @@ def _changes(view: ViewResult, altered: str) -> dict[str, Change]:
     }
 
 
-def _whole_view(view: ViewResult) -> WholeView:
-    return WholeView(
+def _full_view(view: ViewResult) -> FullView:
+    return FullView(
         description=view.description,
         num_users=view.num_users,
         num_pairs=view.num_pairs,

@@ -1,12 +1,12 @@
-"""A trained system with something knocked out at test time; the trained one is read and never written.
+"""A trained system with a group of modalities altered at test time; the trained system is never written.
 
-Items: what the item tower reads of the knocked-out tokens is altered (of the id its embedding, of a category
-its pooled embedding, and of new items, which are placed by its values, those: exchanged, or else unknown),
-the catalogue embedded anew, the index built of it; so the ranker, too, reads altered vectors and tokens, and
-a history is read through them. Candidate sources that were fitted on events alone stay as they are.
-Histories: where the user tower reads the reviews that users left, the vectors of the knocked-out review
-modalities are altered review by review, too. An event has one text vector: what was written, and where
-nothing was, what was said; with the written ones absent, the spoken ones take their place.
+Items: the item tower's inputs of the group's tokens are altered (for the id its embedding, for a category its
+pooled embedding), the catalogue is embedded anew and indexed. The ranker and the histories read the altered
+vectors and tokens. The cold-start head reads category values instead of embeddings: these are exchanged, or
+else unknown. Candidate sources fitted on events alone stay as they are.
+Histories: where the user tower reads reviews, the vectors of the group's review modalities are altered
+review by review. An event has one text vector: the written review's, or else the spoken review's; with
+written reviews absent, spoken ones take their place.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from features.dataset.tables import (
     MediaVectors,
     MediumVectors,
 )
-from features.inputs.histories import HistoryBuilder, ReviewVectors, empty_history
+from features.inputs.histories import HistoryBuilder, ReviewVectors
 from features.splits.split import Split
 from recsys.arrays import Bools
 from recsys.columns import Columns
@@ -33,15 +33,15 @@ from training.evaluation.system import MODEL, System
 from training.fitting.fit import Fitted
 from training.fitting.torch_recommender import make_recommender
 from training.knockouts.alteration import KINDS, Kind, Pair, altered_media, altered_pairs
-from training.knockouts.targets import Target, targets_of
+from training.knockouts.groups import ModalityGroup, groups_of
 
 _ITEMS, _REVIEWS = 0, 1  # so that the two are drawn apart
 _VALUES = "values of "
 
 
 @dataclass(frozen=True)
-class Patient:
-    """What knock-outs are made of: a fit, and what it was made of."""
+class KnockoutSubject:
+    """The trained system of the knock-outs, with the data that it was fitted on."""
 
     fitted: Fitted
     dataset: Dataset
@@ -50,12 +50,12 @@ class Patient:
     config: Config
 
     @cached_property
-    def targets(self) -> tuple[Target, ...]:
-        return targets_of(self.model.spec)
+    def groups(self) -> tuple[ModalityGroup, ...]:
+        return groups_of(self.model.spec)
 
     @cached_property
     def histories(self) -> Mapping[str, History]:
-        """As the trained system reads them before the test."""
+        """Histories before the test, unaltered."""
         return self.split.before_test(self.fitted.builder)
 
     @property
@@ -66,39 +66,39 @@ class Patient:
     def model(self) -> Retriever:
         return self.fitted.retriever.model
 
-    def whole(self) -> System:
-        """With nothing knocked out."""
+    def full(self) -> System:
+        """The system with nothing knocked out."""
         return self._system(MODEL, None, self.histories)
 
-    def without(self, target: Target, kind: Kind) -> System:
-        """With `target` altered; its name is "<target> <kind>"."""
+    def without(self, group: ModalityGroup, kind: Kind) -> System:
+        """The system with `group` altered; its name is "<group> <kind>"."""
         drawn = [self.seed, KINDS.index(kind)]
-        values = self._values(target) if kind == "shuffled" else {}
+        values = self._values(group) if kind == "shuffled" else {}
         rng = np.random.default_rng([*drawn, _ITEMS])
         tensors = {
             name: (torch.from_numpy(array), torch.from_numpy(has_N))
-            for name, (array, has_N) in altered_pairs({**self.pairs(target), **values}, kind, rng).items()
+            for name, (array, has_N) in altered_pairs({**self.pairs(group), **values}, kind, rng).items()
         }
         items = self.model.item_arrays(
-            instead={token: tensors[token] for token in target.tokens},
+            instead={token: tensors[token] for token in group.tokens},
             values={name.removeprefix(_VALUES): tensors[name][0] for name in values},
         )
-        histories = self._histories(target, kind, np.random.default_rng([*drawn, _REVIEWS]))
-        return self._system(f"{target.name} {kind}", items, histories)
+        histories = self._histories(group, kind, np.random.default_rng([*drawn, _REVIEWS]))
+        return self._system(f"{group.name} {kind}", items, histories)
 
-    def num_items(self, target: Target) -> int:
-        """Items that have any of the target's tokens."""
-        return int(np.logical_or.reduce([has_N for _, has_N in self.pairs(target).values()]).sum())
+    def num_items(self, group: ModalityGroup) -> int:
+        """Items that have any of the group's tokens."""
+        return int(np.logical_or.reduce([has_N for _, has_N in self.pairs(group).values()]).sum())
 
-    def num_reviews(self, target: Target) -> int:
-        """Reviews with a vector of the target that may stand in a history; 0 where no history is altered."""
-        media = self._media(target)
+    def num_reviews(self, group: ModalityGroup) -> int:
+        """Readable reviews with a vector of the group; 0 where no history is altered."""
+        media = self._media(group)
         owners = [medium.owner[self._readable_R[medium.owner]] for medium in media.values()]
         return len(np.unique(np.concatenate(owners))) if owners else 0
 
     @torch.no_grad()
-    def pairs(self, target: Target) -> dict[str, Pair]:
-        """What the item tower reads of the target's tokens, of the whole catalogue."""
+    def pairs(self, group: ModalityGroup) -> dict[str, Pair]:
+        """Inputs of the item tower for the group's tokens, of the whole catalogue."""
         parts = [
             self.model.item_inputs(rows) for rows in torch.arange(self.model.features.size).split(EMBED_ROWS)
         ]
@@ -107,15 +107,15 @@ class Patient:
                 torch.cat([part.pair(token)[0] for part in parts]).float().cpu().numpy(),
                 torch.cat([part.pair(token)[1] for part in parts]).cpu().numpy(),
             )
-            for token in target.tokens
+            for token in group.tokens
         }
 
-    def _values(self, target: Target) -> dict[str, Pair]:
-        """Ids of the target's category fields, by which new items are placed."""
+    def _values(self, group: ModalityGroup) -> dict[str, Pair]:
+        """Ids of the group's category fields, which the cold-start head reads."""
         ids = self.model.category_ids
         return {
             f"{_VALUES}{field}": (ids[field].cpu().numpy(), (ids[field] > 0).any(1).cpu().numpy())
-            for field in target.tokens
+            for field in group.tokens
             if field in ids
         }
 
@@ -130,19 +130,19 @@ class Patient:
                 fitted.ranker,
                 items=items,
                 sources=fitted.recommender.sources,
-                new=fitted.new,
+                without_events=fitted.without_events,
             )
         )
         return System(
             name,
             recommender,
             histories,
-            empty=empty_history({}),
+            empty=fitted.builder.empty,
             exclude_seen=self.config.evaluate.exclude_seen,
         )
 
-    def _histories(self, target: Target, kind: Kind, rng: np.random.Generator) -> Mapping[str, History]:
-        media, builder = self._media(target), self.fitted.builder
+    def _histories(self, group: ModalityGroup, kind: Kind, rng: np.random.Generator) -> Mapping[str, History]:
+        media, builder = self._media(group), self.fitted.builder
         if not media:
             return self.histories
         others = {name: medium for name, medium in self.vectors.reviews.items() if name not in media}
@@ -156,11 +156,11 @@ class Patient:
         )
         return self.split.before_test(altered)
 
-    def _media(self, target: Target) -> dict[str, MediumVectors]:
-        """The target's vectors of reviews, where the user tower reads reviews at all."""
+    def _media(self, group: ModalityGroup) -> dict[str, MediumVectors]:
+        """The group's vectors of reviews; none where the user tower reads no reviews."""
         if self.fitted.builder.reviews is None:
             return {}
-        return {name: self.vectors.reviews[name] for name in target.tokens if name in self.vectors.reviews}
+        return {name: self.vectors.reviews[name] for name in group.tokens if name in self.vectors.reviews}
 
     @cached_property
     def _readable_R(self) -> Bools:

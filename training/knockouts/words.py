@@ -1,4 +1,4 @@
-"""What knock-outs say in words and in a table; every word is made from the figures."""
+"""Knock-outs in words and as a table, made from the results alone."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from training.knockouts.measure import Knockouts
 
 Verdict = Literal["counts", "nothing", "harms", "mixed", "unfound", "few"]
 
-JUDGED: tuple[Kind, Kind] = ("absent", "shuffled")
+VERDICT_KINDS: tuple[Kind, Kind] = ("absent", "shuffled")
 PLURALS: Mapping[str, str] = {each.name: each.plural for each in MODALITIES} | {
     ID_TOKEN: "ids",
     **GROUP_PLURALS,
@@ -25,10 +25,10 @@ PLURALS: Mapping[str, str] = {each.name: each.plural for each in MODALITIES} | {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Brought:
-    """What one target brings: a verdict a view with users, and all of it in a sentence."""
+class Contribution:
+    """The contribution of one group: a verdict for each view with users, and a sentence."""
 
-    target: str
+    group: str
     verdicts: Mapping[str, Verdict]
     text: str
 
@@ -38,14 +38,14 @@ class Brought:
 
 
 def main_metric(knockouts: Knockouts) -> str:
-    """Recall at the largest k: on few new items the least hangs on single hits."""
+    """Recall at the largest k, the metric that depends least on single hits where cold items are few."""
     return f"recall@{max(knockouts.ks)}"
 
 
-def plural(target: str) -> str:
-    """The target as users speak of it."""
-    field = target.removeprefix(Columns.CATEGORY_PREFIX)
-    return PLURALS.get(target, target) if field == target else f"values of {field}"
+def plural(group: str) -> str:
+    """The group's name in a sentence."""
+    field = group.removeprefix(Columns.CATEGORY_PREFIX)
+    return PLURALS.get(group, group) if field == group else f"values of {field}"
 
 
 def percent(share: float) -> str:
@@ -54,35 +54,35 @@ def percent(share: float) -> str:
     return f"{'+' if rounded > 0 else '−' if rounded < 0 else ''}{abs(rounded)}%"
 
 
-def judged(knockouts: Knockouts, target: str, view: str, metric: str) -> Verdict:
-    """Nothing where the intervals of the change hold 0 both when it is absent and when it is shuffled.
+def verdict_of(knockouts: Knockouts, group: str, view: str, metric: str) -> Verdict:
+    """From the 95% intervals of the changes when the group is absent and when it is shuffled.
 
-    What finds nothing with nothing knocked out has nothing to lose ("unfound"), and of few users nothing is
-    said ("few").
+    "counts": one is below 0; "harms": one is above 0; "mixed": both occur; "nothing": both hold 0.
+    "unfound": the full model's metric is 0 and none rises. "few": fewer than `FEW_USERS` users.
     """
-    whole = knockouts.views[view]
-    changes = [knockouts.of(target, kind).views[view][metric].change for kind in JUDGED]
+    full = knockouts.views[view]
+    changes = [knockouts.of(group, kind).views[view][metric].change for kind in VERDICT_KINDS]
     loses, gains = any(each.high < 0 for each in changes), any(each.low > 0 for each in changes)
-    if whole.metrics[metric].value == 0 and not gains:
+    if full.metrics[metric].value == 0 and not gains:
         return "unfound"
-    if whole.is_small:
+    if full.is_small:
         return "few"
     return "mixed" if loses and gains else "counts" if loses else "harms" if gains else "nothing"
 
 
-def brought(knockouts: Knockouts) -> tuple[Brought, ...]:
-    """A sentence a target, by the main metric."""
-    return tuple(_brought(knockouts, target) for target in knockouts.targets)
+def contributions(knockouts: Knockouts) -> tuple[Contribution, ...]:
+    """A sentence for each group, by the main metric."""
+    return tuple(_contribution(knockouts, group) for group in knockouts.groups)
 
 
-def _brought(knockouts: Knockouts, target: str) -> Brought:
+def _contribution(knockouts: Knockouts, group: str) -> Contribution:
     metric = main_metric(knockouts)
     verdicts = {
-        view: judged(knockouts, target, view, metric)
-        for view, whole in knockouts.views.items()
-        if whole.num_users
+        view: verdict_of(knockouts, group, view, metric)
+        for view, full in knockouts.views.items()
+        if full.num_users
     }
-    name = plural(target)
+    name = plural(group)
     name = name[0].upper() + name[1:]
     if all(each == "nothing" for each in verdicts.values()):
         where = _listed([PLACES[view] for view in verdicts], "or")
@@ -91,11 +91,11 @@ def _brought(knockouts: Knockouts, target: str) -> Brought:
             f"the items changes {metric_name(metric)} by more than chance {where}."
         )
     else:
-        text = f"{name} {'; '.join(_clauses(knockouts, target, verdicts))}."
-    return Brought(target=target, verdicts=verdicts, text=text)
+        text = f"{name} {'; '.join(_clauses(knockouts, group, verdicts))}."
+    return Contribution(group=group, verdicts=verdicts, text=text)
 
 
-def _clauses(knockouts: Knockouts, target: str, verdicts: Mapping[str, Verdict]) -> Iterator[str]:
+def _clauses(knockouts: Knockouts, group: str, verdicts: Mapping[str, Verdict]) -> Iterator[str]:
     phrases: Mapping[Verdict, str] = {
         "counts": "count {}", "mixed": "cut both ways {}", "harms": "harm {}", "nothing": "bring nothing {}",
         "unfound": "have nothing to lose {}, where nothing is found anyway",
@@ -104,14 +104,14 @@ def _clauses(knockouts: Knockouts, target: str, verdicts: Mapping[str, Verdict])
     for verdict, phrase in phrases.items():
         views = [view for view, each in verdicts.items() if each == verdict]
         if views:
-            said = [PLACES[view] + _figures(knockouts, target, view, verdict) for view in views]
+            said = [PLACES[view] + _percentages(knockouts, group, view, verdict) for view in views]
             yield phrase.format(_listed(said, "or" if verdict == "nothing" else "and"))
 
 
-def _figures(knockouts: Knockouts, target: str, view: str, verdict: Verdict) -> str:
-    """The two changes in parentheses; nothing where they are nothing, of nothing or of few users."""
+def _percentages(knockouts: Knockouts, group: str, view: str, verdict: Verdict) -> str:
+    """Both changes in parentheses; empty for the verdicts nothing, unfound and few."""
     metric, words = main_metric(knockouts), {"absent": "without them", "shuffled": "exchanged"}
-    found = {kind: knockouts.relative(target, kind, view, metric) for kind in JUDGED}
+    found = {kind: knockouts.relative(group, kind, view, metric) for kind in VERDICT_KINDS}
     parts = [f"{percent(each.value)} {words[kind]}" for kind, each in found.items() if each]
     return (
         f" ({metric_name(metric)} {', '.join(parts)})"
@@ -121,7 +121,7 @@ def _figures(knockouts: Knockouts, target: str, view: str, verdict: Verdict) -> 
 
 
 def knockouts_table(knockouts: Knockouts, *, intervals: bool = True) -> Table:
-    """One row a target, one column a view and way: the change of the main metric as a share of the whole's.
+    """One row a group, one column a view and way: the change of the main metric relative to the full model.
 
     `intervals` adds half the width of the 95% interval, in points of percent.
     """
@@ -129,17 +129,17 @@ def knockouts_table(knockouts: Knockouts, *, intervals: bool = True) -> Table:
     table = Table(title=f"Knock-outs: change of {metric}", caption=_caption(knockouts, metric))
     table.caption_justify = "left"
     table.add_column("knocked out", no_wrap=True)
-    views = [view for view, whole in knockouts.views.items() if whole.num_users]
+    views = [view for view, full in knockouts.views.items() if full.num_users]
     for view in views:
         for kind in KINDS:
             table.add_column(f"{view if kind == KINDS[0] else ''}\n{kind}", justify="right", no_wrap=True)
-    for target in knockouts.targets:
+    for group in knockouts.groups:
         cells = [
-            _cell(knockouts.relative(target, kind, view, metric), intervals)
+            _cell(knockouts.relative(group, kind, view, metric), intervals)
             for view in views
             for kind in KINDS
         ]
-        table.add_row(target, *cells)
+        table.add_row(group, *cells)
     return table
 
 
@@ -152,7 +152,7 @@ def _cell(change: Estimate | None, intervals: bool) -> str:
 
 
 def _caption(knockouts: Knockouts, metric: str) -> str:
-    whole = ", ".join(
+    full = ", ".join(
         f"{view} {each.metrics[metric].value:.4f} ({each.num_users:,} users)"
         for view, each in knockouts.views.items()
         if each.num_users
@@ -160,9 +160,9 @@ def _caption(knockouts: Knockouts, metric: str) -> str:
     drawn = (
         ""
         if knockouts.num_drawn == knockouts.num_users
-        else f" {knockouts.num_drawn:,} of {knockouts.num_users:,} test users drawn by lot."
+        else f" {knockouts.num_drawn:,} of {knockouts.num_users:,} test users drawn at random."
     )
-    return f"With nothing knocked out: {whole}.{drawn} Bold: the interval leaves 0 out."
+    return f"With nothing knocked out: {full}.{drawn} Bold: the interval leaves 0 out."
 
 
 def _listed(names: Sequence[str], last: str) -> str:

@@ -8,7 +8,7 @@ join the training.
 Legend: B users, K candidates, D width.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,7 @@ from recsys.config import RankerConfig
 from recsys.models.losses import listwise_cross_entropy
 from recsys.models.ranker import Ranker
 from recsys.progress import Progress, silent
-from recsys.retrieval.candidate_features import ALWAYS, CONTEXT
+from recsys.retrieval.candidate_features import BUILTIN_SOURCES, CONTEXT
 from recsys.retrieval.recommender import Recommender
 from training.ranker.ranked_lists import RankedLists, RankingTask
 
@@ -37,14 +37,7 @@ INPUTS = (
     "source_ranks",
     "candidate_context",
 )
-EVIDENCE_RATE = 30.0  # how much faster the evidence's own layers learn
 OUTPUTS = ("score", "token_attention", "history_attention")
-BLEND_WEIGHTS = (
-    0.25,
-    0.5,
-    1.0,
-)  # of the ranker's output that may join; 0, the retriever's order, is the fallback
-PATIENCE = 4  # epochs without a better validation NDCG@10 before stopping
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -103,16 +96,16 @@ def fit_ranker(
     `recommender` retrieves only. Without `validation` (a refit) the given `epochs` and `blend_weight` hold.
     None if no retrieved list holds a target with training events: the ranker does not order new items.
     """
-    lists = RankedLists.of(recommender, train, config.num_candidates)
+    lists = RankedLists.of(recommender, train)
     if not lists.has_target.any():
         return None
     num_epochs, scores, validation_BK = epochs or config.num_epochs, {}, None
     if validation is not None:
-        choice = _Choice(RankedLists.of(recommender, validation, config.num_candidates))
+        choice = _Choice(RankedLists.of(recommender, validation), config.blend_weights)
         for epoch, ranker, loss in _fitting(lists, config, seed, num_epochs):
             choice.consider(ranker, epoch)
             progress("rank", epoch, num_epochs, f"loss {loss:.3f}{choice.note}")
-            if epoch - choice.epoch >= PATIENCE:
+            if epoch - choice.epoch >= config.patience:
                 break
         num_epochs, blend_weight, scores = max(choice.epoch, 1), choice.blend_weight, choice.scores
         lists, validation_BK = lists.joined(choice.lists), choice.lists.ordered(choice.output_BK)
@@ -145,10 +138,10 @@ def _make_ranker(recommender: Recommender, lists: RankedLists, config: RankerCon
     ranker = Ranker(
         dim=recommender.items.vectors.shape[1],
         config=config,
-        num_sources=len(ALWAYS) + len(recommender.sources),
+        num_sources=len(BUILTIN_SOURCES) + len(recommender.sources),
         num_context=len(CONTEXT),
     )
-    ranker.scale.fit(lists.evidence())
+    ranker.scale.fit(lists.candidate_features())
     return ranker
 
 
@@ -156,15 +149,15 @@ def _optimizer(ranker: Ranker, config: RankerConfig) -> torch.optim.Optimizer:
     fast = list(ranker.evidence.parameters())
     slow = [parameter for name, parameter in ranker.named_parameters() if not name.startswith("evidence.")]
     groups: list[dict[str, Any]] = [{"params": slow}]
-    groups.append({"params": fast, "lr": EVIDENCE_RATE * config.learning_rate})
-    return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=0.01)
+    groups.append({"params": fast, "lr": config.feature_learning_rate_factor * config.learning_rate})
+    return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
 
 
 class _Choice:
     """The epoch and blend weight that are best on validation so far; the fallback is the retriever alone."""
 
-    def __init__(self, lists: RankedLists) -> None:
-        self.lists = lists
+    def __init__(self, lists: RankedLists, blend_weights: Sequence[float]) -> None:
+        self.lists, self.blend_weights = lists, blend_weights
         self.epoch, self.blend_weight = 0, 0.0
         self.output_BK: Floats = np.zeros(lists.label_BK.shape, np.float32)  # the chosen one, scaled
         alone = lists.ndcg(self.output_BK)
@@ -178,7 +171,7 @@ class _Choice:
         scaled = ScaledRanker(ranker, 1.0).eval()
         rows = np.arange(len(self.lists.label_BK))
         output_BK = np.concatenate([scaled.rank(inputs)["score"] for _, inputs in self.lists.batches(rows)])
-        for blend_weight in BLEND_WEIGHTS:
+        for blend_weight in self.blend_weights:
             score = self.lists.ndcg(blend_weight * output_BK)
             if score > self.scores["with_ranker"]:
                 self.scores["with_ranker"], self.epoch, self.blend_weight = score, epoch, blend_weight
@@ -195,11 +188,11 @@ def _train_epoch(
     losses = []
     for rows, inputs in lists.training_batches(rng):
         delta_BK = ranker(*_tensors(inputs)).score_BK
-        candidates, judged_BK = lists.candidates.of(rows), lists.judged_BK[rows]
-        retriever_BK = lists.recommender.retriever_score(candidates.items, candidates.cosines)
-        label_BK = torch.from_numpy((lists.label_BK[rows] & judged_BK).astype(np.float32))
+        rankable_BK = lists.rankable_BK[rows]
+        retriever_BK = lists.recommender.retriever_score(lists.candidates.of(rows).cosines)
+        label_BK = torch.from_numpy((lists.label_BK[rows] & rankable_BK).astype(np.float32))
         score_BK = torch.from_numpy(retriever_BK) + delta_BK
-        loss = listwise_cross_entropy(score_BK, label_BK, torch.from_numpy(judged_BK))
+        loss = listwise_cross_entropy(score_BK, label_BK, torch.from_numpy(rankable_BK))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -1,6 +1,6 @@
-"""Lists that the retriever really returned for users whose later events are known: what a ranker learns from.
+"""Retrieved lists of users whose next events are known: the training data of the ranker.
 
-Legend: B users, K candidates.
+Legend: B users, K candidates, E candidate features.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,16 +21,16 @@ from recsys.retrieval.candidate_features import Candidates
 from recsys.retrieval.recommender import Recommender
 from recsys.retrieval.reranking import best_first
 
-EVIDENCE = ("source_scores", "source_ranks", "candidate_context")  # in the order in which a ranker reads it
+CANDIDATE_FEATURES = ("source_scores", "source_ranks", "candidate_context")  # in the ranker's order
 BATCH_USERS = 64
 SELECTION_K = 10
 
 
-def selection_ndcg(ranked_BK: Ints, truth: IdLists) -> float:
+def selection_ndcg(ranked_BK: Ints, ground_truth: IdLists) -> float:
     """Mean NDCG@10, by which epochs and blend weights are chosen; a shorter list misses what it lacks."""
     missing = max(SELECTION_K - ranked_BK.shape[1], 0)
     padded_BK = np.pad(ranked_BK, ((0, 0), (0, missing)), constant_values=PAD)
-    return means(at_k(padded_BK, truth, [SELECTION_K]))[f"ndcg@{SELECTION_K}"]
+    return means(at_k(padded_BK, ground_truth, [SELECTION_K]))[f"ndcg@{SELECTION_K}"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,39 +38,37 @@ class RankingTask:
     """Users whose later events are known: a history, and the items that followed it."""
 
     histories: Sequence[History]
-    truth: Sequence[Ints]
-    exclude_seen: bool = True  # their lists leave out what the histories have seen
+    ground_truth: Sequence[Ints]
+    exclude_seen: bool = True  # whether the items that a history has seen are left out of its list
 
 
 @dataclass(frozen=True, kw_only=True)
 class RankedLists:
-    """What the retriever returned for a task's users, and which of it was right."""
+    """The lists that were retrieved for a task's users, and which candidates are in the ground truth."""
 
     recommender: Recommender
     histories: Sequence[History]
     user_BD: Floats
     candidates: Candidates
-    truth: IdLists
-    label_BK: Bools  # padding is never right
+    ground_truth: IdLists
+    label_BK: Bools  # whether a candidate is in the ground truth; False for padding
 
     @classmethod
-    def of(cls, recommender: Recommender, task: RankingTask, num_candidates: int) -> "RankedLists":
+    def of(cls, recommender: Recommender, task: RankingTask) -> "RankedLists":
         users, found = [], []
         for start in range(0, len(task.histories), BATCH_USERS):
             histories = task.histories[start : start + BATCH_USERS]
             users.append(recommender.embed(histories))
-            found.append(
-                recommender.candidates(users[-1], histories, num_candidates, exclude_seen=task.exclude_seen)
-            )
+            found.append(recommender.candidates(users[-1], histories, exclude_seen=task.exclude_seen))
         candidates = Candidates.joined(found)
-        truth = IdLists.from_lists(task.truth)
+        ground_truth = IdLists.from_lists(task.ground_truth)
         return cls(
             recommender=recommender,
             histories=task.histories,
             user_BD=np.concatenate(users),
             candidates=candidates,
-            truth=truth,
-            label_BK=truth.contain(candidates.items),
+            ground_truth=ground_truth,
+            label_BK=ground_truth.contain(candidates.items),
         )
 
     def joined(self, other: "RankedLists") -> "RankedLists":
@@ -80,19 +78,19 @@ class RankedLists:
             histories=[*self.histories, *other.histories],
             user_BD=np.concatenate([self.user_BD, other.user_BD]),
             candidates=Candidates.joined([self.candidates, other.candidates]),
-            truth=IdLists.joined([self.truth, other.truth]),
+            ground_truth=IdLists.joined([self.ground_truth, other.ground_truth]),
             label_BK=np.concatenate([self.label_BK, other.label_BK]),
         )
 
     @cached_property
-    def judged_BK(self) -> Bools:
-        """Candidates that a ranker orders; new items keep the places that the retriever gave them."""
-        return self.recommender.is_judged(self.candidates.items)
+    def rankable_BK(self) -> Bools:
+        """Candidates that the ranker orders: warm items. Shape [B, K]."""
+        return self.recommender.is_rankable(self.candidates.items)
 
     @property
     def has_target(self) -> Bools:
-        """Lists that teach something: a target among what a ranker orders."""
-        return np.any(self.label_BK & self.judged_BK, axis=1)
+        """Lists with a rankable candidate of the ground truth; the others have no gradient. Shape [B]."""
+        return np.any(self.label_BK & self.rankable_BK, axis=1)
 
     def batches(self, rows: Ints) -> Iterator[tuple[Ints, dict[str, npt.NDArray[Any]]]]:
         """Rows and the ranker's inputs for them."""
@@ -100,11 +98,11 @@ class RankedLists:
             histories = [self.histories[row] for row in part]
             yield part, self.recommender.rank_inputs(histories, self.user_BD[part], self.candidates.of(part))
 
-    def evidence(self) -> Tensor:
-        """What the sources say of the candidates of lists with a target. Shape [candidates, E]."""
+    def candidate_features(self) -> Tensor:
+        """Features of the rankable candidates of all lists with a target. Shape [candidates, E]."""
         rows = np.flatnonzero(self.has_target)
         parts = [
-            np.concatenate([inputs[name] for name in EVIDENCE], axis=-1)[self.judged_BK[part]]
+            np.concatenate([inputs[name] for name in CANDIDATE_FEATURES], axis=-1)[self.rankable_BK[part]]
             for part, inputs in self.batches(rows)
         ]
         return torch.from_numpy(np.concatenate(parts))
@@ -117,15 +115,12 @@ class RankedLists:
 
     def ndcg(self, ranker_BK: npt.NDArray[np.floating[Any]]) -> float:
         """Mean NDCG@10 of the lists in the order of the retriever's score plus `ranker_BK`."""
-        return selection_ndcg(self.ordered(ranker_BK), self.truth)
+        return selection_ndcg(self.ordered(ranker_BK), self.ground_truth)
 
     def ordered(self, ranker_BK: npt.NDArray[np.floating[Any]]) -> Ints:
         """The candidates, best first. Shape [B, K]."""
         candidate_BK = self.candidates.items
-        retriever_BK = self.recommender.retriever_score(candidate_BK, self.candidates.cosines)
-        score_BK = self.recommender.final_score(
-            candidate_BK, retriever_BK, ranker_BK.astype(np.float32), first=self.recommender.cold_from
-        )
+        score_BK = self.recommender.retriever_score(self.candidates.cosines) + ranker_BK.astype(np.float32)
         return np.take_along_axis(candidate_BK, best_first(score_BK, candidate_BK), 1)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from features.dataset.tables import Dataset
 from features.inputs.review_sentiment import read_quality
-from recsys.bundle.load import MANIFEST
+from recsys.bundle.manifest import MANIFEST
 from recsys.checksums import sha256_of
 from recsys.config import Config
 from recsys.errors import ConfigError
@@ -20,9 +20,9 @@ from training.fitting.record import FitRecord, read_audits, read_fit_records
 from training.knockouts.measure import Knockouts
 from training.report.beyond import Beyond, beyond
 from training.report.charts import Chart, Series, line_chart
+from training.report.cold_items import cold_items_chart
 from training.report.facts import Facts, facts, sentiment_words
 from training.report.modalities import Modalities, modalities
-from training.report.new_items import new_items_chart
 from training.report.origin import Origin, origin
 from training.report.results import Slices, View, slices, views
 from training.report.shown import Shown, has_pictures, show
@@ -158,7 +158,7 @@ def curves(fits: dict[str, FitRecord]) -> tuple[Chart, ...]:
         for chart in (
             _curve(known, "loss", "Training loss", "loss"),
             _curve(known, "validation_ndcg_at_10", "Validation NDCG@10 of the towers", "NDCG@10"),
-            new_items_chart(fits["main"]) if "main" in fits else None,
+            cold_items_chart(fits["main"]) if "main" in fits else None,
         )
         if chart is not None
     )

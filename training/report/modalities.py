@@ -8,7 +8,7 @@ from recsys.metrics.bootstrap import Estimate
 from training.evaluation.names import PLACES, metric_name
 from training.knockouts.alteration import KINDS, Kind
 from training.knockouts.measure import Knockout, Knockouts
-from training.knockouts.words import JUDGED, Brought, brought, main_metric, percent
+from training.knockouts.words import VERDICT_KINDS, Contribution, contributions, main_metric, percent
 from training.report.charts import Band, Chart, Legend, Whisker, interval_chart
 from training.report.words import counted
 
@@ -17,7 +17,7 @@ COLOURS: Mapping[Kind, str] = {"absent": "ours", "shuffled": "competitor"}
 
 @dataclass(frozen=True, kw_only=True)
 class KnockoutRow:
-    """One target: whom it concerns, and its changes by view and way in the order of the columns."""
+    """One group and its changes, in the order of the columns."""
 
     name: str
     knockout: Knockout
@@ -29,7 +29,7 @@ class Modalities:
     metric: str
     asked: str
     charts: tuple[Chart, ...]
-    sentences: tuple[Brought, ...]
+    sentences: tuple[Contribution, ...]
     columns: tuple[str, ...]
     rows: tuple[KnockoutRow, ...]
 
@@ -38,7 +38,7 @@ def modalities(knockouts: Knockouts | None) -> Modalities | None:
     """None without knock-outs, or where no user counts."""
     if knockouts is None:
         return None
-    views = [view for view, whole in knockouts.views.items() if whole.num_users]
+    views = [view for view, full in knockouts.views.items() if full.num_users]
     if not views:
         return None
     metric = main_metric(knockouts)
@@ -46,36 +46,36 @@ def modalities(knockouts: Knockouts | None) -> Modalities | None:
         metric=metric_name(metric),
         asked=_asked(knockouts),
         charts=tuple(_chart(knockouts, view, metric) for view in views),
-        sentences=brought(knockouts),
+        sentences=contributions(knockouts),
         columns=tuple(f"{view}, {kind}" for view in views for kind in KINDS),
         rows=tuple(
             KnockoutRow(
-                name=_label(target),
-                knockout=knockouts.of(target, KINDS[0]),
+                name=_label(group),
+                knockout=knockouts.of(group, KINDS[0]),
                 cells=tuple(
-                    _cell(knockouts.relative(target, kind, view, metric)) for view in views for kind in KINDS
+                    _cell(knockouts.relative(group, kind, view, metric)) for view in views for kind in KINDS
                 ),
             )
-            for target in knockouts.targets
+            for group in knockouts.groups
         ),
     )
 
 
 def _chart(knockouts: Knockouts, view: str, metric: str) -> Chart:
-    whole = knockouts.views[view]
-    value = whole.metrics[metric].value
+    full = knockouts.views[view]
+    value = full.metrics[metric].value
     return interval_chart(
-        [_band(knockouts, target, view, metric) for target in knockouts.targets],
+        [_band(knockouts, group, view, metric) for group in knockouts.groups],
         title=f"{metric_name(metric)} {PLACES[view]}",
-        description="; ".join(_words(knockouts, target, view, metric) for target in knockouts.targets),
-        note=f"It is {value:.4f} with nothing knocked out, over {counted(whole.num_users, 'user')}.",
+        description="; ".join(_words(knockouts, group, view, metric) for group in knockouts.groups),
+        note=f"It is {value:.4f} with nothing knocked out, over {counted(full.num_users, 'user')}.",
         x_label=f"change of {metric_name(metric)} in percent of it",
         legend=[Legend(kind=colour, text=kind) for kind, colour in COLOURS.items()],
     )
 
 
-def _band(knockouts: Knockouts, target: str, view: str, metric: str) -> Band:
-    found = {kind: knockouts.relative(target, kind, view, metric) for kind in JUDGED}
+def _band(knockouts: Knockouts, group: str, view: str, metric: str) -> Band:
+    found = {kind: knockouts.relative(group, kind, view, metric) for kind in VERDICT_KINDS}
     whiskers = tuple(
         Whisker(
             kind=COLOURS[kind],
@@ -87,13 +87,13 @@ def _band(knockouts: Knockouts, target: str, view: str, metric: str) -> Band:
         for kind, each in found.items()
         if each is not None
     )
-    return Band(label=_label(target), whiskers=whiskers, note="" if whiskers else "finds nothing anyway")
+    return Band(label=_label(group), whiskers=whiskers, note="" if whiskers else "finds nothing anyway")
 
 
-def _words(knockouts: Knockouts, target: str, view: str, metric: str) -> str:
-    found = {kind: knockouts.relative(target, kind, view, metric) for kind in JUDGED}
+def _words(knockouts: Knockouts, group: str, view: str, metric: str) -> str:
+    found = {kind: knockouts.relative(group, kind, view, metric) for kind in VERDICT_KINDS}
     said = [f"{kind} {percent(each.value)}" for kind, each in found.items() if each is not None]
-    return f"{_label(target)}: {', '.join(said) or 'finds nothing anyway'}"
+    return f"{_label(group)}: {', '.join(said) or 'finds nothing anyway'}"
 
 
 def _cell(change: Estimate | None) -> str:
@@ -102,12 +102,12 @@ def _cell(change: Estimate | None) -> str:
     return f"{percent(change.value)} ({percent(change.low)} to {percent(change.high)})"
 
 
-def _label(target: str) -> str:
-    return target.removeprefix(Columns.CATEGORY_PREFIX).replace("_", " ")
+def _label(group: str) -> str:
+    return group.removeprefix(Columns.CATEGORY_PREFIX).replace("_", " ")
 
 
 def _asked(knockouts: Knockouts) -> str:
     if knockouts.num_drawn == knockouts.num_users:
         return f"all {counted(knockouts.num_users, 'test user')}"
     asked = f"{knockouts.num_drawn:,} of {counted(knockouts.num_users, 'test user')}"
-    return f"{asked}, drawn by lot with a fixed seed"
+    return f"{asked}, drawn at random with a fixed seed"

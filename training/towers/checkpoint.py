@@ -1,4 +1,4 @@
-"""Training state on disk: written whole or not at all, read back only for the same run."""
+"""Training state on disk: written atomically, read back only for the same run."""
 
 import copy
 import math
@@ -21,7 +21,7 @@ class Stateful(Protocol):
 
 @dataclass
 class TrainingState:
-    """How far training has come; the one mutable thing of a run."""
+    """Progress of a training and its best parameters so far; mutable."""
 
     epoch: int = 0
     best_epoch: int = 0
@@ -30,7 +30,7 @@ class TrainingState:
     curve: list[dict[str, float]] = field(default_factory=list)
 
     def record(self, entry: dict[str, float], model: nn.Module) -> None:
-        """Note an epoch's figures, and keep the parameters where validation is the best so far."""
+        """Append an epoch's results, and copy the parameters where validation is the best so far."""
         self.curve.append(entry)
         score = entry.get("validation_ndcg_at_10", math.nan)
         if not math.isnan(score) and (math.isnan(self.best_score) or score > self.best_score):
@@ -44,7 +44,7 @@ def save_state(
     state: TrainingState,
     *parts: Stateful,
 ) -> None:
-    """Write a checkpoint of `parts`; an interruption leaves the one before it."""
+    """Write a checkpoint of `parts`; an interruption leaves the previous one."""
     if path is None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)

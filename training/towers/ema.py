@@ -1,4 +1,4 @@
-"""An exponential moving average of the parameters, which generalises better than the last ones.
+"""An exponential moving average of the parameters; it generalises better than the last parameters.
 
 Polyak and Juditsky 1992; the warm-up of the decay is that of TensorFlow's ExponentialMovingAverage.
 """
@@ -26,7 +26,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take the model's parameters in."""
+        """Add the model's parameters to the average."""
         if not self.decay:
             return
         self.num_updates += 1
@@ -35,7 +35,7 @@ class WeightAverage:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Within, the model holds the average."""
+        """Within, the model has the averaged parameters."""
         self._exchange()
         try:
             yield
@@ -43,7 +43,7 @@ class WeightAverage:
             self._exchange()
 
     def keep(self) -> None:
-        """Leave the average in the model; training is over."""
+        """Give the model the averaged parameters; training is over."""
         self._exchange()
 
     @torch.no_grad()
@@ -54,11 +54,11 @@ class WeightAverage:
             average.copy_(kept)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """State for a checkpoint."""
         return {"num_updates": self.num_updates, "average": self.average}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a `state_dict`."""
+        """Restore a `state_dict`."""
         self.num_updates = state["num_updates"]
         for own, kept in zip(self.average, state["average"], strict=True):
             own.copy_(kept)

@@ -26,7 +26,8 @@ from recsys.config import TrainConfig
 from recsys.errors import ConfigError
 from recsys.item_features import ItemFeatures
 from recsys.models.retriever import EMBED_ROWS, Retriever, sequence_tensors
-from recsys.retrieval.index.index import ExactIndex, FaissIndex, build_index
+from recsys.retrieval.index.base import Index
+from recsys.retrieval.index.build import build_index
 from training.sequences import Window, target_mask
 
 NEAREST = 16  # items that one query of the index returns; more queries a step instead of longer answers
@@ -37,7 +38,7 @@ class HardNegatives:
 
     def __init__(self, model: Retriever, trained_rows: Tensor, num: int, index_kind: str = "exact") -> None:
         self.model, self.trained_rows, self.num, self.index_kind = model, trained_rows, num, index_kind
-        self._index: ExactIndex | FaissIndex | None = None
+        self._index: Index | None = None
         self._vector_ND: Tensor | None = None
 
     @classmethod

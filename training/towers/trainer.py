@@ -18,7 +18,7 @@ from recsys.history import SequenceSchema
 from recsys.item_features import ItemFeatures
 from recsys.models.retriever import Retriever
 from recsys.progress import Progress, silent
-from training.sequences import Sequence, Window, WindowSampler
+from training.sequences import TrainingSequence, Window, WindowSampler
 from training.towers.checkpoint import TrainingState, load_state, save_state
 from training.towers.ema import WeightAverage, decay_of
 from training.towers.step_audit import audit_step
@@ -38,7 +38,7 @@ class FittedRetriever:
 def fit_retriever(
     features: ItemFeatures,
     schema: SequenceSchema,
-    sequences: Mapping[str, Sequence],
+    sequences: Mapping[str, TrainingSequence],
     *,
     model_config: ModelConfig,
     config: TrainConfig,
@@ -50,10 +50,10 @@ def fit_retriever(
     progress: Progress = silent,
     on_epoch: Callable[[int, dict[str, float]], None] | None = None,
 ) -> FittedRetriever:
-    """Train both towers on `sequences`; with `validate`, keep the best epoch and stop when it stays away.
+    """Train both towers on `sequences`; with `validate`, keep the best epoch and stop early.
 
     `epochs` overrides the configured number. A `checkpoint` of the same
-    `fingerprint` is resumed. `index_kind` is the index in which hard negatives are sought.
+    `fingerprint` is resumed. `index_kind` is the index that hard negatives come from.
     Raises `FloatingPointError` if a loss or a parameter is not finite.
     """
     torch.manual_seed(config.seed)
@@ -66,7 +66,7 @@ def fit_retriever(
         lr=config.learning_rate,
         betas=config.optimizer.betas,
     )
-    epoch_steps = len(sampler.epoch(0))  # about: epochs cut histories at other places
+    epoch_steps = len(sampler.epoch(0))  # approximately: epochs cut histories at other places
     total_steps = num_epochs * epoch_steps
     scheduler = LambdaLR(optimizer, _schedule(total_steps, config))
     average = WeightAverage(model, decay_of(config.average_epochs * epoch_steps))
@@ -108,13 +108,16 @@ def _finished(model: Retriever, state: TrainingState) -> FittedRetriever:
     )
 
 
-def _batch_tokens(sequences: Mapping[str, Sequence], config: TrainConfig) -> int:
+def _batch_tokens(sequences: Mapping[str, TrainingSequence], config: TrainConfig) -> int:
     num_events = sum(len(sequence.target) for sequence in sequences.values())
     return max(1, min(config.batch_tokens, num_events // config.steps_per_epoch))
 
 
 def _has_stalled(state: TrainingState, config: TrainConfig, validate: object) -> bool:
-    """Never in the first three quarters: before rate and average settle, an early epoch can look best."""
+    """Whether validation has not improved for `patience` epochs; never in the first three quarters.
+
+    Before the learning rate and the average settle, an early epoch can have the best score by chance.
+    """
     waited = state.epoch - state.best_epoch
     return validate is not None and waited >= config.patience and 4 * state.epoch >= 3 * config.epochs
 

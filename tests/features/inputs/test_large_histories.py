@@ -14,7 +14,7 @@ from features.inputs.item_features import build_item_features
 from recsys.arrays import Floats
 from recsys.history import History, SequenceSchema, collate
 from recsys.ids import IdMap
-from training.sequences import Sequence, WindowSampler
+from training.sequences import TrainingSequence, WindowSampler
 
 NUM_EVENTS, NUM_ITEMS, NUM_REVIEWS, LENGTH = 100_000, 3_000, 10_000, 50
 
@@ -76,8 +76,8 @@ def test_windows_cover_a_long_history_in_linear_time(histories: Mapping[str, His
         review_text=vectors,
     )
     sequences = {
-        "heavy": Sequence(history=long, target=np.ones(NUM_EVENTS, np.bool_)),
-        "once": Sequence(history=histories["once"], target=np.ones(1, np.bool_)),
+        "heavy": TrainingSequence(history=long, target=np.ones(NUM_EVENTS, np.bool_)),
+        "once": TrainingSequence(history=histories["once"], target=np.ones(1, np.bool_)),
     }
     sampler = WindowSampler(sequences, max_length=LENGTH, batch_tokens=1_000, seed=0)
     windows = [window for batch in sampler.epoch(0) for window in batch]

@@ -12,6 +12,7 @@ from leak_parts import Pieces, caught, moved, pieces, tampered, with_event
 
 from features.inputs.histories import HistoryBuilder, IdMaps
 from features.inputs.item_features import build_item_features
+from features.inputs.user_items import UserItems
 from features.leakage.events import AuditedEvents
 from features.leakage.reviews import check_attached
 from features.splits.assignment import TEST, TRAIN, VALIDATION
@@ -331,9 +332,11 @@ class TestTargets:
     @ON_DISK
     def test_of_a_source_that_was_fitted_on_them(self, honest: Honest, on_disk: bool) -> None:
         made = honest("leave_one_out", on_disk)
-        made.fit(sources={"als": made.split.train})
+        item_ids = made.features.item_ids
+        made.fit(source_items=UserItems.of(made.split.positive_training(item_ids)))
         both = pl.concat([made.split.train, made.split.validation.tail(1)])
-        error = caught(made, "source 'als'", sources={"als": both})
+        planted = UserItems.of(replace(made.split.in_memory(), train=both).positive_training(item_ids))
+        error = caught(made, "items of the candidate sources", source_items=planted)
         assert error.user == both["user_id"][-1]
 
     def test_truth_outside_the_test(self, honest: Honest) -> None:

@@ -7,11 +7,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recsys.bundle.load import FORMAT_VERSION, Bundle, write_bundle
+from recsys.bundle.load import Bundle
+from recsys.bundle.manifest import FORMAT_VERSION
+from recsys.bundle.write import write_bundle
 from recsys.checksums import sha256_of
 from recsys.errors import BundleError
 from recsys.history import SequenceSchema
 from recsys.ids import IdMap
+from recsys.retrieval.settings import RecommenderSettings
 
 SCHEMA = SequenceSchema(
     max_length=5,
@@ -34,10 +37,9 @@ def manifest_values():
         "sequence_schema": SCHEMA,
         "modalities": ["title", "id"],
         "graphs": {"user_tower": {"inputs": {"length": {"dtype": "int64", "shape": ["B"]}}, "outputs": {}}},
-        "temperature": 0.05,
-        "cold_bias": 0.0,
-        "num_candidates": 4,
-        "history_length": 3,
+        "recommender": RecommenderSettings(
+            temperature=0.05, num_candidates=4, history_length=3, cold_ranks=(5, 20), without_events="towers"
+        ),
         "parity": {"user_vector": 1e-6},
     }
 
@@ -128,15 +130,25 @@ def edit_manifest(path, **changes):
 
 def test_newer_format_is_refused_whatever_else_it_says(path):
     edit_manifest(path, format_version=FORMAT_VERSION + 1, something_new=True)
-    with pytest.raises(BundleError, match=r"format version 2.*reads up to 1"):
+    with pytest.raises(BundleError, match=r"format version 3.*reads 2.*Upgrade recsys"):
         Bundle.open(path)
+
+
+def test_an_older_format_is_refused_with_the_command_to_run(path):
+    edit_manifest(path, format_version=1, cold_bias=0.0)
+    with pytest.raises(BundleError, match=r"format version 1.*reads 2.*recsys export RUN"):
+        Bundle.open(path)
+
+
+def test_the_recommenders_settings_come_back_whole(path):
+    assert Bundle.open(path).manifest.recommender == manifest_values()["recommender"]
 
 
 def test_manifest_must_be_there_and_well_formed(path, tmp_path):
     with pytest.raises(BundleError, match=r"no bundle: manifest\.json is missing"):
         Bundle.open(tmp_path)
-    edit_manifest(path, temperature=-1)
-    with pytest.raises(BundleError, match="temperature"):
+    edit_manifest(path, recommender={"temperature": -1, "num_candidates": 1, "history_length": 1})
+    with pytest.raises(BundleError, match=r"recommender\.temperature"):
         Bundle.open(path)
     (path / "manifest.json").write_text("{")
     with pytest.raises(BundleError, match="not JSON"):
@@ -182,8 +194,8 @@ def test_failure_leaves_the_old_one(path):
 def test_half_a_manifest_is_refused(tmp_path):
     def forgets(directory: Path):
         values = fill(directory)
-        del values["temperature"]
+        del values["recommender"]
         return values
 
-    with pytest.raises(BundleError, match="temperature"):
+    with pytest.raises(BundleError, match="recommender"):
         write_bundle(tmp_path / "bundle", forgets)

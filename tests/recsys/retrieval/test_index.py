@@ -7,27 +7,24 @@ import numpy as np
 import pytest
 
 from recsys.errors import BundleError, ConfigError, DataError, MissingExtraError
-from recsys.retrieval.index import index as index_module
-from recsys.retrieval.index.index import (
-    ExactIndex,
-    FaissIndex,
-    build_index,
-    load_index,
-)
+from recsys.retrieval.index import exact as exact_module
+from recsys.retrieval.index.build import build_index, load_index
+from recsys.retrieval.index.exact import ExactIndex
+from recsys.retrieval.index.faiss import FaissIndex
 
 
-def build_exact(vectors, ids=None, bias=None):
-    return ExactIndex.build(vectors, ids, bias=bias)
+def build_exact(vectors, ids=None):
+    return ExactIndex.build(vectors, ids)
 
 
-def build_hnsw(vectors, ids=None, bias=None):
+def build_hnsw(vectors, ids=None):
     pytest.importorskip("faiss")
-    return FaissIndex.build(vectors, ids, bias=bias)
+    return FaissIndex.build(vectors, ids)
 
 
-def build_flat(vectors, ids=None, bias=None):
+def build_flat(vectors, ids=None):
     pytest.importorskip("faiss")
-    return FaissIndex.build(vectors, ids, bias=bias, num_links=0)
+    return FaissIndex.build(vectors, ids, num_links=0)
 
 
 every_index = pytest.mark.parametrize("build", [build_exact, build_hnsw, build_flat])
@@ -38,13 +35,13 @@ def unit(rng, *shape):
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
-def slow_search(vectors, queries, k, *, allowed=None, bias=None):
+def slow_search(vectors, queries, k, *, allowed=None):
     items, scores = [], []
     for query in queries:
         scored = []
         for row in range(2, len(vectors)):
             if allowed is None or allowed[row]:
-                score = float(np.dot(vectors[row], query)) + (0.0 if bias is None else float(bias[row]))
+                score = float(np.dot(vectors[row], query))
                 scored.append((-score, row))
         best = sorted(scored)[:k]
         items.append([row for _, row in best] + [0] * (k - len(best)))
@@ -84,31 +81,6 @@ def test_only_allowed_items_are_found(build, vectors, queries, share):
 
 
 @every_index
-def test_bias_is_added_to_the_score(build, vectors, queries):
-    bias = np.where(np.arange(len(vectors)) % 3 == 0, 0.5, 0.0).astype(np.float32)
-    items, scores = build(vectors, bias=bias).search(queries, 15)
-    expected_items, expected_scores = slow_search(vectors, queries, 15, bias=bias)
-    np.testing.assert_array_equal(items, expected_items)
-    np.testing.assert_allclose(scores, expected_scores, atol=1e-5)
-
-
-@every_index
-@pytest.mark.parametrize("asked_for", ["lifted", "others"])
-def test_a_large_bias_hides_none_of_those_that_are_allowed(build, asked_for):
-    """Many more items are lifted above all others than a walk looks at."""
-    rng = np.random.default_rng(3)
-    vectors, queries = unit(rng, 4000, 16), unit(rng, 30, 16)
-    is_lifted = rng.random(len(vectors)) < 0.3
-    bias = np.where(is_lifted, 1.5, 0.0).astype(np.float32)
-    allowed = is_lifted if asked_for == "lifted" else ~is_lifted
-    items, scores = build(vectors, bias=bias).search(queries, 20, allowed=allowed)
-    expected, expected_scores = ExactIndex.build(vectors, bias=bias).search(queries, 20, allowed=allowed)
-    shared = [len(np.intersect1d(*pair)) for pair in zip(items, expected, strict=True)]
-    assert np.mean(shared) > 0.97 * 20
-    np.testing.assert_allclose(scores[:, 0], expected_scores[:, 0], atol=1e-5)
-
-
-@every_index
 def test_own_ids_are_returned_in_place_of_rows(build, vectors, queries):
     rows, _ = build(vectors).search(queries, 5)
     ids = np.arange(len(vectors)) * 10  # row 1 becomes id 10, a real item
@@ -118,8 +90,7 @@ def test_own_ids_are_returned_in_place_of_rows(build, vectors, queries):
 
 @every_index
 def test_survives_saving(build, vectors, queries, tmp_path):
-    bias = np.linspace(0, 0.2, len(vectors)).astype(np.float32)
-    index = build(vectors, bias=bias)
+    index = build(vectors)
     index.save(tmp_path / "index")
     again = load_index(tmp_path / "index")
     assert type(again) is type(index)
@@ -151,8 +122,6 @@ def test_rejects_what_does_not_fit(build, vectors, queries):
         build(np.where(np.arange(120)[:, None] == 4, np.inf, vectors).astype(np.float32))
     with pytest.raises(DataError, match="ascending"):
         build(vectors, np.zeros(120, np.int64))
-    with pytest.raises(DataError, match="bias of shape"):
-        build(vectors, bias=np.zeros(3, np.float32))
 
 
 def test_ties_stand_in_the_order_of_ids_also_at_the_cut():
@@ -165,7 +134,7 @@ def test_ties_stand_in_the_order_of_ids_also_at_the_cut():
 
 def test_chunks_change_nothing(vectors, queries, monkeypatch):
     whole = ExactIndex.build(vectors).search(queries, 10)
-    monkeypatch.setattr(index_module, "MAX_SCORES", 250)  # two queries at a time, unevenly
+    monkeypatch.setattr(exact_module, "MAX_SCORES", 250)  # two queries at a time, unevenly
     chunked = ExactIndex.build(vectors).search(queries, 10)
     np.testing.assert_array_equal(whole[0], chunked[0])
     np.testing.assert_allclose(whole[1], chunked[1], atol=1e-6)

@@ -7,14 +7,15 @@ from model_parts import tiny_history, tiny_schema
 from recsys.ids import NUM_RESERVED
 from recsys.retrieval.candidate_features import (
     NEAR,
+    CandidateFeatures,
     Candidates,
-    Evidence,
     ItemArrays,
     soft_ranks,
 )
-from recsys.retrieval.index.index import build_index
-from recsys.retrieval.recommender import Recommender, index_bias
-from recsys.retrieval.reranking import best_first
+from recsys.retrieval.candidate_sources import PopularitySource
+from recsys.retrieval.index.build import build_index
+from recsys.retrieval.recommender import Recommender
+from recsys.retrieval.settings import RecommenderSettings
 
 NUM, DIM = 40, 6
 
@@ -34,98 +35,24 @@ def _items(seed=0, num_cold=10):
     )
 
 
-def _recommender(
-    items, *, rank=None, cold_bias=0.0, cold_from=1, num_candidates=15, sources=(), kind="exact"
-):
-    bias = index_bias(items, cold_bias=cold_bias, temperature=0.1)
-
+def _recommender(items, *, rank=None, sources=(), kind="exact", **settings):
     def embed(inputs):
-        mean = inputs["event_vector"].sum(1)
+        mean = inputs["event_vector"].sum(1) + 0.01
         return (mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-6)).astype(np.float32)
 
+    known = {"temperature": 0.1, "num_candidates": 15, "history_length": 5, "source_candidates": 2}
     return Recommender(
         items=items,
         schema=tiny_schema(),
+        settings=RecommenderSettings(**known | settings),
         embed_users=embed,
         rank=rank,
-        index=build_index(kind, items.vectors, bias=bias),
-        temperature=0.1,
-        cold_bias=cold_bias,
-        cold_from=cold_from,
-        num_candidates=num_candidates,
-        history_length=5,
+        index=build_index(kind, items.vectors),
         sources=sources,
-        source_candidates=2,
     )
 
 
 HISTORIES = [tiny_history([3, 4, 5]), tiny_history([9, 9, 20, 31], seed=1), tiny_history([], seed=2)]
-
-
-@pytest.mark.parametrize("cold_bias", [0.0, 3.0])
-@pytest.mark.parametrize("exclude_seen", [True, False])
-def test_equals_slow_reference(cold_bias, exclude_seen):
-    items = _items()
-    recommender = _recommender(items, cold_bias=cold_bias)
-    found = recommender.recommend(HISTORIES, 7, exclude_seen=exclude_seen)
-    users = recommender.embed(HISTORIES)
-    for row, history in enumerate(HISTORIES):
-        score = users[row] @ items.vectors.T / 0.1 + np.where(items.trained, 0.0, cold_bias)
-        score[:NUM_RESERVED] = -np.inf
-        if exclude_seen:
-            score[history.seen] = -np.inf
-        expected = np.argsort(-score, kind="stable")[:7]
-        np.testing.assert_array_equal(found.items[row], expected)
-        np.testing.assert_allclose(found.scores[row], score[expected], atol=1e-4)
-
-
-@pytest.mark.parametrize(("cold_from", "k", "first"), [(5, 20, 5), (5, 5, 5), (12, 10, 10)])
-def test_new_items_stand_from_a_place_on(cold_from, k, first):
-    items = _items()
-    recommender = _recommender(items, cold_bias=50.0, cold_from=cold_from, num_candidates=30)
-    found = recommender.recommend(HISTORIES[:2], k).items
-    assert items.trained[found[:, : first - 1]].all()
-    assert not items.trained[found[:, first - 1]].any()
-    varied = recommender.recommend(HISTORIES[:2], k, diversity=100.0).items
-    assert items.trained[varied[:, : first - 1]].all()
-
-
-@pytest.mark.parametrize("diversity", [0.0, 100.0])
-def test_a_short_list_holds_new_items_only_where_known_ones_are_too_few(diversity):
-    items = _items()
-    recommender = _recommender(items, cold_bias=50.0, cold_from=5, num_candidates=4)
-    for k in (1, 4):
-        assert items.trained[recommender.recommend(HISTORIES[:2], k, diversity=diversity).items].all()
-    allowed = np.isin(np.arange(NUM), [12, 33, 34, 35])
-    found = recommender.recommend(HISTORIES[:1], 3, allowed=allowed, diversity=diversity).items[0]
-    np.testing.assert_array_equal(items.trained[found], [True, False, False])
-    assert set(found[1:]) < {33, 34, 35}
-
-
-@pytest.mark.parametrize(
-    ("cold_from", "is_known"),
-    [(1, [0, 0, 1, 1, 1, 1]), (3, [1, 1, 0, 0, 1, 1]), (5, [1, 1, 1, 1, 0, 0]), (19, [1, 1, 1, 1, 0, 0])],
-)
-def test_new_ones_among_given_candidates_are_held_back_too(cold_from, is_known):
-    items = _items()
-    recommender = _recommender(items, cold_bias=50.0, cold_from=cold_from)
-    ranked = recommender.rank(HISTORIES[:2], np.array([[33, 3, 34, 5, 7, 9]] * 2))
-    np.testing.assert_array_equal(items.trained[ranked.items], np.array([is_known] * 2, np.bool_))
-    assert (np.diff(ranked.scores, axis=1) < 0).all()
-    assert sorted(recommender.rank(HISTORIES[:1], np.array([[33, 34]])).items[0]) == [33, 34]
-
-
-def test_no_lift_of_new_items_leaves_a_known_one_out_that_stands_before_them():
-    """More new items than candidates, all lifted above the known ones."""
-    items = _items(num_cold=20)
-    users = HISTORIES[:2]
-    found = _recommender(items, cold_bias=50.0, cold_from=5, num_candidates=6).recommend(users, 6).items
-    free = _recommender(items, cold_bias=-50.0, num_candidates=6).recommend(users, 6).items
-    np.testing.assert_array_equal(found[:, :4], free[:, :4])
-    assert not items.trained[found[:, 5]].any()
-    allowed = np.arange(NUM) >= NUM - 20
-    alone = _recommender(items, cold_bias=50.0, cold_from=5, num_candidates=6)
-    assert (alone.recommend(users, 6, allowed=allowed).items >= NUM - 20).all()
 
 
 def test_without_the_ranker_the_towers_order_stands():
@@ -134,8 +61,8 @@ def test_without_the_ranker_the_towers_order_stands():
     def backwards(inputs):
         return {"score": -20.0 * np.arange(inputs["source_scores"].shape[1])[None, ::-1].astype(np.float32)}
 
-    whole = _recommender(items, rank=backwards, cold_bias=1.0, cold_from=3)
-    towers = _recommender(items, cold_bias=1.0, cold_from=3).recommend(HISTORIES, 9)
+    whole = _recommender(items, rank=backwards, cold_ranks=(3,))
+    towers = _recommender(items, cold_ranks=(3,)).recommend(HISTORIES, 9)
     np.testing.assert_array_equal(whole.without_ranker().recommend(HISTORIES, 9).items, towers.items)
     assert (whole.recommend(HISTORIES[:1], 9).items != towers.items[:1]).any()
 
@@ -170,13 +97,15 @@ def test_ranker_reorders_only_what_was_retrieved_and_reads_its_evidence():
             "history_attention": np.zeros((*shape, 5), np.float32),
         }
 
-    plain = _recommender(items).recommend(HISTORIES[:1], 15)
-    ranked = _recommender(items, rank=rank).recommend(HISTORIES[:1], 15)
-    known = items.trained[plain.items[0]]
-    assert known.any()
-    assert not known.all()
-    np.testing.assert_array_equal(ranked.items[0][known], plain.items[0][known][::-1])
-    np.testing.assert_array_equal(ranked.items[0][~known], plain.items[0][~known])
+    plain = _recommender(items).recommend(HISTORIES[:1], NUM)
+    ranked = _recommender(items, rank=rank).recommend(HISTORIES[:1], NUM)
+    warm = items.trained[plain.items[0]]
+    np.testing.assert_array_equal(items.trained[ranked.items[0]], warm)
+    before, after = (each.items[0][items.trained[each.items[0]]] for each in (plain, ranked))
+    np.testing.assert_array_equal(after[:15], before[:15][::-1])  # the head
+    np.testing.assert_array_equal(after[15:], before[15:])  # the tail
+    np.testing.assert_array_equal(ranked.items[0][~warm], plain.items[0][~warm])
+    assert (np.diff(ranked.scores[0][np.isfinite(ranked.scores[0])]) <= 0).all()
     assert given["candidate_tokens"].dtype == np.float32
     np.testing.assert_array_equal(given["history_mask"][0], [False, False, True, True, True])
     np.testing.assert_array_equal(ranked.history_items[0], [0, 0, 3, 4, 5])
@@ -206,13 +135,12 @@ def _slow_similar(vectors, item, k):
 
 
 @pytest.mark.parametrize("kind", ["exact", "faiss"])
-@pytest.mark.parametrize("cold_bias", [0.0, 50.0, -50.0])
-def test_similar_items_are_the_nearest_of_all_by_cosine(kind, cold_bias):
-    """However far new items are lifted, and however short their vectors are."""
+def test_similar_items_are_the_nearest_of_all_by_cosine(kind):
+    """However short the vectors of cold items are."""
     if kind == "faiss":
         pytest.importorskip("faiss")
     items = _shortened(_items())
-    recommender = _recommender(items, cold_bias=cold_bias, kind=kind)
+    recommender = _recommender(items, kind=kind)
     asked = np.arange(NUM_RESERVED, NUM)
     found, score = recommender.similar(asked, 6)
     for row, item in enumerate(asked):
@@ -242,7 +170,7 @@ def _candidates(source_scores):
 
 
 def test_evidence_of_padding_is_zero_and_ranks_follow_scores():
-    evidence = Evidence(_items()).inputs(_candidates([[2.0], [0.0], [0.0]]), np.array([3]))
+    evidence = CandidateFeatures(_items()).inputs(_candidates([[2.0], [0.0], [0.0]]), np.array([3]))
     assert all((array[0, 1] == 0).all() for array in evidence.values())
     rank = evidence["source_ranks"][0]
     np.testing.assert_allclose(rank[[2, 0], 0], [1.0, 1 / np.log2(3)], rtol=1e-6)
@@ -250,35 +178,22 @@ def test_evidence_of_padding_is_zero_and_ranks_follow_scores():
     np.testing.assert_allclose(evidence["source_scores"][0, :, 2], [np.log(3.0), 0.0, 0.0], rtol=1e-6)
 
 
-class _Likes:
+def _likes(scores):
     """A source that scores a few items, the same for everybody."""
-
-    name = "likes"
-
-    def __init__(self, scores):
-        self._scores = scores
-
-    def scores(self, histories):
-        score_BN = np.zeros((len(histories), len(_items().vectors)), np.float32)
-        score_BN[:, list(self._scores)] = list(self._scores.values())
-        return score_BN
-
-    def arrays(self):
-        return {}
-
-    def settings(self):
-        return {}
+    score = np.zeros(len(_items().vectors), np.float32)
+    score[list(scores)] = list(scores.values())
+    return PopularitySource(name="likes", score=score)
 
 
 def test_sources_add_what_the_towers_left_out_never_what_was_seen_or_is_not_allowed():
     items = _items()
-    recommender = _recommender(items, num_candidates=3, sources=[_Likes({5: 9.0, 20: 3.0, 21: 4.0, 22: 1.0})])
+    recommender = _recommender(items, num_candidates=3, sources=[_likes({5: 9.0, 20: 3.0, 21: 4.0, 22: 1.0})])
     user = recommender.embed(HISTORIES[:1])
     assert 5 in HISTORIES[0].seen
     allowed = np.ones(len(items.vectors), np.bool_)
     allowed[21] = False
     towers, cosines = recommender.retrieve(user, HISTORIES[:1], 3, allowed=allowed)
-    found = recommender.candidates(user, HISTORIES[:1], 3, allowed=allowed)
+    found = recommender.candidates(user, HISTORIES[:1], allowed=allowed)
     added = [item for item in (20, 22) if item not in towers]
     assert list(found.items[0]) == [*towers[0], *added, *[0] * (2 - len(added))]
     np.testing.assert_allclose(found.cosines[0, :3], cosines[0], atol=1e-6)
@@ -318,7 +233,7 @@ def test_soft_ranks_equal_the_slow_ones():
 
 def test_new_items_in_a_list_shift_the_rank_of_no_known_one():
     """Of known items 5 and 7 with new ones 33, before both, and 34, between them."""
-    evidence, none = Evidence(_items()), np.zeros((1, 4, 0), np.float32)
+    evidence, none = CandidateFeatures(_items()), np.zeros((1, 4, 0), np.float32)
     mixed = Candidates(
         items=np.array([[5, 33, 7, 34]]),
         cosines=np.array([[0.1, 0.95, 0.9, 0.5]], np.float32),
@@ -341,30 +256,6 @@ def test_float_noise_hardly_moves_a_rank():
     assert np.abs(soft_ranks(moved) - soft_ranks(scores)).max() < 1e-3
 
 
-@pytest.mark.parametrize("cold_from", [1, 19])
-@pytest.mark.parametrize("k", [10, 2 * NUM])
-def test_a_varied_list_holds_each_item_once_and_ends_in_padding(cold_from, k):
-    allowed = np.isin(np.arange(NUM), [7, 8, 33])
-    recommender = _recommender(_items(), cold_bias=2.0, cold_from=cold_from, num_candidates=5)
-    found = recommender.recommend(HISTORIES[:2], k, allowed=allowed, diversity=0.3)
-    for items, scores in zip(found.items, found.scores, strict=True):
-        assert sorted(items[:3]) == [7, 8, 33]
-        assert not items[3:].any()
-        assert np.isneginf(scores[3:]).all()
-    whole = recommender.recommend(HISTORIES[:1], 2 * NUM, diversity=0.3).items[0]
-    unseen = set(range(NUM_RESERVED, NUM)) - set(HISTORIES[0].seen.tolist())
-    assert sorted(whole[whole > 0]) == sorted(unseen)
-
-
-def test_float_noise_never_changes_an_order():
-    items = np.array([[9, 4, 7, 5]])
-    scores = np.array([[1.0, 2.0, 2.0 + 1e-6, 3.0]], np.float32)
-    np.testing.assert_array_equal(best_first(scores, items), [[3, 1, 2, 0]])
-    np.testing.assert_array_equal(
-        best_first(scores - np.array([0, 0, 2e-6, 0], np.float32), items), [[3, 1, 2, 0]]
-    )
-
-
 def test_the_ranker_reads_events_on_new_items_like_any_other():
     """Their vectors are shorter than 1; the towers read them at length 1, and so does the ranker."""
     items = _items()
@@ -373,7 +264,7 @@ def test_the_ranker_reads_events_on_new_items_like_any_other():
     for each in (items, replace(items, vectors=short)):
         recommender = _recommender(each)
         user = recommender.embed(HISTORIES)
-        inputs.append(recommender.rank_inputs(HISTORIES, user, recommender.candidates(user, HISTORIES, 5)))
+        inputs.append(recommender.rank_inputs(HISTORIES, user, recommender.candidates(user, HISTORIES)))
     assert not items.trained[31]
     assert 31 in HISTORIES[1].item
     np.testing.assert_allclose(inputs[1]["history_vector"], inputs[0]["history_vector"], atol=1e-6)

@@ -11,15 +11,14 @@ from baseline_parts import CHECKERBOARD, ITEMS, SEEN, make_events, make_items, m
 
 from features.dataset.tables import Dataset, InMemoryDataset
 from recsys.arrays import Ints
+from recsys.config import ALSConfig, ItemItemConfig
 from recsys.errors import DataError, RequestError
 from recsys.ids import NUM_RESERVED
 from training.baselines import (
     ALS,
     BPR,
-    ALSSettings,
     BPRSettings,
     ItemItem,
-    ItemItemSettings,
     Popularity,
     PopularitySettings,
     Random,
@@ -28,7 +27,7 @@ from training.baselines import (
 from training.evaluation.evaluate import TopK
 from training.evaluation.oracle import Oracle
 
-SETTINGS = ALSSettings(factors=2, regularization=0.01, iterations=10)  # two colours, two factors
+SETTINGS = ALSConfig(factors=2, regularization=0.01, iterations=10)  # two colours, two factors
 
 
 def make_oracle(folder: Path, seen: dict[str, Ints] | None) -> Oracle:
@@ -60,8 +59,8 @@ MODELS: dict[str, Callable[[dict[str, Ints] | None, Path], TopK]] = {
         make_split(CHECKERBOARD), ITEMS, seen=seen, settings=PopularitySettings(half_life_days=1)
     ),
     "bpr": lambda seen, _: BPR.fit(make_split(CHECKERBOARD), ITEMS, seen=seen, settings=BPR_SETTINGS),
-    "item-item": lambda seen, _: ItemItem(
-        make_split(CHECKERBOARD), ITEMS, seen=seen, settings=ItemItemSettings(neighbours=8)
+    "item_item": lambda seen, _: ItemItem(
+        make_split(CHECKERBOARD), ITEMS, seen=seen, settings=ItemItemConfig(neighbors=8)
     ),
     "oracle": lambda seen, folder: make_oracle(folder, seen),
 }
@@ -100,7 +99,7 @@ class TestContract:
         assert (together[1] == alone[0]).all()
 
 
-@pytest.mark.parametrize("name", ["als", "bpr", "item-item", "oracle"])
+@pytest.mark.parametrize("name", ["als", "bpr", "item_item", "oracle"])
 def test_checkerboard(name: str, tmp_path: Path) -> None:
     """The one item of a user's colour that was held back comes first."""
     model = MODELS[name](SEEN, tmp_path)
@@ -168,15 +167,15 @@ class TestALS:
 
     def test_seeds_repeat_and_differ(self) -> None:
         def factors(seed: int) -> np.ndarray:
-            settings = dataclasses.replace(SETTINGS, seed=seed)
-            return ALS(make_split(CHECKERBOARD), ITEMS, seen=None, settings=settings).item_factors
+            split = make_split(CHECKERBOARD)
+            return ALS(split, ITEMS, seen=None, settings=SETTINGS, seed=seed).item_factors
 
         assert (factors(0) == factors(0)).all()
         assert (factors(0) != factors(1)).any()
 
     def test_nothing_to_fit_on_is_refused(self) -> None:
         with pytest.raises(DataError, match="no positive training event"):
-            ALS(make_split([]), ITEMS, seen=None)
+            ALS(make_split([]), ITEMS, seen=None, settings=SETTINGS)
 
 
 class TestOracle:

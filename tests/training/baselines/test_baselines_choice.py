@@ -15,9 +15,9 @@ from features.event_log.dataset import load_streamed
 from features.inputs.item_features import build_item_features
 from features.splits.make import make_split as split_of
 from features.splits.split import Split
-from recsys.config import BASELINES, Config, load_config
+from recsys.config import BASELINES, ALSConfig, Config, load_config
 from recsys.errors import ConfigError
-from training.baselines import ALS, ALSSettings, Chosen, Known, choose_baselines, read_choices, save_choices
+from training.baselines import ALS, Chosen, Known, choose_baselines, read_choices, save_choices
 from training.baselines.choices import settings_words
 from training.baselines.content import CONTENT_NAMES
 from training.baselines.fusion import Fusion
@@ -25,8 +25,8 @@ from training.baselines.tuning import asks_of_any_time, choose, cold_question, i
 from training.evaluation.evaluate import Evaluation
 from training.pipeline import Run
 
-GOOD = ALSSettings(factors=2, regularization=0.01, iterations=10)
-BAD = replace(GOOD, regularization=1e6)
+GOOD = ALSConfig(factors=2, regularization=0.01, iterations=10)
+BAD = GOOD.model_copy(update={"regularization": 1e6})
 LATER = [(f"u{n}", f"i{n}") for n in range(8)]
 WRONG = [(f"u{n}", f"i{(n + 1) % 8}") for n in range(8)]
 
@@ -34,7 +34,7 @@ WRONG = [(f"u{n}", f"i{(n + 1) % 8}") for n in range(8)]
 ALL_BUT_COLD = replace(ITEMS, trained=np.array([False, False] + [True] * 8 + [False]))
 
 
-def chosen_als(split: Split, steps: list[int] | None = None) -> tuple[ALSSettings, float | None, int]:
+def chosen_als(split: Split, steps: list[int] | None = None) -> tuple[ALSConfig, float | None, int]:
     inner = inner_split(split)
     choice = choose(
         "als",
@@ -62,7 +62,7 @@ class TestChoose:
         split, told = make_split(CHECKERBOARD, LATER), []
         inner = inner_split(split)
 
-        def stage(best: ALSSettings | None) -> Any:
+        def stage(best: ALSConfig | None) -> Any:
             told.append(best)
             return [(each, ALS(inner, ITEMS, seen=SEEN, settings=each)) for each in (BAD, GOOD)]
 
@@ -142,7 +142,7 @@ class TestTable:
         _, split, items = world()
         found = choose_baselines(BASELINES, split, items, seen=None, has_clock=True)
         assert [each.model.name for each in found] == [
-            "popularity", "als", "bpr", "item-item", "content (title)", "content (review text)",
+            "popularity", "als", "bpr", "item_item", "content (title)", "content (review text)",
             "content (categories)", "content (fusion)",
         ]  # fmt: skip
         for each in found:
@@ -218,7 +218,7 @@ def test_only_the_settings_of_the_grid_are_tried() -> None:
             "evaluate.grids.popularity_half_life_days=[]",
         ]
     ).evaluate.grids
-    names = ["popularity", "als", "bpr", "item-item"]
+    names = ["popularity", "als", "bpr", "item_item"]
     found = choose_baselines(names, split, items, seen=None, has_clock=True, grids=grids)
     assert [each.chosen.num_candidates for each in found] == [1, 1, 1, 2]
     _, als, bpr, item_item = (each.chosen.settings for each in found)
@@ -233,7 +233,7 @@ def test_a_grid_of_epochs_ascends() -> None:
 
 
 def test_names_of_the_configuration_are_those_of_the_table() -> None:
-    names = ["popularity", "als", "bpr", "item-item", *CONTENT_NAMES.values(), Fusion.name]
+    names = ["popularity", "als", "bpr", "item_item", *CONTENT_NAMES.values(), Fusion.name]
     assert names == list(BASELINES)
 
 
@@ -245,7 +245,7 @@ def test_an_unknown_name_is_refused(name: str) -> None:
 
 def test_choices_are_kept_and_told(tmp_path: Path) -> None:
     made = Chosen(
-        name="item-item",
+        name="item_item",
         settings={"neighbours": 50, "k1": 0.2, "b": 0.5},
         validation_ndcg=0.25,
         question="?",

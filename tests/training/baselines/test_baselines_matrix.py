@@ -18,8 +18,9 @@ from baseline_parts import (
 )
 
 from recsys.arrays import Floats
+from recsys.config import ItemItemConfig
 from recsys.errors import DataError
-from training.baselines import BPR, BPRSettings, ItemItem, ItemItemSettings
+from training.baselines import BPR, BPRSettings, ItemItem
 
 FAST = BPRSettings(factors=4, learning_rate=0.1, epochs=50)
 
@@ -30,7 +31,7 @@ class TestItemItem:
         ("1", "a"), ("1", "b"), ("2", "a"), ("2", "a"), ("2", "c"), ("3", "b"), ("3", "c"), ("3", "a"),
     ]  # fmt: skip
     ITEMS = make_items("a b c z cold")
-    SETTINGS = ItemItemSettings(neighbours=3, k1=1.5, b=0.6)
+    SETTINGS = ItemItemConfig(neighbors=3, k1=1.5, b=0.6)
 
     def weights(self) -> Floats:
         """BM25 of each item (row) and user, by its formula."""
@@ -47,7 +48,7 @@ class TestItemItem:
         assert model.score(["1", "2", "3"])[:, 2:5] == pytest.approx(history @ similarity, rel=1e-5)
 
     def test_only_so_many_neighbours_vote(self) -> None:
-        settings = replace(self.SETTINGS, neighbours=2)
+        settings = self.SETTINGS.model_copy(update={"neighbors": 2})
         model = ItemItem(make_split(self.TRAIN), self.ITEMS, seen=None, settings=settings)
         similarity = self.weights() @ self.weights().T
         kept = [sorted(row.indices.tolist()) for row in model.similarity]

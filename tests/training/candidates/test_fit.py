@@ -1,105 +1,113 @@
-"""Candidate sources beside the towers, counted by hand."""
+"""Which sources are fitted: the configured ones, on positive training events, in memory or on disk."""
+
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
-from fitting_parts import config, log, media
-from model_parts import tiny_history
-from scipy.sparse import csr_matrix
+import polars as pl
+import pytest
+from fitting_parts import config, log, source_arrays
+from prepared_parts import CONFIGS, nasty, streamed
 
-from features.inputs.histories import HistoryBuilder, build_maps
-from features.inputs.item_features import build_item_features
+from features.dataset.load import load_dataset
+from features.inputs.user_items import UserItems
 from features.splits.make import make_split
-from recsys.config import RankerConfig
-from training.candidates.fit import (
-    EVENT_DECAY,
-    GAP_DECAY,
-    NUM_NEIGHBOURS,
-    REACH,
-    _table,
-    fit_sources,
-    source_events,
-    transitions,
+from features.splits.split import InMemorySplit
+from features.splits.streamed import StreamedSplit
+from recsys.columns import Columns
+from recsys.config import SourcesConfig, load_config
+from recsys.errors import ConfigError
+from recsys.ids import IdMap
+from recsys.retrieval.candidate_sources import FactorSource
+from recsys.retrieval.index.faiss import FaissIndex
+from training.candidates.fit import fit_function, fit_sources
+from training.candidates.interactions import FitOptions, Interactions
+
+NAMES = tuple(SourcesConfig.model_fields)
+ONE_THREAD = FitOptions(num_threads=1)
+
+
+def interactions_of(train: pl.DataFrame) -> Interactions:
+    data = log()
+    whole = make_split(data, config().split)
+    assert isinstance(whole, InMemorySplit)
+    split = replace(whole, train=train)
+    item_ids = IdMap(data.items[Columns.ITEM].to_list())
+    return Interactions(user_items=UserItems.of(split.positive_training(item_ids)), num_items=item_ids.size)
+
+
+def train() -> pl.DataFrame:
+    return make_split(log(), config().split).train
+
+
+def test_every_section_has_a_module_that_fits_the_source_of_its_name() -> None:
+    interactions = interactions_of(train())
+    for name in NAMES:
+        fitted = fit_function(name)(interactions, getattr(SourcesConfig(), name), ONE_THREAD)
+        assert fitted.name == name
+
+
+def test_sources_come_in_the_order_of_their_names() -> None:
+    names = ("popularity", "als")
+    found = fit_sources(names, interactions_of(train()), SourcesConfig(), ONE_THREAD)
+    assert tuple(source.name for source in found) == names
+
+
+def test_without_a_positive_event_there_is_no_source() -> None:
+    assert fit_sources(NAMES, interactions_of(train().clear()), SourcesConfig(), ONE_THREAD) == ()
+
+
+def test_the_configuration_is_read() -> None:
+    settings = load_config(
+        overrides=[
+            "sources.als.factors=3",
+            "sources.transitions.neighbors=2",
+            "sources.item_item.neighbors=4",
+        ]
+    ).sources
+    als, item_item, transitions = fit_sources(NAMES[:3], interactions_of(train()), settings, ONE_THREAD)
+    assert source_arrays(als)["factor"].shape[1] == 3
+    assert source_arrays(item_item)["neighbor"].shape[1] == 4
+    assert source_arrays(transitions)["neighbor"].shape[1] == 2
+
+
+def test_factors_are_found_by_the_configured_index() -> None:
+    pytest.importorskip("faiss")
+    options = replace(ONE_THREAD, index_kind="faiss")
+    (als,) = fit_sources(("als",), interactions_of(train()), SourcesConfig(), options)
+    assert isinstance(als, FactorSource)
+    assert isinstance(als.index, FaissIndex)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [('["as"]', r"model\.ranker\.sources names 'as'; did you mean 'als'"), ('["als", "als"]', "'als' twice")],
 )
-from training.sequences import Sequence, Sequences
+def test_an_unknown_or_repeated_source_is_refused(names: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(overrides=[f"model.ranker.sources={names}"])
 
 
-def _sequence(items, target=None):
-    history = tiny_history(items, review_text={}, profile={})
-    return Sequence(history=history, target=np.ones(len(items), bool) if target is None else np.array(target))
-
-
-def _dense(source, num_items):
-    """The table as a matrix."""
-    matrix = np.zeros((num_items, num_items))
-    rows = np.repeat(np.arange(num_items), source.neighbour.shape[1])
-    np.add.at(matrix, (rows, source.neighbour.ravel()), source.weight.ravel())
-    return matrix
-
-
-def test_transitions_are_what_followed_soon_as_a_share_of_all_that_followed():
-    rng = np.random.default_rng(0)
-    lists = [rng.integers(2, 9, int(rng.integers(1, 12))) for _ in range(20)]
-    counted = np.zeros((9, 9))
-    for items in lists:
-        for first, one in enumerate(items):
-            for second, other in enumerate(items):
-                if 1 <= second - first <= REACH:
-                    counted[one, other] += GAP_DECAY ** (second - first - 1)
-    followed = counted.sum(1, keepdims=True)
-    expected = np.divide(counted, followed, out=np.zeros_like(counted), where=followed > 0)
-    expected /= expected.max(1)[expected.max(1) > 0].mean()
-    found = transitions({str(at): _sequence(items) for at, items in enumerate(lists)}, 9)
-    np.testing.assert_allclose(_dense(found, 9), expected, atol=1e-6)
-    assert found.decay == EVENT_DECAY
-
-
-def test_what_is_no_target_is_no_transition():
-    found = transitions({"a": _sequence([2, 3, 4], [True, False, True])}, 5)
-    assert list(zip(*np.nonzero(_dense(found, 5)), strict=True)) == [(2, 4)]
-    assert not transitions({}, 5).weight.any()
-
-
-def test_a_table_keeps_the_heaviest_neighbours_and_ties_by_id():
-    width = NUM_NEIGHBOURS + 3
-    row = np.r_[np.ones(width - 1), 2.0]
-    found = _table("t", csr_matrix(np.stack([row] + [np.zeros(width)] * (width - 1))), decay=1.0)
-    np.testing.assert_array_equal(found.neighbour[0], [width - 1, *range(NUM_NEIGHBOURS - 1)])
-    np.testing.assert_allclose(found.weight[0], np.r_[1.0, np.full(NUM_NEIGHBOURS - 1, 0.5)])
-    assert not found.weight[1:].any()
-
-
-def _fitted(names):
-    data, settings = log(), config()
-    split = make_split(data, settings.split)
-    facts = split.statistics
-    features = build_item_features(data, media(data), train=facts, reviews=split.reviews)
-    builder = HistoryBuilder(data, item_ids=features.item_ids, maps=build_maps(data, facts))
-    sequences = Sequences(*split.training(builder))
-    events = source_events(split, RankerConfig(sources=names))
-    found = fit_sources(events, features, sequences, num_threads=1)
-    return split, features, found
-
-
-def test_item_item_is_bm25_of_the_training_events():
-    from implicit.nearest_neighbours import bm25_weight
-
-    split, features, (source,) = _fitted(("item_item",))
-    events = split.train.filter(split.train["positive"])
-    users = {user: at for at, user in enumerate(events["user_id"].unique(maintain_order=True))}
-    counts = np.zeros((len(users), features.size))
-    rows = [users[user] for user in events["user_id"]]
-    np.add.at(counts, (rows, features.item_ids.encode(events["item_id"])), 1.0)
-    known = np.flatnonzero(features.trained)
-    weighed = bm25_weight(csr_matrix(counts[:, known]).T, 1.2, 0.25).T.toarray()
-    expected = np.zeros((features.size, features.size))
-    expected[np.ix_(known, known)] = weighed.T @ weighed
-    np.fill_diagonal(expected, 0.0)
-    expected /= expected.max(1)[expected.max(1) > 0].mean()
-    np.testing.assert_allclose(_dense(source, features.size), expected, rtol=1e-4, atol=1e-6)
-
-
-def test_popularity_offers_everybody_what_has_most_training_events():
-    _, features, (source,) = _fitted(("popularity",))
-    score_BN = source.scores([tiny_history([3]), tiny_history([])])
-    np.testing.assert_allclose(score_BN[0], features.popularity / features.popularity.max())
-    np.testing.assert_array_equal(score_BN[0], score_BN[1])
-    assert not score_BN[0][~features.trained].any()
+@pytest.mark.parametrize("protocol", CONFIGS)
+def test_a_log_on_disk_gives_the_sources_of_a_log_in_memory(tmp_path: Path, protocol: str) -> None:
+    root = nasty(tmp_path, 3)
+    data, on_disk = load_dataset(root), streamed(root)
+    whole = make_split(data, CONFIGS[protocol])
+    parts = make_split(on_disk, CONFIGS[protocol], root / "split")
+    assert isinstance(parts, StreamedSplit)
+    item_ids = IdMap(data.items[Columns.ITEM].to_list())
+    fitted = [
+        fit_sources(
+            NAMES,
+            Interactions(user_items=UserItems.of(split.positive_training(item_ids)), num_items=item_ids.size),
+            SourcesConfig(),
+            ONE_THREAD,
+        )
+        for split in (whole, parts)
+    ]
+    assert not {"train", "validation", "context"} & set(vars(parts)), "the events were never whole in memory"
+    assert len(fitted[0]) == len(NAMES)
+    for ours, theirs in zip(*fitted, strict=True):
+        for name, array in source_arrays(ours).items():
+            assert array.any()
+            np.testing.assert_array_equal(source_arrays(theirs)[name], array, err_msg=f"{ours.name} {name}")

@@ -9,7 +9,7 @@ from evaluation_parts import evaluated
 from fit_parts import fit_split
 
 import training.experiments.ablation
-from features.inputs.histories import SeenItems, empty_history
+from features.inputs.histories import SeenItems
 from recsys.config import changed
 from recsys.errors import ConfigError
 from training.evaluation.system import System
@@ -30,7 +30,7 @@ def test_figures_are_those_of_the_project_s_evaluation(tmp_path: Path) -> None:
     for name, settings in {BASE: run.config, "mean-fusion": config}.items():
         fitted = fit_split(run.dataset, run.vectors, run.split, settings)
         histories = run.split.before_test(fitted.builder)
-        systems.append(System(name, fitted.recommender, histories, empty=empty_history({})))
+        systems.append(System(name, fitted.recommender, histories))
     expected = evaluated(
         systems,
         split=run.split,

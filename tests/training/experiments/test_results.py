@@ -31,7 +31,7 @@ def ablation(num_seeds: int = 2) -> Ablation:
         description="Users by hand.",
         ks=(10,),
         seeds=tuple(range(num_seeds)),
-        is_whole=False,
+        is_full_system=False,
         views=views,
         rows=tuple(rows_of([MEAN, GATED], outcomes, seed=0)),
         left_out={"no-event-time": "the data have no clock"},

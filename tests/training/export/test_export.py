@@ -89,7 +89,7 @@ def test_the_catalogue_has_the_annotation_of_its_reviewers(walk: Walk, run: Run,
 def test_the_manifest_says_how_the_model_came_about(bundle: Bundle) -> None:
     manifest = bundle.manifest
     assert manifest.refit
-    assert "events of the 50% of users on whom the ranker learns" in manifest.refit_description
+    assert "events of the 50% of users on whom the ranker is trained" in manifest.refit_description
     assert "epochs, as chosen before" in manifest.refit_description
     assert set(manifest.metrics["views"]) == {"warm", "cold_full", "cold_pool"}
     assert manifest.config["model"]["dim"] == 16

@@ -11,7 +11,7 @@ from recsys.ids import IdMap
 from recsys.models.ranker import Ranker
 from recsys.models.retriever import Retriever
 from recsys.onnx import OnnxSession
-from recsys.retrieval.candidate_features import ALWAYS, CONTEXT
+from recsys.retrieval.candidate_features import BUILTIN_SOURCES, CONTEXT
 from training.cold_start.content_regression import fit_content_regression
 from training.export.bundle import _write_graphs, check_parity
 from training.export.graphs import (
@@ -103,7 +103,10 @@ def test_user_tower_with_every_part_of_an_event_switched_off(tmp_path):
 def test_ranker(tmp_path):
     torch.manual_seed(0)
     ranker = Ranker(
-        dim=16, config=RankerConfig(history_length=6), num_sources=len(ALWAYS), num_context=len(CONTEXT)
+        dim=16,
+        config=RankerConfig(history_length=6),
+        num_sources=len(BUILTIN_SOURCES),
+        num_context=len(CONTEXT),
     )
     torch.nn.init.normal_(ranker.head[-1].weight)
     graph = ranker_graph(ScaledRanker(ranker, 0.5).eval(), dim=16, num_tokens=4)

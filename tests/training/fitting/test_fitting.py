@@ -25,7 +25,7 @@ from training.fitting.fit import FitChoices, Fitted
 from training.fitting.refit import newest_events_split
 from training.fitting.validation import is_ranker_user
 from training.ranker.ranked_lists import RankingTask
-from training.sequences import Sequence
+from training.sequences import TrainingSequence
 
 Events = set[tuple[str, int, int]]  # user, item, time
 RANKER_USERS = [2, 3, 5, 6, 9, 10]  # of the first twelve, at a share of one half
@@ -35,7 +35,7 @@ class Spy:
     """What the retriever and the ranker were given in one fit."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.sequences: Mapping[str, Sequence] = {}
+        self.sequences: Mapping[str, TrainingSequence] = {}
         self.arguments: dict[str, Any] = {}
         self.features: Any = None
         self.ranking: dict[str, Any] = {}
@@ -216,13 +216,13 @@ def test_new_items_are_judged_by_lists_with_seen_items_where_those_may_be_recomm
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     judged: list[ValidationUsers | None] = []
-    real = training.fitting.fit.place_new_items
+    real = training.fitting.fit.fit_cold_start_head
 
     def place(model: Any, judges: ValidationUsers | None, *rest: Any, **named: Any) -> Any:
         judged.append(judges)
         return real(model, judges, *rest, **named)
 
-    monkeypatch.setattr("training.fitting.fit.place_new_items", place)
+    monkeypatch.setattr("training.fitting.fit.fit_cold_start_head", place)
     for exclude_seen in (True, False):
         run(log(), settings=config(evaluate={"exclude_seen": exclude_seen}, train={"epochs": 1}))
     usual, repeating = judged
@@ -348,7 +348,7 @@ class TestFingerprint:
         assert len(set(found.values())) == len(found)
         later = {
             "model.ranker.enabled": True,
-            "model.cold_bias": 1.0,
+            "model.cold_ranks": [5],
             "model.cold_start.content_regression": False,
         }
         for name, value in later.items():  # which has no part in the towers' training

@@ -6,14 +6,16 @@ import numpy as np
 import polars as pl
 import pytest
 from fit_parts import fit_split
-from fitting_parts import config, log, media
+from fitting_parts import config, log, media, source_arrays
 from leak_parts import tampered
 
+from features.inputs.user_items import UserItems
 from features.splits.make import make_split
-from features.splits.split import Split
+from features.splits.split import InMemorySplit, Split
 from recsys.errors import LeakError
-from recsys.retrieval.candidate_sources import Factors, Neighbours
-from training.candidates.fit import source_events
+from recsys.retrieval.candidate_sources import FactorSource, ItemNeighborSource
+from training.candidates.fit import fit_sources
+from training.candidates.interactions import FitOptions, Interactions
 from training.fitting.fit import fit
 from training.fitting.inputs import AuditedInputs, FitInputs, audit
 
@@ -36,6 +38,14 @@ def test_audited_inputs_cannot_be_made_without_an_audit() -> None:
         replace(honest, inputs=inputs)
 
 
+def give_to_sources(monkeypatch: pytest.MonkeyPatch, split: InMemorySplit) -> None:
+    """Candidate sources are fitted on the training events of this split."""
+    monkeypatch.setattr(
+        "training.fitting.inputs._source_items",
+        lambda _, features, __: UserItems.of(split.positive_training(features.item_ids)),
+    )
+
+
 class TestFit:
     """A fit that is handed a split with a leak ends before anything is trained."""
 
@@ -55,36 +65,31 @@ class TestFit:
         both = replace(split, train=split.train.vstack(split.test.head(1)))
         assert "stands in train and in test" in str(self.refused(both))
 
-    @pytest.mark.parametrize("name", ["als", "item_item"])
-    def test_a_candidate_source_of_validation_events(
-        self, name: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_candidate_sources_of_validation_events(self, monkeypatch: pytest.MonkeyPatch) -> None:
         split = make_split(log(), config().split)
-        leaky = {name: pl.concat([split.train, split.validation.head(1)])}
-        monkeypatch.setattr(
-            "training.fitting.inputs.source_events", lambda *given: {**source_events(*given), **leaky}
-        )
-        assert self.refused(split).table == f"source {name!r}"
+        leaky = pl.concat([split.train, split.validation.head(1)])
+        give_to_sources(monkeypatch, replace(split, train=leaky))
+        assert self.refused(split).table == "items of the candidate sources"
 
     def test_sources_read_what_the_audit_is_shown_and_nothing_else(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        data, settings = log(), config(train={"epochs": 1})
+        data = log()
+        settings = config(train={"epochs": 1}, model={"ranker": {"sources": ("als", "item_item")}})
         split = make_split(data, settings.split)
-        some = split.train.filter(pl.col("item_id") < "i12")
-        monkeypatch.setattr(
-            "training.fitting.inputs.source_events", lambda *_: {"als": some, "item_item": some}
-        )
+        last = pl.col("row") == pl.col("row").max().over("user_id")
+        some = split.train.filter((pl.col("item_id") < "i12") | last)  # every user still has an event
+        give_to_sources(monkeypatch, replace(split, train=some))
         found = fit_split(data, media(data), split, settings)
         als, item_item = found.recommender.sources
-        assert isinstance(als, Factors)
-        assert isinstance(item_item, Neighbours)
-        shown = np.zeros(found.features.size, np.bool_)
-        shown[found.features.item_ids.encode(some.filter("positive")["item_id"])] = True
-        assert 0 < shown.sum() < found.features.trained.sum()
-        np.testing.assert_array_equal(als.factor.any(1), shown)
-        assert not item_item.weight[~shown].any()
-        assert item_item.weight[shown].any()
+        assert isinstance(als, FactorSource)
+        assert isinstance(item_item, ItemNeighborSource)
+        expected = UserItems.of(replace(split, train=some).positive_training(found.features.item_ids))
+        interactions = Interactions(user_items=expected, num_items=found.features.size)
+        again = fit_sources(("als", "item_item"), interactions, settings.sources, FitOptions(num_threads=1))
+        assert len(expected.item) < len(split.train.filter("positive"))
+        np.testing.assert_allclose(als.factor, source_arrays(again[0])["factor"], rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(item_item.neighbor, source_arrays(again[1])["neighbor"])
 
     def test_an_honest_one_keeps_what_was_looked_at(self) -> None:
         data = log()

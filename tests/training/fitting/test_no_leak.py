@@ -12,14 +12,15 @@ import polars as pl
 import pytest
 import torch
 from fit_parts import fit_split
-from fitting_parts import config, media
+from fitting_parts import config, media, source_arrays
 from leak_parts import PROTOCOLS, write_shop
 
 from features.dataset.load import load_dataset
 from features.dataset.tables import Dataset
 from features.splits.make import make_split
 from features.splits.split import Split
-from training.baselines import ALS, ALSSettings, Popularity
+from recsys.config import ALSConfig
+from training.baselines import ALS, Popularity
 from training.fitting.fit import FitChoices, Fitted
 
 SETTINGS = config(train={"epochs": 2}, model={"ranker": {"num_epochs": 1}})
@@ -90,7 +91,7 @@ def parameters(found: Fitted) -> dict[str, np.ndarray]:
     if found.ranker is not None:
         kept |= {f"ranker.{name}": value.numpy() for name, value in found.ranker.module.state_dict().items()}
     for source in found.recommender.sources:
-        kept |= {f"{source.name}.{name}": array for name, array in source.arrays().items()}
+        kept |= {f"{source.name}.{name}": array for name, array in source_arrays(source).items()}
     features = found.features
     kept |= {"trained": features.trained, "popularity": features.popularity}
     kept |= {f"dense.{name}": array for name, array in features.dense.items()}
@@ -120,7 +121,7 @@ def test_other_test_rows_change_nothing_that_is_trained(tmp_path: Path, protocol
     first, second = fitted(data, split, said[:0]), fitted(other, moved, said)
     assert differing(parameters(first), parameters(second)) == []
     assert second.retriever.curve == first.retriever.curve
-    settings = ALSSettings(factors=4, iterations=2)
+    settings = ALSConfig(factors=4, iterations=2)
     for make in (
         lambda split, items: Popularity(split, items, seen=None).count_N,
         lambda split, items: ALS(split, items, seen=None, settings=settings, num_threads=1).item_factors,

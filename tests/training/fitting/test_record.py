@@ -33,7 +33,7 @@ def test_a_fit_is_written_down(tmp_path: Path, fitted: Fitted) -> None:
     assert list(main.curve) == fitted.retriever.curve
     assert (main.best_epoch, main.best_score) == (fitted.retriever.best_epoch, fitted.retriever.best_score)
     assert main.ranker is None
-    assert main.new_items == fitted.new
+    assert main.cold_items == fitted.cold_items
     reviewed = make_split(log(), config().split).reviews["item_id"].n_unique()
     assert main.coverage == {"title": 25, "review_text": reviewed, "colour": 25}
     assert main.num_items == 25

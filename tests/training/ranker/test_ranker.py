@@ -1,6 +1,5 @@
 """The ranker learns on what was retrieved, and joins only where it helps."""
 
-import copy
 from dataclasses import replace
 
 import numpy as np
@@ -15,8 +14,9 @@ from recsys.history import History
 from recsys.ids import NUM_RESERVED
 from recsys.metrics.ranking import IdLists
 from recsys.retrieval.candidate_features import ItemArrays
-from recsys.retrieval.index.index import build_index
+from recsys.retrieval.index.build import build_index
 from recsys.retrieval.recommender import Recommender
+from recsys.retrieval.settings import RecommenderSettings
 from training.ranker.fit import FittedRanker, fit_ranker
 from training.ranker.ranked_lists import RankedLists, RankingTask, selection_ndcg
 
@@ -27,8 +27,8 @@ CONFIG = RankerConfig(
 )
 
 
-def make_recommender() -> Recommender:
-    """Towers whose user vector is the mean of the user's items."""
+def make_recommender(is_new: npt.NDArray[np.bool_] | None = None) -> Recommender:
+    """Towers whose user vector is the mean of the user's items; those of `is_new` have no training events."""
     rng = np.random.default_rng(0)
     size = NUM_ITEMS + NUM_RESERVED
     vectors = rng.standard_normal((size, DIM)).astype(np.float32)
@@ -39,7 +39,7 @@ def make_recommender() -> Recommender:
         vectors=vectors,
         tokens=rng.standard_normal((size, NUM_TOKENS, DIM)).astype(np.float16) * real[:, None, None],
         token_mask=real[:, None].repeat(NUM_TOKENS, 1),
-        trained=real,
+        trained=real if is_new is None else real & ~is_new,
         popularity=(rng.permutation(size) * real).astype(np.float32),
     )
 
@@ -53,10 +53,7 @@ def make_recommender() -> Recommender:
         embed_users=embed,
         rank=None,
         index=build_index("exact", vectors),
-        temperature=0.5,
-        cold_bias=0.0,
-        num_candidates=NUM_CANDIDATES,
-        history_length=4,
+        settings=RecommenderSettings(temperature=0.5, num_candidates=NUM_CANDIDATES, history_length=4),
     )
 
 
@@ -91,23 +88,26 @@ def popular(seed: int) -> RankingTask:
     users = histories(seed)
     found = retrieved(users, NUM_CANDIDATES)
     best = RECOMMENDER.items.popularity[found].argmax(1)
-    return RankingTask(histories=users, truth=[row[[at]] for row, at in zip(found, best, strict=True)])
+    return RankingTask(histories=users, ground_truth=[row[[at]] for row, at in zip(found, best, strict=True)])
 
 
 def nearest(seed: int) -> RankingTask:
     """Who chooses what the towers put first."""
     users = histories(seed)
-    return RankingTask(histories=users, truth=list(retrieved(users, 1)))
+    return RankingTask(histories=users, ground_truth=list(retrieved(users, 1)))
 
 
 def missed(seed: int) -> RankingTask:
     """Who chooses what is not retrieved."""
     users = histories(seed)
-    return RankingTask(histories=users, truth=list(retrieved(users, NUM_CANDIDATES + 1)[:, -1:]))
+    return RankingTask(histories=users, ground_truth=list(retrieved(users, NUM_CANDIDATES + 1)[:, -1:]))
 
 
 def mixed(first: RankingTask, second: RankingTask) -> RankingTask:
-    return RankingTask(histories=[*first.histories, *second.histories], truth=[*first.truth, *second.truth])
+    return RankingTask(
+        histories=[*first.histories, *second.histories],
+        ground_truth=[*first.ground_truth, *second.ground_truth],
+    )
 
 
 def fitted(train: RankingTask, validation: RankingTask | None, **arguments: object) -> FittedRanker:
@@ -138,7 +138,7 @@ def test_what_it_says_of_itself_is_what_it_did() -> None:
     """Fitted on the training lists alone for the chosen epochs, it has the very score that chose them."""
     ranker, validation = fitted(popular(0), popular(1)), popular(1)
     before = fitted(popular(0), None, epochs=ranker.best_epoch, blend_weight=ranker.blend_weight)
-    lists = RankedLists.of(RECOMMENDER, validation, NUM_CANDIDATES)
+    lists = RankedLists.of(RECOMMENDER, validation)
     (_, inputs), *more = lists.batches(np.arange(NUM_USERS))
     assert not more
     assert lists.ndcg(before.module.rank(inputs)["score"]) == ranker.scores["with_ranker"]
@@ -147,7 +147,7 @@ def test_what_it_says_of_itself_is_what_it_did() -> None:
 
 
 def test_what_was_chosen_is_fitted_on_the_lists_of_both() -> None:
-    train, validation = (RankedLists.of(RECOMMENDER, popular(seed), NUM_CANDIDATES) for seed in (0, 1))
+    train, validation = (RankedLists.of(RECOMMENDER, popular(seed)) for seed in (0, 1))
     both = train.joined(validation)
     for row in range(NUM_USERS):
         for offset, part in ((0, train), (NUM_USERS, validation)):
@@ -156,7 +156,7 @@ def test_what_was_chosen_is_fitted_on_the_lists_of_both() -> None:
             np.testing.assert_array_equal(both.candidates.cosines[offset + row], part.candidates.cosines[row])
             np.testing.assert_array_equal(both.label_BK[offset + row], part.label_BK[row])
             assert both.histories[offset + row] is part.histories[row]
-    np.testing.assert_array_equal(both.truth.contain(both.candidates.items), both.label_BK)
+    np.testing.assert_array_equal(both.ground_truth.contain(both.candidates.items), both.label_BK)
     ranker = fitted(popular(0), popular(1))
     assert ranker.num_lists == 2 * NUM_USERS
     on_training_alone = fitted(popular(0), None, epochs=ranker.best_epoch)
@@ -169,9 +169,45 @@ def test_falls_back_to_the_towers_where_it_does_not_help() -> None:
     ranker, validation = fitted(popular(0), nearest(1)), nearest(1)
     assert ranker.blend_weight == 0
     assert ranker.scores["retriever"] == ranker.scores["with_ranker"] == 1.0
-    lists = RankedLists.of(RECOMMENDER, validation, NUM_CANDIDATES)
+    lists = RankedLists.of(RECOMMENDER, validation)
     (_, inputs), *_ = lists.batches(np.arange(NUM_USERS))
     assert not ranker.module.rank(inputs)["score"].any()
+
+
+def test_its_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = CONFIG.model_copy(
+        update={
+            "patience": 1,
+            "weight_decay": 0.5,
+            "feature_learning_rate_factor": 2.0,
+            "blend_weights": (0.125,),
+        }
+    )
+    made: list[torch.optim.AdamW] = []
+
+    class Kept(torch.optim.AdamW):
+        def __init__(self, *arguments: object, **options: object) -> None:
+            super().__init__(*arguments, **options)  # type: ignore[arg-type]
+            made.append(self)
+
+    monkeypatch.setattr(torch.optim, "AdamW", Kept)
+    epochs: list[int] = []
+    ranker = fit_ranker(
+        RECOMMENDER,
+        train=popular(0),
+        validation=nearest(1),  # the retriever alone is best, so no epoch is better
+        config=settings,
+        seed=0,
+        progress=lambda name, done, *_: epochs.append(done) if name == "rank" else None,
+    )
+    assert ranker is not None
+    assert epochs == [1]
+    slow, fast = made[0].param_groups
+    assert fast["lr"] == 2.0 * slow["lr"]
+    assert slow["weight_decay"] == fast["weight_decay"] == 0.5
+    helped = fit_ranker(RECOMMENDER, train=popular(0), validation=popular(1), config=settings, seed=0)
+    assert helped is not None
+    assert helped.blend_weight == 0.125
 
 
 def test_a_list_without_its_target_teaches_nothing() -> None:
@@ -187,12 +223,12 @@ def test_a_seen_target_is_never_retrieved_and_teaches_nothing() -> None:
     task = popular(0)
     seen = [
         replace(history, seen=np.union1d(history.seen, truth))
-        for history, truth in zip(task.histories, task.truth, strict=True)
+        for history, truth in zip(task.histories, task.ground_truth, strict=True)
     ]
-    task = RankingTask(histories=seen, truth=task.truth)
-    assert not RankedLists.of(RECOMMENDER, task, NUM_CANDIDATES).has_target.any()
+    task = RankingTask(histories=seen, ground_truth=task.ground_truth)
+    assert not RankedLists.of(RECOMMENDER, task).has_target.any()
     again = replace(task, exclude_seen=False)
-    assert RankedLists.of(RECOMMENDER, again, NUM_CANDIDATES).has_target.any(), "where repeats are shown"
+    assert RankedLists.of(RECOMMENDER, again).has_target.any(), "where repeats are shown"
 
 
 def test_where_no_list_holds_a_target_there_is_no_ranker() -> None:
@@ -202,7 +238,7 @@ def test_where_no_list_holds_a_target_there_is_no_ranker() -> None:
 
 def test_lists_are_what_the_retriever_returns_and_nothing_more() -> None:
     task = mixed(popular(0), missed(1))
-    lists = RankedLists.of(RECOMMENDER, task, NUM_CANDIDATES)
+    lists = RankedLists.of(RECOMMENDER, task)
     expected = np.concatenate([retrieved(histories(seed), NUM_CANDIDATES) for seed in (0, 1)])
     np.testing.assert_array_equal(lists.candidates.items, expected)
     np.testing.assert_array_equal(lists.has_target, [True] * NUM_USERS + [False] * NUM_USERS)
@@ -210,7 +246,7 @@ def test_lists_are_what_the_retriever_returns_and_nothing_more() -> None:
 
 
 def test_inputs_come_in_the_rows_that_are_asked_for() -> None:
-    lists = RankedLists.of(RECOMMENDER, popular(0), NUM_CANDIDATES)
+    lists = RankedLists.of(RECOMMENDER, popular(0))
     rows = np.random.default_rng(3).permutation(NUM_USERS)
     (part, inputs), *_ = lists.batches(rows)
     np.testing.assert_array_equal(part, rows)
@@ -225,7 +261,7 @@ def test_a_refit_keeps_the_epochs_and_the_blend_weight_that_it_is_given(blend_we
     ranker = fitted(popular(0), None, epochs=3, blend_weight=blend_weight)
     assert (ranker.best_epoch, ranker.blend_weight, dict(ranker.scores)) == (3, blend_weight, {})
     whole = fitted(popular(0), None, epochs=3, blend_weight=1.0)
-    lists = RankedLists.of(RECOMMENDER, popular(1), NUM_CANDIDATES)
+    lists = RankedLists.of(RECOMMENDER, popular(1))
     (_, inputs), *_ = lists.batches(np.arange(NUM_USERS))
     score, unscaled = (each.module.rank(inputs)["score"] for each in (ranker, whole))
     np.testing.assert_allclose(score, blend_weight * unscaled, rtol=1e-6)
@@ -245,25 +281,14 @@ def test_a_list_shorter_than_what_is_counted_misses_what_it_lacks() -> None:
     assert selection_ndcg(longer, truth) == pytest.approx((1 + 1 / np.log2(3)) / 2)
 
 
-def with_new(is_new: npt.NDArray[np.bool_]) -> Recommender:
-    """The same towers, where some items have no training events."""
-    changed = copy.copy(RECOMMENDER)
-    changed.items = replace(RECOMMENDER.items, trained=RECOMMENDER.items.trained & ~is_new)
-    return changed
-
-
-def test_new_items_are_not_the_rankers_to_order() -> None:
-    """A list whose only target is new teaches nothing, and what the ranker says of new ones moves nobody."""
+def test_cold_items_are_not_the_rankers_to_order() -> None:
+    """Cold items are no candidates of the ranker; a list whose only target is cold teaches nothing."""
     task = popular(0)
     is_new = np.zeros(NUM_ITEMS + NUM_RESERVED, np.bool_)
-    is_new[np.concatenate(task.truth)[:1]] = True
-    lists = RankedLists.of(with_new(is_new), task, NUM_CANDIDATES)
-    np.testing.assert_array_equal(lists.has_target, [not is_new[truth].any() for truth in task.truth])
-    rng = np.random.default_rng(0)
-    said = rng.standard_normal(lists.label_BK.shape).astype(np.float32)
-    shouted = np.where(lists.judged_BK, said, 100.0).astype(np.float32)
-    assert not lists.judged_BK.all()
-    assert lists.ndcg(shouted) == lists.ndcg(said)
+    is_new[np.concatenate(task.ground_truth)[:1]] = True
+    lists = RankedLists.of(make_recommender(is_new), task)
+    assert not is_new[lists.candidates.items].any()
+    np.testing.assert_array_equal(lists.has_target, [not is_new[truth].any() for truth in task.ground_truth])
 
 
 def history_of(items: list[int]) -> History:

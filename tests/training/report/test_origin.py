@@ -8,7 +8,8 @@ from training.fitting.record import FitRecord
 from training.report.origin import command, origin
 
 FIT = FitRecord(
-    at="", curve=(), best_epoch=0, best_score=None, ranker=None, num_items=0, new_items=None, coverage={},
+    at="", curve=(), best_epoch=0, best_score=None, ranker=None, num_items=0, cold_items=None,
+    without_events=None, coverage={},
     versions={"recsys": "1"}, machine={"processor": "P", "cores": 2, "system": "S"},
 )  # fmt: skip
 

@@ -22,7 +22,7 @@ from recsys.config import dump_config, load_config
 from recsys.metrics.beyond_accuracy import BEYOND
 from recsys.metrics.ranking import METRICS
 from training.knockouts.measure import Knockouts
-from training.knockouts.words import brought
+from training.knockouts.words import contributions
 from training.pipeline import Run
 from training.report.write import SECTIONS
 
@@ -116,9 +116,9 @@ def test_it_can_be_read_without_seeing_it(page: Page) -> None:
 def test_every_modality_has_its_sentence_and_its_row(walk: Walk, page: Page) -> None:
     knockouts = Knockouts.load(walk.run / "knockouts.json")
     assert knockouts is not None
-    for each in brought(knockouts):
+    for each in contributions(knockouts):
         assert each.text in page.text
-    assert "drawn by lot" not in page.text.partition("Training")[0], "so few users are all asked"
+    assert "drawn at random" not in page.text.partition("Training")[0], "so few users are all asked"
 
 
 def test_without_knock_outs_the_page_says_how_to_get_them(small: Callable[[Dataset], Page]) -> None:

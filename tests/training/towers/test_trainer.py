@@ -5,7 +5,7 @@ from model_parts import tiny_features, tiny_history, tiny_schema
 from step_parts import assert_same_step, step_gradients, tiny_model
 
 from recsys.config import ItemTowerConfig, ModelConfig, TrainConfig, UserTowerConfig
-from training.sequences import Sequence, Window, target_mask
+from training.sequences import TrainingSequence, Window, target_mask
 from training.towers.train_step import TrainStep
 from training.towers.trainer import fit_retriever
 
@@ -25,7 +25,7 @@ def _sequences(num=40, num_items=24):
         start = int(rng.integers(2, num_items - 4))
         items = np.arange(start, start + 6)
         history = tiny_history(items, seed=user, review_text={}, profile={}, event=np.full(6, 2))
-        sequences[f"u{user}"] = Sequence(history=history, target=np.ones(6, np.bool_))
+        sequences[f"u{user}"] = TrainingSequence(history=history, target=np.ones(6, np.bool_))
     return sequences
 
 

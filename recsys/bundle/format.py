@@ -1,0 +1,54 @@
+"""The files of a bundle: which there must be, and that they are those that the manifest names.
+
+Layout, N rows of the catalogue with the two reserved ones, T tokens, D width:
+    manifest.json        `Manifest`
+    item_tower.onnx  user_tower.onnx  ranker.onnx (where there is one)
+    item_ids.npy         external ids, the order of every array but for the two reserved rows
+    item_vectors.npy     float32 [N, D]        item_tokens.npy  float16 [N, T, D]
+    token_mask.npy       bool [N, T]           catalogue.parquet  N - 2 rows
+    maps.json            external ids of event kinds and of the users' fields
+    index/               a saved index (optional)
+"""
+
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from recsys.bundle.manifest import MANIFEST, REMEDY, Manifest
+from recsys.checksums import files_below, sha256_of
+from recsys.errors import BundleError
+
+REQUIRED: Final = (
+    "user_tower.onnx",
+    "item_ids.npy",
+    "item_vectors.npy",
+    "item_tokens.npy",
+    "token_mask.npy",
+    "catalogue.parquet",
+    "maps.json",
+)
+
+
+def check_names(path: Path, manifest: Manifest) -> None:
+    """Raise `BundleError` where the files in `path` are not those of `manifest`."""
+    for name in manifest.files:
+        parts = PurePosixPath(name)
+        if parts.is_absolute() or ".." in parts.parts:
+            raise BundleError(f"{path / MANIFEST}: file {name!r} is outside the bundle")
+    for name in sorted({*REQUIRED, *manifest.files}):
+        if name not in manifest.files:
+            raise BundleError(f"{path / MANIFEST} names no {name}, which every bundle has")
+        if not (path / name).is_file():
+            raise BundleError(f"{path / name} is missing; expected sha256 {manifest.files[name]}; {REMEDY}")
+    unknown = sorted(set(files_below(path)) - set(manifest.files) - {MANIFEST})
+    if unknown:
+        raise BundleError(f"{path / unknown[0]} is not in the manifest; a bundle is never altered in place")
+
+
+def check_sums(path: Path, manifest: Manifest) -> None:
+    """Raise `BundleError` for a file whose sha256 is not that of `manifest`."""
+    for name, expected in manifest.files.items():
+        found = sha256_of(path / name)
+        if found != expected:
+            raise BundleError(
+                f"{path / name} was altered: expected sha256 {expected}, found {found}; {REMEDY}"
+            )

@@ -1,0 +1,90 @@
+"""The manifest: what a bundle says of itself, written and read as manifest.json."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+import recsys
+from recsys.errors import BundleError
+from recsys.history import SequenceSchema
+from recsys.retrieval.settings import RecommenderSettings
+
+FORMAT_VERSION: Final = 2
+MANIFEST: Final = "manifest.json"
+REMEDY: Final = "copy the bundle again from where it was whole, or export it again"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DatasetInfo(_Frozen):
+    name: str
+    fingerprint: str  # hash of the tables that the model was fitted on
+
+
+class TensorInfo(_Frozen):
+    dtype: str
+    shape: tuple[int | str | None, ...]  # a dynamic axis is a name or None
+
+
+class GraphSignature(_Frozen):
+    inputs: Mapping[str, TensorInfo]
+    outputs: Mapping[str, TensorInfo]
+
+
+class Manifest(_Frozen):
+    """What a bundle says of itself."""
+
+    format_version: int
+    recsys_version: str
+    created_at: str  # UTC, ISO 8601
+    config: Mapping[str, Any]
+    dataset: DatasetInfo
+    refit: bool  # True: trained once more on everything after the evaluation
+    refit_description: str
+    metrics: Mapping[str, Any]  # of the model before the refit
+    sequence_schema: SequenceSchema
+    modalities: tuple[str, ...]  # token names, the order of the axis T
+    encoders: Mapping[str, str] = Field(default_factory=dict)  # kind -> directory in the bundle
+    graphs: Mapping[str, GraphSignature]
+    recommender: RecommenderSettings
+    parity: Mapping[str, float]  # largest differences between torch and the graphs, by output
+    files: Mapping[str, str]  # relative path -> sha256
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of the bundle in `path`; raises `BundleError` for a missing, malformed or older one."""
+    file = path / MANIFEST
+    try:
+        values = json.loads(file.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise BundleError(f"{path} is no bundle: {MANIFEST} is missing") from None
+    except OSError as error:
+        raise BundleError(f"{file} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:  # bad JSON, bad UTF-8, numbers and lists without end
+        raise BundleError(f"{file} is not JSON: {error}; {REMEDY}") from None
+    version = values.get("format_version") if isinstance(values, dict) else None
+    # Before the rest: a manifest of another version has other fields.
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise BundleError(
+            f"{file}: format version {version}; this recsys {recsys.__version__} reads "
+            f"{FORMAT_VERSION}. Upgrade recsys, or export the bundle again with this version"
+        )
+    if isinstance(version, int) and version < FORMAT_VERSION:
+        raise BundleError(
+            f"{file}: format version {version}; this recsys {recsys.__version__} reads {FORMAT_VERSION}. "
+            "Export the bundle again from its run: recsys export RUN"
+        )
+    try:
+        return Manifest.model_validate(values)
+    except ValidationError as error:
+        raise BundleError(f"{file}: {problems_of(error)}") from None
+
+
+def problems_of(error: ValidationError) -> str:
+    """Every field that is wrong, and why."""
+    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())

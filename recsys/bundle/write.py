@@ -1,0 +1,75 @@
+"""Writing a bundle: beside its place, checked, then renamed.
+
+write_bundle(run / "bundle", fill)      fill(directory) writes the files, returns the manifest's values
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+import recsys
+from recsys.bundle.load import Bundle
+from recsys.bundle.manifest import FORMAT_VERSION, MANIFEST, Manifest, problems_of
+from recsys.checksums import files_below, sha256_of, sync
+from recsys.errors import BundleError
+
+
+def write_bundle(target: Path, fill: Callable[[Path], Mapping[str, Any]]) -> Bundle:
+    """Write, check and put in place a bundle at `target`; what stood there before is replaced at the end.
+
+    `fill` gets an empty directory beside `target`, writes the files into it and returns the manifest's
+    values but for format_version, recsys_version, created_at and files. If it fails, or what it wrote is
+    not a bundle (`BundleError`), `target` stays as it was.
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    workshop = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        draft = workshop / "new"
+        draft.mkdir()
+        values = fill(draft)
+        _write_manifest(draft, values)
+        sync(draft)
+        Bundle.open(draft)
+        _put_in_place(draft, target, aside=workshop / "old")
+    finally:
+        shutil.rmtree(workshop, ignore_errors=True)
+    return Bundle.open(target, verify=False)
+
+
+def _write_manifest(directory: Path, values: Mapping[str, Any]) -> None:
+    files = {name: sha256_of(directory / name) for name in files_below(directory)}
+    described = dict(values) | {
+        "format_version": FORMAT_VERSION,
+        "recsys_version": recsys.__version__,
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "files": files,
+    }
+    try:
+        manifest = Manifest.model_validate(described)
+    except ValidationError as error:
+        raise BundleError(f"this is no manifest: {problems_of(error)}") from None
+    (directory / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
+
+
+def _put_in_place(draft: Path, target: Path, *, aside: Path) -> None:
+    had_one = target.exists()
+    if had_one:
+        target.rename(aside)
+    try:
+        draft.rename(target)
+    except OSError:
+        if had_one:
+            aside.rename(target)
+        raise
+    handle = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(handle)  # the new name itself
+    finally:
+        os.close(handle)

@@ -1,0 +1,17 @@
+"""Candidate sources beside the retriever: one contract, three ways to score, `sources/` of a bundle."""
+
+from recsys.retrieval.candidate_sources.contract import CandidateSource, merge
+from recsys.retrieval.candidate_sources.factors import FactorSource
+from recsys.retrieval.candidate_sources.item_neighbors import ItemNeighborSource
+from recsys.retrieval.candidate_sources.popularity import PopularitySource
+from recsys.retrieval.candidate_sources.storage import load_sources, save_sources
+
+__all__ = [
+    "CandidateSource",
+    "FactorSource",
+    "ItemNeighborSource",
+    "PopularitySource",
+    "load_sources",
+    "merge",
+    "save_sources",
+]

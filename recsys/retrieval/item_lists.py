@@ -1,0 +1,92 @@
+"""Lists of items on the way to an answer: candidates in order, and a tail put after a head.
+
+Legend: B users, K candidates, L ranks of a list.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from recsys.arrays import Bools, Floats, Ints
+from recsys.ids import PAD
+from recsys.retrieval.reranking import best_first
+
+GAP = 0.002  # by which the best score of a tail is below the lowest score of its head
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemLists:
+    """Lists of B users, best first; scores never rise from one rank to the next."""
+
+    items: Ints  # [B, L], 0 after the last
+    scores: Floats  # [B, L], -inf there
+    retriever_scores: Floats  # [B, L], the part of the score that is the towers'
+    column: (
+        Ints  # [B, L], the item's column among the ranker's candidates, -1 where the ranker did not read it
+    )
+
+    def at(self, place_Bk: Ints) -> "ItemLists":
+        """The entries at these places of each list, in this order."""
+        take = np.take_along_axis
+        return ItemLists(
+            items=take(self.items, place_Bk, 1),
+            scores=take(self.scores, place_Bk, 1),
+            retriever_scores=take(self.retriever_scores, place_Bk, 1),
+            column=take(self.column, place_Bk, 1),
+        )
+
+    def read_at(self, columns: Ints) -> "ItemLists":
+        """The same lists, whose first entries stand in these columns of the ranker's candidates."""
+        column = np.full(self.items.shape[1], -1, np.int64)
+        column[: len(columns)] = columns
+        return replace(self, column=np.tile(column, (len(self.items), 1)))
+
+    def first(self, length: int) -> "ItemLists":
+        """The first `length` ranks, padded where the lists are shorter."""
+        missing = max(length - self.items.shape[1], 0)
+
+        def cut(array: Any, fill: float) -> Any:
+            return np.pad(array[:, :length], ((0, 0), (0, missing)), constant_values=fill)
+
+        return ItemLists(
+            items=cut(self.items, PAD),
+            scores=cut(self.scores, -np.inf),
+            retriever_scores=cut(self.retriever_scores, -np.inf),
+            column=cut(self.column, -1),
+        )
+
+
+def sorted_lists(
+    item_BK: Ints, score_BK: Floats, retriever_BK: Floats, *, keep_BK: Bools | None = None
+) -> ItemLists:
+    """Candidates by score, those of `keep_BK` alone where it is given; their columns stay known."""
+    if keep_BK is not None:
+        item_BK = np.where(keep_BK, item_BK, PAD)
+    score_BK, retriever_BK = (
+        np.where(item_BK == PAD, -np.inf, each).astype(np.float32) for each in (score_BK, retriever_BK)
+    )
+    order_BK = best_first(score_BK, item_BK)
+    take = np.take_along_axis
+    return ItemLists(
+        items=take(item_BK, order_BK, 1),
+        # Scores that tie by their decimals stand in the order of ids: the lower one is taken for both.
+        scores=np.minimum.accumulate(take(score_BK, order_BK, 1), axis=1),
+        retriever_scores=take(retriever_BK, order_BK, 1),
+        column=order_BK,
+    )
+
+
+def head_and_tail(head: ItemLists, tail: ItemLists) -> ItemLists:
+    """The tail after the head, its scores moved down below the head's where they are not."""
+    lowest_B = np.where(head.items != PAD, head.scores, np.inf).min(1, initial=np.inf)
+    highest_B = tail.scores.max(1, initial=-np.inf)
+    with np.errstate(invalid="ignore"):  # inf - inf where either is empty
+        down_B = np.nan_to_num(np.maximum(highest_B - lowest_B + GAP, 0.0), nan=0.0, posinf=0.0, neginf=0.0)
+    both = ItemLists(
+        items=np.concatenate([head.items, tail.items], axis=1),
+        scores=np.concatenate([head.scores, tail.scores - down_B[:, None]], axis=1).astype(np.float32),
+        retriever_scores=np.concatenate([head.retriever_scores, tail.retriever_scores], axis=1),
+        column=np.concatenate([head.column, np.full_like(tail.column, -1)], axis=1),
+    )
+    return both.at(np.argsort(both.items == PAD, axis=1, kind="stable"))

@@ -1,0 +1,47 @@
+"""`RecommenderSettings`: what a recommender is set to, in one object that the manifest holds whole.
+
+To add a setting: a field here, with its default, range and a comment, and the place that reads it. A field of
+`ListSettings` is a configuration key of the section `model` as well (`--set model.cold_ranks=[10]`).
+"""
+
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+PAGE: Final = 20  # ranks after which the pattern of cold ranks repeats
+
+
+def _check_cold_ranks(ranks: tuple[int, ...]) -> tuple[int, ...]:
+    if list(ranks) != sorted(set(ranks)) or not all(1 <= rank <= PAGE for rank in ranks):
+        raise ValueError(f"model.cold_ranks = {list(ranks)}: ascending ranks from 1 to {PAGE}, each once")
+    return ranks
+
+
+class ListSettings(BaseModel):
+    """The settings that a user may choose."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    # Ranks within a page of 20 that are kept for cold items; the pattern repeats every 20 ranks. An empty
+    # list puts every cold item after all warm ones.
+    cold_ranks: Annotated[tuple[int, ...], AfterValidator(_check_cold_ranks)] = (10, 17, 19)
+    # The longest list that can be asked for. Candidate generation goes down to it, whatever is asked for.
+    max_list_length: Annotated[int, Field(ge=1, le=10_000)] = 500
+
+
+class RecommenderSettings(ListSettings):
+    """What fitting chose, beside what the user chose."""
+
+    temperature: float = Field(gt=0)  # a retriever's score is the cosine divided by it
+    num_candidates: int = Field(ge=1)  # warm items of the retriever that the ranker orders
+    source_candidates: int = Field(default=0, ge=0)  # that each other candidate source adds to them
+    history_length: int = Field(ge=1)  # newest events that the ranker reads
+    # Who answers a user with fields of their own and no event. Popularity answers where nothing is known.
+    without_events: Literal["towers", "popularity"] = "popularity"
+    without_events_reason: str = ""  # how that was decided, in words
+
+    @classmethod
+    def of(cls, chosen: ListSettings, **fitted: Any) -> Self:
+        """The fields of `ListSettings` from `chosen`, a section of the configuration; all others `fitted`."""
+        values = {name: getattr(chosen, name) for name in ListSettings.model_fields}
+        return cls(**values | fitted)

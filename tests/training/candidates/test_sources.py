@@ -1,0 +1,108 @@
+"""Each candidate source against the same counted by hand."""
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+
+from features.inputs.user_items import UserItems
+from recsys.arrays import Floats
+from recsys.config import ALSConfig, ItemItemConfig, PopularityConfig, TransitionsConfig
+from recsys.retrieval.candidate_sources import ItemNeighborSource
+from training.candidates import als, item_item, popularity, transitions
+from training.candidates.interactions import FitOptions, Interactions
+from training.candidates.neighbor_table import neighbor_table
+
+OPTIONS = FitOptions(num_threads=1)
+NUM_ITEMS = 9
+
+
+def interactions(lists: list[list[int]]) -> Interactions:
+    """One user a list, whose items are in order of time."""
+    events = np.array([item for items in lists for item in items], np.int32)
+    offsets = np.cumsum([0, *(len(items) for items in lists)]).astype(np.int64)
+    return Interactions(user_items=UserItems(offsets=offsets, item=events), num_items=NUM_ITEMS)
+
+
+@pytest.fixture
+def lists() -> list[list[int]]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(2, NUM_ITEMS - 1, int(rng.integers(1, 12))).tolist() for _ in range(20)]
+
+
+def dense(source: ItemNeighborSource) -> Floats:
+    """The table as a matrix."""
+    matrix = np.zeros((NUM_ITEMS, NUM_ITEMS), np.float32)
+    rows = np.repeat(np.arange(NUM_ITEMS), source.neighbor.shape[1])
+    np.add.at(matrix, (rows, source.neighbor.ravel()), source.weight.ravel())
+    return matrix
+
+
+def counted(lists: list[list[int]]) -> Floats:
+    counts = np.zeros((len(lists), NUM_ITEMS), np.float32)
+    for row, items in enumerate(lists):
+        np.add.at(counts[row], items, 1.0)
+    return counts
+
+
+def test_interactions_are_counts(lists: list[list[int]]) -> None:
+    found = interactions(lists)
+    np.testing.assert_array_equal(found.counts_UN.toarray(), counted(lists))
+    np.testing.assert_array_equal(found.known_N, counted(lists).any(0))
+
+
+@pytest.mark.parametrize("block_events", [3, 1000])
+def test_transitions_are_what_followed_soon_as_a_share_of_all_that_followed(
+    lists: list[list[int]], block_events: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transitions, "BLOCK_EVENTS", block_events)
+    settings = TransitionsConfig(reach=3, gap_decay=0.5, event_decay=0.9)
+    weight = np.zeros((NUM_ITEMS, NUM_ITEMS))
+    for items in lists:
+        for first, one in enumerate(items):
+            for gap, other in enumerate(items[first + 1 : first + 4], start=1):
+                weight[one, other] += 0.5 ** (gap - 1)
+    followed = weight.sum(1, keepdims=True)
+    expected = np.divide(weight, followed, out=np.zeros_like(weight), where=followed > 0)
+    expected /= expected.max(1)[expected.max(1) > 0].mean()
+    found = transitions.fit(interactions(lists), settings, OPTIONS)
+    np.testing.assert_allclose(dense(found), expected, atol=1e-6)
+    assert found.decay == 0.9
+
+
+def test_a_single_event_is_no_transition() -> None:
+    assert not transitions.fit(interactions([[2], [3]]), TransitionsConfig(), OPTIONS).weight.any()
+
+
+def test_item_item_is_bm25_of_the_counts(lists: list[list[int]]) -> None:
+    from implicit.nearest_neighbours import bm25_weight
+
+    counts = counted(lists)
+    known = np.flatnonzero(counts.any(0))
+    weighted = bm25_weight(csr_matrix(counts[:, known]).T, 1.5, 0.6).T.toarray()
+    expected = np.zeros((NUM_ITEMS, NUM_ITEMS))
+    expected[np.ix_(known, known)] = weighted.T @ weighted
+    np.fill_diagonal(expected, 0.0)
+    expected /= expected.max(1)[expected.max(1) > 0].mean()
+    found = item_item.fit(interactions(lists), ItemItemConfig(k1=1.5, b=0.6), OPTIONS)
+    np.testing.assert_allclose(dense(found), expected, rtol=1e-4, atol=1e-6)
+    assert found.decay == 1.0
+
+
+def test_popularity_is_the_share_of_the_most_popular_items_events(lists: list[list[int]]) -> None:
+    found = popularity.fit(interactions(lists), PopularityConfig(), OPTIONS)
+    count = counted(lists).sum(0)
+    np.testing.assert_allclose(found.score, count / count.max())
+
+
+def test_factors_of_items_without_an_event_are_zero(lists: list[list[int]]) -> None:
+    found = als.fit(interactions(lists), ALSConfig(factors=4, regularization=0.5, alpha=3.0), OPTIONS)
+    np.testing.assert_array_equal(found.factor.any(1), counted(lists).any(0))
+    assert (found.regularization, found.alpha) == (0.5, 3.0)
+
+
+def test_a_table_keeps_the_heaviest_neighbors_and_ties_by_id() -> None:
+    row = np.r_[np.ones(6), 2.0]
+    neighbor, weight = neighbor_table(csr_matrix(np.stack([row] + [np.zeros(7)] * 6)), 4)
+    np.testing.assert_array_equal(neighbor[0], [6, 0, 1, 2])
+    np.testing.assert_allclose(weight[0], [1.0, 0.5, 0.5, 0.5])
+    assert not weight[1:].any()

@@ -1,0 +1,81 @@
+"""Who answers users with fields of their own and no event: the towers or popularity, chosen on validation.
+
+Legend: B users.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from recsys.arrays import Ints
+from recsys.history import History
+from recsys.metrics.ranking import IdLists
+from recsys.retrieval.fallback import has_profile
+from recsys.retrieval.recommender import Recommender
+from training.ranker.ranked_lists import SELECTION_K, selection_ndcg
+
+logger = logging.getLogger(__name__)
+
+MIN_USERS = 30  # with fewer validation users the difference of the two is chance
+USERS_AT_ONCE = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithoutEvents:
+    """The choice, and how it came about; NDCG@10 of both on validation where it was measured."""
+
+    answer: Literal["towers", "popularity"]
+    reason: str
+    num_users: int = 0
+    towers_ndcg: float | None = None
+    popularity_ndcg: float | None = None
+
+
+POPULARITY = WithoutEvents(answer="popularity", reason="not measured")
+
+
+def choose_without_events(
+    recommender: Recommender, histories: Mapping[str, History], ground_truth: Mapping[str, Ints]
+) -> WithoutEvents:
+    """The better of both by NDCG@10 on validation users who had no event before validation.
+
+    `histories` have these users' fields, `ground_truth` their validation items. Warm items alone are
+    compared: cold items have the same ranks either way. Popularity answers where fewer than `MIN_USERS` users
+    have fields.
+    """
+    users = [user for user, history in histories.items() if has_profile(history) and user in ground_truth]
+    if len(users) < MIN_USERS:
+        reason = (
+            f"{len(users)} validation users have fields and no event before validation; "
+            f"{MIN_USERS} are needed to compare towers and popularity"
+        )
+        return WithoutEvents(answer="popularity", reason=reason, num_users=len(users))
+    lists = IdLists.from_lists([ground_truth[user] for user in users])
+    ndcg = {}
+    for answer in ("towers", "popularity"):
+        asked = recommender.with_settings(without_events=answer, cold_ranks=())
+        found = [
+            asked.recommend(
+                [histories[user] for user in users[start : start + USERS_AT_ONCE]], SELECTION_K
+            ).items
+            for start in range(0, len(users), USERS_AT_ONCE)
+        ]
+        ndcg[answer] = selection_ndcg(np.concatenate(found), lists)
+    better: Literal["towers", "popularity"] = (
+        "towers" if ndcg["towers"] > ndcg["popularity"] else "popularity"
+    )
+    reason = (
+        f"NDCG@{SELECTION_K} of {len(users)} validation users with fields and no event before validation: "
+        f"towers {ndcg['towers']:.4f}, popularity {ndcg['popularity']:.4f}"
+    )
+    logger.info("users without events: %s answers; %s", better, reason)
+    return WithoutEvents(
+        answer=better,
+        reason=reason,
+        num_users=len(users),
+        towers_ndcg=ndcg["towers"],
+        popularity_ndcg=ndcg["popularity"],
+    )

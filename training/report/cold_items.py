@@ -1,0 +1,50 @@
+"""What cold ranks cost warm items and bring cold items, as a chart and in words."""
+
+from training.cold_start.tradeoff import K, OperatingPoint, WarmColdTradeoff
+from training.fitting.record import FitRecord
+from training.report.charts import Chart, Series, line_chart
+
+
+def cold_items_chart(fit: FitRecord) -> Chart | None:
+    """A line over patterns of cold ranks, the configured one marked; None where nothing was measured."""
+    tradeoff = fit.cold_items.tradeoff if fit.cold_items is not None else None
+    if tradeoff is None:
+        return None
+    points = sorted(tradeoff.grid, key=lambda point: (-point.warm_ndcg, point.cold_recall))
+    line = Series(
+        name="patterns of cold ranks",
+        kind="ours",
+        x=[tradeoff.warm_loss(point) for point in points],
+        y=[point.cold_recall for point in points],
+        mark=points.index(tradeoff.configured) if tradeoff.configured in points else None,
+    )
+    return line_chart(
+        [line],
+        title="Ranks of cold items",
+        description=words(tradeoff),
+        x_label=f"NDCG@{K} that warm items lose",
+        y_label=f"Recall@{K} of cold items",
+        note=f"Ringed: {ranks_in_words(tradeoff.configured)}, as configured (model.cold_ranks).",
+        percent=True,
+    )
+
+
+def words(tradeoff: WarmColdTradeoff) -> str:
+    """The configured ranks, their cost and their gain."""
+    configured = tradeoff.configured
+    return (
+        f"Cold items have {ranks_in_words(configured)}. Expected on validation: warm items lose "
+        f"{tradeoff.warm_loss(configured):.1%} of their NDCG@{K} of {tradeoff.warm_only_ndcg:.4f}, and the "
+        f"first {K} ranks hold {configured.cold_recall:.1%} of the cold items that users choose, judged by "
+        "warm items that were ranked as if they were cold."
+    )
+
+
+def ranks_in_words(point: OperatingPoint) -> str:
+    """The ranks of a pattern: "the ranks 10, 17 and 19 of each 20"."""
+    if not point.cold_ranks:
+        return "no rank before the last warm item"
+    *first, last = (str(rank) for rank in point.cold_ranks)
+    if not first:
+        return f"the rank {last} of each {K}"
+    return f"the ranks {', '.join(first)} and {last} of each {K}"
