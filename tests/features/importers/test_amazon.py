@@ -279,7 +279,7 @@ def test_the_published_splits(tmp_path: Path) -> None:
     report = import_amazon(source, tmp_path / "out", split=published)
     assert (report.counts["train rows of the split"], report.counts["test rows of the split"]) == (16, 4)
     split = make_split(load_dataset(tmp_path / "out"), SplitConfig())
-    assert split.protocol == "given"
+    assert split.protocol == "predefined"
     assert "16 of 16 training rows are events of the dataset, 4 of 4 test rows" in split.description
     assert sorted(split.test.select("user_id", "item_id").rows()) == [
         (f"U{u}", f"B{u + 4}") for u in range(4)
