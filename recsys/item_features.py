@@ -1,4 +1,7 @@
-"""All items of a catalogue as the arrays that the item tower reads. Legend in recsys/arrays.py."""
+"""All items of a catalogue as arrays: what the item tower reads, and what retrieval and ranking read.
+
+Legend in recsys/arrays.py.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.arrays import Bools, Floats, Ints
-from recsys.ids import PAD, UNKNOWN, IdMap
+from recsys.ids import NUM_RESERVED, PAD, UNKNOWN, IdMap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,3 +49,36 @@ class ItemFeatures:
         for name, ids in self.categories.items():
             inputs[f"cat_{name}"] = ids[rows]
         return inputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemArrays:
+    """What retrieval and ranking need of every item; row 0 is padding, row 1 unknown."""
+
+    vectors: Floats  # [N, D], unit length; of new items shorter
+    tokens: npt.NDArray[np.float16]  # [N, T, D]
+    token_mask: Bools  # [N, T]
+    trained: Bools  # [N]
+    popularity: Floats  # [N]
+
+    @property
+    def log_popularity(self) -> Floats:
+        """log(1 + training events), scaled to at most 1. Shape [N].
+
+        An item without training events has the mean of the others: its popularity is unknown, not zero.
+        """
+        logged = np.log1p(self.popularity)
+        scaled = (logged / max(float(logged.max()), 1.0)).astype(np.float32)
+        return self._known_or_mean(scaled)
+
+    @property
+    def popularity_rank(self) -> Floats:
+        """Rank of each item by popularity, 1 for the most popular, ties by id; the mean where unknown."""
+        order = np.argsort(-self.popularity[NUM_RESERVED:], kind="stable")
+        rank = np.zeros(len(self.popularity), np.float32)
+        rank[order + NUM_RESERVED] = np.arange(1, len(order) + 1)
+        return self._known_or_mean(rank)
+
+    def _known_or_mean(self, value_N: Floats) -> Floats:
+        mean = value_N[self.trained].mean() if self.trained.any() else 1.0
+        return np.where(self.trained, value_N, mean).astype(np.float32)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from features.dataset.id_encoding import IdMaps
 from features.dataset.load import load_dataset
 from features.dataset.rejected import count_reasons
+from features.dataset.values.id_encoding import IdMaps
 from features.inputs.history_file import iter_histories, save_histories
 from recsys.bundle.load import Bundle
 from recsys.bundle.write import write_bundle

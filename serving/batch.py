@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from features.dataset.user_files import NamedIds, read_ids
+from features.dataset.files.user_files import NamedIds, read_ids
 from recsys.arrays import Bools, Floats, Ints
 from recsys.columns import Columns
 from recsys.errors import DataError, RequestError
@@ -37,7 +37,7 @@ _MAX_SHOWN: Final = 100  # unknown candidates that an error lists
 class BatchRequest:
     """For whom, how many items, and out of which.
 
-    `users` is a file that `features.dataset.user_files` reads, or "all" for the users of the state.
+    `users` is a file that `features.dataset.files.user_files` reads, or "all" for the users of the state.
     `candidates`, a file of item ids, restricts the catalogue. The columns of ids in both may be named.
     """
 

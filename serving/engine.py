@@ -15,7 +15,7 @@ from recsys.retrieval.explanations import Reason, reason_of
 from recsys.retrieval.fallback import AnsweredBy
 from recsys.retrieval.recommendations import Recommendations
 from recsys.retrieval.recommender import Recommender
-from serving.http.requests import RequestReader
+from serving.requests import RequestReader
 from serving.state.opening import open_state
 from serving.state.protocol import State
 

@@ -47,7 +47,7 @@ MAX_FUNCTION_LINES = 60
 CAN_EXPAND = {"read_parquet", "scan_parquet", "read_csv", "scan_csv", "read_ipc", "scan_ipc"}
 # These have no `glob=False`: the named files give them bytes, or escape the path.
 ALWAYS_EXPAND = {"read_ndjson", "scan_ndjson", "read_parquet_schema", "read_parquet_metadata"}
-READ_BYTES_OR_ESCAPE = ("features/dataset/readers.py", "features/importers/blocks.py")
+READ_BYTES_OR_ESCAPE = ("features/dataset/files/readers.py", "features/importers/blocks.py")
 GENERATED = {"build", "demo", "dist", "mlartifacts", "mlruns", "runs", "__pycache__"}
 # Split so that this file does not contain what it looks for.
 HOSTS = [r"pypi\.or" + "g", r"pythonhosted\.or" + "g", r"download\.pytorch\.or" + "g", r"pypi\.nvidi" + "a"]
@@ -263,7 +263,7 @@ def test_a_read_of_one_file_expands_nothing() -> None:
 def test_a_read_that_expands_is_found(tmp_path: Path) -> None:
     files = {
         "recsys/a.py": "pl.read_parquet(p, glob=False)\npl.read_parquet(p)\npl.scan_csv(p, glob=True)\n",
-        "features/dataset/readers.py": "pl.scan_ndjson(glob.escape(p))\n",
+        "features/dataset/files/readers.py": "pl.scan_ndjson(glob.escape(p))\n",
         "scripts/b.py": "pl.read_ndjson(p)\n",
     }
     assert reads_that_expand(plant(tmp_path, files)) == [

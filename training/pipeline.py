@@ -34,14 +34,7 @@ from training.baselines.competitors import make_competitors
 from training.evaluation.evaluate import Evaluation, EvaluationSet, EvaluationSettings, TopK, evaluate
 from training.evaluation.examples import draw_examples, save_examples
 from training.evaluation.predictions import Predictions
-from training.evaluation.system import (
-    ID_ONLY,
-    LATER,
-    MODEL,
-    TOWERS,
-    id_only,
-    whole_and_towers,
-)
+from training.evaluation.system import ID_ONLY, LATER, MODEL, TOWERS, id_only, whole_and_towers
 from training.export.bundle import NUM_CHECKED_USERS, Provenance, export_bundle
 from training.fitting.fit import FitChoices, Fitted, fit
 from training.fitting.inputs import FitInputs, audit

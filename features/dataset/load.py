@@ -10,11 +10,9 @@ from typing import TypeVar
 
 import polars as pl
 
-from features.dataset import casting
+from features.dataset.files.media_paths import MediaFolder, media_lists
+from features.dataset.files.readers import read_table
 from features.dataset.joins import KnownIds, UserJoins, reject_unknown_items
-from features.dataset.media_paths import MediaFolder, media_lists
-from features.dataset.positive import positive_events
-from features.dataset.readers import read_table
 from features.dataset.schema import (
     FILE_NAME,
     DatasetSpec,
@@ -26,6 +24,8 @@ from features.dataset.schema import (
 )
 from features.dataset.table_checker import TableChecker, unreadable
 from features.dataset.tables import InMemoryDataset, Rejected
+from features.dataset.values import casting
+from features.dataset.values.positive import positive_events
 from recsys.columns import Columns
 from recsys.errors import DataError
 from recsys.history import EVENT_NUMBERS

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.dataset import casting, list_columns, times
-from features.dataset.readers import RawTable
+from features.dataset.files.readers import RawTable
 from features.dataset.rejected import count_reasons
 from features.dataset.schema import TimeUnit
 from features.dataset.tables import Rejected
+from features.dataset.values import casting, list_columns, times
 from recsys.errors import DataError, clipped
 
 

@@ -5,12 +5,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from features.media.decode import SAMPLE_RATE
+from features.media.decode import SAMPLE_RATE, WINDOW_SECONDS
 from recsys.arrays import Floats, Ints
 
 N_FFT = 400  # 25 ms
 HOP = 160  # 10 ms
-WINDOW_SECONDS = 30  # the longest stretch that Whisper hears at once
 WINDOW_SAMPLES = WINDOW_SECONDS * SAMPLE_RATE
 _QUIET_SAMPLES = SAMPLE_RATE // 5
 

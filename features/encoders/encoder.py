@@ -19,24 +19,9 @@ import numpy as np
 import tomli_w
 from PIL import Image
 
-from features.encoders.audio import (
-    N_FFT,
-    WINDOW_SAMPLES,
-    waveform_batch,
-    windows,
-)
-from features.encoders.batching import (
-    LIMITS,
-    BatchLimits,
-    chunks,
-    length_batches,
-)
-from features.encoders.image import (
-    CROP_STARTS,
-    INTERPOLATIONS,
-    Pixels,
-    resize_and_crop,
-)
+from features.encoders.audio import N_FFT, WINDOW_SAMPLES, waveform_batch, windows
+from features.encoders.batching import LIMITS, BatchLimits, chunks, length_batches
+from features.encoders.image import CROP_STARTS, INTERPOLATIONS, Pixels, resize_and_crop
 from features.encoders.text import TextPreprocessor
 from recsys.arrays import Floats
 from recsys.errors import EncoderError, did_you_mean

@@ -9,8 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from features.dataset.load import id_columns, interaction_columns
-from features.dataset.readers import (
+from features.dataset.files.readers import (
     PARQUET,
     RawTable,
     explained,
@@ -21,6 +20,7 @@ from features.dataset.readers import (
     select_columns,
     stacked,
 )
+from features.dataset.load import id_columns, interaction_columns
 from features.dataset.schema import InteractionsSpec
 from recsys.errors import DataError
 

@@ -11,21 +11,11 @@ import numpy as np
 import polars as pl
 
 from features.conversion import ensure_encoder
-from features.dataset.tables import (
-    Dataset,
-    MediaVectors,
-    MediumVectors,
-    Rejected,
-)
+from features.dataset.tables import Dataset, MediaVectors, MediumVectors, Rejected
 from features.encoders.batching import chunks
 from features.encoders.encoder import Encoder, EncoderSpec, Kind
 from features.encoders.image import Pixels
-from features.extraction.cache import (
-    CacheWriter,
-    VectorCache,
-    file_key,
-    text_key,
-)
+from features.extraction.cache import CacheWriter, VectorCache, file_key, text_key
 from features.extraction.media_columns import (
     MediaColumn,
     Pictures,

@@ -19,7 +19,7 @@ from typing import Any
 import polars as pl
 import tomli_w
 
-from features.dataset.readers import read_file
+from features.dataset.files.readers import read_file
 from features.dataset.schema import FILE_NAME
 from features.importers.blocks import BLOCK_BYTES, LINE, check_columns, csv_blocks
 from features.importers.folder import ImportReport, link, new_folder

@@ -7,20 +7,10 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from features.dataset.id_encoding import (
-    IdMaps,
-    encode,
-    encode_lists,
-    split_by,
-)
 from features.dataset.tables import Dataset, MediaVectors, MediumVectors
 from features.dataset.user_events import UserEvents
-from features.inputs.history_file import (
-    count_histories,
-    iter_histories,
-    load_histories,
-    save_histories,
-)
+from features.dataset.values.id_encoding import IdMaps, encode, encode_lists, split_by
+from features.inputs.history_file import count_histories, iter_histories, load_histories, save_histories
 from features.inputs.streamed_histories import LazyHistories
 from features.splits.train_statistics import TrainStatistics, statistics_of
 from recsys.arrays import Floats, Ints

@@ -14,15 +14,7 @@ import polars as pl
 
 from features.dataset.tables import Dataset
 from features.event_log.log import Partition
-from features.splits.assignment import (
-    CODES,
-    CONTEXT,
-    PARTS,
-    TEST,
-    TRAIN,
-    UNUSED,
-    VALIDATION,
-)
+from features.splits.assignment import CODES, CONTEXT, PARTS, TEST, TRAIN, UNUSED, VALIDATION
 from features.splits.split import Split
 from features.splits.streamed import StreamedSplit
 from recsys.arrays import Bools, Ints

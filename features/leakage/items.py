@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 import polars as pl
 
-from features.dataset.id_encoding import IdMaps
 from features.dataset.tables import Dataset
+from features.dataset.values.id_encoding import IdMaps
 from features.leakage.counts import EventCounts
 from features.leakage.events import AuditedEvents
 from features.splits.assignment import TRAIN

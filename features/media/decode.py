@@ -21,6 +21,7 @@ from recsys.errors import MediumError, RecsysError
 Medium = Path | str | bytes
 
 SAMPLE_RATE = 16_000  # Hz, of every waveform inside
+WINDOW_SECONDS = 30  # the longest stretch of sound that is read, and encoded, at once
 MAX_PIXELS = 80_000_000  # below Pillow's own limit, so that this message comes first
 MAX_AUDIO_SECONDS = 3600.0
 SILENCE = 1e-4  # a peak below it, -80 dB, is no sound

@@ -12,11 +12,11 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from PIL import Image
 
-from features.encoders.audio import WINDOW_SECONDS
 from features.media.decode import (
     MAX_PIXELS,
     SAMPLE_RATE,
     SILENCE,
+    WINDOW_SECONDS,
     Medium,
     as_rgb,
     explained,

@@ -16,16 +16,7 @@ import polars as pl
 
 from features.dataset.tables import Dataset
 from features.event_log.dataset import StreamedDataset
-from features.splits.assignment import (
-    CONTEXT,
-    ORDER,
-    PART,
-    TEST,
-    TRAIN,
-    UNUSED,
-    VALIDATION,
-    validation_of,
-)
+from features.splits.assignment import CONTEXT, ORDER, PART, TEST, TRAIN, UNUSED, VALIDATION, validation_of
 from features.splits.predefined import predefined_rule, read_predefined
 from features.splits.protocols import Plan, make_plan
 from features.splits.review_visibility import ReviewRule, allowed_reviews

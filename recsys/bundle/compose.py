@@ -11,8 +11,8 @@ from recsys.bundle.load import Bundle
 from recsys.bundle.manifest import REMEDY
 from recsys.errors import BundleError, RecsysError, RequestError
 from recsys.history import SequenceSchema
+from recsys.item_features import ItemArrays
 from recsys.onnx import OnnxSession
-from recsys.retrieval.candidate_features import ItemArrays
 from recsys.retrieval.candidate_sources import CandidateSource, load_sources
 from recsys.retrieval.index.base import Index
 from recsys.retrieval.index.build import load_index

@@ -15,14 +15,7 @@ from recsys.cli.app import (
     console,
     default_cache,
 )
-from recsys.cli.console import (
-    ConsoleProgress,
-    pairs_table,
-    print_dataset,
-    print_reasons,
-    print_times,
-    say,
-)
+from recsys.cli.console import ConsoleProgress, pairs_table, print_dataset, print_reasons, print_times, say
 from recsys.errors import ConfigError
 
 

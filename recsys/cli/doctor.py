@@ -12,12 +12,7 @@ from typing import Literal
 from rich.console import Console
 from rich.markup import escape
 
-from recsys.cli.probes import (
-    PROBES,
-    Absent,
-    Broken,
-    Probe,
-)
+from recsys.cli.probes import PROBES, Absent, Broken, Probe
 
 # An extra was chosen if one of these is there: nothing else brings them.
 ANCHORS = {"serve": ("python-multipart",), "train": ("torchrec", "implicit"), "faiss": (), "gpu": ()}

@@ -17,13 +17,12 @@ from recsys.config import TEMPERATURE_RANGE, ItemTowerConfig, ModelConfig
 from recsys.errors import ConfigError, did_you_mean
 from recsys.history import History, SequenceSchema, collate
 from recsys.ids import NUM_RESERVED
-from recsys.item_features import ItemFeatures
+from recsys.item_features import ItemArrays, ItemFeatures
 from recsys.models.cold_start_head import ColdStartHead, replace_cold
 from recsys.models.dropout import current_generator
 from recsys.models.embeddings import CategoryEmbedding, ItemIdEmbedding
 from recsys.models.item_tower import ItemInputs, ItemOutput, ItemTower, ItemTowerSpec, Standardise
 from recsys.models.user_tower import UserTower
-from recsys.retrieval.candidate_features import ItemArrays
 
 EMBED_ROWS = 4096  # items embedded at once outside training
 CATEGORIES = "categories"  # all category fields, where modalities are named

@@ -11,44 +11,12 @@ import numpy.typing as npt
 
 from recsys.arrays import Bools, Floats, Ints
 from recsys.history import History
-from recsys.ids import NUM_RESERVED, PAD
+from recsys.ids import PAD
+from recsys.item_features import ItemArrays
 
 BUILTIN_SOURCES = ("towers", "popularity")  # sources that need no fitting of their own; the others follow
 CONTEXT = ("log_history_length",)
 NEAR = 1e-3  # cosines that differ by less share their ranks, in part
-
-
-@dataclass(frozen=True, kw_only=True)
-class ItemArrays:
-    """What retrieval and ranking need of every item; row 0 is padding, row 1 unknown."""
-
-    vectors: Floats  # [N, D], unit length; of new items shorter
-    tokens: npt.NDArray[np.float16]  # [N, T, D]
-    token_mask: Bools  # [N, T]
-    trained: Bools  # [N]
-    popularity: Floats  # [N]
-
-    @property
-    def log_popularity(self) -> Floats:
-        """log(1 + training events), scaled to at most 1. Shape [N].
-
-        Of an item that training never saw it is unknown, not zero: the mean of the trained items stands in.
-        """
-        logged = np.log1p(self.popularity)
-        scaled = (logged / max(float(logged.max()), 1.0)).astype(np.float32)
-        return self._known_or_mean(scaled)
-
-    @property
-    def popularity_rank(self) -> Floats:
-        """Place of each item by popularity, 1 for the most popular, ties by id; the mean where unknown."""
-        order = np.argsort(-self.popularity[NUM_RESERVED:], kind="stable")
-        rank = np.zeros(len(self.popularity), np.float32)
-        rank[order + NUM_RESERVED] = np.arange(1, len(order) + 1)
-        return self._known_or_mean(rank)
-
-    def _known_or_mean(self, value_N: Floats) -> Floats:
-        mean = value_N[self.trained].mean() if self.trained.any() else 1.0
-        return np.where(self.trained, value_N, mean).astype(np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)

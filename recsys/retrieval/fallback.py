@@ -11,7 +11,7 @@ import numpy as np
 from recsys.arrays import Bools, Floats, Ints
 from recsys.history import History
 from recsys.ids import NUM_RESERVED, PAD
-from recsys.retrieval.candidate_features import ItemArrays
+from recsys.item_features import ItemArrays
 from recsys.retrieval.settings import RecommenderSettings
 
 

@@ -24,7 +24,8 @@ from recsys.arrays import Bools, Floats, Ints, unit
 from recsys.errors import RequestError
 from recsys.history import History, SequenceSchema, collate
 from recsys.ids import NUM_RESERVED, PAD
-from recsys.retrieval.candidate_features import CandidateFeatures, Candidates, ItemArrays, newest_items
+from recsys.item_features import ItemArrays
+from recsys.retrieval.candidate_features import CandidateFeatures, Candidates, newest_items
 from recsys.retrieval.candidate_sources import CandidateSource, merge
 from recsys.retrieval.cold_ranks import merge_by_rank
 from recsys.retrieval.fallback import AnsweredBy, Popularity, answered_by

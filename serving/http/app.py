@@ -12,7 +12,6 @@ from recsys.ids import PAD
 from recsys.retrieval.recommendations import Recommendations
 from serving.engine import Engine
 from serving.http.problems import of_request, of_validation, problem
-from serving.http.requests import Event
 from serving.http.schemas import (
     MAX_K,
     Answer,
@@ -28,6 +27,7 @@ from serving.http.schemas import (
     SimilarItem,
     Subject,
 )
+from serving.requests import Event
 
 try:
     import uvicorn

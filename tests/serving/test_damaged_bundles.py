@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from walk_parts import refused
 
-from features.dataset.id_encoding import IdMaps
+from features.dataset.values.id_encoding import IdMaps
 from features.inputs.history_file import save_histories
 from recsys.bundle.load import Bundle
 from recsys.checksums import sha256_of

@@ -15,7 +15,7 @@ from recsys.history import History
 from recsys.retrieval.index.faiss import FaissIndex
 from serving.engine import Engine
 from serving.filters import CatalogueFilter
-from serving.http.requests import Event
+from serving.requests import Event
 
 
 def names(engine, answer, row=0):

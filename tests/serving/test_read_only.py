@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from walk_parts import recsys, refused
 
-from features.dataset.id_encoding import IdMaps
+from features.dataset.values.id_encoding import IdMaps
 from features.inputs.history_file import save_histories
 from recsys.bundle.load import Bundle
 from recsys.bundle.write import write_bundle

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.dataset.id_encoding import IdMaps
+from features.dataset.values.id_encoding import IdMaps
 from features.inputs.history_file import save_histories
 from recsys.bundle.load import Bundle
 from recsys.bundle.write import write_bundle

@@ -16,22 +16,10 @@ from features.dataset.load import load_dataset
 from features.dataset.tables import Dataset, MediaVectors
 from features.event_log.dataset import load_streamed
 from features.event_log.log import partition_name
-from features.inputs.histories import (
-    HistoryBuilder,
-    IdMaps,
-    ReviewVectors,
-    build_maps,
-    build_schema,
-)
+from features.inputs.histories import HistoryBuilder, IdMaps, ReviewVectors, build_maps, build_schema
 from features.inputs.item_features import build_item_features
 from features.leakage.audit import Audit, audit_fit, audit_test
-from features.splits.assignment import (
-    CODES,
-    CONTEXT,
-    TEST,
-    TRAIN,
-    VALIDATION,
-)
+from features.splits.assignment import CODES, CONTEXT, TEST, TRAIN, VALIDATION
 from features.splits.make import make_split
 from features.splits.split import Split
 from features.splits.streamed import StreamedSplit

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_matrix
 
-from features.dataset.id_encoding import encode
+from features.dataset.values.id_encoding import encode
 from features.inputs.user_items import UserItems
 from features.splits.split import Split
 from recsys.arrays import Bools, Floats, Ints

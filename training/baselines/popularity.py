@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.dataset.id_encoding import encode
+from features.dataset.values.id_encoding import encode
 from features.splits.split import Split
 from recsys.arrays import Bools, Floats, Ints
 from recsys.columns import Columns

@@ -10,19 +10,8 @@ import numpy as np
 
 from recsys.arrays import Ints
 from recsys.item_features import ItemFeatures
-from recsys.metrics.beyond_accuracy import (
-    Content,
-    Exposure,
-    coverage,
-    gini,
-    per_user,
-)
-from recsys.metrics.bootstrap import (
-    Estimate,
-    Sampled,
-    resamples,
-    weighted_means,
-)
+from recsys.metrics.beyond_accuracy import Content, Exposure, coverage, gini, per_user
+from recsys.metrics.bootstrap import Estimate, Sampled, resamples, weighted_means
 from recsys.metrics.ranking import Doubles, IdLists, at_k
 from training.evaluation.ground_truth import Part
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from features.dataset.id_encoding import encode_lists
+from features.dataset.values.id_encoding import encode_lists
 from recsys.arrays import Ints
 from recsys.columns import Columns
 from recsys.errors import DataError

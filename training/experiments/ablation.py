@@ -17,19 +17,8 @@ from recsys.config import Config, changed
 from training.evaluation.evaluate import ByUser, EvaluationSet, EvaluationSettings, results_by_user
 from training.evaluation.ground_truth import GroundTruth
 from training.evaluation.system import MODEL, whole_and_towers
-from training.experiments.options import (
-    BASE,
-    NEEDS,
-    Option,
-    choose_options,
-    offered,
-)
-from training.experiments.outcome import (
-    Outcome,
-    ViewResults,
-    fingerprint_of,
-    place_of,
-)
+from training.experiments.options import BASE, NEEDS, Option, choose_options, offered
+from training.experiments.outcome import Outcome, ViewResults, fingerprint_of, place_of
 from training.experiments.results import AblatedView, Ablation, rows_of
 from training.fitting.checkpoint_key import tower_settings
 from training.fitting.fit import Fitted, fit

@@ -21,9 +21,9 @@ from recsys.config import Config
 from recsys.errors import BundleError
 from recsys.history import History
 from recsys.ids import NUM_RESERVED
+from recsys.item_features import ItemArrays
 from recsys.modalities import encoded_by
 from recsys.onnx import OnnxSession
-from recsys.retrieval.candidate_features import ItemArrays
 from recsys.retrieval.candidate_sources import load_sources, save_sources
 from recsys.retrieval.index.build import build_index, load_index
 from recsys.retrieval.recommendations import Recommendations

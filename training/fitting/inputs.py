@@ -11,13 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from features.dataset.tables import Dataset, MediaVectors
-from features.inputs.histories import (
-    HistoryBuilder,
-    IdMaps,
-    ReviewVectors,
-    build_maps,
-    build_schema,
-)
+from features.inputs.histories import HistoryBuilder, IdMaps, ReviewVectors, build_maps, build_schema
 from features.inputs.item_features import build_item_features
 from features.inputs.user_items import UserItems
 from features.leakage.audit import Audit, audit_fit

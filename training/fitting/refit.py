@@ -6,14 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from features.dataset.tables import Dataset
-from features.splits.assignment import (
-    CONTEXT,
-    ORDER,
-    PART,
-    TRAIN,
-    VALIDATION,
-    share_of,
-)
+from features.splits.assignment import CONTEXT, ORDER, PART, TRAIN, VALIDATION, share_of
 from features.splits.make import split_by_plan
 from features.splits.protocols import Plan
 from features.splits.review_visibility import ReviewRule

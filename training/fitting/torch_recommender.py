@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from recsys.config import Config
+from recsys.item_features import ItemArrays
 from recsys.models.retriever import Retriever
-from recsys.retrieval.candidate_features import ItemArrays
 from recsys.retrieval.candidate_sources import CandidateSource
 from recsys.retrieval.index.build import build_index
 from recsys.retrieval.recommender import Recommender

@@ -17,12 +17,7 @@ from recsys.metrics.beyond_accuracy import Content
 from recsys.metrics.bootstrap import Estimate
 from recsys.progress import Progress, silent
 from training.evaluation.evaluate import EvaluationSet, EvaluationSettings, TopK, evaluate
-from training.evaluation.results import (
-    FEW_USERS,
-    Change,
-    Evaluation,
-    ViewResult,
-)
+from training.evaluation.results import FEW_USERS, Change, Evaluation, ViewResult
 from training.evaluation.system import MODEL
 from training.knockouts.alteration import KINDS, Kind
 from training.knockouts.systems import KnockoutSubject

@@ -16,19 +16,15 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from features.dataset.tables import (
-    Dataset,
-    MediaVectors,
-    MediumVectors,
-)
+from features.dataset.tables import Dataset, MediaVectors, MediumVectors
 from features.inputs.histories import HistoryBuilder, ReviewVectors
 from features.splits.split import Split
 from recsys.arrays import Bools
 from recsys.columns import Columns
 from recsys.config import Config
 from recsys.history import History
+from recsys.item_features import ItemArrays
 from recsys.models.retriever import EMBED_ROWS, Retriever
-from recsys.retrieval.candidate_features import ItemArrays
 from training.evaluation.system import MODEL, System
 from training.fitting.fit import Fitted
 from training.fitting.torch_recommender import make_recommender

@@ -8,12 +8,7 @@ from features.leakage.audit import Audit
 from recsys.metrics.bootstrap import Estimate
 from training.evaluation.names import PLACES, metric_name
 from training.evaluation.results import FEW_USERS, Evaluation
-from training.evaluation.system import (
-    ID_ONLY,
-    LATER,
-    MODEL,
-    TOWERS,
-)
+from training.evaluation.system import ID_ONLY, LATER, MODEL, TOWERS
 from training.evaluation.tables import REFERENCES
 
 MANY_COMPETITORS = 4  # more are counted instead of named

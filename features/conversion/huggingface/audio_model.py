@@ -15,12 +15,7 @@ from torch import Tensor, nn
 from transformers import AutoFeatureExtractor
 
 from features.conversion.bundled.whisper import AcousticEncoder
-from features.conversion.huggingface.architectures import (
-    LOCAL_ONLY,
-    WAVEFORM,
-    load_config,
-    load_model,
-)
+from features.conversion.huggingface.architectures import LOCAL_ONLY, WAVEFORM, load_config, load_model
 from features.conversion.huggingface.spectrogram import AstEncoder, ClapSide, upsample
 from features.conversion.sources import Source
 from features.conversion.verify.parity import Conversion, sample_clips, write_encoder

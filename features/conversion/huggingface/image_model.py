@@ -11,12 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import AutoImageProcessor
 
-from features.conversion.huggingface.architectures import (
-    LOCAL_ONLY,
-    is_dual,
-    load_config,
-    load_model,
-)
+from features.conversion.huggingface.architectures import LOCAL_ONLY, is_dual, load_config, load_model
 from features.conversion.sources import Source
 from features.conversion.verify.parity import Conversion, sample_pictures, write_encoder
 from features.conversion.verify.steps import step

@@ -15,12 +15,7 @@ from tokenizers import normalizers
 from torch import Tensor, nn
 from transformers import AutoTokenizer
 
-from features.conversion.huggingface.architectures import (
-    LOCAL_ONLY,
-    is_dual,
-    load_config,
-    load_model,
-)
+from features.conversion.huggingface.architectures import LOCAL_ONLY, is_dual, load_config, load_model
 from features.conversion.huggingface.sentence_modules import (
     POOLINGS,
     Normalize,

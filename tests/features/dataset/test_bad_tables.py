@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from dataset_parts import load, problems, reasons, write
 
+from features.dataset.files.text_diagnosis import explain
 from features.dataset.load import load_dataset
-from features.dataset.text_diagnosis import explain
 from scripts.bad_tables import tables
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "bad-input-tables.md"

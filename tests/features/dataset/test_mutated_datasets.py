@@ -13,8 +13,8 @@ import tomli_w
 from dataset_parts import write
 from prepared_parts import streamed
 
+from features.dataset.files.readers import read_file
 from features.dataset.load import load_dataset
-from features.dataset.readers import read_file
 from features.dataset.tables import Dataset
 from features.event_log.report import all_reasons
 from recsys.errors import DataError, RecsysError

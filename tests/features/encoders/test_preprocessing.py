@@ -10,13 +10,7 @@ from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resiz
 from transformers import WhisperFeatureExtractor
 from transformers.audio_utils import mel_filter_bank
 
-from features.encoders.audio import (
-    WINDOW_SAMPLES,
-    log_mel,
-    mel_filters,
-    waveform_batch,
-    windows,
-)
+from features.encoders.audio import WINDOW_SAMPLES, log_mel, mel_filters, waveform_batch, windows
 from features.encoders.image import resize_and_crop
 from features.encoders.text import CHARACTERS_A_TOKEN, TextPreprocessor
 

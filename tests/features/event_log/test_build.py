@@ -4,16 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 from dataset_parts import write
-from prepared_parts import (
-    ITEMS,
-    SECTION,
-    as_csv,
-    as_json_lines,
-    as_parquet,
-    nasty,
-    nasty_rows,
-    streamed,
-)
+from prepared_parts import ITEMS, SECTION, as_csv, as_json_lines, as_parquet, nasty, nasty_rows, streamed
 
 from features.dataset.load import load_dataset
 from features.dataset.rejected import count_reasons, rejected_frame

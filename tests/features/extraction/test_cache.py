@@ -7,12 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.extraction.cache import (
-    VectorCache,
-    as_stored,
-    file_key,
-    text_key,
-)
+from features.extraction.cache import VectorCache, as_stored, file_key, text_key
 from recsys.errors import DataError
 
 

@@ -8,12 +8,7 @@ import numpy as np
 import pytest
 from real_data import real_data
 
-from features.extraction.transcriber import (
-    NullTranscriber,
-    WhisperTranscriber,
-    _round_up,
-    load_transcriber,
-)
+from features.extraction.transcriber import NullTranscriber, WhisperTranscriber, _round_up, load_transcriber
 from features.media.decode import load_audio
 from recsys.errors import EncoderError, ProviderError
 

@@ -8,13 +8,7 @@ from prepared_parts import CONFIGS, nasty, streamed
 
 from features.dataset.load import load_dataset
 from features.dataset.tables import Dataset, MediumVectors
-from features.inputs.histories import (
-    HistoryBuilder,
-    ReviewVectors,
-    SeenItems,
-    build_maps,
-    build_schema,
-)
+from features.inputs.histories import HistoryBuilder, ReviewVectors, SeenItems, build_maps, build_schema
 from features.splits.make import make_split
 from features.splits.split import Split
 from recsys.config import SplitConfig, UserTowerConfig

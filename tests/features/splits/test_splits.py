@@ -5,9 +5,7 @@ import pytest
 from real_data import real_data
 from split_parts import Event, dataset, disjoint, one_user, pairs, rows
 
-from features.splits.make import (
-    make_split,
-)
+from features.splits.make import make_split
 from recsys.config import SplitConfig
 from recsys.errors import ConfigError
 

@@ -5,12 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from recsys.cli.console import (
-    SECONDS_BETWEEN_LINES,
-    ConsoleProgress,
-    in_words,
-    pairs_table,
-)
+from recsys.cli.console import SECONDS_BETWEEN_LINES, ConsoleProgress, in_words, pairs_table
 
 
 class Clock:

@@ -11,19 +11,8 @@ import pytest
 from rich.console import Console
 
 from recsys.cli import doctor, probes
-from recsys.cli.doctor import (
-    Check,
-    check,
-    print_report,
-    render,
-    run_doctor,
-)
-from recsys.cli.probes import (
-    GRAPH,
-    PROBES,
-    Absent,
-    Probe,
-)
+from recsys.cli.doctor import Check, check, print_report, render, run_doctor
+from recsys.cli.probes import GRAPH, PROBES, Absent, Probe
 
 
 def probe(try_it: Callable[[], str] = lambda: "", **changes: object) -> Probe:

@@ -12,14 +12,7 @@ import pytest
 from recsys.arrays import Bools, Floats, Ints
 from recsys.ids import NUM_RESERVED, IdMap
 from recsys.item_features import ItemFeatures
-from recsys.metrics.beyond_accuracy import (
-    Content,
-    Exposure,
-    coverage,
-    gini,
-    information,
-    per_user,
-)
+from recsys.metrics.beyond_accuracy import Content, Exposure, coverage, gini, information, per_user
 from recsys.metrics.ranking import Doubles
 
 KS = (2, 3, 8)

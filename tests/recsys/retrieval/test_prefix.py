@@ -7,7 +7,7 @@ from model_parts import tiny_history, tiny_schema
 from recsys.errors import RequestError
 from recsys.history import History
 from recsys.ids import NUM_RESERVED
-from recsys.retrieval.candidate_features import ItemArrays
+from recsys.item_features import ItemArrays
 from recsys.retrieval.candidate_sources import PopularitySource
 from recsys.retrieval.fallback import AnsweredBy
 from recsys.retrieval.index.build import build_index

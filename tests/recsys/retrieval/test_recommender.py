@@ -5,13 +5,8 @@ import pytest
 from model_parts import tiny_history, tiny_schema
 
 from recsys.ids import NUM_RESERVED
-from recsys.retrieval.candidate_features import (
-    NEAR,
-    CandidateFeatures,
-    Candidates,
-    ItemArrays,
-    soft_ranks,
-)
+from recsys.item_features import ItemArrays
+from recsys.retrieval.candidate_features import NEAR, CandidateFeatures, Candidates, soft_ranks
 from recsys.retrieval.candidate_sources import PopularitySource
 from recsys.retrieval.index.build import build_index
 from recsys.retrieval.recommender import Recommender

@@ -12,11 +12,7 @@ from recsys.ids import IdMap
 from recsys.item_features import ItemFeatures
 from recsys.models.cold_start_head import TOWER_WEIGHT
 from recsys.models.retriever import Retriever
-from training.cold_start.content_regression import (
-    _make_head,
-    _Problem,
-    fit_content_regression,
-)
+from training.cold_start.content_regression import _make_head, _Problem, fit_content_regression
 from training.cold_start.validation_users import PastInteractions, ValidationUsers
 
 NUM = 120

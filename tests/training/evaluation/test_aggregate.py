@@ -9,21 +9,10 @@ from report_parts import IDS, answers, lists, ranked
 
 from recsys.arrays import Ints
 from recsys.item_features import ItemFeatures
-from recsys.metrics.beyond_accuracy import (
-    Content,
-    Exposure,
-    coverage,
-    gini,
-)
+from recsys.metrics.beyond_accuracy import Content, Exposure, coverage, gini
 from recsys.metrics.bootstrap import NUM_RESAMPLES
 from recsys.metrics.ranking import Doubles, IdLists
-from training.evaluation.aggregate import (
-    Aggregate,
-    Results,
-    aggregate,
-    compare_lists,
-    with_beyond_accuracy,
-)
+from training.evaluation.aggregate import Aggregate, Results, aggregate, compare_lists, with_beyond_accuracy
 from training.evaluation.ground_truth import Part
 
 KS = (1, 3)

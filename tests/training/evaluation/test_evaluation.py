@@ -14,10 +14,7 @@ from evaluation_parts import ITEMS, NUM, SEEN, TEST, Fixed, evaluated, make_even
 from recsys.arrays import Bools, Ints
 from recsys.errors import DataError, RecsysError
 from recsys.metrics.ranking import METRICS
-from training.evaluation.evaluate import (
-    Evaluation,
-    TopK,
-)
+from training.evaluation.evaluate import Evaluation, TopK
 
 
 def run(model: TopK, test: Sequence[tuple[str, str]] = TEST, **options: object) -> Evaluation:

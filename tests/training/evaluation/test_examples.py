@@ -7,14 +7,7 @@ import numpy as np
 import pytest
 from report_parts import IDS, answers, lists
 
-from training.evaluation.examples import (
-    NUM_DRAWN,
-    Example,
-    Listed,
-    drawn_rows,
-    load_examples,
-    save_examples,
-)
+from training.evaluation.examples import NUM_DRAWN, Example, Listed, drawn_rows, load_examples, save_examples
 from training.evaluation.predictions import Predictions
 
 

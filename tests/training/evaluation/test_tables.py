@@ -8,12 +8,7 @@ from evaluation_parts import ITEMS, SEEN, TEST, Fixed, evaluated, make_split
 from rich.console import Console
 
 from recsys.errors import ConfigError
-from training.evaluation.tables import (
-    metrics_table,
-    parse_metrics,
-    slice_tables,
-    view_tables,
-)
+from training.evaluation.tables import metrics_table, parse_metrics, slice_tables, view_tables
 
 
 class TestTable:

@@ -8,13 +8,7 @@ from ablation_parts import run_of_a_log
 from features.inputs.item_features import build_item_features
 from recsys.config import Config, build_config, changed
 from recsys.errors import ConfigError
-from training.experiments.options import (
-    NEEDS,
-    OPTIONS,
-    choose_options,
-    names_in,
-    offered,
-)
+from training.experiments.options import NEEDS, OPTIONS, choose_options, names_in, offered
 
 
 @pytest.mark.parametrize("name", OPTIONS)

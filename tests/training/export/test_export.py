@@ -19,14 +19,7 @@ from recsys.bundle.load import Bundle
 from recsys.errors import BundleError
 from recsys.history import History
 from serving.engine import Engine
-from training.export.bundle import (
-    MIN_AGREEMENT,
-    TOLERANCE,
-    Provenance,
-    check_parity,
-    compare,
-    export_bundle,
-)
+from training.export.bundle import MIN_AGREEMENT, TOLERANCE, Provenance, check_parity, compare, export_bundle
 from training.export.graphs import Graph
 from training.fitting.fit import Fitted
 from training.pipeline import Run

@@ -11,14 +11,7 @@ from fitting_parts import config, log, media
 from features.leakage.audit import Audit
 from features.splits.make import make_split
 from training.fitting.fit import Fitted
-from training.fitting.record import (
-    machine,
-    read_audits,
-    read_fit_records,
-    record_audit,
-    record_fit,
-    versions,
-)
+from training.fitting.record import machine, read_audits, read_fit_records, record_audit, record_fit, versions
 
 
 @pytest.fixture(scope="module")

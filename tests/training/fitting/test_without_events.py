@@ -5,7 +5,7 @@ import pytest
 from model_parts import tiny_history, tiny_schema
 
 from recsys.ids import NUM_RESERVED
-from recsys.retrieval.candidate_features import ItemArrays
+from recsys.item_features import ItemArrays
 from recsys.retrieval.index.build import build_index
 from recsys.retrieval.recommender import Recommender
 from recsys.retrieval.settings import RecommenderSettings

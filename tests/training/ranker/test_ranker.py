@@ -12,8 +12,8 @@ from recsys.arrays import Ints
 from recsys.config import RankerConfig
 from recsys.history import History
 from recsys.ids import NUM_RESERVED
+from recsys.item_features import ItemArrays
 from recsys.metrics.ranking import IdLists
-from recsys.retrieval.candidate_features import ItemArrays
 from recsys.retrieval.index.build import build_index
 from recsys.retrieval.recommender import Recommender
 from recsys.retrieval.settings import RecommenderSettings

@@ -2,14 +2,7 @@
 
 import pytest
 import torch
-from step_parts import (
-    assert_same_step,
-    gradients_of,
-    plain_loss,
-    step_gradients,
-    tiny_model,
-    tiny_windows,
-)
+from step_parts import assert_same_step, gradients_of, plain_loss, step_gradients, tiny_model, tiny_windows
 
 from recsys.config import TrainConfig
 from training.towers.train_step import TrainStep

@@ -1,6 +1,6 @@
 """Files as the user has them (CSV, TSV, Parquet, JSON Lines, globs) to one raw table each.
 
-Text files are read as strings, so that nothing is guessed from their first rows; `features.dataset.casting`
+Text files are read as strings, so that nothing is guessed from their first rows; features/dataset/values
 gives the values their types. They may be compressed with gzip. A row of a CSV with fewer fields than the
 header has nothing in the last columns, as spreadsheets write it.
 """
@@ -17,10 +17,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import polars as pl
 
-from features.dataset.casting import as_id
-from features.dataset.list_columns import json_rows, wrap_single_values
+from features.dataset.files.text_diagnosis import bad_header, explain, open_bytes
 from features.dataset.tables import Rejected
-from features.dataset.text_diagnosis import bad_header, explain, open_bytes
+from features.dataset.values.casting import as_id
+from features.dataset.values.list_columns import json_rows, wrap_single_values
 from recsys.errors import DataError, clipped, did_you_mean
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}

@@ -9,8 +9,8 @@ import pytest
 from dataset_parts import EVENTS, ITEMS, ODD, write
 from prepared_parts import streamed
 
+from features.dataset.files.readers import find_files
 from features.dataset.load import load_dataset
-from features.dataset.readers import find_files
 from features.extraction.cache import VectorCache
 from features.importers.amazon import import_amazon
 from features.splits.make import make_split

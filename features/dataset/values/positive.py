@@ -12,9 +12,9 @@ from typing import Any
 
 import polars as pl
 
-from features.dataset.casting import Kind, TextKind, is_number_given
 from features.dataset.schema import positive_columns
 from features.dataset.table_checker import TableChecker
+from features.dataset.values.casting import Kind, TextKind, is_number_given
 
 _MAX_TRIED = 100  # ways to read the text columns of one expression; three of them have 27
 _MAX_PRODUCT = 3**8  # of these the first are tried

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from features.dataset.user_files import NamedIds, read_ids
+from features.dataset.files.user_files import NamedIds, read_ids
 from recsys.errors import DataError
 
 IDS = ["ann", "bob", "007"]

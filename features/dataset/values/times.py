@@ -8,8 +8,8 @@ from typing import get_args
 
 import polars as pl
 
-from features.dataset.casting import as_number, as_text, is_numeric_or_text, plain
 from features.dataset.schema import TimeUnit
+from features.dataset.values.casting import as_number, as_text, is_numeric_or_text, plain
 from recsys.errors import DataError, clipped
 
 KNOWN_FORMS = (

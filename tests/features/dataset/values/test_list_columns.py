@@ -8,7 +8,7 @@ from dataset_parts import load, problems, reasons, write
 from prepared_parts import streamed
 from typer.testing import CliRunner
 
-from features.dataset.list_columns import looks_like_lists, parse_list
+from features.dataset.values.list_columns import looks_like_lists, parse_list
 from recsys.cli.app import app
 
 FORMS = {

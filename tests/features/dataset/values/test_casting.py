@@ -8,8 +8,8 @@ import pytest
 from dataset_parts import load, write
 from prepared_parts import streamed
 
-from features.dataset.casting import as_categories, as_id, as_joined_text, as_name, as_text
 from features.dataset.load import load_dataset
+from features.dataset.values.casting import as_categories, as_id, as_joined_text, as_name, as_text
 from features.splits.make import make_split
 from recsys.config import SplitConfig
 from recsys.errors import DataError

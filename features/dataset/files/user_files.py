@@ -19,9 +19,9 @@ from typing import Any, Final, NoReturn
 
 import polars as pl
 
-from features.dataset.casting import as_id, id_fault
-from features.dataset.readers import JSON_LINES, PARQUET, SEPARATORS, explained, read_file
-from features.dataset.text_diagnosis import bad_json, not_utf8, open_bytes, unlike_text
+from features.dataset.files.readers import JSON_LINES, PARQUET, SEPARATORS, explained, read_file
+from features.dataset.files.text_diagnosis import bad_json, not_utf8, open_bytes, unlike_text
+from features.dataset.values.casting import as_id, id_fault
 from recsys.errors import DataError, did_you_mean
 
 TEXT: Final = (".txt",)

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from dataset_parts import load, problems, reasons
 
-from features.dataset.times import as_time, unit_hint
+from features.dataset.values.times import as_time, unit_hint
 
 SECOND = 1_000_000
 NOON = datetime(2020, 9, 23, 12, 0, tzinfo=UTC)

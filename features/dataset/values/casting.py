@@ -2,7 +2,7 @@
 
 Every function returns a series as long as the one it was given. NaN is a missing value everywhere. Ids and
 categories never pass through floating point. Raises `DataError` where the type of the whole column is wrong.
-`features.dataset.times` has the same for times.
+`features.dataset.values.times` has the same for times.
 """
 
 from collections.abc import Callable

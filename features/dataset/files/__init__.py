@@ -1,0 +1,1 @@
+"""Files of tables to raw rows, and what is wrong with a file that cannot be read."""

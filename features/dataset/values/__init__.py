@@ -1,0 +1,1 @@
+"""Raw columns to typed ones: ids, names, numbers, times, lists."""
