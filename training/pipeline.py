@@ -18,7 +18,7 @@ from features.dataset.rejected import write_rejected
 from features.dataset.tables import Dataset, MediaVectors
 from features.event_log.dataset import open_dataset
 from features.extraction.extract import extract
-from features.inputs.histories import HistoryBuilder, SeenItems, build_maps, save_histories
+from features.inputs.histories import HistoryBuilder, KnownUsers, SeenItems, build_maps, save_histories
 from features.inputs.item_features import build_item_features
 from features.inputs.review_sentiment import annotate_reviewers
 from features.leakage.audit import audit_test
@@ -240,7 +240,8 @@ class Run:
         )
         if self.config.train.refit:
             final, description = self._refit(first)
-        histories = dataset.histories(_served_builder(final, dataset))
+        builder = _served_builder(final, dataset)
+        histories = KnownUsers(builder, dataset.histories(builder))
         with self.directory.timed("annotate"):
             reviewers = annotate_reviewers(dataset, self.vectors, self.directory.review_sentiment)
         with self.directory.timed("export"):

@@ -9,11 +9,13 @@ from itertools import count
 from pathlib import Path
 from unittest.mock import patch
 
+import polars as pl
 import tomli_w
 from tiny_encoders import write_tiny_audio, write_tiny_image, write_tiny_text
 
 from recsys import cli
 
+WITHOUT_EVENTS = ("F0", "F1", "F2")  # users of the walk with fields and no event
 SHOP = ("--items", 60, "--users", 60, "--set", "picture_size=32", "--set", "events_per_user=9")
 
 
@@ -115,9 +117,17 @@ def take_walk(root: Path) -> Walk:
     walk = Walk(root, Answer(0, "", ""))
     made = recsys("sample", walk.shop, *SHOP)
     assert made.code == 0, made.err
+    _add_users_without_events(walk.shop / "users.csv")
     write_settings(walk.settings, root / "encoders", walk.uri)
     with every_ranker_helps():
         return Walk(root, recsys("run", walk.shop, "--out", walk.run, *walk.options))
+
+
+def _add_users_without_events(path: Path) -> None:
+    """`WITHOUT_EVENTS`, with the fields of the first users."""
+    users = pl.read_csv(path, glob=False)
+    others = users.head(len(WITHOUT_EVENTS)).with_columns(user_id=pl.Series(WITHOUT_EVENTS))
+    pl.concat([users, others]).write_csv(path)
 
 
 @contextmanager
