@@ -181,7 +181,7 @@ def test_named_users_alone_and_unknown_ones_with_what_is_popular(walk: Walk, tmp
     answer = recsys("recommend", walk.bundle, "--out", out, "--users", tmp_path / "users.txt", "-k", 3)
     said = " ".join(answer.out.split())
     assert "6 recommendations for 2 users" in said
-    assert "1 users are unknown" in said
+    assert "unknown users: 1" in said
     catalogue = Bundle.open(walk.bundle).catalogue
     best = catalogue.sort("popularity", descending=True, maintain_order=True)["popularity"][:3].to_list()
     popular = pl.read_parquet(out).filter(pl.col("user_id") == "nobody").join(catalogue, on="item_id")

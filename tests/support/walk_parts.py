@@ -15,7 +15,8 @@ from tiny_encoders import write_tiny_audio, write_tiny_image, write_tiny_text
 
 from recsys import cli
 
-WITHOUT_EVENTS = ("F0", "F1", "F2")  # users of the walk with fields and no event
+WITH_FIELDS, WITHOUT_FIELDS = ("F0", "F1"), ("E0",)  # users of the walk who have no event
+WITHOUT_EVENTS = (*WITH_FIELDS, *WITHOUT_FIELDS)
 SHOP = ("--items", 60, "--users", 60, "--set", "picture_size=32", "--set", "events_per_user=9")
 
 
@@ -124,10 +125,11 @@ def take_walk(root: Path) -> Walk:
 
 
 def _add_users_without_events(path: Path) -> None:
-    """`WITHOUT_EVENTS`, with the fields of the first users."""
+    """`WITH_FIELDS` have the fields of the first users, those of `WITHOUT_FIELDS` are blank."""
     users = pl.read_csv(path, glob=False)
-    others = users.head(len(WITHOUT_EVENTS)).with_columns(user_id=pl.Series(WITHOUT_EVENTS))
-    pl.concat([users, others]).write_csv(path)
+    with_fields = users.head(len(WITH_FIELDS)).with_columns(user_id=pl.Series(WITH_FIELDS))
+    without_fields = pl.DataFrame({"user_id": WITHOUT_FIELDS})
+    pl.concat([users, with_fields, without_fields], how="diagonal").write_csv(path)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import onnx
 import polars as pl
 import pytest
 from onnx import numpy_helper
-from walk_parts import WITHOUT_EVENTS, Walk, every_ranker_helps
+from walk_parts import WITHOUT_EVENTS, Walk
 
 import training.export.bundle
 from features.inputs.review_sentiment import annotate_reviewers
@@ -37,15 +37,8 @@ PROVENANCE = Provenance(dataset_fingerprint="f00d", refit=True, refit_descriptio
 
 
 @pytest.fixture(scope="module")
-def run(walk: Walk) -> Run:
-    return Run.open(walk.run)
-
-
-@pytest.fixture(scope="module")
-def refitted(run: Run) -> Fitted:
-    """The system in the bundle, made again from its checkpoint."""
-    with every_ranker_helps():
-        return run._refit(run.fitted)[0]
+def run(walked_run: Run) -> Run:
+    return walked_run
 
 
 @pytest.fixture
