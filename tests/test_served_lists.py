@@ -15,14 +15,14 @@ from serving.engine import Engine
 from serving.http.app import create_app
 from training.evaluation.system import System
 from training.fitting.fit import Fitted
-from training.pipeline import Run
+from training.pipeline import Run, _served_builder
 
 UNKNOWN = ("nobody", "U99999")
 K, LENGTHS = 40, (1, 5, 10, 20, 100, 101, 500)
 OPTIONS = [
     {},
     {"diversity": 0.3},
-    {"filters": "the most frequent kind"},
+    {"filters": "the kind of most cold items"},
     {"exclude_seen": False, "diversity": 2.0},
 ]
 
@@ -55,11 +55,12 @@ def test_evaluation_batch_and_http_give_equal_lists(
     engine: Engine, walked_run: Run, refitted: Fitted, users: list[str], tmp_path: Path, exclude_seen: bool
 ) -> None:
     answer = engine.recommender.settings.without_events
+    builder = _served_builder(refitted, walked_run.dataset)
     system = System(
         "evaluated",
         refitted.recommender.with_settings(without_events=answer),
-        walked_run.dataset.histories(refitted.builder),
-        empty=refitted.builder.empty,
+        walked_run.dataset.histories(builder),
+        empty=builder.empty,
         exclude_seen=exclude_seen,
     )
     evaluated = system.recommend(users, K, allowed=None)
@@ -90,12 +91,11 @@ def test_who_answers_whom(engine: Engine, users: list[str]) -> None:
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_lists_over_http_are_prefixes(engine: Engine, options: dict[str, object]) -> None:
-    cold = set(engine.bundle.catalogue.filter(~pl.col("trained"))["item_id"])
-    assert cold
-    has_cold = False
+    untrained = engine.bundle.catalogue.filter(~pl.col("trained"))
+    cold, has_cold = set(untrained["item_id"]), False
     if "filters" in options:
-        kinds = engine.bundle.catalogue["cat:kind"].explode().drop_nulls()
-        options = {"filters": {"kind": kinds.mode().to_list()[:1]}}
+        kind = sorted(untrained["cat:kind"].explode().drop_nulls().mode())[0]
+        options = {"filters": {"kind": [kind]}}
     with TestClient(create_app(engine)) as client:
         for user in ("U00003", "U00017", *WITH_FIELDS, *WITHOUT_FIELDS, "nobody"):
             lists = {}
@@ -105,6 +105,6 @@ def test_lists_over_http_are_prefixes(engine: Engine, options: dict[str, object]
                 lists[k] = [(each["item_id"], each["score"]) for each in answer.json()["items"]]
             for k in LENGTHS:
                 assert lists[k] == lists[500][:k], (user, k)
-            assert len(lists[500]) > 5
+            assert lists[500]
             has_cold = has_cold or bool(cold & {item for item, _ in lists[20]})
     assert has_cold
