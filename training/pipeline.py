@@ -34,7 +34,7 @@ from training.baselines.competitors import make_competitors
 from training.evaluation.evaluate import Evaluation, EvaluationSet, EvaluationSettings, TopK, evaluate
 from training.evaluation.examples import draw_examples, save_examples
 from training.evaluation.predictions import Predictions
-from training.evaluation.system import ID_ONLY, LATER, MODEL, TOWERS, id_only, whole_and_towers
+from training.evaluation.system import ID_ONLY, LATER, MODEL, TOWERS, full_and_towers, id_only
 from training.export.bundle import NUM_CHECKED_USERS, Provenance, export_bundle
 from training.fitting.fit import FitChoices, Fitted, fit
 from training.fitting.inputs import FitInputs, audit
@@ -325,16 +325,16 @@ class Run:
 
     def _systems(self, fitted: Fitted, histories: Mapping[str, History]) -> list[TopK]:
         settings = self.config.evaluate
-        systems: list[TopK] = [*whole_and_towers(fitted, histories, MODEL, TOWERS, settings)]
+        systems: list[TopK] = [*full_and_towers(fitted, histories, MODEL, TOWERS, settings)]
         if settings.with_validation:
             joined, choices = self.split.with_validation(), choices_of_towers(fitted)
             later = self._fit(LATER, "later", self.config, split=joined, choices=choices)
             known = self.split.before_test(later.builder)
-            systems += whole_and_towers(later, known, LATER, None, settings)
+            systems += full_and_towers(later, known, LATER, None, settings)
         if settings.id_only or (settings.id_only is None and self.dataset.oracle_files is not None):
             blind = self._fit(ID_ONLY, "id_only", id_only(self.config))
             known = self.split.before_test(blind.builder)
-            systems += whole_and_towers(blind, known, ID_ONLY, None, settings)
+            systems += full_and_towers(blind, known, ID_ONLY, None, settings)
         return systems
 
     def _fit(

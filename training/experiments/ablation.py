@@ -16,7 +16,7 @@ from features.leakage.audit import audit_test
 from recsys.config import Config, changed
 from training.evaluation.evaluate import ByUser, EvaluationSet, EvaluationSettings, results_by_user
 from training.evaluation.ground_truth import GroundTruth
-from training.evaluation.system import MODEL, whole_and_towers
+from training.evaluation.system import MODEL, full_and_towers
 from training.experiments.options import BASE, NEEDS, Option, choose_options, offered
 from training.experiments.outcome import Outcome, ViewResults, fingerprint_of, place_of
 from training.experiments.results import AblatedView, Ablation, rows_of
@@ -136,7 +136,7 @@ class _Fits:
     def _figures(self, fitted: Fitted, config: Config) -> dict[str, ViewResults]:
         split, knobs = self.run.split, config.evaluate
         histories = split.before_test(fitted.builder)
-        (system,) = whole_and_towers(fitted, histories, MODEL, None, knobs)
+        (system,) = full_and_towers(fitted, histories, MODEL, None, knobs)
         data = EvaluationSet(split=split, items=fitted.features, seen=SeenItems(histories))
         truth, views = results_by_user(system, data, EvaluationSettings.of(knobs))
         audit_test(
