@@ -32,7 +32,7 @@ from recsys.retrieval.candidate_sources import (
     PopularitySource,
     merge,
 )
-from recsys.retrieval.index.index import build_index
+from recsys.retrieval.index.build import build_index
 from recsys.retrieval.topk import top_k
 
 NUM_FACTORS, NUM_NEIGHBORS, HISTORY_LENGTH, NUM_CANDIDATES, RETRIEVED = 64, 100, 100, 20, 100
