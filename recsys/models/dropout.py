@@ -35,7 +35,7 @@ def keep_mask(like: Tensor, keep: float) -> Tensor:
     return torch.empty_like(like).bernoulli_(keep, generator=current_generator())
 
 
-def dropout(x: Tensor, rate: float) -> Tensor:
+def apply_dropout(x: Tensor, rate: float) -> Tensor:
     """`x` with each number set to zero with probability `rate`, and the others divided by 1 - `rate`.
 
     A number is set to zero where its random byte is below round(256 * rate). The effective rate is therefore
@@ -63,4 +63,4 @@ class Dropout(nn.Module):
         self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:
-        return dropout(x, self.rate) if self.training else x
+        return apply_dropout(x, self.rate) if self.training else x

@@ -8,7 +8,7 @@ from model_parts import tiny_features, tiny_history, tiny_schema
 from recsys.config import ItemTowerConfig, ModelConfig, RankerConfig, UserTowerConfig
 from recsys.errors import ConfigError
 from recsys.history import collate
-from recsys.models.dropout import dropout, use_generator
+from recsys.models.dropout import apply_dropout, use_generator
 from recsys.models.embeddings import CategoryEmbedding, ItemIdEmbedding, export_categories
 from recsys.models.fusion import build_fusion, masked_softmax
 from recsys.models.item_tower import drop_tokens
@@ -131,8 +131,8 @@ def test_dropped_tokens_never_leave_an_item_without_any():
     config = ItemTowerConfig(id_dropout=1.0, modality_dropout=1.0)
     model = Retriever(tiny_features(), tiny_schema(), ModelConfig(dim=16, item=config))
     mask = torch.rand(200, 4) < 0.5
-    dropped = drop_tokens(mask, model.item_tower._dropout_rates(mask))
-    assert (dropped.any(1) == mask.any(1)).all()
+    masked = drop_tokens(mask, model.item_tower._dropout_rates(mask))
+    assert (masked.any(1) == mask.any(1)).all()
 
 
 def test_blind_twin_has_the_id_alone():
@@ -218,7 +218,7 @@ def test_a_block_of_either_attention_as_it_is_written_down(attending):
 def test_dropout_leaves_out_as_many_as_asked_and_keeps_the_mean(dtype):
     numbers = torch.ones(1000, 1003, dtype=dtype)
     with use_generator(torch.Generator().manual_seed(3)):
-        first, second = dropout(numbers, 0.2), dropout(numbers, 0.2)
+        first, second = apply_dropout(numbers, 0.2), apply_dropout(numbers, 0.2)
     out = (first == 0).float()
     assert first.dtype == dtype
     assert set(first.unique().tolist()) == {0.0, torch.tensor(256 / 205, dtype=dtype).item()}
@@ -227,8 +227,8 @@ def test_dropout_leaves_out_as_many_as_asked_and_keeps_the_mean(dtype):
     torch.testing.assert_close(by_place, torch.full((8,), 51 / 256), atol=0.005, rtol=0)
     assert abs((out[:, 1:] * out[:, :-1]).mean() - (51 / 256) ** 2) < 0.002
     assert abs((out * (second == 0)).mean() - (51 / 256) ** 2) < 0.002
-    assert dropout(numbers, 0.0) is numbers
-    assert not dropout(numbers, 1.0).any()
+    assert apply_dropout(numbers, 0.0) is numbers
+    assert not apply_dropout(numbers, 1.0).any()
 
 
 PARTS = {

@@ -9,7 +9,7 @@ from step_parts import assert_same_step, gradients_of, plain_loss, step_gradient
 
 from recsys.config import AlignmentConfig, AuxiliaryConfig, TrainConfig, ViewsConfig
 from recsys.errors import ConfigError
-from recsys.models.dropout import dropout, use_generator
+from recsys.models.dropout import apply_dropout, use_generator
 from recsys.models.losses import contrastive_loss, hardest_triplet_loss
 from training.towers.auxiliary_losses import Alignment, ItemBatchLoss, SelfSupervisedViews
 from training.towers.context import StepContext
@@ -94,7 +94,7 @@ class TestViews:
         draw, views = torch.Generator().manual_seed(3), []
         for _ in range(2):
             with use_generator(draw):
-                kept = dropout(torch.ones_like(token), 0.25)
+                kept = apply_dropout(torch.ones_like(token), 0.25)
             chance = torch.rand(mask.shape, generator=draw)
             left = mask & (chance >= 0.5)
             for row in range(len(left)):
