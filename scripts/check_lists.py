@@ -32,16 +32,16 @@ import numpy as np
 import polars as pl
 
 from features.conversion import default_cache_dir
-from features.inputs.history_file import load_histories
+from features.inputs import load_histories
 from recsys.arrays import Bools, Floats, Ints
-from recsys.bundle.load import Bundle
+from recsys.bundle import Bundle
 from recsys.columns import Columns
 from recsys.history import History
-from recsys.retrieval.recommender import Recommender
+from recsys.retrieval import Recommender
 from recsys.retrieval.reranking import DECIMALS
 from serving.batch import BatchRequest, recommend_to_parquet
 from serving.engine import Engine
-from training.evaluation.system import System
+from training.evaluation import System
 from training.pipeline import Run
 from training.run_directory import RunDirectory
 

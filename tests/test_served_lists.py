@@ -9,13 +9,13 @@ from fastapi.testclient import TestClient
 from walk_parts import WITH_FIELDS, WITHOUT_FIELDS, Walk
 
 from recsys.ids import PAD
-from recsys.retrieval.fallback import AnsweredBy
+from recsys.retrieval import AnsweredBy
 from serving.batch import BatchRequest, recommend_to_parquet
 from serving.engine import Engine
 from serving.http.app import create_app
-from training.evaluation.system import System
-from training.fitting.fit import Fitted
-from training.pipeline import Run, _served_builder
+from training.evaluation import System
+from training.fitting import Fitted
+from training.pipeline import Run
 
 UNKNOWN = ("nobody", "U99999")
 K, LENGTHS = 40, (1, 5, 10, 20, 100, 101, 500)
@@ -55,7 +55,7 @@ def test_evaluation_batch_and_http_give_equal_lists(
     engine: Engine, walked_run: Run, refitted: Fitted, users: list[str], tmp_path: Path, exclude_seen: bool
 ) -> None:
     answer = engine.recommender.settings.without_events
-    builder = _served_builder(refitted, walked_run.dataset)
+    builder = refitted.builder.reading_all_reviews()
     system = System(
         "evaluated",
         refitted.recommender.with_settings(without_events=answer),
