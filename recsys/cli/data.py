@@ -120,8 +120,8 @@ def features(
     dataset: DatasetArgument, cache: CacheOption = None, config: ConfigOption = None, set_: SetOption = None
 ) -> None:
     """Encode all media of a dataset into the cache; a second time encodes only what is new."""
-    from features.dataset.rejected import count_reasons
     from features.event_log.dataset import open_dataset
+    from features.event_log.report import all_reasons
     from features.extraction.extract import extract
     from recsys.config import load_config
 
@@ -135,7 +135,7 @@ def features(
     console.print(table)
     if vectors.times:
         print_times(console, vectors.times)
-    print_reasons(console, count_reasons(vectors.rejected))
+    print_reasons(console, all_reasons(loaded, vectors.rejected))
 
 
 @command
