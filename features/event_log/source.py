@@ -9,19 +9,20 @@ from typing import Any
 
 import polars as pl
 
-from features.dataset.files.readers import (
+from features.dataset import (
     PARQUET,
+    InteractionsSpec,
     RawTable,
     explained,
     find_files,
+    id_columns,
+    interaction_columns,
     numbers_as_text,
     read_file,
     scan_file,
     select_columns,
     stacked,
 )
-from features.dataset.load import id_columns, interaction_columns
-from features.dataset.schema import InteractionsSpec
 from recsys.errors import DataError
 
 TABLE = "interactions"

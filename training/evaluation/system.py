@@ -11,8 +11,8 @@ from recsys.arrays import Bools, Ints
 from recsys.config import Config, EvaluateConfig
 from recsys.history import History
 from recsys.ids import PAD
-from recsys.retrieval.recommender import Recommender
-from training.fitting.fit import Fitted
+from recsys.retrieval import Recommender
+from training.fitting import Fitted
 
 USERS_AT_ONCE = 256
 # Our names in the table.
@@ -54,7 +54,7 @@ def history_of(user: str, histories: Mapping[str, History], empty: Callable[[str
     return histories[user] if user in histories else empty(user)
 
 
-def whole_and_towers(
+def full_and_towers(
     fitted: Fitted, histories: Mapping[str, History], whole: str, towers: str | None, knobs: EvaluateConfig
 ) -> list[System]:
     """The system under its name, and its towers alone under theirs where a ranker makes a difference."""

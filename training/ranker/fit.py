@@ -19,11 +19,9 @@ from torch import Tensor
 
 from recsys.arrays import Floats, Ints
 from recsys.config import RankerConfig
-from recsys.models.losses import listwise_cross_entropy
-from recsys.models.ranker import Ranker
+from recsys.models import Ranker, listwise_cross_entropy
 from recsys.progress import Progress, silent
-from recsys.retrieval.candidate_features import BUILTIN_SOURCES, CONTEXT
-from recsys.retrieval.recommender import Recommender
+from recsys.retrieval import BUILTIN_SOURCES, CONTEXT, Recommender
 from training.ranker.ranked_lists import RankedLists, RankingTask
 
 INPUTS = (
@@ -146,8 +144,10 @@ def _make_ranker(recommender: Recommender, lists: RankedLists, config: RankerCon
 
 
 def _optimizer(ranker: Ranker, config: RankerConfig) -> torch.optim.Optimizer:
-    fast = list(ranker.evidence.parameters())
-    slow = [parameter for name, parameter in ranker.named_parameters() if not name.startswith("evidence.")]
+    fast = list(ranker.feature_head.parameters())
+    slow = [
+        parameter for name, parameter in ranker.named_parameters() if not name.startswith("feature_head.")
+    ]
     groups: list[dict[str, Any]] = [{"params": slow}]
     groups.append({"params": fast, "lr": config.feature_learning_rate_factor * config.learning_rate})
     return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)

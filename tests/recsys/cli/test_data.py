@@ -12,7 +12,7 @@ from scripts.bad_media import heic
 
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_features_prints_rejected_rows_and_media(tmp_path: Path, in_memory: bool) -> None:
-    """A row of events, a path that leads nowhere and a picture that encoding rejected, each with its reason."""
+    """One row of events, one path and one picture are rejected, each with its reason."""
     folder = write(
         tmp_path / "shop",
         {
