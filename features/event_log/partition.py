@@ -17,8 +17,8 @@ import numpy as np
 import polars as pl
 
 from features.dataset.files.readers import RawTable
+from features.dataset.interactions import check_interactions
 from features.dataset.joins import KnownIds
-from features.dataset.load import check_interactions
 from features.dataset.rejected import SCHEMA
 from features.dataset.schema import InteractionsSpec
 from features.dataset.table_checker import named_files, nothing_left
