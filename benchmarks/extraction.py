@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 
 from features.conversion import EMBEDDED, ensure_encoder
-from features.encoders.encoder import Encoder
-from features.extraction.transcriber import WhisperTranscriber, load_transcriber
-from features.media.decode import SAMPLE_RATE, load_audio, load_image
+from features.encoders import Encoder
+from features.extraction import WhisperTranscriber, load_transcriber
+from features.media import SAMPLE_RATE, load_audio, load_image
 
 SMALL = Path(os.environ.get("RECSYS_DATA") or "RECSYS_DATA is not set") / "movielens-small"
 
@@ -232,7 +232,7 @@ def _movielens(num_items: int, num_clips: int) -> Media:
 
 
 def _shop(directory: Path, num_items: int, num_clips: int) -> Media:
-    from features.dataset.load import load_dataset
+    from features.dataset import load_dataset
     from features.sample import SampleOptions, write_sample_shop
 
     write_sample_shop(directory, SampleOptions(num_items=max(num_items, 20)))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from features.importers.amazon import import_amazon
+from features.importers import import_amazon
 
 NUM_ITEMS = 15_000
 LINES_AT_ONCE = 50_000

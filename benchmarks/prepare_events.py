@@ -118,8 +118,8 @@ def measure(what: str, args: argparse.Namespace) -> dict[str, float]:
 def child(what: str, folder: Path) -> None:
     """The measured process; its last line of output is the figures."""
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    from features.dataset.load import load_dataset
-    from features.event_log.dataset import load_streamed
+    from features.dataset import load_dataset
+    from features.event_log import load_streamed
 
     before, start = peak_gb(), time.perf_counter()
     if what != "whole":
@@ -145,8 +145,8 @@ def child(what: str, folder: Path) -> None:
 
 def read_windows(dataset: Any, folder: Path) -> None:
     """What training reads: the split, the plan of one epoch, and the windows of some of its batches."""
-    from features.inputs.histories import HistoryBuilder, build_maps
-    from features.splits.make import make_split
+    from features.inputs import HistoryBuilder, build_maps
+    from features.splits import make_split
     from recsys.columns import Columns
     from recsys.config import SplitConfig
     from recsys.ids import IdMap

@@ -19,9 +19,8 @@ import numpy as np
 import tomli_w
 from PIL import Image
 
-from features.dataset.load import load_dataset
-from features.dataset.tables import Dataset, MediaVectors
-from features.extraction.extract import extract
+from features.dataset import Dataset, MediaVectors, load_dataset
+from features.extraction import extract
 from recsys.config import EncoderConfig
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)

@@ -13,12 +13,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from features.dataset.load import load_dataset
-from features.dataset.rejected import count_reasons
-from features.dataset.values.id_encoding import IdMaps
-from features.inputs.history_file import iter_histories, save_histories
-from recsys.bundle.load import Bundle
-from recsys.bundle.write import write_bundle
+from features.dataset import IdMaps, count_reasons, load_dataset
+from features.inputs import iter_histories, save_histories
+from recsys.bundle import Bundle, write_bundle
 from recsys.config import load_config
 from recsys.errors import RecsysError
 from recsys.history import History, SequenceSchema

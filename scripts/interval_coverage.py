@@ -14,8 +14,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from recsys.metrics.beyond_accuracy import Exposure, coverage, gini
-from recsys.metrics.bootstrap import Sampled, resamples
+from recsys.metrics import Exposure, Sampled, coverage, gini, resamples
 
 NUM_ITEMS, K, NUM_POPULATIONS, NUM_JUDGED, NUM_RESAMPLES = 800, 10, 150, 60, 300
 FIGURES = {"coverage@10": coverage, "gini@10": gini}

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from features.dataset.files.user_files import NamedIds, read_ids
+from features.dataset import NamedIds, read_ids
 from recsys.arrays import Bools, Floats, Ints
 from recsys.columns import Columns
 from recsys.errors import DataError, RequestError

@@ -6,18 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from recsys.arrays import Bools, Floats, Ints
-from recsys.bundle.compose import Device, compose_bundle
-from recsys.bundle.load import Bundle
+from recsys.bundle import Bundle, Device, compose_bundle
 from recsys.columns import Columns
 from recsys.history import History
 from recsys.ids import NUM_RESERVED, PAD
-from recsys.retrieval.explanations import Reason, reason_of
-from recsys.retrieval.fallback import AnsweredBy
-from recsys.retrieval.recommendations import Recommendations
-from recsys.retrieval.recommender import Recommender
+from recsys.retrieval import AnsweredBy, Reason, Recommendations, Recommender, reason_of
 from serving.requests import RequestReader
-from serving.state.opening import open_state
-from serving.state.protocol import State
+from serving.state import State, open_state
 
 
 class Engine:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsys.arrays import Bools, Ints
-from recsys.bundle.load import Bundle
+from recsys.bundle import Bundle
 from recsys.errors import RequestError, clipped, did_you_mean
 from recsys.history import EVENT_NUMBERS, History
 from recsys.ids import NUM_RESERVED, UNKNOWN

@@ -179,7 +179,7 @@ class TestInterruption:
         def stop(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("features.event_log.dataset.open_dataset", stop)
+        monkeypatch.setattr("features.event_log.open_dataset", stop)
         answer = recsys("check", tmp_path)
         assert answer.code == 130
         assert answer.err == "interrupted; the same command goes on from here\n"
@@ -188,7 +188,7 @@ class TestInterruption:
         def stop(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("serving.http.app.serve", stop)
+        monkeypatch.setattr("serving.http.serve", stop)
         answer = recsys("serve", tmp_path)
         assert (answer.code, answer.err) == (0, "")
 
@@ -200,9 +200,9 @@ def test_a_library_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
         return open_dataset
 
-    monkeypatch.setattr("features.event_log.dataset.open_dataset", missing("torch._C"))
+    monkeypatch.setattr("features.event_log.open_dataset", missing("torch._C"))
     assert refused("check", tmp_path) == "torch._C is not installed; `recsys doctor` says what to install\n"
-    monkeypatch.setattr("features.event_log.dataset.open_dataset", missing("features.lost"))
+    monkeypatch.setattr("features.event_log.open_dataset", missing("features.lost"))
     with pytest.raises(ModuleNotFoundError, match="lost"):  # a defect of ours, told in full
         recsys("check", tmp_path)
 
@@ -211,7 +211,7 @@ def test_training_that_diverges_says_what_to_do(monkeypatch: pytest.MonkeyPatch,
     def diverge(*_: object, **__: object) -> None:
         raise FloatingPointError("the training loss is nan; lower train.learning_rate")
 
-    monkeypatch.setattr("features.event_log.dataset.open_dataset", diverge)
+    monkeypatch.setattr("features.event_log.open_dataset", diverge)
     assert "lower train.learning_rate" in refused("check", tmp_path)
 
 

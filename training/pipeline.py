@@ -14,36 +14,56 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from features.conversion import default_cache_dir
-from features.dataset.rejected import write_rejected
-from features.dataset.tables import Dataset, MediaVectors
-from features.event_log.dataset import open_dataset
-from features.extraction.extract import extract
-from features.inputs.histories import HistoryBuilder, SeenItems, build_maps, save_histories
-from features.inputs.item_features import build_item_features
-from features.inputs.review_sentiment import annotate_reviewers
-from features.leakage.audit import audit_test
-from features.splits.make import make_split
-from features.splits.split import Split
-from recsys.bundle.load import Bundle
+from features.dataset import Dataset, MediaVectors, write_rejected
+from features.event_log import open_dataset
+from features.extraction import extract
+from features.inputs import (
+    HistoryBuilder,
+    SeenItems,
+    annotate_reviewers,
+    build_item_features,
+    build_maps,
+    save_histories,
+)
+from features.leakage import audit_test
+from features.splits import Split, make_split
+from recsys.bundle import Bundle
 from recsys.config import Config, flatten
 from recsys.errors import ConfigError
 from recsys.history import History
 from recsys.progress import Progress, silent
-from training.baselines.choices import save_choices
-from training.baselines.competitors import make_competitors
-from training.evaluation.evaluate import Evaluation, EvaluationSet, EvaluationSettings, TopK, evaluate
-from training.evaluation.examples import draw_examples, save_examples
-from training.evaluation.predictions import Predictions
-from training.evaluation.system import ID_ONLY, LATER, MODEL, TOWERS, id_only, whole_and_towers
-from training.export.bundle import NUM_CHECKED_USERS, Provenance, export_bundle
-from training.fitting.fit import FitChoices, Fitted, fit
-from training.fitting.inputs import FitInputs, audit
-from training.fitting.record import record_audit, record_fit, validation_metrics
-from training.fitting.refit import choices_of_towers, newest_events_split
-from training.knockouts.measure import Knockouts, measure_knockouts
-from training.knockouts.systems import KnockoutSubject
-from training.report.collect import collect
-from training.report.write import write_report
+from training.baselines import make_competitors, save_choices
+from training.evaluation import (
+    ID_ONLY,
+    LATER,
+    MODEL,
+    TOWERS,
+    Evaluation,
+    EvaluationSet,
+    EvaluationSettings,
+    Predictions,
+    TopK,
+    draw_examples,
+    evaluate,
+    id_only,
+    save_examples,
+    whole_and_towers,
+)
+from training.export import NUM_CHECKED_USERS, Provenance, export_bundle
+from training.fitting import (
+    FitChoices,
+    FitInputs,
+    Fitted,
+    audit,
+    choices_of_towers,
+    fit,
+    newest_events_split,
+    record_audit,
+    record_fit,
+    validation_metrics,
+)
+from training.knockouts import Knockouts, KnockoutSubject, measure_knockouts
+from training.report import collect, write_report
 from training.run_directory import RunDirectory
 from training.runtime import keep_freed_memory, threads
 from training.tracking import RunTracker, Tracker
@@ -240,7 +260,7 @@ class Run:
         )
         if self.config.train.refit:
             final, description = self._refit(first)
-        histories = dataset.histories(_served_builder(final, dataset))
+        histories = dataset.histories(final.builder.reading_all_reviews())
         with self.directory.timed("annotate"):
             reviewers = annotate_reviewers(dataset, self.vectors, self.directory.review_sentiment)
         with self.directory.timed("export"):
@@ -368,14 +388,3 @@ class Run:
 
     def _params(self) -> dict[str, object]:
         return flatten(self.config.model_dump(mode="json")) | {"dataset": self.dataset.name}
-
-
-def _served_builder(fitted: Fitted, dataset: Dataset) -> HistoryBuilder:
-    """Histories up to now, with every review, those too that fitting had to leave out."""
-    return HistoryBuilder(
-        dataset,
-        item_ids=fitted.features.item_ids,
-        maps=fitted.maps,
-        reviews=fitted.builder.reviews,
-        allowed_reviews=dataset.reviews,
-    )

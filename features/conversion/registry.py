@@ -15,7 +15,7 @@ from typing import Any
 
 from features.conversion.sources import Source, resolve
 from features.conversion.verify.steps import step
-from features.encoders.encoder import SPEC_FILE, EncoderSpec, Kind, check_sha256
+from features.encoders import SPEC_FILE, EncoderSpec, Kind, check_sha256
 from recsys.errors import EncoderError, MissingExtraError
 
 

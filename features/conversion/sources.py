@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from features.encoders.encoder import Kind, sha256_file
+from features.encoders import Kind, sha256_file
 from recsys.errors import EncoderError, MissingExtraError, did_you_mean
 
 TORCHVISION = "torchvision:"

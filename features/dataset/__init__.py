@@ -1,1 +1,94 @@
 """A folder with a `dataset.toml` to a validated `Dataset`."""
+
+from features.dataset.event_statistics import EventStatistics, EventSummary
+from features.dataset.files.media_paths import MediaFolder
+from features.dataset.files.readers import (
+    PARQUET,
+    POLARS_ERRORS,
+    RawTable,
+    explained,
+    find_files,
+    numbers_as_text,
+    read_file,
+    scan_file,
+    select_columns,
+    stacked,
+)
+from features.dataset.files.user_files import NamedIds, read_ids
+from features.dataset.interactions import (
+    EventsTable,
+    check_interactions,
+    id_columns,
+    interaction_columns,
+    valid_item_ids,
+)
+from features.dataset.joins import KnownIds
+from features.dataset.load import load_dataset
+from features.dataset.rejected import SCHEMA, count_reasons, summarise, write_rejected
+from features.dataset.schema import FILE_NAME, DatasetSpec, InteractionsSpec, TimeUnit, positive_columns
+from features.dataset.table_checker import Remark, TableChecker, named_files, nothing_left
+from features.dataset.tables import (
+    Dataset,
+    DatasetTables,
+    MediaVectors,
+    MediumVectors,
+    Rejected,
+    StepTime,
+    fingerprint_of,
+)
+from features.dataset.user_events import HistoryMaker, UserEvents
+from features.dataset.values import casting, times
+from features.dataset.values.id_encoding import IdMaps, encode, encode_lists, split_by
+
+__all__ = [
+    "FILE_NAME",
+    "PARQUET",
+    "POLARS_ERRORS",
+    "SCHEMA",
+    "Dataset",
+    "DatasetSpec",
+    "DatasetTables",
+    "EventStatistics",
+    "EventSummary",
+    "EventsTable",
+    "HistoryMaker",
+    "IdMaps",
+    "InteractionsSpec",
+    "KnownIds",
+    "MediaFolder",
+    "MediaVectors",
+    "MediumVectors",
+    "NamedIds",
+    "RawTable",
+    "Rejected",
+    "Remark",
+    "StepTime",
+    "TableChecker",
+    "TimeUnit",
+    "UserEvents",
+    "casting",
+    "check_interactions",
+    "count_reasons",
+    "encode",
+    "encode_lists",
+    "explained",
+    "find_files",
+    "fingerprint_of",
+    "id_columns",
+    "interaction_columns",
+    "load_dataset",
+    "named_files",
+    "nothing_left",
+    "numbers_as_text",
+    "positive_columns",
+    "read_file",
+    "read_ids",
+    "scan_file",
+    "select_columns",
+    "split_by",
+    "stacked",
+    "summarise",
+    "times",
+    "valid_item_ids",
+    "write_rejected",
+]

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from features.media.decode import SAMPLE_RATE, WINDOW_SECONDS
+from features.media import SAMPLE_RATE, WINDOW_SECONDS
 from recsys.arrays import Floats, Ints
 
 N_FFT = 400  # 25 ms

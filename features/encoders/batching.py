@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-from features.media.decode import SAMPLE_RATE
+from features.media import SAMPLE_RATE
 
 T = TypeVar("T")
 

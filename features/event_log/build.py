@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from features.dataset.rejected import SCHEMA
-from features.dataset.schema import InteractionsSpec
+from features.dataset import SCHEMA, InteractionsSpec
 from features.event_log.chunk_checker import refuse_joined_rows
 from features.event_log.log import (
     ARRAYS,

@@ -15,11 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from features.dataset.files.readers import RawTable
-from features.dataset.rejected import SCHEMA
-from features.dataset.schema import TimeUnit
-from features.dataset.table_checker import Remark, TableChecker, named_files
-from features.dataset.values import casting, times
+from features.dataset import SCHEMA, RawTable, Remark, TableChecker, TimeUnit, casting, named_files, times
 from recsys.errors import DataError, clipped
 
 # What SQL aggregates and windows become; `meta.is_row_separable` of polars 2.1 does not see them.

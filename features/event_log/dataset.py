@@ -11,12 +11,18 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from features.dataset.event_statistics import EventStatistics, EventSummary
-from features.dataset.interactions import EventsTable
-from features.dataset.load import load_dataset
-from features.dataset.schema import DatasetSpec, InteractionsSpec
-from features.dataset.tables import Dataset, DatasetTables, fingerprint_of
-from features.dataset.user_events import HistoryMaker
+from features.dataset import (
+    Dataset,
+    DatasetSpec,
+    DatasetTables,
+    EventsTable,
+    EventStatistics,
+    EventSummary,
+    HistoryMaker,
+    InteractionsSpec,
+    fingerprint_of,
+    load_dataset,
+)
 from features.event_log.build import PART_ROWS, PARTITION_EVENTS, build_log
 from features.event_log.log import EventLog
 from features.event_log.selection import LogSelection

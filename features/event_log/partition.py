@@ -16,12 +16,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from features.dataset.files.readers import RawTable
-from features.dataset.interactions import check_interactions
-from features.dataset.joins import KnownIds
-from features.dataset.rejected import SCHEMA
-from features.dataset.schema import InteractionsSpec
-from features.dataset.table_checker import named_files, nothing_left
+from features.dataset import (
+    SCHEMA,
+    InteractionsSpec,
+    KnownIds,
+    RawTable,
+    check_interactions,
+    named_files,
+    nothing_left,
+)
 from features.event_log.chunk_checker import ChunkChecker, FactsChanged, LogFacts
 from features.event_log.source import LogSource
 from recsys.columns import Columns

@@ -4,8 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from features.dataset.rejected import count_reasons, summarise, write_rejected
-from features.dataset.tables import Dataset, Rejected
+from features.dataset import Dataset, Rejected, count_reasons, summarise, write_rejected
 from features.event_log.dataset import load_streamed
 from recsys.progress import Progress, silent
 

@@ -9,19 +9,21 @@ from typing import Any
 
 import polars as pl
 
-from features.dataset.files.readers import (
+from features.dataset import (
     PARQUET,
+    InteractionsSpec,
     RawTable,
     explained,
     find_files,
+    id_columns,
+    interaction_columns,
     numbers_as_text,
     read_file,
     scan_file,
     select_columns,
     stacked,
+    valid_item_ids,
 )
-from features.dataset.interactions import id_columns, interaction_columns, valid_item_ids
-from features.dataset.schema import InteractionsSpec
 from recsys.errors import DataError
 from recsys.progress import Progress
 

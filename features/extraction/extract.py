@@ -11,10 +11,8 @@ import numpy as np
 import polars as pl
 
 from features.conversion import ensure_encoder
-from features.dataset.tables import Dataset, MediaVectors, MediumVectors, Rejected
-from features.encoders.batching import chunks
-from features.encoders.encoder import Encoder, EncoderSpec, Kind
-from features.encoders.image import Pixels
+from features.dataset import Dataset, MediaVectors, MediumVectors, Rejected
+from features.encoders import Encoder, EncoderSpec, Kind, Pixels, chunks
 from features.extraction.cache import CacheWriter, VectorCache, file_key, text_key
 from features.extraction.media_columns import (
     MediaColumn,
@@ -27,8 +25,7 @@ from features.extraction.media_columns import (
 )
 from features.extraction.timing import StepClock
 from features.extraction.transcriber import NullTranscriber, Transcriber, load_transcriber
-from features.media.decode import SAMPLE_RATE
-from features.media.prefetch import Decoded, prefetch
+from features.media import SAMPLE_RATE, Decoded, prefetch
 from recsys.arrays import Floats
 from recsys.columns import Columns
 from recsys.config import EncoderConfig

@@ -6,8 +6,7 @@ from typing import Generic, TypeVar
 
 from PIL import Image
 
-from features.media.decode import load_audio, load_image
-from features.media.video import VERSION, load_frames, load_video_sound
+from features.media import VERSION, load_audio, load_frames, load_image, load_video_sound
 from recsys.arrays import Floats
 from recsys.columns import Columns
 from recsys.config import EncoderConfig

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from features.dataset.tables import StepTime
+from features.dataset import StepTime
 
 
 class StepClock:

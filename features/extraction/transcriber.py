@@ -12,11 +12,17 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from features.conversion.registry import WHISPER_TINY_EN
-from features.encoders.audio import WINDOW_SAMPLES, log_mel, windows
-from features.encoders.batching import chunks, length_batches
-from features.encoders.encoder import sha256_file
-from features.encoders.text import Tokenizer, load_tokenizer
-from features.media.decode import SAMPLE_RATE
+from features.encoders import (
+    WINDOW_SAMPLES,
+    Tokenizer,
+    chunks,
+    length_batches,
+    load_tokenizer,
+    log_mel,
+    sha256_file,
+    windows,
+)
+from features.media import SAMPLE_RATE
 from recsys.arrays import Floats
 from recsys.errors import EncoderError, MissingExtraError, ProviderError, did_you_mean
 

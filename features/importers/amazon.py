@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 import tomli_w
 
-from features.dataset.schema import FILE_NAME
+from features.dataset import FILE_NAME
 from features.importers.amazon_tables import (
     CATEGORIES,
     DATASET,

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import polars as pl
 
-from features.dataset.rejected import SCHEMA
+from features.dataset import SCHEMA
 from recsys.errors import DataError, did_you_mean
 from recsys.progress import Progress, silent
 

@@ -19,8 +19,7 @@ from typing import Any
 import polars as pl
 import tomli_w
 
-from features.dataset.files.readers import read_file
-from features.dataset.schema import FILE_NAME
+from features.dataset import FILE_NAME, read_file
 from features.importers.blocks import BLOCK_BYTES, LINE, check_columns, csv_blocks
 from features.importers.folder import ImportReport, link, new_folder
 from features.importers.row_filters import Parts, Rule, Sieve

@@ -16,8 +16,7 @@ from typing import Any
 import polars as pl
 import tomli_w
 
-from features.dataset.files.media_paths import MediaFolder
-from features.dataset.schema import FILE_NAME
+from features.dataset import FILE_NAME, MediaFolder
 from features.importers.folder import PICTURE_SUFFIXES, ImportReport, check_positive, link, new_folder
 from features.importers.movielens_tables import (
     ITEM,

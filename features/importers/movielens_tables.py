@@ -8,7 +8,7 @@ from typing import Protocol
 
 import polars as pl
 
-from features.dataset.files.readers import read_file
+from features.dataset import read_file
 from recsys.errors import DataError
 
 USER, ITEM, RATING, TIME = "userId", "movieId", "rating", "timestamp"

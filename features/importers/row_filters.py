@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from features.dataset.rejected import SCHEMA
+from features.dataset import SCHEMA
 from features.importers.blocks import LINE
 
 

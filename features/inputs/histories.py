@@ -7,12 +7,19 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from features.dataset.tables import Dataset, MediaVectors, MediumVectors
-from features.dataset.user_events import UserEvents
-from features.dataset.values.id_encoding import IdMaps, encode, encode_lists, split_by
+from features.dataset import (
+    Dataset,
+    IdMaps,
+    MediaVectors,
+    MediumVectors,
+    UserEvents,
+    encode,
+    encode_lists,
+    split_by,
+)
 from features.inputs.history_file import count_histories, iter_histories, load_histories, save_histories
 from features.inputs.streamed_histories import LazyHistories
-from features.splits.train_statistics import TrainStatistics, statistics_of
+from features.splits import TrainStatistics, statistics_of
 from recsys.arrays import Floats, Ints
 from recsys.columns import Columns
 from recsys.config import UserTowerConfig
@@ -165,6 +172,16 @@ class HistoryBuilder:
         The users and histories of `build` for the same events, users by id.
         """
         return LazyHistories(self, events)
+
+    def reading_all_reviews(self) -> "HistoryBuilder":
+        """The same builder for serving: every review is past then, also those that a fit had to leave out."""
+        return HistoryBuilder(
+            self.dataset,
+            item_ids=self.item_ids,
+            maps=self.maps,
+            reviews=self.reviews,
+            allowed_reviews=self.dataset.reviews,
+        )
 
     def empty(self, user: str) -> History:
         """The history of a user without events."""

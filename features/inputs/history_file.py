@@ -20,8 +20,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import polars as pl
 
-from features.dataset.files.readers import POLARS_ERRORS
-from features.dataset.values.id_encoding import IdMaps, encode, encode_lists, split_by
+from features.dataset import POLARS_ERRORS, IdMaps, encode, encode_lists, split_by
 from recsys.arrays import Floats, Ints
 from recsys.columns import Columns
 from recsys.errors import DataError

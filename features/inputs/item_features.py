@@ -3,8 +3,8 @@
 import numpy as np
 import polars as pl
 
-from features.dataset.tables import Dataset, MediaVectors, MediumVectors
-from features.splits.train_statistics import TrainStatistics, statistics_of
+from features.dataset import Dataset, MediaVectors, MediumVectors
+from features.splits import TrainStatistics, statistics_of
 from recsys.arrays import Bools, Floats, Ints
 from recsys.columns import Columns
 from recsys.ids import NUM_RESERVED, IdMap

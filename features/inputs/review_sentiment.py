@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.dataset.tables import Dataset, MediaVectors, MediumVectors
+from features.dataset import Dataset, MediaVectors, MediumVectors
 from features.inputs.histories import ReviewVectors
 from recsys.arrays import Bools, Floats, Ints
 from recsys.columns import Columns

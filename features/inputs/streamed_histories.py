@@ -10,8 +10,7 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
-from features.dataset.user_events import UserEvents
-from features.dataset.values.id_encoding import IdMaps
+from features.dataset import IdMaps, UserEvents
 from recsys.arrays import Floats, Ints
 from recsys.columns import Columns
 from recsys.history import EVENT_NUMBERS, REVIEW_FIELDS, History

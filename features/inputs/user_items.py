@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from features.splits.split import PositiveEvents
+from features.splits import PositiveEvents
 from recsys.arrays import Ints
 
 

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.dataset.tables import Dataset, MediaVectors
-from features.dataset.values.id_encoding import IdMaps
-from features.inputs.histories import HistoryBuilder
-from features.inputs.user_items import UserItems
+from features.dataset import Dataset, IdMaps, MediaVectors
+from features.inputs import HistoryBuilder, UserItems
 from features.leakage.counts import EventCounts, count_events, summary
 from features.leakage.events import SAMPLED_USERS, AuditedEvents
 from features.leakage.histories import (
@@ -26,8 +24,7 @@ from features.leakage.histories import (
 from features.leakage.items import check_facts, check_items
 from features.leakage.reviews import check_allowed, check_attached, check_pooled, reviewers_of
 from features.leakage.rules import RULES, Rules, rules_of
-from features.splits.assignment import CONTEXT, TEST, TRAIN, VALIDATION
-from features.splits.split import Split
+from features.splits import CONTEXT, TEST, TRAIN, VALIDATION, Split
 from recsys.arrays import Ints
 from recsys.columns import Columns
 from recsys.errors import LeakError

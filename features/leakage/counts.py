@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from features.leakage.events import SPLIT_REMEDY, AuditedEvents, Chunk
 from features.leakage.rules import Rules
-from features.splits.assignment import CODES, CONTEXT, PARTS, TEST, TRAIN, VALIDATION
+from features.splits import CODES, CONTEXT, PARTS, TEST, TRAIN, VALIDATION
 from recsys.arrays import Bools, Ints
 from recsys.errors import LeakError
 from recsys.history import EVENT_NUMBERS

@@ -12,11 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.dataset.tables import Dataset
-from features.event_log.log import Partition
-from features.splits.assignment import CODES, CONTEXT, PARTS, TEST, TRAIN, UNUSED, VALIDATION
-from features.splits.split import Split
-from features.splits.streamed import StreamedSplit
+from features.dataset import Dataset
+from features.event_log import Partition
+from features.splits import CODES, CONTEXT, PARTS, TEST, TRAIN, UNUSED, VALIDATION, Split, StreamedSplit
 from recsys.arrays import Bools, Ints
 from recsys.columns import Columns
 from recsys.errors import LeakError

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from features.leakage.events import AuditedEvents, Chunk, among
-from features.splits.assignment import CONTEXT, PARTS, TEST, TRAIN, UNUSED, VALIDATION
+from features.splits import CONTEXT, PARTS, TEST, TRAIN, UNUSED, VALIDATION
 from recsys.arrays import Bools, Ints
 from recsys.errors import LeakError
 from recsys.history import History

@@ -8,11 +8,10 @@ from collections.abc import Iterable
 import numpy as np
 import polars as pl
 
-from features.dataset.tables import Dataset
-from features.dataset.values.id_encoding import IdMaps
+from features.dataset import Dataset, IdMaps
 from features.leakage.counts import EventCounts
 from features.leakage.events import AuditedEvents
-from features.splits.assignment import TRAIN
+from features.splits import TRAIN
 from recsys.arrays import Bools
 from recsys.columns import Columns
 from recsys.errors import LeakError

@@ -9,14 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.dataset.tables import Dataset, MediaVectors, MediumVectors
-from features.dataset.values.id_encoding import encode
-from features.inputs.histories import ReviewVectors
+from features.dataset import Dataset, MediaVectors, MediumVectors, encode
+from features.inputs import ReviewVectors
 from features.leakage.counts import NEVER, EventCounts
 from features.leakage.events import AuditedEvents, among
 from features.leakage.rules import Rules
-from features.splits.assignment import CONTEXT, TEST, TRAIN, VALIDATION
-from features.splits.split import Cut, Split
+from features.splits import CONTEXT, TEST, TRAIN, VALIDATION, Cut, Split
 from recsys.arrays import Bools, Floats, Ints
 from recsys.columns import Columns
 from recsys.errors import LeakError

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from features.splits.assignment import CONTEXT, TEST, TRAIN, UNUSED, VALIDATION
+from features.splits import CONTEXT, TEST, TRAIN, UNUSED, VALIDATION
 
 _BY_TIME = (TRAIN, VALIDATION, TEST)
 _OUTSIDE_TRAINING = (VALIDATION, TEST, CONTEXT, UNUSED)

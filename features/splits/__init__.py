@@ -1,1 +1,44 @@
 """Which events are training, validation and test, and which reviews may be read."""
+
+from features.splits.assignment import (
+    CODES,
+    CONTEXT,
+    ORDER,
+    PART,
+    PARTS,
+    TEST,
+    TRAIN,
+    UNUSED,
+    VALIDATION,
+    share_of,
+)
+from features.splits.make import make_split, split_by_plan
+from features.splits.protocols import Plan
+from features.splits.review_visibility import ReviewRule
+from features.splits.split import Cut, InMemorySplit, PositiveEvents, Split
+from features.splits.streamed import StreamedSplit
+from features.splits.train_statistics import TrainStatistics, statistics_of
+
+__all__ = [
+    "CODES",
+    "CONTEXT",
+    "ORDER",
+    "PART",
+    "PARTS",
+    "TEST",
+    "TRAIN",
+    "UNUSED",
+    "VALIDATION",
+    "Cut",
+    "InMemorySplit",
+    "Plan",
+    "PositiveEvents",
+    "ReviewRule",
+    "Split",
+    "StreamedSplit",
+    "TrainStatistics",
+    "make_split",
+    "share_of",
+    "split_by_plan",
+    "statistics_of",
+]

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import polars as pl
 
-from features.dataset.tables import Dataset
-from features.event_log.dataset import StreamedDataset
+from features.dataset import Dataset
+from features.event_log import StreamedDataset
 from features.splits.assignment import CONTEXT, ORDER, PART, TEST, TRAIN, UNUSED, VALIDATION, validation_of
 from features.splits.predefined import predefined_rule, read_predefined
 from features.splits.protocols import Plan, make_plan

@@ -5,10 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from features.dataset.files.readers import read_file
-from features.dataset.schema import FILE_NAME, DatasetSpec, TimeUnit
-from features.dataset.tables import Dataset
-from features.dataset.values import casting, times
+from features.dataset import FILE_NAME, Dataset, DatasetSpec, TimeUnit, casting, read_file, times
 from features.splits.assignment import VALIDATION, utc
 from features.splits.review_visibility import ReviewRule
 from features.splits.split import Cut

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from features.dataset.event_statistics import EventStatistics
+from features.dataset import EventStatistics
 from features.splits.assignment import (
     CONTEXT,
     PART,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from features.dataset.tables import Dataset
+from features.dataset import Dataset
 from recsys.columns import Columns
 
 

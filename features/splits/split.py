@@ -9,8 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 import polars as pl
 
-from features.dataset.user_events import HistoryMaker
-from features.dataset.values.id_encoding import encode
+from features.dataset import HistoryMaker, encode
 from features.splits.assignment import CONTEXT, ORDER, PART, TEST, TRAIN, VALIDATION
 from features.splits.train_statistics import InMemoryTrainStatistics, TrainStatistics
 from recsys.arrays import Bools, Ints

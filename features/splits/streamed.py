@@ -12,10 +12,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from features.dataset.user_events import HistoryMaker
-from features.event_log.dataset import StreamedDataset
-from features.event_log.log import map_array, partition_name
-from features.event_log.selection import Codes, LogSelection, Select
+from features.dataset import HistoryMaker
+from features.event_log import Codes, LogSelection, Select, StreamedDataset, map_array, partition_name
 from features.splits.assignment import CODES, CONTEXT, ORDER, PART, PARTS, TEST, TRAIN, VALIDATION
 from features.splits.protocols import Plan
 from features.splits.review_visibility import allowed_reviews

@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.event_log.log import EventLog, Partition
-from features.event_log.selection import Codes
+from features.event_log import Codes, EventLog, Partition
 from features.splits.assignment import CODES, PARTS, TRAIN
 from recsys.arrays import Bools, Ints
 from recsys.columns import Columns

@@ -13,12 +13,16 @@ from recsys.errors import BundleError, RecsysError, RequestError
 from recsys.history import SequenceSchema
 from recsys.item_features import ItemArrays
 from recsys.onnx import OnnxSession
-from recsys.retrieval.candidate_sources import CandidateSource, load_sources
-from recsys.retrieval.index.base import Index
-from recsys.retrieval.index.build import load_index
-from recsys.retrieval.index.exact import ExactIndex
-from recsys.retrieval.recommender import Arrays, Recommender
-from recsys.retrieval.settings import RecommenderSettings
+from recsys.retrieval import (
+    Arrays,
+    CandidateSource,
+    ExactIndex,
+    Index,
+    Recommender,
+    RecommenderSettings,
+    load_index,
+    load_sources,
+)
 
 Device = Literal["cpu", "cuda"]
 Providers = dict[str, tuple[str, ...]]

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 import recsys
 from recsys.errors import BundleError
 from recsys.history import SequenceSchema
-from recsys.retrieval.settings import RecommenderSettings
+from recsys.retrieval import RecommenderSettings
 
 FORMAT_VERSION: Final = 2
 MANIFEST: Final = "manifest.json"

@@ -49,11 +49,10 @@ def ablate(
 
     Writes ablation.json and ablation.md; the same command with more options or seeds adds only those.
     """
-    from recsys.metrics.ranking import METRICS
-    from training.evaluation.tables import parse_metrics
-    from training.experiments.ablation import ablate as measure
-    from training.experiments.options import names_in
-    from training.experiments.table import ablation_table, main_metrics, write_markdown
+    from recsys.metrics import METRICS
+    from training.evaluation import parse_metrics
+    from training.experiments import ablate as measure
+    from training.experiments import ablation_table, main_metrics, names_in, write_markdown
 
     files = {"split.train": split_train, "split.test": split_test}
     settings = [f"{name}={path.resolve()}" for name, path in files.items() if path is not None]

@@ -86,7 +86,7 @@ def serve(
     device: DeviceOption = "cpu",
 ) -> None:
     """Answer over HTTP; the API's documentation is at /docs."""
-    from serving.http.app import serve as serve_bundle
+    from serving.http import serve as serve_bundle
 
     with suppress(KeyboardInterrupt):  # how a server is stopped
         serve_bundle(

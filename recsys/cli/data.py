@@ -69,7 +69,7 @@ def import_(
     ] = None,
 ) -> None:
     """Make a dataset folder from a public layout."""
-    from features.importers.layouts import import_layout
+    from features.importers import import_layout
 
     options = {"positive": positive, "category": category, "images": images, "core": core, "split": split}
     with ConsoleProgress(console) as progress:
@@ -91,8 +91,7 @@ def check(
     set_: SetOption = None,
 ) -> None:
     """Read a dataset, say what is in it and what had to be rejected."""
-    from features.event_log.dataset import open_dataset
-    from features.event_log.report import check_dataset
+    from features.event_log import check_dataset, open_dataset
     from recsys.config import load_config
 
     data = load_config(config, overrides=set_ or []).data
@@ -108,7 +107,7 @@ def prepare(
     out: Annotated[Path, typer.Option("--out", help="Where the event log is written.")],
 ) -> None:
     """Prepare the interactions of a dataset on disk, however large; goes on where it stopped."""
-    from features.event_log.report import prepare_dataset
+    from features.event_log import prepare_dataset
 
     with ConsoleProgress(console) as progress:
         report = prepare_dataset(dataset, out, progress=progress)
@@ -120,9 +119,9 @@ def features(
     dataset: DatasetArgument, cache: CacheOption = None, config: ConfigOption = None, set_: SetOption = None
 ) -> None:
     """Encode all media of a dataset into the cache; a second time encodes only what is new."""
-    from features.dataset.rejected import count_reasons
-    from features.event_log.dataset import open_dataset
-    from features.extraction.extract import extract
+    from features.dataset import count_reasons
+    from features.event_log import open_dataset
+    from features.extraction import extract
     from recsys.config import load_config
 
     settings = load_config(config, overrides=set_ or [])

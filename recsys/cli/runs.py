@@ -183,7 +183,7 @@ def demo(
 def _walk(
     dataset: Path, out: Path, config: Path | None, preset: str, set_: list[str] | None, cache: Path | None
 ) -> None:
-    from features.event_log.report import all_reasons
+    from features.event_log import all_reasons
 
     with ConsoleProgress(console) as progress:
         run = make_run(dataset, out, config, preset, set_, cache, progress)
@@ -227,13 +227,13 @@ def make_run(
 
 def _chosen(metrics: str | None, run: Any) -> tuple[str, ...] | None:
     """The metrics that are asked for by name; a misspelt one is told before anything is measured."""
-    from training.evaluation.tables import parse_metrics
+    from training.evaluation import parse_metrics
 
     return None if metrics is None else parse_metrics(metrics, run.config.evaluate.k)
 
 
 def _print_evaluation(evaluation: Any, metrics: tuple[str, ...] | None = None, slices: bool = False) -> None:
-    from training.evaluation.tables import metrics_table, slice_tables, view_tables
+    from training.evaluation import metrics_table, slice_tables, view_tables
 
     # A log takes a line of any length; a narrow terminal gets the figures without their intervals.
     wide = console if console.is_terminal else Console(width=WIDTH_OF_A_LOG)
@@ -251,7 +251,7 @@ def _print_evaluation(evaluation: Any, metrics: tuple[str, ...] | None = None, s
 
 
 def _print_choices(choices: Any) -> None:
-    from training.baselines.choices import settings_words
+    from training.baselines import settings_words
 
     table = Table("model", "settings", "NDCG@10", "tried", "CPU seconds", title="Chosen on validation")
     for each in choices:
@@ -263,7 +263,7 @@ def _print_choices(choices: Any) -> None:
 
 
 def _print_knockouts(knockouts: Any) -> None:
-    from training.knockouts.words import contributions, knockouts_table
+    from training.knockouts import contributions, knockouts_table
 
     wide = console if console.is_terminal else Console(width=WIDTH_OF_A_LOG)
     wide.print(knockouts_table(knockouts, intervals=wide.width >= WIDTH_OF_A_LOG))

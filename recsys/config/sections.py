@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from recsys.errors import did_you_mean
 from recsys.modalities import MODALITIES
-from recsys.retrieval.settings import ListSettings
+from recsys.retrieval import ListSettings
 
 TEMPERATURE_RANGE = (0.01, 1.0)  # in which the softmax over cosines behaves
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]

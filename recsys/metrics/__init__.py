@@ -1,1 +1,23 @@
 """Metrics of ranked lists, beyond accuracy too, and their confidence intervals."""
+
+from recsys.metrics.beyond_accuracy import BEYOND, Content, Exposure, coverage, gini, per_user
+from recsys.metrics.bootstrap import Estimate, Sampled, resamples, weighted_means
+from recsys.metrics.ranking import METRICS, Doubles, IdLists, at_k, means
+
+__all__ = [
+    "BEYOND",
+    "METRICS",
+    "Content",
+    "Doubles",
+    "Estimate",
+    "Exposure",
+    "IdLists",
+    "Sampled",
+    "at_k",
+    "coverage",
+    "gini",
+    "means",
+    "per_user",
+    "resamples",
+    "weighted_means",
+]

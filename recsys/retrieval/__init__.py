@@ -1,1 +1,53 @@
 """From a user vector to a ranked list: indexes, candidate sources, the `Recommender`, re-ranking, reasons."""
+
+from recsys.retrieval.candidate_features import BUILTIN_SOURCES, CONTEXT, Candidates
+from recsys.retrieval.candidate_sources import (
+    CandidateSource,
+    FactorSource,
+    ItemNeighborSource,
+    PopularitySource,
+    load_sources,
+    merge,
+    save_sources,
+)
+from recsys.retrieval.cold_ranks import cold_places
+from recsys.retrieval.explanations import Reason, phrase, reason_of
+from recsys.retrieval.fallback import AnsweredBy, has_profile
+from recsys.retrieval.index.base import Index
+from recsys.retrieval.index.build import build_index, load_index
+from recsys.retrieval.index.exact import ExactIndex
+from recsys.retrieval.recommendations import Recommendations
+from recsys.retrieval.recommender import Arrays, Recommender
+from recsys.retrieval.reranking import best_first
+from recsys.retrieval.settings import ListSettings, RecommenderSettings
+from recsys.retrieval.topk import top_k
+
+__all__ = [
+    "BUILTIN_SOURCES",
+    "CONTEXT",
+    "AnsweredBy",
+    "Arrays",
+    "CandidateSource",
+    "Candidates",
+    "ExactIndex",
+    "FactorSource",
+    "Index",
+    "ItemNeighborSource",
+    "ListSettings",
+    "PopularitySource",
+    "Reason",
+    "Recommendations",
+    "Recommender",
+    "RecommenderSettings",
+    "best_first",
+    "build_index",
+    "cold_places",
+    "has_profile",
+    "load_index",
+    "load_sources",
+    "merge",
+    "phrase",
+    "reason_of",
+    "save_sources",
+    "top_k",
+]

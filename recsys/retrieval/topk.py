@@ -11,7 +11,7 @@ import numpy as np
 from recsys.arrays import Bools, Floats, Ints
 from recsys.errors import RecsysError
 from recsys.ids import NUM_RESERVED, PAD
-from recsys.metrics.ranking import IdLists
+from recsys.metrics import IdLists
 
 Excluded = IdLists | Sequence[Ints]  # for each user the item ids that are left out
 

@@ -1,1 +1,7 @@
 """The HTTP endpoint."""
+
+from serving.http.app import serve
+
+__all__ = [
+    "serve",
+]

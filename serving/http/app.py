@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from recsys import __version__
-from recsys.bundle.compose import Device
+from recsys.bundle import Device
 from recsys.errors import MissingExtraError, RequestError, StateError
 from recsys.history import History
 from recsys.ids import PAD
-from recsys.retrieval.recommendations import Recommendations
+from recsys.retrieval import Recommendations
 from serving.engine import Engine
 from serving.http.problems import of_request, of_validation, problem
 from serving.http.schemas import (

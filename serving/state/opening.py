@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from features.inputs.history_file import iter_histories
-from recsys.bundle.load import Bundle
+from features.inputs import iter_histories
+from recsys.bundle import Bundle
 from recsys.errors import DataError
 from recsys.history import History
 from serving.state.layout import IN_MEMORY, UnwritableStateError

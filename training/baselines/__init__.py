@@ -7,7 +7,8 @@ training positives alone; what it knows of a user when asked are the positives o
 from training.baselines.als import ALS
 from training.baselines.bpr import BPR, BPRSettings
 from training.baselines.chance import Random
-from training.baselines.choices import read_choices, save_choices
+from training.baselines.choices import read_choices, save_choices, settings_words
+from training.baselines.competitors import make_competitors
 from training.baselines.content import ContentNeighbours, ContentSettings
 from training.baselines.fusion import Fusion, FusionSettings
 from training.baselines.item_item import ItemItem
@@ -32,6 +33,8 @@ __all__ = [
     "Random",
     "RecentPopularity",
     "choose_baselines",
+    "make_competitors",
     "read_choices",
     "save_choices",
+    "settings_words",
 ]

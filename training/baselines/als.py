@@ -6,12 +6,12 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
-from features.splits.split import Split
+from features.splits import Split
 from recsys.arrays import Floats
 from recsys.config import ALSConfig
 from recsys.item_features import ItemFeatures
 from training.baselines.known import Known, Scored, Seen, train_interactions
-from training.candidates.als import fit_als
+from training.candidates import fit_als
 
 
 class ALS(Scored):

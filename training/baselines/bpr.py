@@ -7,11 +7,11 @@ from typing import Self
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from features.splits.split import Split
+from features.splits import Split
 from recsys.arrays import Floats, Ints
 from recsys.item_features import ItemFeatures
 from training.baselines.known import Known, Scored, Seen, train_interactions, train_rows
-from training.candidates.interactions import Interactions
+from training.candidates import Interactions
 
 
 @dataclass(frozen=True, kw_only=True)

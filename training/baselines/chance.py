@@ -7,9 +7,9 @@ import numpy as np
 
 from recsys.arrays import Bools, Ints
 from recsys.item_features import ItemFeatures
-from recsys.retrieval.topk import top_k
+from recsys.retrieval import top_k
 from training.baselines.known import Seen
-from training.evaluation.ground_truth import seen_lists
+from training.evaluation import seen_lists
 
 
 class Random:

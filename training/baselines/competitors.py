@@ -3,16 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from features.dataset.tables import Dataset
-from features.splits.split import Split
+from features.dataset import Dataset
+from features.splits import Split
 from recsys.arrays import Ints
 from recsys.config import Config
 from recsys.item_features import ItemFeatures
 from recsys.progress import Progress, silent
 from training.baselines import Random, choose_baselines
 from training.baselines.table import Chosen
-from training.evaluation.evaluate import TopK
-from training.evaluation.oracle import Oracle
+from training.evaluation import Oracle, TopK
 
 
 @dataclass(frozen=True, kw_only=True)

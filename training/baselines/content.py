@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 from scipy.sparse import csr_matrix, diags, hstack
 
-from features.splits.split import Split
+from features.splits import Split
 from recsys.arrays import Bools, Floats, Ints
 from recsys.config import content_baseline
 from recsys.ids import UNKNOWN

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from features.splits.split import Split
+from features.splits import Split
 from recsys.arrays import Floats
 from recsys.config import ItemItemConfig
 from recsys.item_features import ItemFeatures
 from training.baselines.known import Known, Scored, Seen, train_interactions
-from training.candidates.item_item import bm25_similarity
+from training.candidates import bm25_similarity
 
 
 class ItemItem(Scored):

@@ -10,16 +10,16 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_matrix
 
-from features.dataset.values.id_encoding import encode
-from features.inputs.user_items import UserItems
-from features.splits.split import Split
+from features.dataset import encode
+from features.inputs import UserItems
+from features.splits import Split
 from recsys.arrays import Bools, Floats, Ints
 from recsys.columns import Columns
 from recsys.errors import DataError
 from recsys.item_features import ItemFeatures
-from recsys.retrieval.topk import top_k
-from training.candidates.interactions import Interactions
-from training.evaluation.ground_truth import seen_lists
+from recsys.retrieval import top_k
+from training.candidates import Interactions
+from training.evaluation import seen_lists
 
 Seen = Mapping[str, Ints] | None  # items to leave out by user; None leaves nothing out
 

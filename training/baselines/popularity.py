@@ -7,15 +7,15 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.dataset.values.id_encoding import encode
-from features.splits.split import Split
+from features.dataset import encode
+from features.splits import Split
 from recsys.arrays import Bools, Floats, Ints
 from recsys.columns import Columns
 from recsys.ids import NUM_RESERVED
 from recsys.item_features import ItemFeatures
-from recsys.retrieval.topk import top_k
+from recsys.retrieval import top_k
 from training.baselines.known import Known, Scored, Seen
-from training.evaluation.ground_truth import seen_lists
+from training.evaluation import seen_lists
 
 MICROSECONDS_A_DAY = 86_400e6
 Doubles = npt.NDArray[np.float64]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from features.splits.split import InMemorySplit, Split
+from features.splits import InMemorySplit, Split
 from recsys.columns import Columns
 from recsys.config import ALSConfig, GridConfig, ItemItemConfig
 from recsys.item_features import ItemFeatures
@@ -36,7 +36,7 @@ from training.baselines.tuning import (
     training_seen,
     warm_question,
 )
-from training.evaluation.evaluate import TopK
+from training.evaluation import TopK
 
 logger = logging.getLogger(__name__)
 

@@ -9,16 +9,16 @@ from typing import Generic, TypeVar
 import numpy as np
 import polars as pl
 
-from features.splits.split import InMemorySplit
+from features.splits import InMemorySplit
 from recsys.arrays import Bools, Floats
 from recsys.columns import Columns
 from recsys.ids import NUM_RESERVED
 from recsys.item_features import ItemFeatures
-from recsys.metrics.ranking import Doubles, IdLists, at_k
+from recsys.metrics import Doubles, IdLists, at_k
 from recsys.progress import Progress, silent
-from recsys.retrieval.topk import top_k
+from recsys.retrieval import top_k
 from training.baselines.known import Known, Scored, Seen
-from training.evaluation.ground_truth import seen_lists
+from training.evaluation import seen_lists
 
 logger = logging.getLogger(__name__)
 

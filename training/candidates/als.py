@@ -5,8 +5,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from recsys.config import ALSConfig
-from recsys.retrieval.candidate_sources import FactorSource
-from recsys.retrieval.index.build import build_index
+from recsys.retrieval import FactorSource, build_index
 from training.candidates.interactions import FitOptions, Interactions
 
 

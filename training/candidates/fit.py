@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any, Protocol, cast
 
 from recsys.config import SourcesConfig
-from recsys.retrieval.candidate_sources import CandidateSource
+from recsys.retrieval import CandidateSource
 from training.candidates.interactions import FitOptions, Interactions
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from features.inputs.user_items import UserItems
+from features.inputs import UserItems
 from recsys.arrays import Bools
 from recsys.ids import NUM_RESERVED
 

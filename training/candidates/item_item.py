@@ -8,7 +8,7 @@ from scipy.sparse import csr_matrix
 
 from recsys.arrays import Ints
 from recsys.config import ItemItemConfig
-from recsys.retrieval.candidate_sources import ItemNeighborSource
+from recsys.retrieval import ItemNeighborSource
 from training.candidates.interactions import FitOptions, Interactions
 from training.candidates.neighbor_table import neighbor_table
 

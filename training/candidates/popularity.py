@@ -3,7 +3,7 @@
 import numpy as np
 
 from recsys.config import PopularityConfig
-from recsys.retrieval.candidate_sources import PopularitySource
+from recsys.retrieval import PopularitySource
 from training.candidates.interactions import FitOptions, Interactions
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from recsys.config import TransitionsConfig
-from recsys.retrieval.candidate_sources import ItemNeighborSource
+from recsys.retrieval import ItemNeighborSource
 from training.candidates.interactions import FitOptions, Interactions
 from training.candidates.neighbor_table import neighbor_table
 

@@ -29,13 +29,12 @@ from torch.nn import functional as F
 from recsys.arrays import Bools, Floats, Ints
 from recsys.config import ColdStartConfig
 from recsys.ids import NUM_RESERVED
-from recsys.metrics.ranking import IdLists
-from recsys.models.cold_start_head import ColdStartHead, blend, inverse_root_count
-from recsys.models.retriever import EMBED_ROWS, Retriever
-from recsys.retrieval.topk import top_k
+from recsys.metrics import IdLists
+from recsys.models import EMBED_ROWS, ColdStartHead, Retriever, blend, inverse_root_count
+from recsys.retrieval import top_k
 from recsys.ridge import Doubles, solve_ridge
 from training.cold_start.validation_users import ValidationUsers
-from training.ranker.ranked_lists import selection_ndcg
+from training.ranker import selection_ndcg
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from recsys.arrays import Floats
 from recsys.config import ModelConfig
-from recsys.models.retriever import Retriever
+from recsys.models import Retriever
 from training.cold_start.content_regression import ContentRegression, fit_content_regression
 from training.cold_start.tradeoff import WarmColdTradeoff, measure_tradeoff
 from training.cold_start.validation_users import ValidationUsers

@@ -25,9 +25,8 @@ from scipy.optimize import isotonic_regression
 
 from recsys.arrays import Bools, Floats, Ints
 from recsys.ids import NUM_RESERVED
-from recsys.metrics.ranking import Doubles, IdLists
-from recsys.retrieval.cold_ranks import cold_places
-from recsys.retrieval.topk import top_k
+from recsys.metrics import Doubles, IdLists
+from recsys.retrieval import cold_places, top_k
 from training.cold_start.validation_users import ValidationUsers
 
 K = 20

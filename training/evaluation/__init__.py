@@ -1,1 +1,62 @@
 """Full-ranking evaluation of any model on the test of a split."""
+
+from training.evaluation.evaluate import (
+    ByUser,
+    EvaluationSet,
+    EvaluationSettings,
+    TopK,
+    evaluate,
+    results_by_user,
+)
+from training.evaluation.examples import Example, Listed, draw_examples, load_examples, save_examples
+from training.evaluation.ground_truth import GroundTruth, seen_lists
+from training.evaluation.names import PLACES, metric_name
+from training.evaluation.oracle import Oracle
+from training.evaluation.predictions import Predictions
+from training.evaluation.results import FEW_USERS, Change, Evaluation, ViewResult
+from training.evaluation.system import ID_ONLY, LATER, MODEL, TOWERS, System, id_only, whole_and_towers
+from training.evaluation.tables import (
+    REFERENCES,
+    is_best,
+    metrics_table,
+    parse_metrics,
+    slice_tables,
+    view_tables,
+)
+
+__all__ = [
+    "FEW_USERS",
+    "ID_ONLY",
+    "LATER",
+    "MODEL",
+    "PLACES",
+    "REFERENCES",
+    "TOWERS",
+    "ByUser",
+    "Change",
+    "Evaluation",
+    "EvaluationSet",
+    "EvaluationSettings",
+    "Example",
+    "GroundTruth",
+    "Listed",
+    "Oracle",
+    "Predictions",
+    "System",
+    "TopK",
+    "ViewResult",
+    "draw_examples",
+    "evaluate",
+    "id_only",
+    "is_best",
+    "load_examples",
+    "metric_name",
+    "metrics_table",
+    "parse_metrics",
+    "results_by_user",
+    "save_examples",
+    "seen_lists",
+    "slice_tables",
+    "view_tables",
+    "whole_and_towers",
+]

@@ -10,9 +10,20 @@ import numpy as np
 
 from recsys.arrays import Ints
 from recsys.item_features import ItemFeatures
-from recsys.metrics.beyond_accuracy import Content, Exposure, coverage, gini, per_user
-from recsys.metrics.bootstrap import Estimate, Sampled, resamples, weighted_means
-from recsys.metrics.ranking import Doubles, IdLists, at_k
+from recsys.metrics import (
+    Content,
+    Doubles,
+    Estimate,
+    Exposure,
+    IdLists,
+    Sampled,
+    at_k,
+    coverage,
+    gini,
+    per_user,
+    resamples,
+    weighted_means,
+)
 from training.evaluation.ground_truth import Part
 
 Results = Mapping[str, Sampled]  # metric -> value and resamples

@@ -13,9 +13,7 @@ from recsys.arrays import Bools, Ints
 from recsys.config import EvaluateConfig
 from recsys.errors import RecsysError
 from recsys.ids import NUM_RESERVED, PAD
-from recsys.metrics.beyond_accuracy import Content
-from recsys.metrics.bootstrap import Estimate
-from recsys.metrics.ranking import Doubles, IdLists, at_k
+from recsys.metrics import Content, Doubles, Estimate, IdLists, at_k
 from recsys.progress import Progress, silent
 from training.evaluation.aggregate import Lists, aggregate, estimates, with_beyond_accuracy
 from training.evaluation.ground_truth import EvaluationSet, GroundTruth, Part, seen_lists

@@ -11,12 +11,11 @@ from recsys.arrays import Bools
 from recsys.files import replacing
 from recsys.history import History
 from recsys.ids import NUM_RESERVED, PAD
-from recsys.metrics.ranking import IdLists
-from recsys.retrieval.explanations import reason_of
-from recsys.retrieval.recommendations import Recommendations
+from recsys.metrics import IdLists
+from recsys.retrieval import Recommendations, reason_of
 from training.evaluation.predictions import Predictions
 from training.evaluation.system import history_of
-from training.fitting.fit import Fitted
+from training.fitting import Fitted
 
 # Constants, so that reports look alike: users, places of a list, and past items that are shown.
 NUM_DRAWN = 4

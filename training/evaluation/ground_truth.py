@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.splits.split import Split
+from features.splits import Split
 from recsys.arrays import Bools, Ints
 from recsys.columns import Columns
 from recsys.errors import DataError
 from recsys.ids import NUM_RESERVED, UNKNOWN
 from recsys.item_features import ItemFeatures
-from recsys.metrics.ranking import IdLists
+from recsys.metrics import IdLists
 from training.evaluation.predictions import Predictions
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from features.dataset.tables import Dataset
+from features.dataset import Dataset
 from recsys.arrays import Bools, Floats, Ints
 from recsys.columns import Columns
 from recsys.errors import DataError, RequestError, did_you_mean
 from recsys.item_features import ItemFeatures
-from recsys.metrics.ranking import IdLists
-from recsys.retrieval.topk import top_k
+from recsys.metrics import IdLists
+from recsys.retrieval import top_k
 from training.evaluation.ground_truth import seen_lists
 
 VECTOR = "vector"

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from features.dataset.values.id_encoding import encode_lists
+from features.dataset import encode_lists
 from recsys.arrays import Ints
 from recsys.columns import Columns
 from recsys.errors import DataError
 from recsys.files import replacing
 from recsys.ids import NUM_RESERVED, PAD, IdMap
-from recsys.metrics.ranking import IdLists
+from recsys.metrics import IdLists
 
 # Columns of the file; every other one is a model.
 NUM_SEEN, WARM, COLD = "num_seen", "ground_truth_warm", "ground_truth_cold"

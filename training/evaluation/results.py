@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from recsys.metrics.bootstrap import Estimate
+from recsys.metrics import Estimate
 
 # A constant, so that reports of different runs compare: with fewer users a bootstrap interval says little.
 FEW_USERS = 30

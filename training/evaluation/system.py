@@ -11,8 +11,8 @@ from recsys.arrays import Bools, Ints
 from recsys.config import Config, EvaluateConfig
 from recsys.history import History
 from recsys.ids import PAD
-from recsys.retrieval.recommender import Recommender
-from training.fitting.fit import Fitted
+from recsys.retrieval import Recommender
+from training.fitting import Fitted
 
 USERS_AT_ONCE = 256
 # Our names in the table.

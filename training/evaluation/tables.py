@@ -8,8 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from recsys.errors import ConfigError, did_you_mean
-from recsys.metrics.beyond_accuracy import BEYOND
-from recsys.metrics.ranking import METRICS
+from recsys.metrics import BEYOND, METRICS
 from training.evaluation.results import Evaluation, ViewResult
 
 # The lower and the upper end of the scale: shown, but no competitors.

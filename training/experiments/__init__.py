@@ -1,1 +1,13 @@
 """The towers with one option changed at a time, beside the towers as they are configured."""
+
+from training.experiments.ablation import ablate
+from training.experiments.options import names_in
+from training.experiments.table import ablation_table, main_metrics, write_markdown
+
+__all__ = [
+    "ablate",
+    "ablation_table",
+    "main_metrics",
+    "names_in",
+    "write_markdown",
+]

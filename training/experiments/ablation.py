@@ -10,19 +10,22 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from features.inputs.histories import SeenItems
-from features.inputs.item_features import build_item_features
-from features.leakage.audit import audit_test
+from features.inputs import SeenItems, build_item_features
+from features.leakage import audit_test
 from recsys.config import Config, changed
-from training.evaluation.evaluate import ByUser, EvaluationSet, EvaluationSettings, results_by_user
-from training.evaluation.ground_truth import GroundTruth
-from training.evaluation.system import MODEL, whole_and_towers
+from training.evaluation import (
+    MODEL,
+    ByUser,
+    EvaluationSet,
+    EvaluationSettings,
+    GroundTruth,
+    results_by_user,
+    whole_and_towers,
+)
 from training.experiments.options import BASE, NEEDS, Option, choose_options, offered
 from training.experiments.outcome import Outcome, ViewResults, fingerprint_of, place_of
 from training.experiments.results import AblatedView, Ablation, rows_of
-from training.fitting.checkpoint_key import tower_settings
-from training.fitting.fit import Fitted, fit
-from training.fitting.inputs import FitInputs, audit
+from training.fitting import FitInputs, Fitted, audit, fit, tower_settings
 from training.pipeline import Run
 from training.runtime import keep_freed_memory, threads
 

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from features.dataset.tables import Dataset, MediaVectors
-from features.splits.train_statistics import TrainStatistics
+from features.dataset import Dataset, MediaVectors
+from features.splits import TrainStatistics
 from recsys.columns import Columns
 from recsys.config import Config, changed, parse_setting
 from recsys.errors import ConfigError, did_you_mean
 from recsys.item_features import ItemFeatures
 from recsys.modalities import BY_NAME
-from recsys.models.retriever import tower_spec
+from recsys.models import tower_spec
 
 BASE = "as configured"
 # What an option may need, and what is said where it is missing.

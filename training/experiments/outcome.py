@@ -14,7 +14,7 @@ import polars as pl
 
 from recsys.columns import Columns
 from recsys.files import replacing
-from recsys.metrics.ranking import Doubles
+from recsys.metrics import Doubles
 
 _VIEW = "view"
 

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from recsys.files import replacing
-from recsys.metrics.bootstrap import Sampled, resamples, weighted_means
-from recsys.metrics.ranking import Doubles
-from training.evaluation.results import Change
+from recsys.metrics import Doubles, Sampled, resamples, weighted_means
+from training.evaluation import Change
 from training.experiments.options import BASE, Option
 from training.experiments.outcome import Outcome
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from recsys.files import replacing
-from recsys.metrics.bootstrap import Estimate
+from recsys.metrics import Estimate
 from training.experiments.results import Ablation, Row
 
 SELECTION = (

@@ -11,11 +11,9 @@ import numpy as np
 import polars as pl
 
 from features.conversion.registry import ensure_encoder
-from features.dataset.tables import Dataset
-from features.encoders.encoder import Kind
-from recsys.bundle.compose import Graphs, compose
-from recsys.bundle.load import Bundle
-from recsys.bundle.write import write_bundle
+from features.dataset import Dataset
+from features.encoders import Kind
+from recsys.bundle import Bundle, Graphs, compose, write_bundle
 from recsys.columns import Columns
 from recsys.config import Config
 from recsys.errors import BundleError
@@ -24,10 +22,7 @@ from recsys.ids import NUM_RESERVED
 from recsys.item_features import ItemArrays
 from recsys.modalities import encoded_by
 from recsys.onnx import OnnxSession
-from recsys.retrieval.candidate_sources import load_sources, save_sources
-from recsys.retrieval.index.build import build_index, load_index
-from recsys.retrieval.recommendations import Recommendations
-from recsys.retrieval.recommender import Recommender
+from recsys.retrieval import Recommendations, Recommender, build_index, load_index, load_sources, save_sources
 from training.export.graphs import (
     Graph,
     item_graph,
@@ -38,7 +33,7 @@ from training.export.graphs import (
     user_graph,
     write_graph,
 )
-from training.fitting.fit import Fitted
+from training.fitting import Fitted
 
 TOLERANCE = 1e-4  # largest difference of an output of a graph, and of a final score, from torch
 MIN_AGREEMENT = 0.999  # share of places in top-10 lists that hold the same item

@@ -16,13 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from recsys.history import REVIEW_FIELDS, SequenceSchema
-from recsys.models.cold_start_head import replace_cold
-from recsys.models.embeddings import export_categories
-from recsys.models.retriever import Retriever
-from recsys.retrieval.candidate_features import BUILTIN_SOURCES, CONTEXT
-from training.ranker.fit import INPUTS as RANKER_INPUTS
-from training.ranker.fit import OUTPUTS as RANKER_OUTPUTS
-from training.ranker.fit import ScaledRanker
+from recsys.models import Retriever, export_categories, replace_cold
+from recsys.retrieval import BUILTIN_SOURCES, CONTEXT
+from training.ranker import INPUTS as RANKER_INPUTS
+from training.ranker import OUTPUTS as RANKER_OUTPUTS
+from training.ranker import ScaledRanker
 
 BATCH, LENGTH, CANDIDATES, PAST = "batch", "length", "candidates", "past"
 Arrays = dict[str, npt.NDArray[Any]]

@@ -1,1 +1,33 @@
 """One fit: from a split and its vectors to towers, ranker and recommender."""
+
+from training.fitting.checkpoint_key import tower_settings
+from training.fitting.fit import FitChoices, Fitted, fit
+from training.fitting.inputs import FitInputs, audit
+from training.fitting.record import (
+    FitRecord,
+    read_audits,
+    read_fit_records,
+    record_audit,
+    record_fit,
+    validation_metrics,
+)
+from training.fitting.refit import choices_of_towers, newest_events_split
+from training.fitting.torch_recommender import make_recommender
+
+__all__ = [
+    "FitChoices",
+    "FitInputs",
+    "FitRecord",
+    "Fitted",
+    "audit",
+    "choices_of_towers",
+    "fit",
+    "make_recommender",
+    "newest_events_split",
+    "read_audits",
+    "read_fit_records",
+    "record_audit",
+    "record_fit",
+    "tower_settings",
+    "validation_metrics",
+]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy.typing as npt
 
 from recsys.config import Config
-from recsys.retrieval.settings import ListSettings
+from recsys.retrieval import ListSettings
 from training.fitting.inputs import FitInputs
 
 

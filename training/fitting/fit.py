@@ -8,17 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from features.inputs.histories import HistoryBuilder, IdMaps
-from features.leakage.audit import Audit
+from features.inputs import HistoryBuilder, IdMaps
+from features.leakage import Audit
 from recsys.history import SequenceSchema
 from recsys.item_features import ItemFeatures
-from recsys.models.retriever import Retriever
+from recsys.models import Retriever
 from recsys.progress import Progress, silent
-from recsys.retrieval.candidate_sources import CandidateSource
-from recsys.retrieval.recommender import Recommender
-from training.candidates.fit import fit_sources
-from training.candidates.interactions import FitOptions, Interactions
-from training.cold_start.fit import ColdItems, cold_items_of, fit_cold_start_head
+from recsys.retrieval import CandidateSource, Recommender
+from training.candidates import FitOptions, Interactions, fit_sources
+from training.cold_start import ColdItems, cold_items_of, fit_cold_start_head
 from training.fitting.checkpoint_key import checkpoint_key
 from training.fitting.inputs import AuditedInputs, FitInputs
 from training.fitting.torch_recommender import make_recommender
@@ -30,8 +28,8 @@ from training.fitting.validation import (
     without_ranker_users,
 )
 from training.fitting.without_events import POPULARITY, WithoutEvents, choose_without_events
-from training.ranker.fit import FittedRanker, fit_ranker
-from training.towers.trainer import FittedRetriever, fit_retriever
+from training.ranker import FittedRanker, fit_ranker
+from training.towers import FittedRetriever, fit_retriever
 
 logger = logging.getLogger(__name__)
 OnEpoch = Callable[[int, dict[str, float]], None]  # the number of an epoch of the towers, and its results

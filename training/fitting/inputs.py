@@ -10,12 +10,18 @@ audited.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from features.dataset.tables import Dataset, MediaVectors
-from features.inputs.histories import HistoryBuilder, IdMaps, ReviewVectors, build_maps, build_schema
-from features.inputs.item_features import build_item_features
-from features.inputs.user_items import UserItems
-from features.leakage.audit import Audit, audit_fit
-from features.splits.split import Split
+from features.dataset import Dataset, MediaVectors
+from features.inputs import (
+    HistoryBuilder,
+    IdMaps,
+    ReviewVectors,
+    UserItems,
+    build_item_features,
+    build_maps,
+    build_schema,
+)
+from features.leakage import Audit, audit_fit
+from features.splits import Split
 from recsys.arrays import Ints
 from recsys.config import Config, RankerConfig
 from recsys.history import History, SequenceSchema

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import recsys
-from features.leakage.audit import Audit
+from features.leakage import Audit
 from recsys.files import replacing
 from recsys.ids import NUM_RESERVED
-from training.cold_start.fit import ColdItems
-from training.cold_start.tradeoff import WarmColdTradeoff
+from training.cold_start import ColdItems, WarmColdTradeoff
 from training.fitting.fit import Fitted
 from training.fitting.without_events import WithoutEvents
-from training.ranker.fit import FittedRanker
+from training.ranker import FittedRanker
 
 PACKAGES = ("torch", "torchrec", "onnxruntime-gpu", "polars", "numpy", "implicit", "mlflow")
 

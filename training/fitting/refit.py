@@ -5,12 +5,19 @@ from pathlib import Path
 
 import polars as pl
 
-from features.dataset.tables import Dataset
-from features.splits.assignment import CONTEXT, ORDER, PART, TRAIN, VALIDATION, share_of
-from features.splits.make import split_by_plan
-from features.splits.protocols import Plan
-from features.splits.review_visibility import ReviewRule
-from features.splits.split import Split
+from features.dataset import Dataset
+from features.splits import (
+    CONTEXT,
+    ORDER,
+    PART,
+    TRAIN,
+    VALIDATION,
+    Plan,
+    ReviewRule,
+    Split,
+    share_of,
+    split_by_plan,
+)
 from recsys.columns import Columns
 from recsys.config import Config
 from training.fitting.fit import FitChoices, Fitted

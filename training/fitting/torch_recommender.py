@@ -4,13 +4,10 @@ from collections.abc import Sequence
 
 from recsys.config import Config
 from recsys.item_features import ItemArrays
-from recsys.models.retriever import Retriever
-from recsys.retrieval.candidate_sources import CandidateSource
-from recsys.retrieval.index.build import build_index
-from recsys.retrieval.recommender import Recommender
-from recsys.retrieval.settings import RecommenderSettings
+from recsys.models import Retriever
+from recsys.retrieval import CandidateSource, Recommender, RecommenderSettings, build_index
 from training.fitting.without_events import POPULARITY, WithoutEvents
-from training.ranker.fit import FittedRanker
+from training.ranker import FittedRanker
 
 
 def make_recommender(

@@ -10,13 +10,12 @@ import numpy as np
 
 from recsys.arrays import Floats, Ints
 from recsys.history import History
-from recsys.metrics.ranking import IdLists
-from recsys.models.retriever import Retriever
-from training.cold_start.validation_users import PastInteractions, ValidationUsers
+from recsys.metrics import IdLists
+from recsys.models import Retriever
+from training.cold_start import PastInteractions, ValidationUsers
 from training.fitting.inputs import FitInputs
 from training.fitting.torch_recommender import make_recommender
-from training.ranker.fit import FittedRanker
-from training.ranker.ranked_lists import SELECTION_K, RankingTask, selection_ndcg
+from training.ranker import SELECTION_K, FittedRanker, RankingTask, selection_ndcg
 
 USERS_AT_ONCE = 512  # embedded and searched in one call; bounds the memory, changes no result
 

@@ -12,10 +12,9 @@ import numpy as np
 
 from recsys.arrays import Ints
 from recsys.history import History
-from recsys.metrics.ranking import IdLists
-from recsys.retrieval.fallback import has_profile
-from recsys.retrieval.recommender import Recommender
-from training.ranker.ranked_lists import SELECTION_K, selection_ndcg
+from recsys.metrics import IdLists
+from recsys.retrieval import Recommender, has_profile
+from training.ranker import SELECTION_K, selection_ndcg
 
 logger = logging.getLogger(__name__)
 

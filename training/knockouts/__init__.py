@@ -1,1 +1,28 @@
 """What each modality brings: a trained system evaluated while one is absent, shuffled or noise."""
+
+from training.knockouts.alteration import KINDS, Kind
+from training.knockouts.measure import Knockout, Knockouts, measure_knockouts
+from training.knockouts.systems import KnockoutSubject
+from training.knockouts.words import (
+    VERDICT_KINDS,
+    Contribution,
+    contributions,
+    knockouts_table,
+    main_metric,
+    percent,
+)
+
+__all__ = [
+    "KINDS",
+    "VERDICT_KINDS",
+    "Contribution",
+    "Kind",
+    "Knockout",
+    "KnockoutSubject",
+    "Knockouts",
+    "contributions",
+    "knockouts_table",
+    "main_metric",
+    "measure_knockouts",
+    "percent",
+]

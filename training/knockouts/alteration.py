@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from features.dataset.tables import MediumVectors
+from features.dataset import MediumVectors
 from recsys.arrays import Bools, Floats, Ints
 
 Kind = Literal["absent", "shuffled", "noise"]

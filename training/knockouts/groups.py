@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from recsys.columns import Columns
 from recsys.modalities import modality_groups
-from recsys.models.item_tower import ID_TOKEN, ItemTowerSpec
+from recsys.models import ID_TOKEN, ItemTowerSpec
 
 
 @dataclass(frozen=True, kw_only=True)

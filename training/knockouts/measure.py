@@ -8,17 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from features.inputs.histories import SeenItems
+from features.inputs import SeenItems
 from recsys.arrays import Bools, Ints
 from recsys.columns import Columns
 from recsys.errors import ConfigError, DataError
 from recsys.files import replacing
-from recsys.metrics.beyond_accuracy import Content
-from recsys.metrics.bootstrap import Estimate
+from recsys.metrics import Content, Estimate
 from recsys.progress import Progress, silent
-from training.evaluation.evaluate import EvaluationSet, EvaluationSettings, TopK, evaluate
-from training.evaluation.results import FEW_USERS, Change, Evaluation, ViewResult
-from training.evaluation.system import MODEL
+from training.evaluation import (
+    FEW_USERS,
+    MODEL,
+    Change,
+    Evaluation,
+    EvaluationSet,
+    EvaluationSettings,
+    TopK,
+    ViewResult,
+    evaluate,
+)
 from training.knockouts.alteration import KINDS, Kind
 from training.knockouts.systems import KnockoutSubject
 

@@ -16,18 +16,17 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from features.dataset.tables import Dataset, MediaVectors, MediumVectors
-from features.inputs.histories import HistoryBuilder, ReviewVectors
-from features.splits.split import Split
+from features.dataset import Dataset, MediaVectors, MediumVectors
+from features.inputs import HistoryBuilder, ReviewVectors
+from features.splits import Split
 from recsys.arrays import Bools
 from recsys.columns import Columns
 from recsys.config import Config
 from recsys.history import History
 from recsys.item_features import ItemArrays
-from recsys.models.retriever import EMBED_ROWS, Retriever
-from training.evaluation.system import MODEL, System
-from training.fitting.fit import Fitted
-from training.fitting.torch_recommender import make_recommender
+from recsys.models import EMBED_ROWS, Retriever
+from training.evaluation import MODEL, System
+from training.fitting import Fitted, make_recommender
 from training.knockouts.alteration import KINDS, Kind, Pair, altered_media, altered_pairs
 from training.knockouts.groups import ModalityGroup, groups_of
 

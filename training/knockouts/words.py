@@ -7,11 +7,10 @@ from typing import Literal
 from rich.table import Table
 
 from recsys.columns import Columns
-from recsys.metrics.bootstrap import Estimate
+from recsys.metrics import Estimate
 from recsys.modalities import GROUP_PLURALS, MODALITIES
-from recsys.models.item_tower import ID_TOKEN
-from training.evaluation.names import PLACES, metric_name
-from training.evaluation.results import FEW_USERS
+from recsys.models import ID_TOKEN
+from training.evaluation import FEW_USERS, PLACES, metric_name
 from training.knockouts.alteration import KINDS, Kind
 from training.knockouts.measure import Knockouts
 

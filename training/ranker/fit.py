@@ -19,11 +19,9 @@ from torch import Tensor
 
 from recsys.arrays import Floats, Ints
 from recsys.config import RankerConfig
-from recsys.models.losses import listwise_cross_entropy
-from recsys.models.ranker import Ranker
+from recsys.models import Ranker, listwise_cross_entropy
 from recsys.progress import Progress, silent
-from recsys.retrieval.candidate_features import BUILTIN_SOURCES, CONTEXT
-from recsys.retrieval.recommender import Recommender
+from recsys.retrieval import BUILTIN_SOURCES, CONTEXT, Recommender
 from training.ranker.ranked_lists import RankedLists, RankingTask
 
 INPUTS = (

@@ -16,10 +16,8 @@ from torch import Tensor
 from recsys.arrays import Bools, Floats, Ints
 from recsys.history import History
 from recsys.ids import PAD
-from recsys.metrics.ranking import IdLists, at_k, means
-from recsys.retrieval.candidate_features import Candidates
-from recsys.retrieval.recommender import Recommender
-from recsys.retrieval.reranking import best_first
+from recsys.metrics import IdLists, at_k, means
+from recsys.retrieval import Candidates, Recommender, best_first
 
 CANDIDATE_FEATURES = ("source_scores", "source_ranks", "candidate_context")  # in the ranker's order
 BATCH_USERS = 64

@@ -3,12 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from recsys.metrics.beyond_accuracy import BEYOND
-from recsys.metrics.bootstrap import Estimate
-from training.evaluation.names import PLACES, metric_name
-from training.evaluation.results import Evaluation, ViewResult
-from training.evaluation.system import MODEL
-from training.evaluation.tables import REFERENCES
+from recsys.metrics import BEYOND, Estimate
+from training.evaluation import MODEL, PLACES, REFERENCES, Evaluation, ViewResult, metric_name
 from training.report.words import Kind, figure, kind_of, listed, main_view, model_name, verdict
 
 # What a figure is, and what our model does where it has more of it than another.

@@ -1,7 +1,7 @@
 """What cold ranks cost warm items and bring cold items, as a chart and in words."""
 
-from training.cold_start.tradeoff import K, OperatingPoint, WarmColdTradeoff
-from training.fitting.record import FitRecord
+from training.cold_start import K, OperatingPoint, WarmColdTradeoff
+from training.fitting import FitRecord
 from training.report.charts import Chart, Series, line_chart
 
 

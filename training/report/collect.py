@@ -5,19 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from features.dataset.tables import Dataset
-from features.inputs.review_sentiment import read_quality
-from recsys.bundle.manifest import MANIFEST
+from features.dataset import Dataset
+from features.inputs import read_quality
+from recsys.bundle import MANIFEST
 from recsys.checksums import sha256_of
 from recsys.config import Config
 from recsys.errors import ConfigError
-from training.baselines.choices import read_choices, settings_words
-from training.evaluation.examples import load_examples
-from training.evaluation.names import metric_name
-from training.evaluation.results import Evaluation
-from training.evaluation.system import MODEL
-from training.fitting.record import FitRecord, read_audits, read_fit_records
-from training.knockouts.measure import Knockouts
+from training.baselines import read_choices, settings_words
+from training.evaluation import MODEL, Evaluation, load_examples, metric_name
+from training.fitting import FitRecord, read_audits, read_fit_records
+from training.knockouts import Knockouts
 from training.report.beyond import Beyond, beyond
 from training.report.charts import Chart, Series, line_chart
 from training.report.cold_items import cold_items_chart

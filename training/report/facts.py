@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.dataset.rejected import SCHEMA, count_reasons, summarise
-from features.dataset.tables import Dataset, Rejected
-from features.inputs.review_sentiment import Quality
+from features.dataset import SCHEMA, Dataset, Rejected, count_reasons, summarise
+from features.inputs import Quality
 from recsys.columns import Columns
 from recsys.modalities import BY_NAME
 from training.report.charts import Chart, Series, bar_chart, line_chart

@@ -4,11 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from recsys.columns import Columns
-from recsys.metrics.bootstrap import Estimate
-from training.evaluation.names import PLACES, metric_name
-from training.knockouts.alteration import KINDS, Kind
-from training.knockouts.measure import Knockout, Knockouts
-from training.knockouts.words import VERDICT_KINDS, Contribution, contributions, main_metric, percent
+from recsys.metrics import Estimate
+from training.evaluation import PLACES, metric_name
+from training.knockouts import (
+    KINDS,
+    VERDICT_KINDS,
+    Contribution,
+    Kind,
+    Knockout,
+    Knockouts,
+    contributions,
+    main_metric,
+    percent,
+)
 from training.report.charts import Band, Chart, Legend, Whisker, interval_chart
 from training.report.words import counted
 

@@ -10,7 +10,7 @@ from typing import Any
 import tomli_w
 
 from recsys.config import PRESETS, Config, build_config, flatten
-from training.fitting.record import FitRecord
+from training.fitting import FitRecord
 
 
 @dataclass(frozen=True, kw_only=True)

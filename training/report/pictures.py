@@ -4,7 +4,7 @@ import base64
 import io
 from pathlib import Path
 
-from features.media.decode import load_image
+from features.media import load_image
 from recsys.errors import DataError
 
 SIDE = 128  # pixels of the longer side; shown at half of it, so that it is crisp on dense screens

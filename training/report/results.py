@@ -3,12 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from recsys.metrics.bootstrap import Estimate
-from recsys.metrics.ranking import METRICS
-from training.evaluation.names import PLACES, metric_name
-from training.evaluation.results import Evaluation, ViewResult
-from training.evaluation.system import MODEL
-from training.evaluation.tables import REFERENCES, is_best
+from recsys.metrics import METRICS, Estimate
+from training.evaluation import MODEL, PLACES, REFERENCES, Evaluation, ViewResult, is_best, metric_name
 from training.report.charts import Band, Chart, Legend, Whisker, interval_chart
 from training.report.words import Kind, Verdict, figure, kind_of, main_view, model_name, verdict
 

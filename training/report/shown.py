@@ -6,10 +6,10 @@ from pathlib import Path
 
 import polars as pl
 
-from features.dataset.tables import Dataset
+from features.dataset import Dataset
 from recsys.columns import Columns
-from recsys.retrieval.explanations import phrase
-from training.evaluation.examples import Example, Listed
+from recsys.retrieval import phrase
+from training.evaluation import Example, Listed
 from training.report.pictures import thumbnail
 from training.report.words import counted, short
 

@@ -4,12 +4,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from features.leakage.audit import Audit
-from recsys.metrics.bootstrap import Estimate
-from training.evaluation.names import PLACES, metric_name
-from training.evaluation.results import FEW_USERS, Evaluation
-from training.evaluation.system import ID_ONLY, LATER, MODEL, TOWERS
-from training.evaluation.tables import REFERENCES
+from features.leakage import Audit
+from recsys.metrics import Estimate
+from training.evaluation import (
+    FEW_USERS,
+    ID_ONLY,
+    LATER,
+    MODEL,
+    PLACES,
+    REFERENCES,
+    TOWERS,
+    Evaluation,
+    metric_name,
+)
 
 MANY_COMPETITORS = 4  # more are counted instead of named
 

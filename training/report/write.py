@@ -8,8 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from recsys.files import replacing
-from training.evaluation.names import metric_name
-from training.evaluation.results import FEW_USERS
+from training.evaluation import FEW_USERS, metric_name
 from training.report.collect import Report
 from training.report.words import figure
 

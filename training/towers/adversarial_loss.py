@@ -17,8 +17,7 @@ from torch import Tensor
 
 from recsys.config import AdversarialConfig
 from recsys.errors import ConfigError
-from recsys.models.item_tower import ItemInputs
-from recsys.models.retriever import Retriever
+from recsys.models import ItemInputs, Retriever
 from training.sequences import Window
 from training.towers.context import LossGradients
 from training.towers.next_item_loss import Batch, NextItemLoss, ReadItems

@@ -16,9 +16,14 @@ from torch import Tensor
 from recsys.config import AlignmentConfig, AuxiliaryConfig, ViewsConfig
 from recsys.errors import ConfigError
 from recsys.modalities import BY_NAME
-from recsys.models.dropout import dropped
-from recsys.models.item_tower import ItemTower, ItemTowerSpec, drop_tokens
-from recsys.models.losses import contrastive_loss, hardest_triplet_loss
+from recsys.models import (
+    ItemTower,
+    ItemTowerSpec,
+    contrastive_loss,
+    drop_tokens,
+    dropped,
+    hardest_triplet_loss,
+)
 from training.sequences import Window
 from training.towers.context import LossGradients, StepContext
 

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys.config import TrainConfig
-from recsys.models.dropout import drawing_from
-from recsys.models.retriever import Retriever
+from recsys.models import Retriever, drawing_from
 from training.runtime import choose_dtype
 from training.sequences import Window
 

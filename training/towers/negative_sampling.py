@@ -25,9 +25,8 @@ from recsys.arrays import Floats
 from recsys.config import TrainConfig
 from recsys.errors import ConfigError
 from recsys.item_features import ItemFeatures
-from recsys.models.retriever import EMBED_ROWS, Retriever, sequence_tensors
-from recsys.retrieval.index.base import Index
-from recsys.retrieval.index.build import build_index
+from recsys.models import EMBED_ROWS, Retriever, sequence_tensors
+from recsys.retrieval import Index, build_index
 from training.sequences import Window, target_mask
 
 NEAREST = 16  # items that one query of the index returns; more queries a step instead of longer answers

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from recsys.models.item_tower import ItemInputs
-from recsys.models.retriever import sequence_tensors
+from recsys.models import ItemInputs, sequence_tensors
 from training.sequences import Window, target_mask
 from training.towers.context import Gradients, LossGradients, StepContext, sum_present
 from training.towers.softmax import Softmax, StepSoftmax

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from recsys.config import TrainConfig
 from recsys.ids import NUM_RESERVED
-from recsys.models.losses import chunked_cross_entropy, sampled_cross_entropy
+from recsys.models import chunked_cross_entropy, sampled_cross_entropy
 from training.sequences import Window
 from training.towers.context import StepContext
 from training.towers.negative_sampling import HardNegatives, Negatives, NegativeSampler

@@ -8,8 +8,7 @@ import torch
 
 from recsys.errors import LeakError
 from recsys.ids import NUM_RESERVED, PAD, UNKNOWN
-from recsys.models.item_tower import Standardise
-from recsys.models.retriever import Retriever
+from recsys.models import Retriever, Standardise
 from training.towers.train_step import TrainStep
 
 _REMEDY = "make models and steps of features whose `trained` are the items of split.train"

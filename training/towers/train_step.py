@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from torch import Tensor
 
 from recsys.config import TrainConfig
-from recsys.models.retriever import Retriever
+from recsys.models import Retriever
 from training.sequences import Window
 from training.towers.adversarial_loss import AdversarialLoss
 from training.towers.auxiliary_losses import ItemBatchLoss

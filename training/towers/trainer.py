@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from recsys.config import ModelConfig, TrainConfig
 from recsys.history import SequenceSchema
 from recsys.item_features import ItemFeatures
-from recsys.models.retriever import Retriever
+from recsys.models import Retriever
 from recsys.progress import Progress, silent
 from training.sequences import TrainingSequence, Window, WindowSampler
 from training.towers.checkpoint import TrainingState, load_state, save_state

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from features.conversion.registry import EmbeddedWeights
 from features.conversion.verify.export import export_graph
-from features.encoders.encoder import write_spec
+from features.encoders import write_spec
 
 RESIZE = 256
 CROP = 224

@@ -13,7 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from features.conversion.registry import EmbeddedWeights
 from features.conversion.verify.export import export_graph
-from features.encoders.encoder import TOKENIZER_FILE, write_spec
+from features.encoders import TOKENIZER_FILE, write_spec
 
 MAX_TOKENS = 256  # sentence_bert_config.json: what it was trained with; BERT itself goes to 512
 TOLERANCE = 1e-4

@@ -20,7 +20,7 @@ from transformers.utils import sentencepiece_model_pb2_new as sentencepiece
 
 from features.conversion.registry import EmbeddedWeights
 from features.conversion.verify.parity import Conversion, write_encoder
-from features.encoders.encoder import TOKENIZER_FILE
+from features.encoders import TOKENIZER_FILE
 from recsys.arrays import Floats
 
 MAX_TOKENS = 512  # the model itself has no limit

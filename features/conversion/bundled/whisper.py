@@ -20,9 +20,8 @@ from transformers.models.whisper.modeling_whisper import WhisperAttention, Whisp
 from features.conversion.bundled.ctranslate2_format import read_model
 from features.conversion.registry import EmbeddedWeights
 from features.conversion.verify.export import export_graph
-from features.encoders.audio import HOP, N_FFT, WINDOW_SAMPLES, hann_window, mel_filters
-from features.encoders.encoder import write_spec
-from features.media.decode import SAMPLE_RATE
+from features.encoders import HOP, N_FFT, WINDOW_SAMPLES, hann_window, mel_filters, write_spec
+from features.media import SAMPLE_RATE
 
 TOLERANCE = 1e-3
 

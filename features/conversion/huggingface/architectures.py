@@ -10,7 +10,7 @@ from transformers.utils import logging as transformers_logging
 
 from features.conversion.sources import Source
 from features.conversion.verify.steps import step
-from features.encoders.encoder import Kind
+from features.encoders import Kind
 from recsys.errors import EncoderError
 
 LOCAL_ONLY = {"local_files_only": True, "trust_remote_code": False}  # and no code of a model's own

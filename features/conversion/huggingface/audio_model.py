@@ -20,8 +20,8 @@ from features.conversion.huggingface.spectrogram import AstEncoder, ClapSide, up
 from features.conversion.sources import Source
 from features.conversion.verify.parity import Conversion, sample_clips, write_encoder
 from features.conversion.verify.steps import step
-from features.encoders.audio import HOP, WINDOW_SAMPLES
-from features.media.decode import SAMPLE_RATE
+from features.encoders import HOP, WINDOW_SAMPLES
+from features.media import SAMPLE_RATE
 from recsys.arrays import Floats
 from recsys.errors import EncoderError
 

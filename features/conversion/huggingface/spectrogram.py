@@ -15,7 +15,7 @@ from scipy.signal import firwin, resample_poly
 from torch import Tensor, nn
 from transformers.audio_utils import mel_filter_bank, window_function
 
-from features.media.decode import SAMPLE_RATE
+from features.media import SAMPLE_RATE
 from recsys.arrays import Floats
 from recsys.errors import EncoderError
 

@@ -26,7 +26,7 @@ from features.conversion.huggingface.sentence_modules import (
 from features.conversion.sources import Source, e5_prefix
 from features.conversion.verify.parity import Conversion, write_encoder
 from features.conversion.verify.steps import step
-from features.encoders.encoder import TOKENIZER_FILE
+from features.encoders import TOKENIZER_FILE
 from recsys.arrays import Floats
 from recsys.errors import EncoderError, did_you_mean
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import torch
 
-from features.encoders.encoder import GRAPH_FILE
+from features.encoders import GRAPH_FILE
 from recsys.errors import EncoderError
 from recsys.onnx import OnnxSession
 

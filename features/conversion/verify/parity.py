@@ -11,7 +11,7 @@ from PIL import Image
 
 from features.conversion.verify.export import Inputs, export_graph
 from features.conversion.verify.steps import step
-from features.encoders.encoder import Encoder, Kind, write_spec
+from features.encoders import Encoder, Kind, write_spec
 from recsys.arrays import Floats
 from recsys.errors import EncoderError
 

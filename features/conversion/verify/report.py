@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from features.conversion.registry import ensure_encoder
-from features.encoders.encoder import EncoderSpec, Kind
+from features.encoders import EncoderSpec, Kind
 from recsys.errors import EncoderError
 
 

@@ -2,6 +2,7 @@
 
 import wave
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,9 @@ def config(tmp_path: Path) -> EncoderConfig:
 @pytest.fixture
 def echo(monkeypatch: pytest.MonkeyPatch) -> Echo:
     transcriber = Echo()
-    monkeypatch.setattr("features.extraction.extract.load_transcriber", lambda *_, **__: transcriber)
+    monkeypatch.setattr(
+        import_module("features.extraction.extract"), "load_transcriber", lambda *_, **__: transcriber
+    )
     return transcriber
 
 

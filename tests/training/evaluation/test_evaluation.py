@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -137,7 +138,7 @@ class TestChecks:
 
 def test_chunks_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run(Fixed("bxacy"))
-    monkeypatch.setattr("training.evaluation.evaluate._USERS_AT_ONCE", 1)
+    monkeypatch.setattr(import_module("training.evaluation.evaluate"), "_USERS_AT_ONCE", 1)
     model = Fixed("bxacy")
     steps: list[tuple[int, int]] = []
     parts = run(model, progress=lambda step, done, total, note="": steps.append((done, total)))

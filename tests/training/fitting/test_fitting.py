@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import torch
 from fit_parts import fit_split
 from fitting_parts import LENGTH, NUM_USERS, config, log, media
 
-import training.fitting.fit
 from features.dataset.tables import Dataset, MediaVectors
 from features.leakage.audit import Audit
 from features.splits.make import make_split
@@ -39,7 +39,7 @@ class Spy:
         self.arguments: dict[str, Any] = {}
         self.features: Any = None
         self.ranking: dict[str, Any] = {}
-        module = training.fitting.fit
+        module = import_module("training.fitting.fit")
         monkeypatch.setattr(module, "fit_retriever", self._retriever(module.fit_retriever))
         monkeypatch.setattr(module, "fit_ranker", self._ranker(module.fit_ranker))
 
@@ -216,13 +216,13 @@ def test_new_items_are_judged_by_lists_with_seen_items_where_those_may_be_recomm
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     judged: list[ValidationUsers | None] = []
-    real = training.fitting.fit.fit_cold_start_head
+    real = import_module("training.fitting.fit").fit_cold_start_head
 
     def place(model: Any, judges: ValidationUsers | None, *rest: Any, **named: Any) -> Any:
         judged.append(judges)
         return real(model, judges, *rest, **named)
 
-    monkeypatch.setattr("training.fitting.fit.fit_cold_start_head", place)
+    monkeypatch.setattr(import_module("training.fitting.fit"), "fit_cold_start_head", place)
     for exclude_seen in (True, False):
         run(log(), settings=config(evaluate={"exclude_seen": exclude_seen}, train={"epochs": 1}))
     usual, repeating = judged
@@ -286,14 +286,14 @@ def test_a_refit_on_everything_has_no_ranker_where_none_helped(spy: Spy) -> None
 def test_a_ranker_of_blend_weight_0_is_told_of_but_neither_adds_nor_explains(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = training.fitting.fit.fit_ranker
+    real = import_module("training.fitting.fit").fit_ranker
 
     def unhelpful(*arguments: Any, **named: Any) -> Any:
         found = real(*arguments, **named)
         assert found is not None
         return replace(found, blend_weight=0.0)
 
-    monkeypatch.setattr("training.fitting.fit.fit_ranker", unhelpful)
+    monkeypatch.setattr(import_module("training.fitting.fit"), "fit_ranker", unhelpful)
     fitted = run(log())
     assert fitted.ranker is not None
     assert not fitted.recommender.sources
