@@ -25,15 +25,15 @@ import numpy as np
 from recsys.arrays import Floats
 from recsys.history import History
 from recsys.ids import NUM_RESERVED
-from recsys.retrieval import (
+from recsys.retrieval.candidate_sources import (
     CandidateSource,
     FactorSource,
     ItemNeighborSource,
     PopularitySource,
-    build_index,
     merge,
-    top_k,
 )
+from recsys.retrieval.index.build import build_index
+from recsys.retrieval.topk import top_k
 
 NUM_FACTORS, NUM_NEIGHBORS, HISTORY_LENGTH, NUM_CANDIDATES, RETRIEVED = 64, 100, 100, 20, 100
 

@@ -9,8 +9,8 @@ from recsys.arrays import Ints
 from recsys.config import Config
 from recsys.item_features import ItemFeatures
 from recsys.progress import Progress, silent
-from training.baselines import Random, choose_baselines
-from training.baselines.table import Chosen
+from training.baselines.chance import Random
+from training.baselines.table import Chosen, choose_baselines
 from training.evaluation import Oracle, TopK
 
 
