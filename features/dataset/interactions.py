@@ -112,7 +112,7 @@ def lost_without(spec: DatasetSpec, items: pl.DataFrame) -> list[str]:
     if spec.interactions.timestamp is None:
         lost.append(
             "dataset.toml has no timestamp in [interactions]: the events are in the order of their rows, so "
-            "there are no time features and no cut-off for all users (split.protocol = 'auto' is leave_one_out by "
-            "the order of the rows); to have them, name the column of the times and its unit"
+            "there are no time features and no cut-off for all users (split.protocol = 'auto' is "
+            "leave_one_out by the order of the rows); to have them, name the column of the times and its unit"
         )
     return lost
