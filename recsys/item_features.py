@@ -26,8 +26,8 @@ class ItemFeatures:
     popularity: Floats  # [N]: positive training interactions
     # Replacements in `dense` and `present` for an item that is shown as new: the reviews of authors without
     # an event on it, as a new item has them.
-    dense_as_new: Mapping[str, Floats] = field(default_factory=dict)
-    present_as_new: Mapping[str, Bools] = field(default_factory=dict)
+    dense_as_cold: Mapping[str, Floats] = field(default_factory=dict)
+    present_as_cold: Mapping[str, Bools] = field(default_factory=dict)
 
     @property
     def size(self) -> int:

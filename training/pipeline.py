@@ -45,9 +45,9 @@ from training.evaluation import (
     TopK,
     draw_examples,
     evaluate,
+    full_and_towers,
     id_only,
     save_examples,
-    whole_and_towers,
 )
 from training.export import NUM_CHECKED_USERS, Provenance, export_bundle
 from training.fitting import (
@@ -345,16 +345,16 @@ class Run:
 
     def _systems(self, fitted: Fitted, histories: Mapping[str, History]) -> list[TopK]:
         settings = self.config.evaluate
-        systems: list[TopK] = [*whole_and_towers(fitted, histories, MODEL, TOWERS, settings)]
+        systems: list[TopK] = [*full_and_towers(fitted, histories, MODEL, TOWERS, settings)]
         if settings.with_validation:
             joined, choices = self.split.with_validation(), choices_of_towers(fitted)
             later = self._fit(LATER, "later", self.config, split=joined, choices=choices)
             known = self.split.before_test(later.builder)
-            systems += whole_and_towers(later, known, LATER, None, settings)
+            systems += full_and_towers(later, known, LATER, None, settings)
         if settings.id_only or (settings.id_only is None and self.dataset.oracle_files is not None):
             blind = self._fit(ID_ONLY, "id_only", id_only(self.config))
             known = self.split.before_test(blind.builder)
-            systems += whole_and_towers(blind, known, ID_ONLY, None, settings)
+            systems += full_and_towers(blind, known, ID_ONLY, None, settings)
         return systems
 
     def _fit(

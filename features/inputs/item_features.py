@@ -35,7 +35,7 @@ def build_item_features(
         found = _dense(name, dataset, vectors, reviews, item_ids, trained)
         if found is not None and found[1].any():
             dense[name], present[name] = found
-    as_new = _reviews_as_new(dataset, vectors, facts, reviews, item_ids, tuple(dense))
+    as_cold = _reviews_as_cold(dataset, vectors, facts, reviews, item_ids, tuple(dense))
     category_ids, categories = _categories(dataset.items, trained)
     return ItemFeatures(
         item_ids=item_ids,
@@ -45,8 +45,8 @@ def build_item_features(
         category_ids=category_ids,
         trained=trained,
         popularity=popularity,
-        dense_as_new={name: vectors for name, (vectors, _) in as_new.items()},
-        present_as_new={name: has for name, (_, has) in as_new.items()},
+        dense_as_cold={name: vectors for name, (vectors, _) in as_cold.items()},
+        present_as_cold={name: has for name, (_, has) in as_cold.items()},
     )
 
 
@@ -81,7 +81,7 @@ def _review_pool(
     return allowed.pooled(len(item_ids))
 
 
-def _kept_as_new(facts: TrainStatistics, reviews: pl.DataFrame) -> pl.DataFrame:
+def _kept_as_cold(facts: TrainStatistics, reviews: pl.DataFrame) -> pl.DataFrame:
     """The reviews that items would keep if all their events were held out: those of authors without an event.
 
     The rule on held (user, item) pairs leaves a new item only such reviews, of testers for example.
@@ -89,7 +89,7 @@ def _kept_as_new(facts: TrainStatistics, reviews: pl.DataFrame) -> pl.DataFrame:
     return reviews.filter(~pl.Series(facts.has_event(reviews), dtype=pl.Boolean))
 
 
-def _reviews_as_new(
+def _reviews_as_cold(
     dataset: Dataset,
     vectors: MediaVectors,
     facts: TrainStatistics,
@@ -97,12 +97,12 @@ def _reviews_as_new(
     item_ids: IdMap,
     modalities: tuple[str, ...],
 ) -> dict[str, tuple[Floats, Bools]]:
-    """Mean vectors of the reviews of `_kept_as_new`, for items that are shown as new.
+    """Mean vectors of the reviews of `_kept_as_cold`, for items that are shown as new.
 
     The mean of all reviews of a popular item differs from the mean of few, by which the towers would
     recognise an item that is not new.
     """
-    kept = _kept_as_new(facts, reviews)
+    kept = _kept_as_cold(facts, reviews)
     return {
         name: _reserve(*_review_pool(medium, dataset, kept, item_ids))
         for name, medium in vectors.reviews.items()

@@ -74,7 +74,7 @@ def check_pooled(
     bought = among(events.keys(author, item_of_review), found.trained) & (author >= 0)
     for table, dense, present, readable in (
         ("dense", features.dense, features.present, may),
-        ("dense_as_new", features.dense_as_new, features.present_as_new, may & ~bought),
+        ("dense_as_cold", features.dense_as_cold, features.present_as_cold, may & ~bought),
     ):
         for name in vectors.reviews.keys() & dense.keys():
             medium = vectors.reviews[name]

@@ -1,7 +1,7 @@
 """The torch models. Shape suffixes as in recsys/arrays.py; import the submodules by name."""
 
 from recsys.models.cold_start_head import ColdStartHead, blend, inverse_root_count, replace_cold
-from recsys.models.dropout import drawing_from, dropped
+from recsys.models.dropout import apply_dropout, use_generator
 from recsys.models.embeddings import export_categories
 from recsys.models.item_tower import ID_TOKEN, ItemInputs, ItemTower, ItemTowerSpec, Standardise, drop_tokens
 from recsys.models.losses import (
@@ -24,12 +24,11 @@ __all__ = [
     "Ranker",
     "Retriever",
     "Standardise",
+    "apply_dropout",
     "blend",
     "chunked_cross_entropy",
     "contrastive_loss",
-    "drawing_from",
     "drop_tokens",
-    "dropped",
     "export_categories",
     "hardest_triplet_loss",
     "inverse_root_count",
@@ -38,4 +37,5 @@ __all__ = [
     "sampled_cross_entropy",
     "sequence_tensors",
     "tower_spec",
+    "use_generator",
 ]

@@ -1,4 +1,4 @@
-"""Dropout that draws from a stream of its own a thread, so that shards of a step stay reproducible."""
+"""Dropout with one random generator for each thread, so that the shards of a step are reproducible."""
 
 import threading
 from collections.abc import Iterator
@@ -7,15 +7,15 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-STEPS = 256  # of a dropout's chance
-LEAST_WORD = -(2**63)  # from here on all 64 bits are drawn
+STEPS = 256  # a dropout rate is rounded to a multiple of 1 / STEPS
+MIN_INT64 = -(2**63)  # the lower end of a random word, so that all of its 64 bits are random
 
 _local = threading.local()
 
 
 @contextmanager
-def drawing_from(generator: torch.Generator | None) -> Iterator[None]:
-    """In this thread, let the towers' dropout draw from `generator`; None is torch's own."""
+def use_generator(generator: torch.Generator | None) -> Iterator[None]:
+    """In this thread, the dropout of the towers uses `generator`; None is torch's own generator."""
     before = current_generator()
     _local.generator = generator
     try:
@@ -25,23 +25,23 @@ def drawing_from(generator: torch.Generator | None) -> Iterator[None]:
 
 
 def current_generator() -> torch.Generator | None:
-    """The generator that this thread draws from; None for torch's own."""
+    """The generator of this thread; None is torch's own generator."""
     generator: torch.Generator | None = getattr(_local, "generator", None)
     return generator
 
 
 def keep_mask(like: Tensor, keep: float) -> Tensor:
-    """Ones with probability `keep`, else zeros, in the shape of `like`."""
+    """Ones with probability `keep`, else zeros. Same shape as `like`."""
     return torch.empty_like(like).bernoulli_(keep, generator=current_generator())
 
 
-def dropped(x: Tensor, chance: float) -> Tensor:
-    """`x` with each number left out by `chance`, the others scaled up to the same mean.
+def apply_dropout(x: Tensor, rate: float) -> Tensor:
+    """`x` with each number set to zero with probability `rate`, and the others divided by 1 - `rate`.
 
-    Every number is judged by a random byte, eight of which are drawn at once, so that `chance` is one of 256
-    steps: 0.2 is 51 of them, and the scale is that of 51.
+    A number is set to zero where its random byte is below round(256 * rate). The effective rate is therefore
+    a multiple of 1 / 256: a rate of 0.2 is 51 / 256. Eight bytes are made from one random 64-bit word.
     """
-    left_out = round(chance * STEPS)
+    left_out = round(rate * STEPS)
     if left_out == 0:
         return x
     if left_out >= STEPS:
@@ -52,15 +52,15 @@ def dropped(x: Tensor, chance: float) -> Tensor:
 
 def _random_bytes(num: int, device: torch.device) -> Tensor:
     word = torch.empty((num + 7) // 8, dtype=torch.int64, device=device)
-    return word.random_(LEAST_WORD, None, generator=current_generator()).view(torch.uint8)[:num]
+    return word.random_(MIN_INT64, None, generator=current_generator()).view(torch.uint8)[:num]
 
 
 class Dropout(nn.Module):
-    """`nn.Dropout` with the thread's generator."""
+    """`nn.Dropout` with the generator of the thread."""
 
-    def __init__(self, chance: float) -> None:
+    def __init__(self, rate: float) -> None:
         super().__init__()
-        self.chance = chance
+        self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:
-        return dropped(x, self.chance) if self.training else x
+        return apply_dropout(x, self.rate) if self.training else x

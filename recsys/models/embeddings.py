@@ -1,7 +1,7 @@
-"""TorchRec's home: the learned tables of items, their id rows and their categories.
+"""The learned tables of items: id rows and categories. This module alone imports TorchRec.
 
-In the exported graphs there is no TorchRec: id rows are inputs, category tables are `PooledGather`s
-made by `export_categories`, and a test holds both worlds equal.
+The exported graphs contain no TorchRec. Their id rows are inputs, and their category tables are the
+`PooledGather` modules of `export_categories`; a test compares the outputs of both.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ def _init(weight: Tensor) -> Tensor:
 
 
 class ItemIdEmbedding(nn.Module):
-    """One learned row an item that has training interactions; the others share the row `UNKNOWN`."""
+    """One learned row for each item with training events; all other items share the row `UNKNOWN`."""
 
     def __init__(self, *, num_items: int, dim: int) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class ItemIdEmbedding(nn.Module):
 
 
 class CategoryEmbedding(nn.Module):
-    """The mean of the rows of an item's values, for each category field."""
+    """For each category field, the mean of the embeddings of an item's values."""
 
     def __init__(self, *, sizes: Mapping[str, int], dim: int) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class CategoryEmbedding(nn.Module):
         )
 
     def forward(self, ids_NC: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Pooled vectors [N, D] by field, zeros where an item has no value."""
+        """Mean embeddings [N, D] by field; zeros where an item has no value."""
         present = [ids_NC[field] != PAD for field in self.fields]
         jagged = KeyedJaggedTensor(
             keys=list(self.fields),
@@ -85,7 +85,7 @@ class CategoryEmbedding(nn.Module):
 
 
 class PooledGather(nn.Module):
-    """The plain twin of one category field: gather and mean, which any ONNX runtime has."""
+    """One category field of `CategoryEmbedding` without TorchRec: gather and mean, operators of ONNX."""
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
@@ -98,5 +98,5 @@ class PooledGather(nn.Module):
 
 
 def export_categories(embedding: CategoryEmbedding) -> dict[str, PooledGather]:
-    """The plain twin of every field."""
+    """The `PooledGather` of every field."""
     return {field: PooledGather(embedding.weight(field)) for field in embedding.fields}

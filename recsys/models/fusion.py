@@ -12,7 +12,7 @@ MASKED = -1e4  # large enough to vanish in a softmax, small enough for half prec
 
 
 def masked_softmax(score: Tensor, mask: Tensor) -> Tensor:
-    """Softmax over the last axis where `mask`; all zeros where nothing is."""
+    """Softmax over the last axis among the entries with a true `mask`; zeros where no entry has one."""
     weight = torch.softmax(score.masked_fill(~mask, MASKED), dim=-1)
     return weight * mask.to(weight.dtype)
 
@@ -27,7 +27,7 @@ class MeanFusion(nn.Module):
 
 
 class GatedFusion(nn.Module):
-    """Each token weighed by a sigmoid of its own content, then averaged by those weights."""
+    """The weighted mean of the present tokens, with weight sigmoid(w . token + b)."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class GatedFusion(nn.Module):
 
 
 class AttentionFusion(nn.Module):
-    """Learned queries, one a head, attend to the present tokens."""
+    """One learned query for each head attends to the present tokens; the tokens' mean is added."""
 
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
@@ -50,11 +50,11 @@ class AttentionFusion(nn.Module):
         self.output = nn.Linear(dim, dim)
 
     def forward(self, token_NTD: Tensor, mask_NT: Tensor) -> Tensor:
-        # The query is the same for all items, so keys need not be made: a head's score of a token is one
-        # product with query · keys. Values are made of the weighed sum, one a head instead of one a token.
+        # The query is the same for all items. The score of a token is token . (key matrix^T query), so that
+        # no key is computed. The value of the weighted sum is the weighted sum of the values.
         key_HdD, value_HdD = self.key_value.weight.unflatten(0, (2, self.num_heads, self.head_dim))
-        asked_HD = (self.query.unsqueeze(-1) * key_HdD).sum(1) * self.head_dim**-0.5
-        weight_NHT = masked_softmax((token_NTD @ asked_HD.T).transpose(1, 2), mask_NT.unsqueeze(1))
+        key_query_HD = (self.query.unsqueeze(-1) * key_HdD).sum(1) * self.head_dim**-0.5
+        weight_NHT = masked_softmax((token_NTD @ key_query_HD.T).transpose(1, 2), mask_NT.unsqueeze(1))
         read_HND = (weight_NHT @ token_NTD).transpose(0, 1)
         pooled_NHd = (read_HND @ value_HdD.transpose(1, 2)).transpose(0, 1)
         value_bias_Hd = self.key_value.bias[-self.num_heads * self.head_dim :].view(self.num_heads, -1)

@@ -20,7 +20,7 @@ ID_TOKEN = "id"
 
 @dataclass(frozen=True, kw_only=True)
 class ItemTowerSpec:
-    """What fixes the tower's parameters beside its configuration; part of the manifest."""
+    """Names and sizes from which, with its configuration, the tower is built; part of the manifest."""
 
     dim: int
     dense_dims: Mapping[str, int]  # modality -> M
@@ -36,23 +36,26 @@ class ItemTowerSpec:
 
 
 class ItemInputs(NamedTuple):
-    """What the tower reads; each value is a pair of vectors [N, .] and presence [N]."""
+    """Inputs of the tower. `dense`, `category` and `identity` hold vectors [N, .] and presence [N]."""
 
     dense: Mapping[str, tuple[Tensor, Tensor]]  # standardised
     category: Mapping[str, tuple[Tensor, Tensor]]
     identity: tuple[Tensor, Tensor] | None
-    known: Tensor  # [N] bool: training has seen the item, and so the cold-start head does not place it
+    warm: Tensor  # [N] bool: with training events; the cold-start head embeds all other items
     values: Mapping[str, Tensor]  # ids of the category fields [N, C], which the cold-start head reads
 
     def replaced(
         self, tokens: Mapping[str, tuple[Tensor, Tensor]], values: Mapping[str, Tensor]
     ) -> "ItemInputs":
-        """The same, but for `tokens` by their names; a replaced category has the given `values` or none."""
+        """A copy in which `tokens` (token name -> vectors and presence) replace the inputs of the same name.
+
+        The ids of a replaced category field are those of `values`, or zeros where `values` does not name it.
+        """
         return ItemInputs(
             dense={name: tokens.get(name, pair) for name, pair in self.dense.items()},
             category={name: tokens.get(name, pair) for name, pair in self.category.items()},
             identity=None if self.identity is None else tokens.get(ID_TOKEN, self.identity),
-            known=self.known,
+            warm=self.warm,
             values={
                 name: values.get(name, torch.zeros_like(ids)) if name in tokens else ids
                 for name, ids in self.values.items()
@@ -67,16 +70,16 @@ class ItemInputs(NamedTuple):
 
 
 class ItemOutput(NamedTuple):
-    vector_ND: Tensor  # unit length; shorter where a cold-start head places the item
+    vector_ND: Tensor  # unit length; of any length where the cold-start head embeds the item
     token_NTD: Tensor
     mask_NT: Tensor
 
 
 class Standardise(nn.Module):
-    """Frozen vectors at mean 0 and deviation 1 over the trained items.
+    """Subtracts the mean and divides by the standard deviation, both over the warm items.
 
-    What all items share carries no taste, and pretrained vectors share a lot: the acoustic vectors of two
-    recordings have a cosine above .95.
+    Pretrained vectors of different items are nearly parallel: acoustic vectors of two recordings have a
+    cosine above 0.95. The mean, which all items share, says nothing about preferences.
     """
 
     mean: Tensor
@@ -88,7 +91,11 @@ class Standardise(nn.Module):
         self.register_buffer("std", torch.ones(width))
 
     def fit(self, vector_NM: Tensor) -> None:
-        """Take mean and deviation from `vector_NM`; a dimension that hardly varies stays small."""
+        """Set mean and standard deviation from `vector_NM`.
+
+        The deviation of a dimension is at least a tenth of the mean deviation, so that a dimension that
+        hardly varies is not blown up.
+        """
         if len(vector_NM) > 1:
             self.mean.copy_(vector_NM.mean(0))
             std_M = vector_NM.std(0)
@@ -99,10 +106,10 @@ class Standardise(nn.Module):
 
 
 class Projection(nn.Module):
-    """Linear map of a modality whose input dimensions are dropped for all items of a step alike.
+    """Linear map of a modality, with dropout of the same input dimensions for all items of a step.
 
-    One mask a step falls on the weights instead of on every item's vector, which for a whole catalogue
-    is most of the cost of dropout.
+    The mask is applied to the weights once a step. A mask for every item's vector would be most of the
+    cost of dropout over a whole catalogue.
     """
 
     def __init__(self, width: int, dim: int, dropout: float) -> None:
@@ -118,7 +125,7 @@ class Projection(nn.Module):
 
 
 class ItemTower(nn.Module):
-    """From looked-up embeddings and frozen modality vectors to unit item vectors."""
+    """Maps embeddings and frozen modality vectors of items to item vectors of unit length."""
 
     def __init__(self, spec: ItemTowerSpec, config: ItemTowerConfig) -> None:
         super().__init__()
@@ -152,11 +159,11 @@ class ItemTower(nn.Module):
         """Each value is a pair of vectors [N, .] and presence [N] (bool); `dense` is standardised."""
         token_NTD, mask_NT = self.tokens(dense, category, identity)
         if self.training:
-            mask_NT = drop_tokens(mask_NT, self._dropout_chances(mask_NT))
+            mask_NT = drop_tokens(mask_NT, self._dropout_rates(mask_NT))
         return ItemOutput(self.fuse(token_NTD, mask_NT), token_NTD, mask_NT)
 
     def fuse(self, token_NTD: Tensor, mask_NT: Tensor) -> Tensor:
-        """Unit vectors [N, D] of items that have the tokens where `mask_NT`."""
+        """Item vectors [N, D] of unit length from the tokens with a true `mask_NT`."""
         fused_ND = self.fusion(token_NTD, mask_NT)
         vector_ND = fused_ND + self.feed_forward(fused_ND)
         return F.normalize(vector_ND, dim=-1, eps=1e-6)
@@ -182,16 +189,16 @@ class ItemTower(nn.Module):
         token_NTD = token_NTD * mask_NT.unsqueeze(-1).to(self.type_embedding_TD.dtype)
         return token_NTD, mask_NT
 
-    def _dropout_chances(self, mask_NT: Tensor) -> Tensor:
-        """How often each token is left out in training; whose id is left out the retriever draws. [T]"""
-        chance_T = torch.full((mask_NT.shape[1],), self.config.modality_dropout, device=mask_NT.device)
+    def _dropout_rates(self, mask_NT: Tensor) -> Tensor:
+        """The rate at which training drops each token; 0 for the id, which the retriever drops. Shape [T]."""
+        rate_T = torch.full((mask_NT.shape[1],), self.config.modality_dropout, device=mask_NT.device)
         if self.spec.has_id:
-            chance_T[-1] = 0.0
-        return chance_T
+            rate_T[-1] = 0.0
+        return rate_T
 
 
-def drop_tokens(mask_NT: Tensor, chance_T: Tensor) -> Tensor:
-    """Leave out each token with its chance, never all of an item's."""
-    drawn_NT = torch.rand(mask_NT.shape, generator=current_generator(), device=mask_NT.device)
-    kept_NT = mask_NT & (drawn_NT >= chance_T)
+def drop_tokens(mask_NT: Tensor, rate_T: Tensor) -> Tensor:
+    """Drop each token with probability `rate_T`; an item that would lose all of its tokens keeps them all."""
+    uniform_NT = torch.rand(mask_NT.shape, generator=current_generator(), device=mask_NT.device)
+    kept_NT = mask_NT & (uniform_NT >= rate_T)
     return torch.where(kept_NT.any(1, keepdim=True), kept_NT, mask_NT)

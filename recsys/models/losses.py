@@ -1,7 +1,7 @@
-"""Losses over a catalogue: full softmax in chunks, and its sampled stand-in for large catalogues; over lists;
-and over pairs of vectors that belong together.
+"""Losses: full and sampled softmax over a catalogue, listwise, and contrastive over pairs of vectors.
 
-Legend: P predictions, N items that may be predicted or pairs, D width, J negatives.
+Legend: P predictions, c predictions of one chunk, N items of the catalogue, or pairs of the contrastive
+    losses, D width, J negatives, B lists, K candidates of a list.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
-    """Gradients are made in the forward pass, so that one chunk of logits stands in memory at a time."""
+    """Gradients are computed in the forward pass, so that only one chunk of logits is in memory at a time."""
 
     @staticmethod
     def forward(
@@ -50,7 +50,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 def chunked_cross_entropy(
     state_PD: Tensor, item_ND: Tensor, target_P: Tensor, *, temperature: float, chunk: int
 ) -> Tensor:
-    """Mean of -log softmax(state · items / temperature)[target]; `target_P` are rows of `item_ND`."""
+    """Mean of -log softmax(state . items / temperature)[target]; `target_P` are rows of `item_ND`."""
     loss: Tensor = _ChunkedCrossEntropy.apply(state_PD, item_ND, target_P, temperature, chunk)
     return loss
 
@@ -66,10 +66,11 @@ def sampled_cross_entropy(
     negative_log_q_J: Tensor,
     temperature: float,
 ) -> Tensor:
-    """Softmax over the target and shared negatives, each logit less log of its sampling rate.
+    """Softmax over the target and shared negatives, with the logQ correction.
 
-    The correction makes the sampled softmax consistent with the full one (Bengio and Senécal 2008; Yi et
-    al. 2019, "Sampling-Bias-Corrected Neural Modeling"). A negative that is the target is left out.
+    logit = state . item / temperature - log q(item), where q is the sampling probability of the item. The
+    correction makes the sampled softmax consistent with the full one (Bengio and Senécal 2008; Yi et al.
+    2019, "Sampling-Bias-Corrected Neural Modeling"). Negatives that equal the target are left out.
     """
     positive_P1 = (state_PD.float() * target_PD.float()).sum(1, keepdim=True)
     positive_P1 = positive_P1 / temperature - target_log_q_P[:, None]
@@ -81,9 +82,10 @@ def sampled_cross_entropy(
 
 
 def listwise_cross_entropy(score_BK: Tensor, label_BK: Tensor, mask_BK: Tensor) -> Tensor:
-    """Mean over lists of the cross entropy between softmax(score) and the uniform law over positives.
+    """Mean over lists of the cross entropy of softmax(score) and the uniform distribution over positives.
 
-    ListNet's top-one loss (Cao et al. 2007). Every list must hold at least one positive.
+    ListNet's top-one loss (Cao et al. 2007). Every list must hold at least one positive. `mask_BK` is false
+    for padding.
     """
     log_probability_BK = torch.log_softmax(score_BK.masked_fill(~mask_BK, float("-inf")), dim=1)
     weight_BK = label_BK / label_BK.sum(1, keepdim=True)
@@ -92,10 +94,11 @@ def listwise_cross_entropy(score_BK: Tensor, label_BK: Tensor, mask_BK: Tensor) 
 
 
 def contrastive_loss(one_ND: Tensor, other_ND: Tensor, *, temperature: float) -> Tensor:
-    """Symmetric InfoNCE over cosines, every other pair's vector a negative.
+    """Symmetric InfoNCE over cosines; the negatives of a pair are the vectors of the other pairs.
 
-    Half the mean of -log softmax(cos(one_i, other) / temperature)[i], half that of the other way (Radford et
-    al. 2021, "Learning Transferable Visual Models From Natural Language Supervision", figure 3).
+    Half the mean of -log softmax(cos(one_i, other) / temperature)[i], plus half the mean with both sides
+    exchanged (Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision",
+    figure 3).
     """
     logit_NN = _cosines(one_ND, other_ND) / temperature
     own_N = torch.arange(len(logit_NN), device=logit_NN.device)
@@ -103,10 +106,11 @@ def contrastive_loss(one_ND: Tensor, other_ND: Tensor, *, temperature: float) ->
 
 
 def hardest_triplet_loss(one_ND: Tensor, other_ND: Tensor, *, margin: float) -> Tensor:
-    """Mean over pairs of the hinge on the hardest negative among the other pairs, both ways.
+    """Triplet loss with the hardest negative among the other pairs; at least two pairs are needed.
 
-    max_j [margin + cos(one_i, other_j) - cos(one_i, other_i)]+ and the same with one_j (Faghri et al. 2018,
-    "VSE++: Improving Visual-Semantic Embeddings with Hard Negatives", equation 6). Needs two pairs.
+    Mean over i of max_j [margin + cos(one_i, other_j) - cos(one_i, other_i)]+, plus the same mean with both
+    sides exchanged (Faghri et al. 2018, "VSE++: Improving Visual-Semantic Embeddings with Hard Negatives",
+    equation 6).
     """
     cosine_NN = _cosines(one_ND, other_ND)
     own_N = cosine_NN.diagonal()
@@ -117,6 +121,9 @@ def hardest_triplet_loss(one_ND: Tensor, other_ND: Tensor, *, margin: float) -> 
 
 
 def _cosines(one_ND: Tensor, other_ND: Tensor) -> Tensor:
-    """Of every pair, in float32: a temperature enlarges what bfloat16 rounds away."""
+    """Cosine of each of `one_ND` with each of `other_ND`, in float32. Shape [N, N].
+
+    A division by the temperature would enlarge the rounding errors of bfloat16.
+    """
     with torch.autocast(one_ND.device.type, enabled=False):
         return F.normalize(one_ND.float(), dim=1) @ F.normalize(other_ND.float(), dim=1).T

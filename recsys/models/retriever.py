@@ -1,6 +1,6 @@
 """Both towers and their learned tables as one module, over the features of one catalogue.
 
-Legend: N items, D width, B users, L events, P = L + 1 states.
+Legend: N items, M width of a modality, T tokens, C values of a category field, D width, B users, L events.
 """
 
 import math
@@ -29,9 +29,9 @@ CATEGORIES = "categories"  # all category fields, where modalities are named
 
 
 def tower_spec(features: ItemFeatures, config: ModelConfig) -> ItemTowerSpec:
-    """What the item tower reads of `features` under `config`.
+    """Names and sizes of the inputs of the item tower.
 
-    Raises `ConfigError` where `model.item.modalities` names what the items do not have.
+    Raises `ConfigError` where `model.item.modalities` names a modality or field that the items do not have.
     """
     dense, fields = _read_content(features, config.item)
     return ItemTowerSpec(
@@ -45,7 +45,7 @@ def tower_spec(features: ItemFeatures, config: ModelConfig) -> ItemTowerSpec:
 
 
 def _read_content(features: ItemFeatures, config: ItemTowerConfig) -> tuple[list[str], list[str]]:
-    """Names of the vectors and of the category fields that are read."""
+    """Names of the modality vectors and of the category fields that the item tower reads."""
     if not config.use_content:
         return [], []
     dense, fields, chosen = list(features.dense), list(features.categories), config.modalities
@@ -76,14 +76,14 @@ class Retriever(nn.Module):
         self.category = CategoryEmbedding(sizes=sizes, dim=config.dim) if sizes else None
         log_temperature = torch.tensor(math.log(config.temperature))
         self.log_temperature = nn.Parameter(log_temperature, requires_grad=config.learn_temperature)
-        # None: the item tower embeds cold items, too.
+        # None: the item tower embeds cold items as well.
         self.cold_start_head: ColdStartHead | None = None
         self.scale = nn.ModuleDict({name: Standardise(width) for name, width in self.spec.dense_dims.items()})
         self._fit_scales(features)
         self.set_features(features)
 
     def set_features(self, features: ItemFeatures) -> None:
-        """Read items from `features` from now on; its widths must be those of the tower."""
+        """Read items from `features` from now on; its widths must equal those of the tower."""
         self.features = features
         self.id_row_N = torch.from_numpy(features.id_rows())
         self.trained_N = torch.from_numpy(features.trained)
@@ -92,9 +92,12 @@ class Retriever(nn.Module):
             name: scale(torch.from_numpy(features.dense[name])) for name, scale in self.scale.items()
         }
         self.present = {name: torch.from_numpy(features.present[name]) for name in self.spec.dense_dims}
-        self.as_new = {
-            name: (self.scale[name](torch.from_numpy(array)), torch.from_numpy(features.present_as_new[name]))
-            for name, array in features.dense_as_new.items()
+        self.as_cold = {
+            name: (
+                self.scale[name](torch.from_numpy(array)),
+                torch.from_numpy(features.present_as_cold[name]),
+            )
+            for name, array in features.dense_as_cold.items()
             if name in self.scale
         }
         self.category_ids = {
@@ -103,8 +106,8 @@ class Retriever(nn.Module):
         self.has_content_N = self._has_content()
 
     def _has_content(self) -> Tensor:
-        """Whether anything is left of an item that is shown as new. Shape [N]."""
-        present = self.present | {name: has_N for name, (_, has_N) in self.as_new.items()}
+        """Items with any content when they are embedded as cold items. Shape [N]."""
+        present = self.present | {name: has_N for name, (_, has_N) in self.as_cold.items()}
         fields = [(ids_NC > 0).any(1) for ids_NC in self.category_ids.values()]
         nothing_N = torch.zeros(self.features.size, dtype=torch.bool)
         return torch.stack([nothing_N, *present.values(), *fields]).any(0)
@@ -117,65 +120,69 @@ class Retriever(nn.Module):
 
     @property
     def temperature(self) -> Tensor:
-        """What cosines are divided by, within the range in which the softmax behaves. A scalar."""
+        """The divisor of the cosines, clipped to `TEMPERATURE_RANGE`. A scalar."""
         return self.log_temperature.exp().clamp(*TEMPERATURE_RANGE)
 
     @property
     def device(self) -> torch.device:
         return self.user_tower.start_D.device
 
-    def item_inputs(self, row_N: Tensor, *, as_new: bool = False) -> ItemInputs:
-        """What is read of catalogue rows `row_N`; `as_new`: as if training had not seen them."""
-        known_N = self.trained_N[row_N].to(self.device) & (not as_new)
+    def item_inputs(self, row_N: Tensor, *, as_cold: bool = False) -> ItemInputs:
+        """Inputs of the item tower for the catalogue rows `row_N`.
+
+        With `as_cold`, every item is read as a cold item: without its id, and with the reviews of
+        `ItemFeatures.dense_as_cold`.
+        """
+        warm_N = self.trained_N[row_N].to(self.device) & (not as_cold)
         if self.training:
-            known_N &= ~self._drawn_as_new(row_N)
-        dense, ids = self.content(row_N, known_N)
+            warm_N &= ~self._sampled_as_cold(row_N)
+        dense, ids = self.content(row_N, warm_N)
         category: dict[str, tuple[Tensor, Tensor]] = {}
         if self.category is not None:
             pooled = self.category(ids)
             category = {name: (pooled[name], (ids[name] > 0).any(1)) for name in ids}
         identity = None
         if self.item_id is not None:
-            identity = (self.item_id(self.id_row_N[row_N].to(self.device)), known_N)
-        return ItemInputs(dense=dense, category=category, identity=identity, known=known_N, values=ids)
+            identity = (self.item_id(self.id_row_N[row_N].to(self.device)), warm_N)
+        return ItemInputs(dense=dense, category=category, identity=identity, warm=warm_N, values=ids)
 
-    def embed_items(self, row_N: Tensor, *, as_new: bool = False) -> ItemOutput:
+    def embed_items(self, row_N: Tensor, *, as_cold: bool = False) -> ItemOutput:
         """The item tower's output for catalogue rows `row_N`.
 
-        Outside of training a new item's vector is the cold-start head's, where there is one.
+        Outside of training, the vector of a cold item comes from the cold-start head if there is one.
         """
-        return self.embed_inputs(self.item_inputs(row_N, as_new=as_new))
+        return self.embed_inputs(self.item_inputs(row_N, as_cold=as_cold))
 
     def embed_inputs(self, inputs: ItemInputs) -> ItemOutput:
-        """The same of what was read of the items before."""
+        """The output of `embed_items` for `inputs` of `item_inputs`."""
         output: ItemOutput = self.item_tower(inputs.dense, inputs.category, inputs.identity)
         if self.cold_start_head is not None and not self.training:
             cold_ND = self.cold_start_head(inputs.dense, inputs.values, output.vector_ND)
-            return output._replace(vector_ND=replace_cold(output.vector_ND, cold_ND, inputs.known))
+            return output._replace(vector_ND=replace_cold(output.vector_ND, cold_ND, inputs.warm))
         return output
 
-    def _drawn_as_new(self, row_N: Tensor) -> Tensor:
-        """Items that a training step shows as if they were new, so that content suffices. Shape [N], bool."""
-        drawn_N = torch.rand(len(row_N), generator=current_generator(), device=self.device)
-        return (drawn_N < self.config.item.id_dropout) & self.has_content_N[row_N].to(self.device)
+    def _sampled_as_cold(self, row_N: Tensor) -> Tensor:
+        """Items that this training step reads as cold items, sampled at the rate `id_dropout`. Shape [N]."""
+        uniform_N = torch.rand(len(row_N), generator=current_generator(), device=self.device)
+        return (uniform_N < self.config.item.id_dropout) & self.has_content_N[row_N].to(self.device)
 
     def content(
-        self, row_N: Tensor, known_N: Tensor
+        self, row_N: Tensor, warm_N: Tensor
     ) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, Tensor]]:
         """Standardised vectors with their presence, and ids of the category fields, of catalogue rows.
 
-        Those that are not `known_N` show the reviews that a new item would have.
+        Items with a false `warm_N` have the review vectors of `ItemFeatures.dense_as_cold`.
         """
         dense = {
             name: (array[row_N].to(self.device), self.present[name][row_N].to(self.device))
             for name, array in self.dense.items()
         }
-        for name, (array, present) in self.as_new.items():
+        for name, (array, present) in self.as_cold.items():
             vector_NM, has_N = dense[name]
-            new_NM, has_new_N = array[row_N].to(self.device), present[row_N].to(self.device)
+            cold_NM, has_cold_N = array[row_N].to(self.device), present[row_N].to(self.device)
             dense[name] = (
-                torch.where(known_N.unsqueeze(-1), vector_NM, new_NM),
-                torch.where(known_N, has_N, has_new_N),
+                torch.where(warm_N.unsqueeze(-1), vector_NM, cold_NM),
+                torch.where(warm_N, has_N, has_cold_N),
             )
         return dense, {name: array[row_N].to(self.device) for name, array in self.category_ids.items()}
 
@@ -183,20 +190,20 @@ class Retriever(nn.Module):
     def item_arrays(
         self,
         *,
-        as_new: bool = False,
+        as_cold: bool = False,
         instead: Mapping[str, tuple[Tensor, Tensor]] | None = None,
         values: Mapping[str, Tensor] | None = None,
     ) -> ItemArrays:
-        """Vectors and tokens of the whole catalogue, in evaluation mode; `as_new`: from content alone.
+        """Vectors and tokens of the whole catalogue, in evaluation mode; `as_cold` as in `item_inputs`.
 
-        `instead` has what is read in place of the tokens that it names, vectors [N, .] and presence [N];
-        `values` has the ids [N, C] that go with a category field in it, which else has none.
+        `instead` replaces inputs: token name -> vectors [N, .] and presence [N]. `values` has the ids [N, C]
+        of category fields in `instead`; the ids of a field that it lacks are zeros.
         """
         was_training = self.training
         self.eval()
         outputs: list[ItemOutput] = []
         for rows in torch.arange(self.features.size).split(EMBED_ROWS):
-            inputs = self.item_inputs(rows, as_new=as_new)
+            inputs = self.item_inputs(rows, as_cold=as_cold)
             replaced = {
                 name: (vector[rows].to(self.device), has[rows].to(self.device))
                 for name, (vector, has) in (instead or {}).items()
@@ -219,7 +226,7 @@ class Retriever(nn.Module):
 
     @torch.no_grad()
     def embed_users(self, inputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
-        """The user tower as the callable that `Recommender` composes."""
+        """User vectors [B, D] from arrays; the callable that `Recommender` takes."""
         was_training = self.training
         self.eval()
         tensors = {

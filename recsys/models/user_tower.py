@@ -1,9 +1,10 @@
 """The user tower: a causal transformer over the behaviour sequence.
 
-Blocks follow Zhai et al. 2024, "Actions Speak Louder than Words": attention with a relative position and
-time bias, gated by a projection of the input; its weights are pointwise SiLUs as theirs or a softmax, and a
-feed-forward layer may follow. An event is its item's vector, its kind, its value, and the review that the
-user left with it; a first token holds the user's own fields.
+The blocks follow Zhai et al. 2024, "Actions Speak Louder than Words": attention with a relative bias of
+position and time, gated by a projection of the input. The attention weights are pointwise SiLUs as in the
+paper, or a softmax. A feed-forward layer may follow. The token of an event is the sum of projections of its
+item's vector, its kind, its value, and the review that the user wrote about it. The first token of a sequence
+holds the user's own fields.
 
 Legend: B batch, L events, P = L + 1 tokens (the user's own first), D width, H heads, R review width,
     d = D / H.
@@ -21,13 +22,13 @@ from recsys.ids import PAD
 from recsys.models.dropout import Dropout, keep_mask
 
 NUM_TIME_BUCKETS = 32  # log2 of the seconds between two events; 2**31 s are 68 years
-NEAREST = 2.0  # the bias of a token towards itself, at the start
+NEAREST = 2.0  # initial bias at distance 0
 
 
 class RelativeBias(nn.Module):
-    """A learned bias a head for the distance of two tokens, in places and, with a clock, in time.
+    """A learned bias for each head and distance of two tokens, in positions and, with a clock, in time.
 
-    Places further apart than `num_distances` count as that far; with 1 all distances are alike.
+    Distances of `num_distances` - 1 and more share one bias.
     """
 
     def __init__(self, *, num_distances: int, num_heads: int, has_clock: bool) -> None:
@@ -49,10 +50,11 @@ class RelativeBias(nn.Module):
 
 
 def recency_bias(num_heads: int, num_distances: int) -> Tensor:
-    """Where the biases of distance start: each head reads further back than the one before. [H, P].
+    """Initial position biases. Shape [H, P].
 
-    Exponential decays of geometric reaches, as the slopes of Press et al. 2022, "Train Short, Test Long", so
-    that order need not be found out first; the last head reads all places alike.
+    NEAREST * exp(-distance / reach_h), with reaches that grow geometrically from head to head, as the slopes
+    of Press et al. 2022, "Train Short, Test Long". The last head has a constant bias of 1. Training therefore
+    starts with heads that prefer recent events.
     """
     start_HP = torch.ones(num_heads, num_distances)
     distance_P = torch.arange(num_distances, dtype=torch.float32)
@@ -65,7 +67,7 @@ def recency_bias(num_heads: int, num_distances: int) -> Tensor:
 class Block(nn.Module):
     """Norm, one projection to gate, value, query and key, attention, gate, projection, residual.
 
-    With `config.feed_forward` two layers on every token follow, of twice the width, and a residual.
+    With `config.feed_forward` a feed-forward network of twice the width and a second residual follow.
     """
 
     def __init__(self, *, dim: int, config: UserTowerConfig, num_distances: int, has_clock: bool) -> None:
@@ -80,7 +82,11 @@ class Block(nn.Module):
         self.feed_forward = _feed_forward(dim, config.dropout) if config.feed_forward else None
 
     def forward(self, x_BPD: Tensor, second_BP: Tensor, causal_PP: Tensor) -> Tensor:
-        """`causal_PP` is above 0 where a row's token reads a column's, by how much counts if pointwise."""
+        """Shape [B, P, D].
+
+        `causal_PP` is above 0 where the token of the row may read the token of the column. Pointwise
+        attention multiplies its weights by it.
+        """
         projected = self.input(self.norm(x_BPD))
         bias = self.bias(second_BP)
         if self.kind == "pointwise":
@@ -103,7 +109,7 @@ class Block(nn.Module):
 def pointwise_attention(
     query_BHPd: Tensor, key_BHPd: Tensor, value_BHPd: Tensor, bias: Tensor, causal_PP: Tensor
 ) -> Tensor:
-    """SiLU of each score by itself, so that how often something stood there counts."""
+    """The weight is the SiLU of a score without a normalisation, so that repeated events add up."""
     score_BHPP = query_BHPd @ key_BHPd.transpose(-1, -2) + bias
     return (F.silu(score_BHPP) * causal_PP) @ value_BHPd
 
@@ -125,7 +131,7 @@ def _feed_forward(dim: int, dropout: float) -> nn.Sequential:
 
 
 class UserTower(nn.Module):
-    """States of every token of a history, and its last as the user's vector."""
+    """One state for every token of a history; the last state is the user vector."""
 
     def __init__(self, *, dim: int, config: UserTowerConfig, schema: SequenceSchema) -> None:
         super().__init__()
@@ -154,21 +160,21 @@ class UserTower(nn.Module):
         )
         self.output_norm = nn.LayerNorm(dim)
         self.output = nn.Linear(dim, dim)
-        # The user starts as the mean of the items so far, in the items' own space: a content neighbour
-        # before the first step of training, from which the blocks depart.
+        # At the start of training the user vector is nearly the mean of the item vectors so far, so that the
+        # untrained model finds the nearest neighbours of the history.
         self.weight = nn.Linear(dim, 1)
         self.taste = nn.Linear(dim, dim, bias=False)
         nn.init.eye_(self.taste.weight)
         nn.init.normal_(self.output.weight, std=0.1 * dim**-0.5)
 
     def forward(self, event_BLD: Tensor, inputs: Mapping[str, Tensor], length_B: Tensor) -> Tensor:
-        """Unit user vectors [B, D] after the last event."""
+        """User vectors of unit length after the last event. Shape [B, D]."""
         state_BPD = self.states(event_BLD, inputs)
         last_B1D = length_B.view(-1, 1, 1).expand(-1, 1, state_BPD.shape[-1])
         return state_BPD.gather(1, last_B1D).squeeze(1)
 
     def states(self, event_BLD: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Unit states [B, P, D]; state i has read the user's own token and the first i events."""
+        """States of unit length; state i has read the user's own token and the first i events. [B, P, D]."""
         event_BLD = self._drop_events(event_BLD)
         token_BLD = self._events(event_BLD, inputs)
         first_B1D = self._own_token(inputs, event_BLD.shape[0]).unsqueeze(1)
@@ -186,19 +192,19 @@ class UserTower(nn.Module):
         return F.normalize(self.output(self.output_norm(x_BPD)) + taste_BPD, dim=-1, eps=1e-6)
 
     def _drop_events(self, event_BLD: Tensor) -> Tensor:
-        """In training, some events as if their item were unknown: a zero vector."""
+        """In training, replace the item vector of sampled events by zeros, as of an unknown item."""
         if not self.training or self.config.event_dropout == 0.0:
             return event_BLD
         return event_BLD * keep_mask(event_BLD[..., :1], 1.0 - self.config.event_dropout)
 
     def _mean_so_far(self, event_BLD: Tensor, token_BLD: Tensor) -> Tensor:
-        """Weighted mean of the items up to each token, [B, P, D]; zeros before the first."""
+        """Weighted mean of the item vectors up to each token; zeros before the first event. [B, P, D]."""
         weight_BL1 = torch.sigmoid(self.weight(token_BLD))
         mean_BLD = (weight_BL1 * event_BLD).cumsum(1) / weight_BL1.cumsum(1)
         return torch.cat([torch.zeros_like(mean_BLD[:, :1]), mean_BLD], dim=1)
 
     def _events(self, event_BLD: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
-        # Item vectors have unit length; at this scale they stand level with the other parts.
+        # Item vectors have unit length. The factor sqrt(D) scales their components to about 1.
         token_BLD = self.item(event_BLD * event_BLD.shape[-1] ** 0.5)
         if self.kind is not None:
             token_BLD = token_BLD + self.kind(inputs["event_kind"])

@@ -10,7 +10,7 @@ from recsys.retrieval.candidate_sources import (
     merge,
     save_sources,
 )
-from recsys.retrieval.cold_ranks import cold_places
+from recsys.retrieval.cold_ranks import cold_positions
 from recsys.retrieval.explanations import Reason, phrase, reason_of
 from recsys.retrieval.fallback import AnsweredBy, has_profile
 from recsys.retrieval.index.base import Index
@@ -41,7 +41,7 @@ __all__ = [
     "RecommenderSettings",
     "best_first",
     "build_index",
-    "cold_places",
+    "cold_positions",
     "has_profile",
     "load_index",
     "load_sources",

@@ -16,7 +16,7 @@ from recsys.retrieval.settings import PAGE
 STEP = 0.01  # between the scores of cold items that have no warm item before, or none after them
 
 
-def cold_places(num_warm: int, num_cold: int, cold_ranks: Sequence[int]) -> Ints:
+def cold_positions(num_warm: int, num_cold: int, cold_ranks: Sequence[int]) -> Ints:
     """Places (from 0) of the cold items in a list of both. Shape [num_cold].
 
     The j-th cold item (from 0) stands at the j-th rank of the repeated pattern, or right after the last warm
@@ -42,7 +42,7 @@ def merge_by_rank(warm: ItemLists, cold: ItemLists, cold_ranks: Sequence[int]) -
     is_cold_BL = np.zeros(place_BL.shape, np.bool_)
     counts = zip((warm.items != PAD).sum(1), (cold.items != PAD).sum(1), strict=True)
     for row, (num_warm_row, num_cold_row) in enumerate(counts):
-        at = cold_places(num_warm_row, num_cold_row, cold_ranks)
+        at = cold_positions(num_warm_row, num_cold_row, cold_ranks)
         is_cold_BL[row, at] = True
         place_BL[row, at] = num_warm + np.arange(num_cold_row)
         place_BL[row, ~is_cold_BL[row]] = np.r_[

@@ -100,9 +100,9 @@ def test_a_video_is_a_token_of_its_item_and_of_no_other(tmp_path: Path) -> None:
 
     dense = features.dense["video"].copy()
     dense[rows[3]] = BLUE  # it was red
-    before = model.item_arrays(as_new=True).vectors
+    before = model.item_arrays(as_cold=True).vectors
     model.set_features(replace(features, dense={**features.dense, "video": dense}))
-    after = model.item_arrays(as_new=True).vectors
+    after = model.item_arrays(as_cold=True).vectors
     changed = np.abs(after - before).max(axis=1) > 1e-4
     np.testing.assert_array_equal(np.flatnonzero(changed), [rows[3]])
 

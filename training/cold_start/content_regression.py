@@ -2,18 +2,20 @@
 
 Weighted ridge regression on warm items. With v the item's learned vector and n its number of positive events,
 the targets are v log(1 + n) and log(1 + n), and the weight of an item is sqrt(n). The second target predicts
-popularity: with it a cold item's vector is moved along the mean chosen vector,
+popularity. With x the inputs of the head, W_v and w_n the coefficients of both targets, and mean_positive_D
+the mean item vector over all positive events, the vector of a cold item is
 
     vector = W_v x + popularity_pull * (w_n x) * mean_positive_D
 
-where x are the content inputs and the intercept of w_n is left out, since it moves all items alike.
+The intercept of w_n is left out, because it would move all items alike.
 
-`ridge_alpha` and `popularity_pull` are chosen by cross-fitting: the vector of an item comes from a regression
-on the items of the other folds, and is ranked among the items of its own fold, for validation users as they
-were before these items existed (`ValidationUsers.before`). The item tower takes no part in the choice: it was
-trained on these items.
+`ridge_alpha` and `popularity_pull` are chosen by cross-fitting. The vector of an item comes from a regression
+on the items of the other folds. The item is ranked among the items of its own fold, for validation users
+whose events on the items of the fold have been removed (`ValidationUsers.before`). The item tower is not used
+in the choice, because it was trained on these items.
 
-Legend: N items, W inputs, D width, E = D + 1 targets, U users, V values of a category field.
+Legend: N items, C values of an item in a category field, V values of a category field, W inputs, D width,
+    E = D + 1 targets, M landmarks, U users, K ranks.
 """
 
 import logging
@@ -38,12 +40,12 @@ from training.ranker import selection_ndcg
 
 logger = logging.getLogger(__name__)
 
-# Constants of the form of the regression; what is worth tuning is `model.cold_start`.
-ITEMS_PER_LANDMARK = 8  # fewer items a landmark make the kernel part interpolate
-KERNEL_NORM = 4.0  # mean squared length of the kernel inputs; each modality's is about 1
+# Constants, because validation hardly depends on them; `model.cold_start` has the settings worth tuning.
+ITEMS_PER_LANDMARK = 8  # with fewer items for each landmark the regression interpolates its targets
+KERNEL_NORM = 4.0  # mean squared length of the kernel inputs; that of a modality's inputs is about 1
 MIN_COUNT = 3  # warm items that a value of a wide category field needs for a column of its own
-MAX_COLUMNS = 1024  # columns of one wide field, the most frequent values; bounds the normal equations
-MAX_USERS = 2000  # validation users, drawn at random; more no longer change the choice
+MAX_COLUMNS = 1024  # columns of one wide field, for its most frequent values; bounds the normal equations
+MAX_USERS = 2000  # validation users, sampled at random; more do not change the choice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +70,10 @@ def fit_content_regression(
     popularity_pull: float = 0.0,
     seed: int = 0,
 ) -> ContentRegression | None:
-    """The head for the items of `model`, its settings chosen on `users` from `model.cold_start`.
+    """The head for the items of `model`; both settings are chosen on `users` from the configured grids.
 
-    With a `ridge_alpha` nothing is chosen, and `popularity_pull` is taken as well. None where items have no
-    vectors or no id of their own, or fewer than `model.cold_start.min_items` have training events.
+    With a `ridge_alpha` nothing is chosen: `ridge_alpha` and `popularity_pull` are used as given. None where
+    items have no vectors or the model no ids, or fewer than `model.cold_start.min_items` items are warm.
     """
     config = model.config.cold_start
     rows = _rows(model, config.max_items)
@@ -93,8 +95,8 @@ def _choose(
 ) -> ContentRegression:
     config, rng = model.config.cold_start, np.random.default_rng(seed)
     cross_fit = _CrossFit.of(problem, rows, config, model.features.size, rng)
-    drawn = users.only(rng.permutation(len(users.ground_truth))[:MAX_USERS])
-    before = [drawn.before(fold_N) for fold_N in cross_fit.folds]
+    sampled = users.only(rng.permutation(len(users.ground_truth))[:MAX_USERS])
+    before = [sampled.before(fold_N) for fold_N in cross_fit.folds]
     alpha_scores = {
         alpha: _ndcg_within_folds(cross_fit.vectors(alpha, 0.0), cross_fit.folds, before)
         for alpha in config.ridge_alphas
@@ -121,7 +123,7 @@ def _choose(
 
 @dataclass(frozen=True, kw_only=True)
 class _CrossFit:
-    """Regressions without each fold; of a fold's problem only its solutions are kept, as it is large."""
+    """For each fold, the regression on the items of the other folds. Only its solutions stay in memory."""
 
     problem: "_Problem"
     rows: Ints
@@ -144,10 +146,10 @@ class _CrossFit:
         mean_positive: list[Doubles] = []
         solved: dict[float, list[Doubles]] = {alpha: [] for alpha in config.ridge_alphas}
         for fold in range(config.num_folds):
-            rest = problem.without(fold_of_row == fold)
-            mean_positive.append(rest.mean_positive_D)
+            remaining = problem.without(fold_of_row == fold)
+            mean_positive.append(remaining.mean_positive_D)
             for alpha, solutions in solved.items():
-                solutions.append(rest.solve(alpha))
+                solutions.append(remaining.solve(alpha))
         return cls(
             problem=problem,
             rows=rows,
@@ -184,7 +186,7 @@ def _rows(model: Retriever, max_items: int) -> Ints:
 
 @torch.no_grad()
 def _make_head(model: Retriever, rows: Ints, seed: int) -> ColdStartHead:
-    """A head with its landmarks and the scale of the kernel; its weights are still to be solved for."""
+    """A head with its landmarks and the gain of its kernel; its weights are not solved for yet."""
     rng = np.random.default_rng([seed, 1])
     num = min(model.config.cold_start.max_landmarks, len(rows) // ITEMS_PER_LANDMARK)
     head = ColdStartHead(model.spec, num_landmarks=num).to(model.device)
@@ -202,7 +204,7 @@ def _make_head(model: Retriever, rows: Ints, seed: int) -> ColdStartHead:
 class _Problem:
     """Normal equations of a weighted ridge regression with an intercept."""
 
-    input_NW: Doubles  # inputs of the head, a column for each kept value of a wide field, and 1
+    input_NW: Doubles  # inputs of the head, one column for each kept value of a wide field, and a column of 1
     target_NE: Doubles  # v log(1 + n) and log(1 + n)
     weight_N: Doubles
     gram_WW: Doubles
@@ -260,11 +262,11 @@ class _Problem:
         )
 
     def solve(self, ridge_alpha: float) -> Doubles:
-        """Coefficients [W, E]; the intercept is all but free of the penalty."""
+        """Coefficients of all targets; the intercept is hardly regularised. Shape [W, E]."""
         return solve_ridge(self.gram_WW, self.moment_WE, ridge_alpha)
 
     def with_pull(self, solved_WE: Doubles, popularity_pull: float) -> Doubles:
-        """Weights [W, D] of the vectors with their popularity pull."""
+        """`_with_pull` with the mean vector of this problem. Shape [W, D]."""
         return _with_pull(solved_WE, self.mean_positive_D, popularity_pull)
 
     def mean_length(self, solved_WE: Doubles) -> float:
@@ -273,7 +275,7 @@ class _Problem:
 
 
 def _with_pull(solved_WE: Doubles, mean_positive_D: Doubles, popularity_pull: float) -> Doubles:
-    """W_v + popularity_pull * w_n mean_positive_D, without the intercept of w_n: it moves all items alike."""
+    """W_v + popularity_pull * w_n mean_positive_D, without the intercept of w_n. Shape [W, D]."""
     popularity_W = solved_WE[:, -1].copy()
     popularity_W[-1] = 0.0
     return solved_WE[:, :-1] + popularity_pull * np.outer(popularity_W, mean_positive_D)
@@ -301,7 +303,7 @@ def _one_hot(ids_NC: Tensor, values: Ints) -> Doubles:
 
 
 def _content(model: Retriever, row_N: Tensor) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, Tensor]]:
-    """Content of warm items as of cold ones, without their buyers' reviews."""
+    """Content of items, warm or not, as that of cold items: without reviews of users with training events."""
     return model.content(row_N, torch.zeros_like(row_N, dtype=torch.bool))
 
 
@@ -328,7 +330,7 @@ def _scaled_as_cold(predicted_ND: Floats, head: ColdStartHead, model: Retriever)
     cold = np.flatnonzero(~model.features.trained)
     cold = cold[cold >= NUM_RESERVED]
     rows = torch.from_numpy(cold if len(cold) else np.flatnonzero(model.features.trained))
-    tower_ND = torch.from_numpy(model.item_arrays(as_new=True).vectors)
+    tower_ND = torch.from_numpy(model.item_arrays(as_cold=True).vectors)
     dense, ids = _content(model, rows)
     vector_ND = blend(head.regress(dense, ids).cpu(), tower_ND[rows])
     has_N = predicted_ND.any(1)

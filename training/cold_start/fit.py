@@ -1,8 +1,8 @@
-"""Items without training events: where their vectors come from, and what their ranks cost and bring.
+"""Fits the cold-start head and measures the ranks of cold items, which have no training events.
 
-content_regression.py chooses the ridge alpha and the popularity pull of the cold-start head on validation; a
-refit takes over both and solves the head anew on its own vectors. The ranks of cold items are configured
-(`model.cold_ranks`); tradeoff.py reports on validation what the ranks cost and bring.
+content_regression.py chooses `ridge_alpha` and `popularity_pull` of the cold-start head on validation. A
+refit reuses both and solves for the head again, with its own item vectors as targets. The ranks of cold items
+are configured (`model.cold_ranks`); tradeoff.py measures their expected cost and gain on validation.
 """
 
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ from training.cold_start.validation_users import ValidationUsers
 
 @dataclass(frozen=True, kw_only=True)
 class ColdItems:
-    """The choices of the content regression; without a `ridge_alpha` the item tower embeds cold items."""
+    """Chosen settings of the content regression. `ridge_alpha` is None: the item tower embeds cold items."""
 
     ridge_alpha: float | None = None
     popularity_pull: float = 0.0
@@ -34,7 +34,11 @@ def fit_cold_start_head(
     chosen: ColdItems | None,
     seed: int,
 ) -> ContentRegression | None:
-    """Give `model` its cold-start head, solved for on its own vectors; `chosen` holds for a refit."""
+    """Fit the cold-start head of `model` to the model's own item vectors, and set it.
+
+    A refit passes the settings `chosen` by the first fit; otherwise they are chosen on `users`. None where
+    the configuration or the first fit has no head, or where it cannot be fitted.
+    """
     if not config.cold_start.content_regression or (chosen is not None and chosen.ridge_alpha is None):
         return None
     regression = fit_content_regression(
@@ -58,7 +62,10 @@ def cold_items_of(
     chosen: ColdItems | None,
     seed: int,
 ) -> ColdItems:
-    """What holds for cold items; the trade-off is measured on the validation users `users`."""
+    """The chosen settings with the trade-off, measured on the validation users `users`.
+
+    A refit returns `chosen`, without a head if it could not be fitted.
+    """
     if chosen is not None:
         return chosen if regression is not None else replace(chosen, ridge_alpha=None, popularity_pull=0.0)
     tradeoff = None
@@ -79,8 +86,11 @@ def cold_items_of(
 
 
 def _pseudo_cold(model: Retriever, regression: ContentRegression | None) -> Floats:
-    """Vectors of warm items as if they were cold; zeros for items that have none. Shape [N, D]."""
+    """Vectors of warm items as pseudo-cold items; zeros for all other items. Shape [N, D].
+
+    They are the cross-fitted vectors of the regression, else the item tower's vectors from content alone.
+    """
     if regression is not None and regression.pseudo_cold_ND is not None:
         return regression.pseudo_cold_ND
     shown_N = (model.features.trained & model.has_content_N.cpu().numpy())[:, None]
-    return np.where(shown_N, model.item_arrays(as_new=True).vectors, np.float32(0.0))
+    return np.where(shown_N, model.item_arrays(as_cold=True).vectors, np.float32(0.0))

@@ -1,18 +1,19 @@
-"""What cold ranks cost warm items and bring cold items, expected on validation: a report, not a choice.
+"""The expected cost of cold ranks for warm items and their expected gain for cold items, on validation.
 
-The cost is measured on the lists of the whole system: the r-th warm item is a hit at the rate p_r over all
-validation users, and a cold item at rank s moves every warm item from rank s on down by one. Expected
+Both are reported; no setting is chosen by them. The cost is measured on the lists of the full system. Let p_r
+be the mean over validation users of [the r-th warm item is a hit] / DCG of an ideal list. A cold item at rank
+s moves all warm items from rank s on down by one rank. The expected
 
-    warm NDCG@20 = sum over r of p_r * discount(rank of the r-th warm item)
+    warm NDCG@20 = sum over r of p_r / log2(1 + rank of the r-th warm item)
 
-where p_r is in units of an ideal list's DCG. The gain cannot be measured on real cold items, without an event
-before the test. Pseudo-cold items take their part: warm items whose vectors come from their content by models
-that were fitted on other items. Ranked among each other, the j-th of them is on average a share q_j of the
-pseudo-cold items that a user chose. Expected
+The gain cannot be measured on cold items, because these have no event before the test. It is measured on
+pseudo-cold items: warm items whose vectors come from their content, by a regression on other items. Let q_j
+be the mean over users of [the j-th pseudo-cold item is a hit] / number of pseudo-cold items that the user
+chose. The expected
 
-    cold Recall@20 = sum of q_j over the cold items that the first 20 ranks hold
+    cold Recall@20 = sum of q_j over j = 1 ... number of cold items in the first 20 ranks
 
-Both rates are made to fall with the rank (isotonic regression): few users have a hit at any one rank.
+Few users have a hit at any one rank. p_r and q_j are therefore made non-increasing (isotonic regression).
 
 Legend: U users, N items, D width, K ranks.
 """
@@ -26,11 +27,11 @@ from scipy.optimize import isotonic_regression
 from recsys.arrays import Bools, Floats, Ints
 from recsys.ids import NUM_RESERVED
 from recsys.metrics import Doubles, IdLists
-from recsys.retrieval import cold_places, top_k
+from recsys.retrieval import cold_positions, top_k
 from training.cold_start.validation_users import ValidationUsers
 
 K = 20
-MAX_SHARE = 0.2  # of the warm items that may be pseudo-cold, so that enough warm ones are left
+MAX_SHARE = 0.2  # of the warm items; at most as many are pseudo-cold, so that enough warm items are left
 MAX_USERS = 2000
 # Patterns that the report compares the configured one with.
 ALTERNATIVES: tuple[tuple[int, ...], ...] = (
@@ -42,7 +43,7 @@ _DISCOUNT_K = 1.0 / np.log2(2.0 + np.arange(K))
 
 @dataclass(frozen=True, kw_only=True)
 class OperatingPoint:
-    """A pattern of cold ranks, and what is expected of it on validation."""
+    """A pattern of cold ranks with its expected metrics on validation."""
 
     cold_ranks: tuple[int, ...]
     warm_ndcg: float  # NDCG@20 of warm items
@@ -51,7 +52,7 @@ class OperatingPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class WarmColdTradeoff:
-    """The configured pattern beside others; the first of `grid` lists warm items alone."""
+    """The configured pattern and a grid of patterns; the first pattern of `grid` has no cold ranks."""
 
     configured: OperatingPoint
     grid: tuple[OperatingPoint, ...]
@@ -62,7 +63,7 @@ class WarmColdTradeoff:
         return self.grid[0].warm_ndcg
 
     def warm_loss(self, point: OperatingPoint) -> float:
-        """The share of `warm_only_ndcg` that `point` costs."""
+        """1 - warm NDCG@20 of `point` / warm NDCG@20 without cold items."""
         return 1.0 - point.warm_ndcg / self.warm_only_ndcg if self.warm_only_ndcg else 0.0
 
     def to_dict(self) -> dict[str, object]:
@@ -92,30 +93,30 @@ def measure_tradeoff(
     cold_ranks: tuple[int, ...],
     seed: int = 0,
 ) -> WarmColdTradeoff | None:
-    """The expected cost and gain of `cold_ranks`, and of the patterns of `rank_grid` beside it.
+    """The expected metrics of `cold_ranks` and of the patterns of `rank_grid`.
 
-    `item_ND` are the vectors of all items; `pseudo_cold_ND` those of warm items as if they were cold, zeros
-    for items that cannot be pseudo-cold. None where nothing is cold, or where no validation user chose a warm
-    item or a pseudo-cold one.
+    `item_ND` are the vectors of all items, `pseudo_cold_ND` the vectors of warm items as pseudo-cold items,
+    with zeros for items that cannot be pseudo-cold. None where no item is cold, or where no validation user
+    chose a warm item, or none a pseudo-cold item.
     """
     rng = np.random.default_rng(seed)
     cold_N = ~warm_N
     cold_N[:NUM_RESERVED] = False
     num_cold = int(cold_N.sum())
-    may_be_cold = np.flatnonzero(warm_N & pseudo_cold_ND.any(1))
-    drawn = rng.permutation(len(users.ground_truth))[:MAX_USERS]
-    num_pseudo = min(num_cold, int(MAX_SHARE * len(may_be_cold)))
-    pseudo_N = np.isin(np.arange(len(warm_N)), rng.choice(may_be_cold, num_pseudo, replace=False))
-    ranked_UK = None if users.ordered is None else users.ordered[drawn]
-    warm_K = _hit_rates(users, drawn, item_ND, warm_N, ranked_UK)
-    cold_K = _recall_rates(users, drawn, pseudo_cold_ND, pseudo_N)
+    can_be_pseudo_cold = np.flatnonzero(warm_N & pseudo_cold_ND.any(1))
+    sampled = rng.permutation(len(users.ground_truth))[:MAX_USERS]
+    num_pseudo = min(num_cold, int(MAX_SHARE * len(can_be_pseudo_cold)))
+    pseudo_N = np.isin(np.arange(len(warm_N)), rng.choice(can_be_pseudo_cold, num_pseudo, replace=False))
+    ranked_UK = None if users.ordered is None else users.ordered[sampled]
+    warm_K = _hit_rates(users, sampled, item_ND, warm_N, ranked_UK)
+    cold_K = _recall_rates(users, sampled, pseudo_cold_ND, pseudo_N)
     if not num_cold or warm_K is None or cold_K is None:
         return None
 
     def point(ranks: tuple[int, ...]) -> OperatingPoint:
         is_cold_K = np.zeros(K, np.bool_)
-        places = cold_places(K, min(num_cold, K), ranks)
-        is_cold_K[places[places < K]] = True
+        positions = cold_positions(K, min(num_cold, K), ranks)
+        is_cold_K[positions[positions < K]] = True
         num_warm = int((~is_cold_K).sum())
         return OperatingPoint(
             cold_ranks=ranks,
@@ -129,46 +130,48 @@ def measure_tradeoff(
 
 
 def _hit_rates(
-    users: ValidationUsers, drawn: Ints, item_ND: Floats, warm_N: Bools, ranked_UK: Ints | None
+    users: ValidationUsers, sampled: Ints, item_ND: Floats, warm_N: Bools, ranked_UK: Ints | None
 ) -> Doubles | None:
-    """How often the warm item of each rank is a hit, in units of an ideal list's DCG. Shape [K]."""
-    truth = [_unseen(users, user, warm_N) for user in drawn]
-    ranked_UK = _ranked(users, drawn, item_ND, warm_N) if ranked_UK is None else ranked_UK
-    asked = [row for row, items in enumerate(truth) if len(items)]
-    if not asked:
+    """p_r of the module's docstring, for r = 1 ... K. Shape [K]."""
+    ground_truth = [_unseen(users, user, warm_N) for user in sampled]
+    ranked_UK = _ranked(users, sampled, item_ND, warm_N) if ranked_UK is None else ranked_UK
+    rows = [row for row, items in enumerate(ground_truth) if len(items)]
+    if not rows:
         return None
-    hit_UK = IdLists.from_lists([truth[row] for row in asked]).contain(_first_places(ranked_UK[asked]))
-    ideal_U = np.cumsum(_DISCOUNT_K)[[min(len(truth[row]), K) - 1 for row in asked]]
-    return _never_rising((hit_UK / ideal_U[:, None]).mean(0))
+    hit_UK = IdLists.from_lists([ground_truth[row] for row in rows]).contain(_pad_to_k(ranked_UK[rows]))
+    ideal_U = np.cumsum(_DISCOUNT_K)[[min(len(ground_truth[row]), K) - 1 for row in rows]]
+    return _non_increasing((hit_UK / ideal_U[:, None]).mean(0))
 
 
-def _recall_rates(users: ValidationUsers, drawn: Ints, vector_ND: Floats, pseudo_N: Bools) -> Doubles | None:
-    """What share of a user's pseudo-cold choices stands at each rank among such items. Shape [K]."""
-    truth = [_unseen(users, user, pseudo_N) for user in drawn]
-    asked = [row for row, items in enumerate(truth) if len(items)]
-    if not asked:
+def _recall_rates(
+    users: ValidationUsers, sampled: Ints, vector_ND: Floats, pseudo_N: Bools
+) -> Doubles | None:
+    """q_j of the module's docstring, for j = 1 ... K. Shape [K]."""
+    ground_truth = [_unseen(users, user, pseudo_N) for user in sampled]
+    rows = [row for row, items in enumerate(ground_truth) if len(items)]
+    if not rows:
         return None
-    ranked_UK = _first_places(_ranked(users, drawn[asked], vector_ND, pseudo_N))
-    lists = IdLists.from_lists([truth[row] for row in asked])
-    return _never_rising((lists.contain(ranked_UK) / lists.counts[:, None]).mean(0))
+    ranked_UK = _pad_to_k(_ranked(users, sampled[rows], vector_ND, pseudo_N))
+    lists = IdLists.from_lists([ground_truth[row] for row in rows])
+    return _non_increasing((lists.contain(ranked_UK) / lists.counts[:, None]).mean(0))
 
 
 def _unseen(users: ValidationUsers, user: int, among_N: Bools) -> Ints:
-    """The user's ground truth among these items, without items that are not shown again."""
-    truth = users.ground_truth[user]
-    return np.setdiff1d(truth[among_N[truth]], users.seen[user])
+    """The user's ground truth among the items `among_N`, without the items that the user has seen."""
+    ground_truth = users.ground_truth[user]
+    return np.setdiff1d(ground_truth[among_N[ground_truth]], users.seen[user])
 
 
-def _ranked(users: ValidationUsers, drawn: Ints, vector_ND: Floats, among_N: Bools) -> Ints:
-    """The K best of these items for each user. Shape [U, K]."""
-    excluded = [users.seen[user] for user in drawn]
-    return top_k(users.user_UD[drawn] @ vector_ND.T, K, allowed=among_N, excluded=excluded)[0]
+def _ranked(users: ValidationUsers, sampled: Ints, vector_ND: Floats, among_N: Bools) -> Ints:
+    """For each user the K items of `among_N` with the highest scores, without seen items. Shape [U, K]."""
+    excluded = [users.seen[user] for user in sampled]
+    return top_k(users.user_UD[sampled] @ vector_ND.T, K, allowed=among_N, excluded=excluded)[0]
 
 
-def _first_places(ranked_UK: Ints) -> Ints:
+def _pad_to_k(ranked_UK: Ints) -> Ints:
     return np.pad(ranked_UK[:, :K], ((0, 0), (0, max(K - ranked_UK.shape[1], 0))))
 
 
-def _never_rising(mean_K: Doubles) -> Doubles:
+def _non_increasing(mean_K: Doubles) -> Doubles:
     falling: Doubles = isotonic_regression(mean_K, weights=_DISCOUNT_K, increasing=False).x
     return falling

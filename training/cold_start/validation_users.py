@@ -1,8 +1,8 @@
 """Validation users, and the same users before some items existed.
 
-A popular item is bought by its users long before validation; a cold item has no events yet. Where the warm
-items of a fold take the part of cold items (the choice of the content regression's settings), the users'
-events on these items are therefore removed from their histories, and their items join the ground truth.
+The settings of the content regression are chosen on warm items that are treated as cold items. Users have
+events on these warm items before validation, but none on cold items. The events on the warm items are
+therefore removed from the users' histories, and the items of the removed events join the ground truth.
 
 Legend: U users, N items, D width, K ranks of a list.
 """
@@ -32,13 +32,12 @@ class ValidationUsers:
     user_UD: Floats
     ground_truth: Sequence[Ints]
     seen: Sequence[Ints]  # items excluded from their lists; empty where repeats may be recommended
-    ordered: Ints | None = (
-        None  # [U, K], warm items as the whole system ranks them; None: by the towers alone
-    )
+    # [U, K]: warm items in the order of the full system; None: lists of the towers alone are used.
+    ordered: Ints | None = None
     past: PastInteractions | None = None  # needed by `before`
 
     def only(self, users: Sequence[int] | Ints, ordered: Ints | None = None) -> "ValidationUsers":
-        """The users at these places, with lists `ordered` of the whole system."""
+        """The users at the indices `users`, with the lists `ordered` of the full system."""
         past = self.past
         return ValidationUsers(
             user_UD=self.user_UD[users],
@@ -53,17 +52,17 @@ class ValidationUsers:
             ),
         )
 
-    def before(self, new_N: Bools) -> "ValidationUsers":
-        """The same users before anybody had an event on the items `new_N`.
+    def before(self, removed_N: Bools) -> "ValidationUsers":
+        """The same users without their events on the items `removed_N`.
 
-        Their ground truth is every one of these items that they chose, before or in validation. Without past
-        interactions the users are returned as they are.
+        A user's ground truth is the set of the items of `removed_N` that the user chose before validation or
+        in it. Without past interactions the users are returned unchanged.
         """
         if self.past is None:
             return self
         parts = zip(self.past.chosen, self.ground_truth, strict=True)
         return ValidationUsers(
-            user_UD=self.past.embed([history.without_items(new_N) for history in self.past.histories]),
-            ground_truth=[np.unique(both[new_N[both]]) for both in map(np.concatenate, parts)],
-            seen=[seen[~new_N[seen]] for seen in self.seen],
+            user_UD=self.past.embed([history.without_items(removed_N) for history in self.past.histories]),
+            ground_truth=[np.unique(both[removed_N[both]]) for both in map(np.concatenate, parts)],
+            seen=[seen[~removed_N[seen]] for seen in self.seen],
         )

@@ -14,7 +14,7 @@ from training.evaluation.names import PLACES, metric_name
 from training.evaluation.oracle import Oracle
 from training.evaluation.predictions import Predictions
 from training.evaluation.results import FEW_USERS, Change, Evaluation, ViewResult
-from training.evaluation.system import ID_ONLY, LATER, MODEL, TOWERS, System, id_only, whole_and_towers
+from training.evaluation.system import ID_ONLY, LATER, MODEL, TOWERS, System, full_and_towers, id_only
 from training.evaluation.tables import (
     REFERENCES,
     is_best,
@@ -47,6 +47,7 @@ __all__ = [
     "ViewResult",
     "draw_examples",
     "evaluate",
+    "full_and_towers",
     "id_only",
     "is_best",
     "load_examples",
@@ -58,5 +59,4 @@ __all__ = [
     "seen_lists",
     "slice_tables",
     "view_tables",
-    "whole_and_towers",
 ]

@@ -54,7 +54,7 @@ def history_of(user: str, histories: Mapping[str, History], empty: Callable[[str
     return histories[user] if user in histories else empty(user)
 
 
-def whole_and_towers(
+def full_and_towers(
     fitted: Fitted, histories: Mapping[str, History], whole: str, towers: str | None, knobs: EvaluateConfig
 ) -> list[System]:
     """The system under its name, and its towers alone under theirs where a ranker makes a difference."""

@@ -19,8 +19,8 @@ from training.evaluation import (
     EvaluationSet,
     EvaluationSettings,
     GroundTruth,
+    full_and_towers,
     results_by_user,
-    whole_and_towers,
 )
 from training.experiments.options import BASE, NEEDS, Option, choose_options, offered
 from training.experiments.outcome import Outcome, ViewResults, fingerprint_of, place_of
@@ -139,7 +139,7 @@ class _Fits:
     def _figures(self, fitted: Fitted, config: Config) -> dict[str, ViewResults]:
         split, knobs = self.run.split, config.evaluate
         histories = split.before_test(fitted.builder)
-        (system,) = whole_and_towers(fitted, histories, MODEL, None, knobs)
+        (system,) = full_and_towers(fitted, histories, MODEL, None, knobs)
         data = EvaluationSet(split=split, items=fitted.features, seen=SeenItems(histories))
         truth, views = results_by_user(system, data, EvaluationSettings.of(knobs))
         audit_test(

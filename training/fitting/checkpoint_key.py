@@ -34,7 +34,7 @@ def checkpoint_key(inputs: FitInputs, choices: object) -> str:
         digest.update(user.encode())
         digest.update(items.tobytes())
     content: dict[str, npt.NDArray[Any]] = {**features.dense, **features.categories}
-    content |= {f"{name} as new": array for name, array in features.dense_as_new.items()}
+    content |= {f"{name} as new": array for name, array in features.dense_as_cold.items()}
     for name, array in content.items():
         digest.update(f"{name} {array.shape}".encode())
         digest.update(array.tobytes())

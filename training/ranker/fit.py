@@ -144,8 +144,10 @@ def _make_ranker(recommender: Recommender, lists: RankedLists, config: RankerCon
 
 
 def _optimizer(ranker: Ranker, config: RankerConfig) -> torch.optim.Optimizer:
-    fast = list(ranker.evidence.parameters())
-    slow = [parameter for name, parameter in ranker.named_parameters() if not name.startswith("evidence.")]
+    fast = list(ranker.feature_head.parameters())
+    slow = [
+        parameter for name, parameter in ranker.named_parameters() if not name.startswith("feature_head.")
+    ]
     groups: list[dict[str, Any]] = [{"params": slow}]
     groups.append({"params": fast, "lr": config.feature_learning_rate_factor * config.learning_rate})
     return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)

@@ -19,9 +19,9 @@ from recsys.modalities import BY_NAME
 from recsys.models import (
     ItemTower,
     ItemTowerSpec,
+    apply_dropout,
     contrastive_loss,
     drop_tokens,
-    dropped,
     hardest_triplet_loss,
 )
 from training.sequences import Window
@@ -105,7 +105,7 @@ class SelfSupervisedViews:
 
     def _view(self, tower: ItemTower, token_NTD: Tensor, mask_NT: Tensor) -> Tensor:
         chance_T = token_NTD.new_full((mask_NT.shape[1],), self.config.token_dropout)
-        token_NTD = dropped(token_NTD, self.config.feature_dropout)
+        token_NTD = apply_dropout(token_NTD, self.config.feature_dropout)
         return tower.fuse(token_NTD, drop_tokens(mask_NT, chance_T))
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys.config import TrainConfig
-from recsys.models import Retriever, drawing_from
+from recsys.models import Retriever, use_generator
 from training.runtime import choose_dtype
 from training.sequences import Window
 
@@ -89,7 +89,7 @@ class StepContext:
     @contextmanager
     def random_stream(self, seed: int) -> Iterator[None]:
         """Within, dropout draws from a generator of its own."""
-        with drawing_from(torch.Generator(self.model.device).manual_seed(seed)):
+        with use_generator(torch.Generator(self.model.device).manual_seed(seed)):
             yield
 
     def autocast(self) -> torch.autocast:

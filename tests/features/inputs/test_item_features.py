@@ -112,8 +112,8 @@ class TestReviewPool:
         ]  # fmt: skip
         vectors = medium(list(range(6)), [[10.0**at] for at in range(6)])
         features = build(shop(reviews), MediaVectors(items={}, reviews={"review_text": vectors}))
-        as_new, has = features.dense_as_new["review_text"][:, 0], features.present_as_new["review_text"]
-        np.testing.assert_array_equal(as_new, [0, 0, (10 + 1000) / 2, 0, 0, 0, 0, 1e5])
+        as_cold, has = features.dense_as_cold["review_text"][:, 0], features.present_as_cold["review_text"]
+        np.testing.assert_array_equal(as_cold, [0, 0, (10 + 1000) / 2, 0, 0, 0, 0, 1e5])
         np.testing.assert_array_equal(has, [0, 0, 1, 0, 0, 0, 0, 1])
         pooled = features.dense["review_text"][:, 0]
         np.testing.assert_array_equal(pooled, [0, 0, 1111 / 4, 1e4, 0, 0, 0, 1e5])

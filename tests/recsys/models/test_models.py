@@ -8,7 +8,7 @@ from model_parts import tiny_features, tiny_history, tiny_schema
 from recsys.config import ItemTowerConfig, ModelConfig, RankerConfig, UserTowerConfig
 from recsys.errors import ConfigError
 from recsys.history import collate
-from recsys.models.dropout import drawing_from, dropped
+from recsys.models.dropout import apply_dropout, use_generator
 from recsys.models.embeddings import CategoryEmbedding, ItemIdEmbedding, export_categories
 from recsys.models.fusion import build_fusion, masked_softmax
 from recsys.models.item_tower import drop_tokens
@@ -40,9 +40,9 @@ def test_only_the_modalities_that_are_named_are_read():
     assert not model(("genres",)).spec.dense_dims
     only_text = model(("text",))
     assert (set(only_text.spec.dense_dims), only_text.spec.category_sizes) == ({"text"}, {})
-    before = only_text.item_arrays(as_new=True).vectors
+    before = only_text.item_arrays(as_cold=True).vectors
     only_text.set_features(replace(features, dense={**features.dense, "image": features.dense["image"] + 1}))
-    np.testing.assert_array_equal(only_text.item_arrays(as_new=True).vectors, before)
+    np.testing.assert_array_equal(only_text.item_arrays(as_cold=True).vectors, before)
     with pytest.raises(ConfigError, match=r"modalities: the items have no 'images'; did you mean 'image'"):
         model(("images",))
 
@@ -131,8 +131,8 @@ def test_dropped_tokens_never_leave_an_item_without_any():
     config = ItemTowerConfig(id_dropout=1.0, modality_dropout=1.0)
     model = Retriever(tiny_features(), tiny_schema(), ModelConfig(dim=16, item=config))
     mask = torch.rand(200, 4) < 0.5
-    dropped = drop_tokens(mask, model.item_tower._dropout_chances(mask))
-    assert (dropped.any(1) == mask.any(1)).all()
+    masked = drop_tokens(mask, model.item_tower._dropout_rates(mask))
+    assert (masked.any(1) == mask.any(1)).all()
 
 
 def test_blind_twin_has_the_id_alone():
@@ -217,8 +217,8 @@ def test_a_block_of_either_attention_as_it_is_written_down(attending):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_dropout_leaves_out_as_many_as_asked_and_keeps_the_mean(dtype):
     numbers = torch.ones(1000, 1003, dtype=dtype)
-    with drawing_from(torch.Generator().manual_seed(3)):
-        first, second = dropped(numbers, 0.2), dropped(numbers, 0.2)
+    with use_generator(torch.Generator().manual_seed(3)):
+        first, second = apply_dropout(numbers, 0.2), apply_dropout(numbers, 0.2)
     out = (first == 0).float()
     assert first.dtype == dtype
     assert set(first.unique().tolist()) == {0.0, torch.tensor(256 / 205, dtype=dtype).item()}
@@ -227,8 +227,8 @@ def test_dropout_leaves_out_as_many_as_asked_and_keeps_the_mean(dtype):
     torch.testing.assert_close(by_place, torch.full((8,), 51 / 256), atol=0.005, rtol=0)
     assert abs((out[:, 1:] * out[:, :-1]).mean() - (51 / 256) ** 2) < 0.002
     assert abs((out * (second == 0)).mean() - (51 / 256) ** 2) < 0.002
-    assert dropped(numbers, 0.0) is numbers
-    assert not dropped(numbers, 1.0).any()
+    assert apply_dropout(numbers, 0.0) is numbers
+    assert not apply_dropout(numbers, 1.0).any()
 
 
 PARTS = {
@@ -325,14 +325,14 @@ def _reviewed(**item):
     features = tiny_features()
     size = features.size
     known, few = np.full((size, 4), 1.0, np.float32), np.full((size, 4), -1.0, np.float32)
-    has, has_as_new = np.arange(size) >= 2, (np.arange(size) >= 2) & (np.arange(size) != 3)
+    has, has_as_cold = np.arange(size) >= 2, (np.arange(size) >= 2) & (np.arange(size) != 3)
     few[~features.trained] = known[~features.trained]  # a new item has but one way to be shown
     features = replace(
         features,
         dense={**features.dense, "review_text": known},
         present={**features.present, "review_text": has},
-        dense_as_new={"review_text": few},
-        present_as_new={"review_text": has_as_new},
+        dense_as_cold={"review_text": few},
+        present_as_cold={"review_text": has_as_cold},
     )
     return Retriever(features, tiny_schema(), ModelConfig(dim=16, item=ItemTowerConfig(**item)))
 
@@ -341,9 +341,9 @@ def _reviewed(**item):
 def test_an_item_shown_as_new_has_neither_id_nor_the_reviews_of_its_buyers(how):
     model, rows = _reviewed(id_dropout=1.0), torch.arange(2, 32)
     asked = how == "asked for"
-    vector_NM, has_N = model.train(not asked).item_inputs(rows, as_new=asked).dense["review_text"]
-    inputs = model.item_inputs(rows, as_new=asked)
-    few_NM = model.as_new["review_text"][0][rows]
+    vector_NM, has_N = model.train(not asked).item_inputs(rows, as_cold=asked).dense["review_text"]
+    inputs = model.item_inputs(rows, as_cold=asked)
+    few_NM = model.as_cold["review_text"][0][rows]
     torch.testing.assert_close(vector_NM, few_NM)
     assert not torch.allclose(few_NM, model.dense["review_text"][rows])
     assert has_N.tolist() == [row != 3 for row in rows.tolist()]
@@ -362,14 +362,14 @@ def test_an_item_without_content_is_never_drawn_as_new():
     for array in (*features.present.values(), features.categories["genres"]):
         array[4] = 0
     config = ModelConfig(dim=16, item=ItemTowerConfig(id_dropout=1.0))
-    known_N = Retriever(features, tiny_schema(), config).train().item_inputs(torch.arange(2, 32)).known
-    assert known_N.nonzero().flatten().tolist() == [2]
+    warm_N = Retriever(features, tiny_schema(), config).train().item_inputs(torch.arange(2, 32)).warm
+    assert warm_N.nonzero().flatten().tolist() == [2]
 
 
 def test_half_of_the_items_of_a_step_are_shown_as_new_and_not_always_the_same():
     model, rows = _reviewed(id_dropout=0.5).train(), torch.arange(2, 27)
     torch.manual_seed(0)
-    known = torch.stack([model.item_inputs(rows).known for _ in range(40)])
-    assert 0.4 < known.float().mean() < 0.6
-    assert known.any(0).all()
-    assert not known.all(0).any()
+    warm = torch.stack([model.item_inputs(rows).warm for _ in range(40)])
+    assert 0.4 < warm.float().mean() < 0.6
+    assert warm.any(0).all()
+    assert not warm.all(0).any()

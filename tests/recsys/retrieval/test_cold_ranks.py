@@ -3,7 +3,7 @@ import pytest
 from pydantic import ValidationError
 
 from recsys.ids import PAD
-from recsys.retrieval.cold_ranks import cold_places, merge_by_rank
+from recsys.retrieval.cold_ranks import cold_positions, merge_by_rank
 from recsys.retrieval.item_lists import ItemLists
 from recsys.retrieval.settings import PAGE, RecommenderSettings
 
@@ -64,9 +64,9 @@ def test_cold_items_alone_keep_their_scores():
 
 
 def test_places_repeat_with_the_page():
-    assert cold_places(100, 4, (10, 17)).tolist() == [9, 16, 29, 36]
-    assert cold_places(12, 4, (10, 17)).tolist() == [9, 13, 14, 15]
-    assert cold_places(5, 2, ()).tolist() == [5, 6]
+    assert cold_positions(100, 4, (10, 17)).tolist() == [9, 16, 29, 36]
+    assert cold_positions(12, 4, (10, 17)).tolist() == [9, 13, 14, 15]
+    assert cold_positions(5, 2, ()).tolist() == [5, 6]
 
 
 @pytest.mark.parametrize("ranks", [(0,), (21,), (3, 3), (9, 4)])

@@ -78,7 +78,7 @@ def test_allowed_restricts_the_catalogue():
     assert set(found[found > 0]) == {7, 8, 30}
 
 
-def test_ranker_reorders_only_what_was_retrieved_and_reads_its_evidence():
+def test_ranker_reorders_only_what_was_retrieved_and_reads_the_candidate_features():
     items = _items()
     given = {}
 
@@ -164,13 +164,13 @@ def _candidates(source_scores):
     )
 
 
-def test_evidence_of_padding_is_zero_and_ranks_follow_scores():
-    evidence = CandidateFeatures(_items()).inputs(_candidates([[2.0], [0.0], [0.0]]), np.array([3]))
-    assert all((array[0, 1] == 0).all() for array in evidence.values())
-    rank = evidence["source_ranks"][0]
+def test_features_of_padding_is_zero_and_ranks_follow_scores():
+    features = CandidateFeatures(_items()).inputs(_candidates([[2.0], [0.0], [0.0]]), np.array([3]))
+    assert all((array[0, 1] == 0).all() for array in features.values())
+    rank = features["source_ranks"][0]
     np.testing.assert_allclose(rank[[2, 0], 0], [1.0, 1 / np.log2(3)], rtol=1e-6)
     np.testing.assert_allclose(rank[:, 2], [1.0, 0.0, 0.0])  # what a source does not know has no rank there
-    np.testing.assert_allclose(evidence["source_scores"][0, :, 2], [np.log(3.0), 0.0, 0.0], rtol=1e-6)
+    np.testing.assert_allclose(features["source_scores"][0, :, 2], [np.log(3.0), 0.0, 0.0], rtol=1e-6)
 
 
 def _likes(scores):
@@ -228,14 +228,14 @@ def test_soft_ranks_equal_the_slow_ones():
 
 def test_new_items_in_a_list_shift_the_rank_of_no_known_one():
     """Of known items 5 and 7 with new ones 33, before both, and 34, between them."""
-    evidence, none = CandidateFeatures(_items()), np.zeros((1, 4, 0), np.float32)
+    features, none = CandidateFeatures(_items()), np.zeros((1, 4, 0), np.float32)
     mixed = Candidates(
         items=np.array([[5, 33, 7, 34]]),
         cosines=np.array([[0.1, 0.95, 0.9, 0.5]], np.float32),
         source_scores=none,
     )
     known = Candidates(items=mixed.items[:, ::2], cosines=mixed.cosines[:, ::2], source_scores=none[:, ::2])
-    shown, alone = (evidence.inputs(each, np.array([3]))["source_ranks"][0, :, 0] for each in (mixed, known))
+    shown, alone = (features.inputs(each, np.array([3]))["source_ranks"][0, :, 0] for each in (mixed, known))
     np.testing.assert_array_equal(shown[::2], alone)
     np.testing.assert_allclose(shown, 1 / np.log2([3, 2, 2, 3]), rtol=1e-6)
 

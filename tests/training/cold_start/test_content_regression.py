@@ -224,7 +224,7 @@ def test_a_pull_is_taken_where_content_tells_what_is_popular_and_users_follow():
     assert found.pull_scores[found.popularity_pull] > 1.1 * found.pull_scores[0.0]
 
 
-def test_only_new_items_are_embedded_by_the_head_and_only_outside_of_training():
+def test_only_cold_items_are_embedded_by_the_head_and_only_outside_of_training():
     model = _model()
     before = model.item_arrays().vectors
     rows = torch.arange(model.features.size)
@@ -233,16 +233,15 @@ def test_only_new_items_are_embedded_by_the_head_and_only_outside_of_training():
     trained = model.features.trained
     np.testing.assert_array_equal(after[trained], before[trained])
     assert not np.allclose(after[~trained][2:], before[~trained][2:], atol=1e-3)
-    as_new = torch.zeros_like(rows, dtype=torch.bool)
-    model.cold_start_head.length.fill_(0.5)
+    as_cold = torch.zeros_like(rows, dtype=torch.bool)
     after = model.item_arrays().vectors
     head, model.cold_start_head = model.cold_start_head, None
-    tower = model.embed_items(rows, as_new=True).vector_ND
+    tower = model.embed_items(rows, as_cold=True).vector_ND
     model.cold_start_head = head
-    joined = (1 - TOWER_WEIGHT) * head.regress(*model.content(rows, as_new)) + TOWER_WEIGHT * tower
-    expected = 0.5 * joined.detach().numpy()
+    joined = (1 - TOWER_WEIGHT) * head.regress(*model.content(rows, as_cold)) + TOWER_WEIGHT * tower
+    expected = joined.detach().numpy()
     np.testing.assert_allclose(after[~trained][2:], expected[~trained][2:], atol=1e-6)
-    np.testing.assert_allclose(model.item_arrays(as_new=True).vectors[2:], expected[2:], atol=1e-6)
+    np.testing.assert_allclose(model.item_arrays(as_cold=True).vectors[2:], expected[2:], atol=1e-6)
     torch.manual_seed(0)
     training = model.train().embed_items(rows).vector_ND.detach()
     torch.testing.assert_close(training.norm(dim=1)[2:], torch.ones(NUM))

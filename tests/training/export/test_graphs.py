@@ -68,7 +68,6 @@ def test_item_tower_with_a_head_for_new_items(tmp_path, monkeypatch):
     assert (head.narrow, head.wide, len(head.landmark_MW)) == (("kind",), ("genres",), 90 // 8)
     before = model.item_arrays().vectors
     model.cold_start_head = head.eval()
-    model.cold_start_head.length.fill_(0.5)
     inputs = item_graph_inputs(model, np.arange(2, 122))
     _assert_parity(item_graph(model), inputs, tmp_path / "item.onnx")
     vectors = OnnxSession(tmp_path / "item.onnx").run(inputs)["item_vector"]

@@ -188,9 +188,9 @@ class TestSystems:
         is_trained = trained.fitted.features.trained
         expected_model = copy.deepcopy(trained.model)
         expected_model.cold_start_head = None
-        expected_model.as_new = {}  # as new ones, but for the reviews of those who bought them
+        expected_model.as_cold = {}  # as new ones, but for the reviews of those who bought them
         np.testing.assert_allclose(
-            found.vectors[is_trained], expected_model.item_arrays(as_new=True).vectors[is_trained], atol=1e-6
+            found.vectors[is_trained], expected_model.item_arrays(as_cold=True).vectors[is_trained], atol=1e-6
         )
         np.testing.assert_allclose(
             found.vectors[~is_trained], trained.model.item_arrays().vectors[~is_trained], atol=1e-6

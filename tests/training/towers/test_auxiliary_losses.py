@@ -9,7 +9,7 @@ from step_parts import assert_same_step, gradients_of, plain_loss, step_gradient
 
 from recsys.config import AlignmentConfig, AuxiliaryConfig, TrainConfig, ViewsConfig
 from recsys.errors import ConfigError
-from recsys.models.dropout import drawing_from, dropped
+from recsys.models.dropout import apply_dropout, use_generator
 from recsys.models.losses import contrastive_loss, hardest_triplet_loss
 from training.towers.auxiliary_losses import Alignment, ItemBatchLoss, SelfSupervisedViews
 from training.towers.context import StepContext
@@ -89,12 +89,12 @@ class TestViews:
         model = tiny_model()
         token, mask = tokens(model)
         config = ViewsConfig(weight=1.0, token_dropout=0.5, feature_dropout=0.25)
-        with drawing_from(torch.Generator().manual_seed(3)):
+        with use_generator(torch.Generator().manual_seed(3)):
             found = SelfSupervisedViews(config).loss(model.item_tower, token, mask)
         draw, views = torch.Generator().manual_seed(3), []
         for _ in range(2):
-            with drawing_from(draw):
-                kept = dropped(torch.ones_like(token), 0.25)
+            with use_generator(draw):
+                kept = apply_dropout(torch.ones_like(token), 0.25)
             chance = torch.rand(mask.shape, generator=draw)
             left = mask & (chance >= 0.5)
             for row in range(len(left)):
