@@ -36,7 +36,7 @@ Sound = MediaColumn[Floats | None]
 
 
 def item_pictures(modality: str, column: str, side: int) -> Pictures:
-    """Pictures in a column of the items, for an encoder that resizes them to a short side of `side` pixels."""
+    """Pictures in a column of the items, for an encoder that resizes them to `side` pixels."""
     return MediaColumn(
         modality=modality,
         table="items",
