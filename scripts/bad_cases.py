@@ -28,14 +28,22 @@ class Case:
 
     label: str
     files: dict[str, bytes | str] = field(default_factory=dict)
-    spec: dict[str, dict[str, Any]] = field(default_factory=dict)
+    spec: dict[str, dict[str, Any] | None] = field(default_factory=dict)  # None leaves a section or key out
 
     def write(self, root: Path) -> None:
         for name, content in {**FILES, **self.files}.items():
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content.encode() if isinstance(content, str) else content)
-        sections = {name: {**SPEC.get(name, {}), **self.spec.get(name, {})} for name in {**SPEC, **self.spec}}
+        sections = {
+            name: {
+                key: value
+                for key, value in {**SPEC.get(name, {}), **(self.spec.get(name) or {})}.items()
+                if value is not None
+            }
+            for name in {**SPEC, **self.spec}
+            if self.spec.get(name, {}) is not None
+        }
         (root / "dataset.toml").write_text(tomli_w.dumps({"name": "shop", **sections}), "utf-8")
 
 
@@ -200,5 +208,12 @@ TABLES = (
     Case("`positive` is no SQL", {}, {"interactions": {"positive": "item >>"}}),
     Case("`positive` is true of no row", {}, {"interactions": {"positive": "item > 5"}}),
     Case("an unknown key in dataset.toml", {}, {"items": {"titel": "title"}}),
+    Case("no `[items]`", {}, {"items": None}),
+    Case("no times", {}, {"interactions": {"timestamp": None, "time": None}}),
+    Case("a unit, and no column of times", {}, {"interactions": {"timestamp": None}}),
+    Case("a column of times, and no unit", {}, {"interactions": {"time": None}}),
+    Case("no `[interactions]`", {}, {"interactions": None}),
+    Case("items with times, events without", {},
+         {"items": {"created_at": "added"}, "interactions": {"timestamp": None, "time": None}}),
     Case("several problems at once", {"items.csv": "id,tilte\n1,One\n", "events.csv": "user,item\na,1\n"}),
 )  # fmt: skip

@@ -6,6 +6,7 @@ python -m scripts.bad_media    the tables of docs/bad-input.md, which a test hol
 import io
 import json
 import os
+import struct
 import sys
 import tempfile
 import wave
@@ -17,7 +18,7 @@ from pathlib import Path
 import av
 import numpy as np
 import tomli_w
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from features.dataset import Dataset, MediaVectors, load_dataset
 from features.extraction import extract
@@ -25,6 +26,8 @@ from recsys.config import EncoderConfig
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 RATE = 16_000
+MP4_HEAD = b"\0\0\0\x18ftypisom\0\0\2\0isommp41"
+CR2_HEAD = b"II*\0\x10\0\0\0CR\2\0"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,14 +47,22 @@ def cases() -> list[Case]:
 
 
 def _pictures() -> Iterator[Case]:
-    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
-    yield _picture("a JPEG that is cut off", "cut.jpg", lambda path: _cut(path, noise))
+    yield _picture("a JPEG that is cut off", "cut.jpg", lambda path: _cut(path, noise()))
     yield _picture("a text named .jpg", "text.jpg", lambda path: _write(path, b"To follow on Monday.\n"))
     page = b"<!DOCTYPE html><html><body>404 Not Found</body></html>"
     yield _picture("a web page named .jpg", "page.jpg", lambda path: _write(path, page))
     yield _picture("a file of 0 bytes", "empty.png", lambda path: _write(path, b""))
     drawing = b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>\n'
     yield _picture("an SVG", "drawing.svg", lambda path: _write(path, drawing))
+    yield _picture("a HEIC", "phone.heic", lambda path: _write(path, heic()))
+    yield _picture("a JPEG XL", "new.jxl", lambda path: _write(path, b"\xff\x0a" + bytes(range(99))))
+    yield _picture("a Photoshop picture", "layers.psd", lambda path: _write(path, b"8BPS\0\1" + bytes(99)))
+    yield _picture("a raw picture of a camera", "raw.cr2", lambda path: _write(path, CR2_HEAD + bytes(99)))
+    yield _picture("a TIFF that begins with a thumbnail", "thumbnail.dng", write_thumbnail_tiff)
+    yield _picture("a TIFF of an unknown variant", "odd.tif", write_odd_tiff)
+    yield _picture("an MP4 named .jpg", "film.jpg", lambda path: _write(path, MP4_HEAD + bytes(99)))
+    yield _picture("a PDF", "page.pdf", lambda path: _write(path, b"%PDF-1.7\n"))
+    yield _picture("a ZIP archive", "pictures.zip", lambda path: _write(path, b"PK\3\4" + bytes(99)))
     script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n\x04\xff"
     yield _picture("an EPS, which is a program", "script.eps", lambda path: _write(path, script))
     yield _picture("a PNG of 30,000 x 30,000 pixels", "huge.png", write_huge_png)
@@ -72,6 +83,8 @@ def _sounds() -> Iterator[Case]:
     yield _sound("a file of 0 bytes", "empty.opus", lambda path: _write(path, b""))
     yield _sound("no samples", "none.wav", lambda path: write_wav(path, np.zeros((0, 1)), RATE))
     yield _sound("a text named .opus", "text.opus", lambda path: _write(path, b"To follow on Monday.\n"))
+    yield _sound("a MIDI file", "notes.mid", lambda path: _write(path, b"MThd\0\0\0\6" + bytes(99)))
+    yield _sound("a PNG named .opus", "picture.opus", lambda path: noise().save(path, "PNG"))
     yield _sound("silence", "silence.wav", lambda path: write_wav(path, np.zeros((RATE, 1)), RATE))
     yield _sound("10 hours of silence", "hours.wav", write_ten_hours)
     yield _sound(
@@ -95,6 +108,9 @@ def _videos() -> Iterator[Case]:
     )
     yield _video("an animated GIF", "moving2.gif", write_gif, "seen, each frame as long as it is shown")
     yield _video("an MP4 that is cut off", "cut.mp4", _cut_video)
+    yield _video("frames of an unknown codec", "codec.mkv", _write_unknown_codec)
+    yield _video("a Flash film", "film.swf", lambda path: _write(path, b"CWS\7" + bytes(range(99))))
+    yield _video("a HEIC", "phone2.heic", lambda path: _write(path, heic()))
     yield _video("sound alone", "sound.wav", lambda path: write_wav(path, np.ones((RATE, 1)) / 2, RATE))
     yield _video("frames of 10,000 x 10,000 pixels", "huge.gif", _write_huge_gif)
     playlist = b"ffconcat version 1.0\nfile mute.mp4\n"
@@ -245,6 +261,37 @@ def write_gif(path: Path) -> None:
     """Red for 0.3 seconds, then blue for 0.1."""
     red, blue = (Image.new("RGB", (8, 8), colour) for colour in (RED, BLUE))
     red.save(path, save_all=True, append_images=[blue], duration=[300, 100])
+
+
+def noise() -> Image.Image:
+    """64 x 64 pixels of seeded noise."""
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+
+
+def heic(brands: bytes = b"heic\0\0\0\0mif1heic") -> bytes:
+    """The head of a HEIF file of these brands, and zeros: enough to tell its format, not to decode it."""
+    return (8 + len(brands)).to_bytes(4) + b"ftyp" + brands + b"\0\0\1\0meta" + bytes(300)
+
+
+def write_thumbnail_tiff(path: Path) -> None:
+    """A TIFF whose first picture says that it is a reduced copy, as in DNG, NEF and ARW files."""
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[254] = 1
+    noise().save(path, "TIFF", tiffinfo=tags)
+
+
+def write_odd_tiff(path: Path) -> None:
+    """A TIFF with a colour model that Pillow does not know: an array of colour filters."""
+    noise().convert("L").save(path, "TIFF")
+    content = path.read_bytes()
+    found = struct.pack("<HHIHH", 262, 3, 1, 1, 0)  # tag PhotometricInterpretation, one SHORT: 1, black is 0
+    assert content.count(found) == 1
+    _write(path, content.replace(found, struct.pack("<HHIHH", 262, 3, 1, 32803, 0)))
+
+
+def _write_unknown_codec(path: Path) -> None:
+    write_video(path, [RED, BLUE])
+    _write(path, path.read_bytes().replace(b"V_MPEG4", b"V_OTHER"))
 
 
 def _write_huge_gif(path: Path) -> None:

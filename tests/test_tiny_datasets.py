@@ -6,6 +6,7 @@ Each walk is the whole one of `recsys run`, with a model that trains in a second
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 from dataset_parts import write
 from tiny_encoders import write_tiny_text
@@ -64,3 +65,26 @@ def test_a_bundle_is_made_and_the_report_says_what_could_not_be_measured(tmp_pat
     assert metrics["not_measured"] in page
     shown = recsys("recommend", out / "bundle", "--out", tmp_path / "lists.parquet")
     assert shown.code == 0, shown.err
+
+
+@pytest.mark.long
+def test_interactions_alone_are_a_dataset(tmp_path: Path) -> None:
+    """No table of items and no times: the whole walk, and what is lost is said."""
+    order = [(f"u{user}", f"i{user * (at + 3) % 23}") for at in range(8) for user in range(30)]
+    rows = [f"{user},{item}" for user, item in order]
+    alone: dict[str, str | bytes] = {"log.csv": "\n".join(["user,item", *rows])}
+    untimed: dict[str, object] = {"path": "log.csv", "timestamp": None, "time": None}
+    data, out = write(tmp_path / "shop", alone, items=None, interactions=untimed), tmp_path / "run"
+    options = [word for each in SETTINGS for word in ("--set", each)]
+    answer = recsys("run", data, "--out", out, "--cache", tmp_path / "cache", *options)
+    assert answer.code == 0, answer.err
+    assert "no cold start" in " ".join(answer.out.split())
+    metrics = json.loads((out / "metrics.json").read_text("utf-8"))
+    assert metrics["counts"]["users_counted"] > 10
+    lists = tmp_path / "lists.parquet"
+    shown = recsys("recommend", out / "bundle", "--out", lists)
+    assert shown.code == 0, shown.err
+    recommended = pl.read_parquet(lists)
+    assert recommended["user_id"].n_unique() == 30
+    seen = pl.DataFrame(order, schema=["user_id", "item_id"], orient="row")
+    assert recommended.join(seen, on=["user_id", "item_id"], how="semi").height == 0

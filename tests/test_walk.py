@@ -83,14 +83,14 @@ def test_every_competitor_is_in_the_figures(walk: Walk) -> None:
 
 
 def test_the_split_holds_what_others_need_for_the_same_figures(walk: Walk) -> None:
-    history, truth = (
+    history, ground_truth = (
         pl.read_parquet(walk.run / "split" / f"{name}.parquet", glob=False)
         for name in ("history", "ground_truth")
     )
-    assert not set(history["row"]) & set(truth["row"])
-    assert truth["positive"].all()
+    assert not set(history["row"]) & set(ground_truth["row"])
+    assert ground_truth["positive"].all()
     latest = history.group_by("user_id").agg(pl.col("timestamp").max())
-    joined = truth.join(latest, on="user_id", suffix="_before")
+    joined = ground_truth.join(latest, on="user_id", suffix="_before")
     assert (joined["timestamp"] >= joined["timestamp_before"]).all()
 
 

@@ -340,7 +340,7 @@ class Run:
             features=fitted.features,
             builder=fitted.builder,
             histories=histories,
-            truth=predictions.ground_truth(),
+            ground_truth=predictions.ground_truth(),
             exclude_seen=self.config.evaluate.exclude_seen,
         )
         record_audit(self.directory.audits, "test", found)

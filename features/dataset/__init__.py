@@ -15,8 +15,15 @@ from features.dataset.files.readers import (
     stacked,
 )
 from features.dataset.files.user_files import NamedIds, read_ids
+from features.dataset.interactions import (
+    EventsTable,
+    check_interactions,
+    id_columns,
+    interaction_columns,
+    valid_item_ids,
+)
 from features.dataset.joins import KnownIds
-from features.dataset.load import check_interactions, id_columns, interaction_columns, load_dataset
+from features.dataset.load import load_dataset
 from features.dataset.rejected import SCHEMA, count_reasons, summarise, write_rejected
 from features.dataset.schema import FILE_NAME, DatasetSpec, InteractionsSpec, TimeUnit, positive_columns
 from features.dataset.table_checker import Remark, TableChecker, named_files, nothing_left
@@ -43,6 +50,7 @@ __all__ = [
     "DatasetTables",
     "EventStatistics",
     "EventSummary",
+    "EventsTable",
     "HistoryMaker",
     "IdMaps",
     "InteractionsSpec",
@@ -81,5 +89,6 @@ __all__ = [
     "stacked",
     "summarise",
     "times",
+    "valid_item_ids",
     "write_rejected",
 ]

@@ -12,6 +12,16 @@ import polars as pl
 
 from features.dataset.files.media_paths import MediaFolder, media_lists
 from features.dataset.files.readers import read_table
+from features.dataset.interactions import (
+    EventsTable,
+    ReadEvents,
+    check_interactions,
+    id_columns,
+    interaction_columns,
+    items_of_ids,
+    lost_without,
+    valid_item_ids,
+)
 from features.dataset.joins import KnownIds, UserJoins, reject_unknown_items
 from features.dataset.schema import (
     FILE_NAME,
@@ -20,26 +30,13 @@ from features.dataset.schema import (
     ItemsSpec,
     ReviewsSpec,
     UsersSpec,
-    positive_columns,
 )
 from features.dataset.table_checker import TableChecker, unreadable
 from features.dataset.tables import InMemoryDataset, Rejected
 from features.dataset.values import casting
-from features.dataset.values.positive import positive_events
 from recsys.columns import Columns
 from recsys.errors import DataError
-from recsys.history import EVENT_NUMBERS
 
-NO_EVENT_KIND = "interaction"  # the kind of every event where the dataset names no column for it
-EVENT_COLUMNS = [
-    Columns.USER,
-    Columns.ITEM,
-    Columns.TIMESTAMP,
-    Columns.EVENT,
-    *EVENT_NUMBERS,
-    Columns.POSITIVE,
-    Columns.ROW,
-]
 REVIEW_SCHEMA = {
     Columns.USER: pl.String,
     Columns.ITEM: pl.String,
@@ -49,25 +46,21 @@ REVIEW_SCHEMA = {
     Columns.VALUE: pl.Float64,
     Columns.ROW: pl.Int64,
 }
-
-
-ReadEvents = Callable[[InteractionsSpec, pl.Series | None], pl.DataFrame]
+Table = TypeVar("Table", pl.DataFrame, EventsTable)
 
 
 def load_dataset(root: Path, read_events: ReadEvents | None = None) -> InMemoryDataset:
     """The dataset in the folder `root`, validated; what was left out stands in its `rejected`.
 
-    `read_events` reads the interactions in another way (features/event_log), given the items' ids.
+    `read_events` reads the interactions in another way (features/event_log).
     Raises `DataError` whose `problems` lists what is wrong with any of its tables.
     """
     root = root.resolve()
     spec = DatasetSpec.load(root)
     reader = _Reader(root, spec)
-    items = reader.read("items", lambda: reader.items(spec.items))
-    known = items[Columns.ITEM] if items is not None else None
-    known_items = KnownIds(known) if known is not None else None
-    read = read_events or reader.interactions
-    events = reader.read("interactions", lambda: read(spec.interactions, known))
+    items, table = _items_and_interactions(reader, spec, read_events or reader.interactions)
+    events = table.events if table is not None else None
+    known_items = KnownIds(items[Columns.ITEM]) if items is not None else None
     joins = UserJoins(events[Columns.USER] if events is not None else None)
     reviews = users = None
     if spec.reviews is not None:
@@ -89,11 +82,26 @@ def load_dataset(root: Path, read_events: ReadEvents | None = None) -> InMemoryD
         users=_with_every_user(users, events),
         has_clock=spec.interactions.time != "order",
         rejected=tuple(reader.rejected),
-        warnings=(*reader.warnings, *joins.warnings),
+        warnings=(*lost_without(spec, items), *reader.warnings, *joins.warnings),
         lonely_ids=joins.lonely_ids,
         split_files=split_files,
         oracle_files=oracle_files,
     )
+
+
+def _items_and_interactions(
+    reader: "_Reader", spec: DatasetSpec, read_events: ReadEvents
+) -> tuple[pl.DataFrame | None, EventsTable | None]:
+    """Both tables, None where one has an error; without [items] the items are those of the interactions."""
+    items, known = None, None
+    if spec.items is not None:
+        items_spec = spec.items
+        items = reader.read("items", lambda: reader.items(items_spec))
+        known = items[Columns.ITEM] if items is not None else pl.Series(dtype=pl.String)
+    table = reader.read("interactions", lambda: read_events(spec.interactions, known))
+    if spec.items is None and table is not None:
+        items = items_of_ids(table.item_ids)
+    return items, table
 
 
 class _Reader:
@@ -107,7 +115,7 @@ class _Reader:
         self.rejected: list[Rejected] = []
         self.warnings: list[str] = []
 
-    def read(self, name: str, table: Callable[[], pl.DataFrame]) -> pl.DataFrame | None:
+    def read(self, name: str, table: Callable[[], Table]) -> Table | None:
         try:
             return table()
         except DataError as error:
@@ -158,11 +166,14 @@ class _Reader:
             columns.append(table.optional_number(name).cast(pl.Float64).alias(Columns.NUMERIC_PREFIX + name))
         return self.finish(table, columns)
 
-    def interactions(self, spec: InteractionsSpec, items: pl.Series | None) -> pl.DataFrame:
+    def interactions(self, spec: InteractionsSpec, items: pl.Series | None) -> EventsTable:
         wanted = interaction_columns(spec)
         table = TableChecker(read_table(self.root, "interactions", spec.path, wanted, ids=id_columns(spec)))
         columns = check_interactions(table, spec, KnownIds(items) if items is not None else None)
-        return self.finish(table, columns).sort(Columns.TIMESTAMP, Columns.ROW)
+        events = self.finish(table, columns).sort(Columns.TIMESTAMP, Columns.ROW)
+        return EventsTable(
+            events=events, item_ids=valid_item_ids(table.raw.frame[spec.item]) if items is None else items
+        )
 
     def reviews(self, spec: ReviewsSpec, items: KnownIds | None, joins: UserJoins) -> pl.DataFrame:
         names = (spec.timestamp, spec.text, spec.audio, spec.value)
@@ -190,7 +201,7 @@ class _Reader:
             text,
             audio.alias(Columns.AUDIO),
             value.alias(Columns.VALUE),
-            _rows(table),
+            table.rows(),
         ]
         return self.finish(table, columns)
 
@@ -241,47 +252,6 @@ class _Reader:
         return joined.select(pl.col("absolute").fill_null(empty)).to_series()
 
 
-def id_columns(spec: InteractionsSpec) -> set[str]:
-    """Columns of the interactions' files that identify something."""
-    return {spec.user, spec.item, *([spec.event] if spec.event else [])}
-
-
-def interaction_columns(spec: InteractionsSpec) -> list[str]:
-    """Columns of the interactions' files that are read."""
-    wanted = [spec.user, spec.item, spec.timestamp]
-    wanted += [name for name in (spec.event, *spec.numbers.values()) if name is not None]
-    return wanted + (positive_columns(spec.positive) if spec.positive else [])
-
-
-def check_interactions(
-    table: TableChecker, spec: InteractionsSpec, items: KnownIds | None
-) -> list[pl.Series]:
-    """The columns of `Dataset.interactions`, of every row; `table` knows which of them stand."""
-    user, item = table.required_id(spec.user), table.required_id(spec.item)
-    timestamp = table.required_time(spec.timestamp, spec.time)
-    numbers = [
-        (table.number(own) if own else pl.Series([None] * len(user), dtype=pl.Float64)).alias(name)
-        for name, own in spec.numbers.items()
-    ]
-    if spec.event:
-        event = table.cast(spec.event, casting.as_name, unreadable("an event kind"))
-        table.reject(event.is_null(), spec.event, "no event kind")
-        table.reject(_has_nul(event), spec.event, "an event kind with a NUL character")
-    else:
-        event = pl.Series([NO_EVENT_KIND]).new_from_index(0, len(user))
-    reject_unknown_items(table, item, spec.item, items)
-    positive = positive_events(table, spec.positive)
-    return [
-        user.alias(Columns.USER),
-        item.alias(Columns.ITEM),
-        timestamp.cast(pl.Int64).alias(Columns.TIMESTAMP),
-        event.alias(Columns.EVENT),
-        *(number.cast(pl.Float64) for number in numbers),
-        positive.alias(Columns.POSITIVE),
-        _rows(table),
-    ]
-
-
 def _optional(table: TableChecker, column: str | None, name: str) -> pl.Series:
     if column is None:
         return pl.Series(name, [None] * table.raw.frame.height, dtype=pl.String)
@@ -311,24 +281,12 @@ def _categories(
         raw = table.lists(name, separators)
         lists = table.cast(name, casting.as_categories, unreadable("a category"), series=raw)
         lists = lists.cast(pl.List(pl.String))
-        unusable = lists.list.eval(_has_nul(pl.element())).list.any()
+        unusable = lists.list.eval(casting.has_nul(pl.element())).list.any()
         if unusable.any():  # ids of categories cannot hold one
             table.note(unusable, name, "a category with a NUL character")
-            lists = lists.list.eval(pl.element().filter(~_has_nul(pl.element())))
+            lists = lists.list.eval(pl.element().filter(~casting.has_nul(pl.element())))
         columns.append(lists.alias(Columns.CATEGORY_PREFIX + name))
     return columns
-
-
-def _rows(table: TableChecker) -> pl.Series:
-    start = table.raw.offset
-    return pl.int_range(start, start + table.raw.frame.height, dtype=pl.Int64, eager=True).alias(Columns.ROW)
-
-
-Text = TypeVar("Text", pl.Series, pl.Expr)
-
-
-def _has_nul(text: Text) -> Text:
-    return text.cast(pl.String).str.contains("\0", literal=True)
 
 
 def _with_every_user(users: pl.DataFrame | None, events: pl.DataFrame) -> pl.DataFrame:

@@ -94,8 +94,8 @@ class ItemsSpec(TableSpec):
 class InteractionsSpec(TableSpec):
     user: Name
     item: Name
-    timestamp: Name
-    time: TimeUnit
+    timestamp: Name | None = None  # None: an event's time is the place of its row in all files
+    time: TimeUnit = "order"
     event: Name | None = None
     value: Name | None = None
     positive: Name | None = None
@@ -111,6 +111,21 @@ class InteractionsSpec(TableSpec):
     def _one_role_a_column(self) -> "InteractionsSpec":
         others = (self.event, *self.numbers.values())
         _distinct({"user": self.user, "item": self.item, "timestamp": self.timestamp}, others)
+        return self
+
+    @model_validator(mode="after")
+    def _unit_has_a_column(self) -> "InteractionsSpec":
+        if self.timestamp is None and self.time != "order":
+            raise ValueError(
+                f"interactions.time = {self.time!r} is the unit of no column; name the column of the times "
+                "as interactions.timestamp, or leave out interactions.time: events are then in the order of "
+                "their rows"
+            )
+        if self.timestamp is not None and "time" not in self.model_fields_set:
+            raise ValueError(
+                f"interactions.time is missing: the unit of the column {self.timestamp!r}, one of "
+                f"{', '.join(get_args(TimeUnit))}"
+            )
         return self
 
     @property
@@ -175,7 +190,7 @@ class OracleFiles(Section):
 
 class DatasetSpec(Section):
     name: Name
-    items: ItemsSpec
+    items: ItemsSpec | None = None  # None: the catalogue is the item ids of the interactions
     interactions: InteractionsSpec
     reviews: ReviewsSpec | None = None
     users: UsersSpec | None = None
@@ -184,15 +199,31 @@ class DatasetSpec(Section):
 
     @model_validator(mode="after")
     def _one_clock(self) -> "DatasetSpec":
-        if self.reviews is not None and self.reviews.timestamp is not None:
+        problems = [
+            f"{key} = {column!r}: the interactions have no times to compare it with; leave it out, or name "
+            "the column of the times as interactions.timestamp"
+            for key, column in self._other_times.items()
+            if column is not None and self.interactions.timestamp is None
+        ]
+        if self._other_times["reviews.timestamp"] is not None and not problems:
             clocks = {self.interactions.time == "order", self.reviews_time == "order"}
             if len(clocks) == 2:
-                raise ValueError(
+                problems.append(
                     f"reviews.time is {self.reviews_time!r} but interactions.time is "
                     f"{self.interactions.time!r}: a date and a position cannot be compared; "
                     "leave out reviews.timestamp, or give both the same kind"
                 )
+        if problems:
+            raise ValueError("\n".join(problems))
         return self
+
+    @property
+    def _other_times(self) -> dict[str, str | None]:
+        """Columns of times outside the interactions."""
+        return {
+            "items.created_at": self.items.created_at if self.items else None,
+            "reviews.timestamp": self.reviews.timestamp if self.reviews else None,
+        }
 
     @property
     def reviews_time(self) -> TimeUnit:
@@ -223,7 +254,7 @@ class DatasetSpec(Section):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            problems = [_explain(problem) for problem in error.errors()]
+            problems = [line for problem in error.errors() for line in _explain(problem).split("\n")]
             raise DataError(f"{path} breaks the dataset contract:", problems) from None
 
 
@@ -238,14 +269,22 @@ def positive_columns(positive: str) -> list[str]:
         ) from None
 
 
+_REMEDIES = {
+    "interactions": ": write [interactions] with path (the file of the events) and the names of its columns "
+    "user and item, and timestamp and time where it has times; [items] may be left out"
+}
+
+
 def _explain(problem: Any) -> str:
     location = [str(part) for part in problem["loc"]]
-    key = ".".join(location) or "dataset"
+    key = ".".join(location)
     message = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         return f"unknown key {key!r}; {did_you_mean(location[-1], _keys_of(location[:-1]))}"
     if problem["type"] == "missing":
-        return f"{key} is missing"
+        return f"{key} is missing{_REMEDIES.get(key, '')}"
+    if not key or message.startswith(f"{key}."):
+        return message  # it names its keys itself
     if not isinstance(problem["input"], str | int | float | list):
         return f"{key}: {message}"  # a whole section has no value worth repeating
     return f"{key} = {problem['input']!r}: {message}"

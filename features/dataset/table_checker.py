@@ -13,6 +13,7 @@ from features.dataset.rejected import count_reasons
 from features.dataset.schema import TimeUnit
 from features.dataset.tables import Rejected
 from features.dataset.values import casting, list_columns, times
+from recsys.columns import Columns
 from recsys.errors import DataError, clipped
 
 
@@ -275,6 +276,11 @@ class TableChecker:
         rows = pl.DataFrame({"id": ids, "kept": self.kept})
         again = rows.select(~pl.col("id").is_first_distinct().over("kept") & pl.col("kept"))
         self.reject(again.to_series(), column, "id appears twice; the first row was kept")
+
+    def rows(self) -> pl.Series:
+        """The place of each row in all files of the table, counted from 0."""
+        start, height = self.raw.offset, self.raw.frame.height
+        return pl.int_range(start, start + height, dtype=pl.Int64, eager=True).alias(Columns.ROW)
 
     def finish(self, columns: Sequence[pl.Series]) -> pl.DataFrame:
         """The rows that were kept, with these columns."""

@@ -23,6 +23,7 @@ from features.event_log.log import (
     FIRST_TIMESTAMP,
     FORMAT_VERSION,
     ITEM_COUNTS,
+    ITEMS,
     PARTITION,
     REJECTED,
     START,
@@ -50,7 +51,7 @@ _MAX_PARTITIONS = 128  # that many may be open at once in features/inputs/stream
 def build_log(
     root: Path,
     spec: InteractionsSpec,
-    items: pl.Series,
+    items: pl.Series | None,
     out: Path,
     *,
     part_rows: int = PART_ROWS,
@@ -59,6 +60,7 @@ def build_log(
 ) -> EventLog:
     """The event log in `out`: the one that is there if its sources are unchanged, else a new one.
 
+    `items` are the ids that the log may name; None: all valid ids that it names are the items.
     An interrupted preparation goes on where it stopped; `out` appears whole or not at all. Raises
     `DataError` with what `load_dataset` would find wrong with the interactions.
     """
@@ -79,7 +81,7 @@ def build_log(
 def _prepare(
     source: LogSource,
     spec: InteractionsSpec,
-    items: pl.Series,
+    items: pl.Series | None,
     out: Path,
     fingerprint: dict[str, Any],
     part_rows: int,
@@ -91,12 +93,14 @@ def _prepare(
     num_partitions = min(estimate // partition_events + 1, _MAX_PARTITIONS)
     state = SpillState.load(work, fingerprint, num_partitions)
     try:
+        items = source.item_ids(spec, part_rows, progress) if items is None else items
         state = spill(
             source, spec, items, work, state, part_rows=part_rows, estimate=estimate, progress=progress
         )
     except DataError:
         shutil.rmtree(work)  # the log must change before it can be prepared
         raise
+    items.cast(pl.String).alias(Columns.ITEM).to_frame().write_parquet(work / ITEMS)
     _finish(work, state, len(items), state.facts.warnings(source.files), progress)
     _replace(work, out)
 

@@ -15,6 +15,7 @@ from features.dataset import (
     Dataset,
     DatasetSpec,
     DatasetTables,
+    EventsTable,
     EventStatistics,
     EventSummary,
     HistoryMaker,
@@ -172,14 +173,14 @@ def load_streamed(
     """
     prepared: list[EventLog] = []
 
-    def read(spec: InteractionsSpec, items: pl.Series | None) -> pl.DataFrame:
-        if items is None or not len(items):
+    def read(spec: InteractionsSpec, items: pl.Series | None) -> EventsTable:
+        if items is not None and not len(items):
             raise DataError("the interactions cannot be checked without items", ["[interactions] not read"])
         log = build_log(
             root.resolve(), spec, items, out,
             part_rows=part_rows, partition_events=partition_events, progress=progress,
         )  # fmt: skip
         prepared.append(log)
-        return log.users_by_first_event()
+        return EventsTable(events=log.users_by_first_event(), item_ids=log.item_ids)
 
     return StreamedDataset.of(load_dataset(root, read), prepared[0])

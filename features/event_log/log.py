@@ -2,6 +2,7 @@
 
     manifest.json       format version, fingerprint of the sources, counts, kinds of events
     users.parquet       user_id (sorted: the id map), partition, start, stop, first_timestamp, first_row
+    items.parquet       item_id: the id map of the items
     item_counts.npy     [N, 2] events and positive events by item id
     part-0007/          one partition of the users
         item_id.npy (uint32) timestamp.npy (int64) event.npy (uint8 or more) value.npy (float32, NaN where
@@ -28,10 +29,11 @@ from recsys.errors import DataError
 from recsys.history import EVENT_NUMBERS
 from recsys.ids import NUM_RESERVED, IdMap
 
-FORMAT_VERSION = 3
-MANIFEST, USERS, ITEM_COUNTS, REJECTED = (
+FORMAT_VERSION = 4
+MANIFEST, USERS, ITEMS, ITEM_COUNTS, REJECTED = (
     "manifest.json",
     "users.parquet",
+    "items.parquet",
     "item_counts.npy",
     "rejected.parquet",
 )
@@ -53,7 +55,7 @@ class LogManifest:
     num_rows: int  # raw rows
     num_events: int  # kept
     num_users: int
-    num_items: int  # of the items' table
+    num_items: int  # of the dataset
     num_positive: int
     num_tied: int  # events that share user and time with another
     first_timestamp: int
@@ -112,6 +114,11 @@ class EventLog:
     def users(self) -> pl.Series:
         """External ids, sorted; a user's id is its place + 2."""
         return self.index[Columns.USER]
+
+    @cached_property
+    def item_ids(self) -> pl.Series:
+        """External ids of the dataset's items; an item's id is its place + 2."""
+        return pl.read_parquet(self.path / ITEMS, glob=False)[Columns.ITEM]
 
     @cached_property
     def rows(self) -> dict[str, int]:

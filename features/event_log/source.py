@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,10 @@ from features.dataset import (
     scan_file,
     select_columns,
     stacked,
+    valid_item_ids,
 )
 from recsys.errors import DataError
+from recsys.progress import Progress
 
 TABLE = "interactions"
 _NOT_YET = 2**62  # first row of a file that was not reached
@@ -116,9 +118,21 @@ class LogSource:
         starts += [_NOT_YET] * (len(self.paths) - len(starts))
         return RawTable(name=TABLE, frame=frame, files=self.files, starts=tuple(starts), offset=offset)
 
-    def fingerprint(self, spec: InteractionsSpec, items: pl.Series) -> dict[str, Any]:
-        """Changes with the files, what is read of them and how, and the items that they may name."""
-        ids = hashlib.sha256("\0".join(items.to_list()).encode()).hexdigest()
+    def item_ids(self, spec: InteractionsSpec, num_rows: int, progress: Progress) -> pl.Series:
+        """`valid_item_ids` of the log: distinct raw values are gathered part by part, and cast once."""
+        column = spec.item
+        schema = pl.Schema({column: self.schema[column]})
+        found = pl.Series(column, dtype=schema[column])
+        done, estimate = 0, estimate_events(self.root, spec)
+        for raw in replace(self, columns=(column,), schema=schema).parts(num_rows):
+            found = found.append(raw.frame[column].unique()).unique()
+            done += raw.frame.height
+            progress("read item ids", done, max(estimate, done))
+        return valid_item_ids(found)
+
+    def fingerprint(self, spec: InteractionsSpec, items: pl.Series | None) -> dict[str, Any]:
+        """Changes with the files, the columns that are read and how, and the items that they may name."""
+        ids = None if items is None else hashlib.sha256("\0".join(items.to_list()).encode()).hexdigest()
         return {
             "spec": json.loads(spec.model_dump_json()),
             "items": ids,

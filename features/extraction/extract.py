@@ -30,7 +30,7 @@ from recsys.arrays import Floats
 from recsys.columns import Columns
 from recsys.config import EncoderConfig
 from recsys.errors import EncoderError
-from recsys.modalities import Modality
+from recsys.modalities import BY_NAME, Modality
 
 # Speech that is decoded before it is sorted by length: 10 minutes, 38 MB.
 _SPEECH_AT_ONCE = 600 * SAMPLE_RATE
@@ -71,7 +71,7 @@ def extract(
     item_vectors = {
         Modality.TITLE: extraction.texts(Modality.TITLE, _texts(items, Columns.TITLE)),
         Modality.TEXT: extraction.texts(Modality.TEXT, _texts(items, Columns.TEXT)),
-        Modality.IMAGE: extraction.pictures(_paths(items, Columns.IMAGE)),
+        Modality.IMAGE: extraction.pictures(Modality.IMAGE),
         **extraction.videos(_paths(items, Columns.VIDEO)),
     }
     acoustic, transcripts = extraction.speech(spoken_reviews(), list(_texts(reviews, Columns.AUDIO).items()))
@@ -102,7 +102,7 @@ class _Extraction:
         progress: Progress | None,
         num_threads: int | None,
     ) -> None:
-        self.root = dataset.root
+        self.root, self.items = dataset.root, dataset.items
         self.config = config
         self.cache = cache
         self.progress = progress or (lambda step, done, total: None)
@@ -134,9 +134,14 @@ class _Extraction:
                 self.progress(step, writer.num_added, len(missing))
         return _gather([(row, text_key(text)) for row, text in text_of_row.items()], found)
 
-    def pictures(self, places: Places) -> MediumVectors | None:
+    def pictures(self, modality: str) -> MediumVectors | None:
         """Vectors of the items' pictures by their rows, None where there are none."""
-        return self.images(item_pictures(self._spec("image").side), places) if places else None
+        column = BY_NAME[modality].column
+        assert column is not None, "a modality of pictures has a column"
+        places = _paths(self.items, column)
+        return (
+            self.images(item_pictures(modality, column, self._spec("image").side), places) if places else None
+        )
 
     def videos(self, places: Places) -> dict[str, MediumVectors | None]:
         """Vectors of what is seen in the videos, of how they sound and of what is said in them."""

@@ -35,12 +35,12 @@ Pictures = MediaColumn[Iterable[Image.Image]]
 Sound = MediaColumn[Floats | None]
 
 
-def item_pictures(side: int) -> Pictures:
-    """Pictures for an encoder that resizes them to a short side of `side` pixels."""
+def item_pictures(modality: str, column: str, side: int) -> Pictures:
+    """Pictures in a column of the items, for an encoder that resizes them to `side` pixels."""
     return MediaColumn(
-        modality=Modality.IMAGE,
+        modality=modality,
         table="items",
-        column=Columns.IMAGE,
+        column=column,
         load=lambda path: [load_image(path, min_side=_DRAFT * side)],
         sampling=f"-draft{_DRAFT}",
     )

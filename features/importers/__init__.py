@@ -1,4 +1,4 @@
-"""Public data sets to dataset folders. Each importer reads a folder and writes another."""
+"""Public data sets to dataset folders: each importer reads one folder and writes another."""
 
 from features.importers.amazon import import_amazon
 from features.importers.layouts import import_layout

@@ -38,10 +38,10 @@ class Block:
 def read_blocks(
     path: Path, *, step: str = "", progress: Progress = silent, block_bytes: int = BLOCK_BYTES
 ) -> Iterator[Block]:
-    """The file in blocks of about `block_bytes`, never less than a line; `.gz` is unpacked on the way.
+    """The file in blocks of whole lines, each of about `block_bytes` and of at least one line.
 
-    `progress` is told the megabytes read of those on disk. Raises `DataError` where a gzip file is damaged
-    or ends early.
+    A `.gz` file is decompressed. `progress` gets the megabytes read and the size of the file on disk.
+    Raises `DataError` where a gzip file is damaged or ends early.
     """
     total = path.stat().st_size
     with path.open("rb") as raw:
@@ -72,14 +72,14 @@ def _read(file: IO[bytes], size: int, path: Path) -> bytes:
 
 
 def json_lines(block: Block, schema: Schema) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The columns of `schema` with `LINE`, and the lines that hold no JSON object, as rejected.
+    """Two frames: the columns of `schema` and `LINE`, and the rejected lines, which hold no JSON object.
 
-    A number or truth value in a String column becomes its text; an absent field is null; a single string
-    where a list is wanted becomes a list of one.
+    A number or boolean in a String column becomes its text. An absent field is null. A single string in
+    a List column becomes a list of one.
     """
     try:
         frame = pl.read_ndjson(block.content, schema=schema)
-        if frame.height == block.height():  # else there are empty lines, and the slow way counts them
+        if frame.height == block.height():  # else there are empty lines, which only the slow path counts
             lines = pl.int_range(block.first_line, block.first_line + frame.height, dtype=pl.Int64)
             return frame.with_columns(lines.alias(LINE)), pl.DataFrame(schema=SCHEMA)
     except pl.exceptions.PolarsError:
@@ -90,7 +90,7 @@ def json_lines(block: Block, schema: Schema) -> tuple[pl.DataFrame, pl.DataFrame
 def _json_line_by_line(block: Block, schema: Schema) -> tuple[pl.DataFrame, pl.DataFrame]:
     kept: list[bytes] = []
     lines: list[int] = []
-    aside: list[dict[str, Any]] = []
+    rejected: list[dict[str, Any]] = []
     for number, line in enumerate(block.content.split(b"\n"), block.first_line):
         if not line.strip():
             continue
@@ -105,13 +105,13 @@ def _json_line_by_line(block: Block, schema: Schema) -> tuple[pl.DataFrame, pl.D
             lines.append(number)
         else:
             shown = line[:MAX_SHOWN].decode("utf-8", "replace").strip()
-            aside.append({"path": block.path.name, "row": number, "value": shown, "reason": reason})
+            rejected.append({"path": block.path.name, "row": number, "value": shown, "reason": reason})
     frame = (
         pl.read_ndjson(b"\n".join(kept), schema=schema, ignore_errors=True)
         if kept
         else pl.DataFrame(schema=schema)
     )
-    return frame.with_columns(pl.Series(LINE, lines, dtype=pl.Int64)), pl.DataFrame(aside, schema=SCHEMA)
+    return frame.with_columns(pl.Series(LINE, lines, dtype=pl.Int64)), pl.DataFrame(rejected, schema=SCHEMA)
 
 
 def _shaped(value: Any, dtype: Any) -> Any:

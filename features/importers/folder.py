@@ -1,4 +1,4 @@
-"""What every importer shares: a folder that appears whole or not at all, links to media, the report."""
+"""Shared by all importers: a folder that appears whole or not at all, links to media, the report."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 @dataclass(frozen=True, kw_only=True)
 class ImportReport:
-    """What an import wrote.
+    """The dataset that an import wrote.
 
     `rejected` counts by reason, in the form of `features.dataset.rejected.count_reasons`.
     """
@@ -30,7 +30,7 @@ class ImportReport:
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """A folder to write into that is renamed to `out` at the end, and removed where anything fails.
+    """A temporary folder, renamed to `out` at the end of the block and removed if the block raises.
 
     Raises `DataError` where `out` exists and is not empty.
     """
@@ -48,7 +48,7 @@ def new_folder(out: Path) -> Iterator[Path]:
 
 
 def link(source: Path, target: Path) -> None:
-    """A hard link, or a copy where the file system has none between the two places."""
+    """Link `target` to `source`, or copy where no hard link is possible; an existing target stays."""
     if target.exists():
         return  # two rows name the same file
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def link(source: Path, target: Path) -> None:
 
 
 def check_positive(positive: str, known: Sequence[str]) -> None:
-    """Raises `DataError` where the SQL expression cannot be understood or reads a column not in `known`."""
+    """Raises `DataError` where the SQL expression is invalid or reads a column that is not in `known`."""
     try:
         columns = positive_columns(positive)
     except ValueError as error:

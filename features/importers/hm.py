@@ -45,7 +45,7 @@ def import_hm(
 ) -> ImportReport:
     """Write the dataset `out` from the folder `source`. Every purchase is positive.
 
-    An article id of fewer than ten digits lost its leading zeros in other hands and gets them back.
+    An article id of fewer than ten digits has lost leading zeros in another program; they are restored.
     Pictures are hard links where the file system allows, else copies. `out` appears whole or not at all.
     Raises `DataError` where a file or column is missing, nothing is left, or `out` exists and is not empty.
     """
@@ -88,7 +88,9 @@ class _Importer:
         articles = self.sieve.keep(articles, "items", path, [no_id])
         num_restored = int((articles[ARTICLE].str.strip_chars().str.len_chars() < 10).sum())
         articles = articles.with_columns(_article_id())
-        again = Rule(ARTICLE, "id stands twice; the first row was kept", ~pl.col(ARTICLE).is_first_distinct())
+        again = Rule(
+            ARTICLE, "id appears twice; the first row was kept", ~pl.col(ARTICLE).is_first_distinct()
+        )
         articles = self.sieve.keep(articles, "items", path, [again])
         if not articles.height:
             raise DataError(f"{path} holds no article with an id of ten digits")
@@ -150,7 +152,7 @@ class _Importer:
 
 
 def customers_frame(raw: pl.DataFrame) -> pl.DataFrame:
-    """The customers with their age as a group of ages and their flags as "yes" or nothing."""
+    """The customers: their age as an age group, null outside 0 to 120; their flags as "yes" or null."""
     age = pl.col("age").cast(pl.Float64, strict=False)
     ends = [(AGES[0], f"under {AGES[0]}"), *((high, f"{low}-{high - 1}") for low, high in pairwise(AGES))]
     groups = [pl.when(age < end).then(pl.lit(label)) for end, label in ends]
@@ -160,13 +162,13 @@ def customers_frame(raw: pl.DataFrame) -> pl.DataFrame:
         CUSTOMER,
         *(flag.alias(name) for name, flag in zip(FLAGS, flags, strict=True)),
         "club_member_status",
-        pl.col("fashion_news_frequency").str.to_uppercase(),  # NONE and None both stand there
+        pl.col("fashion_news_frequency").str.to_uppercase(),  # the file has NONE and None
         pl.when(age.is_between(0, 120)).then(group).alias("age"),
     )
 
 
 def transactions_frame(raw: pl.DataFrame) -> pl.DataFrame:
-    """The purchases; the channel is the kind of the event."""
+    """The purchases; the sales channel becomes the kind of the event."""
     channel = pl.concat_str(pl.lit("channel "), pl.col(CHANNEL)).alias(CHANNEL)
     return raw.select(CUSTOMER, _article_id(), _day(), pl.col(PRICE).cast(pl.Float64, strict=False), channel)
 
@@ -189,7 +191,7 @@ def _read_articles(path: Path) -> pl.DataFrame:
 
 
 def _spec(*, has_images: bool) -> dict[str, Any]:
-    """What dataset.toml says."""
+    """The content of dataset.toml."""
     items: dict[str, Any] = {"path": "items.parquet", "id": ARTICLE, "title": TITLE, "text": TEXT}
     items |= {"image": "image"} if has_images else {}
     return {

@@ -22,9 +22,9 @@ LAYOUTS: Mapping[str, Callable[..., ImportReport]] = {
 def import_layout(
     layout: str, source: Path, out: Path, options: Mapping[str, Any], progress: Progress = silent
 ) -> ImportReport:
-    """Run the importer of `layout`; options that are None are left to it.
+    """Run the importer of `layout`. An option that is None takes the importer's default.
 
-    Raises `ConfigError` where there is no such layout, or it has no such option.
+    Raises `ConfigError` where `layout` is unknown or its importer lacks one of the options.
     """
     if layout not in LAYOUTS:
         raise ConfigError(f"unknown layout {layout!r}; {did_you_mean(layout, LAYOUTS)}")

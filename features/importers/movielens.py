@@ -1,4 +1,4 @@
-"""MovieLens of any size to a dataset folder, with posters, plots and spoken reviews where they lie beside it.
+"""MovieLens of any size to a dataset folder, with its posters, plots and spoken reviews, if any.
 
 ratings.csv + movies.csv                     latest, latest-small, 20M, 25M, 32M
 ratings.dat + movies.dat (+ users.dat)       1M, 10M
@@ -38,7 +38,7 @@ def import_movielens(
 ) -> ImportReport:
     """Write the dataset `out` from the MovieLens folder `source`.
 
-    Media are hard links where the file system allows, else copies. `positive` is the contract's SQL
+    Media are hard links where the file system allows, else copies. `positive` is dataset.toml's SQL
     expression over userId, movieId, rating and timestamp; None or "" makes every rating positive.
     `out` appears whole or not at all. Raises `DataError` where `source` has no known layout, `out` exists
     and is not empty, or `positive` cannot be understood.
@@ -91,7 +91,7 @@ def _spec(
     *,
     has_reviews: bool,
 ) -> Mapping[str, Any]:
-    """What dataset.toml says."""
+    """The content of dataset.toml."""
 
     def present(*names: str) -> list[str]:
         return [name for name in names if name in items.columns]
@@ -141,7 +141,7 @@ def _link_posters(folder: Path, out: Path, progress: Progress) -> pl.DataFrame:
 
 
 def _link_recordings(root: Path, out: Path, reviews: pl.DataFrame) -> int:
-    """Link those that are there under the same path; the dataset's check says which are not."""
+    """Link the recordings that exist; `recsys check` names the missing ones. Returns the number linked."""
     found = MediaFolder(root).check(reviews["audio"]).drop_nulls("absolute")
     for path, absolute in found.select("path", "absolute").iter_rows():
         link(Path(absolute), out / path)

@@ -156,7 +156,7 @@ def read_plots(path: Path) -> pl.DataFrame:
 
 
 def read_spoken(path: Path) -> pl.DataFrame:
-    """The spoken reviews; what was said stays as `spoken_text`, to check transcripts by, not to be read."""
+    """The spoken reviews. `spoken_text` is the true text, to check transcripts by; no model reads it."""
     types: dict[str, type[pl.DataType]] = {**_RATING_TYPES, "text": pl.String, "audio": pl.String}
     frame = read_file(path)
     if "text" not in frame.columns:
@@ -195,7 +195,7 @@ def _read_marked(path: Path, separator: str, columns: list[str]) -> pl.DataFrame
         content.decode("utf-8")
     except UnicodeDecodeError:
         content = content.decode("latin-1").encode("utf-8")
-    # A reader takes one byte as a separator, and no table has this one.
+    # The CSV reader takes a separator of one byte; no table holds this one.
     mark = "\x1f" if len(separator) > 1 else separator
     content = content.replace(separator.encode(), mark.encode())
     try:
@@ -213,7 +213,7 @@ def _read_marked(path: Path, separator: str, columns: list[str]) -> pl.DataFrame
 
 
 def _typed(frame: pl.DataFrame, types: Mapping[str, type[pl.DataType]], path: Path) -> pl.DataFrame:
-    """The columns of `types`, cast. Raises `DataError` naming the column, row and value that cannot be."""
+    """The columns of `types`, cast. Raises `DataError` with column, row and value of a bad cell."""
     missing = [name for name in types if name not in frame.columns]
     if missing:
         known = ", ".join(frame.columns)
@@ -232,5 +232,5 @@ def _typed(frame: pl.DataFrame, types: Mapping[str, type[pl.DataType]], path: Pa
 
 
 def _name(folder: Path) -> str:
-    """A name for the dataset: that of its folder, movielens-* for the releases' ml-*."""
+    """The name of the dataset: its folder's name, with movielens-* for ml-*."""
     return re.sub(r"^ml-", "movielens-", folder.name)

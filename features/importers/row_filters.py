@@ -1,4 +1,4 @@
-"""Rows that an import leaves out, and tables written bit by bit: both without holding them in memory."""
+"""Rows rejected by an import, and tables written part by part; neither is held in memory."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from features.importers.blocks import LINE
 
 
 class Rule(NamedTuple):
-    """Rows for which `bad` is true are left out."""
+    """Rows for which `bad` is true are rejected for `reason`."""
 
     column: str
     reason: str
@@ -19,7 +19,7 @@ class Rule(NamedTuple):
 
 
 class Parts:
-    """A table that grows by frames and is written to one Parquet file in the end."""
+    """A table that is appended frame by frame, each kept in its own Parquet file."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -35,19 +35,19 @@ class Parts:
             self.num_rows += frame.height
 
     def scan(self) -> pl.LazyFrame:
-        """All rows, in the order in which they came; at least one frame must have been added."""
+        """All rows in the order of their addition; at least one frame must have been added."""
         return pl.scan_parquet(self.files, glob=False)
 
 
 class Sieve:
-    """Splits frames into rows to keep and rows to reject, and remembers the latter on disk."""
+    """Splits frames into kept and rejected rows, and keeps the rejected ones on disk."""
 
     def __init__(self, folder: Path) -> None:
         self.parts = Parts(folder)
         self.parts.add(pl.DataFrame(schema=SCHEMA))
 
     def keep(self, frame: pl.DataFrame, table: str, path: Path, rules: Sequence[Rule]) -> pl.DataFrame:
-        """The rows that no rule is against; of the others the first rule gives the reason."""
+        """The rows that match no rule. Of a rejected row the first rule that it matches gives the reason."""
         for rule in rules:
             bad = frame.select(rule.bad.fill_null(False).alias("bad"))["bad"]
             if bad.any():
@@ -56,14 +56,14 @@ class Sieve:
         return frame
 
     def drop(self, frame: pl.DataFrame, table: str, path: Path, column: str, reason: str) -> None:
-        """Set all rows of the frame aside, with their value in `column`."""
+        """Reject all rows of the frame, with their value in `column`."""
         value = frame.get_column(column).cast(pl.String)
-        aside = pl.DataFrame({"path": path.name, "row": frame[LINE], "value": value, "reason": reason})
-        self.note(aside, table, column)
+        rows = pl.DataFrame({"path": path.name, "row": frame[LINE], "value": value, "reason": reason})
+        self.note(rows, table, column)
 
-    def note(self, aside: pl.DataFrame, table: str, column: str = "") -> None:
-        """Reject what has a path, row, value and reason."""
-        named = aside.with_columns(table=pl.lit(table), column=pl.lit(column))
+    def note(self, rows: pl.DataFrame, table: str, column: str = "") -> None:
+        """Record rejected rows, given by the columns path, row, value and reason."""
+        named = rows.with_columns(table=pl.lit(table), column=pl.lit(column))
         self.parts.add(
             named.select(
                 pl.col(name).cast(dtype).fill_null("" if dtype == pl.String else 0)
@@ -72,7 +72,7 @@ class Sieve:
         )
 
     def write(self, path: Path) -> list[dict[str, Any]]:
-        """Write all to `path` if there is any; counts as `count_reasons` gives them."""
+        """Write the rejected rows, if any, to `path`; returns their counts in the form of `count_reasons`."""
         key = ["table", "column", "reason"]
         first = [pl.col(name).first() for name in SCHEMA if name not in key]
         counted = self.parts.scan().group_by(key, maintain_order=True).agg(pl.len().alias("count"), *first)

@@ -13,8 +13,17 @@ import av.container
 import av.error
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
+from features.media.file_formats import (
+    CONVERT_TO,
+    DEMUXERS,
+    HEAD_BYTES,
+    PICTURE_FORMATS,
+    file_format,
+    text_or_empty,
+    unreadable_format,
+)
 from recsys.arrays import Floats
 from recsys.errors import MediumError, RecsysError
 
@@ -26,14 +35,14 @@ MAX_PIXELS = 80_000_000  # below Pillow's own limit, so that this message comes 
 MAX_AUDIO_SECONDS = 3600.0
 SILENCE = 1e-4  # a peak below it, -80 dB, is no sound
 
-# Lists of what is safe and usual. Others are refused, since some run programs (EPS) or open further
-# files that they name (playlists).
-PICTURE_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "AVIF", "JPEG2000", "ICO")
-_SOUND_FORMATS = (
-    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,flac,flv,gif,matroska,mov,mp3,mpeg,mpegts,ogg,w64,wav,wv"
-)
-_AV_OPTIONS = {"format_whitelist": _SOUND_FORMATS, "protocol_whitelist": "file"}
-_HEAD_BYTES = 1024
+_AV_OPTIONS = {"format_whitelist": ",".join(DEMUXERS), "protocol_whitelist": "file"}
+_TIFF_SUBFILE_TYPE = 254  # its lowest bit: a reduced copy of another picture in the file
+_EXPECTATIONS = {
+    "picture": "a readable picture",
+    "sound": "readable sound",
+    "video": "a readable video",
+    "video sound": "a video with readable sound",
+}
 
 
 def load_image(source: Medium, *, max_pixels: int = MAX_PIXELS, min_side: int | None = None) -> Image.Image:
@@ -45,10 +54,11 @@ def load_image(source: Medium, *, max_pixels: int = MAX_PIXELS, min_side: int | 
     size is known, and refused, before it is decoded.
     """
     with (
-        explained(source, "a readable picture"),
+        explained(source, "picture"),
         Image.open(_open(source), formats=PICTURE_FORMATS) as image,
     ):
         refuse_huge(source, image.width, image.height, max_pixels)
+        _refuse_preview(source, image)
         if min_side is not None:
             image.draft(None, (min_side, min_side))  # does nothing in other formats
         return as_rgb(ImageOps.exif_transpose(image))
@@ -62,7 +72,7 @@ def load_audio(source: Medium, rate: int = SAMPLE_RATE, max_seconds: float = MAX
     known before it is decoded.
     """
     name, limit = name_of(source), int(max_seconds * rate)
-    with explained(source, "readable sound"), open_container(source) as container:
+    with explained(source, "sound"), open_container(source) as container:
         if not container.streams.audio:
             raise MediumError(name, "no audio stream in it")
         is_long = (container.duration or 0) > (max_seconds + 1) * av.time_base
@@ -100,22 +110,30 @@ def read_sound(container: av.container.InputContainer, rate: int, limit: int) ->
 
 
 def open_container(source: Medium) -> av.container.InputContainer:
-    """A sound or video file opened, of the usual formats only; nothing that it names is followed."""
+    """The sound or video file, opened. Only `DEMUXERS` are tried, and no file that it names is opened.
+
+    Raises ValueError for a still picture, of which FFmpeg would give one tile as a video.
+    """
+    found = file_format(_head(source))
+    if found is not None and found.medium == "picture" and not found.is_readable:
+        raise ValueError(found.label)
     return av.open(_open(source), "r", options=_AV_OPTIONS, metadata_errors="replace")
 
 
 @contextmanager
-def explained(source: Medium, what: str) -> Iterator[None]:
-    """Whatever a decoder raises becomes a `MediumError` that says why `source` is not `what`.
+def explained(source: Medium, expected: str) -> Iterator[None]:
+    """Turns every error of a decoder into a `MediumError` that says why `source` cannot be read.
 
-    Decoders raise all sorts of errors over broken files, so every kind is taken for one of the file.
+    `expected` is a key of `_EXPECTATIONS`. Decoders raise errors of any class over broken files, so
+    every exception is taken to be the file's fault.
     """
     try:
         yield
     except RecsysError:
         raise
     except Exception as error:
-        raise MediumError(name_of(source), f"not {what}: {_reason(error, source)}") from error
+        reason = _reason(error, source, expected.split()[0])
+        raise MediumError(name_of(source), f"not {_EXPECTATIONS[expected]}: {reason}") from error
 
 
 def refuse_huge(source: Medium, width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
@@ -154,45 +172,60 @@ def _open(source: Medium) -> str | io.BytesIO:
     return io.BytesIO(source) if isinstance(source, bytes) else os.fspath(source)
 
 
-def _reason(error: Exception, source: Medium) -> str:
+def _refuse_preview(source: Medium, image: Image.Image) -> None:
+    """Raises `MediumError` for a TIFF whose first picture is a thumbnail of another one in the file."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(_TIFF_SUBFILE_TYPE, 0) & 1:
+        reason = "a TIFF or raw picture that begins with a thumbnail, which cannot be read here"
+        raise MediumError(name_of(source), f"{reason}; convert it to {CONVERT_TO['picture']}")
+
+
+def _reason(error: Exception, source: Medium, expected: str) -> str:
     """The error in one line, without the name or the address that Pillow and FFmpeg repeat in it."""
     if isinstance(error, FileNotFoundError):
         return "no such file"
     if isinstance(error, IsADirectoryError) or (isinstance(error, OSError) and error.errno == errno.EACCES):
         return error.strerror or str(error)
-    head = _head(source)
-    if (kind := _kind(head)) is not None:
-        return kind
-    if isinstance(error, UnidentifiedImageError):
-        return f"cut off or of an unknown format; known: {', '.join(PICTURE_FORMATS)}"
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         num_pixels = re.findall(r"\d+", str(error))[0]  # Pillow's own limit comes before the size is known
         return f"{num_pixels} pixels are more than {MAX_PIXELS}; shrink it"
+    return _reason_by_content(_head(source), expected) or _reason_by_error(error, source, expected)
+
+
+def _reason_by_content(head: bytes, expected: str) -> str | None:
+    """The reason where the first bytes already give it, as they do for a text or an unreadable format."""
+    found = file_format(head)
+    if found is None or found.medium not in ("drawing", "document"):  # some of these are texts too
+        reason = text_or_empty(head)
+        if reason is not None:
+            return reason
+    return unreadable_format(found, expected) if found else None
+
+
+def _reason_by_error(error: Exception, source: Medium, expected: str) -> str:
+    found = file_format(_head(source))
+    label = f"{found.label}, " if found else ""
+    if isinstance(error, av.error.DecoderNotFoundError):
+        return f"{label}coded in a way that cannot be read here; convert it to {CONVERT_TO[expected]}"
     if isinstance(error, av.error.FFmpegError):
-        return f"cut off, damaged or of an unknown format ({error.strerror})"
+        unknown = "cut off or damaged" if found else "cut off, damaged or of an unknown format"
+        return f"{label}{unknown} ({error.strerror})"
     words = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
     words = " ".join(words.split())
     if "truncated" in words.lower():
         return "cut off; fetch or save it again"
+    if isinstance(error, UnidentifiedImageError) and not found:
+        return f"cut off or of an unknown format; known: {', '.join(PICTURE_FORMATS)}"
+    if isinstance(error, OSError) and error.errno is None and found:
+        detail = "" if isinstance(error, UnidentifiedImageError) else f" ({words})"
+        return (
+            f"{label}cut off or of a variant that cannot be read here{detail}; "
+            f"fetch it again or convert it to {CONVERT_TO['picture']}"
+        )
     return words
 
 
 def _head(source: Medium) -> bytes:
     if isinstance(source, bytes):
-        return source[:_HEAD_BYTES]
+        return source[:HEAD_BYTES]
     with Path(source).open("rb") as file:
-        return file.read(_HEAD_BYTES)
-
-
-def _kind(head: bytes) -> str | None:
-    """What a file is that holds no picture and no sound, None where its beginning does not tell."""
-    if not head:
-        return "the file is empty (0 bytes)"
-    text = head.decode("utf-8", errors="ignore").lstrip("\ufeff").lstrip().lower()
-    if "<svg" in text:
-        return "an SVG, which is a drawing and no bitmap; convert it to PNG or JPEG"
-    if text.startswith(("<!doctype html", "<html")):
-        return "a web page; what was downloaded was perhaps an error message"
-    if all(byte >= 32 or byte in b"\t\n\f\r" for byte in head) and len(text) > 0.9 * len(head):
-        return f"a text, it begins with {head[:40].decode('utf-8', errors='ignore')!r}"
-    return None
+        return file.read(HEAD_BYTES)

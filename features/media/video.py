@@ -25,6 +25,7 @@ from features.media.decode import (
     read_sound,
     refuse_huge,
 )
+from features.media.file_formats import CONVERT_TO
 from recsys.arrays import Floats
 from recsys.errors import MediumError
 
@@ -45,7 +46,7 @@ def load_frames(source: Medium, num_frames: int) -> Iterator[Image.Image]:
     start, seconds = _span(source)
     times = start + (np.arange(num_frames) + 0.5) * (seconds / num_frames)
     num_found = 0
-    with explained(source, "a readable video"), open_container(source) as container:
+    with explained(source, "video"), open_container(source) as container:
         stream = _picture_stream(container, source)
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}  # a later frame may be larger
         for frame in _frames_at(container, stream, times):
@@ -62,7 +63,7 @@ def load_video_sound(source: Medium, max_seconds: int, rate: int = SAMPLE_RATE) 
     Where there is more than `max_seconds` of it, evenly spaced stretches of 30 seconds one after the
     other, `max_seconds` in all. Raises `MediumError` where the sound is there and cannot be read.
     """
-    with explained(source, "a video with readable sound"), open_container(source) as container:
+    with explained(source, "video sound"), open_container(source) as container:
         if not container.streams.audio:
             return None
         stream = container.streams.audio[0]
@@ -106,7 +107,7 @@ def _frames_at(
 
 def _span(source: Medium) -> tuple[float, float]:
     """Where the pictures begin and how long they last, in seconds; by reading on where nothing says so."""
-    with explained(source, "a readable video"), open_container(source) as container:
+    with explained(source, "video"), open_container(source) as container:
         stream = _picture_stream(container, source)
         start, seconds = _stated_span(container, stream)
         if seconds is not None:
@@ -133,8 +134,9 @@ def _picture_stream(container: av.container.InputContainer, source: Medium) -> a
     stream = next(moving, None)
     if stream is None:
         raise MediumError(name_of(source), "no pictures in it, only sound")
-    if stream.codec_context is None or not stream.width * stream.height:
-        raise MediumError(name_of(source), "cut off or damaged: it does not say what its frames are")
+    if stream.codec_context is None or not stream.width * stream.height:  # FFmpeg leaves both open
+        reason = "cut off, or its frames are coded in a way that cannot be read here"
+        raise MediumError(name_of(source), f"{reason}; fetch it again or convert it to {CONVERT_TO['video']}")
     refuse_huge(source, stream.width, stream.height)
     return stream
 

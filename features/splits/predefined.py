@@ -1,17 +1,20 @@
 """The two files of a predefined split, matched to the dataset's own events."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from features.dataset import FILE_NAME, Dataset, DatasetSpec, TimeUnit, casting, read_file, times
+from features.dataset import FILE_NAME, Dataset, DatasetSpec, KnownIds, TimeUnit, casting, read_file, times
 from features.splits.assignment import VALIDATION, utc
 from features.splits.review_visibility import ReviewRule
 from features.splits.split import Cut
 from recsys.columns import Columns
 from recsys.errors import DataError, did_you_mean
 
+logger = logging.getLogger(__name__)
+_IDS = {Columns.USER: "users", Columns.ITEM: "items"}
 _KEYS = [Columns.USER, Columns.ITEM, Columns.TIMESTAMP]
 
 
@@ -25,46 +28,90 @@ class PredefinedEvents:
 
 
 def read_predefined(dataset: Dataset, train_file: Path, test_file: Path) -> PredefinedEvents:
-    """Match the rows of both files by user, item and, where a file has that column, time.
+    """Match the rows of both files by user, item and, where dataset and file have it, time.
 
     Columns are named as in the interactions' table, or as in `Columns`. Raises `DataError` where a file
-    cannot be read, none of its rows is an event of the dataset, or an event is in both.
+    cannot be read, none of its rows is an event of the dataset, most of its users or items are near misses
+    (features/dataset/joins.py), or an event is in both.
     """
     names, unit = _names(dataset)
+    known = {key: KnownIds(dataset.interactions[key].unique()) for key in _IDS}
     found: list[pl.DataFrame] = []
     words: list[str] = []
     for part, path in (("training", train_file), ("test", test_file)):
         keys = _read_keys(path, names, unit)
         on = keys.columns
-        events = dataset.interactions.join(keys, on=on, how="semi", maintain_order="left")
+        misses = _misses(path, keys, known)
         num_matched = keys.join(dataset.interactions.select(on).unique(), on=on, how="semi").height
         if not num_matched:
-            theirs, ours = keys.row(0, named=True), dataset.interactions.select(on).row(0, named=True)
+            file_row, dataset_row = (
+                keys.row(0, named=True),
+                dataset.interactions.select(on).row(0, named=True),
+            )
             raise DataError(
                 f"{path}: none of its {keys.height} rows is an event of {dataset.name!r}; the first is "
-                f"{theirs}, the dataset's first {ours}"
+                f"{file_row}, the dataset's first {dataset_row}"
             )
-        words.append(f"{num_matched} of {keys.height} {part} rows are events of the dataset")
-        found.append(events)
+        words += [f"{num_matched} of {keys.height} {part} rows are events of the dataset", *misses]
+        found.append(dataset.interactions.join(keys, on=on, how="semi", maintain_order="left"))
     train, test = found
-    both = train.join(test, on=Columns.ROW, how="semi")
-    if both.height:
-        example = both.select(_KEYS).row(0, named=True)
-        raise DataError(
-            f"{both.height} events are in {train_file.name} and in {test_file.name}, for instance {example}; "
-            "an event is either training or test (name the time column where users repeat an item)"
-        )
-    num_left = dataset.interactions.height - train.height - test.height
-    words.append(f"{num_left} events of the dataset are in neither file")
+    _refuse_shared(train, test, f"{train_file.name} and in {test_file.name}", names)
+    rest = dataset.interactions.join(pl.concat(found), on=Columns.ROW, how="anti")
+    words.append(f"{rest.height} events of the dataset are in neither file")
+    for key, whose in _IDS.items():
+        named = KnownIds(pl.concat([train[key], test[key]]).unique())
+        if num_alone := int(named.lacks(known[key].ids).sum()):
+            words.append(f"{num_alone} {whose} of the dataset are in neither file")
     return PredefinedEvents(train=train, test=test, description=", ".join(words))
 
 
+def _misses(path: Path, keys: pl.DataFrame, known: dict[str, KnownIds]) -> list[str]:
+    """Counts of the file's users and items without an event, with the near misses among them."""
+    words = []
+    for key, whose in _IDS.items():
+        ids = keys[key].drop_nulls().unique(maintain_order=True)
+        num_alone = int(known[key].lacks(ids).sum())
+        near = known[key].near_misses(ids)
+        found = f"{num_alone} of {len(ids)} {whose} of {path.name} have no event in the dataset"
+        if near.height:
+            first = near.row(0, named=True)
+            found += (
+                f" ({near.height} of them are written otherwise there, such as {first['id']!r}, there "
+                f"{first['known']!r} {first['form']}: write both alike)"
+            )
+            if 2 * near.height > len(ids):
+                raise DataError(f"{path}: {found}")
+            logger.warning("%s: %s", path, found)
+        if num_alone:
+            words.append(found)
+    return words
+
+
+def _refuse_shared(train: pl.DataFrame, test: pl.DataFrame, where: str, names: dict[str, str]) -> None:
+    """Raises `DataError` where an event is both training and test."""
+    both = train.join(test, on=Columns.ROW, how="semi")
+    if not both.height:
+        return
+    example = both.select(_KEYS).row(0, named=True)
+    remedy = "name the time column where users repeat an item"
+    if Columns.TIMESTAMP not in names:
+        remedy = (
+            "where users repeat an item only a time tells its events apart: name interactions.timestamp in "
+            "dataset.toml, and that column in both files"
+        )
+    raise DataError(
+        f"{both.height} events are in {where}, for instance {example}; an event is either training or test "
+        f"({remedy})"
+    )
+
+
 def _names(dataset: Dataset) -> tuple[dict[str, str], TimeUnit]:
-    """Own name of each key column, and the unit of the time."""
+    """Own name of each key column, and the unit of the time; no time where the interactions have none."""
     if not (dataset.root / FILE_NAME).is_file():
         return {key: key for key in _KEYS}, "order"
     spec = DatasetSpec.load(dataset.root).interactions
-    return dict(zip(_KEYS, (spec.user, spec.item, spec.timestamp), strict=True)), spec.time
+    own = zip(_KEYS, (spec.user, spec.item, spec.timestamp), strict=True)
+    return {key: name for key, name in own if name is not None}, spec.time
 
 
 def _read_keys(path: Path, names: dict[str, str], unit: TimeUnit) -> pl.DataFrame:

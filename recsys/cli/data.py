@@ -119,8 +119,7 @@ def features(
     dataset: DatasetArgument, cache: CacheOption = None, config: ConfigOption = None, set_: SetOption = None
 ) -> None:
     """Encode all media of a dataset into the cache; a second time encodes only what is new."""
-    from features.dataset import count_reasons
-    from features.event_log import open_dataset
+    from features.event_log import all_reasons, open_dataset
     from features.extraction import extract
     from recsys.config import load_config
 
@@ -134,7 +133,7 @@ def features(
     console.print(table)
     if vectors.times:
         print_times(console, vectors.times)
-    print_reasons(console, count_reasons(vectors.rejected))
+    print_reasons(console, all_reasons(loaded, vectors.rejected))
 
 
 @command

@@ -15,8 +15,14 @@ ODD = "a [1] [b] *? é 店"  # a name that a pattern, a terminal or an address m
 Spec = dict[str, dict[str, object]]
 
 
-def write(root: Path, files: dict[str, str | bytes], **changes: dict[str, object]) -> Path:
-    """A dataset of the given files; `changes` add to the sections of dataset.toml."""
+Change = dict[str, object] | None
+
+
+def write(root: Path, files: dict[str, str | bytes], **changes: Change) -> Path:
+    """A dataset of the given files; `changes` add to the sections of dataset.toml.
+
+    None in place of a section or of a value leaves it out.
+    """
     sections: Spec = {
         "items": {"path": "items.csv", "id": "id", "title": "title"},
         "interactions": {
@@ -24,7 +30,9 @@ def write(root: Path, files: dict[str, str | bytes], **changes: dict[str, object
         },
     }  # fmt: skip
     for name, values in changes.items():
-        sections[name] = {**sections.get(name, {}), **values}
+        merged = {**sections.pop(name, {}), **(values or {})}
+        if values is not None:
+            sections[name] = {key: value for key, value in merged.items() if value is not None}
     for name, content in {"items.csv": ITEMS, "events.csv": EVENTS, **files}.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,11 +41,11 @@ def write(root: Path, files: dict[str, str | bytes], **changes: dict[str, object
     return root
 
 
-def load(root: Path, files: dict[str, str | bytes], **changes: dict[str, object]) -> Dataset:
+def load(root: Path, files: dict[str, str | bytes], **changes: Change) -> Dataset:
     return load_dataset(write(root, files, **changes))
 
 
-def problems(root: Path, files: dict[str, str | bytes], **changes: dict[str, object]) -> tuple[str, ...]:
+def problems(root: Path, files: dict[str, str | bytes], **changes: Change) -> tuple[str, ...]:
     with pytest.raises(DataError) as caught:
         load(root, files, **changes)
     assert caught.value.problems

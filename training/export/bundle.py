@@ -143,7 +143,7 @@ def _write_graphs(directory: Path, fitted: Fitted) -> tuple[dict[str, float], di
             user_example(model.schema, model.config.dim, num_users=9, length=length, seed=1),
         ),
     }
-    if fitted.ranker is not None and fitted.ranker.has_say:
+    if fitted.ranker is not None and fitted.ranker.is_used:
         module, num_tokens = fitted.ranker.module, len(model.spec.token_names)
         past = module.ranker.history_length
         graphs["ranker"] = (

@@ -7,6 +7,7 @@ categories never pass through floating point. Raises `DataError` where the type 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import polars as pl
 
@@ -220,6 +221,14 @@ class TextKind:
             lower = stripped.str.to_lowercase()
             return (lower == "true").set(~lower.is_in(["true", "false"]).fill_null(False), None)
         return as_number(stripped) if kind == pl.Float64 else stripped.cast(pl.Int64, strict=False)
+
+
+Text = TypeVar("Text", pl.Series, pl.Expr)
+
+
+def has_nul(text: Text) -> Text:
+    """Which texts hold a NUL character."""
+    return text.cast(pl.String).str.contains("\0", literal=True)
 
 
 def _decode(series: pl.Series) -> pl.Series:

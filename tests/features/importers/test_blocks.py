@@ -43,14 +43,14 @@ def test_a_block_comes_before_the_rest_is_read(tmp_path: Path) -> None:
 
 
 def test_progress_ends_at_all_of_it(tmp_path: Path) -> None:
-    told: list[tuple[str, int, int, str]] = []
+    reported: list[tuple[str, int, int, str]] = []
     path = lines_file(tmp_path / "log.jsonl", 10)
 
     def progress(step: str, done: int, total: int, note: str = "") -> None:
-        told.append((step, done, total, note))
+        reported.append((step, done, total, note))
 
     assert len(list(read_blocks(path, step="reviews", progress=progress, block_bytes=100))) > 1
-    assert told[-1] == ("reviews", 1, 1, "10 lines")
+    assert reported[-1] == ("reviews", 1, 1, "10 lines")
 
 
 def test_the_last_line_may_lack_its_end_and_the_first_have_a_mark(tmp_path: Path) -> None:
@@ -72,14 +72,14 @@ def test_json_of_mixed_types_is_read_by_the_schema() -> None:
         '{"id": 17, "price": "from 3", "words": []}\n'
         '{"id": "c", "price": null, "other": "flat"}\n'
     )
-    frame, aside = json_lines(block(content, first_line=5), SCHEMA)
+    frame, rejected = json_lines(block(content, first_line=5), SCHEMA)
     assert frame.columns == ["id", "price", "words", LINE]
     assert frame.rows() == [
         ("a", "12.99", ["x", "caf\u00e9 \U0001f600"], 5),
         ("17", "from 3", [], 6),
         ("c", None, None, 7),
     ]
-    assert aside.is_empty()
+    assert rejected.is_empty()
     again, _ = json_lines(block(content + "\n", first_line=5), SCHEMA)  # an empty line takes the slow way
     assert again.equals(frame)
 
@@ -89,24 +89,24 @@ def test_lines_that_are_no_object_are_rejected_with_their_place() -> None:
         b'{"id": "a", "price": NaN, "words": "one"}\r\n\r\n[1, 2]\n{"id": "\xff"}\n'
         b'{"id": "b"}{"id": "c"}\n{"id": "d"}\n{"id": "e", "pri'
     )
-    frame, aside = json_lines(block(content, first_line=10), SCHEMA)
+    frame, rejected = json_lines(block(content, first_line=10), SCHEMA)
     assert frame.rows() == [("a", None, ["one"], 10), ("d", None, None, 15)]
-    assert aside.select("row", "reason").rows() == [
+    assert rejected.select("row", "reason").rows() == [
         (12, "not a JSON object"),
         (13, "not JSON; the line may be cut off"),
         (14, "not JSON; the line may be cut off"),
         (16, "not JSON; the line may be cut off"),
     ]
-    assert aside["value"].to_list() == [
+    assert rejected["value"].to_list() == [
         "[1, 2]", '{"id": "\ufffd"}', '{"id": "b"}{"id": "c"}', '{"id": "e", "pri',
     ]  # fmt: skip
 
 
 def test_a_block_without_any_object() -> None:
-    frame, aside = json_lines(block("no\nJSON\n"), SCHEMA)
+    frame, rejected = json_lines(block("no\nJSON\n"), SCHEMA)
     assert frame.is_empty()
     assert frame.schema == {**SCHEMA, LINE: pl.Int64}
-    assert aside.height == 2
+    assert rejected.height == 2
 
 
 @pytest.mark.parametrize("block_bytes", [1, 12, 1000])
@@ -131,7 +131,7 @@ def test_csv_that_does_not_fit(tmp_path: Path) -> None:
 def test_a_sieve_gives_each_row_its_first_reason(tmp_path: Path) -> None:
     frame = pl.DataFrame({"id": ["a", None, "c", None], "size": [1, -1, -2, 3], LINE: [7, 8, 9, 10]})
     rules = [Rule("id", "empty id", pl.col("id").is_null()), Rule("size", "negative", pl.col("size") < 0)]
-    sieve = Sieve(tmp_path / "aside")
+    sieve = Sieve(tmp_path / "rejected")
     kept = sieve.keep(frame, "items", Path("somewhere/items.csv"), rules)
     assert kept.rows() == [("a", 1, 7)]
     counted = sieve.write(tmp_path / "rejected.parquet")
@@ -148,7 +148,7 @@ def test_a_sieve_gives_each_row_its_first_reason(tmp_path: Path) -> None:
 
 
 def test_a_sieve_that_held_nothing_back_writes_nothing(tmp_path: Path) -> None:
-    sieve = Sieve(tmp_path / "aside")
+    sieve = Sieve(tmp_path / "rejected")
     assert sieve.write(tmp_path / "rejected.parquet") == []
     assert not (tmp_path / "rejected.parquet").exists()
 

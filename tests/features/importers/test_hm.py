@@ -128,7 +128,7 @@ def test_what_cannot_be_used_is_rejected_and_the_rest_goes_on(tmp_path: Path) ->
     assert found == [
         ("items", "article_id", "not an id of ten digits", 2, 1),
         ("interactions", "article_id", "an article that articles.csv does not have", 2, 2),
-        ("items", "article_id", "id stands twice; the first row was kept", 1, 2),
+        ("items", "article_id", "id appears twice; the first row was kept", 1, 2),
         ("users", "customer_id", "empty id", 1, 1),
         ("interactions", "customer_id", "empty id", 1, 1),
         ("interactions", "t_dat", "not a date such as 2020-09-22", 1, 3),

@@ -103,6 +103,7 @@ def jpeg(**options: object) -> bytes:
         (b"<svg/>", "an SVG, which is a drawing and no bitmap; convert it to PNG or JPEG"),
         (b"\xef\xbb\xbf<?xml?>\n<!-- x --><svg/>", "an SVG, which is a drawing and no bitmap; convert it"),
         (png(Image.effect_noise((50, 50), 9))[:400], "cut off"),
+        (png(Image.effect_noise((50, 50), 9))[:12], "a PNG picture, cut off or of a variant that cannot be"),
         (jpeg()[:-50], "cut off; fetch or save it again"),
         (bytes(range(256)), "cut off or of an unknown format; known: JPEG, PNG, "),
     ],
@@ -213,7 +214,8 @@ def test_silence_is_no_sound(tmp_path: Path) -> None:
         (b"", "not readable sound: the file is empty (0 bytes)"),
         (b"no sound at all" * 50, "not readable sound: a text, it begins with 'no sound at all"),
         (bytes(range(256)), "not readable sound: cut off, damaged or of an unknown format ("),
-        (png(Image.new("RGB", (9, 9))), "not readable sound: cut off, damaged or of an unknown format ("),
+        (png(Image.new("RGB", (9, 9))), "not readable sound: a PNG picture, where sound is expected"),
+        (b"OggS" + bytes(99), "not readable sound: an Ogg file, cut off or damaged ("),
     ],
 )
 def test_unreadable_sound(tmp_path: Path, content: bytes, reason: str) -> None:

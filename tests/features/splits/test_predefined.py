@@ -64,6 +64,50 @@ def test_what_nobody_reads_does_not_say_how_the_files_were_cut(tmp_path: Path) -
     assert split.cut == "for_all"
 
 
+def test_ids_of_the_files_without_an_event_are_counted_on_both_sides_and_near_misses_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = dataset([("7", "x", 1), ("8", "y", 2), ("9", "x", 3), ("9", "y", 4), ("10", "z", 5)])
+    train = pl.DataFrame({"user_id": ["007", "8", "9", "q"], "item_id": ["x", "y", "x", "x"]})
+    split = given(tmp_path, data, train, pl.DataFrame({"user_id": ["9"], "item_id": ["y"]}))
+    assert "2 of 4 training rows are events" in split.description
+    expected = (
+        "2 of 4 users of train.parquet have no event in the dataset (1 of them are written otherwise there, "
+        "such as '007', there '7' with other leading zeros: write both alike)"
+    )
+    assert expected in split.description
+    assert expected in caplog.text
+    assert "2 users of the dataset are in neither file" in split.description
+    assert "1 items of the dataset are in neither file" in split.description
+
+
+@pytest.mark.parametrize(
+    ("column", "ids", "near"),
+    [
+        ("user_id", ["07", "08", "9"], "such as '07', there '7' with other leading zeros"),
+        ("item_id", ["X", "Y", "x"], "such as 'X', there 'x' in another case"),
+    ],
+)
+def test_a_file_of_near_misses_is_an_error(tmp_path: Path, column: str, ids: list[str], near: str) -> None:
+    data = dataset([("7", "x", 1), ("8", "y", 2), ("9", "x", 3), ("9", "y", 4)])
+    train = pl.DataFrame({"user_id": ["7", "8", "9"], "item_id": ["x", "y", "x"]})
+    test = pl.DataFrame({"user_id": ["9"], "item_id": ["y"]})
+    with pytest.raises(DataError, match=f"2 of 3 .*{near}"):
+        given(tmp_path, data, train.with_columns(pl.Series(column, ids)), test)
+
+
+def test_without_times_of_the_interactions_the_times_of_the_files_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "dataset.toml").write_text(
+        'name = "x"\n[interactions]\npath = "e.csv"\nuser = "u"\nitem = "m"\n'
+    )
+    data = dataset([("a", "x", 0), ("a", "y", 1), ("a", "x", 2)], root=tmp_path)
+    train = pl.DataFrame({"u": ["a"], "m": ["x"], "timestamp": [1_600_000_000]})
+    split = given(tmp_path, data, train, pl.DataFrame({"u": ["a"], "m": ["y"], "timestamp": [1]}))
+    assert rows(split.train) == [0, 2]
+    with pytest.raises(DataError, match=r"2 events are in .*name interactions\.timestamp in dataset\.toml"):
+        given(tmp_path, data, train, train)
+
+
 @pytest.mark.parametrize(
     ("test", "expected"),
     [

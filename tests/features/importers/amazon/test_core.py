@@ -5,8 +5,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from features.importers.amazon.core import Keys
 from features.importers.blocks import LINE
-from features.importers.core import Keys
 from recsys.errors import DataError
 
 Event = tuple[int, str, str, int]  # line, user, item, time
@@ -16,7 +16,7 @@ def keys_of(folder: Path, events: list[Event], rows_per_bucket: int) -> tuple[Ke
     """The keys and the lines that were not kept."""
     log = pl.DataFrame(events, schema=[LINE, "user", "item", "time"], orient="row")
     keys = Keys(folder, user="user", item="item", time="time")
-    again = list(keys.deal(log.lazy(), log.height, rows_per_bucket=rows_per_bucket))
+    again = list(keys.partition(log.lazy(), log.height, rows_per_bucket=rows_per_bucket))
     return keys, sorted(line for frame in again for line in frame[LINE])
 
 

@@ -1,8 +1,8 @@
-"""One event a user and item, and the k-core of what remains.
+"""One event for each user and item, and the k-core of the remaining events.
 
-Users are dealt into buckets by a hash, so that all that a user did is in one bucket; memory depends on
-the size of a bucket and the number of items, not on the log. The rules are those of the published
-benchmarks of Amazon Reviews 2023 (hyp1231/AmazonReviews2023, benchmark_scripts/kcore_filtering.py).
+Users are hashed into buckets, so that one bucket holds all events of a user. Memory grows with the size
+of a bucket and the number of items, not with the log. The rules are those of the published benchmarks of
+Amazon Reviews 2023 (hyp1231/AmazonReviews2023, benchmark_scripts/kcore_filtering.py).
 """
 
 from collections.abc import Iterator
@@ -19,14 +19,14 @@ ROWS_PER_BUCKET = 1_000_000
 
 
 class Keys:
-    """Line, user and item of the events of a log that are kept, one file a bucket of users."""
+    """Line, user and item of the kept events of a log, in one file for each bucket of users."""
 
     def __init__(self, folder: Path, *, user: str, item: str, time: str) -> None:
         self.folder, self.user, self.item, self.time = folder, user, item, time
         self.files: list[Path] = []
         folder.mkdir()
 
-    def deal(
+    def partition(
         self,
         log: pl.LazyFrame,
         num_rows: int,
@@ -34,7 +34,7 @@ class Keys:
         rows_per_bucket: int = ROWS_PER_BUCKET,
         progress: Progress = silent,
     ) -> Iterator[pl.DataFrame]:
-        """Keep each user's earliest event on an item, ties by line; yields each bucket's other events."""
+        """Keep each user's earliest event with an item, ties by line; yields each bucket's other events."""
         num_buckets = max(-(-num_rows // rows_per_bucket), 1)
         pair = [self.user, self.item]
         bucket_of = pl.col(self.user).hash() % num_buckets
@@ -50,9 +50,9 @@ class Keys:
             yield events.join(first, on=LINE, how="anti").sort(LINE)
 
     def reduce_to_core(self, k: int, progress: Progress = silent) -> None:
-        """Leave the largest part in which every user and every item has `k` events.
+        """Keep the k-core: the largest set of events in which every user and every item has `k` events.
 
-        Raises `DataError` where that is nothing.
+        Raises `DataError` where the k-core is empty.
         """
         before = -1
         while (now := self.num_rows()) != before:
@@ -81,7 +81,7 @@ class Keys:
         return pl.scan_parquet(self.files, glob=False).group_by(self.item).len().collect(engine="streaming")
 
     def is_kept(self, num_lines: int) -> pl.Expr:
-        """True of the rows of a log of `num_lines` whose line is kept."""
+        """An expression that is true for the kept rows of a log of `num_lines` lines."""
         mask = np.zeros(num_lines, np.bool_)
         for path in self.files:
             mask[pl.read_parquet(path, columns=[LINE], glob=False)[LINE].to_numpy()] = True

@@ -1,7 +1,7 @@
 """Amazon Reviews 2023 (McAuley Lab) to a dataset folder: one category's reviews and metadata.
 
-The log is read once, block by block, and never stands in memory: what does is a block, a bucket of users'
-ids, one byte of bookkeeping a line, and the items' ids.
+The log is read once, block by block. In memory are one block, the ids of one bucket of users, one byte for
+each line, and the ids of all items.
 """
 
 import shutil
@@ -14,7 +14,9 @@ import polars as pl
 import tomli_w
 
 from features.dataset import FILE_NAME
-from features.importers.amazon_tables import (
+from features.importers.amazon.core import ROWS_PER_BUCKET, Keys
+from features.importers.amazon.pictures import PictureFolder
+from features.importers.amazon.tables import (
     CATEGORIES,
     DATASET,
     EVENT_COLUMNS,
@@ -36,16 +38,14 @@ from features.importers.amazon_tables import (
     write_split,
 )
 from features.importers.blocks import BLOCK_BYTES, LINE, Schema, json_lines, read_blocks
-from features.importers.core import ROWS_PER_BUCKET, Keys
 from features.importers.folder import ImportReport, check_positive, new_folder
-from features.importers.pictures import PictureFolder
 from features.importers.row_filters import Parts, Sieve, num_rows
 from recsys.errors import DataError
 from recsys.progress import Progress, silent
 
 POSITIVE = "rating >= 4"
 ITEMS = "items.parquet"
-TWICE = "id stands twice; the first row was kept"
+DUPLICATE_ID = "id appears twice; the first row was kept"
 AGAIN = "the user reviewed the item before; the earliest review was kept"
 
 
@@ -64,14 +64,15 @@ def import_amazon(
 ) -> ImportReport:
     """Write the dataset `out` from the folder `source`, which holds the raw files of a category.
 
-    Items are parent_asin; of several reviews of an item by a user the earliest is kept. `images` is a
-    folder of pictures `<parent_asin>.jpg`, or named as in their URLs; without it items have none. `core`
-    keeps the largest part in which all users and items have that many reviews, 0 everything. `split` is a
-    folder of the published `<category>.train.csv`, `.valid.csv` and `.test.csv`. `positive` is the
-    contract's SQL expression over user_id, parent_asin, rating, timestamp and verified_purchase; by
-    default 4 stars and more, or every review with a published `split`, as it is meant; "" is every review.
-    `out` appears whole or not at all. Raises `DataError` where a file is missing or damaged, nothing is
-    left, `out` exists and is not empty, or `positive` cannot be understood.
+    An item is a parent_asin. Of several reviews of one item by one user the earliest is kept.
+    `images`: a folder of pictures `<parent_asin>.jpg`, or named as in their URLs; without it no item has a
+    picture. `core`: users and items with fewer reviews are removed until none is left (the k-core); 0
+    keeps all. `split`: a folder of the published `<category>.train.csv`, `.valid.csv` and `.test.csv`.
+    `positive`: the SQL expression of dataset.toml over user_id, parent_asin, rating, timestamp and
+    verified_purchase, "" for every review. Its default is 4 stars and more; with a published `split` it is
+    every review, since the published benchmark counts every review.
+    `out` appears whole or not at all. Raises `DataError` where a file is missing or damaged, no row is
+    left, `out` exists and is not empty, or `positive` is invalid.
     """
     files = find_category(source, category)
     if positive is None:
@@ -98,7 +99,7 @@ def import_amazon(
 
 
 class _Importer:
-    """The passes over one category; each leaves its tables in `folder`."""
+    """The passes over one category; each writes its tables to `folder`."""
 
     def __init__(self, files: CategoryFiles, folder: Path, progress: Progress, block_bytes: int) -> None:
         self.files, self.folder, self.work = files, folder, folder / "unfinished"
@@ -111,7 +112,9 @@ class _Importer:
         """Write interactions.parquet and reviews.parquet, in the order of the log."""
         log = self._log()
         keys = Keys(self.work / "keys", user=USER, item=ITEM, time=TIME)
-        again = keys.deal(log.scan(), log.num_rows, rows_per_bucket=rows_per_bucket, progress=self.progress)
+        again = keys.partition(
+            log.scan(), log.num_rows, rows_per_bucket=rows_per_bucket, progress=self.progress
+        )
         for repeats in again:
             self.sieve.drop(repeats, "interactions", self.files.reviews, ITEM, AGAIN)
         if core > 1:
@@ -138,7 +141,7 @@ class _Importer:
         return log
 
     def items(self, images: Path | None, *, only_reviewed: bool) -> dict[str, int]:
-        """Write items.parquet: the metadata, then reviewed items that it lacks, by their id alone."""
+        """Write items.parquet: the items of the metadata, then reviewed items without metadata, ids alone."""
         parts = Parts(self.work / "items")
         pictures = PictureFolder(images, self.folder) if images else None
         schema = {**ITEM_SCHEMA, **(PICTURE_SCHEMA if pictures else {})}
@@ -153,7 +156,7 @@ class _Importer:
             raise DataError(f"{self.files.metadata} holds no item in the form of {DATASET}")
         ids = parts.scan().select(ITEM, LINE).collect()
         again = ids.filter(~pl.col(ITEM).is_first_distinct())
-        self.sieve.drop(again, "items", self.files.metadata, ITEM, TWICE)
+        self.sieve.drop(again, "items", self.files.metadata, ITEM, DUPLICATE_ID)
         unknown = self.reviewed.join(ids, on=ITEM, how="anti").sort(ITEM)
         known = parts.scan().filter(~pl.col(LINE).is_in(again[LINE].implode()))
         pl.concat([known, unknown.lazy()], how="diagonal").drop(LINE).sink_parquet(self.folder / ITEMS)
@@ -175,7 +178,7 @@ class _Importer:
 
 
 def _spec(category: str, positive: str, *, has_images: bool, has_split: bool) -> dict[str, Any]:
-    """What dataset.toml says."""
+    """The content of dataset.toml."""
     event = {"user": USER, "item": ITEM, "timestamp": TIME, "value": RATING}
     items: dict[str, Any] = {"path": ITEMS, "id": ITEM, "title": "title", "text": list(ITEM_TEXTS)}
     items |= {"image": "image"} if has_images else {}

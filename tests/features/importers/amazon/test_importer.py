@@ -7,8 +7,7 @@ import polars as pl
 import pytest
 
 from features.dataset.load import load_dataset
-from features.importers import amazon
-from features.importers.amazon import AGAIN, import_amazon
+from features.importers.amazon import AGAIN, import_amazon, importer
 from features.importers.blocks import Block, Schema, json_lines
 from features.importers.folder import ImportReport
 from features.splits.make import make_split
@@ -140,7 +139,7 @@ def test_what_cannot_be_used_is_rejected_and_the_rest_goes_on(tmp_path: Path) ->
         ("interactions", "", "not JSON; the line may be cut off", 1, 12),
         ("items", "", "not JSON; the line may be cut off", 1, 3),
         ("items", "parent_asin", "empty id", 1, 1),
-        ("items", "parent_asin", "id stands twice; the first row was kept", 1, 2),
+        ("items", "parent_asin", "id appears twice; the first row was kept", 1, 2),
     ]
     assert [entry["example"]["value"] for entry in report.rejected[:3]] == ["yesterday", "five", "B1"]
     assert pl.read_parquet(tmp_path / "out" / "rejected.parquet").height == 13
@@ -210,7 +209,7 @@ def test_small_blocks_and_buckets_give_the_same_tables(
         sizes.append(len(block.content))
         return json_lines(block, schema)
 
-    monkeypatch.setattr(amazon, "json_lines", spy)
+    monkeypatch.setattr(importer, "json_lines", spy)
     longest = max(len(json.dumps(line)) for line in (*log, product("B1"))) + 1
     parts = import_amazon(source, tmp_path / "parts", core=4, block_bytes=1000, rows_per_bucket=4)
     assert len(sizes) > 10

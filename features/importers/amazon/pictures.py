@@ -1,4 +1,4 @@
-"""A folder of pictures that were fetched beforehand, by item id or by the name in their URL."""
+"""Pictures downloaded beforehand into one folder, found by item id or by the name in their URL."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath

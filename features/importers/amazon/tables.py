@@ -5,8 +5,9 @@
     meta_<Category>.jsonl[.gz]   main_category, title, average_rating, rating_number, features, description,
                                  price, images, videos, store, categories, details, parent_asin, ...
 
-average_rating and rating_number are sums over the whole span of the log, its test events included, and
-helpful_vote counts votes given later: none of them is ever read. Nothing is downloaded: pictures are URLs.
+average_rating and rating_number are computed from the whole log, test events included, and helpful_vote
+counts later votes. None of the three is read, since each would leak the test. Pictures are URLs; none is
+downloaded.
 """
 
 from collections.abc import Iterable
@@ -86,7 +87,7 @@ def _category(name: str) -> str:
 
 
 def review_rules() -> tuple[Rule, ...]:
-    """Against raw reviews that are no event."""
+    """The rules by which raw reviews are rejected."""
     rating, time = pl.col(RATING).cast(pl.Float64, strict=False), pl.col(TIME).cast(pl.Int64, strict=False)
     return (
         Rule(USER, "empty id", _filled(USER).is_null()),
@@ -111,12 +112,12 @@ def reviews_frame(raw: pl.DataFrame) -> pl.DataFrame:
 
 
 def item_rules() -> tuple[Rule, ...]:
-    """Against raw metadata that is no item."""
+    """The rule by which raw metadata is rejected."""
     return (Rule(ITEM, "empty id", _filled(ITEM).is_null()),)
 
 
 def items_frame(raw: pl.DataFrame) -> pl.DataFrame:
-    """One row an item; `price` is the first number that stands in it, in dollars when it was crawled."""
+    """One row an item; `price` is the first number in the raw price, in dollars at the time of the crawl."""
     price = pl.col("price").str.extract(r"(\d[\d,]*(?:\.\d+)?)").str.replace_all(",", "", literal=True)
     return raw.select(
         LINE,
@@ -134,8 +135,8 @@ def items_frame(raw: pl.DataFrame) -> pl.DataFrame:
 def write_split(source: Path, category: str, out: Path) -> dict[str, int]:
     """train.parquet and test.parquet from the published files of `category`; returns their rows.
 
-    The published validation events join training, of which every run takes its own validation, so that
-    they are in the history at test time, as in the published figures.
+    The published validation events become training events, so that they are in the history at test time,
+    as in the published results. A run takes its own validation events from training.
     """
     paths = {part: source / f"{category}.{part}.csv" for part in ("train", "valid", "test")}
     columns, tables = [USER, ITEM, TIME], {}
