@@ -19,6 +19,7 @@ from features.event_log import open_dataset
 from features.extraction import extract
 from features.inputs import (
     HistoryBuilder,
+    KnownUsers,
     SeenItems,
     annotate_reviewers,
     build_item_features,
@@ -260,7 +261,8 @@ class Run:
         )
         if self.config.train.refit:
             final, description = self._refit(first)
-        histories = dataset.histories(final.builder.reading_all_reviews())
+        builder = final.builder.reading_all_reviews()
+        histories = KnownUsers(builder, dataset.histories(builder))
         with self.directory.timed("annotate"):
             reviewers = annotate_reviewers(dataset, self.vectors, self.directory.review_sentiment)
         with self.directory.timed("export"):
