@@ -83,8 +83,7 @@ class ItemTowerConfig(Section):
     # Modalities that the item tower reads: "title", "image", "review_speech" ..., "categories" for all
     # category fields, or the name of one field. None: all that the items have.
     modalities: tuple[str, ...] | None = None
-    # Rate at which training reads an item as a cold item: without its id, and without the reviews of users
-    # who have events on it.
+    # Rate at which training reads an item as cold: without its id and the reviews of users with events on it.
     id_dropout: Fraction = 0.5
     modality_dropout: Fraction = 0.1
     dropout: Fraction = 0.3
@@ -99,8 +98,7 @@ class ColdStartConfig(Section):
     content_regression: bool = True
     # Of the regression; the best on validation is taken.
     ridge_alphas: Annotated[tuple[Positive, ...], Field(min_length=1)] = (3.0, 10.0, 30.0, 100.0)
-    # Predicted popularity moves a cold item's vector by this factor along the mean item vector over positive
-    # events; the best on validation is taken.
+    # Factor of the predicted popularity, see training/cold_start/; the best on validation is taken.
     popularity_pulls: Annotated[tuple[NotNegative, ...], Field(min_length=1)] = (0.0, 1.0, 2.0, 4.0, 8.0)
     num_folds: Annotated[int, Field(ge=2)] = 5  # of the cross-fitting behind both choices
     min_items: Annotated[int, Field(ge=2)] = 50  # warm items; with fewer there is no regression
@@ -273,8 +271,7 @@ class TrainConfig(Section):
     auxiliary: AuxiliaryConfig = AuxiliaryConfig()
     refit: bool = True
     seed: int = 0
-    # Threads of training and evaluation; None: all cores. Results can be reproduced with the same
-    # number of threads.
+    # Threads of training and evaluation; None: all cores. The same number gives the same results.
     num_threads: Count | None = None
     device: Device = "cpu"
 
@@ -288,8 +285,7 @@ class BPRCandidate(Section):
 class GridConfig(Section):
     """The settings that are tried for each baseline; the best by NDCG@10 on validation is taken."""
 
-    # Half a year to a year is best on MovieLens-small; shops and news need less. Popularity without a
-    # half-life is tried as well.
+    # Popularity without a half-life is tried as well. Half a year to a year is best on MovieLens-small.
     popularity_half_life_days: tuple[Positive, ...] = (2000, 1000, 365, 180, 90, 30, 7, 1)
     # On MovieLens-small and 1M, regularization 100, 256 factors and alpha 10 were worse. Alpha 10 is kept for
     # data with repeated events.

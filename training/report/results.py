@@ -41,7 +41,7 @@ class SliceRow:
 
     name: str
     part: ViewResult
-    metrics: tuple[Estimate, ...]
+    figures: tuple[Estimate, ...]
     gap: Estimate | None
     verdict: Verdict
 
@@ -139,11 +139,11 @@ def _slices(title: str, parts: Mapping[str, ViewResult], models: Sequence[str], 
 
 
 def _slice_row(name: str, part: ViewResult, models: Sequence[str], metrics: Sequence[str]) -> SliceRow:
-    metrics = [part.models[model][metric] for metric in metrics for model in models] if part.models else []
+    values = [part.models[model][metric] for metric in metrics for model in models] if part.models else []
     gaps = [part.differences[model][metrics[0]] for model in models[1:] if model in part.differences]
     gap = gaps[0] if gaps else None
     return SliceRow(
-        name=name, part=part, metrics=tuple(metrics), gap=gap, verdict=verdict(gap) if gap else "even"
+        name=name, part=part, figures=tuple(values), gap=gap, verdict=verdict(gap) if gap else "even"
     )
 
 
