@@ -47,7 +47,8 @@ class ItemLists:
         missing = max(length - self.items.shape[1], 0)
 
         def cut(array: Any, fill: float) -> Any:
-            return np.pad(array[:, :length], ((0, 0), (0, missing)), constant_values=fill)
+            shorter = array[:, :length]
+            return np.pad(shorter, ((0, 0), (0, missing)), constant_values=fill) if missing else shorter
 
         return ItemLists(
             items=cut(self.items, PAD),

@@ -68,11 +68,12 @@ def top_k_of_lists(
     item_BK = np.where(left_BK, item_BK, PAD)
     score_BK = np.where(left_BK, score_BK, -np.inf).astype(np.float32)
     order_Bk = np.lexsort((item_BK, -score_BK), axis=1)[:, :k]
-    missing = k - order_Bk.shape[1]
-    return (
-        np.pad(np.take_along_axis(item_BK, order_Bk, 1), ((0, 0), (0, missing)), constant_values=PAD),
-        np.pad(np.take_along_axis(score_BK, order_Bk, 1), ((0, 0), (0, missing)), constant_values=-np.inf),
-    )
+    item_Bk, score_Bk = (np.take_along_axis(each, order_Bk, 1) for each in (item_BK, score_BK))
+    missing = ((0, 0), (0, k - order_Bk.shape[1]))
+    if missing[1][1]:
+        item_Bk = np.pad(item_Bk, missing, constant_values=PAD)
+        score_Bk = np.pad(score_Bk, missing, constant_values=-np.inf)
+    return item_Bk, score_Bk
 
 
 def mask_excluded(
