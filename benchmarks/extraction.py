@@ -159,9 +159,9 @@ def _faster_whisper(directory: Path, clips: Sequence[Any], threads: int) -> dict
         return {}
     model = WhisperModel(str(directory), device="cpu", compute_type="int8", cpu_threads=threads)
 
-    def hear(**knobs: Any) -> list[str]:
+    def hear(**settings: Any) -> list[str]:
         return [
-            " ".join(segment.text.strip() for segment in model.transcribe(clip, language="en", **knobs)[0])
+            " ".join(segment.text.strip() for segment in model.transcribe(clip, language="en", **settings)[0])
             for clip in clips
         ]
 

@@ -23,8 +23,12 @@ def main(first: Path, second: Path, models: list[str]) -> None:
     one, two = (pl.read_parquet(path, glob=False).sort("user_id") for path in (first, second))
     if one["user_id"].to_list() != two["user_id"].to_list():
         sys.exit("the two files are not over the same users")
-    truths = {view: next(name for name in one.columns if name.endswith(f"truth_{view}")) for view in VIEWS}
-    names = models or [name for name in one.columns if name in two.columns and name not in _others(truths)]
+    ground_truths = {
+        view: next(name for name in one.columns if name.endswith(f"truth_{view}")) for view in VIEWS
+    }
+    names = models or [
+        name for name in one.columns if name in two.columns and name not in _others(ground_truths)
+    ]
     header = ["model", "equal top-20 lists", "view", "users"]
     header += [f"{metric} {which}" for metric in METRICS for which in ("first", "second", "difference")]
     print("| " + " | ".join(header) + " |")
@@ -32,28 +36,28 @@ def main(first: Path, second: Path, models: list[str]) -> None:
     for name in names:
         lists = [_lists(frame[name]) for frame in (one, two)]
         equal = np.mean([a[:K] == b[:K] for a, b in zip(*lists, strict=True)])
-        for view, column in truths.items():
-            truth = [set(row) for row in _lists(one[column])]
-            rows = [at for at, items in enumerate(truth) if items]
+        for view, column in ground_truths.items():
+            ground_truth = [set(row) for row in _lists(one[column])]
+            rows = [at for at, items in enumerate(ground_truth) if items]
             if rows:
-                figures = [np.array([_metrics(of[at], truth[at]) for at in rows]) for of in lists]
+                figures = [np.array([_metrics(of[at], ground_truth[at]) for at in rows]) for of in lists]
                 cells = [_cells(figures[0][:, metric], figures[1][:, metric]) for metric in (0, 1)]
                 print(f"| {name} | {equal:.2%} | {view} | {len(rows)} | {' | '.join(cells)} |")
 
 
-def _others(truths: dict[str, str]) -> set[str]:
-    return {"user_id", "num_seen", *truths.values()}
+def _others(ground_truths: dict[str, str]) -> set[str]:
+    return {"user_id", "num_seen", *ground_truths.values()}
 
 
 def _lists(column: pl.Series) -> list[list[str]]:
     return [row or [] for row in column.cast(pl.List(pl.String)).to_list()]
 
 
-def _metrics(ranked: list[str], truth: set[str]) -> tuple[float, float]:
-    hits = np.array([item in truth for item in ranked[:K]], np.float64)
+def _metrics(ranked: list[str], ground_truth: set[str]) -> tuple[float, float]:
+    hits = np.array([item in ground_truth for item in ranked[:K]], np.float64)
     discount = 1.0 / np.log2(2.0 + np.arange(K))
-    ideal = discount[: min(K, len(truth))].sum()
-    return float((hits * discount[: len(hits)]).sum() / ideal), float(hits.sum() / len(truth))
+    ideal = discount[: min(K, len(ground_truth))].sum()
+    return float((hits * discount[: len(hits)]).sum() / ideal), float(hits.sum() / len(ground_truth))
 
 
 def _cells(first: np.ndarray, second: np.ndarray) -> str:

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 from dataset_parts import ODD
-from walk_parts import Walk, take_walk
+from walk_parts import Walk, every_ranker_helps, take_walk
 
 WALKERS = (
     "tests/test_walk.py",
+    "tests/test_served_lists.py",
     "tests/training/export/test_export.py",
     "tests/training/report/test_page.py",
     "tests/training/report/test_browser.py",
@@ -24,6 +25,21 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     root = tmp_path_factory.mktemp("walk") / ODD
     root.mkdir()
     return take_walk(root)
+
+
+@pytest.fixture(scope="session")
+def walked_run(walk: Walk) -> Any:
+    """The run of `walk`, opened again."""
+    from training.pipeline import Run
+
+    return Run.open(walk.run)
+
+
+@pytest.fixture(scope="session")
+def refitted(walked_run: Any) -> Any:
+    """The system in the bundle of `walk`, made again from its checkpoint."""
+    with every_ranker_helps():
+        return walked_run._refit(walked_run.fitted)[0]
 
 
 @pytest.hookimpl(optionalhook=True)

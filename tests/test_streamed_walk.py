@@ -42,9 +42,11 @@ def shop(tmp_path: Path) -> Path:
             if at % 4 == 0:
                 reviews.append(f"{row},words number {at}")
         events.append(f"u{user},unknown,1600000000,view,5")
+    people = "user,city\n" + "".join(f"u{at},{'Ulm' if at % 2 else 'Bonn'}\n" for at in range(NUM_USERS + 2))
     items = "id,title\n" + "".join(f"{at},Item number {at}\n" for at in range(NUM_ITEMS))
     files: dict[str, str | bytes] = {
         "items.csv": items, "events.csv": "\n".join(events), "reviews.csv": "\n".join(reviews),
+        "users.csv": people,
     }  # fmt: skip
     names = {"path": "reviews.csv", "user": "user", "item": "item", "timestamp": "time", "text": "text"}
     (tmp_path / "shop").mkdir()
@@ -53,6 +55,7 @@ def shop(tmp_path: Path) -> Path:
         files,
         interactions={"event": "kind", "value": "rating", "positive": "rating > 1"},
         reviews=dict(names),
+        users={"path": "users.csv", "id": "user", "categories": ["city"]},
     )
 
 
@@ -99,6 +102,10 @@ def test_a_log_on_disk_gives_the_same_run(
         if name == "split/history.parquet":
             expected, found = expected.sort("row"), found.sort("row")
         assert found.equals(expected), name
+    known = pl.read_parquet(disk.directory.path / "histories.parquet")
+    without_events = known.filter(pl.col("item_id").list.len() == 0)
+    assert without_events["user_id"].to_list() == [f"u{NUM_USERS}", f"u{NUM_USERS + 1}"]
+    assert without_events["cat:city"].to_list() == [["Bonn"], ["Ulm"]]
     (_, refit, _, _, described, checked), (_, other_refit, _, _, other_described, other_checked) = exported
     assert other_refit.retriever.curve == refit.retriever.curve
     assert other_described.refit_description == described.refit_description

@@ -19,6 +19,7 @@ from features.event_log import open_dataset
 from features.extraction import extract
 from features.inputs import (
     HistoryBuilder,
+    KnownUsers,
     SeenItems,
     annotate_reviewers,
     build_item_features,
@@ -260,7 +261,8 @@ class Run:
         )
         if self.config.train.refit:
             final, description = self._refit(first)
-        histories = dataset.histories(final.builder.reading_all_reviews())
+        builder = final.builder.reading_all_reviews()
+        histories = KnownUsers(builder, dataset.histories(builder))
         with self.directory.timed("annotate"):
             reviewers = annotate_reviewers(dataset, self.vectors, self.directory.review_sentiment)
         with self.directory.timed("export"):
@@ -338,7 +340,7 @@ class Run:
             features=fitted.features,
             builder=fitted.builder,
             histories=histories,
-            truth=predictions.ground_truth(),
+            ground_truth=predictions.ground_truth(),
             exclude_seen=self.config.evaluate.exclude_seen,
         )
         record_audit(self.directory.audits, "test", found)

@@ -3,12 +3,13 @@
 from features.inputs.histories import (
     HistoryBuilder,
     IdMaps,
+    KnownUsers,
     ReviewVectors,
     SeenItems,
     build_maps,
     build_schema,
 )
-from features.inputs.history_file import iter_histories, save_histories
+from features.inputs.history_file import iter_histories, load_histories, save_histories
 from features.inputs.item_features import build_item_features
 from features.inputs.review_sentiment import Quality, annotate_reviewers, read_quality
 from features.inputs.user_items import UserItems
@@ -16,6 +17,7 @@ from features.inputs.user_items import UserItems
 __all__ = [
     "HistoryBuilder",
     "IdMaps",
+    "KnownUsers",
     "Quality",
     "ReviewVectors",
     "SeenItems",
@@ -25,6 +27,7 @@ __all__ = [
     "build_maps",
     "build_schema",
     "iter_histories",
+    "load_histories",
     "read_quality",
     "save_histories",
 ]

@@ -30,12 +30,12 @@ from recsys.modalities import Modality
 __all__ = [
     "HistoryBuilder",
     "IdMaps",
+    "KnownUsers",
     "ReviewVectors",
     "SeenItems",
     "build_maps",
     "build_schema",
     "count_histories",
-    "empty_history",
     "iter_histories",
     "load_histories",
     "save_histories",
@@ -187,6 +187,10 @@ class HistoryBuilder:
         """The history of a user without events."""
         return History.empty(self.profile(user))
 
+    def has_fields(self, user: str) -> bool:
+        """Whether the table of users has a row of this user."""
+        return user in self._profile_rows
+
     def profile(self, user: str) -> dict[str, Ints]:
         """Ids of the user's own fields, empty for a user that the dataset does not know."""
         row = self._profile_rows.get(user) if self.maps.profiles else None
@@ -292,9 +296,33 @@ class SeenItems(Mapping[str, Ints]):
         return len(self._histories)
 
 
-def empty_history(profile: Mapping[str, Ints]) -> History:
-    """A history without events."""
-    return History.empty(profile)
+class KnownUsers(Mapping[str, History]):
+    """Histories of the users with events, then empty ones of all other users of the table of users.
+
+    An empty history has the user's fields. It is made when it is asked for.
+    """
+
+    def __init__(self, builder: HistoryBuilder, histories: Mapping[str, History]) -> None:
+        self._builder, self._histories = builder, histories
+
+    def __getitem__(self, user: str) -> History:
+        if user in self._histories:
+            return self._histories[user]
+        if self._builder.has_fields(user):
+            return self._builder.empty(user)
+        raise KeyError(user)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._histories
+        yield from self._without_events
+
+    def __len__(self) -> int:
+        return len(self._histories) + len(self._without_events)
+
+    @cached_property
+    def _without_events(self) -> list[str]:
+        users = self._builder.dataset.users[Columns.USER].to_list()
+        return [user for user in users if user not in self._histories]
 
 
 def _seen(item: Ints, ends: Ints) -> list[Ints]:

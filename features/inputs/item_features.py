@@ -82,9 +82,10 @@ def _review_pool(
 
 
 def _kept_as_cold(facts: TrainStatistics, reviews: pl.DataFrame) -> pl.DataFrame:
-    """The reviews that items would keep if all their events were held out: those of authors without an event.
+    """The reviews whose authors have no training event on the item.
 
-    The rule on held (user, item) pairs leaves a new item only such reviews, of testers for example.
+    Reviews of held (user, item) pairs are left out, so that a cold item has only reviews of authors without
+    an event on it, such as testers.
     """
     return reviews.filter(~pl.Series(facts.has_event(reviews), dtype=pl.Boolean))
 
@@ -97,10 +98,10 @@ def _reviews_as_cold(
     item_ids: IdMap,
     modalities: tuple[str, ...],
 ) -> dict[str, tuple[Floats, Bools]]:
-    """Mean vectors of the reviews of `_kept_as_cold`, for items that are shown as new.
+    """Mean vectors of the reviews of `_kept_as_cold`, for items that are read as cold items.
 
-    The mean of all reviews of a popular item differs from the mean of few, by which the towers would
-    recognise an item that is not new.
+    The mean of many reviews differs from the mean of few. Without this the towers would recognise the warm
+    items among those that are read as cold.
     """
     kept = _kept_as_cold(facts, reviews)
     return {
@@ -144,7 +145,7 @@ def _categories(items: pl.DataFrame, trained: Bools) -> tuple[dict[str, IdMap], 
 
 
 def _reserve(vectors: Floats, present: Bools) -> tuple[Floats, Bools]:
-    """Put the rows of padding and unknown, which have nothing, before the items' own."""
+    """Prepend the rows of padding and of the unknown item, which are absent."""
     head = np.zeros((NUM_RESERVED, vectors.shape[1]), np.float32)
     absent = np.zeros(NUM_RESERVED, np.bool_)
     return np.concatenate([head, vectors.astype(np.float32)]), np.concatenate([absent, present])

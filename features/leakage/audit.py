@@ -1,7 +1,7 @@
 """The audit of one fit and of one evaluation; docs/evaluation.md, "Leakage", has the rules as a table.
 
-It stands in the way of every run: what models are handed is counted from the events anew, and the first
-thing that knows what it must not ends the run with `LeakError`.
+Every run is audited. The inputs of the models are computed again from the events of the dataset and compared
+with the inputs that the models are given. The first difference that leaks held-out events raises `LeakError`.
 """
 
 import time
@@ -37,7 +37,7 @@ _SOURCE_REMEDY = "fit candidate sources on Split.positive_training alone"
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """What was looked at and found clean, and what was not looked at, in sentences."""
+    """The checks that passed, and the checks that could not be made, as sentences."""
 
     checked: tuple[str, ...]
     not_checked: tuple[str, ...] = ()
@@ -58,12 +58,12 @@ def audit_fit(
     targets: Mapping[str, Ints],
     source_items: UserItems | None = None,
 ) -> Audit:
-    """Look at all that a fit is handed.
+    """Audit all inputs of a fit.
 
-    `sequences` are the histories that the towers train on, `before` those from which `targets` (items by
-    user) are to be guessed: what stops the towers early and what the ranker learns from. `source_items` are
-    the users' items that candidate sources are fitted on.
-    Raises `LeakError` at the first thing that must not be known.
+    `sequences` are the histories that the towers are trained on. `before` are the histories from which the
+    validation items `targets` (items by user) are predicted, for early stopping and to train the ranker.
+    `source_items` are the users' items that the candidate sources are fitted on.
+    Raises `LeakError` at the first input that holds a held-out event or review.
     """
     start = time.perf_counter()
     rules = rules_of(split.protocol)
@@ -83,9 +83,9 @@ def audit_fit(
         (sequences, training, "training sequences"),
         (before, before_validation, "histories before validation"),
     ):
-        mine = _of(events, histories, chosen)
-        check_histories(events, chunk, known(chunk), mine, table=table)
-        check_attached(events, dataset, reviews, split.reviews, mine, table=table)
+        read = _of(events, histories, chosen)
+        check_histories(events, chunk, known(chunk), read, table=table)
+        check_attached(events, dataset, reviews, split.reviews, read, table=table)
     return Audit(
         checked=_fit_words(found, split),
         not_checked=_not_checked(events, rules, found),
@@ -100,28 +100,28 @@ def audit_test(
     features: ItemFeatures,
     builder: HistoryBuilder,
     histories: Mapping[str, History],
-    truth: Mapping[str, Ints],
+    ground_truth: Mapping[str, Ints],
     exclude_seen: bool,
 ) -> Audit:
-    """Look at what models read at test time, and at what they are asked to find.
+    """Audit the histories that models read at test time, and the ground truth.
 
-    `truth` are the items that count, by user. Raises `LeakError`.
+    `ground_truth` has the test items by user. Raises `LeakError`.
     """
     start = time.perf_counter()
     rules = rules_of(split.protocol)
     events = AuditedEvents(dataset, split, features.item_ids)
     found = count_events(events, rules, reviewers_of(events, split.reviews))
-    check_targets(events, truth, found.targets[TEST], part=TEST, table="what is to be found")
+    check_targets(events, ground_truth, found.targets[TEST], part=TEST, table="ground truth")
     if exclude_seen:
-        _check_unseen(features, truth, histories)
+        _check_unseen(features, ground_truth, histories)
     chunk, table = events.sampled(), "histories before test"
-    mine = _of(events, histories, events.users.gather(np.unique(chunk.user)).to_list())
-    check_histories(events, chunk, before_test(chunk), mine, table=table)
-    check_attached(events, dataset, builder.reviews, split.reviews, mine, table=table)
-    repeats = ["no item to be found is among the user's seen ones"] if exclude_seen else []
+    read = _of(events, histories, events.users.gather(np.unique(chunk.user)).to_list())
+    check_histories(events, chunk, before_test(chunk), read, table=table)
+    check_attached(events, dataset, builder.reviews, split.reviews, read, table=table)
+    repeats = ["no item of the ground truth is a seen item of its user"] if exclude_seen else []
     return Audit(
         checked=(
-            f"{len(truth):,} users are asked for items of test events alone",
+            f"the ground truth of {len(ground_truth):,} users holds items of test events alone",
             "histories, seen items and the reviews on their events end before the user's first test event",
             *repeats,
         ),
@@ -131,16 +131,16 @@ def audit_test(
 
 
 def _of(events: AuditedEvents, histories: Mapping[str, History], chosen: list[str]) -> Mapping[str, History]:
-    """All histories, of an event log those of the sampled users."""
+    """All histories; of an event log, the histories of the sampled users."""
     if not events.is_streamed:
         return histories
     return {user: histories[user] for user in chosen if user in histories}
 
 
 def _check_builder(builder: HistoryBuilder, split: Split) -> None:
-    strangers = builder.allowed_reviews.join(split.reviews, on=Columns.ROW, how="anti")
-    if builder.reviews is not None and strangers.height:
-        row = strangers.row(0, named=True)
+    forbidden = builder.allowed_reviews.join(split.reviews, on=Columns.ROW, how="anti")
+    if builder.reviews is not None and forbidden.height:
+        row = forbidden.row(0, named=True)
         raise LeakError(
             f"histories may carry row {row[Columns.ROW]} of the reviews, which the split does not allow",
             table="HistoryBuilder",
@@ -176,7 +176,7 @@ def _check_source_items(events: AuditedEvents, items: UserItems) -> None:
         if excess.any():
             code, item = divmod(int(pair[excess.argmax()]), events.item_ids.size)
             raise LeakError(
-                "a candidate source is fitted on an event outside training, a target of the ranker perhaps",
+                "a candidate source is fitted on an event outside training, perhaps a target of the ranker",
                 table=_SOURCE_TABLE,
                 user=events.user_name(code),
                 item=events.item_name(item),
@@ -185,37 +185,37 @@ def _check_source_items(events: AuditedEvents, items: UserItems) -> None:
 
 
 def _check_unseen(
-    features: ItemFeatures, truth: Mapping[str, Ints], histories: Mapping[str, History]
+    features: ItemFeatures, ground_truth: Mapping[str, Ints], histories: Mapping[str, History]
 ) -> None:
-    for user, items in truth.items():
+    for user, items in ground_truth.items():
         history = histories.get(user)
         both = np.intersect1d(items, history.seen) if history is not None else items[:0]
         if len(both):
             raise LeakError(
-                "an item is to be found that the user has seen and that is left out of every answer",
-                table="what is to be found",
+                "the ground truth holds an item that the user has seen and that is left out of every list",
+                table="ground truth",
                 user=user,
                 item=features.item_ids.decode(both[:1])[0],
-                remedy="take repeats out of the truth, or evaluate with exclude_seen = false",
+                remedy="take repeats out of the ground truth, or evaluate with exclude_seen = false",
             )
 
 
 def _fit_words(found: EventCounts, split: Split) -> tuple[str, ...]:
     return (
-        f"every event is in one part, and the parts stand in the order of the protocol ({summary(found)})",
-        "id rows, popularity, vocabularies, scales and negatives know training events alone",
-        f"the {split.reviews.height:,} reviews that items and events carry are those that may be read",
-        "training sequences hold training events alone, histories before validation nothing later",
-        "what stops the towers and teaches the ranker are validation events, on which nothing was fitted",
+        f"every event is in one part, and the parts are in the order of the protocol ({summary(found)})",
+        "id rows, popularity, vocabularies, scales and negatives come from training events alone",
+        f"items and events carry no review outside the {split.reviews.height:,} reviews that may be read",
+        "training sequences hold training events alone; histories before validation hold no later event",
+        "early stopping and the ranker use validation events, on which no model and no source is fitted",
     )
 
 
 def _not_checked(events: AuditedEvents, rules: Rules, found: EventCounts) -> tuple[str, ...]:
     words = []
     if events.is_streamed:
-        words.append(f"of the event log the histories of {SAMPLED_USERS} users were looked at, drawn by lot")
+        words.append(f"the histories of all but {SAMPLED_USERS} users of the event log, sampled at random")
     if events.split.protocol not in RULES:
         words.append(f"the order of events, since the protocol {events.split.protocol!r} is not known")
     if rules.derived and found.of_part(CONTEXT).any() and events.split.cut is None:
-        words.append("how the two files were cut, and so which reviews are of the future")
+        words.append("how the two files were cut in time, and so which reviews are later than the cut-off")
     return tuple(words)

@@ -1,4 +1,4 @@
-"""One pass over all events: the order of their parts is checked, and counted is what the other checks need.
+"""One pass over all events: checks the order of the parts and makes the counts that the other checks need.
 
 Legend: L events, U users, N items, P parts.
 """
@@ -21,7 +21,7 @@ NEVER = np.iinfo(np.int64).max  # a time that no event has
 
 @dataclass(kw_only=True)
 class NumberSums:
-    """Sums over one number of the training events, computed in another way than the audited scale."""
+    """Mean and deviation of one number of the training events, by other code than the audited scale."""
 
     count: int = 0
     shift: float = 0.0  # a number near the mean: squares of large numbers would lose digits
@@ -47,7 +47,7 @@ class NumberSums:
 
 @dataclass(kw_only=True)
 class EventCounts:
-    """Counted from the events themselves, not from what training was handed.
+    """Counts from the events of the dataset, not from the inputs of training.
 
     counts       [P, N] events
     positive     [N] positive training events
@@ -87,9 +87,9 @@ class EventCounts:
 
 
 def count_events(events: AuditedEvents, rules: Rules, reviewers: Bools) -> EventCounts:
-    """Raises `LeakError` where the parts do not stand in the order that the protocol promises.
+    """The counts. Raises `LeakError` where the parts are not in the order of the protocol.
 
-    `reviewers` [U] are those whose held and trained pairs are wanted.
+    `reviewers` [U] are the users whose held and trained pairs are collected.
     """
     num_users, num_items = len(events.users), events.item_ids.size
     found = EventCounts(
@@ -137,9 +137,9 @@ def _add(found: EventCounts, chunk: Chunk) -> None:
     found.has_train[chunk.user[train]] = True
     users, starts = chunk.user[chunk.starts], chunk.starts
     for part, code in CODES.items():
-        mine = chunk.is_part(part)
-        found.first[code, users] = np.minimum.reduceat(np.where(mine, chunk.timestamp, NEVER), starts)
-        found.last[code, users] = np.maximum.reduceat(np.where(mine, chunk.timestamp, -NEVER), starts)
+        in_part = chunk.is_part(part)
+        found.first[code, users] = np.minimum.reduceat(np.where(in_part, chunk.timestamp, NEVER), starts)
+        found.last[code, users] = np.maximum.reduceat(np.where(in_part, chunk.timestamp, -NEVER), starts)
     for at, name in enumerate(EVENT_NUMBERS):
         found.numbers[name].add(chunk.numbers[train, at])
 
@@ -180,7 +180,7 @@ def _check_hidden(events: AuditedEvents, found: EventCounts, rules: Rules) -> No
         wrong = is_hidden & (found.of_part(part) > 0)
         if wrong.any():
             raise LeakError(
-                f"an item that is hidden to be new in the test has {part} events",
+                f"an item that is hidden to be cold in the test has {part} events",
                 table=f"split.{part}",
                 item=events.item_name(int(wrong.argmax())),
                 remedy=SPLIT_REMEDY,
@@ -188,16 +188,16 @@ def _check_hidden(events: AuditedEvents, found: EventCounts, rules: Rules) -> No
 
 
 def _check_context(events: AuditedEvents, found: EventCounts) -> None:
-    """Of a given split: context events on an item that the training file cannot have held.
+    """Predefined splits: raise `LeakError` for context events on an item that is not in the training file.
 
-    Those of the training file stand after their user's first validation event. Without any validation event
-    nothing can be told.
+    Context events of the training file come after their user's first validation event. Without any validation
+    event it is unknown which file a context event is from, and nothing is checked.
     """
     wrong = (found.of_part(CONTEXT) > 0) & (found.known == 0)
     wrong[:NUM_RESERVED] = False
     if wrong.any() and found.of_part(VALIDATION).any():
         raise LeakError(
-            "an item that is not in the training file, and so is to be new in the test, has context events",
+            "an item that is not in the training file, and so is cold in the test, has context events",
             table="split.context",
             item=events.item_name(int(wrong.argmax())),
             remedy=SPLIT_REMEDY,
@@ -205,7 +205,7 @@ def _check_context(events: AuditedEvents, found: EventCounts) -> None:
 
 
 def summary(found: EventCounts) -> str:
-    """How many events were looked at, in words."""
+    """The number of events of each part, in words."""
     totals = found.counts.sum(1)
     words = [f"{totals[CODES[part]]:,} {part}" for part in (TRAIN, VALIDATION, TEST, CONTEXT)]
     return ", ".join(words)

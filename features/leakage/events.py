@@ -1,4 +1,4 @@
-"""All events of a split with their parts as arrays, from frames or from an event log.
+"""All events of a split with their parts as arrays, from data frames or from an event log.
 
 Legend: L events, U users, F numbers of an event.
 """
@@ -22,7 +22,7 @@ from recsys.history import EVENT_NUMBERS
 from recsys.ids import NUM_RESERVED, UNKNOWN, IdMap
 
 SPLIT_REMEDY = "make the split anew with features.splits.make.make_split"
-SAMPLED_USERS = 256  # of an event log, whose histories are made and looked at
+SAMPLED_USERS = 256  # users of an event log whose histories are checked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class Chunk:
         return np.flatnonzero(np.diff(self.user, prepend=-1)).astype(np.int64)
 
     def first_place(self, *parts: str) -> Ints:
-        """For every event the place of its user's first event in `parts`, L where there is none."""
+        """For every event, the position of its user's first event in `parts`; L where there is none. [L]."""
         starts = self.starts
         place = np.where(self.is_part(*parts), np.arange(len(self)), len(self))
         first = np.minimum.reduceat(place, starts) if len(starts) else starts
@@ -66,7 +66,7 @@ class AuditedEvents:
     """Every event of the dataset with the part that the split gives it."""
 
     def __init__(self, dataset: Dataset, split: Split, item_ids: IdMap) -> None:
-        """Raises `LeakError` where an event is in two parts, or a part's event is none of the dataset."""
+        """Raises `LeakError` where an event is in two parts, or an event of a part is not in the dataset."""
         self.split, self.item_ids = split, item_ids
         self._streamed = split if isinstance(split, StreamedSplit) else None
         if self._streamed is not None:
@@ -80,7 +80,7 @@ class AuditedEvents:
         return self._streamed is not None
 
     def chunks(self) -> Iterator[Chunk]:
-        """All events, those of an event log a partition at a time."""
+        """All events; of an event log, one partition after the other."""
         if self._streamed is None:
             yield self._whole
             return
@@ -88,7 +88,7 @@ class AuditedEvents:
             yield _from_log(partition, self._streamed.codes(number))
 
     def sampled(self) -> Chunk:
-        """Events of all users, of an event log those of a seeded few."""
+        """Events of all users; of an event log, the events of `SAMPLED_USERS` users, sampled with a seed."""
         if not self.is_streamed:
             return self._whole
         chosen = np.zeros(len(self.users), np.bool_)
@@ -101,11 +101,11 @@ class AuditedEvents:
         return Chunk(**joined)
 
     def codes_of(self, users: pl.Series) -> Ints:
-        """Place of each name in `users`, -1 where it has no event. Shape [len(users)]."""
+        """Index of each name in `self.users`, -1 for a user without events. Shape [len(users)]."""
         return _places(users.cast(pl.String), self.users)
 
     def keys(self, user: Ints, item: Ints) -> Ints:
-        """One number a (user, item) pair; negative for a user without events."""
+        """One number for each (user, item) pair; negative for a user without events."""
         keys: Ints = user.astype(np.int64) * self.item_ids.size + item
         return keys
 
@@ -116,7 +116,7 @@ class AuditedEvents:
         return self.item_ids.external[item - NUM_RESERVED] if item >= NUM_RESERVED else None
 
     def leak(self, what: str, chunk: Chunk, place: int, *, table: str, remedy: str) -> LeakError:
-        """An error about the event in that place of the chunk."""
+        """An error about the event `place` of the chunk."""
         item = self.item_name(int(chunk.item[place]))
         user = self.user_name(int(chunk.user[place]))
         return LeakError(what, table=table, user=user, item=item, remedy=remedy)
@@ -143,7 +143,7 @@ class AuditedEvents:
 
 
 def among(keys: Ints, known: Ints) -> Bools:
-    """Which of `keys` are `known`; by sorting, since numpy's hashing of millions takes seconds."""
+    """Whether each of `keys` is in `known`. By sorting: `np.isin` takes seconds for millions of keys."""
     if not len(known):
         return np.zeros(len(keys), np.bool_)
     ordered = np.sort(known)
@@ -167,7 +167,10 @@ def _from_log(partition: Partition, codes: npt.NDArray[np.uint8]) -> Chunk:
 
 
 def _parts_of(dataset: Dataset, split: Split) -> npt.NDArray[np.uint8]:
-    """Code of each event's part, in the order of the dataset; an event stands in one table. Shape [L]."""
+    """Code of each event's part, in the order of the dataset. Shape [L].
+
+    Raises `LeakError` for an event in two tables, twice in one table, or not in the dataset.
+    """
     rows = dataset.interactions[Columns.ROW].to_numpy()
     place_of = np.full(int(rows.max(initial=-1)) + 2, -1)  # the last is for a row that there is not
     place_of[rows] = np.arange(len(rows))
@@ -176,20 +179,20 @@ def _parts_of(dataset: Dataset, split: Split) -> npt.NDArray[np.uint8]:
         events: pl.DataFrame = getattr(split, part)
         row = events[Columns.ROW].to_numpy()
         places = place_of[np.where((row >= 0) & (row < len(place_of)), row, -1)]
-        stranger = (places < 0) | _differ(events, dataset.interactions, places)
-        _reject(events, stranger, "an event of the split is none of the dataset", part)
+        is_foreign = (places < 0) | _differ(events, dataset.interactions, places)
+        _reject(events, is_foreign, "an event of the split is not in the dataset", part)
         before = found[places]
         twice = before != CODES[UNUSED]
         other = PARTS[int(before[twice.argmax()])] if twice.any() else ""
-        _reject(events, twice, f"one event stands in {other} and in {part}", part)
+        _reject(events, twice, f"one event is in {other} and in {part}", part)
         found[places] = CODES[part]
         again = np.bincount(places, minlength=len(rows))[places] > 1
-        _reject(events, again, f"one event stands twice in {part}", part)
+        _reject(events, again, f"one event is twice in {part}", part)
     return found
 
 
 def _differ(events: pl.DataFrame, own: pl.DataFrame, places: Ints) -> Bools:
-    """Which of `events` have another user, item or time than the dataset's own in those places."""
+    """Whether user, item or time of each of `events` differs from the row `places` of `own`. Shape [L]."""
     differs = np.zeros(events.height, np.bool_)
     for name in (Columns.USER, Columns.ITEM, Columns.TIMESTAMP):
         differs |= events[name].ne_missing(own[name].gather(np.maximum(places, 0))).to_numpy()
@@ -209,6 +212,6 @@ def _reject(events: pl.DataFrame, wrong: Bools, what: str, part: str) -> None:
 
 
 def _places(names: pl.Series, known: pl.Series) -> Ints:
-    """Place of each name in `known`, whose names are unique; -1 where it is none of them."""
+    """Index of each name in `known`, whose names are unique; -1 where it is not in `known`."""
     place = names.cast(pl.Enum(known), strict=False).to_physical().cast(pl.Int64)
     return place.fill_null(UNKNOWN - NUM_RESERVED).to_numpy()

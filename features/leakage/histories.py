@@ -1,4 +1,4 @@
-"""Histories that models read against the events that were known when their targets were to be guessed.
+"""Compares the histories that models read with the events that may be read when their targets are predicted.
 
 Legend: L events, S seen items.
 """
@@ -25,19 +25,19 @@ def training(chunk: Chunk) -> Bools:
 
 
 def before_validation(chunk: Chunk) -> Bools:
-    """Those that may be read when validation events are to be guessed."""
+    """Events that may be read when validation events are predicted. Shape [L]."""
     return chunk.is_part(TRAIN) | _context_before(chunk, VALIDATION)
 
 
 def before_test(chunk: Chunk) -> Bools:
-    """Those that may be read when test events are to be guessed."""
+    """Events that may be read when test events are predicted. Shape [L]."""
     return chunk.is_part(TRAIN, VALIDATION) | _context_before(chunk, TEST)
 
 
 def check_histories(
     events: AuditedEvents, chunk: Chunk, known: Bools, histories: Mapping[str, History], *, table: str
 ) -> None:
-    """Raises `LeakError` where a history or its seen items hold an event that is not `known` [L]."""
+    """Raises `LeakError` where a history or its seen items hold an event outside the `known` events [L]."""
     names = list(histories)
     codes = events.codes_of(pl.Series(names, dtype=pl.String))
     each = [histories[name] for name in names]
@@ -57,7 +57,7 @@ def check_histories(
     if wrong.any():
         place = int(wrong.argmax())
         raise LeakError(
-            "an item counts as seen of which the user had no known event",
+            "an item counts as seen on which the user had no event before the cut-off",
             table=table,
             user=names[int(np.searchsorted(np.cumsum([len(one.seen) for one in each]), place, "right"))],
             item=events.item_name(int(seen[place])),
@@ -68,7 +68,7 @@ def check_histories(
 def check_targets(
     events: AuditedEvents, targets: Mapping[str, Ints], pairs: Ints, *, part: str, table: str
 ) -> None:
-    """Raises `LeakError` where a target is no event of that part; `pairs` are the keys of those that are."""
+    """Raises `LeakError` where a target is not an event of `part`; `pairs` are the keys of its events."""
     names = list(targets)
     codes = events.codes_of(pl.Series(names, dtype=pl.String))
     items = [targets[name] for name in names]
@@ -78,7 +78,7 @@ def check_targets(
     if wrong.any():
         place = int(wrong.argmax())
         raise LeakError(
-            f"a target is no {part} event, so that models may have been fitted on it",
+            f"a target is not a {part} event; models may have been fitted on it",
             table=table,
             user=names[int(np.searchsorted(np.cumsum([len(each) for each in items]), place, "right"))],
             item=events.item_name(int(item[place])),
@@ -100,7 +100,7 @@ def _reject_unknown(
     names: list[str],
     table: str,
 ) -> None:
-    """Raise for the first event that stands more often in the histories than among the known ones."""
+    """Raise `LeakError` for the first event that is more often in the histories than in `allowed`."""
     counted = pl.DataFrame(read).group_by(_EVENT, maintain_order=True).len()
     may = pl.DataFrame(allowed).group_by(_EVENT).len("may")
     joined = counted.join(may, on=_EVENT, how="left", maintain_order="left")

@@ -1,4 +1,4 @@
-"""Item features and vocabularies against what training events alone can have told.
+"""Checks that item features and vocabularies are computed from training events alone.
 
 Legend: N items, C numeric fields.
 """
@@ -22,7 +22,7 @@ from recsys.modalities import Modality
 
 FEATURES_REMEDY = "build the features of split.train alone (build_item_features)"
 _TOLERANCE = 1e-9  # of a mean or deviation, relative to the deviation
-_LIMIT = 5.0  # standardised figures are clipped there
+_LIMIT = 5.0  # standardised numbers are clipped to +- this
 
 
 def trained_items(found: EventCounts) -> Bools:
@@ -33,7 +33,7 @@ def trained_items(found: EventCounts) -> Bools:
 
 
 def check_items(events: AuditedEvents, found: EventCounts, dataset: Dataset, features: ItemFeatures) -> None:
-    """Raises `LeakError` where an item's features know more than `split.train`."""
+    """Raises `LeakError` where item features use events outside `split.train`."""
     trained = trained_items(found)
     _check_id_rows(events, features, trained)
     _check_popularity(events, found, features)
@@ -53,7 +53,7 @@ def check_items(events: AuditedEvents, found: EventCounts, dataset: Dataset, fea
 def check_facts(
     events: AuditedEvents, found: EventCounts, dataset: Dataset, maps: IdMaps, schema: SequenceSchema
 ) -> None:
-    """Raises `LeakError` where kinds, profiles or the scale of values hang on events outside training."""
+    """Raises `LeakError` where event kinds, profiles or scales of numbers use events outside training."""
     trained_kinds = [kind for kind, count in zip(events.kinds, found.kinds, strict=True) if count]
     _check_vocabulary(
         maps.kinds.external,
@@ -91,8 +91,8 @@ def _check_id_rows(events: AuditedEvents, features: ItemFeatures, trained: Bools
     wrong = (features.trained | own) & ~trained
     if wrong.any():
         raise LeakError(
-            "an item without a training event counts as trained: it would have an id row of its own and "
-            "stand among the negatives",
+            "an item without a training event counts as trained: it would have its own id row and would "
+            "be sampled as a negative",
             table="ItemFeatures.trained",
             item=events.item_name(int(wrong.argmax())),
             remedy=FEATURES_REMEDY,
@@ -115,17 +115,17 @@ def _check_popularity(events: AuditedEvents, found: EventCounts, features: ItemF
 
 def _check_vocabulary(values: Iterable[str], allowed: pl.Series, *, of: str, table: str) -> None:
     known = set(allowed.explode(empty_as_null=True).drop_nulls().unique().to_list())
-    stranger = next((value for value in values if value not in known), None)
-    if stranger is not None:
+    unknown = next((value for value in values if value not in known), None)
+    if unknown is not None:
         raise LeakError(
-            f"the value {stranger!r} is known only from {of}",
+            f"the value {unknown!r} is known only from {of}",
             table=table,
             remedy="build vocabularies of split.train alone (build_item_features, build_maps)",
         )
 
 
 def _check_numeric(events: AuditedEvents, dataset: Dataset, features: ItemFeatures, trained_N: Bools) -> None:
-    """Standardised figures are those by mean and deviation of the trained items."""
+    """Raise `LeakError` where a number is not standardised by mean and deviation of the trained items."""
     columns = [name for name in dataset.items.columns if name.startswith(Columns.NUMERIC_PREFIX)]
     raw_NC = dataset.items.select(columns).to_numpy().astype(np.float64)
     found_NC = features.dense[Modality.NUMERIC][NUM_RESERVED:, : len(columns)]
@@ -135,7 +135,7 @@ def _check_numeric(events: AuditedEvents, dataset: Dataset, features: ItemFeatur
         fitted = fitted[np.isfinite(fitted)]
         mean, std = (float(fitted.mean()), float(fitted.std())) if len(fitted) else (np.nan, 1.0)
         expected = np.clip((raw_NC[:, at] - mean) / _spread(std, mean), -_LIMIT, _LIMIT)
-        # Rounding alone makes the deviation of equal figures, and of what is scaled by it.
+        # Where all numbers are equal, the deviation is a rounding error, and nothing can be compared.
         varies = not len(fitted) or _spread(std, mean) == std
         wrong = known_NC[:, at] & ~(np.abs(found_NC[:, at] - expected) <= 1e-5) & varies
         if wrong.any():
@@ -148,5 +148,5 @@ def _check_numeric(events: AuditedEvents, dataset: Dataset, features: ItemFeatur
 
 
 def _spread(std: float, mean: float) -> float:
-    """The deviation, 1 where it is nothing but rounding."""
+    """`std`, or 1 where it is only a rounding error of equal numbers."""
     return std if std > _TOLERANCE * abs(mean) else 1.0

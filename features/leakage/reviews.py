@@ -1,4 +1,4 @@
-"""Reviews that models can read, as a list, in items' pooled vectors and beside the events of histories.
+"""Checks the reviews that models can read: the list of them, pooled in items, and attached to events.
 
 Legend: U users, V vectors, N items, D width.
 """
@@ -37,7 +37,7 @@ def reviewers_of(events: AuditedEvents, reviews: pl.DataFrame) -> Bools:
 def check_allowed(
     events: AuditedEvents, found: EventCounts, dataset: Dataset, allowed: pl.DataFrame, rules: Rules
 ) -> None:
-    """Raises `LeakError` where a review may be read of a held pair, or of the time from the cut-off on."""
+    """Raises `LeakError` where `allowed` has a review of a held pair, or one from after the cut-off."""
     if not allowed.height:
         return
     user = events.codes_of(allowed[Columns.USER])
@@ -66,26 +66,28 @@ def check_pooled(
 ) -> None:
     """Raises `LeakError` where an item's pooled review vector is not the mean of its allowed reviews.
 
-    What it shows as new must be the mean of those whose authors have no training event on it.
+    The vectors of `dense_as_cold` must be the mean over the allowed reviews whose authors have no training
+    event on the item.
     """
     item_of_review = encode(dataset.reviews[Columns.ITEM], events.item_ids)
     author = events.codes_of(dataset.reviews[Columns.USER])
-    may = dataset.reviews[Columns.ROW].is_in(allowed[Columns.ROW].implode()).to_numpy()
-    bought = among(events.keys(author, item_of_review), found.trained) & (author >= 0)
+    readable_row = dataset.reviews[Columns.ROW].is_in(allowed[Columns.ROW].implode()).to_numpy()
+    has_event = among(events.keys(author, item_of_review), found.trained) & (author >= 0)
     for table, dense, present, readable in (
-        ("dense", features.dense, features.present, may),
-        ("dense_as_cold", features.dense_as_cold, features.present_as_cold, may & ~bought),
+        ("dense", features.dense, features.present, readable_row),
+        ("dense_as_cold", features.dense_as_cold, features.present_as_cold, readable_row & ~has_event),
     ):
         for name in vectors.reviews.keys() & dense.keys():
             medium = vectors.reviews[name]
-            item_V, mine_V = item_of_review[medium.owner], readable[medium.owner]
-            wrong_N = _not_means(dense[name], present[name], medium, item_V, mine_V)
+            item_V, allowed_V = item_of_review[medium.owner], readable[medium.owner]
+            wrong_N = _not_means(dense[name], present[name], medium, item_V, allowed_V)
             if wrong_N.any():
                 item = int(wrong_N.argmax())
-                hidden = medium.owner[~mine_V & (item_V == item)]
+                hidden = medium.owner[~allowed_V & (item_V == item)]
                 raise LeakError(
-                    f"the item's {name!r} is not the mean of the {(mine_V & (item_V == item)).sum()} reviews "
-                    f"of it that may be read; {len(hidden)} more may not",
+                    f"the item's {name!r} is not the mean of the "
+                    f"{(allowed_V & (item_V == item)).sum()} reviews of it that may be read; "
+                    f"{len(hidden)} more may not",
                     table=f"ItemFeatures.{table}[{name!r}]",
                     user=dataset.reviews[Columns.USER][int(hidden[0])] if len(hidden) else None,
                     item=events.item_name(item),
@@ -94,20 +96,20 @@ def check_pooled(
 
 
 def _not_means(
-    pooled_ND: Floats, present_N: Bools, medium: MediumVectors, item_V: Ints, mine_V: Bools
+    pooled_ND: Floats, present_N: Bools, medium: MediumVectors, item_V: Ints, allowed_V: Bools
 ) -> Bools:
-    """Items whose vector is not the mean of those of their vectors that are `mine_V`. Shape [N].
+    """Items whose vector is not the mean of their vectors with a true `allowed_V`. Shape [N].
 
-    Compared are projections on one random direction: another review moves them as it moves the vectors.
+    The projections of both on one random direction are compared, which needs less memory than the vectors.
     """
-    along_D = np.random.default_rng(0).standard_normal(medium.vectors.shape[1:])
-    projected_V = _project(medium.vectors, along_D)
-    count_N = np.bincount(item_V[mine_V], minlength=len(pooled_ND))
-    sum_N = np.bincount(item_V[mine_V], projected_V[mine_V], minlength=len(pooled_ND))
+    direction_D = np.random.default_rng(0).standard_normal(medium.vectors.shape[1:])
+    projected_V = _project(medium.vectors, direction_D)
+    count_N = np.bincount(item_V[allowed_V], minlength=len(pooled_ND))
+    sum_N = np.bincount(item_V[allowed_V], projected_V[allowed_V], minlength=len(pooled_ND))
     expected_N = sum_N / np.maximum(count_N, 1)
     size = float(np.sqrt(np.mean(projected_V**2))) if len(projected_V) else 0.0
     rounding_N = size * (2e-6 + 2e-7 * np.sqrt(count_N))  # of sums in single precision
-    wrong_N: Bools = np.abs(_project(pooled_ND, along_D) - expected_N) > rounding_N
+    wrong_N: Bools = np.abs(_project(pooled_ND, direction_D) - expected_N) > rounding_N
     wrong_N |= present_N & (count_N == 0)
     wrong_N[:NUM_RESERVED] = False
     return wrong_N
@@ -122,9 +124,8 @@ def check_attached(
     *,
     table: str,
 ) -> None:
-    """Raises `LeakError` where an event carries a review that may not be read, or one later than the next.
-
-    Reviews are told by author, item and vector.
+    """Raises `LeakError` where an event carries a review that may not be read, or that is dated after the
+    user's next event. A review is identified by author, item and vector.
     """
     for attribute, medium in (
         ("review_text", reviews.text if reviews else None),
@@ -152,7 +153,7 @@ def check_attached(
 
 
 def _cut_offs(found: EventCounts, rules: Rules, cut: Cut | None) -> tuple[Ints, int]:
-    """Time from which reviews may not be read: by author [U], and for all; NEVER where there is none."""
+    """Cut-off of reviews of each author [U], and of all reviews; NEVER where there is none."""
     never = np.full(found.first.shape[1], NEVER)
     if rules.for_all:
         return never, int(found.first_of(VALIDATION, TEST, CONTEXT).min())
@@ -168,9 +169,9 @@ def _cut_offs(found: EventCounts, rules: Rules, cut: Cut | None) -> tuple[Ints, 
 
 
 def cut_of(found: EventCounts, split: Split, has_clock: bool) -> Cut | None:
-    """How the files of a given split were cut, None where that cannot be told.
+    """How the files of a predefined split were cut in time; None where it is unknown.
 
-    Which file a context event stood in is not known here: where there is any, the split's word is taken.
+    It is unknown here which file a context event is from. If there is any, `split.cut` is returned.
     """
     if found.of_part(CONTEXT).any():
         return split.cut
@@ -200,17 +201,17 @@ def _earliest(
     allowed: pl.DataFrame,
     carried: Mapping[str, object],
 ) -> dict[tuple[str, int, bytes], int]:
-    """Date of the allowed reviews of these users, by author, item and vector."""
+    """Earliest date of the allowed reviews of these users, by author, item and vector."""
     if medium is None:
         return {}
-    mine = dataset.reviews.with_row_index("position").filter(
+    own = dataset.reviews.with_row_index("position").filter(
         pl.col(Columns.ROW).is_in(allowed[Columns.ROW].implode()) & pl.col(Columns.USER).is_in(list(carried))
     )
     place_of = {owner: place for place, owner in enumerate(medium.owner.tolist())}
     columns = ("position", Columns.USER, Columns.TIMESTAMP)
-    items = encode(mine[Columns.ITEM], events.item_ids).tolist()
+    items = encode(own[Columns.ITEM], events.item_ids).tolist()
     dates: dict[tuple[str, int, bytes], int] = {}
-    for (position, user, time), item in zip(mine.select(columns).iter_rows(), items, strict=True):
+    for (position, user, time), item in zip(own.select(columns).iter_rows(), items, strict=True):
         place = place_of.get(position)
         if place is not None:
             key = (user, item, medium.vectors[place].tobytes())
@@ -219,10 +220,10 @@ def _earliest(
     return dates
 
 
-def _project(vectors: Floats, along_D: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _project(vectors: Floats, direction_D: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Dot products in double precision, without a copy of all vectors. Shape [V]."""
     parts = [
-        vectors[start : start + _VECTORS_AT_ONCE].astype(np.float64) @ along_D
+        vectors[start : start + _VECTORS_AT_ONCE].astype(np.float64) @ direction_D
         for start in range(0, len(vectors), _VECTORS_AT_ONCE)
     ]
     return np.concatenate([np.empty(0), *parts])

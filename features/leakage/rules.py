@@ -1,4 +1,4 @@
-"""What each protocol promises, for the audit; features/splits/protocols.py is what makes it true."""
+"""The guarantees of each protocol, as the audit checks them; features/splits/protocols.py implements them."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,14 @@ _OUTSIDE_TRAINING = (VALIDATION, TEST, CONTEXT, UNUSED)
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """Of one protocol.
+    """The guarantees of one protocol.
 
-    order         parts whose events of one user stand wholly before those of the next ones, by time and row
-    for_all       the same by time alone, over all users
-    hidden        parts whose items are hidden: those have no event in training, validation or context
-    held          parts whose (user, item) pairs may have no readable review
-    cut_off       parts whose first event of an author ends what may be read of their reviews
-    derived       the cut-off hangs on how two files were cut
+    order         parts in order: each user's events of a part come before those of the next part
+    for_all       the same over all users together, by time
+    hidden        parts with hidden items, which have no event in training, validation or context
+    held          parts whose (user, item) pairs have no review that may be read
+    cut_off       parts whose first event is the author's cut-off for reviews
+    derived       the cut-off depends on how two files were cut
     """
 
     order: tuple[str, ...] = (TRAIN, VALIDATION)
@@ -36,7 +36,7 @@ RULES = {
     "predefined": Rules(held=(VALIDATION, TEST, CONTEXT), derived=True),
     "refit": Rules(held=(VALIDATION,)),
 }
-# A split by other hands: what holds whatever the protocol.
+# A split of an unknown protocol: the guarantees that hold for every protocol.
 ANY = Rules(order=(), held=(VALIDATION, TEST, CONTEXT), cut_off=())
 
 

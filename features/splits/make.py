@@ -4,7 +4,7 @@ Order is by time, ties by the row's place in the file. A user's cut-off is the p
 user's first validation or test event. These rules hold for all protocols:
 
 - targets (validation, test) are positive events; events that are not positive and not before the cut-off are
-  `context`, or unused where their item is hidden, to be new in the test;
+  `context`, or unused where their item is hidden, so that it is cold in the test;
 - a review of a (user, item) pair with an event outside training is left out, whatever its date;
 - users with one positive event are in training only, users with two have no validation event.
 """
@@ -95,8 +95,8 @@ def predefined_split(
     """Training and test as two files say; validation is the last `validation_fraction` of training.
 
     Rows are matched by user, item and, where the files have it, time. Unused are events in neither file, and
-    test rows that are not positive on items without a row in the training file, since those items are to be
-    new. Validation events (at least one) come from users with three or more positive training events.
+    test rows that are not positive on items without a row in the training file, since these items are cold.
+    Validation events (at least one) come from users with three or more positive training events.
 
     May be read: the events of the training file before the user's validation. Events in neither file are not
     read, but a review of their (user, item) pair may be. Reviews: where all of training is before all of

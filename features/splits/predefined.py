@@ -44,10 +44,13 @@ def read_predefined(dataset: Dataset, train_file: Path, test_file: Path) -> Pred
         misses = _misses(path, keys, known)
         num_matched = keys.join(dataset.interactions.select(on).unique(), on=on, how="semi").height
         if not num_matched:
-            theirs, ours = keys.row(0, named=True), dataset.interactions.select(on).row(0, named=True)
+            file_row, dataset_row = (
+                keys.row(0, named=True),
+                dataset.interactions.select(on).row(0, named=True),
+            )
             raise DataError(
                 f"{path}: none of its {keys.height} rows is an event of {dataset.name!r}; the first is "
-                f"{theirs}, the dataset's first {ours}"
+                f"{file_row}, the dataset's first {dataset_row}"
             )
         words += [f"{num_matched} of {keys.height} {part} rows are events of the dataset", *misses]
         found.append(dataset.interactions.join(keys, on=on, how="semi", maintain_order="left"))

@@ -12,7 +12,7 @@ Leakage. These rules hold for every protocol, and features/leakage/ checks each 
               Test events never are.
 - popularity  Popularity, kinds of events, scales of numbers and the users' fields: from training events.
 - ids         An item with a training event has its own id row. All other items share the unknown row and are
-              never negatives, so that the towers do not learn that new items are bad.
+              never negatives, so that the towers do not learn that cold items are bad.
 - vocabulary  Category values: from items with a training event.
 - reviews     A review of a (user, item) pair with an event outside training is left out, whatever its date.
               Each protocol names the further reviews that it leaves out. A review is attached to an event
@@ -97,7 +97,7 @@ def user_temporal(statistics: EventStatistics, config: SplitConfig) -> Plan:
     Both have at least one event of a user with enough events, and none where the fraction is 0. With
     `cold_fraction` a seeded sample of the items is hidden: the events of hidden items leave training and
     validation. Those in a user's test fraction stay test events, the earlier ones are unused. The sample is
-    drawn from the items with content and with a positive event.
+    taken from the items with content and with a positive event.
 
     May be read, and not guaranteed: as in `leave_one_out`. Of a hidden item no event is read, and only
     reviews of authors without an event on it. A hidden item has no id row, popularity or category value of
@@ -177,7 +177,7 @@ def held_out_items(statistics: EventStatistics, config: SplitConfig) -> Plan:
     dated before the author's first validation event; of a hidden item only reviews of authors without an
     event on it.
     Not guaranteed: time. A user's later events on other items are in training, and in the history from which
-    an earlier event on a hidden item is predicted. The protocol measures new items, not the future.
+    an earlier event on a hidden item is predicted. The protocol measures cold items, not the future.
     """
     hidden = sample_items(statistics.items, statistics.bought, config)
     if not hidden:

@@ -64,7 +64,7 @@ def allowed_reviews(dataset: Dataset, held: pl.DataFrame, rule: ReviewRule) -> t
     words += f", {num_undated} more have no date." if num_undated else "."
     if rule.before is None:
         words += (
-            " Without one cut-off for all, a review by another user may be later than the event it helps to "
-            "guess; reviewers without held events keep all of theirs."
+            " Without one cut-off for all users, a review by another user may be later than the event that "
+            "is predicted from it; all reviews of authors without held events may be read."
         )
     return kept, words

@@ -39,8 +39,8 @@ class Split(Protocol):
     train       all events, of every kind, that the models may be fitted on
     validation  positive events for early stopping, selection and as ranker targets; not in train
     test        positive events that no model and no choice has seen; not in train or validation
-    context     events that are not positive of the validation and test spans: in the history and among the
-                seen items once their time has come, never a target
+    context     events of the validation and test spans that are not positive: part of the history and of the
+                seen items after their time, never a target
     reviews     rows of Dataset.reviews that may be read while `test` is the future
 
     The events are in memory (`InMemorySplit`), or in an event log (`StreamedSplit`), which reads one of the
@@ -103,7 +103,7 @@ class Split(Protocol):
         """Items of each user's validation events; users by their first validation event."""
         ...
 
-    def known_items(self, item_ids: IdMap) -> Bools:
+    def items_before_test(self, item_ids: IdMap) -> Bools:
         """Items with a training or validation event. Shape [N]."""
         ...
 
@@ -181,7 +181,7 @@ class InMemorySplit:
         grouped = self.validation.group_by(Columns.USER, maintain_order=True).agg(Columns.ITEM)
         return {user: item_ids.encode(items) for user, items in grouped.iter_rows()}
 
-    def known_items(self, item_ids: IdMap) -> Bools:
+    def items_before_test(self, item_ids: IdMap) -> Bools:
         names = pl.concat([self.train[Columns.ITEM], self.validation[Columns.ITEM]]).unique()
         known = np.zeros(item_ids.size, np.bool_)
         known[item_ids.encode(names)] = True

@@ -114,7 +114,7 @@ class StreamedSplit:
         items = grouped[Columns.ITEM]
         return {name: np.asarray(own, np.int64) for name, own in zip(names, items, strict=True)}
 
-    def known_items(self, item_ids: IdMap) -> Bools:
+    def items_before_test(self, item_ids: IdMap) -> Bools:
         counts = self.statistics.part_counts
         known: Bools = (counts[CODES[TRAIN]] + counts[CODES[VALIDATION]]) > 0
         return known
@@ -217,8 +217,8 @@ def split_log(
         np.save(folder / f"{partition_name(number)}.npy", codes)
         trained = parts.filter(pl.col(PART) == TRAIN).join(dataset.reviews, on=pair, how="semi")
         statistics.add(partition, codes, trained)
-        mine = parts.filter(pl.col(PART).is_in(plan.held)).join(reviewers, on=Columns.USER, how="semi")
-        held.append(mine.select(Columns.USER, Columns.ITEM, Columns.TIMESTAMP, PART))
+        held_here = parts.filter(pl.col(PART).is_in(plan.held)).join(reviewers, on=Columns.USER, how="semi")
+        held.append(held_here.select(Columns.USER, Columns.ITEM, Columns.TIMESTAMP, PART))
         progress("split", number + 1, log.manifest.num_partitions)
     reviews, words = allowed_reviews(dataset, pl.concat(held), plan.rule)
     return StreamedSplit(

@@ -37,7 +37,13 @@ DeviceOption = Annotated[str, typer.Option(help="cpu or cuda.")]
 def recommend(
     bundle: BundleArgument,
     out: Annotated[Path, typer.Option("--out", help="The Parquet file to write (.parquet).")],
-    users: Annotated[str, typer.Option(help=f"A file of user ids ({TABLES}), or 'all'.")] = "all",
+    users: Annotated[
+        str,
+        typer.Option(
+            help=f"A file of user ids ({TABLES}), or 'all': every user with events or with a row in the "
+            "table of users."
+        ),
+    ] = "all",
     users_column: Annotated[
         str | None, typer.Option(help="The column of --users with the ids; by default user_id.")
     ] = None,

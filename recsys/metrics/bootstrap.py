@@ -70,7 +70,7 @@ def resamples(num_users: int, *, num: int = NUM_RESAMPLES, seed: int = 0, width:
     draws hang on `num_users` and `seed` alone.
     """
     if num_users == 0:
-        raise DataError("no users to draw from: a view without truth has no interval")
+        raise DataError("no users to draw from: a view without ground truth has no interval")
     rng = np.random.default_rng(seed)
     step = max(_DRAWS_AT_ONCE // max(num_users, width), 1)
     for start in range(0, num, step):

@@ -78,7 +78,7 @@ class IdLists:
         return found
 
 
-def at_k(ranked_UK: Ints, truth: IdLists | Sequence[Ints], ks: Sequence[int]) -> dict[str, Doubles]:
+def at_k(ranked_UK: Ints, ground_truth: IdLists | Sequence[Ints], ks: Sequence[int]) -> dict[str, Doubles]:
     """`{"recall@10": [U], "hr@10": ..., "ndcg@10": ..., "mrr@10": ..., "map@10": ...}` for each of `ks`.
 
     `ranked_UK` holds item ids, best first, 0 where there is no item. With T true items:
@@ -91,7 +91,7 @@ def at_k(ranked_UK: Ints, truth: IdLists | Sequence[Ints], ks: Sequence[int]) ->
     - MAP@k = sum over hits of the precision at the hit's rank, divided by min(k, T), so that k hits in k
       ranks make 1. `map_cut_k` divides by T instead: this is `map_cut_k` * T / min(k, T).
     """
-    lists = truth if isinstance(truth, IdLists) else IdLists.from_lists(truth)
+    lists = ground_truth if isinstance(ground_truth, IdLists) else IdLists.from_lists(ground_truth)
     _check(ranked_UK, lists, ks)
     hit_UK = lists.contain(ranked_UK)
     rank_K = np.arange(1, ranked_UK.shape[1] + 1)
@@ -118,14 +118,14 @@ def means(values: Mapping[str, Doubles]) -> dict[str, float]:
     return {name: float(v.mean()) if len(v) else float("nan") for name, v in values.items()}
 
 
-def _check(ranked_UK: Ints, truth: IdLists, ks: Sequence[int]) -> None:
-    if len(ranked_UK) != len(truth):
-        raise DataError(f"{len(ranked_UK)} ranked lists for {len(truth)} users; they must be as many")
+def _check(ranked_UK: Ints, ground_truth: IdLists, ks: Sequence[int]) -> None:
+    if len(ranked_UK) != len(ground_truth):
+        raise DataError(f"{len(ranked_UK)} ranked lists for {len(ground_truth)} users; they must be as many")
     if not ks or min(ks) < 1 or max(ks) > ranked_UK.shape[1]:
         raise DataError(f"k of {tuple(ks)} with {ranked_UK.shape[1]} ranks; each k must lie within them")
-    if len(truth) and truth.counts.min() == 0:
-        row = int(truth.counts.argmin())
-        raise DataError(f"user in row {row} has no true item; leave out users without truth")
+    if len(ground_truth) and ground_truth.counts.min() == 0:
+        row = int(ground_truth.counts.argmin())
+        raise DataError(f"user in row {row} has no true item; leave out users without ground truth")
     in_order = np.sort(ranked_UK, axis=1)
     twice = (in_order[:, 1:] == in_order[:, :-1]) & (in_order[:, 1:] != PAD)
     if twice.any():

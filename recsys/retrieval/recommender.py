@@ -4,8 +4,9 @@ Evaluation in torch and serving in ONNX Runtime hand in other callables and shar
 
 A list has a head and a tail. The head is a fixed set of warm candidates: the retriever's best, and those that
 the other sources add; the ranker orders it. The tail goes on in the retriever's order. Cold items are ordered
-by the retriever and merged in at fixed ranks. Nothing here depends on the asked-for length k, so a shorter
-list is the beginning of a longer one.
+by the retriever and merged in at fixed ranks. The candidates do not depend on the asked-for length k, so a
+shorter list is the beginning of a longer one. Where the index is exact the retriever searches only as deep as
+k needs: a search for fewer items gives the first of a deeper one.
 
 Legend: B users, L ranks of a list, H past items that the ranker reads, K candidates, T tokens, D width,
 N items, S sources.
@@ -13,7 +14,6 @@ N items, S sources.
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -32,27 +32,13 @@ from recsys.retrieval.fallback import AnsweredBy, Popularity, answered_by
 from recsys.retrieval.index.base import Index, nearest_unseen
 from recsys.retrieval.index.exact import ExactIndex
 from recsys.retrieval.item_lists import ItemLists, head_and_tail, sorted_lists
+from recsys.retrieval.nearest_lists import Query, nearest_lists
 from recsys.retrieval.recommendations import Recommendations, attention_at, interleave
 from recsys.retrieval.reranking import diversify
 from recsys.retrieval.settings import PAGE, RecommenderSettings
 from recsys.retrieval.topk import top_k_of_lists
 
 Arrays = Mapping[str, npt.NDArray[Any]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Query:
-    """Users who are answered in one way, and the items that they may be given."""
-
-    histories: Sequence[History]
-    user_BD: Floats
-    exclude_seen: bool
-    allowed: Bools | None  # [N], None: the whole catalogue
-
-    @property
-    def excluded(self) -> list[Ints] | None:
-        """For each user the seen items, where these are left out."""
-        return [history.seen for history in self.histories] if self.exclude_seen else None
 
 
 class Recommender:
@@ -111,7 +97,9 @@ class Recommender:
             query = Query(
                 histories=users, user_BD=self.embed(users), exclude_seen=exclude_seen, allowed=allowed
             )
-            lists, length = self._lists(by, query), self.settings.max_list_length
+            length = self.settings.max_list_length
+            # Diversity picks among all items that the longest list would have.
+            lists = self._lists(by, query, num_ranks=length if diversity else k)
             return self._listed(by, query, lists, length=length, k=k, diversity=diversity)
 
         return self._by_kind_of_user(histories, answer)
@@ -260,33 +248,48 @@ class Recommender:
                 parts.append((rows, answer(by, [users[row] for row in rows], rows)))
         return interleave(parts, len(users))
 
-    def _lists(self, by: AnsweredBy, query: Query) -> tuple[ItemLists, ItemLists, Arrays]:
-        """Warm items in order, cold items in order, and the ranker's outputs where it ran."""
-        length, cold = self.settings.max_list_length, self._cold_lists(query)
+    def _lists(self, by: AnsweredBy, query: Query, *, num_ranks: int) -> tuple[ItemLists, ItemLists, Arrays]:
+        """Warm items in order, cold items in order, and the ranker's outputs where it ran.
+
+        Of both at least the first `num_ranks`; longer lists begin alike.
+        """
+        length = self.settings.max_list_length
         if by is AnsweredBy.POPULARITY:
             items_BL = self._popularity.top(
-                len(query.histories), length, excluded=query.excluded, allowed=query.allowed
+                len(query.histories), num_ranks, excluded=query.excluded, allowed=query.allowed
             )
-            return self._by_popularity(items_BL, self._cosines(query.user_BD, items_BL)), cold, {}
-        found_BL, cosine_BL = self.retrieve(
-            query.user_BD,
-            query.histories,
-            min(length, len(self.items.vectors) - NUM_RESERVED),
-            exclude_seen=query.exclude_seen,
-            allowed=query.allowed,
+            warm = self._by_popularity(items_BL, self._cosines(query.user_BD, items_BL))
+            return warm, self._cold_lists(query, num_ranks), {}
+        limit = min(length, len(self.items.vectors) - NUM_RESERVED)
+        if self._rank is None or by is AnsweredBy.PROFILE:
+            need = num_ranks if self.index.is_exact else limit
+            warm = nearest_lists(
+                lambda num: self._retrieve(query, num), self.settings.temperature, need=need, limit=limit
+            )
+            return warm, self._cold_lists(query, num_ranks), {}
+        # Down to the number of candidates a list is the head alone.
+        is_head_enough = num_ranks <= self.settings.num_candidates and self.index.is_exact
+        found_BL, cosine_BL = self._retrieve(
+            query, min(limit, self.settings.num_candidates) if is_head_enough else limit
         )
         retriever_BL = self.retriever_score(cosine_BL)
-        if self._rank is None or by is AnsweredBy.PROFILE:
-            return sorted_lists(found_BL, retriever_BL, retriever_BL), cold, {}
         head = self._with_sources(query, found_BL[:, : self.settings.num_candidates])
+        cold = self._cold_lists(query, max(num_ranks, self._num_cold_candidates))
         cold_head, num_head = self._cold_candidates(query, cold), head.items.shape[1]
         ranked = self._rank(self.rank_inputs(query.histories, query.user_BD, head.beside(cold_head)))
         retriever_BK = self.retriever_score(head.cosines)
         warm = sorted_lists(head.items, retriever_BK + ranked["score"][:, :num_head], retriever_BK)
-        in_head = np.stack([np.isin(*rows) for rows in zip(found_BL, head.items, strict=True)])
-        tail = sorted_lists(found_BL, retriever_BL, retriever_BL, keep_BK=~in_head)
+        if not is_head_enough:
+            in_head = np.stack([np.isin(*rows) for rows in zip(found_BL, head.items, strict=True)])
+            tail = sorted_lists(found_BL, retriever_BL, retriever_BL, keep_BK=~in_head)
+            warm = head_and_tail(warm, tail)
         columns = num_head + np.arange(cold_head.items.shape[1])
-        return head_and_tail(warm, tail).first(length), cold.read_at(columns), ranked
+        return warm.first(min(length, warm.items.shape[1])), cold.read_at(columns), ranked
+
+    def _retrieve(self, query: Query, num: int) -> tuple[Ints, Floats]:
+        return self.retrieve(
+            query.user_BD, query.histories, num, exclude_seen=query.exclude_seen, allowed=query.allowed
+        )
 
     def _given_warm(self, by: AnsweredBy, given: Candidates, ranked: Arrays) -> ItemLists:
         """The warm ones among given candidates, in order."""
@@ -307,23 +310,30 @@ class Recommender:
             column=np.full(item_BL.shape, -1, np.int64),
         )
 
-    def _cold_lists(self, query: Query) -> ItemLists:
-        """Cold items in the retriever's order, as many as a list may hold."""
-        rows, num_users = np.flatnonzero(self._cold_N), len(query.histories)
-        num = min(self.settings.max_list_length, len(rows))
-        found_BL, cosine_BL = np.empty((num_users, 0), np.int64), np.empty((num_users, 0), np.float32)
-        if num:
-            allowed = None if query.allowed is None else query.allowed[rows]
-            found_BL, cosine_BL = nearest_unseen(
-                self._cold_index, query.user_BD, num, allowed, query.excluded
-            )
-        retriever_BL = self.retriever_score(cosine_BL)
-        return sorted_lists(found_BL, retriever_BL, retriever_BL)
+    def _cold_lists(self, query: Query, need: int) -> ItemLists:
+        """Cold items in the retriever's order: at least `need`, at most as many as a list may hold."""
+        rows = np.flatnonzero(self._cold_N)
+        limit = min(self.settings.max_list_length, len(rows))
+        if not limit:
+            none_BL = np.empty((len(query.histories), 0), np.float32)
+            return sorted_lists(none_BL.astype(np.int64), none_BL, none_BL)
+        allowed = None if query.allowed is None else query.allowed[rows]
+        return nearest_lists(
+            lambda num: nearest_unseen(self._cold_index, query.user_BD, num, allowed, query.excluded),
+            self.settings.temperature,
+            need=need,
+            limit=limit,
+        )
+
+    @property
+    def _num_cold_candidates(self) -> int:
+        """Cold items that the ranker reads: those that a page of a list may show."""
+        num_head = self.settings.num_candidates + len(self.sources) * self.settings.source_candidates
+        return max(PAGE, len(self.settings.cold_ranks) * -(-num_head // PAGE))
 
     def _cold_candidates(self, query: Query, cold: ItemLists) -> Candidates:
-        """The cold items that a page of a list may show, for the ranker's attention to them."""
-        num_head = self.settings.num_candidates + len(self.sources) * self.settings.source_candidates
-        num = max(PAGE, len(self.settings.cold_ranks) * -(-num_head // PAGE))
+        """The first cold items, for the ranker's attention to them."""
+        num = self._num_cold_candidates
         items_BK = cold.items[:, :num]
         none_BKS = np.zeros((*items_BK.shape, len(self.sources)), np.float32)
         return Candidates(

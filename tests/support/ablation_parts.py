@@ -18,15 +18,15 @@ def outcome(
 ) -> Outcome:
     """The NDCG@10 of each user in the view warm; nobody counts in cold_pool."""
     views = {
-        "warm": _figures({"ndcg@10": warm}, [f"u{at}" for at in range(len(warm))]),
-        "cold_pool": _figures({}, []),
+        "warm": _results({"ndcg@10": warm}, [f"u{at}" for at in range(len(warm))]),
+        "cold_pool": _results({}, []),
     }
     return Outcome(
         fingerprint="a", validation_ndcg=validation, best_epoch=3, cpu_seconds=seconds, views=views
     )
 
 
-def _figures(values: Mapping[str, Sequence[float]], users: list[str]) -> ViewResults:
+def _results(values: Mapping[str, Sequence[float]], users: list[str]) -> ViewResults:
     return ViewResults(
         description="a view",
         users=tuple(users),

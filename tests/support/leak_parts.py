@@ -91,7 +91,7 @@ class Pieces:
     before: Mapping[str, History]
     targets: dict[str, Ints]
     histories: Mapping[str, History]
-    truth: dict[str, Ints]
+    ground_truth: dict[str, Ints]
 
     def fit(self, **changes: Any) -> Audit:
         names = (
@@ -101,7 +101,7 @@ class Pieces:
         return audit_fit(**{name: getattr(self, name) for name in names} | changes)
 
     def test(self, **changes: Any) -> Audit:
-        names = ("dataset", "split", "features", "builder", "histories", "truth")
+        names = ("dataset", "split", "features", "builder", "histories", "ground_truth")
         return audit_test(**{name: getattr(self, name) for name in names} | {"exclude_seen": True} | changes)
 
 
@@ -122,11 +122,11 @@ def pieces_of(dataset: Dataset, split: Split) -> Pieces:
     builder = HistoryBuilder(
         dataset, item_ids=features.item_ids, maps=maps, reviews=reviews, allowed_reviews=split.reviews
     )
-    histories, truth = split.before_test(builder), {}
+    histories, ground_truth = split.before_test(builder), {}
     for user, items in split.test.group_by("user_id", maintain_order=True).agg("item_id").iter_rows():
         seen = set(histories[user].seen.tolist()) if user in histories else set()
         wanted = [item for item in features.item_ids.encode(items).tolist() if item not in seen]
-        truth[user] = features.item_ids.encode(features.item_ids.decode(wanted))
+        ground_truth[user] = features.item_ids.encode(features.item_ids.decode(wanted))
     return Pieces(
         dataset=dataset,
         vectors=vectors,
@@ -139,7 +139,7 @@ def pieces_of(dataset: Dataset, split: Split) -> Pieces:
         before=split.before_validation(builder),
         targets=split.validation_items(features.item_ids),
         histories=histories,
-        truth=truth,
+        ground_truth=ground_truth,
     )
 
 

@@ -9,11 +9,14 @@ from itertools import count
 from pathlib import Path
 from unittest.mock import patch
 
+import polars as pl
 import tomli_w
 from tiny_encoders import write_tiny_audio, write_tiny_image, write_tiny_text
 
 from recsys import cli
 
+WITH_FIELDS, WITHOUT_FIELDS = ("F0", "F1"), ("E0",)  # users of the walk who have no event
+WITHOUT_EVENTS = (*WITH_FIELDS, *WITHOUT_FIELDS)
 SHOP = ("--items", 60, "--users", 60, "--set", "picture_size=32", "--set", "events_per_user=9")
 
 
@@ -115,9 +118,18 @@ def take_walk(root: Path) -> Walk:
     walk = Walk(root, Answer(0, "", ""))
     made = recsys("sample", walk.shop, *SHOP)
     assert made.code == 0, made.err
+    _add_users_without_events(walk.shop / "users.csv")
     write_settings(walk.settings, root / "encoders", walk.uri)
     with every_ranker_helps():
         return Walk(root, recsys("run", walk.shop, "--out", walk.run, *walk.options))
+
+
+def _add_users_without_events(path: Path) -> None:
+    """`WITH_FIELDS` have the fields of the first users, those of `WITHOUT_FIELDS` are blank."""
+    users = pl.read_csv(path, glob=False)
+    with_fields = users.head(len(WITH_FIELDS)).with_columns(user_id=pl.Series(WITH_FIELDS))
+    without_fields = pl.DataFrame({"user_id": WITHOUT_FIELDS})
+    pl.concat([users, with_fields, without_fields], how="diagonal").write_csv(path)
 
 
 @contextmanager

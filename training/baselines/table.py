@@ -136,7 +136,7 @@ class _Chooser:
     def _content(self) -> Question:
         """Of new items where the test asks for any, since that is what content neighbours are for."""
         asked = self._items.item_ids.encode(self._split.test[Columns.ITEM].unique())
-        if self._split.known_items(self._items.item_ids)[asked].all():
+        if self._split.items_before_test(self._items.item_ids)[asked].all():
             return self._warm
         whenever = asks_of_any_time(self._split)
         return cold_question(self._split, self._items, seen=self._inner_seen, whenever=whenever)

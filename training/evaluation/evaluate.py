@@ -114,12 +114,12 @@ def evaluate(
         return Lists(ranked_UK=ranked_UK)
 
     views = _views(ground_truth)
-    whole, pooled = _recommended(models, ground_truth, views, max(settings.ks), lists, progress)
+    full, pooled = _recommended(models, ground_truth, views, max(settings.ks), lists, progress)
     if keep is not None:
-        keep(ground_truth.with_lists({name: each.ranked_UK for name, each in whole.items()}))
+        keep(ground_truth.with_lists({name: each.ranked_UK for name, each in full.items()}))
 
     def result(part: Part, found: Mapping[str, Lists] | None = None) -> ViewResult:
-        found = found or {name: each.of(part.rows) for name, each in whole.items()}
+        found = found or {name: each.of(part.rows) for name, each in full.items()}
         return _result(part, found, settings)
 
     has_slices = settings.beyond_accuracy and settings.with_slices
@@ -152,10 +152,10 @@ def results_by_user(
     def lists(ranked_UK: Ints) -> Lists:
         return Lists(ranked_UK=ranked_UK)
 
-    whole, pooled = _recommended([model], ground_truth, views, max(ks), lists, progress)
+    full, pooled = _recommended([model], ground_truth, views, max(ks), lists, progress)
     found = {}
     for name, part in views.items():
-        each = pooled[model.name] if name == "cold_pool" else whole[model.name].of(part.rows)
+        each = pooled[model.name] if name == "cold_pool" else full[model.name].of(part.rows)
         values = at_k(each.ranked_UK, part.ground_truth, ks) if len(part.rows) else {}
         found[name] = ByUser(part=part, values=values)
     return ground_truth, found
@@ -189,14 +189,14 @@ def _recommended(
     """Every model's lists for all users over the catalogue, and for the view cold_pool among cold items."""
     everybody, pool_rows = np.arange(len(ground_truth.users)), views["cold_pool"].rows
     per_model = len(everybody) + len(pool_rows)
-    whole: dict[str, Lists] = {}
+    full: dict[str, Lists] = {}
     pooled: dict[str, Lists] = {}
     for at, model in enumerate(models):
         done, total = at * per_model, len(models) * per_model
         asked = _Asked(model=model, ground_truth=ground_truth, k=k, progress=progress, total=total)
-        whole[model.name] = lists(asked.lists(everybody, None, done))
+        full[model.name] = lists(asked.lists(everybody, None, done))
         pooled[model.name] = lists(asked.lists(pool_rows, ground_truth.cold, done + len(everybody)))
-    return whole, pooled
+    return full, pooled
 
 
 def _result(part: Part, lists: Mapping[str, Lists], settings: EvaluationSettings) -> ViewResult:

@@ -57,7 +57,7 @@ class GroundTruth:
         users = sorted(set(positives[Columns.USER].to_list()))
         row_of = {user: row for row, user in enumerate(users)}
         row = np.array([row_of[user] for user in positives[Columns.USER]], np.int64)
-        item = _known_items(positives[Columns.ITEM].to_list(), items)
+        item = _items_before_test(positives[Columns.ITEM].to_list(), items)
         repeated = seen_lists(data.seen, users).contain_pairs(row, item)
         keep = ~repeated if exclude_seen else np.ones_like(repeated)
         kept_rows, kept_row = np.unique(row[keep], return_inverse=True)
@@ -128,7 +128,7 @@ def seen_lists(seen: Mapping[str, Ints], users: Iterable[str]) -> IdLists:
     return IdLists.from_lists([seen.get(user, np.empty(0, np.int64)) for user in users])
 
 
-def _known_items(names: list[str], items: ItemFeatures) -> Ints:
+def _items_before_test(names: list[str], items: ItemFeatures) -> Ints:
     item = items.item_ids.encode(names)
     if (item == UNKNOWN).any():
         name = names[int((item == UNKNOWN).argmax())]
@@ -141,6 +141,6 @@ def _known_items(names: list[str], items: ItemFeatures) -> Ints:
 def _cold_items(split: Split, items: ItemFeatures) -> Bools:
     """Items without a training or validation event. A validation event comes before the test. Shape [N]."""
     cold = np.ones(items.size, np.bool_)
-    cold[split.known_items(items.item_ids)] = False
+    cold[split.items_before_test(items.item_ids)] = False
     cold[:NUM_RESERVED] = False
     return cold

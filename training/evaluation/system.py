@@ -55,14 +55,14 @@ def history_of(user: str, histories: Mapping[str, History], empty: Callable[[str
 
 
 def full_and_towers(
-    fitted: Fitted, histories: Mapping[str, History], whole: str, towers: str | None, knobs: EvaluateConfig
+    fitted: Fitted, histories: Mapping[str, History], full: str, towers: str | None, settings: EvaluateConfig
 ) -> list[System]:
     """The system under its name, and its towers alone under theirs where a ranker makes a difference."""
-    asked = {whole: fitted.recommender}
+    asked = {full: fitted.recommender}
     if fitted.ranker is not None and towers is not None:
         asked[towers] = fitted.recommender.without_ranker()
     return [
-        System(name, recommender, histories, empty=fitted.builder.empty, exclude_seen=knobs.exclude_seen)
+        System(name, recommender, histories, empty=fitted.builder.empty, exclude_seen=settings.exclude_seen)
         for name, recommender in asked.items()
     ]
 

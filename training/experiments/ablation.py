@@ -1,7 +1,7 @@
 """The ablation of a run's configuration: the base and each option, fitted for every seed and evaluated.
 
-A fit ends as two small files in the run directory; the same command again, with more options
-or seeds, makes only what is missing there.
+The outcome of a fit is saved as two small files in the run directory. The same command with more options or
+seeds fits only the outcomes that are missing.
 """
 
 import time
@@ -23,7 +23,7 @@ from training.evaluation import (
     results_by_user,
 )
 from training.experiments.options import BASE, NEEDS, Option, choose_options, offered
-from training.experiments.outcome import Outcome, ViewResults, fingerprint_of, place_of
+from training.experiments.outcome import Outcome, ViewResults, fingerprint_of, path_of
 from training.experiments.results import AblatedView, Ablation, rows_of
 from training.fitting import FitInputs, Fitted, audit, fit, tower_settings
 from training.pipeline import Run
@@ -31,9 +31,10 @@ from training.runtime import keep_freed_memory, threads
 
 
 def ablate(run: Run, names: Sequence[str] | None = None, *, num_seeds: int = 3) -> Ablation:
-    """Fit and evaluate the base and the options `names`, all that apply when None; writes ablation.json.
+    """Fit and evaluate the base and the options `names`; writes ablation.json.
 
-    Seeds are `train.seed` and those after it; the split stays. Raises `ConfigError` for an unknown option.
+    `names` is None: all options that change something here. The seeds are `train.seed`, `train.seed` + 1 and
+    so on; the split is the same for all. Raises `ConfigError` for an unknown option.
     """
     with run.directory.locked():
         return _ablate(run, names, num_seeds)
@@ -42,13 +43,13 @@ def ablate(run: Run, names: Sequence[str] | None = None, *, num_seeds: int = 3) 
 def _ablate(run: Run, names: Sequence[str] | None, num_seeds: int) -> Ablation:
     options, left_out = _options(run, names)
     seeds = tuple(run.config.train.seed + at for at in range(num_seeds))
-    fits = _Fits(run)
+    fits = _AblationFits(run)
     outcomes: dict[str, list[Outcome]] = {}
     cases = (Option(name=BASE, settings={}), *options)
     num_fits = len(cases) * num_seeds
     for at, seed in enumerate(seeds):
-        for place, option in enumerate(cases):
-            run.progress("ablate", at * len(cases) + place, num_fits, f"{option.name}, seed {seed}")
+        for number, option in enumerate(cases):
+            run.progress("ablate", at * len(cases) + number, num_fits, f"{option.name}, seed {seed}")
             outcomes.setdefault(option.name, []).append(fits.outcome(option, seed))
         fits.forget(seed)
     run.progress("ablate", num_fits, num_fits)
@@ -75,8 +76,8 @@ def _options(run: Run, names: Sequence[str] | None) -> tuple[tuple[Option, ...],
 
 
 @dataclass(frozen=True)
-class _Fits:
-    """Makes one outcome after another; of a system only its users' results are kept."""
+class _AblationFits:
+    """Makes one outcome after the other. Of a fitted system only the results by user are kept."""
 
     run: Run
 
@@ -85,21 +86,21 @@ class _Fits:
         return self.run.dataset.fingerprint()
 
     def outcome(self, option: Option, seed: int) -> Outcome:
-        """As it was made before, or made now."""
+        """The saved outcome of this option and seed, or a new one."""
         run = self.run
         config = changed(run.config, {**option.settings, "train.seed": seed})
-        place, known = place_of(run.directory.ablation_fits, option.name, seed), self._fingerprint(config)
-        before = Outcome.load(place, known)
+        path, known = path_of(run.directory.ablation_fits, option.name, seed), self._fingerprint(config)
+        before = Outcome.load(path, known)
         if before is not None:
             return before
-        checkpoint = self._checkpoint(place, config, seed)
+        checkpoint = self._checkpoint(path, config, seed)
         is_new = not checkpoint.exists()
         start = time.process_time()
         keep_freed_memory()
         with threads(config.train.num_threads):
             fitted = self._fit(f"{option.name}, seed {seed}", config, checkpoint)
             cpu_seconds = time.process_time() - start
-            views = self._figures(fitted, config)
+            views = self._results(fitted, config)
         best = fitted.retriever.best_score
         outcome = Outcome(
             fingerprint=known,
@@ -108,21 +109,21 @@ class _Fits:
             cpu_seconds=cpu_seconds if is_new else None,
             views=views,
         )
-        outcome.save(place)
+        outcome.save(path)
         if checkpoint != self._shared(seed):
             checkpoint.unlink(missing_ok=True)
         return outcome
 
     def forget(self, seed: int) -> None:
-        """Remove the towers that options of this seed may have had in common."""
+        """Remove the checkpoint that options of this seed have shared."""
         self._shared(seed).unlink(missing_ok=True)
 
-    def _checkpoint(self, place: Path, config: Config, seed: int) -> Path:
-        """An option that changes nothing of the towers takes those of the base."""
+    def _checkpoint(self, path: Path, config: Config, seed: int) -> Path:
+        """The path of the checkpoint. Options that do not change the towers share the base's checkpoint."""
         base = changed(self.run.config, {"train.seed": seed})
         if tower_settings(config) == tower_settings(base):
             return self._shared(seed)
-        return place.with_name(f"{place.name}.pt")
+        return path.with_name(f"{path.name}.pt")
 
     def _shared(self, seed: int) -> Path:
         return self.run.directory.ablation_fits / f"towers-{seed}.pt"
@@ -136,29 +137,29 @@ class _Fits:
         inputs = FitInputs.of(run.dataset, run.vectors, run.split, config)
         return fit(audit(inputs), checkpoint=checkpoint, progress=progress)
 
-    def _figures(self, fitted: Fitted, config: Config) -> dict[str, ViewResults]:
-        split, knobs = self.run.split, config.evaluate
+    def _results(self, fitted: Fitted, config: Config) -> dict[str, ViewResults]:
+        split, settings = self.run.split, config.evaluate
         histories = split.before_test(fitted.builder)
-        (system,) = full_and_towers(fitted, histories, MODEL, None, knobs)
+        (system,) = full_and_towers(fitted, histories, MODEL, None, settings)
         data = EvaluationSet(split=split, items=fitted.features, seen=SeenItems(histories))
-        truth, views = results_by_user(system, data, EvaluationSettings.of(knobs))
+        ground_truth, views = results_by_user(system, data, EvaluationSettings.of(settings))
         audit_test(
             self.run.dataset, split, features=fitted.features, builder=fitted.builder, histories=histories,
-            truth=truth.with_lists({}).ground_truth(), exclude_seen=knobs.exclude_seen,
+            ground_truth=ground_truth.with_lists({}).ground_truth(), exclude_seen=settings.exclude_seen,
         )  # fmt: skip
-        return {name: _kept(truth, view) for name, view in views.items()}
+        return {name: _kept(ground_truth, view) for name, view in views.items()}
 
     def _fingerprint(self, config: Config) -> str:
-        """Where runs are tracked and which baselines are compared changes nothing here."""
+        """Of the sections that change an outcome; tracking and baselines do not."""
         sections = config.model_dump_json(include={"split", "encoders", "model", "train"})
-        knobs = config.evaluate
-        return fingerprint_of(f"{sections} {knobs.k} {knobs.exclude_seen}", self._data)
+        settings = config.evaluate
+        return fingerprint_of(f"{sections} {settings.k} {settings.exclude_seen}", self._data)
 
 
-def _kept(truth: GroundTruth, view: ByUser) -> ViewResults:
+def _kept(ground_truth: GroundTruth, view: ByUser) -> ViewResults:
     return ViewResults(
         description=view.part.description,
-        users=tuple(truth.users[row] for row in view.part.rows),
+        users=tuple(ground_truth.users[row] for row in view.part.rows),
         num_pairs=len(view.part.ground_truth.ids),
         num_ranked=view.part.num_ranked,
         values=view.values,

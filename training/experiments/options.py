@@ -1,4 +1,4 @@
-"""The options by name: which settings each changes, and what data and configuration must offer for it."""
+"""The options by name: the settings that each changes, and what it needs of data and configuration."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from recsys.modalities import BY_NAME
 from recsys.models import tower_spec
 
 BASE = "as configured"
-# What an option may need, and what is said where it is missing.
+# Need of an option -> the reason that is given where it is not met.
 NEEDS: Mapping[str, str] = {
     "content": "the items have no content that the towers read",
     "vectors": "the items have no vectors",
@@ -33,7 +33,7 @@ NEEDS: Mapping[str, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """Towers fitted with `settings`, by names such as "model.item.fusion", and else as configured."""
+    """The configuration with `settings` changed, by names such as "model.item.fusion"."""
 
     name: str
     settings: Mapping[str, Any]
@@ -41,7 +41,7 @@ class Option:
 
 
 def _option(name: str, *needs: str, **settings: Any) -> Option:
-    """A setting's dots are written as double underscores."""
+    """An option from keyword arguments; a dot of a setting's name is written as two underscores."""
     named = {key.replace("__", "."): value for key, value in settings.items()}
     return Option(name=name, settings=named, needs=needs)
 
@@ -82,7 +82,7 @@ OPTIONS: Mapping[str, Option] = {
 def offered(
     dataset: Dataset, vectors: MediaVectors, facts: TrainStatistics, items: ItemFeatures, config: Config
 ) -> set[str]:
-    """Which of NEEDS there is."""
+    """The needs of `NEEDS` that data and configuration meet."""
     item = config.model.item
     spec = tower_spec(items, config.model)
     encoded = [name for name in spec.dense_dims if BY_NAME[name].encoder is not None]
@@ -105,10 +105,10 @@ def offered(
 def choose_options(
     names: Sequence[str] | None, config: Config, there: Iterable[str]
 ) -> tuple[tuple[Option, ...], dict[str, str]]:
-    """The options named, and why others are left out; None names all that change something here.
+    """The options `names`, and the reasons for which options are left out.
 
-    A name may be a setting, such as "train.epochs=3", by itself. Raises `ConfigError` for one that is
-    unknown, and for one that is named and would change nothing.
+    `names` is None: all options that change something here. A name may also be a setting, such as
+    "train.epochs=3". Raises `ConfigError` for an unknown name, and for a name that would change nothing.
     """
     asked = (
         [OPTIONS[name] for name in OPTIONS]
@@ -123,7 +123,7 @@ def choose_options(
 
 
 def names_in(text: str) -> list[str]:
-    """The names of a list with commas; one inside of brackets belongs to a setting."""
+    """The names in a list with commas. A comma inside of brackets does not separate names."""
     names = re.split(r",(?![^\[]*\])", text)
     return [name.strip() for name in names if name.strip()]
 

@@ -1,6 +1,7 @@
-"""The results of one fit of an option, kept so that it is not fitted again.
+"""The results of one fit of an option, saved so that it is not fitted again.
 
-`<option>-<seed>.parquet` has a row a view and user with every metric, `.json` beside it the rest.
+`<option>-<seed>.parquet` has one row for each view and user, with every metric. `<option>-<seed>.json` has
+all other fields.
 """
 
 import hashlib
@@ -21,7 +22,7 @@ _VIEW = "view"
 
 @dataclass(frozen=True, kw_only=True)
 class ViewResults:
-    """The results in one view by user: metric -> [U] by place in `users`; empty without users."""
+    """The results in one view by user: metric -> [U] in the order of `users`; empty without users."""
 
     description: str
     users: tuple[str, ...]
@@ -40,34 +41,34 @@ class Outcome:
     cpu_seconds: float | None  # of the fit; None where it went on after an interruption
     views: Mapping[str, ViewResults]
 
-    def save(self, place: Path) -> None:
-        """Write both files beside each other; `place` is their path without an ending."""
+    def save(self, path: Path) -> None:
+        """Write both files beside each other; `path` is their path without an ending."""
         frames = [
             pl.DataFrame({_VIEW: [name] * len(view.users), Columns.USER: list(view.users), **view.values})
             for name, view in self.views.items()
             if view.users
         ]
         table = pl.concat(frames) if frames else pl.DataFrame({_VIEW: [], Columns.USER: []})
-        with replacing(_with_ending(place, ".parquet")) as temporary:
+        with replacing(_with_ending(path, ".parquet")) as temporary:
             table.write_parquet(temporary)
         values = {name: value for name, value in vars(self).items() if name != "views"}
         values["views"] = {
             name: {"description": v.description, "num_pairs": v.num_pairs, "num_ranked": v.num_ranked}
             for name, v in self.views.items()
         }
-        with replacing(_with_ending(place, ".json")) as temporary:
+        with replacing(_with_ending(path, ".json")) as temporary:
             temporary.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", "utf-8")
 
     @classmethod
-    def load(cls, place: Path, fingerprint: str) -> "Outcome | None":
+    def load(cls, path: Path, fingerprint: str) -> "Outcome | None":
         """The outcome that `save` wrote with the same `fingerprint`; None without one."""
-        described = _with_ending(place, ".json")
+        described = _with_ending(path, ".json")
         if not described.exists():
             return None
         values = json.loads(described.read_text("utf-8"))
         if values["fingerprint"] != fingerprint:
             return None
-        table = pl.read_parquet(_with_ending(place, ".parquet"), glob=False)
+        table = pl.read_parquet(_with_ending(path, ".parquet"), glob=False)
         views = {
             name: _view(table.filter(pl.col(_VIEW) == name).drop(_VIEW), view)
             for name, view in values["views"].items()
@@ -75,7 +76,7 @@ class Outcome:
         return cls(**values | {"views": views})
 
 
-def place_of(folder: Path, option: str, seed: int) -> Path:
+def path_of(folder: Path, option: str, seed: int) -> Path:
     """Path without ending of an option's outcome; characters of settings that no path has become `_`."""
     name = re.sub(r"[^-=.,\w]+", "_", option)
     return folder / f"{name}-{seed}"
@@ -91,6 +92,6 @@ def _view(table: pl.DataFrame, described: Mapping[str, object]) -> ViewResults:
     return ViewResults(**{**described, "users": tuple(table[Columns.USER]), "values": values})  # type: ignore[arg-type]
 
 
-def _with_ending(place: Path, ending: str) -> Path:
+def _with_ending(path: Path, ending: str) -> Path:
     """Not `with_suffix`: a setting may hold a dot."""
-    return place.with_name(place.name + ending)
+    return path.with_name(path.name + ending)

@@ -1,4 +1,4 @@
-"""All results of an ablation, as ablation.json holds them: each option's, and their paired change.
+"""All results of an ablation, as in ablation.json: the results of each option, and its paired change.
 
 Shape suffixes: U users of a view, M metrics, R resamples.
 """
@@ -20,7 +20,7 @@ from training.experiments.outcome import Outcome
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One option: its results as means over the seeds, and their change against the base."""
+    """One option: its results as means over the seeds, and its change against the base."""
 
     name: str
     settings: Mapping[str, Any]  # what is changed; nothing of the base
@@ -47,7 +47,7 @@ class AblatedView:
 
 @dataclass(frozen=True, kw_only=True)
 class Ablation:
-    """What ablation.json holds; the first row is the base."""
+    """The content of ablation.json; the first row is the base."""
 
     protocol: str
     description: str
@@ -63,14 +63,14 @@ class Ablation:
         return self.rows[0]
 
     def save(self, path: Path) -> None:
-        """Write ablation.json, whole or not at all."""
+        """Write ablation.json atomically."""
         text = json.dumps(asdict(self), indent=1, ensure_ascii=False, allow_nan=False)
         with replacing(path) as temporary:
             temporary.write_text(text + "\n", "utf-8")
 
     @classmethod
     def load(cls, path: Path) -> "Ablation":
-        """Reads what `save` wrote."""
+        """Read a file of `save`."""
         data: dict[str, Any] = json.loads(path.read_text("utf-8"))
         views = {name: AblatedView(**view) for name, view in data["views"].items()}
         read = {"ks": tuple(data["ks"]), "seeds": tuple(data["seeds"]), "views": views}
@@ -78,10 +78,15 @@ class Ablation:
 
 
 def rows_of(options: Sequence[Option], outcomes: Mapping[str, Sequence[Outcome]], *, seed: int) -> list[Row]:
-    """A row an option, the base first; `outcomes` are of every option by seed, all of the same users."""
+    """One row for each option, the base first.
+
+    `outcomes` has each option's outcomes by seed. All outcomes have the same users.
+    """
     views = outcomes[BASE][0].views
     changes = {
-        view: _changes({name: _mean_of(fits, view) for name, fits in outcomes.items()}, seed)
+        view: _changes(
+            {name: _mean_of(outcomes_by_seed, view) for name, outcomes_by_seed in outcomes.items()}, seed
+        )
         for view in views
     }
     base = Option(name=BASE, settings={})
@@ -99,22 +104,22 @@ def rows_of(options: Sequence[Option], outcomes: Mapping[str, Sequence[Outcome]]
     ]
 
 
-def _mean_of(fits: Sequence[Outcome], view: str) -> dict[str, Doubles]:
-    """Every user's figures averaged over the seeds: metric -> [U]."""
-    each = [fit.views[view] for fit in fits]
+def _mean_of(outcomes_by_seed: Sequence[Outcome], view: str) -> dict[str, Doubles]:
+    """Every user's results, averaged over the seeds: metric -> [U]."""
+    each = [fit.views[view] for fit in outcomes_by_seed]
     assert all(figures.users == each[0].users for figures in each), "seeds share the test's users"
     return {
         metric: np.mean([figures.values[metric] for figures in each], axis=0) for metric in each[0].values
     }
 
 
-def _by_seed(fits: Sequence[Outcome], view: str) -> dict[str, tuple[float, ...]]:
-    values = [fit.views[view].values for fit in fits]
+def _by_seed(outcomes_by_seed: Sequence[Outcome], view: str) -> dict[str, tuple[float, ...]]:
+    values = [fit.views[view].values for fit in outcomes_by_seed]
     return {metric: tuple(float(value[metric].mean()) for value in values) for metric in values[0]}
 
 
 def _changes(value_of: Mapping[str, Mapping[str, Doubles]], seed: int) -> dict[str, dict[str, Change]]:
-    """By option and metric; nothing where the view has no users."""
+    """The change by option and metric; empty where the view has no users."""
     metrics = list(value_of[BASE])
     if not metrics:
         return {}

@@ -1,4 +1,4 @@
-"""An ablation as a table of the terminal and as ablation.md, of the same cells."""
+"""An ablation as a table in the terminal and as ablation.md, with the same cells."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,9 +30,9 @@ def main_metrics(ablation: Ablation) -> tuple[str, ...]:
 
 
 def ablation_table(ablation: Ablation, metric: str, *, intervals: bool = True) -> Table:
-    """One row an option, for each view with users the figure and its change to the base.
+    """One row for each option, with its result and its change against the base in each view with users.
 
-    `intervals` adds half the width of the change's 95% interval.
+    `intervals` adds half the width of the 95% interval of the change.
     """
     table = Table(title=f"Ablation: {metric}", caption="\n".join(notes(ablation, metric)))
     table.caption_justify = "left"
@@ -45,7 +45,7 @@ def ablation_table(ablation: Ablation, metric: str, *, intervals: bool = True) -
 
 
 def write_markdown(ablation: Ablation, path: Path, metrics: Sequence[str]) -> None:
-    """ablation.md: a table a metric, what each option changes, and what was left out and why."""
+    """Write ablation.md: one table for each metric, the settings of each option, and the options left out."""
     lines = ["# Ablation", "", ablation.description, ""]
     for metric in metrics:
         names = [name.replace("\n", " ").strip() for name in _columns(ablation)]
@@ -62,7 +62,7 @@ def write_markdown(ablation: Ablation, path: Path, metrics: Sequence[str]) -> No
 
 
 def notes(ablation: Ablation, metric: str) -> list[str]:
-    """What stands below a table of `metric`."""
+    """The notes below a table of `metric`."""
     num, shown = len(ablation.seeds), _shown(ablation)
     said = [
         f"{'Towers and ranker' if ablation.is_full_system else 'Towers alone'}, "
@@ -126,7 +126,7 @@ def _both_ends(change: Estimate) -> str:
 
 
 def _signed(value: float) -> str:
-    """Four digits with a sign, a true minus; what rounds to 0 has none."""
+    """Four decimals with a sign (U+2212 for minus); a number that rounds to 0 has no sign."""
     text = f"{abs(value):.4f}"
     return text if float(text) == 0 else f"{'+' if value > 0 else '−'}{text}"
 

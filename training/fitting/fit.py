@@ -102,7 +102,7 @@ def fit(
         users = without_ranker_users(users, inputs, ranker)
     cold_items = cold_items_of(model, users, regression, config.model, chosen=chosen, seed=seed)
     without_events = choices.without_events if choices else _choose_without_events(model, inputs)
-    sources = sources if ranker is not None and ranker.has_say else ()
+    sources = sources if ranker is not None and ranker.is_used else ()
     return Fitted(
         features=inputs.features,
         schema=inputs.schema,

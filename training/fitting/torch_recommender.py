@@ -39,7 +39,7 @@ def make_recommender(
         schema=model.schema,
         settings=settings,
         embed_users=model.embed_users,
-        rank=ranker.module.rank if ranker is not None and ranker.has_say else None,
+        rank=ranker.module.rank if ranker is not None and ranker.is_used else None,
         index=build_index("exact", items.vectors),
         sources=sources,
     )

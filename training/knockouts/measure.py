@@ -115,7 +115,7 @@ def measure_knockouts(subject: KnockoutSubject, *, num_users: int, progress: Pro
     """
     split = subject.split
     everybody = split.test.filter(Columns.POSITIVE)[Columns.USER].unique().sort().to_list()
-    drawn = _drawn(everybody, num_users, subject.seed)
+    drawn = _sampled_users(everybody, num_users, subject.seed)
     if not drawn:
         raise DataError("the test has no positive event, so that nothing can be measured on it")
     data = EvaluationSet(
@@ -160,7 +160,7 @@ def measure_knockouts(subject: KnockoutSubject, *, num_users: int, progress: Pro
     )
 
 
-def _drawn(users: Sequence[str], num: int, seed: int) -> list[str]:
+def _sampled_users(users: Sequence[str], num: int, seed: int) -> list[str]:
     if len(users) <= num:
         return list(users)
     places = np.random.default_rng(seed).choice(len(users), num, replace=False)
@@ -172,14 +172,14 @@ class _Remembered:
 
     def __init__(self, model: TopK) -> None:
         self.name, self._model = model.name, model
-        self._answers: dict[tuple[bool, tuple[str, ...]], Ints] = {}
+        self._predictions: dict[tuple[bool, tuple[str, ...]], Ints] = {}
 
     def recommend(self, users: Sequence[str], k: int, *, allowed: Bools | None) -> Ints:
         """`allowed` is the pool of cold items or nothing, and `k` always the same."""
         asked = (allowed is None, tuple(users))
-        if asked not in self._answers:
-            self._answers[asked] = self._model.recommend(users, k, allowed=allowed)
-        return self._answers[asked]
+        if asked not in self._predictions:
+            self._predictions[asked] = self._model.recommend(users, k, allowed=allowed)
+        return self._predictions[asked]
 
 
 def _changes(view: ViewResult, altered: str) -> dict[str, Change]:

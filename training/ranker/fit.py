@@ -1,9 +1,9 @@
-"""Training of the ranker on lists that the retriever really returned.
+"""Training of the ranker on the lists of the retriever.
 
-Its targets are events that the retriever was not fitted on. A list in which the retriever did not return
-a target teaches nothing and is left out: forcing the target in would teach the ranker to pick the odd
-one out. How much of the ranker's output joins the retriever's score is chosen on other users; these then
-join the training.
+The targets are events that neither the retriever nor a candidate source was fitted on. A list without a
+target among its candidates is left out. Adding the target to such a list would teach the ranker to
+recognise added items. The ranker's output is multiplied by the blend weight and added to the retriever's
+score. The blend weight is chosen on other users. These users then join the training.
 
 Legend: B users, K candidates, D width.
 """
@@ -41,7 +41,7 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 class ScaledRanker(torch.nn.Module):
-    """A ranker whose score is multiplied by the blend weight that validation chose; what is exported."""
+    """A ranker whose output is multiplied by the blend weight chosen on validation; it is exported."""
 
     blend_weight: Tensor
 
@@ -64,16 +64,16 @@ class ScaledRanker(torch.nn.Module):
 @dataclass(frozen=True, kw_only=True)
 class FittedRanker:
     module: ScaledRanker
-    num_lists: int  # lists that held a target and were trained on
+    num_lists: int  # lists with a target, which were trained on
     best_epoch: int
     blend_weight: float
     scores: Mapping[str, float] = field(default_factory=dict)  # validation NDCG@10 without and with it
-    # The lists of the validation users, best first, as they were before the ranker learned from them, too.
+    # The lists of the validation users, best first, by the ranker before it was trained on these users.
     validation_BK: Ints | None = field(default=None, repr=False)
 
     @property
-    def has_say(self) -> bool:
-        """Whether any of its output joins the score; else it orders and explains nothing."""
+    def is_used(self) -> bool:
+        """Whether the blend weight is above 0; otherwise the ranker is left out."""
         return self.blend_weight > 0
 
 
@@ -88,11 +88,11 @@ def fit_ranker(
     blend_weight: float = 1.0,
     progress: Progress = silent,
 ) -> FittedRanker | None:
-    """Fit on `train`; the epoch and the blend weight of the output are the best ones on `validation`.
+    """Fit on `train`; the number of epochs and the blend weight are chosen by NDCG@10 on `validation`.
 
-    With both chosen, the ranker is fitted anew on the lists of `train` and `validation` together.
-    `recommender` retrieves only. Without `validation` (a refit) the given `epochs` and `blend_weight` hold.
-    None if no retrieved list holds a target with training events: the ranker does not order new items.
+    With both chosen, the ranker is fitted again on the lists of `train` and `validation` together.
+    `recommender` has no ranker. Without `validation` (a refit) `epochs` and `blend_weight` are used as given.
+    None if no list holds a warm target: the ranker does not order cold items.
     """
     lists = RankedLists.of(recommender, train)
     if not lists.has_target.any():
@@ -154,7 +154,7 @@ def _optimizer(ranker: Ranker, config: RankerConfig) -> torch.optim.Optimizer:
 
 
 class _Choice:
-    """The epoch and blend weight that are best on validation so far; the fallback is the retriever alone."""
+    """The best epoch and blend weight on validation so far; epoch 0 and weight 0 are the retriever alone."""
 
     def __init__(self, lists: RankedLists, blend_weights: Sequence[float]) -> None:
         self.lists, self.blend_weights = lists, blend_weights

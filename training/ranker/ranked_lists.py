@@ -1,4 +1,4 @@
-"""Retrieved lists of users whose next events are known: the training data of the ranker.
+"""Retrieved lists of users with their held-out items: the training data of the ranker.
 
 Legend: B users, K candidates, E candidate features.
 """
@@ -25,7 +25,7 @@ SELECTION_K = 10
 
 
 def selection_ndcg(ranked_BK: Ints, ground_truth: IdLists) -> float:
-    """Mean NDCG@10, by which epochs and blend weights are chosen; a shorter list misses what it lacks."""
+    """Mean NDCG@10, by which epochs and blend weights are chosen. Shorter lists are padded without hits."""
     missing = max(SELECTION_K - ranked_BK.shape[1], 0)
     padded_BK = np.pad(ranked_BK, ((0, 0), (0, missing)), constant_values=PAD)
     return means(at_k(padded_BK, ground_truth, [SELECTION_K]))[f"ndcg@{SELECTION_K}"]
@@ -33,7 +33,7 @@ def selection_ndcg(ranked_BK: Ints, ground_truth: IdLists) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class RankingTask:
-    """Users whose later events are known: a history, and the items that followed it."""
+    """Users with a history and the held-out items that followed it."""
 
     histories: Sequence[History]
     ground_truth: Sequence[Ints]
@@ -42,7 +42,7 @@ class RankingTask:
 
 @dataclass(frozen=True, kw_only=True)
 class RankedLists:
-    """The lists that were retrieved for a task's users, and which candidates are in the ground truth."""
+    """The retrieved lists of a task's users, with a label for each candidate in the ground truth."""
 
     recommender: Recommender
     histories: Sequence[History]

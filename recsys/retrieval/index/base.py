@@ -29,6 +29,7 @@ class Index(Protocol):
     """What every index can do."""
 
     kind: ClassVar[str]
+    is_exact: ClassVar[bool]  # then a search for fewer items gives the first of a search for more
 
     @classmethod
     def build(cls, vectors: Floats, ids: Ints | None = None) -> Self:

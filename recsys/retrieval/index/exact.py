@@ -19,6 +19,7 @@ class ExactIndex:
     """All inner products, by one matrix product: exact, and quick enough up to about a million items."""
 
     kind: ClassVar[str] = "exact"
+    is_exact: ClassVar[bool] = True
 
     def __init__(self, vectors: Floats, ids: Ints) -> None:
         self.vectors_ND = vectors

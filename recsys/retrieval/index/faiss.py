@@ -23,6 +23,7 @@ class FaissIndex:
     """FAISS's HNSW graph (Malkov and Yashunin 2018), or its flat scan."""
 
     kind: ClassVar[str] = "faiss"
+    is_exact: ClassVar[bool] = False
 
     def __init__(self, exact: ExactIndex, index: Any, *, num_links: int) -> None:
         self._exact = exact  # the vectors, for searches that leave FAISS too little to walk

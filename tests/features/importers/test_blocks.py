@@ -43,14 +43,14 @@ def test_a_block_comes_before_the_rest_is_read(tmp_path: Path) -> None:
 
 
 def test_progress_ends_at_all_of_it(tmp_path: Path) -> None:
-    told: list[tuple[str, int, int, str]] = []
+    reported: list[tuple[str, int, int, str]] = []
     path = lines_file(tmp_path / "log.jsonl", 10)
 
     def progress(step: str, done: int, total: int, note: str = "") -> None:
-        told.append((step, done, total, note))
+        reported.append((step, done, total, note))
 
     assert len(list(read_blocks(path, step="reviews", progress=progress, block_bytes=100))) > 1
-    assert told[-1] == ("reviews", 1, 1, "10 lines")
+    assert reported[-1] == ("reviews", 1, 1, "10 lines")
 
 
 def test_the_last_line_may_lack_its_end_and_the_first_have_a_mark(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from features.dataset.tables import Dataset, InMemoryDataset, MediaVectors, Medi
 from features.inputs.histories import (
     HistoryBuilder,
     IdMaps,
+    KnownUsers,
     ReviewVectors,
     attach_reviews,
     build_maps,
@@ -286,6 +288,27 @@ def test_users_are_looked_up_and_walked_over_in_batches(tmp_path: Path) -> None:
     assert list(walked) == ["a", "b", "new"]
     for user, history in walked.items():
         assert_same(history, histories[user])
+
+
+def test_users_with_fields_and_no_event_have_an_empty_history(tmp_path: Path) -> None:
+    data = dataset([("b", "x", 1, "view", None), ("a", "y", 2, "view", None)], cities={"a": ["Ulm"]})
+    others = pl.DataFrame({"user_id": ["z", "c"], "cat:city": [["Ulm"], []]})
+    data = replace(data, users=pl.concat([others, data.users]))
+    made = builder(data)
+    histories = KnownUsers(made, data.histories(made))
+    assert list(histories) == ["a", "b", "z", "c"]
+    assert len(histories) == 4
+    assert "z" in histories
+    assert "nobody" not in histories
+    path = tmp_path / "h.parquet"
+    save_histories(histories, path, ITEMS, made.maps)
+    # One user at a time: a part of the file may hold no event at all.
+    read = dict(iter_histories(path, ITEMS, made.maps.kinds, made.maps.profiles, batch_size=1))
+    assert list(read) == ["a", "b", "c", "z"]
+    for user, history in read.items():
+        assert_same(history, histories[user])
+    assert (len(read["z"]), read["z"].profile["city"].tolist()) == (0, [2])
+    assert (len(read["c"]), read["c"].profile["city"].tolist()) == (0, [])
 
 
 def test_no_histories_at_all_are_a_file_too(tmp_path: Path) -> None:

@@ -41,13 +41,13 @@ def test_an_event_on_a_hidden_item(tmp_path: Path, protocol: str, on_disk: bool)
     own = made.histories[user]
     read = {user: with_event(made, own, event)}
     error = caught(
-        made, "histories before test", at_test=True, histories={**made.histories, **read}, truth={}
+        made, "histories before test", at_test=True, histories={**made.histories, **read}, ground_truth={}
     )
     assert (error.user, error.item) == (user, item)
     assert "an event of the user's that nobody may read" in str(error)
     seen = {user: replace(own, seen=np.append(own.seen, made.features.item_ids.encode([item])))}
     error = caught(
-        made, "histories before test", at_test=True, histories={**made.histories, **seen}, truth={}
+        made, "histories before test", at_test=True, histories={**made.histories, **seen}, ground_truth={}
     )
     assert (error.user, error.item) == (user, item)
     assert "counts as seen" in str(error)

@@ -20,7 +20,7 @@ def test_each_protocol_passes(tmp_path: Path, protocol: str, on_disk: bool) -> N
     made = pieces(tmp_path, protocol, streamed=on_disk)
     assert isinstance(made.split, StreamedSplit) == (on_disk and protocol != "predefined")
     assert made.targets, "there is something to look at"
-    assert sum(map(len, made.truth.values())) >= 10
+    assert sum(map(len, made.ground_truth.values())) >= 10
     assert 0 < made.split.reviews.height < made.dataset.reviews.height
     assert any(history.review_text for history in made.sequences.values())
     for audit in (made.fit(), made.test()):

@@ -51,10 +51,10 @@ class TestParts:
         first = made.split.validation.head(1)
         both = tampered(made.split, train=pl.concat([made.split.train, first]))
         error = caught(made, "split.validation", split=both)
-        assert "stands in train and in validation" in str(error)
+        assert "is in train and in validation" in str(error)
         assert (error.user, error.item) == first.select("user_id", "item_id").row(0)
         twice = tampered(made.split, train=pl.concat([made.split.train, made.split.train.head(1)]))
-        assert "stands twice in train" in str(caught(made, "split.train", split=twice))
+        assert "is twice in train" in str(caught(made, "split.train", split=twice))
 
     def test_a_test_event_under_the_number_of_another_row(self, tmp_path: Path) -> None:
         made = pieces(tmp_path, "held_out_items")
@@ -298,7 +298,7 @@ class TestHistories:
         made = honest("predefined", on_disk)
         user = made.split.test["user_id"][0]
         leaky = {**made.histories, user: plus(made, user, TEST, of=made.histories[user])}
-        error = caught(made, "histories before test", at_test=True, histories=leaky, truth={})
+        error = caught(made, "histories before test", at_test=True, histories=leaky, ground_truth={})
         assert error.user == user
         assert "the user's test event" in str(error)
 
@@ -310,10 +310,10 @@ class TestHistories:
 
     def test_an_item_that_counts_as_seen_without_an_event(self, honest: Honest) -> None:
         made = honest("leave_one_out", False)
-        user, items = next((user, items) for user, items in made.truth.items() if len(items))
+        user, items = next((user, items) for user, items in made.ground_truth.items() if len(items))
         own = made.histories[user]
         leaky = {**made.histories, user: replace(own, seen=np.append(own.seen, items[0]))}
-        error = caught(made, "what is to be found", at_test=True, histories=leaky)
+        error = caught(made, "ground truth", at_test=True, histories=leaky)
         assert error.user == user
         with pytest.raises(LeakError, match="counts as seen"):
             made.test(histories=leaky, exclude_seen=False)
@@ -342,8 +342,8 @@ class TestTargets:
     def test_truth_outside_the_test(self, honest: Honest) -> None:
         made = honest("leave_one_out", False)
         user, item = made.split.validation.select("user_id", "item_id").row(0)
-        truth = {**made.truth, user: made.features.item_ids.encode([item])}
-        error = caught(made, "what is to be found", at_test=True, truth=truth)
+        ground_truth = {**made.ground_truth, user: made.features.item_ids.encode([item])}
+        error = caught(made, "ground truth", at_test=True, ground_truth=ground_truth)
         assert (error.user, error.item) == (user, item)
 
 

@@ -71,14 +71,14 @@ def test_a_log_on_disk_reads_as_frames_in_memory(tmp_path: Path, protocol: str) 
     assert "nobody" not in found
     with pytest.raises(KeyError):
         found["nobody"]
-    truths = [split.validation_items(builders[0].item_ids) for split in splits]
-    assert list(truths[0]) == list(truths[1])
-    for user, items in truths[0].items():
-        np.testing.assert_array_equal(truths[1][user], items)
+    ground_truths = [split.validation_items(builders[0].item_ids) for split in splits]
+    assert list(ground_truths[0]) == list(ground_truths[1])
+    for user, items in ground_truths[0].items():
+        np.testing.assert_array_equal(ground_truths[1][user], items)
     with_event = [split.statistics.has_event(frames.reviews) for split in splits]
     assert 0 < with_event[0].sum() < frames.reviews.height
     np.testing.assert_array_equal(with_event[1], with_event[0])
-    known = [split.known_items(builders[0].item_ids) for split in splits]
+    known = [split.items_before_test(builders[0].item_ids) for split in splits]
     np.testing.assert_array_equal(known[1], known[0])
     config_of_tower = UserTowerConfig()
     schemas = [

@@ -51,7 +51,7 @@ def test_facts_of_training_are_those_of_its_frame(tmp_path: Path, protocol: str)
     assert facts.users.sort("user_id").equals(expected.users.sort("user_id"))
     assert facts.number_scales["value"] == pytest.approx(expected.number_scales["value"], rel=1e-12)
     known = {*whole.train["item_id"], *whole.validation["item_id"]}
-    assert set(item_ids.decode(np.flatnonzero(parts.known_items(item_ids)))) == known
+    assert set(item_ids.decode(np.flatnonzero(parts.items_before_test(item_ids)))) == known
 
 
 def test_a_split_that_leaves_no_test_is_made_with_a_warning(

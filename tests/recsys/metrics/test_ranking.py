@@ -9,16 +9,16 @@ from recsys.errors import DataError
 from recsys.metrics.ranking import IdLists, at_k, means
 
 
-def slow_at_k(ranked: list[int], truth: set[int], k: int) -> dict[str, float]:
+def slow_at_k(ranked: list[int], ground_truth: set[int], k: int) -> dict[str, float]:
     """One user, one rank at a time, straight from the definitions."""
-    hit_ranks = [rank for rank, item in enumerate(ranked[:k], 1) if item in truth]
-    ideal = sum(1 / math.log2(rank + 1) for rank in range(1, min(k, len(truth)) + 1))
+    hit_ranks = [rank for rank, item in enumerate(ranked[:k], 1) if item in ground_truth]
+    ideal = sum(1 / math.log2(rank + 1) for rank in range(1, min(k, len(ground_truth)) + 1))
     return {
-        f"recall@{k}": len(hit_ranks) / len(truth),
+        f"recall@{k}": len(hit_ranks) / len(ground_truth),
         f"hr@{k}": float(bool(hit_ranks)),
         f"ndcg@{k}": sum(1 / math.log2(rank + 1) for rank in hit_ranks) / ideal,
         f"mrr@{k}": 1 / hit_ranks[0] if hit_ranks else 0.0,
-        f"map@{k}": sum(at / rank for at, rank in enumerate(hit_ranks, 1)) / min(k, len(truth)),
+        f"map@{k}": sum(at / rank for at, rank in enumerate(hit_ranks, 1)) / min(k, len(ground_truth)),
     }
 
 
@@ -49,13 +49,13 @@ def test_a_perfect_ranking_scores_one_and_a_reversed_truth_does_not_matter() -> 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_equals_the_slow_reference(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    truth = [rng.choice(np.arange(2, 40), rng.integers(1, 15), replace=False) for _ in range(50)]
+    ground_truth = [rng.choice(np.arange(2, 40), rng.integers(1, 15), replace=False) for _ in range(50)]
     ranked = np.stack([rng.permutation(np.arange(2, 40))[:12] for _ in range(50)])
     ranked[::3, 9:] = 0
-    values = at_k(ranked, truth, [1, 5, 12])
+    values = at_k(ranked, ground_truth, [1, 5, 12])
     for row in range(50):
         for k in (1, 5, 12):
-            for name, value in slow_at_k(ranked[row].tolist(), set(truth[row].tolist()), k).items():
+            for name, value in slow_at_k(ranked[row].tolist(), set(ground_truth[row].tolist()), k).items():
                 assert values[name][row] == pytest.approx(value, abs=1e-12), (row, name)
 
 
@@ -83,7 +83,7 @@ def test_means_of_nobody_are_nan() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ranked", "truth", "ks", "message"),
+    ("ranked", "ground_truth", "ks", "message"),
     [
         ([[2, 2]], [[3]], [2], "item 2 stands twice in ranked row 0"),
         ([[2, 3]], [[]], [2], "user in row 0 has no true item"),
@@ -93,6 +93,8 @@ def test_means_of_nobody_are_nan() -> None:
         ([[2, 3]], [[0]], [2], "id 0 in a list of items"),
     ],
 )
-def test_refusals(ranked: list[list[int]], truth: list[list[int]], ks: list[int], message: str) -> None:
+def test_refusals(
+    ranked: list[list[int]], ground_truth: list[list[int]], ks: list[int], message: str
+) -> None:
     with pytest.raises(DataError, match=message):
-        at_k(np.array(ranked), [np.array(ids, np.int64) for ids in truth], ks)
+        at_k(np.array(ranked), [np.array(ids, np.int64) for ids in ground_truth], ks)

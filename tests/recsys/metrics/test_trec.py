@@ -11,23 +11,23 @@ from recsys.metrics.ranking import METRICS, at_k, means
 
 KS = (1, 3, 5, 10, 12)
 NUM_USERS, NUM_ITEMS, WIDTH = 200, 60, 12
-Truth = list[Ints]
+GroundTruths = list[Ints]
 
 
-def world(seed: int) -> tuple[Ints, Truth]:
+def world(seed: int) -> tuple[Ints, GroundTruths]:
     """Lists without ties, a third of them short, and up to twice as much truth as a list is long."""
     rng = np.random.default_rng(seed)
     items = np.arange(2, NUM_ITEMS + 2)
     ranked = np.stack([rng.permutation(items)[:WIDTH] for _ in range(NUM_USERS)])
     for row in range(0, NUM_USERS, 3):
         ranked[row, rng.integers(0, WIDTH) :] = 0  # some are empty
-    truth = [rng.choice(items, rng.integers(1, 2 * WIDTH), replace=False) for _ in range(NUM_USERS)]
-    return ranked, truth
+    ground_truth = [rng.choice(items, rng.integers(1, 2 * WIDTH), replace=False) for _ in range(NUM_USERS)]
+    return ranked, ground_truth
 
 
-def by_trec(ranked: Ints, truth: Truth, k: int) -> dict[str, Ints]:
+def by_trec(ranked: Ints, ground_truth: GroundTruths, k: int) -> dict[str, Ints]:
     """trec_eval's own measures of the first `k` places, by user."""
-    relevant = {str(row): {str(item): 1 for item in items} for row, items in enumerate(truth)}
+    relevant = {str(row): {str(item): 1 for item in items} for row, items in enumerate(ground_truth)}
     measures = {f"recall.{k}", f"success.{k}", f"ndcg_cut.{k}", f"map_cut.{k}", "recip_rank"}
     # recip_rank knows no k: the list is cut before. An empty list has a place for an item that is none.
     scores = {
@@ -38,33 +38,33 @@ def by_trec(ranked: Ints, truth: Truth, k: int) -> dict[str, Ints]:
     names = {"recall": f"recall_{k}", "hr": f"success_{k}", "ndcg": f"ndcg_cut_{k}", "map": f"map_cut_{k}"}
     names |= {"mrr": "recip_rank"}
     return {
-        ours: np.array([found[str(row)][theirs] for row in range(len(truth))])
+        ours: np.array([found[str(row)][theirs] for row in range(len(ground_truth))])
         for ours, theirs in names.items()
     }
 
 
-def convention(name: str, truth: Truth, k: int) -> Callable[[Ints], Ints]:
+def convention(name: str, ground_truth: GroundTruths, k: int) -> Callable[[Ints], Ints]:
     """trec_eval divides the average precision of a cut list by T, we by min(k, T)."""
-    counts = np.array([len(set(items.tolist())) for items in truth])
+    counts = np.array([len(set(items.tolist())) for items in ground_truth])
     return (lambda value: value * counts / np.minimum(k, counts)) if name == "map" else lambda value: value
 
 
 @pytest.mark.parametrize("k", KS)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_every_user_and_every_mean_is_that_of_trec_eval(seed: int, k: int) -> None:
-    ranked, truth = world(seed)
-    assert max(map(len, truth)) > max(KS)
+    ranked, ground_truth = world(seed)
+    assert max(map(len, ground_truth)) > max(KS)
     assert (ranked == 0).any(1).sum() > 30
-    ours, theirs = at_k(ranked, truth, KS), by_trec(ranked, truth, k)
+    ours, theirs = at_k(ranked, ground_truth, KS), by_trec(ranked, ground_truth, k)
     assert set(theirs) == set(METRICS)
     for name in METRICS:
-        expected = convention(name, truth, k)(theirs[name])
+        expected = convention(name, ground_truth, k)(theirs[name])
         assert np.abs(ours[f"{name}@{k}"] - expected).max() < 1e-9, name
         assert means(ours)[f"{name}@{k}"] == pytest.approx(expected.mean(), abs=1e-9)
         assert 0 < expected.mean() < 1
 
 
 def test_where_the_list_holds_all_truth_the_conventions_of_map_agree() -> None:
-    ranked, truth = world(2)
-    few = [items[:3] for items in truth]
+    ranked, ground_truth = world(2)
+    few = [items[:3] for items in ground_truth]
     assert np.abs(at_k(ranked, few, [5])["map@5"] - by_trec(ranked, few, 5)["map"]).max() < 1e-9

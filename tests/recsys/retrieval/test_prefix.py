@@ -35,13 +35,14 @@ def rank(inputs):
     }
 
 
-def make(kind="exact", **settings):
+def make(kind="exact", *, vectors=None, **settings):
     rng = np.random.default_rng(0)
-    vectors = rng.standard_normal((NUM, DIM)).astype(np.float32)
+    given, vectors = vectors, rng.standard_normal((NUM, DIM)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors[:NUM_RESERVED] = 0
     warm = (np.arange(NUM) >= NUM_RESERVED) & (np.arange(NUM) < NUM - NUM_COLD)
     vectors[~warm] *= 0.5
+    vectors = vectors if given is None else given
     items = ItemArrays(
         vectors=vectors,
         tokens=rng.standard_normal((NUM, 3, DIM)).astype(np.float16),
@@ -108,6 +109,46 @@ def test_every_list_is_a_prefix_of_the_longest(kind, cold_ranks, options):
             scores = longest.scores[row, : len(listed)]
             assert np.isfinite(scores).all()
             assert (np.diff(scores) <= 0).all()
+
+
+@pytest.mark.parametrize("kind", ["exact", "faiss"])
+@pytest.mark.parametrize("has_ranker", [True, False])
+def test_lists_of_tied_items_are_prefixes(kind, has_ranker):
+    """Groups of items share a vector, so that ties cross the depth of every search."""
+    if kind == "faiss":
+        pytest.importorskip("faiss")
+    recommender = make(kind)
+    rng = np.random.default_rng(4)
+    vectors = recommender.items.vectors.copy()
+    groups = rng.integers(NUM_RESERVED, NUM, 8)
+    for part in (np.arange(NUM_RESERVED, NUM - NUM_COLD), np.arange(NUM - NUM_COLD, NUM)):
+        vectors[part] = vectors[groups[rng.integers(0, 8, len(part))]]
+        # Differences below the rounding of scores: the order of ids decides among items found later.
+        vectors[part] *= 1 - 1e-6 * rng.random((len(part), 1)).astype(np.float32)
+    recommender = make(kind, vectors=vectors, without_events="towers")
+    recommender = recommender if has_ranker else recommender.without_ranker()
+    longest = recommender.recommend(USERS, 500)
+    for k in (*LENGTHS, 39, 40, 41, 60):
+        found = recommender.recommend(USERS, k)
+        np.testing.assert_array_equal(found.items, longest.items[:, :k])
+        np.testing.assert_array_equal(found.scores, longest.scores[:, :k])
+
+
+@pytest.mark.parametrize("diversity", [0.0, 0.5])
+def test_a_short_list_searches_no_deeper_than_it_needs(diversity):
+    recommender, depths = make(), []
+    search = recommender.index.search
+
+    class Counted:
+        is_exact = True
+
+        def search(self, queries, k, *, allowed=None):
+            depths.append(k)
+            return search(queries, k, allowed=allowed)
+
+    recommender.index = Counted()
+    recommender.recommend([tiny_history([3, 4, 5], seen=np.array([3]))], 20, diversity=diversity)
+    assert (max(depths) > 500) == bool(diversity)
 
 
 @pytest.mark.parametrize("diversity", [0.0, 0.5])

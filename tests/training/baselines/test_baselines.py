@@ -141,8 +141,8 @@ class TestALS:
     def test_item_factors_know_nothing_of_validation_and_test(self) -> None:
         later = [(f"u{n}", f"i{n}") for n in range(8)]
         blind = ALS(make_split(CHECKERBOARD), ITEMS, seen=None, settings=SETTINGS)
-        told = ALS(make_split(CHECKERBOARD, later, later), ITEMS, seen=None, settings=SETTINGS)
-        assert (blind.item_factors == told.item_factors).all()
+        reported = ALS(make_split(CHECKERBOARD, later, later), ITEMS, seen=None, settings=SETTINGS)
+        assert (blind.item_factors == reported.item_factors).all()
 
     def test_validation_enters_the_user_at_test_time_and_test_never(self) -> None:
         # A user first met in validation, with even items: the rest of the even ones come first.

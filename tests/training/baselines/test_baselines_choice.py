@@ -59,15 +59,15 @@ class TestChoose:
         assert chosen_als(make_split(CHECKERBOARD, [("u0", "cold")])) == (BAD, None, 1)
 
     def test_a_stage_knows_the_best_of_those_before(self) -> None:
-        split, told = make_split(CHECKERBOARD, LATER), []
+        split, reported = make_split(CHECKERBOARD, LATER), []
         inner = inner_split(split)
 
         def stage(best: ALSConfig | None) -> Any:
-            told.append(best)
+            reported.append(best)
             return [(each, ALS(inner, ITEMS, seen=SEEN, settings=each)) for each in (BAD, GOOD)]
 
         choose("als", warm_question(split, ITEMS, seen=SEEN), [stage, stage])
-        assert told == [None, GOOD]
+        assert reported == [None, GOOD]
 
 
 class TestQuestions:

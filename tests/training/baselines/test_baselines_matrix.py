@@ -56,14 +56,14 @@ class TestItemItem:
 
     def test_validation_votes_at_test_time_and_changes_no_similarity(self) -> None:
         plain = ItemItem(make_split(self.TRAIN), self.ITEMS, seen=None, settings=self.SETTINGS)
-        told = ItemItem(
+        reported = ItemItem(
             make_split(self.TRAIN, [("1", "c"), ("new", "b"), ("1", "z")], [("3", "z")]),
             self.ITEMS, seen=None, settings=self.SETTINGS,
         )  # fmt: skip
-        assert (told.similarity != plain.similarity).nnz == 0
+        assert (reported.similarity != plain.similarity).nnz == 0
         expected = np.array([1, 1, 1]) @ (self.weights() @ self.weights().T)
-        assert told.score(["1"])[0, 2:5] == pytest.approx(expected, rel=1e-5)
-        assert names_of(told, self.ITEMS, "new", 5)
+        assert reported.score(["1"])[0, 2:5] == pytest.approx(expected, rel=1e-5)
+        assert names_of(reported, self.ITEMS, "new", 5)
 
     def test_cold_items_and_strangers_get_nothing(self) -> None:
         model = ItemItem(make_split(self.TRAIN), self.ITEMS, seen=None, settings=self.SETTINGS)
@@ -101,9 +101,9 @@ class TestBPR:
     def test_item_factors_know_nothing_of_validation_and_test(self) -> None:
         later = [(f"u{n}", f"i{n}") for n in range(8)]
         blind = BPR.fit(make_split(CHECKERBOARD), ITEMS, seen=None, settings=FAST)
-        told = BPR.fit(make_split(CHECKERBOARD, later, later), ITEMS, seen=None, settings=FAST)
-        assert (blind.item_factors == told.item_factors).all()
-        assert (blind.score(["u0"]) != told.score(["u0"])).any(), "the user's own vector has gone on"
+        reported = BPR.fit(make_split(CHECKERBOARD, later, later), ITEMS, seen=None, settings=FAST)
+        assert (blind.item_factors == reported.item_factors).all()
+        assert (blind.score(["u0"]) != reported.score(["u0"])).any(), "the user's own vector has gone on"
 
     def test_a_user_met_in_validation_gets_items_of_their_colour(self) -> None:
         settings = replace(FAST, epochs=200)
@@ -127,10 +127,10 @@ class TestBPR:
 def test_negative_events_teach_nothing() -> None:
     split = make_split(TestItemItem.TRAIN)
     disliked = make_events([("1", "cold"), ("2", "z")], positive=False)
-    told = replace(split, train=split.train.vstack(disliked))
+    reported = replace(split, train=split.train.vstack(disliked))
     items = TestItemItem.ITEMS
     settings = TestItemItem.SETTINGS
     assert (
-        ItemItem(told, items, seen=None, settings=settings).similarity
+        ItemItem(reported, items, seen=None, settings=settings).similarity
         != ItemItem(split, items, seen=None, settings=settings).similarity
     ).nnz == 0

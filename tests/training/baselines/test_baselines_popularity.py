@@ -26,9 +26,9 @@ LOG: list[Event] = [
 ]  # fmt: skip
 
 
-def made(protocol: str, events: list[Event] = LOG, **knobs: float) -> tuple[Split, ItemFeatures]:
+def made(protocol: str, events: list[Event] = LOG, **settings: float) -> tuple[Split, ItemFeatures]:
     data = dataset(events)
-    split = make_split(data, SplitConfig(protocol=protocol, cold_fraction=0, **knobs))  # type: ignore[arg-type]
+    split = make_split(data, SplitConfig(protocol=protocol, cold_fraction=0, **settings))  # type: ignore[arg-type]
     vectors = MediaVectors(items={}, reviews={})
     return split, build_item_features(data, vectors, train=split.train, reviews=split.reviews)
 

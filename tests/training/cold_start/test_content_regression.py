@@ -49,11 +49,11 @@ def _users(model, num=30):
     rng = np.random.default_rng(1)
     vectors = model.item_arrays().vectors
     known = np.flatnonzero(model.features.trained)
-    truth = [rng.choice(known, 3, replace=False) for _ in range(num)]
-    user = np.stack([vectors[items].mean(0) for items in truth])
+    ground_truth = [rng.choice(known, 3, replace=False) for _ in range(num)]
+    user = np.stack([vectors[items].mean(0) for items in ground_truth])
     user /= np.linalg.norm(user, axis=1, keepdims=True)
     return ValidationUsers(
-        user_UD=user.astype(np.float32), ground_truth=truth, seen=[np.empty(0, np.int64)] * num
+        user_UD=user.astype(np.float32), ground_truth=ground_truth, seen=[np.empty(0, np.int64)] * num
     )
 
 
@@ -213,12 +213,12 @@ def test_a_pull_is_taken_where_content_tells_what_is_popular_and_users_follow():
     model = _model(replace(features, popularity=popularity))
     known = np.flatnonzero(features.trained)
     chance = popularity[known] / popularity.sum()
-    truth = [rng.choice(known, 2, replace=False, p=chance) for _ in range(60)]
+    ground_truth = [rng.choice(known, 2, replace=False, p=chance) for _ in range(60)]
     mean_positive = np.average(model.item_arrays().vectors[known], axis=0, weights=chance)
     user = mean_positive + 0.1 * rng.normal(size=(60, 8))
     user = (user / np.linalg.norm(user, axis=1, keepdims=True)).astype(np.float32)
     found = fit_content_regression(
-        model, ValidationUsers(user_UD=user, ground_truth=truth, seen=[np.empty(0, np.int64)] * 60)
+        model, ValidationUsers(user_UD=user, ground_truth=ground_truth, seen=[np.empty(0, np.int64)] * 60)
     )
     assert found.popularity_pull > 0
     assert found.pull_scores[found.popularity_pull] > 1.1 * found.pull_scores[0.0]

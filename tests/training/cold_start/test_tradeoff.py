@@ -24,13 +24,13 @@ def _parts():
     warm = np.ones(NUM_ITEMS, np.bool_)
     warm[:2], warm[-NUM_COLD:] = False, False
     pseudo = (0.6 * item + 0.2 * rng.normal(size=item.shape)).astype(np.float32) * warm[:, None]
-    truth, seen = [], []
+    ground_truth, seen = [], []
     for row in user @ item.T:
         likely = np.argsort(-row)
         likely = likely[warm[likely]]
-        truth.append(np.sort(rng.choice(likely[:60], 4, replace=False)))
-        seen.append(np.setdiff1d(rng.choice(np.flatnonzero(warm), 10, replace=False), truth[-1]))
-    return item, pseudo, warm, ValidationUsers(user_UD=user, ground_truth=truth, seen=seen)
+        ground_truth.append(np.sort(rng.choice(likely[:60], 4, replace=False)))
+        seen.append(np.setdiff1d(rng.choice(np.flatnonzero(warm), 10, replace=False), ground_truth[-1]))
+    return item, pseudo, warm, ValidationUsers(user_UD=user, ground_truth=ground_truth, seen=seen)
 
 
 def _slow_rates(item, warm, users):

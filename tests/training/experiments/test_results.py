@@ -8,7 +8,7 @@ from ablation_parts import outcome
 
 from recsys.metrics.bootstrap import resamples
 from training.experiments.options import BASE, OPTIONS
-from training.experiments.outcome import Outcome, place_of
+from training.experiments.outcome import Outcome, path_of
 from training.experiments.results import AblatedView, Ablation, rows_of
 from training.experiments.table import ablation_table, write_markdown
 
@@ -67,7 +67,7 @@ def test_the_base_does_not_change_against_itself() -> None:
 
 
 def test_outcomes_and_ablation_come_back_from_disk(tmp_path: Path) -> None:
-    first, place = OUTCOMES[BASE][0], place_of(tmp_path, "data.path=a/b", 0)
+    first, place = OUTCOMES[BASE][0], path_of(tmp_path, "data.path=a/b", 0)
     assert Outcome.load(place, "a") is None
     first.save(place)
     again = Outcome.load(place, "a")

@@ -85,7 +85,7 @@ def triples(frame: pl.DataFrame, ids: IdMap) -> Events:
 
 
 def targets(task: RankingTask) -> list[set[int]]:
-    return [set(map(int, items)) for items in task.truth]
+    return [set(map(int, items)) for items in task.ground_truth]
 
 
 def test_towers_read_training_events_and_predict_the_positive_ones(spy: Spy) -> None:
@@ -209,7 +209,7 @@ def test_repeats_are_found_and_taught_where_seen_items_may_be_recommended(spy: S
     assert fitted.ranker.num_lists > 0
     assert fitted.ranker.scores["retriever"] > 0
     for task in (spy.ranking["train"], spy.ranking["validation"]):
-        assert all(np.isin(t, h.seen).all() for t, h in zip(task.truth, task.histories, strict=True))
+        assert all(np.isin(t, h.seen).all() for t, h in zip(task.ground_truth, task.histories, strict=True))
 
 
 def test_new_items_are_judged_by_lists_with_seen_items_where_those_may_be_recommended(

@@ -299,10 +299,10 @@ class TestUsers:
 
     def test_progress_is_told(self, trained: KnockoutSubject, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(vars(trained), "groups", (ModalityGroup(name="image", tokens=("image",)),))
-        told: list[tuple[str, int, int, str]] = []
-        measure_knockouts(trained, num_users=4, progress=lambda *told_: told.append(told_))  # type: ignore[arg-type]
-        assert told[0] == ("knock out", 0, 3, "image absent")
-        assert told[-1][:3] == ("knock out", 3, 3)
+        reported: list[tuple[str, int, int, str]] = []
+        measure_knockouts(trained, num_users=4, progress=lambda *reported_: reported.append(reported_))  # type: ignore[arg-type]
+        assert reported[0] == ("knock out", 0, 3, "image absent")
+        assert reported[-1][:3] == ("knock out", 3, 3)
         assert trained.full().name == MODEL
 
     def test_a_test_without_positives_is_refused(self, trained: KnockoutSubject) -> None:

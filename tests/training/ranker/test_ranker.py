@@ -222,8 +222,8 @@ def test_a_list_without_its_target_teaches_nothing() -> None:
 def test_a_seen_target_is_never_retrieved_and_teaches_nothing() -> None:
     task = popular(0)
     seen = [
-        replace(history, seen=np.union1d(history.seen, truth))
-        for history, truth in zip(task.histories, task.ground_truth, strict=True)
+        replace(history, seen=np.union1d(history.seen, ground_truth))
+        for history, ground_truth in zip(task.histories, task.ground_truth, strict=True)
     ]
     task = RankingTask(histories=seen, ground_truth=task.ground_truth)
     assert not RankedLists.of(RECOMMENDER, task).has_target.any()
@@ -273,12 +273,12 @@ def test_the_same_seed_gives_the_same_ranker() -> None:
 
 
 def test_a_list_shorter_than_what_is_counted_misses_what_it_lacks() -> None:
-    truth = IdLists.from_lists([np.array([3]), np.array([4])])
+    ground_truth = IdLists.from_lists([np.array([3]), np.array([4])])
     found = np.array([[3, 5], [5, 4]])
-    assert selection_ndcg(found, truth) == pytest.approx((1 + 1 / np.log2(3)) / 2)
+    assert selection_ndcg(found, ground_truth) == pytest.approx((1 + 1 / np.log2(3)) / 2)
     longer = np.pad(found, ((0, 0), (0, 20)))
     longer[:, 10:] = np.arange(20, 32)
-    assert selection_ndcg(longer, truth) == pytest.approx((1 + 1 / np.log2(3)) / 2)
+    assert selection_ndcg(longer, ground_truth) == pytest.approx((1 + 1 / np.log2(3)) / 2)
 
 
 def test_cold_items_are_not_the_rankers_to_order() -> None:
@@ -288,7 +288,9 @@ def test_cold_items_are_not_the_rankers_to_order() -> None:
     is_new[np.concatenate(task.ground_truth)[:1]] = True
     lists = RankedLists.of(make_recommender(is_new), task)
     assert not is_new[lists.candidates.items].any()
-    np.testing.assert_array_equal(lists.has_target, [not is_new[truth].any() for truth in task.ground_truth])
+    np.testing.assert_array_equal(
+        lists.has_target, [not is_new[ground_truth].any() for ground_truth in task.ground_truth]
+    )
 
 
 def history_of(items: list[int]) -> History:

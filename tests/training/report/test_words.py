@@ -36,7 +36,7 @@ def comparison(
     return Comparison(view=view, metric="ndcg@10", num_users=num_users, models=models, gaps=gaps)
 
 
-def told(each: Comparison, *competitors: str) -> list[tuple[str, str]]:
+def reported(each: Comparison, *competitors: str) -> list[tuple[str, str]]:
     return [(found.verdict, found.text) for found in findings(each, competitors).found]
 
 
@@ -80,28 +80,28 @@ class TestFindings:
 
     def test_competitors_that_find_nothing_share_one(self) -> None:
         each = comparison({"als": AHEAD, "popularity": AHEAD}, als=0.0, popularity=0.0)
-        assert told(each, *RIVALS) == [("ahead", "ALS and popularity find nothing")]
-        assert told(each, "popularity") == [("ahead", "Popularity finds nothing")]
+        assert reported(each, *RIVALS) == [("ahead", "ALS and popularity find nothing")]
+        assert reported(each, "popularity") == [("ahead", "Popularity finds nothing")]
 
     def test_more_than_nothing_is_no_merit_where_chance_has_more(self) -> None:
         each = comparison({"als": AHEAD, "random": BEHIND}, als=0.0)
-        assert told(each, "als") == [("even", "ALS finds nothing"), ("behind", "Worse than chance")]
+        assert reported(each, "als") == [("even", "ALS finds nothing"), ("behind", "Worse than chance")]
 
     def test_chance_is_no_news_where_we_beat_it(self) -> None:
-        assert told(comparison({"random": AHEAD})) == []
+        assert reported(comparison({"random": AHEAD})) == []
 
     def test_what_the_ranker_and_content_are_worth(self) -> None:
         each = comparison({"recsys, towers alone": BEHIND, "id-only model": AHEAD})
-        assert told(each) == [("behind", "The ranker costs"), ("ahead", "Content gains")]
+        assert reported(each) == [("behind", "The ranker costs"), ("ahead", "Content gains")]
         each = comparison({"recsys, towers alone": EVEN})
-        assert told(each) == [("even", "The ranker makes no clear difference")]
+        assert reported(each) == [("even", "The ranker makes no clear difference")]
 
     def test_the_way_to_the_oracle(self) -> None:
         each = comparison({"random": AHEAD, "oracle": BEHIND}, random=0.1, oracle=0.5)
-        assert told(each) == [("even", "25% of the way from chance to the oracle")]
+        assert reported(each) == [("even", "25% of the way from chance to the oracle")]
 
     def test_few_users_are_no_firm_ground(self) -> None:
-        assert told(comparison({"als": AHEAD}, num_users=7), "als")[-1] == (
+        assert reported(comparison({"als": AHEAD}, num_users=7), "als")[-1] == (
             "even",
             "With 7 users none of this is firm",
         )

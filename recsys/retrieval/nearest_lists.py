@@ -1,0 +1,57 @@
+"""Nearest items in the order of a list, searched only as deep as the asked-for length needs.
+
+Legend: B users, L ranks of a list, D width, N items.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys.arrays import Bools, Floats, Ints
+from recsys.history import History
+from recsys.ids import PAD
+from recsys.retrieval.item_lists import ItemLists, sorted_lists
+from recsys.retrieval.reranking import DECIMALS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """Users who are answered in one way, and the items that they may be given."""
+
+    histories: Sequence[History]
+    user_BD: Floats
+    exclude_seen: bool
+    allowed: Bools | None  # [N], None: the whole catalogue
+
+    @property
+    def excluded(self) -> list[Ints] | None:
+        """For each user the seen items, where these are left out."""
+        return [history.seen for history in self.histories] if self.exclude_seen else None
+
+
+def nearest_lists(
+    search: Callable[[int], tuple[Ints, Floats]], temperature: float, *, need: int, limit: int
+) -> ItemLists:
+    """The `limit` nearest items in the order of a list, of which at least the first `need` are returned.
+
+    `search` gives that many nearest items and their cosines, best first, and a search for fewer items must
+    give the first of a longer one. Twice `need` are searched for. A list orders by rounded scores, so where
+    an item that was not found could tie with the item at `need`, all `limit` are.
+    """
+    depth = min(2 * need, limit)
+    found_BL, score_BL = _scored(search, depth, temperature)
+    if depth < limit:
+        last_needed_B, last_found_B = (
+            np.round(score_BL[:, at].astype(np.float64), DECIMALS) for at in (need - 1, -1)
+        )
+        if not ((last_needed_B > last_found_B) | (found_BL[:, -1] == PAD)).all():
+            found_BL, score_BL = _scored(search, limit, temperature)
+    return sorted_lists(found_BL, score_BL, score_BL)
+
+
+def _scored(
+    search: Callable[[int], tuple[Ints, Floats]], num: int, temperature: float
+) -> tuple[Ints, Floats]:
+    found_BL, cosine_BL = search(num)
+    return found_BL, (cosine_BL / temperature).astype(np.float32)
