@@ -103,11 +103,14 @@ def lost_without(spec: DatasetSpec, items: pl.DataFrame) -> list[str]:
     """What a dataset cannot do without a table of items, and without times; what would give it back."""
     lost = []
     if spec.items is None:
+        known, cold_start = "its id alone", "there is no cold start: new items are all the same to the model"
+        if spec.reviews is not None:
+            known, cold_start = "its id and its reviews", "only reviewed items have a cold start"
         lost.append(
             f"dataset.toml has no [items]: the catalogue is the {items.height:,} item ids of the "
-            "interactions, and an item is known by its id alone, so there is no cold start (an item without "
-            "training events cannot be recommended) and no search; to have both, name a table of items with "
-            "titles, texts, images or categories"
+            f"interactions, and an item is known by {known}, so {cold_start}. "
+            "There is no search. To have both, name a table of items "
+            "with titles, texts, images or categories"
         )
     if spec.interactions.timestamp is None:
         lost.append(

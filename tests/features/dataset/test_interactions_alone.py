@@ -83,6 +83,14 @@ def test_without_times_the_order_is_that_of_the_rows_of_all_files(tmp_path: Path
     assert split.protocol == "leave_one_out"
 
 
+def test_items_that_only_reviews_describe(tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {"r.csv": "user,item,text\na,1,good\na,99,of no item\n"}
+    reviews: dict[str, object] = {"path": "r.csv", "user": "user", "item": "item", "text": "text"}
+    whole, parts = both(write(tmp_path, files, items=None, reviews=reviews))
+    assert whole.reviews["item_id"].to_list() == parts.reviews["item_id"].to_list() == ["1"]
+    assert [line for line in whole.warnings if "only reviewed items have a cold start" in line]
+
+
 def test_a_rejected_row_keeps_its_place(tmp_path: Path) -> None:
     text = "user,item\na,1\na,\na,3\n"
     whole, _ = both(write(tmp_path, {"events.csv": text}, items=None, interactions=UNTIMED))
