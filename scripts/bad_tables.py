@@ -169,15 +169,15 @@ def rows() -> Iterator[tuple[str, str, str]]:
         ("Bundles", BUNDLES, message_of_bundle),
         ("Settings", SETTINGS, message_of_settings),
     )
-    for heading, cases, message_of in kinds:
+    for heading, cases, output in kinds:
         for label, case in cases:
             with tempfile.TemporaryDirectory() as folder:
                 root = Path(folder).resolve()
-                yield heading, label, message_of(case, root).replace(f"{root}/", "").replace(str(root), ".")
+                yield heading, label, output(case, root).replace(f"{root}/", "").replace(str(root), ".")
 
 
 def cell(message: str) -> str:
-    """A message as a cell of a Markdown table: each line as code, with Markdown's own characters replaced."""
+    """A message as a cell: code, line by line, without what Markdown would take for its own."""
     lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
     if len(lines) > 1 and lines[0].endswith("contract:"):
         lines = lines[1:]
@@ -186,7 +186,7 @@ def cell(message: str) -> str:
 
 
 def tables() -> str:
-    """Every case as Markdown, one table for each heading."""
+    """Every case as Markdown, a table a heading."""
     lines: list[str] = []
     before = None
     for heading, label, message in rows():
