@@ -68,7 +68,8 @@ def top_k_of_lists(
     item_BK = np.where(left_BK, item_BK, PAD)
     score_BK = np.where(left_BK, score_BK, -np.inf).astype(np.float32)
     order_Bk = np.lexsort((item_BK, -score_BK), axis=1)[:, :k]
-    item_Bk, score_Bk = (np.take_along_axis(each, order_Bk, 1) for each in (item_BK, score_BK))
+    item_Bk: Ints = np.take_along_axis(item_BK, order_Bk, 1)
+    score_Bk: Floats = np.take_along_axis(score_BK, order_Bk, 1)
     missing = ((0, 0), (0, k - order_Bk.shape[1]))
     if missing[1][1]:
         item_Bk = np.pad(item_Bk, missing, constant_values=PAD)
