@@ -1,13 +1,13 @@
-"""What extraction costs beside its peers: the same weights, data and cores, in one run, interleaved.
+"""The cost of extraction compared with other libraries: same weights, data and cores, interleaved in one run.
 
     python -m benchmarks.extraction [texts pictures speech] [--items 128] [--clips 60] [--repetitions 3]
 
-Texts beside sentence-transformers, pictures (files, so decoding and resizing count) beside eager torch,
-speech by stage and beside faster-whisper where that is installed. The data are MovieLens-small with its
+Texts are compared with sentence-transformers, pictures (files, so decoding and resizing count) with eager
+torch, speech by stage and, if it is installed, with faster-whisper. The data are MovieLens-small with its
 posters, plots and spoken reviews, found through RECSYS_DATA, or else a generated sample shop.
 
 The main figure is items a CPU second, of all threads of the process, which holds on a machine that does
-other work too; seconds by the clock stand beside it. A ratio is that of medians over the repetitions.
+other work too; elapsed seconds are printed beside it. A ratio is the ratio of medians over the repetitions.
 """
 
 import argparse
@@ -39,7 +39,7 @@ class Media:
     texts: list[str]
     pictures: list[Path]
     clips: list[Path]
-    spoken: list[str] | None  # what is said in the clips, where that is known
+    spoken: list[str] | None  # the true transcripts of the clips, if known
 
 
 def main() -> None:
@@ -151,28 +151,28 @@ def speech(media: Media, options: argparse.Namespace) -> None:
 
 
 def _faster_whisper(directory: Path, clips: Sequence[Any], threads: int) -> dict[str, Callable[[], Any]]:
-    """The same weights in faster-whisper, greedy as ours, clip by clip as it does, and with its defaults."""
+    """The same weights in faster-whisper, clip by clip: greedy as ours, and with its defaults."""
     try:
         from faster_whisper import WhisperModel
     except ImportError:
-        print("faster-whisper is not installed: no peer for the words")
+        print("faster-whisper is not installed: the words are not compared")
         return {}
     model = WhisperModel(str(directory), device="cpu", compute_type="int8", cpu_threads=threads)
 
-    def hear(**settings: Any) -> list[str]:
+    def transcribe(**settings: Any) -> list[str]:
         return [
             " ".join(segment.text.strip() for segment in model.transcribe(clip, language="en", **settings)[0])
             for clip in clips
         ]
 
-    greedy = partial(hear, beam_size=1, without_timestamps=True, condition_on_previous_text=False)
-    return {"words, faster-whisper greedy": greedy, "words, faster-whisper defaults": hear}
+    greedy = partial(transcribe, beam_size=1, without_timestamps=True, condition_on_previous_text=False)
+    return {"words, faster-whisper greedy": greedy, "words, faster-whisper defaults": transcribe}
 
 
 def take_turns(
     sides: Mapping[str, Callable[[], Any]], repetitions: int
 ) -> tuple[dict[str, list[tuple[float, float]]], dict[str, Any]]:
-    """CPU seconds and seconds of each side's repetitions after a first untimed one, and what it gave last."""
+    """CPU and elapsed seconds of each side's repetitions after an untimed one, and its last result."""
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
     results: dict[str, Any] = {}
     for repetition in range(repetitions + 1):
@@ -184,15 +184,15 @@ def take_turns(
     return spent, results
 
 
-def error_rate(spoken: Sequence[str] | None, heard: Sequence[str]) -> float:
-    """Wrong, missing and added words by the number of spoken ones."""
+def error_rate(spoken: Sequence[str] | None, transcripts: Sequence[str]) -> float:
+    """Word error rate: wrong, missing and added words divided by the number of spoken words."""
     assert spoken is not None
-    return sum(map(word_errors, spoken, heard)) / sum(len(_words(text)) for text in spoken)
+    return sum(map(word_errors, spoken, transcripts)) / sum(len(_words(text)) for text in spoken)
 
 
-def word_errors(spoken: str, heard: str) -> int:
+def word_errors(spoken: str, transcript: str) -> int:
     """Levenshtein distance of the two in words."""
-    reference, hypothesis = _words(spoken), _words(heard)
+    reference, hypothesis = _words(spoken), _words(transcript)
     row = np.arange(len(hypothesis) + 1)
     for at, word in enumerate(reference, 1):
         before = row.copy()

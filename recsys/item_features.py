@@ -24,8 +24,8 @@ class ItemFeatures:
     category_ids: Mapping[str, IdMap]  # vocabularies, from items with training interactions only
     trained: Bools  # [N]: has training interactions, and so an id row of its own
     popularity: Floats  # [N]: positive training interactions
-    # Replacements in `dense` and `present` for an item that is shown as new: the reviews of authors without
-    # an event on it, as a new item has them.
+    # Replacements in `dense` and `present` for an item that is read as a cold item: only the reviews of
+    # authors without an event on it, the only reviews that a cold item has.
     dense_as_cold: Mapping[str, Floats] = field(default_factory=dict)
     present_as_cold: Mapping[str, Bools] = field(default_factory=dict)
 
@@ -55,7 +55,7 @@ class ItemFeatures:
 class ItemArrays:
     """What retrieval and ranking need of every item; row 0 is padding, row 1 unknown."""
 
-    vectors: Floats  # [N, D], unit length; of new items shorter
+    vectors: Floats  # [N, D], unit length; of any length for cold items of the cold-start head
     tokens: npt.NDArray[np.float16]  # [N, T, D]
     token_mask: Bools  # [N, T]
     trained: Bools  # [N]

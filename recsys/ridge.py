@@ -1,4 +1,4 @@
-"""Ridge regression from its normal equations, so that a fold's rows can be subtracted. Numpy and scipy only.
+"""Ridge regression from its normal equations, from which the rows of a fold can be subtracted.
 
 Legend: W inputs, the last of which is 1, D targets.
 """
@@ -10,9 +10,9 @@ from scipy.linalg import cho_factor, cho_solve
 Doubles = npt.NDArray[np.float64]
 
 
-def solve_ridge(gram_WW: Doubles, moment_WD: Doubles, penalty: float) -> Doubles:
-    """Coefficients [W, D], or [W] of a moment [W]; the intercept is all but free of the penalty."""
-    penalties_W = np.full(len(gram_WW), penalty)
+def solve_ridge(gram_WW: Doubles, moment_WD: Doubles, ridge_alpha: float) -> Doubles:
+    """Coefficients [W, D], or [W] of a moment [W]; the intercept has the penalty 1e-6."""
+    penalties_W = np.full(len(gram_WW), ridge_alpha)
     penalties_W[-1] = 1e-6
     solution: Doubles = cho_solve(cho_factor(gram_WW + np.diag(penalties_W)), moment_WD)
     return solution

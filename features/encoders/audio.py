@@ -1,4 +1,4 @@
-"""Waveforms up to the graphs: Whisper's log-mel spectrogram, windows, and padding."""
+"""Preprocessing of waveforms outside the graph: Whisper's log-mel spectrogram, windows, padding."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -50,9 +50,9 @@ def log_mel(waveform: Floats, num_samples: int, num_mels: int = 80) -> Floats:
 
 
 def windows(waveform: Floats, max_samples: int = WINDOW_SAMPLES) -> list[Floats]:
-    """`waveform` in stretches of at most `max_samples`, each cut where it is quietest near its end.
+    """`waveform` in pieces of at most `max_samples`, each cut at the quietest 0.2 seconds of its last sixth.
 
-    The end is the last sixth: 5 of 30 seconds.
+    Of 30 seconds the last sixth is 5 seconds.
     """
     pieces: list[Floats] = []
     start = max_samples - max_samples // 6 // _QUIET_SAMPLES * _QUIET_SAMPLES

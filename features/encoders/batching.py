@@ -1,4 +1,4 @@
-"""Batches of media of unequal length: padded little, and small enough for a core's cache."""
+"""Batches of media of unequal length, with little padding and small enough for a core's cache."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class BatchLimits:
-    """What one run of a graph gets at most, padding included."""
+    """The largest input of one run of a graph, padding included."""
 
     tokens: int
     pictures: int
     samples: int
 
 
-# A core works fastest on what fits into its cache: 32 texts of 130 tokens at once take a third longer
-# than in batches of 512 tokens (benchmarks/extraction.py); a GPU wants to be filled, within its memory.
+# A core is fastest on a batch that fits into its cache: 32 texts of 130 tokens at once take a third longer
+# than in batches of 512 tokens (benchmarks/extraction.py). A GPU is fastest on large batches.
 LIMITS: Mapping[str, BatchLimits] = {
     "cpu": BatchLimits(tokens=512, pictures=4, samples=10 * SAMPLE_RATE),
     "cuda": BatchLimits(tokens=16_384, pictures=64, samples=240 * SAMPLE_RATE),
@@ -30,10 +30,10 @@ LIMITS: Mapping[str, BatchLimits] = {
 def length_batches(
     lengths: Sequence[int], *, max_items: int, max_length: int, equal: bool = False
 ) -> list[list[int]]:
-    """Indices of `lengths`, shortest first, in batches that are padded little and stay small.
+    """Indices of `lengths`, shortest first, in batches with little padding.
 
-    A batch has at most `max_items`, and at most `max_length` in all once padded to its longest, but at
-    least one item. `equal` puts only items of one length together, so that none is padded.
+    A batch has at most `max_items`, and number of items times longest length is at most `max_length`, but
+    it has at least one item. With `equal` all items of a batch have one length, so that none is padded.
     """
     batches: list[list[int]] = []
     for at in sorted(range(len(lengths)), key=lengths.__getitem__):
@@ -47,7 +47,7 @@ def length_batches(
 
 
 def chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
-    """The values in lists of `size`, the last one shorter; read as they are needed."""
+    """The values in lists of `size`, the last one shorter; `values` is read lazily."""
     remaining = iter(values)
     while chunk := list(islice(remaining, size)):
         yield chunk

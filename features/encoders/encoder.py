@@ -1,6 +1,6 @@
 """An encoder directory, checked and loaded: texts, pictures or waveforms in, vectors out. No torch.
 
-encoder.toml     what it is: kind, dimensions, source, preprocessing, sha256 of the other files
+encoder.toml     kind, dimensions, source, preprocessing, sha256 of the other files
 model.onnx       the graph
 tokenizer.json   for texts
 """
@@ -35,9 +35,9 @@ SPEC_FILE = "encoder.toml"
 GRAPH_FILE = "model.onnx"
 TOKENIZER_FILE = "tokenizer.json"
 
-_MIN_SAMPLES = 2 * N_FFT  # the narrowest batch: the graph mirrors half an FFT window at the start
+_MIN_SAMPLES = 2 * N_FFT  # the shortest batch: the graph mirrors half an FFT window at the start
 
-# What each kind's preprocessing must say, and what it may; all of it enters the fingerprint.
+# Required and optional keys of `preprocessing` by kind; all of them enter the fingerprint.
 _PREPROCESSING: Mapping[str, Mapping[str, tuple[type, ...]]] = {
     "text": {"max_tokens": (int,), "pad_token": (str,)},
     "image": {"resize": (int, list), "crop": (int, list)},
@@ -57,7 +57,7 @@ _CHOICES: Mapping[str, Collection[str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSpec:
-    """A directory's `encoder.toml`, its files verified."""
+    """The content of a directory's `encoder.toml`, with the hashes of its files verified."""
 
     path: Path
     name: str
@@ -66,18 +66,18 @@ class EncoderSpec:
     source: Mapping[str, str]
     preprocessing: Mapping[str, Any]
     files: Mapping[str, str]  # name -> sha256
-    parity: Mapping[str, float]  # how far it is from the model that it was made from, measured then
+    parity: Mapping[str, float]  # differences to the original model, measured at conversion
     fingerprint: str  # of encoder.toml without `parity`, and through its hashes of every other file
 
     @property
     def side(self) -> int:
-        """Pixels of the side to which pictures are resized, of two the longer one."""
+        """The side to which pictures are resized, in pixels; of two sides the longer one."""
         resize = self.preprocessing["resize"]
         return resize if isinstance(resize, int) else max(resize)
 
     @classmethod
     def read(cls, path: Path | str) -> "EncoderSpec":
-        """Raises `EncoderError` where a file is missing, altered, or says what cannot be."""
+        """Raises `EncoderError` if a file is missing or altered, or `encoder.toml` has an invalid value."""
         path = Path(path)
         try:
             content = (path / SPEC_FILE).read_bytes()
@@ -89,7 +89,7 @@ class EncoderSpec:
         _check_values(path / SPEC_FILE, values)
         for name, expected in values["files"].items():
             check_sha256(path / name, expected, "make the encoder directory again")
-        parity = values.pop("parity", {})  # may differ from machine to machine
+        parity = values.pop("parity", {})  # differs between machines, so it is not in the fingerprint
         return cls(
             path=path,
             name=values["name"],
@@ -106,8 +106,8 @@ class EncoderSpec:
 class Encoder:
     """A pretrained, frozen model that turns media of one kind into vectors.
 
-    Any number of media is encoded in small batches. On a CPU each batch has one core to itself, and as
-    many run at once as there are threads: cheaper than several cores inside one batch.
+    Media are encoded in small batches. On a CPU each batch runs on one core, and `num_threads` batches run
+    at once, which is cheaper than several cores inside one batch.
     """
 
     def __init__(
@@ -120,12 +120,12 @@ class Encoder:
 
     @classmethod
     def load(cls, path: Path | str, device: Device = "cpu", num_threads: int | None = None) -> "Encoder":
-        """Raises `EncoderError` for an altered directory, `ProviderError` for a device that is not there."""
+        """Raises `EncoderError` for an altered directory, `ProviderError` for an unavailable device."""
         return cls.open(EncoderSpec.read(path), device, num_threads)
 
     @classmethod
     def open(cls, spec: EncoderSpec, device: Device = "cpu", num_threads: int | None = None) -> "Encoder":
-        """The encoder of a directory that has been checked already; `num_threads` defaults to the cores."""
+        """The encoder of a checked directory; `num_threads` defaults to the number of cores."""
         session = OnnxSession(spec.path / GRAPH_FILE, device=device, num_threads=1)
         num_workers = (num_threads or os.cpu_count() or 1) if device == "cpu" else 1
         return cls(spec, session, LIMITS[device], num_workers)
@@ -144,7 +144,7 @@ class Encoder:
 
     @property
     def providers(self) -> tuple[str, ...]:
-        """Execution providers that it truly runs on."""
+        """Execution providers that the session runs on."""
         return self._session.providers
 
     def encode_texts(self, texts: Sequence[str]) -> Floats:
@@ -160,7 +160,7 @@ class Encoder:
         return self.encode_pixels([self.prepare_image(image) for image in images])
 
     def prepare_image(self, image: Image.Image) -> Pixels:
-        """`image` as the graph takes it, small whatever its size was. Shape [height, width, 3]."""
+        """`image` resized and cropped to the graph's input. Shape [height, width, 3]."""
         self._require("image")
         preprocessing = self.spec.preprocessing
         return resize_and_crop(
@@ -180,8 +180,8 @@ class Encoder:
     def encode_audio(self, waveforms: Sequence[Floats]) -> Floats:
         """Acoustic vectors of waveforms at 16 kHz, of any number and length. Shape [n, D].
 
-        A waveform longer than the encoder's limit (30 seconds for Whisper) is heard in windows; its
-        vector is their mean, weighted by their lengths.
+        A waveform longer than the encoder's limit (30 seconds for Whisper) is encoded in windows. Its
+        vector is the mean of theirs, weighted by their lengths.
         """
         self._require("audio")
         if any(not len(waveform) for waveform in waveforms):
@@ -223,7 +223,7 @@ class Encoder:
     def _encode(
         self, batches: Sequence[list[int]], inputs: Callable[[list[int]], Mapping[str, Any]]
     ) -> Floats:
-        """Vectors in the order of the media, of which `batches` holds the places, each once."""
+        """Vectors in the order of the media; `batches` has the index of every medium once."""
         vectors = np.empty((sum(map(len, batches)), self.dim), np.float32)
 
         def run(batch: list[int]) -> None:

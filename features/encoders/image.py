@@ -1,4 +1,4 @@
-"""Pictures up to the graph: resized and cropped bytes; normalisation is in the graph."""
+"""Preprocessing of pictures outside the graph: resizing and cropping. Normalisation is in the graph."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -8,7 +8,7 @@ from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
 
-_MAX_ASPECT = 8  # beyond it the long side is cut first, so that a 1-pixel-high banner stays small
+_MAX_ASPECT = 8  # of longer pictures the long side is cut first, else a 1-pixel-high banner would become huge
 CROP_STARTS: Mapping[str, Callable[[float], int]] = {"round": round, "truncate": int}
 INTERPOLATIONS = {filter.name.lower(): filter for filter in Image.Resampling}
 
@@ -21,13 +21,13 @@ def resize_and_crop(
     interpolation: str = "bicubic",
     crop_from: str = "round",
 ) -> Pixels:
-    """The centre of `image`, `crop` large, once its short side is at `resize`. Shape [height, width, 3].
+    """`image` resized to a short side of `resize`, then its centre of side `crop`. Shape [height, width, 3].
 
-    A pair is height and width: `resize` then changes the proportions. With antialiasing, the long side
-    cut down to a whole pixel: what torchvision's `Resize(resize)` and `CenterCrop(crop)` do to a Pillow
-    image. `crop_from` says where a crop starts whose middle falls between two pixels: at the even one
-    ("round", as torchvision) or without the half ("truncate", as transformers). What a crop holds beyond
-    the picture is black.
+    A pair means height and width; such a `resize` changes the proportions. Equal to torchvision's
+    `Resize(resize)` and `CenterCrop(crop)` of a Pillow image: antialiased, the long side rounded down.
+    `crop_from` is the start of a crop whose margin is odd: half the margin rounded to even ("round", as in
+    torchvision) or rounded down ("truncate", as in transformers). A crop larger than the picture is black
+    beyond it.
     """
     resized = _resize(image, resize, interpolation)
     height, width = (crop, crop) if isinstance(crop, int) else crop

@@ -1,4 +1,4 @@
-"""Texts up to the graph: tokens, cut at the encoder's limit and padded to the longest of a batch."""
+"""Preprocessing of texts: tokens, cut at the encoder's limit and padded to the longest of a batch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,15 +9,15 @@ from tokenizers import Tokenizer
 from recsys.arrays import Ints
 from recsys.errors import EncoderError
 
-# A text is cut here before it is split into tokens, which costs 500 bytes a character; prose has about 5
-# characters a token, and what comes after the limit is not read anyway.
+# Characters kept for each token of the limit. Tokenising takes 500 bytes of memory a character, prose has
+# about 5 characters a token, and tokens beyond the limit are not used.
 CHARACTERS_A_TOKEN = 64
 
 __all__ = ["TextPreprocessor", "Tokenizer", "load_tokenizer"]
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
-    """The tokenizer in the `tokenizer.json` at `path`; raises `EncoderError` where it is not one."""
+    """The tokenizer in the `tokenizer.json` at `path`; raises `EncoderError` if the file is not one."""
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exception
@@ -25,12 +25,11 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
 
 class TextPreprocessor:
-    """Texts to token ids, and those to `input_ids` and `attention_mask`.
+    """Texts to token ids, and token ids to `input_ids` and `attention_mask`.
 
-    `prefix` goes before every text. A text longer than `max_tokens` word pieces, the special ones
-    included, keeps its beginning; a shorter one is padded to the longest of its batch, or with
-    `pad_to_max` to `max_tokens`, where the encoder was trained so, on `pad_side`. Of one with words of
-    unheard length no more than `CHARACTERS_A_TOKEN` times as many characters are read.
+    `prefix` is put before every text. A text is cut to its first `max_tokens` tokens, special tokens
+    included, and to `CHARACTERS_A_TOKEN` times as many characters. Shorter texts are padded on `pad_side`
+    to the longest of their batch, or with `pad_to_max` to `max_tokens`, for encoders trained that way.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ class TextPreprocessor:
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(cut)]
 
     def padded_length(self, tokens: Sequence[int]) -> int:
-        """Of a text alone."""
+        """The length of the text when it is padded alone."""
         return max(len(tokens), self._min_length)
 
     def pad(self, tokens: Sequence[Sequence[int]]) -> dict[str, Ints]:

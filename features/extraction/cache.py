@@ -1,9 +1,9 @@
-"""Vectors and transcripts by content: what was computed once is not computed again.
+"""Vectors and transcripts on disk, found by the content of the medium.
 
 Layout: `<directory>/<kind>/<fingerprint>/part-<random>.parquet`, one column `key` (sha256 of the
 medium's bytes or of the text), one column `vector` (fixed-size array of float16) or `text`. A part is
-written beside its place and renamed, so that none is ever half there; whoever is interrupted keeps
-the parts that are finished, and several processes may write at once.
+written under a temporary name and renamed, so that it is complete or absent. An interrupted process keeps
+its finished parts, and several processes may write at once.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ import polars as pl
 from recsys.arrays import Floats
 from recsys.errors import DataError
 
-# Vectors that may be lost when the process is killed between two parts.
+# Vectors in a part; at most so many are lost when the process is killed.
 _PART_SIZE = 1024
 _MAX_FLOAT16 = float(np.finfo(np.float16).max)
 
@@ -36,24 +36,24 @@ def file_key(path: Path | str) -> str:
 
 
 def as_stored(vectors: Floats) -> Floats:
-    """`vectors` as they come back from the cache: rounded to float16.
+    """`vectors` rounded to float16, as the cache returns them.
 
-    Whoever computes takes these, so that a first extraction and a second give the same.
+    Newly computed vectors are rounded too, so that a first and a second extraction give the same.
     Raises `DataError` where a value does not fit.
     """
-    if not (np.abs(vectors) <= _MAX_FLOAT16).all():  # also false for what is not a number
+    if not (np.abs(vectors) <= _MAX_FLOAT16).all():  # false for NaN too
         raise DataError(f"a vector has a value that float16 cannot hold: {np.abs(vectors).max()}")
     return vectors.astype(np.float16).astype(np.float32)
 
 
 class VectorCache:
-    """Vectors and transcripts in a directory, which is made when something is first put into it."""
+    """Vectors and transcripts in a directory, which the first `put` creates."""
 
     def __init__(self, directory: Path | str) -> None:
         self.directory = Path(directory)
 
     def get(self, fingerprint: str, keys: Iterable[str]) -> dict[str, Floats]:
-        """Those of `keys` that the encoder `fingerprint` has vectors of, each of shape [D]."""
+        """The cached vectors of the encoder `fingerprint` for some of `keys`, each of shape [D]."""
         found = self._read("vectors", fingerprint, keys)
         if found is None:
             return {}
@@ -61,7 +61,7 @@ class VectorCache:
         return dict(zip(found["key"].to_list(), vectors, strict=True))
 
     def put(self, fingerprint: str, vectors: Mapping[str, Floats]) -> None:
-        """Add vectors of one width by their keys, as one part."""
+        """Write vectors of one width, by key, as one part."""
         if not vectors:
             return
         rows = as_stored(np.stack(list(vectors.values()))).astype(np.float16)
@@ -69,7 +69,7 @@ class VectorCache:
         self._write("vectors", fingerprint, pl.DataFrame([pl.Series("key", list(vectors)), column]))
 
     def get_texts(self, fingerprint: str, keys: Iterable[str]) -> dict[str, str]:
-        """Those of `keys` that the transcriber `fingerprint` has heard, with what it understood."""
+        """The cached transcripts of the transcriber `fingerprint` for some of `keys`."""
         found = self._read("texts", fingerprint, keys)
         return (
             {} if found is None else dict(zip(found["key"].to_list(), found["text"].to_list(), strict=True))
@@ -82,7 +82,7 @@ class VectorCache:
             )
 
     def _read(self, kind: str, fingerprint: str, keys: Iterable[str]) -> pl.DataFrame | None:
-        """Rows of `keys`, one each; parts without any of them are not read beyond their keys."""
+        """One row for each key that is found. Of a part without any of `keys` only the keys are read."""
         wanted = pl.DataFrame({"key": list(keys)}, schema={"key": pl.String})
         found: list[pl.DataFrame] = []
         for path in sorted((self.directory / kind / fingerprint).glob("part-*.parquet")):
@@ -107,7 +107,7 @@ class VectorCache:
 
 
 class CacheWriter:
-    """Collects vectors into parts of the cache; what was added is written even when interrupted."""
+    """Collects vectors into parts of the cache; the rest is written when the block ends, also by an error."""
 
     def __init__(self, cache: VectorCache, fingerprint: str, found: dict[str, Floats]) -> None:
         self.num_added = 0

@@ -1,4 +1,4 @@
-"""All vectors of a dataset: each distinct medium decoded and encoded once, then found by its content."""
+"""All vectors of a dataset. Each distinct medium is decoded and encoded once, and found by its content."""
 
 import os
 from collections import Counter
@@ -39,13 +39,13 @@ _TEXT_BATCHES = 8
 _MEDIA_AHEAD = 64
 _CLIPS_AHEAD = 8  # an hour of sound takes 230 MB
 
-# Where media stand: (row of the owning table, path).
+# Media of a table, as pairs (row, path).
 Places = Sequence[tuple[int, str]]
 Clip = Decoded[str, Floats | None]
 
 
 class Progress(Protocol):
-    """Told after each batch; `total` counts what has to be encoded, not what the cache already has."""
+    """Called after each batch; `total` counts the media to encode, without those in the cache."""
 
     def __call__(self, step: str, done: int, total: int) -> None: ...
 
@@ -58,13 +58,13 @@ def extract(
     progress: Progress | None = None,
     num_threads: int | None = None,
 ) -> MediaVectors:
-    """Vectors of every title, text, picture, video and review of `dataset`, where possible from the cache.
+    """Vectors of every title, text, picture, video and review of `dataset`, from the cache where it has them.
 
-    A text longer than the encoder's limit is encoded by its beginning. A medium that cannot be read is
-    rejected with its reason, and its item or review lives on without it. Blank texts, clips in which
-    nobody speaks and the sound of silent videos have no vector. Interrupted, it keeps what is encoded
-    and goes on from there. Encoders are converted at first use (see `ensure_encoder`); `num_threads`
-    defaults to the cores.
+    Of a text longer than the encoder's limit the beginning is encoded. A medium that cannot be read is
+    rejected with its reason; its item or review is kept. Blank texts, clips in which nobody speaks and the
+    sound of silent videos have no vector. Vectors are cached as they are made, so that an interrupted call
+    can be repeated at little cost. Encoders are converted at first use (see `ensure_encoder`).
+    `num_threads` defaults to the number of cores.
     """
     extraction = _Extraction(dataset, config, VectorCache(cache_dir), progress, num_threads)
     items, reviews = dataset.items, dataset.reviews
@@ -144,17 +144,17 @@ class _Extraction:
         )
 
     def videos(self, places: Places) -> dict[str, MediumVectors | None]:
-        """Vectors of what is seen in the videos, of how they sound and of what is said in them."""
+        """Vectors of the videos' frames, sound and transcripts, by modality."""
         pictures = self.images(video_frames(self.config), places)
         unreadable = {entry.value for entry in self.rejected if entry.column == Columns.VIDEO}
-        acoustic, said = self.speech(
+        acoustic, transcript_of = self.speech(
             video_sound(self.config), [place for place in places if place[1] not in unreadable]
         )
-        words = self.texts(Modality.VIDEO_SPEECH, said)
+        words = self.texts(Modality.VIDEO_SPEECH, transcript_of)
         return {Modality.VIDEO: pictures, Modality.VIDEO_AUDIO: acoustic, Modality.VIDEO_SPEECH: words}
 
     def images(self, column: Pictures, places: Places) -> MediumVectors | None:
-        """Vectors of the pictures, of a video the mean of its frames, by their rows; None without any."""
+        """Vectors of pictures, or of videos as the mean of their frames, by row; None if there are none."""
         if not places:
             return None
         step, spec = column.modality, self._spec("image")
@@ -194,15 +194,15 @@ class _Extraction:
         return np.asarray(sums / count[:, None], np.float32)
 
     def speech(self, column: Sound, places: Places) -> tuple[MediumVectors | None, dict[int, str]]:
-        """Acoustic vectors by their rows, None where there are none, and what is said, by row."""
+        """Acoustic vectors by row (None if there are none), and transcripts by row."""
         if not places:
             return None, {}
-        spec, hears = self._spec("audio"), not isinstance(self._transcriber, NullTranscriber)
+        spec, transcribes = self._spec("audio"), not isinstance(self._transcriber, NullTranscriber)
         key_of = self._hash(column, places)
         path_of = {key: path for path, key in key_of.items()}
         found = self.cache.get(spec.fingerprint + column.sampling, path_of)
-        said = self.cache.get_texts(self._transcriber.fingerprint + column.sampling, path_of)
-        missing = [key for key in path_of if key not in found or (hears and key not in said)]
+        transcript_of = self.cache.get_texts(self._transcriber.fingerprint + column.sampling, path_of)
+        missing = [key for key in path_of if key not in found or (transcribes and key not in transcript_of)]
         clips = prefetch(
             missing,
             lambda key: column.load(path_of[key]),
@@ -210,30 +210,30 @@ class _Extraction:
             ahead=_CLIPS_AHEAD,
         )
         reasons: dict[str, str] = {}
-        done = num_heard = 0
+        done = num_read = 0
         for batch in self._decoded(column, clips):
             reasons |= {clip.source: clip.reason for clip in batch if clip.reason}
             waveforms = {clip.source: clip.result for clip in batch if clip.result is not None}
             new = {key: wave for key, wave in waveforms.items() if key not in found}
             with self.clock.step(f"{column.modality}: vectors", len(new)):
                 self._encode_speech(new, found, column.sampling)
-            if hears:
-                new = {key: wave for key, wave in waveforms.items() if key not in said}
+            if transcribes:
+                new = {key: wave for key, wave in waveforms.items() if key not in transcript_of}
                 with self.clock.step(f"{column.modality}: words", len(new)):
-                    self._transcribe(new, said, column.sampling)
-            done, num_heard = done + len(batch), num_heard + len(waveforms)
+                    self._transcribe(new, transcript_of, column.sampling)
+            done, num_read = done + len(batch), num_read + len(waveforms)
             self.progress(column.modality, done, len(missing))
-        self._count(column.modality, len(path_of) - len(missing) + num_heard, num_heard)
+        self._count(column.modality, len(path_of) - len(missing) + num_read, num_read)
         self._rejected(column, places, key_of, reasons)
         key_of_row = [(row, key_of[path]) for row, path in places if path in key_of]
         transcripts: dict[int, str] = {}
         for row, key in key_of_row:
-            if text := said.get(key):
+            if text := transcript_of.get(key):
                 transcripts[row] = f"{transcripts[row]}\n\n{text}" if row in transcripts else text
         return _gather(key_of_row, found), transcripts
 
     def _decoded(self, column: Sound, clips: Iterable[Clip]) -> Iterator[list[Clip]]:
-        """Clips in lists of about `_SPEECH_AT_ONCE` samples, the wait for them timed."""
+        """Clips in lists of about `_SPEECH_AT_ONCE` samples; the time of waiting for them is recorded."""
         stretches = _stretches(clips)
         name = f"{column.modality}: decoding"
         while True:
@@ -252,15 +252,17 @@ class _Extraction:
                 vectors = self._encoder("audio").encode_audio(list(waveforms.values()))
                 writer.add(list(waveforms), vectors)
 
-    def _transcribe(self, waveforms: Mapping[str, Floats], said: dict[str, str], sampling: str) -> None:
+    def _transcribe(
+        self, waveforms: Mapping[str, Floats], transcript_of: dict[str, str], sampling: str
+    ) -> None:
         if waveforms:
             texts = self._transcriber.transcribe(list(waveforms.values()))
-            heard = dict(zip(waveforms, texts, strict=True))
-            self.cache.put_texts(self._transcriber.fingerprint + sampling, heard)
-            said |= heard
+            new = dict(zip(waveforms, texts, strict=True))
+            self.cache.put_texts(self._transcriber.fingerprint + sampling, new)
+            transcript_of |= new
 
     def _hash(self, column: MediaColumn[object], places: Places) -> dict[str, str]:
-        """sha256 by path; a file that is not there is rejected."""
+        """sha256 by path; a file that cannot be opened is rejected."""
         paths = dict.fromkeys(path for _, path in places)
         new = [path for path in paths if path not in self._key_of]
         hashed = list(prefetch(new, file_key, num_threads=self.num_threads, ahead=_MEDIA_AHEAD))
@@ -276,7 +278,7 @@ class _Extraction:
         key_of: Mapping[str, str],
         reasons: Mapping[str, str],
     ) -> None:
-        """Note every place whose medium has a reason not to be read."""
+        """Record a rejection for every place of a medium that has a reason."""
         for row, path in places:
             if reason := reasons.get(key_of.get(path, "")):
                 shown = os.path.relpath(path, self.root)
@@ -326,7 +328,7 @@ class _Extraction:
 
 
 def _gather(key_of_row: Iterable[tuple[int, str]], found: Mapping[str, Floats]) -> MediumVectors | None:
-    """Vectors in the order of their rows; rows without one are left out."""
+    """Vectors in the order of their rows, without the rows that have none."""
     present = [(row, found[key]) for row, key in key_of_row if key in found]
     if not present:
         return None

@@ -1,4 +1,4 @@
-"""Columns of media: where they stand, how their files are read, and which modality comes of them."""
+"""The columns of media: their table, the loader of their files, and their modality."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from recsys.modalities import Modality
 
 T = TypeVar("T", covariant=True)
 
-# JPEGs are decoded at no less than so many times the side that the encoder takes: beside a whole decoding
-# the vectors' cosine is above .999 then, and no longer at once the side (benchmarks/extraction.py).
+# A JPEG is decoded at no less than this multiple of the encoder's side. At 2 the cosine to the vector of a
+# full decoding is above 0.999, at 1 it is not (benchmarks/extraction.py).
 _DRAFT = 2
 
 
@@ -25,12 +25,12 @@ class MediaColumn(Generic[T]):
     table: str
     column: str
     load: Callable[[str], T]
-    num_frames: int = 1  # pictures that `load` gives of one file
-    # How much of a file is read: joins the encoder's fingerprint in the cache.
+    num_frames: int = 1  # pictures that `load` returns for one file
+    # How a file is sampled; a suffix of the encoder's fingerprint in the cache.
     sampling: str = ""
 
 
-# A picture counts as a video of one frame, and None as a medium without sound, which is no mistake.
+# A picture is loaded as a video of one frame. None is a video without sound, which is not an error.
 Pictures = MediaColumn[Iterable[Image.Image]]
 Sound = MediaColumn[Floats | None]
 

@@ -1,4 +1,4 @@
-"""What each step of an extraction takes, in seconds by the clock and seconds of processors."""
+"""The time of each step of an extraction, in elapsed seconds and CPU seconds."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ from features.dataset import StepTime
 
 
 class StepClock:
-    """Adds up the time of named steps; a step inside another counts for itself alone, so they sum up."""
+    """Adds up the time of named steps. The time of an inner step is not counted for the outer one."""
 
     def __init__(self) -> None:
         self._times: dict[str, StepTime] = {}
@@ -17,12 +17,12 @@ class StepClock:
 
     @property
     def times(self) -> Mapping[str, StepTime]:
-        """Of every step that had media."""
+        """The times of all steps that had media."""
         return {name: spent for name, spent in self._times.items() if spent.num_media}
 
     @contextmanager
     def step(self, name: str, num_media: int = 0) -> Iterator[None]:
-        """Time what is done inside under `name`, in which `num_media` are worked on."""
+        """Add the time of the block, and `num_media`, to the step `name`."""
         self._charge()
         self._running.append(name)
         try:
@@ -38,7 +38,7 @@ class StepClock:
         self._times[name] = before.plus(num_media=num_media)
 
     def _charge(self) -> None:
-        """Give the time since the last call to the innermost step that runs."""
+        """Add the time since the last call to the innermost running step."""
         now = _now()
         if self._running:
             name = self._running[-1]

@@ -1,4 +1,4 @@
-"""Speech to words: a small protocol, Whisper through CTranslate2, and a twin that hears nothing."""
+"""Speech to text: the protocol, Whisper through CTranslate2, and an implementation that gives no text."""
 
 import hashlib
 import os
@@ -30,9 +30,9 @@ EMBEDDED_TRANSCRIBER = "whisper-tiny.en"
 NO_TRANSCRIBER = "none"
 
 _MODEL_FILES = ("model.bin", "config.json", "tokenizer.json")
-# Whisper was trained on windows of 30 seconds filled up with silence. With a little silence behind the
-# words it mostly understands them as well, in a quarter of the time; where it breaks off early or
-# repeats itself, which a doubtful result shows, the clip is heard again in a full window.
+# Whisper was trained on windows of 30 seconds, filled up with silence. With two seconds of silence after the
+# speech it takes a quarter of the time and is mostly as accurate. A transcript that breaks off early or
+# repeats itself (`is_doubtful`) is made again in a full window.
 TRAILING_SILENCE_SECONDS = 2.0
 MIN_TOKENS_PER_SECOND = 1.6
 # Nobody says more than seven tokens a second; a decoder that does has fallen into a loop.
@@ -49,16 +49,16 @@ _VERSION = 2  # raised when the same sound may give other words
 class Transcriber(Protocol):
     @property
     def fingerprint(self) -> str:
-        """Of everything that decides which words come out."""
+        """Hash of everything that the transcripts depend on: weights, settings, version."""
         ...
 
     def transcribe(self, waveforms: Sequence[Floats]) -> list[str]:
-        """What is said in each waveform at 16 kHz; an empty string where nobody speaks."""
+        """The transcript of each waveform (mono, 16 kHz); an empty string where nobody speaks."""
         ...
 
 
 class NullTranscriber:
-    """Hears nothing."""
+    """Gives an empty transcript for every waveform."""
 
     fingerprint = NO_TRANSCRIBER
 
@@ -81,7 +81,7 @@ class WhisperTranscriber:
     ) -> None:
         """Check the model in `directory`; it is loaded with the first waveform.
 
-        Raises `EncoderError` where a file is missing, `ProviderError` where `device` is not there.
+        Raises `EncoderError` if a file is missing, `ProviderError` if `device` is not available.
         """
         self.directory = Path(directory)
         for name in _MODEL_FILES:
@@ -103,45 +103,45 @@ class WhisperTranscriber:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def transcribe(self, waveforms: Sequence[Floats]) -> list[str]:
-        """What is said in each; longer ones are heard in windows of at most 30 seconds."""
+        """The transcript of each waveform, of which one longer than 30 seconds is read in windows."""
         owned = [(owner, piece) for owner, wave in enumerate(waveforms) for piece in windows(wave)]
         pieces = [piece for _, piece in owned]
-        heard = self._hear(pieces, self._silence)
-        doubtful = [at for at, one in enumerate(heard) if one.is_doubtful(len(pieces[at]) / SAMPLE_RATE)]
-        again = self._hear([pieces[at] for at in doubtful], WINDOW_SAMPLES)
+        found = self._transcribe_pieces(pieces, self._silence)
+        doubtful = [at for at, one in enumerate(found) if one.is_doubtful(len(pieces[at]) / SAMPLE_RATE)]
+        again = self._transcribe_pieces([pieces[at] for at in doubtful], WINDOW_SAMPLES)
         for at, one in zip(doubtful, again, strict=True):
-            heard[at] = one
-        said: list[list[str]] = [[] for _ in waveforms]
-        for (owner, _), one in zip(owned, heard, strict=True):
-            text = "" if one.silent else self._tokenizer.decode(one.tokens).strip()
-            said[owner] += [text] if text else []
-        return [" ".join(texts) for texts in said]
+            found[at] = one
+        texts_of: list[list[str]] = [[] for _ in waveforms]
+        for (owner, _), one in zip(owned, found, strict=True):
+            text = "" if one.is_silent else self._tokenizer.decode(one.tokens).strip()
+            texts_of[owner] += [text] if text else []
+        return [" ".join(texts) for texts in texts_of]
 
-    def _hear(self, pieces: Sequence[Floats], silence: int) -> list["_Heard"]:
-        """Every piece with at least `silence` samples behind it, in their order.
+    def _transcribe_pieces(self, pieces: Sequence[Floats], silence: int) -> list["_Transcription"]:
+        """Transcripts in the order of the pieces, each padded with at least `silence` samples.
 
-        Pieces of one length are heard together, so that no piece's words depend on the others.
+        A batch holds pieces of one padded length only, so that no transcript depends on the other pieces.
         """
         padded = [min(_round_up(len(piece) + silence), WINDOW_SAMPLES) for piece in pieces]
         batches = length_batches(
             padded, max_items=self._batch_size, max_length=_MAX_BATCH_SAMPLES, equal=True
         )
-        heard: dict[int, _Heard] = {}
+        found: dict[int, _Transcription] = {}
         # Each core works on a batch of its own, which scales better than threads inside one batch.
-        pool = ThreadPoolExecutor(self._num_workers, thread_name_prefix="hear")
+        pool = ThreadPoolExecutor(self._num_workers, thread_name_prefix="transcribe")
         try:
             waiting = [
-                pool.submit(self._hear_batch, [pieces[at] for at in batch], padded[batch[0]])
+                pool.submit(self._transcribe_batch, [pieces[at] for at in batch], padded[batch[0]])
                 for batch in batches
             ]
             for batch, results in zip(batches, waiting, strict=True):
-                heard |= zip(batch, results.result(), strict=True)
+                found |= zip(batch, results.result(), strict=True)
         finally:
             pool.shutdown(cancel_futures=True)
-        return [heard[at] for at in range(len(pieces))]
+        return [found[at] for at in range(len(pieces))]
 
-    def _hear_batch(self, pieces: Sequence[Floats], num_samples: int) -> list["_Heard"]:
-        """Pieces that are padded to the same length."""
+    def _transcribe_batch(self, pieces: Sequence[Floats], num_samples: int) -> list["_Transcription"]:
+        """Transcripts of pieces, all padded to `num_samples`."""
         limits = [MAX_TOKENS_BASE + int(len(wave) / SAMPLE_RATE * MAX_TOKENS_PER_SECOND) for wave in pieces]
         results = self._model.generate(
             self._encode(pieces, num_samples),
@@ -152,7 +152,7 @@ class WhisperTranscriber:
             return_scores=True,
         )
         return [
-            _Heard(
+            _Transcription(
                 tokens=result.sequences_ids[0][:limit],
                 log_probability=result.scores[0],
                 no_speech_probability=result.no_speech_prob,
@@ -161,10 +161,10 @@ class WhisperTranscriber:
         ]
 
     def _encode(self, pieces: Sequence[Floats], num_samples: int) -> Any:
-        """Hidden states of the whole batch: the encoder works on few at once, the decoder on all.
+        """Hidden states of the whole batch, computed for a few pieces at a time.
 
-        On a CPU the encoder is fastest on what fits into a core's cache, while the decoder reads all its
-        weights for each next token, whether of one piece or of thirty.
+        On a CPU the encoder is fastest on batches that fit into a core's cache. The decoder is fastest on
+        the whole batch, since it reads all of its weights once for each next token of the batch.
         """
         view = _ctranslate2().StorageView.from_array
         at_once = len(pieces) if self._device == "cuda" else max(_ENCODED_AT_ONCE // num_samples, 1)
@@ -190,7 +190,7 @@ class WhisperTranscriber:
 
     @cached_property
     def _prompt(self) -> list[int]:
-        """Start of transcript, no timestamps: an English-only model has no language and no task."""
+        """Start of transcript, no timestamps; an English-only model has no token of language or task."""
         names = ("<|startoftranscript|>", "<|notimestamps|>")
         ids = [self._tokenizer.token_to_id(name) or 0 for name in names]
         if not all(ids) or self._model.is_multilingual:
@@ -201,9 +201,9 @@ class WhisperTranscriber:
 def load_transcriber(
     name: str, *, device: Literal["cpu", "cuda"] = "cpu", batch_size: int = 32, num_threads: int | None = None
 ) -> Transcriber:
-    """The embedded transcriber, a directory's one, or for "none" the one that hears nothing.
+    """The embedded transcriber, the one in the directory `name`, or `NullTranscriber` for "none".
 
-    Raises `EncoderError` for a name that is none of these and for files that are not the pinned ones.
+    Raises `EncoderError` for any other name, and if a file of the embedded one is not the pinned one.
     """
     if name == NO_TRANSCRIBER:
         return NullTranscriber()
@@ -218,39 +218,39 @@ def load_transcriber(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Heard:
+class _Transcription:
     tokens: list[int]
     log_probability: float  # mean over the tokens
     no_speech_probability: float
 
     @property
-    def silent(self) -> bool:
+    def is_silent(self) -> bool:
         """Whisper's own rule for a window in which nobody speaks."""
         unsure = self.log_probability < NO_SPEECH_LOG_PROBABILITY
         return unsure and self.no_speech_probability > NO_SPEECH_PROBABILITY
 
     def is_doubtful(self, seconds: float) -> bool:
-        """Whether a short window was too short: few tokens for `seconds` of sound, or a repetition.
+        """Whether there are too few tokens for `seconds` of sound, or three tokens repeat in a row.
 
-        Silence is never in doubt: in a full window Whisper is surer of the "you" that it hears there.
+        False for silence: a full window would only make Whisper more certain of a spurious "you".
         """
-        if self.silent:
+        if self.is_silent:
             return False
         triples = list(zip(self.tokens, self.tokens[1:], self.tokens[2:], strict=False))
         return len(self.tokens) < MIN_TOKENS_PER_SECOND * seconds or len(triples) != len(set(triples))
 
 
 def _round_up(num_samples: int) -> int:
-    """To whole steps of length, and by the way to whole hidden frames, of which each is two hops.
+    """`num_samples` rounded up to whole seconds, which are also whole hidden frames (two hops each).
 
-    CTranslate2 takes hidden states for a spectrogram where there are as many frames as mel bands, 80
-    in 1.6 seconds, which no whole number of steps is.
+    CTranslate2 mistakes hidden states of 80 frames (1.6 seconds) for a spectrogram of 80 mel bands; whole
+    seconds never give 80 frames.
     """
     return -(-num_samples // _LENGTH_STEP) * _LENGTH_STEP
 
 
 def _ctranslate2() -> Any:
-    """The library, loaded when there is something to transcribe: it is in an optional extra."""
+    """The module `ctranslate2`, imported at first use since it belongs to an optional extra."""
     try:
         import ctranslate2
     except ModuleNotFoundError as error:

@@ -83,9 +83,9 @@ class ReviewVectors:
 
 def build_maps(dataset: Dataset, train: pl.DataFrame | TrainStatistics) -> IdMaps:
     """Id maps of the kinds of training events, and of the fields of users who have a training event."""
-    facts = statistics_of(train)
-    kinds = IdMap(facts.kinds)
-    users = dataset.users.join(facts.users, on=Columns.USER, how="semi")
+    statistics = statistics_of(train)
+    kinds = IdMap(statistics.kinds)
+    users = dataset.users.join(statistics.users, on=Columns.USER, how="semi")
     profiles = {
         column.removeprefix(Columns.CATEGORY_PREFIX): IdMap(
             users[column].explode().drop_nulls().unique().sort().to_list()
@@ -240,10 +240,10 @@ class HistoryBuilder:
     @cached_property
     def _allowed_positions(self) -> pl.DataFrame:
         """Author, item, date and `position` in `dataset.reviews` of each review that may be read."""
-        placed = self.dataset.reviews.with_row_index("position").with_columns(
+        by_event = self.dataset.reviews.with_row_index("position").with_columns(
             pl.col("position").cast(pl.Int64)
         )
-        allowed = placed.join(self.allowed_reviews.select(Columns.ROW), on=Columns.ROW, how="semi")
+        allowed = by_event.join(self.allowed_reviews.select(Columns.ROW), on=Columns.ROW, how="semi")
         return allowed.select(
             Columns.USER, Columns.ITEM, pl.col(Columns.TIMESTAMP).alias("reviewed"), "position"
         )
@@ -261,21 +261,21 @@ def attach_reviews(events: pl.DataFrame, reviews: pl.DataFrame, *, has_clock: bo
         reviews = reviews.drop_nulls("reviewed")
     same_user = pl.col(Columns.USER) == pl.col(Columns.USER).shift(-1)
     following = pl.when(same_user).then(pl.col(Columns.TIMESTAMP).shift(-1)).alias("following")
-    placed = events.select(
+    by_event = events.select(
         Columns.USER, Columns.ITEM, Columns.TIMESTAMP, following, pl.int_range(pl.len()).alias("at")
     )
     # One event is looked up for each review; all pairs of a user's events and reviews could be too many.
     pair = [Columns.USER, Columns.ITEM]
     dated = reviews.drop_nulls("reviewed").sort("reviewed")
-    by_time = placed.sort(Columns.TIMESTAMP, maintain_order=True)
+    by_time = by_event.sort(Columns.TIMESTAMP, maintain_order=True)
     past = dated.join_asof(
         by_time, left_on="reviewed", right_on=Columns.TIMESTAMP, by=pair, check_sortedness=False
     ).select("position", past="at")
-    ends = placed.group_by(pair).agg(first=pl.col("at").min(), last=pl.col("at").max())
+    ends = by_event.group_by(pair).agg(first=pl.col("at").min(), last=pl.col("at").max())
     undated = pl.col("reviewed").is_null()
     at = pl.when(undated).then("last").otherwise(pl.coalesce("past", "first")).alias("at")
     found = reviews.join(ends, on=pair).join(past, on="position", how="left").with_columns(at)
-    pairs = found.join(placed.select("at", "following"), on="at")
+    pairs = found.join(by_event.select("at", "following"), on="at")
     in_time = (pl.col("reviewed") <= pl.col("following")).fill_null(True)
     return pairs.filter(in_time).sort("at", "reviewed", "position").select("at", "position")
 
@@ -345,10 +345,10 @@ def _place(attached: pl.DataFrame, medium: MediumVectors | None, ends: Ints) -> 
     at = found["at"].to_numpy()
     user = np.searchsorted(ends, at, side="right")
     position = at - np.concatenate([[0], ends])[user]
-    placed: dict[int, dict[int, Floats]] = {}
+    by_event: dict[int, dict[int, Floats]] = {}
     for row, where, vector in zip(user.tolist(), position.tolist(), found["vector"].to_list(), strict=True):
-        placed.setdefault(row, {})[where] = medium.vectors[vector]
-    return placed
+        by_event.setdefault(row, {})[where] = medium.vectors[vector]
+    return by_event
 
 
 def _one_each(medium: MediumVectors | None) -> MediumVectors | None:

@@ -235,7 +235,7 @@ def _from_frame(frame: pl.DataFrame, item_ids: IdMap, maps: IdMaps) -> dict[str,
     return {
         user: History.of(
             {name: parts[row] for name, parts in events.items()},
-            reviews={name: placed[row] for name, placed in reviews.items() if row in placed},
+            reviews={name: by_event[row] for name, by_event in reviews.items() if row in by_event},
             seen=seen[row][seen[row] >= NUM_RESERVED],
             profile={field: lists[row] for field, lists in profiles.items()},
         )
@@ -245,8 +245,8 @@ def _from_frame(frame: pl.DataFrame, item_ids: IdMap, maps: IdMaps) -> dict[str,
 
 def _reviews(frame: pl.DataFrame, column: str) -> dict[int, dict[int, Floats]]:
     """Row -> position -> vector."""
-    placed = frame.with_row_index("row").filter(pl.col(REVIEW_POSITION).list.len() > 0)
-    flat = placed.select("row", REVIEW_POSITION, column).explode(REVIEW_POSITION, column).drop_nulls(column)
+    by_event = frame.with_row_index("row").filter(pl.col(REVIEW_POSITION).list.len() > 0)
+    flat = by_event.select("row", REVIEW_POSITION, column).explode(REVIEW_POSITION, column).drop_nulls(column)
     if not flat.height:
         return {}
     vectors = np.asarray(flat[column].to_list(), np.float32)

@@ -27,15 +27,15 @@ def build_item_features(
     of trained items come from `train` alone.
     """
     item_ids = IdMap(dataset.items[Columns.ITEM].to_list())
-    facts = statistics_of(train)
-    trained, popularity = _training_counts(item_ids, facts)
+    statistics = statistics_of(train)
+    trained, popularity = _training_counts(item_ids, statistics)
     dense: dict[str, Floats] = {}
     present: dict[str, Bools] = {}
     for name in BY_NAME:
         found = _dense(name, dataset, vectors, reviews, item_ids, trained)
         if found is not None and found[1].any():
             dense[name], present[name] = found
-    as_cold = _reviews_as_cold(dataset, vectors, facts, reviews, item_ids, tuple(dense))
+    as_cold = _reviews_as_cold(dataset, vectors, statistics, reviews, item_ids, tuple(dense))
     category_ids, categories = _categories(dataset.items, trained)
     return ItemFeatures(
         item_ids=item_ids,
@@ -81,19 +81,19 @@ def _review_pool(
     return allowed.pooled(len(item_ids))
 
 
-def _kept_as_cold(facts: TrainStatistics, reviews: pl.DataFrame) -> pl.DataFrame:
+def _kept_as_cold(statistics: TrainStatistics, reviews: pl.DataFrame) -> pl.DataFrame:
     """The reviews whose authors have no training event on the item.
 
     Reviews of held (user, item) pairs are left out, so that a cold item has only reviews of authors without
     an event on it, such as testers.
     """
-    return reviews.filter(~pl.Series(facts.has_event(reviews), dtype=pl.Boolean))
+    return reviews.filter(~pl.Series(statistics.has_event(reviews), dtype=pl.Boolean))
 
 
 def _reviews_as_cold(
     dataset: Dataset,
     vectors: MediaVectors,
-    facts: TrainStatistics,
+    statistics: TrainStatistics,
     reviews: pl.DataFrame,
     item_ids: IdMap,
     modalities: tuple[str, ...],
@@ -103,7 +103,7 @@ def _reviews_as_cold(
     The mean of many reviews differs from the mean of few. Without this the towers would recognise the warm
     items among those that are read as cold.
     """
-    kept = _kept_as_cold(facts, reviews)
+    kept = _kept_as_cold(statistics, reviews)
     return {
         name: _reserve(*_review_pool(medium, dataset, kept, item_ids))
         for name, medium in vectors.reviews.items()

@@ -67,7 +67,7 @@ class LazyHistories(Mapping[str, History]):
                 "timestamp": columns[Columns.TIMESTAMP],
                 **{name: columns[name] for name in EVENT_NUMBERS},
             },
-            reviews={name: placed[row] for name, placed in self._reviews.items() if row in placed},
+            reviews={name: by_event[row] for name, by_event in self._reviews.items() if row in by_event},
             seen=first_appearances(item),
             profile=self._builder.profile(user),
         )
@@ -75,8 +75,8 @@ class LazyHistories(Mapping[str, History]):
     def _attach_reviews(self) -> None:
         for rows, events in self._events.frames(self._builder.reviewers):
             ends = np.cumsum(self._events.counts[rows])
-            for name, placed in self._builder.reviews_of(events, ends).items():
-                self._reviews[name] |= {int(rows[place]): vectors for place, vectors in placed.items()}
+            for name, by_event in self._builder.reviews_of(events, ends).items():
+                self._reviews[name] |= {int(rows[place]): vectors for place, vectors in by_event.items()}
 
 
 def first_appearances(item: Ints) -> Ints:

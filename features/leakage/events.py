@@ -172,13 +172,13 @@ def _parts_of(dataset: Dataset, split: Split) -> npt.NDArray[np.uint8]:
     Raises `LeakError` for an event in two tables, twice in one table, or not in the dataset.
     """
     rows = dataset.interactions[Columns.ROW].to_numpy()
-    place_of = np.full(int(rows.max(initial=-1)) + 2, -1)  # the last is for a row that there is not
-    place_of[rows] = np.arange(len(rows))
+    index_of_row = np.full(int(rows.max(initial=-1)) + 2, -1)  # the last is for a row that there is not
+    index_of_row[rows] = np.arange(len(rows))
     found = np.full(len(rows), CODES[UNUSED], np.uint8)
     for part in (TRAIN, VALIDATION, TEST, CONTEXT):
         events: pl.DataFrame = getattr(split, part)
         row = events[Columns.ROW].to_numpy()
-        places = place_of[np.where((row >= 0) & (row < len(place_of)), row, -1)]
+        places = index_of_row[np.where((row >= 0) & (row < len(index_of_row)), row, -1)]
         is_foreign = (places < 0) | _differ(events, dataset.interactions, places)
         _reject(events, is_foreign, "an event of the split is not in the dataset", part)
         before = found[places]

@@ -207,12 +207,12 @@ def _earliest(
     own = dataset.reviews.with_row_index("position").filter(
         pl.col(Columns.ROW).is_in(allowed[Columns.ROW].implode()) & pl.col(Columns.USER).is_in(list(carried))
     )
-    place_of = {owner: place for place, owner in enumerate(medium.owner.tolist())}
+    vector_row_of = {owner: place for place, owner in enumerate(medium.owner.tolist())}
     columns = ("position", Columns.USER, Columns.TIMESTAMP)
     items = encode(own[Columns.ITEM], events.item_ids).tolist()
     dates: dict[tuple[str, int, bytes], int] = {}
     for (position, user, time), item in zip(own.select(columns).iter_rows(), items, strict=True):
-        place = place_of.get(position)
+        place = vector_row_of.get(position)
         if place is not None:
             key = (user, item, medium.vectors[place].tobytes())
             date = -NEVER if time is None else int(time)

@@ -1,4 +1,4 @@
-"""Decoding of pictures and sound: a file or its bytes in, pixels or samples out, or a `MediumError`."""
+"""Decodes pictures and sound: from a file or its bytes to pixels or samples, or a `MediumError`."""
 
 import errno
 import io
@@ -30,10 +30,10 @@ from recsys.errors import MediumError, RecsysError
 Medium = Path | str | bytes
 
 SAMPLE_RATE = 16_000  # Hz, of every waveform inside
-WINDOW_SECONDS = 30  # the longest stretch of sound that is read, and encoded, at once
+WINDOW_SECONDS = 30  # the longest stretch of sound that is encoded at once
 MAX_PIXELS = 80_000_000  # below Pillow's own limit, so that this message comes first
 MAX_AUDIO_SECONDS = 3600.0
-SILENCE = 1e-4  # a peak below it, -80 dB, is no sound
+SILENCE = 1e-4  # a lower peak (-80 dB) counts as no sound
 
 _AV_OPTIONS = {"format_whitelist": ",".join(DEMUXERS), "protocol_whitelist": "file"}
 _TIFF_SUBFILE_TYPE = 254  # its lowest bit: a reduced copy of another picture in the file
@@ -46,12 +46,12 @@ _EXPECTATIONS = {
 
 
 def load_image(source: Medium, *, max_pixels: int = MAX_PIXELS, min_side: int | None = None) -> Image.Image:
-    """The picture as 8-bit RGB: upright by its EXIF tag, transparency laid on white, first frame.
+    """The picture as 8-bit RGB: its first frame, turned as its EXIF tag says, transparent parts white.
 
-    A large JPEG is decoded at a half, quarter or eighth of its size, as long as its short side keeps at
-    least `min_side` pixels, where that is given: a photograph of 12 megapixels in a quarter of the time.
-    Raises `MediumError` with the reason where it cannot be read or has more than `max_pixels`; its
-    size is known, and refused, before it is decoded.
+    With `min_side` a large JPEG is decoded at a half, quarter or eighth of its size, as long as its short
+    side keeps `min_side` pixels; a photograph of 12 megapixels then takes a quarter of the time.
+    Raises `MediumError` with the reason if the picture cannot be read, or has more than `max_pixels`,
+    which is checked before it is decoded.
     """
     with (
         explained(source, "picture"),
@@ -67,9 +67,8 @@ def load_image(source: Medium, *, max_pixels: int = MAX_PIXELS, min_side: int | 
 def load_audio(source: Medium, rate: int = SAMPLE_RATE, max_seconds: float = MAX_AUDIO_SECONDS) -> Floats:
     """Samples of the first audio stream, mono, nominally in [-1, 1], at `rate` Hz. Shape [samples].
 
-    Raises `MediumError` with the reason where there is no sound in it or only silence, it breaks off
-    with an error, or it is longer than `max_seconds`; where its header gives the length, that is
-    known before it is decoded.
+    Raises `MediumError` with the reason if there is no sound or only silence, if decoding fails, or if the
+    sound is longer than `max_seconds`. A length in the header is checked before the sound is decoded.
     """
     name, limit = name_of(source), int(max_seconds * rate)
     with explained(source, "sound"), open_container(source) as container:
@@ -89,17 +88,17 @@ def load_audio(source: Medium, rate: int = SAMPLE_RATE, max_seconds: float = MAX
 
 
 def read_sound(container: av.container.InputContainer, rate: int, limit: int) -> Floats:
-    """Samples of the first audio stream from where `container` stands, mono at `rate` Hz.
+    """Samples of the first audio stream from the current position of `container`, mono at `rate` Hz.
 
-    Once there are more than `limit` it stops, within a half minute of sound.
+    Reading stops within 30 seconds of sound after `limit` samples.
     """
-    # One output frame a half minute: handing over each 20 ms packet costs more than resampling it.
-    # Channels are kept and averaged here: the library's own mixing makes two equal ones louder.
+    # Frames of 30 seconds: passing on each 20 ms packet would cost more than resampling it. The channels
+    # are averaged here, since the library's mixing makes two equal channels louder.
     resampler = av.AudioResampler(format="fltp", rate=rate, frame_size=30 * rate)
     pieces: list[Floats] = []
     num_samples = 0
     for frame in container.decode(audio=0):
-        frame.pts = None  # gaps and jumps of the clock are no concern of ours
+        frame.pts = None  # gaps and jumps of the time stamps are ignored
         num_samples += frame.samples * rate // frame.sample_rate
         pieces += [piece.to_ndarray().mean(axis=0) for piece in resampler.resample(frame)]
         if num_samples > limit:
@@ -137,14 +136,14 @@ def explained(source: Medium, expected: str) -> Iterator[None]:
 
 
 def refuse_huge(source: Medium, width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
-    """Raises `MediumError` where a picture or frame of this size would take too much memory."""
+    """Raises `MediumError` if a picture or frame of this size has more than `max_pixels`."""
     if width * height > max_pixels:
         reason = f"{width} x {height} pixels are more than {max_pixels}; shrink it"
         raise MediumError(name_of(source), reason)
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """8-bit RGB of any picture, a copy; transparency lies on white."""
+    """A copy of any picture in 8-bit RGB, transparent parts white."""
     if image.mode.startswith(("I", "F")):
         image = _to_8_bit(image)
     if image.has_transparency_data:
@@ -160,7 +159,7 @@ def name_of(source: Medium) -> str:
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
-    """Grey of 16 bits or floats to 8; `convert` would clip at 255 instead of scaling."""
+    """Grey of 16 bits or floats scaled to 8 bits, where `convert` would clip at 255."""
     grey: npt.NDArray[np.float64] = np.asarray(image).astype(np.float64)
     if not np.isfinite(grey).all():
         raise ValueError("pixels that are not numbers")

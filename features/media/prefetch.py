@@ -1,4 +1,4 @@
-"""Decoding ahead: a few threads read and decode while the caller computes, a bounded way ahead."""
+"""Media decoded ahead of their use, by a few threads and a bounded number at a time."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 
 class Decoded(Generic[Source, Result]):
-    """A source with its result, or with the reason why there is none."""
+    """A source with its result, or with the reason why it has none."""
 
     def __init__(self, source: Source, result: Result | None, reason: str | None) -> None:
         self.source = source
@@ -49,7 +49,7 @@ def prefetch(
 
 
 def _reason(error: DataError | OSError) -> str:
-    """In one line, and without the name of the medium where it stands beside."""
+    """The message in one line, without the name of the medium."""
     if isinstance(error, MediumError):
         return error.reason
     words = error.strerror if isinstance(error, OSError) else None

@@ -1,6 +1,6 @@
-"""Videos sampled: evenly spaced frames and stretches of sound, found by seeking, never the whole.
+"""Samples of videos: evenly spaced frames and stretches of sound, found by seeking.
 
-An hour costs as much as some minutes, and only one frame stands in memory at a time.
+An hour of video costs as much as a few minutes. One frame is in memory at a time.
 """
 
 from collections.abc import Iterator
@@ -29,19 +29,19 @@ from features.media.file_formats import CONVERT_TO
 from recsys.arrays import Floats
 from recsys.errors import MediumError
 
-VERSION = 1  # raised when the same video may give other frames or other sound
-# A key frame stands every few seconds: what is nearer is reached by decoding on, what is further by seeking.
+VERSION = 1  # raised when the same video may give other frames or sound
+# Key frames are a few seconds apart. A nearer time is reached by decoding on, a later one by seeking.
 _SEEK_SECONDS = 5.0
-# Decoded at most to reach one frame; where key frames are rarer, a frame too early has to do.
+# Frames decoded at most to reach one time; with rarer key frames an earlier frame is taken.
 _MAX_DECODED = 600
 
 
 def load_frames(source: Medium, num_frames: int) -> Iterator[Image.Image]:
-    """What is seen in the middle of each of `num_frames` equal stretches, as upright 8-bit RGB pictures.
+    """The middle frame of each of `num_frames` equal stretches, as upright 8-bit RGB pictures.
 
-    Of a video that ends earlier than it says there are fewer; where a format is searched coarsely
-    (MPEG-TS) it may be the next key frame. Raises `MediumError` where it has no
-    pictures, cannot be read, or more than half of the frames are not to be had.
+    There are fewer frames if the video ends before its stated end. In formats with coarse seeking
+    (MPEG-TS) a frame may be the next key frame. Raises `MediumError` if the video has no pictures, cannot
+    be read, or fewer than half of the frames can be decoded.
     """
     start, seconds = _span(source)
     times = start + (np.arange(num_frames) + 0.5) * (seconds / num_frames)
@@ -53,15 +53,15 @@ def load_frames(source: Medium, num_frames: int) -> Iterator[Image.Image]:
             num_found += 1
             yield _picture(frame)
     if 2 * num_found < num_frames:
-        reason = f"cut off: only {num_found} of {num_frames} frames are to be had; fetch or save it again"
+        reason = f"cut off: only {num_found} of {num_frames} frames can be read; fetch or save it again"
         raise MediumError(name_of(source), reason)
 
 
 def load_video_sound(source: Medium, max_seconds: int, rate: int = SAMPLE_RATE) -> Floats | None:
-    """Sound of a video, mono at `rate` Hz, shape [samples]; None where it has none or only silence.
+    """The sound of a video, mono at `rate` Hz, shape [samples]; None if it has none or only silence.
 
-    Where there is more than `max_seconds` of it, evenly spaced stretches of 30 seconds one after the
-    other, `max_seconds` in all. Raises `MediumError` where the sound is there and cannot be read.
+    Of sound longer than `max_seconds`: evenly spaced stretches of 30 seconds, joined, `max_seconds` in all.
+    Raises `MediumError` if the sound exists and cannot be read.
     """
     with explained(source, "video sound"), open_container(source) as container:
         if not container.streams.audio:
@@ -87,7 +87,7 @@ def load_video_sound(source: Medium, max_seconds: int, rate: int = SAMPLE_RATE) 
 def _frames_at(
     container: av.container.InputContainer, stream: av.VideoStream, times: np.ndarray
 ) -> Iterator[VideoFrame]:
-    """The frame shown at each of the ascending `times`; none where the stream has none there any more."""
+    """The frame shown at each of the ascending `times`, as long as the stream has one."""
     frames = container.decode(stream)
     shown: VideoFrame | None = None
     coming = next(frames, None)
@@ -106,7 +106,7 @@ def _frames_at(
 
 
 def _span(source: Medium) -> tuple[float, float]:
-    """Where the pictures begin and how long they last, in seconds; by reading on where nothing says so."""
+    """Start and length of the pictures in seconds, found by reading all packets if the file states none."""
     with explained(source, "video"), open_container(source) as container:
         stream = _picture_stream(container, source)
         start, seconds = _stated_span(container, stream)
@@ -129,7 +129,7 @@ def _stated_span(
 
 
 def _picture_stream(container: av.container.InputContainer, source: Medium) -> av.VideoStream:
-    """The first video stream that is no cover of an album, its frames of a bearable size."""
+    """The first video stream that is not album art. Raises `MediumError` if its frames are too large."""
     moving = (one for one in container.streams.video if not one.disposition & Disposition.attached_pic)
     stream = next(moving, None)
     if stream is None:
@@ -144,7 +144,7 @@ def _picture_stream(container: av.container.InputContainer, source: Medium) -> a
 def _seek(
     container: av.container.InputContainer, stream: av.VideoStream | av.AudioStream, time: float
 ) -> None:
-    """To the last key frame of `stream` up to `time` seconds."""
+    """Go to the last key frame of `stream` at or before `time` seconds."""
     assert stream.time_base is not None
     container.seek(int(time / stream.time_base), stream=stream)
 

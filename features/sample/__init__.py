@@ -1,4 +1,4 @@
-"""A shop made up whole: products, pictures, texts, voices and shoppers, so that nothing is downloaded."""
+"""A generated shop: products, pictures, texts, voices and shoppers. Nothing is downloaded."""
 
 from features.sample.options import SampleOptions
 from features.sample.write import write_sample_shop

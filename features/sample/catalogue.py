@@ -16,7 +16,7 @@ from recsys.arrays import Bools
 
 @dataclass(frozen=True, kw_only=True)
 class Catalogue:
-    """Products (N) by row; ids are in random order, so that a place tells nothing."""
+    """Products (N) by row, in random order, so that the row carries no information."""
 
     item_ids: tuple[str, ...]
     kinds: tuple[str, ...]
@@ -31,7 +31,7 @@ class Catalogue:
 
 
 def draw_catalogue(rng: np.random.Generator, world: World, options: SampleOptions) -> Catalogue:
-    """Looks, themes and sayings for the attributes of `world`, and the texts that tell the themes."""
+    """Looks, themes and sayings for the attributes of `world`, and the texts that express the themes."""
     looks = draw_looks(rng, options.num_visual)
     every_theme = sorted(texts.theme_sentences())
     theme_names = [every_theme[at] for at in rng.permutation(len(every_theme))[: options.num_text]]
@@ -81,8 +81,8 @@ def _table(
     for row, (kind, maker, theme) in enumerate(zip(kinds, makers, themes, strict=True)):
         titles.append(texts.title(kind, maker, int(rng.integers(100, 1000))))
         others = [name for name in theme_names if name != theme]
-        told = texts.description(rng, kind, maker, theme, others, options.text_noise)
-        descriptions.append(None if missing[1, row] else told)
+        text = texts.description(rng, kind, maker, theme, others, options.text_noise)
+        descriptions.append(None if missing[1, row] else text)
     images = [None if missing[0, row] else f"images/{name}.jpg" for row, name in enumerate(item_ids)]
     columns = {
         "item_id": item_ids,

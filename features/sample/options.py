@@ -23,7 +23,7 @@ def _fraction(default: float) -> Any:
 class SampleOptions:
     """Size and difficulty of a sample shop; raises `ConfigError` naming every value out of range.
 
-    The taste model that the numbers belong to stands in `features.sample.tastes`.
+    `features.sample.tastes` has the taste model of these numbers.
     """
 
     seed: int = _count(0, low=0, high=2**63 - 1)
@@ -72,7 +72,7 @@ class SampleOptions:
     theme_share: float = _fraction(0.25)  # shoppers' written reviews that repeat the theme
     num_voices: int = _count(4, low=2, high=5)
     num_phrasings: int = _count(7, low=2, high=8)  # of one meaning
-    held_out_voices: int = _count(1, low=0, high=4)  # heard of new and unseen items only
+    held_out_voices: int = _count(1, low=0, high=4)  # voices that only new and unseen items have
     held_out_phrasings: int = _count(2, low=1, high=7)
 
     def __post_init__(self) -> None:

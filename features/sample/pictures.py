@@ -1,7 +1,7 @@
-"""Product pictures: a look (a pattern in a palette) on a product, among everything that does not matter.
+"""Product pictures: a look (a pattern in a palette) on a product, with irrelevant variation.
 
-The kind of product gives the silhouette; background, place, size, turn, light, grain and a shift of
-hue are drawn anew for every picture, so that only pattern and palette together tell the look.
+The kind of product gives the silhouette. Background, place, size, rotation, light, grain and a shift of
+hue are drawn anew for every picture, so that only pattern and palette together identify the look.
 """
 
 import colorsys
@@ -41,16 +41,16 @@ PATTERNS: dict[str, Callable[[Plane, Plane], npt.NDArray[np.bool_]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What a taste in pictures is about; neither part alone tells it."""
+    """The visual attribute of a product; neither part alone identifies it."""
 
     pattern: str
     palette: str
 
 
 def draw_looks(rng: np.random.Generator, count: int) -> list[Look]:
-    """`count` different looks that share patterns and palettes among them.
+    """`count` different looks; a pattern and a palette each occur in several looks.
 
-    They come from the smallest square of patterns times palettes that holds half as many again.
+    The looks are drawn from n patterns times n palettes, with the smallest n * n >= 1.5 * count.
     """
     side = min(int(np.ceil(np.sqrt(1.5 * count))), len(PATTERNS))
     patterns = rng.permutation(list(PATTERNS))[:side]

@@ -64,7 +64,7 @@ def _panel(
     for row, item_id in enumerate(catalogue.item_ids):
         num_spoken = options.panel_reviews if catalogue.has_voice[row] else 0
         pool = _clips(rng, world, catalogue, options, row, num_spoken)
-        # A (tester, product) pair stands once, as long as there are testers enough.
+        # A (tester, product) pair occurs once, if there are enough testers.
         testers = rng.permutation(max(NUM_TESTERS, num_spoken + options.panel_written))
         latest = min(int(world.launch_s[row]), world.cutoff_s)
         times = latest - rng.integers(1, 30 * DAY_S, num_spoken + options.panel_written)

@@ -1,4 +1,4 @@
-"""What is spoken: recordings made once, each one meaning in one phrasing by one voice (recordings/HOW.md)."""
+"""The recordings of the package, each of one meaning in one phrasing by one voice (recordings/HOW.md)."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -32,16 +32,16 @@ class Recording:
 
     @property
     def public_name(self) -> str:
-        """Its name in a dataset, which must not tell what is said."""
+        """Its file name in a dataset, from which the meaning cannot be read."""
         return f"{self.sha256[:12]}.opus"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Repertoire:
-    """The recordings of one shop, by meaning, in two pools that share none.
+    """The recordings of one shop, by meaning, in two disjoint pools.
 
-    `known` is what items of the training span are spoken of in; `held_out` is for the others: phrasings
-    that `known` never uses, by every voice, those that `known` never uses among them.
+    `known` is for items launched in the training span. `held_out` is for all other items: phrasings that
+    are not in `known`, by all voices, of which some are not in `known` either.
     """
 
     meanings: Sequence[str]
@@ -65,7 +65,7 @@ def draw_repertoire(
     held_out_voices: int,
     held_out_phrasings: int,
 ) -> Repertoire:
-    """Meanings, voices and phrasings for one shop, and which of them training is not to hear."""
+    """Meanings, voices and phrasings of one shop, some voices and phrasings held out from training."""
     everything = recordings()
     meanings = _draw(rng, (clip.meaning for clip in everything), num_meanings)
     voices = _draw(rng, (clip.voice for clip in everything), num_voices)
@@ -75,16 +75,16 @@ def draw_repertoire(
         clips = [clip for clip in everything if clip.meaning == meaning and clip.voice in voices]
         phrasings = _draw(rng, (clip.phrasing for clip in clips), num_phrasings)
         late, early = phrasings[:held_out_phrasings], phrasings[held_out_phrasings:]
-        heard = voices[held_out_voices:]
+        training_voices = voices[held_out_voices:]
         held_out[meaning] = [clip for clip in clips if clip.phrasing in late]
-        known[meaning] = [clip for clip in clips if clip.phrasing in early and clip.voice in heard]
-        assert known[meaning], f"{meaning} is spoken by no voice that training may hear"
+        known[meaning] = [clip for clip in clips if clip.phrasing in early and clip.voice in training_voices]
+        assert known[meaning], f"{meaning} is spoken by no voice of the training pool"
         assert held_out[meaning], f"{meaning} has no phrasing left to hold out"
     return Repertoire(meanings=meanings, known=known, held_out=held_out)
 
 
 def _draw(rng: np.random.Generator, values: Iterable[Value], count: int) -> list[Value]:
-    """`count` of the different values (all where there are fewer) in random order."""
+    """`count` of the distinct values, or all if there are fewer, in random order."""
     different = sorted(set(values))
     return [different[at] for at in rng.permutation(len(different))[:count]]
 

@@ -1,21 +1,22 @@
-r"""Who likes what, and what is therefore chosen.
+r"""The taste model of the sample shop: items, shoppers, and their choices.
 
-The taste model. An item `i` has one look `a(i)`, one theme `b(i)` and one thing said of it, `c(i)`, drawn
-independently of each other and of all else that is known of it. A shopper `u` has a liking for every
-look, every theme and every saying: standard normal numbers, brought to mean 0 and standard deviation
+An item `i` has one look `a(i)`, one theme `b(i)` and one saying `c(i)` (the meaning of its spoken
+reviews), drawn independently of each other and of all other fields. A shopper `u` has a liking for every
+look, every theme and every saying: standard normal numbers, scaled to mean 0 and standard deviation
 1 within each of the three groups. With w_g = share_g / (sum of the shares), the taste of `u` for `i` is
 
     taste(u, i) = sqrt(w_look) * like_u[a(i)] + sqrt(w_theme) * like_u[b(i)] + sqrt(w_saying) * like_u[c(i)]
 
 so each group carries the part w_g of its variance. An item's appeal to everybody is normal with
-standard deviation `popularity_skew`. What a choice is expected to be worth is a dot product, the oracle's:
+standard deviation `popularity_skew`. The expected worth of a choice is the dot product of the oracle's
+factors:
 
     oracle(u, i) = taste(u, i) + appeal(i) = (weighted likings of u, 1) . (one-hot attributes of i, appeal(i))
 
 At an event, the shopper takes one of the items that are launched and not yet taken, with probability
-proportional to exp(worth / temperature), worth = oracle(u, i) + drift * [i has what the session is after].
-What a session is after is one look, theme or saying at random, so the order of events tells something.
-A part `impulse_fraction` of the events follows appeal alone. A taken item is bought with probability
+proportional to exp(worth / temperature), worth = oracle(u, i) + drift * [i has the attribute of the session].
+The attribute of a session is a look, theme or saying at random, so the order of events is informative.
+A fraction `impulse_fraction` of the events follows appeal alone. A taken item is bought with probability
 sigmoid(taste - 2), else put into the cart (one in three) or viewed; a bought item's rating is
 round(2.4 + 0.8 * taste + 0.7 * noise), from 1 to 5.
 """
@@ -38,7 +39,7 @@ _CHUNK = 256  # shoppers whose choices are made at once: bounds the memory
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """What is true of items (N) and shoppers (U), never shown but through media and choices."""
+    """The hidden attributes of items (N) and shoppers (U), visible only through media and choices."""
 
     attribute: Ints  # [N, 3]: look, theme, saying, counted from 0 within each group
     group_sizes: tuple[int, int, int]

@@ -1,4 +1,4 @@
-"""What is written: titles, descriptions with a theme, reviews. Nothing of looks or of what is spoken."""
+"""The texts of the shop: titles, descriptions with a theme, reviews. None mentions a look or a saying."""
 
 import json
 from collections.abc import Sequence
@@ -12,20 +12,20 @@ KINDS = ("mug", "cushion", "bag", "lamp", "vase", "blanket", "notebook", "bottle
 
 @cache
 def theme_sentences() -> dict[str, list[str]]:
-    """Theme -> sentences of a description that tell it."""
+    """Theme -> sentences that express it in a description."""
     sentences: dict[str, list[str]] = json.loads(_read("descriptions.json"))
     return sentences
 
 
 @cache
 def generic_sentences() -> dict[str, list[str]]:
-    """Sentences that tell nothing of a product's attributes, by use."""
+    """Sentences without information on a product's attributes, by use."""
     sentences: dict[str, list[str]] = json.loads(_read("generic.json"))
     return sentences
 
 
 def title(kind: str, brand: str, number: int) -> str:
-    """Maker, kind of product and a number: none of it bears on taste."""
+    """Maker, kind of product and a number, none of which depends on an attribute."""
     return f"{brand} {kind} {number}"
 
 
@@ -35,17 +35,17 @@ def description(
     """Two sentences on the theme among generic ones; each is of another theme with probability `noise`."""
     generic, themes = generic_sentences(), theme_sentences()
     opening = _pick(rng, generic["opening"]).format(brand=brand, kind=kind)
-    told = []
+    sentences = []
     for at in rng.choice(len(themes[theme]), size=2, replace=False):
         wrong = other_themes and rng.random() < noise
-        told.append(themes[_pick(rng, other_themes) if wrong else theme][at])
+        sentences.append(themes[_pick(rng, other_themes) if wrong else theme][at])
     filler = _pick(rng, generic["filler"])
     order = rng.permutation(3)
-    return " ".join([opening, *([*told, filler][at] for at in order)])
+    return " ".join([opening, *([*sentences, filler][at] for at in order)])
 
 
 def written_review(rng: np.random.Generator, rating: int, theme: str | None) -> str:
-    """What a shopper writes: content or not by the rating, with the theme's words where it is given."""
+    """A shopper's review: its mood by the rating, with a sentence of `theme` if given."""
     generic = generic_sentences()
     mood = "good" if rating >= 4 else "middling" if rating == 3 else "bad"
     parts = [_pick(rng, generic[mood])]
@@ -55,7 +55,7 @@ def written_review(rng: np.random.Generator, rating: int, theme: str | None) -> 
 
 
 def panel_review(rng: np.random.Generator) -> str:
-    """What a tester writes before the launch: nothing that bears on taste."""
+    """A tester's review before the launch, without information on an attribute."""
     generic = generic_sentences()
     return f"{_pick(rng, generic['panel'])} {_pick(rng, generic['filler'])}"
 

@@ -60,12 +60,11 @@ CAME_BY = ("friend", "search", "advertisement", "newspaper")
 
 
 def write_sample_shop(out: Path, options: SampleOptions, *, progress: Progress | None = None) -> None:
-    """Make up a shop by `options` and write it to `out` as a dataset; the same options give the same shop.
+    """Generate a shop by `options` and write it to `out` as a dataset; equal options give the same shop.
 
-    `features.sample.tastes` states the taste model. Beside what `dataset.toml` names stands
-    `oracle/options.json`, the options themselves. `progress` is called with a stage, the steps done
-    and the steps there are. The folder appears whole or not at all; one that exists already must be
-    empty, or a `DataError` is raised.
+    `features.sample.tastes` has the taste model. `oracle/` holds the options and the true factors, which
+    `dataset.toml` does not name. `progress` is called with a stage, the steps done and all steps. `out`
+    appears whole or not at all. Raises `DataError` if `out` exists and is not empty.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} exists and is not an empty folder; remove it or choose another")
@@ -79,7 +78,7 @@ def write_sample_shop(out: Path, options: SampleOptions, *, progress: Progress |
 
 
 def _write(folder: Path, options: SampleOptions, progress: Progress) -> None:
-    # A stream of its own for each part, so that an option of one part leaves the others as they were.
+    # One random stream for each part, so that an option of one part does not change the others.
     streams = [np.random.default_rng(seed) for seed in np.random.SeedSequence(options.seed).spawn(5)]
     world = draw_world(streams[0], options)
     catalogue = draw_catalogue(streams[1], world, options)
@@ -100,7 +99,7 @@ def _write(folder: Path, options: SampleOptions, progress: Progress) -> None:
 
 
 def _user_table(rng: np.random.Generator, user_ids: tuple[str, ...]) -> pl.DataFrame:
-    """users.csv; nothing in it bears on taste."""
+    """users.csv; no column depends on the tastes."""
     return pl.DataFrame(
         {
             "user_id": user_ids,
@@ -132,7 +131,7 @@ def _write_events(
 def _write_oracle(
     folder: Path, world: World, catalogue: Catalogue, user_ids: tuple[str, ...], options: SampleOptions
 ) -> None:
-    """True factors, whose dot product is what a choice is expected to be worth."""
+    """The true factors, whose dot product is the expected worth of a choice."""
     vector = pl.List(pl.Float32)
     for name, column, ids, factors in (
         ("users", "user_id", user_ids, world.user_factors),
@@ -146,7 +145,7 @@ def _write_oracle(
 
 
 def _write_recordings(folder: Path, reviews: list[Review], progress: Progress) -> None:
-    """Each recording that is used, once."""
+    """Copy each used recording once."""
     used = {review.recording.public_name: review.recording for review in reviews if review.recording}
     for done, name in enumerate(sorted(used), 1):
         with used[name].path.open("rb") as source, (folder / name).open("wb") as target:
@@ -166,4 +165,4 @@ def _write_pictures(folder: Path, catalogue: Catalogue, options: SampleOptions, 
 
 
 def _silent(_stage: str, _done: int, _total: int) -> None:
-    """Progress that nobody watches."""
+    """The progress callback that does nothing."""

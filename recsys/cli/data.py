@@ -1,4 +1,4 @@
-"""Commands on datasets: made, imported, checked, prepared, and their media encoded."""
+"""Commands on datasets: generate, import, check and prepare one, encode its media, convert encoders."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,10 +21,10 @@ from recsys.errors import ConfigError
 
 @command
 def sample(
-    directory: Annotated[Path, typer.Argument(help="Where the shop is written.")],
+    directory: Annotated[Path, typer.Argument(help="The new dataset folder.")],
     items: Annotated[int | None, typer.Option(help="Number of products.")] = None,
     users: Annotated[int | None, typer.Option(help="Number of shoppers.")] = None,
-    seed: Annotated[int, typer.Option(help="Another seed, another shop.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the shop.")] = 0,
     set_: SetOption = None,
 ) -> None:
     """Write a generated shop with pictures, texts, voices and shoppers."""
@@ -85,12 +85,14 @@ def import_(
 @command
 def check(
     dataset: DatasetArgument,
-    rejected: Annotated[Path | None, typer.Option(help="Write what was rejected to this file.")] = None,
+    rejected: Annotated[
+        Path | None, typer.Option(help="Write the rejected rows to this file (.csv or .parquet).")
+    ] = None,
     cache: CacheOption = None,
     config: ConfigOption = None,
     set_: SetOption = None,
 ) -> None:
-    """Read a dataset, say what is in it and what had to be rejected."""
+    """Read a dataset; print its content and the rejected rows, counted by reason."""
     from features.event_log import check_dataset, open_dataset
     from recsys.config import load_config
 
@@ -106,7 +108,7 @@ def prepare(
     dataset: DatasetArgument,
     out: Annotated[Path, typer.Option("--out", help="Where the event log is written.")],
 ) -> None:
-    """Prepare the interactions of a dataset on disk, however large; goes on where it stopped."""
+    """Prepare the interactions of a dataset of any size on disk; a repeated call continues."""
     from features.event_log import prepare_dataset
 
     with ConsoleProgress(console) as progress:
@@ -118,7 +120,7 @@ def prepare(
 def features(
     dataset: DatasetArgument, cache: CacheOption = None, config: ConfigOption = None, set_: SetOption = None
 ) -> None:
-    """Encode all media of a dataset into the cache; a second time encodes only what is new."""
+    """Encode all media of a dataset into the cache; a second call encodes new media only."""
     from features.event_log import all_reasons, open_dataset
     from features.extraction import extract
     from recsys.config import load_config
@@ -143,7 +145,7 @@ def convert(
     out: Annotated[Path | None, typer.Option("--out", help="A new folder for a copy of the encoder.")] = None,
     cache: CacheOption = None,
 ) -> None:
-    """Convert an encoder and say how near it is to its original; without a name, list the embedded ones."""
+    """Convert an encoder and print its difference to the original; without a name, list the embedded ones."""
     from features.conversion import EMBEDDED
     from features.conversion.verify.report import convert_encoder
 

@@ -49,17 +49,17 @@ class Section(BaseModel):
 
 
 class DataConfig(Section):
-    # A log of more events than this is prepared on disk instead of held in memory.
+    # A log with more events than this is built on disk as an event log instead of held in memory.
     stream_above: Annotated[int, Field(ge=0)] = 20_000_000
 
 
 class SplitConfig(Section):
-    protocol: ProtocolName = "auto"  # given where the dataset names one; else by its clock
-    train: str | None = None  # files for `given`, relative to the dataset, instead of its own
+    protocol: ProtocolName = "auto"  # predefined where the dataset names files; else by its clock
+    train: str | None = None  # files of a predefined split, relative to the dataset
     test: str | None = None
     test_fraction: Fraction = 0.1
     validation_fraction: Fraction = 0.1
-    cold_fraction: Fraction = 0.05  # of the items, hidden from training so that cold start is measured
+    cold_fraction: Fraction = 0.05  # of the items; hidden from training to measure cold start
     seed: int = 0
 
 
@@ -69,9 +69,9 @@ class EncoderConfig(Section):
     audio: str = "whisper-tiny.en"
     transcriber: str = "whisper-tiny.en"  # "none" leaves spoken reviews without their words
     video_frames: Annotated[int, Field(ge=1, le=256)] = 8  # of each video, evenly spaced
-    # What is heard of a video: all of it, or of a longer one stretches of 30 seconds, evenly spaced.
+    # Seconds of a video's sound that are encoded; of a longer video, evenly spaced parts of 30 seconds.
     video_sound_seconds: Annotated[int, Field(ge=1, le=3600)] = 120
-    # Media that are decoded and handed over together; an encoder cuts them into batches that suit it.
+    # Media that are decoded together; an encoder cuts them into batches of its own.
     batch_size: Count = 32
     device: Device = "cpu"
 
@@ -80,10 +80,10 @@ class ItemTowerConfig(Section):
     fusion: Literal["attention", "mean", "gated"] = "attention"
     use_id: bool = True
     use_content: bool = True  # False: the id-only model
-    # Which of the items' content is read: "title", "image", "review_speech" ..., "categories" for all fields
-    # or one of them by its name; None reads all there is.
+    # Modalities that the item tower reads: "title", "image", "review_speech" ..., "categories" for all
+    # category fields, or the name of one field. None: all that the items have.
     modalities: tuple[str, ...] | None = None
-    # An item is shown as new this often in training: without its id and its buyers' reviews.
+    # Rate at which training reads an item as cold: without its id and the reviews of users with events on it.
     id_dropout: Fraction = 0.5
     modality_dropout: Fraction = 0.1
     dropout: Fraction = 0.3
@@ -98,13 +98,13 @@ class ColdStartConfig(Section):
     content_regression: bool = True
     # Of the regression; the best on validation is taken.
     ridge_alphas: Annotated[tuple[Positive, ...], Field(min_length=1)] = (3.0, 10.0, 30.0, 100.0)
-    # How far predicted popularity moves a vector along the mean chosen one; the best on validation is taken.
+    # Factor of the predicted popularity, see training/cold_start/; the best on validation is taken.
     popularity_pulls: Annotated[tuple[NotNegative, ...], Field(min_length=1)] = (0.0, 1.0, 2.0, 4.0, 8.0)
     num_folds: Annotated[int, Field(ge=2)] = 5  # of the cross-fitting behind both choices
     min_items: Annotated[int, Field(ge=2)] = 50  # warm items; with fewer there is no regression
     max_items: Count = 30_000  # warm items of the regression, the most popular ones; bounds time and memory
-    # Warm items, similarity to which is an input; one for every eight warm items at most. 0: linear in the
-    # content.
+    # Warm items whose similarity to an item is an input of the regression, at most one for eight warm items.
+    # 0: the regression is linear in the content.
     max_landmarks: Annotated[int, Field(ge=0)] = 1024
 
 
@@ -120,8 +120,8 @@ class UserTowerConfig(Section):
     use_profile: bool = True  # the user's own fields as one more token
     use_kind: bool = True  # an event carries its kind
     use_value: bool = True  # and its value, and every other number of `recsys.history.EVENT_NUMBERS`
-    # The learned relative bias of two events' distance: in places (False: one for every distance, so that the
-    # causal mask alone tells their order), and in time where the data have a clock.
+    # Learned relative biases for the distance of two events: in positions, and in time where the data have a
+    # clock. Without `use_position` only the causal mask depends on the order of events.
     use_position: bool = True
     use_time: bool = True
 
@@ -164,7 +164,7 @@ class SourcesConfig(Section):
 class RankerConfig(Section):
     enabled: bool = True
     num_candidates: Count = 100  # of the retriever
-    # Candidate sources beside the retriever: each adds candidates, and scores all of them for the ranker.
+    # Candidate sources beside the retriever. Each adds candidates and scores all candidates for the ranker.
     sources: tuple[str, ...] = tuple(SourcesConfig.model_fields)
     source_candidates: Annotated[int, Field(ge=0)] = 20  # that each of them may add
     history_length: Count = 50
@@ -172,12 +172,13 @@ class RankerConfig(Section):
     num_epochs: Count = 15
     patience: Count = 4  # epochs without a better validation NDCG@10 before stopping
     learning_rate: Positive = 1e-4
-    # The layers that read the sources' scores and ranks alone learn faster by this factor.
+    # Factor of the learning rate of the layers that read only the candidate features.
     feature_learning_rate_factor: Positive = 30.0
     weight_decay: NotNegative = 0.01
-    # Of its output, this share is added to the retriever's score: validation chooses one, or 0, no ranker.
+    # The ranker's output times the blend weight is added to the retriever's score. Validation chooses one of
+    # these, or 0: no ranker.
     blend_weights: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.25, 0.5, 1.0)
-    target_users: Fraction = 0.5  # whose validation events are its targets, unseen by the sources
+    target_users: Fraction = 0.5  # of the validation users; their validation events are the ranker's targets
 
     @field_validator("sources")
     @classmethod
@@ -231,12 +232,12 @@ class AdversarialConfig(Section):
 
 
 class AuxiliaryConfig(Section):
-    """Losses beside that of the next item; a weight of 0 is none."""
+    """Losses that are added to the next-item loss; a weight of 0 turns a loss off."""
 
-    num_items: Annotated[int, Field(ge=2)] = 1024  # drawn a step for alignment and views
+    num_items: Annotated[int, Field(ge=2)] = 1024  # sampled in each step for alignment and views
     alignment: AlignmentConfig = AlignmentConfig()  # of the modalities of one item
     views: ViewsConfig = ViewsConfig()  # two views of one item, made by dropout
-    # Of the modalities' vectors; a step takes twice as long.
+    # Perturbed modality vectors; a step takes twice as long.
     adversarial: AdversarialConfig = AdversarialConfig()
 
 
@@ -250,26 +251,27 @@ class OptimizerConfig(Section):
 
 class TrainConfig(Section):
     epochs: Count = 20
-    patience: Count = 5  # epochs without a better validation NDCG@10 before stopping, past 3/4 of them
-    batch_tokens: Count = 6400  # events a step at most
-    steps_per_epoch: Count = 30  # at least, by smaller batches: a small log still gets its updates
+    patience: Count = 5  # epochs without a better validation NDCG@10 before stopping, after 3/4 of `epochs`
+    batch_tokens: Count = 6400  # largest number of events in a step
+    steps_per_epoch: Count = 30  # at least; a small log is cut into smaller batches
     learning_rate: Positive = 2e-3
     weight_decay: NotNegative = 0.01
     warmup_fraction: Fraction = 0.05  # of the steps, in which the learning rate rises linearly
     optimizer: OptimizerConfig = OptimizerConfig()
-    # Time constant of the moving average of the weights, which is what is validated and kept; 0: none.
+    # Time constant of the moving average of the weights, in epochs. The average is validated and kept.
+    # 0: no average.
     average_epochs: NotNegative = 3.0
-    # bfloat16 pays only on processors with the instructions for it; auto looks for them.
+    # auto: bfloat16 on processors with instructions for it, else float32, which is faster there.
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    loss_chunk: Count = 1024  # rows of logits that stand in memory at once
+    loss_chunk: Count = 1024  # rows of logits in memory at a time
     sampled_above: Count = 50_000  # catalogue size from which the softmax is sampled
     num_negatives: Count = 8192
-    # Share of these negatives that are nearest to users of the step in an index made anew each epoch.
+    # Fraction of these negatives that are hard: near users of the step, in an index rebuilt each epoch.
     hard_negatives: Annotated[float, Field(ge=0, lt=1)] = 0.0
     auxiliary: AuxiliaryConfig = AuxiliaryConfig()
     refit: bool = True
     seed: int = 0
-    # Cores of training and evaluation; None takes all. A seed gives the same figures at the same number.
+    # Threads of training and evaluation; None: all cores. The same number gives the same results.
     num_threads: Count | None = None
     device: Device = "cpu"
 
@@ -283,10 +285,10 @@ class BPRCandidate(Section):
 class GridConfig(Section):
     """The settings that are tried for each baseline; the best by NDCG@10 on validation is taken."""
 
-    # Half a year to a year is best on MovieLens-small; shops and news are faster. No halving is tried, too.
+    # Popularity without a half-life is tried as well. Half a year to a year is best on MovieLens-small.
     popularity_half_life_days: tuple[Positive, ...] = (2000, 1000, 365, 180, 90, 30, 7, 1)
-    # On MovieLens-small and 1M regularization of 100, 256 factors and alpha of 10 lost; the last is kept for
-    # data whose events say more of what is liked than films watched once do.
+    # On MovieLens-small and 1M, regularization 100, 256 factors and alpha 10 were worse. Alpha 10 is kept for
+    # data with repeated events.
     als: Annotated[tuple[ALSConfig, ...], Field(min_length=1)] = (
         *(
             ALSConfig(factors=factors, regularization=regularization)
@@ -295,7 +297,7 @@ class GridConfig(Section):
         ),
         ALSConfig(alpha=10.0),
     )
-    # The former is best on MovieLens-small, the latter on 1M; 64 factors at .05 were so on neither.
+    # The first is best on MovieLens-small, the second on 1M.
     bpr: Annotated[tuple[BPRCandidate, ...], Field(min_length=1)] = (
         BPRCandidate(learning_rate=0.02),
         BPRCandidate(factors=128),
@@ -310,8 +312,12 @@ class GridConfig(Section):
         ItemItemConfig(k1=100.0),
         ItemItemConfig(k1=100.0, b=0.5),
     )
-    item_item_neighbours: tuple[Count, ...] = (20, 50, 200, 500)  # with the best of the former
-    content_last: tuple[Count, ...] = (30, 10, 3)  # newest events of the history; all of them are tried, too
+    item_item_neighbors: tuple[Count, ...] = (20, 50, 200, 500)  # tried with the best of `item_item`
+    content_last: tuple[Count, ...] = (
+        30,
+        10,
+        3,
+    )  # newest events of the history, beside the whole history
     fusion_weights: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.25, 0.5, 1.0, 2.0)
 
     @model_validator(mode="after")
@@ -325,13 +331,13 @@ class EvaluateConfig(Section):
     k: tuple[Count, ...] = (10, 20)
     baselines: tuple[BaselineName, ...] = BASELINES  # those of modalities that are missing are left out
     grids: GridConfig = GridConfig()
-    # Train the same model on ids alone, without content. None: where the dataset has an oracle.
+    # Train the same model on ids alone, without content. None: only where the dataset has an oracle.
     id_only: bool | None = None
     exclude_seen: bool = True
-    # Also the figures of towers trained anew with the validation events, as published ones often have.
+    # Also evaluate towers that are trained on the validation events as well, as many publications do.
     with_validation: bool = False
-    knockouts: bool = True  # `run` measures what each modality brings
-    knockout_users: Count = 500  # test users who are asked then, drawn by lot
+    knockouts: bool = True  # `run` measures the contribution of each modality
+    knockout_users: Count = 500  # test users of the knock-outs, sampled at random
 
 
 class IndexConfig(Section):
@@ -356,9 +362,10 @@ class Config(Section):
     track: TrackConfig = TrackConfig()
 
 
-# Keys that went: what to write instead. A configuration that has one is refused with these words.
+# Removed keys -> what to write instead. A configuration with such a key is refused with these words.
 REPLACED_KEYS: Mapping[str, str] = {
     "evaluate.twin": "write evaluate.id_only",
+    "evaluate.grids.item_item_neighbours": "write evaluate.grids.item_item_neighbors",
     "model.item.regress_new": "write model.cold_start.content_regression",
     "model.item.sentiment": "delete it: no model reads the sentiment of reviews, it annotates the catalogue",
     **dict.fromkeys(
@@ -373,8 +380,8 @@ REPLACED_VALUES: Mapping[tuple[str, str], str] = {("split.protocol", "given"): "
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "default": {},
     "fast": {"model": {"dim": 32, "user": {"num_blocks": 1}}, "train": {"epochs": 5}},
-    # Long histories over a few thousand well-known items, in the published leave-one-out form: a wider
-    # and deeper user tower, little dropout, and the id nearly always there.
+    # Long histories over a few thousand items, with leave-one-out as in publications: a wider and deeper user
+    # tower, little dropout, and ids that are rarely dropped.
     "movielens-1m": {
         "split": {"protocol": "leave_one_out"},
         "model": {
@@ -385,7 +392,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
             "user": {"num_blocks": 4, "max_length": 200, "dropout": 0.22},
             "ranker": {"num_epochs": 6},
         },
-        # 25 epochs with an average over 3 are better and take four times as long.
+        # 25 epochs with average_epochs = 3 are better and take four times as long.
         "train": {"epochs": 6, "average_epochs": 1.0},
     },
 }

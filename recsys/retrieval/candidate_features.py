@@ -1,4 +1,4 @@
-"""Candidate lists and what their sources said of them: the ranker's evidence, in training and serving alike.
+"""Candidate lists, and the candidate features of the ranker: the same in training and serving.
 
 Legend: B users, K candidates, S sources, X context features, N items.
 """
@@ -14,18 +14,18 @@ from recsys.history import History
 from recsys.ids import PAD
 from recsys.item_features import ItemArrays
 
-BUILTIN_SOURCES = ("towers", "popularity")  # sources that need no fitting of their own; the others follow
+BUILTIN_SOURCES = ("towers", "popularity")  # the first columns along S; the fitted sources follow
 CONTEXT = ("log_history_length",)
-NEAR = 1e-3  # cosines that differ by less share their ranks, in part
+NEAR = 1e-3  # cosines that differ by less have fractional ranks, see `soft_ranks`
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidates:
-    """Lists to be ranked, and what each source says of them."""
+    """Lists of candidates with their cosines and the scores of the sources."""
 
     items: Ints  # [B, K], 0 where there are fewer
-    cosines: Floats  # [B, K], the towers' plain cosines, -inf at padding
-    source_scores: Floats  # [B, K, S], of the fitted sources, 0 where one knows nothing
+    cosines: Floats  # [B, K], inner products of the towers' vectors, -inf at padding
+    source_scores: Floats  # [B, K, number of fitted sources], 0 where a source has no score
 
     @classmethod
     def joined(cls, parts: Sequence["Candidates"]) -> "Candidates":
@@ -37,7 +37,7 @@ class Candidates:
         )
 
     def beside(self, other: "Candidates") -> "Candidates":
-        """The candidates of both, `other`'s after these, for the same users."""
+        """The candidates of `other` appended to these, for the same users."""
         return Candidates(
             items=np.concatenate([self.items, other.items], axis=1),
             cosines=np.concatenate([self.cosines, other.cosines], axis=1),
@@ -56,19 +56,19 @@ class CandidateFeatures:
 
     def __init__(self, items: ItemArrays) -> None:
         self.log_popularity, self.popularity_rank = items.log_popularity, items.popularity_rank
-        self._known_N = items.trained
+        self._warm_N = items.trained
 
     def inputs(self, candidates: "Candidates", history_length_B: Ints) -> dict[str, Floats]:
         """`source_scores`, `source_ranks` [B, K, S] and `candidate_context` [B, K, X].
 
-        Ranks are 1 / log2(1 + rank): bounded, and finest where it matters; of a source without a score
-        they are 0. The towers' are places among the known items: in the lists that a ranker learns from
-        there are no others. Rows of padding are zeros.
+        A rank is given as 1 / log2(1 + rank), and as 0 where the source has no score. The towers' rank is the
+        rank among the warm items, since the ranker is trained on lists of warm items. Rows of padding are
+        zeros.
         """
         item_BK, cosine_BK = candidates.items, candidates.cosines
         real_BK1 = (item_BK != PAD)[..., None]
         tower_rank_BK = soft_ranks(
-            np.where(item_BK != PAD, cosine_BK, -np.inf), among_BK=self._known_N[item_BK]
+            np.where(item_BK != PAD, cosine_BK, -np.inf), among_BK=self._warm_N[item_BK]
         )
         popularity_BK, popularity_rank_BK = self.log_popularity[item_BK], self.popularity_rank[item_BK]
         other_BKS = candidates.source_scores
@@ -77,16 +77,16 @@ class CandidateFeatures:
         context_B11 = np.log1p(history_length_B)[:, None, None]
         other_rank_BKS = np.where(other_BKS > 0, 1.0 / np.log2(1.0 + ranks(other_BKS)), 0.0)
         scores = np.concatenate([score_BKS, np.log1p(other_BKS)], axis=-1)
-        shown_ranks = np.concatenate([1.0 / np.log2(1.0 + rank_BKS), other_rank_BKS], axis=-1)
+        rank_features = np.concatenate([1.0 / np.log2(1.0 + rank_BKS), other_rank_BKS], axis=-1)
         return {
             "source_scores": (scores * real_BK1).astype(np.float32),
-            "source_ranks": (shown_ranks * real_BK1).astype(np.float32),
+            "source_ranks": (rank_features * real_BK1).astype(np.float32),
             "candidate_context": (context_B11 * real_BK1).astype(np.float32),
         }
 
 
 def newest_items(histories: Sequence[History], length: int) -> Ints:
-    """The newest `length` items of each history, right-aligned: the newest stands last. Shape [B, length]."""
+    """The newest `length` items of each history, right-aligned: the newest is the last. Shape [B, length]."""
     item_BH = np.full((len(histories), length), PAD, np.int64)
     for row, history in enumerate(histories):
         newest = history.item[-length:]
@@ -96,23 +96,23 @@ def newest_items(histories: Sequence[History], length: int) -> Ints:
 
 
 def ranks(score_BKS: Floats) -> Floats:
-    """Place of each entry among its row's, from 1 for the highest, equal ones alike. Shape [B, K, S]."""
-    place_BKS = np.empty(score_BKS.shape, np.float32)
+    """1 + number of candidates with a higher score, for each list and source. Shape [B, K, S]."""
+    rank_BKS = np.empty(score_BKS.shape, np.float32)
     for row, score_KS in enumerate(score_BKS):
         for column in range(score_KS.shape[1]):
             score_K = score_KS[:, column]
             ascending_K = np.sort(score_K)
-            place_BKS[row, :, column] = 1 + len(score_K) - np.searchsorted(ascending_K, score_K, side="right")
-    return place_BKS
+            rank_BKS[row, :, column] = 1 + len(score_K) - np.searchsorted(ascending_K, score_K, side="right")
+    return rank_BKS
 
 
 def soft_ranks(score_BK: Floats, *, among_BK: Bools | None = None) -> npt.NDArray[np.float64]:
-    """Place of each entry in its own row, from 1 for the highest; entries at -inf stand last.
+    """Continuous ranks of the scores of each list, 1 for the highest; scores of -inf are last. Shape [B, K].
 
-    1 + the sum over the others, those of `among_BK` alone where it is given, of how surely they stand above:
-    1 or 0 where two scores differ by more than `NEAR`, and in between (difference / NEAR + 1) / 2. So a rank
-    moves by little where a score does, and what ONNX Runtime and torch reckon in another order cannot make it
-    jump. The idea is that of ApproxNDCG (Qin, Liu and Li 2010), with a ramp in place of the logistic curve.
+    rank(i) = 1 + sum over j of clip((score_j - score_i) / NEAR + 1, 0, 2) / 2, over the other candidates j of
+    the list, or those of them with a true `among_BK`. Ranks are continuous in the scores, so that rounding
+    errors, which differ between ONNX Runtime and torch, cannot change a rank by 1. As in ApproxNDCG (Qin, Liu
+    and Li 2010), with a linear ramp instead of the logistic function.
     """
     rank_BK = np.empty(score_BK.shape, np.float64)
     for row, score_K in enumerate(np.asarray(score_BK, np.float64)):
@@ -128,7 +128,7 @@ def _soft_ranks(score_K: npt.NDArray[np.float64], among_K: Bools) -> npt.NDArray
     sums = np.concatenate([[0.0], np.cumsum(ascending_K)])
     low_K = np.searchsorted(ascending_K, score_K - NEAR, side="left")
     high_K = np.searchsorted(ascending_K, score_K + NEAR, side="right")
-    # Those within reach; an entry that is one of them counts itself a half.
+    # Candidates within NEAR of the score. The candidate itself, if it is among them, adds 1/2.
     near_K = (sums[high_K] - sums[low_K] - (high_K - low_K) * score_K) / (2 * NEAR) + (high_K - low_K) / 2
     rank_K: npt.NDArray[np.float64] = np.where(among_K, 0.5, 1.0) + (len(ascending_K) - high_K) + near_K
     return rank_K

@@ -1,4 +1,4 @@
-"""Warm and cold items in one list: cold items get fixed ranks, the same whatever length is asked for.
+"""Merges warm and cold items into one list. Cold items have fixed ranks that do not depend on its length.
 
 Legend: B users, L ranks of a list, W warm items, C cold items.
 """
@@ -13,14 +13,14 @@ from recsys.ids import PAD
 from recsys.retrieval.item_lists import ItemLists
 from recsys.retrieval.settings import PAGE
 
-STEP = 0.01  # between the scores of cold items that have no warm item before, or none after them
+STEP = 0.01  # difference of the scores of adjacent cold items before the first or after the last warm item
 
 
 def cold_positions(num_warm: int, num_cold: int, cold_ranks: Sequence[int]) -> Ints:
-    """Places (from 0) of the cold items in a list of both. Shape [num_cold].
+    """Positions (from 0) of the cold items in the merged list. Shape [num_cold].
 
-    The j-th cold item (from 0) stands at the j-th rank of the repeated pattern, or right after the last warm
-    item where the warm items run out before that rank.
+    The j-th cold item has the j-th rank of the repeated pattern. Where the list has too few warm items to
+    reach this rank, the cold item follows the last warm item and the cold items before it.
     """
     after_warm = num_warm + np.arange(num_cold)
     if not cold_ranks:
@@ -31,11 +31,11 @@ def cold_positions(num_warm: int, num_cold: int, cold_ranks: Sequence[int]) -> I
 
 
 def merge_by_rank(warm: ItemLists, cold: ItemLists, cold_ranks: Sequence[int]) -> tuple[ItemLists, Bools]:
-    """Both lists in one, of shape [B, W + C], and where it holds cold items.
+    """The merged lists [B, W + C], and a mask of their cold items.
 
-    The order of each list stays; where one runs out the other goes on. A cold item's score lies on the line
-    between the scores of the nearest warm items before and after it. Without any warm item the cold ones keep
-    their own scores.
+    The order within the warm list and within the cold list is kept. The score of a cold item is interpolated
+    linearly between the scores of the nearest warm items before and after it. Without any warm item,
+    cold items keep their own scores.
     """
     num_rows, num_warm = warm.items.shape
     place_BL = np.empty((num_rows, num_warm + cold.items.shape[1]), np.int64)  # into warm, then cold
@@ -61,11 +61,11 @@ def merge_by_rank(warm: ItemLists, cold: ItemLists, cold_ranks: Sequence[int]) -
 
 
 def _between(item_L: Ints, score_L: Floats, is_cold_L: Bools) -> Floats:
-    """The scores of one list, those of its cold items drawn between their warm neighbours'."""
+    """Scores of one list, with interpolated scores of its cold items. Shape [L]."""
     warm, cold = np.flatnonzero((item_L != PAD) & ~is_cold_L), np.flatnonzero(is_cold_L)
     if not len(warm) or not len(cold):
         return score_L
-    drawn_L = score_L.copy()
-    drawn_L[cold] = np.interp(cold, warm, score_L[warm])
-    drawn_L[cold] += STEP * (np.maximum(warm[0] - cold, 0) - np.maximum(cold - warm[-1], 0))
-    return drawn_L
+    score_between_L = score_L.copy()
+    score_between_L[cold] = np.interp(cold, warm, score_L[warm])
+    score_between_L[cold] += STEP * (np.maximum(warm[0] - cold, 0) - np.maximum(cold - warm[-1], 0))
+    return score_between_L

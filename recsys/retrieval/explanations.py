@@ -1,4 +1,4 @@
-"""Why an item was ranked where it was, in words: where the ranker's attention lay."""
+"""Explanations in words: the past item and the modality with the largest attention weight of the ranker."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from recsys.modalities import BY_NAME
 from recsys.retrieval.recommendations import Recommendations
 
 ID_PHRASE = "who else chose it"
-# What `Columns.REVIEWERS` says of an item, in words.
+# Value of the column `Columns.REVIEWERS` -> words of an explanation.
 REVIEWERS: Mapping[str, str] = {"praise": "reviewers praise it", "enthusiasm": "reviewers sound enthusiastic"}
 
 
@@ -33,7 +33,7 @@ def explain(
     name_of: Callable[[int], str],
     reviewers: str | None = None,
 ) -> Reason | None:
-    """The reason for one candidate, None where nothing was attended to.
+    """The reason for one candidate; None where all attention weights are 0.
 
     `token_attention` [T] is over `modalities`, `history_attention` [H] over `history_items` [H], and
     `name_of` gives the name of a past item by its id; `reviewers` is a key of `REVIEWERS`.
@@ -73,7 +73,7 @@ def reason_of(
 
 
 def phrase(modality: str) -> str:
-    """A modality in words; a category field speaks for itself."""
+    """A modality in words; for a category field, its name."""
     if modality == "id":
         return ID_PHRASE
     known = BY_NAME.get(modality)
@@ -87,7 +87,7 @@ def _most_telling(attention: Floats | None, modalities: Sequence[str]) -> str | 
 
 
 def _most_attended_item(attention: Floats | None, items: Ints | None) -> int | None:
-    """The known item with the most attention, summed over the events that it stands in."""
+    """The catalogue item with the largest attention weight, summed over its events."""
     if attention is None or items is None:
         return None
     known = (items >= NUM_RESERVED) & (attention > 0)

@@ -1,4 +1,4 @@
-"""Users without a history: who answers them, and the order of items by popularity.
+"""Users without a history: the choice between the towers and popularity, and items by popularity.
 
 Legend: B users, N items, L ranks of a list.
 """
@@ -16,7 +16,7 @@ from recsys.retrieval.settings import RecommenderSettings
 
 
 class AnsweredBy(StrEnum):
-    """What put the warm items of a list in order."""
+    """The model that ordered the warm items of a list."""
 
     HISTORY = "history"  # retriever and ranker, from the user's events
     PROFILE = "profile"  # the retriever alone, from the user's own fields
@@ -24,7 +24,7 @@ class AnsweredBy(StrEnum):
 
 
 def answered_by(history: History, settings: RecommenderSettings) -> AnsweredBy:
-    """Who answers this user. Events on items outside the catalogue tell nothing."""
+    """The model for this user. Events on items outside the catalogue do not count as a history."""
     if (history.item >= NUM_RESERVED).any():
         return AnsweredBy.HISTORY
     if settings.without_events == "towers" and has_profile(history):
@@ -33,15 +33,15 @@ def answered_by(history: History, settings: RecommenderSettings) -> AnsweredBy:
 
 
 def has_profile(history: History) -> bool:
-    """Whether any field of the user has a value that training knew."""
+    """Whether any field of the user has a value of the training vocabulary."""
     return any((ids >= NUM_RESERVED).any() for ids in history.profile.values())
 
 
 class Popularity:
     """Warm items by number of training events, ties by id.
 
-    The score is log(1 + events), scaled to at most 1 as a cosine is, divided by the temperature: so diversity
-    weighs it as it weighs the retriever's score.
+    The score is log(1 + events) / (its maximum * temperature). It has the range of the retriever's score,
+    cosine / temperature, so that the diversity weight has the same effect on both.
     """
 
     def __init__(self, items: ItemArrays, temperature: float) -> None:
@@ -54,7 +54,7 @@ class Popularity:
     def top(
         self, num_users: int, length: int, *, excluded: Sequence[Ints] | None, allowed: Bools | None
     ) -> Ints:
-        """The `length` most popular items of each user, `excluded` ones left out. Shape [B, length]."""
+        """The `length` most popular items for each user, without `excluded` items. Shape [B, length]."""
         items = self._order if allowed is None else self._order[allowed[self._order]]
         items_BL = np.full((num_users, length), PAD, np.int64)
         for row in range(num_users):
@@ -66,10 +66,10 @@ class Popularity:
         return items_BL
 
     def sorted(self, item_BK: Ints) -> Ints:
-        """Columns of the warm candidates in order of popularity, and of all others after them. [B, K]."""
+        """Columns of the warm candidates by popularity, then those of all other candidates. Shape [B, K]."""
         return np.argsort(self._place_N[item_BK], axis=1, kind="stable")
 
     def scores(self, item_BL: Ints) -> Floats:
-        """-inf at padding. Shape [B, L]."""
+        """Scores of the items; -inf for padding. Shape [B, L]."""
         score_BL: Floats = np.where(item_BL == PAD, -np.inf, self._score_N[item_BL]).astype(np.float32)
         return score_BL

@@ -1,4 +1,4 @@
-"""Lists of items on the way to an answer: candidates in order, and a tail put after a head.
+"""Intermediate lists of items: candidates sorted by score, and the concatenation of a head and a tail.
 
 Legend: B users, K candidates, L ranks of a list.
 """
@@ -12,7 +12,7 @@ from recsys.arrays import Bools, Floats, Ints
 from recsys.ids import PAD
 from recsys.retrieval.reranking import best_first
 
-GAP = 0.002  # by which the best score of a tail is below the lowest score of its head
+GAP = 0.002  # least difference of the lowest score of a head and the highest score of its tail
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class ItemLists:
     )
 
     def at(self, place_Bk: Ints) -> "ItemLists":
-        """The entries at these places of each list, in this order."""
+        """The entries at the positions `place_Bk` of each list, in this order."""
         take = np.take_along_axis
         return ItemLists(
             items=take(self.items, place_Bk, 1),
@@ -37,7 +37,7 @@ class ItemLists:
         )
 
     def read_at(self, columns: Ints) -> "ItemLists":
-        """The same lists, whose first entries stand in these columns of the ranker's candidates."""
+        """A copy in which the first entries have the columns `columns` of the ranker's candidates."""
         column = np.full(self.items.shape[1], -1, np.int64)
         column[: len(columns)] = columns
         return replace(self, column=np.tile(column, (len(self.items), 1)))
@@ -60,7 +60,7 @@ class ItemLists:
 def sorted_lists(
     item_BK: Ints, score_BK: Floats, retriever_BK: Floats, *, keep_BK: Bools | None = None
 ) -> ItemLists:
-    """Candidates by score, those of `keep_BK` alone where it is given; their columns stay known."""
+    """Candidates sorted by score; with `keep_BK` only the candidates with a true mask."""
     if keep_BK is not None:
         item_BK = np.where(keep_BK, item_BK, PAD)
     score_BK, retriever_BK = (
@@ -70,7 +70,7 @@ def sorted_lists(
     take = np.take_along_axis
     return ItemLists(
         items=take(item_BK, order_BK, 1),
-        # Scores that tie by their decimals stand in the order of ids: the lower one is taken for both.
+        # Scores that are equal after rounding are ordered by id. The running minimum keeps scores descending.
         scores=np.minimum.accumulate(take(score_BK, order_BK, 1), axis=1),
         retriever_scores=take(retriever_BK, order_BK, 1),
         column=order_BK,
@@ -78,7 +78,7 @@ def sorted_lists(
 
 
 def head_and_tail(head: ItemLists, tail: ItemLists) -> ItemLists:
-    """The tail after the head, its scores moved down below the head's where they are not."""
+    """The head followed by the tail. The tail's scores are lowered to be below the head's by `GAP`."""
     lowest_B = np.where(head.items != PAD, head.scores, np.inf).min(1, initial=np.inf)
     highest_B = tail.scores.max(1, initial=-np.inf)
     with np.errstate(invalid="ignore"):  # inf - inf where either is empty

@@ -1,4 +1,4 @@
-"""`Recommendations`: ranked items of users, with what explains them.
+"""`Recommendations`: ranked items of users, with the attention weights that explain them.
 
 Legend: B users, k ranks of a list, T tokens of an item, H past items.
 """
@@ -28,9 +28,9 @@ class Recommendations:
 
 
 def interleave(parts: Sequence[tuple[Ints, Recommendations]], num_users: int) -> Recommendations:
-    """The lists of all `parts` in one table, each part's at its rows; together they are all users.
+    """The lists of all `parts` in the order of the users; each part is a pair of user rows and lists.
 
-    Where one part has attentions and another none, the other's are zeros and its past items padding.
+    Where only some parts have attention weights, the others get zeros, and padding as their past items.
     """
     assert parts, "no users at all"
     if len(parts) == 1:
@@ -64,7 +64,7 @@ def interleave(parts: Sequence[tuple[Ints, Recommendations]], num_users: int) ->
 
 
 def attention_at(array_BKX: npt.NDArray[Any] | None, column_Bk: Ints) -> Floats | None:
-    """Attentions of the listed items, zeros where the ranker did not read one. Shape [B, k, X]."""
+    """Attention weights of the listed items; zeros where the ranker did not read the item. [B, k, X]."""
     if array_BKX is None:
         return None
     taken = np.take_along_axis(array_BKX, np.maximum(column_Bk, 0)[..., None], axis=1)

@@ -64,13 +64,13 @@ class Recommender:
         self._warm_N, self._cold_N = real_N & items.trained, real_N & ~items.trained
 
     def without_ranker(self) -> "Recommender":
-        """The towers alone, over the same items and index."""
+        """A copy without ranker and candidate sources, over the same items and index."""
         alone = copy(self)
         alone._rank, alone.sources = None, ()
         return alone
 
     def with_settings(self, **changes: Any) -> "Recommender":
-        """The same recommender, set otherwise."""
+        """A copy with changed settings."""
         other = copy(self)
         other.settings = self.settings.model_copy(update=changes)
         return other
@@ -84,10 +84,10 @@ class Recommender:
         allowed: Bools | None = None,
         diversity: float = 0.0,
     ) -> Recommendations:
-        """The best `k` items for each user; None is a user of whom nothing is known.
+        """The best `k` items for each user; None is a user without events and fields.
 
-        `allowed` [N] restricts the catalogue. For any two lengths the shorter list is the beginning of the
-        longer. Scores never rise down a list; with `diversity` each item keeps the score that it has without.
+        `allowed` [N] restricts the catalogue. A shorter list is a prefix of a longer list. Scores are in
+        descending order; with `diversity` > 0 items keep the scores that they have without diversity.
         Raises `RequestError` for a k outside 1 to `settings.max_list_length`.
         """
         if not 1 <= k <= self.settings.max_list_length:
@@ -105,9 +105,9 @@ class Recommender:
         return self._by_kind_of_user(histories, answer)
 
     def rank(self, histories: Sequence[History | None], candidates: Ints) -> Recommendations:
-        """The given candidates [B, K] of each user, every one of them, in the order of a recommended list.
+        """All of the given candidates [B, K] of each user, in the order of a recommended list.
 
-        Warm candidates first to last as `recommend` would order them, cold ones at the fixed cold ranks.
+        Warm candidates are ordered as by `recommend`; cold candidates have the fixed cold ranks.
         """
 
         def answer(by: AnsweredBy, users: list[History], rows: Ints) -> Recommendations:
@@ -129,7 +129,7 @@ class Recommender:
         Nearest first, ties by item id, 0 and -inf where there are fewer. Shapes [B, k].
         """
         query_BD = unit(self.items.vectors[items])
-        # Warm items have unit vectors, so that the index has them by cosine; cold items' may be shorter.
+        # Vectors of warm items have unit length, so that the index has their cosines; cold items' have not.
         found_BK, _ = self.index.search(query_BD, k + 1, allowed=self._warm_N)
         if self._cold_N.any():
             cold_BK, _ = self._cold_by_cosine.search(query_BD, k + 1)
@@ -142,7 +142,7 @@ class Recommender:
         """Unit user vectors [B, D]."""
         batch = collate(histories, self.schema)
         event_BLD = self.items.vectors[batch.item]
-        # A cold item's vector may be shorter than 1; as an event it counts like any other.
+        # The user tower reads vectors of unit length. Vectors of cold items have other lengths.
         inputs = {**batch.inputs, "event_vector": unit(event_BLD), "length": batch.length}
         return self._embed_users(inputs)
 
@@ -155,7 +155,7 @@ class Recommender:
         exclude_seen: bool = True,
         allowed: Bools | None = None,
     ) -> tuple[Ints, Floats]:
-        """The `num` warm items of highest cosine, seen ones left out, and the cosines. Shapes [B, num]."""
+        """The `num` unseen warm items with the highest cosines, and the cosines. Shapes [B, num]."""
         seen = [history.seen for history in histories] if exclude_seen else None
         allowed_N = self._warm_N if allowed is None else self._warm_N & allowed
         return nearest_unseen(self.index, user_BD, num, allowed_N, seen)
@@ -168,7 +168,7 @@ class Recommender:
         exclude_seen: bool = True,
         allowed: Bools | None = None,
     ) -> Candidates:
-        """The head of the lists, which a ranker orders; as large whatever length is asked for."""
+        """The candidates of the head of the lists, which the ranker orders."""
         found_BK, _ = self.retrieve(
             user_BD, histories, self.settings.num_candidates, exclude_seen=exclude_seen, allowed=allowed
         )
@@ -207,7 +207,7 @@ class Recommender:
         user_BD: Floats,
         candidates: Candidates,
     ) -> dict[str, npt.NDArray[Any]]:
-        """The ranker graph's inputs for these lists; the ranker is trained on the very same."""
+        """The inputs of the ranker's graph for these lists, in training and serving."""
         history_BH, candidate_BK = self.history_items(histories), candidates.items
         length_B = np.array([len(history) for history in histories], np.int64)
         return {
@@ -238,7 +238,7 @@ class Recommender:
         histories: Sequence[History | None],
         answer: Callable[[AnsweredBy, list[History], Ints], Recommendations],
     ) -> Recommendations:
-        """`answer` for each group of users who are answered alike, put together in the users' order."""
+        """Calls `answer` for each group of users with the same `AnsweredBy`; results in the users' order."""
         users = [History.empty() if history is None else history for history in histories]
         kinds = np.array([answered_by(history, self.settings) for history in users], np.str_)
         parts = []
@@ -292,7 +292,7 @@ class Recommender:
         )
 
     def _given_warm(self, by: AnsweredBy, given: Candidates, ranked: Arrays) -> ItemLists:
-        """The warm ones among given candidates, in order."""
+        """The warm items among the given candidates, sorted."""
         if by is AnsweredBy.POPULARITY:
             warm_BK = np.where(self._warm_N[given.items], given.items, PAD)
             order_BK = self._popularity.sorted(warm_BK)
@@ -350,7 +350,7 @@ class Recommender:
         k: int,
         diversity: float = 0.0,
     ) -> Recommendations:
-        """Warm and cold lists merged down to `length`, re-ranked for variety, and cut to k."""
+        """Warm and cold lists merged, cut to `length`, re-ranked by diversity, and cut to k."""
         warm, cold, ranked = lists
         merged, is_cold_BL = merge_by_rank(warm, cold, self.settings.cold_ranks)
         place_Bk = diversify(
@@ -374,7 +374,7 @@ class Recommender:
 
     @cached_property
     def _cold_index(self) -> ExactIndex:
-        """Cold items by inner product: content that says little gives a short vector."""
+        """Cold items by inner product: their vectors do not have unit length."""
         rows = np.flatnonzero(self._cold_N)
         return ExactIndex.build(self.items.vectors[rows], rows)
 

@@ -1,4 +1,4 @@
-"""Orders of candidates: by score, and by maximal marginal relevance for variety.
+"""Orders of candidates: by score, and by maximal marginal relevance for diversity.
 
 Legend: B users, K candidates, L ranks of a list, N items, D width.
 """
@@ -8,7 +8,7 @@ import numpy as np
 from recsys.arrays import Bools, Floats, Ints, unit
 from recsys.ids import PAD
 
-DECIMALS = 3  # scores that differ by less are a tie: a sum in another order must not give another list
+DECIMALS = 3  # scores are rounded: sums in another order (other batch sizes) must not give another list
 
 
 def best_first(score_BK: Floats, item_BK: Ints) -> Ints:

@@ -1,4 +1,4 @@
-"""`RecommenderSettings`: what a recommender is set to, in one object that the manifest holds whole.
+"""`RecommenderSettings`: all settings of a recommender in one object, which is part of the manifest.
 
 To add a setting: a field here, with its default, range and a comment, and the place that reads it. A field of
 `ListSettings` is a configuration key of the section `model` as well (`--set model.cold_ranks=[10]`).
@@ -25,20 +25,20 @@ class ListSettings(BaseModel):
     # Ranks within a page of 20 that are kept for cold items; the pattern repeats every 20 ranks. An empty
     # list puts every cold item after all warm ones.
     cold_ranks: Annotated[tuple[int, ...], AfterValidator(_check_cold_ranks)] = (10, 17, 19)
-    # The longest list that can be asked for. Candidate generation goes down to it, whatever is asked for.
+    # The longest list that can be requested. Candidates are generated for this length, whatever k is.
     max_list_length: Annotated[int, Field(ge=1, le=10_000)] = 500
 
 
 class RecommenderSettings(ListSettings):
-    """What fitting chose, beside what the user chose."""
+    """The settings of the user, and the settings that the fit has chosen."""
 
     temperature: float = Field(gt=0)  # a retriever's score is the cosine divided by it
     num_candidates: int = Field(ge=1)  # warm items of the retriever that the ranker orders
     source_candidates: int = Field(default=0, ge=0)  # that each other candidate source adds to them
     history_length: int = Field(ge=1)  # newest events that the ranker reads
-    # Who answers a user with fields of their own and no event. Popularity answers where nothing is known.
+    # The model for users with fields and no event. Users without fields and events get popular items.
     without_events: Literal["towers", "popularity"] = "popularity"
-    without_events_reason: str = ""  # how that was decided, in words
+    without_events_reason: str = ""  # the reason for this choice, in words
 
     @classmethod
     def of(cls, chosen: ListSettings, **fitted: Any) -> Self:

@@ -48,7 +48,7 @@ def top_k(
     for row, score_N in enumerate(score_BN):
         above = np.flatnonzero(score_N > cut_B[row])
         above = above[np.argsort(-score_N[above], kind="stable")]
-        if cut_B[row] > -np.inf:  # those that tie for the last places: the lowest ids of them
+        if cut_B[row] > -np.inf:  # of the items that tie for the last ranks, those with the lowest ids
             above = np.concatenate([above, np.flatnonzero(score_N == cut_B[row])[: width - len(above)]])
         best_Bk[row, : len(above)] = ids_N[above]
         best_score_Bk[row, : len(above)] = score_N[above]

@@ -9,7 +9,7 @@ from training.baselines.bpr import BPR, BPRSettings
 from training.baselines.chance import Random
 from training.baselines.choices import read_choices, save_choices, settings_words
 from training.baselines.competitors import make_competitors
-from training.baselines.content import ContentNeighbours, ContentSettings
+from training.baselines.content import ContentNeighbors, ContentSettings
 from training.baselines.fusion import Fusion, FusionSettings
 from training.baselines.item_item import ItemItem
 from training.baselines.known import Known
@@ -22,7 +22,7 @@ __all__ = [
     "BPRSettings",
     "Baseline",
     "Chosen",
-    "ContentNeighbours",
+    "ContentNeighbors",
     "ContentSettings",
     "Fusion",
     "FusionSettings",

@@ -37,7 +37,7 @@ def content_settings(last: Sequence[int]) -> tuple[ContentSettings, ...]:
     )
 
 
-class ContentNeighbours(Scored):
+class ContentNeighbors(Scored):
     """Cosine of an item's vector with the mean of the history's, all of unit length before.
 
     `categories` is the sum over fields of such products of their values' indicator vectors. Knows of
@@ -59,7 +59,7 @@ class ContentNeighbours(Scored):
         self._known = Known.of(split, items, seen=seen)
         self._unit_ND, self.has_N = unit_vectors(items, modality, standardised=settings.standardised)
 
-    def with_last(self, last: int | None) -> "ContentNeighbours":
+    def with_last(self, last: int | None) -> "ContentNeighbors":
         """The same vectors, another length of the history."""
         other = self.knowing(self._known)
         other.settings = replace(self.settings, last=last)
@@ -121,12 +121,12 @@ def _indicators(ids_NC: Ints, trained_N: Bools, by_rarity: bool) -> csr_matrix:
 
 def content_candidates(
     split: Split, items: ItemFeatures, modality: str, candidates: Sequence[ContentSettings], *, seen: Seen
-) -> Iterator[tuple[ContentSettings, ContentNeighbours]]:
+) -> Iterator[tuple[ContentSettings, ContentNeighbors]]:
     """A model for each of `candidates`, vectors made once for each way to make them."""
-    made: dict[bool, ContentNeighbours] = {}
+    made: dict[bool, ContentNeighbors] = {}
     for settings in candidates:
         if settings.standardised not in made:
-            made[settings.standardised] = ContentNeighbours(
+            made[settings.standardised] = ContentNeighbors(
                 split, items, modality, seen=seen, settings=settings
             )
         yield settings, made[settings.standardised].with_last(settings.last)

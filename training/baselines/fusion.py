@@ -9,7 +9,7 @@ import numpy as np
 
 from recsys.arrays import Floats
 from recsys.progress import Progress, silent
-from training.baselines.content import ContentNeighbours
+from training.baselines.content import ContentNeighbors
 from training.baselines.known import Known, Scored
 from training.baselines.tuning import Choice, Part, Question
 
@@ -28,7 +28,7 @@ class Fusion(Scored):
 
     name = "content (fusion)"
 
-    def __init__(self, parts: Sequence[ContentNeighbours], settings: FusionSettings, *, known: Known) -> None:
+    def __init__(self, parts: Sequence[ContentNeighbors], settings: FusionSettings, *, known: Known) -> None:
         self.settings = settings
         self._parts = [part for part in parts if settings.weights.get(part.name, 0)]
         self._known = known
@@ -69,7 +69,7 @@ def combine(scores: Mapping[str, Floats], weights: Mapping[str, float]) -> Float
 
 
 def choose_fusion(
-    parts: Sequence[Choice[Any, ContentNeighbours]],
+    parts: Sequence[Choice[Any, ContentNeighbors]],
     question: Question,
     *,
     known: Known,
@@ -116,6 +116,6 @@ class _Weighted:
         return combine({name: self.scores[name][number] for name in self.weights}, self.weights)
 
 
-def _standardised(model: ContentNeighbours, question: Question) -> list[Floats]:
+def _standardised(model: ContentNeighbors, question: Question) -> list[Floats]:
     """Scores of each part of the question."""
     return [standardise(model.knowing(part.known).score(part.users)) for part in question.parts]

@@ -16,7 +16,7 @@ from training.baselines.bpr import BPR, BPRSettings
 from training.baselines.content import (
     CONTENT_NAMES,
     OF_REVIEWS,
-    ContentNeighbours,
+    ContentNeighbors,
     ContentSettings,
     content_candidates,
     content_settings,
@@ -211,10 +211,10 @@ class _Chooser:
         def widened(best: ItemItemConfig | None) -> Iterable[tuple[ItemItemConfig, ItemItem]]:
             assert best is not None
             return (
-                fitted(best.model_copy(update={"neighbors": number})) for number in grids.item_item_neighbours
+                fitted(best.model_copy(update={"neighbors": number})) for number in grids.item_item_neighbors
             )
 
-        num = len(grids.item_item) + len(grids.item_item_neighbours)
+        num = len(grids.item_item) + len(grids.item_item_neighbors)
         return self._matrix(ItemItem.name, [weighted, widened], num)
 
     def content(self, names: Collection[str]) -> list[Baseline]:
@@ -243,7 +243,7 @@ class _Chooser:
         """Warm for review modalities: an item with reviews stays known when its events are hidden."""
         return self._warm if modality in OF_REVIEWS else self._content
 
-    def _modality(self, modality: str) -> Choice[ContentSettings, ContentNeighbours]:
+    def _modality(self, modality: str) -> Choice[ContentSettings, ContentNeighbors]:
         tried = content_settings(self._grids.content_last)
         return choose(
             CONTENT_NAMES[modality],

@@ -193,9 +193,9 @@ def _recommended(
     pooled: dict[str, Lists] = {}
     for at, model in enumerate(models):
         done, total = at * per_model, len(models) * per_model
-        asked = _Asked(model=model, ground_truth=ground_truth, k=k, progress=progress, total=total)
-        full[model.name] = lists(asked.lists(everybody, None, done))
-        pooled[model.name] = lists(asked.lists(pool_rows, ground_truth.cold, done + len(everybody)))
+        list_maker = _ListMaker(model=model, ground_truth=ground_truth, k=k, progress=progress, total=total)
+        full[model.name] = lists(list_maker.lists(everybody, None, done))
+        pooled[model.name] = lists(list_maker.lists(pool_rows, ground_truth.cold, done + len(everybody)))
     return full, pooled
 
 
@@ -212,7 +212,7 @@ def _result(part: Part, lists: Mapping[str, Lists], settings: EvaluationSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Asked:
+class _ListMaker:
     """Asks one model for lists, a bounded number of users at a time, and checks them."""
 
     model: TopK

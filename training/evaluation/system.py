@@ -58,12 +58,12 @@ def full_and_towers(
     fitted: Fitted, histories: Mapping[str, History], full: str, towers: str | None, settings: EvaluateConfig
 ) -> list[System]:
     """The system under its name, and its towers alone under theirs where a ranker makes a difference."""
-    asked = {full: fitted.recommender}
+    systems = {full: fitted.recommender}
     if fitted.ranker is not None and towers is not None:
-        asked[towers] = fitted.recommender.without_ranker()
+        systems[towers] = fitted.recommender.without_ranker()
     return [
         System(name, recommender, histories, empty=fitted.builder.empty, exclude_seen=settings.exclude_seen)
-        for name, recommender in asked.items()
+        for name, recommender in systems.items()
     ]
 
 

@@ -70,9 +70,9 @@ def _ablate(run: Run, names: Sequence[str] | None, num_seeds: int) -> Ablation:
 def _options(run: Run, names: Sequence[str] | None) -> tuple[tuple[Option, ...], dict[str, str]]:
     if names is not None:
         choose_options(names, run.config, NEEDS)  # a misspelt name is told before media are encoded
-    facts, reviews = run.split.statistics, run.split.reviews
-    items = build_item_features(run.dataset, run.vectors, train=facts, reviews=reviews)
-    return choose_options(names, run.config, offered(run.dataset, run.vectors, facts, items, run.config))
+    statistics, reviews = run.split.statistics, run.split.reviews
+    items = build_item_features(run.dataset, run.vectors, train=statistics, reviews=reviews)
+    return choose_options(names, run.config, offered(run.dataset, run.vectors, statistics, items, run.config))
 
 
 @dataclass(frozen=True)

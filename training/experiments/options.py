@@ -80,7 +80,7 @@ OPTIONS: Mapping[str, Option] = {
 
 
 def offered(
-    dataset: Dataset, vectors: MediaVectors, facts: TrainStatistics, items: ItemFeatures, config: Config
+    dataset: Dataset, vectors: MediaVectors, statistics: TrainStatistics, items: ItemFeatures, config: Config
 ) -> set[str]:
     """The needs of `NEEDS` that data and configuration meet."""
     item = config.model.item
@@ -93,8 +93,8 @@ def offered(
         "sampled": int(items.trained.sum()) > config.train.sampled_above,
         "id": item.use_id or not item.use_content,
         "clock": dataset.has_clock,
-        "kinds": len(facts.kinds) > 1,
-        "values": any(scale != (0.0, 1.0) for scale in facts.number_scales.values()),
+        "kinds": len(statistics.kinds) > 1,
+        "values": any(scale != (0.0, 1.0) for scale in statistics.number_scales.values()),
         "reviews": bool(vectors.reviews),
         "ranker": config.model.ranker.enabled,
         "profiles": any(name.startswith(Columns.CATEGORY_PREFIX) for name in dataset.users.columns),

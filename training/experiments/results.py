@@ -107,9 +107,9 @@ def rows_of(options: Sequence[Option], outcomes: Mapping[str, Sequence[Outcome]]
 def _mean_of(outcomes_by_seed: Sequence[Outcome], view: str) -> dict[str, Doubles]:
     """Every user's results, averaged over the seeds: metric -> [U]."""
     each = [fit.views[view] for fit in outcomes_by_seed]
-    assert all(figures.users == each[0].users for figures in each), "seeds share the test's users"
+    assert all(results.users == each[0].users for results in each), "seeds share the test's users"
     return {
-        metric: np.mean([figures.values[metric] for figures in each], axis=0) for metric in each[0].values
+        metric: np.mean([results.values[metric] for results in each], axis=0) for metric in each[0].values
     }
 
 
@@ -132,10 +132,10 @@ def _changes(value_of: Mapping[str, Mapping[str, Doubles]], seed: int) -> dict[s
     sampled = {name: _sampled(value_UM_of[name], np.concatenate(drawn[name])) for name in value_of}
     return {
         name: {
-            metric: Change(value=figure.estimate(), change=(figure - base).estimate())
-            for metric, figure, base in zip(metrics, figures, sampled[BASE], strict=True)
+            metric: Change(value=result.estimate(), change=(result - base).estimate())
+            for metric, result, base in zip(metrics, results, sampled[BASE], strict=True)
         }
-        for name, figures in sampled.items()
+        for name, results in sampled.items()
     }
 
 

@@ -36,11 +36,11 @@ class Graph:
     outputs: Sequence[str]
 
     def reference(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
-        """What torch answers, by output name."""
+        """Outputs of the torch module by name."""
         with torch.no_grad():
             answer = self.module(*(torch.from_numpy(inputs[name]) for name in self.example))
-        answers = answer if isinstance(answer, tuple) else (answer,)
-        return {name: value.numpy() for name, value in zip(self.outputs, answers, strict=True)}
+        outputs = answer if isinstance(answer, tuple) else (answer,)
+        return {name: value.numpy() for name, value in zip(self.outputs, outputs, strict=True)}
 
 
 def write_graph(graph: Graph, path: Path) -> None:

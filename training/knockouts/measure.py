@@ -123,10 +123,10 @@ def measure_knockouts(subject: KnockoutSubject, *, num_users: int, progress: Pro
         items=subject.fitted.features,
         seen=SeenItems(subject.histories),
     )
-    full = _Remembered(subject.full())
+    full = _CachedModel(subject.full())
     content = Content.of(subject.fitted.features)  # as it is without a knock-out: one scale for all
 
-    def asked(altered: TopK) -> Evaluation:
+    def evaluate_with(altered: TopK) -> Evaluation:
         settings = EvaluationSettings.of(subject.config.evaluate, ours=altered.name)
         settings = replace(settings, with_slices=False)
         return evaluate([full, altered], data, settings, content=content)
@@ -137,7 +137,7 @@ def measure_knockouts(subject: KnockoutSubject, *, num_users: int, progress: Pro
     for at, (group, kind) in enumerate(cases):
         altered = subject.without(group, kind)
         progress("knock out", at, len(cases), altered.name)
-        views = asked(altered).views
+        views = evaluate_with(altered).views
         found.append(
             Knockout(
                 group=group.name,
@@ -167,7 +167,7 @@ def _sampled_users(users: Sequence[str], num: int, seed: int) -> list[str]:
     return [users[place] for place in np.sort(places)]
 
 
-class _Remembered:
+class _CachedModel:
     """The full model, whose lists every comparison needs; it computes them once."""
 
     def __init__(self, model: TopK) -> None:
@@ -176,10 +176,10 @@ class _Remembered:
 
     def recommend(self, users: Sequence[str], k: int, *, allowed: Bools | None) -> Ints:
         """`allowed` is the pool of cold items or nothing, and `k` always the same."""
-        asked = (allowed is None, tuple(users))
-        if asked not in self._predictions:
-            self._predictions[asked] = self._model.recommend(users, k, allowed=allowed)
-        return self._predictions[asked]
+        key = (allowed is None, tuple(users))
+        if key not in self._predictions:
+            self._predictions[key] = self._model.recommend(users, k, allowed=allowed)
+        return self._predictions[key]
 
 
 def _changes(view: ViewResult, altered: str) -> dict[str, Change]:

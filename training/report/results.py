@@ -139,11 +139,11 @@ def _slices(title: str, parts: Mapping[str, ViewResult], models: Sequence[str], 
 
 
 def _slice_row(name: str, part: ViewResult, models: Sequence[str], metrics: Sequence[str]) -> SliceRow:
-    figures = [part.models[model][metric] for metric in metrics for model in models] if part.models else []
+    values = [part.models[model][metric] for metric in metrics for model in models] if part.models else []
     gaps = [part.differences[model][metrics[0]] for model in models[1:] if model in part.differences]
     gap = gaps[0] if gaps else None
     return SliceRow(
-        name=name, part=part, figures=tuple(figures), gap=gap, verdict=verdict(gap) if gap else "even"
+        name=name, part=part, figures=tuple(values), gap=gap, verdict=verdict(gap) if gap else "even"
     )
 
 
@@ -157,5 +157,5 @@ def _slice_band(name: str, part: ViewResult, models: Sequence[str], metric: str)
 def _slice_words(name: str, part: ViewResult, models: Sequence[str], metric: str) -> str:
     if not part.models:
         return f"{name}: no user to measure on"
-    figures = ", ".join(f"{model_name(model)} {figure(part.models[model][metric].value)}" for model in models)
-    return f"{name}: {figures} over {part.num_users:,} users"
+    metrics = ", ".join(f"{model_name(model)} {figure(part.models[model][metric].value)}" for model in models)
+    return f"{name}: {metrics} over {part.num_users:,} users"

@@ -111,7 +111,7 @@ def _rename(name: str) -> str:
 
 
 def convert(weights: EmbeddedWeights, directory: Path) -> None:
-    """Write the encoder directory's files; raises `EncoderError` where the graph disagrees."""
+    """Write the encoder directory's files; raises `EncoderError` if the graph differs from the module."""
     difference = export_graph(
         load_module(weights),
         directory,

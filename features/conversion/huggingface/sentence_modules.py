@@ -1,4 +1,4 @@
-"""What sentence-transformers puts after a transformer: pooling, dense layers, normalisation.
+"""The modules that sentence-transformers puts after a transformer: pooling, dense layers, normalisation.
 
 Source: the layout that its `SentenceTransformer.save` writes, `modules.json` and a folder a module.
 """
@@ -59,7 +59,7 @@ class Normalize(nn.Module):
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds; an empty dict where there is none. Raises `EncoderError` where it is broken."""
+    """The content of a JSON file, {} if it does not exist. Raises `EncoderError` if it is not valid JSON."""
     try:
         return json.loads(path.read_text("utf-8")) if path.is_file() else {}
     except ValueError as error:
@@ -67,7 +67,7 @@ def read_json(path: Path) -> Any:
 
 
 def transformer_folder(directory: Path) -> Path:
-    """Where the transformer lies: `directory`, or `0_Transformer` in it as in older layouts."""
+    """The transformer's directory: `directory`, or `0_Transformer` in it as in older layouts."""
     if not (modules := read_json(directory / "modules.json")):
         return directory
     if (name := modules[0]["type"].rpartition(".")[2]) != "Transformer":
@@ -76,7 +76,7 @@ def transformer_folder(directory: Path) -> Path:
 
 
 def read_modules(directory: Path, prompt: str) -> tuple[str, nn.Sequential] | None:
-    """Name of the pooling and what comes after it; None where there is no `modules.json`.
+    """The name of the pooling and the modules after it; None if there is no `modules.json`.
 
     Raises `EncoderError` for a module or a pooling that is not supported, and where `prompt` is not empty
     and the pooling leaves its tokens out.

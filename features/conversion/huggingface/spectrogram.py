@@ -26,7 +26,7 @@ _HALF_LENGTH, _KAISER = 10, 5.0  # scipy.signal.resample_poly's own filter
 
 
 class AstEncoder(nn.Module):
-    """AST's pooled output of Kaldi's filter bank, padded with silence behind the clip's last frame."""
+    """AST's pooled output of Kaldi's filter bank, padded with silence after the clip's last frame."""
 
     def __init__(self, model: Any, extractor: Any) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class AstEncoder(nn.Module):
 
 
 class ClapSide(nn.Module):
-    """CLAP's audio side at unit length: 16 kHz raised to its rate, the clip repeated, its log-mel."""
+    """CLAP's audio side at unit length: the clip upsampled to its rate, repeated, as log-mel."""
 
     def __init__(self, model: Any, extractor: Any) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class ClapSide(nn.Module):
         return nn.functional.normalize(features.pooler_output, dim=-1)
 
     def _raise(self, waveform: Tensor) -> Tensor:
-        """What `upsample` does: [B, S] to [B, S * factor]."""
+        """`upsample` in torch: [B, S] to [B, S * factor]."""
         if self.factor == 1:
             return waveform
         half = _HALF_LENGTH * self.factor
@@ -130,14 +130,16 @@ class Spectrum(nn.Module):
 
 
 def upsample(clip: Floats, rate: int) -> Floats:
-    """A waveform at 16 kHz at `rate`, a multiple of it."""
+    """A waveform of 16 kHz resampled to `rate`, a multiple of 16 kHz."""
     return np.asarray(resample_poly(clip, _factor(rate), 1, window=("kaiser", _KAISER)), np.float32)
 
 
 def _factor(rate: int) -> int:
     ratio = Fraction(rate, SAMPLE_RATE)
     if ratio.denominator != 1:
-        raise EncoderError(f"a model that hears {rate} Hz, no multiple of {SAMPLE_RATE}, is not supported")
+        raise EncoderError(
+            f"a model with a sampling rate of {rate} Hz, no multiple of {SAMPLE_RATE}, is not supported"
+        )
     return ratio.numerator
 
 
@@ -149,7 +151,7 @@ def _taps(factor: int) -> Floats:
 
 
 def _kaldi_frames() -> Floats:
-    """Kaldi's preparation of a frame as a matrix: the mean taken off, then pre-emphasis of 0.97."""
+    """Kaldi's preparation of a frame as a matrix: the mean subtracted, then pre-emphasis of 0.97."""
     centre = np.eye(_AST_FRAME) - 1.0 / _AST_FRAME
     emphasis = np.eye(_AST_FRAME) - 0.97 * np.eye(_AST_FRAME, k=-1)
     emphasis[0, 0] = 1.0 - 0.97

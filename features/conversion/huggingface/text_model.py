@@ -1,4 +1,4 @@
-"""Any text model of transformers, the text side of an image-text or audio-text model: token ids to a vector.
+"""Text models of transformers, and the text side of an image-text or audio-text model: token ids to a vector.
 
 Where the directory has sentence-transformers' `modules.json`, its pooling, dense layers and normalisation
 are honoured; else the pooling is the mean over the tokens and the vector has unit length.
@@ -42,7 +42,7 @@ SAMPLES = (
 
 
 class TextEncoder(nn.Module):
-    """Pooled hidden states, then what comes after."""
+    """Pooled hidden states, then the modules after the pooling."""
 
     def __init__(self, backbone: nn.Module, pooling: str, after: nn.Module) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class TextSide(nn.Module):
 
 
 def convert(source: Source, directory: Path) -> None:
-    """Write the encoder directory's files; raises `EncoderError` where the encoder disagrees."""
+    """Write the encoder directory's files; raises `EncoderError` if the encoder differs from the original."""
     assert source.path is not None
     inner = replace(source, path=transformer_folder(source.path))
     config = load_config(inner)
@@ -142,7 +142,7 @@ def _load_tokenizer(source: Source) -> Any:
 
 
 def _read(source: Source, name: str) -> dict[str, Any]:
-    """A JSON file of the model's directory; empty where there is none."""
+    """A JSON file of the model's directory; empty if it does not exist."""
     assert source.path is not None
     values: dict[str, Any] = read_json(source.path / name)
     return values
@@ -156,7 +156,7 @@ def _pad_token(source: Source, tokenizer: Any) -> str:
 
 
 def _max_tokens(source: Source, config: Any, tokenizer: Any, model: Any) -> int:
-    """The smallest of what the option, sentence-transformers, the tokenizer and the positions say."""
+    """The smallest limit of the option, sentence-transformers, the tokenizer and the position table."""
     said = [int(tokenizer.model_max_length)]
     text = getattr(config, "text_config", config)
     positions = getattr(text, "max_position_embeddings", None) or -1  # XLNet says -1: there is no limit
@@ -173,7 +173,7 @@ def _max_tokens(source: Source, config: Any, tokenizer: Any, model: Any) -> int:
 
 
 def _first_position(model: Any) -> int:
-    """Where a model begins to count: RoBERTa's kin (CamemBERT, MPNet) after the place of their padding."""
+    """The first position id: padding_idx + 1 of RoBERTa, CamemBERT and MPNet, 0 of all others."""
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
             return 0 if module.padding_idx is None else module.padding_idx + 1

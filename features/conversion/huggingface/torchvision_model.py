@@ -1,4 +1,4 @@
-"""Any classification backbone of torchvision, up to what its last linear layer takes.
+"""Classification backbones of torchvision, up to the input of their last linear layer.
 
 `torchvision:NAME` has torchvision's default weights, `torchvision:NAME:FILE` a state dict of one's own.
 Preprocessing is that of the weights, found by the file's name; else that of the first published ones.
@@ -21,7 +21,7 @@ WITH_AUXILIARIES = ("googlenet", "inception_v3")
 
 
 def convert(source: Source, directory: Path) -> None:
-    """Write the encoder directory's files; raises `EncoderError` where the encoder disagrees."""
+    """Write the encoder directory's files; raises `EncoderError` if the encoder differs from the original."""
     name = source.name.removeprefix(TORCHVISION).partition(":")[0]
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
@@ -89,12 +89,12 @@ def _weights(published: Any, path: Path | None) -> Any:
 
 
 def _is_published(published: Any, path: Path | None) -> bool:
-    """Whether the weights are torchvision's own: the default ones, or a file of a published name."""
+    """True for torchvision's own weights: the default ones, or a file of a published name."""
     return path is None or any(entry.url.endswith(f"/{path.name}") for entry in published)
 
 
 def _default_file(source: Source, weights: Any) -> Path:
-    """Where torch's hub keeps the default weights; downloaded into it unless they are there already."""
+    """The default weights in the cache of torch's hub, downloaded if they are missing."""
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     path = folder / weights.url.rpartition("/")[2]
     if not path.is_file():

@@ -1,1 +1,1 @@
-"""A converted encoder held against the original."""
+"""Comparison of a converted encoder with its original."""

@@ -1,4 +1,4 @@
-"""A torch module to `model.onnx`, stripped of its making and compared with the module at once."""
+"""A torch module to `model.onnx`, without the exporter's notes, and compared with the module."""
 
 import logging
 import warnings
@@ -30,8 +30,7 @@ def export_graph(
 ) -> float:
     """Write `module` as `model.onnx` with the one output `vector`; returns what `check_parity` returns.
 
-    Raises `EncoderError` where its output differs from the module's, on any of `checks`, by more than
-    `tolerance` relative to the largest absolute value of the module's own.
+    Raises `EncoderError` if for any of `checks` max |graph - module| > tolerance * max |module|.
     """
     module.eval()
     path = directory / GRAPH_FILE
@@ -57,7 +56,7 @@ def export_graph(
 def save_stripped(model: onnx.ModelProto, path: Path) -> None:
     """Save without the exporter's notes: they hold paths and stack traces of the machine it ran on.
 
-    Weights beyond `MAX_INLINE_BYTES` go into a file of their own beside it.
+    Weights larger than `MAX_INLINE_BYTES` are written to a second file beside it.
     """
     graph = model.graph
     for holder in [model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info]:
@@ -73,7 +72,7 @@ def save_stripped(model: onnx.ModelProto, path: Path) -> None:
 
 
 def check_parity(module: torch.nn.Module, path: Path, checks: Sequence[Inputs], tolerance: float) -> float:
-    """The largest difference over `checks`, relative to the largest absolute value of the module's own."""
+    """The maximum over `checks` of max |graph - module| / max |module|."""
     session = OnnxSession(path)
     worst = 0.0
     for inputs in checks:

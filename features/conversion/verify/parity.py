@@ -1,4 +1,4 @@
-"""A module and its preprocessing to an encoder directory, held against the original from end to end."""
+"""A module and its preprocessing to an encoder directory, compared with the original end to end."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ TOLERANCES: Mapping[Kind, float] = {"text": 1e-3, "image": 1e-2, "audio": 5e-3}
 
 @dataclass(frozen=True, kw_only=True)
 class Conversion:
-    """What a converter has to say of one model."""
+    """A model as a converter describes it."""
 
     module: torch.nn.Module
     example: Inputs
@@ -40,10 +40,10 @@ class Conversion:
 def write_encoder(
     conversion: Conversion, directory: Path, *, name: str, kind: Kind, source: Mapping[str, str]
 ) -> None:
-    """Write `model.onnx` and `encoder.toml`; what else the encoder needs must lie in `directory`.
+    """Write `model.onnx` and `encoder.toml`; all other files of the encoder must be in `directory`.
 
-    Raises `EncoderError` where the original or the encoder fails on the samples, where the model cannot be
-    exported, or differs from the original by more than `TOLERANCES`.
+    Raises `EncoderError` if the original or the encoder fails on the samples, if the model cannot be
+    exported, or if it differs from the original by more than `TOLERANCES`.
     """
     with step(name, "running it with its own preprocessing", MISFIT), torch.no_grad():
         expected = np.stack([conversion.original(sample) for sample in conversion.samples])

@@ -1,4 +1,4 @@
-"""One conversion, and the figures of it."""
+"""One conversion, with its size, time and differences to the original."""
 
 import shutil
 import time
@@ -12,7 +12,7 @@ from recsys.errors import EncoderError
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What `recsys convert` says. `seconds` are of wall time, `cpu_seconds` of this process."""
+    """The output of `recsys convert`: `seconds` elapsed, `cpu_seconds` of CPU time of this process."""
 
     path: Path
     spec: EncoderSpec
@@ -39,9 +39,9 @@ class Report:
 
 
 def convert_encoder(name: str, kind: Kind | None, cache_dir: Path, out: Path | None = None) -> Report:
-    """Convert `name` (or take it from the cache) and copy it to `out`, a folder that is not there yet.
+    """Convert `name` (or take it from the cache) and copy it to `out`, a new folder.
 
-    Raises `EncoderError` as `ensure_encoder` does, and where `out` exists.
+    Raises `EncoderError` as `ensure_encoder` does, and if `out` exists.
     """
     if out is not None and out.exists():
         raise EncoderError(f"{out} exists; give a new folder")

@@ -1,4 +1,4 @@
-"""What a foreign model raises, of any kind, as one `EncoderError`: where, why and what to do. No torch."""
+"""Any error of a foreign model as one `EncoderError` with the step, the cause and the remedy. No torch."""
 
 import re
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ ANOTHER_MODEL = "choose another model; docs/encoders.md says which are supported
 
 @contextmanager
 def step(name: str, doing: str, remedy: str = ANOTHER_MODEL) -> Iterator[None]:
-    """Whatever is raised within becomes an `EncoderError` of the model `name`; our own errors pass.
+    """Turns every error of the block into an `EncoderError` on the model `name`, except our own errors.
 
-    `doing` ends the sentence "while ...". The cause is chained.
+    `doing` completes the sentence "while ...". The cause is chained.
     """
     try:
         yield

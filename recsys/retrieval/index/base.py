@@ -4,7 +4,7 @@
     ids, scores = index.search(queries, k)          # the k best items of each query, best first
 
 A score is the inner product of query and item vector. The padding and the unknown row are never returned.
-Equal scores stand in the order of their ids.
+Items with equal scores are in the order of their ids.
 
 Legend: B queries, N items, D width.
 """
@@ -67,8 +67,9 @@ def nearest_unseen(
 ) -> tuple[Ints, Floats]:
     """The `num` nearest items of each user in `index`, those in `seen` left out. Shapes [B, num].
 
-    Beside `num` items as many are searched for as the user has seen, rounded up to a power of two: a number
-    that depends on nobody else in the batch, so that an approximate index answers alike.
+    The index is searched for `num` items plus the number of the user's seen items, rounded up to a power of
+    two. This number does not depend on the other users of the batch, so that an approximate index returns the
+    same items in every batch.
     """
     if seen is None:
         return index.search(user_BD, num, allowed=allowed)

@@ -18,15 +18,15 @@ from recsys.errors import EncoderError
 
 
 class Echo:
-    """Says "red" for a clip that is loud, nothing for a quiet one; counts what it hears."""
+    """Says "red" for a clip that is loud, nothing for a quiet one; counts the clips."""
 
     fingerprint = "echo"
 
     def __init__(self) -> None:
-        self.num_heard = 0
+        self.num_transcribed = 0
 
     def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[str]:
-        self.num_heard += len(waveforms)
+        self.num_transcribed += len(waveforms)
         return ["red" if wave.max() > 0.4 else "" for wave in waveforms]
 
 
@@ -153,7 +153,7 @@ def test_spoken_reviews_give_words_and_tone(tmp_path: Path, config: EncoderConfi
     np.testing.assert_array_equal(vectors.reviews["review_speech"].owner, [2, 3])
     np.testing.assert_array_equal(vectors.reviews["review_speech"].vectors, [[2, 1], [2, 1]])
     np.testing.assert_array_equal(vectors.reviews["review_text"].vectors, [[3 + 6, 2]])
-    assert echo.num_heard == 2
+    assert echo.num_transcribed == 2
 
 
 def test_without_a_transcriber_the_tone_remains(tmp_path: Path, config: EncoderConfig) -> None:
@@ -183,7 +183,7 @@ def test_a_second_extraction_encodes_nothing(tmp_path: Path, config: EncoderConf
     assert counts(second, "encoded") == {}
     assert second.cached["image"] == first.encoded["image"] == 5
     assert calls == []
-    assert echo.num_heard == 5
+    assert echo.num_transcribed == 5
     for one, two in ((first.items, second.items), (first.reviews, second.reviews)):
         assert set(one) == set(two)
         for name in one:
@@ -197,7 +197,7 @@ def test_only_new_media_are_encoded(tmp_path: Path, config: EncoderConfig, echo:
     vectors = extract(whole_shop(tmp_path, 5), config, cache_dir=tmp_path / "cache")
     expected = {"title": 2, "text": 2, "image": 2, "review_text": 2, "review_audio": 2}
     assert counts(vectors, "encoded") == expected
-    assert echo.num_heard == 5
+    assert echo.num_transcribed == 5
 
 
 def test_an_altered_picture_is_encoded_again(tmp_path: Path, config: EncoderConfig) -> None:

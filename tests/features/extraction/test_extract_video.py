@@ -18,15 +18,15 @@ GREEN = (0, 200, 0)
 
 
 class Echo:
-    """Says "red shirt" for loud sound, nothing for quiet sound; counts what it hears."""
+    """Says "red shirt" for loud sound, nothing for quiet sound; counts the clips."""
 
     fingerprint = "echo"
 
     def __init__(self) -> None:
-        self.num_heard = 0
+        self.num_transcribed = 0
 
     def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[str]:
-        self.num_heard += len(waveforms)
+        self.num_transcribed += len(waveforms)
         return ["red shirt" if wave.max() > 0.4 else "" for wave in waveforms]
 
 
@@ -105,7 +105,7 @@ def test_a_second_extraction_encodes_nothing(tmp_path: Path, config: EncoderConf
     first, second = run(shop, config), run(shop, config)
     assert encoded(second) == {}
     assert second.cached == {"video": 2, "video_audio": 1, "video_speech": 1}
-    assert echo.num_heard == 1
+    assert echo.num_transcribed == 1
     for name in first.items:
         np.testing.assert_array_equal(first.items[name].owner, second.items[name].owner)
         np.testing.assert_array_equal(first.items[name].vectors, second.items[name].vectors)

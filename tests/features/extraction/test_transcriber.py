@@ -30,7 +30,7 @@ def test_silence_and_noise_have_no_words(whisper: WhisperTranscriber) -> None:
     assert whisper.transcribe([np.zeros(16_000, np.float32), noise]) == ["", ""]
 
 
-def test_nothing_to_hear(whisper: WhisperTranscriber) -> None:
+def test_silence_has_no_transcript(whisper: WhisperTranscriber) -> None:
     assert whisper.transcribe([]) == []
 
 
@@ -69,7 +69,7 @@ def _shared_words(spoken: str, heard: str) -> float:
     return len(words[0] & words[1]) / len(words[0])
 
 
-def test_none_hears_nothing() -> None:
+def test_none_gives_empty_transcripts() -> None:
     transcriber = load_transcriber("none")
     assert isinstance(transcriber, NullTranscriber)
     assert transcriber.transcribe([np.ones(9, np.float32)]) == [""]

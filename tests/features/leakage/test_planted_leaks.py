@@ -304,8 +304,8 @@ class TestHistories:
 
     def test_a_history_of_somebody_else(self, honest: Honest) -> None:
         made = honest("leave_one_out", False)
-        stranger = {"nobody": next(iter(made.sequences.values()))}
-        error = caught(made, "training sequences", sequences=made.sequences | stranger)
+        unknown = {"nobody": next(iter(made.sequences.values()))}
+        error = caught(made, "training sequences", sequences=made.sequences | unknown)
         assert error.user == "nobody"
 
     def test_an_item_that_counts_as_seen_without_an_event(self, honest: Honest) -> None:

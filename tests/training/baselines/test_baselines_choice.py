@@ -214,7 +214,7 @@ def test_only_the_settings_of_the_grid_are_tried() -> None:
             "evaluate.grids.bpr=[{factors = 4}]",
             "evaluate.grids.bpr_epochs=[3]",
             "evaluate.grids.item_item=[{k1 = 0.5}]",
-            "evaluate.grids.item_item_neighbours=[7]",
+            "evaluate.grids.item_item_neighbors=[7]",
             "evaluate.grids.popularity_half_life_days=[]",
         ]
     ).evaluate.grids

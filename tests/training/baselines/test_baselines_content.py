@@ -10,7 +10,7 @@ from baseline_parts import make_items, make_split, names_of
 from recsys.arrays import Floats
 from recsys.ids import IdMap
 from recsys.item_features import ItemFeatures
-from training.baselines import ContentNeighbours, ContentSettings, Fusion, FusionSettings, Known
+from training.baselines import ContentNeighbors, ContentSettings, Fusion, FusionSettings, Known
 from training.baselines.content import CATEGORIES, content_candidates, content_settings, modalities_of
 from training.baselines.fusion import standardise
 
@@ -74,7 +74,7 @@ def slow_scores(user: str, modality: str, settings: ContentSettings) -> Floats:
 @pytest.mark.parametrize("modality", ["text", "image"])
 @pytest.mark.parametrize("settings", content_settings((30, 10, 3)))
 def test_it_equals_a_slow_loop(modality: str, settings: ContentSettings) -> None:
-    model = ContentNeighbours(KNOWN_LATER, ITEMS_, modality, seen=None, settings=settings)
+    model = ContentNeighbors(KNOWN_LATER, ITEMS_, modality, seen=None, settings=settings)
     expected = np.stack([slow_scores(user, modality, settings) for user in USERS])
     assert model.score(USERS) == pytest.approx(expected, abs=1e-5)
 
@@ -82,21 +82,21 @@ def test_it_equals_a_slow_loop(modality: str, settings: ContentSettings) -> None
 @pytest.mark.parametrize("last", [1, 2])
 def test_the_newest_events_that_have_the_modality_count(last: int) -> None:
     settings = ContentSettings(standardised=False, last=last)
-    model = ContentNeighbours(KNOWN_LATER, ITEMS_, "text", seen=None, settings=settings)
+    model = ContentNeighbors(KNOWN_LATER, ITEMS_, "text", seen=None, settings=settings)
     expected = np.stack([slow_scores(user, "text", settings) for user in USERS])
     assert model.score(USERS) == pytest.approx(expected, abs=1e-5)
     assert np.isneginf(expected[2]).all(), "u2 has only what has no text"
 
 
 def test_new_items_are_recommended_and_those_without_the_modality_are_not() -> None:
-    found = names_of(ContentNeighbours(SPLIT, ITEMS_, "image", seen=None), ITEMS_, "u0", 9)
+    found = names_of(ContentNeighbors(SPLIT, ITEMS_, "image", seen=None), ITEMS_, "u0", 9)
     assert set(found) == set(NAMES) - {"i2", "i6"}
     assert "i7" in found
 
 
 @pytest.mark.parametrize("by_rarity", [False, True])
 def test_categories_are_products_of_their_values(by_rarity: bool) -> None:
-    model = ContentNeighbours(
+    model = ContentNeighbors(
         SPLIT, ITEMS_, CATEGORIES, seen=None, settings=ContentSettings(standardised=by_rarity, last=1)
     )
     # Of the 7 items with training events x (2) is on 3, y (3) on 2, z (4) on 2.
@@ -132,7 +132,7 @@ def test_candidates_share_their_vectors_and_are_those_that_are_made_alone() -> N
     for settings, model in content_candidates(
         SPLIT, ITEMS_, "text", content_settings((30, 10, 3)), seen=None
     ):
-        alone = ContentNeighbours(SPLIT, ITEMS_, "text", seen=None, settings=settings)
+        alone = ContentNeighbors(SPLIT, ITEMS_, "text", seen=None, settings=settings)
         assert model.settings == settings
         assert (model.score(USERS) == alone.score(USERS)).all()
 
@@ -140,8 +140,8 @@ def test_candidates_share_their_vectors_and_are_those_that_are_made_alone() -> N
 class TestFusion:
     WEIGHTS: ClassVar[dict[str, float]] = {"content (text)": 1.0, "content (picture)": 0.5}
 
-    def make(self) -> tuple[Fusion, list[ContentNeighbours]]:
-        parts = [ContentNeighbours(SPLIT, ITEMS_, name, seen=None) for name in ("text", "image", CATEGORIES)]
+    def make(self) -> tuple[Fusion, list[ContentNeighbors]]:
+        parts = [ContentNeighbors(SPLIT, ITEMS_, name, seen=None) for name in ("text", "image", CATEGORIES)]
         known = Known.of(KNOWN_LATER, ITEMS_, seen=None)
         fusion = Fusion(parts, FusionSettings(weights=self.WEIGHTS), known=known).knowing(known)
         return fusion, [part.knowing(known) for part in parts]

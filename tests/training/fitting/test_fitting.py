@@ -218,9 +218,9 @@ def test_new_items_are_judged_by_lists_with_seen_items_where_those_may_be_recomm
     judged: list[ValidationUsers | None] = []
     real = import_module("training.fitting.fit").fit_cold_start_head
 
-    def place(model: Any, judges: ValidationUsers | None, *rest: Any, **named: Any) -> Any:
-        judged.append(judges)
-        return real(model, judges, *rest, **named)
+    def place(model: Any, validation_users: ValidationUsers | None, *rest: Any, **named: Any) -> Any:
+        judged.append(validation_users)
+        return real(model, validation_users, *rest, **named)
 
     monkeypatch.setattr(import_module("training.fitting.fit"), "fit_cold_start_head", place)
     for exclude_seen in (True, False):

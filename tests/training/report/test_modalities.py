@@ -49,7 +49,7 @@ def test_the_table_has_every_view_and_way() -> None:
     assert [row.name for row in content.rows] == ["title"]
     assert content.rows[0].cells[2] == "−34% (−45% to −25%)"
     assert content.rows[0].cells[0] == "0% (−5% to +5%)"
-    assert content.asked == "10 of 50 test users, drawn by lot with a fixed seed"
+    assert content.asked == "10 of 50 test users, drawn at random with a fixed seed"
 
 
 def test_where_nothing_was_found_nothing_can_be_lost() -> None:
