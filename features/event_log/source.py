@@ -40,6 +40,7 @@ class LogSource:
     paths: tuple[Path, ...]
     columns: tuple[str, ...]
     schema: pl.Schema
+    ids: frozenset[str]  # columns that identify something
 
     @classmethod
     def open(cls, root: Path, spec: InteractionsSpec) -> "LogSource":
@@ -59,8 +60,9 @@ class LogSource:
                 problems += error.problems or (f"[{TABLE}] {shown}: {error}",)
         if problems:
             raise DataError(f"the {TABLE} cannot be read", problems)
-        schema = stacked(empty, paths, root, TABLE, id_columns(spec)).schema
-        return cls(root=root, paths=tuple(paths), columns=tuple(schema), schema=schema)
+        ids = frozenset(id_columns(spec))
+        schema = stacked(empty, paths, root, TABLE, ids).schema
+        return cls(root=root, paths=tuple(paths), columns=tuple(schema), schema=schema, ids=ids)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -107,9 +109,9 @@ class LogSource:
             raise DataError(f"the {TABLE} cannot be read", problems) from None
 
     def _typed(self, part: pl.DataFrame, shown: str) -> pl.DataFrame:
-        """The part with the types of the log; numbers become text as in `stacked`."""
+        """The part with the types of the log; numbers that identify something become text as in `stacked`."""
         for column, kind in self.schema.items():
-            if kind == pl.String and part.schema[column].is_numeric():
+            if column in self.ids and kind == pl.String and part.schema[column].is_numeric():
                 part = part.with_columns(numbers_as_text(part.select(column), shown, TABLE))
         return part.cast(self.schema)
 

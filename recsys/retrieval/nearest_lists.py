@@ -17,7 +17,7 @@ from recsys.retrieval.reranking import DECIMALS
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """Users who are answered in one way, and the items that they may be given."""
+    """Users whose lists are ordered by the same model, and the items that may be recommended to them."""
 
     histories: Sequence[History]
     user_BD: Floats
@@ -26,7 +26,7 @@ class Query:
 
     @property
     def excluded(self) -> list[Ints] | None:
-        """For each user the seen items, where these are left out."""
+        """The seen items of each user; None where seen items may be recommended."""
         return [history.seen for history in self.histories] if self.exclude_seen else None
 
 

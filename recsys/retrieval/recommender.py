@@ -1,12 +1,13 @@
 """Embed user → retrieve → filter → rank → re-rank, composed from callables.
 
-Evaluation in torch and serving in ONNX Runtime hand in other callables and share everything else.
+Evaluation passes torch callables, serving ONNX Runtime callables; all other code is shared.
 
-A list has a head and a tail. The head is a fixed set of warm candidates: the retriever's best, and those that
-the other sources add; the ranker orders it. The tail goes on in the retriever's order. Cold items are ordered
-by the retriever and merged in at fixed ranks. The candidates do not depend on the asked-for length k, so a
-shorter list is the beginning of a longer one. Where the index is exact the retriever searches only as deep as
-k needs: a search for fewer items gives the first of a deeper one.
+A list has a head and a tail. The head has a fixed number of warm candidates: the nearest items of the
+retriever and the candidates that the other sources add. The ranker orders the head. The tail has the next
+items in the retriever's order. Cold items are ordered by the retriever and merged into the list at fixed
+ranks. The candidates do not depend on the requested length k, so that a shorter list is a prefix of a longer
+list. With an exact index the retriever searches only as many items as k needs, since a search for fewer items
+returns a prefix of a search for more.
 
 Legend: B users, L ranks of a list, H past items that the ranker reads, K candidates, T tokens, D width,
 N items, S sources.
@@ -311,7 +312,7 @@ class Recommender:
         )
 
     def _cold_lists(self, query: Query, need: int) -> ItemLists:
-        """Cold items in the retriever's order: at least `need`, at most as many as a list may hold."""
+        """Cold items in the retriever's order: at least `need`, at most `max_list_length`."""
         rows = np.flatnonzero(self._cold_N)
         limit = min(self.settings.max_list_length, len(rows))
         if not limit:
@@ -327,7 +328,7 @@ class Recommender:
 
     @property
     def _num_cold_candidates(self) -> int:
-        """Cold items that the ranker reads: those that a page of a list may show."""
+        """The first cold items of the lists, for which the ranker computes attention weights."""
         num_head = self.settings.num_candidates + len(self.sources) * self.settings.source_candidates
         return max(PAGE, len(self.settings.cold_ranks) * -(-num_head // PAGE))
 

@@ -1,12 +1,13 @@
 """Datasets without a table of items, and without times: what is read then, and what is said to be lost."""
 
+import gzip
 import io
 from pathlib import Path
 
 import polars as pl
 import pytest
 from dataset_parts import EVENTS, load, problems, reasons, write
-from prepared_parts import streamed
+from prepared_parts import SECTION, as_csv, as_json_lines, as_parquet, nasty_rows, streamed
 from walk_parts import recsys
 
 from features.dataset.load import load_dataset
@@ -81,6 +82,18 @@ def test_without_times_the_order_is_that_of_the_rows_of_all_files(tmp_path: Path
     assert [line for line in whole.warnings if "order of their rows" in line and "leave_one_out" in line]
     split = make_split(whole, SplitConfig())
     assert split.protocol == "leave_one_out"
+
+
+def test_item_ids_of_files_of_all_formats(tmp_path: Path) -> None:
+    rows = nasty_rows(5, 60)
+    files: dict[str, str | bytes] = {
+        "log/1.csv": as_csv(rows[:20]),
+        "log/2.csv.gz": gzip.compress(as_csv(rows[20:30]).encode()),
+        "log/3.parquet": as_parquet(rows[30:45]),
+        "log/4.jsonl": as_json_lines(rows[45:]),
+    }
+    whole, _ = both(write(tmp_path, files, items=None, interactions=SECTION | {"path": "log/*"}), part_rows=7)
+    assert whole.items["item_id"].to_list() == sorted({row[1] for row in rows if row[1]})
 
 
 def test_items_that_only_reviews_describe(tmp_path: Path) -> None:

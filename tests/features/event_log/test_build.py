@@ -55,6 +55,14 @@ def test_files_of_all_formats_are_one_log(tmp_path: Path) -> None:
     same(write(tmp_path, files, interactions=SECTION | {"path": "log/*"}))
 
 
+def test_numbers_that_are_no_ids_are_read_alike_beside_a_text_file(tmp_path: Path) -> None:
+    rows = [["a", "1", "1", "x", "inf"], ["a", "2", "2", "x", "16777216"], ["b", "3", "3", "x", "4.25"]]
+    files: dict[str, str | bytes] = {"log/1.csv": as_csv(rows), "log/2.parquet": as_parquet(rows)}
+    parts = same(write(tmp_path, files, interactions={"path": "log/*", "value": "rating"}))
+    assert parts.interactions["value"].to_list() == [16777216, 16777216, 4.25, 4.25]
+    assert parts.log.manifest.rejected[0]["count"] == 2, "infinite in both files"
+
+
 def test_quotes_line_ends_and_marks_of_a_csv(tmp_path: Path) -> None:
     text = '\ufeffuser,item,time,kind\r\n"a ""b""\r\nc",1,1,x\r\n" a",2,2,"y, z"\r\n,3,3,x\r\nü,1,4,x'
     parts = same(write(tmp_path, {"events.csv": text}, interactions={"event": "kind"}), part_rows=1)

@@ -53,7 +53,7 @@ def test_the_table_has_every_view_and_way() -> None:
 
 
 def test_where_nothing_was_found_nothing_can_be_lost() -> None:
-    content = modalities(found({"title": {"absent": {"warm": LOSS}}}, whole=0.0))
+    content = modalities(found({"title": {"absent": {"warm": LOSS}}}, full=0.0))
     assert content is not None
     assert content.rows[0].cells == ("–", "–", "–")
     assert "finds nothing anyway" in content.charts[0].description
