@@ -312,13 +312,17 @@ class Recommender:
         )
 
     def _cold_lists(self, query: Query, need: int) -> ItemLists:
-        """Cold items in the retriever's order: at least `need`, at most `max_list_length`."""
+        """Cold items in the retriever's order: at least `need`, at most `max_list_length`.
+
+        A cold item without content is never listed: nothing tells it from any other such item.
+        """
         rows = np.flatnonzero(self._cold_N)
-        limit = min(self.settings.max_list_length, len(rows))
+        listed = self.items.token_mask[rows].any(1)
+        limit = min(self.settings.max_list_length, int(listed.sum()))
         if not limit:
             none_BL = np.empty((len(query.histories), 0), np.float32)
             return sorted_lists(none_BL.astype(np.int64), none_BL, none_BL)
-        allowed = None if query.allowed is None else query.allowed[rows]
+        allowed = listed if query.allowed is None else listed & query.allowed[rows]
         return nearest_lists(
             lambda num: nearest_unseen(self._cold_index, query.user_BD, num, allowed, query.excluded),
             self.settings.temperature,

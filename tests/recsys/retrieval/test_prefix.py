@@ -46,7 +46,7 @@ def make(kind="exact", *, vectors=None, **settings):
     items = ItemArrays(
         vectors=vectors,
         tokens=rng.standard_normal((NUM, 3, DIM)).astype(np.float16),
-        token_mask=rng.random((NUM, 3)) < 0.7,
+        token_mask=np.ones((NUM, 3), np.bool_),
         trained=warm,
         popularity=(rng.integers(1, 20, NUM) * warm).astype(np.float32),
     )

@@ -21,10 +21,12 @@ def _items(seed=0, num_cold=10):
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors[:NUM_RESERVED] = 0
     trained = (np.arange(NUM) >= NUM_RESERVED) & (np.arange(NUM) < NUM - num_cold)
+    token_mask = rng.random((NUM, 3)) < 0.7
+    token_mask[:, 0] = True
     return ItemArrays(
         vectors=vectors,
         tokens=rng.standard_normal((NUM, 3, DIM)).astype(np.float16),
-        token_mask=rng.random((NUM, 3)) < 0.7,
+        token_mask=token_mask,
         trained=trained,
         popularity=(rng.integers(1, 20, NUM) * trained).astype(np.float32),
     )
@@ -69,6 +71,20 @@ def test_seen_items_never_come_back_however_many():
     found = recommender.recommend([history], 10).items[0]
     assert sorted(found[found > 0]) == [36, 37, 38, 39]
     assert not np.isin(found, seen).any()
+
+
+def test_a_cold_item_without_content_is_never_listed():
+    items = _items()
+    blank = int(np.flatnonzero(~items.trained)[-1])
+    items.token_mask[blank] = False
+    recommender = _recommender(items, cold_ranks=(1,))
+    listed = recommender.recommend(HISTORIES, NUM).items
+    assert blank not in listed
+    assert np.isin(np.flatnonzero(~items.trained[NUM_RESERVED:]) + NUM_RESERVED, listed).sum() == (
+        (~items.trained[NUM_RESERVED:]).sum() - 1
+    )
+    given = recommender.rank(HISTORIES, np.tile([blank, 3], (3, 1)))
+    assert all(blank in row for row in given.items)
 
 
 def test_allowed_restricts_the_catalogue():
