@@ -317,7 +317,7 @@ class Recommender:
         A cold item without content is never listed: nothing tells it from any other such item.
         """
         rows = np.flatnonzero(self._cold_N)
-        listed: Bools = self.items.token_mask[rows].any(axis=1)
+        listed: Bools = np.any(self.items.token_mask[rows], axis=1)
         limit = min(self.settings.max_list_length, int(listed.sum()))
         if not limit:
             none_BL = np.empty((len(query.histories), 0), np.float32)
