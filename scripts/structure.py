@@ -5,9 +5,9 @@
     python -m scripts.structure OTHER .      # both, one after the other
 
 The import chain is the longest path of modules of one package that import each other (a cycle counts as one
-module); every import counts, in functions and under TYPE_CHECKING as well. A function's parameters include
-keyword-only ones, not `self` and `cls`. Flat modules are the Python files of one folder without
-`__init__.py`.
+module); every import counts, in functions and under TYPE_CHECKING as well. A name that an `__init__` hands on
+counts as imported from the module that defines it. A function's parameters include keyword-only ones, not
+`self` and `cls`. Flat modules are the Python files of one folder without `__init__.py`.
 """
 
 import ast
@@ -59,8 +59,15 @@ def measure(root: Path, name: str) -> Package:
         found.lines[module] = len(text.splitlines())
         if path.name != "__init__.py":
             found.folders[path.parent.relative_to(root).as_posix()] += 1
+    handed_on = {
+        (module, name): source
+        for module, (path, tree) in trees.items()
+        if path.name == "__init__.py"
+        for name, source in _handed_on(module, path, tree, trees).items()
+    }
     for module, (path, tree) in trees.items():
-        found.imports[module] = set(_imported(module, path, tree, trees)) - {module}
+        imported = _imported(module, path, tree, trees)
+        found.imports[module] = {_home(source, name, handed_on) for source, name in imported} - {module}
         for node in ast.walk(tree):
             if isinstance(node, FUNCTIONS):
                 assert node.end_lineno is not None
@@ -71,18 +78,34 @@ def measure(root: Path, name: str) -> Package:
     return found
 
 
-def _imported(module: str, path: Path, tree: ast.Module, known: Mapping[str, object]) -> Iterator[str]:
+def _imported(
+    module: str, path: Path, tree: ast.Module, known: Mapping[str, object]
+) -> Iterator[tuple[str, str]]:
+    """Modules of the same package that are imported, each with the name that is taken of it."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name in known)
+            yield from ((alias.name, "") for alias in node.names if alias.name in known)
         elif isinstance(node, ast.ImportFrom):
             base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             source = ".".join([*base, *filter(None, [node.module])])
             for alias in node.names:
                 whole = f"{source}.{alias.name}"
-                if whole in known or source in known:
-                    yield whole if whole in known else source
+                if whole in known:
+                    yield whole, ""
+                elif source in known:
+                    yield source, alias.name
+
+
+def _handed_on(module: str, path: Path, tree: ast.Module, known: Mapping[str, object]) -> dict[str, str]:
+    """Names that an `__init__` takes from modules of the package, with the module."""
+    return {name: source for source, name in _imported(module, path, tree, known) if name}
+
+
+def _home(source: str, name: str, handed_on: Mapping[tuple[str, str], str]) -> str:
+    while (source, name) in handed_on:
+        source = handed_on[source, name]
+    return source
 
 
 def components(imports: Mapping[str, set[str]]) -> list[list[str]]:

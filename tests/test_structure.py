@@ -117,7 +117,7 @@ def exports(face: ast.Module) -> list[str]:
 
 
 def around_the_face(root: Path, packages: Sequence[str] = PACKAGES) -> list[str]:
-    """Imports of a module inside another sub-package, past its `__init__`."""
+    """Imports past the `__init__` of another sub-package, and imports of the `__init__` from inside."""
     known = {name for name in faces(root, packages) if name not in OPEN}
     found = []
     for package in packages:
@@ -127,7 +127,8 @@ def around_the_face(root: Path, packages: Sequence[str] = PACKAGES) -> list[str]
             for node in ast.walk(ast.parse(path.read_text("utf-8"))):
                 source = node.module if isinstance(node, ast.ImportFrom) and not node.level else None
                 there = ".".join((source or "").split(".")[:2])
-                if source and there in known and there not in (here, source):
+                is_inside = here == there and source == there and path.name != "__init__.py"
+                if source and there in known and (is_inside or there not in (here, source)):
                     found.append(f"{'.'.join(parts)} imports {source}")
     return found
 
@@ -197,6 +198,10 @@ def test_an_import_past_the_exports_is_found(tmp_path: Path) -> None:
     files = {
         "p/__init__.py": "",
         "p/q/__init__.py": "from p.q.a import x\n__all__ = ['x']\n", "p/q/a.py": "x = 1\n",
-        "p/q/b.py": "from p.q.a import x\n", "p/r/c.py": "from p.q.a import x\nfrom p.q import x\n",
+        "p/q/b.py": "from p.q.a import x\nfrom p.q import x\n", 
+        "p/r/c.py": "from p.q.a import x\nfrom p.q import x\n",
     }  # fmt: skip
-    assert around_the_face(plant(tmp_path, files), ("p",)) == ["p.r.c imports p.q.a"]
+    assert around_the_face(plant(tmp_path, files), ("p",)) == [
+        "p.q.b imports p.q",
+        "p.r.c imports p.q.a",
+    ]
