@@ -198,7 +198,7 @@ def test_an_import_past_the_exports_is_found(tmp_path: Path) -> None:
     files = {
         "p/__init__.py": "",
         "p/q/__init__.py": "from p.q.a import x\n__all__ = ['x']\n", "p/q/a.py": "x = 1\n",
-        "p/q/b.py": "from p.q.a import x\nfrom p.q import x\n", 
+        "p/q/b.py": "from p.q.a import x\nfrom p.q import x\n",
         "p/r/c.py": "from p.q.a import x\nfrom p.q import x\n",
     }  # fmt: skip
     assert around_the_face(plant(tmp_path, files), ("p",)) == [
