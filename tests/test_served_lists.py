@@ -17,6 +17,8 @@ from training.evaluation import System
 from training.fitting import Fitted
 from training.pipeline import Run
 
+pytestmark = pytest.mark.long  # a second bundle is made, and some thousand lists are asked for over HTTP
+
 UNKNOWN = ("nobody", "U99999")
 K, LENGTHS = 40, (1, 5, 10, 20, 100, 101, 500)
 OPTIONS = [

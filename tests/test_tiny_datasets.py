@@ -12,6 +12,8 @@ from dataset_parts import write
 from tiny_encoders import write_tiny_text
 from walk_parts import recsys
 
+pytestmark = pytest.mark.long  # a whole walk a dataset
+
 Events = list[tuple[str, str]]
 TINY: dict[str, Events] = {
     "3 items and 60 users": [(f"u{user}", f"i{(user + at) % 3}") for user in range(60) for at in range(6)],
@@ -67,7 +69,6 @@ def test_a_bundle_is_made_and_the_report_says_what_could_not_be_measured(tmp_pat
     assert shown.code == 0, shown.err
 
 
-@pytest.mark.long
 def test_interactions_alone_are_a_dataset(tmp_path: Path) -> None:
     """No table of items and no times: the whole walk, and what is lost is said."""
     order = [(f"u{user}", f"i{user * (at + 3) % 23}") for at in range(8) for user in range(30)]

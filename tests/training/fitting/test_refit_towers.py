@@ -50,7 +50,7 @@ def test_the_towers_are_trained_anew_for_the_epochs_that_were_chosen_and_no_rank
     assert first.ranker is not None
     assert later.ranker is None
     assert len(later.retriever.curve) == later.retriever.best_epoch == first.retriever.best_epoch
-    assert later.new == first.new
+    assert later.cold_items == first.cold_items
     assert (
         later.retriever.curve[0]["loss"] > 0.9 * first.retriever.curve[0]["loss"]
     )  # not from where it stood
