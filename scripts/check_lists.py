@@ -194,6 +194,8 @@ class Server:
 
     def list_of(self, user: str, k: int, **options: Any) -> Listed:
         body = json.dumps({"user_id": user, "k": k, **options})
+        # A connection that was idle while batch answered may have been closed by the server.
+        self._connection.close()
         self._connection.request("POST", "/v1/recommend", body, {"Content-Type": "application/json"})
         response = self._connection.getresponse()
         answer = json.loads(response.read())
