@@ -100,9 +100,10 @@ def unit_hint(series: pl.Series, unit: TimeUnit) -> str | None:
     """What is wrong where most of the raw times would lie in a year that no log comes from."""
     if unit == "order" or not is_numeric_or_text(series):
         return None
-    median = as_number(series).median()
-    if not isinstance(median, int | float):
-        return None
+    numbers = as_number(series)
+    median = numbers.median()
+    if not isinstance(median, int | float) or 2 * numbers.count() <= series.count():
+        return None  # a few numbers among dates are rejected row by row
     if unit == "iso":
         # No date such as 20200923 or 20200923160105 is a time after 1990 in any unit.
         meant = next((name for name in _PER_SECOND if _fits(median, name, _SECONDS_OF_1990)), None)
@@ -111,11 +112,11 @@ def unit_hint(series: pl.Series, unit: TimeUnit) -> str | None:
         finer = [name for name in _PER_SECOND if _PER_SECOND[name] > _PER_SECOND[unit]]
         meant = next((name for name in finer if median <= _SECONDS_OF_2200 * _PER_SECOND[name]), None)
         end = f"; did you mean time = {meant!r}?" if meant else f"; known units: {_UNITS}"
-        return f"most of its times lie after the year 2200{end}"
+        return f"has most of its times after the year 2200{end}"
     # Smaller numbers are made up by hand, larger ones are in the declared unit.
     for name, scale in _PER_SECOND.items():
         if scale < _PER_SECOND[unit] and _fits(median, name, _SECONDS_OF_1973, _SECONDS_OF_2200):
-            return f"most of its times lie in the year 1970; did you mean time = {name!r}?"
+            return f"has most of its times in the year 1970; did you mean time = {name!r}?"
     return None
 
 
