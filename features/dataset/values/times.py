@@ -100,10 +100,9 @@ def unit_hint(series: pl.Series, unit: TimeUnit) -> str | None:
     """What is wrong where most of the raw times would lie in a year that no log comes from."""
     if unit == "order" or not is_numeric_or_text(series):
         return None
-    numbers = as_number(series)
-    median = numbers.median()
-    if not isinstance(median, int | float) or 2 * numbers.count() <= series.count():
-        return None  # a few numbers among dates are rejected row by row
+    median = as_number(series).median()
+    if not isinstance(median, int | float):
+        return None
     if unit == "iso":
         # No date such as 20200923 or 20200923160105 is a time after 1990 in any unit.
         meant = next((name for name in _PER_SECOND if _fits(median, name, _SECONDS_OF_1990)), None)

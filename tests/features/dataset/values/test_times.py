@@ -125,10 +125,3 @@ def test_zoned_and_dated_columns_of_parquet() -> None:
     assert as_time(zoned, "iso").to_list() == [micros(NOON)]
     nanoseconds = pl.Series([NOON]).cast(pl.Datetime("ns", "UTC"))
     assert as_time(nanoseconds, "unix_s").to_list() == [micros(NOON)]
-
-
-def test_one_number_among_dates_refuses_no_column() -> None:
-    dates = pl.Series(["2020-09-23"] * 9 + ["1577836800"])
-    assert unit_hint(dates, "iso") is None
-    assert as_time(dates, "iso").null_count() == 1
-    assert unit_hint(pl.Series(["1577836800"] * 9 + ["2020-09-23"]), "iso") is not None
