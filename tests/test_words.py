@@ -55,6 +55,7 @@ REPLACED: Mapping[str, str] = {
     "StreamedFacts": "StreamedTrainStatistics",
     "Overview": "EventStatistics",
     "SetAside": "Rejected",
+    "SpillState": "PartitionState",
     "weave": "scatter",
     # evaluation and reports
     "truth_of": "ground_truth",

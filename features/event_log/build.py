@@ -35,7 +35,7 @@ from features.event_log.log import (
     partition_name,
     write_manifest,
 )
-from features.event_log.partition import SpillState, partition_frame, spill
+from features.event_log.partition import PartitionState, partition_frame, write_partitions
 from features.event_log.source import LogSource, estimate_events
 from recsys.columns import Columns
 from recsys.errors import DataError
@@ -91,10 +91,10 @@ def _prepare(
     work = out.with_name(f".{out.name}.unfinished")
     estimate = estimate_events(source.root, spec)
     num_partitions = min(estimate // partition_events + 1, _MAX_PARTITIONS)
-    state = SpillState.load(work, fingerprint, num_partitions)
+    state = PartitionState.load(work, fingerprint, num_partitions)
     try:
         items = source.item_ids(spec, part_rows, progress) if items is None else items
-        state = spill(
+        state = write_partitions(
             source, spec, items, work, state, part_rows=part_rows, estimate=estimate, progress=progress
         )
     except DataError:
@@ -140,7 +140,9 @@ def _replace(work: Path, out: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _finish(work: Path, state: SpillState, num_items: int, warnings: list[str], progress: Progress) -> None:
+def _finish(
+    work: Path, state: PartitionState, num_items: int, warnings: list[str], progress: Progress
+) -> None:
     kinds, num_partitions = sorted(state.kinds), state.num_partitions
     # From the order of appearance to the ids of the map.
     kind_ids = np.array([kinds.index(kind) + NUM_RESERVED for kind in state.kinds], np.uint32)

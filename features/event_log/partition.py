@@ -39,7 +39,7 @@ _STATE = "state.json"
 
 
 @dataclass(kw_only=True)
-class SpillState:
+class PartitionState:
     """What an interrupted run must know to go on; goes through JSON."""
 
     fingerprint: dict[str, Any]
@@ -55,7 +55,7 @@ class SpillState:
     is_done: bool = False
 
     @classmethod
-    def load(cls, work: Path, fingerprint: dict[str, Any], num_partitions: int) -> "SpillState":
+    def load(cls, work: Path, fingerprint: dict[str, Any], num_partitions: int) -> "PartitionState":
         """The state in `work` if it is of the same sources, else a new one and an empty directory."""
         try:
             values = json.loads((work / _STATE).read_text("utf-8"))
@@ -66,16 +66,16 @@ class SpillState:
         heights = {int(at): height for at, height in values["heights"].items()}
         return cls(**values | {"facts": LogFacts.restore(values["facts"]), "heights": heights})
 
-    def begin(self, work: Path) -> "SpillState":
+    def begin(self, work: Path) -> "PartitionState":
         """The same in an empty directory."""
         shutil.rmtree(work, ignore_errors=True)
         (work / "spill").mkdir(parents=True)
         self.save(work)
         return self
 
-    def again(self) -> "SpillState":
+    def again(self) -> "PartitionState":
         """Nothing is done, but what was learned of the columns stays known."""
-        return SpillState(
+        return PartitionState(
             fingerprint=self.fingerprint,
             num_partitions=self.num_partitions,
             facts=self.facts.decisions(),
@@ -88,17 +88,17 @@ class SpillState:
         unfinished.replace(work / _STATE)
 
 
-def spill(
+def write_partitions(
     source: LogSource,
     spec: InteractionsSpec,
     items: pl.Series,
     work: Path,
-    state: SpillState,
+    state: PartitionState,
     *,
     part_rows: int,
     estimate: int,
     progress: Progress,
-) -> SpillState:
+) -> PartitionState:
     """Read what `state` has not, a part at a time. Raises `DataError` with every problem of the table."""
     item_ids = pl.DataFrame(
         {Columns.ITEM: items, "id": pl.int_range(NUM_RESERVED, len(items) + NUM_RESERVED, eager=True)},
@@ -108,7 +108,7 @@ def spill(
     while not state.is_done:
         try:
             for raw in source.parts(part_rows, skip=state.num_rows, known=state.heights):
-                _spill_part(raw, spec, item_ids, known, work, state)
+                _write_part(raw, spec, item_ids, known, work, state)
                 progress("prepare log", state.num_rows, max(estimate, state.num_rows), _note(state))
             state.is_done = True
         except FactsChanged:
@@ -140,13 +140,13 @@ _SPILLED = {
 }
 
 
-def _spill_part(
+def _write_part(
     raw: RawTable,
     spec: InteractionsSpec,
     item_ids: pl.DataFrame,
     known: KnownIds,
     work: Path,
-    state: SpillState,
+    state: PartitionState,
 ) -> None:
     table = ChunkChecker(raw, state.facts)
     events = table.finish(check_interactions(table, spec, known))
@@ -204,7 +204,7 @@ def _count_reasons(left_out: pl.DataFrame, reasons: list[dict[str, Any]]) -> Non
             entry["count"] += row["len"]
 
 
-def _refuse_problems(files: Sequence[str], spec: InteractionsSpec, state: SpillState) -> None:
+def _refuse_problems(files: Sequence[str], spec: InteractionsSpec, state: PartitionState) -> None:
     if not state.num_rows:
         raise DataError(
             "the interactions are empty", [f"[interactions] {spec.path}: no rows under the header"]
@@ -216,6 +216,6 @@ def _refuse_problems(files: Sequence[str], spec: InteractionsSpec, state: SpillS
         raise DataError("the interactions break the dataset contract", problems)
 
 
-def _note(state: SpillState) -> str:
+def _note(state: PartitionState) -> str:
     num_left_out = state.num_rows - state.num_events
     return f"{num_left_out:,} rows rejected" if num_left_out else ""

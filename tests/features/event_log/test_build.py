@@ -9,7 +9,7 @@ from prepared_parts import ITEMS, SECTION, as_csv, as_json_lines, as_parquet, na
 from features.dataset.load import load_dataset
 from features.dataset.rejected import count_reasons, rejected_frame
 from features.dataset.tables import Dataset
-from features.event_log import partition as spilling
+from features.event_log import partition as partitioning
 from features.event_log.log import EventLog
 from recsys.errors import DataError
 
@@ -154,7 +154,7 @@ def test_an_expression_over_many_rows_is_refused(tmp_path: Path) -> None:
 def test_an_unchanged_log_is_prepared_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = nasty(tmp_path, 1)
     first = streamed(root)
-    monkeypatch.setattr(spilling, "_spill_part", None)  # calling it would fail
+    monkeypatch.setattr(partitioning, "_write_part", None)  # calling it would fail
     assert streamed(root).log.manifest == first.log.manifest
 
 
@@ -186,7 +186,7 @@ def test_an_interrupted_preparation_goes_on(
         "2.csv": as_csv(rows[20:]),
     }
     root = write(tmp_path, files, interactions=SECTION | {"path": "[12].csv"})
-    work, calls = spilling._spill_part, []
+    work, calls = partitioning._write_part, []
 
     def counted(raw, *rest):  # type: ignore[no-untyped-def]
         calls.append(raw.offset)
@@ -194,7 +194,7 @@ def test_an_interrupted_preparation_goes_on(
             raise KeyboardInterrupt
         work(raw, *rest)
 
-    monkeypatch.setattr(spilling, "_spill_part", counted)
+    monkeypatch.setattr(partitioning, "_write_part", counted)
     with pytest.raises(KeyboardInterrupt):
         streamed(root)
     assert not (root / "prepared").exists()
