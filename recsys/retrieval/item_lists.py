@@ -71,7 +71,7 @@ def sorted_lists(
     take = np.take_along_axis
     return ItemLists(
         items=take(item_BK, order_BK, 1),
-        # Scores that are equal after rounding are ordered by id. The running minimum keeps scores descending.
+        # Ties are ordered by id. The running minimum keeps scores descending.
         scores=np.minimum.accumulate(take(score_BK, order_BK, 1), axis=1),
         retriever_scores=take(retriever_BK, order_BK, 1),
         column=order_BK,

@@ -109,6 +109,23 @@ def test_a_history_of_unknown_items_is_answered_like_an_unknown_user(client):
     assert ranked["degraded"][0].startswith("unknown_items: ")
 
 
+def test_an_empty_history_is_answered_like_a_user_without_events(client):
+    answer = ask(client, history=[], k=3)
+    assert answer["items"] == ask(client, user_id="new", k=3)["items"]
+    assert (answer["degraded"], answer["ignored"]) == (["empty_history: popularity"], [])
+    ranked = client.post("/v1/rank", json={"history": [], "candidates": ["fox", "cat"]}).json()
+    assert (names(ranked), ranked["degraded"]) == (["cat", "fox"], ["empty_history: popularity"])
+
+
+def test_unknown_candidates_are_ignored_and_named(client):
+    answer = ask(client, user_id="ann", candidates=["wolf", "eel", "bear", "dog"], exclude=["elk", "wolf"])
+    assert (names(answer), answer["ignored"]) == (["dog", "eel"], ["elk", "wolf", "bear"])
+    body = {"user_id": "ann", "candidates": ["fox", "wolf", "cat"]}
+    ranked = client.post("/v1/rank", json=body)
+    assert ranked.status_code == 200
+    assert (names(ranked.json()), ranked.json()["ignored"]) == (["cat", "fox"], ["wolf"])
+
+
 def test_excluded_items_are_left_out_of_every_list(client):
     answer = ask(client, user_id="ann", k=2, exclude=["bee", "wolf"])
     assert (names(answer), answer["ignored"]) == (["cat", "dog"], ["wolf"])
@@ -193,45 +210,50 @@ def test_an_id_may_hold_a_slash(client):
 
 
 ANN = {"user_id": "ann"}
+NOT_A_TIME = "must be seconds since the epoch (not milliseconds), or an ISO 8601 time"
 REFUSED = [
-    ({}, "user_id", "missing", None),
-    (ANN | {"history": ["ant"]}, "history", "not both", None),
-    ({"history": []}, "history", "at least 1", "list of 0"),
-    ({"history": ["ant"] * (MAX_HISTORY + 1)}, "history", "at most 1000", "list of 1001"),
+    ({}, "user_id", "is missing; give user_id, or history instead", None),
+    (ANN | {"history": ["ant"]}, "history", "leave one of the two out", "list of 1"),
+    ({"user_id": ""}, "user_id", "is empty; give the id of a user, or leave user_id out", ""),
+    ({"user_id": " \t"}, "user_id", "is empty; give the id of a user", " \t"),
+    ({"user_id": 7}, "user_id", 'must be a string; write "7" in quotes', 7),
+    ({"user_id": ["ann"]}, "user_id", "must be a string", "list of 1"),
+    ({"history": ["ant"] * (MAX_HISTORY + 1)}, "history", "give at most 1,000", "list of 1001"),
     ({"history": ["ant", {"item": "wolf"}], "strict": True}, "history", "items: 'wolf';", "list of 1"),
     ({"history": ["elk", "ant", "wolf"], "strict": True}, "history", "items: 'elk', 'wolf';", "list of 2"),
     (ANN | {"exclude": ["bee", "wolf"], "strict": True}, "exclude", "items: 'wolf';", "list of 1"),
-    (ANN | {"strict": 1}, "strict", "boolean", 1),
-    (ANN | {"exclude": "ant"}, "exclude", "list", "ant"),
-    ({"history": [7]}, "history.0", "write an item id", 7),
-    ({"history": [{"item": 7}]}, "history.0.item", "string", 7),
-    ({"history": [{"value": 3.0}]}, "history.0.item", "required", "object of 1"),
-    ({"history": [{"item": "ant", "rating": 3}]}, "history.0.rating", "not permitted", 3),
-    ({"history": [{"item": "ant", "value": "much"}]}, "history.0.value", "number", "much"),
+    (ANN | {"candidates": ["bee", "wolf"], "strict": True}, "candidates", "items: 'wolf';", "list of 1"),
+    (ANN | {"strict": 1}, "strict", "must be true or false", 1),
+    (ANN | {"exclude": "ant"}, "exclude", "must be a list", "ant"),
+    (ANN | {"exclude": [" "]}, "exclude.0", "is empty; give the id of an item", " "),
+    ({"history": [7]}, "history.0", "must be an item id in quotes, or an object", 7),
+    ({"history": [""]}, "history.0.item", "is empty; give the id of an item", ""),
+    ({"history": [{"item": 7}]}, "history.0.item", 'write "7" in quotes', 7),
+    ({"history": [{"value": 3.0}]}, "history.0.item", "is missing; add it", None),
+    ({"history": [{"item": "ant", "values": 3}]}, "history.0.values", "did you mean 'value'?", 3),
+    ({"history": [{"item": "ant", "value": "much"}]}, "history.0.value", "must be a number", "much"),
+    ({"history": [{"item": "ant", "value": 1e39}]}, "history.0.value", "must be at most 3", 1e39),
     ({"history": [{"item": "ant", "event": "eat"}]}, "history.0.event", "unknown kind", "eat"),
-    ({"history": [{"item": "ant", "timestamp": "noon"}]}, "history.0.timestamp", "ISO 8601", "noon"),
-    (
-        {"history": [{"item": "ant", "timestamp": 1700000000000}]},
-        "history.0.timestamp",
-        "milli",
-        1700000000000,
-    ),
-    ({"history": [{"item": "ant", "timestamp": 1}, "bee"]}, "history.1.timestamp", "every entry", None),
-    ({"history": "ant"}, "history", "list", "ant"),
-    ({"user_id": 7}, "user_id", "string", 7),
-    (ANN | {"k": 0}, "k", "greater than or equal to 1", 0),
-    (ANN | {"k": 501}, "k", "less than or equal to 500", 501),
-    (ANN | {"k": "20"}, "k", "integer", "20"),
-    (ANN | {"k": 2.5}, "k", "integer", 2.5),
-    (ANN | {"k": True}, "k", "integer", True),
-    (ANN | {"exclude_seen": "yes"}, "exclude_seen", "boolean", "yes"),
-    (ANN | {"candidates": []}, "candidates", "at least 1", "list of 0"),
-    (ANN | {"candidates": ["ant", "wolf"]}, "candidates.1", "unknown item", "wolf"),
+    ({"history": [{"item": "ant", "timestamp": "noon"}]}, "history.0.timestamp", NOT_A_TIME, "noon"),
+    ({"history": [{"item": "ant", "timestamp": 17e11}]}, "history.0.timestamp", NOT_A_TIME, 17e11),
+    ({"history": [{"item": "ant", "timestamp": 1}, "bee"]}, "history.1.timestamp", "or to none", None),
+    ({"history": "ant"}, "history", "must be a list", "ant"),
+    (ANN | {"k": 0}, "k", "must be at least 1", 0),
+    (ANN | {"k": 501}, "k", "must be at most 500", 501),
+    (ANN | {"k": "20"}, "k", "must be a whole number", "20"),
+    (ANN | {"k": 2.5}, "k", "must be a whole number", 2.5),
+    (ANN | {"k": True}, "k", "must be a whole number", True),
+    (ANN | {"exclude_seen": "yes"}, "exclude_seen", "must be true or false", "yes"),
+    (ANN | {"candidates": []}, "candidates", "is empty; give at least 1", "list of 0"),
+    (ANN | {"candidates": ["wolf", "elk"]}, "candidates", "give at least one known item", "list of 2"),
+    (ANN | {"filters": []}, "filters", "must be an object", "list of 0"),
     (ANN | {"filters": {"grupo": ["fish"]}}, "filters.grupo", "'group'", "list of 1"),
     (ANN | {"filters": {"group": ["fsh"]}}, "filters.group.0", "'fish'", "fsh"),
-    (ANN | {"filters": {"group": "fish"}}, "filters.group", "list", "fish"),
-    (ANN | {"diversity": -1}, "diversity", "greater", -1),
-    (ANN | {"kk": 5}, "kk", "not permitted", 5),
+    (ANN | {"filters": {"group": []}}, "filters.group", "give at least one value", "list of 0"),
+    (ANN | {"filters": {"group": "fish"}}, "filters.group", "must be a list", "fish"),
+    (ANN | {"diversity": -1}, "diversity", "must be at least 0", -1),
+    (ANN | {"diversity": 1e3}, "diversity", "must be at most 100", 1e3),
+    (ANN | {"kk": 5}, "kk", "unknown field; did you mean 'k'?", 5),
 ]
 
 
@@ -250,7 +272,10 @@ def test_a_bad_question_is_refused_by_field(client, body, field, said, value):
     [
         ({"user_id": "ann"}, "candidates"),
         ({"user_id": "ann", "candidates": []}, "candidates"),
-        ({"user_id": "ann", "candidates": ["ant", "wolf"]}, "candidates.1"),
+        ({"user_id": "ann", "candidates": ["wolf"]}, "candidates"),
+        ({"user_id": "ann", "candidates": ["ant", "wolf"], "strict": True}, "candidates"),
+        ({"user_id": "ann", "candidates": ["ant", ""]}, "candidates.1"),
+        ({"user_id": "", "candidates": ["ant"]}, "user_id"),
         ({"user_id": "ann", "candidates": ["ant", "ant"]}, "candidates.1"),
         ({"user_id": "ann", "candidates": ["ant"] * 1001}, "candidates"),
         ({"candidates": ["ant"]}, "user_id"),
@@ -268,15 +293,69 @@ def test_bad_k_of_similar(client, k):
     assert answer.status_code == 422
     assert answer.json()["error"]["field"] == "k"
     assert answer.json()["error"]["value"] == k
+    assert answer.json()["error"]["message"].startswith("must be ")
+
+
+JSON = {"content-type": "application/json"}
 
 
 @pytest.mark.parametrize(
-    ("content", "field"), [(b"{", "body"), (b"", "body"), (b"[]", "body"), (b'"ann"', "body")]
+    ("content", "said", "value"),
+    [
+        (b"{", "is not JSON: line 1, column 2: ", None),
+        (
+            b'{"user_id": "ann",\n "k": 3,, "strict": true}',
+            "is not JSON: line 2, column 9: ",
+            ', "strict": true}',
+        ),
+        (b"{\"user_id\": 'ann'}", "is not JSON: line 1, column 13: ", "'ann'}"),
+        (b'{"user_id": "ann"', "is not JSON: line 1, column 18: ", None),
+        (b"", "is empty; send a JSON object", None),
+        (b"null", "is empty; send a JSON object", None),
+        (b"[]", "must be a JSON object", "list of 0"),
+        (b'"ann"', "must be a JSON object", "ann"),
+    ],
 )
-def test_a_body_that_is_no_question(client, content, field):
-    answer = client.post("/v1/recommend", content=content, headers={"content-type": "application/json"})
+@pytest.mark.parametrize("path", ["/v1/recommend", "/v1/rank"])
+def test_a_body_that_is_no_object_is_refused_with_the_place_of_the_error(client, path, content, said, value):
+    answer = client.post(path, content=content, headers=JSON)
     assert answer.status_code == 422
-    assert answer.json()["error"]["field"] == field
+    error = answer.json()["error"]
+    assert (error["field"], error["value"]) == ("body", value)
+    assert said in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("content", "field"),
+    [
+        (b'{"user_id": "\\ud800"}', "user_id"),
+        (b'{"history": ["\\ud800"]}', "history.0.item"),
+        (b'{"history": [{"item": "ant", "event": "\\ud800"}]}', "history.0.event"),
+        (b'{"user_id": "ann", "filters": {"group": ["\\ud800"]}}', "filters.group.0"),
+    ],
+)
+def test_half_a_surrogate_pair_is_refused(client, content, field):
+    answer = client.post("/v1/recommend", content=content, headers=JSON)
+    assert answer.status_code == 422
+    error = answer.json()["error"]
+    assert (error["field"], error["value"]) == (field, "\\ud800")
+    assert "is not valid Unicode" in error["message"]
+
+
+def test_a_body_of_another_content_type_is_refused(client):
+    answer = client.post(
+        "/v1/recommend", content=b'{"user_id": "ann"}', headers={"content-type": "text/plain"}
+    )
+    assert answer.status_code == 422
+    assert "Content-Type: application/json" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"user_id": "ann", "k": ' + b"9" * 5000 + b"}"])
+def test_a_body_that_the_parser_gives_up_is_400(client, content):
+    answer = client.post("/v1/recommend", content=content, headers=JSON)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["field"] == "body"
+    assert "cannot be read as JSON" in answer.json()["error"]["message"]
 
 
 def test_numbers_that_json_does_not_have_are_refused(client):
@@ -333,7 +412,8 @@ def test_the_documented_examples_are_answered_or_refused_by_unknown_names_only(c
         for example in schemas[name]["examples"]:
             answer = client.post(path, json=example)
             if answer.status_code != 200:  # this shop has none of the example's candidates and fields
-                assert answer.json()["error"]["message"].startswith("unknown ")
+                error = answer.json()["error"]
+                assert error["message"].startswith(("unknown category field", "none of these is in"))
 
 
 def test_many_at_once_answer_as_one_by_one(client):
