@@ -21,7 +21,7 @@ class ItemLists:
 
     items: Ints  # [B, L], 0 after the last
     scores: Floats  # [B, L], -inf there
-    retriever_scores: Floats  # [B, L], the part of the score that is the towers'
+    retriever_scores: Floats  # [B, L], the part of the score that the towers give
     column: (
         Ints  # [B, L], the item's column among the ranker's candidates, -1 where the ranker did not read it
     )

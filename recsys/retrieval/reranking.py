@@ -39,7 +39,7 @@ def tie_groups(score_BK: Floats) -> Ints:
 def diversify(
     item_BL: Ints, score_BL: Floats, is_cold_BL: Bools, vector_ND: Floats, *, k: int, weight: float
 ) -> Ints:
-    """Places [B, k] of the list's items by maximal marginal relevance (Carbonell and Goldstein 1998).
+    """Positions [B, k] of the list's items by maximal marginal relevance (Carbonell and Goldstein 1998).
 
     Picks in turn the item with the highest score - weight * (largest cosine to the picked items), among the
     items of the kind, warm or cold, that the list has at that rank: cold items keep their ranks. The pick at
