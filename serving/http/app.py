@@ -202,7 +202,8 @@ def _install_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(AnyHTTPException)
     async def other(request: Request, error: AnyHTTPException) -> JSONResponse:
-        cause, detail = error.__cause__, error.detail
+        cause = error.__cause__
+        detail: Any = error.detail
         if isinstance(cause, UnicodeDecodeError):
             return JSONResponse(problem("body", f"is not UTF-8 ({cause}); encode it as UTF-8"), 400)
         if isinstance(cause, RecursionError | ValueError):  # too many levels, or too many digits

@@ -115,7 +115,6 @@ _DESCRIPTIONS: Final[Mapping[str, _Describe]] = {
     "float_type": _plain("must be a number, such as 4.5"),
     "finite_number": _plain("must be a finite number, such as 4.5"),
     "string_type": _plain("must be a string"),
-    "string_unicode": _plain("is not valid Unicode: it has half of a surrogate pair; send whole characters"),
     "bool_type": _plain("must be true or false"),
     "list_type": _plain("must be a list, in square brackets"),
     **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), _plain("must be an object")),

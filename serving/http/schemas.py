@@ -39,12 +39,23 @@ def _entry(value: Any) -> Any:
 def _user_id(value: str) -> str:
     if not value.strip():
         raise ValueError("is empty; give the id of a user, or leave user_id out and give history")
-    return value
+    return _encodable(value)
 
 
 def _item_id(value: str) -> str:
     if not value.strip():
         raise ValueError("is empty; give the id of an item")
+    return _encodable(value)
+
+
+def _encodable(value: str) -> str:
+    """`value`, unless it has a lone surrogate, which JSON can write and UTF-8 cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            "is not valid Unicode: it has half of a surrogate pair; send whole characters"
+        ) from None
     return value
 
 

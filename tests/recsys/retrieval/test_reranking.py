@@ -38,7 +38,7 @@ def slow_order(scores, items):
     """Groups of items, each within TIE of the one before it, in the order of their ids."""
     groups, last = [], np.inf
     for score, item in sorted(zip(scores, items, strict=True), key=lambda pair: -pair[0]):
-        if not groups or last - score > TIE:
+        if not groups or (score > -np.inf and last - score > TIE) or (score == -np.inf < last):
             groups.append([])
         groups[-1].append(int(item))
         last = score

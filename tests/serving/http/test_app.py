@@ -330,8 +330,8 @@ def test_a_body_that_is_no_object_is_refused_with_the_place_of_the_error(client,
     [
         (b'{"user_id": "\\ud800"}', "user_id"),
         (b'{"history": ["\\ud800"]}', "history.0.item"),
-        (b'{"history": [{"item": "ant", "event": "\\ud800"}]}', "history.0.event"),
-        (b'{"user_id": "ann", "filters": {"group": ["\\ud800"]}}', "filters.group.0"),
+        (b'{"user_id": "ann", "exclude": ["ant", "\\ud800"]}', "exclude.1"),
+        (b'{"user_id": "ann", "candidates": ["\\ud800"]}', "candidates.0"),
     ],
 )
 def test_half_a_surrogate_pair_is_refused(client, content, field):
@@ -340,6 +340,20 @@ def test_half_a_surrogate_pair_is_refused(client, content, field):
     error = answer.json()["error"]
     assert (error["field"], error["value"]) == (field, "\\ud800")
     assert "is not valid Unicode" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("content", "field"),
+    [
+        (b'{"history": [{"item": "ant", "event": "\\ud800"}]}', "history.0.event"),
+        (b'{"user_id": "ann", "filters": {"group": ["\\ud800"]}}', "filters.group.0"),
+        (b'{"user_id": "ann", "filters": {"\\ud800": ["fish"]}}', "filters.\\ud800"),
+        (b'{"user_id": "ann", "\\ud800": 1}', "\\ud800"),
+    ],
+)
+def test_half_a_surrogate_pair_as_an_unknown_name_is_shown_escaped(client, content, field):
+    answer = client.post("/v1/recommend", content=content, headers=JSON)
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, field)
 
 
 def test_a_body_of_another_content_type_is_refused(client):
