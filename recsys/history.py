@@ -15,7 +15,7 @@ from recsys.arrays import Bools, Floats, Ints
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 # Numbers that come with an event, each float32 and NaN where it is missing. The attribute of `History`, the
-# column of the interactions, that of histories.parquet and the key of an HTTP entry have the same name.
+# column of the interactions, the column of histories.parquet and the key of an HTTP entry have the same name.
 EVENT_NUMBERS: Final = ("value",)
 EVENT_IDS: Final = ("item", "event")  # int64 ids of the item map and of the map of event kinds
 EVENT_FIELDS: Final = (*EVENT_IDS, "timestamp", *EVENT_NUMBERS)  # one array each, all of the history's length
@@ -135,7 +135,7 @@ class History:
 
 
 def _between(vectors: Mapping[int, Floats], start: int, stop: int) -> dict[int, Floats]:
-    """Vectors at [start, stop), counted from `start`; reads no others, however long the history is."""
+    """Vectors at the positions [start, stop), counted from `start`; other positions are not read."""
     if not vectors:
         return {}
     return {at - start: vectors[at] for at in range(start, stop) if at in vectors}

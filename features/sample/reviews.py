@@ -1,4 +1,4 @@
-"""Reviews: by a panel of testers before a product's launch, and by shoppers of what they bought."""
+"""Reviews of a panel of testers before a product's launch, and of shoppers after a purchase."""
 
 from dataclasses import dataclass
 

@@ -96,7 +96,7 @@ def user_temporal(statistics: EventStatistics, config: SplitConfig) -> Plan:
 
     Both have at least one event of a user with enough events, and none where the fraction is 0. With
     `cold_fraction` a seeded sample of the items is hidden: the events of hidden items leave training and
-    validation. Those in a user's test fraction stay test events, the earlier ones are unused. The sample is
+    validation. Events in a user's test fraction stay test events; earlier events are unused. The sample is
     taken from the items with content and with a positive event.
 
     May be read, and not guaranteed: as in `leave_one_out`. Of a hidden item no event is read, and only
