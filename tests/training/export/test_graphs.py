@@ -81,10 +81,12 @@ def test_item_tower_with_a_head_for_new_items(tmp_path, monkeypatch):
     assert np.abs(vectors[90:] - before[92:]).max() > 0.1
 
 
-@pytest.mark.parametrize(("attention", "feed_forward"), [("softmax", True), ("pointwise", False)])
-def test_user_tower_with_other_sizes_than_the_example(attention, feed_forward, tmp_path):
+@pytest.mark.parametrize(
+    ("attention", "feed_forward", "num_blocks"), [("softmax", True, 2), ("pointwise", False, 1)]
+)
+def test_user_tower_with_other_sizes_than_the_example(attention, feed_forward, num_blocks, tmp_path):
     torch.manual_seed(0)
-    user = UserTowerConfig(attention=attention, feed_forward=feed_forward)
+    user = UserTowerConfig(attention=attention, feed_forward=feed_forward, num_blocks=num_blocks)
     model = Retriever(tiny_features(), tiny_schema(), ModelConfig(dim=16, user=user)).eval()
     for parameter in model.user_tower.blocks[0].bias.parameters():
         torch.nn.init.normal_(parameter)
