@@ -149,7 +149,9 @@ def _decoded_rows(rows: pl.LazyFrame, path: Path, item_ids: IdMap, maps: IdMaps)
 
 def _damaged(path: Path, error: BaseException) -> DataError:
     first_line = str(error).partition("\n")[0]
-    return DataError(f"{path} is no Parquet file, cut off or damaged; copy or export it again ({first_line})")
+    return DataError(
+        f"{path} is no Parquet file, or cut off or damaged; copy or export it again ({first_line})"
+    )
 
 
 def _to_frame(

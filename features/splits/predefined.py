@@ -76,8 +76,8 @@ def _misses(path: Path, keys: pl.DataFrame, known: dict[str, KnownIds]) -> list[
         if near.height:
             first = near.row(0, named=True)
             found += (
-                f" ({near.height} of them have another form there, such as {first['id']!r}, there "
-                f"{first['known']!r} {first['form']}: write both in one form)"
+                f" ({near.height} of them are written otherwise there, such as {first['id']!r}, there "
+                f"{first['known']!r} {first['form']}: write both alike)"
             )
             if 2 * near.height > len(ids):
                 raise DataError(f"{path}: {found}")
