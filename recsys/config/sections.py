@@ -261,7 +261,8 @@ class TrainConfig(Section):
     # Time constant of the moving average of the weights, in epochs. The average is validated and kept.
     # 0: no average.
     average_epochs: NotNegative = 3.0
-    # auto: bfloat16 on processors with instructions for it, else float32, which is faster there.
+    # auto: bfloat16 on processors and GPUs with instructions for it, else float32, which is faster there.
+    # On a GPU, float32 trains with TF32 matrix products.
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     loss_chunk: Count = 1024  # rows of logits in memory at a time
     sampled_above: Count = 50_000  # catalogue size from which the softmax is sampled
@@ -273,7 +274,10 @@ class TrainConfig(Section):
     seed: int = 0
     # Threads of training and evaluation; None: all cores. The same number gives the same results.
     num_threads: Count | None = None
-    device: Device = "cpu"
+    device: Literal["auto", "cpu", "cuda"] = "cpu"  # auto: cuda where torch finds a GPU
+    # The items' vectors lie on the GPU while they take at most this fraction of its free memory; larger ones
+    # stay in host memory, and the rows of a step are copied.
+    features_memory: Share = 0.5
 
 
 class BPRCandidate(Section):
