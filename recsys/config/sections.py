@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from recsys.config.evaluate import EvaluateConfig
-from recsys.config.fields import Count, Device, Fraction, NotNegative, Positive, Section
+from recsys.config.fields import Count, Device, Fraction, NotNegative, Positive, Section, Share
 from recsys.config.model import ModelConfig, SourcesConfig
 
 ProtocolName = Literal[
