@@ -43,9 +43,9 @@ class OnnxSession:
     ) -> None:
         """Load the graph at `path`; `num_threads` defaults to the number of cores.
 
-        `spin` lets idle threads burn a core waiting for work: lower latency on a machine of one's own.
-        Raises `ProviderError` where `device` is not what the session runs on, FileNotFoundError where
-        there is no such file.
+        With `spin` idle threads wait in a busy loop, which lowers the latency and uses whole cores; for a
+        machine without other work. Raises `ProviderError` if the session does not run on `device`,
+        FileNotFoundError if there is no such file.
         """
         self.path = Path(path)
         if not self.path.is_file():
@@ -57,12 +57,12 @@ class OnnxSession:
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
         options.log_severity_level = 3  # errors: a missing CUDA library is raised below instead
-        said = _preload_cuda() if device == "cuda" else ""
-        self._session = _open(self.path, options, _PROVIDERS[device], said)
+        output = _preload_cuda() if device == "cuda" else ""
+        self._session = _open(self.path, options, _PROVIDERS[device], output)
 
     @property
     def providers(self) -> tuple[str, ...]:
-        """Execution providers that this session truly uses, the preferred one first."""
+        """Execution providers that the session uses, the preferred one first."""
         return tuple(self._session.get_providers())
 
     @cached_property
@@ -141,7 +141,8 @@ class OnnxSession:
                 )
 
 
-def _open(path: Path, options: ort.SessionOptions, provider: str, said: str) -> ort.InferenceSession:
+def _open(path: Path, options: ort.SessionOptions, provider: str, output: str) -> ort.InferenceSession:
+    """A session on `provider`. `output` was printed while libraries were loaded, and is part of an error."""
     providers = [provider] if provider == "CPUExecutionProvider" else [provider, "CPUExecutionProvider"]
     try:
         # EP registration failures arrive as warnings; the check below turns them into one error.
@@ -151,9 +152,9 @@ def _open(path: Path, options: ort.SessionOptions, provider: str, said: str) -> 
     except Exception as error:
         if provider == "CPUExecutionProvider":
             raise
-        raise ProviderError(f"{path}: ONNX Runtime cannot start on CUDA: {error}. {said}") from error
+        raise ProviderError(f"{path}: ONNX Runtime cannot start on CUDA: {error}. {output}") from error
     if session.get_providers()[0] != provider:
-        why = " ".join([said, *(str(warning.message) for warning in caught)]).strip()
+        why = " ".join([output, *(str(warning.message) for warning in caught)]).strip()
         raise ProviderError(
             f"{path}: {provider} was asked for, the session runs on {session.get_providers()}. "
             f"Install the extra 'gpu' on a machine with an NVIDIA driver, or use device = 'cpu'. {why}"
@@ -162,7 +163,7 @@ def _open(path: Path, options: ort.SessionOptions, provider: str, said: str) -> 
 
 
 def _preload_cuda() -> str:
-    """Load the CUDA libraries that pip installed; returns what ONNX Runtime printed meanwhile."""
+    """Load the CUDA libraries that pip installed; returns the output of ONNX Runtime."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -26,7 +26,7 @@ from recsys.models.item_tower import ItemInputs, ItemOutput, ItemTower, ItemTowe
 from recsys.models.user_tower import UserTower
 
 EMBED_ROWS = 4096  # items embedded at once outside training
-CATEGORIES = "categories"  # all category fields, where modalities are named
+CATEGORIES = "categories"  # means all category fields in `model.item.modalities`
 
 
 def tower_spec(features: ItemFeatures, config: ModelConfig) -> ItemTowerSpec:

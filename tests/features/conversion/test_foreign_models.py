@@ -77,7 +77,7 @@ def write_misfit(directory: Path) -> None:
         (write_misfit, r"its own preprocessing: ValueError: .*40\*40.*may not fit together"),
         (transformers.VideoMAEConfig().save_pretrained, "takes videos and no single picture"),
         (transformers.ViTMAEConfig().save_pretrained, "hides patches at random"),
-        (transformers.MobileViTConfig().save_pretrained, "turns the colours around"),
+        (transformers.MobileViTConfig().save_pretrained, "reverses the order of the colours"),
         (transformers.ViTConfig().save_pretrained, "loading its image processor: .*preprocessor_config"),
     ],
     ids=["misfit", "videomae", "vit_mae", "mobilevit", "no processor"],

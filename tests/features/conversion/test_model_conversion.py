@@ -241,7 +241,7 @@ def test_torchvision_names_and_weights_that_cannot_be(
     torch.save({"fc.weight": torch.zeros(2, 2)}, tmp_path / "other.pth")
     with pytest.raises(EncoderError, match=r"no classification model 'resnet19'; did you mean 'resnet18'"):
         ensure_encoder("torchvision:resnet19", tmp_path)
-    with pytest.raises(EncoderError, match="the state dict is not one of resnet18"):
+    with pytest.raises(EncoderError, match="the state dict does not fit resnet18"):
         ensure_encoder(f"torchvision:resnet18:{tmp_path / 'other.pth'}", tmp_path)
 
     def download(*_: Any, **__: Any) -> None:

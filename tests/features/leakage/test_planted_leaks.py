@@ -51,10 +51,10 @@ class TestParts:
         first = made.split.validation.head(1)
         both = tampered(made.split, train=pl.concat([made.split.train, first]))
         error = caught(made, "split.validation", split=both)
-        assert "is in train and in validation" in str(error)
+        assert "occurs in train and in validation" in str(error)
         assert (error.user, error.item) == first.select("user_id", "item_id").row(0)
         twice = tampered(made.split, train=pl.concat([made.split.train, made.split.train.head(1)]))
-        assert "is twice in train" in str(caught(made, "split.train", split=twice))
+        assert "occurs twice in train" in str(caught(made, "split.train", split=twice))
 
     def test_a_test_event_under_the_number_of_another_row(self, tmp_path: Path) -> None:
         made = pieces(tmp_path, "held_out_items")
@@ -315,7 +315,7 @@ class TestHistories:
         leaky = {**made.histories, user: replace(own, seen=np.append(own.seen, items[0]))}
         error = caught(made, "ground truth", at_test=True, histories=leaky)
         assert error.user == user
-        with pytest.raises(LeakError, match="counts as seen"):
+        with pytest.raises(LeakError, match="a seen item has no event"):
             made.test(histories=leaky, exclude_seen=False)
 
 

@@ -99,7 +99,10 @@ def jpeg(**options: object) -> bytes:
     [
         (b"", "the file is empty (0 bytes)"),
         (b"no picture at all", "a text, it begins with 'no picture at all'"),
-        (b" <html><body>Not found</body>", "a web page; what was downloaded was perhaps an error message"),
+        (
+            b" <html><body>Not found</body>",
+            "a web page, perhaps an error message of the server; download the file again",
+        ),
         (b"<svg/>", "an SVG, which is a drawing and no bitmap; convert it to PNG or JPEG"),
         (b"\xef\xbb\xbf<?xml?>\n<!-- x --><svg/>", "an SVG, which is a drawing and no bitmap; convert it"),
         (png(Image.effect_noise((50, 50), 9))[:400], "cut off"),
