@@ -155,7 +155,7 @@ def run(
     _walk(dataset, out, config, preset, set_, cache)
 
 
-# Cold ranks: a third of the sample shop's items are new, and the reader of the demo looks for them.
+# Cold ranks: a third of the sample shop's items are new, and a reader of the demo looks for them in lists.
 # Epochs and users of the knock-outs: the whole demo ends within about six minutes on two cores.
 OF_THE_DEMO = (
     "model.cold_ranks=[3, 6, 9, 12, 15, 18]",
