@@ -33,6 +33,9 @@ def of_validation(problems: Sequence[Any], body: object, known_fields: Collectio
     if kind == "json_invalid":
         return _of_syntax_error(context["error"], str(body), first["loc"][-1])
     field = ".".join(location) or "body"
+    if kind == "string_unicode":  # the name of a field; values are checked by the schemas
+        message = "has a field whose name has half of a surrogate pair; write the name in whole characters"
+        return problem(field, message, first["input"])
     if field == "body":
         return problem("body", _about_body(first["input"]), first["input"])
     if kind == "missing":

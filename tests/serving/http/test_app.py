@@ -348,7 +348,7 @@ def test_half_a_surrogate_pair_is_refused(client, content, field):
         (b'{"history": [{"item": "ant", "event": "\\ud800"}]}', "history.0.event"),
         (b'{"user_id": "ann", "filters": {"group": ["\\ud800"]}}', "filters.group.0"),
         (b'{"user_id": "ann", "filters": {"\\ud800": ["fish"]}}', "filters.\\ud800"),
-        (b'{"user_id": "ann", "\\ud800": 1}', "\\ud800"),
+        (b'{"user_id": "ann", "\\ud800": 1}', "body"),
     ],
 )
 def test_half_a_surrogate_pair_as_an_unknown_name_is_shown_escaped(client, content, field):
