@@ -1,4 +1,4 @@
-"""Full-ranking evaluation of any model on the test of a split."""
+"""Full-ranking evaluation of models on the test of a split."""
 
 from training.evaluation.evaluate import (
     ByUser,
@@ -10,7 +10,7 @@ from training.evaluation.evaluate import (
 )
 from training.evaluation.examples import Example, Listed, draw_examples, load_examples, save_examples
 from training.evaluation.ground_truth import GroundTruth, seen_lists
-from training.evaluation.names import PLACES, metric_name
+from training.evaluation.names import VIEW_PHRASES, metric_name
 from training.evaluation.oracle import Oracle
 from training.evaluation.predictions import Predictions
 from training.evaluation.results import FEW_USERS, Change, Evaluation, ViewResult
@@ -29,9 +29,9 @@ __all__ = [
     "ID_ONLY",
     "LATER",
     "MODEL",
-    "PLACES",
     "REFERENCES",
     "TOWERS",
+    "VIEW_PHRASES",
     "ByUser",
     "Change",
     "Evaluation",
