@@ -43,15 +43,22 @@ def main() -> None:
         app()
     except (RecsysError, FloatingPointError, OSError) as error:
         # The name of a file may have bytes that no terminal can print.
-        message = str(error).encode("utf-8", "backslashreplace").decode()
+        message = _message(error).encode("utf-8", "backslashreplace").decode()
         stderr.print("[bold red]error:[/]", end=" ", highlight=False)
-        stderr.print(f"{type(error).__name__}: {message}", markup=False, highlight=False, soft_wrap=True)
+        stderr.print(message, markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in {"recsys", "features", "training", "serving"}:
             raise
         stderr.print(f"{error.name} is not installed; `recsys doctor` says what to install", markup=False)
         sys.exit(1)
+
+
+def _message(error: Exception) -> str:
+    """The error without the name of its class; of the operating system's, the file and the reason."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
