@@ -90,7 +90,7 @@ def baselines(
     metrics: MetricsOption = None,
     slices: SlicesOption = False,
 ) -> None:
-    """The table of the baselines alone, each chosen on validation; nothing of ours is trained."""
+    """Evaluate the baselines alone, with settings chosen on validation; no model is trained."""
     from training.baselines import read_choices
 
     with ConsoleProgress(console) as progress:
@@ -276,7 +276,7 @@ def _print_parity(bundle: Any) -> None:
     say(
         console,
         f"Bundle {bundle.version} in {bundle.path}: top-10 lists of torch and ONNX Runtime agree in "
-        f"{parity['top10_agreement']:.2%} of places, scores within {parity['score_difference']:.1e}.",
+        f"{parity['top10_agreement']:.2%} of the ranks, scores within {parity['score_difference']:.1e}.",
     )
 
 

@@ -93,7 +93,7 @@ class TestTable:
         assert "Left out: no-event-time, since the data have no clock." in text
         assert "choose by the validation column" in text
 
-    def test_what_is_sure_is_bold(self, tmp_path: Path) -> None:
+    def test_changes_whose_interval_does_not_contain_zero_are_bold(self, tmp_path: Path) -> None:
         outcomes = {BASE: [outcome([0.1, 0.2])], "mean-fusion": [outcome([0.2, 0.3])]}
         values = vars(ablation(1)) | {"rows": tuple(rows_of([MEAN], outcomes, seed=0))}
         write_markdown(Ablation(**values), tmp_path / "ablation.md", ["ndcg@10"])
@@ -107,4 +107,4 @@ class TestTable:
     def test_the_notes_say_what_seeds_mean(self, num_seeds: int, said: str) -> None:
         caption = str(ablation_table(ablation(num_seeds), "ndcg@10").caption)
         assert said in caption
-        assert "Nobody to count in: cold_pool." in caption
+        assert "No test user in: cold_pool." in caption

@@ -306,9 +306,9 @@ def test_a_ranker_of_blend_weight_0_is_told_of_but_neither_adds_nor_explains(
 def test_the_same_fit_twice_is_the_same() -> None:
     first, second = (run(log()) for _ in range(2))
     history = [*first.builder.build(log().interactions).values()]
-    ours, theirs = (each.recommender.recommend(history, 10) for each in (first, second))
-    np.testing.assert_array_equal(ours.items, theirs.items)
-    np.testing.assert_array_equal(ours.scores, theirs.scores)
+    one, other = (each.recommender.recommend(history, 10) for each in (first, second))
+    np.testing.assert_array_equal(one.items, other.items)
+    np.testing.assert_array_equal(one.scores, other.scores)
 
 
 class TestFingerprint:

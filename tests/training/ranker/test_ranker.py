@@ -160,8 +160,8 @@ def test_what_was_chosen_is_fitted_on_the_lists_of_both() -> None:
     ranker = fitted(popular(0), popular(1))
     assert ranker.num_lists == 2 * NUM_USERS
     on_training_alone = fitted(popular(0), None, epochs=ranker.best_epoch)
-    ours, theirs = parameters(ranker), parameters(on_training_alone)
-    assert not torch.equal(ours["head.2.weight"], theirs["head.2.weight"])
+    one, other = parameters(ranker), parameters(on_training_alone)
+    assert not torch.equal(one["head.2.weight"], other["head.2.weight"])
 
 
 def test_falls_back_to_the_towers_where_it_does_not_help() -> None:
@@ -215,8 +215,8 @@ def test_a_list_without_its_target_teaches_nothing() -> None:
     # Users whose target was not retrieved come after, so that the others stand in the same places.
     ranker = fitted(mixed(popular(0), missed(2)), None)
     assert ranker.num_lists == plain.num_lists == NUM_USERS
-    ours, theirs = parameters(plain), parameters(ranker)
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    one, other = parameters(plain), parameters(ranker)
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_a_seen_target_is_never_retrieved_and_teaches_nothing() -> None:
