@@ -111,7 +111,7 @@ def knockouts(
     dataset: MovedOption = None,
     cache: CacheOption = None,
 ) -> None:
-    """What each modality brings: the run's model evaluated with it absent, shuffled and as noise.
+    """Measure the contribution of each modality: evaluate the model with it absent, shuffled and as noise.
 
     Nothing is trained; writes knockouts.json.
     """

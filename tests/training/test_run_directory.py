@@ -45,7 +45,7 @@ class TestCreate:
 
     def test_another_configuration_is_refused(self, tmp_path: Path) -> None:
         create(tmp_path / "run", tmp_path / "shop")
-        with pytest.raises(ConfigError, match=r"without train.seed = 1;") as caught:
+        with pytest.raises(ConfigError, match=r"with other settings than train.seed = 1;") as caught:
             create(tmp_path / "run", tmp_path / "shop", config(train={"seed": 1}))
         assert str(tmp_path / "run") in str(caught.value)
         assert load_config(tmp_path / "run" / "config.toml") == config(), "the old one is still there"

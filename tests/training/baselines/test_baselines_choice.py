@@ -187,7 +187,7 @@ class TestTable:
         blind = replace(split, validation=split.validation.clear())
         found = choose_baselines(BASELINES, blind, items, seen=None, has_clock=True)
         assert {each.chosen.validation_ndcg for each in found} == {None}
-        assert "not chosen, since validation has no pair to ask for" in caplog.text
+        assert "no validation pair to choose on, the first settings are used" in caplog.text
 
     def test_streamed_popularity_needs_no_events_in_memory(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -295,6 +295,6 @@ class TestCompareBaselines:
     def test_a_trained_run_keeps_its_figures(self, tmp_path: Path) -> None:
         run = self.run(tmp_path)
         run.directory.checkpoints.mkdir()
-        with pytest.raises(ConfigError, match="holds a trained run; name another --out"):
+        with pytest.raises(ConfigError, match="has a trained model; name another --out"):
             run.compare_baselines()
         assert not run.directory.metrics.exists()
