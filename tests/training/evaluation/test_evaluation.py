@@ -124,7 +124,7 @@ class TestChecks:
             run(Short("a"))
 
     def test_an_item_twice_is_refused(self) -> None:
-        with pytest.raises(DataError, match="stands twice"):
+        with pytest.raises(DataError, match="is repeated"):
             run(Fixed("bb"))
 
     def test_two_models_of_one_name_are_refused(self) -> None:
