@@ -1,4 +1,4 @@
-"""Run directories: what belongs to one, what is refused, moving, and the lock."""
+"""Run directories: creation, refused directories, moving, and the lock."""
 
 import json
 import os
@@ -128,7 +128,7 @@ with RunDirectory.open(Path(sys.argv[1])).locked():
 
 
 class TestLock:
-    def test_a_second_process_is_told_who_works_here(self, tmp_path: Path) -> None:
+    def test_a_second_process_gets_an_error_with_the_holder(self, tmp_path: Path) -> None:
         directory = create(tmp_path / "run", tmp_path / "shop")
         with subprocess.Popen(
             [sys.executable, "-c", HOLD, str(directory.path)], stdout=subprocess.PIPE, text=True

@@ -115,7 +115,7 @@ class BPR(ScoringModel):
         if rows:
             here, there = np.array(rows).T
             user_UD[here] = self._trained_UD[there]
-        new = np.flatnonzero(known.is_new & train.known_N[known.item])
+        new = np.flatnonzero(known.is_validation & train.known_N[known.item])
         user = np.searchsorted(known.offsets, new, side="right") - 1
         by_place, pool = (
             _by_place(user),

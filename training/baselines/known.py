@@ -35,7 +35,7 @@ class KnownEvents:
     offsets: Ints  # [U + 2]
     item: Ints  # [E] item ids
     time: Ints  # [E]
-    is_new: Bools  # [E] whether it is a validation event, on which no model was fitted
+    is_validation: Bools  # [E]; no model was fitted on validation events
     num_items: int  # N
     seen: Seen
 
@@ -44,8 +44,8 @@ class KnownEvents:
         """The events before the test of `split`; items of `seen` are left out of the lists."""
         columns = [Columns.USER, Columns.ITEM, Columns.TIMESTAMP, Columns.ROW]
         events = pl.concat(
-            part.filter(Columns.POSITIVE).select(*columns, pl.lit(is_new).alias("is_new"))
-            for part, is_new in ((split.train, False), (split.validation, True))
+            part.filter(Columns.POSITIVE).select(*columns, pl.lit(is_validation).alias("is_validation"))
+            for part, is_validation in ((split.train, False), (split.validation, True))
         ).sort(Columns.USER, Columns.TIMESTAMP, Columns.ROW)
         counts = events.group_by(Columns.USER, maintain_order=True).len()
         ends = np.cumsum(counts["len"].to_numpy()).astype(np.int64)
@@ -54,7 +54,7 @@ class KnownEvents:
             offsets=np.concatenate([[0], ends, ends[-1:] if len(ends) else [0]]).astype(np.int64),
             item=encode(events[Columns.ITEM], items.item_ids),
             time=events[Columns.TIMESTAMP].to_numpy(),
-            is_new=events["is_new"].to_numpy(),
+            is_validation=events["is_validation"].to_numpy(),
             num_items=items.size,
             seen=seen,
         )
@@ -68,7 +68,7 @@ class KnownEvents:
             offsets=kept_before[self.offsets],
             item=self.item[keep],
             time=self.time[keep],
-            is_new=self.is_new[keep],
+            is_validation=self.is_validation[keep],
         )
 
     def rows(self, users: Sequence[str]) -> Ints:

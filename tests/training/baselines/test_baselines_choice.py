@@ -1,4 +1,4 @@
-"""Choosing on validation: what is asked, that the test plays no part, and which baselines there are."""
+"""The choice of settings on validation: its tasks, independence of the test, and the known baselines."""
 
 import logging
 from dataclasses import replace
@@ -79,7 +79,7 @@ class TestQuestions:
             [n + 2] for n in range(8)
         ]
         assert part.allowed is None
-        assert not part.known.is_new.any(), "validation is what is asked for"
+        assert not part.known.is_validation.any(), "the validation events are the ground truth"
 
     def test_what_was_seen_is_asked_for_where_the_seen_are_not_left_out(self) -> None:
         split = make_split(CHECKERBOARD, [("u1", "i3")])
@@ -98,7 +98,7 @@ class TestQuestions:
         for part in parts:
             assert part.allowed is not None
             assert part.allowed[part.ground_truth.ids].all()
-            assert not part.allowed[part.known.item].any(), "nobody has met an item of the fold"
+            assert not part.allowed[part.known.item].any(), "no history has an item of the fold"
         whole = KnownEvents.of(inner_split(split), ALL_BUT_COLD, seen=SEEN)
         assert all(len(part.known.item) < len(whole.item) for part in parts)
 
@@ -182,7 +182,7 @@ class TestTable:
         assert ["hidden from all histories" in each.task for each in asked[1]] == [True, False, True]
         assert "content (review text)" not in asked[1][2].settings["weights"], "a new item has no reviews"
 
-    def test_a_modality_that_nobody_can_choose_by_is_said(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_modality_without_validation_pairs_is_a_warning(self, caplog: pytest.LogCaptureFixture) -> None:
         _, split, items = world()
         blind = replace(split, validation=split.validation.clear())
         found = choose_baselines(BASELINES, blind, items, seen=None, has_clock=True)
@@ -292,7 +292,7 @@ class TestCompareBaselines:
         assert run.directory.seconds().keys() == {"baselines"}
         assert not run.directory.checkpoints.exists()
 
-    def test_a_trained_run_keeps_its_figures(self, tmp_path: Path) -> None:
+    def test_a_trained_run_keeps_its_results(self, tmp_path: Path) -> None:
         run = self.run(tmp_path)
         run.directory.checkpoints.mkdir()
         with pytest.raises(ConfigError, match="has a trained model; name another --out"):

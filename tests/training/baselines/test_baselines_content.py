@@ -25,7 +25,7 @@ KNOWN_LATER = replace(SPLIT, validation=LATER.train[len(TRAIN) :])
 
 
 def catalogue(seed: int = 0) -> ItemFeatures:
-    """Text for all but i8, pictures for all but i2 and i6; i6, i7 are new."""
+    """Text for all but i8, pictures for all but i2 and i6; i6 and i7 are cold."""
     items = make_items(" ".join(NAMES))
     rng = np.random.default_rng(seed)
     has = {name: np.array([False, False] + [True] * 9) for name in ("text", "image")}

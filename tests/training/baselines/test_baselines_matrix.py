@@ -1,4 +1,4 @@
-"""Item-item BM25 against dense arithmetic, and BPR: seeded, blind to validation but for the user's vector."""
+"""Item-item BM25 against dense arithmetic; BPR: seeded, items independent of validation."""
 
 from dataclasses import replace
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""Evaluation on a world of five items, every figure worked out by hand."""
+"""Evaluation on five items; every value is computed by hand."""
 
 import dataclasses
 import json
@@ -221,7 +221,7 @@ class TestBeyondAccuracy:
             kind: {name: (part.num_users, part.num_pairs) for name, part in parts.items()}
             for kind, parts in evaluation.slices.items()
         }
-        # Sought and warm: b by 1 and 3, a by 3. b has three events, a five; nobody has five known items.
+        # Warm ground truth: b of 1 and 3, a of 3. b has three events, a five; no user has five known items.
         assert sizes == {
             "items": {"hot": (1, 1), "warm": (0, 0), "tail": (2, 2), "cold": (2, 3)},
             "users": {"no history": (0, 0), "new": (2, 3), "light": (0, 0), "heavy": (0, 0)},

@@ -57,7 +57,7 @@ class TestTable:
         text = out.getvalue()
         assert text.index("warm: 2 users, 3 pairs, 5 items ranked") < text.index("cold_pool: 2 users")
         assert "tail items: 2 users" in text
-        assert "hot items: " not in text, "nobody counts in it"
+        assert "hot items: " not in text, "no user counts in it"
         (row, *_) = (line for line in text.splitlines() if "map@2" in line)
         assert [cell for cell in row.split() if "." in cell and "±" not in cell][:2] == ["0.7500", "1.0000"]
         (row, *_) = (line for line in text.splitlines() if "ild@2" in line)

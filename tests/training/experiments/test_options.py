@@ -1,4 +1,4 @@
-"""Which options there are to be asked for, and which change nothing."""
+"""The options of an ablation, and options that change nothing."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Means over seeds, paired changes and their intervals, by hand and against the slow way."""
+"""Means over seeds, paired changes and their intervals, by hand and against a slow reference."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What stands in a bundle, and that no graph gets in that answers otherwise than torch."""
+"""The files of a bundle, and that a graph with other results than torch is refused."""
 
 import shutil
 from collections.abc import Sequence
@@ -104,7 +104,7 @@ def test_nothing_that_is_served_names_a_path_of_this_machine(walk: Walk, bundle:
 
 
 def test_histories_hold_what_a_refit_may_not_learn_from(walk: Walk, run: Run, refitted: Fitted) -> None:
-    """To serve, every review is past; also those of the ranker's targets, which fitting left out."""
+    """At serving time every review may be read, also of the ranker's targets, which the fit left out."""
     held = pl.read_parquet(walk.run / "histories.parquet", glob=False)
     fitted_on = refitted.builder.build(run.dataset.interactions)
     count = sum(len({*each.review_text, *each.review_audio}) for each in fitted_on.values())
@@ -113,7 +113,7 @@ def test_histories_hold_what_a_refit_may_not_learn_from(walk: Walk, run: Run, re
 
 
 class TestRefusal:
-    """Graphs that were altered after torch wrote them, in the place of an export of tens of seconds."""
+    """Graphs that are altered after one export, since an export takes tens of seconds."""
 
     def export(self, target: Path, run: Run, refitted: Fitted) -> Bundle:
         known: Sequence[History] = list(refitted.builder.build(run.dataset.interactions).values())
