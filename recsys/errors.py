@@ -8,6 +8,7 @@
     ├── BundleError                         a bundle is broken, altered or of a newer format
     ├── LeakError                           a model could read what is held out from it
     ├── StateError                          the histories of users cannot be read or written now
+    ├── DiskFullError                       a file cannot be written: no space, or a limit of its size
     ├── ProviderError                       a device or execution provider is not available
     ├── MissingExtraError                   an optional package is not installed
     └── RequestError     (also ValueError)  a query cannot be answered
@@ -18,6 +19,7 @@ mistakes of callers; `assert` is for invariants of the code.
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 MAX_NAMES_SHOWN = 20
 MAX_VALUE_SHOWN = 120
@@ -57,6 +59,17 @@ class BundleError(RecsysError):
 
 class StateError(RecsysError):
     """The state does not answer, or no longer holds the histories that this process opened."""
+
+
+class DiskFullError(RecsysError):
+    """A file cannot be written: the disk is full, or a quota or a limit of the file's size is reached."""
+
+    def __init__(self, path: Path, free_bytes: int) -> None:
+        self.path, self.free_bytes = path, free_bytes
+        super().__init__(
+            f"{path}: cannot be written, the disk is full or a limit is reached ({free_bytes / 1e6:,.1f} MB "
+            "free there); the last complete version is kept. Free some space, then run the same command again"
+        )
 
 
 class LeakError(RecsysError):

@@ -31,6 +31,7 @@ from features.splits import Split, make_split
 from recsys.bundle import Bundle
 from recsys.config import Config, flatten
 from recsys.errors import ConfigError
+from recsys.files import replacing
 from recsys.history import History
 from recsys.progress import Progress, silent
 from training.baselines import make_competitors, save_choices
@@ -202,7 +203,8 @@ class Run:
             draw_examples(predictions[0], fitted, histories, model=MODEL, exclude_seen=settings.exclude_seen),
             self.directory.examples,
         )
-        self.directory.metrics.write_text(evaluation.to_json(), "utf-8")
+        with replacing(self.directory.metrics) as temporary:
+            temporary.write_text(evaluation.to_json(), "utf-8")
         with self.tracked() as tracker:
             tracker.log_metrics(evaluation.flat())
             tracker.log_artifact(self.directory.metrics)
@@ -236,7 +238,8 @@ class Run:
                 EvaluationSettings.of(self.config.evaluate),
                 progress=self.progress,
             )
-        self.directory.metrics.write_text(evaluation.to_json(), "utf-8")
+        with replacing(self.directory.metrics) as temporary:
+            temporary.write_text(evaluation.to_json(), "utf-8")
         return evaluation
 
     @step
@@ -377,6 +380,7 @@ class Run:
                 audit(inputs),
                 choices=choices,
                 checkpoint=self.directory.checkpoint(stage),
+                after_towers=self.directory.after_towers(stage),
                 progress=lambda step, done, total, note="": self.progress(
                     f"{step} {name}", done, total, note
                 ),

@@ -2,7 +2,7 @@
 
     run/
       config.toml  dataset.json  lock    the configuration, the dataset, and the process that uses the run
-      checkpoints/  fit_records.json     towers and record of each fit (main, with_validation, id_only, refit)
+      checkpoints/  fit_records.json     models and record of each fit (main, with_validation, id_only, refit)
       audit.json                         the checks for leaks, by stage
       split/  metrics.json               histories and held-out items, and the results on them
       baselines.json                     the settings chosen for each baseline
@@ -30,7 +30,7 @@ from pathlib import Path
 
 from recsys.config import Config, dump_config, flatten, load_config
 from recsys.errors import ConfigError
-from recsys.files import replacing
+from recsys.files import remove_unfinished_in, replacing, temporary_path
 
 FORMAT = 2  # of the files in a run directory; a directory of another format is an error
 
@@ -80,6 +80,10 @@ class RunDirectory:
         """Path of the checkpoint of one stage's towers."""
         return self.checkpoints / f"{stage}.pt"
 
+    def after_towers(self, stage: str) -> Path:
+        """Directory of the ranker and the other parts of one stage that follow the towers."""
+        return self.checkpoints / f"{stage}.after_towers"
+
     def parts(self, stage: str) -> Path:
         """Folder for the split of a streamed log."""
         return self.path / "parts" / stage
@@ -94,9 +98,8 @@ class RunDirectory:
             raise ConfigError(f"--out {path} is a file; name a directory")
         path.mkdir(parents=True, exist_ok=True)
         directory = cls(path)
-        if not directory.dataset_file.exists() and any(
-            each != directory.lock_file for each in path.iterdir()
-        ):
+        own = (directory.lock_file, temporary_path(directory.dataset_file))  # of a run killed at its start
+        if not directory.dataset_file.exists() and any(each not in own for each in path.iterdir()):
             raise ConfigError(f"{path} is not empty and contains no run; name another --out")
         cache_dir.mkdir(parents=True, exist_ok=True)
         with directory.locked():
@@ -114,14 +117,15 @@ class RunDirectory:
                 )
             # Once the dataset has been read, only `check_dataset` changes its path.
             directory._write(replace(before, cache=directory._relative(cache_dir)))
-            dump_config(config, directory.config_file)
+            with replacing(directory.config_file) as temporary:
+                dump_config(config, temporary)
         return directory
 
     @classmethod
     def open(cls, path: Path) -> "RunDirectory":
         """The run in `path`. Raises `ConfigError` if there is none, or one of another format."""
         directory = cls(path)
-        if not directory.dataset_file.exists():
+        if not directory.dataset_file.exists() or not directory.config_file.exists():
             raise ConfigError(f"{path} contains no run; make one with: recsys train DATASET --out {path}")
         directory.reference()
         return directory
@@ -191,6 +195,8 @@ class RunDirectory:
             file.write(f"process {os.getpid()} since {datetime.now(UTC).isoformat(timespec='seconds')}\n")
             file.flush()
             self._is_locked = True
+            for folder in (self.path, self.checkpoints, self.split):
+                remove_unfinished_in(folder)
             try:
                 yield
             finally:
@@ -214,10 +220,12 @@ class RunDirectory:
         yield
         seconds = self.seconds()
         seconds[step] = max(time.perf_counter() - start, seconds.get(step, 0.0))
-        self.timings.write_text(json.dumps(seconds, indent=2), "utf-8")
+        with replacing(self.timings) as temporary:
+            temporary.write_text(json.dumps(seconds, indent=2), "utf-8")
 
     def _check_unchanged(self, before: DatasetReference, dataset: Path, config: Config) -> None:
-        changed = _changes(self.config(), config)
+        # A run killed at its start may have no configuration yet.
+        changed = _changes(self.config(), config) if self.config_file.exists() else []
         # A dataset at another path may be the same: `check_dataset` compares fingerprints after reading it.
         if before.fingerprint is None and self._resolved(before.path) != dataset.resolve():
             changed.insert(0, f"dataset {dataset.resolve()}")

@@ -17,6 +17,7 @@ from recsys.progress import Progress, silent
 from recsys.retrieval import CandidateSource, Recommender
 from training.candidates import FitOptions, Interactions, fit_sources
 from training.cold_start import ColdItems, cold_items_of, fit_cold_start_head
+from training.fitting.after_towers import AfterTowers, after_towers_key, load_or_fit
 from training.fitting.checkpoint_key import checkpoint_key
 from training.fitting.inputs import AuditedInputs, FitInputs
 from training.fitting.torch_recommender import make_recommender
@@ -79,6 +80,7 @@ def fit(
     *,
     choices: FitChoices | None = None,
     checkpoint: Path | None = None,
+    after_towers: Path | None = None,
     progress: Progress = silent,
     on_epoch: OnEpoch | None = None,
 ) -> Fitted:
@@ -86,14 +88,49 @@ def fit(
 
     Without `choices`, early stopping of the towers uses the validation events of all users. Epoch and blend
     weight of the ranker are chosen on users that the ranker is not trained on. With `choices`, nothing is
-    chosen. A `checkpoint` of the same inputs is resumed. Raises `TypeError` for inputs that were not audited.
+    chosen. A `checkpoint` of the same inputs is resumed; the directory `after_towers` keeps everything that
+    is fitted after the towers, for the next call. Raises `TypeError` for inputs that were not audited.
     """
     if not isinstance(audited, AuditedInputs):
         raise TypeError(f"fit takes the result of audit(inputs), not {type(audited).__name__}")
     inputs, config = audited.inputs, audited.inputs.config
     has_validation = bool(inputs.ground_truth) and choices is None
-    retriever = _fit_towers(inputs, choices, has_validation, checkpoint, progress, on_epoch)
-    model, seed, chosen = retriever.model, config.train.seed, choices.cold_items if choices else None
+    key = checkpoint_key(inputs, choices)
+    retriever = _fit_towers(inputs, choices, has_validation, checkpoint, key, progress, on_epoch)
+    model = retriever.model
+    parts = load_or_fit(
+        after_towers,
+        lambda: after_towers_key(inputs, key, model),
+        model,
+        lambda: _fit_after_towers(model, inputs, choices, has_validation, progress),
+    )
+    model.cold_start_head = parts.head
+    return Fitted(
+        features=inputs.features,
+        schema=inputs.schema,
+        maps=inputs.maps,
+        builder=inputs.builder,
+        retriever=retriever,
+        ranker=parts.ranker,
+        recommender=make_recommender(
+            model, config, parts.ranker, sources=parts.sources, without_events=parts.without_events
+        ),
+        cold_items=parts.cold_items,
+        without_events=parts.without_events,
+        audit=audited.audit,
+    )
+
+
+def _fit_after_towers(
+    model: Retriever,
+    inputs: FitInputs,
+    choices: FitChoices | None,
+    has_validation: bool,
+    progress: Progress,
+) -> AfterTowers:
+    """Everything that the trained towers are completed with; the cold-start head is set in `model`."""
+    config, seed = inputs.config, inputs.config.train.seed
+    chosen = choices.cold_items if choices else None
     users = validation_users(model, inputs) if has_validation else None
     regression = fit_cold_start_head(model, users, config.model, chosen=chosen, seed=seed)
     sources = _fit_sources(inputs, choices)
@@ -101,19 +138,12 @@ def fit(
     if users is not None and ranker is not None:
         users = without_ranker_users(users, inputs, ranker)
     cold_items = cold_items_of(model, users, regression, config.model, chosen=chosen, seed=seed)
-    without_events = choices.without_events if choices else _choose_without_events(model, inputs)
-    sources = sources if ranker is not None and ranker.is_used else ()
-    return Fitted(
-        features=inputs.features,
-        schema=inputs.schema,
-        maps=inputs.maps,
-        builder=inputs.builder,
-        retriever=retriever,
+    return AfterTowers(
+        head=model.cold_start_head,
+        sources=sources if ranker is not None and ranker.is_used else (),
         ranker=ranker,
-        recommender=make_recommender(model, config, ranker, sources=sources, without_events=without_events),
         cold_items=cold_items,
-        without_events=without_events,
-        audit=audited.audit,
+        without_events=choices.without_events if choices else _choose_without_events(model, inputs),
     )
 
 
@@ -122,6 +152,7 @@ def _fit_towers(
     choices: FitChoices | None,
     has_validation: bool,
     checkpoint: Path | None,
+    key: str,
     progress: Progress,
     on_epoch: OnEpoch | None,
 ) -> FittedRetriever:
@@ -136,7 +167,7 @@ def _fit_towers(
         epochs=choices.epochs if choices else None,
         index_kind=config.index.kind,
         checkpoint=checkpoint,
-        fingerprint=checkpoint_key(inputs, choices),
+        fingerprint=key,
         progress=progress,
         on_epoch=on_epoch,
     )

@@ -18,7 +18,7 @@ import recsys
 from features.leakage import Audit
 from recsys.files import replacing
 from recsys.ids import NUM_RESERVED
-from training.cold_start import ColdItems, WarmColdTradeoff
+from training.cold_start import ColdItems
 from training.fitting.fit import Fitted
 from training.fitting.without_events import WithoutEvents
 from training.ranker import FittedRanker
@@ -149,15 +149,10 @@ def _read(values: dict[str, Any]) -> FitRecord:
     read = {
         "curve": tuple(values["curve"]),
         "ranker": ranker,
-        "cold_items": values["cold_items"] and _read_cold_items(values["cold_items"]),
+        "cold_items": values["cold_items"] and ColdItems.from_dict(values["cold_items"]),
         "without_events": values["without_events"] and WithoutEvents(**values["without_events"]),
     }
     return FitRecord(**values | read)
-
-
-def _read_cold_items(values: dict[str, Any]) -> ColdItems:
-    tradeoff = values["tradeoff"] and WarmColdTradeoff.from_dict(values["tradeoff"])
-    return ColdItems(**values | {"tradeoff": tradeoff})
 
 
 def _processor() -> str:

@@ -1,15 +1,19 @@
 """Training state on disk: written atomically, read back only for the same run."""
 
 import copy
+import logging
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
 from recsys.files import replacing
+
+logger = logging.getLogger(__name__)
 
 
 class Stateful(Protocol):
@@ -54,16 +58,26 @@ def save_state(
         "parts": [part.state_dict() for part in parts],
         "rng": torch.get_rng_state(),
     }
-    with replacing(path) as temporary:
-        torch.save(content, temporary)
+    # Through a file of Python: torch's own writer has no error number for a full disk.
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        torch.save(content, file)
+        file.flush()
 
 
 def load_state(path: Path | None, fingerprint: str, *parts: Stateful) -> TrainingState | None:
-    """Restore `parts` from the checkpoint at `path` if there is one of the same `fingerprint`."""
+    """Restore `parts` from the checkpoint at `path` if there is one of the same `fingerprint`.
+
+    A damaged file is a warning, and is not restored.
+    """
     if path is None or not path.exists():
         return None
-    content = torch.load(path, map_location="cpu", weights_only=True)  # it may come from a GPU
-    if content["fingerprint"] != fingerprint:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)  # it may come from a GPU
+        is_same = content["fingerprint"] == fingerprint
+    except (RuntimeError, ValueError, KeyError, TypeError, EOFError, UnpicklingError) as error:
+        logger.warning("%s is damaged (%s); the training starts anew", path, error)
+        return None
+    if not is_same:
         return None
     for part, kept in zip(parts, content["parts"], strict=True):
         part.load_state_dict(kept)
