@@ -22,7 +22,7 @@ class IdMap:
         if len(self._internal) != len(self.external):
             seen: set[str] = set()
             twice = next(name for name in self.external if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-            raise DataError(f"id {twice!r} stands twice; ids must be unique")
+            raise DataError(f"id {twice!r} occurs twice; ids must be unique")
         # numpy's fixed-width strings drop a trailing NUL: the id would come back as another one.
         nul = next((name for name in self.external if "\0" in name), None)
         if nul is not None:

@@ -1,40 +1,43 @@
 """The configuration, declared once: frozen, keyword-only, ranges checked, unknown keys refused."""
 
-from recsys.config.load import build_config, changed, dump_config, flatten, load_config, parse_setting
-from recsys.config.sections import (
+from recsys.config.evaluate import (
     BASELINES,
-    PRESETS,
-    REPLACED_KEYS,
-    TEMPERATURE_RANGE,
-    AdversarialConfig,
-    AlignmentConfig,
-    ALSConfig,
-    AuxiliaryConfig,
     BaselineName,
     BPRCandidate,
-    ColdStartConfig,
-    Config,
-    DataConfig,
-    EncoderConfig,
     EvaluateConfig,
     GridConfig,
-    IndexConfig,
+    content_baseline,
+)
+from recsys.config.fields import TEMPERATURE_RANGE, Section
+from recsys.config.load import build_config, changed, dump_config, flatten, load_config, parse_setting
+from recsys.config.model import (
+    ALSConfig,
+    ColdStartConfig,
     ItemItemConfig,
     ItemTowerConfig,
     ModelConfig,
-    OptimizerConfig,
     PopularityConfig,
-    ProtocolName,
     RankerConfig,
-    Section,
     SourcesConfig,
+    TransitionsConfig,
+    UserTowerConfig,
+)
+from recsys.config.sections import (
+    PRESETS,
+    REPLACED_KEYS,
+    AdversarialConfig,
+    AlignmentConfig,
+    AuxiliaryConfig,
+    Config,
+    DataConfig,
+    EncoderConfig,
+    IndexConfig,
+    OptimizerConfig,
+    ProtocolName,
     SplitConfig,
     TrackConfig,
     TrainConfig,
-    TransitionsConfig,
-    UserTowerConfig,
     ViewsConfig,
-    content_baseline,
 )
 
 __all__ = [

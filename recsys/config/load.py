@@ -1,4 +1,4 @@
-"""A configuration from a preset, a TOML file and overrides; unknown keys and wrong values are refused."""
+"""A configuration from a preset, a TOML file and overrides. Unknown keys and wrong values are refused."""
 
 import json
 import tomllib
@@ -27,7 +27,9 @@ def load_config(
     if path is not None:
         try:
             _merge(values, tomllib.loads(path.read_text("utf-8-sig")))
-            build_config(values)  # so that a mistake of the file is told as one
+            build_config(
+                values
+            )  # before the overrides, so that the error of a value in the file names the file
         except FileNotFoundError:
             raise ConfigError(f"no configuration file at {path}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -40,7 +42,7 @@ def load_config(
 
 
 def changed(config: Config, settings: Mapping[str, Any]) -> Config:
-    """`config` but for `settings`, by names such as "train.epochs"; raises `ConfigError` as `load_config`."""
+    """`config` with `settings`, by names such as "train.epochs"; raises `ConfigError` as `load_config`."""
     values = config.model_dump(mode="json")
     for name, value in settings.items():
         _set(values, name, value)
@@ -100,18 +102,18 @@ def _explain(problem: Any) -> str:
     location = [str(part) for part in problem["loc"]]
     key = ".".join(location)
     if problem["type"] == "value_error":
-        said = str(problem["ctx"]["error"])
-        return f"{key}: {said}" if isinstance(problem["loc"][-1] if problem["loc"] else "", int) else said
+        message = str(problem["ctx"]["error"])
+        return f"{key}: {message}" if location and isinstance(problem["loc"][-1], int) else message
     if problem["type"] == "extra_forbidden":
         if key in REPLACED_KEYS:
-            return f"configuration key {key!r} is no more; {REPLACED_KEYS[key]}"
+            return f"configuration key {key!r} was removed; {REPLACED_KEYS[key]}"
         known = _known_keys()
         siblings = [name for name in known if name.rpartition(".")[0] == ".".join(location[:-1])]
         hint = did_you_mean(key, get_close_matches(key, known) or siblings)
         return f"unknown configuration key {key!r}; {hint}"
     new = REPLACED_VALUES.get((key, str(problem["input"])))
     if new is not None:
-        return f"{key} = {problem['input']!r} is no more; write {new!r}"
+        return f"{key} = {problem['input']!r} was renamed; write {new!r}"
     return f"{key} = {problem['input']!r}: {problem['msg']}"
 
 

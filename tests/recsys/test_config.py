@@ -27,7 +27,7 @@ def test_a_preset_changes_a_few_fields() -> None:
     ("setting", "message"),
     [
         ("model.dim=50", "model.dim = 50 is no multiple of model.user.num_heads = 4"),
-        ("model.item.sentiment=true", "configuration key 'model.item.sentiment' is no more; delete it"),
+        ("model.item.sentiment=true", "configuration key 'model.item.sentiment' was removed; delete it"),
         ("model.item.num_heads=6", "model.dim = 64 is no multiple of model.item.num_heads = 6"),
         ("model.user.max_length=1", "model.user.max_length = 1"),
         ("model.temperature=2.0", "model.temperature = 2.0"),
@@ -153,5 +153,5 @@ def test_flatten() -> None:
 
 
 def test_a_replaced_value_is_refused_with_the_new_one() -> None:
-    with pytest.raises(ConfigError, match=r"split\.protocol = 'given' is no more; write 'predefined'"):
+    with pytest.raises(ConfigError, match=r"split\.protocol = 'given' was renamed; write 'predefined'"):
         build_config({"split": {"protocol": "given"}})

@@ -65,7 +65,7 @@ def test_reserved_ids_have_no_name(ids: IdMap, reserved: int) -> None:
 
 
 def test_a_repeated_id_is_named() -> None:
-    with pytest.raises(DataError, match="'b' stands twice"):
+    with pytest.raises(DataError, match="'b' occurs twice"):
         IdMap(["a", "b", "c", "b"])
 
 

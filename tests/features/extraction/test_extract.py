@@ -1,15 +1,13 @@
-"""extract: each medium once, by content, with what cannot be read rejected; encoders by hand."""
+"""extract: each medium is encoded once, by content, and an unreadable medium is rejected."""
 
 import wave
-from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from extraction_parts import LoudnessTranscriber, tiny_config, use_transcriber
 from PIL import Image
-from tiny_encoders import write_tiny_audio, write_tiny_image, write_tiny_text
 
 from features.dataset.tables import Dataset, InMemoryDataset, MediaVectors
 from features.extraction.extract import extract
@@ -17,37 +15,14 @@ from recsys.config import EncoderConfig
 from recsys.errors import EncoderError
 
 
-class Echo:
-    """Says "red" for a clip that is loud, nothing for a quiet one; counts the clips."""
-
-    fingerprint = "echo"
-
-    def __init__(self) -> None:
-        self.num_transcribed = 0
-
-    def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[str]:
-        self.num_transcribed += len(waveforms)
-        return ["red" if wave.max() > 0.4 else "" for wave in waveforms]
-
-
 @pytest.fixture
 def config(tmp_path: Path) -> EncoderConfig:
-    return EncoderConfig(
-        text=str(write_tiny_text(tmp_path / "text")),
-        image=str(write_tiny_image(tmp_path / "image")),
-        audio=str(write_tiny_audio(tmp_path / "audio")),
-        transcriber="whisper-tiny.en",
-        batch_size=2,
-    )
+    return tiny_config(tmp_path, batch_size=2)
 
 
 @pytest.fixture
-def echo(monkeypatch: pytest.MonkeyPatch) -> Echo:
-    transcriber = Echo()
-    monkeypatch.setattr(
-        import_module("features.extraction.extract"), "load_transcriber", lambda *_, **__: transcriber
-    )
-    return transcriber
+def transcriber(monkeypatch: pytest.MonkeyPatch) -> LoudnessTranscriber:
+    return use_transcriber(monkeypatch, "red")
 
 
 def picture(path: Path, colour: tuple[int, int, int]) -> str:
@@ -114,7 +89,7 @@ def test_pictures_shared_by_items_and_items_with_several(tmp_path: Path, config:
 
 
 def test_unreadable_media_are_rejected_and_their_items_live_on(
-    tmp_path: Path, config: EncoderConfig, echo: Echo
+    tmp_path: Path, config: EncoderConfig, transcriber: LoudnessTranscriber
 ) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"nothing")
     (tmp_path / "broken.opus").write_bytes(b"nothing")
@@ -143,7 +118,9 @@ def test_unreadable_media_are_rejected_and_their_items_live_on(
     assert vectors.encoded["review_audio"] == 0
 
 
-def test_spoken_reviews_give_words_and_tone(tmp_path: Path, config: EncoderConfig, echo: Echo) -> None:
+def test_spoken_reviews_give_words_and_tone(
+    tmp_path: Path, config: EncoderConfig, transcriber: LoudnessTranscriber
+) -> None:
     loud, quiet = clip(tmp_path / "loud.wav", 0.5, 3200), clip(tmp_path / "quiet.wav", 0.1)
     reviews = [{"audio": quiet}, {"text": "green shoe"}, {"audio": loud}, {"audio": loud}]
     vectors = extract(dataset(tmp_path, [], reviews), config, cache_dir=tmp_path / "cache")
@@ -153,7 +130,7 @@ def test_spoken_reviews_give_words_and_tone(tmp_path: Path, config: EncoderConfi
     np.testing.assert_array_equal(vectors.reviews["review_speech"].owner, [2, 3])
     np.testing.assert_array_equal(vectors.reviews["review_speech"].vectors, [[2, 1], [2, 1]])
     np.testing.assert_array_equal(vectors.reviews["review_text"].vectors, [[3 + 6, 2]])
-    assert echo.num_transcribed == 2
+    assert transcriber.num_transcribed == 2
 
 
 def test_without_a_transcriber_the_tone_remains(tmp_path: Path, config: EncoderConfig) -> None:
@@ -175,7 +152,9 @@ def whole_shop(root: Path, num_items: int) -> Dataset:
     return dataset(root, items, reviews)
 
 
-def test_a_second_extraction_encodes_nothing(tmp_path: Path, config: EncoderConfig, echo: Echo) -> None:
+def test_a_second_extraction_encodes_nothing(
+    tmp_path: Path, config: EncoderConfig, transcriber: LoudnessTranscriber
+) -> None:
     shop = whole_shop(tmp_path, 5)
     first = extract(shop, config, cache_dir=tmp_path / "cache")
     calls: list[tuple[str, int, int]] = []
@@ -183,7 +162,7 @@ def test_a_second_extraction_encodes_nothing(tmp_path: Path, config: EncoderConf
     assert counts(second, "encoded") == {}
     assert second.cached["image"] == first.encoded["image"] == 5
     assert calls == []
-    assert echo.num_transcribed == 5
+    assert transcriber.num_transcribed == 5
     for one, two in ((first.items, second.items), (first.reviews, second.reviews)):
         assert set(one) == set(two)
         for name in one:
@@ -192,12 +171,14 @@ def test_a_second_extraction_encodes_nothing(tmp_path: Path, config: EncoderConf
     assert first.transcripts == second.transcripts
 
 
-def test_only_new_media_are_encoded(tmp_path: Path, config: EncoderConfig, echo: Echo) -> None:
+def test_only_new_media_are_encoded(
+    tmp_path: Path, config: EncoderConfig, transcriber: LoudnessTranscriber
+) -> None:
     extract(whole_shop(tmp_path, 3), config, cache_dir=tmp_path / "cache")
     vectors = extract(whole_shop(tmp_path, 5), config, cache_dir=tmp_path / "cache")
     expected = {"title": 2, "text": 2, "image": 2, "review_text": 2, "review_audio": 2}
     assert counts(vectors, "encoded") == expected
-    assert echo.num_transcribed == 5
+    assert transcriber.num_transcribed == 5
 
 
 def test_an_altered_picture_is_encoded_again(tmp_path: Path, config: EncoderConfig) -> None:
@@ -207,7 +188,9 @@ def test_an_altered_picture_is_encoded_again(tmp_path: Path, config: EncoderConf
         np.testing.assert_allclose(vectors.items["image"].vectors, [colour], atol=0.01)
 
 
-def test_progress_reaches_its_total(tmp_path: Path, config: EncoderConfig, echo: Echo) -> None:
+def test_progress_reaches_its_total(
+    tmp_path: Path, config: EncoderConfig, transcriber: LoudnessTranscriber
+) -> None:
     calls: dict[str, list[tuple[int, int]]] = {}
     extract(
         whole_shop(tmp_path, 5),
@@ -220,7 +203,9 @@ def test_progress_reaches_its_total(tmp_path: Path, config: EncoderConfig, echo:
     assert {"title", "text", "image", "review_text", "review_audio", "review_speech"} == set(calls)
 
 
-def test_every_step_is_timed_once(tmp_path: Path, config: EncoderConfig, echo: Echo) -> None:
+def test_every_step_is_timed_once(
+    tmp_path: Path, config: EncoderConfig, transcriber: LoudnessTranscriber
+) -> None:
     shop = whole_shop(tmp_path, 3)
     times = extract(shop, config, cache_dir=tmp_path / "cache").times
     speech = {f"review_audio: {part}": 3 for part in ("decoding", "vectors", "words")}

@@ -1,13 +1,11 @@
-"""extract over videos: frames, sound and words of each, once, by content; encoders by hand."""
+"""extract over videos: frames, sound and words of each video are encoded once, by content."""
 
-from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from tiny_encoders import write_tiny_audio, write_tiny_image, write_tiny_text
+from extraction_parts import LoudnessTranscriber, tiny_config, use_transcriber
 
 from features.dataset.tables import Dataset, InMemoryDataset, MediaVectors
 from features.extraction.extract import extract
@@ -17,37 +15,14 @@ from scripts.bad_media import BLUE, RATE, RED, write_video, write_wav
 GREEN = (0, 200, 0)
 
 
-class Echo:
-    """Says "red shirt" for loud sound, nothing for quiet sound; counts the clips."""
-
-    fingerprint = "echo"
-
-    def __init__(self) -> None:
-        self.num_transcribed = 0
-
-    def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[str]:
-        self.num_transcribed += len(waveforms)
-        return ["red shirt" if wave.max() > 0.4 else "" for wave in waveforms]
-
-
 @pytest.fixture
 def config(tmp_path: Path) -> EncoderConfig:
-    return EncoderConfig(
-        text=str(write_tiny_text(tmp_path / "text")),
-        image=str(write_tiny_image(tmp_path / "image")),
-        audio=str(write_tiny_audio(tmp_path / "audio")),
-        video_frames=4,
-        batch_size=3,  # less than the frames of one video
-    )
+    return tiny_config(tmp_path, video_frames=4, batch_size=3)  # less than the frames of one video
 
 
 @pytest.fixture(autouse=True)
-def echo(monkeypatch: pytest.MonkeyPatch) -> Echo:
-    transcriber = Echo()
-    monkeypatch.setattr(
-        import_module("features.extraction.extract"), "load_transcriber", lambda *_, **__: transcriber
-    )
-    return transcriber
+def transcriber(monkeypatch: pytest.MonkeyPatch) -> LoudnessTranscriber:
+    return use_transcriber(monkeypatch, "red shirt")
 
 
 def dataset(root: Path, *videos: list[Path]) -> Dataset:
@@ -98,14 +73,16 @@ def test_words_of_several_videos_of_one_item_are_one_text(tmp_path: Path, config
     np.testing.assert_array_equal(vectors.items["video_speech"].vectors, [[2 * (2 + 5), 4]])
 
 
-def test_a_second_extraction_encodes_nothing(tmp_path: Path, config: EncoderConfig, echo: Echo) -> None:
+def test_a_second_extraction_encodes_nothing(
+    tmp_path: Path, config: EncoderConfig, transcriber: LoudnessTranscriber
+) -> None:
     half = write_video(tmp_path / "half.mkv", [RED, BLUE], sound=loud())
     mute = write_video(tmp_path / "mute.mp4", [RED])
     shop = dataset(tmp_path, [half], [mute])
     first, second = run(shop, config), run(shop, config)
     assert encoded(second) == {}
     assert second.cached == {"video": 2, "video_audio": 1, "video_speech": 1}
-    assert echo.num_transcribed == 1
+    assert transcriber.num_transcribed == 1
     for name in first.items:
         np.testing.assert_array_equal(first.items[name].owner, second.items[name].owner)
         np.testing.assert_array_equal(first.items[name].vectors, second.items[name].vectors)
