@@ -4,7 +4,7 @@
       store.json             the format
       pointer.json           the current version, the one before it, and every move of the pointer
       versions/<version>/    one published bundle; the name is `Bundle.version`
-        bundle/              a bundle directory; its files are links to blobs, or copies where there are no links
+        bundle/              a bundle directory whose files are links to blobs, or copies
         version.json         `Version`
         histories.parquet, predictions.parquet   never blobs: a user can ask to be erased
       blobs/                 files by sha256, equal files of all versions once
@@ -12,8 +12,8 @@
       state.sqlite           the users' state of `recsys serve STORE`, shared by all versions
 
 A version appears under its name when it is whole, by a rename; so does the pointer. A process that is killed
-at any moment leaves a valid store: the next write removes what is in drafts/, a prune the blobs that no version
-has.
+at any moment leaves a valid store: the next write removes what is in drafts/, a prune the blobs that no
+version has.
 """
 
 import json

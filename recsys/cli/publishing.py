@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from recsys.cli.app import command, console
+from recsys.cli.app import WIDTH_OF_A_LOG, command, console
 from recsys.cli.console import say
 
 StoreArgument = Annotated[
@@ -22,9 +24,9 @@ def versions(store: StoreArgument) -> None:
 
     opened = Store.open(store)
     found, pointer = opened.versions(), opened.pointer
-    table = Table(
-        "version", "", "published", "run", "dataset", "MB", "metrics", "gate", title=f"Versions in {store}"
-    )
+    columns = ("version", "", "published", "run", "dataset", "MB", "metrics", "gate")
+    table = Table(*columns, title=escape(f"Versions in {store}"))
+    table.columns[0].no_wrap = True
     for each in found:
         table.add_row(
             each.version,
@@ -36,7 +38,8 @@ def versions(store: StoreArgument) -> None:
             "\n".join(f"{name} {value:.4f}" for name, value in each.metrics.items()),
             _gate(each),
         )
-    console.print(table)
+    # A log takes a line of any length.
+    (console if console.is_terminal else Console(width=WIDTH_OF_A_LOG)).print(table)
 
 
 @command
@@ -56,7 +59,7 @@ def rollback(
         pointer = opened.roll_back(to, reason=reason)
     say(
         console,
-        f"{store} serves version {pointer.current} again; the previous one is now {pointer.previous}.",
+        f"{store} serves version {pointer.current}; the previous one is now {pointer.previous}.",
     )
 
 

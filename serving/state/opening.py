@@ -25,7 +25,8 @@ def open_state(bundle: Bundle, *, histories: Path | None = None, path: Path | No
 
     `histories` is by default histories.parquet beside the bundle, if there is one; `path` is by default
     state.sqlite beside the bundle, or in the store that holds the bundle. Where that default cannot be
-    written the state is kept in memory, and begins with what the file holds, erasures included. `path` ":memory:" asks for an empty one in memory.
+    written the state is kept in memory, and begins with what the file holds, erasures included. `path`
+    ":memory:" asks for an empty one in memory.
     Raises `DataError` where `histories` cannot be read or `path` cannot be used; then a file that was
     made here is removed.
     """

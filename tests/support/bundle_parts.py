@@ -1,7 +1,7 @@
 """Bundles of a dozen items whose user tower is the mean of the events' vectors, made without torch."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,11 @@ import onnx
 import polars as pl
 from onnx import TensorProto, helper
 
+from features.dataset import IdMaps
+from features.inputs import save_histories
 from recsys.arrays import Floats
 from recsys.bundle import Bundle, write_bundle
-from recsys.history import SequenceSchema
+from recsys.history import History, SequenceSchema
 from recsys.ids import IdMap
 
 ITEMS = tuple(f"i{at:02}" for at in range(12))
@@ -39,7 +41,7 @@ def write_tiny_bundle(
     vectors: Floats | None = None,
     **changes: Any,
 ) -> Bundle:
-    """`seed` draws the item vectors; the user tower computes `slow` large matrix products beside its answer."""
+    """`seed` draws the item vectors; the user tower computes `slow` large products beside its answer."""
 
     def fill(directory: Path) -> dict[str, Any]:
         size = len(items) + 2
@@ -79,6 +81,23 @@ def write_tiny_bundle(
         } | changes
 
     return write_bundle(path, fill)
+
+
+def write_histories(path: Path, items: Mapping[str, Sequence[str]], *, known: Sequence[str] = ITEMS) -> Path:
+    """The users' views of these items, a minute apart."""
+    ids = IdMap(known)
+    histories = {}
+    for user, names in items.items():
+        item = ids.encode(names)
+        events = {
+            "item": item,
+            "timestamp": np.arange(1, len(item) + 1, dtype=np.int64) * 60_000_000,
+            "event": np.full(len(item), 2, np.int64),
+            "value": np.full(len(item), np.nan, np.float32),
+        }
+        histories[user] = History.of(events, seen=np.unique(item))
+    save_histories(histories, path, ids, IdMaps(kinds=IdMap(KINDS), profiles={}))
+    return path
 
 
 def item_vectors(num_items: int, seed: int) -> Floats:
