@@ -30,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from recsys.bundle.blobs import Blobs
 from recsys.bundle.load import Bundle
 from recsys.bundle.manifest import MANIFEST, problems_of, read_manifest
-from recsys.checksums import sync
+from recsys.checksums import sha256_of, sync
 from recsys.errors import BundleError, DataError, did_you_mean
 from recsys.files import exclusive, replacing
 
@@ -177,13 +177,14 @@ class Store:
     ) -> Version:
         """Put the bundle in `source` into the store; the pointer stays where it is.
 
-        `record` makes the version's description; `beside` are files to copy beside the bundle, by name. A
-        version that is there already stays, with its description. Raises `BundleError` for a bundle that is
-        no whole bundle.
+        `record` makes the version's description; `beside` are files to copy beside the bundle, by name. Of a
+        version that is there already only damaged files are replaced. Raises `BundleError` for a bundle that
+        is not whole.
         """
         bundle = Bundle.open(source)
         target = self.directory(bundle.version)
         if (target / VERSION).is_file():
+            self._repair(target / BUNDLE, bundle)
             return _read(target / VERSION, Version)
         draft = self._drafts / bundle.version
         files = bundle.manifest.files
@@ -199,6 +200,15 @@ class Store:
         os.replace(draft, target)
         _sync_names(self._versions)
         return version
+
+    def _repair(self, target: Path, bundle: Bundle) -> None:
+        """Replace each damaged file of a stored bundle by the one of `bundle`, the same version."""
+        for name, sha256 in bundle.manifest.files.items():
+            if not (target / name).is_file() or sha256_of(target / name) != sha256:
+                draft = self._drafts / "repaired"
+                self._blobs.place(self._blobs.add(bundle.path / name, sha256), draft / name)
+                (target / name).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(draft / name, target / name)
 
     def update(self, version: Version) -> None:
         """Write the description of a version anew."""
