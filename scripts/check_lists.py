@@ -7,10 +7,11 @@ model of the bundle. Asked are all users of histories.parquet and some unknown o
 former, evenly spread. A real server is started on `--port` and stopped again. Prints a table and exits with
 status 1 where any list differs.
 
-Lists of torch and ONNX Runtime are equal where they hold the same items above every place at which
-neighbouring scores differ by more than 1e-4 in both. The score of a cold item is drawn between its
-neighbours', so cold items are compared among themselves, by the retriever's scores, which are ordered at
-`reranking.DECIMALS` places. Prefixes must be equal exactly, scores included.
+Lists of torch and ONNX Runtime are equal where they hold the same items above every rank at which
+neighbouring scores differ by more than 1e-4 in both. The score of a cold item is interpolated between its
+neighbours' scores, so cold items are compared among themselves, by the retriever's scores. The column "tied"
+counts the ranks with different items in lists that are equal by this rule. Prefixes must be equal exactly,
+scores included.
 
 Legend: L ranks of a list.
 """
@@ -38,7 +39,6 @@ from recsys.bundle import Bundle
 from recsys.columns import Columns
 from recsys.history import History
 from recsys.retrieval import Recommender
-from recsys.retrieval.reranking import DECIMALS
 from serving.batch import BatchRequest, recommend_to_parquet
 from serving.engine import Engine
 from training.evaluation import System
@@ -46,7 +46,6 @@ from training.pipeline import Run
 from training.run_directory import RunDirectory
 
 TOLERANCE = 1e-4  # neighbouring scores that differ by less may swap
-COLD_TOLERANCE = 10.0**-DECIMALS
 LENGTHS = (1, 5, 10, 20, 100, 101, 500)
 DIVERSITY = 0.3
 UNKNOWN = tuple(f"no such user {at}" for at in range(5))
@@ -72,12 +71,14 @@ class Row:
     num_users: int
     num_lists: int = 0
     num_equal: int = 0
+    num_tied: int = 0  # ranks with different items in equal lists
     first: str = ""
 
-    def count(self, user: str, place: int | None) -> None:
+    def count(self, user: str, place: int | None, num_tied: int) -> None:
         """One more list; `place` is where it differs, None where it is equal."""
         self.num_lists += 1
         self.num_equal += place is None
+        self.num_tied += num_tied if place is None else 0
         if place is not None and not self.first:
             self.first = f"user {user!r}, rank {place + 1}"
 
@@ -89,19 +90,20 @@ class Table:
     kinds: Mapping[str, str]
     rows: dict[tuple[str, str], Row] = field(default_factory=dict)
 
-    def count(self, what: str, user: str, place: int | None) -> None:
+    def count(self, what: str, user: str, place: int | None, num_tied: int = 0) -> None:
         kind = self.kinds[user]
         if (what, kind) not in self.rows:
             num_users = sum(each == kind for each in self.kinds.values())
             self.rows[what, kind] = Row(what, kind, num_users)
-        self.rows[what, kind].count(user, place)
+        self.rows[what, kind].count(user, place, num_tied)
 
     def print(self) -> bool:
         """Print the lines; whether all lists are equal."""
-        print("| check | users | number | lists | equal | first difference |\n|---|---|---|---|---|---|")
+        print("| check | users | number | lists | equal | tied | first difference |")
+        print("|---|---|---|---|---|---|---|")
         for row in self.rows.values():
-            cells = (row.what, row.users, row.num_users, row.num_lists, row.num_equal, row.first)
-            print("| " + " | ".join(map(str, cells)) + " |")
+            counts = (row.num_users, row.num_lists, row.num_equal, row.num_tied)
+            print("| " + " | ".join(map(str, (row.what, row.users, *counts, row.first))) + " |")
         return all(row.num_lists == row.num_equal for row in self.rows.values())
 
 
@@ -119,7 +121,7 @@ def first_difference(torch: Listed, served: Listed, is_cold_N: Bools, k: int) ->
     ends = len(torch.items) < k  # then nothing below the list can tie with its last item
     assert torch.retriever_scores is not None
     apart_warm = _apart(torch.scores[~cold_L], TOLERANCE) & _apart(served.scores[~cold_L], TOLERANCE)
-    apart_cold = _apart(torch.retriever_scores[cold_L], COLD_TOLERANCE)
+    apart_cold = _apart(torch.retriever_scores[cold_L], TOLERANCE)
     for part_L, apart in ((~cold_L, apart_warm), (cold_L, apart_cold)):
         if not _same_above(torch.items[part_L], served.items[part_L], apart, ends=ends):
             return place
@@ -248,7 +250,8 @@ def check_equal(table: Table, torch: Recommender, histories: Mapping[str, Histor
             over_http = by.server.list_of(user, by.longest, exclude_seen=exclude_seen)
             for name, found in (("batch", batch[user]), ("HTTP", over_http)):
                 place = first_difference(expected[user], found, is_cold_N, by.longest)
-                table.count(f"torch = {name}, {words}", user, place)
+                num_tied = 0 if place is not None else int((expected[user].items != found.items).sum())
+                table.count(f"torch = {name}, {words}", user, place, num_tied)
 
 
 @dataclass(frozen=True)

@@ -183,7 +183,7 @@ class TestInterruption:
         monkeypatch.setattr("features.event_log.open_dataset", stop)
         answer = recsys("check", tmp_path)
         assert answer.code == 130
-        assert answer.err == "interrupted; the same command goes on from here\n"
+        assert answer.err == "interrupted; the same command continues from here\n"
 
     def test_of_a_server_is_how_it_is_stopped(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         def stop(*_: object, **__: object) -> None:

@@ -222,22 +222,22 @@ def test_knocking_out_again_gives_the_same_figures(walk: Walk) -> None:
         assert " ".join(sentence.split()) in said
         for view, whole in knockouts.views.items():
             if whole.num_users:
-                assert judged_by_hand(knockouts, target, view) in sentence
+                assert verdict_by_hand(knockouts, target, view) in sentence
 
 
-def judged_by_hand(knockouts: Knockouts, target: str, view: str) -> str:
-    """What the sentence of a target has to say of the view, told from the intervals once more."""
+def verdict_by_hand(knockouts: Knockouts, target: str, view: str) -> str:
+    """The words that the sentence of a group must contain for the view, from the intervals."""
     absent = knockouts.of(target, "absent").views[view]["recall@20"].change
     shuffled = knockouts.of(target, "shuffled").views[view]["recall@20"].change
     whole = knockouts.views[view]
     gains = absent.low > 0 or shuffled.low > 0
     if whole.metrics["recall@20"].value == 0 and not gains:
-        return "nothing to lose"
+        return "the full model has no hit"
     if whole.num_users < 30:
-        return "not judged"
+        return "fewer than 30 users"
     if absent.high < 0 or shuffled.high < 0:
-        return "cut both ways" if gains else " count "
-    return " harm " if gains else "bring nothing"
+        return "both help and harm" if gains else " help "
+    return " harm " if gains else "contribute nothing"
 
 
 def test_baselines_alone_print_what_they_are_asked_for(walk: Walk, tmp_path: Path) -> None:

@@ -66,6 +66,10 @@ REPLACED: Mapping[str, str] = {
     "twins": "id_only",
     "whole_and_towers": "full_and_towers",
     "knobs": "settings",
+    # encoders and the audit
+    "ENCODER_OF_TWO": "ENCODER_DECODERS",
+    "check_facts": "check_statistics",
+    "workshop": "workspace",
 }
 
 

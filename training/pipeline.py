@@ -192,7 +192,7 @@ class Run:
             evaluation = evaluate(
                 [*models, *competitors.models],
                 EvaluationSet(split=split, items=fitted.features, seen=seen),
-                EvaluationSettings.of(settings, ours=MODEL),
+                EvaluationSettings.of(settings, main_model=MODEL),
                 progress=self.progress,
                 keep=predictions.append,
             )

@@ -1,4 +1,4 @@
-"""Full-ranking evaluation of any model on the test of a split."""
+"""Full-ranking evaluation of models on the test of a split."""
 
 from training.evaluation.aggregate import compare_lists
 from training.evaluation.evaluate import (
@@ -11,7 +11,7 @@ from training.evaluation.evaluate import (
 )
 from training.evaluation.examples import Example, Listed, draw_examples, load_examples, save_examples
 from training.evaluation.ground_truth import GroundTruth, Part, seen_lists
-from training.evaluation.names import PLACES, metric_name
+from training.evaluation.names import VIEW_PHRASES, metric_name
 from training.evaluation.oracle import Oracle
 from training.evaluation.predictions import Predictions
 from training.evaluation.results import FEW_USERS, Change, Evaluation, ViewResult
@@ -31,9 +31,9 @@ __all__ = [
     "ID_ONLY",
     "LATER",
     "MODEL",
-    "PLACES",
     "REFERENCES",
     "TOWERS",
+    "VIEW_PHRASES",
     "ByUser",
     "Change",
     "Evaluation",

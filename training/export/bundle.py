@@ -144,7 +144,7 @@ def _write_graphs(directory: Path, fitted: Fitted) -> tuple[dict[str, float], di
         ),
     }
     if fitted.ranker is not None and fitted.ranker.is_used:
-        module, num_tokens = fitted.ranker.module, len(model.spec.token_names)
+        module, num_tokens = fitted.ranker.module.cpu(), len(model.spec.token_names)
         past = module.ranker.history_length
         graphs["ranker"] = (
             ranker_graph(module, dim=model.config.dim, num_tokens=num_tokens),

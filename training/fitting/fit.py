@@ -188,5 +188,6 @@ def _fit_ranker(
         seed=config.train.seed,
         epochs=choices.ranker_epochs if choices else None,
         blend_weight=choices.blend_weight if choices else 1.0,
+        device=model.device,
         progress=progress,
     )

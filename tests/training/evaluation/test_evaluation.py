@@ -120,15 +120,15 @@ class TestChecks:
             def recommend(self, users: Sequence[str], k: int, *, allowed: Bools | None) -> Ints:
                 return np.zeros((len(users), k - 1), np.int64)
 
-        with pytest.raises(RecsysError, match=r"shape \(3, 1\), asked for \(3, 2\)"):
+        with pytest.raises(RecsysError, match=r"shape \(3, 1\); expected \(3, 2\)"):
             run(Short("a"))
 
     def test_an_item_twice_is_refused(self) -> None:
-        with pytest.raises(DataError, match="stands twice"):
+        with pytest.raises(DataError, match="is repeated"):
             run(Fixed("bb"))
 
     def test_two_models_of_one_name_are_refused(self) -> None:
-        with pytest.raises(RecsysError, match="a name of its own"):
+        with pytest.raises(RecsysError, match="the names must be distinct"):
             evaluated([Fixed("a"), Fixed("b")], split=make_split(TEST), items=ITEMS, seen=SEEN)
 
     def test_a_test_item_outside_the_catalogue_is_refused(self) -> None:
@@ -183,7 +183,7 @@ class TestBeyondAccuracy:
     )
 
     def evaluation(self, test: Sequence[tuple[str, str]] = TEST, **options: Any) -> Evaluation:
-        options = {"items": self.WITH_TITLES, "ours": "ours", "beyond_accuracy": True} | options
+        options = {"items": self.WITH_TITLES, "main_model": "ours", "beyond_accuracy": True} | options
         return evaluated(self.MODELS, split=make_split(test), seen=SEEN, ks=(2,), **options)
 
     def test_figures_of_every_view(self) -> None:
@@ -211,9 +211,9 @@ class TestBeyondAccuracy:
         # Of four drawings of the two one is 1 twice and one 3 twice.
         recall = evaluation.views["warm"].differences["als"]["recall@2"]
         assert (recall.value, recall.low, recall.high) == (-0.25, -0.5, 0.0)
-        assert all(not view.differences for view in self.evaluation(ours=None).views.values())
-        with pytest.raises(RecsysError, match="differences of 'theirs' asked for, which is none of"):
-            self.evaluation(ours="theirs")
+        assert all(not view.differences for view in self.evaluation(main_model=None).views.values())
+        with pytest.raises(RecsysError, match="main_model = 'theirs' is not among the models"):
+            self.evaluation(main_model="theirs")
 
     def test_slices_have_every_metric_of_every_model(self) -> None:
         evaluation = self.evaluation()
@@ -234,7 +234,7 @@ class TestBeyondAccuracy:
         assert slices["items"]["warm"].models == {}
 
     def test_accuracy_alone_is_the_same_without_the_rest(self) -> None:
-        whole, alone = self.evaluation(), self.evaluation(ours=None, beyond_accuracy=False)
+        whole, alone = self.evaluation(), self.evaluation(main_model=None, beyond_accuracy=False)
         assert alone.slices == {}
         for name, view in alone.views.items():
             for model, by_metric in view.models.items():

@@ -37,7 +37,7 @@ def test_figures_are_those_of_the_project_s_evaluation(tmp_path: Path) -> None:
         items=fitted.features,
         seen=SeenItems(histories),
         ks=(2, 4),
-        ours="mean-fusion",
+        main_model="mean-fusion",
     )
     assert set(found.views) == set(expected.views)
     for name, view in expected.views.items():
