@@ -26,7 +26,8 @@ def versions(store: StoreArgument) -> None:
     found, pointer = opened.versions(), opened.pointer
     columns = ("version", "", "published", "run", "dataset", "MB", "metrics", "gate")
     table = Table(*columns, title=escape(f"Versions in {store}"))
-    table.columns[0].no_wrap = True
+    for name in ("version", "metrics"):
+        table.columns[columns.index(name)].no_wrap = True
     for each in found:
         table.add_row(
             each.version,

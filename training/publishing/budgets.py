@@ -69,8 +69,8 @@ def latency_bars(
 def _sample(histories: Path, num: int) -> list[str]:
     """Users at equal distances in the file."""
     users = pl.scan_parquet(histories, glob=False).select(Columns.USER).collect()[Columns.USER]
-    chosen = np.unique(np.linspace(0, len(users) - 1, num).round().astype(np.int64)) if len(users) else []
-    return [users[int(at)] for at in chosen]
+    chosen = np.unique(np.linspace(0, len(users) - 1, num).round().astype(np.int64))
+    return [users[int(at)] for at in chosen if len(users)]
 
 
 def _histories(bundle: Bundle, path: Path, users: Sequence[str]) -> list[History]:
