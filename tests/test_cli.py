@@ -19,7 +19,7 @@ COMMANDS = {
     "sample", "import", "check", "prepare", "features", "train", "evaluate", "export", "report", "run",
     "baselines", "knockouts", "ablate",
     "recommend", "serve", "show", "demo", "doctor", "convert",
-    "versions", "rollback", "prune",
+    "publish", "versions", "rollback", "prune",
 }  # fmt: skip
 
 

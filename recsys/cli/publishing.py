@@ -1,6 +1,8 @@
 """Commands on a store: publish a run's bundle behind the gate, go back, list and remove versions."""
 
+import os
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -8,13 +10,66 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from recsys.cli.app import WIDTH_OF_A_LOG, command, console
+from recsys.cli.app import WIDTH_OF_A_LOG, SetOption, command, console
 from recsys.cli.console import say
+from recsys.errors import ConfigError, GateError
 
 StoreArgument = Annotated[
     Path, typer.Argument(help="A store, as `recsys publish` makes it.", metavar="STORE")
 ]
 BYTES_PER_MB = 1e6
+
+
+@command
+def publish(
+    run: Annotated[Path, typer.Argument(help="An evaluated and exported run directory.")],
+    store: Annotated[Path, typer.Option("--store", help="The store; made where there is none.")],
+    registry: Annotated[
+        str | None,
+        typer.Option(
+            help="MLflow server or SQLite file to register the bundle in, or 'none'; by default track.uri of "
+            "the run, $MLFLOW_REGISTRY_URI or $MLFLOW_TRACKING_URI, where one of them is set."
+        ),
+    ] = None,
+    force: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REASON",
+            help="Serve the bundle although bars failed; the store keeps the reason.",
+        ),
+    ] = None,
+    histories: Annotated[
+        bool, typer.Option(help="Copy the users' histories beside the bundle in the store.")
+    ] = True,
+    histories_in_model: Annotated[
+        bool, typer.Option(help="Log the users' histories with the registered model, too.")
+    ] = False,
+    set_: SetOption = None,
+) -> None:
+    """Put a run's bundle into a store and a registry; serve it if it passes the gate (section publish)."""
+    from recsys.config import load_config
+    from training.publishing import publish as publish_bundle
+    from training.run_directory import RunDirectory
+
+    if force is not None and not force.strip():
+        raise ConfigError("--force needs the reason, which the store keeps")
+    directory = RunDirectory.open(run)
+    config = load_config(directory.config_file, overrides=set_ or [])
+    uri = _registry_uri(registry, config.track)
+    experiment = config.track.experiment
+    published = publish_bundle(
+        directory,
+        store,
+        config.publish,
+        registry=None
+        if uri is None
+        else _registry(uri, directory, config.track.experiment, histories_in_model),
+        force=force,
+        histories=histories,
+        say=lambda text: say(console, text),
+    )
+    _print_bars(published)
+    _tell(published, store)
 
 
 @command
@@ -39,8 +94,7 @@ def versions(store: StoreArgument) -> None:
             "\n".join(f"{name} {value:.4f}" for name, value in each.metrics.items()),
             _gate(each),
         )
-    # A log takes a line of any length.
-    (console if console.is_terminal else Console(width=WIDTH_OF_A_LOG)).print(table)
+    _wide().print(table)
 
 
 @command
@@ -81,6 +135,64 @@ def prune(
         f"Removed {len(pruned.versions)} versions{_listed(pruned.versions)} and "
         f"{pruned.freed_bytes / BYTES_PER_MB:,.1f} MB; {left} left.",
     )
+
+
+def _registry_uri(asked: str | None, track: Any) -> str | None:
+    """Where to register, None where nowhere is named."""
+    if asked is not None:
+        return None if asked == "none" else asked
+    configured: str | None = track.uri if track.enabled else None
+    return configured or os.environ.get("MLFLOW_REGISTRY_URI") or os.environ.get("MLFLOW_TRACKING_URI")
+
+
+def _registry(uri: str, run: Any, experiment: str, with_histories: bool) -> Any:
+    """The registry at `uri`. A model brings the code of serving along, which `training` does not know."""
+    import features
+    import recsys
+    import serving
+    from training.publishing import MlflowRegistry, ModelCode
+
+    packages = tuple(Path(package.__path__[0]) for package in (recsys, features, serving))
+    code = ModelCode(script=packages[-1] / "pyfunc.py", packages=packages)
+    tracked = run.tracked_run
+    return MlflowRegistry(
+        uri,
+        code,
+        experiment=experiment,
+        run_id=tracked.read_text("utf-8").strip() if tracked.exists() else None,
+        histories=run.histories if with_histories else None,
+    )
+
+
+def _print_bars(published: Any) -> None:
+    words = {True: "passed", False: "failed", None: "–"}
+    table = Table("bar", "found", "required", "", "missed by", title="Gate")
+    for bar in published.bars:
+        cells = (bar.name, bar.found, bar.required, words[bar.passed], bar.missed_by)
+        table.add_row(*map(escape, cells), style="red" if bar.passed is False else "")
+    _wide().print(table)
+
+
+def _tell(published: Any, store: Path) -> None:
+    """What became of the version. Raises `GateError` where it is not served."""
+    version, before = published.version.version, published.before
+    if not published.promoted:
+        served = f"{store} still serves {before}" if before else f"{store} serves nothing yet"
+        reasons = "".join(f"\n  - {bar.in_words()}" for bar in published.failed)
+        raise GateError(
+            f"version {version} does not pass; {served}. To serve it all the same: --force REASON{reasons}"
+        )
+    if before == version:
+        say(console, f"{store} serves version {version}, as before.")
+        return
+    forced = f", by force although {len(published.failed)} bars failed" if published.failed else ""
+    back = f"; back to {before} with: recsys rollback {quote(str(store))}" if before else ""
+    say(console, f"{store} serves version {version} now{forced}{back}.")
+
+
+def _wide() -> Console:
+    """A log takes a line of any length."""
+    return console if console.is_terminal else Console(width=WIDTH_OF_A_LOG)
 
 
 def _place(version: str, pointer: Any) -> str:

@@ -2,11 +2,14 @@
 
 from training.publishing.bars import Bar, failed
 from training.publishing.publish import CHALLENGER, CHAMPION, Published, Registry, publish
+from training.publishing.registry import MlflowRegistry, ModelCode
 
 __all__ = [
     "CHALLENGER",
     "CHAMPION",
     "Bar",
+    "MlflowRegistry",
+    "ModelCode",
     "Published",
     "Registry",
     "failed",
