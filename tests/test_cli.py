@@ -156,7 +156,7 @@ def test_an_import_says_what_it_left_out_and_what_to_do_next(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("command", ["evaluate", "export"])
 def test_a_folder_that_is_no_run(tmp_path: Path, command: str) -> None:
-    assert "holds no run; make one with: recsys train" in refused(command, tmp_path)
+    assert "contains no run; make one with: recsys train" in refused(command, tmp_path)
 
 
 @pytest.mark.parametrize("command", [("show",), ("serve",), ("recommend", "--out", "out.parquet")])

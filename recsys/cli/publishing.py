@@ -61,9 +61,7 @@ def publish(
         directory,
         store,
         config.publish,
-        registry=None
-        if uri is None
-        else _registry(uri, directory, config.track.experiment, histories_in_model),
+        registry=None if uri is None else _registry(uri, directory, experiment, histories_in_model),
         force=force,
         histories=histories,
         say=lambda text: say(console, text),

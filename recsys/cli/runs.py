@@ -90,7 +90,7 @@ def baselines(
     metrics: MetricsOption = None,
     slices: SlicesOption = False,
 ) -> None:
-    """The table of the baselines alone, with settings chosen on validation; no towers are trained."""
+    """Evaluate the baselines alone, with settings chosen on validation; no model is trained."""
     from training.baselines import read_choices
 
     with ConsoleProgress(console) as progress:
@@ -111,7 +111,7 @@ def knockouts(
     dataset: MovedOption = None,
     cache: CacheOption = None,
 ) -> None:
-    """What each modality brings: the run's model evaluated with it absent, shuffled and as noise.
+    """Measure the contribution of each modality: evaluate the model with it absent, shuffled and as noise.
 
     Nothing is trained; writes knockouts.json.
     """
@@ -281,7 +281,7 @@ def _print_parity(bundle: Any) -> None:
     say(
         console,
         f"Bundle {bundle.version} in {bundle.path}: top-10 lists of torch and ONNX Runtime agree in "
-        f"{parity['top10_agreement']:.2%} of places, scores within {parity['score_difference']:.1e}.",
+        f"{parity['top10_agreement']:.2%} of the ranks, scores within {parity['score_difference']:.1e}.",
     )
 
 

@@ -40,7 +40,7 @@ def said(command: str, bundle: Path) -> str:
 
 
 def refuses(read: Callable[[], object], named: str) -> bool:
-    """Whether `read` fails; then with an error of ours that names the file."""
+    """Whether `read` fails; then with a `RecsysError` that names the file."""
     try:
         read()
     except RecsysError as error:
