@@ -2,7 +2,7 @@
 
 from training.publishing.bars import Bar, failed
 from training.publishing.publish import CHALLENGER, CHAMPION, Published, Registry, publish
-from training.publishing.registry import MlflowRegistry, ModelCode
+from training.publishing.registry import MlflowRegistry, ModelCode, save_model
 
 __all__ = [
     "CHALLENGER",
@@ -14,4 +14,5 @@ __all__ = [
     "Registry",
     "failed",
     "publish",
+    "save_model",
 ]

@@ -47,21 +47,14 @@ class MlflowRegistry:
     def register(self, name: str, version: Version, bundle: Bundle) -> str:
         """Log the bundle and register it as `name`; the name and number, as "name/3"."""
         with _connected(self._uri) as mlflow, TemporaryDirectory() as folder:
-            artifacts = {"bundle": str(bundle.path.resolve())}
-            if self._histories is not None:
-                artifacts["histories"] = str(self._histories.resolve())
+            parts = _parts(bundle, self._code, self._histories, Path(folder))
             with self._run(mlflow, version):
                 info = mlflow.pyfunc.log_model(
                     name="bundle",
-                    python_model=str(self._code.script),
-                    code_paths=_copied(self._code.packages, Path(folder)),
-                    artifacts=artifacts,
-                    signature=signature(),
-                    input_example=input_example(bundle),
-                    pip_requirements=requirements(),
                     metadata={"version": version.version, "dataset": version.dataset},
                     params={"dataset_fingerprint": version.dataset_fingerprint},
                     tags={"bundle": version.version},
+                    **parts,
                 )
                 figures = {"size_bytes": float(version.size_bytes), **version.metrics}
                 mlflow.log_metrics(
@@ -90,6 +83,29 @@ class MlflowRegistry:
             mlflow.set_experiment(self._experiment)
         with mlflow.start_run(run_id=run_id, run_name=None if run_id else f"publish {version.run}"):
             yield
+
+
+def save_model(path: Path, bundle: Bundle, code: ModelCode, *, histories: Path | None = None) -> None:
+    """The bundle as an MLflow model in the directory `path`, which must not exist."""
+    import mlflow.pyfunc
+
+    with TemporaryDirectory() as folder:
+        mlflow.pyfunc.save_model(path, **_parts(bundle, code, histories, Path(folder)))
+
+
+def _parts(bundle: Bundle, code: ModelCode, histories: Path | None, folder: Path) -> dict[str, Any]:
+    """What `log_model` and `save_model` have in common; copies of code are written to `folder`."""
+    artifacts = {"bundle": str(bundle.path.resolve())}
+    if histories is not None:
+        artifacts["histories"] = str(histories.resolve())
+    return {
+        "python_model": str(code.script),
+        "code_paths": _copied(code.packages, folder),
+        "artifacts": artifacts,
+        "signature": signature(),
+        "input_example": input_example(bundle),
+        "pip_requirements": requirements(),
+    }
 
 
 def signature() -> Any:
