@@ -95,7 +95,7 @@ class BundleModel(PythonModel):  # type: ignore[misc]  # MLflow's classes are no
         engine, k = self._engine, int(options["k"])
         if not 1 <= k <= MAX_K:
             raise RequestError("k", f"must be from 1 to {MAX_K}", k)
-        allowed = engine.request_reader.allowed(None, _filters(options["filters"]))
+        allowed, _ = engine.request_reader.allowed(None, _filters(options["filters"]))
         rows: list[dict[str, Any]] = []
         for start in range(0, len(histories), ROWS_AT_ONCE):
             some = histories[start : start + ROWS_AT_ONCE]

@@ -135,7 +135,5 @@ def _parity(parity: Mapping[str, float], config: PublishConfig) -> list[Bar]:
     return [
         at_least("top-10 agreement", parity.get("top10_agreement", np.nan), config.min_agreement),
         at_most("score difference", parity.get("score_difference", np.nan), config.max_score_difference),
-        at_most(
-            "parity of the graphs", outputs.get(worst, np.nan), config.max_output_difference, words=worst
-        ),
+        at_most("graph parity", outputs.get(worst, np.nan), config.max_output_difference, words=worst),
     ]

@@ -228,7 +228,8 @@ def test_a_slower_bundle_is_refused_with_the_ratio(
 ) -> None:
     publish(runs["usual"], root, CONFIG)
     slow = make_run(tmp_path / "slow", skill=0.8, slow=8)
-    config = CONFIG.model_copy(update={"max_latency_ratio": 3.0, "max_latency_ms": 0.001})
+    budgets = {"max_latency_ratio": 3.0, "max_latency_ms": 0.001, "max_size_ratio": 1e4}
+    config = CONFIG.model_copy(update=budgets)
     published = publish(slow, root, config)
     assert [bar.name for bar in published.failed] == ["latency ratio", "latency"]
     assert "ms of the champion, 5 users" in published.failed[0].found
@@ -244,7 +245,7 @@ def test_a_larger_bundle_is_refused_with_the_ratio(
     published = publish(large, root, CONFIG.model_copy(update={"max_size_mb": 0.5}))
     assert [bar.name for bar in published.failed] == ["size ratio", "size"]
     assert published.failed[0].required == "at most 2"
-    assert published.failed[1].found == "1.063 MB"
+    assert published.failed[1].found == "1.06 MB"
 
 
 def test_a_damaged_bundle_is_refused_even_by_force(copy: Callable[[str], RunDirectory], root: Path) -> None:
