@@ -21,6 +21,8 @@ from recsys.bundle import Bundle
 from serving.engine import Engine
 from training.publishing import ModelCode, save_model
 
+# MLflow warns about its own code.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 PACKAGES = tuple(Path(package.__path__[0]) for package in (recsys, features, serving))
 CODE = ModelCode(script=PACKAGES[-1] / "pyfunc.py", packages=PACKAGES)
 USERS = {"ann": ITEMS[:1], "bob": ITEMS[1:3]}

@@ -1,7 +1,8 @@
 """Bundles as models in MLflow: logged from code, registered, and addressed by aliases."""
 
 import shutil
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -87,9 +88,9 @@ class MlflowRegistry:
 
 def save_model(path: Path, bundle: Bundle, code: ModelCode, *, histories: Path | None = None) -> None:
     """The bundle as an MLflow model in the directory `path`, which must not exist."""
-    import mlflow.pyfunc
+    with _quiet(), TemporaryDirectory() as folder:
+        import mlflow.pyfunc
 
-    with TemporaryDirectory() as folder:
         mlflow.pyfunc.save_model(path, **_parts(bundle, code, histories, Path(folder)))
 
 
@@ -183,25 +184,34 @@ def _copied(packages: tuple[Path, ...], folder: Path) -> list[str]:
 
 
 @contextmanager
+def _quiet() -> Iterator[None]:
+    """MLflow's warnings about its own code, and its bars of progress, are no concern of a user of recsys."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
 def _connected(uri: str) -> Iterator[Any]:
     """mlflow, its process-wide addresses set to `uri` meanwhile; an error of MLflow names the address."""
-    try:
-        import mlflow
-        import mlflow.pyfunc
-    except ModuleNotFoundError:
-        raise MissingExtraError("mlflow", "train") from None
-    before: Mapping[Any, str] = {
-        mlflow.set_tracking_uri: mlflow.get_tracking_uri(),
-        mlflow.set_registry_uri: mlflow.get_registry_uri(),
-    }
-    for set_uri in before:
-        set_uri(uri)
-    try:
-        yield mlflow
-    except mlflow.exceptions.MlflowException as error:
-        raise ConfigError(
-            f"the registry at {uri!r} refused: {error.message}; publish again, or with --registry none"
-        ) from error
-    finally:
-        for set_uri, value in before.items():
-            set_uri(value)
+    with _quiet():
+        try:
+            import mlflow
+            import mlflow.pyfunc
+        except ModuleNotFoundError:
+            raise MissingExtraError("mlflow", "train") from None
+        before = {
+            mlflow.set_tracking_uri: mlflow.get_tracking_uri(),
+            mlflow.set_registry_uri: mlflow.get_registry_uri(),
+        }
+        try:
+            for set_uri in before:
+                set_uri(uri)
+            yield mlflow
+        except mlflow.exceptions.MlflowException as error:
+            raise ConfigError(
+                f"the registry at {uri!r} refused: {error.message}; publish again, or with --registry none"
+            ) from error
+        finally:
+            for set_uri, value in before.items():
+                set_uri(value)
