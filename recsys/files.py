@@ -39,6 +39,12 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
+def replace_text(path: Path, text: str) -> None:
+    """Write `text` to `path` as UTF-8, as `replacing` does."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, "utf-8")
+
+
 def temporary_path(path: Path) -> Path:
     """The temporary path that `replacing` writes."""
     return path.with_name(f"{path.name}{_TEMPORARY}")

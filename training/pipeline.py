@@ -4,8 +4,8 @@ A step reads the results of earlier steps from the run directory, or makes them 
 vector cache.
 """
 
-import json
 import logging
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property, wraps
@@ -31,7 +31,7 @@ from features.splits import Split, make_split
 from recsys.bundle import Bundle
 from recsys.config import Config, flatten
 from recsys.errors import ConfigError
-from recsys.files import replacing
+from recsys.files import replace_text
 from recsys.history import History
 from recsys.progress import Progress, silent
 from training.baselines import make_competitors, save_choices
@@ -43,6 +43,7 @@ from training.evaluation import (
     Evaluation,
     EvaluationSet,
     EvaluationSettings,
+    KeptLists,
     Predictions,
     TopK,
     draw_examples,
@@ -203,8 +204,8 @@ class Run:
             draw_examples(predictions[0], fitted, histories, model=MODEL, exclude_seen=settings.exclude_seen),
             self.directory.examples,
         )
-        with replacing(self.directory.metrics) as temporary:
-            temporary.write_text(evaluation.to_json(), "utf-8")
+        replace_text(self.directory.metrics, evaluation.to_json())
+        shutil.rmtree(self.directory.kept_lists, ignore_errors=True)
         with self.tracked() as tracker:
             tracker.log_metrics(evaluation.flat())
             tracker.log_artifact(self.directory.metrics)
@@ -238,8 +239,7 @@ class Run:
                 EvaluationSettings.of(self.config.evaluate),
                 progress=self.progress,
             )
-        with replacing(self.directory.metrics) as temporary:
-            temporary.write_text(evaluation.to_json(), "utf-8")
+        replace_text(self.directory.metrics, evaluation.to_json())
         return evaluation
 
     @step
@@ -248,8 +248,11 @@ class Run:
         subject = KnockoutSubject(self.fitted, self.dataset, self.vectors, self.split, self.config)
         num_users = num_users or self.config.evaluate.knockout_users
         with self.directory.timed("knockouts"):
-            knockouts = measure_knockouts(subject, num_users=num_users, progress=self.progress)
+            knockouts = measure_knockouts(
+                subject, num_users=num_users, progress=self.progress, kept=self.directory.kept_knockouts
+            )
         knockouts.save(self.directory.knockouts)
+        shutil.rmtree(self.directory.kept_knockouts, ignore_errors=True)
         with self.tracked() as tracker:
             tracker.log_artifact(self.directory.knockouts)
         return knockouts
@@ -279,7 +282,7 @@ class Run:
                     dataset_fingerprint=dataset.fingerprint(),
                     refit=self.config.train.refit,
                     refit_description=description,
-                    metrics=self._published_metrics(),
+                    metrics=self.directory.published_metrics(),
                 ),
                 list(islice(histories.values(), NUM_CHECKED_USERS)),
                 reviewers=reviewers,
@@ -318,13 +321,6 @@ class Run:
         with self.directory.timed(step), threads(self.config.train.num_threads):
             yield
 
-    def _published_metrics(self) -> dict[str, object]:
-        """The results for the bundle's manifest, without the slices."""
-        path = self.directory.metrics
-        metrics: dict[str, object] = json.loads(path.read_text("utf-8")) if path.exists() else {}
-        metrics.pop("slices", None)
-        return metrics
-
     def _refit(self, first: Fitted) -> tuple[Fitted, str]:
         choices = FitChoices.of(first)
         split = newest_events_split(
@@ -350,16 +346,21 @@ class Run:
 
     def _systems(self, fitted: Fitted, histories: Mapping[str, History]) -> list[TopK]:
         settings = self.config.evaluate
-        systems: list[TopK] = [*full_and_towers(fitted, histories, MODEL, TOWERS, settings)]
+
+        def kept(fitted: Fitted, split: Split, full: str, towers: str | None = None) -> list[TopK]:
+            """The systems of one fit, whose lists are kept."""
+            known = histories if fitted is first else split.before_test(fitted.builder)
+            key = repr((fitted.digest(), self.dataset.fingerprint(), split.description, settings))
+            systems = full_and_towers(fitted, known, full, towers, settings)
+            return [KeptLists(each, self.directory.kept_lists, key) for each in systems]
+
+        first, systems = fitted, kept(fitted, self.split, MODEL, TOWERS)
         if settings.with_validation:
             joined, choices = self.split.with_validation(), choices_of_towers(fitted)
             both = self._fit(WITH_VALIDATION, "with_validation", self.config, split=joined, choices=choices)
-            known = self.split.before_test(both.builder)
-            systems += full_and_towers(both, known, WITH_VALIDATION, None, settings)
+            systems += kept(both, self.split, WITH_VALIDATION)
         if settings.id_only or (settings.id_only is None and self.dataset.oracle_files is not None):
-            blind = self._fit(ID_ONLY, "id_only", id_only(self.config))
-            known = self.split.before_test(blind.builder)
-            systems += full_and_towers(blind, known, ID_ONLY, None, settings)
+            systems += kept(self._fit(ID_ONLY, "id_only", id_only(self.config)), self.split, ID_ONLY)
         return systems
 
     def _fit(

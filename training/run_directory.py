@@ -30,7 +30,7 @@ from pathlib import Path
 
 from recsys.config import Config, dump_config, flatten, load_config
 from recsys.errors import ConfigError
-from recsys.files import remove_unfinished_in, replacing, temporary_path
+from recsys.files import remove_unfinished_in, replace_text, replacing, temporary_path
 
 FORMAT = 2  # of the files in a run directory; a directory of another format is an error
 
@@ -58,6 +58,8 @@ class RunDirectory:
         self.checkpoints = path / "checkpoints"
         self.fit_records = path / "fit_records.json"
         self.audits = path / "audit.json"
+        self.kept_lists = self.checkpoints / "lists"  # of an unfinished evaluation
+        self.kept_knockouts = self.checkpoints / "knockouts"  # cases of an unfinished measurement
         self.split = path / "split"
         self.metrics = path / "metrics.json"
         self.baselines = path / "baselines.json"
@@ -195,13 +197,21 @@ class RunDirectory:
             file.write(f"process {os.getpid()} since {datetime.now(UTC).isoformat(timespec='seconds')}\n")
             file.flush()
             self._is_locked = True
-            for folder in (self.path, self.checkpoints, self.split):
+            for folder in (self.path, self.checkpoints, self.split, self.kept_lists, self.kept_knockouts):
                 remove_unfinished_in(folder)
             try:
                 yield
             finally:
                 self._is_locked = False
                 file.truncate(0)
+
+    def published_metrics(self) -> dict[str, object]:
+        """The results for the bundle's manifest, without the slices."""
+        metrics: dict[str, object] = (
+            json.loads(self.metrics.read_text("utf-8")) if self.metrics.exists() else {}
+        )
+        metrics.pop("slices", None)
+        return metrics
 
     def seconds(self) -> dict[str, float]:
         """Step -> seconds."""
@@ -220,8 +230,7 @@ class RunDirectory:
         yield
         seconds = self.seconds()
         seconds[step] = max(time.perf_counter() - start, seconds.get(step, 0.0))
-        with replacing(self.timings) as temporary:
-            temporary.write_text(json.dumps(seconds, indent=2), "utf-8")
+        replace_text(self.timings, json.dumps(seconds, indent=2))
 
     def _check_unchanged(self, before: DatasetReference, dataset: Path, config: Config) -> None:
         # A run killed at its start may have no configuration yet.
@@ -242,8 +251,7 @@ class RunDirectory:
         return (self.path / relative).resolve()
 
     def _write(self, reference: DatasetReference) -> None:
-        with replacing(self.dataset_file) as temporary:
-            temporary.write_text(json.dumps(asdict(reference), indent=2), "utf-8")
+        replace_text(self.dataset_file, json.dumps(asdict(reference), indent=2))
 
 
 def _changes(before: Config, now: Config) -> list[str]:

@@ -23,6 +23,7 @@ from recsys.files import replacing_directory
 from recsys.models import ColdStartHead, Ranker, Retriever
 from recsys.retrieval import CONTEXT, CandidateSource, load_sources, save_sources
 from training.cold_start import ColdItems
+from training.fitting.checkpoint_key import digest_of_parameters
 from training.fitting.inputs import FitInputs
 from training.fitting.without_events import WithoutEvents
 from training.ranker import FittedRanker, ScaledRanker
@@ -58,16 +59,19 @@ class AfterTowers:
                 "cold_items": asdict(self.cold_items),
                 "without_events": asdict(self.without_events),
             }
-            (draft / CONTENTS).write_text(json.dumps(contents, indent=2) + "\n", "utf-8")
+            text = json.dumps({**contents, "sha256": _digest(contents)}, indent=2)
+            (draft / CONTENTS).write_text(text + "\n", "utf-8")
 
     @classmethod
     def load(cls, directory: Path, key: str, model: Retriever) -> Self | None:
         """The parts that `save` wrote with the same `key`, for the towers `model`.
 
-        None, with a warning, where a file is damaged; None where there are no parts, or those of other inputs.
+        None, with a warning, where a file is damaged; None where there are none of the same inputs.
         """
         try:
             contents = json.loads((directory / CONTENTS).read_text("utf-8"))
+            if contents.pop("sha256") != _digest(contents):
+                raise ValueError(f"{CONTENTS} has another checksum than when it was written")
             if contents["key"] != key:
                 return None
             changed = [name for name, sha in contents["files"].items() if sha256_of(directory / name) != sha]
@@ -133,15 +137,17 @@ def after_towers_key(inputs: FitInputs, towers_key: str, model: Retriever) -> st
             for section in (config.model, config.sources, config.index, config.split)
         ),
         config.evaluate.exclude_seen,
+        digest_of_parameters(model),
     ]
     digest = hashlib.sha256(repr(read).encode())
     for user, items in inputs.ground_truth_without_events.items():
         digest.update(user.encode())
         digest.update(items.tobytes())
-    for name, value in model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def _digest(contents: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
 
 def _described(ranker: FittedRanker) -> dict[str, Any]:

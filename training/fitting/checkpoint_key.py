@@ -1,9 +1,11 @@
-"""The key of a tower checkpoint: a digest of everything that the training of the towers reads."""
+"""Keys of kept models: digests of all inputs of the training of the towers, and of parameters."""
 
 import hashlib
 from typing import Any
 
 import numpy.typing as npt
+import torch
+from torch import nn
 
 from recsys.config import Config
 from recsys.retrieval import ListSettings
@@ -20,6 +22,16 @@ def tower_settings(config: Config) -> str:
     # The epoch is chosen on lists, which depend on whether seen items are left out.
     seen = "" if config.evaluate.exclude_seen else "seen items are ranked"
     return config.model.model_dump_json(exclude=after_the_towers) + config.train.model_dump_json() + seen
+
+
+def digest_of_parameters(*modules: nn.Module) -> str:
+    """A hexadecimal SHA-256 of the names and values of all parameters and buffers."""
+    digest = hashlib.sha256()
+    for module in modules:
+        for name, value in module.state_dict().items():
+            digest.update(f"{name} {tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def checkpoint_key(inputs: FitInputs, choices: object) -> str:

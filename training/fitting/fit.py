@@ -3,6 +3,7 @@
 The same function makes the evaluated model, its id-only model and the refit that goes into a bundle.
 """
 
+import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from recsys.retrieval import CandidateSource, Recommender
 from training.candidates import FitOptions, Interactions, fit_sources
 from training.cold_start import ColdItems, cold_items_of, fit_cold_start_head
 from training.fitting.after_towers import AfterTowers, after_towers_key, load_or_fit
-from training.fitting.checkpoint_key import checkpoint_key
+from training.fitting.checkpoint_key import checkpoint_key, digest_of_parameters
 from training.fitting.inputs import AuditedInputs, FitInputs
 from training.fitting.torch_recommender import make_recommender
 from training.fitting.validation import (
@@ -50,6 +51,12 @@ class Fitted:
     cold_items: ColdItems
     without_events: WithoutEvents  # whether the towers or popularity answer users without events
     audit: Audit  # of the inputs
+
+    def digest(self) -> str:
+        """A hexadecimal SHA-256 of the parameters and of the settings of lists, for what is kept of them."""
+        modules = [self.retriever.model, *([self.ranker.module] if self.ranker else [])]
+        read = (digest_of_parameters(*modules), self.recommender.settings, self.features.item_ids.external)
+        return hashlib.sha256(repr(read).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
