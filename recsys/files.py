@@ -100,7 +100,7 @@ def remove_unfinished_in(directory: Path) -> None:
 
 @contextmanager
 def disk_full_named(path: Path) -> Iterator[None]:
-    """Turns an error of writing `path` to a full disk into `DiskFullError`, with the file and the free space."""
+    """An error of writing `path` to a full disk becomes `DiskFullError` with the file and the free space."""
     try:
         yield
     except DiskFullError:

@@ -85,8 +85,8 @@ def recommend_to_parquet(
 ) -> BatchReport:
     """Write user_id, item_id, rank (from 1), score for every user to `out`, complete or not at all.
 
-    After an interruption the finished lists lie in the folder .NAME.parts beside `out`. The same call uses the
-    lists whose request, bundle and histories are unchanged.
+    After an interruption the finished lists lie in the folder .NAME.parts beside `out`. The same call uses
+    the lists whose request, bundle and histories are unchanged.
     `report` is one more Parquet file, with a row for each user who got fewer than k items or has no
     history: user_id, num_items, history ("known", "empty" or "unknown"). Raises `DataError` for a file that
     is missing, empty or names unknown items (with their lines), for an `out` that is no Parquet file or that

@@ -285,7 +285,7 @@ class TestKilled:
     def test_a_damaged_part_is_made_again(self, engine, tmp_path, users, monkeypatch):
         out = tmp_path / "out.parquet"
         self.stopped(engine, out, 10, users=users, k=3)
-        first, second = sorted((tmp_path / ".out.parquet.parts").iterdir())
+        first, _ = sorted((tmp_path / ".out.parquet.parts").iterdir())
         first.write_bytes(first.read_bytes()[:-9])
         asked = self.asked(engine, monkeypatch)
         recommend(engine, out, users_at_once=1, users=users, k=3)
