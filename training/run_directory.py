@@ -18,19 +18,17 @@ A directory can be moved. `dataset.json` has the path of the dataset relative to
 fingerprint of the dataset, by which a dataset elsewhere is known to be the same.
 """
 
-import fcntl
 import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from recsys.config import Config, dump_config, flatten, load_config
 from recsys.errors import ConfigError
-from recsys.files import replacing
+from recsys.files import ProcessLock, replacing
 
 FORMAT = 2  # of the files in a run directory; one of another format is refused
 
@@ -51,8 +49,7 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._is_locked = False
-        self.lock_file = path / "lock"
+        self._lock = ProcessLock(path / "lock", path)
         self.config_file = path / "config.toml"
         self.dataset_file = path / "dataset.json"
         self.checkpoints = path / "checkpoints"
@@ -95,7 +92,7 @@ class RunDirectory:
         path.mkdir(parents=True, exist_ok=True)
         directory = cls(path)
         if not directory.dataset_file.exists() and any(
-            each != directory.lock_file for each in path.iterdir()
+            each != directory._lock.lock_file for each in path.iterdir()
         ):
             raise ConfigError(f"{path} is not empty and holds no run; name another --out")
         cache_dir.mkdir(parents=True, exist_ok=True)
@@ -169,33 +166,9 @@ class RunDirectory:
         if now != before:
             self._write(now)
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other processes out. Reentrant; the lock of a process that died is free.
-
-        Raises `ConfigError` that names the process that holds the lock.
-        """
-        if self._is_locked:
-            yield
-            return
-        with self.lock_file.open("a+", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                raise ConfigError(
-                    f"{self.path} is in use by {file.read().strip() or 'another process'}; "
-                    "wait until it has ended, or name another --out"
-                ) from None
-            file.truncate(0)
-            file.write(f"process {os.getpid()} since {datetime.now(UTC).isoformat(timespec='seconds')}\n")
-            file.flush()
-            self._is_locked = True
-            try:
-                yield
-            finally:
-                self._is_locked = False
-                file.truncate(0)
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep other processes out; re-entrant. Raises `LockedError` that names the process that works here."""
+        return self._lock.held()
 
     def seconds(self) -> dict[str, float]:
         """What each step has taken."""

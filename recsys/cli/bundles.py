@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from recsys.cli.app import command, console
-from recsys.cli.console import ConsoleProgress, say
+from recsys.cli.console import ConsoleProgress, say, warn
 from recsys.errors import ConfigError
 
 BUNDLE = "bundle"  # the bundle in a run directory
@@ -79,7 +79,9 @@ def recommend(
     )
     with _engine(bundle, histories, state, device) as engine, ConsoleProgress(console) as progress:
         counts = recommend_to_parquet(engine, request, out, report=report, progress=progress)
-    say(console, _told(counts, k, out))
+    say(console, _in_one_line(counts, k, out))
+    for warning in counts.warnings:
+        warn(console, warning)
 
 
 @command
@@ -128,7 +130,7 @@ def doctor() -> None:
     sys.exit(print_report(run_doctor(), console))
 
 
-def _told(counts: Any, k: int, out: Path) -> str:
+def _in_one_line(counts: Any, k: int, out: Path) -> str:
     """A `serving.batch.BatchReport` in one line."""
     parts = [f"{counts.num_rows:,} recommendations for {counts.num_users:,} users in {out}"]
     for count, words in (
