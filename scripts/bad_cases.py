@@ -1,4 +1,4 @@
-"""Bad datasets: what differs from a good one, and the good one itself."""
+"""Bad datasets, each as a difference from one good dataset."""
 
 import gzip
 import io
@@ -24,7 +24,7 @@ SPEC: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Case:
-    """One bad dataset: what differs from a good one."""
+    """One bad dataset, as a difference from the good one of `FILES` and `SPEC`."""
 
     label: str
     files: dict[str, bytes | str] = field(default_factory=dict)
@@ -62,7 +62,7 @@ def parquet(**columns: Any) -> bytes:
 
 
 def listed(text: str, **more: Any) -> Case:
-    """Items whose column `genres` has that text in every row."""
+    """Items whose column `genres` has `text` in every row."""
     rows = "".join(f"{at},Title,{text}\n" for at in range(1, 4))
     files: dict[str, bytes | str] = {"items.csv": f"id,title,genres\n{rows}"}
     shown = text.removeprefix('"').removesuffix('"').replace('""', '"').replace("|", "\\|")
@@ -71,7 +71,7 @@ def listed(text: str, **more: Any) -> Case:
 
 
 def rated(label: str, text: str, **more: Any) -> Case:
-    """An event whose rating is that text, where 4 stars are positive."""
+    """An event with the rating `text`; 4 stars and more are positive."""
     log = f"user,item,time,stars\na,1,1600000000,{text}\nb,2,1600000000,5\n"
     return Case(label, {"events.csv": log}, {"interactions": {"positive": "stars >= 4", **more}})
 

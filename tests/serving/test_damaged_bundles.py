@@ -40,7 +40,7 @@ def said(command: str, bundle: Path) -> str:
 
 
 def refuses(read: Callable[[], object], named: str) -> bool:
-    """Whether `read` fails; then with an error of ours that names the file."""
+    """Whether `read` fails; then with a `RecsysError` that names the file."""
     try:
         read()
     except RecsysError as error:
@@ -174,7 +174,7 @@ class TestHistories:
         message = refused("recommend", bundle_path, "--out", tmp_path / "out.parquet")
         assert "no user is known: there are no histories beside" in message
         assert not (tmp_path / "out.parquet").exists()
-        assert "the state knows no user" in refused("show", bundle_path)
+        assert "no user is known" in refused("show", bundle_path)
 
     def test_named_ones_are_not_there(self, bundle_path: Path, tmp_path: Path) -> None:
         message = refused("serve", bundle_path, "--histories", tmp_path / "gone.parquet")
