@@ -43,7 +43,7 @@ def evaluation(prepared: Prepared, device: str, *, quick: bool) -> dict[str, obj
     return found
 
 
-def cold_start(prepared: Prepared, device: str) -> dict[str, object]:
+def cold_start(prepared: Prepared, device: str, *, quick: bool) -> dict[str, object]:
     """The cold-start head fitted on the device and on the CPU gives the same vectors of cold items."""
     found = {}
     for name in dict.fromkeys(("cpu", device)):
