@@ -45,8 +45,9 @@ def rates(device: torch.device, *, quick: bool) -> dict[str, object]:
     found: dict[str, object] = {}
     for label, dtype in (("bfloat16", torch.bfloat16), ("float32", torch.float32)):
         found[f"{label} product, TFLOP/s"] = matmul_rate(size, dtype, device) / 1e12
-    with tensor_float_32(device):
-        found["TF32 product, TFLOP/s"] = matmul_rate(size, torch.float32, device) / 1e12
+    if device.type == "cuda":
+        with tensor_float_32(device):
+            found["TF32 product, TFLOP/s"] = matmul_rate(size, torch.float32, device) / 1e12
     source = torch.zeros(num_bytes, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     seconds = seconds_a_step(lambda: target.copy_(source), device, budget=0.5)

@@ -38,11 +38,13 @@ def test_tables_are_those_of_torchrec_in_names_values_and_gradients() -> None:
     for one, other, keys in zip(real, ours, (["item"], ["kind", "brand"]), strict=True):
         other.load_state_dict(one.state_dict())
         answers = [one(jagged(torchrec, keys)), other(jagged(tables, keys))]
-        for key in keys:
-            first, second = (answer[key].values() if keys == ["item"] else answer[key] for answer in answers)
-            torch.testing.assert_close(second, first)
-            first.square().sum().backward()
-            second.square().sum().backward()
+        vectors = [
+            torch.cat([answer[key].values() if keys == ["item"] else answer[key] for key in keys])
+            for answer in answers
+        ]
+        torch.testing.assert_close(vectors[1], vectors[0])
+        for vector in vectors:
+            vector.square().sum().backward()
         for (name, one_weight), (_, other_weight) in zip(
             one.named_parameters(), other.named_parameters(), strict=True
         ):
