@@ -42,15 +42,16 @@ def describe(device: torch.device) -> dict[str, object]:
 def rates(device: torch.device, *, quick: bool) -> dict[str, object]:
     """FLOP/s of large products, bytes/s of a copy."""
     size, num_bytes = (256, 2**22) if quick else (8192, COPY_BYTES)
+    budget = 0.05 if quick else 1.0
     found: dict[str, object] = {}
     for label, dtype in (("bfloat16", torch.bfloat16), ("float32", torch.float32)):
-        found[f"{label} product, TFLOP/s"] = matmul_rate(size, dtype, device) / 1e12
+        found[f"{label} product, TFLOP/s"] = matmul_rate(size, dtype, device, budget=budget) / 1e12
     if device.type == "cuda":
         with tensor_float_32(device):
-            found["TF32 product, TFLOP/s"] = matmul_rate(size, torch.float32, device) / 1e12
+            found["TF32 product, TFLOP/s"] = matmul_rate(size, torch.float32, device, budget=budget) / 1e12
     source = torch.zeros(num_bytes, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
-    seconds = seconds_a_step(lambda: target.copy_(source), device, budget=0.5)
+    seconds = seconds_a_step(lambda: target.copy_(source), device, budget=budget)
     found["copy on the device, GB/s read and written"] = 2 * num_bytes / seconds / 1e9
     peak = peak_of(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
     found["data sheet, dense bfloat16, TFLOP/s"] = "not listed" if peak is None else peak / 1e12

@@ -69,7 +69,7 @@ def seconds_a_step(work: Callable[[], object], device: torch.device, *, budget: 
     return (time.perf_counter() - start) / count
 
 
-def matmul_rate(size: int, dtype: torch.dtype, device: torch.device, *, budget: float = 1.0) -> float:
+def matmul_rate(size: int, dtype: torch.dtype, device: torch.device, *, budget: float) -> float:
     """FLOP/s of products of two `size` x `size` matrices."""
     one, other = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     return 2 * size**3 / seconds_a_step(lambda: one @ other, device, budget=budget)

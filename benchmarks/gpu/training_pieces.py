@@ -163,7 +163,7 @@ def waits_are_errors() -> Iterator[None]:
 
 def speed(prepared: Prepared, device: str, *, quick: bool, card: dict[str, Any]) -> dict[str, object]:
     """Sequences per second of the run's own model, on the CPU and the device, and of a larger one."""
-    budget, found = (0.3 if quick else 4.0), {}
+    budget, found = (0.05 if quick else 4.0), {}
     for name in dict.fromkeys(("cpu", device)):
         for precision in ("float32", "bfloat16") if name != "cpu" else ("float32",):
             trainer = of_folder(prepared, name, precision)

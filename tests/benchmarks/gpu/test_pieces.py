@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from model_parts import tiny_features
+from step_parts import tiny_model
 
-from benchmarks.gpu import run
+from benchmarks.gpu import model_pieces, run
 from benchmarks.gpu.folder import read
 from benchmarks.gpu.measure import CouldNotRun, peak_of
 from benchmarks.gpu.prepare import prepare
 from benchmarks.gpu.results import COULD_NOT_RUN, FAILED, PASSED, Outcome, table
 
 ROOT = Path(__file__).parents[3]
-ON_A_CPU = [name for name in run.PIECES if name not in ("no wait", "endpoint")]
+ON_A_CPU = [name for name in run.PIECES if name not in ("no wait", "endpoint", "cold start")]
 # Of a machine with torch, numpy and onnxruntime alone.
 BLOCKED = (
     "av", "faiss", "fastapi", "fbgemm_gpu", "implicit", "mlflow", "onnx", "onnxscript", "PIL", "polars",
@@ -56,6 +58,17 @@ def test_every_piece_runs_on_a_cpu(folder: Path, name: str) -> None:
     assert figures
     gaps = [value for label, value in figures.items() if "gap" in label]
     assert all(gap == 0 for gap in gaps), "the device is the CPU itself"
+
+
+def test_the_cold_start_head_is_compared_where_there_is_content(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(CouldNotRun, match="too little content"):
+        run.piece_of("cold start")(asked(folder))
+    monkeypatch.setattr(
+        model_pieces, "read_towers", lambda _: tiny_model(features=tiny_features(num_items=400)).eval()
+    )
+    assert run.piece_of("cold start")(asked(folder)) == {"largest gap of an item vector": 0.0}
 
 
 def test_the_wait_of_the_host_is_looked_for_on_a_gpu_alone(folder: Path) -> None:
@@ -154,9 +167,8 @@ def test_pieces_run_where_there_is_torch_numpy_and_onnxruntime_alone(folder: Pat
     )
     found = json.loads((tmp_path / "out" / "gpu.json").read_text())
     states = {each["name"]: each["state"] for each in found["pieces"]}
-    assert states == {
-        name: COULD_NOT_RUN if name in ("no wait", "endpoint") else PASSED for name in run.PIECES
-    }, done.stdout
+    cannot = ("no wait", "endpoint", "cold start")  # no GPU, no web framework, too little content
+    assert states == {name: COULD_NOT_RUN if name in cannot else PASSED for name in run.PIECES}, done.stdout
     assert "torchrec: stand-in" in found["machine"]["instead of a package"]
     reasons = {each["name"]: each["reason"] for each in found["pieces"]}
     assert reasons["endpoint"].startswith("not installed: fastapi")
