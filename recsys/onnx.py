@@ -46,8 +46,8 @@ class OnnxSession:
 
         With `spin` idle threads wait in a busy loop, which lowers the latency and uses whole cores; for a
         machine without other work. `tf32` allows TF32 products on CUDA: ten bits of mantissa, several times
-        the speed; without it the outputs are those of the CPU up to rounding. Raises `ProviderError` if the session does not run on `device`,
-        FileNotFoundError if there is no such file.
+        the speed; without it the outputs are those of the CPU up to rounding. Raises `ProviderError` if the
+        session does not run on `device`, FileNotFoundError if there is no such file.
         """
         self.path = Path(path)
         if not self.path.is_file():
@@ -158,7 +158,10 @@ def _open(
     providers: list[tuple[str, dict[str, str]]],
     output: str,
 ) -> ort.InferenceSession:
-    """A session on the first of `providers`. `output` was printed while libraries were loaded, and is part of an error."""
+    """A session on the first of `providers`.
+
+    `output` was printed while libraries were loaded, and is part of an error.
+    """
     provider = providers[0][0]
     try:
         # EP registration failures arrive as warnings; the check below turns them into one error.
