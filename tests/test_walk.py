@@ -58,7 +58,7 @@ def test_the_walk_arrives(walk: Walk) -> None:
         "timings.json", "histories.parquet", "bundle", "mlflow_run.txt", "fit_records.json",
         "predictions.parquet", "examples.json", "knockouts.json", "report.html",
     }  # fmt: skip
-    assert "agree in 100.00% of places" in walk.answer.out
+    assert "agree in 100.00% of the ranks" in walk.answer.out
     assert "ndcg@10" in walk.answer.out
     assert f"Report: {walk.run / 'report.html'}" in walk.answer.out
     assert set(json.loads((walk.run / "timings.json").read_text())) >= {"features", "train main", "export"}
@@ -271,7 +271,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(walk: Walk, tmp_path: Path) 
     with interrupted_after(epoch=2):
         answer = recsys(*command)
     assert answer.code == 130
-    assert "the same command goes on" in answer.err
+    assert "the same command continues from here" in answer.err
     stopped = torch.load(out / "checkpoints" / "main.pt", weights_only=True)
     assert stopped["state"]["epoch"] == 2
     with interrupted_after(epoch=2):  # never comes again: training starts with epoch 3
@@ -281,15 +281,15 @@ def test_an_interrupted_run_goes_on_to_the_same_end(walk: Walk, tmp_path: Path) 
     )
     assert resumed["state"]["curve"] == whole["state"]["curve"]
     assert resumed["state"]["epoch"] == 3
-    ours, theirs = whole["parts"][0], resumed["parts"][0]
-    assert all(torch.equal(theirs[name], ours[name]) for name in ours)
+    first, second = whole["parts"][0], resumed["parts"][0]
+    assert all(torch.equal(second[name], first[name]) for name in first)
 
 
 def test_a_run_of_another_configuration_is_refused(walk: Walk) -> None:
     answer = recsys("train", walk.shop, "--out", walk.run, *walk.options, "--set", "train.epochs=9")
     assert answer.code == 1
-    assert f"{walk.run} holds a run of {walk.shop.name} that was asked for otherwise" in answer.err
-    assert "without train.epochs = 9; name another --out" in answer.err
+    assert f"{walk.run} contains a run of {walk.shop.name} with other settings than" in answer.err
+    assert "train.epochs = 9; name another --out" in answer.err
     assert "Traceback" not in answer.err
 
 
@@ -382,5 +382,5 @@ class TestTracking:
             "knockouts.json",
             "report.html",
         ):
-            ours = walk.run / name
-            assert (kept / name).read_bytes() == ours.read_bytes(), name
+            original = walk.run / name
+            assert (kept / name).read_bytes() == original.read_bytes(), name

@@ -1,4 +1,4 @@
-"""The process that trains: precision of matrix products, number of threads, memory that it keeps."""
+"""Settings of the training process: precision of matrix products, number of threads, memory allocator."""
 
 import ctypes
 import sys
@@ -68,9 +68,9 @@ def _has_bfloat16() -> bool:
 
 @contextmanager
 def threads(num: int | None) -> Iterator[None]:
-    """Within, torch, BLAS and OpenMP have `num` threads each; None leaves them as they are.
+    """Context in which torch, BLAS and OpenMP use `num` threads each; None changes nothing.
 
-    The number of threads fixes the order of sums, and so the last digits of every result.
+    The number of threads determines the order of sums, and with it the last digits of every result.
     """
     if num is None:
         yield
@@ -85,10 +85,9 @@ def threads(num: int | None) -> Iterator[None]:
 
 
 def keep_freed_memory() -> bool:
-    """Ask glibc to reuse large blocks instead of returning them: fresh pages for every step cost more than
-    the arithmetic.
+    """Make glibc keep freed large blocks: new pages for every training step cost more than its arithmetic.
 
-    True where there is a glibc that agreed; elsewhere nothing changes.
+    True if glibc accepted the settings; without glibc nothing changes.
     """
     if sys.platform != "linux":
         return False

@@ -6,7 +6,17 @@ from pathlib import Path
 
 import polars as pl
 
-from features.dataset import FILE_NAME, Dataset, DatasetSpec, KnownIds, TimeUnit, casting, read_file, times
+from features.dataset import (
+    FILE_NAME,
+    Dataset,
+    DatasetSpec,
+    KnownIds,
+    TimeUnit,
+    casting,
+    describe_near_misses,
+    read_file,
+    times,
+)
 from features.splits.assignment import VALIDATION, utc
 from features.splits.review_visibility import ReviewRule
 from features.splits.split import Cut
@@ -74,11 +84,7 @@ def _misses(path: Path, keys: pl.DataFrame, known: dict[str, KnownIds]) -> list[
         near = known[key].near_misses(ids)
         found = f"{num_alone} of {len(ids)} {whose} of {path.name} have no event in the dataset"
         if near.height:
-            first = near.row(0, named=True)
-            found += (
-                f" ({near.height} of them are written otherwise there, such as {first['id']!r}, there "
-                f"{first['known']!r} {first['form']}: write both alike)"
-            )
+            found += f"; {describe_near_misses(near, f'{whose} of the dataset')}: write both alike"
             if 2 * near.height > len(ids):
                 raise DataError(f"{path}: {found}")
             logger.warning("%s: %s", path, found)

@@ -26,8 +26,10 @@ class SplitConfig(Section):
     protocol: ProtocolName = "auto"
     train: str | None = None  # file of a predefined split, relative to the dataset
     test: str | None = None  # the other file
-    test_fraction: Fraction = 0.1  # of the positive events, the latest ones; not with "leave_one_out"
-    validation_fraction: Fraction = 0.1  # of the positive events, the latest ones before the test
+    # Fractions of the positive events: the latest are test, those before them validation. "leave_one_out" has
+    # one event of each for every user instead.
+    test_fraction: Fraction = 0.1
+    validation_fraction: Fraction = 0.1
     # Fraction of the items with content whose events are hidden from training, to measure cold start. 0 keeps
     # all events. Not with "leave_one_out" and "predefined".
     cold_fraction: Fraction = 0.05

@@ -1,4 +1,4 @@
-"""OnnxSession: names and types are checked, the device is the one that was asked for."""
+"""OnnxSession: names and types are checked; the session runs on the requested device."""
 
 from pathlib import Path
 

@@ -14,7 +14,15 @@ from training.evaluation.names import VIEW_PHRASES, metric_name
 from training.evaluation.oracle import Oracle
 from training.evaluation.predictions import Predictions
 from training.evaluation.results import FEW_USERS, Change, Evaluation, ViewResult
-from training.evaluation.system import ID_ONLY, LATER, MODEL, TOWERS, System, full_and_towers, id_only
+from training.evaluation.system import (
+    ID_ONLY,
+    MODEL,
+    TOWERS,
+    WITH_VALIDATION,
+    System,
+    full_and_towers,
+    id_only,
+)
 from training.evaluation.tables import (
     REFERENCES,
     is_best,
@@ -27,11 +35,11 @@ from training.evaluation.tables import (
 __all__ = [
     "FEW_USERS",
     "ID_ONLY",
-    "LATER",
     "MODEL",
     "REFERENCES",
     "TOWERS",
     "VIEW_PHRASES",
+    "WITH_VALIDATION",
     "ByUser",
     "Change",
     "Evaluation",

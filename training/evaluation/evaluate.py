@@ -187,15 +187,15 @@ def _recommended(
     progress: Progress,
 ) -> tuple[dict[str, Lists], dict[str, Lists]]:
     """Every model's lists over the catalogue, and the lists of the view cold_pool over cold items."""
-    everybody, pool_rows = np.arange(len(ground_truth.users)), views["cold_pool"].rows
-    per_model = len(everybody) + len(pool_rows)
+    all_rows, pool_rows = np.arange(len(ground_truth.users)), views["cold_pool"].rows
+    per_model = len(all_rows) + len(pool_rows)
     full: dict[str, Lists] = {}
     pooled: dict[str, Lists] = {}
     for at, model in enumerate(models):
         done, total = at * per_model, len(models) * per_model
         list_maker = _ListMaker(model=model, ground_truth=ground_truth, k=k, progress=progress, total=total)
-        full[model.name] = lists(list_maker.lists(everybody, None, done))
-        pooled[model.name] = lists(list_maker.lists(pool_rows, ground_truth.cold, done + len(everybody)))
+        full[model.name] = lists(list_maker.lists(all_rows, None, done))
+        pooled[model.name] = lists(list_maker.lists(pool_rows, ground_truth.cold, done + len(all_rows)))
     return full, pooled
 
 

@@ -17,7 +17,7 @@ from training.fitting import Fitted
 USERS_AT_ONCE = 256
 # Names of the system and its variants in tables.
 MODEL, TOWERS, ID_ONLY = "recsys", "recsys, towers alone", "id-only model"
-LATER = "recsys, towers alone, validation learned"
+WITH_VALIDATION = "recsys, towers alone, trained on validation too"
 
 
 class System:

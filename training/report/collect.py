@@ -75,7 +75,7 @@ class Choice:
 
     model: str
     settings: str
-    question: str
+    task: str
     num_candidates: int
     validation_ndcg: float | None
 
@@ -229,7 +229,7 @@ def _choices(path: Path) -> tuple[Choice, ...]:
         Choice(
             model=model_name(each.name),
             settings=settings_words(each),
-            question=each.question,
+            task=each.task,
             num_candidates=each.num_candidates,
             validation_ndcg=each.validation_ndcg,
         )

@@ -9,11 +9,11 @@ from recsys.metrics import Estimate
 from training.evaluation import (
     FEW_USERS,
     ID_ONLY,
-    LATER,
     MODEL,
     REFERENCES,
     TOWERS,
     VIEW_PHRASES,
+    WITH_VALIDATION,
     Evaluation,
     metric_name,
 )
@@ -52,7 +52,13 @@ def kind_of(model: str) -> Kind:
     """The role of a model: the evaluated model, a variant of it, a competitor, or a reference."""
     if model in REFERENCES:
         return "reference"
-    return "main" if model == MODEL else "variant" if model in (TOWERS, ID_ONLY, LATER) else "competitor"
+    return (
+        "main"
+        if model == MODEL
+        else "variant"
+        if model in (TOWERS, ID_ONLY, WITH_VALIDATION)
+        else "competitor"
+    )
 
 
 def formatted(value: float) -> str:

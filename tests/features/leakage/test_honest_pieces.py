@@ -1,4 +1,4 @@
-"""What honest code makes passes, whatever the protocol, in memory and from an event log."""
+"""Correct inputs pass the audit for every protocol, in memory and from an event log."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_each_protocol_passes(tmp_path: Path, protocol: str, on_disk: bool) -> N
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("protocol", CONFIGS)
 def test_nasty_logs_pass(tmp_path: Path, protocol: str, seed: int) -> None:
-    """Ties, repeats and reviews of every sort make no false alarm."""
+    """Ties, repeated events and all kinds of reviews raise no error."""
     root = nasty(tmp_path, seed)
     for dataset in (load_dataset(root), streamed(root)):
         made = pieces_of(dataset, make_split(dataset, CONFIGS[protocol], root / "parts"))

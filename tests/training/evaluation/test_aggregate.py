@@ -1,4 +1,4 @@
-"""All figures of a part of a test, against drawing its users one by one."""
+"""All results of a part of a test, against resampling its users one by one."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -131,7 +131,7 @@ def test_differences_are_paired_over_the_users_who_have_both() -> None:
 
 
 def test_a_user_who_lacks_one_list_moves_no_difference() -> None:
-    """Where both have a list they are the same; the popular list of somebody else is nobody's gain."""
+    """Both lists of a user are equal where both exist; a list without the other does not count."""
     gaps = measured(
         {"one": ["abc", "xy", "cd", "ab", ""], "two": ["abc", "xy", "cd", "ab", "a"]}, main_model="one"
     )

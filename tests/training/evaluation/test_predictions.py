@@ -1,4 +1,4 @@
-"""Kept answers: written as others can read them, read back the same."""
+"""predictions.parquet: readable by other programs, and equal after reading."""
 
 from pathlib import Path
 

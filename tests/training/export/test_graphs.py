@@ -62,7 +62,7 @@ def test_every_fusion_trains_and_is_exported(fusion, tmp_path):
 
 
 def test_item_tower_with_a_head_for_new_items(tmp_path, monkeypatch):
-    """One field spread out and one looked up, landmarks, and a pull; the last 30 items are new."""
+    """A narrow and a wide category field, landmarks, and a popularity pull; the last 30 items are cold."""
     monkeypatch.setattr("recsys.models.cold_start_head.MAX_VALUES", 5)
     torch.manual_seed(0)
     features = tiny_features(num_items=120, num_cold=30)

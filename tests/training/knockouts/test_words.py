@@ -94,7 +94,7 @@ def test_a_relative_change_is_the_change_over_the_full_models_value() -> None:
     knockouts = found({"title": {"absent": {"warm": LOSS}}}, full=0.5)
     relative = knockouts.relative("title", "absent", "warm", "recall@10")
     assert relative == gap(-0.068 / 0.5, -0.09 / 0.5, -0.05 / 0.5)
-    assert knockouts.relative("title", "absent", "cold_pool", "recall@10") is None, "nobody counts there"
+    assert knockouts.relative("title", "absent", "cold_pool", "recall@10") is None, "the view has no user"
 
 
 def test_names_and_percents() -> None:

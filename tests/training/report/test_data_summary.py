@@ -70,7 +70,7 @@ def test_histories_are_counted_in_their_class() -> None:
 def test_events_over_time_take_the_finest_period_that_fits(days: list[int], name: str, num_bars: int) -> None:
     chart = time_chart(dataset([("a", "i", day * DAY_US) for day in days]))
     assert chart.title == f"Events by {name}"
-    assert len(hints(chart)) == num_bars, "periods without an event stand, too"
+    assert len(hints(chart)) == num_bars, "periods without an event have a bar too"
     assert sum(int(hint.rpartition(": ")[2]) for hint in hints(chart)) == len(days)
 
 

@@ -36,7 +36,7 @@ def page(walk: Walk) -> Page:
 
 
 class _Given(Run):
-    """A run whose data are handed in instead of read."""
+    """A run with given data instead of a dataset on disk."""
 
     data: Dataset = log()
 
