@@ -21,14 +21,16 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
+def exclusive(
+    path: Path, *, what: str | None = None, remedy: str = "wait for it, or name another --out"
+) -> Iterator[None]:
     """Only one process at a time writes to `path`; the lock is the hidden file .NAME.lock beside it.
 
-    Raises `DataError` at once where another process has the lock. The lock of a process that died is
-    free: the operating system releases it.
+    Raises `DataError` at once where another process has the lock; its message names `what`, by default
+    `path`, and `remedy`. The lock of a process that died is free: the operating system releases it.
     """
     lock_path = path.with_name(f".{path.name}.lock")
-    handle = _locked(lock_path, path)
+    handle = _locked(lock_path, what or str(path), remedy)
     try:
         os.ftruncate(handle, 0)
         os.write(handle, f"{os.getpid()}\n".encode())
@@ -38,7 +40,7 @@ def exclusive(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _locked(lock_path: Path, path: Path) -> int:
+def _locked(lock_path: Path, what: str, remedy: str) -> int:
     for _ in range(_LOCK_ATTEMPTS):
         handle = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -49,8 +51,7 @@ def _locked(lock_path: Path, path: Path) -> int:
             owner = os.read(handle, 20).decode("ascii", "replace").strip() or "unknown"
             os.close(handle)
             raise DataError(
-                f"{path} is being written by another process (process id {owner}); wait for it, or name "
-                "another --out"
+                f"{what} is being written by another process (process id {owner}); {remedy}"
             ) from None
         except BaseException:
             os.close(handle)

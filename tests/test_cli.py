@@ -19,6 +19,7 @@ COMMANDS = {
     "sample", "import", "check", "prepare", "features", "train", "evaluate", "export", "report", "run",
     "baselines", "knockouts", "ablate",
     "recommend", "serve", "show", "demo", "doctor", "convert",
+    "publish", "versions", "rollback", "prune",
 }  # fmt: skip
 
 
