@@ -22,23 +22,36 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def exclusive(path: Path, *, wait: bool = False) -> Iterator[None]:
+def exclusive(
+    path: Path,
+    *,
+    wait: bool = False,
+    what: str | None = None,
+    remedy: str = "wait until it has ended, or name another --out",
+) -> Iterator[None]:
     """Only one process at a time writes to `path`; the lock is the hidden file .NAME.lock beside it.
 
-    See `ProcessLock.held`.
+    See `ProcessLock`.
     """
-    with ProcessLock(path.with_name(f".{path.name}.lock"), path).held(wait=wait):
+    lock_file = path.with_name(f".{path.name}.lock")
+    with ProcessLock(lock_file, what or str(path), remedy).held(wait=wait):
         yield
 
 
 class ProcessLock:
-    """A lock between processes: the file `lock_file`, which exists while `path` is locked, names the owner.
+    """A lock between processes: the file `lock_file`, which exists while the lock is held, names its owner.
 
+    `what` and `remedy` are words of the error: the locked thing, and the advice for another process.
     The lock of a process that died is free: the operating system releases it.
     """
 
-    def __init__(self, lock_file: Path, path: Path) -> None:
-        self.lock_file, self.path = lock_file, path
+    def __init__(
+        self,
+        lock_file: Path,
+        what: str,
+        remedy: str = "wait until it has ended, or name another --out",
+    ) -> None:
+        self.lock_file, self.what, self.remedy = lock_file, what, remedy
         self._is_held = False
 
     @contextmanager
@@ -73,9 +86,7 @@ class ProcessLock:
             except BlockingIOError:
                 owner = os.read(handle, 100).decode("utf-8", "replace").strip() or "another process"
                 os.close(handle)
-                raise LockedError(
-                    f"{self.path} is in use by {owner}; wait until it has ended, or name another --out"
-                ) from None
+                raise LockedError(f"{self.what} is in use by {owner}; {self.remedy}") from None
             except BaseException:
                 os.close(handle)
                 raise

@@ -58,7 +58,7 @@ class BatchReport:
     num_unknown: int = 0  # users whom the state does not know
     num_without_events: int = 0  # known users with an empty history
     num_short: int = 0  # users with fewer than k items
-    num_repeated: int = 0  # lines or rows of the two files that named an id again
+    num_repeated: int = 0  # lines or rows of the two files that repeat an id
     num_empty: int = 0  # rows of the two files without an id
     warnings: list[str] = field(default_factory=list)  # of what may be meant otherwise than it was read
 
@@ -180,7 +180,7 @@ def _warn_of_header(engine: Engine, request: BatchRequest, named: NamedIds, coun
 
 
 def _allowed(engine: Engine, request: BatchRequest, counts: BatchReport) -> Bools | None:
-    """Which items the file of candidates names, None without one. Shape [N]."""
+    """The items of the file of candidates, as a mask [N]; None without such a file."""
     path = request.candidates
     if path is None:
         return None

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 WALKERS = (
     "tests/test_walk.py",
     "tests/test_served_lists.py",
+    "tests/benchmarks/gpu/test_pieces.py",
     "tests/training/export/test_export.py",
     "tests/training/report/test_page.py",
     "tests/training/report/test_browser.py",
