@@ -8,9 +8,11 @@ from walk_parts import Walk, every_ranker_helps, take_walk
 
 WALKERS = (
     "tests/test_walk.py",
+    "tests/test_tracked_walk.py",
     "tests/test_served_lists.py",
     "tests/training/export/test_export.py",
     "tests/training/report/test_page.py",
+    "tests/training/report/test_plots.py",
     "tests/training/report/test_browser.py",
 )
 

@@ -10,7 +10,9 @@
       knockouts.json                     what each modality brings
       ablation/  ablation.json  .md      what each option of the towers brings
       review_sentiment.json              how well ratings are predicted from reviews
-      rejected.csv  timings.json  histories.parquet  report.html  mlflow_run.txt
+      rejected.csv  timings.json  histories.parquet  report.html
+      plots/                             charts of the report, as pictures
+      tracking/                          the journal of what is tracked, and where it was sent
       parts/                             of a streamed log: one byte an event, by stage
       bundle/
 
@@ -22,7 +24,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -33,6 +35,8 @@ from recsys.errors import ConfigError
 from recsys.files import replacing
 
 FORMAT = 2  # of the files in a run directory; one of another format is refused
+# Settings, or sections of them, that no result depends on: a run goes on with another value of these.
+CHANGEABLE = ("track.", "evaluate.knockouts", "encoders.batch_size")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +77,8 @@ class RunDirectory:
         self.timings = path / "timings.json"
         self.histories = path / "histories.parquet"
         self.report = path / "report.html"
-        self.tracked_run = path / "mlflow_run.txt"
+        self.tracking = path / "tracking"
+        self.plots = path / "plots"
         self.bundle = path / "bundle"
 
     def checkpoint(self, stage: str) -> Path:
@@ -126,8 +131,19 @@ class RunDirectory:
         directory.reference()
         return directory
 
-    def config(self) -> Config:
-        return load_config(self.config_file)
+    def config(self, settings: Iterable[str] = ()) -> Config:
+        """The configuration of the run, but for `settings`, written as `section.field=value`.
+
+        Raises `ConfigError` for a setting that results depend on.
+        """
+        config = load_config(self.config_file)
+        given = load_config(self.config_file, overrides=settings)
+        if changes := _changes(config, given):
+            raise ConfigError(
+                f"{self.path} holds a run without {', '.join(changes)}, on which its results depend; "
+                "train anew: recsys run DATASET --out NEW_DIRECTORY --set ..."
+            )
+        return given
 
     def reference(self) -> DatasetReference:
         """What dataset.json holds. Raises `ConfigError` where an earlier version wrote it."""
@@ -238,4 +254,13 @@ class RunDirectory:
 def _changes(before: Config, now: Config) -> list[str]:
     """Settings of `now` that `before` has otherwise."""
     old, new = (flatten(each.model_dump(mode="json")) for each in (before, now))
-    return [f"{name} = {value}" for name, value in new.items() if value != old[name]]
+    return [
+        f"{name} = {value}"
+        for name, value in new.items()
+        if value != old.get(name) and not is_changeable(name)
+    ]
+
+
+def is_changeable(name: str) -> bool:
+    """Whether a run may go on with another value of the setting `name`."""
+    return any(name == each or (each.endswith(".") and name.startswith(each)) for each in CHANGEABLE)
