@@ -1,6 +1,6 @@
-"""Recommendations for many users into one Parquet file.
+"""Recommendations for many users, written to one Parquet file.
 
-Histories and lists pass through in batches; of all users only the ids are in memory together.
+Histories and lists are processed in batches; only the ids of all users are in memory at once.
 """
 
 import os
@@ -35,7 +35,7 @@ _MAX_SHOWN: Final = 100  # unknown candidates that an error lists
 
 @dataclass(frozen=True, kw_only=True)
 class BatchRequest:
-    """For whom, how many items, and out of which.
+    """The users, the number of items, and the items that may be recommended.
 
     `users` is a file that `features.dataset.files.user_files` reads, or "all" for the users of the state.
     `candidates`, a file of item ids, restricts the catalogue. The columns of ids in both may be named.
@@ -64,7 +64,7 @@ class BatchReport:
 
 @dataclass(kw_only=True)
 class _Work:
-    """What a batch goes through, and what it counts on the way."""
+    """The inputs of a batch, and the counts and report rows that it fills."""
 
     users: Iterator[str]
     total: int  # users
@@ -148,7 +148,7 @@ def _report_rows(
 
 
 def _users(engine: Engine, request: BatchRequest, counts: BatchReport) -> tuple[Iterator[str], int]:
-    """User ids, and how many they are."""
+    """User ids and their number."""
     if request.users != "all":
         named = read_ids(request.users, Columns.USER, named=request.users_column)
         _count_left_out(counts, named)

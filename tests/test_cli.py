@@ -155,7 +155,7 @@ def test_an_import_says_what_it_left_out_and_what_to_do_next(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("command", ["evaluate", "export"])
 def test_a_folder_that_is_no_run(tmp_path: Path, command: str) -> None:
-    assert "holds no run; make one with: recsys train" in refused(command, tmp_path)
+    assert "contains no run; make one with: recsys train" in refused(command, tmp_path)
 
 
 @pytest.mark.parametrize("command", [("show",), ("serve",), ("recommend", "--out", "out.parquet")])
@@ -182,7 +182,7 @@ class TestInterruption:
         monkeypatch.setattr("features.event_log.open_dataset", stop)
         answer = recsys("check", tmp_path)
         assert answer.code == 130
-        assert answer.err == "interrupted; the same command goes on from here\n"
+        assert answer.err == "interrupted; the same command continues from here\n"
 
     def test_of_a_server_is_how_it_is_stopped(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         def stop(*_: object, **__: object) -> None:

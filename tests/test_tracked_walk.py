@@ -65,8 +65,8 @@ class TestTracking:
             "report.html",
             "plots/training-loss.svg",
         ):
-            ours = walk.run / name
-            assert (kept / name).read_bytes() == ours.read_bytes(), name
+            original = walk.run / name
+            assert (kept / name).read_bytes() == original.read_bytes(), name
 
     def test_track_sends_what_is_missing(self, walk: Walk) -> None:
         answer = recsys("track", walk.run)

@@ -12,6 +12,7 @@ from torchrec import EmbeddingBagCollection, EmbeddingCollection, KeyedJaggedTen
 from torchrec.modules.embedding_configs import EmbeddingBagConfig, EmbeddingConfig, PoolingType
 
 from recsys.ids import PAD
+from recsys.models.devices import to_device
 
 INIT_STD = 0.02
 
@@ -35,8 +36,15 @@ class ItemIdEmbedding(nn.Module):
         self.collection = EmbeddingCollection(tables=[config])
 
     def forward(self, row_N: Tensor) -> Tensor:
-        lengths = torch.ones_like(row_N, dtype=torch.int32)
-        jagged = KeyedJaggedTensor(keys=["item_id"], values=row_N, lengths=lengths)
+        num = len(row_N)
+        jagged = KeyedJaggedTensor(
+            keys=["item_id"],
+            values=row_N,
+            lengths=torch.ones_like(row_N, dtype=torch.int32),
+            stride=num,
+            length_per_key=[num],  # known here: TorchRec would read it back from the device
+            offset_per_key=[0, num],
+        )
         vector_ND: Tensor = self.collection(jagged)["item_id"].values()
         return vector_ND
 
@@ -68,13 +76,20 @@ class CategoryEmbedding(nn.Module):
         )
 
     def forward(self, ids_NC: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Mean embeddings [N, D] by field; zeros where an item has no value."""
+        """Mean embeddings [N, D] by field; zeros where an item has no value.
+
+        Ids in host memory are packed there and then moved to the tables' device: their number is known on
+        the host, so that nothing is read back from the device.
+        """
         present = [ids_NC[field] != PAD for field in self.fields]
         jagged = KeyedJaggedTensor(
             keys=list(self.fields),
             values=torch.cat([ids_NC[field][has] for field, has in zip(self.fields, present, strict=True)]),
             lengths=torch.cat([has.sum(1, dtype=torch.int32) for has in present]),
         )
+        device = next(self.parameters()).device
+        if jagged.values().device != device:
+            jagged = _move(jagged, device)
         pooled = self.collection(jagged)
         return {field: pooled[field] for field in self.fields}
 
@@ -82,6 +97,19 @@ class CategoryEmbedding(nn.Module):
         """The table of `field`, [size, D]."""
         weight: Tensor = self.collection.embedding_bags[field].weight
         return weight
+
+
+def _move(jagged: KeyedJaggedTensor, device: torch.device) -> KeyedJaggedTensor:
+    """`jagged` on `device`, with the lengths of its keys known on the host."""
+    per_key = jagged.length_per_key()
+    return KeyedJaggedTensor(
+        keys=jagged.keys(),
+        values=to_device(jagged.values(), device),
+        lengths=to_device(jagged.lengths(), device),
+        stride=jagged.stride(),
+        length_per_key=per_key,
+        offset_per_key=jagged.offset_per_key(),
+    )
 
 
 class PooledGather(nn.Module):

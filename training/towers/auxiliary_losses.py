@@ -39,6 +39,7 @@ class TokenLoss(Protocol):
 class Alignment:
     """Pulls the tokens of one item's modalities together and pushes those of different items apart.
 
+    On a GPU the host waits for the number of items that have both modalities, once a pair.
     Contrastive as in CLIP (Radford et al. 2021), or the hinge on the hardest negative as in VSE++ (Faghri et
     al. 2018), both ways, with the other items of the batch as negatives; formulas in `recsys.models.losses`.
     `places` are the modalities' places along T.
@@ -97,11 +98,10 @@ class SelfSupervisedViews:
 
     def loss(self, tower: ItemTower, token_NTD: Tensor, mask_NT: Tensor) -> Tensor:
         """InfoNCE over the items that have any token."""
-        has_N = mask_NT.any(1)
-        one_ND, other_ND = (self._view(tower, token_NTD[has_N], mask_NT[has_N]) for _ in range(2))
-        if len(one_ND) < 2:
-            return token_NTD.sum() * 0.0
-        return self.config.weight * contrastive_loss(one_ND, other_ND, temperature=self.config.temperature)
+        one_ND, other_ND = (self._view(tower, token_NTD, mask_NT) for _ in range(2))
+        return self.config.weight * contrastive_loss(
+            one_ND, other_ND, temperature=self.config.temperature, keep_N=mask_NT.any(1)
+        )
 
     def _view(self, tower: ItemTower, token_NTD: Tensor, mask_NT: Tensor) -> Tensor:
         chance_T = token_NTD.new_full((mask_NT.shape[1],), self.config.token_dropout)
@@ -150,4 +150,4 @@ class ItemBatchLoss:
         with self.context.random_stream(seed), self.context.autocast():
             loss = self.loss(rows)
         gradients = torch.autograd.grad(loss, self.context.item_parameters, allow_unused=True)
-        return LossGradients(loss=float(loss.detach()), of_items=[gradients])
+        return LossGradients(loss=loss.detach(), of_items=[gradients])

@@ -62,7 +62,7 @@ def load_state(path: Path | None, fingerprint: str, *parts: Stateful) -> Trainin
     """Restore `parts` from the checkpoint at `path` if there is one of the same `fingerprint`."""
     if path is None or not path.exists():
         return None
-    content = torch.load(path, weights_only=True)
+    content = torch.load(path, map_location="cpu", weights_only=True)  # it may come from a GPU
     if content["fingerprint"] != fingerprint:
         return None
     for part, kept in zip(parts, content["parts"], strict=True):

@@ -28,7 +28,7 @@ Gradients = Sequence[Tensor | None]  # one a parameter
 class LossGradients:
     """The weighted value of a loss, and its gradients by shard."""
 
-    loss: float
+    loss: Tensor  # a scalar on the model's device, without a gradient
     of_users: Sequence[Gradients] = ()  # of `StepContext.user_parameters`
     of_items: Sequence[Gradients] = ()  # of `StepContext.item_parameters`
 
@@ -48,7 +48,7 @@ class StepContext:
     """Model, parameters and threads of the losses; `num_shards` None takes as many as torch has threads."""
 
     def __init__(self, model: Retriever, config: TrainConfig, num_shards: int | None = None) -> None:
-        self.model, self.dtype = model, choose_dtype(config)
+        self.model, self.dtype = model, choose_dtype(config, model.device)
         self.trained_rows = torch.from_numpy(np.flatnonzero(model.features.trained))
         on_cpu = model.device.type == "cpu"
         self.num_shards = num_shards or (torch.get_num_threads() if on_cpu else 1)

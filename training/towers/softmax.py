@@ -14,7 +14,7 @@ from torch import Tensor
 
 from recsys.config import TrainConfig
 from recsys.ids import NUM_RESERVED
-from recsys.models import chunked_cross_entropy, sampled_cross_entropy
+from recsys.models import chunked_cross_entropy, sampled_cross_entropy, to_device
 from training.sequences import Window
 from training.towers.context import StepContext
 from training.towers.negative_sampling import HardNegatives, Negatives, NegativeSampler
@@ -73,7 +73,7 @@ class FullSoftmax:
         return chunked_cross_entropy(
             state_PD,
             item_RD[:-1].to(self.context.dtype),
-            place_N[target_row_P].to(state_PD.device),
+            to_device(place_N[target_row_P], state_PD.device),
             temperature=1.0,
             chunk=self.chunk,
         )
@@ -114,11 +114,11 @@ class SampledStep:
         device, negative_J, log_q_N = state_PD.device, self.negatives.row_J, self.negatives.log_q_N
         return sampled_cross_entropy(
             state_PD,
-            item_RD[place_N[target_row_P].to(device)].to(self.dtype),
-            item_RD[place_N[negative_J].to(device)].to(self.dtype),
-            target_id_P=target_row_P.to(device),
-            negative_id_J=negative_J.to(device),
-            target_log_q_P=log_q_N[target_row_P].to(device),
-            negative_log_q_J=log_q_N[negative_J].to(device),
+            item_RD[to_device(place_N[target_row_P], device)].to(self.dtype),
+            item_RD[to_device(place_N[negative_J], device)].to(self.dtype),
+            target_id_P=to_device(target_row_P, device),
+            negative_id_J=to_device(negative_J, device),
+            target_log_q_P=to_device(log_q_N[target_row_P], device),
+            negative_log_q_J=to_device(log_q_N[negative_J], device),
             temperature=1.0,
         )

@@ -7,6 +7,7 @@ context's threads, and returns its gradients by shard.
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor
 
 from recsys.config import TrainConfig
@@ -59,9 +60,10 @@ class TrainStep:
         for loss in self.losses:
             loss.start_epoch()
 
-    def backward(self, windows: list[Window]) -> float:
+    def backward(self, windows: list[Window]) -> Tensor:
         """Set the gradient of every parameter to that of the training loss, and return the loss.
 
+        The loss is a scalar on the model's device: reading it makes the host wait for the step.
         The training loss is the mean over the targets plus the weighted auxiliary losses.
         """
         started = [loss.start(windows) for loss in self.losses]
@@ -69,7 +71,7 @@ class TrainStep:
         context = self.context
         set_gradients(context.user_parameters, [shard for each in found for shard in each.of_users])
         set_gradients(context.item_parameters, [shard for each in found for shard in each.of_items])
-        return sum(each.loss for each in found)
+        return torch.stack([each.loss for each in found]).sum()
 
     @contextmanager
     def one_thread_per_operation(self) -> Iterator[None]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from recsys.config import ModelConfig, TrainConfig
@@ -18,6 +19,7 @@ from recsys.history import SequenceSchema
 from recsys.item_features import ItemFeatures
 from recsys.models import Retriever
 from recsys.progress import Progress, silent
+from training.runtime import choose_device, fits_beside, tensor_float_32
 from training.sequences import TrainingSequence, Window, WindowSampler
 from training.towers.checkpoint import TrainingState, load_state, save_state
 from training.towers.ema import WeightAverage, decay_of
@@ -25,6 +27,7 @@ from training.towers.step_audit import audit_step
 from training.towers.train_step import TrainStep
 
 logger = logging.getLogger(__name__)
+READ_EVERY = 50  # steps on a GPU between two readings of the loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,13 +61,14 @@ def fit_retriever(
     """
     torch.manual_seed(config.seed)
     num_epochs = epochs or config.epochs
-    model = Retriever(features, schema, model_config).to(config.device)
+    model = _on_device(Retriever(features, schema, model_config), config)
     tokens = _batch_tokens(sequences, config)
     sampler = WindowSampler(sequences, max_length=schema.max_length, batch_tokens=tokens, seed=config.seed)
     optimizer = torch.optim.AdamW(
         _parameter_groups(model, config.weight_decay),
         lr=config.learning_rate,
         betas=config.optimizer.betas,
+        fused=model.device.type == "cuda" or None,
     )
     epoch_steps = len(sampler.epoch(0))  # approximately: epochs cut histories at other places
     total_steps = num_epochs * epoch_steps
@@ -74,18 +78,18 @@ def fit_retriever(
     step = audit_step(TrainStep(model, config, index_kind=index_kind))
     state = load_state(checkpoint, fingerprint, *parts) or TrainingState()
     while state.epoch < num_epochs and not _has_stalled(state, config, validate):
-        losses = []
+        losses = LossLog(1 if model.device.type == "cpu" else READ_EVERY)
         model.train()
         step.start_epoch()
-        with step.one_thread_per_operation():
+        with step.one_thread_per_operation(), tensor_float_32(model.device):
             for windows in sampler.epoch(state.epoch):
-                losses.append(_update(step, windows, optimizer, config.optimizer.max_gradient_norm))
+                losses.add(update(step, windows, optimizer, config.optimizer.max_gradient_norm))
                 scheduler.step()
                 average.update()
                 done = scheduler.last_epoch
-                progress("train", done, max(total_steps, done), _note(state, losses))
+                progress("train", done, max(total_steps, done), _note(state, losses.last))
         state.epoch += 1
-        entry = {"loss": float(np.mean(losses))}
+        entry = {"loss": float(np.mean(losses.read()))}
         with average.applied():
             entry |= {} if validate is None else {"validation_ndcg_at_10": validate(model)}
             state.record(entry, model)
@@ -122,20 +126,56 @@ def _has_stalled(state: TrainingState, config: TrainConfig, validate: object) ->
     return validate is not None and waited >= config.patience and 4 * state.epoch >= 3 * config.epochs
 
 
-def _note(state: TrainingState, losses: list[float]) -> str:
+def _note(state: TrainingState, loss: float) -> str:
     best = "" if math.isnan(state.best_score) else f", best NDCG@10 {state.best_score:.4f}"
-    return f"epoch {state.epoch + 1}, loss {losses[-1]:.3f}{best}"
+    return f"epoch {state.epoch + 1}, loss {loss:.3f}{best}"
 
 
-def _update(
+def update(
     step: TrainStep, windows: list[Window], optimizer: torch.optim.Optimizer, max_gradient_norm: float
-) -> float:
+) -> Tensor:
+    """One step of the optimizer; the loss before it, on the model's device."""
     loss = step.backward(windows)
-    if not math.isfinite(loss):
-        raise FloatingPointError(f"the training loss is {loss}; lower train.learning_rate")
     torch.nn.utils.clip_grad_norm_(step.model.parameters(), max_gradient_norm)
     optimizer.step()
     return loss
+
+
+class LossLog:
+    """The losses of an epoch, read from the device every `every` steps: the host waits for each reading."""
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+        self._values: list[float] = []
+        self._unread: list[Tensor] = []
+
+    def add(self, loss: Tensor) -> None:
+        """Raises `FloatingPointError` if a loss that is read now is not finite."""
+        self._unread.append(loss)
+        if len(self._unread) >= self.every:
+            self.read()
+
+    def read(self) -> list[float]:
+        """All losses so far. Raises `FloatingPointError` if one is not finite."""
+        new = torch.stack(self._unread).tolist() if self._unread else []
+        self._values, self._unread = self._values + new, []
+        for loss in new:
+            if not math.isfinite(loss):
+                raise FloatingPointError(f"the training loss is {loss}; lower train.learning_rate")
+        return self._values
+
+    @property
+    def last(self) -> float:
+        """The newest loss that was read; NaN before."""
+        return self._values[-1] if self._values else math.nan
+
+
+def _on_device(model: Retriever, config: TrainConfig) -> Retriever:
+    """`model` on the configured device, beside it the items' features where they fit."""
+    model = model.to(choose_device(config))
+    if fits_beside(model.features_bytes, model.device, config.features_memory):
+        model.place_features(model.device)
+    return model
 
 
 def _schedule(total_steps: int, config: TrainConfig) -> Callable[[int], float]:
