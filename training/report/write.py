@@ -83,7 +83,7 @@ def charts(report: Report) -> Iterator[tuple[str, Chart]]:
             yield f"{view.name} {view.chart.title}", view.chart
     for number, chart in enumerate(report.modalities.charts if report.modalities else (), 1):
         yield f"modalities {number} {chart.title}", chart
-    for chart in (*report.curves, *report.facts.charts):
+    for chart in (*report.curves, *report.data.charts):
         yield chart.title, chart
     for each in report.slices:
         yield f"slices {each.title}", each.chart

@@ -131,12 +131,12 @@ def _remove_stray_folder(uri: str) -> None:
 @contextmanager
 def _patient(settings: dict[str, str]) -> Iterator[None]:
     """MLflow reads its timeouts from the environment at every call."""
-    ours = {name: value for name, value in settings.items() if name not in os.environ}
-    os.environ.update(ours)
+    added = {name: value for name, value in settings.items() if name not in os.environ}
+    os.environ.update(added)
     try:
         yield
     finally:
-        for name in ours:
+        for name in added:
             os.environ.pop(name, None)
 
 

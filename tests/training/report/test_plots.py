@@ -15,16 +15,16 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def test_a_chart_alone_has_its_words_and_colours() -> None:
     chart = line_chart(
-        [Series(name="ours & <theirs>", kind="ours", x=[1, 2], y=[0.5, 0.25])],
+        [Series(name="main & <other>", kind="main", x=[1, 2], y=[0.5, 0.25])],
         title="Loss < 1", description="it falls", x_label="epoch", y_label="loss",
     )  # fmt: skip
     root = ElementTree.fromstring(standalone(chart))
     texts = [element.text for element in root.iter(f"{SVG}text")]
     assert texts[0] == "Loss < 1"
-    assert "ours & <theirs>" in texts
+    assert "main & <other>" in texts
     style = root.find(f"{SVG}style")
     assert style is not None
-    assert "--ours: #" in str(style.text)
+    assert "--main: #" in str(style.text)
     assert "svg .line" in str(style.text)
 
 
