@@ -15,6 +15,7 @@ WALKERS = (
     "tests/test_walk.py",
     "tests/test_tracked_walk.py",
     "tests/test_served_lists.py",
+    "tests/benchmarks/gpu/test_pieces.py",
     "tests/training/export/test_export.py",
     "tests/training/report/test_page.py",
     "tests/training/report/test_plots.py",

@@ -269,7 +269,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(walk: Walk, tmp_path: Path) 
     with interrupted_after(epoch=2):
         answer = recsys(*command)
     assert answer.code == 130
-    assert "the same command goes on" in answer.err
+    assert "the same command continues from here" in answer.err
     stopped = torch.load(out / "checkpoints" / "main.pt", weights_only=True)
     assert stopped["state"]["epoch"] == 2
     with interrupted_after(epoch=2):  # never comes again: training starts with epoch 3
@@ -287,7 +287,7 @@ def test_a_run_of_another_configuration_is_refused(walk: Walk) -> None:
     answer = recsys("train", walk.shop, "--out", walk.run, *walk.options, "--set", "train.epochs=9")
     assert answer.code == 1
     assert f"{walk.run} contains a run of {walk.shop.name} with other settings than" in answer.err
-    assert "without train.epochs = 9; name another --out" in answer.err
+    assert "train.epochs = 9; name another --out" in answer.err
     assert "Traceback" not in answer.err
 
 

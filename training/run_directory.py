@@ -20,19 +20,17 @@ A run directory can be moved. `dataset.json` has the path of the dataset relativ
 fingerprint that identifies a moved dataset.
 """
 
-import fcntl
 import json
 import os
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from recsys.config import Config, dump_config, flatten, load_config
 from recsys.errors import ConfigError
-from recsys.files import replacing
+from recsys.files import ProcessLock, replacing
 
 FORMAT = 2  # of the files in a run directory; a directory of another format is an error
 # Settings and sections ("track.") that do not affect results; a run continues with other values of them.
@@ -55,8 +53,7 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._is_locked = False
-        self.lock_file = path / "lock"
+        self._lock = ProcessLock(path / "lock", str(path))
         self.config_file = path / "config.toml"
         self.dataset_file = path / "dataset.json"
         self.checkpoints = path / "checkpoints"
@@ -100,7 +97,7 @@ class RunDirectory:
         path.mkdir(parents=True, exist_ok=True)
         directory = cls(path)
         if not directory.dataset_file.exists() and any(
-            each != directory.lock_file for each in path.iterdir()
+            each != directory._lock.lock_file for each in path.iterdir()
         ):
             raise ConfigError(f"{path} is not empty and contains no run; name another --out")
         cache_dir.mkdir(parents=True, exist_ok=True)
@@ -185,33 +182,9 @@ class RunDirectory:
         if now != before:
             self._write(now)
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the lock of the directory. Reentrant; a lock of a process that died is free.
-
-        Raises `ConfigError` with the process id of the holder if another process holds the lock.
-        """
-        if self._is_locked:
-            yield
-            return
-        with self.lock_file.open("a+", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                raise ConfigError(
-                    f"{self.path} is in use by {file.read().strip() or 'another process'}; "
-                    "wait until it has ended, or name another --out"
-                ) from None
-            file.truncate(0)
-            file.write(f"process {os.getpid()} since {datetime.now(UTC).isoformat(timespec='seconds')}\n")
-            file.flush()
-            self._is_locked = True
-            try:
-                yield
-            finally:
-                self._is_locked = False
-                file.truncate(0)
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold the lock of the directory; re-entrant. Raises `LockedError` if another process holds it."""
+        return self._lock.held()
 
     def seconds(self) -> dict[str, float]:
         """Step -> seconds."""

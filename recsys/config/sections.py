@@ -8,6 +8,7 @@ from pydantic import Field
 from recsys.config.evaluate import EvaluateConfig
 from recsys.config.fields import Count, Device, Fraction, NotNegative, Positive, Section, Share
 from recsys.config.model import ModelConfig, SourcesConfig
+from recsys.config.publish import PublishConfig
 
 ProtocolName = Literal[
     "auto", "predefined", "leave_one_out", "user_temporal", "global_temporal", "held_out_items"
@@ -161,6 +162,7 @@ class Config(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     index: IndexConfig = IndexConfig()
     track: TrackConfig = TrackConfig()
+    publish: PublishConfig = PublishConfig()
 
 
 # Removed key -> the remedy. A configuration with a removed key is refused, and the error shows the remedy.

@@ -12,7 +12,7 @@ import pytest
 from fitting_parts import config
 
 from recsys.config import Config, load_config
-from recsys.errors import ConfigError
+from recsys.errors import ConfigError, LockedError
 from training.run_directory import RunDirectory
 
 
@@ -150,11 +150,11 @@ class TestLock:
             assert other.stdout is not None
             assert other.stdout.readline() == "held\n"
             with (
-                pytest.raises(ConfigError, match=rf"in use by process {other.pid} since 20.*another --out"),
+                pytest.raises(LockedError, match=rf"in use by process {other.pid} since 20.*another --out"),
                 directory.locked(),
             ):
                 pass
-            with pytest.raises(ConfigError, match=f"in use by process {other.pid}"):
+            with pytest.raises(LockedError, match=f"in use by process {other.pid}"):
                 create(tmp_path / "run", tmp_path / "shop")
             other.kill()
             other.wait()
@@ -167,7 +167,7 @@ class TestLock:
             with directory.locked():
                 pass
             other = RunDirectory.open(tmp_path / "run")
-            with pytest.raises(ConfigError, match="in use by"), other.locked():
+            with pytest.raises(LockedError, match="in use by"), other.locked():
                 pass
         with other.locked():
             pass

@@ -188,6 +188,11 @@ def deliver_now(directory: Path, folder: Path, *, uri: str | None, experiment: s
     return Sent(num_entries=count, place=place.uri, run_id=place.run_ids[PARENT])
 
 
+def tracked_run_id(directory: Path, folder: Path, uri: str) -> str | None:
+    """The MLflow run of a run directory at the address `uri`, None where it is not tracked there."""
+    return Places(folder / DELIVERED, directory).choose(uri).run_ids.get(PARENT)
+
+
 def _seconds_between_samples(config: TrackConfig) -> float | None:
     """None where no system metrics are wanted; MLflow's own variables win over the configuration."""
     wanted = os.environ.get(SYSTEM_VARIABLE, str(config.system_metrics)).lower() in ("true", "1")

@@ -14,7 +14,8 @@ from recsys.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[3]
 ENTRY_POINTS: dict[str, Any] = yaml.safe_load((ROOT / "MLproject").read_text("utf-8"))["entry_points"]
-NOT_STEPS = {"serve", "show", "demo", "doctor", "convert"}  # a server, the terminal, the machine, encoders
+# A server, the terminal, the machine, encoders, and what is done to a store.
+NOT_STEPS = {"serve", "show", "demo", "doctor", "convert", "versions", "rollback", "prune"}
 MAIN = ("--dataset", "", "--out", "runs/shop", "--preset", "fast", "--config", "", "--set", "", "--cache", "",
         "--items", "30", "--users", "40", "--seed", "0")  # fmt: skip
 
