@@ -10,8 +10,10 @@
       knockouts.json                     the contribution of each modality
       ablation/  ablation.json  .md      the contribution of each option
       review_sentiment.json              how well ratings are predicted from reviews
-      rejected.csv  timings.json  histories.parquet  report.html  mlflow_run.txt
+      rejected.csv  timings.json  histories.parquet  report.html
       parts/                             for a streamed log: the part of each event, one byte each, by stage
+      plots/                             charts of the report, as SVG
+      tracking/                          the journal of tracked values, and how much of it MLflow has
       bundle/
 
 A run directory can be moved. `dataset.json` has the path of the dataset relative to the directory, and the
@@ -21,7 +23,7 @@ fingerprint that identifies a moved dataset.
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -31,6 +33,8 @@ from recsys.errors import ConfigError
 from recsys.files import ProcessLock, replacing
 
 FORMAT = 2  # of the files in a run directory; a directory of another format is an error
+# Settings and sections ("track.") that do not affect results; a run continues with other values of them.
+CHANGEABLE = ("track.", "evaluate.knockouts", "encoders.batch_size")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +74,8 @@ class RunDirectory:
         self.timings = path / "timings.json"
         self.histories = path / "histories.parquet"
         self.report = path / "report.html"
-        self.tracked_run = path / "mlflow_run.txt"
+        self.tracking = path / "tracking"
+        self.plots = path / "plots"
         self.bundle = path / "bundle"
 
     def checkpoint(self, stage: str) -> Path:
@@ -123,8 +128,19 @@ class RunDirectory:
         directory.reference()
         return directory
 
-    def config(self) -> Config:
-        return load_config(self.config_file)
+    def config(self, settings: Iterable[str] = ()) -> Config:
+        """The configuration of the run, but for `settings`, written as `section.field=value`.
+
+        Raises `ConfigError` for a setting that results depend on.
+        """
+        config = load_config(self.config_file)
+        given = load_config(self.config_file, overrides=settings)
+        if changes := _changes(config, given):
+            raise ConfigError(
+                f"{self.path} holds a run without {', '.join(changes)}, on which its results depend; "
+                "train anew: recsys run DATASET --out NEW_DIRECTORY --set ..."
+            )
+        return given
 
     def reference(self) -> DatasetReference:
         """The content of dataset.json. Raises `ConfigError` where another version of recsys wrote it."""
@@ -214,4 +230,13 @@ class RunDirectory:
 def _changes(before: Config, now: Config) -> list[str]:
     """Settings of `now` that differ from `before`, as "name = value"."""
     old, new = (flatten(each.model_dump(mode="json")) for each in (before, now))
-    return [f"{name} = {value}" for name, value in new.items() if value != old[name]]
+    return [
+        f"{name} = {value}"
+        for name, value in new.items()
+        if value != old.get(name) and not is_changeable(name)
+    ]
+
+
+def is_changeable(name: str) -> bool:
+    """Whether a run may go on with another value of the setting `name`."""
+    return any(name == each or (each.endswith(".") and name.startswith(each)) for each in CHANGEABLE)

@@ -50,6 +50,20 @@ class TestCreate:
         assert str(tmp_path / "run") in str(caught.value)
         assert load_config(tmp_path / "run" / "config.toml") == config(), "the old one is still there"
 
+    def test_settings_that_no_result_depends_on_may_change(self, tmp_path: Path) -> None:
+        create(tmp_path / "run", tmp_path / "shop")
+        changed = config(track={"enabled": True, "uri": "http://there"}, evaluate={"knockouts": False})
+        assert create(tmp_path / "run", tmp_path / "shop", changed).config() == changed
+
+    def test_one_command_may_change_them_too(self, tmp_path: Path) -> None:
+        directory = create(tmp_path / "run", tmp_path / "shop", config(track={"enabled": True}))
+        assert not directory.config(["track.enabled=false"]).track.enabled
+        assert directory.config().track.enabled
+        with pytest.raises(
+            ConfigError, match=r"a run without train\.epochs = 9, on which its results depend"
+        ):
+            directory.config(["train.epochs=9"])
+
     def test_another_dataset_is_refused(self, tmp_path: Path) -> None:
         create(tmp_path / "run", tmp_path / "shop")
         with pytest.raises(ConfigError, match=r"shop with other settings than dataset .*other;"):
