@@ -17,8 +17,9 @@ from recsys import cli
 
 COMMANDS = {
     "sample", "import", "check", "prepare", "features", "train", "evaluate", "export", "report", "run",
-    "baselines", "knockouts", "ablate",
+    "baselines", "knockouts", "ablate", "track",
     "recommend", "serve", "show", "demo", "doctor", "convert",
+    "publish", "versions", "rollback", "prune",
 }  # fmt: skip
 
 
@@ -236,12 +237,12 @@ def test_demo_walks_the_sample_shop_and_shows_it(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr("features.sample.write_sample_shop", write_sample_shop)
     monkeypatch.setattr(
-        cli.runs, "_walk", lambda dataset, out, *rest: calls.append(("walk", dataset, out, rest))
+        cli.runs, "_run_all", lambda dataset, out, *rest: calls.append(("walk", dataset, out, rest))
     )
     monkeypatch.setattr(cli.bundles, "show", lambda bundle, **_: calls.append(("show", bundle)))
     for _ in range(2):
         assert recsys("demo", "--out", tmp_path, "--set", "train.epochs=1").code == 0
-    settings = [*cli.runs.OF_THE_DEMO, "train.epochs=1"]
+    settings = [*cli.runs.DEMO_SETTINGS, "train.epochs=1"]
     walked = ("walk", tmp_path / "shop", tmp_path / "run", (None, "default", settings, None))
     shown = ("show", tmp_path / "run" / "bundle")
     assert calls == [("sample", tmp_path / "shop"), walked, shown, walked, shown]

@@ -24,13 +24,17 @@ from recsys.cli.console import ConsoleProgress, print_reasons, say, warn
 
 MetricsOption = Annotated[
     str | None,
-    typer.Option(help='Print these, too: "all", or names such as "map@10,coverage@10"; a table a view.'),
+    typer.Option(help='Metrics to print in addition: "all", or names such as "map@10,coverage@10".'),
 ]
 RunArgument = Annotated[Path, typer.Argument(help="A run directory.")]
-MovedOption = Annotated[
-    Path | None, typer.Option("--dataset", help="Where the run's dataset is now, if it was moved.")
+MovedOption = Annotated[Path | None, typer.Option("--dataset", help="The run's dataset, if it was moved.")]
+ChangeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", help="A setting that no result depends on, such as track.enabled=false; may be repeated."
+    ),
 ]
-SlicesOption = Annotated[bool, typer.Option("--slices", help="Print the slices by item and by user, too.")]
+SlicesOption = Annotated[bool, typer.Option("--slices", help="Print the slices by item and by user as well.")]
 
 
 @command
@@ -66,13 +70,14 @@ def evaluate(
     slices: SlicesOption = False,
     dataset: MovedOption = None,
     cache: CacheOption = None,
+    set_: ChangeOption = None,
 ) -> None:
     """Compare a run's model with baselines on its test events; writes metrics.json."""
     from training.baselines import read_choices
     from training.pipeline import Run
 
     with ConsoleProgress(console) as progress:
-        opened = Run.open(run, dataset=dataset, cache_dir=cache, progress=progress)
+        opened = Run.open(run, dataset=dataset, cache_dir=cache, settings=set_ or [], progress=progress)
         chosen = _chosen(metrics, opened)
         evaluation = opened.evaluate()
     _print_choices(read_choices(opened.directory.baselines))
@@ -106,10 +111,11 @@ def knockouts(
     run: RunArgument,
     users: Annotated[
         int | None,
-        typer.Option(min=1, help="Test users who are asked; by default evaluate.knockout_users of the run."),
+        typer.Option(min=1, help="Number of test users; by default evaluate.knockout_users of the run."),
     ] = None,
     dataset: MovedOption = None,
     cache: CacheOption = None,
+    set_: ChangeOption = None,
 ) -> None:
     """Measure the contribution of each modality: evaluate the model with it absent, shuffled and as noise.
 
@@ -118,27 +124,34 @@ def knockouts(
     from training.pipeline import Run
 
     with ConsoleProgress(console) as progress:
-        found = Run.open(run, dataset=dataset, cache_dir=cache, progress=progress).knock_out(users)
+        opened = Run.open(run, dataset=dataset, cache_dir=cache, settings=set_ or [], progress=progress)
+        found = opened.knock_out(users)
     _print_knockouts(found)
 
 
 @command
-def export(run: RunArgument, dataset: MovedOption = None, cache: CacheOption = None) -> None:
-    """Train once more on everything (train.refit), export to ONNX and write the bundle."""
+def export(
+    run: RunArgument, dataset: MovedOption = None, cache: CacheOption = None, set_: ChangeOption = None
+) -> None:
+    """Train again on all events (train.refit), export to ONNX and write the bundle."""
     from training.pipeline import Run
 
     with ConsoleProgress(console) as progress:
-        bundle = Run.open(run, dataset=dataset, cache_dir=cache, progress=progress).export()
+        opened = Run.open(run, dataset=dataset, cache_dir=cache, settings=set_ or [], progress=progress)
+        bundle = opened.export()
     _print_parity(bundle)
 
 
 @command
-def report(run: RunArgument, dataset: MovedOption = None, cache: CacheOption = None) -> None:
+def report(
+    run: RunArgument, dataset: MovedOption = None, cache: CacheOption = None, set_: ChangeOption = None
+) -> None:
     """Write report.html of an evaluated run: metrics, charts and examples in one file; nothing is trained."""
     from training.pipeline import Run
 
     with ConsoleProgress(console) as progress:
-        path = Run.open(run, dataset=dataset, cache_dir=cache, progress=progress).report()
+        opened = Run.open(run, dataset=dataset, cache_dir=cache, settings=set_ or [], progress=progress)
+        path = opened.report()
     _print_report(path)
 
 
@@ -151,13 +164,13 @@ def run(
     set_: SetOption = None,
     cache: CacheOption = None,
 ) -> None:
-    """The whole walk for one dataset: features, training, evaluation, export, report."""
-    _walk(dataset, out, config, preset, set_, cache)
+    """All steps for one dataset: features, training, evaluation, export, report."""
+    _run_all(dataset, out, config, preset, set_, cache)
 
 
 # Cold ranks: a third of the sample shop's items are new, and a reader of the demo looks for them in lists.
 # Epochs and users of the knock-outs: the whole demo ends within about six minutes on two cores.
-OF_THE_DEMO = (
+DEMO_SETTINGS = (
     "model.cold_ranks=[3, 6, 9, 12, 15, 18]",
     "train.epochs=15",
     "evaluate.knockout_users=200",
@@ -166,10 +179,10 @@ OF_THE_DEMO = (
 
 @command
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Where shop and run are written.")] = Path("demo"),
+    out: Annotated[Path, typer.Option("--out", help="The folder for shop and run.")] = Path("demo"),
     set_: SetOption = None,
 ) -> None:
-    """The whole walk on the sample shop, from generated media to one shopper's recommendations."""
+    """All steps on the sample shop, from generated media to one shopper's recommendations."""
     from features.sample import SampleOptions, write_sample_shop
     from recsys.cli.bundles import show
 
@@ -177,7 +190,7 @@ def demo(
     if not (shop / "dataset.toml").exists():
         with ConsoleProgress(console) as progress:
             write_sample_shop(shop, SampleOptions(), progress=progress)
-    _walk(shop, out / "run", None, "default", [*OF_THE_DEMO, *(set_ or [])], None)
+    _run_all(shop, out / "run", None, "default", [*DEMO_SETTINGS, *(set_ or [])], None)
     show(out / "run" / "bundle", user=None, k=10)
     say(
         console,
@@ -185,7 +198,7 @@ def demo(
     )
 
 
-def _walk(
+def _run_all(
     dataset: Path, out: Path, config: Path | None, preset: str, set_: list[str] | None, cache: Path | None
 ) -> None:
     from features.event_log import all_reasons

@@ -22,6 +22,7 @@ from recsys.config.model import (
     TransitionsConfig,
     UserTowerConfig,
 )
+from recsys.config.publish import PARTS, PublishConfig
 from recsys.config.sections import (
     PRESETS,
     REPLACED_KEYS,
@@ -42,6 +43,7 @@ from recsys.config.sections import (
 
 __all__ = [
     "BASELINES",
+    "PARTS",
     "PRESETS",
     "REPLACED_KEYS",
     "TEMPERATURE_RANGE",
@@ -64,6 +66,7 @@ __all__ = [
     "OptimizerConfig",
     "PopularityConfig",
     "ProtocolName",
+    "PublishConfig",
     "RankerConfig",
     "Section",
     "SourcesConfig",

@@ -13,7 +13,6 @@ from recsys.retrieval import Recommendations
 from serving.engine import Engine
 from serving.http.problems import of_request, of_validation, problem
 from serving.http.schemas import (
-    MAX_K,
     Answer,
     ErrorBody,
     Health,
@@ -25,6 +24,7 @@ from serving.http.schemas import (
     RecommendRequest,
     SimilarAnswer,
     SimilarItem,
+    SimilarQuery,
     Subject,
 )
 from serving.requests import Event
@@ -145,14 +145,14 @@ def rank(body: RankRequest, engine: EngineOf) -> Answer:
 def similar(
     item_id: Annotated[str, InPath(description="Item id.", examples=["1"])],
     engine: EngineOf,
-    k: Annotated[int, Query(ge=1, le=MAX_K, description="How many items.")] = 20,
+    query: Annotated[SimilarQuery, Query()],
 ) -> SimilarAnswer:
     """The nearest other items, by the cosine of item vectors."""
     try:
         item = engine.request_reader.item(item_id, "item_id")
     except RequestError as error:
         raise HTTPException(404, of_request(error)) from None
-    found, cosines = engine.similar(item, k)
+    found, cosines = engine.similar(item, query.k)
     items = [
         SimilarItem(item_id=engine.item_id(at), title=engine.title(at), rank=place, score=score)
         for place, (at, score) in enumerate(zip(found.tolist(), cosines.tolist(), strict=True), 1)
@@ -187,9 +187,9 @@ def _install_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def unfit(request: Request, error: RequestValidationError) -> JSONResponse:
-        schema = get_type_hints(request.scope["endpoint"]).get("body")
-        known_fields = schema.model_fields if schema is not None else ()
-        return JSONResponse(of_validation(error.errors(), error.body, known_fields), 422)
+        # Parameters of endpoints have the names of the parts of a request: body, query.
+        schemas = get_type_hints(request.scope["endpoint"])
+        return JSONResponse(of_validation(error.errors(), error.body, schemas), 422)
 
     @app.exception_handler(RequestError)
     async def refused(request: Request, error: RequestError) -> JSONResponse:

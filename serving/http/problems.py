@@ -5,7 +5,7 @@ Pydantic's errors are translated: each message says what is wrong and what would
 
 import json
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from recsys.errors import RequestError, did_you_mean
@@ -22,11 +22,11 @@ def problem(field: str | None, message: str, value: object = None) -> dict[str, 
     return ErrorBody(error=Problem(field=field, message=_printable(message), value=shown(value))).model_dump()
 
 
-def of_validation(problems: Sequence[Any], body: object, known_fields: Collection[str]) -> dict[str, Any]:
+def of_validation(problems: Sequence[Any], body: object, schemas: Mapping[str, Any]) -> dict[str, Any]:
     """The error body for the first of pydantic's `problems`.
 
-    `body` is the posted body, as text where it is no JSON. `known_fields` are the fields of a body of this
-    endpoint, from which the nearest is proposed for an unknown field.
+    `body` is the posted body, as text where it is no JSON. `schemas` has the schema of "body" and of "query"
+    where the endpoint has them: the nearest of its fields is proposed for an unknown field.
     """
     first = problems[0]
     kind, context, location = first["type"], first.get("ctx", {}), _location(first["loc"])
@@ -41,7 +41,7 @@ def of_validation(problems: Sequence[Any], body: object, known_fields: Collectio
     if kind == "missing":
         return problem(field, "is missing; add it")
     if kind == "extra_forbidden":
-        known = known_fields if len(location) == 1 else HistoryEntry.model_fields
+        known = (schemas[first["loc"][0]] if len(location) == 1 else HistoryEntry).model_fields
         return problem(field, f"unknown field; {did_you_mean(location[-1], known)}", first["input"])
     return problem(field, _message(kind, context, first["input"]), first["input"])
 

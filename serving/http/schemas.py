@@ -159,6 +159,14 @@ class RankRequest(Subject):
     )
 
 
+class SimilarQuery(BaseModel):
+    """The query parameters of a request for similar items."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    k: int = Field(20, ge=1, le=MAX_K, description="How many items.")
+
+
 class ReasonOut(_Model):
     """The past item and the modality with the largest attention weight of the ranker."""
 

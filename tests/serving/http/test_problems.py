@@ -91,6 +91,13 @@ def test_bad_k_of_similar(client, k):
     assert answer.json()["error"]["message"].startswith("must be ")
 
 
+def test_an_unknown_query_parameter_is_refused(client):
+    answer = client.get("/v1/items/bee/similar", params={"kk": "5"})
+    assert answer.status_code == 422
+    expected = {"field": "kk", "message": "unknown field; did you mean 'k'?", "value": "5"}
+    assert answer.json()["error"] == expected
+
+
 JSON = {"content-type": "application/json"}
 
 
