@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recsys.errors import DataError, DiskFullError
+from recsys.errors import DiskFullError, LockedError
 from recsys.files import exclusive, remove_unfinished_in, replacing, replacing_directory
 
 
@@ -56,8 +56,8 @@ def another_process_has(path):
 
 def test_a_lock_of_another_process_is_refused_at_once_and_names_it(tmp_path):
     with another_process_has(tmp_path / "out.parquet") as process:
-        said = rf"written by another process \(process id {process.pid}\)"
-        with pytest.raises(DataError, match=said), exclusive(tmp_path / "out.parquet"):
+        said = f"in use by process {process.pid} since"
+        with pytest.raises(LockedError, match=said), exclusive(tmp_path / "out.parquet"):
             pass
         with exclusive(tmp_path / "other.parquet"):
             pass
