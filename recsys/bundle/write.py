@@ -15,6 +15,7 @@ from recsys.bundle.load import Bundle
 from recsys.bundle.manifest import FORMAT_VERSION, MANIFEST, Manifest, problems_of
 from recsys.checksums import files_below, sha256_of
 from recsys.errors import BundleError
+from recsys.files import replacing_directory
 
 
 def write_bundle(target: Path, fill: Callable[[Path], Mapping[str, Any]]) -> Bundle:
