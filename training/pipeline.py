@@ -347,20 +347,20 @@ class Run:
     def _systems(self, fitted: Fitted, histories: Mapping[str, History]) -> list[TopK]:
         settings = self.config.evaluate
 
-        def kept(fitted: Fitted, split: Split, full: str, towers: str | None = None) -> list[TopK]:
+        def kept(fit: Fitted, full: str, towers: str | None = None) -> list[TopK]:
             """The systems of one fit, whose lists are kept."""
-            known = histories if fitted is first else split.before_test(fitted.builder)
-            key = repr((fitted.digest(), self.dataset.fingerprint(), split.description, settings))
-            systems = full_and_towers(fitted, known, full, towers, settings)
+            known = histories if fit is fitted else self.split.before_test(fit.builder)
+            key = repr((fit.digest(), self.dataset.fingerprint(), self.split.description, settings))
+            systems = full_and_towers(fit, known, full, towers, settings)
             return [KeptLists(each, self.directory.kept_lists, key) for each in systems]
 
-        first, systems = fitted, kept(fitted, self.split, MODEL, TOWERS)
+        systems = kept(fitted, MODEL, TOWERS)
         if settings.with_validation:
             joined, choices = self.split.with_validation(), choices_of_towers(fitted)
             both = self._fit(WITH_VALIDATION, "with_validation", self.config, split=joined, choices=choices)
-            systems += kept(both, self.split, WITH_VALIDATION)
+            systems += kept(both, WITH_VALIDATION)
         if settings.id_only or (settings.id_only is None and self.dataset.oracle_files is not None):
-            systems += kept(self._fit(ID_ONLY, "id_only", id_only(self.config)), self.split, ID_ONLY)
+            systems += kept(self._fit(ID_ONLY, "id_only", id_only(self.config)), ID_ONLY)
         return systems
 
     def _fit(

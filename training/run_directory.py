@@ -133,9 +133,13 @@ class RunDirectory:
     def open(cls, path: Path) -> "RunDirectory":
         """The run in `path`. Raises `ConfigError` if there is none, or one of another format."""
         directory = cls(path)
-        if not directory.dataset_file.exists() or not directory.config_file.exists():
+        if not directory.dataset_file.exists():
             raise ConfigError(f"{path} contains no run; make one with: recsys train DATASET --out {path}")
         directory.reference()
+        if not directory.config_file.exists():
+            raise ConfigError(
+                f"the run in {path} was killed at its start; call the command that made it again"
+            )
         return directory
 
     def config(self, settings: Iterable[str] = ()) -> Config:

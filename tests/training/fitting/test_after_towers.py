@@ -15,6 +15,8 @@ from recsys.config import Config
 from training.fitting.after_towers import CONTENTS, MODULES
 from training.fitting.fit import FitChoices, Fitted
 
+SMALL = {"cold_start": {"min_items": 5}}  # the log has 24 items
+
 
 class Fit:
     """A fit that keeps its parts in a folder; `ranked` counts the trainings of the ranker."""
@@ -32,7 +34,7 @@ class Fit:
         monkeypatch.setattr(module, "fit_ranker", fit_ranker)
 
     def __call__(self, settings: Config | None = None, choices: FitChoices | None = None) -> Fitted:
-        data, settings = log(), settings or config()
+        data, settings = log(), settings or config(model=SMALL)
         return fit_split(
             data,
             media(data),
