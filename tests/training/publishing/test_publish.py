@@ -312,7 +312,9 @@ def test_another_split_of_the_same_data_is_not_compared(
     lists.head(100).write_parquet(run.predictions)
     published = publish(run, root, CONFIG)
     found = [bar.found for bar in published.failed if bar.name == "quality"]
-    assert found == ["the champion was evaluated on another split of the same dataset"]
+    assert found == [
+        "the champion was evaluated on another split of the same data; train with its split settings"
+    ]
 
 
 def test_a_run_without_bundle_or_evaluation(copy: Callable[[str], RunDirectory], root: Path) -> None:
