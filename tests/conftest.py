@@ -17,6 +17,7 @@ WALKERS = (
     "tests/training/export/test_export.py",
     "tests/training/report/test_page.py",
     "tests/training/report/test_browser.py",
+    "tests/training/publishing/test_walked_run.py",
 )
 
 
