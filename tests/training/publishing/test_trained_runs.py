@@ -14,8 +14,8 @@ QUICK = (
     "--set", "model.ranker.enabled=false",
 )  # fmt: skip
 USUAL = ("--set", "train.epochs=8", "--set", "train.steps_per_epoch=20")
-# The towers keep the vectors that they were initialised with.
-UNTRAINED = (
+# The towers keep the weights that they were initialised with.
+UNTRAINED = ("--set", "train.epochs=1", "--set", "train.learning_rate=1e-9")
     "--set",
     "train.epochs=1",
     "--set",

@@ -20,9 +20,7 @@ CONFIG = PublishConfig(latency_users=5, max_latency_ratio=50.0, min_users=2, max
 def test_a_run_as_it_comes_out_of_the_walk_passes(walk: Walk, tmp_path: Path) -> None:
     published = publish(RunDirectory.open(walk.run), tmp_path / "store", CONFIG)
     assert published.failed == []
-    assert {bar.found for bar in published.bars if bar.name == "audit of leaks"} == {
-        "clean: main, test, refit"
-    }
+    assert "clean: main, test, refit" in [bar.found for bar in published.bars]
     served = Bundle.open(Store.open(tmp_path / "store").bundle_path(published.version.version))
     assert served.version == Bundle.open(walk.bundle).version
     assert published.version.newest_event is not None
