@@ -61,15 +61,10 @@ def fit_retriever(
     """
     torch.manual_seed(config.seed)
     num_epochs = epochs or config.epochs
-    model = _on_device(Retriever(features, schema, model_config), config)
+    model = place(Retriever(features, schema, model_config), config)
     tokens = _batch_tokens(sequences, config)
     sampler = WindowSampler(sequences, max_length=schema.max_length, batch_tokens=tokens, seed=config.seed)
-    optimizer = torch.optim.AdamW(
-        _parameter_groups(model, config.weight_decay),
-        lr=config.learning_rate,
-        betas=config.optimizer.betas,
-        fused=model.device.type == "cuda" or None,
-    )
+    optimizer = make_optimizer(model, config)
     epoch_steps = len(sampler.epoch(0))  # approximately: epochs cut histories at other places
     total_steps = num_epochs * epoch_steps
     scheduler = LambdaLR(optimizer, _schedule(total_steps, config))
@@ -170,7 +165,17 @@ class LossLog:
         return self._values[-1] if self._values else math.nan
 
 
-def _on_device(model: Retriever, config: TrainConfig) -> Retriever:
+def make_optimizer(model: Retriever, config: TrainConfig) -> torch.optim.Optimizer:
+    """AdamW over the model's parameters; on a GPU in one kernel."""
+    return torch.optim.AdamW(
+        _parameter_groups(model, config.weight_decay),
+        lr=config.learning_rate,
+        betas=config.optimizer.betas,
+        fused=model.device.type == "cuda" or None,
+    )
+
+
+def place(model: Retriever, config: TrainConfig) -> Retriever:
     """`model` on the configured device, beside it the items' features where they fit."""
     model = model.to(choose_device(config))
     if fits_beside(model.features_bytes, model.device, config.features_memory):

@@ -16,13 +16,6 @@ QUICK = (
 USUAL = ("--set", "train.epochs=8", "--set", "train.steps_per_epoch=20")
 # The towers keep the weights that they were initialised with.
 UNTRAINED = ("--set", "train.epochs=1", "--set", "train.learning_rate=1e-9")
-    "--set",
-    "train.epochs=1",
-    "--set",
-    "train.learning_rate=1e-9",
-    "--set",
-    "train.average_epochs=0",
-)
 GATE = ("--set", "publish.max_latency_ratio=10", "--registry", "none")
 
 
