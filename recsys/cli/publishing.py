@@ -145,17 +145,16 @@ def _move_alias(version: Any, registry: str | None) -> None:
     """Let the registry's champion be the version that is served, where it is registered."""
     if version.registered is None or registry == "none":
         return
-    uri = _registry_uri(registry, None)
+    uri, reason = _registry_uri(registry, None), "name the registry with --registry"
+    if uri is not None:
+        try:
+            from training.publishing import CHAMPION
+        except ModuleNotFoundError as error:  # a store is also rolled back where only `serve` is installed
+            uri, reason = None, f"{error.name} is not installed here"
     if uri is None:
-        warn(
-            console,
-            f"{version.registered} is registered, and the registry is not known here, so its alias champion "
-            "was not moved; name the registry with --registry",
-        )
+        warn(console, f"The registry's alias champion was not moved to {version.registered}: {reason}.")
         return
-    from training.publishing import CHAMPION
-
-    _registry(uri, None, "", False).set_alias(version.registered, CHAMPION)
+    _registry(uri, None, None, False).set_alias(version.registered, CHAMPION)
     say(console, f"Alias {CHAMPION} of the registry: {version.registered}.")
 
 
