@@ -26,6 +26,7 @@ RegistryOption = Annotated[
     ),
 ]
 BYTES_PER_MB = 1e6
+MOVES_SHOWN = 10
 
 
 @command
@@ -89,7 +90,7 @@ def versions(store: StoreArgument) -> None:
         table.columns[columns.index(name)].no_wrap = True
     for each in found:
         table.add_row(
-            each.version,
+            "\n".join(filter(None, (each.version, each.registered))),
             _place(each.version, pointer),
             each.published_at[:19].replace("T", " "),
             each.run,
@@ -99,6 +100,13 @@ def versions(store: StoreArgument) -> None:
             _gate(each),
         )
     _wide().print(table)
+    moves = Table(
+        "time", "action", "version", "before", "reason", title=f"Last moves, of {len(pointer.moves)}"
+    )
+    for move in pointer.moves[: -MOVES_SHOWN - 1 : -1]:
+        cells = (move.at[:19].replace("T", " "), move.action, move.version, move.before or "", move.reason)
+        moves.add_row(*map(escape, cells))
+    _wide().print(moves)
 
 
 @command

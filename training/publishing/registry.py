@@ -1,5 +1,6 @@
 """Bundles as models in MLflow: logged from code, registered, and addressed by aliases."""
 
+import os
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -12,11 +13,19 @@ from typing import Any, Final
 
 from recsys.bundle import Bundle, Version
 from recsys.errors import ConfigError, MissingExtraError
+from training.tracking import artifact_location
 
 PACKAGE: Final = "recsys"
 EXTRA: Final = "serve"
 # Parts of the packages that no server needs, some of them large: recordings of the sample shop, converters.
 LEFT_OUT: Final = ("__pycache__", "sample", "importers", "conversion", "models", "cli", "pyfunc.py")
+
+
+# Variables of MLflow that are set where the user has not set them. By default a server that is down costs minutes.
+SETTINGS: Final = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +90,15 @@ class MlflowRegistry:
             except mlflow.exceptions.MlflowException:
                 run_id = None
         if run_id is None:
-            mlflow.set_experiment(self._experiment)
+            self._choose_experiment(mlflow)
         with mlflow.start_run(run_id=run_id, run_name=None if run_id else f"publish {version.run}"):
             yield
+
+    def _choose_experiment(self, mlflow: Any) -> None:
+        client = mlflow.MlflowClient()
+        if client.get_experiment_by_name(self._experiment) is None:
+            client.create_experiment(self._experiment, artifact_location=artifact_location(self._uri))
+        mlflow.set_experiment(self._experiment)
 
 
 def save_model(path: Path, bundle: Bundle, code: ModelCode, *, histories: Path | None = None) -> None:
@@ -185,10 +200,16 @@ def _copied(packages: tuple[Path, ...], folder: Path) -> list[str]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """MLflow's warnings about its own code, and its bars of progress, are no concern of a user of recsys."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Without MLflow's warnings about its own code and its bars of progress, and without minutes of retries."""
+    unset = {name: value for name, value in SETTINGS.items() if name not in os.environ}
+    os.environ.update(unset)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name in unset:
+            del os.environ[name]
 
 
 @contextmanager

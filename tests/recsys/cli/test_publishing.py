@@ -56,6 +56,8 @@ def test_versions_are_listed_with_their_place_and_gate(store: tuple[Path, list[s
     assert "current" not in lines[third]
     assert "2.5" in lines[first]
     assert "warm ndcg@10 0.2500" in answer.out
+    moves = answer.out.partition("Last moves, of 2")[2]
+    assert moves.index(second) < moves.index(first)
 
 
 def test_a_roll_back_is_one_command(store: tuple[Path, list[str]]) -> None:
