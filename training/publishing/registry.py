@@ -21,7 +21,7 @@ EXTRA: Final = "serve"
 LEFT_OUT: Final = ("__pycache__", "sample", "importers", "conversion", "models", "cli", "pyfunc.py")
 
 
-# Variables of MLflow that are set where the user has not set them. By default a server that is down costs minutes.
+# Variables of MLflow, where the user has not set them. By default a server that is down costs minutes.
 SETTINGS: Final = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -200,7 +200,7 @@ def _copied(packages: tuple[Path, ...], folder: Path) -> list[str]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without MLflow's warnings about its own code and its bars of progress, and without minutes of retries."""
+    """Without MLflow's warnings about its own code, its bars of progress and minutes of retries."""
     unset = {name: value for name, value in SETTINGS.items() if name not in os.environ}
     os.environ.update(unset)
     try:
