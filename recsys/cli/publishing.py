@@ -100,9 +100,8 @@ def versions(store: StoreArgument) -> None:
             _gate(each),
         )
     _wide().print(table)
-    moves = Table(
-        "time", "action", "version", "before", "reason", title=f"Last moves, of {len(pointer.moves)}"
-    )
+    title = f"Last moves, of {len(pointer.moves)}"
+    moves = Table("time", "action", "version", "before", "reason", title=title)
     for move in pointer.moves[: -MOVES_SHOWN - 1 : -1]:
         cells = (move.at[:19].replace("T", " "), move.action, move.version, move.before or "", move.reason)
         moves.add_row(*map(escape, cells))

@@ -14,8 +14,11 @@ QUICK = (
     "--set", "model.ranker.enabled=false",
 )  # fmt: skip
 USUAL = ("--set", "train.epochs=8", "--set", "train.steps_per_epoch=20")
-# The towers keep the weights that they were initialised with.
-UNTRAINED = ("--set", "train.epochs=1", "--set", "train.learning_rate=1e-9")
+# Random vectors of items: no content, and a learning rate that moves nothing.
+UNTRAINED = (
+    "--set", "train.epochs=1", "--set", "train.learning_rate=1e-9",
+    "--set", "model.item.use_content=false", "--set", "model.item.id_dropout=0",
+)  # fmt: skip
 GATE = ("--set", "publish.max_latency_ratio=10", "--registry", "none")
 
 
