@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from recsys.bundle import Bundle
 from recsys.config import PublishConfig
-from recsys.errors import BundleError, ConfigError
+from recsys.errors import ConfigError, DataError
 from training.evaluation import Predictions
 from training.pipeline import Run
 from training.publishing.bars import Bar
@@ -58,8 +58,8 @@ def _compared(
             return [_not_comparable(str(error))]
     try:
         before = of_model(champion.predictions, bundle.item_ids)
-    except (BundleError, OSError, ValueError) as error:
-        return [_not_comparable(f"the lists of the champion cannot be read: {error}")]
+    except DataError as error:
+        return [_not_comparable(f"the lists of the champion are damaged: {error}")]
     if not is_same_test(predictions, before):
         return [
             _not_comparable(

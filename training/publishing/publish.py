@@ -9,11 +9,11 @@ from typing import Protocol
 from recsys.bundle import Bundle, Store, Version, now
 from recsys.config import PublishConfig
 from recsys.errors import BundleError, ConfigError
-from training.evaluation import MODEL, Evaluation
+from training.evaluation import MODEL
 from training.pipeline import Run
 from training.publishing.bars import Bar, failed
 from training.publishing.budgets import size_of
-from training.publishing.champion import Champion, kept_files, newest_event
+from training.publishing.champion import Champion, evaluation_of, kept_files, newest_event
 from training.publishing.gate import check
 from training.run_directory import RunDirectory
 
@@ -138,7 +138,7 @@ def _metrics(run: RunDirectory, config: PublishConfig) -> dict[str, float]:
     """The configured metrics in the views that have users."""
     if not run.metrics.is_file():
         return {}
-    views = Evaluation.from_json(run.metrics.read_text("utf-8")).views
+    views = evaluation_of(run).views
     return {
         f"{view} {metric}": result.models[MODEL][metric].value
         for view, result in views.items()
