@@ -61,20 +61,20 @@ def _compared(run: Run, bundle: Bundle, predictions: Predictions, champion: Cham
 
 
 def _check_datasets(bundle: Bundle, champion: Champion) -> None:
-    ours, theirs = bundle.manifest, champion.bundle.manifest
-    if ours.dataset.name != theirs.dataset.name:
+    challenger, served = bundle.manifest, champion.bundle.manifest
+    if challenger.dataset.name != served.dataset.name:
         raise NotComparableError(
-            f"the champion is of the dataset {theirs.dataset.name!r}, this bundle of {ours.dataset.name!r}; "
+            f"the champion is of the dataset {served.dataset.name!r}, this bundle of {challenger.dataset.name!r}; "
             "publish it into a store of its own"
         )
-    if not ours.sequence_schema.has_clock or champion.version.newest_event is None:
+    if not challenger.sequence_schema.has_clock or champion.version.newest_event is None:
         raise NotComparableError(
             "the champion was trained on another state of the dataset, and which events it has learned is "
             "unknown without times or the histories of its run; train its settings on these data to compare"
         )
     for kind, width in (
-        ("text", theirs.sequence_schema.review_text_dim),
-        ("audio", theirs.sequence_schema.review_audio_dim),
+        ("text", served.sequence_schema.review_text_dim),
+        ("audio", served.sequence_schema.review_audio_dim),
     ):
         if width and _encoder(bundle, kind) != _encoder(champion.bundle, kind):
             raise NotComparableError(f"the champion reads reviews by another {kind} encoder")
