@@ -89,16 +89,20 @@ class MlflowRegistry:
                 mlflow.MlflowClient().get_run(run_id)
             except mlflow.exceptions.MlflowException:
                 run_id = None
+        chosen: dict[str, Any] = {"run_id": run_id}
         if run_id is None:
-            self._choose_experiment(mlflow)
-        with mlflow.start_run(run_id=run_id, run_name=None if run_id else f"publish {version.run}"):
+            chosen = {"experiment_id": self._experiment_id(mlflow), "run_name": f"publish {version.run}"}
+        with mlflow.start_run(**chosen):
             yield
 
-    def _choose_experiment(self, mlflow: Any) -> None:
+    def _experiment_id(self, mlflow: Any) -> str:
+        """Not by `mlflow.set_experiment`, which sets a variable that outlasts this call."""
         client = mlflow.MlflowClient()
-        if client.get_experiment_by_name(self._experiment) is None:
-            client.create_experiment(self._experiment, artifact_location=artifact_location(self._uri))
-        mlflow.set_experiment(self._experiment)
+        found = client.get_experiment_by_name(self._experiment)
+        if found is not None:
+            return str(found.experiment_id)
+        location = artifact_location(self._uri)
+        return str(client.create_experiment(self._experiment, artifact_location=location))
 
 
 def save_model(path: Path, bundle: Bundle, code: ModelCode, *, histories: Path | None = None) -> None:
@@ -121,6 +125,7 @@ def _parts(bundle: Bundle, code: ModelCode, histories: Path | None, folder: Path
         "signature": signature(),
         "input_example": input_example(bundle),
         "pip_requirements": requirements(),
+        "model_config": {"histories": "", "device": "cpu"},  # what can be set when the model is loaded
     }
 
 

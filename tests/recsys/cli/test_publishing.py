@@ -144,7 +144,7 @@ def test_publish_names_the_bars_that_failed_and_exits_with_an_error(
 
 
 def test_what_cannot_be_published(tmp_path: Path, runs: tuple[Path, Path]) -> None:
-    assert "holds no run" in refused("publish", tmp_path, "--store", tmp_path / "store")
+    assert "contains no run" in refused("publish", tmp_path, "--store", tmp_path / "store")
     answer = refused("publish", runs[0], "--store", runs[1], *BUDGETS)
     assert "is not empty and no store; name another --store" in answer
     unknown = refused("publish", runs[0], "--store", tmp_path / "s", "--set", 'publish.slices=["wram"]')

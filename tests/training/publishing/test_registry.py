@@ -1,5 +1,6 @@
 """A bundle in MLflow's registry: logged with size and metrics, found by its alias, answering as over HTTP."""
 
+import os
 from pathlib import Path
 
 import mlflow
@@ -33,6 +34,7 @@ def test_aliases_address_the_bundles_of_the_store(tmp_path: Path) -> None:
     worse = publish(make_run(tmp_path / "worse", skill=0.2), root, CONFIG, registry=registry)
     assert [each.version.registered for each in (first, worse)] == ["recsys-zoo/1", "recsys-zoo/2"]
     assert mlflow.get_tracking_uri() == before
+    assert "MLFLOW_EXPERIMENT_ID" not in os.environ
     assert (tmp_path / "mlartifacts").is_dir()
     assert Store.open(root).version(first.version.version).registered == "recsys-zoo/1"
     client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
