@@ -64,8 +64,8 @@ def _check_datasets(bundle: Bundle, champion: Champion) -> None:
     challenger, served = bundle.manifest, champion.bundle.manifest
     if challenger.dataset.name != served.dataset.name:
         raise NotComparableError(
-            f"the champion is of the dataset {served.dataset.name!r}, this bundle of {challenger.dataset.name!r}; "
-            "publish it into a store of its own"
+            f"the champion is of the dataset {served.dataset.name!r}, this bundle of "
+            f"{challenger.dataset.name!r}; publish it into a store of its own"
         )
     if not challenger.sequence_schema.has_clock or champion.version.newest_event is None:
         raise NotComparableError(
