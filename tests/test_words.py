@@ -80,6 +80,9 @@ REPLACED: Mapping[str, str] = {
     "twins": "id_only",
     "whole_and_towers": "full_and_towers",
     "knobs": "settings",
+    # importers and tables
+    "Sieve": "RowFilter",
+    "AGAIN": "REPEATED_REVIEW",
     # encoders and the audit
     "ENCODER_OF_TWO": "ENCODER_DECODERS",
     "check_facts": "check_statistics",

@@ -26,7 +26,7 @@ from features.dataset.joins import KnownIds, describe_near_misses
 from features.dataset.load import load_dataset
 from features.dataset.rejected import SCHEMA, count_reasons, summarise, summary_in_words, write_rejected
 from features.dataset.schema import FILE_NAME, DatasetSpec, InteractionsSpec, TimeUnit, positive_columns
-from features.dataset.table_checker import Remark, TableChecker, named_files, nothing_left
+from features.dataset.table_checker import DUPLICATE_ID, Remark, TableChecker, named_files, nothing_left
 from features.dataset.tables import (
     Dataset,
     DatasetTables,
@@ -41,6 +41,7 @@ from features.dataset.values import casting, times
 from features.dataset.values.id_encoding import IdMaps, encode, encode_lists, split_by
 
 __all__ = [
+    "DUPLICATE_ID",
     "FILE_NAME",
     "PARQUET",
     "POLARS_ERRORS",

@@ -16,6 +16,8 @@ from features.dataset.values import casting, list_columns, times
 from recsys.columns import Columns
 from recsys.errors import DataError, clipped
 
+DUPLICATE_ID = "id appears twice; the first row was kept"  # a reason of rejected rows
+
 
 def unreadable(meaning: str) -> Callable[[object], str]:
     """What is wrong with a column that has values and none with that meaning, given the first of them."""
@@ -285,7 +287,7 @@ class TableChecker:
         """Reject every row whose id an earlier kept row has."""
         rows = pl.DataFrame({"id": ids, "kept": self.kept})
         again = rows.select(~pl.col("id").is_first_distinct().over("kept") & pl.col("kept"))
-        self.reject(again.to_series(), column, "id appears twice; the first row was kept")
+        self.reject(again.to_series(), column, DUPLICATE_ID)
 
     def rows(self) -> pl.Series:
         """The place of each row in all files of the table, counted from 0."""

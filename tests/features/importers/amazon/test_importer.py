@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from features.dataset.load import load_dataset
-from features.importers.amazon import AGAIN, import_amazon, importer
+from features.importers.amazon import REPEATED_REVIEW, import_amazon, importer
 from features.importers.blocks import Block, Schema, json_lines
 from features.importers.folder import ImportReport
 from features.splits.make import make_split
@@ -132,7 +132,7 @@ def test_what_cannot_be_used_is_rejected_and_the_rest_goes_on(tmp_path: Path) ->
     assert reasons(report) == [
         ("interactions", "timestamp", "not a time in Unix milliseconds", 2, 3),
         ("interactions", "rating", "not a rating from 1 to 5", 2, 5),
-        ("interactions", "parent_asin", AGAIN, 2, 0),
+        ("interactions", "parent_asin", REPEATED_REVIEW, 2, 0),
         ("interactions", "", "not a JSON object", 1, 8),
         ("interactions", "user_id", "empty id", 1, 1),
         ("interactions", "parent_asin", "empty id", 1, 2),
