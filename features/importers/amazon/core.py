@@ -54,7 +54,7 @@ class EventKeys:
             yield events.join(first, on=LINE, how="anti").sort(LINE)
 
     def reduce_to_core(self, k: int, progress: Progress = silent) -> None:
-        """Keep the k-core: the largest set of events in which every user and every item has at least `k` events.
+        """Keep the k-core: the largest set of events in which each user and item has at least `k` events.
 
         Raises `DataError` where the k-core is empty.
         """

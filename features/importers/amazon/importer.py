@@ -144,7 +144,7 @@ class _Importer:
         return log
 
     def items(self, images: Path | None, *, only_reviewed: bool) -> dict[str, int]:
-        """Write items.parquet: items with metadata, then reviewed items without metadata, which have only an id."""
+        """Write items.parquet: items with metadata, then the ids of reviewed items without metadata."""
         parts = TableParts(self.work / "items")
         pictures = PictureFolder(images, self.folder) if images else None
         schema = {**ITEM_SCHEMA, **(PICTURE_SCHEMA if pictures else {})}

@@ -61,8 +61,8 @@ def find_category(source: Path, category: str | None) -> CategoryFiles:
         if len(names) != 1:
             raise DataError(
                 f"{source} has the categories {', '.join(names)}; choose one with --category" if names
-                else f"{source} has no <Category>.jsonl[.gz] and no meta_<Category>.jsonl[.gz], the raw reviews "
-                f"and metadata of {DATASET}"
+                else f"{source} has no <Category>.jsonl[.gz] and no meta_<Category>.jsonl[.gz], the raw "
+                f"reviews and metadata of {DATASET}"
             )  # fmt: skip
         category = names[0]
     elif category not in names:
