@@ -89,7 +89,7 @@ def test_a_kind_of_event_and_a_category_with_a_nul_character(tmp_path: Path) -> 
 def test_a_bad_row_is_found_behind_a_long_one(tmp_path: Path) -> None:
     (tmp_path / "long.csv").write_text(f'id,title\n1,"{LONG}"\n2,b,c\n')
     assert explain(tmp_path / "long.csv", separator=",") == (
-        "row 1 (line 3) has 3 fields, the header 2: '2,b,c'; put a text that holds ',' in double quotes"
+        "row 1 (line 3) has 3 fields, the header 2: '2,b,c'; put a text with ',' in double quotes"
     )
 
 
@@ -104,7 +104,7 @@ def test_values_in_messages_are_short(tmp_path: Path) -> None:
 def test_a_field_more_or_a_bad_quote_in_a_compressed_file(tmp_path: Path) -> None:
     content = gzip.compress(b'id,title\n1,One\n2,"T"wo\n')
     (found,) = problems(tmp_path, {"items.csv.gz": content}, items={"path": "items.csv.gz"})
-    assert "items.csv.gz: the quotes of row 1 (line 3) do not pair" in found
+    assert "items.csv.gz: the quotes of row 1 (line 3) are unbalanced" in found
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")

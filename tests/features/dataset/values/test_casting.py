@@ -151,7 +151,7 @@ def test_a_column_that_is_nan_throughout_is_as_if_it_were_not_there(tmp_path: Pa
 
 
 def test_nan_in_json_lines_written_by_hand_is_still_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="NaN is no JSON number"):
+    with pytest.raises(DataError, match="NaN is not a JSON number"):
         load(tmp_path, {"items.jsonl": '{"id": NaN, "title": "x"}\n'}, items={"path": "items.jsonl"})
 
 
