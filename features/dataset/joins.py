@@ -72,13 +72,18 @@ class KnownIds:
 
 
 def reject_near_misses(
-    table: TableChecker, ids: pl.Series, column: str, known: KnownIds, what: str
+    table: TableChecker, ids: pl.Series, column: str, known: KnownIds, difference: str
 ) -> pl.DataFrame:
-    """Reject the rows whose id is a near miss; returns `KnownIds.near_misses` of the rows that were kept."""
+    """Reject the rows whose id is a near miss; returns `KnownIds.near_misses` of the ids.
+
+    The reason of a rejected row starts with `difference`.
+    """
     near = known.near_misses(ids.filter(pl.Series(table.kept)))
     for ignored in near["ignored"].unique(maintain_order=True):
         near_ids = near.filter(pl.col("ignored") == ignored)["id"]
-        table.reject(ids.is_in(near_ids.implode()), column, f"{what} in {ignored} only; write both alike")
+        table.reject(
+            ids.is_in(near_ids.implode()), column, f"{difference} in {ignored} only; write both alike"
+        )
     return near
 
 
@@ -162,7 +167,7 @@ class _Words:
     rows: str
     row: str
     ids: str
-    else_: str  # what happens to a near miss
+    else_: str  # consequence of a near miss
 
 
 _USERS = _Words(

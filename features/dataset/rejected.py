@@ -49,7 +49,7 @@ def count_reasons(rejected: Iterable[Rejected]) -> list[dict[str, Any]]:
 def summarise(dataset: Dataset) -> dict[str, Any]:
     """Counts of a dataset: rows of each table, coverage of each modality, times, and rejected values.
 
-    Coverage is a share: of the items, and of the interactions (those whose item has the modality).
+    Coverage is the share of items with the modality, and the share of interactions on these items.
     """
     events = dataset.event_summary()
     total = max(events.num_events, 1)

@@ -66,7 +66,7 @@ class TableSpec(Section):
     path: FilePath  # or a glob such as part-*.parquet
 
 
-# Text columns that hold lists -> what separates the elements, or "json" for ["a", "b"] and ['a', 'b'].
+# Text column of lists -> the separator of its elements, or "json" for ["a", "b"] and ['a', 'b'].
 ListColumns = dict[Name, Annotated[str, Field(min_length=1)]]
 # A single string is read as a list with one element.
 ColumnList = Annotated[tuple[Name, ...], BeforeValidator(_as_tuple)]

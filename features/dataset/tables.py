@@ -29,7 +29,7 @@ class Rejected:
 
 
 class Dataset(Protocol):
-    """A validated dataset. External ids are strings; columns are those of `Columns`.
+    """A validated dataset. External ids are strings. `Columns` has the names of the columns.
 
     items         item_id String, title String?, text String? (text columns joined by a blank line),
                   image, video List(String) (absolute paths, may be empty), created_at Int64?,

@@ -88,6 +88,6 @@ class RowFilter:
         ]
 
 
-def num_rows(files: Path | Sequence[Path]) -> int:
+def num_rows(files: Path | list[Path]) -> int:
     """Number of rows of one or several Parquet files."""
     return int(pl.scan_parquet(files, glob=False).select(pl.len()).collect().item())

@@ -1,6 +1,6 @@
 """Ids from a file that a user names on the command line: users, candidates.
 
-    form                            what it holds
+    form                            content
     .csv .tsv .jsonl .ndjson .json  a table; the ids are one column of it
     .parquet .pq                    a table
     .txt                            one id a line, or a table of one column with its name on the first line;
@@ -100,7 +100,7 @@ def _distinct(path: Path, ids: pl.Series, places: Sequence[str], column: str) ->
 
 
 def _raw_ids(path: Path, column: str, named: str | None) -> tuple[pl.Series, str, Sequence[int]]:
-    """The column of ids as the file has it, what a place in it is called, and the numbers of the places."""
+    """The raw column of ids, the unit of its positions ("line" or "row"), and the positions."""
     form = _form(path)
     with explained_errors(path), open_bytes(path) as file:
         start = file.read(4096)

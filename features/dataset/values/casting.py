@@ -14,13 +14,13 @@ import polars as pl
 from recsys.errors import DataError
 
 MAX_ID_LENGTH = 1024  # characters; arrays of ids are as wide as their longest id
-# From here on a float has integer neighbours that it cannot represent, so two ids may have become one.
+# From this integer on a float type cannot represent every integer, so two ids may have become equal.
 _FIRST_INEXACT = {pl.Float64: 2**53, pl.Float32: 2**24, pl.Float16: 2**11}
 SHORTENED = (
-    "numbers that a spreadsheet shortened, so different ids may have become one; export the column as text"
+    "numbers that a spreadsheet shortened, so different ids may have become equal; export the column as text"
 )
 FRACTIONAL = (
-    "a number with a fraction as an id, the same only as an id with these digits; "
+    "a number with a fraction as an id, which equals only an id with the same digits; "
     "export ids as integers or as text"
 )
 _NAN_TEXT = r"(?i)^[+-]?nan$"  # NaN as text files write it
@@ -51,7 +51,7 @@ def is_number_given(series: pl.Series) -> pl.Series:
 
 
 def is_nan_text(text: pl.Series) -> pl.Series:
-    """Where a text column holds the text "nan"."""
+    """Where a text column has the text "nan"."""
     return text.str.strip_chars().str.contains(_NAN_TEXT).fill_null(False)
 
 
@@ -128,14 +128,14 @@ def id_fault(ids: pl.Series) -> pl.Series:
 def as_name(series: pl.Series, wanted: str = "a name") -> pl.Series:
     """Short texts such as kinds of events, without padding, null where empty. 2.0 and Decimal 2.00 are "2".
 
-    Raises `DataError` where floats are so large that two different names may have become one.
+    Raises `DataError` where floats are so large that two different names may have become equal.
     """
     series = plain(series, wanted)
     limit = next((bound for kind, bound in _FIRST_INEXACT.items() if series.dtype == kind), None)
     if limit is not None and (series.is_finite() & (series.abs() >= limit)).any():
         raise DataError(
-            f"holds ids beyond 2^{limit.bit_length() - 1} as {series.dtype}, which cannot tell neighbours "
-            "apart; write them as integers or as text"
+            f"holds ids beyond 2^{limit.bit_length() - 1} as {series.dtype}, which cannot represent "
+            "every integer; write them as integers or as text"
         )
     text = _number_text(series).str.strip_chars("\0").str.strip_chars()
     return text.set(text == "", None)

@@ -1,9 +1,9 @@
 """The SQL expression `positive` of dataset.toml: which events are positive.
 
-A text file does not say which of its columns are numbers. A column is read as what all of its values are,
-or, where the expression cannot be computed then, as what the expression needs: in `stars >= 4` numbers.
-A row with another value, such as an infinite number, is rejected. Unknown is not true, and NaN is unknown:
-the event is kept, not positive, and counted in a warning.
+Text files have no column types. A text column is read as the type that all of its values have. If the
+expression cannot be computed with this type, the column is read as a type with which it can: in `stars >= 4`
+as numbers. A row whose value does not have this type, or is infinite, is rejected. NaN is unknown, and
+unknown is not true: the event is kept, is not positive, and is counted in a warning.
 """
 
 import io
@@ -110,7 +110,7 @@ def _reject_unreadable(
 
 
 def _finite(expression: pl.Expr, empty: pl.DataFrame) -> pl.Expr:
-    """The same expression with null for every NaN and infinity that it computes on the way: 0 / 0, 1 / 0."""
+    """The expression with null for every intermediate NaN and infinity, such as 0 / 0 and 1 / 0."""
     tree = json.loads(expression.meta.serialize(format="json"))
     return _parsed(_guarded(tree, empty))
 

@@ -61,7 +61,7 @@ def import_amazon(
     block_bytes: int = BLOCK_BYTES,
     rows_per_bucket: int = ROWS_PER_BUCKET,
 ) -> ImportReport:
-    """Write the dataset `out` from the folder `source`, which holds the raw files of a category.
+    """Write the dataset `out` from the folder `source`, which has the raw files of a category.
 
     An item is a parent_asin. Of several reviews of an item by the same user the earliest is kept.
     `images`: a folder of pictures, named `<parent_asin>.jpg` or as in their URLs; without the folder no item

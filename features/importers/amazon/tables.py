@@ -7,7 +7,7 @@
 
 average_rating and rating_number are computed from the whole log, test events included, and helpful_vote
 counts later votes. None of these fields is read, since each would leak test events into the features. The
-metadata holds URLs of pictures; no picture is downloaded.
+metadata has URLs of pictures; no picture is downloaded.
 """
 
 from collections.abc import Iterable

@@ -38,7 +38,7 @@ def test_a_block_comes_before_the_rest_is_read(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-200])
     blocks = read_blocks(path, block_bytes=1000)
     assert next(blocks).content.startswith(b"line 0 ")
-    with pytest.raises(DataError, match=r"log\.jsonl\.gz is damaged or was not downloaded to its end"):
+    with pytest.raises(DataError, match=r"log\.jsonl\.gz is damaged or incomplete"):
         list(blocks)
 
 
@@ -93,9 +93,9 @@ def test_lines_that_are_no_object_are_rejected_with_their_place() -> None:
     assert frame.rows() == [("a", None, ["one"], 10), ("d", None, None, 15)]
     assert rejected.select("row", "reason").rows() == [
         (12, "not a JSON object"),
-        (13, "not JSON; the line may be cut off"),
-        (14, "not JSON; the line may be cut off"),
-        (16, "not JSON; the line may be cut off"),
+        (13, "not JSON; the line may be incomplete"),
+        (14, "not JSON; the line may be incomplete"),
+        (16, "not JSON; the line may be incomplete"),
     ]
     assert rejected["value"].to_list() == [
         "[1, 2]", '{"id": "\ufffd"}', '{"id": "b"}{"id": "c"}', '{"id": "e", "pri',

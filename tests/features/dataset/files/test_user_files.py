@@ -154,7 +154,7 @@ def test_an_unknown_ending_lists_the_known_ones(tmp_path, name):
         (
             "users.csv.gz",
             gzip.compress(b"user_id\nann\n", mtime=0)[:-9],  # the time would be part of the test id
-            "gzip compression is broken or cut off",
+            "gzip compression is damaged or incomplete",
         ),
         ("users.txt", "x" * 2000, "line 1: an id of more than 1,024 characters"),
     ],

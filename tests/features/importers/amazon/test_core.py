@@ -45,7 +45,7 @@ def test_a_core_that_falls_apart_step_by_step(tmp_path: Path) -> None:
     keys, _ = keys_of(tmp_path / "keys", square + chain, 3)
     keys.reduce_to_core(2)
     assert kept_lines(keys, 7) == [0, 1, 2, 3]
-    with pytest.raises(DataError, match="no user and item is left in the 3-core"):
+    with pytest.raises(DataError, match="no user and no item is left in the 3-core"):
         keys.reduce_to_core(3)
 
 
