@@ -8,6 +8,7 @@
     ├── BundleError                         a bundle is broken, altered or of a newer format
     ├── GateError                           a bundle does not pass the bars of `recsys publish`
     ├── LeakError                           a model could read what is held out from it
+    ├── LockedError                         another process is writing the same file or directory
     ├── StateError                          the histories of users cannot be read or written now
     ├── ProviderError                       a device or execution provider is not available
     ├── MissingExtraError                   an optional package is not installed
@@ -54,6 +55,10 @@ class EncoderError(RecsysError):
 
 class BundleError(RecsysError):
     """A bundle cannot be used."""
+
+
+class LockedError(RecsysError):
+    """Another process is writing the file or directory."""
 
 
 class GateError(RecsysError):

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from recsys.cli.app import command, console
-from recsys.cli.console import ConsoleProgress, say
+from recsys.cli.console import ConsoleProgress, say, warn
 from recsys.errors import ConfigError
 
 TABLES = "CSV, TSV, Parquet, JSON Lines, or .txt with one id a line; texts may be compressed with gzip"
@@ -82,6 +82,8 @@ def recommend(
     with _engine(bundle, histories, state, device) as engine, ConsoleProgress(console) as progress:
         counts = recommend_to_parquet(engine, request, out, report=report, progress=progress)
     say(console, _summary(counts, k, out))
+    for warning in counts.warnings:
+        warn(console, warning)
 
 
 @command

@@ -143,21 +143,21 @@ def _registry_uri(asked: str | None, track: Any) -> str | None:
     return configured or os.environ.get("MLFLOW_REGISTRY_URI") or os.environ.get("MLFLOW_TRACKING_URI")
 
 
-def _registry(uri: str, run: Any, experiment: str, with_histories: bool) -> Any:
+def _registry(uri: str, run: Any, experiment: str | None, with_histories: bool) -> Any:
     """The registry at `uri`. A model brings the code of serving along, which `training` does not know."""
     import features
     import recsys
     import serving
     from training.publishing import MlflowRegistry, ModelCode
+    from training.tracking import DEFAULT_EXPERIMENT, tracked_run_id
 
     packages = tuple(Path(package.__path__[0]) for package in (recsys, features, serving))
     code = ModelCode(script=packages[-1] / "pyfunc.py", packages=packages)
-    tracked = run.tracked_run
     return MlflowRegistry(
         uri,
         code,
-        experiment=experiment,
-        run_id=tracked.read_text("utf-8").strip() if tracked.exists() else None,
+        experiment=experiment or DEFAULT_EXPERIMENT,
+        run_id=tracked_run_id(run.path, run.tracking, uri),
         histories=run.histories if with_histories else None,
     )
 

@@ -142,10 +142,14 @@ class IndexConfig(Section):
 
 
 class TrackConfig(Section):
-    enabled: bool = True  # record parameters, metrics and artifacts of a run in MLflow
-    # Address of the tracking server. None: $MLFLOW_TRACKING_URI, else SQLite in the working directory.
+    enabled: bool = True  # record parameters, metrics and artifacts of a run, in its directory and in MLflow
+    # Address of the tracking server. None: $MLFLOW_TRACKING_URI, else where the run was tracked before, else
+    # the SQLite file mlflow.db beside the run directory.
     uri: str | None = None
-    experiment: str = "recsys"  # name of the MLflow experiment
+    # Name of the MLflow experiment. None: $MLFLOW_EXPERIMENT_NAME or $MLFLOW_EXPERIMENT_ID, else "recsys".
+    experiment: str | None = None
+    system_metrics: bool = True  # record the load of processor, memory, disk, network and GPU memory
+    system_metrics_seconds: Positive = 10.0  # between two records
 
 
 class Config(Section):
