@@ -34,8 +34,8 @@ def jagged(module: Any, keys: list[str]) -> Any:
 
 def test_tables_are_those_of_torchrec_in_names_values_and_gradients() -> None:
     real = collections(torchrec, EmbeddingBagConfig, EmbeddingConfig, PoolingType.MEAN)
-    ours = collections(tables, tables.EmbeddingBagConfig, tables.EmbeddingConfig, tables.PoolingType.MEAN)
-    for one, other, keys in zip(real, ours, (["item"], ["kind", "brand"]), strict=True):
+    replaced = collections(tables, tables.EmbeddingBagConfig, tables.EmbeddingConfig, tables.PoolingType.MEAN)
+    for one, other, keys in zip(real, replaced, (["item"], ["kind", "brand"]), strict=True):
         other.load_state_dict(one.state_dict())
         answers = [one(jagged(torchrec, keys)), other(jagged(tables, keys))]
         vectors = [
@@ -56,6 +56,14 @@ class Inner(records.BaseModel):
     kind: Literal["a", "b"] = "a"
 
 
+class Limits(records.BaseModel):
+    most: int = 7
+
+
+class Both(Inner, Limits):
+    least: int = 1
+
+
 class Outer(records.BaseModel):
     model_config = records.ConfigDict(frozen=True)
     inner: Inner = Inner()
@@ -72,6 +80,11 @@ def test_records_are_built_from_json_and_written_back() -> None:
     assert (found.maybe, found.made) == ((2,), {})
     assert Outer.model_validate(found.model_dump()) == found
     assert found.model_copy(update={"named": 2.0}).named == 2.0
+
+
+def test_records_have_the_fields_of_all_their_bases() -> None:
+    assert Both(size=2).model_dump() == {"most": 7, "size": 2, "kind": "a", "least": 1}
+    assert set(Limits.model_fields) == {"most"}
 
 
 def test_records_refuse_unknown_names_missing_values_and_changes() -> None:
