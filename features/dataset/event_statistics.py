@@ -52,7 +52,7 @@ class EventStatistics(Protocol):
         ...
 
     @property
-    def bought(self) -> pl.Series:
+    def positive_items(self) -> pl.Series:
         """Ids of the items with a positive event."""
         ...
 
@@ -72,7 +72,7 @@ class InMemoryEventStatistics:
         self._positive = events.filter(Columns.POSITIVE)
 
     @property
-    def bought(self) -> pl.Series:
+    def positive_items(self) -> pl.Series:
         return self._positive[Columns.ITEM].unique()
 
     @property

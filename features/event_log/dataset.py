@@ -111,7 +111,7 @@ class StreamedEventStatistics:
         self._log = log
 
     @property
-    def bought(self) -> pl.Series:
+    def positive_items(self) -> pl.Series:
         return self.items[Columns.ITEM].filter(pl.Series(self._log.item_counts[NUM_RESERVED:, 1] > 0))
 
     @property
