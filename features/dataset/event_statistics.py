@@ -1,4 +1,4 @@
-"""Counts and times of all events of a dataset: for reports, and for split protocols."""
+"""Counts and times of all events of a dataset, for reports and split protocols."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -59,8 +59,8 @@ class EventStatistics(Protocol):
     @property
     def num_positive(self) -> int: ...
 
-    def positive_time(self, place: int) -> int:
-        """Timestamp at `place`, counted from 0, when all positive events are sorted by timestamp."""
+    def positive_time(self, rank: int) -> int:
+        """The timestamp with this rank, counted from 0, among the sorted timestamps of positive events."""
         ...
 
 
@@ -79,8 +79,8 @@ class InMemoryEventStatistics:
     def num_positive(self) -> int:
         return self._positive.height
 
-    def positive_time(self, place: int) -> int:
-        return int(self._times[place])
+    def positive_time(self, rank: int) -> int:
+        return int(self._times[rank])
 
     @cached_property
     def _times(self) -> pl.Series:

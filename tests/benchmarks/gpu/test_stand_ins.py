@@ -108,6 +108,14 @@ def test_a_placeholder_is_imported_and_its_use_names_the_package(monkeypatch: py
         monkeypatch.delitem(sys.modules, name)
 
 
+def test_a_missing_part_of_an_installed_package_stays_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packages look for optional parts of their own, and go on without them."""
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    stand_ins.provide()
+    with pytest.raises(ModuleNotFoundError, match=r"scipy\.no_such_part"):
+        importlib.import_module("scipy.no_such_part")
+
+
 def test_what_is_installed_is_never_replaced() -> None:
     assert stand_ins.is_installed("numpy")
     assert not stand_ins.is_installed("no_such_package")
