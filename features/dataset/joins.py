@@ -48,7 +48,10 @@ class KnownIds:
         return ~ids.is_in(self.ids.implode())
 
     def near_misses(self, ids: pl.Series) -> pl.DataFrame:
-        """The distinct near misses among `ids`: columns `NEAR_SCHEMA`; `id` is near to `known`."""
+        """The distinct near misses among `ids`, with the columns `NEAR_SCHEMA`.
+
+        `id` differs from the known id `known` only in `ignored`.
+        """
         unknown = ids.cast(pl.String).drop_nulls().unique(maintain_order=True).alias("id")
         rest = unknown.filter(self.lacks(unknown)).to_frame()
         found = [pl.DataFrame(schema=NEAR_SCHEMA)]
@@ -63,7 +66,7 @@ class KnownIds:
 
     @cached_property
     def _keys(self) -> dict[str, pl.DataFrame]:
-        """By difference: `key`, unique, and an id that has it."""
+        """For each difference a frame of unique keys and, for each key, a known id that has it."""
         known = pl.DataFrame({"known": self.ids})
         return {
             ignored: known.select(key(pl.col("known")).alias("key"), "known").unique("key", keep="first")
@@ -135,14 +138,16 @@ class UserJoins:
         """Count the distinct `ids` without interactions; a problem where most are near misses."""
         if self.active is None:
             return
-        alone = ids.filter(self.active.lacks(ids))
+        unmatched = ids.filter(self.active.lacks(ids))
         without = int(KnownIds(ids).lacks(self.active.ids).sum())
-        self.unmatched_ids[f"{words.rows} without interactions"] = len(alone)
+        self.unmatched_ids[f"{words.rows} without interactions"] = len(unmatched)
         self.unmatched_ids[f"users of the interactions without {words.row}"] = without
-        if not len(alone):
+        if not len(unmatched):
             return
-        count = f"column {column!r}: {len(ids) - len(alone):,} of {len(ids):,} {words.ids} have interactions"
-        near = self.active.near_misses(alone)
+        count = (
+            f"column {column!r}: {len(ids) - len(unmatched):,} of {len(ids):,} {words.ids} have interactions"
+        )
+        near = self.active.near_misses(unmatched)
         if near.height:
             found = describe_near_misses(near, "users of the interactions")
             message = f"{count}; {found}: write both alike, {words.else_}"
@@ -150,12 +155,12 @@ class UserJoins:
                 table.problem_of_table(message)
             else:
                 self.warnings.append(table.named(message))
-        elif len(alone) == len(ids):
+        elif len(unmatched) == len(ids):
             example = self.active.ids.sort().first()
             self.warnings.append(
                 table.named(
-                    f"{count} (the first is {alone.sort()[0]!r}, the interactions have {example!r}); unless "
-                    "all of them are new, write their ids as in the interactions"
+                    f"{count} (the first is {unmatched.sort()[0]!r}, the interactions have {example!r}); "
+                    "unless all of them are new, write their ids as in the interactions"
                 )
             )
 

@@ -78,7 +78,7 @@ def summarise(dataset: Dataset) -> dict[str, Any]:
 def summary_in_words(summary: Mapping[str, Any]) -> dict[str, Any]:
     """`summarise` for people: names with units, shares as percentages."""
     time = summary["time"]
-    zone = " (UTC)" if summary["has_clock"] else " (place in the order of the events)"
+    zone = " (UTC)" if summary["has_clock"] else " (position in the order of the events)"
     return {
         "name": summary["name"],
         "rows": summary["counts"],

@@ -97,7 +97,7 @@ class ItemsSpec(TableSpec):
 class InteractionsSpec(TableSpec):
     user: Name
     item: Name
-    timestamp: Name | None = None  # None: an event's time is the place of its row in all files
+    timestamp: Name | None = None  # None: an event's time is the number of its row, over all files
     time: TimeUnit = "order"
     event: Name | None = None
     value: Name | None = None

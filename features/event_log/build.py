@@ -176,12 +176,12 @@ def _finish(
 def _write_partition(work: Path, events: pl.DataFrame, number: int, kind_ids: np.ndarray) -> None:
     """Write the arrays and users of one partition to a temporary folder, then rename the folder."""
     names = events[Columns.USER].unique().sort()
-    places = pl.DataFrame(
-        {Columns.USER: names, "place": pl.int_range(len(names), dtype=pl.UInt32, eager=True)}
+    positions = pl.DataFrame(
+        {Columns.USER: names, "position": pl.int_range(len(names), dtype=pl.UInt32, eager=True)}
     )
-    ordered = events.join(places, on=Columns.USER, how="left", maintain_order="left")
-    ordered = ordered.select("place", *ARRAYS).sort("place", Columns.TIMESTAMP, Columns.ROW)
-    counts = np.bincount(ordered["place"].to_numpy(), minlength=len(names))
+    ordered = events.join(positions, on=Columns.USER, how="left", maintain_order="left")
+    ordered = ordered.select("position", *ARRAYS).sort("position", Columns.TIMESTAMP, Columns.ROW)
+    counts = np.bincount(ordered["position"].to_numpy(), minlength=len(names))
     stop = np.cumsum(counts)
     first = ordered[stop - counts] if len(names) else ordered
     index = pl.DataFrame(

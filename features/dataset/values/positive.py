@@ -70,7 +70,7 @@ def _choices(texts: dict[str, TextKind]) -> list[dict[str, Kind]]:
     """Ways to read the text columns: first as the kind of all their values, then as other kinds."""
     choices = [list(enumerate(kind.choices())) for kind in texts.values()]
     ways = islice(product(*choices), _MAX_PRODUCT)
-    nearest = sorted(ways, key=lambda way: sum(place for place, _ in way))[:_MAX_TRIED]
+    nearest = sorted(ways, key=lambda way: sum(position for position, _ in way))[:_MAX_TRIED]
     return [dict(zip(texts, (kind for _, kind in way), strict=True)) for way in nearest]
 
 

@@ -15,7 +15,7 @@ from recsys.errors import DataError
 
 
 def same(root: Path, **sizes: int) -> Dataset:
-    """Asserts that both ways of reading give one dataset and one account of what was left out."""
+    """Assert that `load_dataset` and the event log give equal datasets and equal rejected rows."""
     whole, parts = load_dataset(root), streamed(root, **sizes)
     rounded = pl.col("value").cast(pl.Float32)  # as the log keeps it
     assert parts.interactions.with_columns(rounded).equals(whole.interactions.with_columns(rounded))

@@ -103,7 +103,7 @@ def test_ages_become_groups(tmp_path: Path) -> None:
     assert (entry["example"]["row"], entry["example"]["value"]) == (9, "old")
 
 
-def test_lost_leading_zeros_come_back(tmp_path: Path) -> None:
+def test_lost_leading_zeros_are_restored(tmp_path: Path) -> None:
     transactions = f"2018-09-20,{C1},108775015,0.05,2\n2018-09-21,{C1},{SOCKS},0.05,2\n"
     articles = article("108775015") + article(SOCKS)
     source = release(tmp_path / "source", articles=articles, transactions=transactions)

@@ -73,7 +73,7 @@ def test_units(unit: str, value: int, expected: int, dtype: pl.DataType) -> None
     assert as_time(pl.Series([value, None]).cast(dtype), unit).to_list() == [expected, None]  # type: ignore[arg-type]
 
 
-def test_a_column_in_another_unit_is_told_which() -> None:
+def test_a_column_in_another_unit_gets_a_hint_with_the_unit() -> None:
     per_second = {"unix_s": 1, "unix_ms": 10**3, "unix_us": 10**6, "unix_ns": 10**9}
     for meant, scale in per_second.items():
         values = pl.Series([1_600_000_000 * scale] * 3)
