@@ -9,6 +9,7 @@
     ├── LeakError                           a model could read what is held out from it
     ├── StateError                          the histories of users cannot be read or written now
     ├── ProviderError                       a device or execution provider is not to be had
+    ├── RankError                           another process of the same training was lost
     ├── MissingExtraError                   an optional package is not installed
     └── RequestError     (also ValueError)  a query names something that does not exist
 
@@ -76,6 +77,10 @@ class LeakError(RecsysError):
 
 class ProviderError(RecsysError):
     """The asked-for device is not to be had, and no slower one was allowed."""
+
+
+class RankError(RecsysError):
+    """Another process of the same training has ended, is silent, or works on something else."""
 
 
 class MissingExtraError(RecsysError):

@@ -20,7 +20,7 @@ from recsys.ids import NUM_RESERVED
 from recsys.item_features import ItemArrays, ItemFeatures
 from recsys.models.cold_start_head import ColdStartHead, replace_cold
 from recsys.models.dropout import current_generator
-from recsys.models.embeddings import CategoryEmbedding, ItemIdEmbedding
+from recsys.models.embeddings import CategoryEmbedding, ItemIdEmbedding, TableVectors
 from recsys.models.item_tower import ItemInputs, ItemOutput, ItemTower, ItemTowerSpec, Standardise
 from recsys.models.user_tower import UserTower
 
@@ -127,23 +127,34 @@ class Retriever(nn.Module):
     def device(self) -> torch.device:
         return self.user_tower.start_D.device
 
-    def item_inputs(self, row_N: Tensor, *, as_cold: bool = False) -> ItemInputs:
+    def table_ids(self, row_N: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """What the catalogue rows `row_N` look up: rows of the id table [N], ids of each field [N, C]."""
+        fields = {name: array[row_N].to(self.device) for name, array in self.category_ids.items()}
+        return self.id_row_N[row_N].to(self.device), fields
+
+    def read_tables(self, row_N: Tensor) -> TableVectors:
+        """What the catalogue rows `row_N` read from the learned tables."""
+        id_row_N, ids = self.table_ids(row_N)
+        return TableVectors(
+            identity_ND=None if self.item_id is None else self.item_id(id_row_N),
+            category={} if self.category is None else self.category(ids),
+        )
+
+    def item_inputs(
+        self, row_N: Tensor, *, as_cold: bool = False, tables: TableVectors | None = None
+    ) -> ItemInputs:
         """Inputs of the item tower for the catalogue rows `row_N`.
 
         With `as_cold`, every item is read as a cold item: without its id, and with the reviews of
-        `ItemFeatures.dense_as_cold`.
+        `ItemFeatures.dense_as_cold`. `tables`, where given, is what the rows have read from the tables.
         """
         warm_N = self.trained_N[row_N].to(self.device) & (not as_cold)
         if self.training:
             warm_N &= ~self._sampled_as_cold(row_N)
         dense, ids = self.content(row_N, warm_N)
-        category: dict[str, tuple[Tensor, Tensor]] = {}
-        if self.category is not None:
-            pooled = self.category(ids)
-            category = {name: (pooled[name], (ids[name] > 0).any(1)) for name in ids}
-        identity = None
-        if self.item_id is not None:
-            identity = (self.item_id(self.id_row_N[row_N].to(self.device)), warm_N)
+        read = self.read_tables(row_N) if tables is None else tables
+        category = {name: (read.category[name], (ids[name] > 0).any(1)) for name in ids}
+        identity = None if read.identity_ND is None else (read.identity_ND, warm_N)
         return ItemInputs(dense=dense, category=category, identity=identity, warm=warm_N, values=ids)
 
     def embed_items(self, row_N: Tensor, *, as_cold: bool = False) -> ItemOutput:

@@ -1,16 +1,20 @@
 """Training of the towers: next-item prediction over the catalogue, stopped early on validation.
 
+Under torchrun all ranks train together, and rank 0 alone validates.
 Legend: B windows, L events, P predictions, N items that may be predicted, D width.
 """
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from recsys.config import ModelConfig, TrainConfig
@@ -18,10 +22,13 @@ from recsys.history import SequenceSchema
 from recsys.item_features import ItemFeatures
 from recsys.models import Retriever
 from recsys.progress import Progress, silent
+from training.ranks import ONE_RANK, Ranks, process_group_of_one
 from training.sequences import TrainingSequence, Window, WindowSampler
 from training.towers.checkpoint import TrainingState, load_state, save_state
 from training.towers.ema import WeightAverage, decay_of
+from training.towers.negative_sampling import is_sampled
 from training.towers.step_audit import audit_step
+from training.towers.tables import DividedTables, Tables, WholeTables, is_of_tables
 from training.towers.train_step import TrainStep
 
 logger = logging.getLogger(__name__)
@@ -29,10 +36,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class FittedRetriever:
-    model: Retriever
+    model: Retriever  # complete on rank 0
     best_epoch: int  # epochs that the kept parameters were trained for
     best_score: float  # validation NDCG@10, NaN without validation
     curve: list[dict[str, float]]  # an entry an epoch
+    sharding_plan: str | None = None  # of the tables, where they are divided
 
 
 def fit_retriever(
@@ -49,62 +57,149 @@ def fit_retriever(
     fingerprint: str = "",
     progress: Progress = silent,
     on_epoch: Callable[[int, dict[str, float]], None] | None = None,
+    ranks: Ranks = ONE_RANK,
 ) -> FittedRetriever:
     """Train both towers on `sequences`; with `validate`, keep the best epoch and stop early.
 
     `epochs` overrides the configured number. A `checkpoint` of the same
-    `fingerprint` is resumed. `index_kind` is the index that hard negatives come from.
-    Raises `FloatingPointError` if a loss or a parameter is not finite.
+    `fingerprint` is resumed. `index_kind` is the index that hard negatives come from. All `ranks` call it
+    with the same arguments; only rank 0 calls `validate`.
+    Raises `FloatingPointError` if a loss or a parameter is not finite, `RankError` if a rank is lost.
     """
     torch.manual_seed(config.seed)
     num_epochs = epochs or config.epochs
-    model = Retriever(features, schema, model_config).to(config.device)
     tokens = _batch_tokens(sequences, config)
-    sampler = WindowSampler(sequences, max_length=schema.max_length, batch_tokens=tokens, seed=config.seed)
-    optimizer = torch.optim.AdamW(
-        _parameter_groups(model, config.weight_decay),
-        lr=config.learning_rate,
-        betas=config.optimizer.betas,
+    sampler = WindowSampler(
+        sequences,
+        max_length=schema.max_length,
+        batch_tokens=tokens,
+        seed=config.seed,
+        part=(ranks.rank, ranks.size),
     )
     epoch_steps = len(sampler.epoch(0))  # approximately: epochs cut histories at other places
-    total_steps = num_epochs * epoch_steps
-    scheduler = LambdaLR(optimizer, _schedule(total_steps, config))
-    average = WeightAverage(model, decay_of(config.average_epochs * epoch_steps))
-    parts = (model, optimizer, scheduler, average)
-    step = audit_step(TrainStep(model, config, index_kind=index_kind))
-    state = load_state(checkpoint, fingerprint, *parts) or TrainingState()
-    while state.epoch < num_epochs and not _has_stalled(state, config, validate):
-        losses = []
-        model.train()
-        step.start_epoch()
-        with step.one_thread_per_operation():
-            for windows in sampler.epoch(state.epoch):
-                losses.append(_update(step, windows, optimizer, config.optimizer.max_gradient_norm))
-                scheduler.step()
-                average.update()
-                done = scheduler.last_epoch
-                progress("train", done, max(total_steps, done), _note(state, losses))
-        state.epoch += 1
-        entry = {"loss": float(np.mean(losses))}
-        with average.applied():
-            entry |= {} if validate is None else {"validation_ndcg_at_10": validate(model)}
-            state.record(entry, model)
-        if on_epoch is not None:
-            on_epoch(state.epoch, entry)
-        save_state(checkpoint, fingerprint, state, *parts)
-    average.keep()
-    return _finished(model, state)
+    decay = decay_of(config.average_epochs * epoch_steps)
+    model = Retriever(features, schema, model_config).to(config.device)
+    with ranks.explained(), _tables(model, config, decay, ranks) as tables:
+        step = audit_step(TrainStep(model, config, index_kind=index_kind, ranks=ranks, tables=tables))
+        training = _Training(step, config, num_epochs * epoch_steps, decay)
+        state = load_state(checkpoint, fingerprint, *training.parts, ranks=ranks) or TrainingState()
+        while state.epoch < num_epochs and not _has_stalled(state, config, validate):
+            losses: list[float] = []
+            for loss in training.epoch(sampler.epoch(state.epoch)):
+                losses.append(loss)
+                done = training.num_steps
+                progress("train", done, max(training.total_steps, done), _note(state, losses))
+            state.epoch += 1
+            entry = {"loss": float(np.mean(losses))}
+            with training.averaged():
+                entry |= {} if validate is None else {"validation_ndcg_at_10": _score(validate, model, ranks)}
+                state.record(entry, model if ranks.rank == 0 else None)
+            if on_epoch is not None:
+                on_epoch(state.epoch, entry)
+            save_state(checkpoint, fingerprint, state, *training.parts, ranks=ranks)
+        training.keep_average()
+    return _finished(model, state, tables, ranks)
 
 
-def _finished(model: Retriever, state: TrainingState) -> FittedRetriever:
-    if state.best_parameters is not None:
-        model.load_state_dict(state.best_parameters)
-    _reject_not_finite(model)
+@contextmanager
+def _tables(model: Retriever, config: TrainConfig, decay: float, ranks: Ranks) -> Iterator[Tables]:
+    """The tables as `train.tables.optimizer` asks for them."""
+    kind = config.tables.optimizer
+    is_divided = is_sampled(model.features, config) if kind == "auto" else kind == "rowwise_adagrad"
+    if not is_divided or (model.item_id is None and model.category is None):
+        yield WholeTables(model, ranks)
+        return
+    with process_group_of_one():
+        tables = DividedTables(model, config.tables, decay=decay, ranks=ranks)
+        logger.info("sharding plan of the learned tables:\n%s", tables.sharded.plan)
+        yield tables
+
+
+class _Training:
+    """The step with its optimizer, schedule and average."""
+
+    def __init__(self, step: TrainStep, config: TrainConfig, total_steps: int, decay: float) -> None:
+        self.step, self.config, self.total_steps = step, config, total_steps
+        parameters = [parameter for parameter in step.model.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            _parameter_groups(parameters, config.weight_decay),
+            lr=config.learning_rate,
+            betas=config.optimizer.betas,
+        )
+        self.scheduler = LambdaLR(self.optimizer, _schedule(total_steps, config))
+        self.average = WeightAverage(parameters, decay)
+        self.parts = (_Towers(step.model), self.optimizer, self.scheduler, self.average, step.tables)
+
+    @property
+    def num_steps(self) -> int:
+        """Steps so far."""
+        done: int = self.scheduler.last_epoch
+        return done
+
+    def epoch(self, batches: Sequence[list[Window]]) -> Iterator[float]:
+        """Take a step for each batch; its loss."""
+        self.step.model.train()
+        self.step.start_epoch()
+        with self.step.one_thread_per_operation():
+            for windows in batches:
+                yield self._update(windows)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within, the model has the averaged parameters, on rank 0 all of them."""
+        tables = self.step.tables
+        with self.average.applied():
+            tables.exchange_average()
+            tables.fill()
+            yield
+            tables.exchange_average()
+
+    def keep_average(self) -> None:
+        """Give the model the averaged parameters; training is over."""
+        self.average.keep()
+        self.step.tables.exchange_average()
+        self.step.tables.fill()
+
+    def _update(self, windows: list[Window]) -> float:
+        loss = self.step.backward(windows)
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"the training loss is {loss}; lower train.learning_rate")
+        factor = self.step.clip(self.config.optimizer.max_gradient_norm)
+        self.optimizer.step()
+        self.step.tables.update(float(self.scheduler.get_last_lr()[0]) / self.config.learning_rate, factor)
+        self.scheduler.step()
+        self.average.update()
+        return loss
+
+
+class _Towers:
+    """The state of a model without its learned tables, which have a state of their own."""
+
+    def __init__(self, model: Retriever) -> None:
+        self.model = model
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: each for name, each in self.model.state_dict().items() if not is_of_tables(name)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state, strict=False)
+
+
+def _score(validate: Callable[[Retriever], float], model: Retriever, ranks: Ranks) -> float:
+    return ranks.share(lambda: validate(model))
+
+
+def _finished(model: Retriever, state: TrainingState, tables: Tables, ranks: Ranks) -> FittedRetriever:
+    if ranks.rank == 0:
+        if state.best_parameters is not None:
+            model.load_state_dict(state.best_parameters)
+        _reject_not_finite(model)
     return FittedRetriever(
         model=model.eval(),
         best_epoch=state.best_epoch or state.epoch,
         best_score=state.best_score,
         curve=state.curve,
+        sharding_plan=tables.sharded.plan if isinstance(tables, DividedTables) else None,
     )
 
 
@@ -127,17 +222,6 @@ def _note(state: TrainingState, losses: list[float]) -> str:
     return f"epoch {state.epoch + 1}, loss {losses[-1]:.3f}{best}"
 
 
-def _update(
-    step: TrainStep, windows: list[Window], optimizer: torch.optim.Optimizer, max_gradient_norm: float
-) -> float:
-    loss = step.backward(windows)
-    if not math.isfinite(loss):
-        raise FloatingPointError(f"the training loss is {loss}; lower train.learning_rate")
-    torch.nn.utils.clip_grad_norm_(step.model.parameters(), max_gradient_norm)
-    optimizer.step()
-    return loss
-
-
 def _schedule(total_steps: int, config: TrainConfig) -> Callable[[int], float]:
     """Linear warm-up, then a cosine to `config.optimizer.final_rate` of the peak."""
     warmup = max(1, round(total_steps * config.warmup_fraction))
@@ -152,10 +236,10 @@ def _schedule(total_steps: int, config: TrainConfig) -> Callable[[int], float]:
     return factor
 
 
-def _parameter_groups(model: Retriever, weight_decay: float) -> list[dict[str, object]]:
+def _parameter_groups(parameters: Sequence[nn.Parameter], weight_decay: float) -> list[dict[str, object]]:
     """Decay for matrices and tables; none for biases, norms and the temperature."""
-    decayed = [p for p in model.parameters() if p.ndim >= 2]
-    plain = [p for p in model.parameters() if p.ndim < 2]
+    decayed = [p for p in parameters if p.ndim >= 2]
+    plain = [p for p in parameters if p.ndim < 2]
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
 
 

@@ -136,7 +136,7 @@ def test_the_batch_is_of_trained_items_no_item_twice():
     model = tiny_model()
     config = AuxiliaryConfig(num_items=7, views=ViewsConfig(weight=1.0))
     losses = ItemBatchLoss.of(StepContext(model, TrainConfig()), config)
-    drawn = [losses.draw() for _ in range(20)]
+    drawn = [losses.draw([]).own_rows for _ in range(20)]
     assert all(len(rows) == len(rows.unique()) == 7 for rows in drawn)
     assert set(torch.cat(drawn).tolist()) == set(trained_rows(model).tolist())
 

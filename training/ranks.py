@@ -1,0 +1,167 @@
+"""The processes of one training: a single one, or those that torchrun has started.
+
+    torchrun --nproc-per-node 2 -m recsys.cli run DATASET --out RUN
+
+Each process is a rank. Rank 0 writes files, tracks and prints. All ranks take the steps of a training
+together and exchange tensors by gloo on a CPU and by NCCL on a GPU. What rank 0 computes alone reaches the
+others through the key-value store of torchrun, so that no exchange of tensors has to wait for it.
+"""
+
+import os
+import pickle
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
+from typing import Protocol, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed import HashStore, PrefixStore, Store  # type: ignore[attr-defined]
+from torch.distributed.rendezvous import rendezvous
+
+from recsys.config import ProcessesConfig
+from recsys.errors import RankError
+
+T = TypeVar("T")
+BACKENDS = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl"}
+# What gloo says of a peer that has gone away or is silent. It raises RuntimeError for every fault.
+_LOST = ("gloo", "Connection closed", "Connection reset", "Broken pipe", "Timed out", "timed out")
+
+
+class Ranks(Protocol):
+    """The ranks of a training. All of them make the same calls in the same order."""
+
+    rank: int
+    size: int
+
+    def sum_(self, tensor: Tensor) -> None:
+        """Replace `tensor` by its sum over all ranks."""
+        ...
+
+    def gather(self, row_N: Tensor) -> Tensor:
+        """The one-dimensional tensors of all ranks, one after the other; lengths may differ."""
+        ...
+
+    def share(self, make: Callable[[], T]) -> T:
+        """What `make` returns on rank 0, where alone it is called, on every rank."""
+        ...
+
+    def explained(self) -> AbstractContextManager[None]:
+        """Within, the loss of another rank is a `RankError`."""
+        ...
+
+
+class OneRank:
+    """A training in a single process."""
+
+    rank, size = 0, 1
+
+    def sum_(self, tensor: Tensor) -> None: ...
+
+    def gather(self, row_N: Tensor) -> Tensor:
+        return row_N
+
+    def share(self, make: Callable[[], T]) -> T:
+        return make()
+
+    def explained(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+class TorchrunRanks:
+    """This process among those of torchrun. `close` ends the exchange."""
+
+    def __init__(self, store: Store, rank: int, size: int, device: str, config: ProcessesConfig) -> None:
+        self.rank, self.size, self.config = rank, size, config
+        self._store, self._num_shared = PrefixStore("shared", store), 0
+        if device == "cuda":
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", rank)))
+        with self.explained():
+            dist.init_process_group(
+                BACKENDS[device],
+                store=PrefixStore("tensors", store),
+                rank=rank,
+                world_size=size,
+                timeout=timedelta(seconds=config.timeout_seconds),
+            )
+
+    @classmethod
+    def join(cls, device: str, config: ProcessesConfig) -> "TorchrunRanks":
+        """Meet the other processes of torchrun. Raises `RankError` if they do not come in time."""
+        timeout = timedelta(seconds=config.timeout_seconds)
+        store, rank, size = next(rendezvous("env://", timeout=timeout))
+        return cls(store, rank, size, device, config)
+
+    def close(self) -> None:
+        dist.destroy_process_group()
+
+    def sum_(self, tensor: Tensor) -> None:
+        with self.explained():
+            dist.all_reduce(tensor)
+
+    def gather(self, row_N: Tensor) -> Tensor:
+        lengths = torch.zeros(self.size, dtype=torch.int64)
+        lengths[self.rank] = len(row_N)
+        self.sum_(lengths)
+        padded = row_N.new_zeros(int(lengths.max()))
+        padded[: len(row_N)] = row_N
+        parts = [torch.empty_like(padded) for _ in range(self.size)]
+        with self.explained():
+            dist.all_gather(parts, padded)
+        return torch.cat([part[:length] for part, length in zip(parts, lengths.tolist(), strict=True)])
+
+    def share(self, make: Callable[[], T]) -> T:
+        key, self._num_shared = str(self._num_shared), self._num_shared + 1
+        if self.rank == 0:
+            value = make()
+            self._store.set(key, pickle.dumps(value))
+            return value
+        with self.explained():
+            self._store.wait([key], timedelta(seconds=self.config.first_rank_timeout_seconds))
+            received: T = pickle.loads(self._store.get(key))
+        return received
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            if not (isinstance(error, dist.DistError) or any(sign in str(error) for sign in _LOST)):
+                raise
+            raise RankError(
+                f"rank {self.rank} of {self.size} has lost the others: {_last_line(str(error))}. A process "
+                f"has ended, or has not answered for train.processes.timeout_seconds = "
+                f"{self.config.timeout_seconds}; look above for its own message. The same command goes on "
+                "from the last checkpoint, as does torchrun --max-restarts 3"
+            ) from error
+
+
+ONE_RANK = OneRank()
+
+
+def is_torchrun() -> bool:
+    """Whether torchrun, or a launcher with its environment variables, has started several processes."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ and "MASTER_ADDR" in os.environ
+
+
+def rank_of_process() -> int:
+    """The rank that torchrun gave this process; 0 without torchrun."""
+    return int(os.environ["RANK"]) if is_torchrun() else 0
+
+
+@contextmanager
+def process_group_of_one() -> Iterator[None]:
+    """Within, torch has a process group, which TorchRec needs; in a single process a group of one."""
+    if dist.is_initialized():
+        yield
+        return
+    dist.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def _last_line(message: str) -> str:
+    return message.strip().splitlines()[-1].strip().rstrip(".")

@@ -1,0 +1,210 @@
+"""The learned tables in a step: read once for all losses, and written once with the sum of their gradients.
+
+A step reads its catalogue rows from the tables on one thread. The vectors that come out are leaves for the
+shards of the losses. What the losses return for the leaves is summed, and flows back into the tables.
+
+Legend: N rows of a step, M rows of a shard, D width.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from recsys.config import TablesConfig
+from recsys.models import Retriever, ShardedTables, TableVectors
+from training.ranks import ONE_RANK, Ranks
+from training.towers.ema import TableAverage
+
+Gradients = Sequence[Tensor | None]  # one a tensor
+
+
+class Tables(Protocol):
+    """The tables of a model in training, in one process or among several."""
+
+    parameters: Sequence[nn.Parameter]  # those that the optimizer of the towers updates
+
+    def read(self, row_N: Tensor) -> TableVectors:
+        """What this rank's catalogue rows read, with the graph that leads back to the tables."""
+        ...
+
+    def receive(self, read: TableVectors, gradients: Sequence[Tensor]) -> None:
+        """Take the gradients of `read.tensors()`; all ranks' gradients are summed."""
+        ...
+
+    def squared_norm(self) -> Tensor:
+        """Sum of the squares of the gradients that are not in `parameters`; a scalar."""
+        ...
+
+    def update(self, rate: float, scale: Tensor) -> None:
+        """Write what the optimizer does not: rows whose gradients, times `scale`, were received.
+
+        `rate` is the learning rate as a fraction of its peak.
+        """
+        ...
+
+    def exchange_average(self) -> None:
+        """Exchange the tables that are not in `parameters` with their moving average."""
+        ...
+
+    def fill(self) -> None:
+        """Give the model of rank 0 whole tables, as they are now."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """State for a checkpoint, whole tables on rank 0; the same for any number of ranks."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class WholeTables:
+    """Tables that every rank holds whole, with dense gradients for the optimizer of the towers."""
+
+    def __init__(self, model: Retriever, ranks: Ranks = ONE_RANK) -> None:
+        self.model, self.ranks = model, ranks
+        modules = [module for module in (model.item_id, model.category) if module is not None]
+        self.parameters: Sequence[nn.Parameter] = [each for module in modules for each in module.parameters()]
+
+    def read(self, row_N: Tensor) -> TableVectors:
+        return self.model.read_tables(row_N)
+
+    def receive(self, read: TableVectors, gradients: Sequence[Tensor]) -> None:
+        if not self.parameters:
+            return
+        found = torch.autograd.grad(read.tensors(), self.parameters, gradients, allow_unused=True)
+        for parameter, gradient in zip(self.parameters, found, strict=True):
+            parameter.grad = torch.zeros_like(parameter) if gradient is None else gradient
+            self.ranks.sum_(parameter.grad)
+
+    def squared_norm(self) -> Tensor:
+        return torch.zeros((), device=self.model.device)
+
+    def update(self, rate: float, scale: Tensor) -> None: ...
+
+    def exchange_average(self) -> None: ...
+
+    def fill(self) -> None: ...
+
+    def state_dict(self) -> dict[str, Any]:
+        state = self.model.state_dict()
+        return {"weight": {name: tensor for name, tensor in state.items() if is_of_tables(name)}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["weight"], strict=False)
+
+
+class DividedTables:
+    """Tables that TorchRec divides among the ranks, and that a step updates where it has read them.
+
+    Their gradients are not in `parameters`: they wait between `receive` and `update` as those of the vectors
+    that were read. Rows are averaged when they change, with the average that every step would have given.
+    """
+
+    parameters: Sequence[nn.Parameter] = ()
+
+    def __init__(
+        self, model: Retriever, config: TablesConfig, *, decay: float = 0.0, ranks: Ranks = ONE_RANK
+    ) -> None:
+        self.ranks, self.config = ranks, config
+        self.sharded = ShardedTables(
+            model, id_sharding=config.id_sharding, category_sharding=config.category_sharding
+        )
+        self.average = TableAverage(list(self.sharded.parts()), decay) if decay else None
+        self._row_N = torch.empty(0, dtype=torch.int64)
+        self._received: tuple[TableVectors, list[Tensor]] | None = None
+
+    def read(self, row_N: Tensor) -> TableVectors:
+        self._row_N = row_N
+        return self.sharded.read(row_N)
+
+    def receive(self, read: TableVectors, gradients: Sequence[Tensor]) -> None:
+        self._received = read, list(gradients)
+
+    def squared_norm(self) -> Tensor:
+        assert self._received is not None
+        total = torch.zeros((), device=self.sharded.model.device)
+        for gradient in self._received[1]:
+            total += gradient.square().sum()
+        self.ranks.sum_(total)
+        return total
+
+    def update(self, rate: float, scale: Tensor) -> None:
+        assert self._received is not None
+        read, gradients = self._received
+        if self.average is not None:
+            self.average.before_change(self.sharded.ids(self.ranks.gather(self._row_N)))
+        rate = rate * self.config.learning_rate
+        self.sharded.update(read, [gradient * scale for gradient in gradients], rate)
+        if self.average is not None:
+            self.average.update()
+        self._received = None
+
+    def exchange_average(self) -> None:
+        if self.average is not None:
+            self.average.exchange()
+
+    def fill(self) -> None:
+        self.sharded.fill()
+
+    def state_dict(self) -> dict[str, Any]:
+        state: dict[str, Any] = self.sharded.whole()
+        if self.average is not None:
+            self.average.exchange()
+            state |= {"average": self.sharded.whole()["weight"], "num_updates": self.average.num_updates}
+            self.average.exchange()
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if self.average is not None:
+            self.sharded.load({"weight": state["average"]})
+            self.average.restart(state["num_updates"])
+        self.sharded.load({kind: state[kind] for kind in ("weight", "momentum1")})
+
+
+def is_of_tables(name: str) -> bool:
+    """Whether the parameter of this name of a `Retriever` is a learned table."""
+    return name.startswith(("item_id.", "category."))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardLeaves:
+    """What the rows of a shard have read, as leaves, and the places of the rows among those of the step."""
+
+    place_M: Tensor
+    vectors: TableVectors
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardGradient:
+    """The gradients of `ShardLeaves.vectors.tensors()`."""
+
+    place_M: Tensor
+    gradients: Gradients
+
+
+class StepRows:
+    """The catalogue rows that this rank reads in a step, ascending, and what they have read."""
+
+    def __init__(self, row_N: Tensor, read: TableVectors) -> None:
+        self.row_N, self.read = row_N, read
+
+    def leaves(self, row_M: Tensor) -> ShardLeaves:
+        """Leaves for the rows `row_M`, all of which the step has read."""
+        place_M = torch.searchsorted(self.row_N, row_M)
+        # A copy: shards that read the same row must not share a gradient.
+        leaves = [
+            tensor.detach()[place_M.to(tensor.device)].requires_grad_() for tensor in self.read.tensors()
+        ]
+        return ShardLeaves(place_M=place_M, vectors=self.read.replaced(leaves))
+
+    def sum_gradients(self, shards: Sequence[ShardGradient]) -> list[Tensor]:
+        """The gradients of `read.tensors()`: sums over the shards, in their order."""
+        totals = [torch.zeros_like(tensor) for tensor in self.read.tensors()]
+        for shard in shards:
+            for total, gradient in zip(totals, shard.gradients, strict=True):
+                if gradient is not None:
+                    total.index_add_(0, shard.place_M.to(total.device), gradient.to(total.dtype))
+        return totals
