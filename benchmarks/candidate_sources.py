@@ -2,11 +2,11 @@
 
     python benchmarks/candidate_sources.py [--items 10000 100000 1000000] [--repeats 20]
 
-Sources of generated arrays (ALS factors in the exact index, two tables of neighbors, popularity) are asked
-for the candidates of one history and for the scores of all candidates. Beside it, in the same run, the dense
-peer scores the whole catalogue by each source and takes the best. Memory is the peak of numpy's and Python's
-allocations during a request (tracemalloc), the sources' own arrays left out; time is the median. Ratios are
-to the smallest catalogue.
+A request gets the candidates of one history from every source, then the scores of all candidates by every
+source. The sources are made of random arrays: ALS factors in the exact index, two tables of neighbors,
+popularity. "dense" does the same by scoring the whole catalogue with each source. Memory is the peak of
+allocations during a request (tracemalloc), without the arrays of the sources. Time is the median over the
+repeats. Ratios are relative to the smallest catalogue.
 """
 
 import argparse
@@ -44,14 +44,14 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=20)
     args = parser.parse_args()
     first: dict[str, tuple[float, float]] = {}
-    print("| items | way | memory (MB) | ratio | time (ms) | ratio |\n|---|---|---|---|---|---|")
+    print("| items | method | memory (MB) | ratio | time (ms) | ratio |\n|---|---|---|---|---|---|")
     for num_items in args.items:
         sources, history = make_sources(num_items), make_history(num_items)
-        for way, request in (("sources", sparse_request), ("dense", dense_request)):
+        for method, request in (("sources", sparse_request), ("dense", dense_request)):
             memory, seconds = measure(partial(request, sources, history), args.repeats)
-            least = first.setdefault(way, (memory, seconds))
+            least = first.setdefault(method, (memory, seconds))
             print(
-                f"| {num_items:,} | {way} | {memory / 1e6:.2f} | {memory / least[0]:.1f} "
+                f"| {num_items:,} | {method} | {memory / 1e6:.2f} | {memory / least[0]:.1f} "
                 f"| {1e3 * seconds:.1f} | {seconds / least[1]:.1f} |",
                 flush=True,
             )
@@ -106,7 +106,7 @@ def dense_request(sources: list[CandidateSource], history: History) -> None:
 
 
 def dense_scores(source: CandidateSource, history: History) -> Floats:
-    """Shape [1, N]."""
+    """Scores of all items for the history. Shape [1, N]."""
     if isinstance(source, FactorSource):
         return np.maximum(source.user_factors([history]) @ source.factor.T, 0.0)
     if isinstance(source, PopularitySource):
@@ -120,7 +120,7 @@ def dense_scores(source: CandidateSource, history: History) -> Floats:
 
 
 def measure(request: Callable[[], None], repeats: int) -> tuple[float, float]:
-    """Peak bytes and median seconds of a request, after one that makes what all requests share."""
+    """Peak bytes and median seconds of a request, after one that fills the caches."""
     request()
     seconds = []
     for _ in range(repeats):

@@ -1,13 +1,14 @@
-"""The cost of extraction compared with other libraries: same weights, data and cores, interleaved in one run.
+"""Cost of extraction beside other libraries: same weights, data and cores, in turns within one run.
 
     python -m benchmarks.extraction [texts pictures speech] [--items 128] [--clips 60] [--repetitions 3]
 
-Texts are compared with sentence-transformers, pictures (files, so decoding and resizing count) with eager
-torch, speech by stage and, if it is installed, with faster-whisper. The data are MovieLens-small with its
-posters, plots and spoken reviews, found through RECSYS_DATA, or else a generated sample shop.
+Texts are compared with sentence-transformers, pictures with eager torch (from files, with decoding and
+resizing), speech with faster-whisper, if it is installed. The data are MovieLens-small with posters, plots
+and spoken reviews, found through RECSYS_DATA, or else a generated sample shop.
 
-The main figure is items a CPU second, of all threads of the process, which holds on a machine that does
-other work too; elapsed seconds are printed beside it. A ratio is the ratio of medians over the repetitions.
+The main result is the number of items in a CPU second over all threads of the process, which other work on
+the machine hardly changes. Elapsed seconds are printed beside it. Ratios are ratios of medians over the
+repetitions.
 """
 
 import argparse
@@ -64,8 +65,8 @@ def texts(media: Media, options: argparse.Namespace) -> None:
 
     torch.set_num_threads(options.threads)
     peer = SentenceTransformer(str(EMBEDDED["minilm-l6"].weights.locate()[0].parent), device="cpu")
-    peer.max_seq_length = 256  # its package lacks the limit that the model was trained with
-    ours = Encoder.load(ensure_encoder("minilm-l6"), num_threads=options.threads)
+    peer.max_seq_length = 256  # the limit in training, which the package of the weights lacks
+    encoder = Encoder.load(ensure_encoder("minilm-l6"), num_threads=options.threads)
     peers = {
         f"sentence-transformers, {size} at once": partial(
             peer.encode, media.texts, batch_size=size, show_progress_bar=False
@@ -73,7 +74,11 @@ def texts(media: Media, options: argparse.Namespace) -> None:
         for size in (32, 8, 4)
     }
     compare(
-        f"{len(media.texts)} texts", len(media.texts), peers, lambda: ours.encode_texts(media.texts), options
+        f"{len(media.texts)} texts",
+        len(media.texts),
+        peers,
+        lambda: encoder.encode_texts(media.texts),
+        options,
     )
 
 
@@ -84,18 +89,20 @@ def pictures(media: Media, options: argparse.Namespace) -> None:
 
     torch.set_num_threads(options.threads)
     net = efficientnet.load_module(EMBEDDED["efficientnet-lite0"].weights)
-    ours = Encoder.load(ensure_encoder("efficientnet-lite0"), num_threads=options.threads)
+    encoder = Encoder.load(ensure_encoder("efficientnet-lite0"), num_threads=options.threads)
 
     def eager(size: int) -> np.ndarray:
         vectors = []
         with torch.inference_mode():
             for at in range(0, len(media.pictures), size):
-                pixels = [ours.prepare_image(load_image(path)) for path in media.pictures[at : at + size]]
+                pixels = [encoder.prepare_image(load_image(path)) for path in media.pictures[at : at + size]]
                 vectors.append(net(torch.from_numpy(np.stack(pixels))).numpy())
         return np.concatenate(vectors)
 
     def encode() -> np.ndarray:
-        return ours.encode_images([load_image(path, min_side=2 * ours.spec.side) for path in media.pictures])
+        return encoder.encode_images(
+            [load_image(path, min_side=2 * encoder.spec.side) for path in media.pictures]
+        )
 
     peers = {f"eager torch, {size} at once": partial(eager, size) for size in (1, 32)}
     compare(f"{len(media.pictures)} pictures", len(media.pictures), peers, encode, options)
@@ -105,11 +112,11 @@ def compare(
     title: str,
     num_items: int,
     peers: Mapping[str, Callable[[], np.ndarray]],
-    ours: Callable[[], np.ndarray],
+    encode: Callable[[], np.ndarray],
     options: argparse.Namespace,
 ) -> None:
-    """Print one line a side; the sides take turns."""
-    sides = {**peers, "recsys": ours}
+    """Print one line for each library; the libraries run in turns."""
+    sides = {**peers, "recsys": encode}
     spent, vectors = take_turns(sides, options.repetitions)
     own = median(num_items / cpu for cpu, _ in spent["recsys"])
     print(f"\n{title:34} a CPU second (spread)     a second   recsys is   least cosine")
@@ -125,7 +132,7 @@ def compare(
 
 
 def speech(media: Media, options: argparse.Namespace) -> None:
-    """CPU seconds that a minute of speech costs, by stage, and the words that are misheard."""
+    """CPU seconds for a minute of speech, by stage, and the word error rate of the transcripts."""
     clips = [load_audio(path) for path in media.clips]
     minutes = sum(map(len, clips)) / SAMPLE_RATE / 60
     encoder = Encoder.load(ensure_encoder("whisper-tiny.en"), num_threads=options.threads)
@@ -151,7 +158,7 @@ def speech(media: Media, options: argparse.Namespace) -> None:
 
 
 def _faster_whisper(directory: Path, clips: Sequence[Any], threads: int) -> dict[str, Callable[[], Any]]:
-    """The same weights in faster-whisper, clip by clip: greedy as ours, and with its defaults."""
+    """The same weights in faster-whisper, one clip at a time: greedy as in recsys, and with its defaults."""
     try:
         from faster_whisper import WhisperModel
     except ImportError:
@@ -172,7 +179,7 @@ def _faster_whisper(directory: Path, clips: Sequence[Any], threads: int) -> dict
 def take_turns(
     sides: Mapping[str, Callable[[], Any]], repetitions: int
 ) -> tuple[dict[str, list[tuple[float, float]]], dict[str, Any]]:
-    """CPU and elapsed seconds of each side's repetitions after an untimed one, and its last result."""
+    """CPU and elapsed seconds of every repetition after an untimed one, and the last result, by name."""
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
     results: dict[str, Any] = {}
     for repetition in range(repetitions + 1):
@@ -191,7 +198,7 @@ def error_rate(spoken: Sequence[str] | None, transcripts: Sequence[str]) -> floa
 
 
 def word_errors(spoken: str, transcript: str) -> int:
-    """Levenshtein distance of the two in words."""
+    """Levenshtein distance in words."""
     reference, hypothesis = _words(spoken), _words(transcript)
     row = np.arange(len(hypothesis) + 1)
     for at, word in enumerate(reference, 1):
@@ -216,7 +223,7 @@ def _cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _movielens(num_items: int, num_clips: int) -> Media:
-    """Plots and posters drawn at random with a fixed seed, and spoken reviews evenly from the file."""
+    """Plots and posters sampled with a fixed seed, and evenly spaced spoken reviews of the file."""
     draw = random.Random(0)
     with (SMALL / "plots.csv").open(newline="", encoding="utf-8") as file:
         plots = [f"{row['overview']}\n\n{row['plot']}" for row in csv.DictReader(file)]

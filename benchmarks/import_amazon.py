@@ -1,10 +1,10 @@
-"""What importing costs: lines a CPU second and peak memory, for logs of several lengths.
+"""Cost of importing Amazon Reviews 2023: lines in a CPU second and peak memory, for several log lengths.
 
     python benchmarks/import_amazon.py [lines ...]        by default half a million, 2 and 4 million
 
-Each log is made up in the layout of Amazon Reviews 2023, with 15,000 items and up to one user to three
-reviews, some far busier than others, and imported in a process of its own, plain and with --core 5. If
-memory is bounded, the peak stays where it is while the log grows.
+Each log is generated in the layout of Amazon Reviews 2023, with 15,000 items, about one user for three
+reviews, and a skewed activity of users. It is imported in a separate process, without a core and with
+--core 5. If memory is bounded, the peak does not grow with the log.
 """
 
 import json
@@ -92,7 +92,7 @@ def measure(source: Path, out: Path, core: int, num_lines: int, megabytes: float
     cpu = time.process_time() - start
     print(
         f"{num_lines:>10,} lines, {megabytes:7,.0f} MB, core {core}: "
-        f"{num_lines / cpu:9,.0f} lines a CPU second, "
+        f"{num_lines / cpu:9,.0f} lines per CPU second, "
         f"peak {_peak_mebibytes():6,.0f} MiB (before: {before:,.0f}), "
         f"{report.counts['interactions']:,} interactions of {report.counts['users']:,} users",
         flush=True,

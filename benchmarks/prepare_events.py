@@ -1,13 +1,13 @@
-"""What preparing a large log costs: time, memory and disk, against reading it whole.
+"""Cost of building an event log from a large log: time, memory and disk, beside loading it into memory.
 
     python benchmarks/prepare_events.py EVENTS [--format csv|parquet] [--whole] [--folder FOLDER]
 
-Writes a synthetic log a million events at a time (1 million users, 500 thousand items by Zipf's law, ids as
-strings, three kinds, ratings, one row in a thousand with something wrong), then prepares it in a child
-process. Another child reads what training reads: it splits the log (user_temporal), plans an epoch of
-windows over all users and makes those of 200 batches. `--whole` reads the same files with `load_dataset` in
-a third, for the ratio; only for sizes that fit. Peak memory is VmHWM of the child, memory-mapped pages
-included. The files are deleted at the end.
+Writes a synthetic log of 1 million users and 500 thousand items (item popularity by Zipf's law, ids as
+strings, three kinds of event, ratings, an unknown item in one row of a thousand). A child process builds the
+event log. A second one reads the data of a training: it splits the log (user_temporal), makes the windows of
+an epoch over all users and reads the windows of 200 batches. With `--whole` a third one loads the same files
+with `load_dataset`, for the ratio; the log must fit into memory. Peak memory is VmHWM of the child, with
+memory-mapped pages. The files are deleted at the end.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def write_log(folder: Path, num_events: int, form: str) -> None:
-    """The dataset's folder; never more than a million events in memory."""
+    """Write the folder of the dataset, with at most a million events in memory."""
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "log").mkdir(parents=True)
     items = pl.DataFrame({"asin": item_names(), "title": item_names()})
@@ -105,18 +105,18 @@ def item_names() -> pl.Series:
 def measure(what: str, args: argparse.Namespace) -> dict[str, float]:
     command = [sys.executable, __file__, str(args.events), "--folder", str(args.folder), "--child", what]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    costs: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     print(
-        f"  {what:8} {figures['events']:,.0f} kept, {figures['rejected']:,.0f} rejected: "
-        f"CPU {figures['cpu_s']:.1f} s, wall {figures['wall_s']:.1f} s, peak {figures['peak_gb']:.2f} GB "
-        f"({figures['before_gb']:.2f} GB of it after the imports)",
+        f"  {what:8} {costs['events']:,.0f} kept, {costs['rejected']:,.0f} rejected: "
+        f"CPU {costs['cpu_s']:.1f} s, wall {costs['wall_s']:.1f} s, peak {costs['peak_gb']:.2f} GB "
+        f"({costs['before_gb']:.2f} GB of it after the imports)",
         flush=True,
     )
-    return figures
+    return costs
 
 
 def child(what: str, folder: Path) -> None:
-    """The measured process; its last line of output is the figures."""
+    """The measured process; its last line of output has the costs as JSON."""
     sys.path.insert(0, str(Path(__file__).parents[1]))
     from features.dataset import load_dataset
     from features.event_log import load_streamed
@@ -132,7 +132,7 @@ def child(what: str, folder: Path) -> None:
         loaded = load_dataset(folder)
         events, left = loaded.interactions.height, len(loaded.rejected)
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    figures = {
+    costs = {
         "events": events,
         "rejected": left,
         "cpu_s": usage.ru_utime + usage.ru_stime,
@@ -140,11 +140,11 @@ def child(what: str, folder: Path) -> None:
         "peak_gb": peak_gb(),
         "before_gb": before,
     }
-    print(json.dumps(figures))
+    print(json.dumps(costs))
 
 
 def read_windows(dataset: Any, folder: Path) -> None:
-    """What training reads: the split, the plan of one epoch, and the windows of some of its batches."""
+    """Read the data of a training: the split, one epoch of windows, and the first `NUM_BATCHES` batches."""
     from features.inputs import HistoryBuilder, build_maps
     from features.splits import make_split
     from recsys.columns import Columns
@@ -162,7 +162,7 @@ def read_windows(dataset: Any, folder: Path) -> None:
 
 
 def peak_gb() -> float:
-    """The most memory that this process ever held, in 10^9 bytes; `ru_maxrss` would inherit the parent's."""
+    """Peak memory of this process in 10^9 bytes. `ru_maxrss` would include the parent's peak."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e9
 

@@ -1,1 +1,1 @@
-"""Raw tables and media in, model inputs out: the one place where raw records become arrays."""
+"""Raw tables and media to model inputs: the same code for training, batch and serving."""

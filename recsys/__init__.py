@@ -1,3 +1,3 @@
-"""The words of a multimodal recommender as code; see docs/architecture.md."""
+"""Ids, configuration, models, metrics, retrieval, the bundle and the commands; see docs/architecture.md."""
 
 __version__ = "0.1.0"

@@ -14,6 +14,6 @@ Bools = npt.NDArray[np.bool_]
 
 
 def unit(vectors: Floats) -> Floats:
-    """The vectors [..., D] at length 1, as those of new items may not be; zeros as they are."""
+    """The vectors [..., D] scaled to length 1; zeros stay zeros. Cold items may have other lengths."""
     scaled: Floats = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
     return scaled

@@ -1,4 +1,4 @@
-"""Sums of files: what was written is what is read."""
+"""Checksums of files, the files of a directory, and writing to the disk."""
 
 import hashlib
 import os
@@ -15,7 +15,7 @@ def sha256_of(path: Path) -> str:
 def files_below(directory: Path) -> Iterator[str]:
     """Every file below `directory`, sorted, relative and with forward slashes; hidden ones left out.
 
-    File managers and network drives leave hidden files behind, which nobody reads as data.
+    File managers and network drives create hidden files, which are not data.
     """
     for path in sorted(directory.rglob("*")):
         relative = path.relative_to(directory)

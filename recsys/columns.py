@@ -1,4 +1,4 @@
-"""Names of columns. Nothing else spells them out."""
+"""Names of columns. All other code uses these constants."""
 
 from typing import Final
 
@@ -12,8 +12,8 @@ class Columns:
     EVENT: Final = "event"
     VALUE: Final = "value"
     POSITIVE: Final = "positive"
-    ROW: Final = "row"  # place in the file, counted from 0
-    REVIEW: Final = "review"  # row in Dataset.reviews
+    ROW: Final = "row"  # row of the file, counted from 0
+    REVIEW: Final = "review"  # row of Dataset.reviews
     TITLE: Final = "title"
     TEXT: Final = "text"
     IMAGE: Final = "image"

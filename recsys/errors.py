@@ -8,13 +8,13 @@
     ├── BundleError                         a bundle is broken, altered or of a newer format
     ├── LeakError                           a model could read what is held out from it
     ├── StateError                          the histories of users cannot be read or written now
-    ├── ProviderError                       a device or execution provider is not to be had
+    ├── ProviderError                       a device or execution provider is not available
     ├── RankError                           another process of the same training was lost
     ├── MissingExtraError                   an optional package is not installed
-    └── RequestError     (also ValueError)  a query names something that does not exist
+    └── RequestError     (also ValueError)  a query cannot be answered
 
-A message shows the rejected value, where it stood, and what would be right. Callers' mistakes raise
-from here; `assert` is for our own invariants.
+A message shows the rejected value, its place (file, row, column or key) and the remedy. These errors are for
+mistakes of callers; `assert` is for invariants of the code.
 """
 
 from collections.abc import Iterable
@@ -33,7 +33,7 @@ class ConfigError(RecsysError, ValueError):
 
 
 class DataError(RecsysError, ValueError):
-    """A dataset breaks its contract; `problems` lists every one that was found."""
+    """A dataset breaks its contract; `problems` lists every problem that was found."""
 
     def __init__(self, message: str, problems: Iterable[str] = ()) -> None:
         self.problems = tuple(problems)
@@ -41,7 +41,7 @@ class DataError(RecsysError, ValueError):
 
 
 class MediumError(DataError):
-    """A medium cannot be used; `reason` says why without naming it, so that equal reasons can be counted."""
+    """A medium cannot be used. `reason` does not name the medium, so that equal reasons can be counted."""
 
     def __init__(self, name: str, reason: str) -> None:
         self.reason = reason
@@ -61,9 +61,9 @@ class StateError(RecsysError):
 
 
 class LeakError(RecsysError):
-    """A model could read what is held out from it, so that no figure of it would be honest.
+    """A model could read held-out data, and its metrics would be too high.
 
-    `table` is where it was found: a part of the split, a table of the dataset, an array of the models.
+    `table` has the leak: a part of the split, a table of the dataset, or an array of the model inputs.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class LeakError(RecsysError):
 
 
 class ProviderError(RecsysError):
-    """The asked-for device is not to be had, and no slower one was allowed."""
+    """The requested device is not available, and a slower one was not allowed."""
 
 
 class RankError(RecsysError):
@@ -91,7 +91,7 @@ class MissingExtraError(RecsysError):
 
 
 class RequestError(RecsysError, ValueError):
-    """A query cannot be answered as put; `field` is the part of it that is wrong."""
+    """A query cannot be answered; `field` is the part of the query with the error."""
 
     def __init__(self, field: str, message: str, value: object = None) -> None:
         self.field, self.message, self.value = field, message, value
@@ -99,7 +99,7 @@ class RequestError(RecsysError, ValueError):
 
 
 def clipped(text: str) -> str:
-    """A value as a message shows it: its beginning, and its length where that is not all."""
+    """The text as a message shows it: whole up to 120 characters, else its beginning and its length."""
     if len(text) <= MAX_VALUE_SHOWN:
         return text
     return f"{text[:MAX_VALUE_SHOWN]}… ({len(text):,} characters)"

@@ -9,12 +9,12 @@ from typing import Final
 
 from recsys.errors import DataError
 
-_LOCK_ATTEMPTS: Final = 100  # each fails only if another process ends in the same moment
+_LOCK_ATTEMPTS: Final = 100  # one fails only if another process releases the lock in the same moment
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file to write, which stands at `path` afterwards; what an error leaves does not."""
+    """A temporary path to write, which is renamed to `path` at the end. After an error it is not renamed."""
     temporary = path.with_name(f"{path.name}.tmp")
     yield temporary
     os.replace(temporary, path)
@@ -34,7 +34,7 @@ def exclusive(path: Path) -> Iterator[None]:
         os.write(handle, f"{os.getpid()}\n".encode())
         yield
     finally:
-        lock_path.unlink(missing_ok=True)  # while locked, so that it is surely this process's
+        lock_path.unlink(missing_ok=True)  # while locked, so that no other process's lock is removed
         os.close(handle)
 
 
@@ -55,7 +55,7 @@ def _locked(lock_path: Path, path: Path) -> int:
         except BaseException:
             os.close(handle)
             raise
-        os.close(handle)  # the former owner removed this file between our two calls
+        os.close(handle)  # its owner removed the file between the calls of open and flock
     raise DataError(f"{lock_path} cannot be locked")
 
 

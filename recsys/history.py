@@ -15,7 +15,7 @@ from recsys.arrays import Bools, Floats, Ints
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 # Numbers that come with an event, each float32 and NaN where it is missing. The attribute of `History`, the
-# column of the interactions, that of histories.parquet and the key of an HTTP entry have the same name.
+# column of the interactions, the column of histories.parquet and the key of an HTTP entry have the same name.
 EVENT_NUMBERS: Final = ("value",)
 EVENT_IDS: Final = ("item", "event")  # int64 ids of the item map and of the map of event kinds
 EVENT_FIELDS: Final = (*EVENT_IDS, "timestamp", *EVENT_NUMBERS)  # one array each, all of the history's length
@@ -29,8 +29,8 @@ DTYPES: Final[Mapping[str, Any]] = dict.fromkeys(EVENT_FIELDS, np.int64) | dict.
 class History:
     """One user's events in order, oldest first; all arrays of `EVENT_FIELDS` have the same length.
 
-    `seen` has every item of any event up to now, each once. `seen` and `profile` describe the user, not the
-    events at hand: a history that is cut to some of its events (`slice`, `last`, `take`) keeps both whole.
+    `seen` has the items of all events of the user, each once. `seen` and `profile` belong to the user, not to
+    the events here: a history that is cut to some of its events (`slice`, `last`, `take`) keeps both whole.
     """
 
     item: Ints  # ids of the item map; UNKNOWN for an item that is not in the catalogue
@@ -61,7 +61,7 @@ class History:
 
     @classmethod
     def empty(cls, profile: Mapping[str, Ints] | None = None) -> "History":
-        """The history of a user of whom only `profile` is known."""
+        """The history of a user without events, with the user's own fields `profile`."""
         return cls.of({name: np.empty(0, dtype) for name, dtype in DTYPES.items()}, profile=profile)
 
     def __len__(self) -> int:
@@ -99,12 +99,12 @@ class History:
         return self._with({name: array[rows] for name, array in self.events.items()}, reviews)
 
     def without_items(self, out_N: Bools) -> "History":
-        """The history as if the user had never met the items `out_N` [N]; they leave `seen`, too."""
+        """The history without the items with a true `out_N` [N], which are taken out of `seen` as well."""
         rest = self.take(~out_N[self.item])
         return rest._with(rest.events, rest.reviews, seen=self.seen[~out_N[self.seen]])
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Everything as named arrays, for storage and fingerprints; `from_arrays` is the inverse."""
+        """All fields as named arrays, for storage and fingerprints; `from_arrays` is the inverse."""
         arrays = {**self.events, "seen": self.seen}
         for name, vectors in self.reviews.items():
             if vectors:
@@ -114,7 +114,7 @@ class History:
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> "History":
-        """The history of which `to_arrays` gave `arrays`."""
+        """The history from the `arrays` of `to_arrays`."""
         reviews = {}
         for name in REVIEW_FIELDS:
             if f"{name}:position" in arrays:
@@ -128,14 +128,14 @@ class History:
     def _with(
         self, events: Arrays, reviews: Mapping[str, Mapping[int, Floats]], seen: Ints | None = None
     ) -> "History":
-        """Other events of the same user."""
+        """A history of the same user with other events."""
         return History.of(
             events, seen=self.seen if seen is None else seen, profile=self.profile, reviews=reviews
         )
 
 
 def _between(vectors: Mapping[int, Floats], start: int, stop: int) -> dict[int, Floats]:
-    """Vectors at [start, stop), counted from `start`; reads no others, however long the history is."""
+    """Vectors at the positions [start, stop), counted from `start`; other positions are not read."""
     if not vectors:
         return {}
     return {at - start: vectors[at] for at in range(start, stop) if at in vectors}
@@ -143,7 +143,7 @@ def _between(vectors: Mapping[int, Floats], start: int, stop: int) -> dict[int, 
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceSchema:
-    """Widths that fix the user tower's inputs; part of the manifest."""
+    """Widths and scales of the user tower's inputs; part of the manifest."""
 
     max_length: int
     has_clock: bool
@@ -157,7 +157,7 @@ class SequenceSchema:
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceBatch:
-    """Right-padded histories: inputs of the user tower, but for the items' vectors."""
+    """Right-padded histories: all inputs of the user tower except the items' vectors."""
 
     item: Ints  # [B, L] item ids; the tower itself reads their vectors, `event_vector`
     inputs: Mapping[str, npt.NDArray[np.generic]]  # every other input by its graph name
@@ -167,7 +167,7 @@ class SequenceBatch:
 def collate(histories: Sequence[History], schema: SequenceSchema) -> SequenceBatch:
     """Pad `histories`, each cut to the newest `schema.max_length` events, into one batch.
 
-    L is the longest of them, at least 1, so that a batch of empty histories still has a shape.
+    L is the length of the longest, at least 1: a batch of empty histories has one column of padding.
     """
     cut = [history.last(schema.max_length) for history in histories]
     num_rows, width = len(cut), max([1, *(len(history) for history in cut)])
@@ -207,7 +207,7 @@ def _seconds(timestamp: Ints, has_clock: bool) -> Ints:
 def _number_inputs(
     name: str, numbers: Sequence[Floats], scale: tuple[float, float], width: int
 ) -> dict[str, npt.NDArray[np.generic]]:
-    """Standardised numbers, 0 where there is none, and where there is one. Shapes [B, L]."""
+    """Standardised numbers, 0 where one is missing, and the mask of the known ones. Shapes [B, L]."""
     scaled = np.zeros((len(numbers), width), np.float32)
     has = np.zeros((len(numbers), width), np.bool_)
     mean, std = scale

@@ -23,10 +23,10 @@ class IdMap:
             seen: set[str] = set()
             twice = next(name for name in self.external if name in seen or seen.add(name))  # type: ignore[func-returns-value]
             raise DataError(f"id {twice!r} occurs twice; ids must be unique")
-        # numpy's fixed-width strings drop a trailing NUL: the id would come back as another one.
+        # numpy's fixed-width strings drop a trailing NUL, so that `load` would give another id.
         nul = next((name for name in self.external if "\0" in name), None)
         if nul is not None:
-            raise DataError(f"id {nul!r} holds a NUL character; take it out")
+            raise DataError(f"id {nul!r} has a NUL character; remove it")
 
     @cached_property
     def _internal(self) -> dict[str, int]:
@@ -34,7 +34,7 @@ class IdMap:
 
     @property
     def size(self) -> int:
-        """Rows of a table indexed by these ids, the two reserved ones included."""
+        """Number of rows of a table indexed by these ids; the two reserved ids are included."""
         return len(self.external) + NUM_RESERVED
 
     def __len__(self) -> int:
@@ -44,22 +44,22 @@ class IdMap:
         return name in self._internal
 
     def get(self, name: str) -> int:
-        """The integer of `name`, `UNKNOWN` if there is none."""
+        """The integer of `name`, `UNKNOWN` where `name` is not in the map."""
         return self._internal.get(name, UNKNOWN)
 
     def strict(self, name: str) -> int:
-        """The integer of `name`; raises `DataError` naming the nearest known id."""
+        """The integer of `name`. Raises `DataError` with the nearest known id where it is not in the map."""
         try:
             return self._internal[name]
         except KeyError:
             raise DataError(f"unknown id {name!r}; {did_you_mean(name, self.external[:10_000])}") from None
 
     def encode(self, names: Iterable[str]) -> npt.NDArray[np.int64]:
-        """Integers of `names`, `UNKNOWN` where there is none. Shape [len(names)]."""
+        """Integers of `names`, `UNKNOWN` for names that are not in the map. Shape [len(names)]."""
         return np.fromiter((self._internal.get(name, UNKNOWN) for name in names), dtype=np.int64)
 
     def decode(self, ids: npt.NDArray[np.integer] | Sequence[int]) -> list[str]:
-        """External ids of `ids`, each of which must be a real one."""
+        """External ids of `ids`; none of them may be padding or unknown."""
         rows = np.asarray(ids, dtype=np.int64)
         assert (rows >= NUM_RESERVED).all(), "padding and unknown have no external id"
         return [self.external[row - NUM_RESERVED] for row in rows]

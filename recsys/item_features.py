@@ -1,4 +1,4 @@
-"""All items of a catalogue as arrays: what the item tower reads, and what retrieval and ranking read.
+"""All items of a catalogue as arrays: inputs of the item tower, and inputs of retrieval and ranking.
 
 Legend in recsys/arrays.py.
 """
@@ -41,7 +41,7 @@ class ItemFeatures:
         return rows.astype(np.int64)
 
     def graph_inputs(self, rows: Ints) -> dict[str, npt.NDArray[np.generic]]:
-        """Inputs of the item tower for `rows`, but for the id embedding."""
+        """Inputs of the item tower for `rows`, without the id embedding."""
         inputs: dict[str, npt.NDArray[np.generic]] = {}
         for name, vectors in self.dense.items():
             inputs[f"dense_{name}"] = vectors[rows]
@@ -53,9 +53,9 @@ class ItemFeatures:
 
 @dataclass(frozen=True, kw_only=True)
 class ItemArrays:
-    """What retrieval and ranking need of every item; row 0 is padding, row 1 unknown."""
+    """Inputs of retrieval and ranking for all items; row 0 is padding, row 1 unknown."""
 
-    vectors: Floats  # [N, D], unit length; of any length for cold items of the cold-start head
+    vectors: Floats  # [N, D], of unit length; vectors of the cold-start head have any length
     tokens: npt.NDArray[np.float16]  # [N, T, D]
     token_mask: Bools  # [N, T]
     trained: Bools  # [N]

@@ -1,7 +1,7 @@
-"""The registry of item modalities: one entry says everything that the code knows of a modality.
+"""The registry of item modalities: one entry has the column, the encoder and all names of a modality.
 
-A modality is one token of the item tower. Its vectors are made in `features/extraction` from the column that
-the entry names. Towers, baselines, knock-outs, reasons, the report and the bundle take all else from here.
+A modality is one token of the item tower. Its vectors are made in `features/extraction` from the column of
+the entry. Towers, baselines, knock-outs, reasons, the report and the bundle iterate over the registry.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ EncoderKind = Literal["text", "image", "audio"]
 
 
 class Modality:
-    """Names of the modalities that the code speaks of by name."""
+    """Names of the modalities, as constants."""
 
     TITLE: Final = "title"
     TEXT: Final = "text"
@@ -35,7 +35,9 @@ class ModalityInfo:
     name: str
     table: Literal["items", "reviews"]
     column: str | None  # of that table; None: all of the table's numeric columns
-    encoder: EncoderKind | None  # the kind of encoder that makes its vectors; None: the numbers themselves
+    encoder: (
+        EncoderKind | None
+    )  # kind of the encoder of its vectors; None: the vector has the numbers themselves
     label: str  # in tables: "content (picture)"
     plural: str  # in sentences: "without pictures"
     phrase: str  # in reasons: "most telling: its picture"
@@ -91,7 +93,7 @@ MODALITIES: tuple[ModalityInfo, ...] = (
     ),
 )  # fmt: skip
 BY_NAME: Mapping[str, ModalityInfo] = {each.name: each for each in MODALITIES}
-# What the members of a group are called together.
+# Group -> its members together, in sentences.
 GROUP_PLURALS: Mapping[str, str] = {
     "texts": "titles and descriptions",
     "voices": "spoken reviews",

@@ -43,9 +43,9 @@ class OnnxSession:
     ) -> None:
         """Load the graph at `path`; `num_threads` defaults to the number of cores.
 
-        `spin` lets idle threads burn a core waiting for work: lower latency on a machine of one's own.
-        Raises `ProviderError` where `device` is not what the session runs on, FileNotFoundError where
-        there is no such file.
+        With `spin` idle threads wait in a busy loop, which lowers the latency and uses whole cores; for a
+        machine without other work. Raises `ProviderError` if the session does not run on `device`,
+        FileNotFoundError if there is no such file.
         """
         self.path = Path(path)
         if not self.path.is_file():
@@ -57,12 +57,12 @@ class OnnxSession:
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
         options.log_severity_level = 3  # errors: a missing CUDA library is raised below instead
-        said = _preload_cuda() if device == "cuda" else ""
-        self._session = _open(self.path, options, _PROVIDERS[device], said)
+        output = _preload_cuda() if device == "cuda" else ""
+        self._session = _open(self.path, options, _PROVIDERS[device], output)
 
     @property
     def providers(self) -> tuple[str, ...]:
-        """Execution providers that this session truly uses, the preferred one first."""
+        """Execution providers that the session uses, the preferred one first."""
         return tuple(self._session.get_providers())
 
     @cached_property
@@ -92,8 +92,33 @@ class OnnxSession:
         Raises `RequestError` naming the input that is missing, unknown, of a wrong type or shape.
         """
         self._check(inputs)
-        outputs = self._session.run(None, dict(inputs))
+        if self.providers[0] == "CPUExecutionProvider":
+            outputs = self._session.run(None, dict(inputs))
+        else:
+            outputs = self.run_bound({name: self.placed(array) for name, array in inputs.items()})
         return dict(zip(self.output_names, outputs, strict=True))
+
+    def placed(self, array: Array) -> ort.OrtValue:
+        """A copy of `array` in the memory of the session's device, which `run_bound` reads."""
+        return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), self._memory, 0)
+
+    def run_bound(self, inputs: Mapping[str, ort.OrtValue]) -> list[Array]:
+        """All outputs, in the order of the graph, of inputs that lie on the device (IO binding).
+
+        The outputs stay on the device until the graph is through, and are then copied once each.
+        """
+        binding = self._session.io_binding()
+        for name, value in inputs.items():
+            binding.bind_ortvalue_input(name, value)
+        for name in self.output_names:
+            binding.bind_output(name, self._memory, 0)
+        self._session.run_with_iobinding(binding)
+        outputs: list[Array] = binding.copy_outputs_to_cpu()
+        return outputs
+
+    @cached_property
+    def _memory(self) -> str:
+        return "cpu" if self.providers[0] == "CPUExecutionProvider" else "cuda"
 
     def _check(self, inputs: Mapping[str, Array]) -> None:
         for name in inputs:
@@ -116,7 +141,8 @@ class OnnxSession:
                 )
 
 
-def _open(path: Path, options: ort.SessionOptions, provider: str, said: str) -> ort.InferenceSession:
+def _open(path: Path, options: ort.SessionOptions, provider: str, output: str) -> ort.InferenceSession:
+    """A session on `provider`. `output` was printed while libraries were loaded, and is part of an error."""
     providers = [provider] if provider == "CPUExecutionProvider" else [provider, "CPUExecutionProvider"]
     try:
         # EP registration failures arrive as warnings; the check below turns them into one error.
@@ -126,9 +152,9 @@ def _open(path: Path, options: ort.SessionOptions, provider: str, said: str) -> 
     except Exception as error:
         if provider == "CPUExecutionProvider":
             raise
-        raise ProviderError(f"{path}: ONNX Runtime cannot start on CUDA: {error}. {said}") from error
+        raise ProviderError(f"{path}: ONNX Runtime cannot start on CUDA: {error}. {output}") from error
     if session.get_providers()[0] != provider:
-        why = " ".join([said, *(str(warning.message) for warning in caught)]).strip()
+        why = " ".join([output, *(str(warning.message) for warning in caught)]).strip()
         raise ProviderError(
             f"{path}: {provider} was asked for, the session runs on {session.get_providers()}. "
             f"Install the extra 'gpu' on a machine with an NVIDIA driver, or use device = 'cpu'. {why}"
@@ -137,7 +163,7 @@ def _open(path: Path, options: ort.SessionOptions, provider: str, said: str) -> 
 
 
 def _preload_cuda() -> str:
-    """Load the CUDA libraries that pip installed; returns what ONNX Runtime printed meanwhile."""
+    """Load the CUDA libraries that pip installed; returns the output of ONNX Runtime."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out), warnings.catch_warnings():
         warnings.simplefilter("ignore")

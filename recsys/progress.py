@@ -1,13 +1,13 @@
-"""How a long step says how far it is, without knowing who listens."""
+"""The callback by which a long step reports its progress."""
 
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """Called with the step's name, what is done of how much, and a short note."""
+    """Called with the name of the step, the number done, the total, and a short note."""
 
     def __call__(self, step: str, done: int, total: int, note: str = "") -> None: ...
 
 
 def silent(step: str, done: int, total: int, note: str = "") -> None:
-    """Say nothing."""
+    """The callback that does nothing."""

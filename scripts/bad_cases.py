@@ -1,4 +1,4 @@
-"""Bad datasets: what differs from a good one, and the good one itself."""
+"""Bad datasets, each as a difference from one good dataset."""
 
 import gzip
 import io
@@ -24,7 +24,7 @@ SPEC: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Case:
-    """One bad dataset: what differs from a good one."""
+    """One bad dataset, as a difference from the good one of `FILES` and `SPEC`."""
 
     label: str
     files: dict[str, bytes | str] = field(default_factory=dict)
@@ -62,7 +62,7 @@ def parquet(**columns: Any) -> bytes:
 
 
 def listed(text: str, **more: Any) -> Case:
-    """Items whose column `genres` has that text in every row."""
+    """Items whose column `genres` has `text` in every row."""
     rows = "".join(f"{at},Title,{text}\n" for at in range(1, 4))
     files: dict[str, bytes | str] = {"items.csv": f"id,title,genres\n{rows}"}
     shown = text.removeprefix('"').removesuffix('"').replace('""', '"').replace("|", "\\|")
@@ -71,7 +71,7 @@ def listed(text: str, **more: Any) -> Case:
 
 
 def rated(label: str, text: str, **more: Any) -> Case:
-    """An event whose rating is that text, where 4 stars are positive."""
+    """An event with the rating `text`; 4 stars and more are positive."""
     log = f"user,item,time,stars\na,1,1600000000,{text}\nb,2,1600000000,5\n"
     return Case(label, {"events.csv": log}, {"interactions": {"positive": "stars >= 4", **more}})
 
@@ -125,6 +125,21 @@ TABLES = (
         {"e.parquet": parquet(user=DECIMALS, item=["1", "2"], time=[1_600_000_000] * 2)},
         {"interactions": {"path": "e.parquet"}},
     ),
+    Case(
+        "an id with a fraction",
+        {"e.parquet": parquet(user=[1.0, 1.5], item=["1", "2"], time=[1_600_000_000] * 2)},
+        {"interactions": {"path": "e.parquet"}},
+    ),
+    Case(
+        "a table of users whose ids lost their leading zeros",
+        {"users.csv": "id,town\n7,Bonn\n8,Rom\n"} | events("007,1,1600000000", "008,1,1600000000"),
+        {"users": {"path": "users.csv", "id": "id", "categories": "town"}},
+    ),
+    Case(
+        "a table of users who have no events",
+        {"users.csv": "id,town\nx,Bonn\ny,Rom\n"},
+        {"users": {"path": "users.csv", "id": "id", "categories": "town"}},
+    ),
     Case("ids that a spreadsheet shortened", events("1.23457E+18,1,1600000000")),
     Case("an empty id", events(",1,1600000000")),
     Case("an id of 10 MB", events(f"a,{LONG},1600000000")),
@@ -174,6 +189,11 @@ TABLES = (
     rated("`N/A` in a column that `positive` reads", "N/A"),
     listed("a|b"),
     listed("a|b", lists={"genres": "|"}),
+    Case(
+        "lists of two forms",
+        items("id,title,genres\n1,One,a|b\n2,Two,\"['a', 'b']\"\n3,Three,b|c\n"),
+        {"items": {"categories": "genres"}},
+    ),
     listed('"a, b"'),
     listed("\"['a', 'b']\""),
     listed('"[""a"", ""b""]"'),
@@ -201,6 +221,11 @@ TABLES = (
     timed("words as times", "yesterday"),
     timed("dates, declared as seconds", "2020-09-23", "unix_s"),
     timed("seconds, declared as dates", "1600000000"),
+    Case(
+        "a number among dates",
+        {"events.csv": f"{HEADER}a,1,2020-09-23\na,2,1600000000\nb,3,2020-09-24\n"},
+        {"interactions": {"time": "iso"}},
+    ),
     timed("nanoseconds, declared as milliseconds", "1600000000000000000", "unix_ms"),
     timed("nanoseconds, declared as such", "1600000000000000000", "unix_ns"),
     Case("`positive` names an unknown column", {}, {"interactions": {"positive": "stars >= 3"}}),

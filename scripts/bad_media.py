@@ -1,6 +1,6 @@
-"""Makes broken, huge and odd media, reads them with recsys, and prints the messages as tables.
+"""Make broken, huge and unusual media, read them with recsys, and print the messages as tables.
 
-python -m scripts.bad_media    the tables of docs/bad-input.md, which a test holds equal
+python -m scripts.bad_media    prints the tables of docs/bad-input.md; a test compares them
 """
 
 import io
@@ -226,7 +226,7 @@ def write_wav(path: Path, samples: np.ndarray, rate: int) -> Path:
 
 
 def write_huge_png(path: Path, side: int = 30_000) -> None:
-    """A whole PNG of one bit a pixel, all black: half a megabyte that would take 2.7 GB as RGB."""
+    """A complete black PNG with one bit for each pixel: half a megabyte, 2.7 GB as RGB."""
     packer = zlib.compressobj(1)
     row = bytes(1 + (side + 7) // 8)
     data = b"".join(packer.compress(row * 100) for _ in range(side // 100)) + packer.flush()
@@ -242,7 +242,7 @@ def write_huge_png(path: Path, side: int = 30_000) -> None:
 
 
 def write_ten_hours(path: Path) -> None:
-    """Ten hours of zeros at 1 kHz, a hole in the file."""
+    """Ten hours of zeros at 1 kHz, as a sparse file."""
     num_bytes = 10 * 3600 * 1000 * 2
     head = io.BytesIO()
     with wave.open(head, "wb") as file:
@@ -274,7 +274,7 @@ def heic(brands: bytes = b"heic\0\0\0\0mif1heic") -> bytes:
 
 
 def write_thumbnail_tiff(path: Path) -> None:
-    """A TIFF whose first picture says that it is a reduced copy, as in DNG, NEF and ARW files."""
+    """A TIFF whose first picture is marked as a reduced copy, as in DNG, NEF and ARW files."""
     tags = TiffImagePlugin.ImageFileDirectory_v2()
     tags[254] = 1
     noise().save(path, "TIFF", tiffinfo=tags)

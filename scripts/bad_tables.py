@@ -1,6 +1,6 @@
-"""What a user sees of bad tables, bundles and settings: makes them, reads them, prints the tables.
+"""Make bad tables, bundles and settings, read them with recsys, and print the messages as tables.
 
-python -m scripts.bad_tables    the tables of docs/bad-input-tables.md, which a test holds equal
+python -m scripts.bad_tables    prints the tables of docs/bad-input-tables.md; a test compares them
 """
 
 import json
@@ -24,7 +24,7 @@ from scripts.bad_cases import TABLES, Case
 
 
 def message_of_table(case: Case, root: Path) -> str:
-    """What `recsys check` says of the dataset."""
+    """The output of `recsys check` for the dataset."""
     case.write(root)
     try:
         dataset = load_dataset(root)
@@ -50,7 +50,7 @@ SCHEMA = SequenceSchema(
 
 
 def fill_bundle(directory: Path) -> dict[str, Any]:
-    """The files of a bundle that can be opened, though its graph is none."""
+    """Write the files of a bundle that can be opened, its graph a placeholder; returns its manifest."""
     (directory / "user_tower.onnx").write_bytes(b"a graph")
     (directory / "index").mkdir()
     (directory / "index" / "index.json").write_text('{"kind": "exact", "has_bias": false}\n', "utf-8")
@@ -75,7 +75,7 @@ def fill_bundle(directory: Path) -> dict[str, Any]:
 
 
 def flip(name: str) -> Callable[[Path], None]:
-    """Changes the last bit of a file of the bundle."""
+    """A change that flips the last bit of a file of the bundle."""
 
     def change(bundle: Path) -> None:
         content = bytearray((bundle / name).read_bytes())
@@ -86,7 +86,7 @@ def flip(name: str) -> Callable[[Path], None]:
 
 
 def cut(name: str) -> Callable[[Path], None]:
-    """Takes the second half of a file away."""
+    """A change that removes the second half of a file."""
 
     def change(bundle: Path) -> None:
         content = (bundle / name).read_bytes()
@@ -95,13 +95,13 @@ def cut(name: str) -> Callable[[Path], None]:
     return change
 
 
-def say(name: str, text: str) -> Callable[[Path], None]:
+def replace_text(name: str, text: str) -> Callable[[Path], None]:
     return lambda bundle: (bundle / name).write_text(text, "utf-8") and None
 
 
 def newer(bundle: Path) -> None:
     manifest = json.loads((bundle / "manifest.json").read_text("utf-8"))
-    say("manifest.json", json.dumps(manifest | {"format_version": 99}))(bundle)
+    replace_text("manifest.json", json.dumps(manifest | {"format_version": 99}))(bundle)
 
 
 def other_items(bundle: Path) -> None:
@@ -119,9 +119,12 @@ def _save_histories(path: Path, ids: IdMap) -> None:
 BUNDLES: tuple[tuple[str, Callable[[Path], object]], ...] = (
     ("one flipped bit in a graph", flip("user_tower.onnx")),
     ("an array, cut off", cut("item_vectors.npy")),
-    ("the index of another bundle", say("index/index.json", '{"kind": "exact", "has_bias": true}\n')),
+    (
+        "the index of another bundle",
+        replace_text("index/index.json", '{"kind": "exact", "has_bias": true}\n'),
+    ),
     ("a missing file", lambda bundle: (bundle / "item_tokens.npy").unlink()),
-    ("an extra file", say("ranker.onnx", "another graph")),
+    ("an extra file", replace_text("ranker.onnx", "another graph")),
     ("a newer format", newer),
     ("a manifest that is no JSON", cut("manifest.json")),
     ("no manifest", lambda bundle: (bundle / "manifest.json").unlink()),
@@ -132,7 +135,7 @@ BUNDLES: tuple[tuple[str, Callable[[Path], object]], ...] = (
 
 
 def message_of_bundle(change: Callable[[Path], object], root: Path) -> str:
-    """What `recsys recommend`, `serve` and `show` say of the bundle or of the histories beside it."""
+    """The error of `recsys recommend`, `serve` and `show` for the bundle or for the histories beside it."""
     bundle, histories = root / "bundle", root / "histories.parquet"
     write_bundle(bundle, fill_bundle)
     _save_histories(histories, IDS)
@@ -177,7 +180,7 @@ def rows() -> Iterator[tuple[str, str, str]]:
 
 
 def cell(message: str) -> str:
-    """A message as a cell: code, line by line, without what Markdown would take for its own."""
+    """A message as a table cell: one code span for each line, with characters of Markdown escaped."""
     lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
     if len(lines) > 1 and lines[0].endswith("contract:"):
         lines = lines[1:]
@@ -186,7 +189,7 @@ def cell(message: str) -> str:
 
 
 def tables() -> str:
-    """Every case as Markdown, a table a heading."""
+    """Every case as Markdown, one table for each heading."""
     lines: list[str] = []
     before = None
     for heading, label, message in rows():

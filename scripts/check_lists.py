@@ -1,16 +1,17 @@
-"""Whether evaluation, batch and HTTP give equal lists for a finished run, and shorter lists are prefixes.
+"""Check that evaluation, batch and HTTP return equal lists for a finished run, and that lists are prefixes.
 
     python -m scripts.check_lists RUN [--port 8765] [--users 100]
 
-RUN has a bundle that was exported with `train.refit=false`, so that the model of the run's checkpoint is the
-model of the bundle. Asked are all users of histories.parquet and some unknown ones; `--users` limits the
-former, evenly spread. A real server is started on `--port` and stopped again. Prints a table and exits with
-status 1 where any list differs.
+The bundle of RUN must have been exported with `train.refit=false`, so that it has the model of the run's
+checkpoint. The lists of all users of histories.parquet and of some unknown users are compared; `--users`
+takes an evenly spaced part of the former. A server is started on `--port` and stopped at the end. Prints a
+table, and exits with status 1 if any list differs.
 
-Lists of torch and ONNX Runtime are equal where they hold the same items above every place at which
-neighbouring scores differ by more than 1e-4 in both. The score of a cold item is drawn between its
-neighbours', so cold items are compared among themselves, by the retriever's scores, which are ordered at
-`reranking.DECIMALS` places. Prefixes must be equal exactly, scores included.
+Lists of torch and of ONNX Runtime are equal if they have the same items above every rank at which
+neighbouring scores differ by more than 1e-4 in both. The score of a cold item is interpolated between the
+scores of its neighbours, so cold items are compared separately, by the retriever's scores. The column "tied"
+counts the ranks with different items in lists that are equal by this rule. Prefixes must be exactly equal,
+with equal scores.
 
 Legend: L ranks of a list.
 """
@@ -38,15 +39,13 @@ from recsys.bundle import Bundle
 from recsys.columns import Columns
 from recsys.history import History
 from recsys.retrieval import Recommender
-from recsys.retrieval.reranking import DECIMALS
 from serving.batch import BatchRequest, recommend_to_parquet
 from serving.engine import Engine
 from training.evaluation import System
 from training.pipeline import Run
 from training.run_directory import RunDirectory
 
-TOLERANCE = 1e-4  # neighbouring scores that differ by less may swap
-COLD_TOLERANCE = 10.0**-DECIMALS
+TOLERANCE = 1e-4  # items whose scores differ by less may be in either order
 LENGTHS = (1, 5, 10, 20, 100, 101, 500)
 DIVERSITY = 0.3
 UNKNOWN = tuple(f"no such user {at}" for at in range(5))
@@ -56,57 +55,60 @@ START_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Listed:
-    """One list: items and scores, best first."""
+    """One list: items and their scores, best first."""
 
     items: Ints  # [L]
     scores: Floats  # [L]
-    retriever_scores: Floats | None = None  # [L], where they are known
+    retriever_scores: Floats | None = None  # [L], of torch alone
 
 
 @dataclass
 class Row:
-    """A line of the table."""
+    """One row of the table."""
 
     what: str
     users: str
     num_users: int
     num_lists: int = 0
     num_equal: int = 0
+    num_tied: int = 0  # ranks with different items in equal lists
     first: str = ""
 
-    def count(self, user: str, place: int | None) -> None:
-        """One more list; `place` is where it differs, None where it is equal."""
+    def count(self, user: str, place: int | None, num_tied: int) -> None:
+        """Count one list; `place` is the index of its first difference, None if it is equal."""
         self.num_lists += 1
         self.num_equal += place is None
+        self.num_tied += num_tied if place is None else 0
         if place is not None and not self.first:
             self.first = f"user {user!r}, rank {place + 1}"
 
 
 @dataclass
 class Table:
-    """All lines, and the kind of each user."""
+    """All rows, and the kind of each user."""
 
     kinds: Mapping[str, str]
     rows: dict[tuple[str, str], Row] = field(default_factory=dict)
 
-    def count(self, what: str, user: str, place: int | None) -> None:
+    def count(self, what: str, user: str, place: int | None, num_tied: int = 0) -> None:
         kind = self.kinds[user]
         if (what, kind) not in self.rows:
             num_users = sum(each == kind for each in self.kinds.values())
             self.rows[what, kind] = Row(what, kind, num_users)
-        self.rows[what, kind].count(user, place)
+        self.rows[what, kind].count(user, place, num_tied)
 
     def print(self) -> bool:
-        """Print the lines; whether all lists are equal."""
-        print("| check | users | number | lists | equal | first difference |\n|---|---|---|---|---|---|")
+        """Print the rows. Returns whether all lists are equal."""
+        print("| check | users | number | lists | equal | tied | first difference |")
+        print("|---|---|---|---|---|---|---|")
         for row in self.rows.values():
-            cells = (row.what, row.users, row.num_users, row.num_lists, row.num_equal, row.first)
-            print("| " + " | ".join(map(str, cells)) + " |")
+            counts = (row.num_users, row.num_lists, row.num_equal, row.num_tied)
+            print("| " + " | ".join(map(str, (row.what, row.users, *counts, row.first))) + " |")
         return all(row.num_lists == row.num_equal for row in self.rows.values())
 
 
 def first_difference(torch: Listed, served: Listed, is_cold_N: Bools, k: int) -> int | None:
-    """Place (from 0) of the first difference that no tie explains; None where the lists are equal."""
+    """Index of the first difference that ties do not explain; None if the lists are equal."""
     if len(torch.items) != len(served.items):
         return min(len(torch.items), len(served.items))
     different = np.flatnonzero(torch.items != served.items)
@@ -116,10 +118,10 @@ def first_difference(torch: Listed, served: Listed, is_cold_N: Bools, k: int) ->
     place = int(different[0])
     if (cold_L != is_cold_N[served.items]).any():
         return place
-    ends = len(torch.items) < k  # then nothing below the list can tie with its last item
+    ends = len(torch.items) < k  # a list that ends early has no further item that could tie with its last
     assert torch.retriever_scores is not None
     apart_warm = _apart(torch.scores[~cold_L], TOLERANCE) & _apart(served.scores[~cold_L], TOLERANCE)
-    apart_cold = _apart(torch.retriever_scores[cold_L], COLD_TOLERANCE)
+    apart_cold = _apart(torch.retriever_scores[cold_L], TOLERANCE)
     for part_L, apart in ((~cold_L, apart_warm), (cold_L, apart_cold)):
         if not _same_above(torch.items[part_L], served.items[part_L], apart, ends=ends):
             return place
@@ -127,19 +129,19 @@ def first_difference(torch: Listed, served: Listed, is_cold_N: Bools, k: int) ->
 
 
 def _apart(score_L: Floats, tolerance: float) -> Bools:
-    """Whether each score but the last exceeds the next one by more than the tolerance. Shape [L - 1]."""
+    """Whether each score exceeds the next one by more than the tolerance. Shape [L - 1]."""
     apart_L: Bools = score_L[:-1] - score_L[1:] > tolerance
     return apart_L
 
 
 def _same_above(first_L: Ints, second_L: Ints, apart: Bools, *, ends: bool) -> bool:
-    """Whether both lists hold the same items above every place after which `apart` is True."""
+    """Whether both lists have the same items above every rank whose entry in `apart` is True."""
     cuts = [*(np.flatnonzero(apart) + 1).tolist(), *([len(first_L)] if ends else [])]
     return all(set(first_L[:cut].tolist()) == set(second_L[:cut].tolist()) for cut in cuts)
 
 
-def shorter_than(found: Listed, longest: Listed, k: int) -> int | None:
-    """The first place at which `found` is not the list of `k` items that `longest` begins with."""
+def prefix_difference(found: Listed, longest: Listed, k: int) -> int | None:
+    """Index of the first difference of `found` from the first `k` entries of `longest`; None without one."""
     items, scores = longest.items[:k], longest.scores[:k]
     if len(found.items) != len(items):
         return min(len(found.items), len(items))
@@ -155,14 +157,14 @@ def of_torch(
     *,
     exclude_seen: bool,
 ) -> dict[str, Listed]:
-    """The lists of evaluation's `System`, with the scores behind them."""
+    """The lists of evaluation's `System`, with their scores."""
     system = System("torch", recommender, histories, exclude_seen=exclude_seen)
     lists = {}
     for start in range(0, len(users), USERS_AT_ONCE):
         names = users[start : start + USERS_AT_ONCE]
         items_BL = system.recommend(names, k, allowed=None)
         found = recommender.recommend([histories.get(user) for user in names], k, exclude_seen=exclude_seen)
-        assert (found.items == items_BL).all(), "System asks the recommender for something else"
+        assert (found.items == items_BL).all(), "the lists of System and of the recommender differ"
         for row, user in enumerate(names):
             real_L = items_BL[row] > 0
             lists[user] = Listed(
@@ -186,7 +188,7 @@ def of_batch(engine: Engine, folder: Path, users: Sequence[str], k: int, **optio
 
 
 class Server:
-    """`recsys serve` in a process of its own, asked over one connection."""
+    """A client of `recsys serve`, which runs in another process."""
 
     def __init__(self, bundle: Bundle, port: int) -> None:
         self._item_ids = bundle.item_ids
@@ -194,7 +196,7 @@ class Server:
 
     def list_of(self, user: str, k: int, **options: Any) -> Listed:
         body = json.dumps({"user_id": user, "k": k, **options})
-        # A connection that was idle while batch answered may have been closed by the server.
+        # The server may have closed a connection that was idle during the batch.
         self._connection.close()
         self._connection.request("POST", "/v1/recommend", body, {"Content-Type": "application/json"})
         response = self._connection.getresponse()
@@ -208,7 +210,7 @@ class Server:
         )
 
     def wait(self, process: "subprocess.Popen[bytes]") -> None:
-        """Until the server is ready."""
+        """Return when the server is ready; exit if it does not start."""
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end and process.poll() is None:
             try:
@@ -223,7 +225,7 @@ class Server:
 
 @contextmanager
 def served(bundle: Bundle, port: int) -> Iterator[Server]:
-    """A server of `bundle`, stopped at the end; its state is in memory."""
+    """A server of `bundle` with its state in memory; it is stopped at the end."""
     command = [sys.executable, "-m", "recsys.cli", "serve", str(bundle.path), "--port", str(port)]
     process = subprocess.Popen(
         [*command, "--state", ":memory:"], stdout=subprocess.DEVNULL, stderr=sys.stderr
@@ -238,7 +240,7 @@ def served(bundle: Bundle, port: int) -> Iterator[Server]:
 
 
 def check_equal(table: Table, torch: Recommender, histories: Mapping[str, History], by: "Served") -> None:
-    """Lists of torch against those of batch and HTTP, with and without seen items."""
+    """Compare the lists of torch with those of batch and HTTP, with and without seen items."""
     is_cold_N = ~torch.items.trained
     for exclude_seen in (True, False):
         words = "seen items left out" if exclude_seen else "seen items kept"
@@ -248,12 +250,13 @@ def check_equal(table: Table, torch: Recommender, histories: Mapping[str, Histor
             over_http = by.server.list_of(user, by.longest, exclude_seen=exclude_seen)
             for name, found in (("batch", batch[user]), ("HTTP", over_http)):
                 place = first_difference(expected[user], found, is_cold_N, by.longest)
-                table.count(f"torch = {name}, {words}", user, place)
+                num_tied = 0 if place is not None else int((expected[user].items != found.items).sum())
+                table.count(f"torch = {name}, {words}", user, place, num_tied)
 
 
 @dataclass(frozen=True)
 class Served:
-    """A bundle in both ways of serving, and whom they are asked for."""
+    """A bundle served in batch and over HTTP, and the users and lengths to compare."""
 
     engine: Engine
     server: Server
@@ -270,7 +273,7 @@ class Served:
 
 
 def check_prefixes(table: Table, by: Served) -> None:
-    """Shorter lists against the longest one."""
+    """Compare shorter lists with the longest one."""
     found = frequent_value(by.engine.bundle)
     http: dict[str, dict[str, Any]] = {"plain": {}, f"diversity {DIVERSITY}": {"diversity": DIVERSITY}}
     files: dict[str, dict[str, Any]] = {"plain": {}}
@@ -296,11 +299,11 @@ def _count_prefixes(table: Table, what: str, by: Served, list_of: Callable[[str,
     for user in by.users:
         longest = list_of(user, by.longest)
         for k in by.lengths:
-            table.count(what, user, shorter_than(list_of(user, k), longest, k))
+            table.count(what, user, prefix_difference(list_of(user, k), longest, k))
 
 
 def frequent_value(bundle: Bundle) -> tuple[str, str, list[str]] | None:
-    """A category field, its most frequent value and the items that have it; None without any category."""
+    """A category field, its most frequent value, and the items with this value; None without categories."""
     for column in bundle.catalogue.columns:
         if column.startswith(Columns.CATEGORY_PREFIX):
             pairs = bundle.catalogue.select(Columns.ITEM, column).explode(column).drop_nulls()
@@ -312,7 +315,7 @@ def frequent_value(bundle: Bundle) -> tuple[str, str, list[str]] | None:
 
 
 def torch_of(path: Path) -> Recommender:
-    """The recommender of the run's checkpoint; nothing is tracked."""
+    """The recommender of the run's checkpoint, without tracking."""
     directory = RunDirectory.open(path)
     config = directory.config()
     config = config.model_copy(update={"track": config.track.model_copy(update={"enabled": False})})
@@ -325,7 +328,7 @@ def torch_of(path: Path) -> Recommender:
 def main(path: Path, port: int, num_users: int | None) -> int:
     bundle = Bundle.open(path / "bundle")
     if bundle.manifest.refit:
-        sys.exit(f"{bundle.path} was fitted again on everything; run with --set train.refit=false to compare")
+        sys.exit(f"{bundle.path} has a refitted model; compare a run with --set train.refit=false")
     histories = load_histories(
         path / "histories.parquet", bundle.item_ids, bundle.event_ids, bundle.profile_ids
     )

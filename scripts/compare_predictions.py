@@ -1,10 +1,10 @@
-"""Two runs of one dataset and split: how many top-k lists are equal, and paired differences of accuracy.
+"""Compare two runs of one dataset and split: share of equal top-20 lists, and paired differences of metrics.
 
     python -m scripts.compare_predictions FIRST.parquet SECOND.parquet [MODEL ...]
 
-The files are `predictions.parquet` of two run directories. Without MODEL every model that both files have is
-compared. A difference is second minus first, over the users that the view counts, with the 95% interval of a
-bootstrap over users (2,000 draws).
+The files are `predictions.parquet` of two run directories. Without MODEL all models of both files are
+compared. A difference is second minus first, as a mean over the users with ground truth in the view, with the
+95% interval of a bootstrap over users (2,000 resamples).
 """
 
 import sys
@@ -22,7 +22,7 @@ METRICS = ("NDCG@20", "Recall@20")
 def main(first: Path, second: Path, models: list[str]) -> None:
     one, two = (pl.read_parquet(path, glob=False).sort("user_id") for path in (first, second))
     if one["user_id"].to_list() != two["user_id"].to_list():
-        sys.exit("the two files are not over the same users")
+        sys.exit("the two files have different users")
     ground_truths = {
         view: next(name for name in one.columns if name.endswith(f"truth_{view}")) for view in VIEWS
     }
@@ -61,11 +61,11 @@ def _metrics(ranked: list[str], ground_truth: set[str]) -> tuple[float, float]:
 
 
 def _cells(first: np.ndarray, second: np.ndarray) -> str:
-    gap = second - first
+    difference = second - first
     rng = np.random.default_rng(0)
-    means = [gap[rng.integers(len(gap), size=len(gap))].mean() for _ in range(DRAWS)]
+    means = [difference[rng.integers(len(difference), size=len(difference))].mean() for _ in range(DRAWS)]
     low, high = np.quantile(means, [0.025, 0.975])
-    return f"{first.mean():.4f} | {second.mean():.4f} | {gap.mean():+.4f} [{low:+.4f}, {high:+.4f}]"
+    return f"{first.mean():.4f} | {second.mean():.4f} | {difference.mean():+.4f} [{low:+.4f}, {high:+.4f}]"
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Figures beyond accuracy of a small made-up world, computed by RecTools, for
+"""Metrics beyond accuracy on small random data, computed by RecTools, for
 tests/recsys/metrics/test_beyond_accuracy.py.
 
     uv venv peer && uv pip install -p peer rectools==0.19.0
     peer/bin/python scripts/rectools_values.py > tests/recsys/rectools.json
 
-RecTools wants older numpy and pandas than we do, so it has an environment of its own, and the tests read
-what it printed. Every user has one event, so that a share of users is a share of events; lists have two items
-or more, since RecTools gives a single item a diversity of 0, where there is no pair to speak of.
+RecTools needs older versions of numpy and pandas, so it has a separate environment, and the tests read its
+output. Every user has one event, so that a share of users is a share of events. Lists have at least two
+items, because RecTools gives a list of one item, which has no pair, a diversity of 0.
 """
 
 import json
@@ -23,7 +23,7 @@ KS = (2, 3, 8)
 
 
 class Cosine(PairwiseDistanceCalculator):
-    """1 - cosine of the items' standardised vectors, item i being row i - 1."""
+    """1 - cosine of the items' standardised vectors; row i - 1 is item i."""
 
     def __init__(self, vectors: Any) -> None:
         scaled = (vectors - vectors.mean(0)) / vectors.std(0)

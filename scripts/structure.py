@@ -1,11 +1,11 @@
-"""Measures of the code's structure, by package: files, lines, functions, import chain, cycles, flat modules.
+"""Structure of the code by package: files, lines, functions, import chain, cycles, modules in one folder.
 
     python -m scripts.structure              # this checkout
     python -m scripts.structure OTHER        # another checkout, for a table of before and after
     python -m scripts.structure OTHER .      # both, one after the other
 
 The import chain is the longest path of modules of one package that import each other (a cycle counts as one
-module); every import counts, in functions and under TYPE_CHECKING as well. A name that an `__init__` hands on
+module); every import counts, in functions and under TYPE_CHECKING as well. A name that an `__init__` exports
 counts as imported from the module that defines it. A function's parameters include keyword-only ones, not
 `self` and `cls`. Flat modules are the Python files of one folder without `__init__.py`.
 """
@@ -38,11 +38,11 @@ class Package:
         return [sorted(part) for part in components(self.imports) if len(part) > 1]
 
     def chain(self) -> int:
-        """Modules on the longest way from one that imports to one that is imported."""
+        """Number of modules on the longest path of imports."""
         parts = components(self.imports)
         of = {name: at for at, part in enumerate(parts) for name in part}
         depth: dict[int, int] = {}
-        for at, part in enumerate(parts):  # a component comes after all that it imports
+        for at, part in enumerate(parts):  # a component comes after the components that it imports
             below = {of[name] for module in part for name in self.imports[module]} - {at}
             depth[at] = 1 + max((depth[other] for other in below), default=0)
         return max(depth.values(), default=0)
@@ -59,15 +59,15 @@ def measure(root: Path, name: str) -> Package:
         found.lines[module] = len(text.splitlines())
         if path.name != "__init__.py":
             found.folders[path.parent.relative_to(root).as_posix()] += 1
-    handed_on = {
+    exported = {
         (module, name): source
         for module, (path, tree) in trees.items()
         if path.name == "__init__.py"
-        for name, source in _handed_on(module, path, tree, trees).items()
+        for name, source in _exports(module, path, tree, trees).items()
     }
     for module, (path, tree) in trees.items():
         imported = _imported(module, path, tree, trees)
-        found.imports[module] = {_home(source, name, handed_on) for source, name in imported} - {module}
+        found.imports[module] = {_home(source, name, exported) for source, name in imported} - {module}
         for node in ast.walk(tree):
             if isinstance(node, FUNCTIONS):
                 assert node.end_lineno is not None
@@ -81,7 +81,7 @@ def measure(root: Path, name: str) -> Package:
 def _imported(
     module: str, path: Path, tree: ast.Module, known: Mapping[str, object]
 ) -> Iterator[tuple[str, str]]:
-    """Modules of the same package that are imported, each with the name that is taken of it."""
+    """Imported modules of the same package, each with the imported name."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -97,19 +97,19 @@ def _imported(
                     yield source, alias.name
 
 
-def _handed_on(module: str, path: Path, tree: ast.Module, known: Mapping[str, object]) -> dict[str, str]:
-    """Names that an `__init__` takes from modules of the package, with the module."""
+def _exports(module: str, path: Path, tree: ast.Module, known: Mapping[str, object]) -> dict[str, str]:
+    """Exported name of an `__init__` -> the module of the package that it comes from."""
     return {name: source for source, name in _imported(module, path, tree, known) if name}
 
 
-def _home(source: str, name: str, handed_on: Mapping[tuple[str, str], str]) -> str:
-    while (source, name) in handed_on:
-        source = handed_on[source, name]
+def _home(source: str, name: str, exported: Mapping[tuple[str, str], str]) -> str:
+    while (source, name) in exported:
+        source = exported[source, name]
     return source
 
 
 def components(imports: Mapping[str, set[str]]) -> list[list[str]]:
-    """Strongly connected components, each after all that it imports (Tarjan 1972)."""
+    """Strongly connected components, each after the components that it imports (Tarjan 1972)."""
     number: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []
@@ -135,7 +135,7 @@ def components(imports: Mapping[str, set[str]]) -> list[list[str]]:
 
 
 def rows(root: Path) -> Iterator[tuple[str, ...]]:
-    """One row a package, as in the table that `main` prints."""
+    """One row for each package, as `main` prints it."""
     for name in PACKAGES:
         package = measure(root, name)
         functions, parameters = package.function_lines, package.num_parameters

@@ -1,9 +1,9 @@
 """Convert every kind of encoder that needs no network and print the table of docs/encoders.md.
 
-    python scripts/try_encoders.py [WORD ...]      only the rows whose name holds one of the words
+    python scripts/try_encoders.py [WORD ...]      only the rows whose name contains one of the words
 
 Embedded encoders have their real weights. The other rows are architectures with random weights: they show
-that a conversion works and agrees, and say nothing of how good an encoder is. Seconds are of CPU.
+that the conversion works and agrees with the original, not the quality of an encoder. Times are CPU seconds.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ OF_384 = {**tiny_models.SMALL, "hidden_size": 384, "num_hidden_layers": 12, "num
 OF_384 |= {"intermediate_size": 1536, "initializer_range": 0.02}
 OF_512 = {**OF_384, "hidden_size": 512, "num_hidden_layers": 6, "num_attention_heads": 8}
 TORCHVISION = ("resnet18", "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny", "vit_b_32", "swin_t")
-PUBLISHED: dict[str, tuple[str, Callable[[Path], Path]]] = {  # row -> kind, how it is written
+PUBLISHED: dict[str, tuple[str, Callable[[Path], Path]]] = {  # row -> kind, function that writes the model
     "BERT, 12 layers of 384 (as multilingual-e5-small)": (
         "text",
         lambda path: tiny_models.write_bert(path, OF_384, max_tokens=512),
@@ -58,7 +58,7 @@ TINY = {
 
 
 def rows(folder: Path) -> Iterator[tuple[str, str, str, str]]:
-    """Name of the row, name of the encoder, kind, weights; a model is written when its row comes."""
+    """Name of the row, name of the encoder, kind, weights. A model is written just before its row."""
     for name, encoder in EMBEDDED.items():
         yield f"`{name}`", name, encoder.kind, "real"
     for name, (kind, write) in PUBLISHED.items():

@@ -1,6 +1,6 @@
-"""Recommendations for many users into one Parquet file.
+"""Recommendations for many users, written to one Parquet file.
 
-Histories and lists pass through in batches; of all users only the ids are in memory together.
+Histories and lists are processed in batches; only the ids of all users are in memory at once.
 """
 
 import os
@@ -35,7 +35,7 @@ _MAX_SHOWN: Final = 100  # unknown candidates that an error lists
 
 @dataclass(frozen=True, kw_only=True)
 class BatchRequest:
-    """For whom, how many items, and out of which.
+    """The users, the number of items, and the items that may be recommended.
 
     `users` is a file that `features.dataset.files.user_files` reads, or "all" for the users of the state.
     `candidates`, a file of item ids, restricts the catalogue. The columns of ids in both may be named.
@@ -58,13 +58,13 @@ class BatchReport:
     num_unknown: int = 0  # users whom the state does not know
     num_without_events: int = 0  # known users with an empty history
     num_short: int = 0  # users with fewer than k items
-    num_repeated: int = 0  # lines or rows of the two files that named an id again
+    num_repeated: int = 0  # lines or rows of the two files that repeat an id
     num_empty: int = 0  # rows of the two files without an id
 
 
 @dataclass(kw_only=True)
 class _Work:
-    """What a batch goes through, and what it counts on the way."""
+    """The inputs of a batch, and the counts and report rows that it fills."""
 
     users: Iterator[str]
     total: int  # users
@@ -148,7 +148,7 @@ def _report_rows(
 
 
 def _users(engine: Engine, request: BatchRequest, counts: BatchReport) -> tuple[Iterator[str], int]:
-    """User ids, and how many they are."""
+    """User ids and their number."""
     if request.users != "all":
         named = read_ids(request.users, Columns.USER, named=request.users_column)
         _count_left_out(counts, named)
@@ -163,7 +163,7 @@ def _users(engine: Engine, request: BatchRequest, counts: BatchReport) -> tuple[
 
 
 def _allowed(engine: Engine, request: BatchRequest, counts: BatchReport) -> Bools | None:
-    """Which items the file of candidates names, None without one. Shape [N]."""
+    """The items of the file of candidates, as a mask [N]; None without such a file."""
     path = request.candidates
     if path is None:
         return None

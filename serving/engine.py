@@ -1,4 +1,4 @@
-"""`Engine`: a bundle, its graphs and the users' histories, composed to answer questions."""
+"""`Engine`: a bundle, its graphs and the users' histories, composed to answer requests."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from serving.state import State, open_state
 
 
 class Engine:
-    """Answers for users of the state and for histories given outright; safe to use from many threads."""
+    """Answers for users of the state and for given histories; safe to use from many threads."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Engine:
 
         `histories` and `state` are those of `serving.state.opening.open_state`: the files beside the
         bundle by default. Raises `BundleError`, `DataError` where `histories` or `state` cannot be used,
-        `ProviderError` where `device` is not to be had.
+        `ProviderError` where `device` is not available.
         """
         bundle = Bundle.open(path)
         recommender, providers = compose_bundle(bundle, device=device)
@@ -90,12 +90,12 @@ class Engine:
         self.close()
 
     def degraded(self, history: History | None, answered_by: AnsweredBy) -> list[str]:
-        """What stood in for the model in an answer to this history, and why."""
+        """What answered in place of the model with the user's history, and why; empty where it answered."""
         if answered_by is AnsweredBy.HISTORY:
             return []
         if history is None:
             return [f"unknown_user: {answered_by}"]
-        # A history of items that are all gone from the catalogue tells nothing either.
+        # A stored history may have only items that are no longer in the catalogue.
         return [f"{'unknown_items' if len(history) else 'empty_history'}: {answered_by}"]
 
     def item_id(self, item: int) -> str:

@@ -1,4 +1,4 @@
-"""Filters on the catalogue: the fields that can be asked for, and the items with a wanted value."""
+"""Filters on the catalogue: the fields that can be filtered, and the items with a wanted value."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property

@@ -1,4 +1,8 @@
-"""From external ids to a history and to the allowed part of a catalogue; every mistake names its field."""
+"""From external ids to a history and to the allowed items of a catalogue; every error names its field.
+
+An unknown item in a history, among candidates or among excluded items is left out, and the caller is given
+its id. With `strict` it is an error.
+"""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -10,11 +14,11 @@ from recsys.arrays import Bools, Ints
 from recsys.bundle import Bundle
 from recsys.errors import RequestError, clipped, did_you_mean
 from recsys.history import EVENT_NUMBERS, History
-from recsys.ids import NUM_RESERVED, UNKNOWN
+from recsys.ids import NUM_RESERVED
 from serving.filters import CatalogueFilter
 
 STEP_MICROSECONDS = 60_000_000  # between two events of a history that came without times
-SEARCHED_FOR_HINT = 10_000  # ids that a mistyped one is compared with: a mistake must stay cheap to answer
+SEARCHED_FOR_HINT = 10_000  # known ids that a mistyped id is compared with; bounds the time of an error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +44,10 @@ class RequestReader:
 
         Events on unknown items are left out. Where no item is known they stay, as events on `UNKNOWN`: then
         the history says nothing of the user. Every known item counts as seen. Raises `RequestError` for an
-        empty list, an unknown kind of event, times given to some entries only, and, where `strict`, for
-        unknown items.
+        unknown kind of event, times given to some entries only, and, where `strict`, for unknown items.
         """
-        if not events:
-            raise RequestError("history", "is empty; give at least one item", [])
         ignored = self.unknown([each.item for each in events], "history", strict=strict)
-        self._timestamps(events)  # mistakes in entries that are left out are told as well
+        self._timestamps(events)  # so that an error in an entry that is left out is reported as well
         self._kinds(events)
         known = [each for each in events if each.item in self._item_ids]
         kept = known or events
@@ -70,54 +71,67 @@ class RequestReader:
             raise RequestError(field, f"unknown items: {listed}; without strict they are ignored", unknown)
         return unknown
 
-    def items(self, names: Sequence[str], field: str, *, suffix: str = "") -> Ints:
-        """Ids of `names`; raises `RequestError` for the first that is not in the catalogue."""
-        ids = self._item_ids.encode(names)
-        for at in np.flatnonzero(ids == UNKNOWN)[:1]:
-            raise RequestError(
-                f"{field}.{at}{suffix}", f"unknown item; {self._nearest(names[at])}", names[at]
-            )
-        return ids
-
     def item(self, name: str, field: str) -> int:
         """The id of `name`; raises `RequestError`."""
         if name not in self._item_ids:
             raise RequestError(field, f"unknown item; {self._nearest(name)}", name)
         return self._item_ids.get(name)
 
-    def candidates(self, names: Sequence[str]) -> Ints:
-        """Ids of distinct `names`; raises `RequestError` for an empty list, an unknown or a doubled item."""
-        if not names:
-            raise RequestError("candidates", "is empty; give at least one item", [])
+    def candidates(self, names: Sequence[str], *, strict: bool = False) -> tuple[Ints, list[str]]:
+        """Ids of the known items among `names`, and the unknown items.
+
+        Raises `RequestError` for a repeated item, where no item is known, and, where `strict`, for any
+        unknown item.
+        """
         first: dict[str, int] = {}
         for at, name in enumerate(names):
             if first.setdefault(name, at) != at:
-                raise RequestError(f"candidates.{at}", f"stands twice, first at {first[name]}", name)
-        return self.items(names, "candidates")
+                raise RequestError(
+                    f"candidates.{at}", f"repeats candidates.{first[name]}; give each item once", name
+                )
+        return self._candidates(names, strict=strict)
 
     def allowed(
         self,
         candidates: Sequence[str] | None,
         filters: Mapping[str, Sequence[str]],
         exclude: Sequence[str] = (),
-    ) -> Bools | None:
-        """Which items may be recommended, None where all may. Shape [N].
+        *,
+        strict: bool = False,
+    ) -> tuple[Bools | None, list[str]]:
+        """Which items may be recommended [N], None where all may, and the unknown items of the request.
 
         An item must be one of `candidates`, have one of the wanted values in every field of `filters`, and
-        not be in `exclude`, whose unknown items have no effect. Raises `RequestError` for an unknown
-        candidate, field or value.
+        not be in `exclude`. Raises `RequestError` for an unknown field or value of a filter, where no item of
+        `candidates` is known, and, where `strict`, for any unknown item.
         """
         if candidates is None and not filters and not exclude:
-            return None
+            return None, []
         keep = self._filter.mask(filters)
-        if candidates is not None:
-            if not candidates:
-                raise RequestError("candidates", "is empty; give at least one item", [])
-            is_candidate = np.zeros(len(keep), np.bool_)
-            is_candidate[self.items(candidates, "candidates")] = True
-            keep &= is_candidate
+        unknown = self.unknown(exclude, "exclude", strict=strict)
         keep[self._item_ids.encode(exclude)] = False
-        return keep
+        if candidates is not None:
+            ids, unknown_candidates = self._candidates(candidates, strict=strict)
+            is_candidate = np.zeros(len(keep), np.bool_)
+            is_candidate[ids] = True
+            keep &= is_candidate
+            unknown += unknown_candidates
+        return keep, unknown
+
+    def _candidates(self, names: Sequence[str], *, strict: bool) -> tuple[Ints, list[str]]:
+        if not names:
+            raise RequestError("candidates", "is empty; give at least one item", [])
+        unknown = self.unknown(names, "candidates", strict=strict)
+        ids = self._item_ids.encode(names)
+        ids = ids[ids >= NUM_RESERVED]
+        if not len(ids):
+            raise RequestError(
+                "candidates",
+                "none of these is in the catalogue; give at least one known item; for "
+                f"{clipped(names[0])!r}, {self._nearest(names[0])}",
+                list(names),
+            )
+        return ids, unknown
 
     def _timestamps(self, events: Sequence[Event]) -> Ints:
         given = [each.timestamp for each in events]
@@ -125,9 +139,9 @@ class RequestReader:
         if known and len(known) < len(given):
             at = given.index(None)
             raise RequestError(
-                f"history.{at}.timestamp", "is missing; give every entry a time, or none", None
+                f"history.{at}.timestamp", "is missing; give a timestamp to every entry, or to none", None
             )
-        if not self._has_clock:  # the data have positions, no clock: times only put the entries in order
+        if not self._has_clock:  # the data have positions and no clock: times only order the entries
             return (
                 np.argsort(np.argsort(known, kind="stable"))
                 if known
@@ -139,7 +153,7 @@ class RequestReader:
         return now - STEP_MICROSECONDS * np.arange(len(given) - 1, -1, -1, dtype=np.int64)
 
     def _kinds(self, events: Sequence[Event]) -> Ints:
-        # Kinds are optional in a dataset, and one that has none still has one kind in its map.
+        # A dataset without kinds of events has one kind in its map.
         usual = self._event_ids.external[0] if len(self._event_ids) else ""
         for at, each in enumerate(events):
             if each.event is not None and each.event not in self._event_ids:

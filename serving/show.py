@@ -7,20 +7,21 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from recsys.errors import DataError
+from recsys.errors import DataError, clipped, did_you_mean
 from recsys.history import History
 from recsys.ids import NUM_RESERVED, PAD
 from serving.engine import Engine
 
 MAX_EVENTS_SHOWN = 10
-MAX_USERS_READ = 1000  # users among whom one with a long history is looked for
+MAX_USERS_READ = 1000  # the user with the longest history is chosen among this many
+SEARCHED_FOR_HINT = 10_000  # known ids that a mistyped id is compared with; bounds the time of an error
 
 
 def show_user(engine: Engine, console: Console, *, user: str | None = None, k: int = 10) -> None:
     """Print the newest events of `user` and the best `k` items.
 
-    Without `user`, show the user with the longest history among the first 1,000. Raises `DataError`
-    for an unknown user.
+    Without `user`, show the user with the longest history among the first `MAX_USERS_READ`. Raises
+    `DataError` for an unknown user, with the nearest known ids, and where no user is known.
     """
     user_id, history = _select_user(engine, user)
     shown = min(MAX_EVENTS_SHOWN, len(history))
@@ -56,12 +57,24 @@ def _select_user(engine: Engine, user: str | None) -> tuple[str, History]:
         if history is not None
     ]
     if not known:
-        raise DataError("the state knows no user" if user is None else f"unknown user {user!r}")
+        raise DataError(_unknown(engine, user))
     return max(known, key=lambda each: len(each[1]))
 
 
 def _first_users(engine: Engine) -> list[str]:
     return list(islice(engine.state.user_ids(), MAX_USERS_READ))
+
+
+def _unknown(engine: Engine, user: str | None) -> str:
+    """The error for an unknown user, or for a state without users."""
+    known = list(islice(engine.state.user_ids(), SEARCHED_FOR_HINT))
+    parts = [] if user is None else [f"unknown user {clipped(user)!r}"]
+    if user is not None and user in engine.bundle.item_ids:
+        parts.append("this is the id of an item, and a user is needed")
+    if not known:
+        return "; ".join([*parts, "no user is known: name the file of histories with --histories"])
+    hint = did_you_mean(user or "", known)
+    return "; ".join([*parts, hint, "without --user a user with a long history is shown"])
 
 
 def _events_table(engine: Engine, history: History) -> Table:

@@ -1,11 +1,16 @@
-"""What is made once for the tests of several files."""
+"""Fixtures for the tests of several files, and the distribution of tests over workers."""
 
+import gc
+from collections.abc import Generator
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 from dataset_parts import ODD
 from walk_parts import Walk, every_ranker_helps, take_walk
 
+ROOT = Path(__file__).resolve().parents[1]
 WALKERS = (
     "tests/test_walk.py",
     "tests/test_served_lists.py",
@@ -20,7 +25,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     """A tiny shop, walked from raw tables to a bundle. Nothing may be changed in it.
 
     Dataset, cache and run lie in a folder whose name has brackets, blanks, a star, a question mark and
-    characters beyond ASCII. The walk takes half a minute, so the files of its tests stand in `WALKERS`.
+    characters beyond ASCII. The walk takes half a minute, so the files of its tests are listed in `WALKERS`.
     """
     root = tmp_path_factory.mktemp("walk") / ODD
     root.mkdir()
@@ -37,18 +42,41 @@ def walked_run(walk: Walk) -> Any:
 
 @pytest.fixture(scope="session")
 def refitted(walked_run: Any) -> Any:
-    """The system in the bundle of `walk`, made again from its checkpoint."""
+    """The system in the bundle of `walk`, from the checkpoint."""
     with every_ranker_helps():
         return walked_run._refit(walked_run.fitted)[0]
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, Any, Any]:
+    """Keep the garbage collector from the modules and tests, which live to the end.
+
+    With torch, transformers and mlflow they are so many that collections take a tenth of the tests' time.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@cache
+def _has_shared_fixtures(path: str) -> bool:
+    """Whether the file has fixtures that are made once for all of its tests."""
+    return 'scope="module"' in (ROOT / path).read_text("utf-8")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """One worker takes all tests of `WALKERS`; every other test goes to whoever is free."""
+    """Distribute single tests, but keep those together that share a fixture of `WALKERS` or of a file."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "walk" if nodeid.startswith(WALKERS) else nodeid
+            path = nodeid.partition("::")[0]
+            if path in WALKERS:
+                return "walk"
+            return path if _has_shared_fixtures(path) else nodeid
 
     return Scheduling(config, log)

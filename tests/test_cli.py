@@ -155,7 +155,7 @@ def test_an_import_says_what_it_left_out_and_what_to_do_next(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("command", ["evaluate", "export"])
 def test_a_folder_that_is_no_run(tmp_path: Path, command: str) -> None:
-    assert "holds no run; make one with: recsys train" in refused(command, tmp_path)
+    assert "contains no run; make one with: recsys train" in refused(command, tmp_path)
 
 
 @pytest.mark.parametrize("command", [("show",), ("serve",), ("recommend", "--out", "out.parquet")])
@@ -182,7 +182,7 @@ class TestInterruption:
         monkeypatch.setattr("features.event_log.open_dataset", stop)
         answer = recsys("check", tmp_path)
         assert answer.code == 130
-        assert answer.err == "interrupted; the same command goes on from here\n"
+        assert answer.err == "interrupted; the same command continues from here\n"
 
     def test_of_a_server_is_how_it_is_stopped(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         def stop(*_: object, **__: object) -> None:
@@ -236,12 +236,12 @@ def test_demo_walks_the_sample_shop_and_shows_it(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr("features.sample.write_sample_shop", write_sample_shop)
     monkeypatch.setattr(
-        cli.runs, "_walk", lambda dataset, out, *rest: calls.append(("walk", dataset, out, rest))
+        cli.runs, "_run_all", lambda dataset, out, *rest: calls.append(("walk", dataset, out, rest))
     )
     monkeypatch.setattr(cli.bundles, "show", lambda bundle, **_: calls.append(("show", bundle)))
     for _ in range(2):
         assert recsys("demo", "--out", tmp_path, "--set", "train.epochs=1").code == 0
-    settings = [*cli.runs.OF_THE_DEMO, "train.epochs=1"]
+    settings = [*cli.runs.DEMO_SETTINGS, "train.epochs=1"]
     walked = ("walk", tmp_path / "shop", tmp_path / "run", (None, "default", settings, None))
     shown = ("show", tmp_path / "run" / "bundle")
     assert calls == [("sample", tmp_path / "shop"), walked, shown, walked, shown]

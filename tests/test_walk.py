@@ -58,7 +58,7 @@ def test_the_walk_arrives(walk: Walk) -> None:
         "timings.json", "histories.parquet", "bundle", "mlflow_run.txt", "fit_records.json",
         "predictions.parquet", "examples.json", "knockouts.json", "report.html",
     }  # fmt: skip
-    assert "agree in 100.00% of places" in walk.answer.out
+    assert "agree in 100.00% of the ranks" in walk.answer.out
     assert "ndcg@10" in walk.answer.out
     assert f"Report: {walk.run / 'report.html'}" in walk.answer.out
     assert set(json.loads((walk.run / "timings.json").read_text())) >= {"features", "train main", "export"}
@@ -222,22 +222,22 @@ def test_knocking_out_again_gives_the_same_figures(walk: Walk) -> None:
         assert " ".join(sentence.split()) in said
         for view, whole in knockouts.views.items():
             if whole.num_users:
-                assert judged_by_hand(knockouts, target, view) in sentence
+                assert verdict_by_hand(knockouts, target, view) in sentence
 
 
-def judged_by_hand(knockouts: Knockouts, target: str, view: str) -> str:
-    """What the sentence of a target has to say of the view, told from the intervals once more."""
+def verdict_by_hand(knockouts: Knockouts, target: str, view: str) -> str:
+    """The words that the sentence of a group must contain for the view, from the intervals."""
     absent = knockouts.of(target, "absent").views[view]["recall@20"].change
     shuffled = knockouts.of(target, "shuffled").views[view]["recall@20"].change
     whole = knockouts.views[view]
     gains = absent.low > 0 or shuffled.low > 0
     if whole.metrics["recall@20"].value == 0 and not gains:
-        return "nothing to lose"
+        return "the full model has no hit"
     if whole.num_users < 30:
-        return "not judged"
+        return "fewer than 30 users"
     if absent.high < 0 or shuffled.high < 0:
-        return "cut both ways" if gains else " count "
-    return " harm " if gains else "bring nothing"
+        return "both help and harm" if gains else " help "
+    return " harm " if gains else "contribute nothing"
 
 
 def test_baselines_alone_print_what_they_are_asked_for(walk: Walk, tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(walk: Walk, tmp_path: Path) 
     with interrupted_after(epoch=2):
         answer = recsys(*command)
     assert answer.code == 130
-    assert "the same command goes on" in answer.err
+    assert "the same command continues from here" in answer.err
     stopped = torch.load(out / "checkpoints" / "main.pt", weights_only=True)
     assert stopped["state"]["epoch"] == 2
     with interrupted_after(epoch=2):  # never comes again: training starts with epoch 3
@@ -281,15 +281,15 @@ def test_an_interrupted_run_goes_on_to_the_same_end(walk: Walk, tmp_path: Path) 
     )
     assert resumed["state"]["curve"] == whole["state"]["curve"]
     assert resumed["state"]["epoch"] == 3
-    ours, theirs = whole["parts"][0], resumed["parts"][0]
-    assert all(torch.equal(theirs[name], ours[name]) for name in ours)
+    first, second = whole["parts"][0], resumed["parts"][0]
+    assert all(torch.equal(second[name], first[name]) for name in first)
 
 
 def test_a_run_of_another_configuration_is_refused(walk: Walk) -> None:
     answer = recsys("train", walk.shop, "--out", walk.run, *walk.options, "--set", "train.epochs=9")
     assert answer.code == 1
-    assert f"{walk.run} holds a run of {walk.shop.name} that was asked for otherwise" in answer.err
-    assert "without train.epochs = 9; name another --out" in answer.err
+    assert f"{walk.run} contains a run of {walk.shop.name} with other settings than" in answer.err
+    assert "train.epochs = 9; name another --out" in answer.err
     assert "Traceback" not in answer.err
 
 
@@ -382,5 +382,5 @@ class TestTracking:
             "knockouts.json",
             "report.html",
         ):
-            ours = walk.run / name
-            assert (kept / name).read_bytes() == ours.read_bytes(), name
+            original = walk.run / name
+            assert (kept / name).read_bytes() == original.read_bytes(), name

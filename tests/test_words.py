@@ -62,10 +62,28 @@ REPLACED: Mapping[str, str] = {
     "Patient": "KnockoutSubject",
     "Brought": "Contribution",
     "rivals": "competitors",
+    "RIVALS": "competitors",
+    "ours": "main_model",
+    "theirs": "the name of the other object",
+    "Facts": "DataSummary",
+    "LeftOut": "RejectedRows",
+    "Shown": "ExampleCard",
+    "NEW_BELOW": "FEW_ITEMS",
+    "PLACES": "VIEW_PHRASES",
+    "brings_nothing": "contributes_nothing",
+    "warm_question": "warm_task",
+    "cold_question": "cold_task",
+    "asks_of_any_time": "has_test_events_in_history",
+    "knowing": "with_known_events",
+    "whenever": "any_time",
     "twin": "id_only",
     "twins": "id_only",
     "whole_and_towers": "full_and_towers",
     "knobs": "settings",
+    # encoders and the audit
+    "ENCODER_OF_TWO": "ENCODER_DECODERS",
+    "check_facts": "check_statistics",
+    "workshop": "workspace",
 }
 
 

@@ -1,1 +1,1 @@
-"""Loops, checkpoints, tracking, evaluation and export. Needs torch; never imported by serving."""
+"""Training, tracking, evaluation and export. Needs torch; never imported by serving."""

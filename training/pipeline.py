@@ -1,7 +1,7 @@
-"""The steps of a run, which go on where they stopped: features, train, evaluate, knock-outs, export, report.
+"""The steps of a run: features, train, evaluate, knock-outs, export, report. An interrupted step resumes.
 
-What a step needs of an earlier one it reads from the run directory, or makes again from checkpoints and the
-vector cache, which costs little when it was made before.
+A step reads the results of earlier steps from the run directory, or makes them again from checkpoints and the
+vector cache.
 """
 
 import json
@@ -36,9 +36,9 @@ from recsys.progress import Progress, silent
 from training.baselines import make_competitors, save_choices
 from training.evaluation import (
     ID_ONLY,
-    LATER,
     MODEL,
     TOWERS,
+    WITH_VALIDATION,
     Evaluation,
     EvaluationSet,
     EvaluationSettings,
@@ -75,7 +75,7 @@ R = TypeVar("R")
 
 
 def step(function: Callable[Concatenate["Run", P], R]) -> Callable[Concatenate["Run", P], R]:
-    """A step holds the lock of the run directory, so that no two processes write there."""
+    """Decorator: `function` holds the lock of the run directory, so that no two processes write there."""
 
     @wraps(function)
     def locked(run: "Run", /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -86,7 +86,7 @@ def step(function: Callable[Concatenate["Run", P], R]) -> Callable[Concatenate["
 
 
 class Run:
-    """One training and all that is made of it."""
+    """One run: its data, its trained models, and its steps."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class Run:
     def create(
         cls, out: Path, dataset: Path, config: Config, *, cache_dir: Path, progress: Progress = silent
     ) -> "Run":
-        """A run in `out`: new, or the one that is there, to go on with.
+        """A new run in `out`, or the existing one of the same dataset and configuration.
 
         Raises `ConfigError` where `out` holds other files, or a run of another configuration or dataset.
         """
@@ -122,9 +122,9 @@ class Run:
         cache_dir: Path | None = None,
         progress: Progress = silent,
     ) -> "Run":
-        """The run in `out`. `dataset` and `cache_dir` say where its dataset and its media vectors are now.
+        """The run in `out`. `dataset` and `cache_dir` replace the paths in dataset.json.
 
-        Raises `ConfigError` if there is no run, or if its dataset is not where it was.
+        Raises `ConfigError` if there is no run, or if its dataset is not found.
         """
         directory = RunDirectory.open(out)
         return cls(
@@ -162,12 +162,12 @@ class Run:
 
     @cached_property
     def fitted(self) -> Fitted:
-        """The model that is evaluated."""
+        """The evaluated model."""
         return self._fit(MODEL, "main", self.config)
 
     @step
     def train(self) -> Fitted:
-        """Fit towers and ranker, tracked."""
+        """Fit the evaluated model: towers, cold-start head, candidate sources, ranker."""
         with self.tracked() as tracker:
             tracker.log_params(self._params())
             fitted = self.fitted
@@ -177,7 +177,7 @@ class Run:
 
     @step
     def evaluate(self) -> Evaluation:
-        """Compare our model with its towers alone, the id-only model, baselines, chance and the oracle."""
+        """Evaluate the model, its towers alone, the id-only model, baselines, chance and the oracle."""
         fitted, split, settings = self.fitted, self.split, self.config.evaluate
         histories = split.before_test(fitted.builder)
         seen = SeenItems(histories)
@@ -192,7 +192,7 @@ class Run:
             evaluation = evaluate(
                 [*models, *competitors.models],
                 EvaluationSet(split=split, items=fitted.features, seen=seen),
-                EvaluationSettings.of(settings, ours=MODEL),
+                EvaluationSettings.of(settings, main_model=MODEL),
                 progress=self.progress,
                 keep=predictions.append,
             )
@@ -211,13 +211,13 @@ class Run:
 
     @step
     def compare_baselines(self) -> Evaluation:
-        """The table of the baselines alone: nothing of ours is trained.
+        """Evaluate the baselines alone; no model is trained.
 
-        Raises `ConfigError` where the run has a model, whose results would be lost.
+        Raises `ConfigError` where the run has a trained model, whose results would be overwritten.
         """
         out = self.directory.path
         if self.directory.checkpoints.exists():
-            raise ConfigError(f"{out} holds a trained run; name another --out, or: recsys evaluate {out}")
+            raise ConfigError(f"{out} has a trained model; name another --out, or: recsys evaluate {out}")
         split = self.split
         with self._computing("baselines"):
             statistics = split.statistics
@@ -241,7 +241,7 @@ class Run:
 
     @step
     def knock_out(self, num_users: int | None = None) -> Knockouts:
-        """What each modality brings to the evaluated model; writes knockouts.json."""
+        """Measure the contribution of each modality to the evaluated model; writes knockouts.json."""
         subject = KnockoutSubject(self.fitted, self.dataset, self.vectors, self.split, self.config)
         num_users = num_users or self.config.evaluate.knockout_users
         with self.directory.timed("knockouts"):
@@ -253,11 +253,11 @@ class Run:
 
     @step
     def export(self) -> Bundle:
-        """The bundle and the histories beside it; by default of a model trained once more on everything."""
+        """Write the bundle, and the histories beside it; by default of a model refitted on all events."""
         first, dataset = self.fitted, self.dataset
         final, description = (
             first,
-            f"Fitted on the training part of the split alone. {self.split.description}",
+            f"Fitted on the training events of the split alone. {self.split.description}",
         )
         if self.config.train.refit:
             final, description = self._refit(first)
@@ -288,9 +288,9 @@ class Run:
 
     @step
     def report(self) -> Path:
-        """`report.html`, made of what the steps before left here; without a bundle it says so.
+        """Write report.html from the results of earlier steps; a bundle is optional.
 
-        Raises `ConfigError` where a step that it needs has not been taken.
+        Raises `ConfigError` where the results of a needed step are missing.
         """
         dataset = self.dataset
         with self.directory.timed("report"):
@@ -307,7 +307,7 @@ class Run:
         return path
 
     def tracked(self) -> AbstractContextManager[Tracker]:
-        """One MLflow run for all steps of this run; a step inside another use joins it."""
+        """One MLflow run for all steps of this run. Reentrant."""
         return self._tracker.active()
 
     @contextmanager
@@ -316,7 +316,7 @@ class Run:
             yield
 
     def _published_metrics(self) -> dict[str, object]:
-        """The results for the bundle's manifest: all but the slices, which no server reads."""
+        """The results for the bundle's manifest, without the slices."""
         path = self.directory.metrics
         metrics: dict[str, object] = json.loads(path.read_text("utf-8")) if path.exists() else {}
         metrics.pop("slices", None)
@@ -331,7 +331,7 @@ class Run:
             folder=self.directory.parts("refit"),
         )
         fitted = self._fit("refit", "refit", self.config, split=split, choices=choices)
-        return fitted, f"{split.description} Towers: {choices.epochs} epochs, as chosen before."
+        return fitted, f"{split.description} Towers: {choices.epochs} epochs, as chosen on validation."
 
     def _audit_test(self, fitted: Fitted, histories: Mapping[str, History], predictions: Predictions) -> None:
         found = audit_test(
@@ -350,9 +350,9 @@ class Run:
         systems: list[TopK] = [*full_and_towers(fitted, histories, MODEL, TOWERS, settings)]
         if settings.with_validation:
             joined, choices = self.split.with_validation(), choices_of_towers(fitted)
-            later = self._fit(LATER, "later", self.config, split=joined, choices=choices)
-            known = self.split.before_test(later.builder)
-            systems += full_and_towers(later, known, LATER, None, settings)
+            both = self._fit(WITH_VALIDATION, "with_validation", self.config, split=joined, choices=choices)
+            known = self.split.before_test(both.builder)
+            systems += full_and_towers(both, known, WITH_VALIDATION, None, settings)
         if settings.id_only or (settings.id_only is None and self.dataset.oracle_files is not None):
             blind = self._fit(ID_ONLY, "id_only", id_only(self.config))
             known = self.split.before_test(blind.builder)
@@ -368,7 +368,7 @@ class Run:
         split: Split | None = None,
         choices: FitChoices | None = None,
     ) -> Fitted:
-        """Inputs, audit, fit, and the records of both."""
+        """Make the inputs, audit and fit them, and write the records of fit and audit."""
         vectors = self.vectors
         keep_freed_memory()
         with self._computing(f"train {stage}"), self.tracked() as tracker:

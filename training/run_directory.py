@@ -1,21 +1,21 @@
-"""The directory of a run: the one place that knows its files, its lock, and which dataset it is of.
+"""The directory of a run: its files, its lock, and the reference to its dataset.
 
     run/
-      config.toml  dataset.json  lock    the configuration, the dataset, and the process that works here
-      checkpoints/  fit_records.json     towers by stage (main, later, id_only, refit); the record of each fit
-      audit.json                         what was looked at for leaks, by stage
-      split/  metrics.json               what was held out, and the results on it
+      config.toml  dataset.json  lock    the configuration, the dataset, and the process that uses the run
+      checkpoints/  fit_records.json     towers and record of each fit (main, with_validation, id_only, refit)
+      audit.json                         the checks for leaks, by stage
+      split/  metrics.json               histories and held-out items, and the results on them
       baselines.json                     the settings chosen for each baseline
-      predictions.parquet  examples.json every model's lists; some of ours with reasons
-      knockouts.json                     what each modality brings
-      ablation/  ablation.json  .md      what each option of the towers brings
+      predictions.parquet  examples.json every model's lists; example lists of the model with reasons
+      knockouts.json                     the contribution of each modality
+      ablation/  ablation.json  .md      the contribution of each option
       review_sentiment.json              how well ratings are predicted from reviews
       rejected.csv  timings.json  histories.parquet  report.html  mlflow_run.txt
-      parts/                             of a streamed log: one byte an event, by stage
+      parts/                             for a streamed log: the part of each event, one byte each, by stage
       bundle/
 
-A directory can be moved. `dataset.json` has the path of the dataset relative to the directory, and the
-fingerprint of the dataset, by which a dataset elsewhere is known to be the same.
+A run directory can be moved. `dataset.json` has the path of the dataset relative to the directory, and the
+fingerprint that identifies a moved dataset.
 """
 
 import fcntl
@@ -32,12 +32,12 @@ from recsys.config import Config, dump_config, flatten, load_config
 from recsys.errors import ConfigError
 from recsys.files import replacing
 
-FORMAT = 2  # of the files in a run directory; one of another format is refused
+FORMAT = 2  # of the files in a run directory; a directory of another format is an error
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetReference:
-    """The dataset of a run, as dataset.json has it. Paths are relative to the run directory."""
+    """The content of dataset.json. Paths are relative to the run directory."""
 
     format: int
     name: str  # of the dataset's folder
@@ -77,16 +77,16 @@ class RunDirectory:
         self.bundle = path / "bundle"
 
     def checkpoint(self, stage: str) -> Path:
-        """The towers of one stage."""
+        """Path of the checkpoint of one stage's towers."""
         return self.checkpoints / f"{stage}.pt"
 
     def parts(self, stage: str) -> Path:
-        """Where the split of a streamed log is written."""
+        """Folder for the split of a streamed log."""
         return self.path / "parts" / stage
 
     @classmethod
     def create(cls, path: Path, dataset: Path, config: Config, *, cache_dir: Path) -> "RunDirectory":
-        """A new run in `path`, or the one that is there, of the same dataset and configuration.
+        """A new run in `path`, or the existing one of the same dataset and configuration.
 
         Raises `ConfigError` where `path` holds other files, or a run of another configuration or dataset.
         """
@@ -97,7 +97,7 @@ class RunDirectory:
         if not directory.dataset_file.exists() and any(
             each != directory.lock_file for each in path.iterdir()
         ):
-            raise ConfigError(f"{path} is not empty and holds no run; name another --out")
+            raise ConfigError(f"{path} is not empty and contains no run; name another --out")
         cache_dir.mkdir(parents=True, exist_ok=True)
         with directory.locked():
             before = None
@@ -112,7 +112,7 @@ class RunDirectory:
                     cache="",
                     fingerprint=None,
                 )
-            # Of a dataset that has been read, `check_dataset` alone changes the place.
+            # Once the dataset has been read, only `check_dataset` changes its path.
             directory._write(replace(before, cache=directory._relative(cache_dir)))
             dump_config(config, directory.config_file)
         return directory
@@ -122,7 +122,7 @@ class RunDirectory:
         """The run in `path`. Raises `ConfigError` if there is none, or one of another format."""
         directory = cls(path)
         if not directory.dataset_file.exists():
-            raise ConfigError(f"{path} holds no run; make one with: recsys train DATASET --out {path}")
+            raise ConfigError(f"{path} contains no run; make one with: recsys train DATASET --out {path}")
         directory.reference()
         return directory
 
@@ -130,24 +130,24 @@ class RunDirectory:
         return load_config(self.config_file)
 
     def reference(self) -> DatasetReference:
-        """What dataset.json holds. Raises `ConfigError` where an earlier version wrote it."""
+        """The content of dataset.json. Raises `ConfigError` where another version of recsys wrote it."""
         values = json.loads(self.dataset_file.read_text("utf-8"))
         if values.get("format") != FORMAT:
             raise ConfigError(
                 f"{self.path} was written by another version of recsys (format {values.get('format', 1)}, "
-                f"not {FORMAT}). Train anew: recsys run DATASET --out NEW_DIRECTORY"
+                f"not {FORMAT}). Train again: recsys run DATASET --out NEW_DIRECTORY"
             )
         return DatasetReference(**values)
 
     def dataset_path(self) -> Path:
-        """The folder of the dataset. Raises `ConfigError` if it is not where it was."""
+        """The folder of the dataset. Raises `ConfigError` if it is not there."""
         reference = self.reference()
         path = self._resolved(reference.path)
         if not path.is_dir():
             known = f" with fingerprint {reference.fingerprint[:12]}" if reference.fingerprint else ""
             raise ConfigError(
                 f"the dataset {reference.name!r} of the run {self.path} is not at {path}; "
-                f"name the folder that holds it{known}: --dataset FOLDER"
+                f"name the folder of the dataset{known}: --dataset FOLDER"
             )
         return path
 
@@ -157,13 +157,13 @@ class RunDirectory:
         return path if path.is_dir() else None
 
     def check_dataset(self, dataset: Path, fingerprint: str) -> None:
-        """Remember where the dataset is; raises `ConfigError` where it is not the one of this run."""
+        """Write the path of the dataset to dataset.json; raises `ConfigError` for another fingerprint."""
         before = self.reference()
         if before.fingerprint is not None and before.fingerprint != fingerprint:
             raise ConfigError(
-                f"{self.path} holds a run of the dataset {before.name!r} with fingerprint "
+                f"{self.path} contains a run of the dataset {before.name!r} with fingerprint "
                 f"{before.fingerprint[:12]}; {dataset} has the fingerprint {fingerprint[:12]}: it is another "
-                "one, or has changed. Name another --out for it, or the run's own dataset: --dataset FOLDER"
+                "dataset, or it has changed. Name another --out, or the dataset of the run: --dataset FOLDER"
             )
         now = replace(before, path=self._relative(dataset), fingerprint=fingerprint)
         if now != before:
@@ -171,9 +171,9 @@ class RunDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes out. Reentrant; the lock of a process that died is free.
+        """Hold the lock of the directory. Reentrant; a lock of a process that died is free.
 
-        Raises `ConfigError` that names the process that holds the lock.
+        Raises `ConfigError` with the process id of the holder if another process holds the lock.
         """
         if self._is_locked:
             yield
@@ -198,7 +198,7 @@ class RunDirectory:
                 file.truncate(0)
 
     def seconds(self) -> dict[str, float]:
-        """What each step has taken."""
+        """Step -> seconds."""
         if not self.timings.exists():
             return {}
         read: dict[str, float] = json.loads(self.timings.read_text("utf-8"))
@@ -206,7 +206,10 @@ class RunDirectory:
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
-        """Write down what `step` takes. A step that finds its work done keeps the time that the work took."""
+        """Write the seconds of `step` to timings.json.
+
+        The maximum over all calls is kept, because a step whose work was done before takes no time.
+        """
         start = time.perf_counter()
         yield
         seconds = self.seconds()
@@ -215,13 +218,13 @@ class RunDirectory:
 
     def _check_unchanged(self, before: DatasetReference, dataset: Path, config: Config) -> None:
         changed = _changes(self.config(), config)
-        # A dataset elsewhere may be the same: `check_dataset` compares the fingerprints once it is read.
+        # A dataset at another path may be the same: `check_dataset` compares fingerprints after reading it.
         if before.fingerprint is None and self._resolved(before.path) != dataset.resolve():
             changed.insert(0, f"dataset {dataset.resolve()}")
         if changed:
             raise ConfigError(
-                f"{self.path} holds a run of {before.name} that was asked for otherwise, without "
-                f"{', '.join(changed)}; name another --out, or delete it"
+                f"{self.path} contains a run of {before.name} with other settings than "
+                f"{', '.join(changed)}; name another --out, or delete the directory"
             )
 
     def _relative(self, path: Path) -> str:
@@ -236,6 +239,6 @@ class RunDirectory:
 
 
 def _changes(before: Config, now: Config) -> list[str]:
-    """Settings of `now` that `before` has otherwise."""
+    """Settings of `now` that differ from `before`, as "name = value"."""
     old, new = (flatten(each.model_dump(mode="json")) for each in (before, now))
     return [f"{name} = {value}" for name, value in new.items() if value != old[name]]

@@ -1,6 +1,6 @@
-"""Training sequences: windows that cover every history, packed into batches of about equal length.
+"""Training sequences: windows that cover every history, in batches of windows of similar length.
 
-Legend: B windows, L events of the longest one.
+Legend: B windows of a batch, L events of the longest window.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,14 +47,14 @@ class Window:
     target: Bools  # [stop - start]
 
 
-Span = tuple[int, int, int]  # place of the user, start and stop of the window
+Span = tuple[int, int, int]  # index of the user, start and stop of the window
 
 
 class WindowSampler:
-    """The batches of an epoch; each epoch cuts long histories at other places.
+    """The batches of an epoch. Every epoch divides long histories at other positions.
 
-    Only the targets are in memory: a history is read when its window is. `part` is (rank, number of ranks):
-    the ranks divide the windows of each batch among them.
+    Only the targets are in memory. A history is read when one of its windows is. `part` is (rank, number of
+    ranks): the ranks divide the windows of each batch among them.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class WindowSampler:
         return Window(history=history.slice(start, stop), target=self._target(span))
 
     def _cut(self, place: int, rng: np.random.Generator) -> Iterator[Span]:
-        """Windows that overlap by one event, so that each event is a target of exactly one."""
+        """Windows that overlap by one event, so that each event is a target of exactly one window."""
         length, stride = len(self._targets[place][1]), max(1, self.max_length - 1)
         offset = int(rng.integers(2, self.max_length + 1)) if length > self.max_length else length
         edges = [*range(offset, length, stride), length]
@@ -104,7 +104,10 @@ class WindowSampler:
         return target
 
     def _pack(self, spans: list[Span]) -> Iterator[list[Span]]:
-        """Rows of falling length; rows times the longest stays within `batch_tokens`."""
+        """Batches of `spans`, which are sorted by falling length.
+
+        Their number times the longest length is at most `batch_tokens`; a batch has at least one window.
+        """
         start = 0
         while start < len(spans):
             _, first, stop = spans[start]
@@ -114,7 +117,7 @@ class WindowSampler:
 
 
 class _Epoch(Sequence[list[Window]]):
-    """Batches whose windows are cut on access."""
+    """Batches whose windows are made on access."""
 
     def __init__(self, sampler: WindowSampler, batches: list[list[Span]]) -> None:
         self._sampler, self._batches = sampler, batches

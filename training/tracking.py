@@ -1,6 +1,6 @@
-"""Tracking of a run's settings, metrics and files in MLflow, or nowhere. The home of `mlflow`.
+"""Tracking of a run's settings, metrics and files in MLflow, or nowhere. Only this module imports `mlflow`.
 
-mlflow is imported when an `MlflowTracker` is entered and not before, since the import takes seconds.
+The import takes seconds, so it happens when an `MlflowTracker` is entered.
 """
 
 import os
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 ARTIFACT_FOLDER = "mlartifacts"  # beside the SQLite file
-# What `mlflow run` hands to the command that it starts.
+# Environment variables that `mlflow run` sets for its command.
 RUN_ID_VARIABLE = "MLFLOW_RUN_ID"
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 _MAX_PARAMS_AT_ONCE = 100  # limits of MLflow's log-batch call
@@ -29,11 +29,11 @@ _MAX_PARAM_LENGTH = 6000
 
 
 class Tracker(Protocol):
-    """One run, open between `with` and its end. Names may hold any character."""
+    """One tracked run, open inside `with`. Names may contain any character."""
 
     @property
     def run_id(self) -> str | None:
-        """What `make_tracker` takes to go on with this run; None where nothing is kept."""
+        """The id with which `make_tracker` continues this run; None where nothing is tracked."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -47,16 +47,16 @@ class Tracker(Protocol):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None: ...
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
-        """Keep the file or the directory at `path`."""
+        """Store the file or the directory at `path`."""
         ...
 
     def log_text(self, text: str, name: str) -> None:
-        """Keep `text` as a file of that name, which may hold folders."""
+        """Store `text` as the file `name`, which may contain folders."""
         ...
 
 
 class NullTracker:
-    """Keeps nothing."""
+    """A tracker that stores nothing."""
 
     run_id: str | None = None
 
@@ -77,10 +77,10 @@ class NullTracker:
 
 
 class MlflowTracker:
-    """A run of an MLflow server or of a local SQLite file, whose artifacts lie beside it.
+    """A run of an MLflow server, or of a local SQLite file with artifacts beside it.
 
-    Inside `mlflow run` it joins the run that was made there, and leaves it open for MLflow to end. Else
-    it goes on with `run_id`, or makes a new run; either ends as FINISHED, FAILED, or KILLED (Ctrl-C).
+    Inside `mlflow run` it uses the run that MLflow made, and MLflow ends it. Otherwise it continues `run_id`
+    or makes a new run, which ends as FINISHED, FAILED, or KILLED (Ctrl-C).
     """
 
     def __init__(self, uri: str | None, experiment: str, run_name: str, *, run_id: str | None = None) -> None:
@@ -117,10 +117,10 @@ class MlflowTracker:
         self._client = None
 
     def log_params(self, params: Mapping[str, object]) -> None:
-        """Keep `params`; MLflow fixes a parameter's first value.
+        """Store `params`. MLflow does not allow to change the value of a parameter.
 
-        One that the run already has with another value, as from the command line of `mlflow run`, is
-        kept under "recsys.<name>".
+        A parameter that the run already has with another value, for example from the command line of
+        `mlflow run`, is stored as "recsys.<name>".
         """
         client, run_id = self._open()
         from mlflow.entities import Param
@@ -166,7 +166,7 @@ class MlflowTracker:
         return self._client, self.run_id
 
     def _create_experiment(self, client: "MlflowClient") -> str:
-        location = None  # a server knows where its artifacts go
+        location = None  # a server has its own location of artifacts
         if self._uri.startswith("sqlite:///"):
             database = Path(self._uri.removeprefix("sqlite:///")).resolve()
             location = (database.parent / ARTIFACT_FOLDER).as_uri()
@@ -175,14 +175,14 @@ class MlflowTracker:
 
 
 def make_tracker(config: TrackConfig, run_name: str, *, run_id: str | None = None) -> Tracker:
-    """The tracker that `config` asks for; `run_id` goes on with a run of before."""
+    """The tracker of `config`; with `run_id` it continues that run."""
     if not config.enabled:
         return NullTracker()
     return MlflowTracker(config.uri, config.experiment, run_name, run_id=run_id)
 
 
 class RunTracker:
-    """One tracked run for all steps of a run directory, whose id is kept in `id_file`."""
+    """One tracked run for all steps of a run directory; `id_file` has its id."""
 
     def __init__(self, config: TrackConfig, run_name: str, id_file: Path) -> None:
         self._config, self._run_name, self._id_file = config, run_name, id_file
@@ -190,7 +190,7 @@ class RunTracker:
 
     @contextmanager
     def active(self) -> Iterator[Tracker]:
-        """The tracker, open; a use inside another one joins it."""
+        """The open tracker. Reentrant."""
         if self._active is not None:
             yield self._active
             return
@@ -206,7 +206,7 @@ class RunTracker:
 
 
 def _connect(uri: str) -> "MlflowClient":
-    # mlflow asks a server of its own for settings as it is imported; a run sends no telemetry.
+    # Otherwise the import of mlflow contacts a telemetry server.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     if uri.startswith("sqlite:///"):
         Path(uri.removeprefix("sqlite:///")).resolve().parent.mkdir(parents=True, exist_ok=True)
@@ -235,12 +235,12 @@ def _explained(uri: str) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Warnings about mlflow's own use of SQLAlchemy are none of ours."""
+    """Ignore the warning about a deprecated option of SQLAlchemy that mlflow itself uses."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"The ``noload`` loader strategy is deprecated")
         yield
 
 
 def _safe(name: str) -> str:
-    """`name` with what MLflow refuses in one written out: "ndcg@10" is "ndcg_at_10"."""
+    """`name` without characters that MLflow refuses: "ndcg@10" becomes "ndcg_at_10"."""
     return re.sub(r"[^\w\-. :/]", "_", name.replace("@", "_at_"))

@@ -1,4 +1,4 @@
-"""Pretrained weights to encoder directories. Importing this needs no torch; converting does."""
+"""Pretrained weights to encoder directories. The import needs no torch, the conversion does."""
 
 from features.conversion.registry import EMBEDDED, default_cache_dir, ensure_encoder
 

@@ -38,8 +38,8 @@ class Source:
 
     name: str  # without options
     kind: Kind
-    path: Path | None  # a model directory, a state dict, or None: torchvision's own
-    origin: str  # written to encoder.toml, so it is no path of this machine
+    path: Path | None  # a model directory or a state dict; None: torchvision's default weights
+    origin: str  # written to encoder.toml, so it has no path of this machine
     revision: str
     converter: str
     options: Mapping[str, str] = field(default_factory=dict)
@@ -158,7 +158,7 @@ def _download(name: str, revision: str | None) -> Path:
             path = _snapshot(snapshot_download, name, revision, wanted, formats[:2])
             if any(any(path.glob(pattern)) for pattern in formats[:2]):
                 return path
-    except Exception as error:  # the hub's client raises its own, httpx's and OSError
+    except Exception as error:  # the hub's client raises errors of its own, of httpx and OSError
         raise EncoderError(
             f"{name!r} is not in the hub's cache on this machine and could not be downloaded "
             f"({type(error).__name__}); on a machine with a network download it with "

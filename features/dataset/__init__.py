@@ -22,7 +22,7 @@ from features.dataset.interactions import (
     interaction_columns,
     valid_item_ids,
 )
-from features.dataset.joins import KnownIds
+from features.dataset.joins import KnownIds, describe_near_misses
 from features.dataset.load import load_dataset
 from features.dataset.rejected import SCHEMA, count_reasons, summarise, write_rejected
 from features.dataset.schema import FILE_NAME, DatasetSpec, InteractionsSpec, TimeUnit, positive_columns
@@ -69,6 +69,7 @@ __all__ = [
     "casting",
     "check_interactions",
     "count_reasons",
+    "describe_near_misses",
     "encode",
     "encode_lists",
     "explained",

@@ -1,17 +1,18 @@
-"""Ids that join two tables: which find no partner, and in what other form they would.
+"""Ids that join two tables: which find no partner, and which would when a difference is ignored.
 
 Ids are equal only character by character. A near miss is an id that is unknown as it is written and known
-once leading zeros, case, white space or the Unicode normalisation are left out of account.
+when leading zeros, case, white space or the Unicode normalisation are ignored.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 
 import polars as pl
 
 from features.dataset.table_checker import TableChecker
 
-NEAR_SCHEMA = {"id": pl.String, "known": pl.String, "form": pl.String}
+NEAR_SCHEMA = {"id": pl.String, "known": pl.String, "ignored": pl.String}
 
 
 def _without_zeros(text: pl.Expr) -> pl.Expr:
@@ -26,13 +27,13 @@ def _folded(text: pl.Expr) -> pl.Expr:
     return _without_zeros(_without_blanks(text.str.normalize("NFC").str.to_lowercase()))
 
 
-# What the two ids differ in -> the part of an id that counts when this is left out of account.
-FORMS: dict[str, Callable[[pl.Expr], pl.Expr]] = {
-    "with other leading zeros": _without_zeros,
-    "in another case": lambda text: text.str.to_lowercase(),
-    "with other white space": _without_blanks,
-    "in another Unicode normalisation": lambda text: text.str.normalize("NFC"),
-    "with other leading zeros, case, white space and Unicode normalisation": _folded,
+# The difference between two ids -> an id without it.
+DIFFERENCES: dict[str, Callable[[pl.Expr], pl.Expr]] = {
+    "leading zeros": _without_zeros,
+    "case": lambda text: text.str.to_lowercase(),
+    "white space": _without_blanks,
+    "Unicode normalisation": lambda text: text.str.normalize("NFC"),
+    "leading zeros, case, white space and Unicode normalisation": _folded,
 }
 
 
@@ -51,22 +52,22 @@ class KnownIds:
         unknown = ids.cast(pl.String).drop_nulls().unique(maintain_order=True).alias("id")
         rest = unknown.filter(self.lacks(unknown)).to_frame()
         found = [pl.DataFrame(schema=NEAR_SCHEMA)]
-        for form, key in FORMS.items():
+        for ignored, key in DIFFERENCES.items():
             if not rest.height:
                 break
             keyed = rest.with_columns(key(pl.col("id")).alias("key"))
-            near = keyed.join(self._keys[form], on="key", maintain_order="left")
-            found.append(near.select("id", "known", pl.lit(form).alias("form")))
+            near = keyed.join(self._keys[ignored], on="key", maintain_order="left")
+            found.append(near.select("id", "known", pl.lit(ignored).alias("ignored")))
             rest = rest.join(found[-1], on="id", how="anti", maintain_order="left")
         return pl.concat(found)
 
     @cached_property
     def _keys(self) -> dict[str, pl.DataFrame]:
-        """By form: `key`, unique, and an id that has it."""
+        """By difference: `key`, unique, and an id that has it."""
         known = pl.DataFrame({"known": self.ids})
         return {
-            form: known.select(key(pl.col("known")).alias("key"), "known").unique("key", keep="first")
-            for form, key in FORMS.items()
+            ignored: known.select(key(pl.col("known")).alias("key"), "known").unique("key", keep="first")
+            for ignored, key in DIFFERENCES.items()
         }
 
 
@@ -75,9 +76,9 @@ def reject_near_misses(
 ) -> pl.DataFrame:
     """Reject the rows whose id is a near miss; returns `KnownIds.near_misses` of the rows that were kept."""
     near = known.near_misses(ids.filter(pl.Series(table.kept)))
-    for form in near["form"].unique(maintain_order=True):
-        mine = near.filter(pl.col("form") == form)["id"]
-        table.reject(ids.is_in(mine.implode()), column, f"{what} {form} only; write both alike")
+    for ignored in near["ignored"].unique(maintain_order=True):
+        mine = near.filter(pl.col("ignored") == ignored)["id"]
+        table.reject(ids.is_in(mine.implode()), column, f"{what} in {ignored} only; write both alike")
     return near
 
 
@@ -86,7 +87,9 @@ def reject_unknown_items(table: TableChecker, item: pl.Series, column: str, item
     if items is None or not len(items.ids):
         return  # the items themselves are the problem, already written down
     unknown = items.lacks(item)
-    reject_near_misses(table, item.set(~unknown, None), column, items, "an item that the items table has")
+    reject_near_misses(
+        table, item.set(~unknown, None), column, items, "an item that differs from one of the items table"
+    )
     table.reject(unknown, column, "an item that the items table does not have")
 
 
@@ -94,6 +97,7 @@ class UserJoins:
     """How the users of other tables find their interactions.
 
     `lonely_ids` counts the ids without a partner, on both sides of each join; `warnings` names near misses.
+    A table most of whose users are near misses is refused: all that it says of them would be lost.
     """
 
     def __init__(self, users: pl.Series | None) -> None:
@@ -104,50 +108,76 @@ class UserJoins:
 
     def check_users(self, table: TableChecker, users: pl.Series, column: str) -> None:
         """`users` are the ids of the users' table."""
-        self._count(table, users, column, "rows of users", "a row")
+        self._check(table, users, column, _USERS)
 
     def check_reviewers(self, table: TableChecker, users: pl.Series, column: str) -> None:
         """`users` are the authors of the reviews.
 
         A review is rejected where its author is a near miss of a user with interactions: the rule that hides
-        the reviews of test pairs would not find it. It is an error where most authors are near misses.
+        the reviews of test pairs would not find it.
         """
-        distinct = users.filter(pl.Series(table.kept)).drop_nulls().unique()
-        self._count(table, distinct, column, "reviewers", "a review")
-        if self.active is None:
-            return
-        near = reject_near_misses(table, users, column, self.active, "a user who has interactions")
-        if 2 * near.height > len(distinct):
-            first = near.row(0, named=True)
-            table.problem(
-                column,
-                f"names {near.height:,} of {len(distinct):,} users {first['form']} than the interactions do, "
-                f"such as {first['id']!r} for {first['known']!r}: their reviews could not be hidden from a "
-                "test; write both alike",
+        distinct = users.filter(pl.Series(table.kept)).drop_nulls().unique(maintain_order=True)
+        self._check(table, distinct, column, _REVIEWERS)
+        if self.active is not None:
+            reject_near_misses(
+                table, users, column, self.active, "a user who differs from one of the interactions"
             )
 
-    def _count(self, table: TableChecker, ids: pl.Series, column: str, whose: str, what: str) -> None:
+    def _check(self, table: TableChecker, ids: pl.Series, column: str, words: "_Words") -> None:
+        """Count the distinct `ids` without interactions; a problem where most are near misses."""
         if self.active is None:
             return
         alone = ids.filter(self.active.lacks(ids))
         without = int(KnownIds(ids).lacks(self.active.ids).sum())
-        self.lonely_ids[f"{whose} without interactions"] = len(alone)
-        self.lonely_ids[f"users of the interactions without {what}"] = without
-        if len(alone) and (warning := _warning(alone, self.active, len(ids))):
-            self.warnings.append(table.named(f"column {column!r}: {warning}"))
+        self.lonely_ids[f"{words.rows} without interactions"] = len(alone)
+        self.lonely_ids[f"users of the interactions without {words.row}"] = without
+        if not len(alone):
+            return
+        count = f"column {column!r}: {len(ids) - len(alone):,} of {len(ids):,} {words.ids} have interactions"
+        near = self.active.near_misses(alone)
+        if near.height:
+            found = describe_near_misses(near, "users of the interactions")
+            message = f"{count}; {found}: write both alike, {words.else_}"
+            if 2 * near.height > len(ids):
+                table.problem_of_table(message)
+            else:
+                self.warnings.append(table.named(message))
+        elif len(alone) == len(ids):
+            example = self.active.ids.sort().first()
+            self.warnings.append(
+                table.named(
+                    f"{count} (the first is {alone.sort()[0]!r}, the interactions have {example!r}); unless "
+                    "all of them are new, write their ids as in the interactions"
+                )
+            )
 
 
-def _warning(alone: pl.Series, active: KnownIds, num_ids: int) -> str | None:
-    """What to say of the ids without interactions: where any is a near miss, or all of them are alone."""
-    count = f"{len(alone):,} of {num_ids:,} ids have no interactions"
-    near = active.near_misses(alone)
-    if near.height:
-        first = near.row(0, named=True)
-        return (
-            f"{count}; {near.height:,} of them are written otherwise there, such as {first['id']!r}, there "
-            f"{first['known']!r} {first['form']}: write both alike"
-        )
-    if len(alone) == num_ids:
-        example = active.ids.sort().first()
-        return f"{count}, such as {alone.sort()[0]!r}; the interactions have ids such as {example!r}"
-    return None
+@dataclass(frozen=True, kw_only=True)
+class _Words:
+    """Words of messages about a table that names users."""
+
+    rows: str
+    row: str
+    ids: str
+    else_: str  # what happens to a near miss
+
+
+_USERS = _Words(
+    rows="rows of users", row="a row", ids="users", else_="else nothing is learned from their fields"
+)
+_REVIEWERS = _Words(
+    rows="reviewers",
+    row="a review",
+    ids="reviewers",
+    else_="else their reviews could not be hidden from a test",
+)
+
+
+def describe_near_misses(near: pl.DataFrame, whose: str) -> str:
+    """Counts of the near misses by their difference from ids of `whose`, with an example each."""
+    counts = near.group_by("ignored", maintain_order=True).agg(pl.len(), pl.col("id", "known").first())
+    return ", ".join(
+        f"{row['len']:,} differ from {whose} in {row['ignored']} only ({row['id']!r} here, {row['known']!r} "
+        "there)"
+        for row in counts.iter_rows(named=True)
+    )

@@ -213,9 +213,8 @@ class _Reader:
         ids = table.required_id(spec.id)
         table.keep_first(ids, spec.id)
         columns = [ids.alias(Columns.USER), *_categories(table, spec.categories, spec.lists)]
-        users = self.finish(table, columns)
-        joins.check_users(table, users[Columns.USER], spec.id)
-        return users
+        joins.check_users(table, ids.filter(pl.Series(table.kept)), spec.id)
+        return self.finish(table, columns)
 
     def _audio(self, table: TableChecker, column: str | None, paths: pl.Series) -> pl.Series:
         """Absolute paths; those that cannot be taken are noted."""

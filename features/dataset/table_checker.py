@@ -65,7 +65,7 @@ class TableChecker:
         self.rejected: list[Rejected] = []
         self.problems: list[str] = []
         self.remarks: dict[str, Remark] = {}
-        self.list_like: dict[str, list_columns.ListLike] = {}
+        self.list_like: dict[str, list_columns.ListForm] = {}
         self.separators: Mapping[str, str] = {}
 
     def reject(self, mask: pl.Series, column: str, reason: str) -> None:
@@ -95,9 +95,9 @@ class TableChecker:
         self.remarks.setdefault(f"{column}: {message}", first).count += len(rows)
 
     def warnings(self) -> list[str]:
-        """One sentence for each remark and each column that looks like lists, with its table and file."""
-        found = [str(remark) for remark in self.remarks.values()]
-        found += list_columns.list_warnings(self.raw.name, self.list_like, self.separators)
+        """One sentence for each column that looks like lists and each remark, with its table and file."""
+        found = list_columns.list_warnings(self.raw.name, self.list_like, self.separators)
+        found += [str(remark) for remark in self.remarks.values()]
         return [self.named(message) for message in found]
 
     def cast(
@@ -119,23 +119,18 @@ class TableChecker:
         except DataError as error:
             self.problem(column, str(error))
             return pl.Series(column, [None] * len(series))
-        self.require_readable(column, result, series.filter(given(series)), problem)
+        self.require_readable(f"column {column!r}", result, series.filter(given(series)), problem)
         return result
 
     def require_readable(
-        self,
-        column: str,
-        result: pl.Series,
-        given: pl.Series,
-        problem: Callable[[object], str],
-        key: str | None = None,
+        self, subject: str, result: pl.Series, given: pl.Series, problem: Callable[[object], str]
     ) -> None:
         """A problem where there are values, those `given`, and none could be read.
 
-        `key` tells two readings of one column apart.
+        `subject`, such as "column 'stars'", is the beginning of the message.
         """
         if len(given) and result.null_count() == len(result):
-            self.problem(column, problem(given[0]))
+            self.problem_of_table(f"{subject} {problem(given[0])}")
 
     def require_true_once(self, truth: pl.Series, problem: str) -> None:
         """A problem where there are rows and the truth holds of none."""
@@ -183,6 +178,8 @@ class TableChecker:
             unreadable("an id"),
         ).cast(pl.String)
         self.remark(casting.is_shortened(ids), column, casting.SHORTENED)
+        if ids.null_count() < len(ids):
+            self.remark(casting.is_fractional(self.raw.frame[column]), column, casting.FRACTIONAL)
         fault = casting.id_fault(ids)
         for reason in fault.drop_nulls().unique().sort():
             self.reject(fault == reason, column, reason)
@@ -262,14 +259,27 @@ class TableChecker:
             return series
         separator = separators.get(column)
         self.separators = {**self.separators, **separators}
-        found = list_columns.looks_like_lists(series) if warn else None
-        if found and separator != found.separator and (separator is None or found.is_in_brackets):
-            self.list_like[column] = found
+        self._warn_of_lists(column, list_columns.list_forms(series) if warn else [], separator)
         if separator is None:
             return series
         lists = list_columns.split_lists(series, separator)
         self.note(casting.is_given(series) & lists.is_null(), column, list_columns.NOT_A_LIST)
         return lists
+
+    def _warn_of_lists(
+        self, column: str, forms: Sequence[list_columns.ListForm], separator: str | None
+    ) -> None:
+        """Advise for the most frequent form, and count the lists that the advice would not split."""
+        named = separator is not None
+        if forms and (separator is None or forms[0].separator == list_columns.BRACKETS != separator):
+            self.list_like[column] = forms[0]
+            separator = forms[0].separator
+        for form in forms:
+            # Elements of a list with a separator may well hold another separator.
+            if form.separator != separator and (
+                not named or list_columns.BRACKETS in (form.separator, separator)
+            ):
+                self.remark(form.mask, column, list_columns.other_form(column, str(separator)))
 
     def keep_first(self, ids: pl.Series, column: str) -> None:
         """Reject every row whose id an earlier kept row has."""

@@ -89,7 +89,9 @@ class EncoderSpec:
         _check_values(path / SPEC_FILE, values)
         for name, expected in values["files"].items():
             check_sha256(path / name, expected, "make the encoder directory again")
-        parity = values.pop("parity", {})  # differs between machines, so it is not in the fingerprint
+        parity = values.pop(
+            "parity", {}
+        )  # measured, so it differs between machines and is not in the fingerprint
         return cls(
             path=path,
             name=values["name"],
@@ -262,7 +264,7 @@ def write_spec(
     preprocessing: Mapping[str, Any],
     parity: Mapping[str, float],
 ) -> None:
-    """Write `encoder.toml` beside the files that lie in `path`, with their hashes."""
+    """Write `encoder.toml` into `path`, with the hashes of the other files there."""
     files = {file.name: sha256_file(file) for file in sorted(path.iterdir()) if file.name != SPEC_FILE}
     values = {
         "format": FORMAT_VERSION,

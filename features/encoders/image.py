@@ -8,7 +8,8 @@ from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
 
-_MAX_ASPECT = 8  # of longer pictures the long side is cut first, else a 1-pixel-high banner would become huge
+# A longer picture is cut first: its short side is enlarged to `resize`, and the long side with it.
+_MAX_ASPECT = 8
 CROP_STARTS: Mapping[str, Callable[[float], int]] = {"round": round, "truncate": int}
 INTERPOLATIONS = {filter.name.lower(): filter for filter in Image.Resampling}
 

@@ -38,6 +38,7 @@ class LogFacts:
     truths: dict[str, list[int]] = field(default_factory=dict)  # problem -> rows, and those it holds of
     dated: dict[str, bool] = field(default_factory=dict)  # the times of a column are dates
     times: dict[str, list[list[float]]] = field(default_factory=dict)  # buckets of the raw times
+    num_given: dict[str, int] = field(default_factory=dict)  # values of a column of times
     remarks: dict[str, Remark] = field(default_factory=dict)  # as `TableChecker.remarks`
 
     @classmethod
@@ -63,28 +64,30 @@ class LogFacts:
 
     def problems(self, files: Sequence[str], unit: TimeUnit) -> list[str]:
         """What is wrong with whole columns, once all parts were met."""
-        named = named_files(files)
+        hints = {f"column {column!r}": self.unit_hint(column, unit) for column in self.times}
         found = []
-        for key, seen in self.readable.items():
-            hint = self.unit_hint(key, unit) if key in self.times else None
-            if hint is not None:
-                found.append(f"[interactions] {named}: column {key!r} {hint}")
+        for subject, seen in self.readable.items():
+            if hint := hints.get(subject):
+                found.append(f"{subject} {hint}")
             elif seen["problem"] and not seen["any"]:
-                found.append(f"[interactions] {named}: column {seen['problem']}")
-        return found + [problem for problem, (rows, true) in self.truths.items() if rows and not true]
+                found.append(f"{subject} {seen['problem']}")
+        # Where the unit of the times is wrong, no row is kept, and nothing is said of their truth.
+        has_times = not any(hints.values())
+        false = [each for each, (rows, true) in self.truths.items() if has_times and rows and not true]
+        return [f"[interactions] {named_files(files)}: {each}" for each in found] + false
 
     def unit_hint(self, column: str, unit: TimeUnit) -> str | None:
         """`times.unit_hint` of the whole column: its median lies where that of these two values lies."""
         buckets = [bucket for bucket in self.times[column] if bucket[0]]
         ends = np.cumsum([bucket[0] for bucket in buckets])
-        if not len(ends):
+        if not len(ends) or not times.is_mostly_numbers(int(ends[-1]), self.num_given[column]):
             return None
         lower, upper = (
             int(np.searchsorted(ends, place, "right")) for place in ((ends[-1] - 1) // 2, ends[-1] // 2)
         )
         # Within a bucket the answer is the same everywhere; between two, the nearest values decide.
         middle = [buckets[lower][2], buckets[upper][1]] if lower != upper else [buckets[lower][1]]
-        return times.unit_hint(pl.Series(middle, dtype=pl.Float64), unit)
+        return times.unit_hint_of_median(sum(middle) / len(middle), unit)
 
 
 class ChunkChecker(TableChecker):
@@ -126,17 +129,12 @@ class ChunkChecker(TableChecker):
         )
 
     def require_readable(
-        self,
-        column: str,
-        result: pl.Series,
-        given: pl.Series,
-        problem: Callable[[object], str],
-        key: str | None = None,
+        self, subject: str, result: pl.Series, given: pl.Series, problem: Callable[[object], str]
     ) -> None:
-        seen = self.facts.readable.setdefault(key or column, {"any": False, "problem": ""})
+        seen = self.facts.readable.setdefault(subject, {"any": False, "problem": ""})
         seen["any"] |= result.null_count() < len(result)
         if not seen["problem"] and len(given):
-            seen["problem"] = f"{column!r} {problem(given[0])}"
+            seen["problem"] = problem(given[0])
 
     def require_true_once(self, truth: pl.Series, problem: str) -> None:
         rows = self.facts.truths.setdefault(problem, [0, 0])
@@ -182,6 +180,8 @@ class ChunkChecker(TableChecker):
         # One bucket below each edge, one at it, and one above the last: the hint is the same in all of it.
         num_buckets = 2 * len(times.HINT_EDGES) + 1
         buckets = self.facts.times.setdefault(column, [[0, np.inf, -np.inf] for _ in range(num_buckets)])
+        given = int(casting.is_number_given(series).sum())
+        self.facts.num_given[column] = self.facts.num_given.get(column, 0) + given
         number = casting.as_number(series).drop_nulls().to_numpy()
         bucket_of = sum(np.searchsorted(times.HINT_EDGES, number, side) for side in ("left", "right"))
         for at, bucket in enumerate(buckets):

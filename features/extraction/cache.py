@@ -20,7 +20,7 @@ import polars as pl
 from recsys.arrays import Floats
 from recsys.errors import DataError
 
-# Vectors in a part; at most so many are lost when the process is killed.
+# Vectors in a part. A killed process loses at most as many.
 _PART_SIZE = 1024
 _MAX_FLOAT16 = float(np.finfo(np.float16).max)
 
@@ -38,7 +38,7 @@ def file_key(path: Path | str) -> str:
 def as_stored(vectors: Floats) -> Floats:
     """`vectors` rounded to float16, as the cache returns them.
 
-    Newly computed vectors are rounded too, so that a first and a second extraction give the same.
+    New vectors are rounded as well, so that a first and a second extraction give the same values.
     Raises `DataError` where a value does not fit.
     """
     if not (np.abs(vectors) <= _MAX_FLOAT16).all():  # false for NaN too
@@ -91,7 +91,7 @@ class VectorCache:
                     found.append(pl.read_parquet(path, glob=False).join(wanted, on="key", how="semi"))
             except (pl.exceptions.PolarsError, OSError) as error:
                 raise DataError(f"{path}: a broken part of the cache ({error}); delete this file") from error
-        # Two processes may have put the same key; either row will do.
+        # Two processes may have put the same key; the rows are equal.
         return pl.concat(found).unique("key", keep="first", maintain_order=True) if found else None
 
     def _write(self, kind: str, fingerprint: str, table: pl.DataFrame) -> None:
@@ -107,7 +107,7 @@ class VectorCache:
 
 
 class CacheWriter:
-    """Collects vectors into parts of the cache; the rest is written when the block ends, also by an error."""
+    """Collects vectors into parts of the cache. The last part is written when the block ends or fails."""
 
     def __init__(self, cache: VectorCache, fingerprint: str, found: dict[str, Floats]) -> None:
         self.num_added = 0

@@ -32,9 +32,9 @@ from recsys.config import EncoderConfig
 from recsys.errors import EncoderError
 from recsys.modalities import BY_NAME, Modality
 
-# Speech that is decoded before it is sorted by length: 10 minutes, 38 MB.
+# Samples of speech that are decoded before they are sorted by length: 10 minutes, 38 MB.
 _SPEECH_AT_ONCE = 600 * SAMPLE_RATE
-# Texts that are cut into batches together, in `batch_size`: enough for every core to have several.
+# Texts that are cut into batches together, in units of `batch_size`: several batches for every core.
 _TEXT_BATCHES = 8
 _MEDIA_AHEAD = 64
 _CLIPS_AHEAD = 8  # an hour of sound takes 230 MB
@@ -60,11 +60,11 @@ def extract(
 ) -> MediaVectors:
     """Vectors of every title, text, picture, video and review of `dataset`, from the cache where it has them.
 
-    Of a text longer than the encoder's limit the beginning is encoded. A medium that cannot be read is
-    rejected with its reason; its item or review is kept. Blank texts, clips in which nobody speaks and the
-    sound of silent videos have no vector. Vectors are cached as they are made, so that an interrupted call
-    can be repeated at little cost. Encoders are converted at first use (see `ensure_encoder`).
-    `num_threads` defaults to the number of cores.
+    A text longer than the encoder's limit is cut. A medium that cannot be read is rejected with its reason;
+    its item or review is kept. Blank texts, transcripts of clips without speech and the sound of silent
+    videos have no vector. Vectors are cached as they are made, so that an interrupted call can be repeated at
+    little cost. Encoders are converted at first use (see `ensure_encoder`). `num_threads` defaults to the
+    number of cores.
     """
     extraction = _Extraction(dataset, config, VectorCache(cache_dir), progress, num_threads)
     items, reviews = dataset.items, dataset.reviews
@@ -233,7 +233,7 @@ class _Extraction:
         return _gather(key_of_row, found), transcripts
 
     def _decoded(self, column: Sound, clips: Iterable[Clip]) -> Iterator[list[Clip]]:
-        """Clips in lists of about `_SPEECH_AT_ONCE` samples; the time of waiting for them is recorded."""
+        """`_stretches`, with the time of waiting for the decoders recorded."""
         stretches = _stretches(clips)
         name = f"{column.modality}: decoding"
         while True:
@@ -306,7 +306,9 @@ class _Extraction:
             }
             spec = EncoderSpec.read(ensure_encoder(names[kind], kind=kind))
             if spec.kind != kind:
-                raise EncoderError(f"encoders.{kind} = {names[kind]!r}: that is an encoder of {spec.kind}")
+                raise EncoderError(
+                    f"encoders.{kind} = {names[kind]!r} is an encoder of {spec.kind}; name one of {kind}"
+                )
             self._specs[kind] = spec
         return self._specs[kind]
 

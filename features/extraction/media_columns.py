@@ -21,6 +21,8 @@ _DRAFT = 2
 
 @dataclass(frozen=True, kw_only=True)
 class MediaColumn(Generic[T]):
+    """A column of media files with the function that loads one file."""
+
     modality: str
     table: str
     column: str
@@ -30,7 +32,7 @@ class MediaColumn(Generic[T]):
     sampling: str = ""
 
 
-# A picture is loaded as a video of one frame. None is a video without sound, which is not an error.
+# A picture is loaded as a video of one frame. The sound is None for a video without sound, which is no error.
 Pictures = MediaColumn[Iterable[Image.Image]]
 Sound = MediaColumn[Floats | None]
 

@@ -35,7 +35,7 @@ _MODEL_FILES = ("model.bin", "config.json", "tokenizer.json")
 # repeats itself (`is_doubtful`) is made again in a full window.
 TRAILING_SILENCE_SECONDS = 2.0
 MIN_TOKENS_PER_SECOND = 1.6
-# Nobody says more than seven tokens a second; a decoder that does has fallen into a loop.
+# Speech has at most seven tokens a second; a longer transcript is a loop of the decoder.
 MAX_TOKENS_PER_SECOND = 7
 MAX_TOKENS_BASE = 10
 _LENGTH_STEP = SAMPLE_RATE  # pieces are padded to whole seconds
@@ -43,7 +43,7 @@ _MAX_BATCH_SAMPLES = 480 * SAMPLE_RATE  # of one core's batch in the decoder: it
 _ENCODED_AT_ONCE = 18 * SAMPLE_RATE  # of one core's batch in the encoder: its cache
 NO_SPEECH_PROBABILITY = 0.6
 NO_SPEECH_LOG_PROBABILITY = -1.0
-_VERSION = 2  # raised when the same sound may give other words
+_VERSION = 2  # raised when the transcript of the same sound may change
 
 
 class Transcriber(Protocol):
@@ -53,7 +53,7 @@ class Transcriber(Protocol):
         ...
 
     def transcribe(self, waveforms: Sequence[Floats]) -> list[str]:
-        """The transcript of each waveform (mono, 16 kHz); an empty string where nobody speaks."""
+        """The transcript of each waveform (mono, 16 kHz); an empty string without speech."""
         ...
 
 
@@ -88,7 +88,7 @@ class WhisperTranscriber:
             if not (self.directory / name).is_file():
                 raise EncoderError(f"{self.directory / name}: missing from the transcriber's directory")
         if device == "cuda" and not _ctranslate2().get_cuda_device_count():
-            raise ProviderError("the transcriber was asked onto CUDA, and CTranslate2 finds no such device")
+            raise ProviderError("encoders.device = 'cuda': CTranslate2 finds no CUDA device; set it to 'cpu'")
         self._device = device
         self._batch_size = batch_size
         self._num_workers = (num_threads or os.cpu_count() or 1) if device == "cpu" else 1
@@ -103,7 +103,7 @@ class WhisperTranscriber:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def transcribe(self, waveforms: Sequence[Floats]) -> list[str]:
-        """The transcript of each waveform, of which one longer than 30 seconds is read in windows."""
+        """The transcript of each waveform; a waveform longer than 30 seconds is read in windows."""
         owned = [(owner, piece) for owner, wave in enumerate(waveforms) for piece in windows(wave)]
         pieces = [piece for _, piece in owned]
         found = self._transcribe_pieces(pieces, self._silence)
@@ -190,7 +190,7 @@ class WhisperTranscriber:
 
     @cached_property
     def _prompt(self) -> list[int]:
-        """Start of transcript, no timestamps; an English-only model has no token of language or task."""
+        """Start of transcript, no timestamps. An English-only model has no tokens for language and task."""
         names = ("<|startoftranscript|>", "<|notimestamps|>")
         ids = [self._tokenizer.token_to_id(name) or 0 for name in names]
         if not all(ids) or self._model.is_multilingual:
@@ -225,14 +225,14 @@ class _Transcription:
 
     @property
     def is_silent(self) -> bool:
-        """Whisper's own rule for a window in which nobody speaks."""
+        """Whisper's own rule for a window without speech."""
         unsure = self.log_probability < NO_SPEECH_LOG_PROBABILITY
         return unsure and self.no_speech_probability > NO_SPEECH_PROBABILITY
 
     def is_doubtful(self, seconds: float) -> bool:
         """Whether there are too few tokens for `seconds` of sound, or three tokens repeat in a row.
 
-        False for silence: a full window would only make Whisper more certain of a spurious "you".
+        False for silence, in which Whisper finds a spurious "you" more often in a full window.
         """
         if self.is_silent:
             return False
@@ -243,7 +243,7 @@ class _Transcription:
 def _round_up(num_samples: int) -> int:
     """`num_samples` rounded up to whole seconds, which are also whole hidden frames (two hops each).
 
-    CTranslate2 mistakes hidden states of 80 frames (1.6 seconds) for a spectrogram of 80 mel bands; whole
+    CTranslate2 takes hidden states of 80 frames (1.6 seconds) for a spectrogram of 80 mel bands. Whole
     seconds never give 80 frames.
     """
     return -(-num_samples // _LENGTH_STEP) * _LENGTH_STEP

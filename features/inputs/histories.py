@@ -141,7 +141,7 @@ class HistoryBuilder:
 
         Events are sorted by (time, row). `seen` has every item of the user's `events`. A review is attached
         to the event that it came with only if it is dated no later than the user's next event: the position
-        of the event predicts the next event, and must not read a review that was written after it.
+        of the event predicts the next event, and must not read a review that is later than the next event.
         """
         if users is not None:
             events = events.filter(pl.col(Columns.USER).is_in(list(users)))
@@ -167,14 +167,14 @@ class HistoryBuilder:
         return {name: built[name] if name in built else self.empty(name) for name in users}
 
     def build_lazily(self, events: UserEvents) -> Mapping[str, History]:
-        """A history for each user with one of `events`, which stay on disk until the user is asked for.
+        """A history for each user with one of `events`, which are read from disk when the user is looked up.
 
         The users and histories of `build` for the same events, users by id.
         """
         return LazyHistories(self, events)
 
     def reading_all_reviews(self) -> "HistoryBuilder":
-        """The same builder for serving: every review is past then, also those that a fit had to leave out."""
+        """The same builder with all reviews, for serving: then no event is held out."""
         return HistoryBuilder(
             self.dataset,
             item_ids=self.item_ids,
@@ -192,7 +192,7 @@ class HistoryBuilder:
         return user in self._profile_rows
 
     def profile(self, user: str) -> dict[str, Ints]:
-        """Ids of the user's own fields, empty for a user that the dataset does not know."""
+        """Ids of the user's own fields, empty for a user without a row in the table of users."""
         row = self._profile_rows.get(user) if self.maps.profiles else None
         return {
             field: np.empty(0, np.int64) if row is None else lists[row]
@@ -299,7 +299,7 @@ class SeenItems(Mapping[str, Ints]):
 class KnownUsers(Mapping[str, History]):
     """Histories of the users with events, then empty ones of all other users of the table of users.
 
-    An empty history has the user's fields. It is made when it is asked for.
+    An empty history has the user's fields. It is made when the user is looked up.
     """
 
     def __init__(self, builder: HistoryBuilder, histories: Mapping[str, History]) -> None:
@@ -335,7 +335,7 @@ def _seen(item: Ints, ends: Ints) -> list[Ints]:
 
 
 def _place(attached: pl.DataFrame, medium: MediumVectors | None, ends: Ints) -> dict[int, dict[int, Floats]]:
-    """Vectors by user and position; of two reviews on one event the newer one stays."""
+    """Vectors by user and position; of two reviews on one event the newer one is kept."""
     if medium is None or not attached.height:
         return {}
     owner = pl.DataFrame({"position": medium.owner, "vector": np.arange(len(medium.owner))})

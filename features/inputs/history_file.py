@@ -90,8 +90,8 @@ def iter_histories(
 ) -> Iterator[tuple[str, History]]:
     """All users and their histories, with no more than `batch_size` of them in memory.
 
-    Raises `DataError` where the file is missing or damaged, or its events are all of items that the
-    catalogue does not have: then it belongs to another dataset.
+    Raises `DataError` where the file is missing or damaged, or where none of its items is in the catalogue,
+    since the histories are then of another dataset.
     """
     maps = IdMaps(kinds=kinds, profiles=profiles)
     rows = _scan(path)
@@ -105,7 +105,7 @@ def iter_histories(
     if num_events and not num_known:
         raise DataError(
             f"{path}: none of its {num_events} events is on an item of the catalogue; "
-            "these are histories of another dataset, name those that belong to this bundle"
+            "they are histories of another dataset; name the histories of this bundle's run"
         )
 
 
@@ -119,7 +119,7 @@ def count_histories(path: Path) -> int:
 
 def _scan(path: Path) -> pl.LazyFrame:
     if not path.is_file():
-        raise DataError(f"no histories at {path}")
+        raise DataError(f"no histories at {path}; name the histories.parquet of the run")
     rows = pl.scan_parquet(path, glob=False)
     try:
         schema = rows.collect_schema()

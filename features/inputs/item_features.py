@@ -100,8 +100,8 @@ def _reviews_as_cold(
 ) -> dict[str, tuple[Floats, Bools]]:
     """Mean vectors of the reviews of `_kept_as_cold`, for items that are read as cold items.
 
-    The mean of many reviews differs from the mean of few. Without this the towers would recognise the warm
-    items among those that are read as cold.
+    The mean of many reviews differs from the mean of few. From the mean of all reviews the towers could
+    recognise warm items that are read as cold.
     """
     kept = _kept_as_cold(statistics, reviews)
     return {
@@ -112,7 +112,7 @@ def _reviews_as_cold(
 
 
 def _numeric(items: pl.DataFrame, trained: Bools) -> tuple[Floats, Bools] | None:
-    """Standardised numeric fields and, beside each, whether the item has it."""
+    """Standardised numeric fields, then their masks; and the items with any. None without a field."""
     columns = [name for name in items.columns if name.startswith(Columns.NUMERIC_PREFIX)]
     if not columns:
         return None
@@ -122,7 +122,7 @@ def _numeric(items: pl.DataFrame, trained: Bools) -> tuple[Floats, Bools] | None
     has_any = np.isfinite(fitted).any(0)
     filled = np.where(has_any, fitted, 0.0)
     mean, std = np.nanmean(filled, 0), np.nanstd(filled, 0)
-    known &= has_any  # without a value of a trained item there is no scale
+    known &= has_any  # without a value of a trained item there is no mean and no deviation
     scaled = np.where(known, (raw - mean) / np.where(std > 0, std, 1.0), 0.0).clip(-5, 5)
     return _reserve(np.concatenate([scaled, known], axis=1).astype(np.float32), known.any(1))
 

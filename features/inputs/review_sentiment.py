@@ -3,8 +3,8 @@
 A ridge regression predicts ratings from the vectors of reviews (their words and their voices). The target
 of a review is its rating minus its author's mean rating. The regression is cross-fitted by item: the
 prediction for a review comes from a fit without any rating of its item, neither as a target nor within an
-author's mean. No model reads the annotation. Reasons and filters of a served bundle do, so every review is
-past.
+author's mean. No model reads the annotation; reasons and filters of a served bundle do, so all reviews may be
+read.
 
 Legend: R reviews of the dataset, V rated reviews with a vector, W inputs of the regression, M width of one
 medium's vectors, N items, F folds.
@@ -30,7 +30,7 @@ from recsys.ridge import solve_ridge
 Doubles = npt.NDArray[np.float64]
 
 
-# Constants, not settings: they keep the annotation silent where it would be a guess.
+# Constants, not settings: with lower bounds, items would be annotated by chance.
 MIN_RATED = 100  # rated reviews; a regression on fewer is noise
 MAX_RATED = 50_000  # rated reviews that are fitted on, drawn at random: more no longer change the fit
 ROWS_AT_ONCE = 1 << 14  # reviews that are predicted at once, which bounds memory
@@ -118,8 +118,8 @@ def fit_review_sentiment(dataset: Dataset, vectors: MediaVectors) -> ReviewSenti
     """Predicted ratings of all reviews; None where no medium has vectors or too few reviews are rated.
 
     A review's rating is its own value; a review without a value takes the latest value among its author's
-    events on its item. `Quality` is measured on the held-out errors that also choose `ridge_alpha`; choosing
-    one of six values biases it by next to nothing.
+    events on its item. `Quality` is measured on the same held-out errors that choose `ridge_alpha`; the
+    choice among six values hardly biases it.
     """
     media = ReviewVectors.of(vectors)
     parts = {name: m for name, m in (("text", media.text), ("voice", media.audio)) if m is not None}

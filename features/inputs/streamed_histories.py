@@ -1,4 +1,4 @@
-"""Histories of an event log, made when a user is asked for: the arrays stay on disk.
+"""Histories of an event log, made when a user is looked up; the arrays stay on disk.
 
 `LazyHistories` has the users of the dict that `HistoryBuilder.build` returns for the same events, in the same
 order, with equal histories. In memory are one number a user, and the reviews of the selected events.

@@ -1,4 +1,4 @@
-"""The audit: what models are handed is held against the split anew, by other code than made it."""
+"""The leakage audit: model inputs are computed again by separate code and compared with the given inputs."""
 
 from features.leakage.audit import Audit, audit_fit, audit_test
 

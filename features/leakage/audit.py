@@ -21,7 +21,7 @@ from features.leakage.histories import (
     check_targets,
     training,
 )
-from features.leakage.items import check_facts, check_items
+from features.leakage.items import check_items, check_statistics
 from features.leakage.reviews import check_allowed, check_attached, check_pooled, reviewers_of
 from features.leakage.rules import RULES, Rules, rules_of
 from features.splits import CONTEXT, TEST, TRAIN, VALIDATION, Split
@@ -70,7 +70,7 @@ def audit_fit(
     events = AuditedEvents(dataset, split, features.item_ids)
     found = count_events(events, rules, reviewers_of(events, split.reviews))
     check_items(events, found, dataset, features)
-    check_facts(events, found, dataset, maps, schema)
+    check_statistics(events, found, dataset, maps, schema)
     check_allowed(events, found, dataset, split.reviews, rules)
     check_pooled(events, found, dataset, vectors, split.reviews, features)
     _check_builder(builder, split)
@@ -83,11 +83,11 @@ def audit_fit(
         (sequences, training, "training sequences"),
         (before, before_validation, "histories before validation"),
     ):
-        read = _of(events, histories, chosen)
+        read = _sampled(events, histories, chosen)
         check_histories(events, chunk, known(chunk), read, table=table)
         check_attached(events, dataset, reviews, split.reviews, read, table=table)
     return Audit(
-        checked=_fit_words(found, split),
+        checked=_passed_checks(found, split),
         not_checked=_not_checked(events, rules, found),
         seconds=time.perf_counter() - start,
     )
@@ -115,7 +115,7 @@ def audit_test(
     if exclude_seen:
         _check_unseen(features, ground_truth, histories)
     chunk, table = events.sampled(), "histories before test"
-    read = _of(events, histories, events.users.gather(np.unique(chunk.user)).to_list())
+    read = _sampled(events, histories, events.users.gather(np.unique(chunk.user)).to_list())
     check_histories(events, chunk, before_test(chunk), read, table=table)
     check_attached(events, dataset, builder.reviews, split.reviews, read, table=table)
     repeats = ["no item of the ground truth is a seen item of its user"] if exclude_seen else []
@@ -130,8 +130,10 @@ def audit_test(
     )
 
 
-def _of(events: AuditedEvents, histories: Mapping[str, History], chosen: list[str]) -> Mapping[str, History]:
-    """All histories; of an event log, the histories of the sampled users."""
+def _sampled(
+    events: AuditedEvents, histories: Mapping[str, History], chosen: list[str]
+) -> Mapping[str, History]:
+    """All histories; of an event log, the histories of the users in `chosen`."""
     if not events.is_streamed:
         return histories
     return {user: histories[user] for user in chosen if user in histories}
@@ -192,7 +194,7 @@ def _check_unseen(
         both = np.intersect1d(items, history.seen) if history is not None else items[:0]
         if len(both):
             raise LeakError(
-                "the ground truth holds an item that the user has seen and that is left out of every list",
+                "the ground truth has a seen item of the user, which is left out of every list",
                 table="ground truth",
                 user=user,
                 item=features.item_ids.decode(both[:1])[0],
@@ -200,7 +202,7 @@ def _check_unseen(
             )
 
 
-def _fit_words(found: EventCounts, split: Split) -> tuple[str, ...]:
+def _passed_checks(found: EventCounts, split: Split) -> tuple[str, ...]:
     return (
         f"every event is in one part, and the parts are in the order of the protocol ({summary(found)})",
         "id rows, popularity, vocabularies, scales and negatives come from training events alone",
@@ -215,7 +217,9 @@ def _not_checked(events: AuditedEvents, rules: Rules, found: EventCounts) -> tup
     if events.is_streamed:
         words.append(f"the histories of all but {SAMPLED_USERS} users of the event log, sampled at random")
     if events.split.protocol not in RULES:
-        words.append(f"the order of events, since the protocol {events.split.protocol!r} is not known")
+        words.append(
+            f"the order of events, since the audit has no rules for the protocol {events.split.protocol!r}"
+        )
     if rules.derived and found.of_part(CONTEXT).any() and events.split.cut is None:
-        words.append("how the two files were cut in time, and so which reviews are later than the cut-off")
+        words.append("the order of the two files in time, and so which reviews are later than the cut-off")
     return tuple(words)

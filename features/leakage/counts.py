@@ -16,12 +16,12 @@ from recsys.errors import LeakError
 from recsys.history import EVENT_NUMBERS
 from recsys.ids import NUM_RESERVED
 
-NEVER = np.iinfo(np.int64).max  # a time that no event has
+NEVER = np.iinfo(np.int64).max  # later than the time of any event
 
 
 @dataclass(kw_only=True)
 class NumberSums:
-    """Mean and deviation of one number of the training events, by other code than the audited scale."""
+    """Mean and deviation of one number of the training events, by separate code from the audited scale."""
 
     count: int = 0
     shift: float = 0.0  # a number near the mean: squares of large numbers would lose digits
@@ -151,7 +151,7 @@ def _check_order(events: AuditedEvents, chunk: Chunk, rules: Rules) -> None:
         if wrong.any():
             raise events.leak(
                 f"a {part} event comes after the user's first {' or '.join(later)} event, "
-                f"which {events.split.protocol!r} rules out",
+                f"against the protocol {events.split.protocol!r}",
                 chunk,
                 int(wrong.argmax()),
                 table=f"split.{part}",
@@ -205,7 +205,7 @@ def _check_context(events: AuditedEvents, found: EventCounts) -> None:
 
 
 def summary(found: EventCounts) -> str:
-    """The number of events of each part, in words."""
+    """The number of events of each part, as text."""
     totals = found.counts.sum(1)
     words = [f"{totals[CODES[part]]:,} {part}" for part in (TRAIN, VALIDATION, TEST, CONTEXT)]
     return ", ".join(words)

@@ -29,13 +29,13 @@ SAMPLED_USERS = 256  # users of an event log whose histories are checked
 class Chunk:
     """Events of whole users, sorted by user, time and row."""
 
-    user: Ints  # [L] place in `AuditedEvents.users`
+    user: Ints  # [L] index in `AuditedEvents.users`
     item: Ints  # [L] ids of the item map
     timestamp: Ints
     row: Ints
     part: npt.NDArray[np.uint8]  # `CODES` of features/splits/streamed.py
     positive: Bools
-    kind: Ints  # [L] place in `AuditedEvents.kinds`
+    kind: Ints  # [L] index in `AuditedEvents.kinds`
     numbers: npt.NDArray[np.float64]  # [L, F] of `EVENT_NUMBERS`, NaN where there is none
 
     def __len__(self) -> int:
@@ -116,7 +116,7 @@ class AuditedEvents:
         return self.item_ids.external[item - NUM_RESERVED] if item >= NUM_RESERVED else None
 
     def leak(self, what: str, chunk: Chunk, place: int, *, table: str, remedy: str) -> LeakError:
-        """An error about the event `place` of the chunk."""
+        """A `LeakError` about the event at the index `place` of the chunk."""
         item = self.item_name(int(chunk.item[place]))
         user = self.user_name(int(chunk.user[place]))
         return LeakError(what, table=table, user=user, item=item, remedy=remedy)
@@ -172,7 +172,7 @@ def _parts_of(dataset: Dataset, split: Split) -> npt.NDArray[np.uint8]:
     Raises `LeakError` for an event in two tables, twice in one table, or not in the dataset.
     """
     rows = dataset.interactions[Columns.ROW].to_numpy()
-    index_of_row = np.full(int(rows.max(initial=-1)) + 2, -1)  # the last is for a row that there is not
+    index_of_row = np.full(int(rows.max(initial=-1)) + 2, -1)  # the last entry is for rows that do not exist
     index_of_row[rows] = np.arange(len(rows))
     found = np.full(len(rows), CODES[UNUSED], np.uint8)
     for part in (TRAIN, VALIDATION, TEST, CONTEXT):
@@ -184,10 +184,10 @@ def _parts_of(dataset: Dataset, split: Split) -> npt.NDArray[np.uint8]:
         before = found[places]
         twice = before != CODES[UNUSED]
         other = PARTS[int(before[twice.argmax()])] if twice.any() else ""
-        _reject(events, twice, f"one event is in {other} and in {part}", part)
+        _reject(events, twice, f"one event occurs in {other} and in {part}", part)
         found[places] = CODES[part]
         again = np.bincount(places, minlength=len(rows))[places] > 1
-        _reject(events, again, f"one event is twice in {part}", part)
+        _reject(events, again, f"one event occurs twice in {part}", part)
     return found
 
 

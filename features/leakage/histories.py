@@ -57,7 +57,7 @@ def check_histories(
     if wrong.any():
         place = int(wrong.argmax())
         raise LeakError(
-            "an item counts as seen on which the user had no event before the cut-off",
+            "a seen item has no event of the user before the cut-off",
             table=table,
             user=names[int(np.searchsorted(np.cumsum([len(one.seen) for one in each]), place, "right"))],
             item=events.item_name(int(seen[place])),
@@ -100,7 +100,7 @@ def _reject_unknown(
     names: list[str],
     table: str,
 ) -> None:
-    """Raise `LeakError` for the first event that is more often in the histories than in `allowed`."""
+    """Raises `LeakError` for the first event that the histories have more often than `allowed`."""
     counted = pl.DataFrame(read).group_by(_EVENT, maintain_order=True).len()
     may = pl.DataFrame(allowed).group_by(_EVENT).len("may")
     joined = counted.join(may, on=_EVENT, how="left", maintain_order="left")
@@ -108,7 +108,7 @@ def _reject_unknown(
         same = (chunk.user == user) & (chunk.item == item) & (chunk.timestamp == time) & ~known
         kind = _words_of(PARTS[int(chunk.part[same.argmax()])]) if same.any() else "no known event"
         raise LeakError(
-            f"a history holds {kind} at {time}, more often than its events up to the cut-off",
+            f"a history has {kind} at {time}, which is not among the events that it may have",
             table=table,
             user=events.user_name(user) if user >= 0 else _without_events(events, names),
             item=events.item_name(item),
@@ -117,7 +117,7 @@ def _reject_unknown(
 
 
 def _words_of(part: str) -> str:
-    return "an event of the user's that nobody may read" if part == UNUSED else f"the user's {part} event"
+    return "an unused event of the user" if part == UNUSED else f"the user's {part} event"
 
 
 def _without_events(events: AuditedEvents, names: list[str]) -> str:

@@ -22,7 +22,7 @@ from recsys.modalities import Modality
 
 FEATURES_REMEDY = "build the features of split.train alone (build_item_features)"
 _TOLERANCE = 1e-9  # of a mean or deviation, relative to the deviation
-_LIMIT = 5.0  # standardised numbers are clipped to +- this
+_LIMIT = 5.0  # standardised numbers are clipped to [-_LIMIT, _LIMIT]
 
 
 def trained_items(found: EventCounts) -> Bools:
@@ -50,7 +50,7 @@ def check_items(events: AuditedEvents, found: EventCounts, dataset: Dataset, fea
         _check_numeric(events, dataset, features, trained)
 
 
-def check_facts(
+def check_statistics(
     events: AuditedEvents, found: EventCounts, dataset: Dataset, maps: IdMaps, schema: SequenceSchema
 ) -> None:
     """Raises `LeakError` where event kinds, profiles or scales of numbers use events outside training."""
@@ -125,7 +125,7 @@ def _check_vocabulary(values: Iterable[str], allowed: pl.Series, *, of: str, tab
 
 
 def _check_numeric(events: AuditedEvents, dataset: Dataset, features: ItemFeatures, trained_N: Bools) -> None:
-    """Raise `LeakError` where a number is not standardised by mean and deviation of the trained items."""
+    """Raises `LeakError` where a number is not standardised by mean and deviation of the trained items."""
     columns = [name for name in dataset.items.columns if name.startswith(Columns.NUMERIC_PREFIX)]
     raw_NC = dataset.items.select(columns).to_numpy().astype(np.float64)
     found_NC = features.dense[Modality.NUMERIC][NUM_RESERVED:, : len(columns)]

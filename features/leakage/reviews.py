@@ -1,4 +1,4 @@
-"""Checks the reviews that models can read: the list of them, pooled in items, and attached to events.
+"""Checks the reviews that models can read: the table of allowed reviews, pooled vectors, attached vectors.
 
 Legend: U users, V vectors, N items, D width.
 """
@@ -45,7 +45,7 @@ def check_allowed(
     _reject(allowed, held & (user >= 0), "a review of a pair with an event outside training may be read")
     cut = cut_of(found, events.split, dataset.has_clock) if rules.derived else None
     own, for_all = _cut_offs(found, rules, cut)
-    cut_off = np.minimum(np.append(own, NEVER)[user], for_all)  # the last is of authors without events
+    cut_off = np.minimum(np.append(own, NEVER)[user], for_all)  # the last entry is for authors without events
     time = allowed[Columns.TIMESTAMP]
     dated = time.is_not_null().to_numpy()
     late = dated & (time.fill_null(-NEVER).to_numpy() >= cut_off)
@@ -53,7 +53,9 @@ def check_allowed(
     _reject(allowed, late, f"a review dated at or after {whose} may be read")
     if dataset.has_clock:
         undated = ~dated & (cut_off < NEVER)
-        _reject(allowed, undated, f"a review without a date may be read, though {whose} ends what may be")
+        _reject(
+            allowed, undated, f"a review without a date may be read, although it may be later than {whose}"
+        )
 
 
 def check_pooled(
@@ -169,7 +171,7 @@ def _cut_offs(found: EventCounts, rules: Rules, cut: Cut | None) -> tuple[Ints, 
 
 
 def cut_of(found: EventCounts, split: Split, has_clock: bool) -> Cut | None:
-    """How the files of a predefined split were cut in time; None where it is unknown.
+    """The order of the files of a predefined split in time; None where it is unknown.
 
     It is unknown here which file a context event is from. If there is any, `split.cut` is returned.
     """

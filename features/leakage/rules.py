@@ -17,7 +17,7 @@ class Rules:
     hidden        parts with hidden items, which have no event in training, validation or context
     held          parts whose (user, item) pairs have no review that may be read
     cut_off       parts whose first event is the author's cut-off for reviews
-    derived       the cut-off depends on how two files were cut
+    derived       the cut-off depends on the order of two files in time
     """
 
     order: tuple[str, ...] = (TRAIN, VALIDATION)

@@ -29,7 +29,7 @@ from recsys.errors import MediumError, RecsysError
 
 Medium = Path | str | bytes
 
-SAMPLE_RATE = 16_000  # Hz, of every waveform inside
+SAMPLE_RATE = 16_000  # Hz, of all decoded sound
 WINDOW_SECONDS = 30  # the longest stretch of sound that is encoded at once
 MAX_PIXELS = 80_000_000  # below Pillow's own limit, so that this message comes first
 MAX_AUDIO_SECONDS = 3600.0
@@ -46,7 +46,7 @@ _EXPECTATIONS = {
 
 
 def load_image(source: Medium, *, max_pixels: int = MAX_PIXELS, min_side: int | None = None) -> Image.Image:
-    """The picture as 8-bit RGB: its first frame, turned as its EXIF tag says, transparent parts white.
+    """The picture as 8-bit RGB: its first frame, rotated by its EXIF tag, on white where it is transparent.
 
     With `min_side` a large JPEG is decoded at a half, quarter or eighth of its size, as long as its short
     side keeps `min_side` pixels; a photograph of 12 megapixels then takes a quarter of the time.
@@ -90,10 +90,10 @@ def load_audio(source: Medium, rate: int = SAMPLE_RATE, max_seconds: float = MAX
 def read_sound(container: av.container.InputContainer, rate: int, limit: int) -> Floats:
     """Samples of the first audio stream from the current position of `container`, mono at `rate` Hz.
 
-    Reading stops within 30 seconds of sound after `limit` samples.
+    Reading stops at most 30 seconds of sound after `limit` samples.
     """
-    # Frames of 30 seconds: passing on each 20 ms packet would cost more than resampling it. The channels
-    # are averaged here, since the library's mixing makes two equal channels louder.
+    # Frames of 30 seconds, since a call for every packet of 20 ms costs more than the resampling. Channels
+    # are averaged here, since the mixing of the library makes two equal channels louder.
     resampler = av.AudioResampler(format="fltp", rate=rate, frame_size=30 * rate)
     pieces: list[Floats] = []
     num_samples = 0
@@ -123,8 +123,8 @@ def open_container(source: Medium) -> av.container.InputContainer:
 def explained(source: Medium, expected: str) -> Iterator[None]:
     """Turns every error of a decoder into a `MediumError` that says why `source` cannot be read.
 
-    `expected` is a key of `_EXPECTATIONS`. Decoders raise errors of any class over broken files, so
-    every exception is taken to be the file's fault.
+    `expected` is a key of `_EXPECTATIONS`. Decoders raise errors of any class for broken files, so every
+    exception counts as an error of the file.
     """
     try:
         yield
@@ -193,7 +193,7 @@ def _reason(error: Exception, source: Medium, expected: str) -> str:
 def _reason_by_content(head: bytes, expected: str) -> str | None:
     """The reason where the first bytes already give it, as they do for a text or an unreadable format."""
     found = file_format(head)
-    if found is None or found.medium not in ("drawing", "document"):  # some of these are texts too
+    if found is None or found.medium not in ("drawing", "document"):  # some drawings are texts, too
         reason = text_or_empty(head)
         if reason is not None:
             return reason

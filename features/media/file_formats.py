@@ -6,8 +6,8 @@ from PIL import features as pillow_features
 
 Medium = Literal["picture", "sound", "video", "drawing", "document", "archive"]
 
-# Formats that are safe and usual. Others are refused: some are programs (EPS), others open further
-# files that they name (playlists).
+# Common formats that are safe. Others are refused: some are programs (EPS), others open further files
+# (playlists).
 PICTURE_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "AVIF", "JPEG2000", "ICO")
 DEMUXERS = (
     "aac", "ac3", "aiff", "amr", "ape", "asf", "au", "avi", "caf", "flac", "flv", "gif", "matroska", "mov",
@@ -24,7 +24,7 @@ class FileFormat(NamedTuple):
 
     label: str  # with its article: "a HEIC picture"
     medium: Medium
-    decoder: str = ""  # "" where none reads it
+    decoder: str = ""  # "": no decoder
 
     @property
     def is_readable(self) -> bool:
@@ -152,8 +152,8 @@ def file_format(head: bytes) -> FileFormat | None:
 def unreadable_format(found: FileFormat, expected: str) -> str | None:
     """Why a file of this format cannot be read as `expected`, and the remedy; None where it can.
 
-    `expected` is a key of `EXPECTED`. Sound may be in a video file; a video file without pictures has
-    a message of its own.
+    `expected` is a key of `EXPECTED`. Sound may be in a video file. A video file without pictures is found
+    when it is decoded.
     """
     if found.medium == "archive":
         return f"{found.label}; unpack it and name the files in it"
@@ -168,14 +168,14 @@ def unreadable_format(found: FileFormat, expected: str) -> str | None:
 
 
 def text_or_empty(head: bytes) -> str | None:
-    """What a file is that is empty or a text, None where `head` is neither."""
+    """A description of an empty file or a text file, None for all other files."""
     if not head:
         return "the file is empty (0 bytes)"
     text = head.decode("utf-8", errors="ignore").lstrip("\ufeff").lstrip().lower()
     if "<svg" in text:
         return "an SVG, which is a drawing and no bitmap; convert it to PNG or JPEG"
     if text.startswith(("<!doctype html", "<html")):
-        return "a web page; what was downloaded was perhaps an error message"
+        return "a web page, perhaps an error message of the server; download the file again"
     if all(byte >= 32 or byte in b"\t\n\f\r" for byte in head) and len(text) > 0.9 * len(head):
         return f"a text, it begins with {head[:40].decode('utf-8', errors='ignore')!r}"
     return None

@@ -1,4 +1,4 @@
-"""Media decoded ahead of their use, by a few threads and a bounded number at a time."""
+"""Decoding ahead of use, in a few threads, with a bounded number of results in memory."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 
 class Decoded(Generic[Source, Result]):
-    """A source with its result, or with the reason why it has none."""
+    """A source with its result, or with the reason of the failure."""
 
     def __init__(self, source: Source, result: Result | None, reason: str | None) -> None:
         self.source = source

@@ -1,4 +1,4 @@
-"""The products of a shop as they are shown: what of a `World` gets into titles, descriptions and pictures."""
+"""The products of a shop: titles, descriptions, pictures and recordings for the attributes of a `World`."""
 
 from dataclasses import dataclass
 
@@ -22,8 +22,8 @@ class Catalogue:
     kinds: tuple[str, ...]
     looks: tuple[Look, ...]  # of each product
     themes: tuple[str, ...]  # of each product
-    sayings: tuple[str, ...]  # of each product: a meaning of the recordings
-    theme_names: tuple[str, ...]  # the shop's own, out of all that there are
+    sayings: tuple[str, ...]  # of each product: the meaning of its spoken reviews
+    theme_names: tuple[str, ...]  # themes of this shop, a sample of all themes
     repertoire: Repertoire
     has_picture: Bools  # [N]
     has_voice: Bools  # [N]

@@ -1,4 +1,4 @@
-"""Every number that makes the sample shop easy or hard, with its range."""
+"""Options of the sample shop, for its size and difficulty, each with its range."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -23,7 +23,7 @@ def _fraction(default: float) -> Any:
 class SampleOptions:
     """Size and difficulty of a sample shop; raises `ConfigError` naming every value out of range.
 
-    `features.sample.tastes` has the taste model of these numbers.
+    `features.sample.tastes` has the taste model.
     """
 
     seed: int = _count(0, low=0, high=2**63 - 1)
@@ -31,49 +31,49 @@ class SampleOptions:
     num_users: int = _count(1200, low=10)
     events_per_user: float = _number(22.0, 3.0, 1000.0)  # mean; every shopper has at least 3
     num_days: int = _count(365, low=10, high=10_000)
-    test_fraction: float = _number(0.2, 0.02, 0.9)  # of the days, at the end
+    test_fraction: float = _number(0.2, 0.02, 0.9)  # fraction of the days, the last ones
 
-    # What tastes are made of.
-    num_visual: int = _count(8, low=2, high=40)  # looks: a pattern in a palette, only in the picture
-    num_text: int = _count(8, low=2, high=16)  # themes, only in the description
-    num_voice: int = _count(8, low=2, high=14)  # what is said of a product, only in the recordings
+    # Attributes of products, on which tastes depend.
+    num_visual: int = _count(8, low=2, high=40)  # looks, a pattern in a palette; only the picture shows it
+    num_text: int = _count(8, low=2, high=16)  # themes; only the description has it
+    num_voice: int = _count(8, low=2, high=14)  # sayings; only the spoken reviews have it
     picture_share: float = _number(1.0, 0.0, 100.0)  # shares of a taste's variance, relative to each other
     text_share: float = _number(1.0, 0.0, 100.0)
     voice_share: float = _number(1.0, 0.0, 100.0)
 
-    # How shoppers choose; utilities are in units of the standard deviation of a shopper's taste.
-    temperature: float = _number(0.4, 0.01, 100.0)
-    popularity_skew: float = _number(0.15, 0.0, 10.0)  # standard deviation of the appeal common to all
-    drift: float = _number(0.5, 0.0, 10.0)  # bonus of what a shopper is after in one session
+    # Choices of shoppers; utilities are in units of the standard deviation of a shopper's taste.
+    temperature: float = _number(0.4, 0.01, 100.0)  # of the softmax over utilities; higher is noisier
+    popularity_skew: float = _number(0.15, 0.0, 10.0)  # standard deviation of an item's appeal to everybody
+    drift: float = _number(0.5, 0.0, 10.0)  # utility bonus of items with the attribute of the session
     session_length: float = _number(3.0, 1.0, 100.0)  # mean events of one session
-    impulse_fraction: float = _fraction(0.05)  # events that follow no taste
-    tie_fraction: float = _fraction(0.1)  # events of the same second as the shopper's one before
+    impulse_fraction: float = _fraction(0.05)  # fraction of the events that do not depend on taste
+    tie_fraction: float = _fraction(0.1)  # fraction of the events in the second of the shopper's event before
 
-    # What is new.
+    # New items and shoppers, as fractions.
     new_fraction: float = _fraction(0.35)  # items launched after the cut-off: no event in training
     unseen_fraction: float = _fraction(0.03)  # items launched after the last event: no event at all
     late_fraction: float = _fraction(0.4)  # of the other items, launched in the course of training
     new_user_fraction: float = _fraction(0.03)  # shoppers who first come after the cut-off
 
-    # What is missing or wrong.
+    # Missing and wrong content.
     no_picture_fraction: float = _fraction(0.05)
     no_text_fraction: float = _fraction(0.05)
     no_voice_fraction: float = _fraction(0.05)
     picture_noise: float = _number(1.0, 0.0, 4.0)  # scale of the shifts of hue, light and grain
     picture_size: int = _count(192, low=32, high=1024)  # pixels a side
-    text_noise: float = _fraction(0.0)  # sentences of a description that speak of another theme
-    voice_noise: float = _fraction(0.05)  # spoken reviews that say something else
+    text_noise: float = _fraction(0.0)  # fraction of a description's sentences with another theme
+    voice_noise: float = _fraction(0.05)  # fraction of the spoken reviews with another saying
 
     # Reviews.
     panel_reviews: int = _count(3, low=0, high=100)  # spoken by testers before the launch, an item
     panel_written: int = _count(1, low=0, high=100)  # written by testers, an item
-    review_fraction: float = _fraction(0.3)  # purchases that are reviewed
-    spoken_share: float = _fraction(0.5)  # shoppers' reviews that are spoken, the others are written
-    theme_share: float = _fraction(0.25)  # shoppers' written reviews that repeat the theme
+    review_fraction: float = _fraction(0.3)  # fraction of the purchases with a review
+    spoken_share: float = _fraction(0.5)  # fraction of shoppers' reviews that are spoken, not written
+    theme_share: float = _fraction(0.25)  # fraction of shoppers' written reviews that repeat the theme
     num_voices: int = _count(4, low=2, high=5)
-    num_phrasings: int = _count(7, low=2, high=8)  # of one meaning
-    held_out_voices: int = _count(1, low=0, high=4)  # voices that only new and unseen items have
-    held_out_phrasings: int = _count(2, low=1, high=7)
+    num_phrasings: int = _count(7, low=2, high=8)  # phrasings of one meaning
+    held_out_voices: int = _count(1, low=0, high=4)  # voices that speak only of new and unseen items
+    held_out_phrasings: int = _count(2, low=1, high=7)  # phrasings of only new and unseen items
 
     def __post_init__(self) -> None:
         problems = [problem for item in fields(self) if (problem := _problem(item, getattr(self, item.name)))]

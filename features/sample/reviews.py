@@ -1,4 +1,4 @@
-"""Reviews: by a panel of testers before a product's launch, and by shoppers of what they bought."""
+"""Reviews of a panel of testers before a product's launch, and of shoppers after a purchase."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from features.sample.options import SampleOptions
 from features.sample.speech import Recording
 from features.sample.tastes import DAY_S, PURCHASE, Events, World
 
-NUM_TESTERS = 25  # the panel; none of them shops
+NUM_TESTERS = 25  # members of the panel; none of them is a shopper
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ def _shoppers(
     user_ids: tuple[str, ...],
     options: SampleOptions,
 ) -> list[Review]:
-    """Reviews of purchases, an hour to three days later; they say the same of a product as the panel."""
+    """Reviews of purchases, an hour to three days later, with the same saying as the panel's."""
     chosen = (events.kind == PURCHASE) & (rng.random(len(events.user)) < options.review_fraction)
     reviews = []
     for at in np.flatnonzero(chosen):
@@ -119,7 +119,7 @@ def _clips(
     row: int,
     count: int,
 ) -> list[Recording]:
-    """Recordings for one product: its saying, but for the noise, and from the pool of its launch date."""
+    """Recordings for one product from the pool of its launch date, of its saying or a wrong one."""
     is_late = bool(world.is_new[row] or world.is_unseen[row])
     pools = catalogue.repertoire.held_out if is_late else catalogue.repertoire.known
     own = catalogue.sayings[row]

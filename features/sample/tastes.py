@@ -34,7 +34,7 @@ START_S = 1_704_067_200  # 2024-01-01 00:00 UTC, the first day of the shop
 NO_EVENT = -1
 KINDS = ("view", "cart", "purchase")
 PURCHASE = 2
-_CHUNK = 256  # shoppers whose choices are made at once: bounds the memory
+_CHUNK = 256  # shoppers whose choices are drawn at once, which bounds memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +73,12 @@ class World:
 
 @dataclass(frozen=True, kw_only=True)
 class Events:
-    """What happened, in order of time; all arrays have the same length."""
+    """All events in order of time; the arrays have the same length."""
 
     user: Ints
     item: Ints
     timestamp_s: Ints
-    kind: Ints  # place in KINDS
+    kind: Ints  # index in KINDS
     rating: Ints  # 1 to 5, 0 where there is none
 
 

@@ -1,4 +1,4 @@
-"""Which events are training, validation and test, and which reviews may be read."""
+"""Assigns events to training, validation and test, and selects the reviews that may be read."""
 
 from features.splits.assignment import (
     CODES,

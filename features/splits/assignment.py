@@ -16,7 +16,10 @@ ORDER = [Columns.TIMESTAMP, Columns.ROW]
 
 
 def per_user(events: pl.DataFrame, *, num_test: pl.Expr, num_validation: pl.Expr) -> pl.DataFrame:
-    """Events with their part. The numbers may use the column `num_positive`; training keeps one event."""
+    """Events with their part. At least one positive event of a user is training.
+
+    `num_test` and `num_validation` are positive events of a user; they may use the column `num_positive`.
+    """
     user, positive = Columns.USER, pl.col(Columns.POSITIVE)
     counted = events.sort(ORDER).with_columns(
         num_positive=positive.sum().over(user),
@@ -27,7 +30,7 @@ def per_user(events: pl.DataFrame, *, num_test: pl.Expr, num_validation: pl.Expr
     counted = counted.with_columns(num_test=pl.min_horizontal(num_test, count - 1).clip(0))
     left = count - pl.col("num_test")
     counted = counted.with_columns(num_validation=pl.min_horizontal(num_validation, left - 1).clip(0))
-    # A negative event belongs to the span of the last positive event before it.
+    # An event that is not positive is in the span of the last positive event before it.
     rank, warm = pl.col("rank").cast(pl.Int64), left - pl.col("num_validation")
     part = (
         pl.when(rank <= warm).then(pl.lit(TRAIN))
@@ -39,7 +42,7 @@ def per_user(events: pl.DataFrame, *, num_test: pl.Expr, num_validation: pl.Expr
 
 
 def validation_of(events: pl.DataFrame, fraction: float) -> pl.DataFrame:
-    """Events with their part where the test is given: validation of users with three positive events."""
+    """Training events with their part; users with at least 3 positive events have validation events."""
     count = pl.col("num_positive")
     num_validation = pl.when(count >= 3).then(share_of(count, fraction)).otherwise(0)
     return per_user(events, num_test=pl.lit(0), num_validation=num_validation)
@@ -55,7 +58,7 @@ def share_of(count: pl.Expr, fraction: float) -> pl.Expr:
 def sample_items(items: pl.DataFrame, bought: pl.Series, config: SplitConfig) -> frozenset[str]:
     """A seeded `cold_fraction` of the items with a positive event and a title, text, picture or video.
 
-    `items` is `Dataset.items`, `bought` has the ids of the items with a positive event.
+    `items` is `Dataset.items`; `bought` are the ids of the items with a positive event.
     """
     if config.cold_fraction == 0:
         return frozenset()
@@ -90,6 +93,6 @@ def hidden_words(hidden: frozenset[str]) -> str:
 
 
 def utc(microseconds: int) -> str:
-    """The time in words."""
+    """The time as text: "2024-01-31 12:00:00 UTC"."""
     text = pl.Series([microseconds]).cast(pl.Datetime("us")).dt.to_string("%Y-%m-%d %H:%M:%S")[0]
     return f"{text} UTC"

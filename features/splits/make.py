@@ -42,11 +42,10 @@ def make_split(
     """The split that `config` asks for; the parts of an event log are written into `folder`.
 
     `auto` is `predefined` where the configuration, the arguments or the dataset name files, else
-    `leave_one_out` on data without a clock, else `user_temporal`. Files of the configuration are relative
-    to the dataset. The arguments win over them, and they win over the dataset's own. A predefined split is
-    matched in memory, since its files name events of any user.
-    Raises `ConfigError` where the protocol does not fit the data, `DataError` where training or test is
-    empty.
+    `leave_one_out` on data without a clock, else `user_temporal`. Files of the configuration are relative to
+    the dataset. Files of the arguments come before those of the configuration, and those before the files of
+    the dataset. A predefined split is matched in memory, since its files name events of any user. Raises
+    `ConfigError` where the protocol does not fit the data, `DataError` where training or test is empty.
     """
     protocol, files = choose_protocol(dataset, config, train_file, test_file)
     if protocol == "predefined":
@@ -59,7 +58,7 @@ def make_split(
 def split_by_plan(
     dataset: Dataset, plan: Plan, folder: Path | None = None, *, progress: Progress = silent
 ) -> Split:
-    """The split of a plan, whatever it leaves empty; the parts of an event log are written into `folder`."""
+    """The split of a plan; any part may be empty. The parts of an event log are written into `folder`."""
     if isinstance(dataset, StreamedDataset):
         assert folder is not None, "the split of an event log needs a folder"
         return split_log(dataset, plan, folder, progress=progress)
@@ -71,7 +70,7 @@ def split_by_plan(
 def choose_protocol(
     dataset: Dataset, config: SplitConfig, train_file: Path | None = None, test_file: Path | None = None
 ) -> tuple[str, tuple[Path, Path] | None]:
-    """The protocol that `auto` stands for, and the files of a predefined split."""
+    """The protocol, with `auto` resolved, and the files of a predefined split."""
     files = _split_files(dataset, config, train_file, test_file)
     protocol: str = config.protocol
     if protocol == "auto":
@@ -92,7 +91,7 @@ def choose_protocol(
 def predefined_split(
     dataset: Dataset, config: SplitConfig, train_file: Path, test_file: Path
 ) -> InMemorySplit:
-    """Training and test as two files say; validation is the last `validation_fraction` of training.
+    """Training and test as given by two files; validation is the last `validation_fraction` of training.
 
     Rows are matched by user, item and, where the files have it, time. Unused are events in neither file, and
     test rows that are not positive on items without a row in the training file, since these items are cold.

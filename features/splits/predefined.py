@@ -6,7 +6,17 @@ from pathlib import Path
 
 import polars as pl
 
-from features.dataset import FILE_NAME, Dataset, DatasetSpec, KnownIds, TimeUnit, casting, read_file, times
+from features.dataset import (
+    FILE_NAME,
+    Dataset,
+    DatasetSpec,
+    KnownIds,
+    TimeUnit,
+    casting,
+    describe_near_misses,
+    read_file,
+    times,
+)
 from features.splits.assignment import VALIDATION, utc
 from features.splits.review_visibility import ReviewRule
 from features.splits.split import Cut
@@ -24,7 +34,7 @@ class PredefinedEvents:
 
     train: pl.DataFrame
     test: pl.DataFrame
-    description: str  # the number of rows that matched, in words
+    description: str  # the number of rows that matched, as text
 
 
 def read_predefined(dataset: Dataset, train_file: Path, test_file: Path) -> PredefinedEvents:
@@ -74,11 +84,7 @@ def _misses(path: Path, keys: pl.DataFrame, known: dict[str, KnownIds]) -> list[
         near = known[key].near_misses(ids)
         found = f"{num_alone} of {len(ids)} {whose} of {path.name} have no event in the dataset"
         if near.height:
-            first = near.row(0, named=True)
-            found += (
-                f" ({near.height} of them are written otherwise there, such as {first['id']!r}, there "
-                f"{first['known']!r} {first['form']}: write both alike)"
-            )
+            found += f"; {describe_near_misses(near, f'{whose} of the dataset')}: write both alike"
             if 2 * near.height > len(ids):
                 raise DataError(f"{path}: {found}")
             logger.warning("%s: %s", path, found)
@@ -96,8 +102,8 @@ def _refuse_shared(train: pl.DataFrame, test: pl.DataFrame, where: str, names: d
     remedy = "name the time column where users repeat an item"
     if Columns.TIMESTAMP not in names:
         remedy = (
-            "where users repeat an item only a time tells its events apart: name interactions.timestamp in "
-            "dataset.toml, and that column in both files"
+            "where users repeat an item, only a time distinguishes its events: name interactions.timestamp "
+            "in dataset.toml, and that column in both files"
         )
     raise DataError(
         f"{both.height} events are in {where}, for instance {example}; an event is either training or test "
@@ -126,7 +132,7 @@ def _read_keys(path: Path, names: dict[str, str], unit: TimeUnit) -> pl.DataFram
             column = own if own in frame.columns else key
             if column in frame.columns:
                 is_time = key == Columns.TIMESTAMP
-                # Times under our own name are our own microseconds.
+                # A column with the name of `Columns` has microseconds.
                 its_unit = unit if column == own else "order"
                 series = frame[column]
                 cast = times.as_time(series, its_unit) if is_time else casting.as_id(series)
@@ -139,7 +145,7 @@ def _read_keys(path: Path, names: dict[str, str], unit: TimeUnit) -> pl.DataFram
 
 
 def predefined_rule(train: pl.DataFrame, test: pl.DataFrame, has_clock: bool) -> tuple[Cut, ReviewRule, str]:
-    """How the files were cut in time, and the reviews that may be read because of it, with words."""
+    """The order of the files in time, the reviews that may therefore be read, and both as text."""
     time, user = Columns.TIMESTAMP, Columns.USER
     last, first = train[time].max(), test[time].min()
     if has_clock and isinstance(last, int) and isinstance(first, int) and last <= first:

@@ -1,15 +1,15 @@
 """Split protocols: one function a protocol, which returns a `Plan`.
 
 A `Plan` assigns each event to a part of the split, user by user, so that an event log is split one
-partition of its users at a time. Whatever depends on all events (the hidden items, a cut-off for all users)
-is computed from `EventStatistics` when the plan is made.
+partition of its users at a time. The hidden items and a cut-off for all users depend on all events; they are
+computed from `EventStatistics` when the plan is made.
 
 Leakage. These rules hold for every protocol, and features/leakage/ checks each of them in every run:
 
 - events      Models, baselines and candidate sources are fitted on training events. Validation events stop
               the towers early, select settings, and are the targets of the ranker; no candidate source is
               fitted on them. At test time they are part of the history, and of a baseline's user factors.
-              Test events never are.
+              Test events are never in either.
 - popularity  Popularity, kinds of events, scales of numbers and the users' fields: from training events.
 - ids         An item with a training event has its own id row. All other items share the unknown row and are
               never negatives, so that the towers do not learn that cold items are bad.
@@ -96,7 +96,7 @@ def user_temporal(statistics: EventStatistics, config: SplitConfig) -> Plan:
 
     Both have at least one event of a user with enough events, and none where the fraction is 0. With
     `cold_fraction` a seeded sample of the items is hidden: the events of hidden items leave training and
-    validation. Those in a user's test fraction stay test events, the earlier ones are unused. The sample is
+    validation. Events in a user's test fraction stay test events; earlier events are unused. The sample is
     taken from the items with content and with a positive event.
 
     May be read, and not guaranteed: as in `leave_one_out`. Of a hidden item no event is read, and only

@@ -1,4 +1,4 @@
-"""Which reviews may be read while the validation and test events are the future."""
+"""Selects the reviews that may be read while validation and test events are held out."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from recsys.columns import Columns
 
 @dataclass(frozen=True, kw_only=True)
 class ReviewRule:
-    """Which reviews are left out beside those of a (user, item) pair with an event outside training.
+    """The reviews that are left out beside those of a (user, item) pair with an event outside training.
 
     before         leave out reviews dated at or after this time
     per_user       leave out reviews dated at or after their author's cut-off
@@ -23,7 +23,7 @@ class ReviewRule:
 
 
 def allowed_reviews(dataset: Dataset, held: pl.DataFrame, rule: ReviewRule) -> tuple[pl.DataFrame, str]:
-    """Rows of `dataset.reviews` that may be read, and the rule in words with its counts.
+    """Rows of `dataset.reviews` that may be read, and the rule and its counts as text.
 
     `held` has the events outside training with their `part`. Where there is a cut-off and a clock, a review
     without a date is left out, because it may be later than the cut-off. A review at the time of the

@@ -1,4 +1,4 @@
-"""A split: the use of each event, and the histories that may be read when validation or test is predicted."""
+"""A split: the part of each event, and the histories before validation and before test."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +17,8 @@ from recsys.columns import Columns
 from recsys.history import History
 from recsys.ids import IdMap
 
-# How two files were cut: all of training before all of test, so for each user, or neither.
+# Order of the two files of a predefined split in time: all of training before all of test, the training of
+# each user before the user's test, or neither.
 Cut = Literal["for_all", "by_user", "overlapping"]
 
 
@@ -34,14 +35,14 @@ class PositiveEvents:
 
 
 class Split(Protocol):
-    """Events by what they may be used for. All tables have the columns of `Dataset.interactions`.
+    """Events by their use. All tables have the columns of `Dataset.interactions`.
 
     train       all events, of every kind, that the models may be fitted on
     validation  positive events for early stopping, selection and as ranker targets; not in train
-    test        positive events that no model and no choice has seen; not in train or validation
+    test        positive events that no fit and no choice of settings reads; not in train or validation
     context     events of the validation and test spans that are not positive: part of the history and of the
                 seen items after their time, never a target
-    reviews     rows of Dataset.reviews that may be read while `test` is the future
+    reviews     rows of Dataset.reviews that may be read while `test` is held out
 
     The events are in memory (`InMemorySplit`), or in an event log (`StreamedSplit`), which reads one of the
     four tables into memory where it is asked for. Both give the same users in the same order.
@@ -51,7 +52,7 @@ class Split(Protocol):
     def protocol(self) -> str: ...
     @property
     def description(self) -> str:
-        """The protocol in words, for the report."""
+        """The protocol as text, for the report."""
         ...
 
     @property
@@ -71,12 +72,12 @@ class Split(Protocol):
 
     @property
     def cut(self) -> Cut | None:
-        """How the files of a predefined split were cut; None for every other protocol."""
+        """Order of the files of a predefined split in time; None for every other protocol."""
         ...
 
     @property
     def is_in_memory(self) -> bool:
-        """Whether reading `train` costs no more memory."""
+        """Whether the four tables are in memory."""
         ...
 
     @property
@@ -88,7 +89,7 @@ class Split(Protocol):
     def statistics(self) -> TrainStatistics: ...
 
     def training(self, builder: HistoryMaker) -> tuple[Mapping[str, History], Callable[[str], Bools]]:
-        """Histories of training events, and which events of a user are positive."""
+        """Histories of training events, and for a user the mask of the positive ones."""
         ...
 
     def before_validation(self, builder: HistoryMaker) -> Mapping[str, History]:
@@ -108,7 +109,7 @@ class Split(Protocol):
         ...
 
     def positive_training(self, item_ids: IdMap) -> Iterator[PositiveEvents]:
-        """All positive training events, some users at a time; a user's events are never cut apart."""
+        """All positive training events, in blocks of whole users."""
         ...
 
     def described(self, description: str) -> "Split":

@@ -1,4 +1,4 @@
-"""A split of an event log: one byte an event is its part, in files beside the log's own arrays.
+"""A split of an event log: one byte for the part of each event, in files beside the arrays of the log.
 
 The plans of features/splits/protocols.py assign one partition of the users after the other.
 """
@@ -29,7 +29,7 @@ from recsys.progress import Progress, silent
 
 @dataclass(frozen=True, kw_only=True)
 class StreamedSplit:
-    """A `Split` of an event log. A table is in memory only where it is asked for.
+    """A `Split` of an event log. A table is read into memory at its first use.
 
     In memory are counts, reviews, the ids of users, and the items of validation events.
     """
@@ -138,8 +138,8 @@ class StreamedSplit:
 
     def with_validation(self) -> "StreamedSplit":
         raise ConfigError(
-            "evaluate.with_validation = true: the parts of an event log on disk cannot be joined; "
-            "raise data.stream_above above its number of events, or leave it false"
+            "evaluate.with_validation = true needs all events in memory, and this split is of an event log; "
+            "set data.stream_above above the number of events, or evaluate.with_validation = false"
         )
 
     def in_memory(self) -> InMemorySplit:
@@ -202,7 +202,7 @@ def _context_before(codes: Codes, start: Ints, stop: Ints, target: str) -> Bools
 def split_log(
     dataset: StreamedDataset, plan: Plan, folder: Path, *, progress: Progress = silent
 ) -> StreamedSplit:
-    """The split of a plan, its parts written into `folder`, whatever the plan leaves empty."""
+    """The split of a plan, its parts written into `folder`; any part may be empty."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     log, items = dataset.log, dataset.items[Columns.ITEM]

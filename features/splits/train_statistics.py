@@ -153,7 +153,7 @@ class StreamedTrainStatistics:
         return {name: moments.scale for name, moments in self._moments.items()}
 
     def item_counts(self, item_ids: IdMap) -> Ints:
-        assert item_ids.size == len(self.train_positive), "the log knows other items"
+        assert item_ids.size == len(self.train_positive), "the event log has other items"
         return np.stack([self.part_counts[CODES[TRAIN]], self.train_positive], axis=1)
 
     def has_event(self, pairs: pl.DataFrame) -> Bools:

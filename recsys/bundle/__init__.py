@@ -1,4 +1,4 @@
-"""The bundle: what serving needs, in one directory that is whole and unaltered or refused."""
+"""The bundle: one directory with everything that serving needs. A damaged or altered bundle is refused."""
 
 from recsys.bundle.compose import Device, Graphs, compose, compose_bundle
 from recsys.bundle.load import Bundle

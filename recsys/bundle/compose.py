@@ -1,4 +1,4 @@
-"""The served recommender from a bundle's files: what export checks against torch is what serving runs."""
+"""The `Recommender` from the files of a bundle, for serving and for the comparison with torch at export."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ Providers = dict[str, tuple[str, ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class Graphs:
-    """Where the graphs lie; without a ranker the retriever's order stands."""
+    """Paths of the graphs. Without a ranker, lists are in the retriever's order."""
 
     user_tower: Path
     ranker: Path | None
@@ -48,7 +48,7 @@ def compose(
 ) -> tuple[Recommender, Providers]:
     """A `Recommender` on the graphs, and the execution providers that each graph runs on.
 
-    Raises `ProviderError` where `device` is not to be had.
+    Raises `ProviderError` if `device` is not available.
     """
     user_tower = _session(graphs.user_tower, device)
     ranker = _session(graphs.ranker, device) if graphs.ranker is not None else None
@@ -102,12 +102,12 @@ def _session(path: Path, device: Device) -> OnnxSession:
 
 
 def _runner(session: OnnxSession) -> Callable[[Arrays], Arrays]:
-    """Runs the graph on those of the inputs that it reads: the exporter leaves out unused ones."""
+    """A function that runs the graph, without the inputs that the exporter dropped as unused."""
 
     def run(inputs: Arrays) -> Arrays:
         try:
             return session.run({name: inputs[name] for name in session.input_names if name in inputs})
-        except RequestError as error:  # no caller's mistake: the bundle's parts do not fit together
+        except RequestError as error:  # not a mistake of the caller: the bundle's parts do not fit together
             raise BundleError(f"{session.path}: {error}") from error
 
     return run

@@ -1,9 +1,9 @@
-"""The files of a bundle: which there must be, and that they are those that the manifest names.
+"""The files of a bundle: the required names, and the comparison of names and hashes with the manifest.
 
-Layout, N rows of the catalogue with the two reserved ones, T tokens, D width:
+Layout, with N rows of the catalogue (the two reserved ones included), T tokens, D width:
     manifest.json        `Manifest`
     item_tower.onnx  user_tower.onnx  ranker.onnx (where there is one)
-    item_ids.npy         external ids, the order of every array but for the two reserved rows
+    item_ids.npy         N - 2 external ids, in the order of the rows from 2 of every array
     item_vectors.npy     float32 [N, D]        item_tokens.npy  float16 [N, T, D]
     token_mask.npy       bool [N, T]           catalogue.parquet  N - 2 rows
     maps.json            external ids of event kinds and of the users' fields
@@ -29,7 +29,7 @@ REQUIRED: Final = (
 
 
 def check_names(path: Path, manifest: Manifest) -> None:
-    """Raise `BundleError` where the files in `path` are not those of `manifest`."""
+    """Raises `BundleError` if a file of `manifest` is missing in `path`, or a file is not in `manifest`."""
     for name in manifest.files:
         parts = PurePosixPath(name)
         if parts.is_absolute() or ".." in parts.parts:
@@ -45,7 +45,7 @@ def check_names(path: Path, manifest: Manifest) -> None:
 
 
 def check_sums(path: Path, manifest: Manifest) -> None:
-    """Raise `BundleError` for a file whose sha256 is not that of `manifest`."""
+    """Raises `BundleError` for a file with another sha256 than in `manifest`."""
     for name, expected in manifest.files.items():
         found = sha256_of(path / name)
         if found != expected:

@@ -1,4 +1,4 @@
-"""A bundle that is whole and unaltered, or refused.
+"""Opening a bundle: its files are checked, and a damaged or altered bundle is refused.
 
 Bundle.open(run / "bundle")             checks the format version and the sha256 of every file
 """
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Bundle:
-    """A bundle that was checked when it was opened; arrays are mapped into memory when first asked for."""
+    """A checked bundle. Arrays are mapped into memory at their first use."""
 
     def __init__(self, path: Path, manifest: Manifest, version: str) -> None:
         self.path = path
@@ -34,10 +34,10 @@ class Bundle:
 
     @classmethod
     def open(cls, path: Path, *, verify: bool = True) -> "Bundle":
-        """The bundle in `path`; `verify=False` skips only the sums of the files.
+        """The bundle in `path`; `verify=False` skips the comparison of the hashes.
 
         Raises `BundleError` for a missing or malformed manifest, another format version, and for a file
-        that is missing, unknown to the manifest or altered, naming the file and both sums.
+        that is missing, not in the manifest or altered, with the name of the file and both hashes.
         """
         path = Path(path)
         manifest = read_manifest(path)
@@ -66,7 +66,7 @@ class Bundle:
 
     @cached_property
     def item_vectors(self) -> Floats:
-        """Item vectors, of unit length, new items' shorter. Shape [N, D], read-only."""
+        """Item vectors, of unit length; those of cold items may be shorter. Shape [N, D], read-only."""
         return self._array("item_vectors.npy")
 
     @cached_property
@@ -76,7 +76,7 @@ class Bundle:
 
     @cached_property
     def token_mask(self) -> Bools:
-        """Which tokens an item has. Shape [N, T], read-only."""
+        """Presence of the tokens of each item. Shape [N, T], read-only."""
         return self._array("token_mask.npy")
 
     @cached_property
@@ -86,7 +86,7 @@ class Bundle:
 
     @cached_property
     def trained(self) -> Bools:
-        """Which items had training events. Shape [N]; False for the reserved rows."""
+        """Whether an item has training events. Shape [N]; False for the reserved rows."""
         return np.concatenate([np.zeros(NUM_RESERVED, np.bool_), self.catalogue[Columns.TRAINED].to_numpy()])
 
     @cached_property
@@ -97,7 +97,7 @@ class Bundle:
 
     @property
     def reviewers(self) -> list[str | None]:
-        """What is sure of each item's reviewers, "praise" or "enthusiasm"; None in bundles of before, too."""
+        """The annotation of each item by its reviews: "praise", "enthusiasm" or None."""
         known = Columns.REVIEWERS in self.catalogue.columns
         return self.catalogue[Columns.REVIEWERS].to_list() if known else [None] * self.catalogue.height
 
@@ -137,7 +137,9 @@ class Bundle:
                     f"{self.path / name} is {array.dtype}{list(array.shape)}; the manifest and item_ids.npy "
                     f"ask for {np.dtype(dtype)}{list(shape)}"
                 )
-        assert self._maps is not None, "read now, so that a damaged one is refused at once"
+        assert self._maps is not None, (
+            "maps.json is read here, so that a damaged one is refused when the bundle is opened"
+        )
         listed = self.catalogue[Columns.ITEM].to_list()
         if listed != list(self.item_ids.external):
             raise BundleError(

@@ -1,4 +1,4 @@
-"""The manifest: what a bundle says of itself, written and read as manifest.json."""
+"""The manifest of a bundle, written and read as manifest.json."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from recsys.retrieval import RecommenderSettings
 
 FORMAT_VERSION: Final = 2
 MANIFEST: Final = "manifest.json"
-REMEDY: Final = "copy the bundle again from where it was whole, or export it again"
+REMEDY: Final = "copy the bundle again from its source, or export it again"
 
 
 class _Frozen(BaseModel):
@@ -37,14 +37,14 @@ class GraphSignature(_Frozen):
 
 
 class Manifest(_Frozen):
-    """What a bundle says of itself."""
+    """Configuration, schema, metrics, graphs and hashes of a bundle."""
 
     format_version: int
     recsys_version: str
     created_at: str  # UTC, ISO 8601
     config: Mapping[str, Any]
     dataset: DatasetInfo
-    refit: bool  # True: trained once more on everything after the evaluation
+    refit: bool  # True: trained once more on all events after the evaluation
     refit_description: str
     metrics: Mapping[str, Any]  # of the model before the refit
     sequence_schema: SequenceSchema
@@ -65,10 +65,13 @@ def read_manifest(path: Path) -> Manifest:
         raise BundleError(f"{path} is no bundle: {MANIFEST} is missing") from None
     except OSError as error:
         raise BundleError(f"{file} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:  # bad JSON, bad UTF-8, numbers and lists without end
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # bad JSON, bad UTF-8, numbers too long, lists nested too deep
         raise BundleError(f"{file} is not JSON: {error}; {REMEDY}") from None
     version = values.get("format_version") if isinstance(values, dict) else None
-    # Before the rest: a manifest of another version has other fields.
+    # The version is checked first, since a manifest of another version has other fields.
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise BundleError(
             f"{file}: format version {version}; this recsys {recsys.__version__} reads "
@@ -86,5 +89,5 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def problems_of(error: ValidationError) -> str:
-    """Every field that is wrong, and why."""
+    """The wrong fields, each with its error."""
     return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())

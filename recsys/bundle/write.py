@@ -1,4 +1,4 @@
-"""Writing a bundle: beside its place, checked, then renamed.
+"""Writing a bundle: to a temporary directory beside the target, checked, then renamed.
 
 write_bundle(run / "bundle", fill)      fill(directory) writes the files, returns the manifest's values
 """
@@ -21,25 +21,25 @@ from recsys.errors import BundleError
 
 
 def write_bundle(target: Path, fill: Callable[[Path], Mapping[str, Any]]) -> Bundle:
-    """Write, check and put in place a bundle at `target`; what stood there before is replaced at the end.
+    """Write and check a bundle, and rename it to `target`; a former bundle there is replaced at the end.
 
     `fill` gets an empty directory beside `target`, writes the files into it and returns the manifest's
-    values but for format_version, recsys_version, created_at and files. If it fails, or what it wrote is
-    not a bundle (`BundleError`), `target` stays as it was.
+    values without format_version, recsys_version, created_at and files. If `fill` fails, or its files are
+    not a bundle (`BundleError`), `target` is not changed.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    workshop = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    workspace = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        draft = workshop / "new"
+        draft = workspace / "new"
         draft.mkdir()
         values = fill(draft)
         _write_manifest(draft, values)
         sync(draft)
         Bundle.open(draft)
-        _put_in_place(draft, target, aside=workshop / "old")
+        _put_in_place(draft, target, aside=workspace / "old")
     finally:
-        shutil.rmtree(workshop, ignore_errors=True)
+        shutil.rmtree(workspace, ignore_errors=True)
     return Bundle.open(target, verify=False)
 
 
@@ -54,7 +54,7 @@ def _write_manifest(directory: Path, values: Mapping[str, Any]) -> None:
     try:
         manifest = Manifest.model_validate(described)
     except ValidationError as error:
-        raise BundleError(f"this is no manifest: {problems_of(error)}") from None
+        raise BundleError(f"the manifest is not valid: {problems_of(error)}") from None
     (directory / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
 
 

@@ -1,4 +1,4 @@
-"""The command line: the one place that knows all four packages, each only when a command needs it."""
+"""The command line. It alone uses all four packages; each is imported when a command needs it."""
 
 from recsys.cli import ablation, bundles, data, runs
 from recsys.cli.app import app, default_cache, main

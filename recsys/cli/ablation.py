@@ -1,4 +1,4 @@
-"""The command that measures what each option of the towers brings."""
+"""The command that measures the effect of each option of the towers."""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +19,7 @@ from recsys.cli.app import (
 from recsys.cli.console import ConsoleProgress, say
 from recsys.cli.runs import make_run
 
-WIDTH_OF_AN_ABLATION = 140  # where a log takes lines of any length
+WIDTH_OF_AN_ABLATION = 140  # columns where output is no terminal
 
 
 @command
@@ -30,7 +30,7 @@ def ablate(
         str | None,
         typer.Option(
             help='Options by name, such as "mean-fusion,no-id-dropout", or settings, such as '
-            '"train.epochs=3"; by default all that change something on these data.'
+            '"train.epochs=3"; by default all options that change something on these data.'
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Fits of each, from train.seed on.")] = 3,
@@ -45,9 +45,9 @@ def ablate(
     set_: SetOption = None,
     cache: CacheOption = None,
 ) -> None:
-    """What each option of the towers brings: fitted as configured and with one option changed at a time.
+    """Measure the effect of each option of the towers: fits as configured, and with one option changed.
 
-    Writes ablation.json and ablation.md; the same command with more options or seeds adds only those.
+    Writes ablation.json and ablation.md. The same command with more options or seeds fits only the new ones.
     """
     from recsys.metrics import METRICS
     from training.evaluation import parse_metrics

@@ -1,4 +1,4 @@
-"""The application: options that commands share, and errors as one clear message."""
+"""The application: the options that several commands have, and errors as one message."""
 
 import sys
 from collections.abc import Callable
@@ -35,17 +35,17 @@ CacheOption = Annotated[
 
 
 def main() -> None:
-    """Entry point: an error is one clear message and exit code 1, never a traceback.
+    """Entry point. An error is printed as one message with exit code 1, without a traceback.
 
-    Exit code 2 is typer's: the command line itself cannot be read.
+    Exit code 2 is typer's, for a command line that cannot be parsed.
     """
     try:
         app()
     except (RecsysError, FloatingPointError, OSError) as error:
-        # A name of a file may hold what no terminal can print.
-        message = str(error).encode("utf-8", "backslashreplace").decode()
+        # The name of a file may have bytes that no terminal can print.
+        message = _message(error).encode("utf-8", "backslashreplace").decode()
         stderr.print("[bold red]error:[/]", end=" ", highlight=False)
-        stderr.print(f"{type(error).__name__}: {message}", markup=False, highlight=False, soft_wrap=True)
+        stderr.print(message, markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in {"recsys", "features", "training", "serving"}:
@@ -54,16 +54,23 @@ def main() -> None:
         sys.exit(1)
 
 
+def _message(error: Exception) -> str:
+    """The error without the name of its class; of the operating system's, the file and the reason."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__
+
+
 def command(function: Callable[..., None]) -> Callable[..., None]:
-    """Register `function` under its own name, an underscore at the end left out."""
+    """Register `function` as a command; its name is the function's without a final underscore."""
     name = function.__name__.rstrip("_")
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> None:
         try:
             function(*args, **kwargs)
-        except KeyboardInterrupt:  # here, since typer turns one that reaches it into a silent exit
-            stderr.print("interrupted; the same command goes on from here")
+        except KeyboardInterrupt:  # caught here, because typer exits without a message
+            stderr.print("interrupted; the same command continues from here")
             raise typer.Exit(130) from None
 
     return app.command(name)(call)

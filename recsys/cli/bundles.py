@@ -1,4 +1,4 @@
-"""Commands on bundles, in batch, over HTTP or in the terminal; and the doctor."""
+"""Commands on bundles: batch, HTTP and terminal; and the doctor."""
 
 import sys
 from contextlib import suppress
@@ -79,7 +79,7 @@ def recommend(
     )
     with _engine(bundle, histories, state, device) as engine, ConsoleProgress(console) as progress:
         counts = recommend_to_parquet(engine, request, out, report=report, progress=progress)
-    say(console, _told(counts, k, out))
+    say(console, _summary(counts, k, out))
 
 
 @command
@@ -122,14 +122,14 @@ def show(
 
 @command
 def doctor() -> None:
-    """Print versions and try every engine; says what to install for each that fails."""
+    """Print versions and try every engine; print what to install for each engine that fails."""
     from recsys.cli.doctor import print_report, run_doctor
 
     sys.exit(print_report(run_doctor(), console))
 
 
-def _told(counts: Any, k: int, out: Path) -> str:
-    """A `serving.batch.BatchReport` in one line."""
+def _summary(counts: Any, k: int, out: Path) -> str:
+    """A `serving.batch.BatchReport` as one line."""
     parts = [f"{counts.num_rows:,} recommendations for {counts.num_users:,} users in {out}"]
     for count, words in (
         (counts.num_unknown, "unknown users"),

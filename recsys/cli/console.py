@@ -14,7 +14,7 @@ SECONDS_BETWEEN_LINES = 15.0
 
 
 class ConsoleProgress:
-    """A `recsys.progress.Progress`: a bar a step, or now and then a line where output is no terminal."""
+    """A `recsys.progress.Progress`: a bar for each step; where output is no terminal, lines at intervals."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -59,7 +59,7 @@ class ConsoleProgress:
 
 
 def say(console: Console, text: str) -> None:
-    """A sentence as it is: no line break in a path, no markup in a name such as "shop [b]"."""
+    """Print a sentence without line breaks in a path and without markup in a name such as "shop [b]"."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -68,7 +68,7 @@ def warn(console: Console, warning: str) -> None:
 
 
 def pairs_table(title: str, pairs: Mapping[str, Any]) -> Table:
-    """Names and values, of a nested mapping one row an entry."""
+    """Names and values; a nested mapping has one row for each entry."""
     table = Table(title=escape(title), show_header=False)
     for name, value in pairs.items():
         nested = value if isinstance(value, Mapping) else {"": value}
@@ -78,7 +78,7 @@ def pairs_table(title: str, pairs: Mapping[str, Any]) -> Table:
 
 
 def in_words(value: Any) -> str:
-    """A figure, a word or several of them."""
+    """A value as text: numbers with separators, lists and mappings flattened, yes and no."""
     match value:
         case dict():
             return ", ".join(f"{name} {in_words(inner)}" for name, inner in value.items())
@@ -94,7 +94,7 @@ def in_words(value: Any) -> str:
 
 
 def reasons_table(entries: Iterable[Mapping[str, Any]]) -> Table:
-    """What was rejected, as `features.dataset.rejected.count_reasons` counts it."""
+    """The rejected values, as `features.dataset.rejected.count_reasons` counts them."""
     table = Table("count", "column", "reason", "for example", title="Rejected")
     for entry in entries:
         example = entry["example"]
@@ -105,7 +105,7 @@ def reasons_table(entries: Iterable[Mapping[str, Any]]) -> Table:
 
 
 def print_reasons(console: Console, entries: Sequence[Mapping[str, Any]]) -> None:
-    """`reasons_table` where anything was rejected."""
+    """Print `reasons_table`, unless nothing was rejected."""
     if entries:
         console.print(reasons_table(entries))
 
@@ -124,6 +124,6 @@ def print_times(console: Console, times: Mapping[str, Any]) -> None:
     """`features.dataset.tables.StepTime` of each step; CPU seconds are of all cores together."""
     table = Table("step", "media", "seconds", "CPU seconds", "media a second", title="Time")
     for name, spent in times.items():
-        figures = (spent.seconds, spent.cpu_seconds, spent.num_media / max(spent.seconds, 1e-9))
-        table.add_row(name, f"{spent.num_media:,}", *(f"{figure:,.1f}" for figure in figures))
+        rates = (spent.seconds, spent.cpu_seconds, spent.num_media / max(spent.seconds, 1e-9))
+        table.add_row(name, f"{spent.num_media:,}", *(f"{rate:,.1f}" for rate in rates))
     console.print(table)

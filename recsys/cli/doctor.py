@@ -1,4 +1,4 @@
-"""`recsys doctor`: which engines work on this machine, and what to do where one does not."""
+"""`recsys doctor`: the engines that work on this machine, and a remedy for each that does not."""
 
 import contextlib
 import io
@@ -14,13 +14,13 @@ from rich.markup import escape
 
 from recsys.cli.probes import PROBES, Absent, Broken, Probe
 
-# An extra was chosen if one of these is there: nothing else brings them.
+# An extra is installed if one of these packages is: no other extra depends on them.
 ANCHORS = {"serve": ("python-multipart",), "train": ("torchrec", "implicit"), "faiss": (), "gpu": ()}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """What became of one probe."""
+    """The outcome of one probe."""
 
     name: str
     state: Literal["ok", "failed", "absent"]
@@ -34,24 +34,26 @@ class Check:
 
 
 def run_doctor() -> Iterator[Check]:
-    """Every check, from the base to the options, each as soon as it is done."""
+    """All checks, required ones first; each is yielded as soon as it is done."""
     chosen = {extra for extra, anchors in ANCHORS.items() if any(_version(name) for name in anchors)}
     for probe in PROBES:
         yield check(probe, chosen)
 
 
 def print_report(checks: Iterable[Check], console: Console) -> int:
-    """Print each check as it comes; 1 if something that is needed does not work, else 0."""
+    """Print each check as it is done; returns 1 if a required engine does not work, else 0."""
     code = 0
     for result in checks:
         code |= result.fatal
         console.print(render(result), soft_wrap=True)
-    console.print("[red]something needed does not work[/]" if code else "[green]all that is needed works[/]")
+    console.print(
+        "[red]a required engine does not work[/]" if code else "[green]all required engines work[/]"
+    )
     return code
 
 
 def render(check: Check) -> str:
-    """One line in rich's markup, and a second one with the remedy where there is one."""
+    """One line in rich's markup, and a second line with the remedy if the check has one."""
     mark = {"ok": "[green]ok    [/]", "failed": "[red]FAILED[/]", "absent": "[yellow]-     [/]"}[check.state]
     option = "" if check.required or check.state == "ok" else " (optional)"
     line = f"{mark} {check.name:<16} {escape(check.detail)}{option}"
@@ -59,7 +61,7 @@ def render(check: Check) -> str:
 
 
 def check(probe: Probe, chosen: set[str]) -> Check:
-    """Try `probe`; it is required if the base or one of the `chosen` extras brings it."""
+    """The outcome of `probe`; it is required if the base or one of the `chosen` extras has its packages."""
     required = not probe.extras or not chosen.isdisjoint(probe.extras)
     remedy = _install(probe)
     missing = [names for names in probe.packages if not any(_version(name) for name in names.split("|"))]
@@ -73,7 +75,7 @@ def check(probe: Probe, chosen: set[str]) -> Check:
             found = probe.try_it()
     except Absent as absent:
         return Check(name=probe.name, state="absent", required=False, detail=str(absent))
-    except Exception as error:  # whatever an engine throws, it is this engine's finding
+    except Exception as error:  # an engine may raise anything; the check reports it
         detail = str(error) if isinstance(error, Broken) else f"{type(error).__name__}: {str(error).strip()}"
         return Check(
             name=probe.name, state="failed", required=required, detail=detail, remedy=_remedy(error) or remedy
@@ -115,7 +117,7 @@ def _refuse_conflicts(probe: Probe) -> None:
 def _remedy(error: Exception) -> str:
     if isinstance(error, Broken):
         return error.remedy
-    causes = [error, error.__cause__, error.__context__]  # torch wraps what the loader said
+    causes = [error, error.__cause__, error.__context__]  # torch wraps the loader's error
     if any("libnvidia-ml" in str(cause) for cause in causes):
         return (
             "fbgemm-gpu needs an NVIDIA driver; without one: "
@@ -126,7 +128,7 @@ def _remedy(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Engines warn, log and print on import; here only their answer counts."""
+    """Suppress warnings, logs and output, which engines produce on import."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

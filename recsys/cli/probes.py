@@ -1,6 +1,6 @@
-"""One small operation with a known answer for every engine: what `recsys doctor` tries.
+"""One small operation with a known answer for every engine, which `recsys doctor` runs.
 
-Engines are imported inside the functions, each on its own: one that is missing stops no other.
+Each engine is imported inside its function, so that a missing engine does not affect the others.
 """
 
 import base64
@@ -23,10 +23,10 @@ CUDA_NO_DEVICE = 100  # cuInit's answer
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """One engine. `a|b` in `packages` are alternatives that must not stand side by side."""
+    """One engine. `a|b` in `packages` are alternatives that must not be installed together."""
 
     name: str
-    try_it: Callable[[], str]  # what it found; raises where the engine does not work
+    try_it: Callable[[], str]  # returns details in words; raises where the engine does not work
     packages: tuple[str, ...]
     extras: tuple[str, ...] = ()  # that bring it; empty: the base
 
@@ -36,7 +36,7 @@ class Absent(Exception):
 
 
 class Broken(Exception):
-    """An engine is there and cannot work; what mends it."""
+    """An engine is installed and cannot work; `remedy` is what to do."""
 
     def __init__(self, message: str, remedy: str) -> None:
         self.remedy = remedy
@@ -44,7 +44,7 @@ class Broken(Exception):
 
 
 def expect(found: object, right: object) -> None:
-    """Raise where an engine gives another answer than the known one."""
+    """Raise `ArithmeticError` where an engine's answer is not the known one."""
     if found != right:
         raise ArithmeticError(f"gave {found!r} where {right!r} is right")
 

@@ -24,13 +24,11 @@ from recsys.cli.console import ConsoleProgress, print_reasons, say, warn
 
 MetricsOption = Annotated[
     str | None,
-    typer.Option(help='Print these, too: "all", or names such as "map@10,coverage@10"; a table a view.'),
+    typer.Option(help='Metrics to print in addition: "all", or names such as "map@10,coverage@10".'),
 ]
 RunArgument = Annotated[Path, typer.Argument(help="A run directory.")]
-MovedOption = Annotated[
-    Path | None, typer.Option("--dataset", help="Where the run's dataset is now, if it was moved.")
-]
-SlicesOption = Annotated[bool, typer.Option("--slices", help="Print the slices by item and by user, too.")]
+MovedOption = Annotated[Path | None, typer.Option("--dataset", help="The run's dataset, if it was moved.")]
+SlicesOption = Annotated[bool, typer.Option("--slices", help="Print the slices by item and by user as well.")]
 
 
 @command
@@ -90,7 +88,7 @@ def baselines(
     metrics: MetricsOption = None,
     slices: SlicesOption = False,
 ) -> None:
-    """The table of the baselines alone, each chosen on validation; nothing of ours is trained."""
+    """Evaluate the baselines alone, with settings chosen on validation; no model is trained."""
     from training.baselines import read_choices
 
     with ConsoleProgress(console) as progress:
@@ -106,12 +104,12 @@ def knockouts(
     run: RunArgument,
     users: Annotated[
         int | None,
-        typer.Option(min=1, help="Test users who are asked; by default evaluate.knockout_users of the run."),
+        typer.Option(min=1, help="Number of test users; by default evaluate.knockout_users of the run."),
     ] = None,
     dataset: MovedOption = None,
     cache: CacheOption = None,
 ) -> None:
-    """What each modality brings: the run's model evaluated with it absent, shuffled and as noise.
+    """Measure the contribution of each modality: evaluate the model with it absent, shuffled and as noise.
 
     Nothing is trained; writes knockouts.json.
     """
@@ -124,7 +122,7 @@ def knockouts(
 
 @command
 def export(run: RunArgument, dataset: MovedOption = None, cache: CacheOption = None) -> None:
-    """Train once more on everything (train.refit), export to ONNX and write the bundle."""
+    """Train again on all events (train.refit), export to ONNX and write the bundle."""
     from training.pipeline import Run
 
     with ConsoleProgress(console) as progress:
@@ -134,7 +132,7 @@ def export(run: RunArgument, dataset: MovedOption = None, cache: CacheOption = N
 
 @command
 def report(run: RunArgument, dataset: MovedOption = None, cache: CacheOption = None) -> None:
-    """Write report.html of an evaluated run: figures, charts and examples in one file; nothing is trained."""
+    """Write report.html of an evaluated run: metrics, charts and examples in one file; nothing is trained."""
     from training.pipeline import Run
 
     with ConsoleProgress(console) as progress:
@@ -151,20 +149,25 @@ def run(
     set_: SetOption = None,
     cache: CacheOption = None,
 ) -> None:
-    """The whole walk for one dataset: features, training, evaluation, export, report."""
-    _walk(dataset, out, config, preset, set_, cache)
+    """All steps for one dataset: features, training, evaluation, export, report."""
+    _run_all(dataset, out, config, preset, set_, cache)
 
 
-# A third of the sample shop is new, and who looks at it wants to see that such items are found.
-OF_THE_DEMO = ("model.cold_ranks=[3, 6, 9, 12, 15, 18]",)
+# Cold ranks: a third of the sample shop's items are new, and a reader of the demo looks for them in lists.
+# Epochs and users of the knock-outs: the whole demo ends within about six minutes on two cores.
+DEMO_SETTINGS = (
+    "model.cold_ranks=[3, 6, 9, 12, 15, 18]",
+    "train.epochs=15",
+    "evaluate.knockout_users=200",
+)
 
 
 @command
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Where shop and run are written.")] = Path("demo"),
+    out: Annotated[Path, typer.Option("--out", help="The folder for shop and run.")] = Path("demo"),
     set_: SetOption = None,
 ) -> None:
-    """The whole walk on the sample shop, from generated media to one shopper's recommendations."""
+    """All steps on the sample shop, from generated media to one shopper's recommendations."""
     from features.sample import SampleOptions, write_sample_shop
     from recsys.cli.bundles import show
 
@@ -172,7 +175,7 @@ def demo(
     if not (shop / "dataset.toml").exists():
         with ConsoleProgress(console) as progress:
             write_sample_shop(shop, SampleOptions(), progress=progress)
-    _walk(shop, out / "run", None, "default", [*OF_THE_DEMO, *(set_ or [])], None)
+    _run_all(shop, out / "run", None, "default", [*DEMO_SETTINGS, *(set_ or [])], None)
     show(out / "run" / "bundle", user=None, k=10)
     say(
         console,
@@ -180,7 +183,7 @@ def demo(
     )
 
 
-def _walk(
+def _run_all(
     dataset: Path, out: Path, config: Path | None, preset: str, set_: list[str] | None, cache: Path | None
 ) -> None:
     from features.event_log import all_reasons
@@ -226,7 +229,7 @@ def make_run(
 
 
 def _chosen(metrics: str | None, run: Any) -> tuple[str, ...] | None:
-    """The metrics that are asked for by name; a misspelt one is told before anything is measured."""
+    """The requested metrics; an unknown name is an error before anything is measured."""
     from training.evaluation import parse_metrics
 
     return None if metrics is None else parse_metrics(metrics, run.config.evaluate.k)
@@ -235,7 +238,7 @@ def _chosen(metrics: str | None, run: Any) -> tuple[str, ...] | None:
 def _print_evaluation(evaluation: Any, metrics: tuple[str, ...] | None = None, slices: bool = False) -> None:
     from training.evaluation import metrics_table, slice_tables, view_tables
 
-    # A log takes a line of any length; a narrow terminal gets the figures without their intervals.
+    # A log takes a line of any length; a narrow terminal gets the metrics without their intervals.
     wide = console if console.is_terminal else Console(width=WIDTH_OF_A_LOG)
     intervals = wide.width >= WIDTH_OF_A_LOG
     if evaluation.not_measured:
@@ -276,7 +279,7 @@ def _print_parity(bundle: Any) -> None:
     say(
         console,
         f"Bundle {bundle.version} in {bundle.path}: top-10 lists of torch and ONNX Runtime agree in "
-        f"{parity['top10_agreement']:.2%} of places, scores within {parity['score_difference']:.1e}.",
+        f"{parity['top10_agreement']:.2%} of the ranks, scores within {parity['score_difference']:.1e}.",
     )
 
 

@@ -123,7 +123,7 @@ class RankerConfig(Section):
     dropout: Fraction = 0.2
     num_epochs: Count = 15  # at most
     patience: Count = 4  # epochs without a better validation NDCG@10 before training stops
-    learning_rate: Positive = 1e-4
+    learning_rate: Positive = 1e-4  # of AdamW, for the layers that read vectors
     # Factor of the learning rate for the layers that read only the candidate features.
     feature_learning_rate_factor: Positive = 30.0
     weight_decay: NotNegative = 0.01  # of AdamW

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from recsys.config.evaluate import EvaluateConfig
-from recsys.config.fields import Count, Device, Fraction, NotNegative, Positive, Section
+from recsys.config.fields import Count, Device, Fraction, NotNegative, Positive, Section, Share
 from recsys.config.model import ModelConfig, SourcesConfig
 
 ProtocolName = Literal[
@@ -26,8 +26,10 @@ class SplitConfig(Section):
     protocol: ProtocolName = "auto"
     train: str | None = None  # file of a predefined split, relative to the dataset
     test: str | None = None  # the other file
-    test_fraction: Fraction = 0.1  # of the positive events, the latest ones; not with "leave_one_out"
-    validation_fraction: Fraction = 0.1  # of the positive events, the latest ones before the test
+    # Fractions of the positive events: the latest are test, those before them validation. "leave_one_out" has
+    # one event of each for every user instead.
+    test_fraction: Fraction = 0.1
+    validation_fraction: Fraction = 0.1
     # Fraction of the items with content whose events are hidden from training, to measure cold start. 0 keeps
     # all events. Not with "leave_one_out" and "predefined".
     cold_fraction: Fraction = 0.05
@@ -133,8 +135,8 @@ class TrainConfig(Section):
     # Time constant of the moving average of the weights, in epochs. The average is validated and kept.
     # 0: no average.
     average_epochs: NotNegative = 3.0
-    # Number format of the towers' products. "auto": bfloat16 on processors with instructions for it, else
-    # float32, which is faster there.
+    # Number format of the towers' products. "auto": bfloat16 on processors and GPUs with instructions for it,
+    # else float32, which is faster there. On a GPU, float32 trains with TF32 products.
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     loss_chunk: Count = 1024  # rows of logits in memory at once. Lower it if memory is short
     # The softmax is over all items with training events up to so many, and over sampled negatives beyond.
@@ -150,7 +152,10 @@ class TrainConfig(Section):
     seed: int = 0  # of weights, sampling and dropout
     # Threads of training and evaluation; None: all cores. The same number gives the same results.
     num_threads: Count | None = None
-    device: Device = "cpu"
+    device: Literal["auto", "cpu", "cuda"] = "cpu"  # auto: cuda where torch finds a GPU
+    # The items' vectors lie on the GPU while they take at most this fraction of its free memory; larger ones
+    # stay in host memory, and the rows of a step are copied.
+    features_memory: Share = 0.5
 
 
 class IndexConfig(Section):

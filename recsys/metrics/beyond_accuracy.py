@@ -1,6 +1,6 @@
 """Metrics of lists beyond accuracy: coverage, exposure, popularity, novelty, diversity. Needs scipy.
 
-Shape suffixes: U users, K ranks, S of them at a time, N items, D width of a modality's vectors, X any axes.
+Shape suffixes: U users, K ranks, S slices of the ranks, N items, D width of a modality's vectors, X any axes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,20 +25,20 @@ _ROWS_AT_ONCE = 16_384  # vectors that are in memory in double precision
 
 
 def coverage(exposure_XN: npt.NDArray[np.integer], num_rankable: int) -> Doubles:
-    """Share of the `num_rankable` items that are in at least one list. Shape [X].
+    """Fraction of the `num_rankable` items that are in at least one list. Shape [X].
 
-    `exposure_XN` counts the lists that hold each item; items in no list may be left out.
+    `exposure_XN` is the number of lists with each item; items in no list may be left out.
     (Herlocker et al. 2004, catalogue coverage.)
     """
     return np.asarray((exposure_XN > 0).sum(-1) / num_rankable, np.float64)
 
 
 def gini(exposure_XN: npt.NDArray[np.integer], num_rankable: int) -> Doubles:
-    """Gini index of the exposure: 0 where all items stand in as many lists, 1 where one has them all. [X].
+    """Gini index of the exposure. Shape [X]. 0: every item is in equally many lists; 1: one item is in all.
 
     With x_1 <= ... <= x_n: sum of (2 j - n - 1) x_j / ((n - 1) sum of x) (Shani and Gunawardana 2011).
-    Items of no list may be left out of `exposure_XN`; they count among the n = `num_rankable`. NaN where
-    nothing was listed.
+    Items in no list may be left out of `exposure_XN`; they count among the n = `num_rankable`. NaN without
+    any list.
     """
     in_order_XN = np.sort(exposure_XN, axis=-1)
     num_listed = in_order_XN.shape[-1]
@@ -52,7 +52,7 @@ def gini(exposure_XN: npt.NDArray[np.integer], num_rankable: int) -> Doubles:
 def information(popularity_N: npt.NDArray[np.floating]) -> Doubles:
     """Self-information of each item in bits, -log2 of its share of all positive training events. Shape [N].
 
-    An item without an event counts as if it had one, so that it is as novel as the rarest can be.
+    An item without an event counts as an item with one event, the least popular one possible.
     (Zhou et al. 2010.)
     """
     counts_N = popularity_N.astype(np.float64)
@@ -63,7 +63,7 @@ def information(popularity_N: npt.NDArray[np.floating]) -> Doubles:
 def per_user(
     ranked_UK: Ints, ks: Sequence[int], *, popularity_N: npt.NDArray[np.floating], content: "Content | None"
 ) -> dict[str, Doubles]:
-    """`{"novelty@10": [U], "ild@10": ..., "arp@10": ...}`; NaN for a user whose list is too short to have it.
+    """`{"novelty@10": [U], "ild@10": ..., "arp@10": ...}`; NaN for a user whose list is too short.
 
     - novelty@k: mean `information` of the items listed.
     - arp@k: their mean number of positive training events (average recommendation popularity,
@@ -91,7 +91,7 @@ def _ratio(sums: Doubles, counts: Ints) -> Doubles:
 
 
 class Exposure:
-    """Which lists hold which items, to be counted for any number of resamples of the users."""
+    """The items of each user's list, from which the exposure in any resample of the users is counted."""
 
     def __init__(self, ranked_UK: Ints, ks: Sequence[int]) -> None:
         self.dtype = np.dtype(np.int16 if len(ranked_UK) < 2**15 else np.int32)  # holds a number of users
@@ -107,24 +107,24 @@ class Exposure:
         return csr_matrix((ones, (item_UK[user, column], user)), (self.num_listed, len(item_UK)))
 
     def counts(self, drawn_UR: npt.NDArray[np.integer]) -> Iterator[tuple[int, Ints]]:
-        """Each k with the number of lists in which each item stands, [R, N], N those that stand in any.
+        """For each k the exposure: the number of lists with each item. Shape [R, N], N items of any list.
 
-        `drawn_UR` says how often each user is drawn; in sum no more often than there are users.
+        `drawn_UR` is how often each user is drawn; the sum of a column is at most the number of users.
         """
         drawn_UR = drawn_UR.astype(self.dtype)
         total_NR = np.zeros((self.num_listed, drawn_UR.shape[1]), self.dtype)
         for k, members_NU in self._steps.items():
             total_NR += members_NU @ drawn_UR
-            yield k, np.ascontiguousarray(total_NR.T, np.int32)  # whose sort is the fastest
+            yield k, np.ascontiguousarray(total_NR.T, np.int32)  # the fastest layout and type to sort
 
 
 class Content:
     """Vectors of the items' media, for distances that are the same for every model.
 
-    Each modality's vectors are standardised over the items that have it and brought to unit length. An
-    item's vector is all of its modalities' side by side, at unit length again, a missing one being zeros:
-    the cosine of two items with the same modalities is the mean of their cosines in each. Numeric fields,
-    categories and ids are no media.
+    Each modality's vectors are standardised over the items that have the modality, and scaled to unit length.
+    An item's vector is the concatenation of its modalities' vectors, zeros for a missing one, scaled to unit
+    length. The cosine of two items with the same modalities is the mean of their cosines in each modality.
+    Numeric fields, categories and ids are no media.
     """
 
     def __init__(self, items: ItemFeatures) -> None:
@@ -135,12 +135,12 @@ class Content:
 
     @classmethod
     def of(cls, items: ItemFeatures) -> "Content | None":
-        """None where no item has a medium."""
+        """The content of `items`; None where no item has a medium."""
         content = cls(items)
         return content if content.names else None
 
     def unit(self, name: str, ids: Ints) -> Doubles:
-        """The part of items' vectors that is modality `name`. Shape [len(ids), D]."""
+        """The part of the items' vectors that belongs to modality `name`. Shape [len(ids), D]."""
         has = self._items.present[name][ids]
         mean_D, std_D = self._scales[name]
         vectors_ND: Doubles = (self._items.dense[name][ids] - mean_D) / std_D
@@ -152,7 +152,7 @@ class Content:
     def diversity(self, ranked_UK: Ints, ks: Sequence[int]) -> dict[int, Doubles]:
         """For each k, mean 1 - cosine over the pairs of items with content among the first k. Each [U].
 
-        NaN where fewer than two of them have any.
+        NaN where fewer than two of the first k have content.
         """
         parts = [
             self._diversity(ranked_UK[start : start + _USERS_AT_ONCE], ks)
@@ -161,11 +161,11 @@ class Content:
         return {k: np.concatenate([np.empty(0), *(part[k] for part in parts)]) for k in ks}
 
     def _diversity(self, ranked_UK: Ints, ks: Sequence[int]) -> dict[int, Doubles]:
-        """The sum of all cosines of a list is the square of its vectors' sum: no pair is looked at."""
+        """`diversity` of some users. The sum of a list's cosines is the squared norm of its vectors' sum."""
         ids, column = np.unique(ranked_UK[:, : max(ks)], return_inverse=True)
         column_UK = column.reshape(len(ranked_UK), -1)
         square_Uk = np.zeros((len(ranked_UK), len(ks)))
-        own_N = np.zeros(len(ids))  # squared length, which is 1 but for an item in the very middle
+        own_N = np.zeros(len(ids))  # squared length: 1, or 0 for an item whose vectors equal the mean
         order = np.argsort(ks)
         bounds = [0, *(ks[at] for at in order)]
         steps = [_members(column_UK[:, before:k], len(ids)) for before, k in pairwise(bounds)]
@@ -196,9 +196,9 @@ def _members(column_UK: Ints, width: int) -> csc_matrix:
 
 
 def _scale(vectors_ND: Floats, present_N: Bools) -> tuple[Doubles, Doubles]:
-    """Mean and standard deviation of each column over the rows that are present, a part at a time.
+    """Mean and standard deviation of each column over the rows that are present, computed in parts.
 
-    The deviation of a column that is all alike, but for rounding, is infinite: it says nothing of an item.
+    The deviation of a column that is constant, up to rounding, is infinite, so that the column becomes zeros.
     """
     rows = np.flatnonzero(present_N)
     parts = [rows[start : start + _ROWS_AT_ONCE] for start in range(0, len(rows), _ROWS_AT_ONCE)]

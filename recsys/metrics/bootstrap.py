@@ -31,9 +31,9 @@ class Estimate:
 class Sampled:
     """The value of a metric, and its value in every resample; NaN in a resample without a value.
 
-    Figures of the same users and seed share their resamples, so that their difference is that of a
-    paired comparison, as long as the same of those users have a value. `bounds` are kept by the interval
-    alone: a difference is taken before.
+    Values of the same users and seed share their resamples, so that their difference is a paired comparison,
+    provided that the same users have a value in both. `bounds` limit the interval only; a difference is
+    computed without them.
     """
 
     value: float
@@ -44,30 +44,30 @@ class Sampled:
         return Sampled(value=self.value - other.value, drawn_R=self.drawn_R - other.drawn_R)
 
     def estimate(self) -> Estimate:
-        """The percentile interval (Efron and Tibshirani 1993, chapter 13), which holds the value itself.
+        """The percentile interval (Efron and Tibshirani 1993, chapter 13), extended to contain the value.
 
-        Resamples that are all but alike may leave it out: one that is far below the others moves their mean,
-        on which `centred` sets them, below every one of them.
+        Nearly equal resamples may exclude the value: `centred` moves their mean to the value, and a single
+        resample far below the others lowers the mean below all the others.
         """
         drawn_R = self.drawn_R if self.bounds is None else self.drawn_R.clip(*self.bounds)
         low, high = np.nanquantile(drawn_R, INTERVAL)
         return Estimate(value=self.value, low=min(float(low), self.value), high=max(float(high), self.value))
 
     def centred(self, low: float, high: float) -> "Sampled":
-        """The resamples moved so that their mean is the value; the interval is kept within `low` and `high`.
+        """The resamples shifted so that their mean is the value; the interval is cut to `low` and `high`.
 
-        For a figure that hangs on how many different users there are: a resample has but 63% of them.
-        scripts/interval_coverage.py measures how good that is.
+        For a metric that depends on the number of different users: a resample has only 63% of the users.
+        scripts/interval_coverage.py measures the coverage of the interval.
         """
         moved_R = self.drawn_R - np.nanmean(self.drawn_R) + self.value
         return Sampled(value=self.value, drawn_R=moved_R, bounds=(low, high))
 
 
 def resamples(num_users: int, *, num: int = NUM_RESAMPLES, seed: int = 0, width: int = 0) -> Iterator[Ints]:
-    """How often each user is drawn when as many are drawn as there are, with replacement. Parts of [R, U].
+    """How often each user is drawn in samples of `num_users` users with replacement. Parts of [R, U].
 
-    A part has so many resamples that neither it nor an array of its length and `width` is large. The
-    draws hang on `num_users` and `seed` alone.
+    The number of resamples in a part limits the size of the part and of an array [R, `width`]. The draws
+    depend on `num_users` and `seed` only.
     """
     if num_users == 0:
         raise DataError("no users to draw from: a view without ground truth has no interval")
@@ -80,7 +80,7 @@ def resamples(num_users: int, *, num: int = NUM_RESAMPLES, seed: int = 0, width:
 
 
 def weighted_means(weight_RU: Doubles, value_UM: Doubles) -> Doubles:
-    """Mean of every column over the users drawn; a user whose value is NaN does not count. Shape [R, M]."""
+    """Mean of every column over the drawn users; a user whose value is NaN does not count. Shape [R, M]."""
     missing_UM = np.isnan(value_UM)
     if not missing_UM.any():
         return np.asarray(weight_RU @ value_UM / weight_RU.sum(1, keepdims=True))

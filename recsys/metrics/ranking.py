@@ -28,24 +28,24 @@ class IdLists:
 
     @classmethod
     def from_lists(cls, lists: Sequence[Ints]) -> "IdLists":
-        """Lists in order, repeated ids counted once."""
+        """From one array of ids for each user. A repeated id counts once."""
         rows = np.repeat(np.arange(len(lists)), [len(ids) for ids in lists])
         return cls.from_pairs(rows, np.concatenate([np.empty(0, np.int64), *lists]), len(lists))
 
     @classmethod
     def from_pairs(cls, rows: Ints, ids: Ints, num_lists: int) -> "IdLists":
-        """Pairs of a list's number and an id, in any order, repeated pairs counted once."""
+        """From pairs of a list's number and an id, in any order. A repeated pair counts once."""
         if len(ids) and ids.min() <= PAD:
             raise DataError(f"id {ids.min()} in a list of items; ids are above {PAD}, which is padding")
         stride = int(ids.max(initial=PAD)) + 1
-        pairs = np.sort(rows.astype(np.int64) * stride + ids)  # np.unique hashes, which is far slower
+        pairs = np.sort(rows.astype(np.int64) * stride + ids)  # faster than np.unique, which hashes
         pairs = pairs[np.diff(pairs, prepend=-1) != 0]
         counts = np.bincount(pairs // stride, minlength=num_lists)
         return cls(offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), ids=pairs % stride)
 
     @classmethod
     def joined(cls, parts: Sequence["IdLists"]) -> "IdLists":
-        """The lists of all `parts`, one after another."""
+        """The lists of all `parts`, in the order of the parts."""
         counts = np.concatenate([part.counts for part in parts])
         return cls(
             offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
@@ -56,7 +56,7 @@ class IdLists:
         return len(self.offsets) - 1
 
     def to_lists(self) -> list[Ints]:
-        """One array of ids a list."""
+        """One array of ids for each list."""
         return [self.ids[start:end] for start, end in pairwise(self.offsets)]
 
     @property
@@ -65,14 +65,14 @@ class IdLists:
         return np.diff(self.offsets)
 
     def contain(self, ranked_UK: Ints) -> Bools:
-        """Whether each id is in its user's list; padding never is. Shape [U, K]."""
+        """Whether each id is in its user's list; False for padding. Shape [U, K]."""
         return self.contain_pairs(np.arange(len(self))[:, None], ranked_UK)
 
     def contain_pairs(self, rows: Ints, ids: Ints) -> Bools:
-        """Whether `ids` are in the lists of number `rows`; the two broadcast."""
+        """Whether `ids` are in the lists with the numbers `rows`; the two arrays are broadcast."""
         stride = int(max(self.ids.max(initial=PAD), ids.max(initial=PAD))) + 1
         own = np.repeat(np.arange(len(self)), self.counts) * stride + self.ids
-        pairs = np.append(own, len(self) * stride)  # ascending; the last is above any that is asked for
+        pairs = np.append(own, len(self) * stride)  # ascending; the last one is above every wanted pair
         wanted = rows * stride + ids
         found: Bools = pairs[np.searchsorted(pairs, wanted)] == wanted
         return found
@@ -89,7 +89,7 @@ def at_k(ranked_UK: Ints, ground_truth: IdLists | Sequence[Ints], ks: Sequence[i
       (Järvelin and Kekäläinen 2002, binary gains); `ndcg_cut_k`.
     - MRR@k = 1 / rank of the first hit within k, else 0; `recip_rank` of a list cut at k.
     - MAP@k = sum over hits of the precision at the hit's rank, divided by min(k, T), so that k hits in k
-      ranks make 1. `map_cut_k` divides by T instead: this is `map_cut_k` * T / min(k, T).
+      ranks give 1. `map_cut_k` divides by T instead: MAP@k = `map_cut_k` * T / min(k, T).
     """
     lists = ground_truth if isinstance(ground_truth, IdLists) else IdLists.from_lists(ground_truth)
     _check(ranked_UK, lists, ks)
@@ -120,14 +120,18 @@ def means(values: Mapping[str, Doubles]) -> dict[str, float]:
 
 def _check(ranked_UK: Ints, ground_truth: IdLists, ks: Sequence[int]) -> None:
     if len(ranked_UK) != len(ground_truth):
-        raise DataError(f"{len(ranked_UK)} ranked lists for {len(ground_truth)} users; they must be as many")
+        raise DataError(
+            f"{len(ranked_UK)} ranked lists for {len(ground_truth)} users; give one list for each user"
+        )
     if not ks or min(ks) < 1 or max(ks) > ranked_UK.shape[1]:
-        raise DataError(f"k of {tuple(ks)} with {ranked_UK.shape[1]} ranks; each k must lie within them")
+        raise DataError(
+            f"k of {tuple(ks)} with {ranked_UK.shape[1]} ranks; each k must be from 1 to the number of ranks"
+        )
     if len(ground_truth) and ground_truth.counts.min() == 0:
         row = int(ground_truth.counts.argmin())
         raise DataError(f"user in row {row} has no true item; leave out users without ground truth")
     in_order = np.sort(ranked_UK, axis=1)
-    twice = (in_order[:, 1:] == in_order[:, :-1]) & (in_order[:, 1:] != PAD)
-    if twice.any():
-        row, column = np.argwhere(twice)[0]
-        raise DataError(f"item {in_order[row, column]} stands twice in ranked row {row}; ids must be unique")
+    repeated = (in_order[:, 1:] == in_order[:, :-1]) & (in_order[:, 1:] != PAD)
+    if repeated.any():
+        row, column = np.argwhere(repeated)[0]
+        raise DataError(f"item {in_order[row, column]} is repeated in ranked row {row}; ids must be unique")

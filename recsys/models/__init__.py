@@ -1,6 +1,7 @@
 """The torch models. Shape suffixes as in recsys/arrays.py; import the submodules by name."""
 
 from recsys.models.cold_start_head import ColdStartHead, blend, inverse_root_count, replace_cold
+from recsys.models.devices import to_device
 from recsys.models.dropout import apply_dropout, use_generator
 from recsys.models.embeddings import CategoryEmbedding, ItemIdEmbedding, TableVectors, export_categories
 from recsys.models.item_tower import ID_TOKEN, ItemInputs, ItemTower, ItemTowerSpec, Standardise, drop_tokens
@@ -42,6 +43,7 @@ __all__ = [
     "replace_cold",
     "sampled_cross_entropy",
     "sequence_tensors",
+    "to_device",
     "tower_spec",
     "use_generator",
 ]

@@ -13,6 +13,7 @@ from torchrec import EmbeddingBagCollection, EmbeddingCollection, KeyedJaggedTen
 from torchrec.modules.embedding_configs import EmbeddingBagConfig, EmbeddingConfig, PoolingType
 
 from recsys.ids import PAD
+from recsys.models.devices import to_device
 
 INIT_STD = 0.02
 
@@ -59,8 +60,15 @@ class ItemIdEmbedding(nn.Module):
 
     def forward(self, row_N: Tensor, num_bags: int | None = None) -> Tensor:
         """The rows [N, D]. With `num_bags`, empty bags fill the batch up to this size."""
-        lengths = _padded(torch.ones_like(row_N, dtype=torch.int32), num_bags)
-        jagged = KeyedJaggedTensor(keys=["item_id"], values=row_N, lengths=lengths)
+        num = len(row_N)
+        jagged = KeyedJaggedTensor(
+            keys=["item_id"],
+            values=row_N,
+            lengths=_padded(torch.ones_like(row_N, dtype=torch.int32), num_bags),
+            stride=num_bags or num,
+            length_per_key=[num],  # known here: TorchRec would read it back from the device
+            offset_per_key=[0, num],
+        )
         vector_ND: Tensor = self.collection(jagged)["item_id"].values()
         return vector_ND
 
@@ -92,8 +100,14 @@ class CategoryEmbedding(nn.Module):
             device=device,
         )
 
-    def forward(self, ids_NC: Mapping[str, Tensor], num_bags: int | None = None) -> dict[str, Tensor]:
-        """Mean embeddings [N, D] by field; zeros where an item has no value. `num_bags` as for ids."""
+    def forward(
+        self, ids_NC: Mapping[str, Tensor], device: torch.device, num_bags: int | None = None
+    ) -> dict[str, Tensor]:
+        """Mean embeddings [N, D] by field; zeros where an item has no value. `num_bags` as for ids.
+
+        Ids in host memory are packed there and then moved to `device`, that of the tables: their number is
+        known on the host, so that nothing is read back from the device.
+        """
         # TorchRec divides a table by rows only where a bag is a sum, so the division comes here.
         present = [ids_NC[field] != PAD for field in self.fields]
         jagged = KeyedJaggedTensor(
@@ -101,10 +115,12 @@ class CategoryEmbedding(nn.Module):
             values=torch.cat([ids_NC[field][has] for field, has in zip(self.fields, present, strict=True)]),
             lengths=torch.cat([_padded(has.sum(1, dtype=torch.int32), num_bags) for has in present]),
         )
+        if jagged.values().device != device:
+            jagged = _move(jagged, device)
         pooled = self.collection(jagged)
         counts = [has.sum(1, keepdim=True).clamp(min=1) for has in present]
         return {
-            field: pooled[field][: len(count_N1)] / count_N1
+            field: pooled[field][: len(count_N1)] / to_device(count_N1, device)
             for field, count_N1 in zip(self.fields, counts, strict=True)
         }
 
@@ -112,6 +128,19 @@ class CategoryEmbedding(nn.Module):
         """The table of `field`, [size, D]."""
         weight: Tensor = self.collection.embedding_bags[field].weight
         return weight
+
+
+def _move(jagged: KeyedJaggedTensor, device: torch.device) -> KeyedJaggedTensor:
+    """`jagged` on `device`, with the lengths of its keys known on the host."""
+    per_key = jagged.length_per_key()
+    return KeyedJaggedTensor(
+        keys=jagged.keys(),
+        values=to_device(jagged.values(), device),
+        lengths=to_device(jagged.lengths(), device),
+        stride=jagged.stride(),
+        length_per_key=per_key,
+        offset_per_key=jagged.offset_per_key(),
+    )
 
 
 class PooledGather(nn.Module):

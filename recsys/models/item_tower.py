@@ -20,7 +20,7 @@ ID_TOKEN = "id"
 
 @dataclass(frozen=True, kw_only=True)
 class ItemTowerSpec:
-    """Names and sizes from which, with its configuration, the tower is built; part of the manifest."""
+    """Names and sizes of the tower's inputs; the tower is built from them and its configuration."""
 
     dim: int
     dense_dims: Mapping[str, int]  # modality -> M
@@ -93,8 +93,8 @@ class Standardise(nn.Module):
     def fit(self, vector_NM: Tensor) -> None:
         """Set mean and standard deviation from `vector_NM`.
 
-        The deviation of a dimension is at least a tenth of the mean deviation, so that a dimension that
-        hardly varies is not blown up.
+        The deviation of a dimension is at least a tenth of the mean deviation, so that the noise of a nearly
+        constant dimension is not enlarged.
         """
         if len(vector_NM) > 1:
             self.mean.copy_(vector_NM.mean(0))

@@ -93,16 +93,28 @@ def listwise_cross_entropy(score_BK: Tensor, label_BK: Tensor, mask_BK: Tensor) 
     return -(picked_BK * weight_BK).sum(1).mean()
 
 
-def contrastive_loss(one_ND: Tensor, other_ND: Tensor, *, temperature: float) -> Tensor:
+def contrastive_loss(
+    one_ND: Tensor, other_ND: Tensor, *, temperature: float, keep_N: Tensor | None = None
+) -> Tensor:
     """Symmetric InfoNCE over cosines; the negatives of a pair are the vectors of the other pairs.
 
     Half the mean of -log softmax(cos(one_i, other) / temperature)[i], plus half the mean with both sides
     exchanged (Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision",
-    figure 3).
+    figure 3). Pairs with a false `keep_N` are left out.
     """
     logit_NN = _cosines(one_ND, other_ND) / temperature
     own_N = torch.arange(len(logit_NN), device=logit_NN.device)
-    return (F.cross_entropy(logit_NN, own_N) + F.cross_entropy(logit_NN.T, own_N)) / 2
+    if keep_N is None:
+        return (F.cross_entropy(logit_NN, own_N) + F.cross_entropy(logit_NN.T, own_N)) / 2
+    logit_NN = logit_NN.masked_fill(~(keep_N[:, None] & keep_N), float("-inf"))
+    # A pair that is left out has logits of 0: finite, and without a gradient.
+    sums = [
+        F.cross_entropy(each_NN.masked_fill(~keep_N[:, None], 0.0), own_N, reduction="none")
+        .masked_fill(~keep_N, 0.0)
+        .sum()
+        for each_NN in (logit_NN, logit_NN.T)
+    ]
+    return (sums[0] + sums[1]) / (2 * keep_N.sum().clamp(min=1))
 
 
 def hardest_triplet_loss(one_ND: Tensor, other_ND: Tensor, *, margin: float) -> Tensor:

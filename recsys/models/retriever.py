@@ -19,13 +19,14 @@ from recsys.history import History, SequenceSchema, collate
 from recsys.ids import NUM_RESERVED
 from recsys.item_features import ItemArrays, ItemFeatures
 from recsys.models.cold_start_head import ColdStartHead, replace_cold
+from recsys.models.devices import to_device
 from recsys.models.dropout import current_generator
 from recsys.models.embeddings import CategoryEmbedding, ItemIdEmbedding, TableVectors
 from recsys.models.item_tower import ItemInputs, ItemOutput, ItemTower, ItemTowerSpec, Standardise
 from recsys.models.user_tower import UserTower
 
 EMBED_ROWS = 4096  # items embedded at once outside training
-CATEGORIES = "categories"  # all category fields, where modalities are named
+CATEGORIES = "categories"  # means all category fields in `model.item.modalities`
 
 
 def tower_spec(features: ItemFeatures, config: ModelConfig) -> ItemTowerSpec:
@@ -105,6 +106,19 @@ class Retriever(nn.Module):
         }
         self.has_content_N = self._has_content()
 
+    @property
+    def features_bytes(self) -> int:
+        """Memory of the modalities' vectors."""
+        tables = [*self.dense.values(), *(vector_NM for vector_NM, _ in self.as_cold.values())]
+        return sum(table.nbytes for table in tables)
+
+    def place_features(self, device: torch.device) -> None:
+        """Keep the modalities' vectors on `device`. From host memory, rows are copied when they are read."""
+        self.dense = {name: table.to(device) for name, table in self.dense.items()}
+        self.as_cold = {
+            name: (vector_NM.to(device), has_N) for name, (vector_NM, has_N) in self.as_cold.items()
+        }
+
     def _has_content(self) -> Tensor:
         """Items with any content when they are embedded as cold items. Shape [N]."""
         present = self.present | {name: has_N for name, (_, has_N) in self.as_cold.items()}
@@ -128,27 +142,30 @@ class Retriever(nn.Module):
         return self.user_tower.start_D.device
 
     def table_ids(self, row_N: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """What the catalogue rows `row_N` look up: rows of the id table [N], ids of each field [N, C]."""
-        fields = {name: array[row_N].to(self.device) for name, array in self.category_ids.items()}
-        return self.id_row_N[row_N].to(self.device), fields
+        """What the catalogue rows `row_N` look up: rows of the id table [N], ids of each field [N, C].
+
+        Rows of the id table are on the model's device, ids of the fields in host memory.
+        """
+        fields = {name: array[row_N] for name, array in self.category_ids.items()}
+        return self._take(self.id_row_N, row_N), fields
 
     def read_tables(self, row_N: Tensor) -> TableVectors:
         """What the catalogue rows `row_N` read from the learned tables."""
         id_row_N, ids = self.table_ids(row_N)
         return TableVectors(
             identity_ND=None if self.item_id is None else self.item_id(id_row_N),
-            category={} if self.category is None else self.category(ids),
+            category={} if self.category is None else self.category(ids, self.device),
         )
 
     def item_inputs(
         self, row_N: Tensor, *, as_cold: bool = False, tables: TableVectors | None = None
     ) -> ItemInputs:
-        """Inputs of the item tower for the catalogue rows `row_N`.
+        """Inputs of the item tower for the catalogue rows `row_N`, which are in host memory.
 
         With `as_cold`, every item is read as a cold item: without its id, and with the reviews of
         `ItemFeatures.dense_as_cold`. `tables`, where given, is what the rows have read from the tables.
         """
-        warm_N = self.trained_N[row_N].to(self.device) & (not as_cold)
+        warm_N = self._take(self.trained_N, row_N) & (not as_cold)
         if self.training:
             warm_N &= ~self._sampled_as_cold(row_N)
         dense, ids = self.content(row_N, warm_N)
@@ -175,7 +192,7 @@ class Retriever(nn.Module):
     def _sampled_as_cold(self, row_N: Tensor) -> Tensor:
         """Items that this training step reads as cold items, sampled at the rate `id_dropout`. Shape [N]."""
         uniform_N = torch.rand(len(row_N), generator=current_generator(), device=self.device)
-        return (uniform_N < self.config.item.id_dropout) & self.has_content_N[row_N].to(self.device)
+        return (uniform_N < self.config.item.id_dropout) & self._take(self.has_content_N, row_N)
 
     def content(
         self, row_N: Tensor, warm_N: Tensor
@@ -184,18 +201,25 @@ class Retriever(nn.Module):
 
         Items with a false `warm_N` have the review vectors of `ItemFeatures.dense_as_cold`.
         """
+        placed_N = to_device(row_N, self.device)  # for the tables on the device
         dense = {
-            name: (array[row_N].to(self.device), self.present[name][row_N].to(self.device))
+            name: (self._take(array, row_N, placed_N), self._take(self.present[name], row_N))
             for name, array in self.dense.items()
         }
         for name, (array, present) in self.as_cold.items():
             vector_NM, has_N = dense[name]
-            cold_NM, has_cold_N = array[row_N].to(self.device), present[row_N].to(self.device)
+            cold_NM, has_cold_N = self._take(array, row_N, placed_N), self._take(present, row_N)
             dense[name] = (
                 torch.where(warm_N.unsqueeze(-1), vector_NM, cold_NM),
                 torch.where(warm_N, has_N, has_cold_N),
             )
-        return dense, {name: array[row_N].to(self.device) for name, array in self.category_ids.items()}
+        return dense, {name: self._take(array, row_N) for name, array in self.category_ids.items()}
+
+    def _take(self, table: Tensor, row_N: Tensor, placed_N: Tensor | None = None) -> Tensor:
+        """Rows of `table` on the model's device; `placed_N` are the same rows there."""
+        if placed_N is not None and table.device == placed_N.device:
+            return table[placed_N]
+        return to_device(table[row_N], self.device)
 
     @torch.no_grad()
     def item_arrays(
@@ -254,5 +278,5 @@ def sequence_tensors(
 ) -> tuple[Tensor, dict[str, Tensor], Ints]:
     """Items [B, L] and the user tower's other inputs as tensors, and the lengths [B]."""
     batch = collate(histories, schema)
-    inputs = {name: torch.from_numpy(array).to(device) for name, array in batch.inputs.items()}
+    inputs = {name: to_device(torch.from_numpy(array), device) for name, array in batch.inputs.items()}
     return torch.from_numpy(batch.item), inputs, batch.length

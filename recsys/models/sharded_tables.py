@@ -91,7 +91,7 @@ class ShardedTables:
     def ids(self, row_N: Tensor) -> dict[str, Tensor]:
         """The rows of each table that the catalogue rows `row_N` read, ascending, none twice."""
         id_row_N, fields = self.model.table_ids(row_N)
-        found = {"item_id.collection.embeddings.item_id.weight": torch.unique(id_row_N)}
+        found = {"item_id.collection.embeddings.item_id.weight": torch.unique(id_row_N.cpu())}
         for field, ids_NC in fields.items():
             found[f"category.collection.embedding_bags.{field}.weight"] = torch.unique(ids_NC[ids_NC > 0])
         return {name: found[name] for name in self._weights}
@@ -105,7 +105,7 @@ class ShardedTables:
         item_id, category = (dict(self._module.items()).get(name) for name in _MODULES)
         return TableVectors(
             identity_ND=None if item_id is None else item_id(id_row_N, num_bags),
-            category={} if category is None else category(ids, num_bags),
+            category={} if category is None else category(ids, self.model.device, num_bags),
         )
 
     def update(self, read: TableVectors, gradients: Sequence[Tensor], learning_rate: float) -> None:

@@ -1,6 +1,7 @@
 """From a user vector to a ranked list: indexes, candidate sources, the `Recommender`, re-ranking, reasons."""
 
 from recsys.retrieval.candidate_features import BUILTIN_SOURCES, CONTEXT, Candidates
+from recsys.retrieval.candidate_generation import Arrays
 from recsys.retrieval.candidate_sources import (
     CandidateSource,
     FactorSource,
@@ -17,7 +18,7 @@ from recsys.retrieval.index.base import Index
 from recsys.retrieval.index.build import build_index, load_index
 from recsys.retrieval.index.exact import ExactIndex
 from recsys.retrieval.recommendations import Recommendations
-from recsys.retrieval.recommender import Arrays, Recommender
+from recsys.retrieval.recommender import Recommender
 from recsys.retrieval.reranking import best_first
 from recsys.retrieval.settings import ListSettings, RecommenderSettings
 from recsys.retrieval.topk import top_k

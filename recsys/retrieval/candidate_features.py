@@ -36,7 +36,7 @@ class Candidates:
             source_scores=np.concatenate([part.source_scores for part in parts]),
         )
 
-    def beside(self, other: "Candidates") -> "Candidates":
+    def joined_with(self, other: "Candidates") -> "Candidates":
         """The candidates of `other` appended to these, for the same users."""
         return Candidates(
             items=np.concatenate([self.items, other.items], axis=1),

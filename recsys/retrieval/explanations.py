@@ -38,7 +38,7 @@ def explain(
     `token_attention` [T] is over `modalities`, `history_attention` [H] over `history_items` [H], and
     `name_of` gives the name of a past item by its id; `reviewers` is a key of `REVIEWERS`.
     """
-    modality = _most_telling(token_attention, modalities)
+    modality = _most_attended_modality(token_attention, modalities)
     past = _most_attended_item(history_attention, history_items)
     if modality is None and past is None:
         return None
@@ -80,7 +80,7 @@ def phrase(modality: str) -> str:
     return known.phrase if known else f"its {modality}"
 
 
-def _most_telling(attention: Floats | None, modalities: Sequence[str]) -> str | None:
+def _most_attended_modality(attention: Floats | None, modalities: Sequence[str]) -> str | None:
     if attention is None or not len(attention) or attention.max() <= 0:
         return None
     return modalities[int(attention.argmax())]

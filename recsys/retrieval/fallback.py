@@ -20,7 +20,7 @@ class AnsweredBy(StrEnum):
 
     HISTORY = "history"  # retriever and ranker, from the user's events
     PROFILE = "profile"  # the retriever alone, from the user's own fields
-    POPULARITY = "popularity"  # the number of training events, the same for everybody
+    POPULARITY = "popularity"  # the number of training events, the same for every user
 
 
 def answered_by(history: History, settings: RecommenderSettings) -> AnsweredBy:

@@ -21,7 +21,7 @@ class ItemLists:
 
     items: Ints  # [B, L], 0 after the last
     scores: Floats  # [B, L], -inf there
-    retriever_scores: Floats  # [B, L], the part of the score that is the towers'
+    retriever_scores: Floats  # [B, L], the part of the score that the towers give
     column: (
         Ints  # [B, L], the item's column among the ranker's candidates, -1 where the ranker did not read it
     )
@@ -71,7 +71,7 @@ def sorted_lists(
     take = np.take_along_axis
     return ItemLists(
         items=take(item_BK, order_BK, 1),
-        # Scores that are equal after rounding are ordered by id. The running minimum keeps scores descending.
+        # Ties are ordered by id. The running minimum keeps scores descending.
         scores=np.minimum.accumulate(take(score_BK, order_BK, 1), axis=1),
         retriever_scores=take(retriever_BK, order_BK, 1),
         column=order_BK,

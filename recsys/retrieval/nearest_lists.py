@@ -12,7 +12,7 @@ from recsys.arrays import Bools, Floats, Ints
 from recsys.history import History
 from recsys.ids import PAD
 from recsys.retrieval.item_lists import ItemLists, sorted_lists
-from recsys.retrieval.reranking import DECIMALS
+from recsys.retrieval.reranking import tie_groups
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,16 +36,14 @@ def nearest_lists(
     """The `limit` nearest items in the order of a list, of which at least the first `need` are returned.
 
     `search` gives that many nearest items and their cosines, best first, and a search for fewer items must
-    give the first of a longer one. Twice `need` are searched for. A list orders by rounded scores, so where
-    an item that was not found could tie with the item at `need`, all `limit` are.
+    give the first of a longer one. Twice `need` are searched for. Ties are ordered by id, so where an item
+    that was not found could tie with the item at `need`, all `limit` are searched for.
     """
     depth = min(2 * need, limit)
     found_BL, score_BL = _scored(search, depth, temperature)
     if depth < limit:
-        last_needed_B, last_found_B = (
-            np.round(score_BL[:, at].astype(np.float64), DECIMALS) for at in (need - 1, -1)
-        )
-        if not ((last_needed_B > last_found_B) | (found_BL[:, -1] == PAD)).all():
+        tie_BL = tie_groups(score_BL)
+        if not ((tie_BL[:, need - 1] < tie_BL[:, -1]) | (found_BL[:, -1] == PAD)).all():
             found_BL, score_BL = _scored(search, limit, temperature)
     return sorted_lists(found_BL, score_BL, score_BL)
 

@@ -16,15 +16,15 @@ from recsys.retrieval.fallback import AnsweredBy
 
 @dataclass(frozen=True, kw_only=True)
 class Recommendations:
-    """Ranked items of B users, best first. Attentions are the ranker's, zeros where it read no such item."""
+    """Ranked items of B users, best first. Attention is 0 for items that the ranker did not read."""
 
     items: Ints  # [B, k], 0 where there are fewer than k
     scores: Floats  # [B, k], -inf there
-    retriever_scores: Floats  # [B, k], the part of the score that is the towers'
+    retriever_scores: Floats  # [B, k], the part of the score that the towers give
     answered_by: tuple[AnsweredBy, ...]  # of each user
     token_attention: Floats | None = None  # [B, k, T]
     history_attention: Floats | None = None  # [B, k, H]
-    history_items: Ints | None = None  # [B, H], right-aligned: the newest event stands last
+    history_items: Ints | None = None  # [B, H], right-aligned: the newest event is last
 
 
 def interleave(parts: Sequence[tuple[Ints, Recommendations]], num_users: int) -> Recommendations:

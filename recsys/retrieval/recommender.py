@@ -1,6 +1,7 @@
 """Embed user → retrieve → filter → rank → re-rank, composed from callables.
 
-Evaluation passes torch callables, serving ONNX Runtime callables; all other code is shared.
+Evaluation passes torch callables, serving ONNX Runtime callables; all other code is shared. The first three
+steps are `CandidateGenerator`'s, the others are `Recommender`'s.
 
 A list has a head and a tail. The head has a fixed number of warm candidates: the nearest items of the
 retriever and the candidates that the other sources add. The ranker orders the head. The tail has the next
@@ -9,41 +10,38 @@ ranks. The candidates do not depend on the requested length k, so that a shorter
 list. With an exact index the retriever searches only as many items as k needs, since a search for fewer items
 returns a prefix of a search for more.
 
-Legend: B users, L ranks of a list, H past items that the ranker reads, K candidates, T tokens, D width,
-N items, S sources.
+Legend: B users, L ranks of a list, K candidates, N items, S sources.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
-from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from recsys.arrays import Bools, Floats, Ints, unit
+from recsys.arrays import Bools, Floats, Ints
 from recsys.errors import RequestError
-from recsys.history import History, SequenceSchema, collate
+from recsys.history import History, SequenceSchema
 from recsys.ids import NUM_RESERVED, PAD
 from recsys.item_features import ItemArrays
-from recsys.retrieval.candidate_features import CandidateFeatures, Candidates, newest_items
-from recsys.retrieval.candidate_sources import CandidateSource, merge
+from recsys.retrieval.candidate_features import Candidates
+from recsys.retrieval.candidate_generation import Arrays, CandidateGenerator
+from recsys.retrieval.candidate_sources import CandidateSource
 from recsys.retrieval.cold_ranks import merge_by_rank
 from recsys.retrieval.fallback import AnsweredBy, Popularity, answered_by
 from recsys.retrieval.index.base import Index, nearest_unseen
-from recsys.retrieval.index.exact import ExactIndex
 from recsys.retrieval.item_lists import ItemLists, head_and_tail, sorted_lists
 from recsys.retrieval.nearest_lists import Query, nearest_lists
 from recsys.retrieval.recommendations import Recommendations, attention_at, interleave
 from recsys.retrieval.reranking import diversify
 from recsys.retrieval.settings import PAGE, RecommenderSettings
-from recsys.retrieval.topk import top_k_of_lists
-
-Arrays = Mapping[str, npt.NDArray[Any]]
 
 
-class Recommender:
-    """`embed_users` and `rank` take graph inputs by name; see docs/architecture.md, "Graphs"."""
+class Recommender(CandidateGenerator):
+    """Lists of items for users: the candidates of a `CandidateGenerator`, ordered and re-ranked.
+
+    `embed_users` and `rank` take graph inputs by name; see docs/architecture.md, "Graphs".
+    """
 
     def __init__(
         self,
@@ -56,13 +54,16 @@ class Recommender:
         index: Index,
         sources: Sequence[CandidateSource] = (),
     ) -> None:
-        self.items, self.schema, self.settings, self.index = items, schema, settings, index
-        self._embed_users, self._rank = embed_users, rank
-        self.sources = tuple(sources)
-        self._features = CandidateFeatures(items)
+        super().__init__(
+            items=items,
+            schema=schema,
+            settings=settings,
+            embed_users=embed_users,
+            index=index,
+            sources=sources,
+        )
+        self._rank = rank
         self._popularity = Popularity(items, settings.temperature)
-        real_N = np.arange(len(items.vectors)) >= NUM_RESERVED
-        self._warm_N, self._cold_N = real_N & items.trained, real_N & ~items.trained
 
     def without_ranker(self) -> "Recommender":
         """A copy without ranker and candidate sources, over the same items and index."""
@@ -124,116 +125,6 @@ class Recommender:
 
         return self._by_kind_of_user(histories, answer)
 
-    def similar(self, items: Ints, k: int) -> tuple[Ints, Floats]:
-        """The `k` nearest other items of each of `items`, warm and cold alike, and their cosines.
-
-        Nearest first, ties by item id, 0 and -inf where there are fewer. Shapes [B, k].
-        """
-        query_BD = unit(self.items.vectors[items])
-        # Vectors of warm items have unit length, so that the index has their cosines; cold items' have not.
-        found_BK, _ = self.index.search(query_BD, k + 1, allowed=self._warm_N)
-        if self._cold_N.any():
-            cold_BK, _ = self._cold_by_cosine.search(query_BD, k + 1)
-            found_BK = np.concatenate([found_BK, cold_BK], axis=1)
-        found_BK = np.where(found_BK == items[:, None], PAD, found_BK)
-        cosine_BK = np.einsum("bd,bkd->bk", query_BD, unit(self.items.vectors[found_BK]))
-        return top_k_of_lists(found_BK, cosine_BK, k)
-
-    def embed(self, histories: Sequence[History]) -> Floats:
-        """Unit user vectors [B, D]."""
-        batch = collate(histories, self.schema)
-        event_BLD = self.items.vectors[batch.item]
-        # The user tower reads vectors of unit length. Vectors of cold items have other lengths.
-        inputs = {**batch.inputs, "event_vector": unit(event_BLD), "length": batch.length}
-        return self._embed_users(inputs)
-
-    def retrieve(
-        self,
-        user_BD: Floats,
-        histories: Sequence[History],
-        num: int,
-        *,
-        exclude_seen: bool = True,
-        allowed: Bools | None = None,
-    ) -> tuple[Ints, Floats]:
-        """The `num` unseen warm items with the highest cosines, and the cosines. Shapes [B, num]."""
-        seen = [history.seen for history in histories] if exclude_seen else None
-        allowed_N = self._warm_N if allowed is None else self._warm_N & allowed
-        return nearest_unseen(self.index, user_BD, num, allowed_N, seen)
-
-    def candidates(
-        self,
-        user_BD: Floats,
-        histories: Sequence[History],
-        *,
-        exclude_seen: bool = True,
-        allowed: Bools | None = None,
-    ) -> Candidates:
-        """The candidates of the head of the lists, which the ranker orders."""
-        found_BK, _ = self.retrieve(
-            user_BD, histories, self.settings.num_candidates, exclude_seen=exclude_seen, allowed=allowed
-        )
-        query = Query(histories=histories, user_BD=user_BD, exclude_seen=exclude_seen, allowed=allowed)
-        return self._with_sources(query, found_BK)
-
-    def _with_sources(self, query: Query, found_BK: Ints) -> Candidates:
-        """The retriever's candidates, then the items that the other sources add."""
-        added = [
-            source.candidates(
-                query.histories,
-                self.settings.source_candidates,
-                excluded=query.excluded,
-                allowed=query.allowed,
-            )[0]
-            for source in self.sources
-        ]
-        return self.score_given(query.user_BD, query.histories, merge(found_BK, added) if added else found_BK)
-
-    def score_given(self, user_BD: Floats, histories: Sequence[History], candidate_BK: Ints) -> Candidates:
-        """Cosines and the sources' scores of given candidates [B, K]."""
-        source_BKS = np.zeros((*candidate_BK.shape, len(self.sources)), np.float32)
-        for column, source in enumerate(self.sources):
-            source_BKS[..., column] = source.scores(histories, candidate_BK)
-        return Candidates(
-            items=candidate_BK, cosines=self._cosines(user_BD, candidate_BK), source_scores=source_BKS
-        )
-
-    def _cosines(self, user_BD: Floats, candidate_BK: Ints) -> Floats:
-        cosine_BK = np.einsum("bd,bkd->bk", user_BD, self.items.vectors[candidate_BK])
-        return np.where(candidate_BK == PAD, -np.inf, cosine_BK).astype(np.float32)
-
-    def rank_inputs(
-        self,
-        histories: Sequence[History],
-        user_BD: Floats,
-        candidates: Candidates,
-    ) -> dict[str, npt.NDArray[Any]]:
-        """The inputs of the ranker's graph for these lists, in training and serving."""
-        history_BH, candidate_BK = self.history_items(histories), candidates.items
-        length_B = np.array([len(history) for history in histories], np.int64)
-        return {
-            "user_vector": user_BD,
-            "history_vector": unit(self.items.vectors[history_BH]),  # as the user tower reads them
-            "history_mask": history_BH >= NUM_RESERVED,
-            "candidate_vector": self.items.vectors[candidate_BK],
-            "candidate_tokens": self.items.tokens[candidate_BK].astype(np.float32),
-            "candidate_token_mask": self.items.token_mask[candidate_BK],
-            **self._features.inputs(candidates, length_B),
-        }
-
-    def history_items(self, histories: Sequence[History]) -> Ints:
-        """The newest H items of each history, right-aligned. Shape [B, H]."""
-        return newest_items(histories, self.settings.history_length)
-
-    def retriever_score(self, cosine_BK: Floats) -> Floats:
-        """cosine / temperature."""
-        return (cosine_BK / self.settings.temperature).astype(np.float32)
-
-    def is_rankable(self, candidate_BK: Ints) -> Bools:
-        """Which candidates a ranker orders: warm items. Shape [B, K]."""
-        rankable: Bools = self._warm_N[candidate_BK]
-        return rankable
-
     def _by_kind_of_user(
         self,
         histories: Sequence[History | None],
@@ -250,34 +141,46 @@ class Recommender:
         return interleave(parts, len(users))
 
     def _lists(self, by: AnsweredBy, query: Query, *, num_ranks: int) -> tuple[ItemLists, ItemLists, Arrays]:
-        """Warm items in order, cold items in order, and the ranker's outputs where it ran.
+        """Warm items in order, cold items in order, and the outputs of the ranker if it ran.
 
-        Of both at least the first `num_ranks`; longer lists begin alike.
+        Both lists have at least `num_ranks` items where there are as many. They are prefixes of the lists for
+        a larger `num_ranks`.
         """
-        length = self.settings.max_list_length
         if by is AnsweredBy.POPULARITY:
-            items_BL = self._popularity.top(
-                len(query.histories), num_ranks, excluded=query.excluded, allowed=query.allowed
-            )
-            warm = self._by_popularity(items_BL, self._cosines(query.user_BD, items_BL))
-            return warm, self._cold_lists(query, num_ranks), {}
-        limit = min(length, len(self.items.vectors) - NUM_RESERVED)
+            return self._popular_items(query, num_ranks), self._cold_lists(query, num_ranks), {}
         if self._rank is None or by is AnsweredBy.PROFILE:
-            need = num_ranks if self.index.is_exact else limit
-            warm = nearest_lists(
-                lambda num: self._retrieve(query, num), self.settings.temperature, need=need, limit=limit
-            )
-            return warm, self._cold_lists(query, num_ranks), {}
-        # Down to the number of candidates a list is the head alone.
-        is_head_enough = num_ranks <= self.settings.num_candidates and self.index.is_exact
-        found_BL, cosine_BL = self._retrieve(
-            query, min(limit, self.settings.num_candidates) if is_head_enough else limit
+            return self._nearest_items(query, num_ranks), self._cold_lists(query, num_ranks), {}
+        return self._ranked_lists(self._rank, query, num_ranks)
+
+    def _popular_items(self, query: Query, num_ranks: int) -> ItemLists:
+        items_BL = self._popularity.top(
+            len(query.histories), num_ranks, excluded=query.excluded, allowed=query.allowed
         )
+        return self._by_popularity(items_BL, self._cosines(query.user_BD, items_BL))
+
+    def _nearest_items(self, query: Query, num_ranks: int) -> ItemLists:
+        """Warm items in the retriever's order."""
+        limit = self._max_warm
+        return nearest_lists(
+            lambda num: self._retrieve(query, num),
+            self.settings.temperature,
+            need=num_ranks if self.index.is_exact else limit,
+            limit=limit,
+        )
+
+    def _ranked_lists(
+        self, rank: Callable[[Arrays], Arrays], query: Query, num_ranks: int
+    ) -> tuple[ItemLists, ItemLists, Arrays]:
+        """As `_lists`: the ranker orders the head; the ranker's outputs are for head and first cold items."""
+        num_candidates, limit = self.settings.num_candidates, self._max_warm
+        # Up to the number of candidates a list consists of the head only.
+        is_head_enough = num_ranks <= num_candidates and self.index.is_exact
+        found_BL, cosine_BL = self._retrieve(query, min(limit, num_candidates) if is_head_enough else limit)
         retriever_BL = self.retriever_score(cosine_BL)
-        head = self._with_sources(query, found_BL[:, : self.settings.num_candidates])
+        head = self._with_sources(query, found_BL[:, :num_candidates])
         cold = self._cold_lists(query, max(num_ranks, self._num_cold_candidates))
         cold_head, num_head = self._cold_candidates(query, cold), head.items.shape[1]
-        ranked = self._rank(self.rank_inputs(query.histories, query.user_BD, head.beside(cold_head)))
+        ranked = rank(self.rank_inputs(query.histories, query.user_BD, head.joined_with(cold_head)))
         retriever_BK = self.retriever_score(head.cosines)
         warm = sorted_lists(head.items, retriever_BK + ranked["score"][:, :num_head], retriever_BK)
         if not is_head_enough:
@@ -285,12 +188,13 @@ class Recommender:
             tail = sorted_lists(found_BL, retriever_BL, retriever_BL, keep_BK=~in_head)
             warm = head_and_tail(warm, tail)
         columns = num_head + np.arange(cold_head.items.shape[1])
-        return warm.first(min(length, warm.items.shape[1])), cold.read_at(columns), ranked
+        length = min(self.settings.max_list_length, warm.items.shape[1])
+        return warm.first(length), cold.read_at(columns), ranked
 
-    def _retrieve(self, query: Query, num: int) -> tuple[Ints, Floats]:
-        return self.retrieve(
-            query.user_BD, query.histories, num, exclude_seen=query.exclude_seen, allowed=query.allowed
-        )
+    @property
+    def _max_warm(self) -> int:
+        """The largest number of warm items that a list can have."""
+        return min(self.settings.max_list_length, len(self.items.vectors) - NUM_RESERVED)
 
     def _given_warm(self, by: AnsweredBy, given: Candidates, ranked: Arrays) -> ItemLists:
         """The warm items among the given candidates, sorted."""
@@ -314,7 +218,7 @@ class Recommender:
     def _cold_lists(self, query: Query, need: int) -> ItemLists:
         """Cold items in the retriever's order: at least `need`, at most `max_list_length`.
 
-        A cold item without content is never listed: nothing tells it from any other such item.
+        A cold item without content is never listed: its vector equals those of all other such items.
         """
         rows = np.flatnonzero(self._cold_N)
         listed: Bools = np.any(self.items.token_mask[rows], axis=1)
@@ -376,15 +280,3 @@ class Recommender:
             history_attention=attention_at(ranked.get("history_attention"), listed.column),
             history_items=self.history_items(query.histories) if ranked else None,
         )
-
-    @cached_property
-    def _cold_index(self) -> ExactIndex:
-        """Cold items by inner product: their vectors do not have unit length."""
-        rows = np.flatnonzero(self._cold_N)
-        return ExactIndex.build(self.items.vectors[rows], rows)
-
-    @cached_property
-    def _cold_by_cosine(self) -> ExactIndex:
-        """Cold items at unit length."""
-        rows = np.flatnonzero(self._cold_N)
-        return ExactIndex.build(unit(self.items.vectors[rows]), rows)

@@ -8,22 +8,38 @@ import numpy as np
 from recsys.arrays import Bools, Floats, Ints, unit
 from recsys.ids import PAD
 
-DECIMALS = 3  # scores are rounded: sums in another order (other batch sizes) must not give another list
+# Scores that differ by at most this are a tie. It is more than the rounding errors of float32, which depend
+# on the size of the batch and differ between ONNX Runtime and torch. It is less than the 1e-4 within which
+# two lists may differ.
+TIE = 3e-5
 
 
 def best_first(score_BK: Floats, item_BK: Ints) -> Ints:
     """Columns of each row from the highest score to the lowest, ties by ascending item id. Shape [B, K].
 
-    Scores are compared at `DECIMALS` places, so that a user alone and in a batch gets the same list.
+    Two neighbours in descending order of score tie where their scores differ by at most `TIE`. Scores are not
+    rounded: a score near the edge of a rounding step would be rounded up by one computation and down by
+    another.
     """
-    columns: Ints = np.lexsort((item_BK, -np.round(score_BK.astype(np.float64), DECIMALS)), axis=1)
+    order_BK = np.argsort(-score_BK, axis=1, kind="stable")
+    tie_BK = tie_groups(np.take_along_axis(score_BK, order_BK, 1))
+    within_BK = np.lexsort((np.take_along_axis(item_BK, order_BK, 1), tie_BK), axis=1)
+    columns: Ints = np.take_along_axis(order_BK, within_BK, 1)
     return columns
+
+
+def tie_groups(score_BK: Floats) -> Ints:
+    """For each of the scores, in descending order, the number of its group of ties, from 0. Shape [B, K]."""
+    group_BK = np.zeros(score_BK.shape, np.int64)
+    with np.errstate(invalid="ignore"):  # -inf - -inf at padding, which is one group
+        np.cumsum(score_BK[:, :-1] - score_BK[:, 1:] > TIE, axis=1, out=group_BK[:, 1:])
+    return group_BK
 
 
 def diversify(
     item_BL: Ints, score_BL: Floats, is_cold_BL: Bools, vector_ND: Floats, *, k: int, weight: float
 ) -> Ints:
-    """Places [B, k] of the list's items by maximal marginal relevance (Carbonell and Goldstein 1998).
+    """Positions [B, k] of the list's items by maximal marginal relevance (Carbonell and Goldstein 1998).
 
     Picks in turn the item with the highest score - weight * (largest cosine to the picked items), among the
     items of the kind, warm or cold, that the list has at that rank: cold items keep their ranks. The pick at

@@ -1,7 +1,7 @@
-"""The one top-k, and the one way in which items are left out of it.
+"""Top-k selection, and the exclusion of items from it.
 
-Order: higher scores first, equal scores by ascending item id, also at the cut between place k and k + 1.
-Legend: B users, N items (columns), K candidates, k places of a list.
+Order: higher scores first, equal scores by ascending item id, also at the cut between rank k and rank k + 1.
+Legend: B users, N items (columns), K candidates, k ranks of a list.
 """
 
 from collections.abc import Sequence

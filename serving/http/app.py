@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 from recsys import __version__
 from recsys.bundle import Device
@@ -13,7 +13,6 @@ from recsys.retrieval import Recommendations
 from serving.engine import Engine
 from serving.http.problems import of_request, of_validation, problem
 from serving.http.schemas import (
-    MAX_K,
     Answer,
     ErrorBody,
     Health,
@@ -25,6 +24,7 @@ from serving.http.schemas import (
     RecommendRequest,
     SimilarAnswer,
     SimilarItem,
+    SimilarQuery,
     Subject,
 )
 from serving.requests import Event
@@ -44,8 +44,9 @@ ABOUT = """
 Recommendations from one model bundle, for known users and for histories sent along.
 
 Every answer names the model version and the execution providers that ran. `degraded` says where the answer
-does not come from the model and the user's history, `ignored` which items of the request are unknown. Every
-error has the same body, and names the field, the value that was rejected, and what would be right.
+does not come from the model and the user's history. `ignored` has the items of the request that are not in
+the catalogue; `strict: true` refuses a request with such items. Every error has the same body, which names
+the field, the rejected value, and what would be right.
 """
 
 
@@ -61,7 +62,10 @@ BAD_REQUEST: dict[int | str, dict[str, Any]] = {
     422: {"model": ErrorBody, "description": "A field is missing, unknown or out of range."}
 }
 BAD_BODY: dict[int | str, dict[str, Any]] = BAD_REQUEST | {
-    400: {"model": ErrorBody, "description": "The body is not UTF-8."}
+    400: {
+        "model": ErrorBody,
+        "description": "The body is not UTF-8, or the JSON parser gives it up.",
+    }
 }
 NOT_FOUND: dict[int | str, dict[str, Any]] = {
     404: {"model": ErrorBody, "description": "There is no such item."}
@@ -105,51 +109,50 @@ def serve(
 def recommend(body: RecommendRequest, engine: EngineOf) -> Answer:
     """The best items for a user of the data, or for a history sent along.
 
-    For an unknown user, an empty history, or one of unknown items only, `degraded` says what answered.
+    For an unknown user, an empty history, or a history of unknown items only, `degraded` says what answered.
     """
     history, ignored = _history(engine, body)
-    ignored += engine.request_reader.unknown(body.exclude, "exclude", strict=body.strict)
-    ranked = engine.recommend(
-        [history],
-        body.k,
-        exclude_seen=body.exclude_seen,
-        allowed=engine.request_reader.allowed(body.candidates, body.filters, body.exclude),
-        diversity=body.diversity,
+    allowed, unknown = engine.request_reader.allowed(
+        body.candidates, body.filters, body.exclude, strict=body.strict
     )
-    return _answer(engine, history, ranked, ignored)
+    ranked = engine.recommend(
+        [history], body.k, exclude_seen=body.exclude_seen, allowed=allowed, diversity=body.diversity
+    )
+    return _answer(engine, history, ranked, [*ignored, *unknown])
 
 
 @router.post(
     "/v1/rank", responses=BAD_BODY | NOT_READY, tags=["recommend"], summary="Put given items in order"
 )
 def rank(body: RankRequest, engine: EngineOf) -> Answer:
-    """All the given candidates, best first for this user or history; seen ones are kept.
+    """All the given candidates of the catalogue, best first for this user or history; seen items are kept.
 
-    Items without training events have the same ranks as in a recommended list, or come after all others where
-    the candidates are too few for that.
+    Items without training events have the same ranks as in a recommended list. Where the candidates are too
+    few for these ranks, they come after all others.
     """
     history, ignored = _history(engine, body)
-    candidates = engine.request_reader.candidates(body.candidates)
-    return _answer(engine, history, engine.rank([history], candidates[None, :]), ignored)
+    candidates, unknown = engine.request_reader.candidates(body.candidates, strict=body.strict)
+    ranked = engine.rank([history], candidates[None, :])
+    return _answer(engine, history, ranked, [*ignored, *unknown])
 
 
 @router.get(
     "/v1/items/{item_id:path}/similar",  # an id may hold a slash
     responses=BAD_REQUEST | NOT_FOUND,
     tags=["items"],
-    summary="Items like this one",
+    summary="Similar items",
 )
 def similar(
     item_id: Annotated[str, InPath(description="Item id.", examples=["1"])],
     engine: EngineOf,
-    k: Annotated[int, Query(ge=1, le=MAX_K, description="How many items.")] = 20,
+    query: Annotated[SimilarQuery, Query()],
 ) -> SimilarAnswer:
     """The nearest other items, by the cosine of item vectors."""
     try:
         item = engine.request_reader.item(item_id, "item_id")
     except RequestError as error:
         raise HTTPException(404, of_request(error)) from None
-    found, cosines = engine.similar(item, k)
+    found, cosines = engine.similar(item, query.k)
     items = [
         SimilarItem(item_id=engine.item_id(at), title=engine.title(at), rank=place, score=score)
         for place, (at, score) in enumerate(zip(found.tolist(), cosines.tolist(), strict=True), 1)
@@ -157,15 +160,15 @@ def similar(
     return SimilarAnswer(item_id=item_id, items=items, model=_model(engine))
 
 
-@router.get("/healthz", tags=["operation"], summary="Is the process alive?")
+@router.get("/healthz", tags=["operation"], summary="Whether the process is alive")
 async def healthz() -> Health:
-    """Answers as long as the process can answer at all."""
+    """Status 200 while the process runs; the state is not read."""
     return Health(status="ok")
 
 
-@router.get("/readyz", responses=NOT_READY, tags=["operation"], summary="Can questions be answered?")
+@router.get("/readyz", responses=NOT_READY, tags=["operation"], summary="Whether requests can be answered")
 def readyz(engine: EngineOf) -> Readiness:
-    """What answers: the bundle, its providers, and how many users the state holds."""
+    """The bundle, its providers, and the numbers of items and of users in the state."""
     try:
         num_users = engine.state.num_users()
     except Exception as error:  # a state of any kind may fail in its own way
@@ -180,11 +183,13 @@ def readyz(engine: EngineOf) -> Readiness:
 
 
 def _install_handlers(app: FastAPI) -> None:
-    """Let `app` answer every error with the one body."""
+    """Let `app` answer every error with the body `ErrorBody`."""
 
     @app.exception_handler(RequestValidationError)
     async def unfit(request: Request, error: RequestValidationError) -> JSONResponse:
-        return JSONResponse(of_validation(error.errors()), 422)
+        # Parameters of endpoints have the names of the parts of a request: body, query.
+        schemas = get_type_hints(request.scope["endpoint"])
+        return JSONResponse(of_validation(error.errors(), error.body, schemas), 422)
 
     @app.exception_handler(RequestError)
     async def refused(request: Request, error: RequestError) -> JSONResponse:
@@ -197,27 +202,32 @@ def _install_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(AnyHTTPException)
     async def other(request: Request, error: AnyHTTPException) -> JSONResponse:
-        if isinstance(error.__cause__, UnicodeDecodeError):
-            return JSONResponse(problem("body", f"is not UTF-8 ({error.__cause__})"), 400)
-        detail: object = error.detail
-        said = f"{detail}: {request.method} {request.url.path}"
-        body = detail if isinstance(detail, dict) else problem(None, said)
-        return JSONResponse(body, error.status_code, headers=error.headers)
+        cause = error.__cause__
+        detail: Any = error.detail
+        if isinstance(cause, UnicodeDecodeError):
+            return JSONResponse(problem("body", f"is not UTF-8 ({cause}); encode it as UTF-8"), 400)
+        if isinstance(cause, RecursionError | ValueError):  # too many levels, or too many digits
+            return JSONResponse(problem("body", f"cannot be read as JSON ({cause}); simplify it"), 400)
+        if not isinstance(detail, dict):
+            detail = problem(None, f"{detail}: {request.method} {request.url.path}")
+        return JSONResponse(detail, error.status_code, headers=error.headers)
 
     @app.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> JSONResponse:
-        # The server logs the traceback itself; it is nobody else's business.
-        return JSONResponse(problem(None, "internal error; the server's log says more"), 500)
+        # The server logs the traceback. The client does not get it: it may hold private data.
+        return JSONResponse(problem(None, "internal error; the server's log has the traceback"), 500)
 
 
 def _history(engine: Engine, subject: Subject) -> tuple[History | None, list[str]]:
     """The posted history and its unknown items, or the user's history; None for an unknown user."""
     if subject.user_id is not None:
         if subject.history is not None:
-            raise RequestError("history", "give user_id or history, not both")
+            raise RequestError(
+                "history", "is given together with user_id; leave one of the two out", list(subject.history)
+            )
         return engine.state.histories([subject.user_id])[0], []
     if subject.history is None:
-        raise RequestError("user_id", "is missing; give user_id or history")
+        raise RequestError("user_id", "is missing; give user_id, or history instead")
     events = [Event(**entry.model_dump()) for entry in subject.history]
     return engine.request_reader.history(events, strict=subject.strict)
 

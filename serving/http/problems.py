@@ -1,37 +1,60 @@
-"""Every error over HTTP in one shape: {"error": {"field", "message", "value"}}."""
+"""Every error over HTTP in one shape: {"error": {"field", "message", "value"}}.
 
+Pydantic's errors are translated: each message says what is wrong and what would be right.
+"""
+
+import json
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
-from recsys.errors import RequestError
-from serving.http.schemas import ErrorBody, Problem
+from recsys.errors import RequestError, did_you_mean
+from serving.http.schemas import ErrorBody, HistoryEntry, Problem
 
-MAX_SHOWN = 200  # characters of a rejected text
+MAX_SHOWN: Final = 200  # characters of a rejected text
+MAX_FOUND: Final = 20  # characters shown of a body from the place of a syntax error on
+SOURCES: Final = ("body", "query", "path")  # parts of a request that a location of pydantic begins with
 
 
 def problem(field: str | None, message: str, value: object = None) -> dict[str, Any]:
-    """The one body."""
-    return ErrorBody(error=Problem(field=field, message=message, value=shown(value))).model_dump()
+    """The body of an error answer."""
+    field = None if field is None else _printable(field)
+    return ErrorBody(error=Problem(field=field, message=_printable(message), value=shown(value))).model_dump()
 
 
-def of_validation(problems: Sequence[Any]) -> dict[str, Any]:
-    """The body for the first of pydantic's `problems`."""
+def of_validation(problems: Sequence[Any], body: object, schemas: Mapping[str, Any]) -> dict[str, Any]:
+    """The error body for the first of pydantic's `problems`.
+
+    `body` is the posted body, as text where it is no JSON. `schemas` has the schema of "body" and of "query"
+    where the endpoint has them: the nearest of its fields is proposed for an unknown field.
+    """
     first = problems[0]
-    message = str(first["msg"]).removeprefix("Value error, ")
-    # Of a body that is no JSON the location is a character's place, not a field.
-    field = "body" if first["type"] == "json_invalid" else _path(first["loc"])
-    return problem(field, message, first.get("input"))
+    kind, context, location = first["type"], first.get("ctx", {}), _location(first["loc"])
+    if kind == "json_invalid":
+        return _of_syntax_error(context["error"], str(body), first["loc"][-1])
+    field = ".".join(location) or "body"
+    if kind == "string_unicode":  # the name of a field; values are checked by the schemas
+        message = "has a field whose name has half of a surrogate pair; write the name in whole characters"
+        return problem(field, message, first["input"])
+    if field == "body":
+        return problem("body", _about_body(first["input"]), first["input"])
+    if kind == "missing":
+        return problem(field, "is missing; add it")
+    if kind == "extra_forbidden":
+        known = (schemas[first["loc"][0]] if len(location) == 1 else HistoryEntry).model_fields
+        return problem(field, f"unknown field; {did_you_mean(location[-1], known)}", first["input"])
+    return problem(field, _message(kind, context, first["input"]), first["input"])
 
 
 def of_request(error: RequestError) -> dict[str, Any]:
-    """The body for a request that does not fit the catalogue or itself."""
+    """The error body for a request that does not fit the catalogue, or contradicts itself."""
     return problem(error.field, error.message, error.value)
 
 
 def shown(value: object) -> str | int | float | bool | None:
-    """`value` as an error may repeat it: whole where it is short, else its kind and size."""
+    """The value as an error repeats it: a short text or a number as it is, otherwise its kind and size."""
     if isinstance(value, str):
+        value = _printable(value)
         return value if len(value) <= MAX_SHOWN else f"{value[:MAX_SHOWN]}… ({len(value)} characters)"
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)  # JSON has no such number
@@ -42,8 +65,70 @@ def shown(value: object) -> str | int | float | bool | None:
     return type(value).__name__
 
 
-def _path(location: Sequence[int | str]) -> str:
+def _printable(text: str) -> str:
+    """The text with lone surrogates, which UTF-8 cannot encode, written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _of_syntax_error(message: str, text: str, position: int) -> dict[str, Any]:
+    """The error body for a body that is no JSON; lines and columns are counted from 1, in characters."""
+    line = text.count("\n", 0, position) + 1
+    column = position - text.rfind("\n", 0, position)
+    rest = text[position:].partition("\n")[0]
+    found = repr(rest[:MAX_FOUND]) if rest else "the end of the line" if text[position:] else "the end"
+    return problem(
+        "body",
+        f"is not JSON: line {line}, column {column}: {message[:1].lower()}{message[1:]}, found {found}; "
+        "correct the syntax there",
+        rest[:MAX_FOUND] or None,
+    )
+
+
+def _about_body(value: object) -> str:
+    if value is None:
+        return "is empty; send a JSON object"
+    if isinstance(value, str | bytes):
+        return "must be a JSON object, sent with the header Content-Type: application/json"
+    return "must be a JSON object"
+
+
+def _message(kind: str, context: Mapping[str, Any], value: object) -> str:
+    """What would be right in place of `value`; `kind` and `context` are pydantic's type and ctx."""
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "string_type" and isinstance(value, int | float) and not isinstance(value, bool):
+        return f"must be a string; write {json.dumps(str(value))} in quotes"
+    describe = _DESCRIPTIONS.get(kind)
+    return (
+        describe(context) if describe else "has a value that is not accepted here; /docs describes the field"
+    )
+
+
+_Describe = Callable[[Mapping[str, Any]], str]
+
+
+def _plain(text: str) -> _Describe:
+    return lambda _: text
+
+
+_DESCRIPTIONS: Final[Mapping[str, _Describe]] = {
+    **dict.fromkeys(
+        ("int_type", "int_parsing", "int_from_float"), _plain("must be a whole number, such as 20")
+    ),
+    "float_type": _plain("must be a number, such as 4.5"),
+    "finite_number": _plain("must be a finite number, such as 4.5"),
+    "string_type": _plain("must be a string"),
+    "bool_type": _plain("must be true or false"),
+    "list_type": _plain("must be a list, in square brackets"),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), _plain("must be an object")),
+    "greater_than_equal": lambda context: f"must be at least {context['ge']:g}",
+    "less_than_equal": lambda context: f"must be at most {context['le']:g}",
+    "too_short": lambda context: f"is empty; give at least {context['min_length']} entry",
+    "too_long": lambda context: f"has too many entries; give at most {context['max_length']:,}",
+}
+
+
+def _location(location: Sequence[int | str]) -> list[str]:
+    """The path of a field without the part of the request that it is in."""
     parts = [str(part) for part in location]
-    if parts and parts[0] in ("body", "query", "path"):
-        parts = parts[1:]
-    return ".".join(parts) or "body"
+    return parts[1:] if parts and parts[0] in SOURCES else parts

@@ -1,14 +1,16 @@
-"""What goes over HTTP: requests with their limits, answers, and the one shape of every error."""
+"""Requests with their limits, answers, and the shape of every error, as they go over HTTP."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 MAX_K: Final = 500
 MAX_HISTORY: Final = 1000
 MAX_CANDIDATES: Final = 1000
 MAX_ALLOWED: Final = 100_000
+MAX_VALUE: Final = 3.4e38  # numbers of events are held as float32
+_TIME: Final = "seconds since the epoch (not milliseconds), or an ISO 8601 time such as 2026-03-01T12:00:00Z"
 
 
 def _microseconds(value: Any) -> Any:
@@ -17,20 +19,48 @@ def _microseconds(value: Any) -> Any:
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:
-            raise ValueError("write seconds since the epoch or an ISO 8601 time") from None
+            raise ValueError(f"must be {_TIME}") from None
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return round(moment.timestamp() * 1_000_000)
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12:
         return round(value * 1_000_000)
-    raise ValueError("write seconds since the epoch (not milliseconds) or an ISO 8601 time")
+    raise ValueError(f"must be {_TIME}")
 
 
 def _entry(value: Any) -> Any:
     if not isinstance(value, str | dict):
-        raise ValueError("write an item id, or an object with item and perhaps timestamp, event, value")
+        raise ValueError(
+            'must be an item id in quotes, or an object with "item" and, where known, "timestamp", "event", '
+            '"value"'
+        )
     return {"item": value} if isinstance(value, str) else value
 
 
+def _user_id(value: str) -> str:
+    if not value.strip():
+        raise ValueError("is empty; give the id of a user, or leave user_id out and give history")
+    return _encodable(value)
+
+
+def _item_id(value: str) -> str:
+    if not value.strip():
+        raise ValueError("is empty; give the id of an item")
+    return _encodable(value)
+
+
+def _encodable(value: str) -> str:
+    """`value`, unless it has a lone surrogate, which JSON can write and UTF-8 cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            "is not valid Unicode: it has half of a surrogate pair; send whole characters"
+        ) from None
+    return value
+
+
+UserId = Annotated[str, AfterValidator(_user_id)]
+ItemId = Annotated[str, AfterValidator(_item_id)]
 Time = Annotated[int, BeforeValidator(_microseconds, json_schema_input_type=float | datetime)]
 
 
@@ -41,7 +71,7 @@ class _Model(BaseModel):
 class HistoryEntry(_Model):
     """One past event."""
 
-    item: str = Field(description="Item id.", examples=["1"])
+    item: ItemId = Field(description="Item id.", examples=["1"])
     timestamp: Time | None = Field(
         None,
         description="Seconds since the epoch, or an ISO 8601 time (UTC where it names no zone). Give it for "
@@ -50,7 +80,11 @@ class HistoryEntry(_Model):
     )
     event: str | None = Field(None, description="Kind of event; the dataset's first kind where left out.")
     value: float | None = Field(
-        None, description="What came with the event, such as a rating.", examples=[4.5]
+        None,
+        ge=-MAX_VALUE,
+        le=MAX_VALUE,
+        description="A number that belongs to the event, such as a rating.",
+        examples=[4.5],
     )
 
 
@@ -58,31 +92,33 @@ Entry = Annotated[HistoryEntry, BeforeValidator(_entry, json_schema_input_type=s
 
 
 class Subject(_Model):
-    user_id: str | None = Field(
+    user_id: UserId | None = Field(
         None, description="A user of the data. Give this or `history`.", examples=["42"]
     )
     history: list[Entry] | None = Field(
         None,
-        min_length=1,
         max_length=MAX_HISTORY,
-        description="Past events, oldest first: item ids, or objects. Give this or `user_id`.",
+        description="Past events, oldest first: item ids, or objects. Give this or `user_id`. An empty list "
+        "is answered like a user without events, and `degraded` has `empty_history`.",
         examples=[["1", "260", {"item": "1196", "timestamp": "2026-03-01T12:00:00Z", "value": 5.0}]],
     )
     strict: bool = Field(
-        False, description="Refuse unknown items in `history` and `exclude` instead of ignoring them."
+        False,
+        description="Refuse a request with unknown items in `history`, `exclude` or `candidates`, instead of "
+        "leaving these items out and naming them under `ignored`.",
     )
 
 
 class RecommendRequest(Subject):
-    """Whom to recommend to, how many, and out of what."""
+    """A user or a history, the number of items, and the items that may be recommended."""
 
     k: int = Field(20, ge=1, le=MAX_K, description="How many items.")
     exclude_seen: bool = Field(True, description="Leave out the items of the user's past events.")
-    exclude: list[str] = Field(
+    exclude: list[ItemId] = Field(
         default_factory=list, max_length=MAX_ALLOWED, description="Leave out these items too, by id."
     )
-    candidates: list[str] | None = Field(
-        None, min_length=1, max_length=MAX_ALLOWED, description="Recommend out of these item ids only."
+    candidates: list[ItemId] | None = Field(
+        None, min_length=1, max_length=MAX_ALLOWED, description="Only these items may be recommended."
     )
     filters: dict[str, list[str]] = Field(
         default_factory=dict,
@@ -94,7 +130,8 @@ class RecommendRequest(Subject):
         0.0,
         ge=0.0,
         le=100.0,
-        description="Weight against items alike to those above them, in units of score; 0 orders by score.",
+        description="Weight of the similarity to the items above, which is subtracted from the score; 0 "
+        "orders by score alone.",
     )
 
     model_config = ConfigDict(
@@ -110,7 +147,7 @@ class RecommendRequest(Subject):
 class RankRequest(Subject):
     """Candidates to put in order for a user."""
 
-    candidates: list[str] = Field(
+    candidates: list[ItemId] = Field(
         min_length=1,
         max_length=MAX_CANDIDATES,
         description="Distinct item ids to order.",
@@ -122,8 +159,16 @@ class RankRequest(Subject):
     )
 
 
+class SimilarQuery(BaseModel):
+    """The query parameters of a request for similar items."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    k: int = Field(20, ge=1, le=MAX_K, description="How many items.")
+
+
 class ReasonOut(_Model):
-    """Where the ranker's attention lay."""
+    """The past item and the modality with the largest attention weight of the ranker."""
 
     text: str = Field(examples=['because you chose "Toy Story"; most telling: its picture'])
     past_item: str | None = Field(description="The most attended item of the history.")
@@ -135,13 +180,13 @@ class RankedItem(_Model):
 
     item_id: str
     title: str | None
-    rank: int = Field(description="Place in the list, from 1.")
+    rank: int = Field(description="Rank in the list, from 1.")
     score: float = Field(description="Higher is better; comparable within one answer.")
     reason: ReasonOut | None = Field(None, description="Missing where no ranker ran.")
 
 
 class ModelInfo(_Model):
-    """Which bundle answered."""
+    """The bundle that answered."""
 
     version: str = Field(description="First 12 digits of the sha256 of the bundle's manifest.")
     created_at: str
@@ -149,7 +194,7 @@ class ModelInfo(_Model):
 
 
 class Answer(_Model):
-    """Items, best first, and what they rest on."""
+    """Items, best first, and the circumstances of the answer."""
 
     items: list[RankedItem]
     model: ModelInfo
@@ -161,7 +206,8 @@ class Answer(_Model):
     )
     ignored: list[str] = Field(
         default_factory=list,
-        description="Items of `history` and `exclude` that are not in the catalogue and had no effect.",
+        description="Items of `history`, `exclude` and `candidates` that are not in the catalogue and were "
+        "left out.",
     )
 
 
@@ -175,7 +221,7 @@ class SimilarItem(_Model):
 
 
 class SimilarAnswer(_Model):
-    """The nearest items by what they are and who chose them."""
+    """The items whose vectors are nearest to the vector of the given item."""
 
     item_id: str
     items: list[SimilarItem]
@@ -183,13 +229,13 @@ class SimilarAnswer(_Model):
 
 
 class Health(_Model):
-    """That the process lives."""
+    """The process is alive."""
 
     status: str = Field(examples=["ok"])
 
 
 class Readiness(_Model):
-    """That questions can be answered, and by what."""
+    """Requests can be answered: the bundle, its providers, and the numbers of items and users."""
 
     status: str = Field(examples=["ready"])
     model: ModelInfo
@@ -199,7 +245,7 @@ class Readiness(_Model):
 
 
 class Problem(_Model):
-    """What was wrong, where it stood, and what was found there."""
+    """The rejected field, its value, and what would be right."""
 
     field: str | None = Field(description="Path of the rejected field.", examples=["history.2.item"])
     message: str = Field(examples=["unknown item; did you mean '260'?"])

@@ -17,7 +17,7 @@ def encode(history: History) -> bytes:
 
 
 def decode(content: bytes) -> History:
-    """The history that `encode` made `content` of; its arrays are read-only."""
+    """The history that `encode` wrote as `content`; its arrays are read-only."""
     header, _, _ = content.partition(b"\n")
     offset = len(header) + 1
     arrays: dict[str, npt.NDArray[Any]] = {}

@@ -1,10 +1,10 @@
-"""The SQLite file of the state: its tables, and how it is opened.
+"""The SQLite file of the state: its tables, and functions that open it.
 
     maps        one row for each set of id maps: its fingerprint, the imported file, the last use
     histories   one row for each user and set of id maps; item ids in a history are those of the maps
     erased      hashes of the users who were erased, for all maps
 
-Histories of two bundles lie beside each other: a history belongs to the row of `maps` that it names.
+The file may have histories of several bundles: a history belongs to the row of `maps` with its `maps_id`.
 """
 
 import logging
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class UnwritableStateError(DataError):
-    """The state's file, or the folder that it lies in, cannot be written."""
+    """The state's file, or its folder, cannot be written."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -60,9 +60,9 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def connect_memory(copy_of: Path | None = None) -> sqlite3.Connection:
-    """A database in memory, with what the file `copy_of` holds; the file is not written.
+    """A database in memory with the content of the file `copy_of`, which is not written.
 
-    Raises `DataError` where the file cannot be read as it lies.
+    Raises `DataError` where the file cannot be read without being written.
     """
     connection = _opened(IN_MEMORY)
     if copy_of is not None and copy_of.exists():

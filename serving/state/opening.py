@@ -1,4 +1,4 @@
-"""Opens the state of a bundle: which file it is, and the histories that it starts from."""
+"""Opens the state of a bundle: its file, and the histories that are imported into it."""
 
 import hashlib
 import json
@@ -25,9 +25,9 @@ def open_state(bundle: Bundle, *, histories: Path | None = None, path: Path | No
 
     `histories` is by default histories.parquet beside the bundle, if there is one; `path` is by default
     state.sqlite beside the bundle. Where that default cannot be written the state is kept in memory, and
-    begins with what the file holds, erasures included. `path` ":memory:" asks for an empty one in memory.
-    Raises `DataError` where `histories` cannot be read or `path` cannot be used; then a file that was
-    made here is removed.
+    begins with the content of the file, erasures included. With `path` ":memory:" an empty state is kept in
+    memory. Raises `DataError` where `histories` cannot be read or `path` cannot be used; a file that this
+    call created is then removed.
     """
     run = bundle.path.resolve().parent
     if histories is None and (run / HISTORIES).is_file():
@@ -50,7 +50,7 @@ def open_state(bundle: Bundle, *, histories: Path | None = None, path: Path | No
 
 
 def maps_fingerprint(bundle: Bundle) -> str:
-    """Two bundles with the same fingerprint read each other's stored histories alike.
+    """Equal for two bundles that read each other's stored histories in the same way.
 
     It covers the numbers of items, kinds of event and values of users' fields, the clock, and the
     encoders that made the vectors of reviews.

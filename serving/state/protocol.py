@@ -1,4 +1,4 @@
-"""`State`: the users' histories as the engine asks for them, whatever database holds them."""
+"""`State`: the protocol by which the engine reads users' histories from any database."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path

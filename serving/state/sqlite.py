@@ -71,7 +71,7 @@ class SqliteState:
                     self._db.executemany("INSERT INTO histories VALUES (?, ?, ?)", rows)
                     self._db.execute("UPDATE maps SET source = ? WHERE id = ?", (fingerprint, maps_id))
         except sqlite3.IntegrityError:
-            raise DataError(f"{source}: a user stands twice; export the histories again") from None
+            raise DataError(f"{source}: a user has two rows; export the histories again") from None
         return self.num_users()
 
     @property
@@ -189,7 +189,7 @@ class SqliteState:
             )
 
     def _note_use(self) -> None:
-        """Tell other processes that these maps are in use; left out while another process writes."""
+        """Record for other processes that these maps are in use; skipped while another process writes."""
         if time.monotonic() - self._used_at < SECONDS_BETWEEN_USES:
             return
         self._used_at = time.monotonic()

@@ -1,4 +1,4 @@
-"""One declaration: ranges hold, unknown keys are refused, what is dumped is read back."""
+"""Configuration: ranges, errors for unknown keys, and a round trip through TOML."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Messages name what was wrong and what would be right."""
+"""Messages have the rejected value and the remedy."""
 
 import pytest
 

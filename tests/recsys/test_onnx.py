@@ -1,4 +1,4 @@
-"""OnnxSession: names and types are checked, the device is the one that was asked for."""
+"""OnnxSession: names and types are checked; the session runs on the requested device."""
 
 from pathlib import Path
 
@@ -85,3 +85,11 @@ def test_cuda_runs_on_the_gpu(graph: Path) -> None:
 def test_unknown_device(graph: Path) -> None:
     with pytest.raises(ProviderError, match="unknown device 'cud'; did you mean 'cuda'"):
         OnnxSession(graph, device="cud")  # type: ignore[arg-type]
+
+
+def test_inputs_on_the_device_give_what_inputs_in_host_memory_give(graph: Path) -> None:
+    session, given = OnnxSession(graph, num_threads=1), inputs()
+    placed = {name: session.placed(array) for name, array in given.items()}
+    for _ in range(2):  # placed once, read twice
+        (found,) = session.run_bound(placed)
+        np.testing.assert_array_equal(found, session.run(given)["y"])

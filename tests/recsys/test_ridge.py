@@ -1,4 +1,4 @@
-"""Ridge regression against least squares on rows that stand for the penalty."""
+"""Ridge regression equals least squares with additional rows for the penalty."""
 
 import numpy as np
 

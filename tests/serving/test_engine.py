@@ -83,20 +83,20 @@ def test_popular_items_that_were_seen_are_left_out(engine):
 @pytest.mark.parametrize("user", ["nobody", "ann"])
 def test_only_allowed_items_are_recommended(engine, user):
     (past,) = engine.state.histories([user])
-    allowed = engine.request_reader.allowed(None, {"group": ["mammal"]})
+    allowed, _ = engine.request_reader.allowed(None, {"group": ["mammal"]})
     assert names(engine, engine.recommend([past], 5, allowed=allowed)) == ["cat", "dog", "fox"]
     nothing = np.zeros(8, np.bool_)
     assert names(engine, engine.recommend([past], 5, allowed=nothing)) == []
 
 
 def test_filters_ask_for_one_value_in_every_field_and_meet_candidates(engine):
-    allowed = engine.request_reader.allowed(["bee", "cat", "eel"], {"group": ["flies", "fish"]})
+    allowed, _ = engine.request_reader.allowed(["bee", "cat", "eel"], {"group": ["flies", "fish"]})
     assert np.flatnonzero(allowed).tolist() == [3, 6]
-    assert engine.request_reader.allowed(None, {}) is None
+    assert engine.request_reader.allowed(None, {}) == (None, [])
 
 
 def test_ranks_every_candidate(shop, engine):
-    candidates = engine.request_reader.candidates(["fox", "ant", "cat"])
+    candidates, _ = engine.request_reader.candidates(["fox", "ant", "cat"])
     known = engine.rank([shop.history("ant")], candidates[None])
     assert names(engine, known) == ["ant", "cat", "fox"]
     unknown = engine.rank([None], candidates[None])
@@ -174,7 +174,7 @@ def test_cold_items_have_their_ranks_in_lists_and_among_given_candidates(shop, t
             (["fox", "dog"], ["dog", "fox"]),
             (["fox"], ["fox"]),
         ):
-            candidates = engine.request_reader.candidates(given)[None]
+            candidates = engine.request_reader.candidates(given)[0][None]
             assert names(engine, engine.rank(ann, candidates)) == expected
             assert names(engine, engine.rank([None], candidates)) == expected
 
@@ -222,7 +222,6 @@ def test_without_a_clock_times_are_places(shop, tmp_path):
 @pytest.mark.parametrize(
     ("ask", "field", "said"),
     [
-        (lambda read: read.history([]), "history", "empty"),
         (
             lambda read: read.history([Event(item="fxo"), Event(item="ant", event="by")]),
             "history.1.event",
@@ -235,10 +234,13 @@ def test_without_a_clock_times_are_places(shop, tmp_path):
             "every entry",
         ),
         (lambda read: read.candidates([]), "candidates", "empty"),
-        (lambda read: read.candidates(["ant", "bee", "ant"]), "candidates.2", "first at 0"),
-        (lambda read: read.candidates(["ant", "be"]), "candidates.1", "'bee'"),
+        (lambda read: read.candidates(["ant", "bee", "ant"]), "candidates.2", "repeats candidates.0;"),
+        (lambda read: read.candidates(["be", "wolf"]), "candidates", "for 'be', did you mean 'bee'"),
+        (lambda read: read.candidates(["ant", "be"], strict=True), "candidates", "unknown items: 'be'"),
         (lambda read: read.allowed([], {}), "candidates", "empty"),
-        (lambda read: read.allowed(["ant", "be"], {}), "candidates.1", "'bee'"),
+        (lambda read: read.allowed(["be"], {}), "candidates", "for 'be', did you mean 'bee'"),
+        (lambda read: read.allowed(["ant", "be"], {}, strict=True), "candidates", "unknown items: 'be'"),
+        (lambda read: read.allowed(None, {}, ["be"], strict=True), "exclude", "unknown items: 'be'"),
         (lambda read: read.allowed(None, {"groups": ["fish"]}), "filters.groups", "'group'"),
         (lambda read: read.allowed(None, {"group": ["fish", "mamal"]}), "filters.group.1", "'mammal'"),
         (lambda read: read.allowed(None, {"group": []}), "filters.group", "empty"),
@@ -343,12 +345,19 @@ def test_annotations_of_the_catalogue_are_filtered_like_categories():
 
 
 def test_excluded_items_are_left_out(engine):
-    assert np.flatnonzero(engine.request_reader.allowed(None, {}, ["ant", "wolf"])).tolist() == [
-        3,
-        4,
-        5,
-        6,
-        7,
-    ]
-    allowed = engine.request_reader.allowed(["ant", "bee"], {"group": ["insect"]}, ["ant"])
+    allowed, unknown = engine.request_reader.allowed(None, {}, ["ant", "wolf"])
+    assert (np.flatnonzero(allowed).tolist(), unknown) == ([3, 4, 5, 6, 7], ["wolf"])
+    allowed, _ = engine.request_reader.allowed(["ant", "bee"], {"group": ["insect"]}, ["ant"])
     assert np.flatnonzero(allowed).tolist() == [3]
+
+
+def test_unknown_candidates_are_left_out_and_named(engine):
+    candidates, unknown = engine.request_reader.candidates(["wolf", "bee", "bear", "ant"])
+    assert (candidates.tolist(), unknown) == ([3, 2], ["wolf", "bear"])
+    allowed, unknown = engine.request_reader.allowed(["bee", "wolf"], {}, ["elk"])
+    assert (np.flatnonzero(allowed).tolist(), unknown) == ([3], ["elk", "wolf"])
+
+
+def test_an_empty_history_has_no_events(engine):
+    read, unknown = engine.request_reader.history([])
+    assert (len(read), read.seen.tolist(), unknown) == (0, [], [])

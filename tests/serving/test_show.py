@@ -32,11 +32,25 @@ def test_an_empty_history_is_said_to_be_one(engine):
     assert "degraded: empty_history: popularity" in shown(engine, user="new")
 
 
-def test_an_unknown_user_is_an_error(engine, bundle_path, shop):
-    with pytest.raises(DataError, match="unknown user 'nobody'"):
-        shown(engine, user="nobody")
-    with pytest.raises(DataError, match="no user"):
-        shown(shop.open_engine(bundle_path, users={}))
+@pytest.mark.parametrize(
+    ("user", "hint"),
+    [
+        ("nobody", "unknown user 'nobody'; known: ann, bob, new; without --user"),
+        ("anne", "unknown user 'anne'; did you mean 'ann'?"),
+        ("ANN", "unknown user 'ANN'; did you mean 'ann'?"),
+        ("fox", "unknown user 'fox'; this is the id of an item, and a user is needed; known: ann"),
+    ],
+)
+def test_an_unknown_user_is_an_error_with_known_ids(engine, user, hint):
+    with pytest.raises(DataError) as caught:
+        shown(engine, user=user)
+    assert hint in str(caught.value)
+
+
+@pytest.mark.parametrize("user", [None, "ann"])
+def test_a_state_without_users_is_an_error(bundle_path, shop, user):
+    with pytest.raises(DataError, match="no user is known: name the file of histories with --histories"):
+        shown(shop.open_engine(bundle_path, users={}), user=user)
 
 
 def test_names_are_not_read_as_markup(bundle_path, shop):

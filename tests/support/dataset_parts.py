@@ -1,4 +1,4 @@
-"""Dataset folders in a few words, for the tests of reading them."""
+"""Short builders of dataset folders, for the tests of reading them."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A small log in which one item follows another, and what a quick fit of it needs."""
+"""A small log in which one item follows another, with vectors and settings for a quick fit."""
 
 from dataclasses import replace
 from typing import Any
@@ -71,7 +71,7 @@ def config(**changes: dict[str, Any]) -> Config:
 
 
 def source_arrays(source: CandidateSource) -> dict[str, np.ndarray]:
-    """All that a candidate source was fitted to, by name."""
+    """The fitted arrays of a candidate source, by name."""
     if isinstance(source, FactorSource):
         return {"factor": source.factor}
     if isinstance(source, ItemNeighborSource):

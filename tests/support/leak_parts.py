@@ -1,4 +1,4 @@
-"""A small shop with everything that can leak, split by each protocol, and what the audit looks at."""
+"""A small shop with all data that can leak, split by each protocol, and the inputs of the audit."""
 
 import copy
 from collections.abc import Mapping
@@ -78,7 +78,7 @@ def write_shop(root: Path) -> Path:
 
 @dataclass(kw_only=True)
 class Pieces:
-    """What `audit_fit` and `audit_test` are handed by an honest fit and evaluation."""
+    """The arguments of `audit_fit` and `audit_test` in a correct fit and evaluation."""
 
     dataset: Dataset
     vectors: MediaVectors
@@ -170,7 +170,7 @@ def moved(made: Pieces, row: int, part: str) -> Any:
 
 
 def caught(made: Pieces, table: str, *, at_test: bool = False, **changes: Any) -> LeakError:
-    """What the audit says of the pieces with `changes`; test_honest_pieces.py holds that it needs those."""
+    """The error of the audit for the inputs with `changes`. Without `changes` the audit passes."""
     look = made.test if at_test else made.fit
     with pytest.raises(LeakError) as found:
         look(**changes)

@@ -1,4 +1,4 @@
-"""Where real data lie: the environment variable `RECSYS_DATA` alone says so."""
+"""The folder of real data, named by the environment variable `RECSYS_DATA`."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One whole fit and evaluation of a small log in figures; run as a program it prints them."""
+"""Fit and evaluation of a small log, with the results as JSON; run as a program it prints them."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from training.evaluation.system import MODEL, System
 from training.runtime import threads
 
 
-def figures() -> str:
+def fit_and_evaluate() -> str:
     """Every metric to its last digit, and a digest of every parameter, as JSON."""
     settings, data = config(), log()
     split = make_split(data, settings.split)
@@ -49,4 +49,4 @@ def figures() -> str:
 
 
 if __name__ == "__main__":
-    print(figures())  # noqa: T201
+    print(fit_and_evaluate())  # noqa: T201

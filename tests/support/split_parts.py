@@ -1,4 +1,4 @@
-"""Datasets in a few words, for the tests of splits."""
+"""Short builders of datasets, for the tests of splits."""
 
 from collections.abc import Sequence
 from pathlib import Path

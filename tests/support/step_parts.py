@@ -1,4 +1,4 @@
-"""A tiny model and a step's windows, for the tests of a step and of what its losses add."""
+"""A tiny model and windows, for the tests of a training step and its losses."""
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ def tiny_windows():
 
 def step_gradients(model, step):
     torch.manual_seed(1)
-    return step.backward(tiny_windows()), gradients_of(model)
+    return step.backward(tiny_windows()).item(), gradients_of(model)
 
 
 def gradients_of(model):
@@ -45,7 +45,7 @@ def gradients_of(model):
 
 
 def plain_loss(model, vectors):
-    """The loss as it is written down: softmax of cosines over the trained items, one log for each target."""
+    """The loss by its formula: softmax of cosines over the trained items, one log for each target."""
     features = model.features
     item_BL, inputs, _ = sequence_tensors([w.history for w in tiny_windows()], SCHEMA, model.device)
     known = torch.from_numpy(features.trained)[item_BL]

@@ -22,7 +22,7 @@ SHOP = ("--items", 60, "--users", 60, "--set", "picture_size=32", "--set", "even
 
 @dataclass(frozen=True)
 class Answer:
-    """What one command gave back."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -30,7 +30,7 @@ class Answer:
 
 
 def recsys(*arguments: object) -> Answer:
-    """Call the entry point as the shell would."""
+    """Call the entry point with arguments as from the shell."""
     out, err, code = io.StringIO(), io.StringIO(), 0
     with (
         patch.object(sys, "argv", ["recsys", *map(str, arguments)]),
@@ -45,7 +45,7 @@ def recsys(*arguments: object) -> Answer:
 
 
 def refused(*arguments: object) -> str:
-    """The message of a command that fails as it should."""
+    """The error message of a command that must fail."""
     answer = recsys(*arguments)
     assert answer.code == 1, answer
     assert "Traceback" not in answer.err + answer.out
@@ -78,7 +78,7 @@ def write_settings(path: Path, encoders: Path, uri: str) -> Path:
 
 @dataclass(frozen=True)
 class Walk:
-    """Where one `recsys sample` and one `recsys run` wrote, and what the latter said."""
+    """The folders of one `recsys sample` and one `recsys run`, and the output of the run."""
 
     root: Path
     answer: Answer

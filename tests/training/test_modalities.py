@@ -1,4 +1,4 @@
-"""The walk from raw tables to a fit whatever media a dataset has: videos, no picture, no text, nothing."""
+"""From raw tables to a fit for datasets with any media: videos, no picture, no text, nothing."""
 
 import json
 import tracemalloc
@@ -132,7 +132,7 @@ class TestManyReviews:
         assert not features.present["review_text"][features.item_ids.strict("i1")]
 
     def test_all_by_one_user_they_are_no_product_of_events_and_reviews(self) -> None:
-        """As where every guest is one user: 10,000 events and as many reviews would be 10^8 pairs."""
+        """For example, all guests as one user: 10,000 events and 10,000 reviews would be 10^8 pairs."""
         events: list[Event] = [("guest", "i0", at) for at in range(self.NUM)]
         reviews: list[Review] = [("guest", "i0", at) for at in range(self.NUM)]
         data, medium = dataset(events, reviews), self.vectors()

@@ -1,4 +1,4 @@
-"""Run directories: what belongs to one, what is refused, moving, and the lock."""
+"""Run directories: creation, refused directories, moving, and the lock."""
 
 import json
 import os
@@ -45,19 +45,19 @@ class TestCreate:
 
     def test_another_configuration_is_refused(self, tmp_path: Path) -> None:
         create(tmp_path / "run", tmp_path / "shop")
-        with pytest.raises(ConfigError, match=r"without train.seed = 1;") as caught:
+        with pytest.raises(ConfigError, match=r"with other settings than train.seed = 1;") as caught:
             create(tmp_path / "run", tmp_path / "shop", config(train={"seed": 1}))
         assert str(tmp_path / "run") in str(caught.value)
         assert load_config(tmp_path / "run" / "config.toml") == config(), "the old one is still there"
 
     def test_another_dataset_is_refused(self, tmp_path: Path) -> None:
         create(tmp_path / "run", tmp_path / "shop")
-        with pytest.raises(ConfigError, match=r"shop that was asked for otherwise, without dataset .*other;"):
+        with pytest.raises(ConfigError, match=r"shop with other settings than dataset .*other;"):
             create(tmp_path / "run", tmp_path / "other")
 
     def test_a_folder_of_other_things_is_refused_and_left_alone(self, tmp_path: Path) -> None:
         (tmp_path / "thesis.txt").write_text("years of work")
-        with pytest.raises(ConfigError, match="not empty and holds no run"):
+        with pytest.raises(ConfigError, match="not empty and contains no run"):
             RunDirectory.create(tmp_path, tmp_path / "shop", config(), cache_dir=tmp_path / "cache")
         assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -79,7 +79,7 @@ class TestOpen:
     def test_a_run_of_an_earlier_version_says_what_to_do(self, tmp_path: Path) -> None:
         earlier = {"path": "/data/shop", "cache": "/data/cache"}
         (tmp_path / "dataset.json").write_text(json.dumps(earlier))
-        with pytest.raises(ConfigError, match=r"format 1, not 2.*Train anew: recsys run DATASET --out"):
+        with pytest.raises(ConfigError, match=r"format 1, not 2.*Train again: recsys run DATASET --out"):
             RunDirectory.open(tmp_path)
         with pytest.raises(ConfigError, match="format 1"):
             create(tmp_path, tmp_path.parent / "shop")
@@ -128,7 +128,7 @@ with RunDirectory.open(Path(sys.argv[1])).locked():
 
 
 class TestLock:
-    def test_a_second_process_is_told_who_works_here(self, tmp_path: Path) -> None:
+    def test_a_second_process_gets_an_error_with_the_holder(self, tmp_path: Path) -> None:
         directory = create(tmp_path / "run", tmp_path / "shop")
         with subprocess.Popen(
             [sys.executable, "-c", HOLD, str(directory.path)], stdout=subprocess.PIPE, text=True

@@ -1,4 +1,4 @@
-"""What the process of a training asks of the platform."""
+"""Threads, precision and memory settings of the training process."""
 
 import pytest
 

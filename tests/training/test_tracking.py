@@ -1,4 +1,4 @@
-"""The tracker against a real MLflow on SQLite, and its twin that keeps nothing."""
+"""The tracker with MLflow on SQLite, and the tracker that stores nothing."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from training.tracking import MlflowTracker, NullTracker, Tracker, make_tracker
 
 @pytest.fixture(scope="module")
 def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """One database for the module: making its tables takes seconds."""
+    """One database for the module, because creating its tables takes seconds."""
     return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'track.db'}"
 
 
@@ -114,7 +114,7 @@ def test_joins_the_run_of_mlflow_run_and_leaves_it_open(uri: str, monkeypatch: p
     run = held(uri, outer.run_id)
     assert run.info.status == "RUNNING"
     assert run.data.metrics == {"loss": 1.0}
-    # The first value stays, another one stands beside it, the same one is no second.
+    # The first value is kept, another value gets its own key, an equal value adds none.
     assert run.data.params == {"dataset": "demo/shop", "preset": "fast", "recsys.dataset": "shop"}
 
 
@@ -129,7 +129,7 @@ def test_a_refused_address_is_an_error_with_a_remedy(tmp_path: Path) -> None:
         MlflowTracker(str(tmp_path / "mlruns"), "x", "y").__enter__()
 
 
-def test_disabled_is_the_twin() -> None:
+def test_a_disabled_tracker_stores_nothing() -> None:
     assert isinstance(make_tracker(TrackConfig(enabled=False), "x"), NullTracker)
 
 

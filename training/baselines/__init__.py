@@ -1,7 +1,7 @@
 """Baselines, each with settings chosen on validation alone.
 
-Every baseline answers by `TopK` of training/evaluation/evaluate.py. What it holds of items comes from
-training positives alone; what it knows of a user when asked are the positives of training and validation.
+Every baseline implements `TopK` of training/evaluation/evaluate.py. Its parameters of items are fitted on
+training positives alone. At test time it reads the training and validation positives of a user.
 """
 
 from training.baselines.als import ALS
@@ -12,22 +12,22 @@ from training.baselines.competitors import make_competitors
 from training.baselines.content import ContentNeighbors, ContentSettings
 from training.baselines.fusion import Fusion, FusionSettings
 from training.baselines.item_item import ItemItem
-from training.baselines.known import Known
+from training.baselines.known import KnownEvents
 from training.baselines.popularity import Popularity, PopularitySettings, RecentPopularity
-from training.baselines.table import Baseline, Chosen, choose_baselines
+from training.baselines.table import Baseline, ChosenSettings, choose_baselines
 
 __all__ = [
     "ALS",
     "BPR",
     "BPRSettings",
     "Baseline",
-    "Chosen",
+    "ChosenSettings",
     "ContentNeighbors",
     "ContentSettings",
     "Fusion",
     "FusionSettings",
     "ItemItem",
-    "Known",
+    "KnownEvents",
     "Popularity",
     "PopularitySettings",
     "Random",

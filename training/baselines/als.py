@@ -10,16 +10,16 @@ from features.splits import Split
 from recsys.arrays import Floats
 from recsys.config import ALSConfig
 from recsys.item_features import ItemFeatures
-from training.baselines.known import Known, Scored, Seen, train_interactions
+from training.baselines.known import KnownEvents, ScoringModel, Seen, train_interactions
 from training.candidates import fit_als
 
 
-class ALS(Scored):
+class ALS(ScoringModel):
     """Implicit ALS. Items without a positive training event are never recommended.
 
-    The factors of items come from training alone; the factors of a user are solved anew from training
-    and validation positives when asked, so that all models know the same history at test time. A user
-    without any gets no items.
+    The factors of items are fitted on training alone. The factors of a user are solved at test time from
+    training and validation positives, so that all models read the same history. A user without a positive
+    event gets no items.
     """
 
     name = "als"
@@ -35,7 +35,7 @@ class ALS(Scored):
         num_threads: int = 0,
     ) -> None:
         self.settings = settings
-        self._known = Known.of(split, items, seen=seen)
+        self._known = KnownEvents.of(split, items, seen=seen)
         train = train_interactions(split, items)
         self._known_N = train.known_N
         self._model = fit_als(train, settings, seed=seed, num_threads=num_threads)
@@ -47,11 +47,11 @@ class ALS(Scored):
         return factors
 
     def user_factors(self, users: Sequence[str]) -> Floats:
-        """Solved from the users' histories; zeros for a user without one. Shape [U, factors]."""
+        """Factors solved from the users' histories; zeros for a user without one. Shape [U, factors]."""
         return self._solved(self._known.events(users, keep_N=self._known_N))
 
     def score(self, users: Sequence[str]) -> Floats:
-        """Dot products; -inf for items without a positive training event, for whom nothing is known of all.
+        """Dot products. -inf for items without a positive training event and for users without a history.
 
         Shape [U, N].
         """

@@ -1,4 +1,7 @@
-"""Bayesian personalised ranking: matrix factorisation by pairs of an item met and one not met."""
+"""Bayesian personalised ranking (Rendle and others 2009): matrix factorisation from pairs of items.
+
+A pair is an item of the user's events and a sampled item.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,13 +13,13 @@ from threadpoolctl import threadpool_limits
 from features.splits import Split
 from recsys.arrays import Floats, Ints
 from recsys.item_features import ItemFeatures
-from training.baselines.known import Known, Scored, Seen, train_interactions, train_rows
+from training.baselines.known import KnownEvents, ScoringModel, Seen, train_interactions, train_rows
 from training.candidates import Interactions
 
 
 @dataclass(frozen=True, kw_only=True)
 class BPRSettings:
-    """Hyper-parameters of Rendle and others 2009; `epochs` draw as many pairs as there are events."""
+    """Hyper-parameters; an epoch samples as many pairs as there are events."""
 
     factors: int = 64
     learning_rate: float = 0.05
@@ -25,12 +28,12 @@ class BPRSettings:
     seed: int = 0
 
 
-class BPR(Scored):
-    """Items without a positive training event are never recommended, and nothing to a user without events.
+class BPR(ScoringModel):
+    """BPR. Items without a positive training event are never recommended; users without events get none.
 
-    Fitted on training by one thread: several would update the same factors in an order that no seed
-    repeats. At test time the vector of a user goes on from there: `epochs` passes of the same steps over
-    their validation events, the items' vectors left as they are.
+    Fitted on training by one thread: several threads would update the same factors in an order that no seed
+    repeats. For the test, `epochs` passes over the validation events continue the training of the users'
+    vectors; the items' vectors do not change.
     """
 
     name = "bpr"
@@ -41,7 +44,7 @@ class BPR(Scored):
         train: Interactions,
         item_ND: Floats,
         user_UD: Floats,
-        known: Known,
+        known: KnownEvents,
         row_of: Mapping[str, int],
     ) -> None:
         self.settings = settings
@@ -55,11 +58,11 @@ class BPR(Scored):
     def fit(
         cls, split: Split, items: ItemFeatures, *, seen: Seen, settings: BPRSettings = BPRSettings()
     ) -> Self:
-        (model,) = cls.course(split, items, seen=seen, settings=settings, epochs=(settings.epochs,))
+        (model,) = cls.snapshots(split, items, seen=seen, settings=settings, epochs=(settings.epochs,))
         return model
 
     @classmethod
-    def course(
+    def snapshots(
         cls,
         split: Split,
         items: ItemFeatures,
@@ -68,17 +71,17 @@ class BPR(Scored):
         settings: BPRSettings,
         epochs: Sequence[int],
     ) -> Iterator[Self]:
-        """One fit, looked at after each of `epochs`, which ascend; the fit goes on when the next is asked."""
+        """One fit; yields the model after each of the ascending numbers in `epochs`. The fit is lazy."""
         from implicit.cpu.bpr import BayesianPersonalizedRanking
 
-        train, known = train_interactions(split, items), Known.of(split, items, seen=seen)
+        train, known = train_interactions(split, items), KnownEvents.of(split, items, seen=seen)
         row_of = train_rows(split)
         rng = np.random.default_rng(settings.seed)
         fit = BayesianPersonalizedRanking(
             factors=settings.factors,
             learning_rate=settings.learning_rate,
             regularization=settings.regularization,
-            random_state=rng,  # goes on where the stretch before left it
+            random_state=rng,  # one generator for all calls of `fit`, so that each continues the last
             num_threads=1,
         )
         done = 0
@@ -89,13 +92,13 @@ class BPR(Scored):
             at = replace(settings, epochs=upto)
             yield cls(at, train, fit.item_factors.copy(), fit.user_factors.copy(), known, row_of)
 
-    def knowing(self, known: Known) -> Self:
-        other = super().knowing(known)
+    def with_known_events(self, known: KnownEvents) -> Self:
+        other = super().with_known_events(known)
         other._user_UD = other._folded_in()
         return other
 
     def score(self, users: Sequence[str]) -> Floats:
-        """Dot products and the items' biases. Shape [U, N]."""
+        """Dot products plus the items' biases; -inf as in the class's docstring. Shape [U, N]."""
         score_UN: Floats = self._user_UD[self._known.rows(users)] @ self.item_factors.T
         score_UN[:, ~self._train.known_N] = -np.inf
         has_events = np.diff(self._known.events(users, keep_N=self._train.known_N).indptr) > 0
@@ -103,7 +106,7 @@ class BPR(Scored):
         return score_UN
 
     def _folded_in(self) -> Floats:
-        """The users' vectors after steps over the events that nothing was fitted on. Rows as `_known`."""
+        """The users' vectors after gradient steps on validation events. Rows as `_known`."""
         settings, known, train, item_ND = self.settings, self._known, self._train, self.item_factors
         row_of = self._row_of
         user_UD = np.zeros((len(known.row_of) + 1, item_ND.shape[1]), np.float32)
@@ -112,9 +115,12 @@ class BPR(Scored):
         if rows:
             here, there = np.array(rows).T
             user_UD[here] = self._trained_UD[there]
-        new = np.flatnonzero(known.is_new & train.known_N[known.item])
+        new = np.flatnonzero(known.is_validation & train.known_N[known.item])
         user = np.searchsorted(known.offsets, new, side="right") - 1
-        by_place, pool = _by_place(user), train.counts_UN.indices  # met as often as in training's own steps
+        by_place, pool = (
+            _by_place(user),
+            train.counts_UN.indices,
+        )  # negatives by popularity, as implicit samples
         rng = np.random.default_rng(settings.seed)
         for _ in range(settings.epochs):
             for chosen in by_place:
@@ -127,7 +133,7 @@ class BPR(Scored):
 
 
 def _by_place(user: Ints) -> list[Ints]:
-    """Positions of the first entry of each user, then of the second, and so on; `user` ascends."""
+    """Indices of the first entry of each user, then of the second, and so on; `user` ascends."""
     starts = np.flatnonzero(np.diff(user, prepend=-1))
     place = np.arange(len(user)) - np.repeat(starts, np.diff(starts, append=len(user)))
     order = np.argsort(place, kind="stable")

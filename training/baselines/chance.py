@@ -1,4 +1,4 @@
-"""Chance level."""
+"""Random lists: the lower end of the scale."""
 
 import zlib
 from collections.abc import Sequence

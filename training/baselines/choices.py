@@ -6,22 +6,24 @@ from dataclasses import asdict
 from pathlib import Path
 
 from recsys.files import replacing
-from training.baselines.table import Chosen
+from training.baselines.table import ChosenSettings
 
 
-def save_choices(path: Path, chosen: Iterable[Chosen]) -> None:
-    """Write baselines.json, whole or not at all."""
+def save_choices(path: Path, chosen: Iterable[ChosenSettings]) -> None:
+    """Write baselines.json atomically."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps([asdict(each) for each in chosen], indent=2) + "\n", "utf-8")
 
 
-def read_choices(path: Path) -> list[Chosen]:
-    """Reads what `save_choices` wrote; empty where there is no such file."""
-    return [Chosen(**values) for values in json.loads(path.read_text("utf-8"))] if path.exists() else []
+def read_choices(path: Path) -> list[ChosenSettings]:
+    """Reads the output of `save_choices`; empty where there is no such file."""
+    return (
+        [ChosenSettings(**values) for values in json.loads(path.read_text("utf-8"))] if path.exists() else []
+    )
 
 
-def settings_words(chosen: Chosen) -> str:
-    """Settings in words, "factors 64, alpha 1"; those that are off or of the seed are left out."""
+def settings_words(chosen: ChosenSettings) -> str:
+    """Settings in words, such as "factors 64, alpha 1", without the seed and settings that are off."""
     values = dict(chosen.settings)
     weights = values.pop("weights", None)
     values = weights if weights is not None else values

@@ -1,4 +1,4 @@
-"""What our model is compared with: the baselines, chance and, on generated data, the oracle."""
+"""The models to compare with: the baselines, chance and, on generated data, the oracle."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from recsys.config import Config
 from recsys.item_features import ItemFeatures
 from recsys.progress import Progress, silent
 from training.baselines.chance import Random
-from training.baselines.table import Chosen, choose_baselines
+from training.baselines.table import ChosenSettings, choose_baselines
 from training.evaluation import Oracle, TopK
 
 
@@ -19,7 +19,7 @@ class Competitors:
     """The models, and the settings that validation chose for the baselines among them."""
 
     models: Sequence[TopK]
-    chosen: Sequence[Chosen]
+    chosen: Sequence[ChosenSettings]
 
 
 def make_competitors(

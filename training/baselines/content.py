@@ -1,4 +1,4 @@
-"""Neighbours by content: the items most like the mean of what a user had, one modality at a time."""
+"""Neighbours by content: the items most similar to the mean of a user's items, by one modality."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,10 +13,10 @@ from recsys.config import content_baseline
 from recsys.ids import UNKNOWN
 from recsys.item_features import ItemFeatures
 from recsys.modalities import MODALITIES, of_table
-from training.baselines.known import Known, Scored, Seen
+from training.baselines.known import KnownEvents, ScoringModel, Seen
 
 CATEGORIES = "categories"
-# The name in the table of each modality's neighbours.
+# Modality -> name of its baseline.
 CONTENT_NAMES = {each.name: content_baseline(each.label) for each in MODALITIES} | {
     CATEGORIES: content_baseline(CATEGORIES)
 }
@@ -25,24 +25,24 @@ OF_REVIEWS = of_table("reviews")
 
 @dataclass(frozen=True, kw_only=True)
 class ContentSettings:
-    standardised: bool = True  # each dimension over items with a training event; categories by rarity
-    last: int | None = None  # newest events of the history that count; None: all
+    standardised: bool = True  # dimensions, over items with a training event; categories: weighted by rarity
+    last: int | None = None  # number of newest events of the history that are read; None: all
 
 
 def content_settings(last: Sequence[int]) -> tuple[ContentSettings, ...]:
-    """Every way to make the vectors, each with the whole history and with its newest `last` events."""
+    """Both ways to make the vectors, each with the whole history and with its newest `last` events."""
     return tuple(
         ContentSettings(standardised=standardised, last=each)
         for standardised, each in product((True, False), (None, *last))
     )
 
 
-class ContentNeighbors(Scored):
-    """Cosine of an item's vector with the mean of the history's, all of unit length before.
+class ContentNeighbors(ScoringModel):
+    """Cosine of an item's unit vector with the mean of the unit vectors of the history's items.
 
-    `categories` is the sum over fields of such products of their values' indicator vectors. Knows of
-    every item that has the modality, with or without events; others are never recommended, and nothing
-    to a user whose history has none.
+    For `categories` it is the sum over fields of the products of the fields' indicator vectors. Items with
+    the modality are recommended with or without events, items without it never. A user whose history has no
+    item with the modality gets no items.
     """
 
     def __init__(
@@ -56,17 +56,17 @@ class ContentNeighbors(Scored):
     ) -> None:
         self.name = CONTENT_NAMES[modality]
         self.settings = settings
-        self._known = Known.of(split, items, seen=seen)
+        self._known = KnownEvents.of(split, items, seen=seen)
         self._unit_ND, self.has_N = unit_vectors(items, modality, standardised=settings.standardised)
 
     def with_last(self, last: int | None) -> "ContentNeighbors":
-        """The same vectors, another length of the history."""
-        other = self.knowing(self._known)
+        """The same vectors with another number of history events."""
+        other = self.with_known_events(self._known)
         other.settings = replace(self.settings, last=last)
         return other
 
     def score(self, users: Sequence[str]) -> Floats:
-        """Up to a factor a user the cosine. Shape [U, N]."""
+        """The cosine times a factor that depends on the user alone. Shape [U, N]."""
         history_UN = self._known.events(users, keep_N=self.has_N, last=self.settings.last)
         count_U = np.asarray(history_UN.sum(axis=1)).ravel()
         mean_UN = diags(1 / np.maximum(count_U, 1), dtype=np.float32) @ history_UN
@@ -79,7 +79,7 @@ class ContentNeighbors(Scored):
 
 
 def modalities_of(items: ItemFeatures) -> list[str]:
-    """Those of `CONTENT_NAMES` that any item has, in that order."""
+    """The modalities of `CONTENT_NAMES` that any item has, in that order."""
     found = {name for name in items.dense if items.present[name].any()}
     if any((ids > UNKNOWN).any() for ids in items.categories.values()):
         found.add(CATEGORIES)
@@ -89,7 +89,7 @@ def modalities_of(items: ItemFeatures) -> list[str]:
 def unit_vectors(
     items: ItemFeatures, modality: str, *, standardised: bool
 ) -> tuple[Floats | csr_matrix, Bools]:
-    """Vectors of unit length, zeros for an item without, and which items have one. Shapes [N, D], [N]."""
+    """Vectors of unit length, zeros where missing, and whether an item has one. Shapes [N, D], [N]."""
     if modality == CATEGORIES:
         fields = [_indicators(ids, items.trained, standardised) for ids in items.categories.values()]
         stacked_ND = hstack(fields).tocsr()
@@ -106,12 +106,15 @@ def unit_vectors(
 
 
 def _indicators(ids_NC: Ints, trained_N: Bools, by_rarity: bool) -> csr_matrix:
-    """An item's values of one field as a vector of unit length; by rarity: times log(items / its items)."""
+    """Indicator vectors of one field, of unit length. Shape [N, values].
+
+    `by_rarity` multiplies the column of a value by log((items + 1) / (items with the value + 1)).
+    """
     item, place = np.nonzero(ids_NC > UNKNOWN)
     value = ids_NC[item, place]
     size = (len(ids_NC), int(ids_NC.max(initial=1)) + 1)
     ones = csr_matrix((np.ones(len(item), np.float32), (item, value)), shape=size)
-    ones.data[:] = 1  # a value that stands twice counts once
+    ones.data[:] = 1  # a repeated value counts once
     if by_rarity:
         num_with = np.asarray(ones[trained_N].sum(axis=0)).ravel()
         ones = ones @ diags(np.log((trained_N.sum() + 1) / (num_with + 1)), dtype=np.float32)
@@ -122,7 +125,7 @@ def _indicators(ids_NC: Ints, trained_N: Bools, by_rarity: bool) -> csr_matrix:
 def content_candidates(
     split: Split, items: ItemFeatures, modality: str, candidates: Sequence[ContentSettings], *, seen: Seen
 ) -> Iterator[tuple[ContentSettings, ContentNeighbors]]:
-    """A model for each of `candidates`, vectors made once for each way to make them."""
+    """A model for each of `candidates`; models with the same vectors share them."""
     made: dict[bool, ContentNeighbors] = {}
     for settings in candidates:
         if settings.standardised not in made:

@@ -1,4 +1,4 @@
-"""Several modalities' neighbours as one: the weighted sum of their standardised cosines."""
+"""Content neighbours by several modalities: the weighted sum of their standardised cosines."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -10,42 +10,43 @@ import numpy as np
 from recsys.arrays import Floats
 from recsys.progress import Progress, silent
 from training.baselines.content import ContentNeighbors
-from training.baselines.known import Known, Scored
-from training.baselines.tuning import Choice, Part, Question
+from training.baselines.known import KnownEvents, ScoringModel
+from training.baselines.tuning import Choice, Part, ValidationTask
 
 
 @dataclass(frozen=True, kw_only=True)
 class FusionSettings:
-    weights: Mapping[str, float]  # by name of the part
+    weights: Mapping[str, float]  # baseline of one modality -> weight
 
 
-class Fusion(Scored):
-    """Each part's scores of a user as standard deviations from their mean over the items that have any.
+class Fusion(ScoringModel):
+    """Weighted sum of the parts' scores, which are standardised for each user over the items with a score.
 
-    A modality that an item lacks neither helps nor harms it; an item without all of them is never
-    recommended.
+    A modality that an item lacks adds 0. An item without any of the modalities is never recommended.
     """
 
     name = "content (fusion)"
 
-    def __init__(self, parts: Sequence[ContentNeighbors], settings: FusionSettings, *, known: Known) -> None:
+    def __init__(
+        self, parts: Sequence[ContentNeighbors], settings: FusionSettings, *, known: KnownEvents
+    ) -> None:
         self.settings = settings
         self._parts = [part for part in parts if settings.weights.get(part.name, 0)]
         self._known = known
 
-    def knowing(self, known: Known) -> Self:
-        other = super().knowing(known)
-        other._parts = [part.knowing(known) for part in self._parts]
+    def with_known_events(self, known: KnownEvents) -> Self:
+        other = super().with_known_events(known)
+        other._parts = [part.with_known_events(known) for part in self._parts]
         return other
 
     def score(self, users: Sequence[str]) -> Floats:
-        """Shape [U, N]."""
+        """The weighted sum. Shape [U, N]."""
         scores = {part.name: standardise(part.score(users)) for part in self._parts}
         return combine(scores, self.settings.weights)
 
 
 def standardise(score_UN: Floats) -> Floats:
-    """Standard deviations from the mean of a user's finite scores; the others stay -inf."""
+    """(score - mean) / standard deviation over a user's finite scores; other scores remain -inf."""
     finite_UN = np.isfinite(score_UN)
     count_U1 = np.maximum(finite_UN.sum(1, keepdims=True), 1)
     known_UN = np.where(finite_UN, score_UN, 0)
@@ -70,28 +71,28 @@ def combine(scores: Mapping[str, Floats], weights: Mapping[str, float]) -> Float
 
 def choose_fusion(
     parts: Sequence[Choice[Any, ContentNeighbors]],
-    question: Question,
+    task: ValidationTask,
     *,
-    known: Known,
+    known: KnownEvents,
     further_weights: Sequence[float],
     progress: Progress = silent,
 ) -> Choice[FusionSettings, Fusion]:
-    """From the best part on, each further one with the weight that helps most, left out where none does.
+    """Greedy choice of weights: parts are added by falling validation NDCG@10, the first with weight 1.
 
-    Parts come by their own validation NDCG@10; the first has weight 1. `further_weights` are coarse on
-    purpose: a finer search would learn the noise of validation.
+    A further part gets the weight of `further_weights` with the best validation NDCG@10, or is left out if no
+    weight improves it. The grid is coarse, because a finer one would fit the noise of validation.
     """
     start = time.process_time()
     ordered = sorted(parts, key=lambda each: -(each.validation_ndcg or 0))
     first, *others = [each.model for each in ordered]
     weights, best, num = {first.name: 1.0}, ordered[0].validation_ndcg, 1
-    if question.parts:
+    if task.parts:
         total = 1 + len(others) * len(further_weights)
-        scores = {part.model.name: _standardised(part.model, question) for part in ordered}
+        scores = {part.model.name: _standardised(part.model, task) for part in ordered}
         for other in others:
             found = {}
             for weight in further_weights:
-                found[weight] = question.ndcg(_Weighted(scores, weights | {other.name: weight}))
+                found[weight] = task.ndcg(_Weighted(scores, weights | {other.name: weight}))
                 num += 1
                 progress(f"tune {Fusion.name}", num, total, f"NDCG@10 {best:.4f}")
             weight = max(found, key=found.__getitem__)
@@ -100,7 +101,7 @@ def choose_fusion(
     settings = FusionSettings(weights=weights)
     return Choice(
         settings=settings,
-        model=Fusion([part.model for part in ordered], settings, known=known).knowing(known),
+        model=Fusion([part.model for part in ordered], settings, known=known).with_known_events(known),
         validation_ndcg=best,
         num_candidates=num,
         cpu_seconds=time.process_time() - start,
@@ -109,13 +110,13 @@ def choose_fusion(
 
 @dataclass(frozen=True)
 class _Weighted:
-    scores: Mapping[str, Sequence[Floats]]  # of each part of a question
+    scores: Mapping[str, Sequence[Floats]]  # model -> scores of each part of a task
     weights: Mapping[str, float]
 
     def __call__(self, number: int, _: Part) -> Floats:
         return combine({name: self.scores[name][number] for name in self.weights}, self.weights)
 
 
-def _standardised(model: ContentNeighbors, question: Question) -> list[Floats]:
-    """Scores of each part of the question."""
-    return [standardise(model.knowing(part.known).score(part.users)) for part in question.parts]
+def _standardised(model: ContentNeighbors, task: ValidationTask) -> list[Floats]:
+    """Standardised scores of each part of the task."""
+    return [standardise(model.with_known_events(part.known).score(part.users)) for part in task.parts]

@@ -1,4 +1,4 @@
-"""Popularity: the number of training events, or with clock times a decayed number up to a cut-off."""
+"""Popularity: the number of training events, or with clock times a decayed sum up to a cut-off."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from recsys.columns import Columns
 from recsys.ids import NUM_RESERVED
 from recsys.item_features import ItemFeatures
 from recsys.retrieval import top_k
-from training.baselines.known import Known, Scored, Seen
+from training.baselines.known import KnownEvents, ScoringModel, Seen
 from training.evaluation import seen_lists
 
 MICROSECONDS_A_DAY = 86_400e6
@@ -22,7 +22,7 @@ Doubles = npt.NDArray[np.float64]
 
 
 class Popularity:
-    """The same order for all: by number of positive training events, ties by id."""
+    """One order for all users: by falling number of positive training events, ties by id."""
 
     name = "popularity"
 
@@ -30,7 +30,7 @@ class Popularity:
         self.count_N = split.statistics.item_counts(items.item_ids)[:, 1]
         self.count_N[:NUM_RESERVED] = 0
         self._seen = seen
-        # A place instead of a count: no two places tie, so the choice of k is quick.
+        # The negative rank instead of the count: ranks have no ties, which makes top-k fast.
         self._score_N = np.empty(items.size, np.float32)
         self._score_N[np.argsort(-self.count_N, kind="stable")] = -np.arange(items.size)
 
@@ -42,13 +42,13 @@ class Popularity:
 
 @dataclass(frozen=True, kw_only=True)
 class PopularitySettings:
-    half_life_days: float | None = None  # None: an old event counts as much as a new one
+    half_life_days: float | None = None  # None: no decay
 
 
-class RecentPopularity(Scored):
+class RecentPopularity(ScoringModel):
     """The sum of 2^(-age / `half_life_days`) over the positive training events up to the user's cut-off.
 
-    Where the protocol has one cut-off for all users, all of training lies before it. In other protocols the
+    Where the protocol has one cut-off for all users, all training events precede it. In other protocols the
     cut-off of a user is the time of their newest known event, and no later event of any user is counted. A
     user without a known event gets the order at the end of training. Items with the same sum are in the order
     of the catalogue.
@@ -67,7 +67,7 @@ class RecentPopularity(Scored):
     ) -> None:
         self.settings = settings
         self.one_cut_off = has_one_cut_off(split) if one_cut_off is None else one_cut_off
-        self._known = Known.of(split, items, seen=seen)
+        self._known = KnownEvents.of(split, items, seen=seen)
         train = split.train.filter(Columns.POSITIVE).sort(Columns.TIMESTAMP, Columns.ROW)
         self._time_E = train[Columns.TIMESTAMP].to_numpy()
         self._item_E = encode(train[Columns.ITEM], items.item_ids)
@@ -81,8 +81,8 @@ class RecentPopularity(Scored):
         for row in np.argsort(cut_U, kind="stable"):
             upto = int(np.searchsorted(self._time_E, cut_U[row], side="right"))
             new = slice(num_counted, upto)
-            counted = counted * self._left(cut_U[row] - now) + np.bincount(
-                self._item_E[new], weights=self._left(cut_U[row] - self._time_E[new]), minlength=len(counted)
+            counted = counted * self._decay(cut_U[row] - now) + np.bincount(
+                self._item_E[new], weights=self._decay(cut_U[row] - self._time_E[new]), minlength=len(counted)
             )
             now, num_counted = cut_U[row], upto
             score_UN[row] = counted
@@ -93,8 +93,8 @@ class RecentPopularity(Scored):
         last_U, has_any_U = self._known.last_time(users)
         return np.full(len(users), end) if self.one_cut_off else np.where(has_any_U, last_U, end)
 
-    def _left(self, age: Ints | int) -> Doubles:
-        """What is left of an event of that age in microseconds."""
+    def _decay(self, age: Ints | int) -> Doubles:
+        """2^(-age / half-life), the weight of an event; `age` in microseconds."""
         days = np.asarray(age, np.float64) / MICROSECONDS_A_DAY
         if self.settings.half_life_days is None:
             return np.ones_like(days)
@@ -102,7 +102,7 @@ class RecentPopularity(Scored):
 
 
 def has_one_cut_off(split: Split) -> bool:
-    """Whether all of training is past for everybody in the test: by protocol, or by how files were cut."""
+    """Whether all training events precede all test events: by the protocol, or by the times of the files."""
     if split.protocol != "predefined":
         return split.protocol == "global_temporal"
     known = pl.concat([split.train, split.validation])[Columns.TIMESTAMP].max()

@@ -24,17 +24,17 @@ from training.baselines.content import (
 )
 from training.baselines.fusion import Fusion, choose_fusion
 from training.baselines.item_item import ItemItem
-from training.baselines.known import Known, Seen
+from training.baselines.known import KnownEvents, Seen
 from training.baselines.popularity import Popularity, PopularitySettings, RecentPopularity
 from training.baselines.tuning import (
     Choice,
-    Question,
-    asks_of_any_time,
+    ValidationTask,
     choose,
-    cold_question,
+    cold_task,
+    has_test_events_in_history,
     inner_split,
     training_seen,
-    warm_question,
+    warm_task,
 )
 from training.evaluation import TopK
 
@@ -42,23 +42,23 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chosen:
-    """The settings chosen for one baseline, and the question they were chosen by."""
+class ChosenSettings:
+    """The settings chosen for one baseline, and the validation task that they were chosen on."""
 
     name: str
     settings: Mapping[str, Any]
     validation_ndcg: float | None  # NDCG@10; None: validation has no pair
-    question: str
+    task: str  # description of the validation task; empty where there was nothing to choose
     num_candidates: int
     cpu_seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """A baseline with the settings that were chosen for it."""
+    """A baseline with its chosen settings."""
 
     model: TopK
-    chosen: Chosen
+    chosen: ChosenSettings
 
 
 def choose_baselines(
@@ -72,10 +72,10 @@ def choose_baselines(
     num_threads: int = 0,
     progress: Progress = silent,
 ) -> list[Baseline]:
-    """The baselines among `names` that the data allow, each at its best on validation.
+    """The baselines among `names` that the data allow, each with the best settings on validation.
 
-    `seen` is left out of the answers at test time; None leaves nothing out. Of a streamed log popularity
-    alone needs no events in memory: then it counts all of training, whatever its age.
+    Items of `seen` are left out of the lists at test time; None leaves nothing out. For a streamed log only
+    popularity needs no events in memory; it then counts all training events without decay.
     Raises `DataError` where training has no positive event and a matrix model is among the names.
     """
     if not split.is_in_memory:
@@ -83,7 +83,7 @@ def choose_baselines(
             return [_counted(split, items, seen)] if names else []
         logger.warning(
             "baselines other than popularity hold all events in memory; "
-            'leave them out by evaluate.baselines = ["popularity"]'
+            'to leave them out, set evaluate.baselines = ["popularity"]'
         )
     chooser = _Chooser(split.in_memory(), items, seen, grids or GridConfig(), num_threads, progress)
     steps: dict[str, Callable[[], Baseline]] = {
@@ -97,12 +97,12 @@ def choose_baselines(
 
 
 def _counted(split: Split, items: ItemFeatures, seen: Seen) -> Baseline:
-    """Popularity where events have no age, or none that is read: nothing to choose."""
-    chosen = Chosen(
+    """Popularity without decay, which has no settings."""
+    chosen = ChosenSettings(
         name=Popularity.name,
         settings={},
         validation_ndcg=None,
-        question="",
+        task="",
         num_candidates=1,
         cpu_seconds=0.0,
     )
@@ -125,21 +125,21 @@ class _Chooser:
         self._inner_seen = None if seen is None else training_seen(split, items)
 
     @cached_property
-    def _known(self) -> Known:
-        return Known.of(self._split, self._items, seen=self._seen)
+    def _known(self) -> KnownEvents:
+        return KnownEvents.of(self._split, self._items, seen=self._seen)
 
     @cached_property
-    def _warm(self) -> Question:
-        return warm_question(self._split, self._items, seen=self._inner_seen)
+    def _warm(self) -> ValidationTask:
+        return warm_task(self._split, self._items, seen=self._inner_seen)
 
     @cached_property
-    def _content(self) -> Question:
-        """Of new items where the test asks for any, since that is what content neighbours are for."""
-        asked = self._items.item_ids.encode(self._split.test[Columns.ITEM].unique())
-        if self._split.items_before_test(self._items.item_ids)[asked].all():
+    def _content(self) -> ValidationTask:
+        """The task on cold items if the test has any, since content neighbours can recommend them."""
+        tested = self._items.item_ids.encode(self._split.test[Columns.ITEM].unique())
+        if self._split.items_before_test(self._items.item_ids)[tested].all():
             return self._warm
-        whenever = asks_of_any_time(self._split)
-        return cold_question(self._split, self._items, seen=self._inner_seen, whenever=whenever)
+        any_time = has_test_events_in_history(self._split)
+        return cold_task(self._split, self._items, seen=self._inner_seen, any_time=any_time)
 
     def popularity(self) -> Baseline:
         tried = [
@@ -160,7 +160,7 @@ class _Chooser:
             num_candidates=len(tried),
             progress=self._progress,
         )
-        # Made anew: the test may have one cut-off for everybody where validation has none.
+        # Not the model of validation: the test may have one cut-off for all users where validation has none.
         model = RecentPopularity(self._split, self._items, seen=self._seen, settings=choice.settings)
         return self._baseline(model, choice, self._warm)
 
@@ -186,7 +186,7 @@ class _Chooser:
         def candidates(_: Any) -> Iterable[tuple[BPRSettings, BPR]]:
             for each in self._grids.bpr:
                 settings = BPRSettings(**each.model_dump())
-                for model in BPR.course(
+                for model in BPR.snapshots(
                     self._inner, self._items, seen=self._inner_seen, settings=settings, epochs=epochs
                 ):
                     yield model.settings, model
@@ -218,16 +218,19 @@ class _Chooser:
         return self._matrix(ItemItem.name, [weighted, widened], num)
 
     def content(self, names: Collection[str]) -> list[Baseline]:
-        """Each modality by itself, and all that answer the same question as one, asked for alone or not."""
+        """The content baselines among `names`: single modalities, and the fusion of those with the same task.
+
+        The fusion needs its parts fitted, whether they are among `names` or not.
+        """
         fused = Fusion.name in names
         modalities = [name for name in modalities_of(self._items) if fused or CONTENT_NAMES[name] in names]
         choices = {name: self._modality(name) for name in modalities}
         found = [
-            self._baseline(choice.model.knowing(self._known), choice, self._question(name))
+            self._baseline(choice.model.with_known_events(self._known), choice, self._task(name))
             for name, choice in choices.items()
             if choice.model.name in names
         ]
-        parts = [choice for name, choice in choices.items() if self._question(name) is self._content]
+        parts = [choice for name, choice in choices.items() if self._task(name) is self._content]
         if fused and len(parts) > 1:
             fusion = choose_fusion(
                 parts,
@@ -239,15 +242,15 @@ class _Chooser:
             found.append(self._baseline(fusion.model, fusion, self._content))
         return found
 
-    def _question(self, modality: str) -> Question:
-        """Warm for review modalities: an item with reviews stays known when its events are hidden."""
+    def _task(self, modality: str) -> ValidationTask:
+        """The warm task for review modalities: reviews of an item remain when its events are hidden."""
         return self._warm if modality in OF_REVIEWS else self._content
 
     def _modality(self, modality: str) -> Choice[ContentSettings, ContentNeighbors]:
         tried = content_settings(self._grids.content_last)
         return choose(
             CONTENT_NAMES[modality],
-            self._question(modality),
+            self._task(modality),
             [lambda _: content_candidates(self._inner, self._items, modality, tried, seen=self._inner_seen)],
             num_candidates=len(tried),
             progress=self._progress,
@@ -257,18 +260,18 @@ class _Chooser:
         choice: Choice[Any, Any] = choose(
             name, self._warm, stages, num_candidates=num_candidates, progress=self._progress
         )
-        # What it holds of items is of training either way, so the fit for validation is that for the test.
-        return self._baseline(choice.model.knowing(self._known), choice, self._warm)
+        # Items are fitted on training alone, so the model of validation is also the model of the test.
+        return self._baseline(choice.model.with_known_events(self._known), choice, self._warm)
 
-    def _baseline(self, model: TopK, choice: Choice[Any, Any], question: Question) -> Baseline:
-        chosen = Chosen(
+    def _baseline(self, model: TopK, choice: Choice[Any, Any], task: ValidationTask) -> Baseline:
+        chosen = ChosenSettings(
             name=model.name,
             settings=dict(vars(choice.settings)),
             validation_ndcg=choice.validation_ndcg,
-            question=question.description,
+            task=task.description,
             num_candidates=choice.num_candidates,
             cpu_seconds=round(choice.cpu_seconds, 2),
         )
         if choice.validation_ndcg is None:
-            logger.warning("%s: not chosen, since validation has no pair to ask for", model.name)
+            logger.warning("%s: no validation pair to choose on, the first settings are used", model.name)
         return Baseline(model=model, chosen=chosen)

@@ -17,31 +17,31 @@ from recsys.item_features import ItemFeatures
 from recsys.metrics import Doubles, IdLists, at_k
 from recsys.progress import Progress, silent
 from recsys.retrieval import top_k
-from training.baselines.known import Known, Scored, Seen
+from training.baselines.known import KnownEvents, ScoringModel, Seen
 from training.evaluation import seen_lists
 
 logger = logging.getLogger(__name__)
 
-# Constants: they bound the time of the choice, and change no result but by the users and folds drawn.
+# Constants: they bound the time of the choice. They change which users and folds are sampled, nothing else.
 K = 10
-NUM_FOLDS = 5  # of the items, each held out once
-MAX_CELLS = 24_000_000  # users times items that one question scores; more users are drawn from
+NUM_FOLDS = 5  # of the items; each fold is hidden once
+MAX_CELLS = 24_000_000  # users times items that one task scores; of more users a sample is taken
 _CELLS_AT_ONCE = 8_000_000
 Settings = TypeVar("Settings")
-Model = TypeVar("Model", bound=Scored)
+Model = TypeVar("Model", bound=ScoringModel)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Part:
-    """Some users, their known events, and their validation items."""
+    """Some users, their known events, and their validation items, which are ranked in one call."""
 
     users: list[str]
-    known: Known
+    known: KnownEvents
     ground_truth: IdLists
-    allowed: Bools | None  # [N]
+    allowed: Bools | None  # [N] items that are ranked; None: all
 
     def ndcg(self, score_UN: Floats) -> Doubles:
-        """Of each user; `score_UN` is overwritten. Shape [U]."""
+        """NDCG@10 of each user; `score_UN` is overwritten. Shape [U]."""
         seen = self.known.seen
         lists = None if seen is None else seen_lists(seen, self.users)
         ranked_UK, _ = top_k(score_UN, K, allowed=self.allowed, excluded=lists)
@@ -49,24 +49,25 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Question:
-    """Validation pairs as a test of their own."""
+class ValidationTask:
+    """Validation pairs on which settings are compared."""
 
     description: str
     parts: tuple[Part, ...]
 
     def ndcg(self, score: Callable[[int, Part], Floats]) -> float:
-        """Mean over users of NDCG@10 by the scores [U, N] of each part, which is given with its number."""
+        """Mean NDCG@10 over users; `score` returns scores [U, N] from the index of a part and the part."""
         values = [part.ndcg(score(number, part)) for number, part in enumerate(self.parts)]
         return float(np.concatenate(values).mean(dtype=np.float64))
 
-    def ndcg_of(self, model: Scored) -> float:
-        return self.ndcg(lambda _, part: model.knowing(part.known).score(part.users))
+    def ndcg_of(self, model: ScoringModel) -> float:
+        """Mean NDCG@10 of `model` over users."""
+        return self.ndcg(lambda _, part: model.with_known_events(part.known).score(part.users))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice(Generic[Settings, Model]):
-    """The best of the candidates. Without a validation pair the first, and no figure."""
+    """The best of the candidates; without a validation pair the first, and `validation_ndcg` is None."""
 
     settings: Settings
     model: Model
@@ -76,64 +77,64 @@ class Choice(Generic[Settings, Model]):
 
 
 def inner_split(split: InMemorySplit) -> InMemorySplit:
-    """Validation as the test, training alone before it."""
+    """The split with validation as its test and training alone before it."""
     return replace(split, test=split.validation, validation=split.validation.clear())
 
 
 def training_seen(split: InMemorySplit, items: ItemFeatures) -> dict[str, np.ndarray]:
-    """Items of each user's training events of any kind."""
+    """User -> items of the user's training events of any kind."""
     grouped = split.train.group_by(Columns.USER, maintain_order=True).agg(Columns.ITEM)
     return {user: items.item_ids.encode(names) for user, names in grouped.iter_rows()}
 
 
-def warm_question(split: InMemorySplit, items: ItemFeatures, *, seen: Seen, seed: int = 0) -> Question:
+def warm_task(split: InMemorySplit, items: ItemFeatures, *, seen: Seen, seed: int = 0) -> ValidationTask:
     """Validation pairs on items with a training event, the whole catalogue ranked."""
-    known, trained_N = Known.of(inner_split(split), items, seen=seen), _trained(items)
+    known, trained_N = KnownEvents.of(inner_split(split), items, seen=seen), _trained(items)
     pairs = _pairs(split.validation, items, seen, trained_N)
     parts = _parts(pairs, known, None, items.size, max_cells=MAX_CELLS, seed=seed)
-    return Question(
+    return ValidationTask(
         description="validation pairs on items with training events, the whole catalogue ranked",
         parts=tuple(parts),
     )
 
 
-def cold_question(
-    split: InMemorySplit, items: ItemFeatures, *, seen: Seen, whenever: bool = False, seed: int = 0
-) -> Question:
-    """Pairs as if their items were new, for models that learn nothing of items from events.
+def cold_task(
+    split: InMemorySplit, items: ItemFeatures, *, seen: Seen, any_time: bool = False, seed: int = 0
+) -> ValidationTask:
+    """Pairs on warm items that are treated as cold, for models that fit no parameter of an item on events.
 
-    Items with training events are drawn into `NUM_FOLDS` folds. The items of a fold are hidden from every
-    history; the users' pairs in the fold are asked for, and only the fold is ranked. The pairs are validation
-    pairs after a history of training events; with `whenever`, training and validation pairs, before and after
-    the rest of the user's history.
+    Items with training events are divided at random into `NUM_FOLDS` folds. The events on the items of a fold
+    are removed from every history, the users' pairs on these items are the ground truth, and only these items
+    are ranked. The pairs are validation pairs; with `any_time`, training and validation pairs.
     """
     trained_N = _trained(items)
-    if whenever:
-        known = Known.of(split, items, seen=None)
+    if any_time:
+        known = KnownEvents.of(split, items, seen=None)
         pairs = _pairs(pl.concat([split.train, split.validation]), items, None, trained_N)
     else:
-        known = Known.of(inner_split(split), items, seen=seen)
+        known = KnownEvents.of(inner_split(split), items, seen=seen)
         pairs = _pairs(split.validation, items, seen, trained_N)
     drawn = np.random.default_rng(seed).permutation(np.flatnonzero(trained_N))
     parts: list[Part] = []
     for fold in range(NUM_FOLDS):
         held_N = np.zeros(items.size, np.bool_)
         held_N[drawn[fold::NUM_FOLDS]] = True
-        mine = {user: own[held_N[own]] for user, own in pairs.items()}
+        fold_pairs = {user: own[held_N[own]] for user, own in pairs.items()}
         hidden, cells = known.without(held_N), MAX_CELLS // NUM_FOLDS
-        parts += _parts(mine, hidden, held_N, items.size, max_cells=cells, seed=seed)
-    asked = "training and validation pairs" if whenever else "validation pairs"
-    return Question(
-        description=f"{asked} on each of {NUM_FOLDS} drawn parts of the items, hidden from all histories; "
+        parts += _parts(fold_pairs, hidden, held_N, items.size, max_cells=cells, seed=seed)
+    source = "training and validation pairs" if any_time else "validation pairs"
+    return ValidationTask(
+        description=f"{source} on each of {NUM_FOLDS} random parts of the items, hidden from all histories; "
         "only that part ranked",
         parts=tuple(parts),
     )
 
 
-def asks_of_any_time(split: InMemorySplit) -> bool:
-    """Whether the test's events lie among what is known of a user, and not after it.
+def has_test_events_in_history(split: InMemorySplit) -> bool:
+    """Whether test events precede known events of the same user.
 
-    By protocol, or of given files by their times: for most users the test begins before the history ends.
+    By the protocol; for a predefined split by the times: whether most users have a test event before their
+    last known event.
     """
     if split.protocol != "predefined":
         return split.protocol == "held_out_items"
@@ -146,21 +147,21 @@ def asks_of_any_time(split: InMemorySplit) -> bool:
 
 def choose(
     name: str,
-    question: Question,
+    task: ValidationTask,
     stages: Sequence[Callable[[Settings | None], Iterable[tuple[Settings, Model]]]],
     *,
     num_candidates: int = 0,
     progress: Progress = silent,
 ) -> Choice[Settings, Model]:
-    """The candidate of the best validation NDCG@10, the first of equals.
+    """The candidate with the best validation NDCG@10; of equal ones the first.
 
-    A stage is given the best settings of those before it and makes its candidates.
+    A stage yields candidates; it is called with the best settings of the stages before it.
     """
     start, best, num = time.process_time(), None, 0
     for stage in stages:
         for settings, model in stage(best.settings if best else None):
             num += 1
-            score = question.ndcg_of(model) if question.parts else None
+            score = task.ndcg_of(model) if task.parts else None
             if best is None or (score is not None and score > (best.validation_ndcg or 0.0)):
                 best = Choice(
                     settings=settings, model=model, validation_ndcg=score, num_candidates=0, cpu_seconds=0.0
@@ -168,7 +169,7 @@ def choose(
             logger.info("%s %s: validation NDCG@10 %s", name, settings, score)
             progress(f"tune {name}", num, max(num_candidates, num), _note(best.validation_ndcg))
             if score is None:
-                break  # nothing to choose by
+                break  # no validation pair
     assert best is not None
     return replace(best, num_candidates=num, cpu_seconds=time.process_time() - start)
 
@@ -184,7 +185,7 @@ def _trained(items: ItemFeatures) -> Bools:
 
 
 def _pairs(events: pl.DataFrame, items: ItemFeatures, seen: Seen, trained_N: Bools) -> dict[str, np.ndarray]:
-    """Items of each user's positive events: with training events, not in `seen` where there is one."""
+    """User -> items of positive events, without items that have no training event or are in `seen`."""
     grouped = events.filter(Columns.POSITIVE).group_by(Columns.USER).agg(Columns.ITEM)
     pairs = {}
     for user, names in grouped.sort(Columns.USER).iter_rows():
@@ -196,14 +197,14 @@ def _pairs(events: pl.DataFrame, items: ItemFeatures, seen: Seen, trained_N: Boo
 
 def _parts(
     pairs: dict[str, np.ndarray],
-    known: Known,
+    known: KnownEvents,
     allowed: Bools | None,
     num_items: int,
     *,
     max_cells: int,
     seed: int,
 ) -> Iterator[Part]:
-    """The users with pairs, at most so many, and a bounded number of them at a time."""
+    """The users with pairs, in parts of bounded size; a sample of the users above `max_cells`."""
     users = [user for user, own in pairs.items() if len(own)]
     most = max(max_cells // num_items, 1)
     if len(users) > most:

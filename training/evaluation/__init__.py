@@ -1,4 +1,4 @@
-"""Full-ranking evaluation of any model on the test of a split."""
+"""Full-ranking evaluation of models on the test of a split."""
 
 from training.evaluation.evaluate import (
     ByUser,
@@ -10,11 +10,19 @@ from training.evaluation.evaluate import (
 )
 from training.evaluation.examples import Example, Listed, draw_examples, load_examples, save_examples
 from training.evaluation.ground_truth import GroundTruth, seen_lists
-from training.evaluation.names import PLACES, metric_name
+from training.evaluation.names import VIEW_PHRASES, metric_name
 from training.evaluation.oracle import Oracle
 from training.evaluation.predictions import Predictions
 from training.evaluation.results import FEW_USERS, Change, Evaluation, ViewResult
-from training.evaluation.system import ID_ONLY, LATER, MODEL, TOWERS, System, full_and_towers, id_only
+from training.evaluation.system import (
+    ID_ONLY,
+    MODEL,
+    TOWERS,
+    WITH_VALIDATION,
+    System,
+    full_and_towers,
+    id_only,
+)
 from training.evaluation.tables import (
     REFERENCES,
     is_best,
@@ -27,11 +35,11 @@ from training.evaluation.tables import (
 __all__ = [
     "FEW_USERS",
     "ID_ONLY",
-    "LATER",
     "MODEL",
-    "PLACES",
     "REFERENCES",
     "TOWERS",
+    "VIEW_PHRASES",
+    "WITH_VALIDATION",
     "ByUser",
     "Change",
     "Evaluation",

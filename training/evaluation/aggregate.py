@@ -31,10 +31,10 @@ Results = Mapping[str, Sampled]  # metric -> value and resamples
 
 @dataclass(frozen=True, kw_only=True)
 class Aggregate:
-    """All models on one part; empty where it has no users."""
+    """Results of all models on one part; empty where the part has no users."""
 
     models: Mapping[str, Results]
-    differences: Mapping[str, Results]  # ours minus every other model; empty without ours
+    differences: Mapping[str, Results]  # other model -> main model minus it; empty without main model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,19 +64,24 @@ def with_beyond_accuracy(
 
 
 def aggregate(
-    part: Part, models: Mapping[str, Lists], ks: Sequence[int], *, ours: str | None = None, seed: int = 0
+    part: Part,
+    models: Mapping[str, Lists],
+    ks: Sequence[int],
+    *,
+    main_model: str | None = None,
+    seed: int = 0,
 ) -> Aggregate:
-    """Results of all models by metric, such as "ndcg@10", and their differences: `ours` minus the other.
+    """Results of all models by metric, such as "ndcg@10", and differences: `main_model` minus every other.
 
-    `models` hold a list for each user of `part`, in order. All models share the resamples. A metric without a
-    value, such as the novelty of lists that are all empty, is absent. A difference is a mean over the users
+    `models` have one list for each user of `part`, in order. All models share the resamples. A metric without
+    a value, such as the novelty of lists that are all empty, is absent. A difference is a mean over the users
     for whom both models have a value, in every resample; it is absent where no user has both.
     """
     if not len(part.rows):
         return Aggregate(models={}, differences={})
     measured = {name: _Measured(part, lists, ks) for name, lists in models.items()}
-    others = [name for name in measured if name != ours] if ours else []
-    gaps = {name: _Gap(measured[ours], measured[name]) for name in others if ours}
+    others = [name for name in measured if name != main_model] if main_model else []
+    gaps = {name: _Gap(measured[main_model], measured[name]) for name in others if main_model}
     width = max(each.width for each in measured.values())
     for drawn_RU in resamples(len(part.rows), seed=seed, width=width):
         weight_RU = drawn_RU.astype(np.float64)
@@ -88,24 +93,26 @@ def aggregate(
     results = {name: each.results() for name, each in measured.items()}
     return Aggregate(
         models=results,
-        differences={name: gap.results(results[ours], results[name]) for name, gap in gaps.items() if ours},
+        differences={
+            name: gap.results(results[main_model], results[name]) for name, gap in gaps.items() if main_model
+        },
     )
 
 
 def compare_lists(
-    ours_UK: Ints,
-    other_UK: Ints,
+    first_UK: Ints,
+    second_UK: Ints,
     ground_truth: IdLists,
     ks: Sequence[int],
     *,
     items: ItemFeatures | None = None,
     seed: int = 0,
 ) -> dict[str, Estimate]:
-    """The difference of every metric, ours minus other, for lists of the same users in the same order.
+    """The difference of every metric, first minus second, for lists of the same users in the same order.
 
-    The lists can be two columns of `Predictions`; the interval is that of the paired difference, as in
-    `aggregate`. Users without ground truth do not count. With `items`, metrics beyond accuracy are compared,
-    too. Empty where no user has ground truth.
+    The lists can be two columns of `Predictions`. Intervals are of the paired difference, as in `aggregate`.
+    Users without ground truth do not count. With `items`, metrics beyond accuracy are compared too. Empty
+    where no user has ground truth.
     """
     rows = np.flatnonzero(ground_truth.counts)
     part = Part(
@@ -121,10 +128,10 @@ def compare_lists(
         name: with_beyond_accuracy(ranked_UK[rows], ks, items, content)
         if items
         else Lists(ranked_UK=ranked_UK[rows])
-        for name, ranked_UK in {"ours": ours_UK, "other": other_UK}.items()
+        for name, ranked_UK in {"first": first_UK, "second": second_UK}.items()
     }
-    gaps = aggregate(part, lists, ks, ours="ours", seed=seed).differences
-    return estimates(gaps["other"]) if gaps else {}
+    gaps = aggregate(part, lists, ks, main_model="first", seed=seed).differences
+    return estimates(gaps["second"]) if gaps else {}
 
 
 def estimates(results: Results) -> dict[str, Estimate]:
@@ -133,7 +140,7 @@ def estimates(results: Results) -> dict[str, Estimate]:
 
 
 class _Measured:
-    """One model: its value for each user and metric, and the means of the resamples drawn so far."""
+    """One model: its value for each user and metric, and its means in the resamples drawn so far."""
 
     def __init__(self, part: Part, lists: Lists, ks: Sequence[int]) -> None:
         values = {**at_k(lists.ranked_UK, part.ground_truth, ks), **(lists.beyond or {})}
@@ -178,11 +185,11 @@ class _Measured:
 
 
 class _Gap:
-    """One model minus another, over the users who have both values, for metrics that some users lack."""
+    """One model minus another. A metric that some users lack is averaged over users with both values."""
 
-    def __init__(self, ours: _Measured, other: _Measured) -> None:
+    def __init__(self, first: _Measured, second: _Measured) -> None:
         shared = [
-            (name, ours.values[name], other.values[name]) for name in ours.values if name in other.values
+            (name, first.values[name], second.values[name]) for name in first.values if name in second.values
         ]
         self._gap_of = {
             name: one_U - two_U for name, one_U, two_U in shared if (np.isnan(one_U) != np.isnan(two_U)).any()
@@ -193,8 +200,8 @@ class _Gap:
         if self._gap_of:
             self._means.append(weighted_means(weight_RU, np.stack(list(self._gap_of.values()), axis=1)))
 
-    def results(self, ours: Results, other: Results) -> dict[str, Sampled]:
-        found = {name: ours[name] - other[name] for name in ours if name in other}
+    def results(self, first: Results, second: Results) -> dict[str, Sampled]:
+        found = {name: first[name] - second[name] for name in first if name in second}
         for at, (name, gap_U) in enumerate(self._gap_of.items()):
             if np.isnan(gap_U).all():
                 del found[name]

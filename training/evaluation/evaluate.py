@@ -45,28 +45,28 @@ _USERS_AT_ONCE = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
-    """How lists are asked for and measured.
+    """Length of the lists, treatment of seen items, and the metrics.
 
     With `exclude_seen`, a test pair on a seen item (a repeat) does not count, and a model that recommends a
-    seen item is refused. `beyond_accuracy` adds the metrics of `recsys.metrics.beyond_accuracy` and,
-    `with_slices`, the slices. `ours` names the model whose paired differences to every other are estimated.
+    seen item is an error. `beyond_accuracy` adds the metrics of `recsys.metrics.beyond_accuracy` and,
+    `with_slices`, the slices. `main_model` names the model that is compared with every other, paired by user.
     """
 
     ks: tuple[int, ...] = (10, 20)
     exclude_seen: bool = True
     beyond_accuracy: bool = False
     with_slices: bool = True
-    ours: str | None = None
+    main_model: str | None = None
     seed: int = 0  # of the bootstrap
 
     @classmethod
-    def of(cls, config: EvaluateConfig, *, ours: str | None = None) -> "EvaluationSettings":
-        """Those of a run: with slices, and with the metrics beyond accuracy."""
-        return cls(ks=config.k, exclude_seen=config.exclude_seen, beyond_accuracy=True, ours=ours)
+    def of(cls, config: EvaluateConfig, *, main_model: str | None = None) -> "EvaluationSettings":
+        """The settings of a run: with slices, and with the metrics beyond accuracy."""
+        return cls(ks=config.k, exclude_seen=config.exclude_seen, beyond_accuracy=True, main_model=main_model)
 
 
 class TopK(Protocol):
-    """A model that recommends k items: a baseline, the oracle, our own."""
+    """A model that recommends k items: a baseline, the oracle, the trained system."""
 
     @property
     def name(self) -> str: ...
@@ -74,8 +74,8 @@ class TopK(Protocol):
     def recommend(self, users: Sequence[str], k: int, *, allowed: Bools | None) -> Ints:
         """Ids of `ItemFeatures.item_ids`, best first, 0 after the last one. Shape [U, k].
 
-        Only items where `allowed` [N] is true, all when it is None. Items that the user has seen are
-        left out if the model was made to do so.
+        Only items where `allowed` [N] is true; None allows all. Whether seen items are left out is a setting
+        of the model.
         """
         ...
 
@@ -99,11 +99,11 @@ def evaluate(
 ) -> Evaluation:
     """Metrics of `models` on the test positives of the split, in every view of `VIEWS`.
 
-    `content` is that of the items, for a caller who has made it already. `keep` receives every model's lists
-    over the whole catalogue. Where no user is left to measure on, the views are empty and `not_measured` of
-    the result says why. Raises `RecsysError` for a model that recommends an item that it must not.
+    `content` saves making `Content.of(data.items)` again. `keep` is called with every model's lists over the
+    whole catalogue. Without a user to measure on, the views are empty and `not_measured` has the reason.
+    Raises `RecsysError` for a model that recommends an item that is not allowed or was seen.
     """
-    _check_names([model.name for model in models], settings.ours)
+    _check_names([model.name for model in models], settings.main_model)
     ground_truth = GroundTruth.of(data, exclude_seen=settings.exclude_seen)
     if settings.beyond_accuracy and content is None:
         content = Content.of(data.items)
@@ -131,7 +131,7 @@ def evaluate(
         exclude_seen=settings.exclude_seen,
         counts=ground_truth.counts,
         not_measured=ground_truth.not_measured,
-        ours=settings.ours,
+        main_model=settings.main_model,
         content=content.names if content else (),
         views={name: result(part, pooled if name == "cold_pool" else None) for name, part in views.items()},
         slices={kind: {name: result(part) for name, part in parts.items()} for kind, parts in slices.items()},
@@ -161,11 +161,11 @@ def results_by_user(
     return ground_truth, found
 
 
-def _check_names(names: Sequence[str], ours: str | None) -> None:
+def _check_names(names: Sequence[str], main_model: str | None) -> None:
     if len(set(names)) != len(names):
-        raise RecsysError(f"models named {names}: each needs a name of its own")
-    if ours is not None and ours not in names:
-        raise RecsysError(f"differences of {ours!r} asked for, which is none of {names}")
+        raise RecsysError(f"models named {names}: the names must be distinct")
+    if main_model is not None and main_model not in names:
+        raise RecsysError(f"main_model = {main_model!r} is not among the models {names}")
 
 
 def _views(ground_truth: GroundTruth) -> dict[str, Part]:
@@ -186,21 +186,21 @@ def _recommended(
     lists: Callable[[Ints], Lists],
     progress: Progress,
 ) -> tuple[dict[str, Lists], dict[str, Lists]]:
-    """Every model's lists for all users over the catalogue, and for the view cold_pool among cold items."""
-    everybody, pool_rows = np.arange(len(ground_truth.users)), views["cold_pool"].rows
-    per_model = len(everybody) + len(pool_rows)
+    """Every model's lists over the catalogue, and the lists of the view cold_pool over cold items."""
+    all_rows, pool_rows = np.arange(len(ground_truth.users)), views["cold_pool"].rows
+    per_model = len(all_rows) + len(pool_rows)
     full: dict[str, Lists] = {}
     pooled: dict[str, Lists] = {}
     for at, model in enumerate(models):
         done, total = at * per_model, len(models) * per_model
         list_maker = _ListMaker(model=model, ground_truth=ground_truth, k=k, progress=progress, total=total)
-        full[model.name] = lists(list_maker.lists(everybody, None, done))
-        pooled[model.name] = lists(list_maker.lists(pool_rows, ground_truth.cold, done + len(everybody)))
+        full[model.name] = lists(list_maker.lists(all_rows, None, done))
+        pooled[model.name] = lists(list_maker.lists(pool_rows, ground_truth.cold, done + len(all_rows)))
     return full, pooled
 
 
 def _result(part: Part, lists: Mapping[str, Lists], settings: EvaluationSettings) -> ViewResult:
-    found = aggregate(part, lists, settings.ks, ours=settings.ours, seed=settings.seed)
+    found = aggregate(part, lists, settings.ks, main_model=settings.main_model, seed=settings.seed)
     return ViewResult(
         description=part.description,
         num_users=len(part.rows),
@@ -213,7 +213,7 @@ def _result(part: Part, lists: Mapping[str, Lists], settings: EvaluationSettings
 
 @dataclass(frozen=True, kw_only=True)
 class _ListMaker:
-    """Asks one model for lists, a bounded number of users at a time, and checks them."""
+    """Gets the lists of one model, for a bounded number of users at a time, and checks them."""
 
     model: TopK
     ground_truth: GroundTruth
@@ -222,7 +222,7 @@ class _ListMaker:
     total: int
 
     def lists(self, rows: Ints, allowed: Bools | None, done: int) -> Ints:
-        """Lists for `rows` of the test's users. Shape [len(rows), k]."""
+        """Lists for the test users in `rows`. Shape [len(rows), k]."""
         name, num_items = self.model.name, len(self.ground_truth.cold)
         step = min(max(_SCORES_AT_ONCE // num_items, 1), _USERS_AT_ONCE)
         ranked = [np.empty((0, self.k), np.int64)]
@@ -242,7 +242,7 @@ def _check_allowed(
     name: str, ranked_UK: Ints, users: list[str], k: int, allowed: Bools | None, num_items: int
 ) -> None:
     if ranked_UK.shape != (len(users), k):
-        raise RecsysError(f"{name}: answered with shape {ranked_UK.shape}, asked for {(len(users), k)}")
+        raise RecsysError(f"{name}: lists of shape {ranked_UK.shape}; expected {(len(users), k)}")
     real = (ranked_UK >= NUM_RESERVED) & (ranked_UK < num_items)
     wrong = ~real & (ranked_UK != PAD)
     if not wrong.any() and allowed is not None:

@@ -1,4 +1,4 @@
-"""A few test users, drawn at random, with their lists and the reasons."""
+"""A few test users, drawn at random, with their lists and the reasons of the ranker."""
 
 import json
 from collections.abc import Mapping
@@ -17,15 +17,18 @@ from training.evaluation.predictions import Predictions
 from training.evaluation.system import history_of
 from training.fitting import Fitted
 
-# Constants, so that reports look alike: users, places of a list, and past items that are shown.
-NUM_DRAWN = 4
+# Constants, so that reports of different runs look alike.
+NUM_DRAWN = 4  # users
 LIST_LENGTH = 10
-PAST_SHOWN = 8
+PAST_SHOWN = 8  # newest items of a history
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    """One place of a list, and the modality and past item that the ranker attended to most, if any."""
+    """One item of a list, and the modality and past item that the ranker attended to most.
+
+    Both are None without a ranker.
+    """
 
     item: str
     hit: bool
@@ -35,7 +38,7 @@ class Listed:
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One user by external ids: the newest past items, the held-out items, and the list of our model."""
+    """One user: newest past items, held-out items, and the list of the model, all as external ids."""
 
     user: str
     num_past: int
@@ -57,7 +60,7 @@ def draw_examples(
     exclude_seen: bool = True,
     seed: int = 0,
 ) -> list[Example]:
-    """`NUM_DRAWN` users at random, and one more where all or none of those have a hit.
+    """`NUM_DRAWN` users at random. Where all or none of them have a hit, one more for the other case.
 
     `model` is the name of `fitted` in `predictions`.
     """
@@ -73,7 +76,7 @@ def draw_examples(
 
 
 def drawn_rows(predictions: Predictions, model: str, seed: int) -> list[int]:
-    """Rows of the users to show: the first of a seeded order, success and failure both among them."""
+    """Rows of the users to show: the first of a seeded order, with one hit and one miss if possible."""
     order = np.random.default_rng(seed).permutation(len(predictions.users))
     held_out = _held_out(predictions)
     has_hit: Bools = np.any(held_out.contain(predictions.models[model][:, :LIST_LENGTH]), axis=1)
@@ -106,7 +109,7 @@ def _example(
 
 
 def _explained(found: Recommendations, row: int, fitted: Fitted) -> list[tuple[int, Listed]]:
-    """The places of one list that hold an item."""
+    """Item id and entry for each rank of one list that has an item. `hit` is not yet set."""
     decode = fitted.features.item_ids.decode
     listed = []
     for place, item in enumerate(found.items[row].tolist()):
@@ -129,6 +132,7 @@ def _explained(found: Recommendations, row: int, fitted: Fitted) -> list[tuple[i
 
 
 def save_examples(examples: list[Example], path: Path) -> None:
+    """Write examples.json atomically."""
     text = json.dumps([asdict(each) for each in examples], indent=2, ensure_ascii=False)
     with replacing(path) as temporary:
         temporary.write_text(text, "utf-8")

@@ -20,33 +20,35 @@ from training.evaluation.predictions import Predictions
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSet:
-    """What an evaluation asks, and of what: a split, its catalogue, and the seen items."""
+    """The data of an evaluation: a split, the catalogue, and the seen items."""
 
     split: Split
     items: ItemFeatures
-    seen: Mapping[str, Ints]  # each user's items of any kind before the test; absent without a history
+    seen: Mapping[
+        str, Ints
+    ]  # user -> items of events of any kind before the test; no entry without a history
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Some pairs of the ground truth, by user."""
+    """Some pairs of the ground truth, grouped by user."""
 
     description: str
-    rows: Ints  # of the test's users: those with a pair in this part
+    rows: Ints  # of the test users: the users with a pair in this part
     ground_truth: IdLists  # by place in `rows`; no list is empty
     num_ranked: int  # items that could be recommended
 
 
 @dataclass(frozen=True, kw_only=True)
 class GroundTruth:
-    """The held-out pairs that count, without repeats where seen items are left out of every list."""
+    """The held-out pairs; without repeats where seen items are left out of every list."""
 
     users: tuple[str, ...]
     row: Ints  # [P] of `users`
     item: Ints  # [P]
     cold: Bools  # [N] items of the catalogue without a training or validation event
-    seen: IdLists | None  # by row of `users`; None: the seen may be recommended
-    num_seen: Ints  # [U] items known of each user; 0: a user without a history
+    seen: IdLists | None  # by row of `users`; None: seen items may be recommended
+    num_seen: Ints  # [U] known items of each user; 0: a user without a history
     counts: dict[str, int]
 
     @classmethod
@@ -91,7 +93,7 @@ class GroundTruth:
 
     @property
     def not_measured(self) -> str:
-        """Why no user is left on whom anything could be measured; empty where users are left."""
+        """The reason why the test has no user to measure on; empty where it has one."""
         counts = self.counts
         if self.users:
             return ""
@@ -124,7 +126,7 @@ class GroundTruth:
 
 
 def seen_lists(seen: Mapping[str, Ints], users: Iterable[str]) -> IdLists:
-    """The seen items of `users`, in their order; none for a user without an entry."""
+    """The seen items of each of `users`, in order; none for a user without an entry."""
     return IdLists.from_lists([seen.get(user, np.empty(0, np.int64)) for user in users])
 
 
@@ -139,7 +141,7 @@ def _items_before_test(names: list[str], items: ItemFeatures) -> Ints:
 
 
 def _cold_items(split: Split, items: ItemFeatures) -> Bools:
-    """Items without a training or validation event. A validation event comes before the test. Shape [N]."""
+    """Items without a training or validation event; both come before the test. Shape [N]."""
     cold = np.ones(items.size, np.bool_)
     cold[split.items_before_test(items.item_ids)] = False
     cold[:NUM_RESERVED] = False

@@ -1,11 +1,11 @@
-"""Views and metrics as tables and sentences name them."""
+"""Names of views and metrics in tables and sentences."""
 
 from collections.abc import Mapping
 
-PLACES: Mapping[str, str] = {
+VIEW_PHRASES: Mapping[str, str] = {
     "warm": "on warm items",
-    "cold_full": "on new items in the whole catalogue",
-    "cold_pool": "among new items alone",
+    "cold_full": "on cold items in the whole catalogue",
+    "cold_pool": "among cold items alone",
 }
 METRICS: Mapping[str, str] = {
     "recall": "Recall", "hr": "HR", "ndcg": "NDCG", "mrr": "MRR", "map": "MAP",

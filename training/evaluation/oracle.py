@@ -1,4 +1,4 @@
-"""The upper end of the scale on generated data: the scores by which its shoppers really chose."""
+"""The upper end of the scale on generated data: the true scores by which its shoppers chose."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ VECTOR = "vector"
 
 
 class Oracle:
-    """Ranks by the dot product of the true factors of user and item. Never trained, never fair."""
+    """Ranks by the dot product of the true factors of user and item, which no trained model has."""
 
     name = "oracle"
 
@@ -64,7 +64,9 @@ def _read(path: Path, key: str) -> tuple[list[str], Floats]:
         raise DataError(f"{path}: not Parquet with the columns {key!r} and {VECTOR!r}: {error}") from None
     lengths = table[VECTOR].list.len() if table.schema[VECTOR] == pl.List else None
     if lengths is not None and lengths.n_unique() > 1:
-        raise DataError(f"{path}: vectors of lengths {sorted(lengths.unique())}; all must be as long")
+        raise DataError(
+            f"{path}: vectors of lengths {sorted(lengths.unique())}; all must have the same length"
+        )
     vectors: Floats = np.array(table[VECTOR].to_list(), dtype=np.float32)
     if vectors.ndim != 2:
         raise DataError(f"{path}: no vectors; each row needs a list of numbers in {VECTOR!r}")

@@ -1,4 +1,4 @@
-"""Every model's lists in an evaluation, kept so that later metrics need no model.
+"""predictions.parquet: every model's lists in an evaluation, so that later metrics need no model.
 
 Shape suffixes: U users, K ranks.
 """
@@ -18,7 +18,7 @@ from recsys.files import replacing
 from recsys.ids import NUM_RESERVED, PAD, IdMap
 from recsys.metrics import IdLists
 
-# Columns of the file; every other one is a model.
+# Columns of the file; every other column is the lists of a model.
 NUM_SEEN, WARM, COLD = "num_seen", "ground_truth_warm", "ground_truth_cold"
 _FIXED = (Columns.USER, NUM_SEEN, WARM, COLD)
 
@@ -32,20 +32,20 @@ class Predictions:
     """
 
     users: tuple[str, ...]
-    num_seen: Ints  # [U] items known of the user at test time
+    num_seen: Ints  # [U] known items of the user at test time
     warm: IdLists  # ground truth on items with a training or validation event
-    cold: IdLists  # ground truth on the others
+    cold: IdLists  # ground truth on the other items
     models: Mapping[str, Ints]  # name -> [U, K] item ids, best first, 0 after the last
 
     def ground_truth(self) -> dict[str, Ints]:
-        """The items to be found, warm and cold ones together, by user."""
+        """User -> held-out items, warm and cold."""
         both = zip(self.warm.to_lists(), self.cold.to_lists(), strict=True)
         return {user: np.concatenate(items) for user, items in zip(self.users, both, strict=True)}
 
     def save(self, path: Path, item_ids: IdMap) -> None:
-        """One row a user: `user_id`, `num_seen`, `ground_truth_warm`, `ground_truth_cold`, a list a model.
+        """A row for each user: `user_id`, `num_seen`, `ground_truth_warm`, `ground_truth_cold`, each model.
 
-        Items are external ids; an empty list is null. The file appears whole or not at all.
+        Items are external ids; an empty list is null. The file is written atomically.
         """
         columns = {WARM: _ragged(self.warm), COLD: _ragged(self.cold)}
         columns |= {name: _ranked(ranked_UK) for name, ranked_UK in self.models.items()}
@@ -69,7 +69,9 @@ class Predictions:
         }
         unknown = [name for name, rows in lists.items() if any((row < NUM_RESERVED).any() for row in rows)]
         if unknown:
-            raise DataError(f"{path}: items in column {unknown[0]!r} that the dataset does not have")
+            raise DataError(
+                f"{path}: column {unknown[0]!r} has items that are not in the dataset; evaluate the run again"
+            )
         width = max([1, *(len(row) for name, rows in lists.items() if name not in _FIXED for row in rows)])
         return cls(
             users=tuple(table[Columns.USER]),
@@ -81,17 +83,18 @@ class Predictions:
 
 
 def _ragged(lists: IdLists) -> tuple[Ints, Ints]:
-    """Row and id of every entry."""
+    """Row and id of every entry of `lists`."""
     return np.repeat(np.arange(len(lists)), lists.counts), lists.ids
 
 
 def _ranked(ranked_UK: Ints) -> tuple[Ints, Ints]:
+    """Row and id of every recommended item."""
     row, column = np.nonzero(ranked_UK != PAD)
     return row, ranked_UK[row, column]
 
 
 def _decoded(row: Ints, item: Ints, item_ids: IdMap, name: str) -> pl.DataFrame:
-    """One list of external ids a row that has any; an enum, so that names stand once in the file."""
+    """One list of external ids for each row that has an item. An enum stores every id once in the file."""
     codes = pl.Series(name, (item - NUM_RESERVED).astype(np.uint32))
     names = codes.cat.to(pl.Enum(list(item_ids.external)))
     return pl.DataFrame({"row": row, name: names}).group_by("row", maintain_order=True).agg(name)

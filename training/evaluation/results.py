@@ -1,13 +1,14 @@
-"""All results of one evaluation, as metrics.json holds them."""
+"""All results of one evaluation: the content of metrics.json."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from recsys.errors import ConfigError
 from recsys.metrics import Estimate
 
-# A constant, so that reports of different runs compare: with fewer users a bootstrap interval says little.
+# A constant, so that reports of different runs compare. With fewer users a bootstrap interval is unreliable.
 FEW_USERS = 30
 
 
@@ -39,7 +40,7 @@ class ViewResult:
     num_pairs: int
     num_ranked: int
     models: Mapping[str, Mapping[str, Estimate]]  # model -> metric -> estimate; empty without users
-    differences: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)  # ours minus the model's
+    differences: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)  # main minus it
 
     @property
     def is_small(self) -> bool:
@@ -57,9 +58,9 @@ class Evaluation:
     counts: Mapping[str, int]
     views: Mapping[str, ViewResult]
     slices: Mapping[str, Mapping[str, ViewResult]] = field(default_factory=dict)
-    not_measured: str = ""  # why no user was left to measure on; empty where something was measured
-    ours: str | None = None  # the model whose differences to the others are given
-    content: tuple[str, ...] = ()  # modalities by which items of a list differ
+    not_measured: str = ""  # why the test has no user to measure on; empty where it has one
+    main_model: str | None = None  # the differences are this model minus every other
+    content: tuple[str, ...] = ()  # modalities of the diversity of a list
 
     def to_json(self) -> str:
         """The text of metrics.json."""
@@ -67,8 +68,10 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, text: str) -> "Evaluation":
-        """Reads what `to_json` wrote."""
+        """Reads the output of `to_json`; raises `ConfigError` for results of an older version."""
         data: dict[str, Any] = json.loads(text)
+        if "main_model" not in data:
+            raise ConfigError("metrics.json is of an older version; write it again: recsys evaluate RUN")
         slices = {kind: _results(parts) for kind, parts in data["slices"].items()}
         read = {
             "ks": tuple(data["ks"]),
@@ -79,7 +82,7 @@ class Evaluation:
         return cls(**data | read)
 
     def flat(self) -> dict[str, float]:
-        """`{"warm/als/ndcg@10": 0.1, ...}`: every mean of the views under one key, for a tracker."""
+        """`{"warm/als/ndcg@10": 0.1, ...}`: every mean of the views, for a tracker."""
         return {
             f"{view}/{model}/{metric}": estimate.value
             for view, result in self.views.items()

@@ -8,8 +8,8 @@ import numpy as np
 from recsys.arrays import Floats, Ints
 from training.evaluation.ground_truth import GroundTruth, Part
 
-# A constant, so that slices of different runs compare: users with fewer known items are "new".
-NEW_BELOW = 5
+# Users with fewer known items are in the slice "new". A constant, so that slices of different runs compare.
+FEW_ITEMS = 5
 
 
 def slices_of(ground_truth: GroundTruth, popularity_N: Floats) -> dict[str, dict[str, Part]]:
@@ -18,10 +18,10 @@ def slices_of(ground_truth: GroundTruth, popularity_N: Floats) -> dict[str, dict
 
 
 def by_item(ground_truth: GroundTruth, popularity_N: Floats) -> dict[str, Part]:
-    """The pairs on warm items in thirds by the items' training popularity, then the pairs on cold items.
+    """The pairs on warm items in thirds by the training popularity of the item, then the pairs on cold items.
 
-    Items of one popularity stay in one third, so the thirds are of about the same size; where most pairs are
-    on items of one popularity, a third can be empty.
+    Items of equal popularity are in the same third, so the thirds have only about the same size. Where most
+    pairs are on items of one popularity, a third can be empty.
     """
     value_P = popularity_N[ground_truth.item]
     is_cold_P = ground_truth.is_cold
@@ -36,25 +36,25 @@ def by_item(ground_truth: GroundTruth, popularity_N: Floats) -> dict[str, Part]:
 
 
 def by_user(ground_truth: GroundTruth) -> dict[str, Part]:
-    """The users by the number of their known items: none, fewer than `NEW_BELOW`, up to the median, above.
+    """Users by number of known items: none, below `FEW_ITEMS`, up to the median of the rest, above it.
 
-    The pairs are those of the first view: on warm items, or on cold ones where the test has no others.
+    Only pairs on warm items count, or pairs on cold items where the test has no others.
     """
     keep_P = ground_truth.is_cold if ground_truth.is_cold.all() else ~ground_truth.is_cold
     known_P = ground_truth.num_seen[ground_truth.row]
-    rest = ground_truth.num_seen[np.unique(ground_truth.row[keep_P & (known_P >= NEW_BELOW)])]
-    middle = int(np.median(rest)) if len(rest) else NEW_BELOW
+    rest = ground_truth.num_seen[np.unique(ground_truth.row[keep_P & (known_P >= FEW_ITEMS)])]
+    middle = int(np.median(rest)) if len(rest) else FEW_ITEMS
     parts = {
         "no history": (known_P == 0, "users without a known item"),
-        "new": ((known_P > 0) & (known_P < NEW_BELOW), f"users with {_span(1, NEW_BELOW - 1)} known items"),
-        "light": ((known_P >= NEW_BELOW) & (known_P <= middle), f"users with {_span(NEW_BELOW, middle)}"),
-        "heavy": ((known_P >= NEW_BELOW) & (known_P > middle), f"users with more than {middle:,}"),
+        "new": ((known_P > 0) & (known_P < FEW_ITEMS), f"users with {_span(1, FEW_ITEMS - 1)} known items"),
+        "light": ((known_P >= FEW_ITEMS) & (known_P <= middle), f"users with {_span(FEW_ITEMS, middle)}"),
+        "heavy": ((known_P >= FEW_ITEMS) & (known_P > middle), f"users with more than {middle:,}"),
     }
     return {name: ground_truth.part(words, keep & keep_P) for name, (keep, words) in parts.items()}
 
 
 def _thirds(value_P: Ints) -> tuple[int, int]:
-    """The values up to which the lowest third and the lowest two thirds reach."""
+    """The largest value of the lowest third, and of the lowest two thirds."""
     if not len(value_P):
         return 0, 0
     in_order = np.sort(value_P)

@@ -1,6 +1,6 @@
-"""A fitted system as a competitor in the table: with its ranker, or its towers alone.
+"""A fitted system as a model of the evaluation: with its ranker, or its towers alone.
 
-The same `Recommender` answers here and in serving, for every kind of user.
+Evaluation and serving use the same `Recommender`, for every kind of user.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,13 +15,13 @@ from recsys.retrieval import Recommender
 from training.fitting import Fitted
 
 USERS_AT_ONCE = 256
-# Our names in the table.
+# Names of the system and its variants in tables.
 MODEL, TOWERS, ID_ONLY = "recsys", "recsys, towers alone", "id-only model"
-LATER = "recsys, towers alone, validation learned"
+WITH_VALIDATION = "recsys, towers alone, trained on validation too"
 
 
 class System:
-    """Recommends for users from their histories at test time; `empty` gives that of a user without events."""
+    """Recommends from histories at test time; `empty` makes the history of a user without events."""
 
     def __init__(
         self,
@@ -38,26 +38,26 @@ class System:
 
     def recommend(self, users: Sequence[str], k: int, *, allowed: Bools | None) -> Ints:
         """The best `k` items for each user, 0 where there are fewer. Shape [U, k]."""
-        answer = np.full((len(users), k), PAD, np.int64)
+        ranked_UK = np.full((len(users), k), PAD, np.int64)
         for start in range(0, len(users), USERS_AT_ONCE):
             names = users[start : start + USERS_AT_ONCE]
             histories = [history_of(user, self._histories, self._empty) for user in names]
             found = self._recommender.recommend(
                 histories, k, exclude_seen=self._exclude_seen, allowed=allowed
             ).items
-            answer[start : start + len(names), : found.shape[1]] = found
-        return answer
+            ranked_UK[start : start + len(names), : found.shape[1]] = found
+        return ranked_UK
 
 
 def history_of(user: str, histories: Mapping[str, History], empty: Callable[[str], History]) -> History:
-    """The user's history at test time; where there is none, `empty` of the user, with the known fields."""
+    """The user's history at test time; without one, `empty(user)`, which has the user's known fields."""
     return histories[user] if user in histories else empty(user)
 
 
 def full_and_towers(
     fitted: Fitted, histories: Mapping[str, History], full: str, towers: str | None, settings: EvaluateConfig
 ) -> list[System]:
-    """The system under its name, and its towers alone under theirs where a ranker makes a difference."""
+    """The system as `full`, and its towers alone as `towers` where it has a ranker."""
     systems = {full: fitted.recommender}
     if fitted.ranker is not None and towers is not None:
         systems[towers] = fitted.recommender.without_ranker()
@@ -68,6 +68,6 @@ def full_and_towers(
 
 
 def id_only(config: Config) -> Config:
-    """The same model without any content: ids and behaviour alone."""
+    """The configuration of the id-only model: the same model without content, from ids and events alone."""
     item = config.model.item.model_copy(update={"use_content": False, "use_id": True, "id_dropout": 0.0})
     return config.model_copy(update={"model": config.model.model_copy(update={"item": item})})

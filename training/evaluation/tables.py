@@ -1,4 +1,4 @@
-"""An `Evaluation` as tables for the terminal, and as a frame."""
+"""An `Evaluation` as tables for the terminal, and as a data frame."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -11,7 +11,7 @@ from recsys.errors import ConfigError, did_you_mean
 from recsys.metrics import BEYOND, METRICS
 from training.evaluation.results import Evaluation, ViewResult
 
-# The lower and the upper end of the scale: shown, but no competitors.
+# The lower and the upper end of the scale; they are not competitors.
 REFERENCES = {"random": "chance", "oracle": "oracle (upper end)"}
 ALL = "all"
 
@@ -37,10 +37,10 @@ def main_metrics(evaluation: Evaluation) -> tuple[str, ...]:
 def metrics_table(
     evaluation: Evaluation, *, metrics: Sequence[str] | None = None, intervals: bool = True
 ) -> Table:
-    """One row a model, one column a view and metric; the best model of each column is bold.
+    """One row for each model, one column for each view and metric; the best model of a column is bold.
 
-    `metrics` are names such as "ndcg@10"; by default Recall and NDCG at the first k. Views without
-    users are left out, and the caption says so. `intervals` adds half the width of the 95% interval.
+    `metrics` are names such as "ndcg@10"; by default Recall and NDCG at the first k. Views without users have
+    no column, and the caption names them. `intervals` adds half the width of the 95% interval.
     """
     chosen = tuple(metrics or main_metrics(evaluation))
     table = _side_by_side(evaluation.views, chosen, intervals)
@@ -51,7 +51,7 @@ def metrics_table(
 
 
 def view_tables(evaluation: Evaluation, metrics: Sequence[str], *, intervals: bool = True) -> Iterator[Table]:
-    """A table a view with users: one row a metric, one column a model."""
+    """One table for each view with users: one row for each metric, one column for each model."""
     for name, view in evaluation.views.items():
         if view.models:
             yield _by_metric(f"{name}: {_counted(view)}", view, metrics, intervals)
@@ -60,7 +60,7 @@ def view_tables(evaluation: Evaluation, metrics: Sequence[str], *, intervals: bo
 def slice_tables(
     evaluation: Evaluation, metrics: Sequence[str] | None = None, *, intervals: bool = True
 ) -> Iterator[Table]:
-    """The slices of each kind side by side, or with `metrics` a table a slice."""
+    """One table for each kind of slice; with `metrics`, one table for each slice."""
     for kind, parts in evaluation.slices.items():
         if metrics is None:
             table = _side_by_side(parts, main_metrics(evaluation), intervals)
@@ -105,7 +105,7 @@ def _cell(part: ViewResult, model: str, metric: str, intervals: bool) -> Text:
     if estimate is None:
         return Text("–")
     value, half = estimate.value, (estimate.high - estimate.low) / 2
-    events = abs(value) >= 30  # a popularity: shares end at 1, bits hardly come to 30
+    events = abs(value) >= 30  # a mean number of events: shares end at 1, and bits rarely reach 30
     text = Text(
         f"{value:,.1f}" if events else f"{value:.4f}", style="bold" if is_best(part, model, metric) else ""
     )
@@ -115,9 +115,9 @@ def _cell(part: ViewResult, model: str, metric: str, intervals: bool) -> Text:
 
 
 def is_best(part: ViewResult, model: str, metric: str) -> bool:
-    """Whether no competitor has a higher value. Never for chance, the oracle, or a value of 0.
+    """Whether no competitor has a higher value.
 
-    Never for a metric beyond accuracy, where higher is not better.
+    False for chance, the oracle, a value of 0, and metrics beyond accuracy (higher is not better).
     """
     if model in REFERENCES or metric.partition("@")[0] not in METRICS:
         return False
@@ -134,7 +134,7 @@ def _caption(evaluation: Evaluation) -> str:
     counts = evaluation.counts
     parts = [f"Full ranking over {counts['catalogue_items']:,} items, {counts['cold_items']:,} of them cold."]
     if evaluation.exclude_seen:
-        parts.append(f"Seen items left out ({counts['repeats_dropped']:,} repeats are no ground truth).")
+        parts.append(f"Seen items left out ({counts['repeats_dropped']:,} repeats are not ground truth).")
     else:
         parts.append("Seen items may be recommended.")
     empty = [name for name, view in evaluation.views.items() if not view.num_users]
@@ -146,7 +146,7 @@ def _caption(evaluation: Evaluation) -> str:
 
 
 def describe(evaluation: Evaluation) -> pl.DataFrame:
-    """The evaluation as a flat frame: view, model, metric, value, low, high."""
+    """The evaluation as a flat data frame: view, model, metric, value, low, high."""
     rows = [
         {"view": view, "model": model, "metric": metric, **asdict(estimate)}
         for view, result in evaluation.views.items()

@@ -1,4 +1,4 @@
-"""The towers with one option changed at a time, beside the towers as they are configured."""
+"""Ablation: the configured model and the same model with one option changed at a time."""
 
 from training.experiments.ablation import ablate
 from training.experiments.options import names_in

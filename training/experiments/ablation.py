@@ -69,7 +69,7 @@ def _ablate(run: Run, names: Sequence[str] | None, num_seeds: int) -> Ablation:
 
 def _options(run: Run, names: Sequence[str] | None) -> tuple[tuple[Option, ...], dict[str, str]]:
     if names is not None:
-        choose_options(names, run.config, NEEDS)  # a misspelt name is told before media are encoded
+        choose_options(names, run.config, NEEDS)  # fails for a misspelt name before media are encoded
     statistics, reviews = run.split.statistics, run.split.reviews
     items = build_item_features(run.dataset, run.vectors, train=statistics, reviews=reviews)
     return choose_options(names, run.config, offered(run.dataset, run.vectors, statistics, items, run.config))
@@ -77,7 +77,7 @@ def _options(run: Run, names: Sequence[str] | None) -> tuple[tuple[Option, ...],
 
 @dataclass(frozen=True)
 class _AblationFits:
-    """Makes one outcome after the other. Of a fitted system only the results by user are kept."""
+    """Fits and evaluates one option and seed at a time; only the results by user are kept in memory."""
 
     run: Run
 
@@ -150,7 +150,7 @@ class _AblationFits:
         return {name: _kept(ground_truth, view) for name, view in views.items()}
 
     def _fingerprint(self, config: Config) -> str:
-        """Of the sections that change an outcome; tracking and baselines do not."""
+        """Fingerprint of the settings that change an outcome; tracking and baselines do not."""
         sections = config.model_dump_json(include={"split", "encoders", "model", "train"})
         settings = config.evaluate
         return fingerprint_of(f"{sections} {settings.k} {settings.exclude_seen}", self._data)

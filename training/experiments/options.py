@@ -1,4 +1,4 @@
-"""The options by name: the settings that each changes, and what it needs of data and configuration."""
+"""The options by name: the settings that each changes, and its needs of data and configuration."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ NEEDS: Mapping[str, str] = {
     "content": "the items have no content that the towers read",
     "vectors": "the items have no vectors",
     "two modalities": "the items have fewer than two modalities to align",
-    "sampled": "every item is a negative already: the softmax is full",
+    "sampled": "the softmax is full, so every item is already a negative",
     "id": "the towers read no ids",
     "clock": "the data have no clock",
     "kinds": "all events are of one kind",
@@ -37,7 +37,7 @@ class Option:
 
     name: str
     settings: Mapping[str, Any]
-    needs: tuple[str, ...] = ()  # of NEEDS
+    needs: tuple[str, ...] = ()  # keys of NEEDS
 
 
 def _option(name: str, *needs: str, **settings: Any) -> Option:
@@ -99,31 +99,31 @@ def offered(
         "ranker": config.model.ranker.enabled,
         "profiles": any(name.startswith(Columns.CATEGORY_PREFIX) for name in dataset.users.columns),
     }
-    return {name for name, there in has.items() if there}
+    return {name for name, is_met in has.items() if is_met}
 
 
 def choose_options(
-    names: Sequence[str] | None, config: Config, there: Iterable[str]
+    names: Sequence[str] | None, config: Config, met: Iterable[str]
 ) -> tuple[tuple[Option, ...], dict[str, str]]:
     """The options `names`, and the reasons for which options are left out.
 
     `names` is None: all options that change something here. A name may also be a setting, such as
     "train.epochs=3". Raises `ConfigError` for an unknown name, and for a name that would change nothing.
     """
-    asked = (
+    chosen = (
         [OPTIONS[name] for name in OPTIONS]
         if names is None
         else [_named(name) for name in dict.fromkeys(names)]
     )
-    reasons = {option.name: _idle(option, config, set(there)) for option in asked}
+    reasons = {option.name: _idle(option, config, set(met)) for option in chosen}
     left_out = {name: reason for name, reason in reasons.items() if reason}
     if names is not None and left_out:
         raise ConfigError("\n".join(f"option {name!r}: {reason}" for name, reason in left_out.items()))
-    return tuple(option for option in asked if option.name not in left_out), left_out
+    return tuple(option for option in chosen if option.name not in left_out), left_out
 
 
 def names_in(text: str) -> list[str]:
-    """The names in a list with commas. A comma inside of brackets does not separate names."""
+    """The names in a list with commas. A comma inside brackets does not separate names."""
     names = re.split(r",(?![^\[]*\])", text)
     return [name.strip() for name in names if name.strip()]
 
@@ -137,9 +137,9 @@ def _named(name: str) -> Option:
     return OPTIONS[name]
 
 
-def _idle(option: Option, config: Config, there: set[str]) -> str:
-    """Why the option would change nothing; empty where it would change something."""
-    missing = [NEEDS[need] for need in option.needs if need not in there]
+def _idle(option: Option, config: Config, met: set[str]) -> str:
+    """The reason why the option would change nothing; empty where it would change something."""
+    missing = [NEEDS[need] for need in option.needs if need not in met]
     if missing:
         return missing[0]
-    return "so it is configured already" if changed(config, option.settings) == config else ""
+    return "it is configured so already" if changed(config, option.settings) == config else ""

@@ -38,7 +38,7 @@ class Outcome:
     fingerprint: str  # of the configuration and the data
     validation_ndcg: float | None  # NDCG@10 of the towers; None without validation events
     best_epoch: int
-    cpu_seconds: float | None  # of the fit; None where it went on after an interruption
+    cpu_seconds: float | None  # of the fit; None where it was interrupted
     views: Mapping[str, ViewResults]
 
     def save(self, path: Path) -> None:
@@ -77,13 +77,13 @@ class Outcome:
 
 
 def path_of(folder: Path, option: str, seed: int) -> Path:
-    """Path without ending of an option's outcome; characters of settings that no path has become `_`."""
+    """Path without ending of an option's outcome; characters that a path cannot have become `_`."""
     name = re.sub(r"[^-=.,\w]+", "_", option)
     return folder / f"{name}-{seed}"
 
 
 def fingerprint_of(config: str, data: str) -> str:
-    """Changes with the configuration and the data of a fit."""
+    """SHA-256 of the configuration and the fingerprint of the data of a fit."""
     return hashlib.sha256(f"{config}\n{data}".encode()).hexdigest()
 
 
@@ -93,5 +93,5 @@ def _view(table: pl.DataFrame, described: Mapping[str, object]) -> ViewResults:
 
 
 def _with_ending(path: Path, ending: str) -> Path:
-    """Not `with_suffix`: a setting may hold a dot."""
+    """`path` + `ending`. `with_suffix` would remove a part of a setting with a dot."""
     return path.with_name(path.name + ending)

@@ -1,4 +1,4 @@
-"""All results of an ablation, as in ablation.json: the results of each option, and its paired change.
+"""The content of ablation.json: the results of each option, and its paired change against the base.
 
 Shape suffixes: U users of a view, M metrics, R resamples.
 """
@@ -23,7 +23,7 @@ class Row:
     """One option: its results as means over the seeds, and its change against the base."""
 
     name: str
-    settings: Mapping[str, Any]  # what is changed; nothing of the base
+    settings: Mapping[str, Any]  # the changed settings; empty for the base
     validation: tuple[float | None, ...]  # NDCG@10 by seed
     best_epochs: tuple[int, ...]  # by seed
     cpu_seconds: float | None  # mean of the fits that were not interrupted
@@ -56,7 +56,7 @@ class Ablation:
     is_full_system: bool  # with the ranker
     views: Mapping[str, AblatedView]
     rows: tuple[Row, ...]
-    left_out: Mapping[str, str]  # option -> why
+    left_out: Mapping[str, str]  # option -> reason
 
     @property
     def base(self) -> Row:
@@ -70,7 +70,7 @@ class Ablation:
 
     @classmethod
     def load(cls, path: Path) -> "Ablation":
-        """Read a file of `save`."""
+        """Read the output of `save`."""
         data: dict[str, Any] = json.loads(path.read_text("utf-8"))
         views = {name: AblatedView(**view) for name, view in data["views"].items()}
         read = {"ks": tuple(data["ks"]), "seeds": tuple(data["seeds"]), "views": views}

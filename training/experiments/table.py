@@ -13,15 +13,15 @@ from recsys.metrics import Estimate
 from training.experiments.results import Ablation, Row
 
 SELECTION = (
-    "The test is for reporting: choose by the validation column. Of twenty options that change nothing, "
-    "one leaves 0 out of its interval by chance."
+    "Choose options by the validation column, not by the test. Of twenty options without any effect, one has "
+    "an interval that does not contain 0, by chance."
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Cell:
     text: str
-    is_sure: bool = False  # the interval of a change leaves 0 out
+    is_clear: bool = False  # the interval of a change does not contain 0
 
 
 def main_metrics(ablation: Ablation) -> tuple[str, ...]:
@@ -40,7 +40,7 @@ def ablation_table(ablation: Ablation, metric: str, *, intervals: bool = True) -
         table.add_column(name, justify="left" if at == 0 else "right", no_wrap=True)
     for row in ablation.rows:
         cells = _cells(ablation, row, metric, _half if intervals else _nothing)
-        table.add_row(*(Text(cell.text, style="bold" if cell.is_sure else "") for cell in cells))
+        table.add_row(*(Text(cell.text, style="bold" if cell.is_clear else "") for cell in cells))
     return table
 
 
@@ -52,11 +52,11 @@ def write_markdown(ablation: Ablation, path: Path, metrics: Sequence[str]) -> No
         lines += [f"## {metric}", "", _line(names), _line(["---", *["---:"] * (len(names) - 1)])]
         for row in ablation.rows:
             cells = _cells(ablation, row, metric, _both_ends)
-            lines.append(_line([f"**{cell.text}**" if cell.is_sure else cell.text for cell in cells]))
+            lines.append(_line([f"**{cell.text}**" if cell.is_clear else cell.text for cell in cells]))
         lines += ["", *notes(ablation, metric), ""]
     lines += ["## Options", "", _line(["option", "settings"]), _line(["---", "---"])]
     lines += [_line([row.name, f"`{_settings(row)}`"]) for row in ablation.rows[1:]]
-    lines += ["", *(f"Left out: {name}, since {why}." for name, why in ablation.left_out.items())]
+    lines += ["", *(f"Left out: {name}, because {reason}." for name, reason in ablation.left_out.items())]
     with replacing(path) as temporary:
         temporary.write_text("\n".join(lines).rstrip() + "\n", "utf-8")
 
@@ -64,21 +64,21 @@ def write_markdown(ablation: Ablation, path: Path, metrics: Sequence[str]) -> No
 def notes(ablation: Ablation, metric: str) -> list[str]:
     """The notes below a table of `metric`."""
     num, shown = len(ablation.seeds), _shown(ablation)
-    said = [
+    lines = [
         f"{'Towers and ranker' if ablation.is_full_system else 'Towers alone'}, "
         + (f"means over {num} seeds" if num > 1 else "one seed")
-        + ". Change: paired difference to the base with its 95% bootstrap interval over users"
-        + (", whose figures are averaged over the seeds first" if num > 1 else "")
-        + "; bold: it leaves 0 out.",
+        + ". Change: paired difference from the base with its 95% bootstrap interval over users"
+        + (", after averaging each user's results over the seeds" if num > 1 else "")
+        + "; bold: the interval does not contain 0.",
         SELECTION,
     ]
     if num > 1:
         spread = ", ".join(f"{view} {_spread(ablation.base, view, metric):.4f}" for view in shown)
-        said.append(f"From seed to seed the base's {metric} has a standard deviation of: {spread}.")
+        lines.append(f"Standard deviation of the base's {metric} over the seeds: {spread}.")
     else:
-        said.append("With one seed a change also holds the chance of that seed.")
+        lines.append("With one seed a change also contains the effect of the seed.")
     empty = [name for name in ablation.views if name not in shown]
-    return [*said, *([f"Nobody to count in: {', '.join(empty)}."] if empty else [])]
+    return [*lines, *([f"No test user in: {', '.join(empty)}."] if empty else [])]
 
 
 def _columns(ablation: Ablation) -> list[str]:
@@ -109,8 +109,8 @@ def _cells(ablation: Ablation, row: Row, metric: str, interval: Callable[[Estima
 
 
 def _change(change: Estimate, interval: Callable[[Estimate], str]) -> _Cell:
-    is_sure = change.low > 0 or change.high < 0
-    return _Cell(text=_signed(change.value) + interval(change), is_sure=is_sure)
+    is_clear = change.low > 0 or change.high < 0
+    return _Cell(text=_signed(change.value) + interval(change), is_clear=is_clear)
 
 
 def _nothing(change: Estimate) -> str:

@@ -1,4 +1,4 @@
-"""A fitted system to ONNX graphs and a bundle, held against torch."""
+"""Export of a fitted system as ONNX graphs and a bundle, verified against torch."""
 
 from training.export.bundle import NUM_CHECKED_USERS, Provenance, export_bundle
 

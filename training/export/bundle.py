@@ -1,4 +1,4 @@
-"""From a fitted system to a bundle, with torch and ONNX Runtime held against each other on the way."""
+"""Export of a fitted system as a bundle; results of ONNX Runtime are compared with those of torch."""
 
 import json
 import shutil
@@ -35,12 +35,12 @@ from training.export.graphs import (
 )
 from training.fitting import Fitted
 
-TOLERANCE = 1e-4  # largest difference of an output of one graph from torch
-# Largest difference of a final score. The ranker reads soft ranks, whose ramp of `candidate_features.NEAR`
-# multiplies a difference of two cosines by up to 1 / NEAR = 1,000: 1e-7, the rounding of float32, becomes
-# 1e-4 of a rank for each of the candidates that are so near.
+TOLERANCE = 1e-4  # largest allowed difference between an output of one graph and torch
+# Largest allowed difference of a final score. The ranker reads soft ranks. Their slope is 1 / NEAR = 1,000
+# (`candidate_features.NEAR`), so a rounding error of 1e-7 in a cosine becomes 1e-4 of a rank for each
+# candidate within that distance.
 SCORE_TOLERANCE = 1e-3
-MIN_AGREEMENT = 0.999  # share of places in top-10 lists that hold the same item
+MIN_AGREEMENT = 0.999  # share of ranks in top-10 lists that have the same item
 AGREEMENT_K = 10
 NUM_CHECKED_USERS = 1000
 EMBED_ROWS = 1024
@@ -48,7 +48,7 @@ EMBED_ROWS = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """What the manifest says of how the model came about."""
+    """The origin of the model, for the manifest."""
 
     dataset_fingerprint: str
     refit: bool
@@ -66,10 +66,10 @@ def export_bundle(
     *,
     reviewers: Sequence[str | None] | None = None,
 ) -> Bundle:
-    """Write the bundle of `fitted`; raises `BundleError` where the graphs answer otherwise than torch.
+    """Write the bundle of `fitted`; raises `BundleError` where results of the graphs and of torch differ.
 
-    Top-10 lists and scores are compared on `check_on`, real histories. `reviewers` are the labels of
-    `annotate_reviewers`, one an item.
+    Top-10 lists and scores are compared on the histories `check_on`. `reviewers` has the label of
+    `annotate_reviewers` for each item.
     """
 
     def fill(directory: Path) -> dict[str, Any]:
@@ -79,11 +79,11 @@ def export_bundle(
             save_sources(fitted.recommender.sources, directory / "sources")
         _write_tables(directory, fitted, dataset, reviewers)
         encoders = _write_encoders(directory, fitted, config)
-        served = _served(directory, items, fitted.recommender)
+        served = _onnx_recommender(directory, items, fitted.recommender)
         parity |= compare(fitted.recommender, served, check_on[:NUM_CHECKED_USERS])
         check_parity(parity)
         return {
-            # Where runs are tracked is nobody's business who gets a bundle; it may hold a password.
+            # Without the tracking settings: the address may contain a password.
             "config": config.model_dump(mode="json", exclude={"track"}),
             "dataset": {"name": dataset.name, "fingerprint": provenance.dataset_fingerprint},
             "refit": provenance.refit,
@@ -100,26 +100,27 @@ def export_bundle(
     return write_bundle(target, fill)
 
 
-def compare(ours: Recommender, theirs: Recommender, histories: Sequence[History]) -> dict[str, float]:
-    """Share of equal places in top-10 lists and the largest difference of scores of the same item."""
-    equal = places = 0
+def compare(torch: Recommender, onnx: Recommender, histories: Sequence[History]) -> dict[str, float]:
+    """Share of equal ranks in top-10 lists, and the largest difference of scores of the same item."""
+    equal = ranks = 0
     difference = 0.0
     for start in range(0, len(histories), 256):
         batch = histories[start : start + 256]
-        first, second = (each.recommend(batch, AGREEMENT_K) for each in (ours, theirs))
+        first, second = (each.recommend(batch, AGREEMENT_K) for each in (torch, onnx))
         same = first.items == second.items
-        equal, places = equal + int(same.sum()), places + same.size
+        equal, ranks = equal + int(same.sum()), ranks + same.size
         difference = max(difference, _score_difference(first, second))
-    return {"top10_agreement": equal / max(places, 1), "score_difference": difference}
+    return {"top10_agreement": equal / max(ranks, 1), "score_difference": difference}
 
 
 def check_parity(parity: Mapping[str, float]) -> None:
-    """Raise `BundleError` where a figure of `compare` or of the graphs is out of tolerance."""
+    """Raise `BundleError` where a result of `compare` or of a graph exceeds its tolerance."""
     for name, value in parity.items():
         if name == "top10_agreement":
             if value < MIN_AGREEMENT:
                 raise BundleError(
-                    f"top-10 lists of torch and the graphs agree in {value:.2%} of places, not 99.9%"
+                    f"top-10 lists of torch and of the graphs agree in {value:.2%} of the ranks, "
+                    f"less than {MIN_AGREEMENT:.1%}"
                 )
             continue
         tolerance = SCORE_TOLERANCE if name == "score_difference" else TOLERANCE
@@ -133,7 +134,7 @@ def _score_difference(first: Recommendations, second: Recommendations) -> float:
 
 
 def _write_graphs(directory: Path, fitted: Fitted) -> tuple[dict[str, float], dict[str, Any]]:
-    model = fitted.retriever.model.cpu()  # graphs are written and checked there, wherever it was trained
+    model = fitted.retriever.model.cpu()  # graphs are written and verified on the CPU
     rows = np.arange(NUM_RESERVED, min(model.features.size, 500), dtype=np.int64)
     length = min(model.schema.max_length, 17)
     graphs: dict[str, tuple[Graph, Mapping[str, Any]]] = {
@@ -144,7 +145,7 @@ def _write_graphs(directory: Path, fitted: Fitted) -> tuple[dict[str, float], di
         ),
     }
     if fitted.ranker is not None and fitted.ranker.is_used:
-        module, num_tokens = fitted.ranker.module, len(model.spec.token_names)
+        module, num_tokens = fitted.ranker.module.cpu(), len(model.spec.token_names)
         past = module.ranker.history_length
         graphs["ranker"] = (
             ranker_graph(module, dim=model.config.dim, num_tokens=num_tokens),
@@ -164,17 +165,17 @@ def _write_graphs(directory: Path, fitted: Fitted) -> tuple[dict[str, float], di
         path = directory / f"{name}.onnx"
         write_graph(graph, path)
         session = OnnxSession(path)
-        answer, expected = session.run(inputs), graph.reference(inputs)
+        found, expected = session.run(inputs), graph.reference(inputs)
         for output, value in expected.items():
-            gap = np.abs(answer[output].astype(np.float64) - value.astype(np.float64)).max(initial=0.0)
-            parity[f"{name}.{output}"] = float(gap)
+            difference = np.abs(found[output].astype(np.float64) - value.astype(np.float64)).max(initial=0.0)
+            parity[f"{name}.{output}"] = float(difference)
         signatures[name] = {
             "inputs": {
                 key: {"dtype": str(session.input_dtypes[key]), "shape": session.input_shapes[key]}
                 for key in session.input_names
             },
             "outputs": {
-                key: {"dtype": str(answer[key].dtype), "shape": session.output_shapes[key]}
+                key: {"dtype": str(found[key].dtype), "shape": session.output_shapes[key]}
                 for key in session.output_names
             },
         }
@@ -182,7 +183,7 @@ def _write_graphs(directory: Path, fitted: Fitted) -> tuple[dict[str, float], di
 
 
 def _write_arrays(directory: Path, fitted: Fitted, config: Config) -> ItemArrays:
-    """Item vectors and tokens as the exported item tower gives them, the index over these and no others."""
+    """Write item vectors and tokens computed by the exported item tower, and the index of these vectors."""
     model = fitted.retriever.model
     session = OnnxSession(directory / "item_tower.onnx")
     rows = np.arange(model.features.size, dtype=np.int64)
@@ -214,6 +215,7 @@ def _write_arrays(directory: Path, fitted: Fitted, config: Config) -> ItemArrays
 def _write_tables(
     directory: Path, fitted: Fitted, dataset: Dataset, reviewers: Sequence[str | None] | None
 ) -> None:
+    """Write catalogue.parquet and maps.json."""
     features = fitted.features
     categories = [name for name in dataset.items.columns if name.startswith(Columns.CATEGORY_PREFIX)]
     catalogue = dataset.items.select(
@@ -223,7 +225,7 @@ def _write_tables(
         pl.Series(Columns.TRAINED, features.trained[NUM_RESERVED:]),
         pl.Series(Columns.REVIEWERS, reviewers or [None] * len(features.item_ids), dtype=pl.String),
     )
-    # Media are named relative to the dataset: a bundle holds no path of the machine that made it.
+    # Paths of media are relative to the dataset: a bundle has no path of the machine that made it.
     prefix = f"{dataset.root.resolve()}/"
     catalogue.with_columns(pl.col(Columns.IMAGE).str.strip_prefix(prefix)).write_parquet(
         directory / "catalogue.parquet"
@@ -237,7 +239,7 @@ def _write_tables(
 
 
 def _write_encoders(directory: Path, fitted: Fitted, config: Config) -> dict[str, str]:
-    """Copy the encoder directories that new items and queries need."""
+    """Copy the encoder directories that new items and queries need. Returns kind -> path in the bundle."""
     dense = fitted.retriever.model.spec.dense_dims
     needed: dict[Kind, bool] = {
         "text": not dense.keys().isdisjoint(encoded_by("text")),
@@ -250,15 +252,15 @@ def _write_encoders(directory: Path, fitted: Fitted, config: Config) -> dict[str
     return {kind: f"encoders/{kind}" for kind, is_needed in needed.items() if is_needed}
 
 
-def _served(directory: Path, items: ItemArrays, ours: Recommender) -> Recommender:
-    """The recommender that serving will compose from these files."""
+def _onnx_recommender(directory: Path, items: ItemArrays, fitted: Recommender) -> Recommender:
+    """The recommender that serving composes from the files in `directory`."""
     ranker = directory / "ranker.onnx"
     graphs = Graphs(user_tower=directory / "user_tower.onnx", ranker=ranker if ranker.exists() else None)
     return compose(
         graphs,
         items,
         load_index(directory / "index"),
-        schema=ours.schema,
-        settings=ours.settings,
-        sources=load_sources(directory / "sources") if ours.sources else (),
+        schema=fitted.schema,
+        settings=fitted.settings,
+        sources=load_sources(directory / "sources") if fitted.sources else (),
     )[0]

@@ -1,7 +1,7 @@
-"""The three ONNX graphs of a bundle, each checked against torch at once.
+"""The three ONNX graphs of a bundle.
 
-torch.onnx wants positional tensors with names; the wrappers here turn them into the models' own calls
-and replace what has no place in a graph: TorchRec's tables become inputs (ids) or gathers (categories).
+torch.onnx needs positional tensor arguments. The wrapper modules of this file take them and call the models.
+TorchRec's tables cannot be exported: rows of the id table become inputs, category tables become gathers.
 """
 
 import warnings
@@ -31,7 +31,7 @@ class Graph:
     """A module with positional inputs, ready to be exported."""
 
     module: nn.Module
-    example: Mapping[str, Tensor]  # by input name, in the order of the module's arguments
+    example: Mapping[str, Tensor]  # input name -> value, in the order of the module's arguments
     dynamic: Mapping[str, tuple[str, ...]]  # input name -> names of its leading dynamic axes
     outputs: Sequence[str]
 
@@ -44,7 +44,7 @@ class Graph:
 
 
 def write_graph(graph: Graph, path: Path) -> None:
-    """Export `graph` to `path` with dynamic leading axes, weights inside the file."""
+    """Export `graph` to the one file `path`, with dynamic leading axes."""
     sizes = {name: torch.export.Dim(name) for axes in graph.dynamic.values() for name in axes}
     shapes = tuple(
         {axis: sizes[name] for axis, name in enumerate(graph.dynamic[key])} for key in graph.example
@@ -99,7 +99,7 @@ def item_inputs(spec: Any) -> list[str]:
 
 
 def item_graph(model: Retriever) -> Graph:
-    """The item tower; `id_embedding` rows come from the table beside the graph."""
+    """The item tower; its input `id_embedding` has rows of the table that lies beside the graph."""
     rows = torch.arange(min(model.features.size, 5))
     return Graph(
         module=_ItemGraph(model),
@@ -112,7 +112,7 @@ def item_graph(model: Retriever) -> Graph:
 
 
 def item_graph_inputs(model: Retriever, rows: npt.NDArray[np.int64]) -> Arrays:
-    """The graph's inputs for catalogue rows."""
+    """The inputs of the item tower's graph for rows of the catalogue."""
     features, spec = model.features, model.spec
     inputs: Arrays = dict(features.graph_inputs(rows))
     if spec.has_id:
@@ -144,7 +144,7 @@ def user_inputs(schema: SequenceSchema) -> list[str]:
 
 
 def user_graph(model: Retriever) -> Graph:
-    """The user tower from events to the user's vector."""
+    """The user tower, from events to user vectors."""
     example = user_example(
         model.schema, model.config.dim, num_users=3, length=min(4, model.schema.max_length)
     )
@@ -161,7 +161,7 @@ def user_graph(model: Retriever) -> Graph:
 
 
 def user_example(schema: SequenceSchema, dim: int, *, num_users: int, length: int, seed: int = 0) -> Arrays:
-    """Random inputs of the user tower, histories of every length up to `length`."""
+    """Random inputs of the user tower, with histories of 0 to `length` events."""
     rng = np.random.default_rng(seed)
     shape = (num_users, length)
     vector = rng.standard_normal((*shape, dim)).astype(np.float32)
@@ -184,11 +184,11 @@ def user_example(schema: SequenceSchema, dim: int, *, num_users: int, length: in
 
 
 def ranker_graph(ranker: ScaledRanker, *, dim: int, num_tokens: int) -> Graph:
-    """The ranker with its blend weight multiplied in."""
+    """The ranker; its output is multiplied by the blend weight."""
     past = ranker.ranker.history_length
     example = ranker_example(dim=dim, num_tokens=num_tokens, past=past, num_sources=ranker.ranker.num_sources)
     dynamic: dict[str, tuple[str, ...]] = dict.fromkeys(RANKER_INPUTS, (BATCH, CANDIDATES))
-    # The history's length is fixed: the ranker's recency bias counts from its end.
+    # The length of the history is fixed, because the ranker's recency bias is indexed from its end.
     dynamic |= {"user_vector": (BATCH,), "history_vector": (BATCH,), "history_mask": (BATCH,)}
     return Graph(
         module=_RankerGraph(ranker),

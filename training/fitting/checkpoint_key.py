@@ -1,4 +1,4 @@
-"""What a checkpoint of the towers belongs to: a digest of all that their training reads."""
+"""The key of a tower checkpoint: a digest of everything that the training of the towers reads."""
 
 import hashlib
 from typing import Any
@@ -11,21 +11,21 @@ from training.fitting.inputs import FitInputs
 
 
 def tower_settings(config: Config) -> str:
-    """What the towers' training reads of `config`: the same text trains the same towers."""
+    """The part of `config` that the training of the towers reads, as text."""
     after_the_towers: dict[str, Any] = {
         "ranker": True,
         **dict.fromkeys(ListSettings.model_fields, True),
         "cold_start": True,
     }
-    # The epoch is chosen by lists that leave seen items out or not.
+    # The epoch is chosen on lists, which depend on whether seen items are left out.
     seen = "" if config.evaluate.exclude_seen else "seen items are ranked"
     return config.model.model_dump_json(exclude=after_the_towers) + config.train.model_dump_json() + seen
 
 
 def checkpoint_key(inputs: FitInputs, choices: object) -> str:
-    """Changes with anything that the towers' training reads, so that a stale checkpoint is never resumed.
+    """A hexadecimal SHA-256 of everything that the training of the towers reads.
 
-    `choices` are those of an earlier fit, None where this one makes its own.
+    A checkpoint with another key is not resumed. `choices` are the choices of an earlier fit, or None.
     """
     features = inputs.features
     settings = [tower_settings(inputs.config), choices]

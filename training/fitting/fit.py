@@ -47,13 +47,13 @@ class Fitted:
     ranker: FittedRanker | None
     recommender: Recommender
     cold_items: ColdItems
-    without_events: WithoutEvents  # who answers users without events
+    without_events: WithoutEvents  # whether the towers or popularity answer users without events
     audit: Audit  # of the inputs
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitChoices:
-    """What an earlier fit chose on validation, for a fit that has no validation events to choose on."""
+    """Choices of an earlier fit on validation, for a fit without validation events to choose on."""
 
     epochs: int
     ranker_epochs: int
@@ -63,7 +63,7 @@ class FitChoices:
 
     @classmethod
     def of(cls, fitted: Fitted) -> "FitChoices":
-        """What `fitted` chose."""
+        """The choices of `fitted`."""
         ranker = fitted.ranker
         return cls(
             epochs=fitted.retriever.best_epoch,
@@ -84,9 +84,9 @@ def fit(
 ) -> Fitted:
     """Fit the towers on training events, and the ranker on validation events of some users.
 
-    Without `choices` the validation events of all users stop the towers early, and those of the users who are
-    not the ranker's choose its epoch and blend weight; with `choices`, those hold. A `checkpoint` of the same
-    inputs is resumed. Raises `TypeError` for inputs that were not audited.
+    Without `choices`, early stopping of the towers uses the validation events of all users. Epoch and blend
+    weight of the ranker are chosen on users that the ranker is not trained on. With `choices`, nothing is
+    chosen. A `checkpoint` of the same inputs is resumed. Raises `TypeError` for inputs that were not audited.
     """
     if not isinstance(audited, AuditedInputs):
         raise TypeError(f"fit takes the result of audit(inputs), not {type(audited).__name__}")
@@ -150,12 +150,12 @@ def _choose_without_events(model: Retriever, inputs: FitInputs) -> WithoutEvents
 
 
 def _has_ranker(inputs: FitInputs, choices: FitChoices | None) -> bool:
-    """Whether a ranker is asked for, and was not dropped by an earlier fit."""
+    """Whether the configuration has a ranker and no earlier fit gave it the blend weight 0."""
     return inputs.config.model.ranker.enabled and (choices is None or choices.blend_weight > 0.0)
 
 
 def _fit_sources(inputs: FitInputs, choices: FitChoices | None) -> tuple[CandidateSource, ...]:
-    """On the items that the audit was shown; none without a ranker, which orders what the sources add."""
+    """The candidate sources, fitted on the audited items; none without a ranker."""
     if not _has_ranker(inputs, choices) or inputs.source_items is None:
         return ()
     config = inputs.config
@@ -171,14 +171,16 @@ def _fit_ranker(
     choices: FitChoices | None,
     progress: Progress,
 ) -> FittedRanker | None:
-    """On lists of known items that towers and `sources` return; None where there is nothing to learn from."""
+    """The ranker, trained on candidates of towers and `sources`; None without a warm target in any list."""
     if not _has_ranker(inputs, choices):
         return None
     config, settings = inputs.config, inputs.config.model.ranker
     own = [user for user in inputs.ground_truth if is_ranker_user(user, settings.target_users)]
     others = [user for user in inputs.ground_truth if not is_ranker_user(user, settings.target_users)]
     if not own or (choices is None and not others):
-        logger.warning("no ranker: no validation events to train it on and to choose its epoch on")
+        logger.warning(
+            "no ranker is fitted: no validation events for its training or the choice of its epoch"
+        )
         return None
     return fit_ranker(
         make_recommender(model, config, sources=sources),
@@ -188,5 +190,6 @@ def _fit_ranker(
         seed=config.train.seed,
         epochs=choices.ranker_epochs if choices else None,
         blend_weight=choices.blend_weight if choices else 1.0,
+        device=model.device,
         progress=progress,
     )

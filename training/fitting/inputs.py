@@ -1,10 +1,9 @@
-"""All that one fit reads, and the audit for leaks that stands between it and the training.
+"""The inputs of one fit, and their audit for leaks before the training.
 
     inputs = FitInputs.of(dataset, vectors, split, config)
     fitted = fit(audit(inputs))
 
-`fit` takes `AuditedInputs`, and to construct one runs the audit: no fit can be made of inputs that were not
-audited.
+`fit` takes `AuditedInputs`, whose constructor runs the audit, so inputs without an audit cannot be fitted.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,7 +30,7 @@ from training.sequences import Sequences, TrainingSequence
 
 @dataclass(frozen=True, kw_only=True)
 class FitInputs:
-    """What a fit reads of a dataset and a split, and nothing else."""
+    """Everything that a fit reads of a dataset and a split."""
 
     dataset: Dataset
     vectors: MediaVectors
@@ -43,9 +42,9 @@ class FitInputs:
     builder: HistoryBuilder
     sequences: Sequences  # training sequences by user
     before: Mapping[str, History]  # histories before validation, by user
-    ground_truth: dict[str, Ints]  # validation items of the users who have such a history
-    ground_truth_without_events: dict[str, Ints]  # validation items of the users who have none
-    source_items: UserItems | None  # that candidate sources are fitted on; None where there is none
+    ground_truth: dict[str, Ints]  # validation items of users in `before`
+    ground_truth_without_events: dict[str, Ints]  # validation items of users without a history
+    source_items: UserItems | None  # for the candidate sources; None where the configuration has no source
 
     @classmethod
     def of(cls, dataset: Dataset, vectors: MediaVectors, split: Split, config: Config) -> "FitInputs":
@@ -83,11 +82,11 @@ class FitInputs:
 class AuditedInputs:
     """Inputs in which the audit found no leak. Constructing one runs the audit.
 
-    Raises `LeakError` at the first thing that a fit must not read.
+    Raises `LeakError` for the first input that a fit must not read.
     """
 
     inputs: FitInputs
-    audit: Audit = field(init=False)  # what was looked at
+    audit: Audit = field(init=False)  # the checks
 
     def __post_init__(self) -> None:
         inputs = self.inputs
@@ -119,7 +118,7 @@ def _source_items(split: Split, features: ItemFeatures, config: RankerConfig) ->
 
 
 class _TrainingHistories(Mapping[str, History]):
-    """The histories of training sequences, each made when it is asked for."""
+    """User -> history of the training sequence, made at each look-up."""
 
     def __init__(self, sequences: Mapping[str, TrainingSequence]) -> None:
         self._sequences = sequences

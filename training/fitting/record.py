@@ -1,6 +1,7 @@
-"""What each fit of a run came to: its curve, what was chosen, and where and on what it ran.
+"""The record of each fit of a run: curve, choices, versions and machine.
 
-`fit_records.json` has an entry a stage (main, later, id_only, refit), written when the fit ends.
+`fit_records.json` has one entry for each stage (main, with_validation, id_only, refit), written when the fit
+ends.
 """
 
 import json
@@ -22,12 +23,13 @@ from training.fitting.fit import Fitted
 from training.fitting.without_events import WithoutEvents
 from training.ranker import FittedRanker
 
+# Packages whose version can change results.
 PACKAGES = ("torch", "torchrec", "onnxruntime-gpu", "polars", "numpy", "implicit", "mlflow")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RankerRecord:
-    """What validation chose; `scores` are its NDCG@10 without and with the ranker, none in a refit."""
+    """The choices on validation; `scores` are NDCG@10 without and with the ranker, empty in a refit."""
 
     num_lists: int
     best_epoch: int
@@ -37,25 +39,25 @@ class RankerRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class FitRecord:
-    """One stage."""
+    """The record of one stage."""
 
-    at: str  # UTC, ISO 8601, when it ended
-    curve: tuple[Mapping[str, float], ...]  # an entry an epoch
+    at: str  # time of the end, UTC, ISO 8601
+    curve: tuple[Mapping[str, float], ...]  # one entry for each epoch
     best_epoch: int
     best_score: float | None  # validation NDCG@10
     ranker: RankerRecord | None
     num_items: int
     cold_items: ColdItems
-    without_events: WithoutEvents  # who answers users without events
-    coverage: Mapping[str, int]  # items that have each modality, of those that the towers read
+    without_events: WithoutEvents  # whether the towers or popularity answer users without events
+    coverage: Mapping[str, int]  # modality that the towers read -> number of items that have it
     versions: Mapping[str, str]
     machine: Mapping[str, Any]
 
 
 def record_fit(path: Path, stage: str, fitted: Fitted) -> None:
-    """Write down what `fitted` came to, beside the other stages.
+    """Write the record of `fitted` to `path`, beside the records of other stages.
 
-    A fit that only read its checkpoint again keeps the time and the place of the first.
+    A fit that only read a finished checkpoint keeps the time, versions and machine of the first record.
     """
     fits = read_fit_records(path)
     fit = _record_of(fitted)
@@ -68,21 +70,21 @@ def record_fit(path: Path, stage: str, fitted: Fitted) -> None:
 
 
 def read_fit_records(path: Path) -> dict[str, FitRecord]:
-    """The stages written down so far."""
+    """The records in `path` by stage; empty where there is no file."""
     if not path.exists():
         return {}
     return {stage: _read(values) for stage, values in json.loads(path.read_text("utf-8")).items()}
 
 
 def record_audit(path: Path, stage: str, audit: Audit) -> None:
-    """Write what was looked at, beside the other stages, into `audit.json`."""
+    """Write the audit of `stage` into `path`, beside the audits of other stages."""
     content = {name: asdict(each) for name, each in (read_audits(path) | {stage: audit}).items()}
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2), "utf-8")
 
 
 def read_audits(path: Path) -> dict[str, Audit]:
-    """The audits of a run by stage (main, later, id_only, refit, test), none yet where there is no file."""
+    """The audits of a run by stage (main, with_validation, id_only, refit, test); empty without a file."""
     if not path.exists():
         return {}
     return {
@@ -96,12 +98,12 @@ def read_audits(path: Path) -> dict[str, Audit]:
 
 
 def machine() -> dict[str, Any]:
-    """Processor and cores of this machine, not its name."""
+    """Processor, cores and system of this machine; its name is left out."""
     return {"processor": _processor(), "cores": os.cpu_count(), "system": platform.system()}
 
 
 def versions() -> dict[str, str]:
-    """Ours, Python's, and those of the packages that the figures hang on, where they are installed."""
+    """Versions of recsys, Python, and the installed packages of `PACKAGES`."""
     found = {"recsys": recsys.__version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -168,7 +170,7 @@ def _processor() -> str:
 
 
 def validation_metrics(fitted: Fitted) -> dict[str, float]:
-    """What validation said of the towers and the ranker, for a tracker."""
+    """Validation results of the towers and the ranker, for a tracker."""
     metrics = (
         {"validation/best_ndcg_at_10": fitted.retriever.best_score} if fitted.retriever.best_epoch else {}
     )

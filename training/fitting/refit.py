@@ -1,4 +1,4 @@
-"""The split of a refit: all events are training events but the targets of the ranker."""
+"""The split of a refit: all events except the targets of the ranker are training events."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -27,12 +27,12 @@ from training.fitting.validation import is_ranker_user
 def newest_events_split(
     dataset: Dataset, config: Config, *, needs_targets: bool, folder: Path | None = None
 ) -> Split:
-    """All events as training, all reviews allowed; `validation` holds the ranker's targets.
+    """All events as training and all reviews allowed; `validation` holds the ranker's targets.
 
     Ranker targets must be events that the towers were not fitted on. They are the newest
-    `split.validation_fraction` of the positive events (at least one) of the ranker's users, who were the
-    ranker's users before the refit, too. `needs_targets=False` leaves nothing out. The parts of an event log
-    are written into `folder`.
+    `split.validation_fraction` (at least one) of the positive events of the ranker's users. The ranker's
+    users are the same as before the refit. With `needs_targets=False` every event is a training event. The
+    parts of an event log are written to `folder`.
     """
     split = split_by_plan(dataset, _plan(config, needs_targets), folder)
     return split.described(_describe(config, needs_targets, split.counts[VALIDATION]))
@@ -40,11 +40,11 @@ def newest_events_split(
 
 def _describe(config: Config, needs_targets: bool, num_targets: int) -> str:
     if not needs_targets:
-        return "All events are training, all reviews are read; nothing is held out."
+        return "All events are training events and all reviews are read; nothing is held out."
     return (
-        f"Everything is training but the newest {config.split.validation_fraction:.0%} of the positive "
-        f"events of the {config.model.ranker.target_users:.0%} of users on whom the ranker is trained "
-        f"({num_targets} events)."
+        f"All events are training events except the newest {config.split.validation_fraction:.0%} of the "
+        f"positive events of the {config.model.ranker.target_users:.0%} of users on whom the ranker is "
+        f"trained ({num_targets} events)."
     )
 
 
@@ -75,7 +75,8 @@ def _hold_targets(events: pl.DataFrame, config: Config) -> pl.DataFrame:
     num_targets = share_of(count, config.split.validation_fraction)
     targets = positive.filter((count >= 3) & (newest_first <= pl.min_horizontal(num_targets, count - 1)))
     is_target = pl.col(Columns.ROW).is_in(targets[Columns.ROW].implode())
-    # Events after a target are not in its history. They are not positive, so no targets of the towers.
+    # Events after a target are not in its history. They are not positive, so they are no targets of the
+    # towers.
     is_late = is_target.cum_max().over(Columns.USER) & ~pl.col(Columns.POSITIVE)
     part = pl.when(is_target).then(pl.lit(VALIDATION)).when(is_late).then(pl.lit(CONTEXT))
     return events.sort(ORDER).with_columns(part.otherwise(pl.lit(TRAIN)).alias(PART))
@@ -85,7 +86,7 @@ def choices_of_towers(first: Fitted) -> FitChoices:
     """The choices of `first` without its ranker, for a fit on `Split.with_validation`.
 
     Towers that were also trained on the validation events are evaluated beside `first`, because published
-    results follow either convention. They are trained anew for the epochs that validation chose, and new
-    items get the settings that validation chose. No events are left for a ranker to learn from.
+    results follow either convention. They are trained from the start, for the number of epochs that `first`
+    chose, with the cold-start settings that `first` chose. No events are left for the training of a ranker.
     """
     return replace(FitChoices.of(first), ranker_epochs=0, blend_weight=0.0)

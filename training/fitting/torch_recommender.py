@@ -1,4 +1,4 @@
-"""The recommender of a fit, from torch modules: evaluation asks it, and export holds a bundle against it."""
+"""The recommender of a fit, made of torch modules; used by evaluation, and by export to verify a bundle."""
 
 from collections.abc import Sequence
 
@@ -19,10 +19,10 @@ def make_recommender(
     sources: Sequence[CandidateSource] = (),
     without_events: WithoutEvents = POPULARITY,
 ) -> Recommender:
-    """The recommender that a bundle of `model` would be, in torch.
+    """A recommender with the same results as a bundle of `model`, in torch.
 
-    A ranker without a say is left out. `sources` join where a ranker orders the items that they add; `items`:
-    the catalogue embedded otherwise; `without_events`: who answers users without events.
+    A ranker with blend weight 0 is left out. `sources` must be empty without a ranker to order their
+    candidates. `items` replaces the catalogue as embedded by `model`.
     """
     items, ranker_config = model.item_arrays() if items is None else items, config.model.ranker
     settings = RecommenderSettings.of(

@@ -1,4 +1,4 @@
-"""Choices on validation events: the epoch of the towers, the users of the ranker, those of the cold start.
+"""Validation users and metrics for the choices of the towers, the ranker and the cold-start head.
 
 Legend: U users, D width of their vectors.
 """
@@ -21,7 +21,7 @@ USERS_AT_ONCE = 512  # embedded and searched in one call; bounds the memory, cha
 
 
 def is_ranker_user(user: str, share: float) -> bool:
-    """Whether the user's newest events are the ranker's targets; a hash decides, the same in every run."""
+    """Whether the ranker is trained on the user's newest events. A hash decides, the same in every run."""
     digest = hashlib.sha256(user.encode()).digest()
     return int.from_bytes(digest[:4], "big") < share * 2**32
 
@@ -36,10 +36,10 @@ def ranking_task(inputs: FitInputs, users: Sequence[str]) -> RankingTask:
 
 
 def tower_validation(inputs: FitInputs) -> Callable[[Retriever], float]:
-    """The function that early stopping asks: mean NDCG@10 of the towers alone over all validation users.
+    """The metric of early stopping: mean NDCG@10 of the towers alone over all validation users.
 
-    Warm items alone are ranked: cold items have fixed ranks. Seen items are left out where
-    `evaluate.exclude_seen` leaves them out.
+    Only warm items are ranked, because cold items have fixed ranks. Seen items are left out if
+    `evaluate.exclude_seen` is true.
     """
     users, config = list(inputs.ground_truth), inputs.config
     lists = IdLists.from_lists([inputs.ground_truth[user] for user in users])
@@ -58,7 +58,7 @@ def tower_validation(inputs: FitInputs) -> Callable[[Retriever], float]:
 
 
 def validation_users(model: Retriever, inputs: FitInputs) -> ValidationUsers:
-    """The users with validation items, embedded by `model`, for the choices of the cold start."""
+    """The users with validation items, embedded by `model`, for the choices of the cold-start head."""
     recommender, users = make_recommender(model, inputs.config), list(inputs.ground_truth)
 
     def embed(histories: Sequence[History]) -> Floats:
@@ -78,7 +78,7 @@ def validation_users(model: Retriever, inputs: FitInputs) -> ValidationUsers:
 
 
 def without_ranker_users(users: ValidationUsers, inputs: FitInputs, ranker: FittedRanker) -> ValidationUsers:
-    """The users on whom the ranker was chosen, not trained, with the lists that it gave them then."""
+    """The users on whom the ranker's epoch was chosen, with the ranker's lists from before the final fit."""
     share = inputs.config.model.ranker.target_users
     rows = [row for row, user in enumerate(inputs.ground_truth) if not is_ranker_user(user, share)]
     return users.only(rows, ordered=ranker.validation_BK)

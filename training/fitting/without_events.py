@@ -1,4 +1,4 @@
-"""Who answers users with fields of their own and no event: the towers or popularity, chosen on validation.
+"""Lists for users who have fields but no events: by the towers or by popularity, chosen on validation.
 
 Legend: B users.
 """
@@ -18,13 +18,13 @@ from training.ranker import SELECTION_K, selection_ndcg
 
 logger = logging.getLogger(__name__)
 
-MIN_USERS = 30  # with fewer validation users the difference of the two is chance
+MIN_USERS = 30  # with fewer validation users the difference of both is unreliable
 USERS_AT_ONCE = 512
 
 
 @dataclass(frozen=True, kw_only=True)
 class WithoutEvents:
-    """The choice, and how it came about; NDCG@10 of both on validation where it was measured."""
+    """The choice and its reason; NDCG@10 of both on validation, None where it was not measured."""
 
     answer: Literal["towers", "popularity"]
     reason: str
@@ -55,9 +55,9 @@ def choose_without_events(
     lists = IdLists.from_lists([ground_truth[user] for user in users])
     ndcg = {}
     for answer in ("towers", "popularity"):
-        asked = recommender.with_settings(without_events=answer, cold_ranks=())
+        configured = recommender.with_settings(without_events=answer, cold_ranks=())
         found = [
-            asked.recommend(
+            configured.recommend(
                 [histories[user] for user in users[start : start + USERS_AT_ONCE]], SELECTION_K
             ).items
             for start in range(0, len(users), USERS_AT_ONCE)

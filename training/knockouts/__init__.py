@@ -1,4 +1,4 @@
-"""What each modality brings: a trained system evaluated while one is absent, shuffled or noise."""
+"""The contribution of each modality: a trained system is evaluated without it (absent, shuffled, noise)."""
 
 from training.knockouts.alteration import KINDS, Kind
 from training.knockouts.measure import Knockout, Knockouts, measure_knockouts

@@ -1,8 +1,8 @@
-"""The three ways to take from a modality what it says: absent, shuffled, noise.
+"""The three ways to remove the information of a modality: absent, shuffled, noise.
 
-Absent: nobody has it. Shuffled: those who have it exchange it, so that it looks as before and belongs to
-others; what is altered together moves together, presence included. Noise: normal numbers with the mean and
-the standard deviation that each dimension has among those who have it.
+Absent: no item has the modality. Shuffled: the items that have it exchange it at random, so its distribution
+stays the same; modalities that are altered together are exchanged together, presence included. Noise: normal
+numbers with the mean and the standard deviation that each dimension has over the items that have it.
 
 Legend: N rows (items), M width of a modality, V vectors, R reviews.
 """
@@ -22,7 +22,7 @@ Pair = tuple[Floats, Bools]  # vectors [N, M] and presence [N]
 
 
 def altered_pairs(pairs: Mapping[str, Pair], kind: Kind, rng: np.random.Generator) -> dict[str, Pair]:
-    """`pairs` of some modalities of the same N rows, altered together; what came in is left as it is."""
+    """`pairs` of some modalities of the same N rows, altered together; the input is not modified."""
     if kind == "absent":
         return {name: (vector_NM, np.zeros_like(has_N)) for name, (vector_NM, has_N) in pairs.items()}
     if kind == "noise":
@@ -36,9 +36,9 @@ def altered_pairs(pairs: Mapping[str, Pair], kind: Kind, rng: np.random.Generato
 def altered_media(
     media: Mapping[str, MediumVectors], readable_R: Bools, kind: Kind, rng: np.random.Generator
 ) -> dict[str, MediumVectors]:
-    """Vectors of reviews altered together, unreadable reviews left out; a medium without vectors is no key.
+    """Vectors of reviews altered together, without unreadable reviews; a medium without vectors has no key.
 
-    A review with several vectors of one medium passes them all on.
+    Shuffling moves all vectors of a review to the same other review.
     """
     if kind == "absent":
         return {}
@@ -61,7 +61,10 @@ def altered_media(
 
 
 def _exchanged(has_N: Bools, rng: np.random.Generator) -> Ints:
-    """Whose content each row gets: a permutation of those who have any, itself for the others. Shape [N]."""
+    """The row whose content each row gets: a permutation of the rows with content; other rows keep theirs.
+
+    Shape [N].
+    """
     source_N = np.arange(len(has_N))
     rows = np.flatnonzero(has_N)
     source_N[rows] = rng.permutation(rows)

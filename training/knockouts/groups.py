@@ -23,9 +23,9 @@ class ModalityGroup:
 
 
 def groups_of(spec: ItemTowerSpec) -> tuple[ModalityGroup, ...]:
-    """Every token in the tower's order, then the groups of which it has more than one member.
+    """Every token in the order of the tower, then the groups of modalities with at least two tokens.
 
-    A group of which it has one member alone is that member.
+    A group with one token would repeat that token.
     """
     singles = [ModalityGroup(name=name, tokens=(name,)) for name in spec.dense_dims]
     singles += [

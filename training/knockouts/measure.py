@@ -59,13 +59,13 @@ class FullView:
 
 @dataclass(frozen=True, kw_only=True)
 class Knockouts:
-    """What knockouts.json holds."""
+    """The content of knockouts.json."""
 
     protocol: str
     ks: tuple[int, ...]
     seed: int
-    num_drawn: int  # test users in the evaluation
-    num_users: int  # test users
+    num_drawn: int  # test users that were drawn for the measurement
+    num_users: int  # all test users
     views: Mapping[str, FullView]
     knockouts: tuple[Knockout, ...]
 
@@ -94,12 +94,14 @@ class Knockouts:
 
     @classmethod
     def load(cls, path: Path) -> "Knockouts | None":
-        """Reads what `save` wrote; None where nothing was."""
+        """Reads the output of `save`; None where there is no file."""
         if not path.exists():
             return None
         data: dict[str, Any] = json.loads(path.read_text("utf-8"))
         if any("group" not in each for each in data["knockouts"]):
-            raise ConfigError(f"{path} is of an older version; make it again: recsys knockouts {path.parent}")
+            raise ConfigError(
+                f"{path} is of an older version; write it again: recsys knockouts {path.parent}"
+            )
         views = {
             name: FullView(**view | {"metrics": {m: Estimate(**each) for m, each in view["metrics"].items()}})
             for name, view in data["views"].items()
@@ -114,20 +116,22 @@ def measure_knockouts(subject: KnockoutSubject, *, num_users: int, progress: Pro
     Only one altered system is in memory at a time. Raises `DataError` where the test has no positive event.
     """
     split = subject.split
-    everybody = split.test.filter(Columns.POSITIVE)[Columns.USER].unique().sort().to_list()
-    drawn = _sampled_users(everybody, num_users, subject.seed)
+    users = split.test.filter(Columns.POSITIVE)[Columns.USER].unique().sort().to_list()
+    drawn = _sampled_users(users, num_users, subject.seed)
     if not drawn:
-        raise DataError("the test has no positive event, so that nothing can be measured on it")
+        raise DataError("the test has no positive event: there is no user to measure knock-outs on")
     data = EvaluationSet(
         split=split.testing(drawn),
         items=subject.fitted.features,
         seen=SeenItems(subject.histories),
     )
     full = _CachedModel(subject.full())
-    content = Content.of(subject.fitted.features)  # as it is without a knock-out: one scale for all
+    content = Content.of(
+        subject.fitted.features
+    )  # unaltered, so that the diversity of all lists has one scale
 
     def evaluate_with(altered: TopK) -> Evaluation:
-        settings = EvaluationSettings.of(subject.config.evaluate, ours=altered.name)
+        settings = EvaluationSettings.of(subject.config.evaluate, main_model=altered.name)
         settings = replace(settings, with_slices=False)
         return evaluate([full, altered], data, settings, content=content)
 
@@ -154,7 +158,7 @@ def measure_knockouts(subject: KnockoutSubject, *, num_users: int, progress: Pro
         ks=tuple(subject.config.evaluate.k),
         seed=subject.seed,
         num_drawn=len(drawn),
-        num_users=len(everybody),
+        num_users=len(users),
         views={name: _full_view(view) for name, view in views.items()},
         knockouts=tuple(found),
     )
@@ -163,19 +167,19 @@ def measure_knockouts(subject: KnockoutSubject, *, num_users: int, progress: Pro
 def _sampled_users(users: Sequence[str], num: int, seed: int) -> list[str]:
     if len(users) <= num:
         return list(users)
-    places = np.random.default_rng(seed).choice(len(users), num, replace=False)
-    return [users[place] for place in np.sort(places)]
+    rows = np.random.default_rng(seed).choice(len(users), num, replace=False)
+    return [users[row] for row in np.sort(rows)]
 
 
 class _CachedModel:
-    """The full model, whose lists every comparison needs; it computes them once."""
+    """The full model; its lists are computed once and used in every comparison."""
 
     def __init__(self, model: TopK) -> None:
         self.name, self._model = model.name, model
         self._predictions: dict[tuple[bool, tuple[str, ...]], Ints] = {}
 
     def recommend(self, users: Sequence[str], k: int, *, allowed: Bools | None) -> Ints:
-        """`allowed` is the pool of cold items or nothing, and `k` always the same."""
+        """`k` is the same in every call; `allowed` is None or always the pool of cold items."""
         key = (allowed is None, tuple(users))
         if key not in self._predictions:
             self._predictions[key] = self._model.recommend(users, k, allowed=allowed)

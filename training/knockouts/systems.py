@@ -1,9 +1,9 @@
-"""A trained system with a group of modalities altered at test time; the trained system is never written.
+"""A trained system with a group of modalities altered at test time; the system itself is not modified.
 
 Items: the item tower's inputs of the group's tokens are altered (for the id its embedding, for a category its
-pooled embedding), the catalogue is embedded anew and indexed. The ranker and the histories read the altered
-vectors and tokens. The cold-start head reads category values instead of embeddings: these are exchanged, or
-else unknown. Candidate sources fitted on events alone stay as they are.
+pooled embedding), the catalogue is embedded again and indexed. The ranker and the histories read the altered
+vectors and tokens. The cold-start head reads category values instead of embeddings; shuffled values are
+exchanged, absent and noisy ones are unknown. Candidate sources that are fitted on events do not change.
 Histories: where the user tower reads reviews, the vectors of the group's review modalities are altered
 review by review. An event has one text vector: the written review's, or else the spoken review's; with
 written reviews absent, spoken ones take their place.
@@ -30,7 +30,7 @@ from training.fitting import Fitted, make_recommender
 from training.knockouts.alteration import KINDS, Kind, Pair, altered_media, altered_pairs
 from training.knockouts.groups import ModalityGroup, groups_of
 
-_ITEMS, _REVIEWS = 0, 1  # so that the two are drawn apart
+_ITEMS, _REVIEWS = 0, 1  # seeds of two independent random streams
 _VALUES = "values of "
 
 

@@ -1,4 +1,4 @@
-"""Knock-outs in words and as a table, made from the results alone."""
+"""Knock-outs as sentences and as a table for the terminal."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from recsys.columns import Columns
 from recsys.metrics import Estimate
 from recsys.modalities import GROUP_PLURALS, MODALITIES
 from recsys.models import ID_TOKEN
-from training.evaluation import FEW_USERS, PLACES, metric_name
+from training.evaluation import FEW_USERS, VIEW_PHRASES, metric_name
 from training.knockouts.alteration import KINDS, Kind
 from training.knockouts.measure import Knockouts
 
-Verdict = Literal["counts", "nothing", "harms", "mixed", "unfound", "few"]
+Verdict = Literal["helps", "nothing", "harms", "mixed", "no_hit", "few_users"]
 
 VERDICT_KINDS: tuple[Kind, Kind] = ("absent", "shuffled")
 PLURALS: Mapping[str, str] = {each.name: each.plural for each in MODALITIES} | {
@@ -32,12 +32,12 @@ class Contribution:
     text: str
 
     @property
-    def brings_nothing(self) -> bool:
+    def contributes_nothing(self) -> bool:
         return all(each == "nothing" for each in self.verdicts.values())
 
 
 def main_metric(knockouts: Knockouts) -> str:
-    """Recall at the largest k, the metric that depends least on single hits where cold items are few."""
+    """Recall at the largest k: where cold items are few, the metric that depends least on single hits."""
     return f"recall@{max(knockouts.ks)}"
 
 
@@ -48,25 +48,25 @@ def plural(group: str) -> str:
 
 
 def percent(share: float) -> str:
-    """A change in whole percent with its sign, a true minus; one of less than half a percent is 0%."""
+    """A change in whole percent with its sign; the minus sign is U+2212. Below half a percent it is 0%."""
     rounded = round(100 * share)
     return f"{'+' if rounded > 0 else '−' if rounded < 0 else ''}{abs(rounded)}%"
 
 
 def verdict_of(knockouts: Knockouts, group: str, view: str, metric: str) -> Verdict:
-    """From the 95% intervals of the changes when the group is absent and when it is shuffled.
+    """The verdict from the 95% intervals of the changes when the group is absent and when it is shuffled.
 
-    "counts": one is below 0; "harms": one is above 0; "mixed": both occur; "nothing": both hold 0.
-    "unfound": the full model's metric is 0 and none rises. "few": fewer than `FEW_USERS` users.
+    "helps": one interval is below 0; "harms": one is above 0; "mixed": both occur; "nothing": both contain 0.
+    "no_hit": the full model's metric is 0 and none rises. "few_users": fewer than `FEW_USERS` users.
     """
     full = knockouts.views[view]
     changes = [knockouts.of(group, kind).views[view][metric].change for kind in VERDICT_KINDS]
     loses, gains = any(each.high < 0 for each in changes), any(each.low > 0 for each in changes)
     if full.metrics[metric].value == 0 and not gains:
-        return "unfound"
+        return "no_hit"
     if full.is_small:
-        return "few"
-    return "mixed" if loses and gains else "counts" if loses else "harms" if gains else "nothing"
+        return "few_users"
+    return "mixed" if loses and gains else "helps" if loses else "harms" if gains else "nothing"
 
 
 def contributions(knockouts: Knockouts) -> tuple[Contribution, ...]:
@@ -84,9 +84,9 @@ def _contribution(knockouts: Knockouts, group: str) -> Contribution:
     name = plural(group)
     name = name[0].upper() + name[1:]
     if all(each == "nothing" for each in verdicts.values()):
-        where = _listed([PLACES[view] for view in verdicts], "or")
+        where = _listed([VIEW_PHRASES[view] for view in verdicts], "or")
         text = (
-            f"{name} bring nothing on these data: neither leaving them out nor exchanging them between "
+            f"{name} contribute nothing on these data: neither removing them nor exchanging them between "
             f"the items changes {metric_name(metric)} by more than chance {where}."
         )
     else:
@@ -96,33 +96,34 @@ def _contribution(knockouts: Knockouts, group: str) -> Contribution:
 
 def _clauses(knockouts: Knockouts, group: str, verdicts: Mapping[str, Verdict]) -> Iterator[str]:
     phrases: Mapping[Verdict, str] = {
-        "counts": "count {}", "mixed": "cut both ways {}", "harms": "harm {}", "nothing": "bring nothing {}",
-        "unfound": "have nothing to lose {}, where nothing is found anyway",
-        "few": f"are not judged {{}}, where fewer than {FEW_USERS} users count",
+        "helps": "help {}", "mixed": "both help and harm {}", "harms": "harm {}",
+        "nothing": "contribute nothing {}",
+        "no_hit": "cannot be measured {}, where the full model has no hit",
+        "few_users": f"cannot be measured {{}}, where there are fewer than {FEW_USERS} users",
     }  # fmt: skip
     for verdict, phrase in phrases.items():
         views = [view for view, each in verdicts.items() if each == verdict]
         if views:
-            said = [PLACES[view] + _percentages(knockouts, group, view, verdict) for view in views]
-            yield phrase.format(_listed(said, "or" if verdict == "nothing" else "and"))
+            changes = [VIEW_PHRASES[view] + _percentages(knockouts, group, view, verdict) for view in views]
+            yield phrase.format(_listed(changes, "or" if verdict == "nothing" else "and"))
 
 
 def _percentages(knockouts: Knockouts, group: str, view: str, verdict: Verdict) -> str:
-    """Both changes in parentheses; empty for the verdicts nothing, unfound and few."""
+    """Both changes in parentheses; empty for the verdicts "nothing", "no_hit" and "few_users"."""
     metric, words = main_metric(knockouts), {"absent": "without them", "shuffled": "exchanged"}
     found = {kind: knockouts.relative(group, kind, view, metric) for kind in VERDICT_KINDS}
     parts = [f"{percent(each.value)} {words[kind]}" for kind, each in found.items() if each]
     return (
         f" ({metric_name(metric)} {', '.join(parts)})"
-        if parts and verdict in ("counts", "mixed", "harms")
+        if parts and verdict in ("helps", "mixed", "harms")
         else ""
     )
 
 
 def knockouts_table(knockouts: Knockouts, *, intervals: bool = True) -> Table:
-    """One row a group, one column a view and way: the change of the main metric relative to the full model.
+    """Relative changes of the main metric: one row for each group, one column for each view and kind.
 
-    `intervals` adds half the width of the 95% interval, in points of percent.
+    `intervals` adds half the width of the 95% interval, in percentage points.
     """
     metric = main_metric(knockouts)
     table = Table(title=f"Knock-outs: change of {metric}", caption=_caption(knockouts, metric))
@@ -146,8 +147,8 @@ def _cell(change: Estimate | None, intervals: bool) -> str:
     if change is None:
         return "–"
     half = f" ±{100 * (change.high - change.low) / 2:.0f}" if intervals else ""
-    sure = change.low > 0 or change.high < 0
-    return f"[bold]{percent(change.value)}[/]{half}" if sure else f"{percent(change.value)}{half}"
+    differs = change.low > 0 or change.high < 0
+    return f"[bold]{percent(change.value)}[/]{half}" if differs else f"{percent(change.value)}{half}"
 
 
 def _caption(knockouts: Knockouts, metric: str) -> str:
@@ -161,7 +162,7 @@ def _caption(knockouts: Knockouts, metric: str) -> str:
         if knockouts.num_drawn == knockouts.num_users
         else f" {knockouts.num_drawn:,} of {knockouts.num_users:,} test users drawn at random."
     )
-    return f"With nothing knocked out: {full}.{drawn} Bold: the interval leaves 0 out."
+    return f"Full model: {full}.{drawn} Bold: the interval does not contain 0."
 
 
 def _listed(names: Sequence[str], last: str) -> str:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from recsys.arrays import Floats, Ints
 from recsys.config import RankerConfig
-from recsys.models import Ranker, listwise_cross_entropy
+from recsys.models import Ranker, listwise_cross_entropy, to_device
 from recsys.progress import Progress, silent
 from recsys.retrieval import BUILTIN_SOURCES, CONTEXT, Recommender
 from training.ranker.ranked_lists import RankedLists, RankingTask
@@ -38,6 +38,7 @@ INPUTS = (
 OUTPUTS = ("score", "token_attention", "history_attention")
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+CPU = torch.device("cpu")
 
 
 class ScaledRanker(torch.nn.Module):
@@ -57,8 +58,8 @@ class ScaledRanker(torch.nn.Module):
     @torch.no_grad()
     def rank(self, inputs: Arrays) -> dict[str, npt.NDArray[Any]]:
         """The ranker as the callable that `Recommender` composes."""
-        outputs = self(*_tensors(inputs))
-        return {name: output.numpy() for name, output in zip(OUTPUTS, outputs, strict=True)}
+        outputs = self(*_tensors(inputs, self.blend_weight.device))
+        return {name: output.cpu().numpy() for name, output in zip(OUTPUTS, outputs, strict=True)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +87,7 @@ def fit_ranker(
     seed: int,
     epochs: int | None = None,
     blend_weight: float = 1.0,
+    device: torch.device = CPU,
     progress: Progress = silent,
 ) -> FittedRanker | None:
     """Fit on `train`; the number of epochs and the blend weight are chosen by NDCG@10 on `validation`.
@@ -100,18 +102,18 @@ def fit_ranker(
     num_epochs, scores, validation_BK = epochs or config.num_epochs, {}, None
     if validation is not None:
         choice = _Choice(RankedLists.of(recommender, validation), config.blend_weights)
-        for epoch, ranker, loss in _fitting(lists, config, seed, num_epochs):
+        for epoch, ranker, loss in _fitting(lists, config, seed, num_epochs, device):
             choice.consider(ranker, epoch)
             progress("rank", epoch, num_epochs, f"loss {loss:.3f}{choice.note}")
             if epoch - choice.epoch >= config.patience:
                 break
         num_epochs, blend_weight, scores = max(choice.epoch, 1), choice.blend_weight, choice.scores
         lists, validation_BK = lists.joined(choice.lists), choice.lists.ordered(choice.output_BK)
-    for epoch, each, loss in _fitting(lists, config, seed, num_epochs):
+    for epoch, each, loss in _fitting(lists, config, seed, num_epochs, device):
         ranker = each
         progress("rank on all", epoch, num_epochs, f"loss {loss:.3f}")
     return FittedRanker(
-        module=ScaledRanker(ranker, blend_weight).eval(),
+        module=ScaledRanker(ranker, blend_weight).to(device).eval(),
         num_lists=int(lists.has_target.sum()),
         best_epoch=num_epochs,
         blend_weight=blend_weight,
@@ -121,11 +123,11 @@ def fit_ranker(
 
 
 def _fitting(
-    lists: RankedLists, config: RankerConfig, seed: int, num_epochs: int
+    lists: RankedLists, config: RankerConfig, seed: int, num_epochs: int, device: torch.device
 ) -> Iterator[tuple[int, Ranker, float]]:
     """Each epoch's number, the ranker after it, and the mean loss of its lists."""
     torch.manual_seed(seed)
-    ranker = _make_ranker(lists.recommender, lists, config)
+    ranker = _make_ranker(lists.recommender, lists, config).to(device)
     optimizer = _optimizer(ranker, config)
     for epoch in range(1, num_epochs + 1):
         loss = _train_epoch(ranker, optimizer, lists, np.random.default_rng([seed, epoch]))
@@ -168,7 +170,7 @@ class _Choice:
         return f", NDCG@10 {self.scores['retriever']:.4f} -> {self.scores['with_ranker']:.4f}"
 
     def consider(self, ranker: Ranker, epoch: int) -> None:
-        scaled = ScaledRanker(ranker, 1.0).eval()
+        scaled = ScaledRanker(ranker, 1.0).to(ranker.recency_H.device).eval()
         rows = np.arange(len(self.lists.label_BK))
         output_BK = np.concatenate([scaled.rank(inputs)["score"] for _, inputs in self.lists.batches(rows)])
         for blend_weight in self.blend_weights:
@@ -185,20 +187,21 @@ def _train_epoch(
     rng: np.random.Generator,
 ) -> float:
     ranker.train()
-    losses = []
+    device, losses = ranker.recency_H.device, []
     for rows, inputs in lists.training_batches(rng):
-        delta_BK = ranker(*_tensors(inputs)).score_BK
+        delta_BK = ranker(*_tensors(inputs, device)).score_BK
         rankable_BK = lists.rankable_BK[rows]
         retriever_BK = lists.recommender.retriever_score(lists.candidates.of(rows).cosines)
         label_BK = torch.from_numpy((lists.label_BK[rows] & rankable_BK).astype(np.float32))
-        score_BK = torch.from_numpy(retriever_BK) + delta_BK
-        loss = listwise_cross_entropy(score_BK, label_BK, torch.from_numpy(rankable_BK))
+        score_BK = to_device(torch.from_numpy(retriever_BK), device) + delta_BK
+        mask_BK = to_device(torch.from_numpy(rankable_BK), device)
+        loss = listwise_cross_entropy(score_BK, to_device(label_BK, device), mask_BK)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        losses.append(float(loss.detach()))
-    return float(np.mean(losses))
+        losses.append(loss.detach())
+    return float(torch.stack(losses).mean())
 
 
-def _tensors(inputs: Arrays) -> list[Tensor]:
-    return [torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in INPUTS]
+def _tensors(inputs: Arrays, device: torch.device) -> list[Tensor]:
+    return [to_device(torch.from_numpy(np.ascontiguousarray(inputs[name])), device) for name in INPUTS]

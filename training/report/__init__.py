@@ -1,4 +1,4 @@
-"""`report.html`: what a run came to, in one file that needs no other."""
+"""The report of a run: `report.html`, one HTML file that needs no other file and no network."""
 
 from training.report.collect import collect
 from training.report.write import write_report

@@ -1,17 +1,17 @@
-"""What the lists are like beyond their hits: a small table, and a sentence a figure."""
+"""Metrics beyond accuracy: a table, and one sentence for each metric."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from recsys.metrics import BEYOND, Estimate
-from training.evaluation import MODEL, PLACES, REFERENCES, Evaluation, ViewResult, metric_name
-from training.report.words import Kind, figure, kind_of, listed, main_view, model_name, verdict
+from training.evaluation import MODEL, REFERENCES, VIEW_PHRASES, Evaluation, ViewResult, metric_name
+from training.report.words import Kind, formatted, kind_of, listed, main_view, model_name, verdict
 
-# What a figure is, and what our model does where it has more of it than another.
+# Metric -> its definition, then the words for a model that has more and for one that has less of it.
 MEANINGS: Mapping[str, tuple[str, str, str]] = {
     "coverage": ("share of the {items:,} items that are in at least one list", "more", "less"),
     "gini": (
-        "how unevenly the places go to the items, from 0 (all alike) to 1 (one item has them all)",
+        "how unevenly the ranks are spread over the items, from 0 (evenly) to 1 (one item has all)",
         "more unevenly", "more evenly",
     ),
     "novelty": (
@@ -19,11 +19,11 @@ MEANINGS: Mapping[str, tuple[str, str, str]] = {
         "rarer items", "less rare items",
     ),
     "ild": (
-        "how far apart two items of a list are by their {content}: 0 alike, 1 unrelated, 2 opposite",
+        "mean cosine distance of two items of a list by their {content}: 0 alike, 1 unrelated, 2 opposite",
         "more varied lists", "less varied lists",
     ),
     "arp": (
-        "how many positive training events a listed item has on average, the lean to the popular",
+        "mean number of positive training events of a listed item",
         "more popular items", "less popular items",
     ),
 }  # fmt: skip
@@ -34,12 +34,12 @@ class BeyondRow:
     model: str
     label: str
     kind: Kind
-    cells: tuple[Estimate | None, ...]  # None: its lists are too short to have one
+    cells: tuple[Estimate | None, ...]  # None: the lists are too short for the metric
 
 
 @dataclass(frozen=True, kw_only=True)
 class Meaning:
-    """One sentence on one figure."""
+    """One sentence on one metric."""
 
     metric: str
     text: str
@@ -48,7 +48,7 @@ class Meaning:
 @dataclass(frozen=True, kw_only=True)
 class Beyond:
     view: str
-    place: str
+    phrase: str
     num_users: int
     metrics: tuple[str, ...]
     rows: tuple[BeyondRow, ...]
@@ -56,7 +56,7 @@ class Beyond:
 
 
 def beyond(evaluation: Evaluation, baseline: str | None) -> Beyond | None:
-    """Of the headline's view, at the first k; None where no user counts in it."""
+    """Metrics of the headline's view at the first k; None where the view has no user."""
     view = main_view(evaluation)
     found = evaluation.views[view]
     known = {metric for by_metric in found.models.values() for metric in by_metric}
@@ -66,7 +66,7 @@ def beyond(evaluation: Evaluation, baseline: str | None) -> Beyond | None:
     models = sorted(found.models, key=lambda model: model in REFERENCES)
     return Beyond(
         view=view,
-        place=PLACES[view],
+        phrase=VIEW_PHRASES[view],
         num_users=found.num_users,
         metrics=metrics,
         rows=tuple(
@@ -86,13 +86,13 @@ def beyond(evaluation: Evaluation, baseline: str | None) -> Beyond | None:
 
 
 def _meaning(metric: str, found: ViewResult, content: tuple[str, ...], baseline: str | None) -> str:
-    what, more, less = MEANINGS[metric.partition("@")[0]]
+    definition, more, less = MEANINGS[metric.partition("@")[0]]
     media = listed(name.replace("_", " ") for name in content) if content else "content"
-    text = f"{metric_name(metric)}: {what.format(items=found.num_ranked, content=media)}"
-    ours = found.models[MODEL].get(metric)
+    text = f"{metric_name(metric)}: {definition.format(items=found.num_ranked, content=media)}"
+    main = found.models[MODEL].get(metric)
     gap = found.differences.get(baseline, {}).get(metric) if baseline else None
-    if ours is None or gap is None or baseline is None:
+    if main is None or gap is None or baseline is None:
         return f"{text}."
-    said = {"ahead": more, "behind": less, "even": "no clear difference"}[verdict(gap)]
-    theirs = figure(found.models[baseline][metric].value)
-    return f"{text}; {figure(ours.value)} against {model_name(baseline)}'s {theirs}, {said}."
+    difference = {"ahead": more, "behind": less, "even": "no clear difference"}[verdict(gap)]
+    other = formatted(found.models[baseline][metric].value)
+    return f"{text}. Here {formatted(main.value)}, {model_name(baseline)} {other}: {difference}."

@@ -1,7 +1,6 @@
-"""Charts as shapes that the template writes out as SVG: small, crisp, and coloured by the page's scheme.
+"""Charts as lists of shapes, which the template writes as SVG. `kind` of a shape is a CSS class of style.css.
 
-A chart is drawn at its own size in CSS pixels, so that its text stays as large as the page's on a
-telephone, too. Classes of shapes are those of style.css.
+A chart has a fixed size in CSS pixels, so its text has the size of the page's text on a narrow screen too.
 """
 
 import math
@@ -13,14 +12,14 @@ Attribute = str | float
 
 WIDTH, HEIGHT = 360.0, 236.0
 TOP, BOTTOM, LEFT = 24.0, 40.0, 48.0
-LETTER, BOLD = 6.3, 7.3  # width of a letter of the charts' text, about
+LETTER, BOLD = 6.3, 7.3  # mean width of a letter, plain and bold; there is no font to measure
 ROW = 27.0  # height of a row of an interval chart
-MAX_POINTS = 240  # of a line
+MAX_POINTS = 240  # of a line; more would be closer than one pixel
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """One SVG element; `hint` is what it says when pointed at."""
+    """One SVG element; `hint` is its tooltip."""
 
     tag: str
     kind: str
@@ -37,7 +36,7 @@ class Legend:
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """`description` says in words what is to be seen, `note` what those who see it want to know."""
+    """One chart. `description` replaces the drawing for screen readers; `note` is printed below the title."""
 
     title: str
     description: str
@@ -50,7 +49,7 @@ class Chart:
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """One line; `mark` is the place in it that is ringed."""
+    """One line; the point with index `mark` is ringed."""
 
     name: str
     kind: str
@@ -72,7 +71,7 @@ class Whisker:
 
 @dataclass(frozen=True, kw_only=True)
 class Band:
-    """One labelled row of an interval chart; without whiskers it says its `note`."""
+    """One labelled row of an interval chart; a row without whiskers shows its `note`."""
 
     label: str
     whiskers: tuple[Whisker, ...] = ()
@@ -105,7 +104,7 @@ def line_chart(
     note: str = "",
     percent: bool = False,
 ) -> Chart:
-    """Lines over a common pair of axes, each named at its end."""
+    """Lines over common axes; each has its name at its end."""
     names = [each.name for each in series]
     right = 12.0 + max((len(name) for name in names), default=0) * BOLD
     x_values = [v for each in series for v in each.x]
@@ -140,7 +139,7 @@ def bar_chart(
     y_label: str,
     note: str = "",
 ) -> Chart:
-    """Upright bars; as many of their labels as fit stand below."""
+    """Vertical bars, with as many labels below as there is space for."""
     y = _scale([0.0, *(value for _, value in bars)], HEIGHT - BOTTOM, TOP, num_ticks=4)
     step = (WIDTH - LEFT - 8) / max(len(bars), 1)
     longest = max((len(label) for label, _ in bars), default=1)
@@ -169,7 +168,7 @@ def interval_chart(
     note: str = "",
     legend: Sequence[Legend] = (),
 ) -> Chart:
-    """A row each: a dot at the value, a line over its interval, the value written at the right."""
+    """One row for each band: a dot at the value, a line over its interval, the value as text at the right."""
     whiskers = [whisker for band in bands for whisker in band.whiskers]
     left = 10.0 + max((len(band.label) for band in bands), default=0) * LETTER
     right = 12.0 + max((len(whisker.text) for whisker in whiskers), default=0) * BOLD
@@ -214,9 +213,9 @@ def _chart(title: str, description: str, note: str, shapes: Sequence[Shape]) -> 
 
 
 def ticks(low: float, high: float, num: int, *, whole: bool = False) -> tuple[float, ...]:
-    """About `num` round values (1, 2 or 5 times a power of ten apart) from `low` on, none above `high`.
+    """About `num` tick values between `low` and `high`, spaced by 1, 2 or 5 times a power of ten.
 
-    `whole` ones are not less than 1 apart.
+    With `whole`, the spacing is at least 1.
     """
     span = high - low
     if span <= 0 or not math.isfinite(span):
@@ -247,7 +246,7 @@ def _axes(x: _Scale, y: _Scale, x_label: str, y_label: str, percent: bool) -> li
 
 
 def _horizontal(y: _Scale, *, percent: bool = False) -> list[Shape]:
-    """Grid lines with their values at the left."""
+    """Horizontal grid lines with their values at the left."""
     shapes = []
     for value in y.ticks:
         ends = {"x1": LEFT, "x2": WIDTH - 8, "y1": y.at(value), "y2": y.at(value)}
@@ -295,7 +294,7 @@ def _text(text: str, x: float, y: float, kind: str, *, anchor: str = "start") ->
 
 
 def _number(value: float, among: Sequence[float], percent: bool = False) -> str:
-    """As many digits as tell the ticks apart."""
+    """`value` with as many digits as make the ticks `among` distinct."""
     if percent:
         return f"{value:.0%}"
     step = among[1] - among[0] if len(among) > 1 else abs(value) or 1.0
@@ -305,14 +304,14 @@ def _number(value: float, among: Sequence[float], percent: bool = False) -> str:
 
 
 def _thinned(num: int) -> list[int]:
-    """At most `MAX_POINTS` places, the first and the last among them."""
+    """At most `MAX_POINTS` evenly spaced indices below `num`, with the first and the last."""
     if num <= MAX_POINTS:
         return list(range(num))
     return sorted({round(at * (num - 1) / (MAX_POINTS - 1)) for at in range(MAX_POINTS)})
 
 
 def _apart(places: Sequence[float], *, least: float) -> list[float]:
-    """`places` moved as little as keeps them `least` apart, in their order."""
+    """`places` in their order, moved so that neighbours are at least `least` pixels apart."""
     order = sorted(range(len(places)), key=lambda at: places[at])
     moved = list(places)
     for before, after in pairwise(order):

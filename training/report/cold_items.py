@@ -1,4 +1,4 @@
-"""What cold ranks cost warm items and bring cold items, as a chart and in words."""
+"""The cost of cold ranks for warm items and their gain for cold items, as a chart and in words."""
 
 from training.cold_start import K, OperatingPoint, WarmColdTradeoff
 from training.fitting import FitRecord
@@ -6,14 +6,14 @@ from training.report.charts import Chart, Series, line_chart
 
 
 def cold_items_chart(fit: FitRecord) -> Chart | None:
-    """A line over patterns of cold ranks, the configured one marked; None where nothing was measured."""
+    """A line over patterns of cold ranks, the configured pattern ringed; None where nothing was measured."""
     tradeoff = fit.cold_items.tradeoff if fit.cold_items is not None else None
     if tradeoff is None:
         return None
     points = sorted(tradeoff.grid, key=lambda point: (-point.warm_ndcg, point.cold_recall))
     line = Series(
         name="patterns of cold ranks",
-        kind="ours",
+        kind="main",
         x=[tradeoff.warm_loss(point) for point in points],
         y=[point.cold_recall for point in points],
         mark=points.index(tradeoff.configured) if tradeoff.configured in points else None,
@@ -22,7 +22,7 @@ def cold_items_chart(fit: FitRecord) -> Chart | None:
         [line],
         title="Ranks of cold items",
         description=words(tradeoff),
-        x_label=f"NDCG@{K} that warm items lose",
+        x_label=f"loss of NDCG@{K} on warm items",
         y_label=f"Recall@{K} of cold items",
         note=f"Ringed: {ranks_in_words(tradeoff.configured)}, as configured (model.cold_ranks).",
         percent=True,
@@ -30,20 +30,20 @@ def cold_items_chart(fit: FitRecord) -> Chart | None:
 
 
 def words(tradeoff: WarmColdTradeoff) -> str:
-    """The configured ranks, their cost and their gain."""
+    """The configured ranks, the loss on warm items and the recall of cold items."""
     configured = tradeoff.configured
     return (
         f"Cold items have {ranks_in_words(configured)}. Expected on validation: warm items lose "
         f"{tradeoff.warm_loss(configured):.1%} of their NDCG@{K} of {tradeoff.warm_only_ndcg:.4f}, and the "
-        f"first {K} ranks hold {configured.cold_recall:.1%} of the cold items that users choose, judged by "
-        "warm items that were ranked as if they were cold."
+        f"first {K} ranks contain {configured.cold_recall:.1%} of the cold items that users choose. The "
+        "second value is measured on warm items that were ranked as if they were cold."
     )
 
 
 def ranks_in_words(point: OperatingPoint) -> str:
-    """The ranks of a pattern: "the ranks 10, 17 and 19 of each 20"."""
+    """The ranks of a pattern, such as "the ranks 10, 17 and 19 of each 20"."""
     if not point.cold_ranks:
-        return "no rank before the last warm item"
+        return "only ranks after the last warm item"
     *first, last = (str(rank) for rank in point.cold_ranks)
     if not first:
         return f"the rank {last} of each {K}"

@@ -1,4 +1,4 @@
-"""A run directory to the report's content: figures and words, nothing of how they look."""
+"""The content of the report, read from a run directory; `template.html` gives it its form."""
 
 import json
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ from training.knockouts import Knockouts
 from training.report.beyond import Beyond, beyond
 from training.report.charts import Chart, Series, line_chart
 from training.report.cold_items import cold_items_chart
-from training.report.facts import Facts, facts, sentiment_words
+from training.report.data_summary import DataSummary, data_summary, sentiment_words
+from training.report.example_cards import ExampleCard, example_cards, has_pictures
 from training.report.modalities import Modalities, modalities
 from training.report.origin import Origin, origin
 from training.report.results import Slices, View, slices, views
-from training.report.shown import Shown, has_pictures, show
 from training.report.words import (
     Findings,
     audit_words,
@@ -37,12 +37,12 @@ from training.report.words import (
 from training.run_directory import RunDirectory
 
 STAGES = {"main": "evaluated model", "id_only": "id-only model", "refit": "refit"}
-STAGE_KINDS = {"main": "ours", "id_only": "part", "refit": "competitor"}
+STAGE_KINDS = {"main": "main", "id_only": "variant", "refit": "competitor"}  # classes of style.css
 
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """The report in a few sentences."""
+    """The summary at the head of the page."""
 
     dataset: str
     made_at: str
@@ -55,15 +55,15 @@ class Head:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One fit; `fit` is as it was written down."""
+    """The record of one fit."""
 
     name: str
     fit: FitRecord
 
 
 @dataclass(frozen=True, kw_only=True)
-class Served:
-    """What the bundle holds."""
+class BundleSummary:
+    """Version of the bundle, and on which events its models were fitted."""
 
     version: str
     refit_description: str
@@ -71,11 +71,11 @@ class Served:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What was chosen for one baseline; `validation_ndcg` is None where nothing was asked."""
+    """The settings chosen for one baseline; `validation_ndcg` is None without a validation pair."""
 
     model: str
     settings: str
-    question: str
+    task: str
     num_candidates: int
     validation_ndcg: float | None
 
@@ -90,27 +90,27 @@ class Report:
     curves: tuple[Chart, ...]
     stages: tuple[Stage, ...]
     choices: tuple[Choice, ...]
-    facts: Facts
+    data: DataSummary
     sentiment: str
     baseline: str | None
     slices: tuple[Slices, ...]
-    shown: tuple[Shown, ...]
+    examples: tuple[ExampleCard, ...]
     has_pictures: bool
     origin: Origin
-    served: Served | None
-    audited: str
+    bundle: BundleSummary | None
+    audit: str
 
 
 def collect(run: RunDirectory, dataset: Dataset, config: Config, *, name: str, fingerprint: str) -> Report:
-    """All that the report says of `run`; `name` is the folder of its dataset.
+    """The content of the report of `run`; `name` is the name of its dataset's folder.
 
-    Raises `ConfigError` naming the command that makes what is missing.
+    Raises `ConfigError` for a missing or older file, with the command that writes it.
     """
-    _check_there(run)
+    _check_files(run)
     evaluation = Evaluation.from_json(run.metrics.read_text("utf-8"))
-    if evaluation.ours != MODEL:
+    if evaluation.main_model != MODEL:
         raise ConfigError(
-            f"{run.metrics} has no results of {MODEL!r}; make it again: recsys evaluate {run.path}"
+            f"{run.metrics} has no results of {MODEL!r}; write it again: recsys evaluate {run.path}"
         )
     fits = read_fit_records(run.fit_records)
     view = main_view(evaluation)
@@ -118,7 +118,7 @@ def collect(run: RunDirectory, dataset: Dataset, config: Config, *, name: str, f
         baselines(evaluation, view, f"ndcg@{evaluation.ks[0]}") if evaluation.views[view].models else []
     )
     best = competitors[0] if competitors else None
-    shown = show(load_examples(run.examples), dataset)
+    examples = example_cards(load_examples(run.examples), dataset)
     return Report(
         head=_head(evaluation, competitors, dataset, config, fits["main"]),
         evaluation=evaluation,
@@ -128,12 +128,12 @@ def collect(run: RunDirectory, dataset: Dataset, config: Config, *, name: str, f
         curves=curves(fits),
         stages=tuple(Stage(name=words, fit=fits[stage]) for stage, words in STAGES.items() if stage in fits),
         choices=_choices(run.baselines),
-        facts=facts(dataset, fits["main"].coverage, run.rejected),
+        data=data_summary(dataset, fits["main"].coverage, run.rejected),
         sentiment=sentiment_words(read_quality(run.review_sentiment)),
         baseline=model_name(best) if best else None,
         slices=slices(evaluation, best),
-        shown=shown,
-        has_pictures=has_pictures(shown),
+        examples=examples,
+        has_pictures=has_pictures(examples),
         origin=origin(
             config,
             fits["main"],
@@ -142,13 +142,13 @@ def collect(run: RunDirectory, dataset: Dataset, config: Config, *, name: str, f
             fingerprint=fingerprint,
             seconds=run.seconds(),
         ),
-        served=_served(run.bundle),
-        audited=audit_words(read_audits(run.audits)),
+        bundle=_bundle_summary(run.bundle),
+        audit=audit_words(read_audits(run.audits)),
     )
 
 
 def curves(fits: dict[str, FitRecord]) -> tuple[Chart, ...]:
-    """Loss and validation NDCG@10 by epoch, the kept one ringed, and what was chosen for new items."""
+    """Loss and validation NDCG@10 by epoch, the kept epoch ringed, and the chart of cold ranks."""
     known = {stage: fits[stage] for stage in STAGES if stage in fits and fits[stage].curve}
     return tuple(
         chart
@@ -196,7 +196,9 @@ def _head(
         made_at=f"{fit.at[:16].replace('T', ' ')} UTC",
         model=_model_words(config, fit),
         tagline=tagline(main, competitors) if main else "Nothing could be measured",
-        headline=headline(main) if main else f"No user is left to measure on: {evaluation.not_measured}.",
+        headline=headline(main)
+        if main
+        else f"The test has no user to measure on: {evaluation.not_measured}.",
         metric=metric_name(f"ndcg@{evaluation.ks[0]}"),
         findings=tuple(findings(each, competitors) for each in comparisons),
     )
@@ -213,12 +215,13 @@ def _model_words(config: Config, fit: FitRecord) -> str:
     return f"Two towers of width {config.model.dim} over {read} ({item.fusion} fusion), and {ranker}."
 
 
-def _served(bundle: Path) -> Served | None:
+def _bundle_summary(bundle: Path) -> BundleSummary | None:
+    """None where no bundle was exported."""
     path = bundle / MANIFEST
     if not path.exists():
         return None
     manifest = json.loads(path.read_text("utf-8"))
-    return Served(version=sha256_of(path)[:12], refit_description=manifest["refit_description"])
+    return BundleSummary(version=sha256_of(path)[:12], refit_description=manifest["refit_description"])
 
 
 def _choices(path: Path) -> tuple[Choice, ...]:
@@ -226,7 +229,7 @@ def _choices(path: Path) -> tuple[Choice, ...]:
         Choice(
             model=model_name(each.name),
             settings=settings_words(each),
-            question=each.question,
+            task=each.task,
             num_candidates=each.num_candidates,
             validation_ndcg=each.validation_ndcg,
         )
@@ -234,9 +237,10 @@ def _choices(path: Path) -> tuple[Choice, ...]:
     )
 
 
-def _check_there(run: RunDirectory) -> None:
+def _check_files(run: RunDirectory) -> None:
+    """Raises `ConfigError` for a missing file."""
     for path in (run.metrics, run.examples, run.fit_records):
         if not path.exists():
             raise ConfigError(
-                f"{run.path} has no {path.name}; the step before makes it: recsys evaluate {run.path}"
+                f"{run.path} has no {path.name}; an evaluation writes it: recsys evaluate {run.path}"
             )

@@ -1,11 +1,11 @@
-"""What each modality brings: knock-outs as charts, sentences and a table."""
+"""The contribution of each modality: knock-outs as charts, sentences and a table."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from recsys.columns import Columns
 from recsys.metrics import Estimate
-from training.evaluation import PLACES, metric_name
+from training.evaluation import VIEW_PHRASES, metric_name
 from training.knockouts import (
     KINDS,
     VERDICT_KINDS,
@@ -20,7 +20,9 @@ from training.knockouts import (
 from training.report.charts import Band, Chart, Legend, Whisker, interval_chart
 from training.report.words import counted
 
-COLOURS: Mapping[Kind, str] = {"absent": "ours", "shuffled": "competitor"}
+COLOURS: Mapping[Kind, str] = {"absent": "main", "shuffled": "competitor"}  # classes of style.css
+
+NO_HIT = "the full model has no hit"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,7 @@ class KnockoutRow:
 @dataclass(frozen=True, kw_only=True)
 class Modalities:
     metric: str
-    asked: str
+    users: str
     charts: tuple[Chart, ...]
     sentences: tuple[Contribution, ...]
     columns: tuple[str, ...]
@@ -43,7 +45,7 @@ class Modalities:
 
 
 def modalities(knockouts: Knockouts | None) -> Modalities | None:
-    """None without knock-outs, or where no user counts."""
+    """None without knock-outs, or where no view has a user."""
     if knockouts is None:
         return None
     views = [view for view, full in knockouts.views.items() if full.num_users]
@@ -52,7 +54,7 @@ def modalities(knockouts: Knockouts | None) -> Modalities | None:
     metric = main_metric(knockouts)
     return Modalities(
         metric=metric_name(metric),
-        asked=_asked(knockouts),
+        users=_users(knockouts),
         charts=tuple(_chart(knockouts, view, metric) for view in views),
         sentences=contributions(knockouts),
         columns=tuple(f"{view}, {kind}" for view in views for kind in KINDS),
@@ -74,10 +76,10 @@ def _chart(knockouts: Knockouts, view: str, metric: str) -> Chart:
     value = full.metrics[metric].value
     return interval_chart(
         [_band(knockouts, group, view, metric) for group in knockouts.groups],
-        title=f"{metric_name(metric)} {PLACES[view]}",
+        title=f"{metric_name(metric)} {VIEW_PHRASES[view]}",
         description="; ".join(_words(knockouts, group, view, metric) for group in knockouts.groups),
-        note=f"It is {value:.4f} with nothing knocked out, over {counted(full.num_users, 'user')}.",
-        x_label=f"change of {metric_name(metric)} in percent of it",
+        note=f"The full model has {value:.4f}, over {counted(full.num_users, 'user')}.",
+        x_label=f"change of {metric_name(metric)} in percent",
         legend=[Legend(kind=colour, text=kind) for kind, colour in COLOURS.items()],
     )
 
@@ -95,13 +97,13 @@ def _band(knockouts: Knockouts, group: str, view: str, metric: str) -> Band:
         for kind, each in found.items()
         if each is not None
     )
-    return Band(label=_label(group), whiskers=whiskers, note="" if whiskers else "finds nothing anyway")
+    return Band(label=_label(group), whiskers=whiskers, note="" if whiskers else NO_HIT)
 
 
 def _words(knockouts: Knockouts, group: str, view: str, metric: str) -> str:
     found = {kind: knockouts.relative(group, kind, view, metric) for kind in VERDICT_KINDS}
-    said = [f"{kind} {percent(each.value)}" for kind, each in found.items() if each is not None]
-    return f"{_label(group)}: {', '.join(said) or 'finds nothing anyway'}"
+    changes = [f"{kind} {percent(each.value)}" for kind, each in found.items() if each is not None]
+    return f"{_label(group)}: {', '.join(changes) or NO_HIT}"
 
 
 def _cell(change: Estimate | None) -> str:
@@ -114,8 +116,9 @@ def _label(group: str) -> str:
     return group.removeprefix(Columns.CATEGORY_PREFIX).replace("_", " ")
 
 
-def _asked(knockouts: Knockouts) -> str:
+def _users(knockouts: Knockouts) -> str:
+    """The users whose lists were compared, in words."""
     if knockouts.num_drawn == knockouts.num_users:
         return f"all {counted(knockouts.num_users, 'test user')}"
-    asked = f"{knockouts.num_drawn:,} of {counted(knockouts.num_users, 'test user')}"
-    return f"{asked}, drawn at random with a fixed seed"
+    drawn = f"{knockouts.num_drawn:,} of {counted(knockouts.num_users, 'test user')}"
+    return f"{drawn}, drawn at random with a fixed seed"

@@ -1,4 +1,4 @@
-"""How a run came about: the command that makes it again, its settings, versions, machine and times."""
+"""How to reproduce a run: command, settings, seeds, versions, machine and times."""
 
 import json
 import shlex
@@ -31,11 +31,11 @@ class Origin:
 def origin(
     config: Config, fit: FitRecord, *, dataset: str, out: str, fingerprint: str, seconds: Mapping[str, float]
 ) -> Origin:
-    """`dataset` and `out` are names of folders, not where they lie."""
+    """`dataset` and `out` are names of folders without their parent folders."""
     machine = fit.machine
     return Origin(
         command=command(config, dataset=dataset, out=out),
-        settings=tomli_w.dumps(_told(config)),
+        settings=tomli_w.dumps(_public(config)),
         seeds={"split.seed": config.split.seed, "train.seed": config.train.seed},
         versions=fit.versions,
         machine=f"{machine['cores']} cores, {machine['processor']}, {machine['system']}",
@@ -45,7 +45,7 @@ def origin(
 
 
 def command(config: Config, *, dataset: str, out: str) -> str:
-    """`recsys run` with the preset that leaves the fewest settings to name."""
+    """`recsys run` with the preset that needs the fewest `--set` options."""
     changes = {name: _changes(config, build_config(values)) for name, values in PRESETS.items()}
     preset = min(changes, key=lambda name: len(changes[name]))
     words = ["recsys", "run", dataset, "--out", out]
@@ -56,28 +56,29 @@ def command(config: Config, *, dataset: str, out: str) -> str:
 
 
 def _changes(config: Config, base: Config) -> list[str]:
-    old, new = (flatten(_told(each)) for each in (base, config))
+    old, new = (flatten(_public(each)) for each in (base, config))
     return [f"{name}={_toml(value)}" for name, value in new.items() if value != old.get(name)]
 
 
-def _told(config: Config) -> dict[str, Any]:
-    """All settings but those of the tracker, whose address may hold a password; folders by their names."""
+def _public(config: Config) -> dict[str, Any]:
+    """All settings without the tracker's, whose address may hold a password; of a folder only its name."""
     values = config.model_dump(mode="json", exclude_none=True, exclude={"track"})
-    named: dict[str, Any] = _named(values)
-    return named
+    without_folders: dict[str, Any] = _without_folders(values)
+    return without_folders
 
 
-def _named(value: Any) -> Any:
+def _without_folders(value: Any) -> Any:
+    """`value` with every absolute path shortened to its last part, in nested values too."""
     match value:
         case dict():
-            return {key: _named(inner) for key, inner in value.items()}
+            return {key: _without_folders(inner) for key, inner in value.items()}
         case str() if PurePosixPath(value).is_absolute() or PureWindowsPath(value).is_absolute():
             return f"…/{PureWindowsPath(value).name}"
     return value
 
 
 def _toml(value: Any) -> str:
-    """A value as `--set` reads it: a bare word, or as in TOML."""
+    """A value in the form that `--set` reads: a string as it is, any other value as TOML."""
     if isinstance(value, str):
         return value
     match value:

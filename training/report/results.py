@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from recsys.metrics import METRICS, Estimate
-from training.evaluation import MODEL, PLACES, REFERENCES, Evaluation, ViewResult, is_best, metric_name
+from training.evaluation import MODEL, REFERENCES, VIEW_PHRASES, Evaluation, ViewResult, is_best, metric_name
 from training.report.charts import Band, Chart, Legend, Whisker, interval_chart
-from training.report.words import Kind, Verdict, figure, kind_of, main_view, model_name, verdict
+from training.report.words import Kind, Verdict, formatted, kind_of, main_view, model_name, verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,10 +25,10 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """One view: all its figures, and the first NDCG of each model as a chart."""
+    """One view: every metric of every model, and the first NDCG of each model as a chart."""
 
     name: str
-    place: str
+    phrase: str  # its name in sentences, such as "on warm items"
     result: ViewResult
     metrics: tuple[str, ...]
     rows: tuple[Row, ...]
@@ -37,18 +37,18 @@ class View:
 
 @dataclass(frozen=True, kw_only=True)
 class SliceRow:
-    """One part of the test; `gap` is ours less the baseline's, where there is a baseline."""
+    """One part of the test; `gap` is the NDCG of recsys minus that of the baseline, where there is one."""
 
     name: str
     part: ViewResult
-    figures: tuple[Estimate, ...]
+    estimates: tuple[Estimate, ...]
     gap: Estimate | None
     verdict: Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
 class Slices:
-    """One way to cut the test."""
+    """One division of the test into parts."""
 
     title: str
     columns: tuple[str, ...]
@@ -62,10 +62,10 @@ def views(evaluation: Evaluation) -> tuple[View, ...]:
 
 
 def slices(evaluation: Evaluation, baseline: str | None) -> tuple[Slices, ...]:
-    """By the popularity of the held-out items and by the length of the history, ours beside `baseline`."""
+    """By the popularity of the held-out items and by the length of the history: recsys, then `baseline`."""
     titles = {
         "items": "By the popularity of the held-out items",
-        "users": f"By the number of known items of the user, {PLACES[main_view(evaluation)]}",
+        "users": f"By the number of known items of the user, {VIEW_PHRASES[main_view(evaluation)]}",
     }
     models = [MODEL, baseline] if baseline else [MODEL]
     k = evaluation.ks[0]
@@ -90,7 +90,7 @@ def _view(name: str, result: ViewResult, evaluation: Evaluation) -> View:
     metric = f"ndcg@{evaluation.ks[0]}"
     return View(
         name=name,
-        place=PLACES[name],
+        phrase=VIEW_PHRASES[name],
         result=result,
         metrics=metrics,
         rows=rows,
@@ -103,10 +103,10 @@ def _view_chart(name: str, result: ViewResult, rows: Sequence[Row], metric: str)
         Band(label=row.label, kind=row.kind, whiskers=(_whisker(result.models[row.model][metric], row.kind),))
         for row in rows
     ]
-    words = ", ".join(f"{row.label} {figure(result.models[row.model][metric].value)}" for row in rows)
+    words = ", ".join(f"{row.label} {formatted(result.models[row.model][metric].value)}" for row in rows)
     return interval_chart(
         bands,
-        title=f"{metric_name(metric)} {PLACES[name]}",
+        title=f"{metric_name(metric)} {VIEW_PHRASES[name]}",
         description=f"{words}.",
         note=f"Lines are 95% intervals over {result.num_users:,} users.",
         x_label=metric_name(metric),
@@ -115,7 +115,7 @@ def _view_chart(name: str, result: ViewResult, rows: Sequence[Row], metric: str)
 
 def _whisker(estimate: Estimate, kind: str) -> Whisker:
     return Whisker(
-        kind=kind, value=estimate.value, low=estimate.low, high=estimate.high, text=figure(estimate.value)
+        kind=kind, value=estimate.value, low=estimate.low, high=estimate.high, text=formatted(estimate.value)
     )
 
 
@@ -143,7 +143,7 @@ def _slice_row(name: str, part: ViewResult, models: Sequence[str], metrics: Sequ
     gaps = [part.differences[model][metrics[0]] for model in models[1:] if model in part.differences]
     gap = gaps[0] if gaps else None
     return SliceRow(
-        name=name, part=part, figures=tuple(values), gap=gap, verdict=verdict(gap) if gap else "even"
+        name=name, part=part, estimates=tuple(values), gap=gap, verdict=verdict(gap) if gap else "even"
     )
 
 
@@ -157,5 +157,7 @@ def _slice_band(name: str, part: ViewResult, models: Sequence[str], metric: str)
 def _slice_words(name: str, part: ViewResult, models: Sequence[str], metric: str) -> str:
     if not part.models:
         return f"{name}: no user to measure on"
-    metrics = ", ".join(f"{model_name(model)} {figure(part.models[model][metric].value)}" for model in models)
+    metrics = ", ".join(
+        f"{model_name(model)} {formatted(part.models[model][metric].value)}" for model in models
+    )
     return f"{name}: {metrics} over {part.num_users:,} users"

@@ -1,4 +1,4 @@
-"""Numbers as the report writes them, and the findings in sentences, each made from the results of the run."""
+"""Number formats of the report, and the findings of the run as sentences."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,26 +9,26 @@ from recsys.metrics import Estimate
 from training.evaluation import (
     FEW_USERS,
     ID_ONLY,
-    LATER,
     MODEL,
-    PLACES,
     REFERENCES,
     TOWERS,
+    VIEW_PHRASES,
+    WITH_VALIDATION,
     Evaluation,
     metric_name,
 )
 
-MANY_COMPETITORS = 4  # more are counted instead of named
+MANY_COMPETITORS = 4  # a sentence names at most this many competitors; of more it gives the number
 
 Verdict = Literal["ahead", "behind", "even"]
-Kind = Literal["ours", "part", "competitor", "reference"]
+Kind = Literal["main", "variant", "competitor", "reference"]
 
 NAMES: Mapping[str, str] = {"als": "ALS", "bpr": "BPR", "random": "chance", "oracle": "the oracle"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One finding of the test: whether our model is ahead, and the difference that shows it."""
+    """One finding of the test: whether the model is ahead, and the paired difference behind the verdict."""
 
     verdict: Verdict
     text: str
@@ -39,7 +39,7 @@ class Finding:
 class Findings:
     """The findings of one view."""
 
-    place: str
+    view: str  # in words, such as "on warm items"
     num_users: int
     found: tuple[Finding, ...]
 
@@ -49,33 +49,44 @@ def model_name(model: str) -> str:
 
 
 def kind_of(model: str) -> Kind:
-    """The role of a model in the comparison: ours, a part of ours, a competitor, or a reference."""
+    """The role of a model: the evaluated model, a variant of it, a competitor, or a reference."""
     if model in REFERENCES:
         return "reference"
-    return "ours" if model == MODEL else "part" if model in (TOWERS, ID_ONLY, LATER) else "competitor"
+    return (
+        "main"
+        if model == MODEL
+        else "variant"
+        if model in (TOWERS, ID_ONLY, WITH_VALIDATION)
+        else "competitor"
+    )
 
 
-def figure(value: float) -> str:
-    """Four decimals, one for numbers of events, as the tables of the terminal have them; a true minus."""
+def formatted(value: float) -> str:
+    """Four decimals; one decimal from 30 on, where the value is a number of events. The minus sign is U+2212.
+
+    The tables in the terminal round in the same way.
+    """
     return (f"{value:,.1f}" if abs(value) >= 30 else f"{value:.4f}").replace("-", "−")
 
 
 def with_interval(estimate: Estimate) -> str:
-    return f"{figure(estimate.value)} (95% interval {figure(estimate.low)} to {figure(estimate.high)})"
+    return (
+        f"{formatted(estimate.value)} (95% interval {formatted(estimate.low)} to {formatted(estimate.high)})"
+    )
 
 
 def verdict(gap: Estimate) -> Verdict:
-    """Ahead or behind only where the interval of the difference leaves 0 out."""
+    """Ahead or behind only where the interval of the difference does not contain 0."""
     return "ahead" if gap.low > 0 else "behind" if gap.high < 0 else "even"
 
 
 def main_view(evaluation: Evaluation) -> str:
-    """The view of the headline: items with a past, or new ones where the test holds no others."""
+    """The view of the headline: warm items, or cold items where the test holds no others."""
     return next((name for name in ("warm", "cold_full") if evaluation.views[name].num_users), "warm")
 
 
 def baselines(evaluation: Evaluation, view: str, metric: str) -> list[str]:
-    """Competitors in that view, the best first."""
+    """The competitors in `view`, by falling `metric`."""
     models = evaluation.views[view].models
     competitors = [name for name in models if kind_of(name) == "competitor"]
     return sorted(competitors, key=lambda name: -models[name][metric].value)
@@ -83,17 +94,17 @@ def baselines(evaluation: Evaluation, view: str, metric: str) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Our model against every other one in one view, paired by user."""
+    """The model against every other model in one view, paired by user."""
 
     view: str
     metric: str
     num_users: int
     models: Mapping[str, Estimate]
-    gaps: Mapping[str, Estimate]  # model -> how much more ours has
+    gaps: Mapping[str, Estimate]  # other model -> the metric of recsys minus the metric of the other model
 
 
 def compare(evaluation: Evaluation, view: str) -> Comparison | None:
-    """None where no user counts in the view."""
+    """The first NDCG of every model in `view`; None where the view has no user."""
     found = evaluation.views[view]
     if not found.num_users:
         return None
@@ -108,54 +119,58 @@ def compare(evaluation: Evaluation, view: str) -> Comparison | None:
 
 
 def tagline(main: Comparison, competitors: Iterable[str]) -> str:
-    """The comparison with the baselines in half a sentence."""
+    """The comparison with the baselines as a clause without a full stop."""
     found = {name: verdict(main.gaps[name]) for name in competitors}
-    place = PLACES[main.view]
+    view = VIEW_PHRASES[main.view]
     if not found:
-        return "No baseline was asked for, so nothing says whether this is good"
+        return "No baseline was evaluated, so there is nothing to compare with"
     behind = [model_name(name) for name, each in found.items() if each == "behind"]
     even = [model_name(name) for name, each in found.items() if each == "even"]
     if behind:
-        return f"Loses to {listed(behind)} {place}"
+        return f"Worse than {listed(behind)} {view}"
     if even:
-        return f"Not clearly better than {listed(even)} {place}"
+        return f"Not clearly better than {listed(even)} {view}"
     names = (
         listed(map(model_name, found)) if len(found) <= MANY_COMPETITORS else f"all {len(found)} baselines"
     )
-    return f"Beats {names} {place}"
+    return f"Better than {names} {view}"
 
 
 def headline(main: Comparison) -> str:
     """NDCG at the first k with its interval, in a sentence."""
     return (
-        f"{metric_name(main.metric)} is {with_interval(main.models[MODEL])} {PLACES[main.view]}, "
+        f"{metric_name(main.metric)} is {with_interval(main.models[MODEL])} {VIEW_PHRASES[main.view]}, "
         f"over {counted(main.num_users, 'test user')}."
     )
 
 
 def findings(each: Comparison, competitors: Iterable[str]) -> Findings:
-    """Against each baseline, chance, the towers alone and the id-only model; then the way to the oracle."""
+    """Findings against each baseline, chance, the towers alone, the id-only model and the oracle."""
     found = [*_against_competitors(each, list(competitors)), *_against_chance(each)]
-    found += [*_worth(each, TOWERS, "The ranker"), *_worth(each, ID_ONLY, "Content"), *_way_to_oracle(each)]
+    found += [*_gain_of(each, TOWERS, "The ranker"), *_gain_of(each, ID_ONLY, "Content")]
+    found += _share_of_oracle(each)
     if each.num_users < FEW_USERS:
         found.append(
-            Finding(verdict="even", text=f"With {counted(each.num_users, 'user')} none of this is firm")
+            Finding(
+                verdict="even",
+                text=f"With only {counted(each.num_users, 'user')} none of these differences is reliable",
+            )
         )
-    return Findings(place=PLACES[each.view], num_users=each.num_users, found=tuple(found))
+    return Findings(view=VIEW_PHRASES[each.view], num_users=each.num_users, found=tuple(found))
 
 
 def _against_competitors(each: Comparison, competitors: list[str]) -> list[Finding]:
-    nothing = [name for name in competitors if each.models[name].high == 0]
-    found = [_versus(name, each.gaps[name]) for name in competitors if name not in nothing]
-    if nothing:
-        names, verb = listed(map(model_name, nothing)), "finds" if len(nothing) == 1 else "find"
-        gap = each.gaps[nothing[0]]
-        # A hit where a competitor has none counts only where our model beats chance.
+    without_hits = [name for name in competitors if each.models[name].high == 0]
+    found = [_versus(name, each.gaps[name]) for name in competitors if name not in without_hits]
+    if without_hits:
+        names, verb = listed(map(model_name, without_hits)), "has" if len(without_hits) == 1 else "have"
+        gap = each.gaps[without_hits[0]]
+        # A hit that a competitor lacks counts only where the model is better than chance.
         beats_chance = "random" not in each.gaps or verdict(each.gaps["random"]) == "ahead"
         found.append(
             Finding(
                 verdict=verdict(gap) if beats_chance else "even",
-                text=f"{names[0].upper()}{names[1:]} {verb} nothing",
+                text=f"{names[0].upper()}{names[1:]} {verb} no hit",
                 gap=gap,
             )
         )
@@ -166,47 +181,49 @@ def _versus(name: str, gap: Estimate) -> Finding:
     words: Mapping[Verdict, str] = {
         "ahead": "Better than {}",
         "behind": "Worse than {}",
-        "even": "No clear difference to {}",
+        "even": "No clear difference from {}",
     }
     return Finding(verdict=verdict(gap), text=words[verdict(gap)].format(model_name(name)), gap=gap)
 
 
 def _against_chance(each: Comparison) -> list[Finding]:
-    """A finding only where our model is not clearly better than chance."""
+    """One finding where the model is not clearly better than chance, else none."""
     gap = each.gaps.get("random")
     return [] if gap is None or verdict(gap) == "ahead" else [_versus("random", gap)]
 
 
-def _worth(each: Comparison, without: str, what: str) -> list[Finding]:
+def _gain_of(each: Comparison, without: str, part: str) -> list[Finding]:
+    """The finding on a `part` of the model, from the model `without` it; none where that is not measured."""
     gap = each.gaps.get(without)
     if gap is None:
         return []
     words: Mapping[Verdict, str] = {
-        "ahead": "{} gains",
-        "behind": "{} costs",
+        "ahead": "{} improves the result",
+        "behind": "{} worsens the result",
         "even": "{} makes no clear difference",
     }
-    return [Finding(verdict=verdict(gap), text=words[verdict(gap)].format(what), gap=gap)]
+    return [Finding(verdict=verdict(gap), text=words[verdict(gap)].format(part), gap=gap)]
 
 
-def _way_to_oracle(each: Comparison) -> list[Finding]:
+def _share_of_oracle(each: Comparison) -> list[Finding]:
+    """(model - chance) / (oracle - chance) in percent; none without an oracle or at most at chance."""
     chance, best = each.models.get("random"), each.models.get("oracle")
     if chance is None or best is None or best.value <= chance.value:
         return []
     share = (each.models[MODEL].value - chance.value) / (best.value - chance.value)
     if share <= 0:
-        return []  # said already: not better than chance
-    return [Finding(verdict="even", text=f"{share:.0%} of the way from chance to the oracle")]
+        return []  # `_against_chance` has the finding
+    return [Finding(verdict="even", text=f"{share:.0%} of the distance from chance to the oracle")]
 
 
 def audit_words(audits: Mapping[str, Audit]) -> str:
     """The checks of the audits of the evaluated model and of its test, in a sentence."""
-    mine = [audits[stage] for stage in ("main", "test") if stage in audits]
-    if not mine:
-        return "This run was not audited for leaks; train it anew for an audit."
-    checked = "; ".join(words for audit in mine for words in audit.checked)
-    left = "; ".join(dict.fromkeys(words for audit in mine for words in audit.not_checked))
-    return f"Audited for leaks, none found: {checked}." + (f" Not looked at: {left}." if left else "")
+    found = [audits[stage] for stage in ("main", "test") if stage in audits]
+    if not found:
+        return "This run was not audited for leaks; train it again for an audit."
+    checked = "; ".join(words for audit in found for words in audit.checked)
+    left = "; ".join(dict.fromkeys(words for audit in found for words in audit.not_checked))
+    return f"Audited for leaks, none found: {checked}." + (f" Not checked: {left}." if left else "")
 
 
 def counted(num: int, noun: str) -> str:
@@ -214,12 +231,12 @@ def counted(num: int, noun: str) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """a, b and c."""
+    """The names as "a, b and c"."""
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last
 
 
 def short(text: str, length: int) -> str:
-    """`text` in one line of at most `length` characters."""
+    """`text` in one line of at most `length` characters, cut with an ellipsis."""
     line = " ".join(text.split())
     return line if len(line) <= length else f"{line[: length - 1].rstrip()}…"

@@ -1,4 +1,4 @@
-"""The report's content to one HTML file. The home of `jinja2`."""
+"""Write the report's content as one HTML file. Only this module imports `jinja2`."""
 
 from importlib import resources
 from pathlib import Path
@@ -10,24 +10,24 @@ from markupsafe import Markup
 from recsys.files import replacing
 from training.evaluation import FEW_USERS, metric_name
 from training.report.collect import Report
-from training.report.words import figure
+from training.report.words import formatted
 
 SECTIONS = {
     "results": "Results",
-    "modalities": "What each modality brings",
+    "modalities": "Contribution of each modality",
     "training": "Training",
     "data": "Data",
     "slices": "Slices",
-    "rejected": "Rejected",
+    "rejected": "Rejected rows and media",
     "examples": "Examples",
     "method": "Method",
 }
-WORDS = {"ahead": "for us", "behind": "against us", "even": "neither"}
+WORDS = {"ahead": "better", "behind": "worse", "even": "no clear difference"}
 SIGNS = {"ahead": "▲", "behind": "▼", "even": "≈"}
 
 
 def render(report: Report) -> str:
-    """The page. Everything from the data is escaped; it needs no other file and runs no script."""
+    """The page as HTML. Text from the data is escaped; the page needs no other file and runs no script."""
     page = _environment().get_template("template.html")
     style = (resources.files("training.report") / "style.css").read_text("utf-8")
     return page.render(
@@ -36,19 +36,19 @@ def render(report: Report) -> str:
         signs=SIGNS,
         words=WORDS,
         few_users=FEW_USERS,
-        style=Markup(style),  # ours, and full of > and quotes
+        style=Markup(style),  # not from the data, and escaping would break its > and quotes
     )
 
 
 def write_report(report: Report, path: Path) -> Path:
-    """Write the page to `path`, whole or not at all."""
+    """Write the page to `path`: to a temporary file first, which is then renamed."""
     with replacing(path) as temporary:
         temporary.write_text(render(report), "utf-8")
     return path
 
 
 def _environment() -> Environment:
-    filters: dict[str, Any] = {"figure": figure, "metric_name": metric_name}
+    filters: dict[str, Any] = {"formatted": formatted, "metric_name": metric_name}
     environment = Environment(
         loader=PackageLoader("training.report", "."),
         autoescape=True,

@@ -44,6 +44,7 @@ class TokenLoss(Protocol):
 class Alignment:
     """Pulls the tokens of one item's modalities together and pushes those of different items apart.
 
+    On a GPU the host waits for the number of items that have both modalities, once a pair.
     Contrastive as in CLIP (Radford et al. 2021), or the hinge on the hardest negative as in VSE++ (Faghri et
     al. 2018), both ways, with the other items of the batch as negatives; formulas in `recsys.models.losses`.
     `places` are the modalities' places along T.
@@ -102,11 +103,10 @@ class SelfSupervisedViews:
 
     def loss(self, tower: ItemTower, token_NTD: Tensor, mask_NT: Tensor) -> Tensor:
         """InfoNCE over the items that have any token."""
-        has_N = mask_NT.any(1)
-        one_ND, other_ND = (self._view(tower, token_NTD[has_N], mask_NT[has_N]) for _ in range(2))
-        if len(one_ND) < 2:
-            return token_NTD.sum() * 0.0
-        return self.config.weight * contrastive_loss(one_ND, other_ND, temperature=self.config.temperature)
+        one_ND, other_ND = (self._view(tower, token_NTD, mask_NT) for _ in range(2))
+        return self.config.weight * contrastive_loss(
+            one_ND, other_ND, temperature=self.config.temperature, keep_N=mask_NT.any(1)
+        )
 
     def _view(self, tower: ItemTower, token_NTD: Tensor, mask_NT: Tensor) -> Tensor:
         chance_T = token_NTD.new_full((mask_NT.shape[1],), self.config.token_dropout)
@@ -152,7 +152,7 @@ class ItemBatchLoss:
 
     def start(self, drawn: ItemBatch, rows: StepRows) -> Callable[[], LossGradients]:
         if not len(drawn.own_rows):
-            return lambda: LossGradients(loss=0.0)
+            return lambda: LossGradients(loss=torch.zeros((), device=self.context.model.device))
         return self.context.start(self._gradients, drawn, rows)
 
     def loss(self, rows: Tensor, tables: TableVectors | None = None) -> Tensor:
@@ -173,7 +173,7 @@ class ItemBatchLoss:
         inputs = [*context.item_parameters, *leaves.vectors.tensors()]
         gradients = torch.autograd.grad(loss, inputs, allow_unused=True)
         return LossGradients(
-            loss=float(loss.detach()),
+            loss=loss.detach(),
             of_items=[gradients[:num]],
             of_tables=[ShardGradient(place_M=leaves.place_M, gradients=gradients[num:])],
         )

@@ -70,7 +70,7 @@ def load_state(
     """
     content = None
     if path is not None and path.exists():
-        content = torch.load(path, weights_only=True, mmap=True)  # a rank takes its part of the tables
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         if content["fingerprint"] != fingerprint:
             content = None
     epoch = None if content is None else content["state"]["epoch"]

@@ -31,7 +31,7 @@ D = TypeVar("D", bound="Drawn")
 class LossGradients:
     """The weighted value of this rank's part of a loss, and its gradients by shard."""
 
-    loss: float
+    loss: Tensor  # a scalar on the model's device, without a gradient
     of_users: Sequence[Gradients] = ()  # of `StepContext.user_parameters`
     of_items: Sequence[Gradients] = ()  # of `StepContext.item_parameters`
     of_tables: Sequence[ShardGradient] = ()
@@ -76,7 +76,7 @@ class StepContext:
         ranks: Ranks = ONE_RANK,
         tables: Tables | None = None,
     ) -> None:
-        self.model, self.dtype, self.ranks = model, choose_dtype(config), ranks
+        self.model, self.dtype, self.ranks = model, choose_dtype(config, model.device), ranks
         self.tables = WholeTables(model, ranks) if tables is None else tables
         self.trained_rows = torch.from_numpy(np.flatnonzero(model.features.trained))
         on_cpu = model.device.type == "cpu"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from recsys.models import ItemInputs, TableVectors, sequence_tensors
+from recsys.models import ItemInputs, TableVectors, sequence_tensors, to_device
 from training.sequences import Window, target_mask
 from training.towers.context import LossGradients, StepContext, sum_present
 from training.towers.softmax import Softmax, StepSoftmax
@@ -118,7 +118,8 @@ class NextItemLoss:
         context.ranks.sum_(grad_RD)
         grads_ND = grad_RD[batch.own_place].tensor_split(len(batch.rows))
         found = context.each(_flow_back, list(zip(embedded, grads_ND, strict=True)))
-        return self._sorted(sum(loss for loss, _, _ in read), [each for _, each, _ in read], embedded, found)
+        loss = torch.stack([item_RD.new_zeros(()), *(loss for loss, _, _ in read)]).sum()
+        return self._sorted(loss, [each for _, each, _ in read], embedded, found)
 
     def _exchange(self, batch: Batch, vectors: Sequence[Tensor]) -> Tensor:
         """The vectors of all ranks' rows, and a last row of zeros for all other rows. Shape [R, D]."""
@@ -132,7 +133,7 @@ class NextItemLoss:
 
     def _sorted(
         self,
-        loss: float,
+        loss: Tensor,
         of_users: Sequence[Gradients],
         embedded: Sequence[EmbeddedShard],
         found: Sequence[Gradients],
@@ -140,7 +141,7 @@ class NextItemLoss:
         num = len(self.context.item_parameters)
         ends = [num + len(shard.tables.vectors.tensors()) for shard in embedded]
         return NextItemGradients(
-            loss=float(loss),
+            loss=loss,
             of_users=of_users,
             of_items=[gradients[:num] for gradients in found],
             of_tables=[
@@ -163,7 +164,7 @@ class NextItemLoss:
 
     def _read_windows(
         self, windows: list[Window], seed: int, item_RD: Tensor, batch: Batch, weight: float
-    ) -> tuple[float, Gradients, Tensor | None]:
+    ) -> tuple[Tensor, Gradients, Tensor | None]:
         """The shard's part of the mean loss, and its gradients for the user tower and the vectors."""
         item_RD = item_RD.detach().requires_grad_()
         with self.context.random_stream(seed):
@@ -172,15 +173,18 @@ class NextItemLoss:
         loss = mean * fraction
         leaves = [*self.context.user_parameters, item_RD]
         *gradients, grad_RD = torch.autograd.grad(loss, leaves, allow_unused=True)
-        return float(loss.detach()), gradients, grad_RD
+        return loss.detach(), gradients, grad_RD
 
     def _loss(self, windows: list[Window], item_RD: Tensor, batch: Batch) -> Tensor:
         model = self.context.model
         item_BL, inputs, _ = sequence_tensors([w.history for w in windows], model.schema, model.device)
         with self.context.autocast():
-            state_BPD = model.user_tower.states(item_RD[batch.place(item_BL).to(model.device)], inputs)
+            place_BL = to_device(batch.place(item_BL), model.device)
+            state_BPD = model.user_tower.states(item_RD[place_BL], inputs)
         where = target_mask(windows, item_BL.shape[1])
-        state_PD = state_BPD[:, :-1][where.to(model.device)] / model.temperature
+        # Their number is known on the host; a mask on the device would make the host wait for it.
+        row_P, event_P = (to_device(place_P, model.device) for place_P in where.nonzero(as_tuple=True))
+        state_PD = state_BPD[row_P, event_P] / model.temperature
         return batch.softmax.loss(state_PD, item_RD, item_BL[where], batch.place)
 
 

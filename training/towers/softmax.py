@@ -15,7 +15,7 @@ from torch import Tensor
 
 from recsys.config import TrainConfig
 from recsys.ids import NUM_RESERVED
-from recsys.models import chunked_cross_entropy, sampled_cross_entropy
+from recsys.models import chunked_cross_entropy, sampled_cross_entropy, to_device
 from training.sequences import Window
 from training.towers.context import StepContext
 from training.towers.negative_sampling import HardNegatives, Negatives, NegativeSampler, is_sampled
@@ -72,7 +72,7 @@ class FullSoftmax:
         return chunked_cross_entropy(
             state_PD,
             item_RD[:-1].to(self.context.dtype),
-            place(target_row_P).to(state_PD.device),
+            to_device(place(target_row_P), state_PD.device),
             temperature=1.0,
             chunk=self.chunk,
         )
@@ -110,11 +110,11 @@ class SampledStep:
         device, negatives = state_PD.device, self.negatives
         return sampled_cross_entropy(
             state_PD,
-            item_RD[place(target_row_P).to(device)].to(self.dtype),
-            item_RD[place(negatives.row_J).to(device)].to(self.dtype),
-            target_id_P=target_row_P.to(device),
-            negative_id_J=negatives.row_J.to(device),
-            target_log_q_P=negatives.log_q(target_row_P).to(device),
-            negative_log_q_J=negatives.log_q(negatives.row_J).to(device),
+            item_RD[to_device(place(target_row_P), device)].to(self.dtype),
+            item_RD[to_device(place(negatives.row_J), device)].to(self.dtype),
+            target_id_P=to_device(target_row_P, device),
+            negative_id_J=to_device(negatives.row_J, device),
+            target_log_q_P=to_device(negatives.log_q(target_row_P), device),
+            negative_log_q_J=to_device(negatives.log_q(negatives.row_J), device),
             temperature=1.0,
         )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys.config import TablesConfig
-from recsys.models import Retriever, ShardedTables, TableVectors
+from recsys.models import Retriever, ShardedTables, TableVectors, to_device
 from training.ranks import ONE_RANK, Ranks
 from training.towers.ema import TableAverage
 
@@ -196,7 +196,8 @@ class StepRows:
         place_M = torch.searchsorted(self.row_N, row_M)
         # A copy: shards that read the same row must not share a gradient.
         leaves = [
-            tensor.detach()[place_M.to(tensor.device)].requires_grad_() for tensor in self.read.tensors()
+            tensor.detach()[to_device(place_M, tensor.device)].requires_grad_()
+            for tensor in self.read.tensors()
         ]
         return ShardLeaves(place_M=place_M, vectors=self.read.replaced(leaves))
 
@@ -206,5 +207,5 @@ class StepRows:
         for shard in shards:
             for total, gradient in zip(totals, shard.gradients, strict=True):
                 if gradient is not None:
-                    total.index_add_(0, shard.place_M.to(total.device), gradient.to(total.dtype))
+                    total.index_add_(0, to_device(shard.place_M, total.device), gradient.to(total.dtype))
         return totals

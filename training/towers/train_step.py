@@ -73,9 +73,10 @@ class TrainStep:
         for loss in self.losses:
             loss.start_epoch()
 
-    def backward(self, windows: list[Window]) -> float:
+    def backward(self, windows: list[Window]) -> Tensor:
         """Set the gradient of every parameter to that of the training loss, and return the loss.
 
+        The loss is a scalar on the model's device: reading it makes the host wait for the step.
         The training loss is the mean over the targets plus the weighted auxiliary losses. `windows` are those
         of this rank; loss and gradients are those of all ranks.
         """
@@ -88,9 +89,8 @@ class TrainStep:
         found = [wait() for wait in started]
         set_gradients(context.user_parameters, [shard for each in found for shard in each.of_users])
         set_gradients(context.item_parameters, [shard for each in found for shard in each.of_items])
-        loss = _sum_over_ranks(
-            self.ranks, [*context.user_parameters, *context.item_parameters], sum(each.loss for each in found)
-        )
+        loss = torch.stack([each.loss for each in found]).sum()
+        loss = _sum_over_ranks(self.ranks, [*context.user_parameters, *context.item_parameters], loss)
         self.tables.receive(read, rows.sum_gradients([shard for each in found for shard in each.of_tables]))
         return loss
 
@@ -114,7 +114,7 @@ class TrainStep:
             yield
 
 
-def _sum_over_ranks(ranks: Ranks, parameters: Sequence[nn.Parameter], loss: float) -> float:
+def _sum_over_ranks(ranks: Ranks, parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
     """The sum of `loss` over all ranks; the gradients of `parameters` become the sums over all ranks.
 
     DistributedDataParallel sums gradients that `Tensor.backward` accumulates. Those of a step are computed
@@ -124,12 +124,10 @@ def _sum_over_ranks(ranks: Ranks, parameters: Sequence[nn.Parameter], loss: floa
     if ranks.size == 1:
         return loss
     parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    has = parameters[0].new_tensor([*(float(p.grad is not None) for p in parameters), loss])
-    flat = torch.cat([has, *(part.flatten() for part in parts)])
+    has = loss.new_tensor([float(p.grad is not None) for p in parameters])
+    flat = torch.cat([has, loss.view(1), *(part.flatten() for part in parts)])
     ranks.sum_(flat)
-    has, flat = flat[: len(has)], flat[len(has) :]
-    for parameter, count, part in zip(
-        parameters, has[:-1].tolist(), flat.split([p.numel() for p in parameters]), strict=True
-    ):
+    has, loss, *sums = flat.split([len(has), 1, *(p.numel() for p in parameters)])
+    for parameter, count, part in zip(parameters, has.tolist(), sums, strict=True):
         parameter.grad = part.view_as(parameter) if count else None
-    return float(has[-1])
+    return loss.squeeze(0)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from recsys.config import ModelConfig, TrainConfig
@@ -23,6 +23,7 @@ from recsys.item_features import ItemFeatures
 from recsys.models import Retriever
 from recsys.progress import Progress, silent
 from training.ranks import ONE_RANK, Ranks, process_group_of_one
+from training.runtime import choose_device, fits_beside, tensor_float_32
 from training.sequences import TrainingSequence, Window, WindowSampler
 from training.towers.checkpoint import TrainingState, load_state, save_state
 from training.towers.ema import WeightAverage, decay_of
@@ -32,6 +33,8 @@ from training.towers.tables import DividedTables, Tables, WholeTables, is_of_tab
 from training.towers.train_step import TrainStep
 
 logger = logging.getLogger(__name__)
+READ_EVERY = 50  # steps on a GPU between two readings of the loss
+READ_EVERY = 50  # steps on a GPU between two readings of the loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,20 +80,17 @@ def fit_retriever(
         part=(ranks.rank, ranks.size),
     )
     epoch_steps = len(sampler.epoch(0))  # approximately: epochs cut histories at other places
-    decay = decay_of(config.average_epochs * epoch_steps)
-    model = Retriever(features, schema, model_config).to(config.device)
+    total_steps, decay = num_epochs * epoch_steps, decay_of(config.average_epochs * epoch_steps)
+    model = _on_device(Retriever(features, schema, model_config), config)
     with ranks.explained(), _tables(model, config, decay, ranks) as tables:
         step = audit_step(TrainStep(model, config, index_kind=index_kind, ranks=ranks, tables=tables))
-        training = _Training(step, config, num_epochs * epoch_steps, decay)
+        training = _Training(step, config, total_steps, decay)
         state = load_state(checkpoint, fingerprint, *training.parts, ranks=ranks) or TrainingState()
         while state.epoch < num_epochs and not _has_stalled(state, config, validate):
-            losses: list[float] = []
-            for loss in training.epoch(sampler.epoch(state.epoch)):
-                losses.append(loss)
-                done = training.num_steps
-                progress("train", done, max(training.total_steps, done), _note(state, losses))
+            losses = LossLog(1 if model.device.type == "cpu" else READ_EVERY)
+            training.take_epoch(sampler.epoch(state.epoch), _reporting(progress, state, losses, total_steps))
             state.epoch += 1
-            entry = {"loss": float(np.mean(losses))}
+            entry = {"loss": float(np.mean(losses.read()))}
             with training.averaged():
                 entry |= {} if validate is None else {"validation_ndcg_at_10": _score(validate, model, ranks)}
                 state.record(entry, model if ranks.rank == 0 else None)
@@ -119,30 +119,30 @@ class _Training:
     """The step with its optimizer, schedule and average."""
 
     def __init__(self, step: TrainStep, config: TrainConfig, total_steps: int, decay: float) -> None:
-        self.step, self.config, self.total_steps = step, config, total_steps
+        self.step, self.config = step, config
         parameters = [parameter for parameter in step.model.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(
             _parameter_groups(parameters, config.weight_decay),
             lr=config.learning_rate,
             betas=config.optimizer.betas,
+            fused=step.model.device.type == "cuda" or None,
         )
         self.scheduler = LambdaLR(self.optimizer, _schedule(total_steps, config))
         self.average = WeightAverage(parameters, decay)
         self.parts = (_Towers(step.model), self.optimizer, self.scheduler, self.average, step.tables)
 
-    @property
-    def num_steps(self) -> int:
-        """Steps so far."""
-        done: int = self.scheduler.last_epoch
-        return done
-
-    def epoch(self, batches: Sequence[list[Window]]) -> Iterator[float]:
-        """Take a step for each batch; its loss."""
+    def take_epoch(self, batches: Sequence[list[Window]], took: Callable[[Tensor, int], None]) -> None:
+        """Take a step for each batch; `took` is told the loss, and the number of steps so far."""
         self.step.model.train()
         self.step.start_epoch()
-        with self.step.one_thread_per_operation():
+        norm = self.config.optimizer.max_gradient_norm
+        with self.step.one_thread_per_operation(), tensor_float_32(self.step.model.device):
             for windows in batches:
-                yield self._update(windows)
+                rate = float(self.scheduler.get_last_lr()[0]) / self.config.learning_rate
+                loss = update(self.step, windows, self.optimizer, norm, rate)
+                self.scheduler.step()
+                self.average.update()
+                took(loss, self.scheduler.last_epoch)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -159,17 +159,6 @@ class _Training:
         self.average.keep()
         self.step.tables.exchange_average()
         self.step.tables.fill()
-
-    def _update(self, windows: list[Window]) -> float:
-        loss = self.step.backward(windows)
-        if not math.isfinite(loss):
-            raise FloatingPointError(f"the training loss is {loss}; lower train.learning_rate")
-        factor = self.step.clip(self.config.optimizer.max_gradient_norm)
-        self.optimizer.step()
-        self.step.tables.update(float(self.scheduler.get_last_lr()[0]) / self.config.learning_rate, factor)
-        self.scheduler.step()
-        self.average.update()
-        return loss
 
 
 class _Towers:
@@ -217,9 +206,76 @@ def _has_stalled(state: TrainingState, config: TrainConfig, validate: object) ->
     return validate is not None and waited >= config.patience and 4 * state.epoch >= 3 * config.epochs
 
 
-def _note(state: TrainingState, losses: list[float]) -> str:
-    best = "" if math.isnan(state.best_score) else f", best NDCG@10 {state.best_score:.4f}"
-    return f"epoch {state.epoch + 1}, loss {losses[-1]:.3f}{best}"
+def _reporting(
+    progress: Progress, state: TrainingState, losses: "LossLog", total_steps: int
+) -> Callable[[Tensor, int], None]:
+    """Logs the loss of a step and shows progress."""
+
+    def took(loss: Tensor, done: int) -> None:
+        losses.add(loss)
+        progress("train", done, max(total_steps, done), _note(state.epoch, losses.last, state.best_score))
+
+    return took
+
+
+def _note(epoch: int, loss: float, best_score: float) -> str:
+    best = "" if math.isnan(best_score) else f", best NDCG@10 {best_score:.4f}"
+    return f"epoch {epoch + 1}, loss {loss:.3f}{best}"
+
+
+def update(
+    step: TrainStep,
+    windows: list[Window],
+    optimizer: torch.optim.Optimizer,
+    max_gradient_norm: float,
+    rate: float = 1.0,
+) -> Tensor:
+    """One step of the optimizers; the loss before it, on the model's device.
+
+    `rate` is the learning rate as a fraction of its peak, for tables with an optimizer of their own.
+    """
+    loss = step.backward(windows)
+    factor = step.clip(max_gradient_norm)
+    optimizer.step()
+    step.tables.update(rate, factor)
+    return loss
+
+
+class LossLog:
+    """The losses of an epoch, read from the device every `every` steps: the host waits for each reading."""
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+        self._values: list[float] = []
+        self._unread: list[Tensor] = []
+
+    def add(self, loss: Tensor) -> None:
+        """Raises `FloatingPointError` if a loss that is read now is not finite."""
+        self._unread.append(loss)
+        if len(self._unread) >= self.every:
+            self.read()
+
+    def read(self) -> list[float]:
+        """All losses so far. Raises `FloatingPointError` if one is not finite."""
+        new = torch.stack(self._unread).tolist() if self._unread else []
+        self._values, self._unread = self._values + new, []
+        for loss in new:
+            if not math.isfinite(loss):
+                raise FloatingPointError(f"the training loss is {loss}; lower train.learning_rate")
+        return self._values
+
+    @property
+    def last(self) -> float:
+        """The newest loss that was read; NaN before."""
+        return self._values[-1] if self._values else math.nan
+
+
+def _on_device(model: Retriever, config: TrainConfig) -> Retriever:
+    """`model` on the configured device, beside it the items' features where they fit."""
+    model = model.to(choose_device(config))
+    if fits_beside(model.features_bytes, model.device, config.features_memory):
+        model.place_features(model.device)
+    return model
 
 
 def _schedule(total_steps: int, config: TrainConfig) -> Callable[[int], float]:

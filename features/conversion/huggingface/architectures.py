@@ -13,19 +13,19 @@ from features.conversion.verify.steps import step
 from features.encoders import Kind
 from recsys.errors import EncoderError
 
-LOCAL_ONLY = {"local_files_only": True, "trust_remote_code": False}  # and no code of a model's own
+LOCAL_ONLY = {"local_files_only": True, "trust_remote_code": False}  # code of the model itself is never run
 WAVEFORM = ("data2vec-audio", "hubert", "sew", "unispeech", "unispeech-sat", "wav2vec2", "wavlm")
 SPECTROGRAM = ("audio-spectrogram-transformer", "clap", "whisper")
 VISION_TOWERS = ("clip_vision_model", "siglip_vision_model", "siglip2_vision_model")
-OTHER_VISION = ("dinov2_with_registers", "dinov3_convnext")  # which transformers lists no processor for
-ENCODER_OF_TWO = ("t5", "mt5", "umt5")  # encoder-decoders that are saved as their encoder alone, too
+OTHER_VISION = ("dinov2_with_registers", "dinov3_convnext")  # transformers lists no processor for them
+ENCODER_DECODERS = ("t5", "mt5", "umt5")  # may be saved as the encoder alone
 REFUSED = {
     **dict.fromkeys(("timesformer", "videomae", "vivit", "vjepa2"), "it takes videos and no single picture"),
     "vit_mae": "it hides patches at random, so that a picture would have another vector each time; ViT "
     "weights of the same training (ViTModel) are supported",
-    "levit": "its own image processor resizes as no other does",
-    "mobilevit": "its own image processor turns the colours around",
-    "mobilevitv2": "its own image processor turns the colours around",
+    "levit": "its image processor resizes in a way of its own",
+    "mobilevit": "its image processor reverses the order of the colours",
+    "mobilevitv2": "its image processor reverses the order of the colours",
 }
 TEXT_TOWERS = ("clip_text_model", "siglip_text_model")
 SUPPORTED: dict[Kind, str] = {
@@ -94,7 +94,7 @@ def load_model(source: Source, config: Any) -> Any:
     transformers_logging.disable_progress_bar()
     level = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
-    encoder_alone = config.model_type in ENCODER_OF_TWO
+    encoder_alone = config.model_type in ENCODER_DECODERS
     loader = MODEL_FOR_TEXT_ENCODING_MAPPING[type(config)] if encoder_alone else AutoModel
     try:
         with step(source.name, "loading its weights", "download or save the model again, whole"):

@@ -48,7 +48,9 @@ def convert(source: Source, directory: Path) -> None:
     config = load_config(source)
     if "pooling" in source.options:
         raise EncoderError(f"{source.name!r}: audio models pool by themselves; leave pooling out")
-    with step(source.name, "loading its feature extractor", "preprocessor_config.json must lie beside it"):
+    with step(
+        source.name, "loading its feature extractor", "preprocessor_config.json must be in its directory"
+    ):
         extractor = AutoFeatureExtractor.from_pretrained(source.path, **LOCAL_ONLY)
     model = load_model(source, config)
     build = {"whisper": _whisper, "audio-spectrogram-transformer": _ast, "clap": _clap}
@@ -62,7 +64,7 @@ def convert(source: Source, directory: Path) -> None:
 
 
 def _whisper(model: Any, extractor: Any) -> Conversion:
-    """Compared with the original on full windows, the only length that the original takes; see `whisper`."""
+    """Compared with the original on full windows, the only length of the original's input."""
     encoder = model.get_encoder()
     window = min(WINDOW_SAMPLES, extractor.n_samples)
 
@@ -123,7 +125,7 @@ def _clap(model: Any, extractor: Any) -> Conversion:
     def original(clip: Floats) -> Floats:
         upsampled = upsample(clip, extractor.sampling_rate)
         inputs = extractor(upsampled, sampling_rate=extractor.sampling_rate, return_tensors="pt")
-        not_longer = torch.zeros_like(inputs["is_longer"])  # it is drawn at random where no clip is
+        not_longer = torch.zeros_like(inputs["is_longer"])  # the extractor draws it at random for short clips
         features = model.get_audio_features(
             input_features=inputs["input_features"].float(), is_longer=not_longer
         )

@@ -80,7 +80,9 @@ class ImageSide(nn.Module):
 def convert(source: Source, directory: Path) -> None:
     """Write the encoder directory's files; raises `EncoderError` if the encoder differs from the original."""
     config = load_config(source)
-    with step(source.name, "loading its image processor", "preprocessor_config.json must lie beside it"):
+    with step(
+        source.name, "loading its image processor", "preprocessor_config.json must be in its directory"
+    ):
         processor = AutoImageProcessor.from_pretrained(source.path, **LOCAL_ONLY)
     preprocessing = describe(source, processor)
     prepare = Pixels(
@@ -148,7 +150,7 @@ def _pooling(source: Source, config: Any, model: Any) -> str:
     """The option; else the model's own pooler, if it has weights; else the first token."""
     side = getattr(config, "image_size", 224)
     height, width = (side, side) if isinstance(side, int) else side
-    with step(source.name, "showing it a picture"), torch.no_grad():
+    with step(source.name, "running it on a black picture"), torch.no_grad():
         output = model(pixel_values=torch.zeros(1, 3, height, width))
     has_pooler = getattr(output, "pooler_output", None) is not None
     first = getattr(getattr(model, "embeddings", None), "cls_token", None)

@@ -1,6 +1,6 @@
 """The modules that sentence-transformers puts after a transformer: pooling, dense layers, normalisation.
 
-Source: the layout that its `SentenceTransformer.save` writes, `modules.json` and a folder a module.
+Source: the layout of `SentenceTransformer.save`, with `modules.json` and a folder for each module.
 """
 
 import json
@@ -110,9 +110,9 @@ def _read_pooling(path: Path, prompt: str) -> str:
     modes = {
         _POOLING_KEYS.get(key, key) for key, on in values.items() if key.startswith("pooling_mode_") and on
     }
-    if said := values.get("pooling_mode"):
+    if named := values.get("pooling_mode"):
         modes |= {
-            "last" if mode == "lasttoken" else mode for mode in ([said] if isinstance(said, str) else said)
+            "last" if mode == "lasttoken" else mode for mode in ([named] if isinstance(named, str) else named)
         }
     if len(modes) != 1 or not modes <= set(POOLINGS):
         raise EncoderError(f"{path}: pooling {sorted(modes)}; one is supported of {', '.join(POOLINGS)}")

@@ -1,4 +1,4 @@
-"""AST and CLAP: models that see a spectrogram of one length, with their log-mel front ends in the graph.
+"""AST and CLAP: models of spectrograms of a fixed length, with the log-mel front end in the graph.
 
 Both spectrograms follow `transformers.audio_utils.spectrogram` with the extractor's own windows and mel
 filters; the Fourier transform is a convolution with its basis.

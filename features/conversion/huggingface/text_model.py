@@ -1,7 +1,7 @@
 """Text models of transformers, and the text side of an image-text or audio-text model: token ids to a vector.
 
-Where the directory has sentence-transformers' `modules.json`, its pooling, dense layers and normalisation
-are honoured; else the pooling is the mean over the tokens and the vector has unit length.
+Where the directory has sentence-transformers' `modules.json`, the encoder has its pooling, dense layers and
+normalisation. Else the pooling is the mean over the tokens, and the vector has unit length.
 
 B texts, L tokens, D width.
 """
@@ -30,7 +30,7 @@ from features.encoders import TOKENIZER_FILE
 from recsys.arrays import Floats
 from recsys.errors import EncoderError, did_you_mean
 
-DEFAULT_MAX_TOKENS = 512  # for models that say nothing
+DEFAULT_MAX_TOKENS = 512  # for models without a stated limit
 PADDED_TO_MAX = ("siglip", "siglip2", "siglip_text_model")  # trained without a mask, always at full length
 SAMPLES = (
     "A red shirt.",
@@ -127,12 +127,12 @@ def _module(source: Source, config: Any, model: Any, prefix: str, *, masked: boo
 
 
 def _load_tokenizer(source: Source) -> Any:
-    with step(source.name, "loading its tokenizer", "tokenizer.json must lie beside the model"):
+    with step(source.name, "loading its tokenizer", "tokenizer.json must be in the directory of the model"):
         tokenizer = AutoTokenizer.from_pretrained(source.path, **LOCAL_ONLY)
     if not getattr(tokenizer, "is_fast", False):
         raise EncoderError(
-            f"{source.name!r}: {type(tokenizer).__name__} has no form for the library tokenizers (no "
-            "tokenizer.json), so that it could not run without torch; choose a model that has one"
+            f"{source.name!r}: {type(tokenizer).__name__} has no tokenizer.json for the library "
+            "tokenizers; choose a model with a fast tokenizer"
         )
     if _read(source, "sentence_bert_config.json").get("do_lower_case"):
         backend = tokenizer.backend_tokenizer
@@ -157,18 +157,18 @@ def _pad_token(source: Source, tokenizer: Any) -> str:
 
 def _max_tokens(source: Source, config: Any, tokenizer: Any, model: Any) -> int:
     """The smallest limit of the option, sentence-transformers, the tokenizer and the position table."""
-    said = [int(tokenizer.model_max_length)]
+    limits = [int(tokenizer.model_max_length)]
     text = getattr(config, "text_config", config)
-    positions = getattr(text, "max_position_embeddings", None) or -1  # XLNet says -1: there is no limit
+    positions = getattr(text, "max_position_embeddings", None) or -1  # XLNet has -1: no limit
     if positions > 0:
-        said.append(positions - _first_position(model))
+        limits.append(positions - _first_position(model))
     if sentence_limit := _read(source, "sentence_bert_config.json").get("max_seq_length"):
-        said.append(sentence_limit)
+        limits.append(sentence_limit)
     if option := source.options.get("max_tokens"):
         if not option.isdecimal() or int(option) < 2:
             raise EncoderError(f"{source.name!r}: max_tokens = {option!r}; a number of at least 2 is needed")
-        return min(int(option), *said)
-    limit = min(said)
+        return min(int(option), *limits)
+    limit = min(limits)
     return limit if limit <= 1_000_000 else DEFAULT_MAX_TOKENS
 
 

@@ -1,7 +1,7 @@
 """Classification backbones of torchvision, up to the input of their last linear layer.
 
-`torchvision:NAME` has torchvision's default weights, `torchvision:NAME:FILE` a state dict of one's own.
-Preprocessing is that of the weights, found by the file's name; else that of the first published ones.
+`torchvision:NAME` has torchvision's default weights, `torchvision:NAME:FILE` the state dict in FILE. The
+preprocessing is that of torchvision's weights with the same file name, else of the first ones in its list.
 """
 
 from pathlib import Path
@@ -49,8 +49,8 @@ def convert(source: Source, directory: Path) -> None:
 def load_backbone(source: Source, name: str, state: dict[str, Any], *, published: bool) -> nn.Module:
     """The model without its last linear layer; every other weight is loaded, and none is missing.
 
-    GoogLeNet and Inception undo ImageNet's normalisation before they begin (`transform_input`) where
-    torchvision builds them for its own weights, and do not where it builds them bare; so do we.
+    With `published` weights, torchvision sets `transform_input` of GoogLeNet and Inception, which undoes
+    ImageNet's normalisation. With other weights it does not. This function does the same.
     """
     arguments: dict[str, Any] = {}
     if name in WITH_AUXILIARIES:
@@ -66,8 +66,8 @@ def load_backbone(source: Source, name: str, state: dict[str, Any], *, published
     try:
         model.load_state_dict(state, strict=True)
     except RuntimeError as error:
-        said = " ".join(str(error).split())[:300]
-        raise EncoderError(f"{source.name!r}: the state dict is not one of {name}: {said}") from error
+        message = " ".join(str(error).split())[:300]
+        raise EncoderError(f"{source.name!r}: the state dict does not fit {name}: {message}") from error
     return model.eval()
 
 

@@ -1,4 +1,4 @@
-"""A torch module to `model.onnx`, without the exporter's notes, and compared with the module."""
+"""Exports a torch module to `model.onnx`, without metadata of the exporter, and compares both."""
 
 import logging
 import warnings
@@ -54,7 +54,7 @@ def export_graph(
 
 
 def save_stripped(model: onnx.ModelProto, path: Path) -> None:
-    """Save without the exporter's notes: they hold paths and stack traces of the machine it ran on.
+    """Save without the exporter's metadata, which has paths and stack traces of this machine.
 
     Weights larger than `MAX_INLINE_BYTES` are written to a second file beside it.
     """

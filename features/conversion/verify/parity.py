@@ -20,8 +20,8 @@ MISFIT = (
     "one model"
 )
 GRAPH_TOLERANCE = 1e-3  # of the largest value: the graph against its module
-# |found - original| / |original| of one medium's vector. Pictures are resized by Pillow here and often by
-# torchvision in the original: levels differ by one.
+# |found - original| / |original| of one medium's vector. Pictures are resized by Pillow here, and often by
+# torchvision in the original, so that pixels differ by one level.
 TOLERANCES: Mapping[Kind, float] = {"text": 1e-3, "image": 1e-2, "audio": 5e-3}
 
 
@@ -33,8 +33,8 @@ class Conversion:
     example: Inputs
     dynamic_shapes: Mapping[str, Mapping[int, Any]]
     preprocessing: Mapping[str, Any]
-    original: Callable[[Any], Floats]  # one medium through the model's own preprocessing: its vector
-    samples: Sequence[Any]  # media that both are given
+    original: Callable[[Any], Floats]  # the vector of one medium by the original model and preprocessing
+    samples: Sequence[Any]  # media on which both are compared
 
 
 def write_encoder(
@@ -56,7 +56,7 @@ def write_encoder(
         "preprocessing": conversion.preprocessing,
     }
     write_spec(directory, **spec, parity={})
-    with step(name, "running the encoder that was made of it"):
+    with step(name, "running the converted encoder"):
         found = _encode(Encoder.load(directory), conversion.samples)
     parity = {"graph": graph, **compare(expected, found)}
     limit = TOLERANCES[kind]

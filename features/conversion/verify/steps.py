@@ -1,4 +1,4 @@
-"""Any error of a foreign model as one `EncoderError` with the step, the cause and the remedy. No torch."""
+"""Turns errors of foreign models into an `EncoderError` with step, cause and remedy. No torch."""
 
 import re
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from recsys.errors import EncoderError, RecsysError
 
-_COLOURS = re.compile(r"\x1b\[[\d;]*m")  # the exporter writes for a terminal
+_COLOURS = re.compile(r"\x1b\[[\d;]*m")  # the exporter's messages have terminal colours
 ANOTHER_MODEL = "choose another model; docs/encoders.md says which are supported"
 
 
@@ -20,8 +20,8 @@ def step(name: str, doing: str, remedy: str = ANOTHER_MODEL) -> Iterator[None]:
         yield
     except RecsysError:
         raise
-    except Exception as error:  # transformers, torch and the exporter raise of all kinds
-        said = (_COLOURS.sub("", str(error)).strip().splitlines() or ["no message"])[0]
+    except Exception as error:  # transformers, torch and the exporter raise errors of any class
+        message = (_COLOURS.sub("", str(error)).strip().splitlines() or ["no message"])[0]
         raise EncoderError(
-            f"{name!r}: failed while {doing}: {type(error).__name__}: {said[:300]}; {remedy}"
+            f"{name!r}: failed while {doing}: {type(error).__name__}: {message[:300]}; {remedy}"
         ) from error

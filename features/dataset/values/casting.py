@@ -19,6 +19,10 @@ _FIRST_INEXACT = {pl.Float64: 2**53, pl.Float32: 2**24, pl.Float16: 2**11}
 SHORTENED = (
     "numbers that a spreadsheet shortened, so different ids may have become one; export the column as text"
 )
+FRACTIONAL = (
+    "a number with a fraction as an id, the same only as an id with these digits; "
+    "export ids as integers or as text"
+)
 _NAN_TEXT = r"(?i)^[+-]?nan$"  # a NaN that was written into a text file
 
 
@@ -42,9 +46,12 @@ def is_given(series: pl.Series) -> pl.Series:
 def is_number_given(series: pl.Series) -> pl.Series:
     """`is_given` of a column of numbers, where the text "nan" is a missing value as well."""
     given = is_given(series)
-    if series.dtype == pl.String:
-        given &= ~series.str.strip_chars().str.contains(_NAN_TEXT).fill_null(False)
-    return given
+    return given & ~is_nan_text(series) if series.dtype == pl.String else given
+
+
+def is_nan_text(text: pl.Series) -> pl.Series:
+    """Where a text column holds the text "nan"."""
+    return text.str.strip_chars().str.contains(_NAN_TEXT).fill_null(False)
 
 
 def as_text(series: pl.Series) -> pl.Series:
@@ -93,6 +100,13 @@ def as_id(series: pl.Series, is_whole: Callable[[pl.Series], bool] = all_whole) 
 def is_shortened(ids: pl.Series) -> pl.Series:
     """Which ids are numbers with an exponent, such as 1.23457E+18."""
     return ids.str.contains(r"^\d(\.\d+)?[eE]\+\d+$")
+
+
+def is_fractional(series: pl.Series) -> pl.Series:
+    """Which values of a column of decimals or floats have a fraction, as 1.5 has and 1.0 has not."""
+    if not (series.dtype.is_decimal() or series.dtype.is_float()):
+        return pl.Series([False]).new_from_index(0, len(series))
+    return as_name(series, "an id").str.contains(".", literal=True)
 
 
 def id_fault(ids: pl.Series) -> pl.Series:

@@ -152,37 +152,41 @@ def _number(value: Decimal) -> int | float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListLike:
-    """A text column that looks like lists."""
+class ListForm:
+    """Values of a text column that look like lists of one form."""
 
-    row: int
+    separator: str  # the value of `lists` that would read them
+    mask: pl.Series  # which values
+    count: int
+    row: int  # of the first
     example: str  # in that row
-    separator: str  # the value of `lists` that would read the column
-
-    @property
-    def is_in_brackets(self) -> bool:
-        return self.separator == BRACKETS
 
 
-def looks_like_lists(text: pl.Series) -> ListLike | None:
-    """The first value that looks like a list, None where the column does not."""
-
-    def found(mask: pl.Series, separator: str) -> ListLike:
-        row = int(mask.arg_true()[0])
-        return ListLike(row=row, example=clipped(text[row]), separator=separator)
-
+def list_forms(text: pl.Series) -> list[ListForm]:
+    """The forms of lists that a text column seems to hold, the most frequent first; a value has one form."""
     given = text.is_not_null() & (text.str.strip_chars() != "")
     num_given = int(given.sum())
-    for form, min_share in ((_IN_BRACKETS_AND_QUOTES, 0.0), (_IN_BRACKETS, 0.5)):
-        in_brackets = text.str.contains(form).fill_null(False)
-        if in_brackets.sum() > min_share * num_given:
-            return found(in_brackets, BRACKETS)
+    in_brackets = text.str.contains(_IN_BRACKETS).fill_null(False)
+    in_quotes = text.str.contains(_IN_BRACKETS_AND_QUOTES).fill_null(False)
+    masks = {}
+    if in_quotes.any() or 2 * in_brackets.sum() > num_given:
+        masks[BRACKETS] = in_brackets
+    rest = given & ~in_brackets
     for separator in _SEPARATORS:
-        holds = text.str.contains(rf"\S\s*{re.escape(separator)}\s*\S").fill_null(False)
+        holds = rest & text.str.contains(rf"\S\s*{re.escape(separator)}\s*\S").fill_null(False)
         share = int(holds.sum()) / max(num_given, 1)
         if share >= _MIN_SHARE and (separator != "," or share >= 0.5 or _parts_recur(text, holds)):
-            return found(holds, separator)
-    return None
+            masks[separator] = holds
+            rest &= ~holds
+    forms = [_form(text, mask, separator) for separator, mask in masks.items()]
+    return sorted(forms, key=lambda form: -form.count)
+
+
+def _form(text: pl.Series, mask: pl.Series, separator: str) -> ListForm:
+    row = int(mask.arg_true()[0])
+    return ListForm(
+        separator=separator, mask=mask, count=int(mask.sum()), row=row, example=clipped(text[row])
+    )
 
 
 def _parts_recur(text: pl.Series, holds: pl.Series) -> bool:
@@ -196,16 +200,28 @@ def _parts_recur(text: pl.Series, holds: pl.Series) -> bool:
     return isinstance(share, float) and share >= 0.5
 
 
-def list_warnings(section: str, found: Mapping[str, ListLike], separators: Mapping[str, str]) -> list[str]:
-    """What `recsys check` tells of columns that look like lists, given those that dataset.toml names."""
-    meant = {**separators, **{column: each.separator for column, each in found.items()}}
-    shown = ", ".join(
+def list_warnings(section: str, found: Mapping[str, ListForm], separators: Mapping[str, str]) -> list[str]:
+    """Warnings of columns that look like lists of that form, given the columns that dataset.toml names."""
+    meant = {**separators, **{column: form.separator for column, form in found.items()}}
+    return [
+        f"column {column!r} looks like lists ({form.example!r} in row {form.row}, {form.count:,} such rows "
+        f"in all), and each of them is read as one value; to split them, write under [{section}] in "
+        f"dataset.toml: lists = {{{_as_toml(meant)}}}"
+        for column, form in found.items()
+    ]
+
+
+def other_form(column: str, separator: str) -> str:
+    """Warning about lists of another form than the one that `separator` reads."""
+    return (
+        f"a list of another form, which lists = {{{_as_toml({column: separator})}}} does not split; write "
+        "all lists of a column in one form"
+    )
+
+
+def _as_toml(separators: Mapping[str, str]) -> str:
+    return ", ".join(
         f"{column if _BARE_KEY.fullmatch(column) else json.dumps(column, ensure_ascii=False)} = "
         f"{json.dumps(separator)}"
-        for column, separator in meant.items()
+        for column, separator in separators.items()
     )
-    return [
-        f"column {column!r} looks like lists ({each.example!r} in row {each.row}), and each of them is read "
-        f"as one value; to split them, write under [{section}] in dataset.toml: lists = {{{shown}}}"
-        for column, each in found.items()
-    ]

@@ -2,7 +2,8 @@
 
 A text file does not say which of its columns are numbers. A column is read as what all of its values are,
 or, where the expression cannot be computed then, as what the expression needs: in `stars >= 4` numbers.
-A row with another value is rejected. Unknown is not true, and NaN is unknown.
+A row with another value, such as an infinite number, is rejected. Unknown is not true, and NaN is unknown:
+the event is kept, not positive, and counted in a warning.
 """
 
 import io
@@ -13,12 +14,13 @@ from typing import Any
 import polars as pl
 
 from features.dataset.schema import positive_columns
-from features.dataset.table_checker import TableChecker
-from features.dataset.values.casting import Kind, TextKind, is_number_given
+from features.dataset.table_checker import TableChecker, unreadable
+from features.dataset.values.casting import Kind, TextKind, is_nan_text, is_number_given
 
 _MAX_TRIED = 100  # ways to read the text columns of one expression; three of them have 27
 _MAX_PRODUCT = 3**8  # of these the first are tried
 _MAY_BE_NAN = ("BinaryExpr", "Function", "Cast")  # nodes of an expression that can make NaN of numbers
+_NAN = "NaN, which is no value, so that `positive` is not true of it"
 _WORDS: dict[Kind, str] = {
     pl.Int64: "a finite number", pl.Float64: "a finite number", pl.Boolean: "true or false",
 }  # fmt: skip
@@ -59,6 +61,7 @@ def _columns(table: TableChecker, names: list[str]) -> pl.DataFrame:
         series = table.raw.frame[name]
         if series.dtype.is_float():
             table.reject(series.is_infinite(), name, "not a finite number")
+            table.remark(series.is_nan() & pl.Series(table.kept), name, _NAN)
     frame = table.raw.frame.select(pl.Series("\0kept", table.kept), *names).filter("\0kept")
     return frame.with_columns(frame[name].fill_nan(None) for name in names if frame[name].dtype.is_float())
 
@@ -95,18 +98,15 @@ def _reject_unreadable(
         given = is_number_given(frame[name])
         meaning = _WORDS[kind]
         table.require_readable(
-            name,
+            f"positive = {sql!r} cannot be computed: column {name!r}",
             result,
             frame[name].filter(given),
-            lambda example, meaning=meaning: (  # type: ignore[misc]
-                f"has no value that is {meaning}, so positive = {sql!r} cannot be computed; "
-                f"the first is {example!r}"
-            ),
-            key=f"{name} in positive",
+            unreadable(meaning),
         )
-        mask = pl.Series([False]).new_from_index(0, table.raw.frame.height)
-        mask = mask.scatter(kept, given & result.is_null())
-        table.reject(mask, name, f"not {meaning}, which positive = {sql!r} needs")
+        nothing = pl.Series([False]).new_from_index(0, table.raw.frame.height)
+        unreadable_rows = nothing.scatter(kept, given & result.is_null())
+        table.reject(unreadable_rows, name, f"not {meaning}, which positive = {sql!r} needs")
+        table.remark(nothing.scatter(kept, is_nan_text(frame[name])), name, _NAN)
 
 
 def _finite(expression: pl.Expr, empty: pl.DataFrame) -> pl.Expr:

@@ -9,7 +9,7 @@ from typing import get_args
 import polars as pl
 
 from features.dataset.schema import TimeUnit
-from features.dataset.values.casting import as_number, as_text, is_numeric_or_text, plain
+from features.dataset.values.casting import as_number, as_text, is_number_given, is_numeric_or_text, plain
 from recsys.errors import DataError, clipped
 
 KNOWN_FORMS = (
@@ -97,10 +97,25 @@ def no_times(example: object, unit: TimeUnit) -> str:
 
 
 def unit_hint(series: pl.Series, unit: TimeUnit) -> str | None:
-    """What is wrong where most of the raw times would lie in a year that no log comes from."""
+    """What is wrong where the column is mostly numbers and most of them are of a year that no log comes from.
+
+    A few numbers among dates are no problem of the column: `odd_times` rejects their rows.
+    """
     if unit == "order" or not is_numeric_or_text(series):
         return None
-    median = as_number(series).median()
+    numbers = as_number(series)
+    if not is_mostly_numbers(numbers.count(), int(is_number_given(series).sum())):
+        return None
+    return unit_hint_of_median(numbers.median(), unit)
+
+
+def is_mostly_numbers(num_numbers: int, num_given: int) -> bool:
+    """Whether more than half of the values of a column are numbers; `unit_hint` is of such columns alone."""
+    return 2 * num_numbers > num_given
+
+
+def unit_hint_of_median(median: object, unit: TimeUnit) -> str | None:
+    """`unit_hint` of a column of numbers with this median; None where there is no median."""
     if not isinstance(median, int | float):
         return None
     if unit == "iso":
@@ -131,15 +146,23 @@ def odd_times(
     `times` is what `as_time` made of them. `dated` says that the column holds dates (`holds_dates`): only
     then is a time in 1970 a strange one, since a log may as well count from 0.
     """
-    if unit == "iso" or series.dtype.is_temporal():
-        return [(times > _SECONDS_OF_2100 * 1_000_000, _TOO_LATE)]
+    too_late = (times > _SECONDS_OF_2100 * 1_000_000, _TOO_LATE)
+    if series.dtype.is_temporal():
+        return [too_late]
     number = as_number(series)
+    if unit == "iso":
+        # The digits of a few Unix times read as a date of the Middle Ages: 1609123123456 as 1609-12-31.
+        found = [
+            (_is_date(number, scale), _number_in_place_of_a_date(_NAMES[other]))
+            for other, scale in _PER_SECOND.items()
+        ]
+        return [*found, too_late]
     found = [(number < 0, "a negative time")]
     if unit == "order":
         return found
     scale, name = _PER_SECOND[unit], _NAMES[unit]
     for other, its_scale in _PER_SECOND.items():
-        among = number.is_between(_SECONDS_OF_1990 * its_scale, _SECONDS_OF_2100 * its_scale)
+        among = _is_date(number, its_scale)
         if its_scale > scale:
             told = f"after the year 2100 in {name}, a date in {_NAMES[other]}"
             found.append((among, f"{told}; divide it by {its_scale // scale}"))
@@ -153,8 +176,16 @@ def holds_dates(series: pl.Series, unit: TimeUnit) -> bool:
     """Whether any number of the column lies between 1990 and 2100 in a unit finer than seconds."""
     if unit in ("iso", "order", "unix_s") or not is_numeric_or_text(series):
         return False
-    scale = _PER_SECOND[unit]
-    return bool(as_number(series).is_between(_SECONDS_OF_1990 * scale, _SECONDS_OF_2100 * scale).any())
+    return bool(_is_date(as_number(series), _PER_SECOND[unit]).any())
+
+
+def _number_in_place_of_a_date(unit: str) -> str:
+    return f"a number, not a date; in {unit} since 1970 it would be a date: write it as one"
+
+
+def _is_date(number: pl.Series, scale: int) -> pl.Series:
+    """Which numbers, `scale` of them a second, lie between 1990 and 2100."""
+    return number.is_between(_SECONDS_OF_1990 * scale, _SECONDS_OF_2100 * scale)
 
 
 def _from_iso(text: pl.Series) -> pl.Series:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 Wave = npt.NDArray[np.floating]
 HERE = Path(__file__).parent
-RATE = 16_000  # Hz; what speech encoders read
+RATE = 16_000  # Hz, the input of speech encoders
 BIT_RATE = 16_000
 PEAK = 0.7
 

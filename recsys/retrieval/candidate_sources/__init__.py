@@ -1,4 +1,4 @@
-"""Candidate sources beside the retriever: one contract, three ways to score, `sources/` of a bundle."""
+"""Candidate sources other than the retriever: one contract, three kinds, storage in a bundle."""
 
 from recsys.retrieval.candidate_sources.contract import CandidateSource, merge
 from recsys.retrieval.candidate_sources.factors import FactorSource

@@ -1,4 +1,4 @@
-"""The same items for everybody, the most popular first.
+"""The same items for every user, the most popular first.
 
 Legend: B users, N items, K candidates.
 """
@@ -19,7 +19,7 @@ from recsys.retrieval.candidate_sources.contract import empty_lists, most_exclud
 
 @dataclass(frozen=True, kw_only=True)
 class PopularitySource:
-    """One score an item, whatever the history holds."""
+    """One score for each item, the same for every history."""
 
     kind: ClassVar[str] = "popularity"
 

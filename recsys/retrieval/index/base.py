@@ -22,11 +22,11 @@ from recsys.ids import PAD
 from recsys.retrieval.topk import top_k_of_lists
 
 INDEX_FILE = "index.json"
-LEAST_EXTRA = 64  # items that are searched for beside the asked-for number where a user has seen any
+LEAST_EXTRA = 64  # additional items that are searched for where a user has seen any item
 
 
 class Index(Protocol):
-    """What every index can do."""
+    """The methods of every index."""
 
     kind: ClassVar[str]
     is_exact: ClassVar[bool]  # then a search for fewer items gives the first of a search for more
@@ -115,7 +115,7 @@ def check_search(queries: Floats, k: int, allowed: Bools | None, vectors: Floats
 
 
 def save_arrays(directory: Path, kind: str, vectors: Floats, ids: Ints, **settings: int) -> None:
-    """Write the vectors, the ids, and what kind of index they belong to."""
+    """Write the vectors, the ids, the kind of index and its settings."""
     directory.mkdir(parents=True, exist_ok=True)
     np.save(directory / "vectors.npy", vectors, allow_pickle=False)
     np.save(directory / "ids.npy", ids, allow_pickle=False)

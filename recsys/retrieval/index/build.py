@@ -1,4 +1,4 @@
-"""An index by the name of its kind: built from vectors, or read from its files."""
+"""An index of a named kind, built from vectors or read from files."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ INDEX_KINDS: dict[str, type[ExactIndex] | type[FaissIndex]] = {"exact": ExactInd
 
 
 def build_index(kind: str, vectors: Floats, *, ids: Ints | None = None) -> Index:
-    """The index that the configuration names, over rows numbered as they stand unless by `ids`."""
+    """An index of the given kind over `vectors`. `ids` are the row numbers by default."""
     if kind not in INDEX_KINDS:
         raise ConfigError(f"index.kind = {kind!r}; known: {', '.join(sorted(INDEX_KINDS))}")
     return INDEX_KINDS[kind].build(vectors, ids)

@@ -11,12 +11,12 @@ from recsys.retrieval.index.base import check_search, checked, load_arrays, read
 from recsys.retrieval.topk import top_k, top_k_of_lists
 
 MAX_SCORES = 32_000_000  # scores in memory at once; a search over more is cut into chunks of queries
-BLOCK_ITEMS = 65_536  # searched one block after the other, so that memory does not grow with the catalogue
-WHOLE_SHARE = 0.5  # from this share of allowed items on all items are scored and the others left out
+BLOCK_ITEMS = 65_536  # items in a block; blocks bound the memory for any size of the catalogue
+WHOLE_SHARE = 0.5  # with a larger fraction of allowed items, all items are scored and masked
 
 
 class ExactIndex:
-    """All inner products, by one matrix product: exact, and quick enough up to about a million items."""
+    """All inner products by matrix products: exact, and fast enough up to about a million items."""
 
     kind: ClassVar[str] = "exact"
     is_exact: ClassVar[bool] = True

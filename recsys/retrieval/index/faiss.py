@@ -26,13 +26,13 @@ class FaissIndex:
     is_exact: ClassVar[bool] = False
 
     def __init__(self, exact: ExactIndex, index: Any, *, num_links: int) -> None:
-        self._exact = exact  # the vectors, for searches that leave FAISS too little to walk
+        self._exact = exact  # for searches with few allowed items, see FILTERED_SHARE
         self._index = index
         self._num_links = num_links
 
     @classmethod
     def build(cls, vectors: Floats, ids: Ints | None = None, *, num_links: int = 32) -> Self:
-        """As every index; `num_links` is HNSW's M, neighbours of a node, and 0 builds the flat scan."""
+        """As `Index.build`. `num_links` is M of HNSW, the neighbors of a node; 0 builds a flat scan."""
         faiss = _faiss()
         exact = ExactIndex.build(vectors, ids)
         real_ND = np.ascontiguousarray(exact.vectors_ND[exact.ids_N >= NUM_RESERVED])
@@ -63,7 +63,7 @@ class FaissIndex:
         )
         ids_BK = self._exact.ids_N[real_rows[positions]]
         items, scores = top_k_of_lists(ids_BK, found, k)
-        # A walk that ended before it had met `width` items; another query's walk is none of its business.
+        # Queries whose walk ended before it found `width` items are searched exactly.
         ended = np.flatnonzero((positions < 0).any(1))
         if len(ended):
             items[ended], scores[ended] = self._exact.search(queries[ended], k, allowed=allowed)
@@ -73,7 +73,7 @@ class FaissIndex:
         faiss = _faiss()
         options: dict[str, Any] = {}
         if allowed is not None:
-            # One bit a row, lowest bit first; the selector keeps the array alive.
+            # One bit for each row, lowest bit first; the selector keeps a reference to the array.
             bits = np.packbits(allowed[real_rows], bitorder="little")
             options["sel"] = faiss.IDSelectorBitmap(bits)
         if not self._num_links:

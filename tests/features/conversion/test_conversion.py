@@ -1,4 +1,4 @@
-"""Embedded weights: pinned, refused when altered, converted whole or not at all, equal to the originals.
+"""Embedded encoders: altered weights are refused, failures leave no file, results equal the originals.
 
 The tests with real weights convert them into the user's cache the first time they run.
 """
@@ -147,7 +147,7 @@ def test_graphs_hold_nothing_of_the_machine_they_were_made_on(name: str) -> None
 
 
 def test_minilm_is_the_original() -> None:
-    """Texts through transformers' model and tokenizer, pooled as its model card says."""
+    """Texts through transformers' model and tokenizer, pooled as in its model card."""
     path = EMBEDDED["minilm-l6"].weights.locate()[0].parent
     bert = BertModel.from_pretrained(path).eval()
     tokenizer = BertTokenizerFast.from_pretrained(path)
@@ -244,7 +244,7 @@ def test_efficientnet_graph_is_the_module() -> None:
 
 @pytest.mark.parametrize(("name", "label"), [("china.jpg", 698), ("flower.jpg", 985)])
 def test_efficientnet_knows_what_it_sees(name: str, label: int) -> None:
-    """ImageNet's class 698 is a palace, 985 a daisy: weights, padding and scaling are the right ones."""
+    """ImageNet's class 698 is a palace, 985 a daisy. Wrong weights, padding or scaling give other classes."""
     datasets = pytest.importorskip("sklearn.datasets")
     from features.conversion.bundled import efficientnet
     from features.encoders.image import resize_and_crop
@@ -258,7 +258,7 @@ def test_efficientnet_knows_what_it_sees(name: str, label: int) -> None:
 
 
 def test_a_jpeg_decoded_at_half_size_has_nearly_the_same_vector() -> None:
-    """A picture with detail at every scale, decoded whole and as for the items' pictures."""
+    """A picture with detail at every scale, decoded in full and at reduced size."""
     picture = Image.new("RGB", (1200, 1100))
     for scale in (1, 4, 16, 80):
         layer = np.random.default_rng(scale).integers(
@@ -275,7 +275,7 @@ def test_a_jpeg_decoded_at_half_size_has_nearly_the_same_vector() -> None:
 
 
 def test_whisper_is_the_original_on_a_full_window() -> None:
-    """Thirty seconds through transformers' features and encoder, which know no other length."""
+    """Thirty seconds, the only input length of transformers' features and encoder."""
     from transformers import WhisperFeatureExtractor
 
     from features.conversion.bundled import whisper

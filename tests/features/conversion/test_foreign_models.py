@@ -1,4 +1,4 @@
-"""Foreign models that are refused with a sentence, and what a converter makes of odd ones; no export here."""
+"""Errors for foreign models that are refused, and modules of unusual models. Nothing is exported here."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ LONG = "so soft and warm " * 30
 
 
 def plan(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Conversion:
-    """What is to be exported of a text model."""
+    """The module that is exported for a text model."""
     planned: list[Conversion] = []
     monkeypatch.setattr(text_model, "write_encoder", lambda conversion, *_, **__: planned.append(conversion))
     text_model.convert(resolve(str(directory), "text", {}), directory)
@@ -42,7 +42,7 @@ def plan(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Conversion:
 def test_max_tokens_begin_after_the_place_of_padding(
     config: Any, limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """24 positions, of which two are the padding's; the tokenizer itself says 512."""
+    """24 positions, two of them for padding; the limit of the tokenizer is 512."""
     tiny_models.save_tokenizer(tiny_models.save(config, tmp_path), max_tokens=512)
     conversion = plan(tmp_path, monkeypatch)
     assert conversion.preprocessing["max_tokens"] == limit
@@ -51,7 +51,7 @@ def test_max_tokens_begin_after_the_place_of_padding(
 
 
 def test_the_encoder_of_t5_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It gives what the encoder of a whole T5 gives."""
+    """The result equals that of the encoder of a full T5."""
     config = transformers.T5Config(vocab_size=18, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
     torch.manual_seed(0)
     whole = transformers.T5Model(config).eval()
@@ -77,7 +77,7 @@ def write_misfit(directory: Path) -> None:
         (write_misfit, r"its own preprocessing: ValueError: .*40\*40.*may not fit together"),
         (transformers.VideoMAEConfig().save_pretrained, "takes videos and no single picture"),
         (transformers.ViTMAEConfig().save_pretrained, "hides patches at random"),
-        (transformers.MobileViTConfig().save_pretrained, "turns the colours around"),
+        (transformers.MobileViTConfig().save_pretrained, "reverses the order of the colours"),
         (transformers.ViTConfig().save_pretrained, "loading its image processor: .*preprocessor_config"),
     ],
     ids=["misfit", "videomae", "vit_mae", "mobilevit", "no processor"],

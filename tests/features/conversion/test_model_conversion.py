@@ -1,4 +1,4 @@
-"""Tiny models of each architecture: the encoder gives what transformers gives with its own preprocessing."""
+"""Tiny models of each architecture: the encoder equals transformers with its own preprocessing."""
 
 import json
 import shutil
@@ -81,7 +81,7 @@ def test_bert(make: Make) -> None:
 
 
 def test_sentence_transformers_layout(make: Make, tmp_path: Path) -> None:
-    """The first token, a dense layer and tanh; no unit length since nothing says so; 10 tokens."""
+    """The first token, a dense layer and tanh; no normalisation, since modules.json has none; 10 tokens."""
     directory = shutil.copytree(make("bert", "text", "?prefix=query : ")[0], tmp_path / "bert")
     linear = torch.nn.Linear(16, 5)
     modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Dense", "Dense")]
@@ -209,7 +209,7 @@ def test_torchvision_with_a_state_dict(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
 @pytest.mark.parametrize("published", [True, False])
 def test_published_weights_undo_the_normalisation_of_imagenet(name: str, published: bool) -> None:
-    """By hand: x * std + mean is the picture of 0 to 1, and * 2 - 1 what these weights were trained on."""
+    """x * std + mean is the picture in [0, 1], and these weights were trained on 2 * picture - 1."""
     from features.conversion.huggingface.torchvision_model import load_backbone
     from features.conversion.sources import resolve
 
@@ -241,7 +241,7 @@ def test_torchvision_names_and_weights_that_cannot_be(
     torch.save({"fc.weight": torch.zeros(2, 2)}, tmp_path / "other.pth")
     with pytest.raises(EncoderError, match=r"no classification model 'resnet19'; did you mean 'resnet18'"):
         ensure_encoder("torchvision:resnet19", tmp_path)
-    with pytest.raises(EncoderError, match="the state dict is not one of resnet18"):
+    with pytest.raises(EncoderError, match="the state dict does not fit resnet18"):
         ensure_encoder(f"torchvision:resnet18:{tmp_path / 'other.pth'}", tmp_path)
 
     def download(*_: Any, **__: Any) -> None:
@@ -290,7 +290,7 @@ def test_missing_weights_are_refused(make: Make, tmp_path: Path) -> None:
 def test_an_encoder_that_differs_is_refused(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The encoder resizes otherwise than the model's own processor, and nothing is left of it."""
+    """The encoder resizes in another way than the model's own processor. No file is kept."""
     from features.conversion.huggingface import image_model
 
     directory, made = make("vit", "image")

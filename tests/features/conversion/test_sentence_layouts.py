@@ -1,4 +1,4 @@
-"""Layouts that sentence-transformers saves, held against the library itself."""
+"""Layouts of sentence-transformers: results equal the library's."""
 
 import json
 from pathlib import Path

@@ -63,7 +63,11 @@ def test_ids_are_the_same_but_for_padding(tmp_path: Path) -> None:
     assert dataset.interactions["user_id"].to_list() == ["u", "u", "U", "u", "u", "u"]
     assert {(table, row, reason) for table, row, _, _, reason in reasons(dataset)} == {
         ("items", 2, "id appears twice; the first row was kept"),
-        ("interactions", 6, "an item that the items table has with other white space only; write both alike"),
+        (
+            "interactions",
+            6,
+            "an item that differs from one of the items table in white space only; write both alike",
+        ),
         ("interactions", 7, "an id with a NUL character"),
     }
 

@@ -1,4 +1,4 @@
-"""What a name means: each syntax, its options, where the conversion is kept, and refusals that help."""
+"""Names of encoders: each syntax, options, the folder of the conversion, and errors with a remedy."""
 
 import shutil
 import sys
@@ -20,7 +20,7 @@ from recsys.errors import EncoderError
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """What looks like a model directory of transformers."""
+    """A directory with the files of a transformers model."""
     directory = tmp_path / "mine"
     (directory / "1_Dense").mkdir(parents=True)
     for name in ("config.json", "model.safetensors", "tokenizer.json", "1_Dense/model.safetensors"):
@@ -30,7 +30,7 @@ def model(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def converter(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """In place of the converter of text models; its `sources` are what it was asked to convert."""
+    """Replaces the converter of text models; `sources` records its arguments."""
     module = ModuleType("features.conversion.huggingface.text_model")
     module.sources = []  # type: ignore[attr-defined]
 

@@ -1,4 +1,4 @@
-"""Encoder: vectors by hand, batches that do not matter, altered directories refused, no torch."""
+"""Encoder: vectors computed by hand, independence of batches, errors for altered directories, no torch."""
 
 import re
 import subprocess
@@ -161,7 +161,7 @@ def test_fingerprint_is_of_the_content(tmp_path: Path) -> None:
 
 
 def test_parity_is_read_and_no_part_of_the_fingerprint(text_dir: Path) -> None:
-    """It may differ from machine to machine; vectors of the same graph stay in the cache."""
+    """Parity differs between machines. Vectors of the same graph are still found in the cache."""
     before = EncoderSpec.read(text_dir)
     path = text_dir / "encoder.toml"
     path.write_text(path.read_text().replace("[parity]", "[parity]\ndifference = 1e-6"))

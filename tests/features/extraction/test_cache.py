@@ -1,4 +1,4 @@
-"""VectorCache: what was put comes back rounded to float16, parts are whole, broken ones are named."""
+"""VectorCache: vectors are rounded to float16, parts are complete, errors name a broken part."""
 
 import hashlib
 from pathlib import Path

@@ -231,5 +231,5 @@ def test_an_interrupted_extraction_goes_on(tmp_path: Path, config: EncoderConfig
 
 def test_an_encoder_of_another_kind_is_refused(tmp_path: Path, config: EncoderConfig) -> None:
     wrong = config.model_copy(update={"text": config.image})
-    with pytest.raises(EncoderError, match=r"encoders\.text = .*that is an encoder of image"):
+    with pytest.raises(EncoderError, match=r"encoders\.text = .*is an encoder of image; name one of text"):
         extract(dataset(tmp_path, [{"title": "red"}]), wrong, cache_dir=tmp_path / "cache")

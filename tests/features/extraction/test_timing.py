@@ -1,4 +1,4 @@
-"""StepClock: a step inside another counts for itself alone."""
+"""StepClock: the time of an inner step is not counted for the outer one."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from features.extraction.timing import StepClock
 
 @pytest.fixture
 def at(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time by the clock, to be set; processors have worked twice as long."""
+    """A clock that is set by the test; the CPU time is twice the elapsed time."""
     now = [0.0]
     monkeypatch.setattr(timing, "_now", lambda: (now[0], 2 * now[0]))
     return now

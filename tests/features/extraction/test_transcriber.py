@@ -1,4 +1,4 @@
-"""Transcribers: the words come back, silence gives none, unknown and unfit ones are refused."""
+"""Transcribers: words of speech, no words of silence, errors for unknown and unfit transcribers."""
 
 import csv
 from importlib.resources import files
@@ -41,11 +41,11 @@ def test_words_do_not_depend_on_the_other_clips(whisper: WhisperTranscriber) -> 
     clips = [*sounds, np.concatenate(sounds[:3]), noise]
     together = whisper.transcribe(clips)
     assert together == [whisper.transcribe([clip])[0] for clip in clips]
-    assert [bool(said) for said in together] == [True] * 7 + [False]
+    assert [bool(text) for text in together] == [True] * 7 + [False]
 
 
 def test_a_clip_is_padded_to_whole_seconds_that_are_no_spectrogram() -> None:
-    """80 hidden frames, 1.6 seconds, would be taken for the 80 bands of a spectrogram."""
+    """CTranslate2 takes 80 hidden frames, 1.6 seconds, for the 80 bands of a spectrogram."""
     padded = {_round_up(num_samples) for num_samples in range(1, 480_000, 997)}
     assert padded == {16_000 * seconds for seconds in range(1, 31)}
 
@@ -58,13 +58,13 @@ def test_words_of_spoken_reviews_in_their_order(whisper: WhisperTranscriber) -> 
     clips = [load_audio(SPOKEN / row["audio"]) for row in rows]
     assert sum(map(len, clips)) > 30 * 16_000
     *each, long = whisper.transcribe([*clips, np.concatenate(clips)])
-    for row, said in zip(rows, each, strict=True):
-        assert _shared_words(row["text"], said) > 0.6, (row["text"], said)
+    for row, transcript in zip(rows, each, strict=True):
+        assert _shared_words(row["text"], transcript) > 0.6, (row["text"], transcript)
     assert _shared_words(" ".join(row["text"] for row in rows), long) > 0.6
 
 
 def _shared_words(spoken: str, heard: str) -> float:
-    """Share of the distinct words of `spoken` that `heard` has too."""
+    """Fraction of the distinct words of `spoken` that are in `heard`."""
     words = [{word.strip(".,!?;:").lower() for word in text.split()} for text in (spoken, heard)]
     return len(words[0] & words[1]) / len(words[0])
 

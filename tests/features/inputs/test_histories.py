@@ -331,7 +331,7 @@ def test_what_is_no_table_of_histories_is_refused(tmp_path: Path) -> None:
 
 
 def place_of(review: tuple[str, str, int | None], events: list[tuple[str, str, int]]) -> int | None:
-    """What `attach_reviews` promises of one review, in a loop over the events."""
+    """The event of one review, as `attach_reviews` documents it, in a loop over the events."""
     user, item, reviewed = review
     own = [at for at, event in enumerate(events) if event[:2] == (user, item)]
     past = [at for at in own if reviewed is None or events[at][2] <= reviewed]

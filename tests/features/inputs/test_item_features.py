@@ -1,4 +1,4 @@
-"""Items as arrays: what a split forbids to read changes nothing in them."""
+"""Item features do not depend on events and reviews that may not be read."""
 
 from dataclasses import replace
 
@@ -69,7 +69,7 @@ def test_the_reserved_rows_have_nothing() -> None:
 
 
 class TestReviewPool:
-    """A vector a review, numbered by its place in the table; item i0 is what is looked at."""
+    """A vector for each review, its number is the row of the review; the tests read item i0."""
 
     def pool(self, reviews: list[Review]) -> tuple[np.ndarray, np.ndarray]:
         vectors = medium(list(range(len(reviews))), [[10.0**at] for at in range(len(reviews))])

@@ -29,7 +29,7 @@ NUM = NUM_USERS * NUM_ITEMS
 
 
 def _world(seed: int = 0) -> tuple[Dataset, MediaVectors, np.ndarray]:
-    """Everybody reviews everything; the first number of a text is its mood, voices say nothing.
+    """Every user reviews every item. The first number of a text vector is its mood; voices are noise.
 
     A rating is 3, the author's habit (which no review tells) and twice the mood.
     """
@@ -107,7 +107,7 @@ def test_without_enough_rated_reviews_there_is_no_annotation(tmp_path: Path) -> 
 
 
 def test_the_catalogue_is_annotated_and_the_quality_is_written_down(tmp_path: Path) -> None:
-    """Item i04 is praised in all of its reviews, the others in about every second one."""
+    """Item i04 is praised in all of its reviews, every other item in about half of them."""
     data, vectors, _ = _world()
     text = vectors.reviews[Modality.REVIEW_TEXT].vectors.copy()
     praised = (data.reviews["item_id"] == "i04").to_numpy()

@@ -1,4 +1,4 @@
-"""Events on items that are hidden to be new in the test: in context, in a history, in what counts as seen."""
+"""Events on items that are hidden to be new in the test: in context, in a history, in the seen items."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -44,10 +44,10 @@ def test_an_event_on_a_hidden_item(tmp_path: Path, protocol: str, on_disk: bool)
         made, "histories before test", at_test=True, histories={**made.histories, **read}, ground_truth={}
     )
     assert (error.user, error.item) == (user, item)
-    assert "an event of the user's that nobody may read" in str(error)
+    assert "an unused event of the user" in str(error)
     seen = {user: replace(own, seen=np.append(own.seen, made.features.item_ids.encode([item])))}
     error = caught(
         made, "histories before test", at_test=True, histories={**made.histories, **seen}, ground_truth={}
     )
     assert (error.user, error.item) == (user, item)
-    assert "counts as seen" in str(error)
+    assert "a seen item has no event" in str(error)

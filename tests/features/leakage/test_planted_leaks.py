@@ -1,4 +1,4 @@
-"""Each leak is planted into honest pieces, and the audit names it."""
+"""Each leak is planted into correct inputs, and the error of the audit names it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,7 +28,7 @@ Honest = Callable[[str, bool], Pieces]  # protocol, on disk
 
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Honest:
-    """Pieces that several tests share; none changes them."""
+    """Inputs that several tests share; no test changes them."""
 
     @cache
     def make(protocol: str, on_disk: bool) -> Pieces:
@@ -51,10 +51,10 @@ class TestParts:
         first = made.split.validation.head(1)
         both = tampered(made.split, train=pl.concat([made.split.train, first]))
         error = caught(made, "split.validation", split=both)
-        assert "is in train and in validation" in str(error)
+        assert "occurs in train and in validation" in str(error)
         assert (error.user, error.item) == first.select("user_id", "item_id").row(0)
         twice = tampered(made.split, train=pl.concat([made.split.train, made.split.train.head(1)]))
-        assert "is twice in train" in str(caught(made, "split.train", split=twice))
+        assert "occurs twice in train" in str(caught(made, "split.train", split=twice))
 
     def test_a_test_event_under_the_number_of_another_row(self, tmp_path: Path) -> None:
         made = pieces(tmp_path, "held_out_items")
@@ -75,7 +75,7 @@ class TestParts:
 
     @ON_DISK
     def test_training_of_others_after_the_cut_off_for_all(self, tmp_path: Path, on_disk: bool) -> None:
-        """In order for each user, not for all of them."""
+        """The order holds for each user and not for all users together."""
         made = pieces(tmp_path, "global_temporal", streamed=on_disk)
         one = made.split.validation.sort("user_id", "timestamp", "row")["user_id"][0]
         mine = pl.concat([made.split.validation, made.split.context, made.split.test])
@@ -176,7 +176,7 @@ class TestReviews:
         assert "may not be read" in str(error)
 
     def test_later_than_the_next_event(self, honest: Honest) -> None:
-        """What a review says of the event that follows it must not be known before that event."""
+        """An event must not carry a review that is later than the next event."""
         made = honest("leave_one_out", False)
         user = next(name for name, history in made.sequences.items() if 3 in history.review_text)
         events = AuditedEvents(made.dataset, made.split, made.features.item_ids)
@@ -212,7 +212,7 @@ class TestItems:
     @ON_DISK
     @pytest.mark.parametrize("protocol", ["user_temporal", "held_out_items", "leave_one_out"])
     def test_an_id_row_of_a_cold_item(self, honest: Honest, protocol: str, on_disk: bool) -> None:
-        """It would stand among the negatives, too."""
+        """It would be sampled as a negative, too."""
         made = honest(protocol, on_disk)
         cold = sorted(made.split.cold_items)[-1]
         trained = made.features.trained.copy()
@@ -315,7 +315,7 @@ class TestHistories:
         leaky = {**made.histories, user: replace(own, seen=np.append(own.seen, items[0]))}
         error = caught(made, "ground truth", at_test=True, histories=leaky)
         assert error.user == user
-        with pytest.raises(LeakError, match="counts as seen"):
+        with pytest.raises(LeakError, match="a seen item has no event"):
             made.test(histories=leaky, exclude_seen=False)
 
 

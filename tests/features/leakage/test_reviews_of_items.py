@@ -1,4 +1,4 @@
-"""Planted leaks in the pooled review vectors of items that are shown as new."""
+"""Planted leaks in the pooled review vectors of items that are read as cold."""
 
 from dataclasses import replace
 from pathlib import Path

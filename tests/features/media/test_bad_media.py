@@ -1,4 +1,4 @@
-"""Hostile media: each is used or rejected with what to do, the rest goes on, and the document says so."""
+"""Bad media: each is used or rejected with a remedy, as docs/bad-input.md has it; others are read."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Read:
 
 
 def reasons(hostile: Read) -> dict[str, str]:
-    """By the path as the table has it."""
+    """Reasons by the path in the table."""
     dataset, vectors = hostile
     said = {entry.value: entry.reason for entry in dataset.rejected}
     return said | {entry.path: entry.reason for entry in vectors.rejected}
@@ -139,7 +139,7 @@ def test_used(hostile: Read, path: str, expected: dict[str, list[float]]) -> Non
 
 
 def test_the_rest_goes_on(hostile: Read) -> None:
-    """The last item and the last review are sound ones, and every other lives on without its medium."""
+    """The last item and the last review have readable media. All others are kept without their medium."""
     dataset, vectors = hostile
     assert dataset.items.height == len(cases()) + 1
     assert dataset.reviews.height == 1 + sum(case.column == "audio" for case in cases())

@@ -1,4 +1,4 @@
-"""Formats by content: an unreadable one is named, a readable one is never refused by its name."""
+"""Formats by content: an unreadable format is named; a readable file is accepted under any name."""
 
 import io
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Pictures and sound decoded; what cannot be read says why."""
+"""Decoding of pictures and sound, and the reasons of files that cannot be read."""
 
 import io
 from pathlib import Path
@@ -49,7 +49,7 @@ def test_sixteen_bits_are_scaled_not_clipped() -> None:
     ("min_side", "size"), [(None, (640, 480)), (481, (640, 480)), (240, (320, 240)), (60, (80, 60))]
 )
 def test_a_large_jpeg_is_decoded_reduced(min_side: int | None, size: tuple[int, int]) -> None:
-    """Its pixels are the means of those of the whole picture."""
+    """Its pixels are means of pixels of the full picture."""
     rows, columns = np.mgrid[:480, :640]
     pixels = np.stack([rows / 480, columns / 640, (rows + columns) / 1120], axis=-1) * 255
     out = io.BytesIO()
@@ -99,7 +99,10 @@ def jpeg(**options: object) -> bytes:
     [
         (b"", "the file is empty (0 bytes)"),
         (b"no picture at all", "a text, it begins with 'no picture at all'"),
-        (b" <html><body>Not found</body>", "a web page; what was downloaded was perhaps an error message"),
+        (
+            b" <html><body>Not found</body>",
+            "a web page, perhaps an error message of the server; download the file again",
+        ),
         (b"<svg/>", "an SVG, which is a drawing and no bitmap; convert it to PNG or JPEG"),
         (b"\xef\xbb\xbf<?xml?>\n<!-- x --><svg/>", "an SVG, which is a drawing and no bitmap; convert it"),
         (png(Image.effect_noise((50, 50), 9))[:400], "cut off"),
@@ -227,7 +230,7 @@ def test_unreadable_sound(tmp_path: Path, content: bytes, reason: str) -> None:
 
 
 def test_a_file_that_names_others_is_not_followed(tmp_path: Path) -> None:
-    """A byte that is no text hides what it is, and FFmpeg would read the sound that it names."""
+    """A playlist with a byte that is no text: FFmpeg would read the sound file that it names."""
     write_wav(tmp_path / "secret.wav", np.full((1000, 1), 0.5), 16_000)
     path = tmp_path / "list.opus"
     path.write_bytes(b"ffconcat version 1.0\nfile secret.wav\n#\x01\n")

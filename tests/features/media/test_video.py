@@ -1,4 +1,4 @@
-"""Videos sampled: the frames that a whole decoding would choose, without decoding the whole."""
+"""Sampling of videos: the same frames as after decoding all of them, with few decoded."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,7 +55,7 @@ class Counting:
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[Counting]:
-    """Every container that is opened, in their order."""
+    """All opened containers, in order."""
     containers: list[Counting] = []
 
     def open_container(source: Any) -> Counting:
@@ -133,7 +133,7 @@ def test_a_transparent_frame_lies_on_white(tmp_path: Path) -> None:
 
 
 def test_a_video_filmed_upright_is_upright(tmp_path: Path) -> None:
-    """The matrix of the track turns it a quarter clockwise, as telephones write it."""
+    """The track has a rotation by 90 degrees clockwise, as videos of telephones."""
     path = write_video(tmp_path / "a.mp4", [RED], size=(48, 32))
     one = 1 << 16
     plain = b"".join(number.to_bytes(4, signed=True) for number in (one, 0, 0, 0, one, 0, 0, 0, 1 << 30))
@@ -183,7 +183,7 @@ class TestSound:
         np.testing.assert_allclose(np.abs(sound[RATE:-RATE]).mean(), middle, rtol=0.02)
 
     def test_of_a_long_one_evenly_spaced_stretches(self, tmp_path: Path) -> None:
-        """Six minutes whose loudness says the minute: of two minutes, four stretches of a half."""
+        """The loudness encodes the minute. Of six minutes, two are read, in four parts of half a minute."""
         loudness = np.repeat(np.arange(1, 7) / 10, 60 * RATE)
         wave = loudness * np.where(np.arange(len(loudness)) % 20 < 10, 1, -1)
         path = write_video(tmp_path / "a.mkv", [RED, BLUE], seconds=360, rate=1, sound=wave)
@@ -240,7 +240,7 @@ class TestUnreadable:
         assert "of an unknown format" in self.reason(tmp_path / "raw.m2v")
 
     def test_cut_off_behind_its_index(self, tmp_path: Path) -> None:
-        """What can be read counts while it is half of the frames; with less it is rejected."""
+        """With at least half of the frames readable the video is used, with fewer it is rejected."""
         noise = [tuple(colour) for colour in np.random.default_rng(0).integers(0, 256, (80, 3))]
         path = write_video(
             tmp_path / "a.mp4", noise, seconds=80, rate=1, key_every=1, options={"movflags": "faststart"}

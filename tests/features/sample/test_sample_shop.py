@@ -1,4 +1,4 @@
-"""What a sample shop promises: repeatable, complete, and telling each modality's part in no other."""
+"""The sample shop: repeatable, complete, and with each attribute expressed in one modality only."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ OPTIONS = SampleOptions(
     new_user_fraction=0.05,
     picture_size=40,
 )
-# Words of looks, and of what only voices say, that nothing written may use.
+# Words of looks and of sayings, which no text may use.
 LOOK_WORDS = {word for name in PALETTES for word in name.split("_")} | set(PATTERNS) | {
     "blue", "green", "white", "grey", "violet", "striped", "stripe", "dotted", "dot", "spot", "spotted",
     "checked", "check", "chequered", "wavy", "ring", "cross", "triangle", "grid", "pattern", "patterned",

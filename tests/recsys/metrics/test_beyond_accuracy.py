@@ -187,13 +187,13 @@ class TestRecTools:
     def test_the_same_figures(self, k: int) -> None:
         vectors, events = np.array(self.world["vectors"]), self.world["events"]
         assert min(events) == 0, "cold items are among them"
-        lists = [[item - 1 for item in row] for row in self.world["lists"]]  # theirs count from 1
+        lists = [[item - 1 for item in row] for row in self.world["lists"]]  # RecTools counts from 1
         catalogue = items(events, title=(vectors, np.ones(len(vectors), np.bool_)))
         content = Content.of(catalogue)
         found = per_user(ranked(lists), KS, popularity_N=catalogue.popularity, content=content)
         for name in ("novelty", "arp", "ild"):
-            theirs = np.array(self.world["values"][f"{name}@{k}"])
-            assert np.abs(found[f"{name}@{k}"] - theirs).max() < 1e-9, name
+            expected = np.array(self.world["values"][f"{name}@{k}"])
+            assert np.abs(found[f"{name}@{k}"] - expected).max() < 1e-9, name
         counts = dict(Exposure(ranked(lists), KS).counts(np.ones((len(lists), 1), np.int64)))[k]
         assert coverage(counts, len(events))[0] == pytest.approx(
             self.world["values"][f"coverage@{k}"], abs=1e-9

@@ -85,10 +85,10 @@ def test_means_of_nobody_are_nan() -> None:
 @pytest.mark.parametrize(
     ("ranked", "ground_truth", "ks", "message"),
     [
-        ([[2, 2]], [[3]], [2], "item 2 stands twice in ranked row 0"),
+        ([[2, 2]], [[3]], [2], "item 2 is repeated in ranked row 0"),
         ([[2, 3]], [[]], [2], "user in row 0 has no true item"),
-        ([[2, 3]], [[3]], [3], "each k must lie within them"),
-        ([[2, 3]], [[3]], [], "each k must lie within them"),
+        ([[2, 3]], [[3]], [3], "each k must be from 1 to the number of ranks"),
+        ([[2, 3]], [[3]], [], "each k must be from 1 to the number of ranks"),
         ([[2, 3]], [[3], [4]], [2], "1 ranked lists for 2 users"),
         ([[2, 3]], [[0]], [2], "id 0 in a list of items"),
     ],

@@ -38,13 +38,13 @@ def by_trec(ranked: Ints, ground_truth: GroundTruths, k: int) -> dict[str, Ints]
     names = {"recall": f"recall_{k}", "hr": f"success_{k}", "ndcg": f"ndcg_cut_{k}", "map": f"map_cut_{k}"}
     names |= {"mrr": "recip_rank"}
     return {
-        ours: np.array([found[str(row)][theirs] for row in range(len(ground_truth))])
-        for ours, theirs in names.items()
+        metric: np.array([found[str(row)][peer] for row in range(len(ground_truth))])
+        for metric, peer in names.items()
     }
 
 
 def convention(name: str, ground_truth: GroundTruths, k: int) -> Callable[[Ints], Ints]:
-    """trec_eval divides the average precision of a cut list by T, we by min(k, T)."""
+    """trec_eval divides the average precision of a cut list by T, recsys by min(k, T)."""
     counts = np.array([len(set(items.tolist())) for items in ground_truth])
     return (lambda value: value * counts / np.minimum(k, counts)) if name == "map" else lambda value: value
 
@@ -55,12 +55,12 @@ def test_every_user_and_every_mean_is_that_of_trec_eval(seed: int, k: int) -> No
     ranked, ground_truth = world(seed)
     assert max(map(len, ground_truth)) > max(KS)
     assert (ranked == 0).any(1).sum() > 30
-    ours, theirs = at_k(ranked, ground_truth, KS), by_trec(ranked, ground_truth, k)
-    assert set(theirs) == set(METRICS)
+    found_metrics, by_peer = at_k(ranked, ground_truth, KS), by_trec(ranked, ground_truth, k)
+    assert set(by_peer) == set(METRICS)
     for name in METRICS:
-        expected = convention(name, ground_truth, k)(theirs[name])
-        assert np.abs(ours[f"{name}@{k}"] - expected).max() < 1e-9, name
-        assert means(ours)[f"{name}@{k}"] == pytest.approx(expected.mean(), abs=1e-9)
+        expected = convention(name, ground_truth, k)(by_peer[name])
+        assert np.abs(found_metrics[f"{name}@{k}"] - expected).max() < 1e-9, name
+        assert means(found_metrics)[f"{name}@{k}"] == pytest.approx(expected.mean(), abs=1e-9)
         assert 0 < expected.mean() < 1
 
 

@@ -1,4 +1,4 @@
-"""Baselines on worlds small enough to know the answer."""
+"""Baselines on data small enough to know the right lists."""
 
 import dataclasses
 from collections.abc import Callable
@@ -31,7 +31,7 @@ SETTINGS = ALSConfig(factors=2, regularization=0.01, iterations=10)  # two colou
 
 
 def make_oracle(folder: Path, seen: dict[str, Ints] | None) -> Oracle:
-    """Users and items on two axes, as the checkerboard has them; item 8 is the cold one."""
+    """Vectors of users and items on two axes, one for each colour of the checkerboard; item 8 is cold."""
     axis = [[1.0, 0.0], [0.0, 1.0]]
     users = {"user_id": [f"u{n}" for n in range(8)], "vector": [axis[n % 2] for n in range(8)]}
     names = [*(f"i{n}" for n in range(8)), "cold"]
@@ -72,7 +72,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[dict[str, 
 
 
 class TestContract:
-    """What every `TopK` keeps to."""
+    """The contract of `TopK`."""
 
     def test_shape_padding_and_distinct_items(self, make: Callable[..., TopK]) -> None:
         ranked = make(None).recommend(["u0", "u1", "u2"], 12, allowed=None)
@@ -101,7 +101,7 @@ class TestContract:
 
 @pytest.mark.parametrize("name", ["als", "bpr", "item_item", "oracle"])
 def test_checkerboard(name: str, tmp_path: Path) -> None:
-    """The one item of a user's colour that was held back comes first."""
+    """The held-out item of a user's colour has rank 1."""
     model = MODELS[name](SEEN, tmp_path)
     ranked = model.recommend(list(SEEN), 1, allowed=None)[:, 0]
     assert ITEMS.item_ids.decode(ranked) == [f"i{user}" for user in range(8)]

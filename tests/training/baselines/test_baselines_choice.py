@@ -1,4 +1,4 @@
-"""Choosing on validation: what is asked, that the test plays no part, and which baselines there are."""
+"""The choice of settings on validation: its tasks, independence of the test, and the known baselines."""
 
 import logging
 from dataclasses import replace
@@ -17,11 +17,11 @@ from features.splits.make import make_split as split_of
 from features.splits.split import Split
 from recsys.config import BASELINES, ALSConfig, Config, load_config
 from recsys.errors import ConfigError
-from training.baselines import ALS, Chosen, Known, choose_baselines, read_choices, save_choices
+from training.baselines import ALS, ChosenSettings, KnownEvents, choose_baselines, read_choices, save_choices
 from training.baselines.choices import settings_words
 from training.baselines.content import CONTENT_NAMES
 from training.baselines.fusion import Fusion
-from training.baselines.tuning import asks_of_any_time, choose, cold_question, inner_split, warm_question
+from training.baselines.tuning import choose, cold_task, has_test_events_in_history, inner_split, warm_task
 from training.evaluation.evaluate import Evaluation
 from training.pipeline import Run
 
@@ -38,7 +38,7 @@ def chosen_als(split: Split, steps: list[int] | None = None) -> tuple[ALSConfig,
     inner = inner_split(split)
     choice = choose(
         "als",
-        warm_question(split, ALL_BUT_COLD, seen=SEEN),
+        warm_task(split, ALL_BUT_COLD, seen=SEEN),
         [lambda _: ((each, ALS(inner, ITEMS, seen=SEEN, settings=each)) for each in (BAD, GOOD))],
         progress=lambda step, done, total, note="": None if steps is None else steps.append(done),
     )
@@ -66,29 +66,29 @@ class TestChoose:
             reported.append(best)
             return [(each, ALS(inner, ITEMS, seen=SEEN, settings=each)) for each in (BAD, GOOD)]
 
-        choose("als", warm_question(split, ITEMS, seen=SEEN), [stage, stage])
+        choose("als", warm_task(split, ITEMS, seen=SEEN), [stage, stage])
         assert reported == [None, GOOD]
 
 
 class TestQuestions:
     def test_the_warm_one_asks_for_validation_on_items_with_training_events(self) -> None:
         validation = [*LATER, ("u0", "cold"), ("u1", "i3")]
-        (part,) = warm_question(make_split(CHECKERBOARD, validation), ALL_BUT_COLD, seen=SEEN).parts
+        (part,) = warm_task(make_split(CHECKERBOARD, validation), ALL_BUT_COLD, seen=SEEN).parts
         assert part.users == list(SEEN)
         assert [ids.tolist() for ids in np.split(part.ground_truth.ids, part.ground_truth.offsets[1:-1])] == [
             [n + 2] for n in range(8)
         ]
         assert part.allowed is None
-        assert not part.known.is_new.any(), "validation is what is asked for"
+        assert not part.known.is_validation.any(), "the validation events are the ground truth"
 
     def test_what_was_seen_is_asked_for_where_the_seen_are_not_left_out(self) -> None:
         split = make_split(CHECKERBOARD, [("u1", "i3")])
-        assert not warm_question(split, ALL_BUT_COLD, seen=SEEN).parts
-        assert warm_question(split, ALL_BUT_COLD, seen=None).parts[0].ground_truth.ids.tolist() == [5]
+        assert not warm_task(split, ALL_BUT_COLD, seen=SEEN).parts
+        assert warm_task(split, ALL_BUT_COLD, seen=None).parts[0].ground_truth.ids.tolist() == [5]
 
     def test_the_cold_one_hides_every_item_once(self) -> None:
         split = make_split(CHECKERBOARD, LATER)
-        parts = cold_question(split, ALL_BUT_COLD, seen=SEEN).parts
+        parts = cold_task(split, ALL_BUT_COLD, seen=SEEN).parts
         asked = [
             (user, item)
             for part in parts
@@ -98,13 +98,13 @@ class TestQuestions:
         for part in parts:
             assert part.allowed is not None
             assert part.allowed[part.ground_truth.ids].all()
-            assert not part.allowed[part.known.item].any(), "nobody has met an item of the fold"
-        whole = Known.of(inner_split(split), ALL_BUT_COLD, seen=SEEN)
+            assert not part.allowed[part.known.item].any(), "no history has an item of the fold"
+        whole = KnownEvents.of(inner_split(split), ALL_BUT_COLD, seen=SEEN)
         assert all(len(part.known.item) < len(whole.item) for part in parts)
 
     def test_of_any_time_training_is_asked_for_too_amid_the_rest_of_the_history(self) -> None:
         split = make_split(CHECKERBOARD, LATER)
-        parts = cold_question(split, ALL_BUT_COLD, seen=SEEN, whenever=True).parts
+        parts = cold_task(split, ALL_BUT_COLD, seen=SEEN, any_time=True).parts
         asked = {
             (user, ALL_BUT_COLD.item_ids.external[item - 2])
             for part in parts
@@ -114,7 +114,7 @@ class TestQuestions:
             ]
         }
         assert asked == {*CHECKERBOARD, *LATER}
-        whole = Known.of(split, ALL_BUT_COLD, seen=None)
+        whole = KnownEvents.of(split, ALL_BUT_COLD, seen=None)
         for part in parts:
             assert part.allowed is not None
             assert part.known.seen is None
@@ -125,9 +125,9 @@ class TestQuestions:
     def test_whether_the_test_is_of_any_time_is_seen_by_protocol_or_by_given_times(self, shift: int) -> None:
         split = make_split(CHECKERBOARD, test=LATER)
         moved = split.test.with_columns(timestamp=split.test["timestamp"] + shift)
-        assert not asks_of_any_time(replace(split, protocol="leave_one_out", test=moved))
-        assert asks_of_any_time(replace(split, protocol="held_out_items", test=moved))
-        assert asks_of_any_time(replace(split, protocol="predefined", test=moved)) is (shift < 0)
+        assert not has_test_events_in_history(replace(split, protocol="leave_one_out", test=moved))
+        assert has_test_events_in_history(replace(split, protocol="held_out_items", test=moved))
+        assert has_test_events_in_history(replace(split, protocol="predefined", test=moved)) is (shift < 0)
 
 
 def world(**changes: Any) -> tuple[Config, Split, Any]:
@@ -178,16 +178,16 @@ class TestTable:
             [each.chosen for each in choose_baselines(names, one, items, seen=None, has_clock=True)]
             for one in (split, replace(split, test=new))
         ]
-        assert ["whole catalogue" in each.question for each in asked[0]] == [True, True, True]
-        assert ["hidden from all histories" in each.question for each in asked[1]] == [True, False, True]
+        assert ["whole catalogue" in each.task for each in asked[0]] == [True, True, True]
+        assert ["hidden from all histories" in each.task for each in asked[1]] == [True, False, True]
         assert "content (review text)" not in asked[1][2].settings["weights"], "a new item has no reviews"
 
-    def test_a_modality_that_nobody_can_choose_by_is_said(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_modality_without_validation_pairs_is_a_warning(self, caplog: pytest.LogCaptureFixture) -> None:
         _, split, items = world()
         blind = replace(split, validation=split.validation.clear())
         found = choose_baselines(BASELINES, blind, items, seen=None, has_clock=True)
         assert {each.chosen.validation_ndcg for each in found} == {None}
-        assert "not chosen, since validation has no pair to ask for" in caplog.text
+        assert "no validation pair to choose on, the first settings are used" in caplog.text
 
     def test_streamed_popularity_needs_no_events_in_memory(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -244,11 +244,11 @@ def test_an_unknown_name_is_refused(name: str) -> None:
 
 
 def test_choices_are_kept_and_told(tmp_path: Path) -> None:
-    made = Chosen(
+    made = ChosenSettings(
         name="item_item",
         settings={"neighbours": 50, "k1": 0.2, "b": 0.5},
         validation_ndcg=0.25,
-        question="?",
+        task="?",
         num_candidates=3,
         cpu_seconds=1.5,
     )
@@ -292,9 +292,9 @@ class TestCompareBaselines:
         assert run.directory.seconds().keys() == {"baselines"}
         assert not run.directory.checkpoints.exists()
 
-    def test_a_trained_run_keeps_its_figures(self, tmp_path: Path) -> None:
+    def test_a_trained_run_keeps_its_results(self, tmp_path: Path) -> None:
         run = self.run(tmp_path)
         run.directory.checkpoints.mkdir()
-        with pytest.raises(ConfigError, match="holds a trained run; name another --out"):
+        with pytest.raises(ConfigError, match="has a trained model; name another --out"):
             run.compare_baselines()
         assert not run.directory.metrics.exists()

@@ -10,7 +10,7 @@ from baseline_parts import make_items, make_split, names_of
 from recsys.arrays import Floats
 from recsys.ids import IdMap
 from recsys.item_features import ItemFeatures
-from training.baselines import ContentNeighbors, ContentSettings, Fusion, FusionSettings, Known
+from training.baselines import ContentNeighbors, ContentSettings, Fusion, FusionSettings, KnownEvents
 from training.baselines.content import CATEGORIES, content_candidates, content_settings, modalities_of
 from training.baselines.fusion import standardise
 
@@ -25,7 +25,7 @@ KNOWN_LATER = replace(SPLIT, validation=LATER.train[len(TRAIN) :])
 
 
 def catalogue(seed: int = 0) -> ItemFeatures:
-    """Text for all but i8, pictures for all but i2 and i6; i6, i7 are new."""
+    """Text for all but i8, pictures for all but i2 and i6; i6 and i7 are cold."""
     items = make_items(" ".join(NAMES))
     rng = np.random.default_rng(seed)
     has = {name: np.array([False, False] + [True] * 9) for name in ("text", "image")}
@@ -142,9 +142,9 @@ class TestFusion:
 
     def make(self) -> tuple[Fusion, list[ContentNeighbors]]:
         parts = [ContentNeighbors(SPLIT, ITEMS_, name, seen=None) for name in ("text", "image", CATEGORIES)]
-        known = Known.of(KNOWN_LATER, ITEMS_, seen=None)
-        fusion = Fusion(parts, FusionSettings(weights=self.WEIGHTS), known=known).knowing(known)
-        return fusion, [part.knowing(known) for part in parts]
+        known = KnownEvents.of(KNOWN_LATER, ITEMS_, seen=None)
+        fusion = Fusion(parts, FusionSettings(weights=self.WEIGHTS), known=known).with_known_events(known)
+        return fusion, [part.with_known_events(known) for part in parts]
 
     def test_it_equals_a_slow_loop(self) -> None:
         fusion, parts = self.make()

@@ -1,4 +1,4 @@
-"""Item-item BM25 against dense arithmetic, and BPR: seeded, blind to validation but for the user's vector."""
+"""Item-item BM25 against dense arithmetic; BPR: seeded, items independent of validation."""
 
 from dataclasses import replace
 from typing import ClassVar
@@ -91,9 +91,9 @@ class TestBPR:
 
     def test_a_course_is_one_fit_looked_at_on_its_way(self) -> None:
         split = make_split(CHECKERBOARD)
-        models = list(BPR.course(split, ITEMS, seen=None, settings=FAST, epochs=(5, 20, 50)))
+        models = list(BPR.snapshots(split, ITEMS, seen=None, settings=FAST, epochs=(5, 20, 50)))
         assert [model.settings.epochs for model in models] == [5, 20, 50]
-        again = list(BPR.course(split, ITEMS, seen=None, settings=FAST, epochs=(5, 20, 50)))
+        again = list(BPR.snapshots(split, ITEMS, seen=None, settings=FAST, epochs=(5, 20, 50)))
         for one, other in zip(models, again, strict=True):
             assert (one.item_factors == other.item_factors).all()
         assert (models[0].item_factors != models[2].item_factors).any()

@@ -1,4 +1,4 @@
-"""Popularity by age: hand-counted, at everybody's own cut-off, and blind to what came after it."""
+"""Popularity with decay, computed by hand: at each user's cut-off, without later events."""
 
 from dataclasses import replace
 
@@ -34,7 +34,7 @@ def made(protocol: str, events: list[Event] = LOG, **settings: float) -> tuple[S
 
 
 def scores(split: Split, items: ItemFeatures, user: str, settings: PopularitySettings) -> dict[str, float]:
-    """By item, without those that no event counts for."""
+    """Item -> score, without items of score 0."""
     score_N = RecentPopularity(split, items, seen=None, settings=settings).score([user])[0]
     named = zip(items.item_ids.external, score_N[2:].tolist(), strict=True)
     return {name: score for name, score in named if score}

@@ -107,7 +107,7 @@ def test_a_log_on_disk_gives_the_sources_of_a_log_in_memory(tmp_path: Path, prot
     ]
     assert not {"train", "validation", "context"} & set(vars(parts)), "the events were never whole in memory"
     assert len(fitted[0]) == len(NAMES)
-    for ours, theirs in zip(*fitted, strict=True):
-        for name, array in source_arrays(ours).items():
+    for first, second in zip(*fitted, strict=True):
+        for name, array in source_arrays(first).items():
             assert array.any()
-            np.testing.assert_array_equal(source_arrays(theirs)[name], array, err_msg=f"{ours.name} {name}")
+            np.testing.assert_array_equal(source_arrays(second)[name], array, err_msg=f"{first.name} {name}")

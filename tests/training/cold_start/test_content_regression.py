@@ -1,4 +1,4 @@
-"""The content regression: ridge regression as written down, honest by cross-fitting, and where it applies."""
+"""The content regression: equal to ridge regression, cross-fitted, and its conditions."""
 
 from dataclasses import replace
 
@@ -45,7 +45,7 @@ def _model(features=None, **cold_start):
 
 
 def _users(model, num=30):
-    """Users who like what a direction of the text says, and next chose the item that says it most."""
+    """Users who like a direction of the text vectors, and whose next item is largest in it."""
     rng = np.random.default_rng(1)
     vectors = model.item_arrays().vectors
     known = np.flatnonzero(model.features.trained)
@@ -135,7 +135,7 @@ def test_pseudo_cold_vectors_are_cross_fitted_and_as_long_as_those_of_cold_items
 
 
 def test_wide_fields_are_looked_up_as_they_were_solved_for(monkeypatch):
-    """The head's map of a field that is looked up equals that of the same field spread out."""
+    """The head gives the same result for a category field as a wide field and as a narrow one."""
     monkeypatch.setattr("training.cold_start.content_regression.MIN_COUNT", 1)
     model = _model()
     narrow = fit_content_regression(model, None, ridge_alpha=3.0).head
@@ -164,7 +164,7 @@ def test_likeness_is_the_fourth_power_of_a_cosine():
 
 @pytest.mark.parametrize("pull", [0.0, 2.0])
 def test_cross_fitting_shows_no_item_the_map_that_it_was_fitted_on(pull):
-    """An item's own vector, turned around, changes the predictions of others and not its own."""
+    """The negated vector of an item changes the predictions for other items, not its own."""
     model = _model(ridge_alphas=(3.0,), popularity_pulls=(pull,))
     users = _users(model)
     first = _units(fit_content_regression(model, users).pseudo_cold_ND)
@@ -205,7 +205,7 @@ def test_an_item_is_pulled_by_its_predicted_popularity_towards_what_is_chosen_mo
 
 
 def test_a_pull_is_taken_where_content_tells_what_is_popular_and_users_follow():
-    """Users choose what is popular, which the text says, and no user is like another."""
+    """Users choose popular items, the text predicts popularity, and no two users are alike."""
     rng = np.random.default_rng(3)
     features = _features()
     text = features.dense["text"]

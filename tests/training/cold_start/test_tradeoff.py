@@ -34,7 +34,7 @@ def _parts():
 
 
 def _slow_rates(item, warm, users):
-    """How often the warm item of each rank is a hit, made to fall by pooling adjacent violators."""
+    """Hit rate of the warm item of each rank, made non-increasing by pooling adjacent violators."""
     hits = np.zeros((NUM_USERS, K))
     for row, score in enumerate(users.user_UD @ item.T):
         score[~warm] = -np.inf

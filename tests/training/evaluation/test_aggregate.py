@@ -1,4 +1,4 @@
-"""All figures of a part of a test, against drawing its users one by one."""
+"""All results of a part of a test, against resampling its users one by one."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -33,10 +33,10 @@ PART = Part(
 
 
 def measured(
-    models: Mapping[str, list[str]] = MODELS, part: Part = PART, ours: str | None = None
+    models: Mapping[str, list[str]] = MODELS, part: Part = PART, main_model: str | None = None
 ) -> Aggregate:
     lists = {name: with_beyond_accuracy(ranked(each), KS, ITEMS, CONTENT) for name, each in models.items()}
-    return aggregate(part, lists, KS, ours=ours)
+    return aggregate(part, lists, KS, main_model=main_model)
 
 
 def results(models: Mapping[str, list[str]] = MODELS, part: Part = PART) -> Mapping[str, Results]:
@@ -102,7 +102,7 @@ def test_nobody_to_count_is_empty() -> None:
     nobody = Part(
         description="", rows=np.empty(0, np.int64), ground_truth=IdLists.from_lists([]), num_ranked=7
     )
-    assert measured({"one": []}, nobody, ours="one") == Aggregate(models={}, differences={})
+    assert measured({"one": []}, nobody, main_model="one") == Aggregate(models={}, differences={})
 
 
 # Recall@3 by hand, and what the lists of each user come to at 3 places: user 4 has none of the first model.
@@ -114,7 +114,7 @@ ARP = {
 
 
 def test_differences_are_paired_over_the_users_who_have_both() -> None:
-    gaps = measured(ours="one").differences["two"]
+    gaps = measured(main_model="one").differences["two"]
     assert set(gaps) == set(results()["one"])
     rng = np.random.default_rng(0)
     draws = [rng.integers(5, size=5) for _ in range(NUM_RESAMPLES)]
@@ -131,15 +131,17 @@ def test_differences_are_paired_over_the_users_who_have_both() -> None:
 
 
 def test_a_user_who_lacks_one_list_moves_no_difference() -> None:
-    """Where both have a list they are the same; the popular list of somebody else is nobody's gain."""
-    gaps = measured({"one": ["abc", "xy", "cd", "ab", ""], "two": ["abc", "xy", "cd", "ab", "a"]}, ours="one")
+    """Both lists of a user are equal where both exist; a list without the other does not count."""
+    gaps = measured(
+        {"one": ["abc", "xy", "cd", "ab", ""], "two": ["abc", "xy", "cd", "ab", "a"]}, main_model="one"
+    )
     for metric in ("novelty@3", "arp@3", "ild@3"):
         gap = gaps.differences["two"][metric].estimate()
         assert (gap.value, gap.low, gap.high) == (0.0, 0.0, 0.0), metric
 
 
 def test_where_nobody_has_both_there_is_no_difference() -> None:
-    gaps = measured({"one": ["ab", "", "", "", ""], "two": ["", "a", "b", "c", "d"]}, ours="one")
+    gaps = measured({"one": ["ab", "", "", "", ""], "two": ["", "a", "b", "c", "d"]}, main_model="one")
     assert "arp@3" not in gaps.differences["two"]
     assert "recall@3" in gaps.differences["two"]
 

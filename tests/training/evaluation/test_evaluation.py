@@ -1,4 +1,4 @@
-"""Evaluation on a world of five items, every figure worked out by hand."""
+"""Evaluation on five items; every value is computed by hand."""
 
 import dataclasses
 import json
@@ -120,15 +120,15 @@ class TestChecks:
             def recommend(self, users: Sequence[str], k: int, *, allowed: Bools | None) -> Ints:
                 return np.zeros((len(users), k - 1), np.int64)
 
-        with pytest.raises(RecsysError, match=r"shape \(3, 1\), asked for \(3, 2\)"):
+        with pytest.raises(RecsysError, match=r"shape \(3, 1\); expected \(3, 2\)"):
             run(Short("a"))
 
     def test_an_item_twice_is_refused(self) -> None:
-        with pytest.raises(DataError, match="stands twice"):
+        with pytest.raises(DataError, match="is repeated"):
             run(Fixed("bb"))
 
     def test_two_models_of_one_name_are_refused(self) -> None:
-        with pytest.raises(RecsysError, match="a name of its own"):
+        with pytest.raises(RecsysError, match="the names must be distinct"):
             evaluated([Fixed("a"), Fixed("b")], split=make_split(TEST), items=ITEMS, seen=SEEN)
 
     def test_a_test_item_outside_the_catalogue_is_refused(self) -> None:
@@ -173,7 +173,7 @@ def test_json_round_trip_and_flat_names() -> None:
 
 
 class TestBeyondAccuracy:
-    MODELS = (Fixed("bxacy", name="ours"), Fixed("abcxy", name="als"))
+    MODELS = (Fixed("bxacy", name="main"), Fixed("abcxy", name="als"))
     DENSE = np.array([[0, 0], [0, 0], [1, 0], [0, 1], [1, 1], [3, 1], [2, 2]], np.float32)
     WITH_TITLES = dataclasses.replace(
         ITEMS,
@@ -183,7 +183,7 @@ class TestBeyondAccuracy:
     )
 
     def evaluation(self, test: Sequence[tuple[str, str]] = TEST, **options: Any) -> Evaluation:
-        options = {"items": self.WITH_TITLES, "ours": "ours", "beyond_accuracy": True} | options
+        options = {"items": self.WITH_TITLES, "main_model": "main", "beyond_accuracy": True} | options
         return evaluated(self.MODELS, split=make_split(test), seen=SEEN, ks=(2,), **options)
 
     def test_figures_of_every_view(self) -> None:
@@ -192,28 +192,28 @@ class TestBeyondAccuracy:
         for view in evaluation.views.values():
             names = [name.removesuffix("@2") for name in view.models["als"]]
             assert names == [*METRICS, "novelty", "ild", "arp", "coverage", "gini"]
-        # ours: b x for 1 and 3, who count in warm; x a for 2.
-        warm, pool = evaluation.views["warm"].models["ours"], evaluation.views["cold_pool"].models["ours"]
+        # main: b x for 1 and 3, who count in warm; x a for 2.
+        warm, pool = evaluation.views["warm"].models["main"], evaluation.views["cold_pool"].models["main"]
         assert warm["coverage@2"].value == 2 / 5
         assert warm["arp@2"].value == (3 + 0) / 2
         assert warm["novelty@2"].value == pytest.approx((math.log2(9 / 3) + math.log2(9 / 1)) / 2)
         assert pool["coverage@2"].value == 1.0, "of the two that may be recommended there"
         assert pool["arp@2"].value == 0.0
 
-    def test_differences_of_ours_to_every_other(self) -> None:
+    def test_differences_of_the_main_model_from_every_other(self) -> None:
         evaluation = self.evaluation()
         for view in evaluation.views.values():
             assert list(view.differences) == ["als"]
             for metric, gap in view.differences["als"].items():
-                ours, als = (view.models[name][metric].value for name in ("ours", "als"))
-                assert gap.value == pytest.approx(ours - als)
-        # User 3 seeks a and b and is given one of them by ours, both by als; user 1 seeks b and is given it.
+                main, als = (view.models[name][metric].value for name in ("main", "als"))
+                assert gap.value == pytest.approx(main - als)
+        # User 3 has the ground truth a and b: main lists one of them, als both. User 1 has b, listed by both.
         # Of four drawings of the two one is 1 twice and one 3 twice.
         recall = evaluation.views["warm"].differences["als"]["recall@2"]
         assert (recall.value, recall.low, recall.high) == (-0.25, -0.5, 0.0)
-        assert all(not view.differences for view in self.evaluation(ours=None).views.values())
-        with pytest.raises(RecsysError, match="differences of 'theirs' asked for, which is none of"):
-            self.evaluation(ours="theirs")
+        assert all(not view.differences for view in self.evaluation(main_model=None).views.values())
+        with pytest.raises(RecsysError, match="main_model = 'theirs' is not among the models"):
+            self.evaluation(main_model="theirs")
 
     def test_slices_have_every_metric_of_every_model(self) -> None:
         evaluation = self.evaluation()
@@ -221,7 +221,7 @@ class TestBeyondAccuracy:
             kind: {name: (part.num_users, part.num_pairs) for name, part in parts.items()}
             for kind, parts in evaluation.slices.items()
         }
-        # Sought and warm: b by 1 and 3, a by 3. b has three events, a five; nobody has five known items.
+        # Warm ground truth: b of 1 and 3, a of 3. b has three events, a five; no user has five known items.
         assert sizes == {
             "items": {"hot": (1, 1), "warm": (0, 0), "tail": (2, 2), "cold": (2, 3)},
             "users": {"no history": (0, 0), "new": (2, 3), "light": (0, 0), "heavy": (0, 0)},
@@ -234,7 +234,7 @@ class TestBeyondAccuracy:
         assert slices["items"]["warm"].models == {}
 
     def test_accuracy_alone_is_the_same_without_the_rest(self) -> None:
-        whole, alone = self.evaluation(), self.evaluation(ours=None, beyond_accuracy=False)
+        whole, alone = self.evaluation(), self.evaluation(main_model=None, beyond_accuracy=False)
         assert alone.slices == {}
         for name, view in alone.views.items():
             for model, by_metric in view.models.items():

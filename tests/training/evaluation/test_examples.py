@@ -1,4 +1,4 @@
-"""Which users are shown, and that what is shown of them is what happened."""
+"""The choice of example users, and their file."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from training.evaluation.predictions import Predictions
 
 
 def crowd(hits: list[bool]) -> Predictions:
-    """Users who seek item a; those with a hit are recommended it."""
+    """Users with the ground truth a; users with a hit have it in their list."""
     num = len(hits)
     return replace(
         answers(),

@@ -1,4 +1,4 @@
-"""Kept answers: written as others can read them, read back the same."""
+"""predictions.parquet: readable by other programs, and equal after reading."""
 
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def test_another_program_reads_names_and_gets_the_same_figures(tmp_path: Path) -
 
 def test_items_that_are_gone_are_refused(tmp_path: Path) -> None:
     answers().save(tmp_path / "predictions.parquet", IDS)
-    with pytest.raises(DataError, match=r"predictions.parquet: items in column 'ground_truth_cold'"):
+    with pytest.raises(DataError, match=r"predictions.parquet: column 'ground_truth_cold' has items"):
         Predictions.load(tmp_path / "predictions.parquet", IdMap(["a", "b", "c", "d", "e"]))
 
 

@@ -19,7 +19,7 @@ def popularity(**counts: int) -> Floats:
 
 
 def sought(part: Part) -> list[str]:
-    """What each user of the part seeks, by their names."""
+    """User -> names of the ground-truth items in the part."""
     lists = part.ground_truth.to_lists()
     return [
         f"{row + 1}:" + "".join(IDS.external[at - 2] for at in ids)

@@ -13,7 +13,7 @@ from training.evaluation.tables import metrics_table, parse_metrics, slice_table
 
 class TestTable:
     MODELS = (
-        Fixed("bxacy", name="ours"),
+        Fixed("bxacy", name="main"),
         Fixed("abcxy", name="als"),
         Fixed("bacxy", name="oracle"),
         Fixed("yxcba", name="random"),
@@ -33,8 +33,8 @@ class TestTable:
         assert len(header) == 1
         assert header[0].index("warm") < header[0].index("cold_full") < header[0].index("cold_pool")
         rows = [line.split() for line in text.splitlines() if "±" in line]
-        assert [row[1] for row in rows] == ["ours", "als", "oracle", "chance"]
-        # als answers 1 with b c and 3 with a b (all that is warm), 2 with a c; ours 1 with b x, 2 with x a.
+        assert [row[1] for row in rows] == ["main", "als", "oracle", "chance"]
+        # als answers 1 with b c and 3 with a b (all that is warm), 2 with a c; main 1 with b x, 2 with x a.
         assert [cell for cell in rows[1] if "." in cell and "±" not in cell] == ["1.0000", "0.0000", "1.0000"]
         assert [cell for cell in rows[0] if "." in cell and "±" not in cell] == ["0.7500", "0.7500", "1.0000"]
 
@@ -57,7 +57,7 @@ class TestTable:
         text = out.getvalue()
         assert text.index("warm: 2 users, 3 pairs, 5 items ranked") < text.index("cold_pool: 2 users")
         assert "tail items: 2 users" in text
-        assert "hot items: " not in text, "nobody counts in it"
+        assert "hot items: " not in text, "no user counts in it"
         (row, *_) = (line for line in text.splitlines() if "map@2" in line)
         assert [cell for cell in row.split() if "." in cell and "±" not in cell][:2] == ["0.7500", "1.0000"]
         (row, *_) = (line for line in text.splitlines() if "ild@2" in line)

@@ -1,4 +1,4 @@
-"""An ablation of a small log: its figures are those of single fits, and nothing is fitted twice."""
+"""An ablation of a small log: results equal those of single fits, and no fit is repeated."""
 
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ def test_figures_are_those_of_the_project_s_evaluation(tmp_path: Path) -> None:
         items=fitted.features,
         seen=SeenItems(histories),
         ks=(2, 4),
-        ours="mean-fusion",
+        main_model="mean-fusion",
     )
     assert set(found.views) == set(expected.views)
     for name, view in expected.views.items():
@@ -85,7 +85,7 @@ def test_options_beyond_the_towers_share_those_of_the_base(tmp_path: Path) -> No
     assert {path.suffix for path in (tmp_path / "ablation").iterdir()} == {".json", ".parquet"}
 
 
-def test_a_misspelt_option_is_told_before_anything_is_read(tmp_path: Path) -> None:
+def test_a_misspelt_option_is_an_error_before_the_data_are_read(tmp_path: Path) -> None:
     run = Run(
         RunDirectory(tmp_path), tmp_path / "no dataset", run_of_a_log(tmp_path).config, cache_dir=tmp_path
     )

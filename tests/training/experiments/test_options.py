@@ -1,4 +1,4 @@
-"""Which options there are to be asked for, and which change nothing."""
+"""The options of an ablation, and options that change nothing."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def test_every_option_changes_a_configuration(name: str) -> None:
 
 def test_by_default_all_that_change_something() -> None:
     options, left_out = choose_options(None, Config(), NEEDS)
-    there = "so it is configured already"
+    there = "it is configured so already"
     assert left_out == {"attention-fusion": there, "self-supervised-views": there}
     assert [option.name for option in options] == [name for name in OPTIONS if name not in left_out]
 
@@ -49,7 +49,7 @@ def test_a_setting_is_an_option_by_itself() -> None:
         ("mean-fuson", "unknown option 'mean-fuson'; did you mean 'mean-fusion'"),
         ("train.epoch=3", "did you mean 'train.epochs'"),
         ("train.epochs=0", "train.epochs = 0"),
-        ("attention-fusion", "option 'attention-fusion': so it is configured already"),
+        ("attention-fusion", "option 'attention-fusion': it is configured so already"),
         ("no-event-time", "option 'no-event-time': the data have no clock"),
     ],
 )

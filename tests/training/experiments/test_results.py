@@ -1,4 +1,4 @@
-"""Means over seeds, paired changes and their intervals, by hand and against the slow way."""
+"""Means over seeds, paired changes and their intervals, by hand and against a slow reference."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def ablation(num_seeds: int = 2) -> Ablation:
     )
 
 
-def test_a_users_figures_are_averaged_over_the_seeds() -> None:
+def test_a_users_results_are_averaged_over_the_seeds() -> None:
     base, mean, gated = ablation().rows
     assert (base.name, base.settings) == (BASE, {})
     assert base.views["warm"]["ndcg@10"].value.value == pytest.approx(0.5)
@@ -90,10 +90,10 @@ class TestTable:
         assert "| mean-fusion | 0.1000 | 0.7500 | +0.2500 [0.0000, +0.5000] | 60 |" in text
         assert "| gated-fusion | – | 0.5000 | 0.0000 [" in text
         assert "| mean-fusion | `model.item.fusion=mean` |" in text
-        assert "Left out: no-event-time, since the data have no clock." in text
-        assert "choose by the validation column" in text
+        assert "Left out: no-event-time, because the data have no clock." in text
+        assert "by the validation column" in text
 
-    def test_what_is_sure_is_bold(self, tmp_path: Path) -> None:
+    def test_changes_whose_interval_does_not_contain_zero_are_bold(self, tmp_path: Path) -> None:
         outcomes = {BASE: [outcome([0.1, 0.2])], "mean-fusion": [outcome([0.2, 0.3])]}
         values = vars(ablation(1)) | {"rows": tuple(rows_of([MEAN], outcomes, seed=0))}
         write_markdown(Ablation(**values), tmp_path / "ablation.md", ["ndcg@10"])
@@ -102,9 +102,9 @@ class TestTable:
 
     @pytest.mark.parametrize(
         ("num_seeds", "said"),
-        [(1, "also holds the chance of that seed"), (2, "standard deviation of: warm 0.")],
+        [(1, "also contains the effect of the seed"), (2, "over the seeds: warm 0.")],
     )
     def test_the_notes_say_what_seeds_mean(self, num_seeds: int, said: str) -> None:
         caption = str(ablation_table(ablation(num_seeds), "ndcg@10").caption)
         assert said in caption
-        assert "Nobody to count in: cold_pool." in caption
+        assert "No test user in: cold_pool." in caption

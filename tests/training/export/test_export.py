@@ -1,4 +1,4 @@
-"""What stands in a bundle, and that no graph gets in that answers otherwise than torch."""
+"""The files of a bundle, and that a graph with other results than torch is refused."""
 
 import shutil
 from collections.abc import Sequence
@@ -59,13 +59,13 @@ def test_the_served_lists_are_those_of_torch(walk: Walk, refitted: Fitted) -> No
         users = list(engine.state.user_ids())
         known = [history for history in engine.state.histories(users) if history is not None]
         served = engine.recommend(known, 10)
-    ours = refitted.recommender.recommend(known, 10)
+    expected = refitted.recommender.recommend(known, 10)
     assert len(known) == 60 + len(WITHOUT_EVENTS)
-    np.testing.assert_array_equal(served.items, ours.items)
-    np.testing.assert_allclose(served.scores, ours.scores, atol=TOLERANCE)
+    np.testing.assert_array_equal(served.items, expected.items)
+    np.testing.assert_allclose(served.scores, expected.scores, atol=TOLERANCE)
     assert served.token_attention is not None
-    assert ours.token_attention is not None
-    np.testing.assert_allclose(served.token_attention, ours.token_attention, atol=TOLERANCE)
+    assert expected.token_attention is not None
+    np.testing.assert_allclose(served.token_attention, expected.token_attention, atol=TOLERANCE)
 
 
 def test_the_index_holds_the_vectors_of_the_exported_graph(bundle: Bundle, refitted: Fitted) -> None:
@@ -84,7 +84,7 @@ def test_the_manifest_says_how_the_model_came_about(bundle: Bundle) -> None:
     manifest = bundle.manifest
     assert manifest.refit
     assert "events of the 50% of users on whom the ranker is trained" in manifest.refit_description
-    assert "epochs, as chosen before" in manifest.refit_description
+    assert "epochs, as chosen on validation" in manifest.refit_description
     assert set(manifest.metrics["views"]) == {"warm", "cold_full", "cold_pool"}
     assert manifest.config["model"]["dim"] == 16
     assert "track" not in manifest.config, "an address may hold a password"
@@ -104,7 +104,7 @@ def test_nothing_that_is_served_names_a_path_of_this_machine(walk: Walk, bundle:
 
 
 def test_histories_hold_what_a_refit_may_not_learn_from(walk: Walk, run: Run, refitted: Fitted) -> None:
-    """To serve, every review is past; also those of the ranker's targets, which fitting left out."""
+    """At serving time every review may be read, also of the ranker's targets, which the fit left out."""
     held = pl.read_parquet(walk.run / "histories.parquet", glob=False)
     fitted_on = refitted.builder.build(run.dataset.interactions)
     count = sum(len({*each.review_text, *each.review_audio}) for each in fitted_on.values())
@@ -113,7 +113,7 @@ def test_histories_hold_what_a_refit_may_not_learn_from(walk: Walk, run: Run, re
 
 
 class TestRefusal:
-    """Graphs that were altered after torch wrote them, in the place of an export of tens of seconds."""
+    """Graphs that are altered after one export, since an export takes tens of seconds."""
 
     def export(self, target: Path, run: Run, refitted: Fitted) -> Bundle:
         known: Sequence[History] = list(refitted.builder.build(run.dataset.interactions).values())
@@ -206,7 +206,7 @@ def alter(path: Path) -> None:
         ("top10_agreement", 0.99),
     ],
 )
-def test_figures_out_of_tolerance_are_refused(name: str, value: float) -> None:
+def test_differences_out_of_tolerance_are_errors(name: str, value: float) -> None:
     good = {"top10_agreement": 1.0, "ranker.score": 0.0, "score_difference": SCORE_TOLERANCE}
     check_parity(good)
     with pytest.raises(BundleError, match="agree in 99.00%" if "top" in name else name):
@@ -215,16 +215,16 @@ def test_figures_out_of_tolerance_are_refused(name: str, value: float) -> None:
 
 def test_another_order_and_other_scores_are_counted(refitted: Fitted, run: Run) -> None:
     histories = list(refitted.builder.build(run.dataset.interactions).values())[:20]
-    ours = refitted.recommender
-    assert compare(ours, ours, histories) == {"top10_agreement": 1.0, "score_difference": 0.0}
+    recommender = refitted.recommender
+    assert compare(recommender, recommender, histories) == {"top10_agreement": 1.0, "score_difference": 0.0}
 
     class Shifted:
         def recommend(self, *arguments: Any) -> Any:
-            found = ours.recommend(*arguments)
+            found = recommender.recommend(*arguments)
             found.items[:, [0, 1]] = found.items[:, [1, 0]]
             found.scores[:, 5] += 0.5
             return found
 
-    figures = compare(ours, Shifted(), histories)  # type: ignore[arg-type]
-    assert figures["top10_agreement"] == pytest.approx(0.8)
-    assert figures["score_difference"] == pytest.approx(0.5)
+    result = compare(recommender, Shifted(), histories)  # type: ignore[arg-type]
+    assert result["top10_agreement"] == pytest.approx(0.8)
+    assert result["score_difference"] == pytest.approx(0.5)

@@ -1,4 +1,4 @@
-"""Datasets that lack a modality, or all of them, go the whole way from files to a fitted model."""
+"""Datasets that lack some or all modalities, from files to a fitted model."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ COLOURS = ("red", "green", "blue")
 
 
 def logged(root: Path, *, title: bool, image: bool) -> Dataset:
-    """Users walk along items whose ids are emoji, spaces and signs; one of them only looks in."""
+    """Users with events on items whose ids are emoji, spaces and signs; one user has a single event."""
     names = [f"🎸 {at}/é" for at in range(NUM_ITEMS)]
     header = ["id", *(["title"] if title else []), *(["image"] if image else [])]
     rows = [",".join(header)]

@@ -1,4 +1,4 @@
-"""One fit: what reads what, who chooses what, and what a checkpoint belongs to."""
+"""One fit: the data that each part reads, the choices on validation, and checkpoints."""
 
 import logging
 from collections.abc import Mapping
@@ -115,7 +115,7 @@ def test_ranker_targets_are_events_that_the_towers_were_not_fitted_on(spy: Spy) 
 def test_an_event_planted_in_both_parts_is_noticed_by_the_checks_above(
     spy: Spy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the audit, which would end the fit, looks away."""
+    """A fit without the audit, which would refuse the inputs."""
     monkeypatch.setattr("training.fitting.inputs.audit_fit", lambda *_, **__: Audit(checked=()))
     data = log()
     split = make_split(data, config().split)
@@ -146,7 +146,7 @@ def test_the_ranker_is_chosen_on_users_that_it_was_not_trained_on(spy: Spy) -> N
 
 
 def test_no_test_event_and_no_review_of_it_reaches_the_fit(spy: Spy) -> None:
-    """The future is planted twice: other last events, and other words on them, change nothing."""
+    """Other last events, and other reviews on them, change no parameter."""
     data = log()
     settings = config()
     split = make_split(data, settings.split)
@@ -192,7 +192,7 @@ def test_a_disabled_ranker_is_not_trained(spy: Spy) -> None:
 
 
 def repeats() -> Dataset:
-    """Everybody comes back to their first item, in the event that is validation."""
+    """The validation event of every user is a repeat of the first item."""
     data = log()
     first = pl.col("item_id").first().over("user_id")
     item = pl.when(pl.col("timestamp") == 10 * (LENGTH - 2)).then(first).otherwise("item_id").alias("item_id")
@@ -215,17 +215,17 @@ def test_repeats_are_found_and_taught_where_seen_items_may_be_recommended(spy: S
 def test_new_items_are_judged_by_lists_with_seen_items_where_those_may_be_recommended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    judged: list[ValidationUsers | None] = []
+    collected: list[ValidationUsers | None] = []
     real = import_module("training.fitting.fit").fit_cold_start_head
 
     def place(model: Any, validation_users: ValidationUsers | None, *rest: Any, **named: Any) -> Any:
-        judged.append(validation_users)
+        collected.append(validation_users)
         return real(model, validation_users, *rest, **named)
 
     monkeypatch.setattr(import_module("training.fitting.fit"), "fit_cold_start_head", place)
     for exclude_seen in (True, False):
         run(log(), settings=config(evaluate={"exclude_seen": exclude_seen}, train={"epochs": 1}))
-    usual, repeating = judged
+    usual, repeating = collected
     assert usual is not None
     assert repeating is not None
     assert all(len(seen) for seen in usual.seen)
@@ -233,7 +233,7 @@ def test_new_items_are_judged_by_lists_with_seen_items_where_those_may_be_recomm
 
 
 def test_fewer_items_and_candidates_than_are_counted_still_choose() -> None:
-    """Selection looks at ten places; a catalogue or a list may be shorter."""
+    """Selection uses NDCG@10; a catalogue or a list can be shorter than 10."""
     data = log()
     few = [f"i{at:02d}" for at in range(8)]
     small = replace(
@@ -247,7 +247,7 @@ def test_fewer_items_and_candidates_than_are_counted_still_choose() -> None:
 
 
 def test_validation_users_without_any_past_choose_nothing(spy: Spy) -> None:
-    """With one cut-off for all, users may first come in the validation span."""
+    """With one cut-off for all users, the first event of a user can be a validation event."""
     data = log()
     settings = config(split={"protocol": "leave_one_out"})
     split = make_split(data, settings.split)
@@ -306,9 +306,9 @@ def test_a_ranker_of_blend_weight_0_is_told_of_but_neither_adds_nor_explains(
 def test_the_same_fit_twice_is_the_same() -> None:
     first, second = (run(log()) for _ in range(2))
     history = [*first.builder.build(log().interactions).values()]
-    ours, theirs = (each.recommender.recommend(history, 10) for each in (first, second))
-    np.testing.assert_array_equal(ours.items, theirs.items)
-    np.testing.assert_array_equal(ours.scores, theirs.scores)
+    one, other = (each.recommender.recommend(history, 10) for each in (first, second))
+    np.testing.assert_array_equal(one.items, other.items)
+    np.testing.assert_array_equal(one.scores, other.scores)
 
 
 class TestFingerprint:

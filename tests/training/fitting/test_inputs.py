@@ -1,4 +1,4 @@
-"""Inputs with a leak are refused, and a fit takes no others than audited ones."""
+"""Inputs with a leak are refused, and a fit takes audited inputs alone."""
 
 from dataclasses import replace
 
@@ -47,7 +47,7 @@ def give_to_sources(monkeypatch: pytest.MonkeyPatch, split: InMemorySplit) -> No
 
 
 class TestFit:
-    """A fit that is handed a split with a leak ends before anything is trained."""
+    """A fit on a split with a leak ends before any training."""
 
     def refused(self, split: Split) -> LeakError:
         data = log()

@@ -41,7 +41,7 @@ def split_of(data: Dataset, protocol: str) -> Split:
 
 
 def swaps(data: Dataset, split: Split, part: str) -> Swap:
-    """Another item for each event of a part, new ones among new ones, none that the user had to do with."""
+    """Another item for each event of a part: cold for cold, and none of the user's own items."""
     events = getattr(split, part).select("user_id", "item_id", "timestamp")
     met = {
         user: set(items) for user, items in data.interactions.group_by("user_id").agg("item_id").iter_rows()
@@ -79,14 +79,14 @@ def changed(root: Path, data: Dataset, split: Split, part: str) -> Dataset:
 
 
 def fitted(data: Dataset, split: Split, said: np.ndarray, choices: FitChoices | None = None) -> Fitted:
-    """`said` marks reviews whose vectors are quite other ones."""
+    """`said` marks the reviews whose vectors are replaced."""
     vectors = media(data)
     vectors.reviews["review_text"].vectors[said] = 99.0
     return fit_split(data, vectors, split, SETTINGS, choices=choices)
 
 
 def parameters(found: Fitted) -> dict[str, np.ndarray]:
-    """All that was trained or counted."""
+    """All trained or counted values."""
     kept = {name: value.numpy() for name, value in found.retriever.model.state_dict().items()}
     if found.ranker is not None:
         kept |= {f"ranker.{name}": value.numpy() for name, value in found.ranker.module.state_dict().items()}
@@ -152,7 +152,7 @@ def test_other_validation_rows_change_no_step_of_the_towers(tmp_path: Path, prot
 
 
 def test_other_training_rows_do_change_it(tmp_path: Path) -> None:
-    """So that the tests above compare what can differ."""
+    """The tests above compare values that can differ."""
     data = load_dataset(write_shop(tmp_path))
     split = split_of(data, "leave_one_out")
     one = split.train.row(0, named=True)

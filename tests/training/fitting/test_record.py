@@ -1,4 +1,4 @@
-"""What is written down of a fit, and what a second look at it leaves as it was."""
+"""The record of a fit, and the fields that a second record of the same fit keeps."""
 
 import math
 from dataclasses import replace

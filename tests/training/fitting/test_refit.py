@@ -1,4 +1,4 @@
-"""The refit's split: everything is training, but what the ranker has still to be surprised by."""
+"""The refit's split: all events except the targets of the ranker are training events."""
 
 from dataclasses import replace
 
@@ -56,7 +56,7 @@ def test_targets_are_not_in_training_and_nothing_is_lost() -> None:
 
 
 def test_a_target_is_guessed_from_nothing_that_came_after_it() -> None:
-    """An event that is not positive, later than the target, is no history of it."""
+    """An event that is not positive and later than a target is not in the history of the target."""
     _, split = refit()
     known = split.events_before(split.validation, future=split.validation)
     for user in CHOSEN:

@@ -1,4 +1,4 @@
-"""Towers that learn the validation events, too, their test as far away as before."""
+"""Towers that are trained on the validation events too, and on no test event."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Who answers users with fields and no event: popularity where few, else whoever is better on validation."""
+"""Lists for users with fields and no event: popularity with few such users, else the better on validation."""
 
 import numpy as np
 import pytest

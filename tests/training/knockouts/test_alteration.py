@@ -1,4 +1,4 @@
-"""The three alterations against their slow references, of vectors with presence and of reviews' vectors."""
+"""The three alterations of vectors with presence and of review vectors, against slow references."""
 
 import numpy as np
 import pytest
@@ -17,13 +17,13 @@ def pair(seed: int, width: int, share: float) -> Pair:
 
 
 def medium(owner: list[int], width: int = 2) -> MediumVectors:
-    """Vector i says whose it is: (owner, i)."""
+    """Vector i is (owner, i), so that its owner can be read from it."""
     vectors: Floats = np.array([[each, at] for at, each in enumerate(owner)], np.float32)
     return MediumVectors(owner=np.array(owner), vectors=vectors)
 
 
 def shuffled_slowly(pairs: dict[str, Pair], seed: int) -> dict[str, Pair]:
-    """Row by row: the rows that have anything, in a random order, hand theirs to the same rows in order."""
+    """Slow reference: the rows with content, in random order, are copied to the same rows in order."""
     rows = [row for row in range(NUM) if any(has[row] for _, has in pairs.values())]
     givers = np.random.default_rng(seed).permutation(rows)
     result = {name: (vector.copy(), has.copy()) for name, (vector, has) in pairs.items()}

@@ -18,83 +18,83 @@ LOSS, GAIN, EVEN = gap(-0.068, -0.09, -0.05), gap(0.03, 0.01, 0.05), gap(-0.001,
     ("absent", "shuffled", "expected"),
     [
         (EVEN, EVEN, "nothing"),
-        (LOSS, EVEN, "counts"),
-        (EVEN, LOSS, "counts"),
+        (LOSS, EVEN, "helps"),
+        (EVEN, LOSS, "helps"),
         (GAIN, EVEN, "harms"),
         (GAIN, LOSS, "mixed"),
         (gap(-0.01, -0.02, 0.0), gap(0.01, 0.0, 0.02), "nothing"),
     ],
 )
-def test_nothing_is_brought_where_both_intervals_hold_zero(
+def test_nothing_is_contributed_where_both_intervals_contain_zero(
     absent: Estimate, shuffled: Estimate, expected: Verdict
 ) -> None:
     knockouts = found({"image": {"absent": {"warm": absent}, "shuffled": {"warm": shuffled}}})
     assert verdict_of(knockouts, "image", "warm", "recall@10") == expected
 
 
-def test_noise_is_not_judged() -> None:
+def test_noise_has_no_part_in_the_verdict() -> None:
     assert verdict_of(found({"image": {"noise": {"warm": LOSS}}}), "image", "warm", "recall@10") == "nothing"
 
 
-def test_what_brings_nothing_is_told_so() -> None:
+def test_a_modality_without_a_contribution() -> None:
     knockouts = found({"image": {"absent": {"warm": EVEN, "cold_pool": EVEN}}})
     (only,) = contributions(knockouts)
-    assert only.brings_nothing
+    assert only.contributes_nothing
     assert only.text == (
-        "Pictures bring nothing on these data: neither leaving them out nor exchanging them between the "
-        "items changes Recall@10 by more than chance on warm items or among new items alone."
+        "Pictures contribute nothing on these data: neither removing them nor exchanging them between the "
+        "items changes Recall@10 by more than chance on warm items or among cold items alone."
     )
 
 
-def test_what_counts_is_told_where_and_how_much() -> None:
+def test_a_contribution_has_its_views_and_sizes() -> None:
     changes = {
         "absent": {"warm": EVEN, "cold_full": LOSS, "cold_pool": LOSS},
         "shuffled": {"cold_full": EVEN, "cold_pool": gap(-0.1, -0.12, -0.08)},
     }
     (only,) = contributions(found({"voices": changes}))
-    assert not only.brings_nothing
+    assert not only.contributes_nothing
     assert only.text == (
-        "Spoken reviews count on new items in the whole catalogue (Recall@10 −34% without them, 0% "
-        "exchanged) and among new items alone (Recall@10 −34% without them, −50% exchanged); bring nothing "
-        "on warm items."
+        "Spoken reviews help on cold items in the whole catalogue (Recall@10 −34% without them, 0% "
+        "exchanged) and among cold items alone (Recall@10 −34% without them, −50% exchanged); contribute "
+        "nothing on warm items."
     )
 
 
-def test_what_harms_is_told_too() -> None:
+def test_a_modality_that_harms() -> None:
     (only,) = contributions(found({"cat:genres": {"absent": {"warm": GAIN}}}))
     assert only.text == ("Values of genres harm on warm items (Recall@10 +15% without them, 0% exchanged).")
 
 
-def test_a_share_of_nothing_is_not_told() -> None:
+def test_a_share_of_zero_is_not_given() -> None:
     knockouts = found({"title": {"absent": {"warm": GAIN}}}, full=0.0)
     assert knockouts.relative("title", "absent", "warm", "recall@10") is None
     assert contributions(knockouts)[0].text == "Titles harm on warm items."
 
 
-def test_where_nothing_is_found_anyway_nothing_is_said_to_bring_nothing() -> None:
+def test_without_a_hit_of_the_full_model_there_is_no_verdict() -> None:
     (only,) = contributions(found({"image": {"absent": {"warm": EVEN, "cold_pool": EVEN}}}, full=0.0))
-    assert not only.brings_nothing
+    assert not only.contributes_nothing
     assert only.text == (
-        "Pictures have nothing to lose on warm items and among new items alone, where nothing is "
-        "found anyway."
+        "Pictures cannot be measured on warm items and among cold items alone, where the full model has "
+        "no hit."
     )
 
 
 @pytest.mark.parametrize(("absent", "shuffled"), [(LOSS, EVEN), (GAIN, EVEN), (GAIN, LOSS), (EVEN, EVEN)])
-def test_few_users_are_no_judges(absent: Estimate, shuffled: Estimate) -> None:
+def test_few_users_give_no_verdict(absent: Estimate, shuffled: Estimate) -> None:
     changes: dict[Kind, dict[str, Estimate]] = {"absent": {"warm": absent}, "shuffled": {"warm": shuffled}}
     few, enough = (found({"image": changes}, num_users=number) for number in (29, 30))
     (only,) = contributions(few)
-    assert not only.brings_nothing
-    assert only.text == "Pictures are not judged on warm items, where fewer than 30 users count."
-    assert verdict_of(enough, "image", "warm", "recall@10") != "few"
+    assert not only.contributes_nothing
+    assert only.text == "Pictures cannot be measured on warm items, where there are fewer than 30 users."
+    assert verdict_of(enough, "image", "warm", "recall@10") != "few_users"
 
 
 def test_a_relative_change_is_the_change_over_the_full_models_value() -> None:
     knockouts = found({"title": {"absent": {"warm": LOSS}}}, full=0.5)
     relative = knockouts.relative("title", "absent", "warm", "recall@10")
     assert relative == gap(-0.068 / 0.5, -0.09 / 0.5, -0.05 / 0.5)
-    assert knockouts.relative("title", "absent", "cold_pool", "recall@10") is None, "nobody counts there"
+    assert knockouts.relative("title", "absent", "cold_pool", "recall@10") is None, "the view has no user"
 
 
 def test_names_and_percents() -> None:
@@ -113,9 +113,8 @@ def test_the_table_has_a_row_a_target_and_three_columns_a_view() -> None:
     assert "cold_pool" not in text
     (row,) = [line for line in text.splitlines() if line.startswith("│ title")]
     assert [cell.strip() for cell in row.split("│")[1:-1]] == ["title", "−34% ±10", "0% ±5", "0% ±5"]
-    assert (
-        "With nothing knocked out: warm 0.2000 (40 users). 10 of 50 test users drawn at random."
-        in " ".join(text.split())
+    assert "Full model: warm 0.2000 (40 users). 10 of 50 test users drawn at random." in " ".join(
+        text.split()
     )
     console.print(knockouts_table(knockouts, intervals=False))
     assert "±" not in console.export_text()

@@ -1,4 +1,4 @@
-"""The ranker learns on what was retrieved, and joins only where it helps."""
+"""The ranker is trained on retrieved lists, and is used only where it improves validation."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ CONFIG = RankerConfig(
 
 
 def make_recommender(is_new: npt.NDArray[np.bool_] | None = None) -> Recommender:
-    """Towers whose user vector is the mean of the user's items; those of `is_new` have no training events."""
+    """Towers whose user vector is the mean of the user's items; items of `is_new` have no training events."""
     rng = np.random.default_rng(0)
     size = NUM_ITEMS + NUM_RESERVED
     vectors = rng.standard_normal((size, DIM)).astype(np.float32)
@@ -84,7 +84,7 @@ def retrieved(users: list[History], num: int) -> Ints:
 
 
 def popular(seed: int) -> RankingTask:
-    """Who chooses the most popular of what is retrieved: a rule that the ranker can see, the towers not."""
+    """Users who choose the most popular retrieved item, which the ranker can learn and the towers cannot."""
     users = histories(seed)
     found = retrieved(users, NUM_CANDIDATES)
     best = RECOMMENDER.items.popularity[found].argmax(1)
@@ -92,13 +92,13 @@ def popular(seed: int) -> RankingTask:
 
 
 def nearest(seed: int) -> RankingTask:
-    """Who chooses what the towers put first."""
+    """Users who choose the first item of the towers."""
     users = histories(seed)
     return RankingTask(histories=users, ground_truth=list(retrieved(users, 1)))
 
 
 def missed(seed: int) -> RankingTask:
-    """Who chooses what is not retrieved."""
+    """Users who choose an item that is not retrieved."""
     users = histories(seed)
     return RankingTask(histories=users, ground_truth=list(retrieved(users, NUM_CANDIDATES + 1)[:, -1:]))
 
@@ -135,7 +135,7 @@ def test_learns_a_rule_that_the_towers_do_not_see() -> None:
 
 
 def test_what_it_says_of_itself_is_what_it_did() -> None:
-    """Fitted on the training lists alone for the chosen epochs, it has the very score that chose them."""
+    """Fitted on the training lists alone for the chosen epochs, the ranker has the score of the choice."""
     ranker, validation = fitted(popular(0), popular(1)), popular(1)
     before = fitted(popular(0), None, epochs=ranker.best_epoch, blend_weight=ranker.blend_weight)
     lists = RankedLists.of(RECOMMENDER, validation)
@@ -160,12 +160,12 @@ def test_what_was_chosen_is_fitted_on_the_lists_of_both() -> None:
     ranker = fitted(popular(0), popular(1))
     assert ranker.num_lists == 2 * NUM_USERS
     on_training_alone = fitted(popular(0), None, epochs=ranker.best_epoch)
-    ours, theirs = parameters(ranker), parameters(on_training_alone)
-    assert not torch.equal(ours["head.2.weight"], theirs["head.2.weight"])
+    one, other = parameters(ranker), parameters(on_training_alone)
+    assert not torch.equal(one["head.2.weight"], other["head.2.weight"])
 
 
 def test_falls_back_to_the_towers_where_it_does_not_help() -> None:
-    """Trained on a rule that the validation users do not follow: they choose what the towers put first."""
+    """Trained on a rule that the validation users do not follow: they choose the first item of the towers."""
     ranker, validation = fitted(popular(0), nearest(1)), nearest(1)
     assert ranker.blend_weight == 0
     assert ranker.scores["retriever"] == ranker.scores["with_ranker"] == 1.0
@@ -212,11 +212,11 @@ def test_its_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_list_without_its_target_teaches_nothing() -> None:
     plain = fitted(popular(0), None)
-    # Users whose target was not retrieved come after, so that the others stand in the same places.
+    # Users whose target was not retrieved come last, so that the other users have the same rows.
     ranker = fitted(mixed(popular(0), missed(2)), None)
     assert ranker.num_lists == plain.num_lists == NUM_USERS
-    ours, theirs = parameters(plain), parameters(ranker)
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    one, other = parameters(plain), parameters(ranker)
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_a_seen_target_is_never_retrieved_and_teaches_nothing() -> None:
@@ -282,7 +282,7 @@ def test_a_list_shorter_than_what_is_counted_misses_what_it_lacks() -> None:
 
 
 def test_cold_items_are_not_the_rankers_to_order() -> None:
-    """Cold items are no candidates of the ranker; a list whose only target is cold teaches nothing."""
+    """Cold items are no candidates of the ranker; a list whose only target is cold is not trained on."""
     task = popular(0)
     is_new = np.zeros(NUM_ITEMS + NUM_RESERVED, np.bool_)
     is_new[np.concatenate(task.ground_truth)[:1]] = True

@@ -49,12 +49,12 @@ def test_ticks_are_round(low: float, high: float, num: int, expected: tuple[floa
 
 class TestLines:
     def test_epochs_are_whole(self) -> None:
-        chart = line_chart([Series(name="a", kind="ours", x=[1, 2, 3], y=[1.5, 2.5, 3.5])], **WORDS)
+        chart = line_chart([Series(name="a", kind="main", x=[1, 2, 3], y=[1.5, 2.5, 3.5])], **WORDS)
         below = [shape.text for shape in shapes(chart, "tick") if number(shape, "y") > HEIGHT - BOTTOM + 10]
         assert below == ["1", "2", "3"]
 
     def test_first_and_last_point_stand_in_the_corners(self) -> None:
-        chart = line_chart([Series(name="up", kind="ours", x=[1, 2, 3], y=[0, 1, 2], mark=1)], **WORDS)
+        chart = line_chart([Series(name="up", kind="main", x=[1, 2, 3], y=[0, 1, 2], mark=1)], **WORDS)
         (line,) = shapes(chart, "line")
         first, middle, last = (
             tuple(map(float, p.split(","))) for p in str(line.attributes["points"]).split()
@@ -66,18 +66,18 @@ class TestLines:
         assert ring.hint == "up: 1"
 
     def test_one_epoch_is_a_dot(self) -> None:
-        chart = line_chart([Series(name="one", kind="ours", x=[1], y=[5.0])], **WORDS)
+        chart = line_chart([Series(name="one", kind="main", x=[1], y=[5.0])], **WORDS)
         assert len(shapes(chart, "dot")) == 1
 
     def test_names_at_the_ends_keep_apart_and_inside(self) -> None:
-        series = [Series(name=f"line {at}", kind="ours", x=[0, 1], y=[at, 0]) for at in range(4)]
+        series = [Series(name=f"line {at}", kind="main", x=[0, 1], y=[at, 0]) for at in range(4)]
         places = sorted(number(shape, "y") for shape in shapes(line_chart(series, **WORDS), "name"))
         assert all(after - before >= 12.9 for before, after in pairwise(places))
         assert places[-1] <= HEIGHT - BOTTOM + 5
 
     def test_a_long_curve_is_thinned_and_keeps_its_ends(self) -> None:
         num = 10 * MAX_POINTS
-        chart = line_chart([Series(name="long", kind="ours", x=range(num), y=range(num))], **WORDS)
+        chart = line_chart([Series(name="long", kind="main", x=range(num), y=range(num))], **WORDS)
         points = str(shapes(chart, "line")[0].attributes["points"]).split()
         assert len(points) == MAX_POINTS
         assert points[0] == f"{LEFT},{HEIGHT - BOTTOM}"
@@ -99,7 +99,7 @@ class TestBars:
 
 class TestIntervals:
     def whisker(self, value: float, low: float, high: float) -> Whisker:
-        return Whisker(kind="ours", value=value, low=low, high=high, text=f"{value}")
+        return Whisker(kind="main", value=value, low=low, high=high, text=f"{value}")
 
     def chart(self, *bands: Band) -> Chart:
         return interval_chart(bands, title="title", description="words", x_label="x")

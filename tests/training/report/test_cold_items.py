@@ -31,7 +31,7 @@ def test_the_configured_ranks_are_ringed_on_the_line() -> None:
     assert chart is not None
     (line,) = [shape for shape in chart.shapes if shape.tag == "polyline"]
     assert str(line.attributes["points"]).count(",") == 3
-    (ring,) = [shape for shape in chart.shapes if shape.kind == "ring ours"]
+    (ring,) = [shape for shape in chart.shapes if shape.kind == "ring main"]
     assert ring.hint.endswith("0.05")
 
 
@@ -39,9 +39,9 @@ def test_words_say_the_cost_and_the_gain() -> None:
     said = words(TRADEOFF)
     assert "Cold items have the ranks 10, 17 and 19 of each 20" in said
     assert "lose 2.5% of their NDCG@20 of 0.2000" in said
-    assert "hold 5.0% of the cold items that users choose" in said
+    assert "contain 5.0% of the cold items that users choose" in said
     last = replace(TRADEOFF, configured=TRADEOFF.grid[0])
-    assert "no rank before the last warm item" in words(last)
+    assert "only ranks after the last warm item" in words(last)
 
 
 @pytest.mark.parametrize("cold", [ColdItems()])

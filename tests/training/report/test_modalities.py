@@ -1,4 +1,4 @@
-"""The section of knock-outs: charts in percent, a row a target, and nothing where there is nothing."""
+"""The section of knock-outs: charts in percent, a row for each group, and no section without results."""
 
 from knockout_parts import found
 from report_parts import gap
@@ -49,14 +49,14 @@ def test_the_table_has_every_view_and_way() -> None:
     assert [row.name for row in content.rows] == ["title"]
     assert content.rows[0].cells[2] == "−34% (−45% to −25%)"
     assert content.rows[0].cells[0] == "0% (−5% to +5%)"
-    assert content.asked == "10 of 50 test users, drawn at random with a fixed seed"
+    assert content.users == "10 of 50 test users, drawn at random with a fixed seed"
 
 
 def test_where_nothing_was_found_nothing_can_be_lost() -> None:
     content = modalities(found({"title": {"absent": {"warm": LOSS}}}, full=0.0))
     assert content is not None
     assert content.rows[0].cells == ("–", "–", "–")
-    assert "finds nothing anyway" in content.charts[0].description
+    assert "the full model has no hit" in content.charts[0].description
 
 
 def test_without_knock_outs_or_users_there_is_no_section() -> None:

@@ -1,4 +1,4 @@
-"""How a run came about, without telling where it lies or who may enter."""
+"""How to reproduce a run; folders of the machine and passwords are left out."""
 
 import shlex
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The page: figures are those of metrics.json, titles are inert, nothing is fetched, nothing is told."""
+"""The page: values equal metrics.json, titles are escaped, nothing is fetched, no folder is named."""
 
 import json
 import platform
@@ -36,7 +36,7 @@ def page(walk: Walk) -> Page:
 
 
 class _Given(Run):
-    """A run whose data are handed in instead of read."""
+    """A run with given data instead of a dataset on disk."""
 
     data: Dataset = log()
 
@@ -67,7 +67,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Dataset], Page]
     return report
 
 
-def test_every_figure_is_that_of_the_evaluation(walk: Walk, page: Page) -> None:
+def test_every_value_is_that_of_the_evaluation(walk: Walk, page: Page) -> None:
     metrics = json.loads((walk.run / "metrics.json").read_text("utf-8"))
     expected = {
         (view, model, metric): [estimate["value"], estimate["low"], estimate["high"]]
@@ -81,12 +81,12 @@ def test_every_figure_is_that_of_the_evaluation(walk: Walk, page: Page) -> None:
     assert page.figures == expected
 
 
-def test_the_figure_that_matters_comes_first(walk: Walk, page: Page) -> None:
+def test_the_main_result_comes_first(walk: Walk, page: Page) -> None:
     metrics = json.loads((walk.run / "metrics.json").read_text("utf-8"))
-    ours = metrics["views"]["warm"]["models"]["recsys"]["ndcg@10"]
+    main = metrics["views"]["warm"]["models"]["recsys"]["ndcg@10"]
     header = " ".join(page.text_in("header"))
     assert header.startswith("Report of a recsys run, trained ")
-    assert f"NDCG@10 is {ours['value']:.4f} (95% interval {ours['low']:.4f} to {ours['high']:.4f})" in header
+    assert f"NDCG@10 is {main['value']:.4f} (95% interval {main['low']:.4f} to {main['high']:.4f})" in header
     assert "popularity" in header
 
 
@@ -105,7 +105,7 @@ def test_it_is_well_formed_and_in_order(page: Page) -> None:
 def test_it_can_be_read_without_seeing_it(page: Page) -> None:
     assert len(page.all("table")) == len(page.all("caption"))
     assert len(page.all("svg")) == 14, (
-        "three views, three of knock-outs, two curves, one of new items, three of the data, two of slices"
+        "three views, three of knock-outs, two curves, one of cold items, three of the data, two of slices"
     )
     assert all(svg["role"] == "img" and len(svg["aria-label"]) > 20 for svg in page.all("svg"))
     assert page.all("img")
@@ -118,7 +118,7 @@ def test_every_modality_has_its_sentence_and_its_row(walk: Walk, page: Page) -> 
     assert knockouts is not None
     for each in contributions(knockouts):
         assert each.text in page.text
-    assert "drawn at random" not in page.text.partition("Training")[0], "so few users are all asked"
+    assert "drawn at random" not in page.text.partition("Training")[0], "all of so few users are evaluated"
 
 
 def test_without_knock_outs_the_page_says_how_to_get_them(small: Callable[[Dataset], Page]) -> None:
@@ -139,7 +139,7 @@ def test_it_needs_nothing_else(walk: Walk, page: Page) -> None:
     assert "://" not in text
 
 
-def test_it_tells_nothing_of_the_machine_but_its_make(walk: Walk) -> None:
+def test_of_the_machine_it_names_the_make_alone(walk: Walk) -> None:
     text = (walk.run / "report.html").read_text("utf-8")
     for secret in (walk.root, walk.root.name, Path.home(), Path.cwd()):
         assert str(secret) not in text
@@ -166,28 +166,28 @@ def test_a_finished_run_is_reported_without_training(walk: Walk, tmp_path: Path)
 def test_without_an_evaluation_the_step_is_named(walk: Walk, tmp_path: Path) -> None:
     for name in ("config.toml", "dataset.json"):
         (tmp_path / name).write_bytes((walk.run / name).read_bytes())
-    assert f"has no metrics.json; the step before makes it: recsys evaluate {tmp_path}" in refused(
+    assert f"has no metrics.json; an evaluation writes it: recsys evaluate {tmp_path}" in refused(
         "report", tmp_path, "--dataset", walk.shop
     )
 
 
-def test_results_without_our_model_name_the_step(walk: Walk, tmp_path: Path) -> None:
+def test_results_without_the_model_name_the_command(walk: Walk, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(walk.run, run, ignore=shutil.ignore_patterns("checkpoints", "bundle"))
     metrics = json.loads((run / "metrics.json").read_text("utf-8"))
-    (run / "metrics.json").write_text(json.dumps(metrics | {"ours": None}), "utf-8")
+    (run / "metrics.json").write_text(json.dumps(metrics | {"main_model": None}), "utf-8")
     message = refused("report", run, "--dataset", walk.shop)
-    assert f"has no results of 'recsys'; make it again: recsys evaluate {run}" in message
+    assert f"has no results of 'recsys'; write it again: recsys evaluate {run}" in message
 
 
-def test_titles_are_inert(small: Callable[[Dataset], Page]) -> None:
+def test_titles_are_escaped(small: Callable[[Dataset], Page]) -> None:
     data = log()
     hostile = data.items.with_columns(pl.lit(HOSTILE).alias(Columns.TITLE))
     page = small(replace(data, items=hostile, name=HOSTILE))
     assert page.open_ == []
     assert not page.all("script")
     assert not page.all("img")
-    assert HOSTILE in page.text_in("h1"), "said, not run"
+    assert HOSTILE in page.text_in("h1"), "shown, not run"
     assert len(page.all("style")) == 1
 
 
@@ -195,11 +195,11 @@ def test_without_pictures_clock_or_ranker(small: Callable[[Dataset], Page]) -> N
     page = small(replace(log(), has_clock=False))
     assert not page.all("img")
     assert "no picture" not in page.text
-    assert "no clock" in page.text
+    assert "no clock times" in page.text
     assert "no ranker" in page.text
-    assert "Nothing: every row and every medium could be used." in page.text
-    assert "No bundle was exported" in page.text
-    assert "cold_full : no user to measure on" in page.text
+    assert "None: every row and every medium could be used." in page.text
+    assert "no bundle had been exported" in page.text
+    assert "no test user has such a held-out item" in page.text
     assert [attributes["id"] for attributes in page.all("section") if "id" in attributes] == list(SECTIONS)
 
 

@@ -1,4 +1,4 @@
-"""Thumbnails: small, JPEG, none where there is no picture."""
+"""Thumbnails: small, JPEG, None where there is no readable picture."""
 
 import base64
 import io

@@ -45,7 +45,7 @@ def test_a_seed_and_a_number_of_shards_fix_the_step(config):
     assert loss == again
     assert all(torch.equal(first[name], second[name]) for name in first)
     torch.manual_seed(2)
-    assert step.backward(tiny_windows()) != loss
+    assert step.backward(tiny_windows()).item() != loss
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_the_second_step_gives_the_recorded_loss_and_length_of_the_gradient(conf
     torch.manual_seed(1)
     for _ in range(2):
         step.start_epoch()
-        found = step.backward(tiny_windows())
+        found = step.backward(tiny_windows()).item()
     assert found == pytest.approx(loss, rel=1e-5)
     norms = torch.stack([gradient.norm() for gradient in gradients_of(model).values()])
     assert float(norms.norm()) == pytest.approx(length, rel=1e-4)

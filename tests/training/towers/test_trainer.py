@@ -30,7 +30,9 @@ def _sequences(num=40, num_items=24):
 
 
 def _config(**changes):
-    values = {"epochs": 30, "learning_rate": 5e-3, "batch_tokens": 120, "precision": "float32"}
+    # 4 batches of 60 events an epoch, the whole of `_sequences`.
+    values = {"epochs": 30, "learning_rate": 5e-3, "batch_tokens": 120, "steps_per_epoch": 4}
+    values["precision"] = "float32"
     return TrainConfig(**(values | changes))
 
 

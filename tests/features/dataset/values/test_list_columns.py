@@ -8,7 +8,7 @@ from dataset_parts import load, problems, reasons, write
 from prepared_parts import streamed
 from typer.testing import CliRunner
 
-from features.dataset.values.list_columns import looks_like_lists, parse_list
+from features.dataset.values.list_columns import list_forms, parse_list
 from recsys.cli.app import app
 
 FORMS = {
@@ -102,7 +102,7 @@ def test_both_bracket_forms(text: str, expected: list[str] | None) -> None:
     ],
 )
 def test_names_are_no_lists(names: list[str | None]) -> None:
-    assert looks_like_lists(pl.Series(names, dtype=pl.String)) is None
+    assert list_forms(pl.Series(names, dtype=pl.String)) == []
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "json"])
@@ -165,3 +165,42 @@ def test_a_title_in_brackets_is_a_title(tmp_path: Path) -> None:
     text = '{"id": 1, "title": "[Deluxe]"}\n{"id": 2, "title": "b"}\n{"id": 3}\n'
     dataset = load(tmp_path, {"items.jsonl": text}, items={"path": "items.jsonl"})
     assert dataset.items["title"].to_list() == ["[Deluxe]", "b", None]
+
+
+MIXED = "id,title,genres\n1,One,a|b\n2,Two,\"['a', 'b']\"\n3,Three,b|c\n"
+
+
+def test_of_mixed_forms_the_most_frequent_is_advised_and_the_others_are_counted(tmp_path: Path) -> None:
+    advice, other = load(tmp_path, {"items.csv": MIXED}, items={"categories": "genres"}).warnings
+    assert "('a|b' in row 0, 2 such rows in all)" in advice
+    assert advice.endswith('lists = {genres = "|"}')
+    assert other == (
+        "[items] items.csv: column 'genres': 1 row (\"['a', 'b']\" in row 1): a list of another form, which "
+        'lists = {genres = "|"} does not split; write all lists of a column in one form'
+    )
+
+
+@pytest.mark.parametrize(
+    ("separator", "value", "row", "parts"),
+    [
+        ("|", "['a', 'b']", 1, [["a", "b"], ["['a', 'b']"], ["b", "c"]]),
+        ("json", "a|b", 0, [["a|b"], ["a", "b"], ["b|c"]]),
+    ],
+)
+def test_lists_of_another_form_than_the_named_one_are_counted(
+    tmp_path: Path, separator: str, value: str, row: int, parts: list[list[str]]
+) -> None:
+    spec = {"categories": "genres", "lists": {"genres": separator}}
+    dataset = load(tmp_path, {"items.csv": MIXED}, items=spec)
+    assert dataset.items["cat:genres"].to_list() == parts
+    (warning,) = dataset.warnings
+    assert f"{value!r} in row {row}" in warning
+    assert "a list of another form" in warning
+
+
+def test_a_named_separator_that_reads_the_rarer_form_gets_the_advice_as_well(tmp_path: Path) -> None:
+    text = MIXED.replace("b|c", "\"['c']\"")
+    spec = {"categories": "genres", "lists": {"genres": "|"}}
+    advice, other = load(tmp_path, {"items.csv": text}, items=spec).warnings
+    assert "'a|b' in row 0" in other
+    assert advice.endswith('lists = {genres = "json"}')

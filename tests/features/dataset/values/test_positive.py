@@ -21,6 +21,7 @@ def both(root: Path, files: dict[str, str | bytes], positive: str, **more: objec
     whole, parts = load_dataset(root), streamed(root, part_rows=1)
     columns = ["row", "positive", "value"]
     assert parts.interactions.select(columns).equals(whole.interactions.select(columns))
+    assert parts.warnings == whole.warnings
     assert {entry["reason"]: entry["count"] for entry in parts.log.manifest.rejected} == {
         entry["reason"]: entry["count"] for entry in count_reasons(whole.rejected)
     }
@@ -49,6 +50,9 @@ def test_nan_is_unknown_and_its_row_stays(tmp_path: Path, nan: str) -> None:
         dataset = both(tmp_path, log("5", nan, "1"), "stars >= 4", **more)
         assert truth(dataset) == {0: True, 1: False, 2: False}
         assert dataset.rejected == ()
+        assert [warning.partition("): ")[0] for warning in dataset.warnings] == (
+            [f"[interactions] events.csv: column 'stars': 1 row ({nan!r} in row 1"] if nan else []
+        )
     assert dataset.interactions["value"].to_list() == [5.0, None, 1.0]
 
 
@@ -74,6 +78,10 @@ def test_nan_and_infinity_of_a_parquet_file(tmp_path: Path, value: str | None) -
     dataset = both(tmp_path, {}, "stars >= 4", path="log.parquet", **more)
     assert truth(dataset) == {0: True, 1: False, 3: False}
     assert [entry.reason for entry in dataset.rejected] == ["not a finite number"]
+    (warning,) = dataset.warnings
+    assert warning.endswith(
+        "column 'stars': 1 row ('nan' in row 1): NaN, which is no value, so that `positive` is not true of it"
+    )
 
 
 def test_unknown_is_not_true_under_a_negation(tmp_path: Path) -> None:

@@ -5,9 +5,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from dataset_parts import load, problems, reasons
+from dataset_parts import load, problems, reasons, write
+from prepared_parts import streamed
 
+from features.dataset.load import load_dataset
 from features.dataset.values.times import as_time, unit_hint
+from features.event_log.report import all_reasons
+from recsys.errors import DataError
 
 SECOND = 1_000_000
 NOON = datetime(2020, 9, 23, 12, 0, tzinfo=UTC)
@@ -125,3 +129,33 @@ def test_zoned_and_dated_columns_of_parquet() -> None:
     assert as_time(zoned, "iso").to_list() == [micros(NOON)]
     nanoseconds = pl.Series([NOON]).cast(pl.Datetime("ns", "UTC"))
     assert as_time(nanoseconds, "unix_s").to_list() == [micros(NOON)]
+
+
+DATES = [f"2020-09-{day:02}" for day in range(1, 10)]
+
+
+@pytest.mark.parametrize(
+    ("number", "unit"),
+    [("1577836800", "seconds"), ("1577836800000", "milliseconds"), ("1609123123456", "milliseconds")],
+)
+def test_a_few_numbers_among_dates_are_rejected_rows(tmp_path: Path, number: str, unit: str) -> None:
+    """The last of them has the digits of a date in the year 1609."""
+    rows = "".join(f"a,1,{time}\n" for time in [*DATES, number])
+    root = write(tmp_path, {"events.csv": f"user,item,time\n{rows}"}, interactions={"time": "iso"})
+    expected = (9, number, f"a number, not a date; in {unit} since 1970 it would be a date: write it as one")
+    for dataset in (load_dataset(root), streamed(root, part_rows=3)):
+        assert dataset.interactions.height == 9
+        (reason,) = all_reasons(dataset)
+        assert (reason["example"]["row"], reason["example"]["value"], reason["reason"]) == expected
+
+
+def test_a_column_that_is_mostly_numbers_is_refused_with_the_unit(tmp_path: Path) -> None:
+    """Whichever part of the log the dates are in; half of the values is not most of them."""
+    numbers = ["1577836800"] * 10
+    for times in (DATES + numbers, numbers + DATES):
+        rows = "".join(f"a,1,{time}\n" for time in times)
+        root = write(tmp_path, {"events.csv": f"user,item,time\n{rows}"}, interactions={"time": "iso"})
+        for read in (load_dataset, lambda root: streamed(root, part_rows=3)):
+            with pytest.raises(DataError, match="holds numbers, not dates; did you mean time = 'unix_s'"):
+                read(root)
+    assert unit_hint(pl.Series([*DATES, *numbers[:9]]), "iso") is None

@@ -127,8 +127,8 @@ def test_a_source_is_read_back(source: CandidateSource, tmp_path: Path) -> None:
     assert (read.name, read.kind) == (source.name, source.kind)
     given = np.tile(np.arange(NUM_ITEMS), (len(users), 1))
     np.testing.assert_array_equal(read.scores(users, given), source.scores(users, given))
-    for found, ours in zip(read.candidates(users, 9), source.candidates(users, 9), strict=True):
-        np.testing.assert_array_equal(found, ours)
+    for found, expected in zip(read.candidates(users, 9), source.candidates(users, 9), strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_merging_keeps_the_first_list_and_each_item_once() -> None:

@@ -1,4 +1,4 @@
-"""The data in figures, counted by hand."""
+"""The summary of the data, counted by hand."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +12,9 @@ from features.dataset.rejected import write_rejected
 from features.dataset.tables import Rejected
 from features.inputs.review_sentiment import Quality
 from training.report.charts import Chart
-from training.report.facts import (
+from training.report.data_summary import (
     class_edges,
-    facts,
+    data_summary,
     gini,
     history_chart,
     popularity_chart,
@@ -70,19 +70,19 @@ def test_histories_are_counted_in_their_class() -> None:
 def test_events_over_time_take_the_finest_period_that_fits(days: list[int], name: str, num_bars: int) -> None:
     chart = time_chart(dataset([("a", "i", day * DAY_US) for day in days]))
     assert chart.title == f"Events by {name}"
-    assert len(hints(chart)) == num_bars, "periods without an event stand, too"
+    assert len(hints(chart)) == num_bars, "periods without an event have a bar too"
     assert sum(int(hint.rpartition(": ")[2]) for hint in hints(chart)) == len(days)
 
 
 def test_without_a_clock_there_is_no_time(tmp_path: Path) -> None:
     data = dataset([("a", "i", 1), ("b", "j", 2)], has_clock=False)
     write_rejected([], tmp_path / "rejected.csv")
-    found = facts(data, {"title": 1}, tmp_path / "rejected.csv")
+    found = data_summary(data, {"title": 1}, tmp_path / "rejected.csv")
     assert [chart.title for chart in found.charts] == ["Popularity of items", "Length of histories"]
     assert not {"from", "to"} & set(found.counts)
     assert found.counts["interactions"] == "2"
     assert [(each.name, each.num, each.share) for each in found.coverage] == [("titles", 1, 0.5)]
-    assert found.left_out == ()
+    assert found.rejected == ()
 
 
 def test_what_was_rejected_names_no_folder_of_the_machine(tmp_path: Path) -> None:
@@ -100,12 +100,12 @@ def test_what_was_rejected_names_no_folder_of_the_machine(tmp_path: Path) -> Non
     ] + [Rejected(table="reviews", path="r.csv", row=7, column="item", value="?", reason="unknown item")]
     write_rejected(entries, tmp_path / "rejected.csv")
     data = replace(dataset([("a", "i", 1)]), root=root)
-    found = facts(data, {}, tmp_path / "rejected.csv")
-    assert [(each.count, each.where, each.reason, each.example) for each in found.left_out] == [
+    found = data_summary(data, {}, tmp_path / "rejected.csv")
+    assert [(each.count, each.where, each.reason, each.example) for each in found.rejected] == [
         (3, "items, image", "not a readable picture", "images/0.png, row 0: 'images/0.png'"),
         (1, "reviews, item", "unknown item", "r.csv, row 7: '?'"),
     ]
-    assert found.num_left_out == 4
+    assert found.num_rejected == 4
 
 
 def test_many_reasons_are_cut_off_and_counted(tmp_path: Path) -> None:
@@ -114,15 +114,15 @@ def test_many_reasons_are_cut_off_and_counted(tmp_path: Path) -> None:
         for at in range(100)
     ]
     write_rejected(entries, tmp_path / "rejected.csv")
-    found = facts(dataset([("a", "i", 1)]), {}, tmp_path / "rejected.csv")
-    assert (len(found.left_out), found.num_reasons, found.num_left_out) == (25, 100, 100)
+    found = data_summary(dataset([("a", "i", 1)]), {}, tmp_path / "rejected.csv")
+    assert (len(found.rejected), found.num_reasons, found.num_rejected) == (25, 100, 100)
 
 
 def test_events_without_a_kind_are_still_counted(tmp_path: Path) -> None:
     write_rejected([], tmp_path / "rejected.csv")
     data = dataset([("a", "i", 1), ("a", "j", 2)])
     mixed = data.interactions.with_columns(event=pl.Series(["view", "cart"]))
-    assert facts(replace(data, interactions=mixed), {}, tmp_path / "rejected.csv").kinds in (
+    assert data_summary(replace(data, interactions=mixed), {}, tmp_path / "rejected.csv").kinds in (
         "view 1, cart 1",
         "cart 1, view 1",
     )
@@ -135,6 +135,6 @@ def test_how_well_ratings_are_predicted_from_reviews() -> None:
         "both": Quality(num_rated=1250, r2=0.25, correlation=0.5, ridge_alpha=3.0),
     }
     assert sentiment_words(quality) == (
-        "Ratings predicted from reviews, of held-out items: correlation by their words 0.45, by both "
-        "together 0.50 (1,250 rated reviews; each rating minus its author's mean)."
+        "Ratings predicted from reviews, correlation with the true ratings of held-out items: text 0.45, "
+        "both together 0.50 (1,250 rated reviews; each rating minus its author's mean)."
     )

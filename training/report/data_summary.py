@@ -1,4 +1,4 @@
-"""What the data are: how many, how skewed, how long, since when, with which media, and what was left out."""
+"""The dataset in numbers and charts: counts, popularity, times, coverage, rejected rows and media."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,11 +16,12 @@ from recsys.modalities import BY_NAME
 from training.report.charts import Chart, Series, bar_chart, line_chart
 from training.report.words import short
 
-MAX_BARS = 60
+MAX_BARS = 60  # of the chart over time
+# Histories up to this length are counted in classes of one width, longer ones in classes that double.
 LONG_HISTORY, MAX_CLASSES = 100, 16
-LORENZ_POINTS = 100
-MAX_REASONS = 25
-PERIODS: Mapping[str, tuple[str, str]] = {  # finest first: how it is called, how one is written
+LORENZ_POINTS = 100  # of the popularity curve
+MAX_REASONS = 25  # for rejection that the report lists, the most frequent ones
+PERIODS: Mapping[str, tuple[str, str]] = {  # finest first: polars duration -> name, and format of one period
     "1h": ("hour", "%d %H h"),
     "1d": ("day", "%d %b"),
     "1w": ("week", "%d %b"),
@@ -40,8 +41,8 @@ class Coverage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LeftOut:
-    """Rows or media rejected for one reason, with one of them."""
+class RejectedRows:
+    """The number of rows or media that were rejected for one reason, and one of them."""
 
     where: str
     reason: str
@@ -50,19 +51,19 @@ class LeftOut:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class DataSummary:
     counts: Mapping[str, str]
     charts: tuple[Chart, ...]
     coverage: tuple[Coverage, ...]
-    left_out: tuple[LeftOut, ...]  # the most frequent reasons
-    num_left_out: int
+    rejected: tuple[RejectedRows, ...]  # by the most frequent reasons
+    num_rejected: int  # for all reasons
     num_reasons: int
     has_clock: bool
-    kinds: str  # kinds of event, with their numbers
+    kinds: str  # "view 120, cart 30"
 
 
-def facts(dataset: Dataset, coverage: Mapping[str, int], rejected: Path) -> Facts:
-    """The dataset in figures; `coverage` counts the items that have each modality."""
+def data_summary(dataset: Dataset, coverage: Mapping[str, int], rejected: Path) -> DataSummary:
+    """The summary of `dataset`. `coverage` is modality -> number of items; `rejected` is rejected.csv."""
     events = dataset.event_summary()
     summary = summarise(dataset)
     counts = {name: f"{num:,}" for name, num in summary["counts"].items()}
@@ -74,12 +75,12 @@ def facts(dataset: Dataset, coverage: Mapping[str, int], rejected: Path) -> Fact
     charts = [popularity_chart(dataset), history_chart(dataset)]
     if dataset.has_clock:
         charts.append(time_chart(dataset))
-    return Facts(
+    return DataSummary(
         counts=counts,
         charts=tuple(charts),
         coverage=_coverage(coverage, dataset.items.height),
-        left_out=tuple(_left_out(reason) for reason in reasons[:MAX_REASONS]),
-        num_left_out=sum(reason["count"] for reason in reasons),
+        rejected=tuple(_rejected_rows(reason) for reason in reasons[:MAX_REASONS]),
+        num_rejected=sum(reason["count"] for reason in reasons),
         num_reasons=len(reasons),
         has_clock=dataset.has_clock,
         kinds=", ".join(f"{name} {num:,}" for name, num in summary["events"].items()),
@@ -87,7 +88,7 @@ def facts(dataset: Dataset, coverage: Mapping[str, int], rejected: Path) -> Fact
 
 
 def gini(counts: npt.NDArray[np.int64]) -> float:
-    """0 where all have as many, towards 1 where one has all (Gini 1912, the discrete form)."""
+    """Gini coefficient (Gini 1912, discrete form): 0 if all counts are equal, near 1 if one has all."""
     ordered, num = np.sort(counts).astype(np.float64), len(counts)
     if not num or not ordered.sum():
         return 0.0
@@ -95,7 +96,7 @@ def gini(counts: npt.NDArray[np.int64]) -> float:
 
 
 def popularity_chart(dataset: Dataset) -> Chart:
-    """The Lorenz curve of events over items, the most popular first."""
+    """Share of the events over share of the items, the most popular items first (a Lorenz curve)."""
     events = dataset.event_summary().by_item
     joined = dataset.items.select(Columns.ITEM).join(events, on=Columns.ITEM, how="left")
     counts = joined["len"].fill_null(0).cast(pl.Int64).to_numpy()
@@ -105,7 +106,7 @@ def popularity_chart(dataset: Dataset) -> Chart:
     words = f"The most popular fifth of the items holds {top:.0%} of the events; Gini {gini(counts):.2f}."
     return line_chart(
         [
-            Series(name="events", kind="ours", x=(at / max(len(counts), 1)).tolist(), y=held[at].tolist()),
+            Series(name="events", kind="main", x=(at / max(len(counts), 1)).tolist(), y=held[at].tolist()),
             Series(name="if equal", kind="reference", x=[0.0, 1.0], y=[0.0, 1.0]),
         ],
         title="Popularity of items",
@@ -118,7 +119,7 @@ def popularity_chart(dataset: Dataset) -> Chart:
 
 
 def history_chart(dataset: Dataset) -> Chart:
-    """Users by their number of events: in classes of one width, or where histories are long, of doubled."""
+    """Users by their number of events, in the classes of `class_edges`."""
     lengths = dataset.history_lengths()
     edges = class_edges(int(lengths.min()), int(lengths.max()))
     held, _ = np.histogram(lengths, edges)
@@ -138,7 +139,7 @@ def history_chart(dataset: Dataset) -> Chart:
 
 
 def class_edges(low: int, high: int) -> list[int]:
-    """Where classes of whole numbers from `low` to `high` begin, and where the last ends (exclusive)."""
+    """The first number of each class of numbers from `low` to `high`, then the end (exclusive)."""
     if high < LONG_HISTORY:
         step = next(step for step in (1, 2, 5, 10) if (high - low) // step < MAX_CLASSES)
         first = low // step * step
@@ -147,11 +148,11 @@ def class_edges(low: int, high: int) -> list[int]:
 
 
 def time_chart(dataset: Dataset) -> Chart:
-    """Events by hour, day, week, ... century: the finest of which there are not too many."""
+    """Events by hour, day, week, ... century: the shortest period with at most `MAX_BARS` bars."""
     times = dataset.event_times().cast(pl.Datetime("us"))
     every, bins = next((every, bins) for every in PERIODS if (bins := _bins(times, every)) is not None)
-    name, written = PERIODS[every]
-    labels = bins["time"].dt.to_string(written).to_list()
+    name, format_ = PERIODS[every]
+    labels = bins["time"].dt.to_string(format_).to_list()
     bars = list(zip(labels, map(float, bins["len"]), strict=True))
     busiest = max(bars, key=lambda bar: bar[1])
     words = f"The busiest {name}, from {busiest[0]} on, has {busiest[1]:,.0f} events."
@@ -166,7 +167,7 @@ def time_chart(dataset: Dataset) -> Chart:
 
 
 def _bins(times: pl.Series, every: str) -> pl.DataFrame | None:
-    """Events of each period between the first and the last, None where that is too many periods."""
+    """Number of events in each period from the first event to the last; None for too many periods."""
     starts = times.dt.truncate(every).alias("time")
     counted = starts.to_frame().group_by("time").len()
     if counted.height > MAX_BARS:
@@ -190,20 +191,20 @@ def _coverage(coverage: Mapping[str, int], num_items: int) -> tuple[Coverage, ..
 
 
 def sentiment_words(quality: Mapping[str, Quality]) -> str:
-    """One sentence, empty without any."""
+    """How well ratings are predicted from reviews, in one sentence; empty where no review has a rating."""
     if not quality:
         return ""
-    names = {"text": "their words", "voice": "their voices", "both": "both together"}
-    said = [f"{names[name]} {each.correlation:.2f}" for name, each in quality.items()]
+    names = {"text": "text", "voice": "voice", "both": "both together"}
+    correlations = [f"{names[name]} {each.correlation:.2f}" for name, each in quality.items()]
     most = max(each.num_rated for each in quality.values())
     return (
-        f"Ratings predicted from reviews, of held-out items: correlation by {', by '.join(said)} "
-        f"({most:,} rated reviews; each rating minus its author's mean)."
+        f"Ratings predicted from reviews, correlation with the true ratings of held-out items: "
+        f"{', '.join(correlations)} ({most:,} rated reviews; each rating minus its author's mean)."
     )
 
 
 def _read_rejected(path: Path, root: Path) -> list[Rejected]:
-    """The entries, with paths relative to the dataset: a report names no folder of the machine."""
+    """The entries with paths relative to the dataset: the report must not name folders of the machine."""
     frame = pl.read_csv(path, schema=SCHEMA, glob=False)
     entries = []
     for values in frame.iter_rows(named=True):
@@ -214,18 +215,18 @@ def _read_rejected(path: Path, root: Path) -> list[Rejected]:
 
 
 def relative(text: str, root: Path) -> str:
-    """`text` with every path below `root` written as seen from there."""
+    """`text` with every path below `root` made relative to `root`."""
     for folder in dict.fromkeys((str(root.resolve()), str(root.absolute()), str(root))):
         if len(folder) > 1:
             text = text.replace(f"{folder}/", "")
     return text
 
 
-def _left_out(reason: Mapping[str, object]) -> LeftOut:
+def _rejected_rows(reason: Mapping[str, object]) -> RejectedRows:
     example = reason["example"]
     assert isinstance(example, Mapping)
     value = f": {short(str(example['value']), 60)!r}" if example["value"] else ""
-    return LeftOut(
+    return RejectedRows(
         where=f"{reason['table']}, {reason['column']}",
         reason=short(str(reason["reason"]), 200),
         count=int(str(reason["count"])),

@@ -1,4 +1,4 @@
-"""The examples with titles and pictures: who they are, what was recommended, what of it was right."""
+"""Example users as the page shows them: history, recommended items, hits, held-out items, pictures."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from training.evaluation import Example, Listed
 from training.report.pictures import thumbnail
 from training.report.words import counted, short
 
-TITLE_LENGTH = 60
+TITLE_LENGTH = 60  # characters
 HELD_OUT_SHOWN = 12
 
 
@@ -24,17 +24,17 @@ class Item:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """One place of a list; `why` is empty where nothing explains it."""
+class RankedItem:
+    """One item of a list; `reason` is empty where there is no ranker to explain it."""
 
     rank: int
     item: Item
     hit: bool
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
+class ExampleCard:
     user: str
     failed: bool
     verdict: str
@@ -42,20 +42,20 @@ class Shown:
     past: tuple[Item, ...]  # newest first
     held_out: tuple[Item, ...]
     num_held_out: int
-    places: tuple[Place, ...]
+    ranked: tuple[RankedItem, ...]
 
 
-def show(examples: Sequence[Example], dataset: Dataset) -> tuple[Shown, ...]:
-    """The examples, each item with its title (or its id) and its first picture."""
+def example_cards(examples: Sequence[Example], dataset: Dataset) -> tuple[ExampleCard, ...]:
+    """The examples; every item has its title, else its id, and its first picture."""
     items = _items(dataset, examples)
-    return tuple(_shown(example, items) for example in examples)
+    return tuple(_card(example, items) for example in examples)
 
 
-def has_pictures(shown: Iterable[Shown]) -> bool:
+def has_pictures(cards: Iterable[ExampleCard]) -> bool:
     return any(
         item.picture
-        for each in shown
-        for item in (*each.past, *each.held_out, *(place.item for place in each.places))
+        for each in cards
+        for item in (*each.past, *each.held_out, *(entry.item for entry in each.ranked))
     )
 
 
@@ -63,10 +63,10 @@ def _items(dataset: Dataset, examples: Sequence[Example]) -> dict[str, Item]:
     wanted = {
         name
         for each in examples
-        for name in (*each.past, *each.held_out[:HELD_OUT_SHOWN], *(place.item for place in each.listed))
+        for name in (*each.past, *each.held_out[:HELD_OUT_SHOWN], *(entry.item for entry in each.listed))
     }
-    explaining = {place.past_item for each in examples for place in each.listed if place.past_item}
-    # Only what an example names is decoded.
+    explaining = {entry.past_item for each in examples for entry in each.listed if entry.past_item}
+    # Only images of items in an example are decoded.
     rows = dataset.items.filter(pl.col(Columns.ITEM).is_in(sorted(wanted | explaining)))
     columns = rows.select(Columns.ITEM, Columns.TITLE, pl.col(Columns.IMAGE).list.first())
     return {
@@ -77,8 +77,8 @@ def _items(dataset: Dataset, examples: Sequence[Example]) -> dict[str, Item]:
     }
 
 
-def _shown(example: Example, items: Mapping[str, Item]) -> Shown:
-    return Shown(
+def _card(example: Example, items: Mapping[str, Item]) -> ExampleCard:
+    return ExampleCard(
         user=short(example.user, 40),
         failed=not example.num_hits,
         verdict=_verdict(example.num_hits, len(example.held_out), len(example.listed)),
@@ -86,8 +86,8 @@ def _shown(example: Example, items: Mapping[str, Item]) -> Shown:
         past=tuple(items[name] for name in example.past),
         held_out=tuple(items[name] for name in example.held_out[:HELD_OUT_SHOWN]),
         num_held_out=len(example.held_out),
-        places=tuple(
-            Place(rank=rank, item=items[each.item], hit=each.hit, why=_why(each, items))
+        ranked=tuple(
+            RankedItem(rank=rank, item=items[each.item], hit=each.hit, reason=_reason(each, items))
             for rank, each in enumerate(example.listed, 1)
         ),
     )
@@ -101,10 +101,10 @@ def _verdict(num_hits: int, num_held_out: int, length: int) -> str:
     missed = (
         "the one held-out item is not" if num_held_out == 1 else f"none of {num_held_out:,} held-out items is"
     )
-    return f"A miss: {missed} among the first {length}"
+    return f"No hit: {missed} among the first {length}"
 
 
-def _why(listed: Listed, items: Mapping[str, Item]) -> str:
+def _reason(listed: Listed, items: Mapping[str, Item]) -> str:
     """The modality and the past item that the ranker attended to most."""
     parts = [phrase(listed.modality)] if listed.modality else []
     parts += [f"“{items[listed.past_item].title}”"] if listed.past_item else []
