@@ -12,6 +12,7 @@ import pickle
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
+from functools import cache
 from typing import Protocol, TypeVar
 
 import torch
@@ -35,6 +36,14 @@ class Ranks(Protocol):
     rank: int
     size: int
 
+    def open(self, device: str, config: ProcessesConfig) -> None:
+        """Prepare the exchange of tensors on `device`, once."""
+        ...
+
+    def close(self) -> None:
+        """End the exchange of tensors."""
+        ...
+
     def sum_(self, tensor: Tensor) -> None:
         """Replace `tensor` by its sum over all ranks."""
         ...
@@ -57,6 +66,10 @@ class OneRank:
 
     rank, size = 0, 1
 
+    def open(self, device: str, config: ProcessesConfig) -> None: ...
+
+    def close(self) -> None: ...
+
     def sum_(self, tensor: Tensor) -> None: ...
 
     def gather(self, row_N: Tensor) -> Tensor:
@@ -70,31 +83,36 @@ class OneRank:
 
 
 class TorchrunRanks:
-    """This process among those of torchrun. `close` ends the exchange."""
+    """This process among those that torchrun has started."""
 
-    def __init__(self, store: Store, rank: int, size: int, device: str, config: ProcessesConfig) -> None:
-        self.rank, self.size, self.config = rank, size, config
-        self._store, self._num_shared = PrefixStore("shared", store), 0
-        if device == "cuda":
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", rank)))
+    def __init__(self, store: Store, rank: int, size: int) -> None:
+        self.rank, self.size, self.config = rank, size, ProcessesConfig()
+        self._store, self._num_shared = store, 0
+
+    @classmethod
+    def connect(cls) -> "TorchrunRanks":
+        """Meet the other processes at the address that torchrun has left in the environment."""
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        store, rank, size = next(rendezvous("env://"))
+        return cls(store, rank, size)
+
+    def open(self, device: str, config: ProcessesConfig) -> None:
+        self.config = config
+        if dist.is_initialized():
+            return
         with self.explained():
             dist.init_process_group(
                 BACKENDS[device],
-                store=PrefixStore("tensors", store),
-                rank=rank,
-                world_size=size,
+                store=PrefixStore("tensors", self._store),
+                rank=self.rank,
+                world_size=self.size,
                 timeout=timedelta(seconds=config.timeout_seconds),
             )
 
-    @classmethod
-    def join(cls, device: str, config: ProcessesConfig) -> "TorchrunRanks":
-        """Meet the other processes of torchrun. Raises `RankError` if they do not come in time."""
-        timeout = timedelta(seconds=config.timeout_seconds)
-        store, rank, size = next(rendezvous("env://", timeout=timeout))
-        return cls(store, rank, size, device, config)
-
     def close(self) -> None:
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
     def sum_(self, tensor: Tensor) -> None:
         with self.explained():
@@ -112,7 +130,7 @@ class TorchrunRanks:
         return torch.cat([part[:length] for part, length in zip(parts, lengths.tolist(), strict=True)])
 
     def share(self, make: Callable[[], T]) -> T:
-        key, self._num_shared = str(self._num_shared), self._num_shared + 1
+        key, self._num_shared = f"shared/{self._num_shared}", self._num_shared + 1
         if self.rank == 0:
             value = make()
             self._store.set(key, pickle.dumps(value))
@@ -140,14 +158,10 @@ class TorchrunRanks:
 ONE_RANK = OneRank()
 
 
-def is_torchrun() -> bool:
-    """Whether torchrun, or a launcher with its environment variables, has started several processes."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ and "MASTER_ADDR" in os.environ
-
-
-def rank_of_process() -> int:
-    """The rank that torchrun gave this process; 0 without torchrun."""
-    return int(os.environ["RANK"]) if is_torchrun() else 0
+@cache
+def ranks_of_process() -> Ranks:
+    """The ranks among which this process was started; `ONE_RANK` without torchrun."""
+    return TorchrunRanks.connect() if int(os.environ.get("WORLD_SIZE", "1")) > 1 else ONE_RANK
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from recsys.cli.app import (
     command,
     console,
     default_cache,
+    joint_command,
 )
 from recsys.cli.console import ConsoleProgress, print_reasons, say, warn
 
@@ -31,7 +32,7 @@ MovedOption = Annotated[Path | None, typer.Option("--dataset", help="The run's d
 SlicesOption = Annotated[bool, typer.Option("--slices", help="Print the slices by item and by user as well.")]
 
 
-@command
+@joint_command
 def train(
     dataset: DatasetArgument,
     out: OutOption,
@@ -57,7 +58,7 @@ def train(
         )
 
 
-@command
+@joint_command
 def evaluate(
     run: RunArgument,
     metrics: MetricsOption = None,
@@ -120,7 +121,7 @@ def knockouts(
     _print_knockouts(found)
 
 
-@command
+@joint_command
 def export(run: RunArgument, dataset: MovedOption = None, cache: CacheOption = None) -> None:
     """Train again on all events (train.refit), export to ONNX and write the bundle."""
     from training.pipeline import Run
@@ -140,7 +141,7 @@ def report(run: RunArgument, dataset: MovedOption = None, cache: CacheOption = N
     _print_report(path)
 
 
-@command
+@joint_command
 def run(
     dataset: DatasetArgument,
     out: OutOption,
@@ -162,7 +163,7 @@ DEMO_SETTINGS = (
 )
 
 
-@command
+@joint_command
 def demo(
     out: Annotated[Path, typer.Option("--out", help="The folder for shop and run.")] = Path("demo"),
     set_: SetOption = None,

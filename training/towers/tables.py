@@ -25,6 +25,7 @@ class Tables(Protocol):
     """The tables of a model in training, in one process or among several."""
 
     parameters: Sequence[nn.Parameter]  # those that the optimizer of the towers updates
+    plan: str  # which rank holds which rows, as text
 
     def read(self, row_N: Tensor) -> TableVectors:
         """What this rank's catalogue rows read, with the graph that leads back to the tables."""
@@ -66,6 +67,7 @@ class WholeTables:
     def __init__(self, model: Retriever, ranks: Ranks = ONE_RANK) -> None:
         self.model, self.ranks = model, ranks
         modules = [module for module in (model.item_id, model.category) if module is not None]
+        self.plan = f"{ranks.size} ranks: each holds every table whole (train.tables.optimizer: adamw)"
         self.parameters: Sequence[nn.Parameter] = [each for module in modules for each in module.parameters()]
 
     def read(self, row_N: Tensor) -> TableVectors:
@@ -112,6 +114,7 @@ class DividedTables:
         self.sharded = ShardedTables(
             model, id_sharding=config.id_sharding, category_sharding=config.category_sharding
         )
+        self.plan = f"{ranks.size} ranks (train.tables.optimizer: rowwise_adagrad)\n\n{self.sharded.plan}"
         self.average = TableAverage(list(self.sharded.parts()), decay) if decay else None
         self._row_N = torch.empty(0, dtype=torch.int64)
         self._received: tuple[TableVectors, list[Tensor]] | None = None

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from recsys.config import ModelConfig, TrainConfig
+from recsys.errors import RankError
 from recsys.history import SequenceSchema
 from recsys.item_features import ItemFeatures
 from recsys.models import Retriever
@@ -43,7 +44,7 @@ class FittedRetriever:
     best_epoch: int  # epochs that the kept parameters were trained for
     best_score: float  # validation NDCG@10, NaN without validation
     curve: list[dict[str, float]]  # an entry an epoch
-    sharding_plan: str | None = None  # of the tables, where they are divided
+    sharding_plan: str | None = None  # of the tables, where they are divided or there are several ranks
 
 
 def fit_retriever(
@@ -69,6 +70,8 @@ def fit_retriever(
     with the same arguments; only rank 0 calls `validate`.
     Raises `FloatingPointError` if a loss or a parameter is not finite, `RankError` if a rank is lost.
     """
+    ranks.open(choose_device(config).type, config.processes)
+    _check_ranks(ranks, fingerprint)
     torch.manual_seed(config.seed)
     num_epochs = epochs or config.epochs
     tokens = _batch_tokens(sequences, config)
@@ -101,6 +104,14 @@ def fit_retriever(
     return _finished(model, state, tables, ranks)
 
 
+def _check_ranks(ranks: Ranks, fingerprint: str) -> None:
+    """Raises `RankError` on a rank that has other data, settings or numbers of threads than rank 0."""
+    here = fingerprint, torch.get_num_threads()
+    if (first := ranks.share(lambda: here)) != here:
+        differs = "reads other training data or settings" if first[0] != here[0] else "has other threads"
+        raise RankError(f"rank {ranks.rank} {differs} than rank 0; start all of them alike: {first}, {here}")
+
+
 @contextmanager
 def _tables(model: Retriever, config: TrainConfig, decay: float, ranks: Ranks) -> Iterator[Tables]:
     """The tables as `train.tables.optimizer` asks for them."""
@@ -111,7 +122,6 @@ def _tables(model: Retriever, config: TrainConfig, decay: float, ranks: Ranks) -
         return
     with process_group_of_one():
         tables = DividedTables(model, config.tables, decay=decay, ranks=ranks)
-        logger.info("sharding plan of the learned tables:\n%s", tables.sharded.plan)
         yield tables
 
 
@@ -188,7 +198,7 @@ def _finished(model: Retriever, state: TrainingState, tables: Tables, ranks: Ran
         best_epoch=state.best_epoch or state.epoch,
         best_score=state.best_score,
         curve=state.curve,
-        sharding_plan=tables.sharded.plan if isinstance(tables, DividedTables) else None,
+        sharding_plan=tables.plan if ranks.size > 1 or isinstance(tables, DividedTables) else None,
     )
 
 
