@@ -95,7 +95,9 @@ class TorchrunRanks:
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         store, rank, size = next(rendezvous("env://"))
-        return cls(store, rank, size)
+        # The store of torchrun outlives a restart, and with it what the processes before have written.
+        restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        return cls(PrefixStore(f"recsys/{restart}", store), rank, size)
 
     def open(self, device: str, config: ProcessesConfig) -> None:
         self.config = config
@@ -133,7 +135,7 @@ class TorchrunRanks:
         key, self._num_shared = f"shared/{self._num_shared}", self._num_shared + 1
         if self.rank == 0:
             value = make()
-            self._store.set(key, pickle.dumps(value))
+            self._store.set(key, pickle.dumps(value))  # type: ignore[arg-type]  # it takes bytes
             return value
         with self.explained():
             self._store.wait([key], timedelta(seconds=self.config.first_rank_timeout_seconds))

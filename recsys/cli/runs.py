@@ -50,6 +50,7 @@ def train(
         console,
         f"Towers: epoch {fitted.retriever.best_epoch}, validation NDCG@10 {best:.4f}. Run in {out}.",
     )
+    _print_plan(run)
     if fitted.ranker is not None:
         scores = fitted.ranker.scores
         console.print(
@@ -198,6 +199,7 @@ def _run_all(
             knocked_out = run.knock_out() if has_knockouts else None
             bundle = run.export()
             path = run.report()
+    _print_plan(run)
     _print_evaluation(evaluation)
     if knocked_out is not None:
         _print_knockouts(knocked_out)
@@ -273,6 +275,14 @@ def _print_knockouts(knockouts: Any) -> None:
     wide.print(knockouts_table(knockouts, intervals=wide.width >= WIDTH_OF_A_LOG))
     for each in contributions(knockouts):
         console.print(each.text, markup=False, highlight=False)
+
+
+def _print_plan(run: Any) -> None:
+    """How the ranks of torchrun divide the learned tables; nothing in a single process."""
+    path = run.directory.sharding_plan
+    if run.ranks.size > 1 and path.exists():
+        say(console, f"Learned tables, {path}:")
+        console.print(path.read_text("utf-8"), markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_parity(bundle: Any) -> None:

@@ -101,7 +101,7 @@ class CategoryEmbedding(nn.Module):
         )
 
     def forward(
-        self, ids_NC: Mapping[str, Tensor], device: torch.device, num_bags: int | None = None
+        self, ids_NC: Mapping[str, Tensor], device: torch.device | None = None, num_bags: int | None = None
     ) -> dict[str, Tensor]:
         """Mean embeddings [N, D] by field; zeros where an item has no value. `num_bags` as for ids.
 
@@ -115,6 +115,7 @@ class CategoryEmbedding(nn.Module):
             values=torch.cat([ids_NC[field][has] for field, has in zip(self.fields, present, strict=True)]),
             lengths=torch.cat([_padded(has.sum(1, dtype=torch.int32), num_bags) for has in present]),
         )
+        device = next(self.parameters()).device if device is None else device
         if jagged.values().device != device:
             jagged = _move(jagged, device)
         pooled = self.collection(jagged)

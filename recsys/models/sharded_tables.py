@@ -52,6 +52,10 @@ class Part:
     weight_SD: Tensor
     moment_S: Tensor  # mean over D of the summed squares of the gradients
 
+    def tensor(self, kind: str) -> Tensor:
+        """The weights or the moments."""
+        return self.weight_SD if kind == WEIGHT else self.moment_S
+
 
 class ShardedTables:
     """Takes the tables of `model`, which has whole ones again after `fill`."""
@@ -60,14 +64,14 @@ class ShardedTables:
         self.model = model
         modules = {"item_id": model.item_id, "category": model.category}
         self._module = nn.ModuleDict({name: each for name, each in modules.items() if each is not None})
-        whole = {name: tensor.clone() for name, tensor in self._module.state_dict().items()}
+        whole = {name: tensor.detach() for name, tensor in self._module.state_dict().items()}
         # The training loss is divided by the targets of all processes, so gradients are summed, not averaged.
         set_gradient_division(False)
         warnings.filterwarnings("ignore", r"`torch.distributed.\w+_tensor` is deprecated", FutureWarning)
         with torch.random.fork_rng():  # the parts differ in size, and would draw more or fewer random numbers
             self._parallel = self._shard(id_sharding, category_sharding)
-        self._weights: dict[str, ShardedTensor] = dict(self._parallel.state_dict())
-        self._moments = self._find_moments()
+        self._sharded: dict[str, ShardedTensor] = dict(self._parallel.state_dict())
+        self._parts = {part.name: part for part in self._find_parts()}
         self.load({WEIGHT: whole})
         self._leave_empty_tables()
 
@@ -77,16 +81,9 @@ class ShardedTables:
         return str(self._parallel.plan)
 
     @property
-    def num_processes(self) -> int:
-        return dist.get_world_size()
-
-    def parts(self) -> Iterator[Part]:
-        """This process's parts of all tables."""
-        for name, weight in self._weights.items():
-            pairs = zip(weight.local_shards(), self._moments[name].local_shards(), strict=True)
-            for shard, moment in pairs:
-                start = shard.metadata.shard_offsets[0]
-                yield Part(name=name, start=start, weight_SD=shard.tensor, moment_S=moment.tensor)
+    def parts(self) -> Sequence[Part]:
+        """This process's parts of the tables; none of a table that other processes hold."""
+        return tuple(self._parts.values())
 
     def ids(self, row_N: Tensor) -> dict[str, Tensor]:
         """The rows of each table that the catalogue rows `row_N` read, ascending, none twice."""
@@ -94,7 +91,7 @@ class ShardedTables:
         found = {"item_id.collection.embeddings.item_id.weight": torch.unique(id_row_N.cpu())}
         for field, ids_NC in fields.items():
             found[f"category.collection.embedding_bags.{field}.weight"] = torch.unique(ids_NC[ids_NC > 0])
-        return {name: found[name] for name in self._weights}
+        return {name: found[name] for name in self._sharded}
 
     def read(self, row_N: Tensor) -> TableVectors:
         """What this process's catalogue rows read. All processes call it at once, each with its own rows."""
@@ -118,35 +115,50 @@ class ShardedTables:
 
     def whole(self) -> dict[str, dict[str, Tensor]]:
         """Weights and moments of whole tables by name on rank 0; none elsewhere. All processes call it."""
-        kinds = {WEIGHT: self._weights, MOMENT: self._moments}
-        found: dict[str, dict[str, Tensor]] = {kind: {} for kind in kinds}
-        for kind, tensors in kinds.items():
-            for name, sharded in tensors.items():
-                whole = _gather(sharded)
+        found: dict[str, dict[str, Tensor]] = {WEIGHT: {}, MOMENT: {}}
+        for name in self._sharded:
+            for kind, of_kind in found.items():
+                whole = self._gather(name, kind)
                 if whole is not None:
-                    found[kind][name] = whole
+                    of_kind[name] = whole
         return found
 
     def load(self, whole: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Take this process's parts of whole tables, as `whole` returns them. Moments may be missing."""
-        kinds = {WEIGHT: self._weights, MOMENT: self._moments}
         for kind, tensors in whole.items():
-            for name, sharded in kinds[kind].items():
-                for shard in sharded.local_shards():
-                    start = shard.metadata.shard_offsets[0]
-                    shard.tensor.copy_(tensors[name][start : start + len(shard.tensor)])
+            for part in self.parts:
+                own = part.tensor(kind)
+                own.copy_(tensors[part.name][part.start : part.start + len(own)])
 
     def fill(self) -> None:
         """Give the model whole tables on rank 0. All processes call it, and again after each change."""
         tables = dict(_plain_weights(self.model))
-        for name, sharded in self._weights.items():
-            module, key = tables[name]
-            if self.num_processes == 1:
-                whole: Tensor | None = sharded.local_shards()[0].tensor  # the same memory
-            else:
-                whole = _gather(sharded)
+        for name in self._sharded:
+            # In a single process the model gets the memory of the tables.
+            whole = self._parts[name].weight_SD if dist.get_world_size() == 1 else self._gather(name, WEIGHT)
             if whole is not None:
+                module, key = tables[name]
                 module.register_parameter(key, nn.Parameter(whole, requires_grad=False))
+
+    def _gather(self, name: str, kind: str) -> Tensor | None:
+        """One whole tensor on rank 0, None elsewhere."""
+        metadata, rank = self._sharded[name].metadata(), dist.get_rank()
+        num, width = metadata.size
+        shape = (num, width) if kind == WEIGHT else (num,)
+        whole = torch.empty(shape, device=self.model.device) if rank == 0 else None
+        for shard in metadata.shards_metadata:
+            assert shard.placement is not None
+            holder, start, size = shard.placement.rank(), shard.shard_offsets[0], shard.shard_sizes[0]
+            if not size:
+                continue
+            if whole is None:
+                if holder == rank:
+                    dist.send(self._parts[name].tensor(kind), 0)
+            elif holder == 0:
+                whole[start : start + size] = self._parts[name].tensor(kind)
+            else:
+                dist.recv(whole[start : start + size], holder)
+        return whole
 
     def _shard(self, id_sharding: str, category_sharding: str) -> DistributedModelParallel:
         fused = {"optimizer": EmbOptimType.EXACT_ROWWISE_ADAGRAD, "learning_rate": 0.0, "eps": EPSILON}
@@ -173,12 +185,18 @@ class ShardedTables:
             sharders=sharders,
         )
 
-    def _find_moments(self) -> dict[str, ShardedTensor]:
+    def _find_parts(self) -> Iterator[Part]:
+        """By rows or whole, a process has at most one part of a table."""
         state = self._parallel.fused_optimizer.state_dict()["state"]
-        return {
-            name: next(tensor for key, tensor in state[name].items() if key.endswith(MOMENT))
-            for name in self._weights
-        }
+        for name, sharded in self._sharded.items():
+            for shard in sharded.local_shards():
+                (moment,) = (each for key, each in state[name].items() if key.endswith(MOMENT))
+                yield Part(
+                    name=name,
+                    start=shard.metadata.shard_offsets[0],
+                    weight_SD=shard.tensor,
+                    moment_S=moment.local_shards()[0].tensor,
+                )
 
     def _leave_empty_tables(self) -> None:
         """The model's own tables, without memory until `fill`."""
@@ -204,19 +222,6 @@ def _plain_weights(model: Retriever) -> Iterator[tuple[str, tuple[nn.Module, str
             for path, _ in table.named_parameters():
                 parent, _, key = path.rpartition(".")
                 yield f"{name}.{path}", (table.get_submodule(parent), key)
-
-
-def _gather(sharded: ShardedTensor) -> Tensor | None:
-    """The whole tensor on rank 0, None elsewhere."""
-    is_first = dist.get_rank() == 0
-    whole = torch.empty(sharded.size(), device=_device_of(sharded)) if is_first else None
-    sharded.gather(0, whole)
-    return whole
-
-
-def _device_of(sharded: ShardedTensor) -> torch.device:
-    shards = sharded.local_shards()
-    return shards[0].tensor.device if shards else torch.device("cpu")
 
 
 def _topology(device: str) -> object:

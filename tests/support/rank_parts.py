@@ -1,7 +1,7 @@
 """A training that one process takes alone, or several under torchrun; its results as JSON lines of rank 0.
 
-    python tests/support/rank_parts.py CASE [CHECKPOINT]
-    torchrun --nproc-per-node 2 tests/support/rank_parts.py CASE [CHECKPOINT]
+    python tests/support/rank_parts.py "CASE;CASE" [CHECKPOINT]
+    torchrun --nproc-per-node 2 tests/support/rank_parts.py "CASE;CASE" [CHECKPOINT]
 
 Run as a program by tests/training/towers/test_ranks.py, since the ranks of a training are processes.
 """
@@ -27,6 +27,9 @@ TABLES = {"optimizer": "rowwise_adagrad"}
 BY_ROWS = {**TABLES, "id_sharding": "row_wise", "category_sharding": "row_wise"}
 WHOLE = {**TABLES, "id_sharding": "table_wise", "category_sharding": "table_wise"}
 AUXILIARY = {"alignment": {"kind": "contrastive", "weight": 0.5}, "adversarial": {"weight": 0.2}}
+NOTHING = {"views": {"weight": 0.0}}
+# Settings of `train`, and the dropout. An exact case draws nothing in shards, so that its result does not
+# depend on their number.
 CASES = {
     "full, adamw": {},
     "sampled, adamw": {**SAMPLED, "tables": {"optimizer": "adamw"}},
@@ -34,6 +37,8 @@ CASES = {
     "sampled, by rows": {**SAMPLED, "tables": BY_ROWS},
     "sampled, whole": {**SAMPLED, "tables": WHOLE},
     "auxiliary": {"auxiliary": AUXILIARY, "tables": BY_ROWS},
+    "full, exact": {"auxiliary": NOTHING, "dropout": 0.0},
+    "sampled, exact": {**SAMPLED, "tables": BY_ROWS, "auxiliary": NOTHING, "dropout": 0.0},
     "hard negatives": {**SAMPLED, "hard_negatives": 0.5, "tables": BY_ROWS},
 }
 NUM_EPOCHS = 3
@@ -50,8 +55,10 @@ def sequences(num=40):
     return found
 
 
-def train(case, checkpoint=None, *, dropout=0.3, on_epoch=None, timeout_seconds=60):
+def train(case, checkpoint=None, *, on_epoch=None, timeout_seconds=60):
     """The fit of `CASES[case]` by the ranks of this process."""
+    dropout = CASES[case].get("dropout", 0.3)
+    chosen = {name: value for name, value in CASES[case].items() if name != "dropout"}
     model = ModelConfig(
         dim=16,
         item=ItemTowerConfig(dropout=dropout, id_dropout=dropout, modality_dropout=dropout),
@@ -62,7 +69,7 @@ def train(case, checkpoint=None, *, dropout=0.3, on_epoch=None, timeout_seconds=
         precision="float32",
         processes={"timeout_seconds": timeout_seconds},
         **settings,
-        **CASES[case],
+        **chosen,
     )
     return fit_retriever(
         tiny_features(),
@@ -83,22 +90,34 @@ def spread(model):
     return float(model.item_arrays().vectors[2:].std(0).mean())
 
 
-def main(case, checkpoint=None, *flags):
-    """Print the curve and the parameters' sums. Flags: kill-1-in-2 ends rank 1 in epoch 2, once."""
+def main(cases, checkpoint=None, *flags):
+    """Train each case, and write its curve, the sums of its parameters and its plan as a line.
+
+    With the flag kill, rank 1 is killed in the last epoch, once a checkpoint. With the flag stop, all ranks
+    end there.
+    """
     ranks = ranks_of_process()
-    marker = None if checkpoint is None else Path(f"{checkpoint}.killed")
 
     def end_a_rank(epoch, entry):
-        if "kill" in flags and epoch == 2 and ranks.rank == 1 and not marker.exists():
+        marker = Path(f"{checkpoint}.killed")
+        if "kill" in flags and epoch == NUM_EPOCHS and ranks.rank == 1 and not marker.exists():
             marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        if "stop" in flags and epoch == NUM_EPOCHS:
+            raise KeyboardInterrupt
 
-    fitted = train(case, checkpoint and Path(checkpoint), on_epoch=end_a_rank)
-    if ranks.rank == 0:
-        state = fitted.model.state_dict()
-        sums = {name: float(tensor.double().abs().sum()) for name, tensor in state.items()}
-        plan, first = fitted.sharding_plan, min(entry["loss"] for entry in fitted.curve)
-        print(json.dumps({"curve": fitted.curve, "sums": sums, "plan": plan, "best": first}), flush=True)
+    for case in cases.split(";"):
+        path = checkpoint and Path(f"{checkpoint}.{case}")
+        try:
+            fitted = train(case, path, on_epoch=end_a_rank)
+        except KeyboardInterrupt:
+            continue
+        if ranks.rank == 0:
+            state = fitted.model.state_dict()
+            sums = {name: float(tensor.double().abs().sum()) for name, tensor in state.items()}
+            found = {"case": case, "curve": fitted.curve, "sums": sums, "plan": fitted.sharding_plan}
+            sys.stdout.write(json.dumps(found) + "\n")
+            sys.stdout.flush()
     ranks.close()
 
 

@@ -117,10 +117,12 @@ class TableAverage:
                 kept = part.weight_SD[row].clone()
                 part.weight_SD[row] = self.average[at][row]
                 self.average[at][row] = kept
+            self._averaged_at[at].zero_()
+        self._log_decay = 0.0  # a training that goes on from here starts with the same sum
 
     def _average(self, at: int, row: Tensor) -> None:
         part, averaged_at = self.parts[at], self._averaged_at[at]
         factor = (self._log_decay - averaged_at[row]).exp().float().to(part.weight_SD.device)
         own, average = part.weight_SD[row], self.average[at][row]
-        self.average[at][row] = own + (average - own) * factor.unsqueeze(1)
+        self.average[at][row] = torch.lerp(own, average, factor.unsqueeze(1))  # exact for a factor of 1
         averaged_at[row] = self._log_decay

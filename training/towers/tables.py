@@ -115,12 +115,12 @@ class DividedTables:
             model, id_sharding=config.id_sharding, category_sharding=config.category_sharding
         )
         self.plan = f"{ranks.size} ranks (train.tables.optimizer: rowwise_adagrad)\n\n{self.sharded.plan}"
-        self.average = TableAverage(list(self.sharded.parts()), decay) if decay else None
-        self._row_N = torch.empty(0, dtype=torch.int64)
+        self.average = TableAverage(self.sharded.parts, decay) if decay else None
+        self.row_N = torch.empty(0, dtype=torch.int64)
         self._received: tuple[TableVectors, list[Tensor]] | None = None
 
     def read(self, row_N: Tensor) -> TableVectors:
-        self._row_N = row_N
+        self.row_N = row_N
         return self.sharded.read(row_N)
 
     def receive(self, read: TableVectors, gradients: Sequence[Tensor]) -> None:
@@ -138,7 +138,7 @@ class DividedTables:
         assert self._received is not None
         read, gradients = self._received
         if self.average is not None:
-            self.average.before_change(self.sharded.ids(self.ranks.gather(self._row_N)))
+            self.average.before_change(self.sharded.ids(self.ranks.gather(self.row_N)))
         rate = rate * self.config.learning_rate
         self.sharded.update(read, [gradient * scale for gradient in gradients], rate)
         if self.average is not None:
