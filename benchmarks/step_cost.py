@@ -70,7 +70,7 @@ def measure(num_items: int, num_steps: int, width: int, folder: Path) -> dict[st
     from training.runtime import keep_freed_memory
     from training.towers.tables import DividedTables
     from training.towers.train_step import TrainStep
-    from training.towers.trainer import update
+    from training.towers.trainer import make_optimizer, update
 
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -81,8 +81,7 @@ def measure(num_items: int, num_steps: int, width: int, folder: Path) -> dict[st
         model = Retriever(features, schema, ModelConfig()).train()
         tables = DividedTables(model, config.tables, decay=0.99)
         step = TrainStep(model, config, num_shards=1, tables=tables)
-        dense = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(dense, lr=config.learning_rate)
+        optimizer = make_optimizer(model, config)
         before, seconds, memory, rows = anonymous_bytes(), [], [], []
         for number in range(NUM_WARM_UP + num_steps):
             windows = make_windows(num_items, seed=number)

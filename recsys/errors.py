@@ -6,7 +6,9 @@
     │   └── MediumError                     a picture, sound or video cannot be used
     ├── EncoderError                        an encoder directory is missing, altered or unfit
     ├── BundleError                         a bundle is broken, altered or of a newer format
+    ├── GateError                           a bundle does not pass the bars of `recsys publish`
     ├── LeakError                           a model could read what is held out from it
+    ├── LockedError                         another process is writing the same file or directory
     ├── StateError                          the histories of users cannot be read or written now
     ├── ProviderError                       a device or execution provider is not available
     ├── RankError                           another process of the same training was lost
@@ -54,6 +56,14 @@ class EncoderError(RecsysError):
 
 class BundleError(RecsysError):
     """A bundle cannot be used."""
+
+
+class LockedError(RecsysError):
+    """Another process is writing the file or directory."""
+
+
+class GateError(RecsysError):
+    """A bundle is not served, because of the bars that the message names."""
 
 
 class StateError(RecsysError):

@@ -5,7 +5,7 @@ Histories and lists are processed in batches; only the ids of all users are in m
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Final, Literal
@@ -60,6 +60,7 @@ class BatchReport:
     num_short: int = 0  # users with fewer than k items
     num_repeated: int = 0  # lines or rows of the two files that repeat an id
     num_empty: int = 0  # rows of the two files without an id
+    warnings: list[str] = field(default_factory=list)  # of what may be meant otherwise than it was read
 
 
 @dataclass(kw_only=True)
@@ -86,8 +87,8 @@ def recommend_to_parquet(
 
     `report` is one more Parquet file, with a row for each user who got fewer than k items or has no
     history: user_id, num_items, history ("known", "empty" or "unknown"). Raises `DataError` for a file that
-    is missing, empty or names unknown items (with their lines), for an `out` that is no Parquet file or that
-    another process is writing, and `RequestError` for a bad k.
+    is missing, empty or names unknown items (with their lines), for an `out` that is no Parquet file,
+    `LockedError` where another process is writing `out`, and `RequestError` for a bad k.
     """
     if request.k < 1:
         raise RequestError("k", "at least 1", request.k)
@@ -97,7 +98,11 @@ def recommend_to_parquet(
     with exclusive(out):
         counts = BatchReport()
         allowed = _allowed(engine, request, counts)
-        users, total = _users(engine, request, counts)
+        named = None
+        if request.users != "all":
+            named = read_ids(request.users, Columns.USER, named=request.users_column)
+            _count_left_out(counts, named)
+        users, total = (iter(named.ids), len(named.ids)) if named else _known_users(engine)
         work = _Work(
             users=users,
             total=total,
@@ -108,6 +113,8 @@ def recommend_to_parquet(
         _write(_frames(engine, request, work, users_at_once, progress), out)
         if report is not None:
             _write_report(work.report_rows or [], report)
+        if named is not None:
+            _warn_of_header(engine, request, named, counts)
     return counts
 
 
@@ -147,12 +154,8 @@ def _report_rows(
     return rows.filter((pl.col("num_items") < k) | (pl.col("history") != "known"))
 
 
-def _users(engine: Engine, request: BatchRequest, counts: BatchReport) -> tuple[Iterator[str], int]:
-    """User ids and their number."""
-    if request.users != "all":
-        named = read_ids(request.users, Columns.USER, named=request.users_column)
-        _count_left_out(counts, named)
-        return iter(named.ids), len(named.ids)
+def _known_users(engine: Engine) -> tuple[Iterator[str], int]:
+    """Ids of the users of the state, and their number."""
     num_users = engine.state.num_users()
     if not num_users:
         raise DataError(
@@ -160,6 +163,20 @@ def _users(engine: Engine, request: BatchRequest, counts: BatchReport) -> tuple[
             "histories (--histories), or a file of users to get the most popular items (--users)"
         )
     return engine.state.user_ids(), num_users
+
+
+def _warn_of_header(engine: Engine, request: BatchRequest, named: NamedIds, counts: BatchReport) -> None:
+    """Warn where the first line of a text is an unknown user and most others are known, or unlike it."""
+    first = named.first_line()
+    if first is None or engine.state.histories([first])[0] is not None:
+        return
+    num_others, num_known = counts.num_users - 1, counts.num_users - counts.num_unknown
+    if 2 * num_known > num_others or named.is_first_unlike_others():
+        counts.warnings.append(
+            f"{request.users}: line 1, {first!r}, was taken for a user but is unknown ({num_known:,} of the "
+            f"other {num_others:,} are known); if it is the name of the column, leave the line out, or add "
+            f"--users-column {first}"
+        )
 
 
 def _allowed(engine: Engine, request: BatchRequest, counts: BatchReport) -> Bools | None:

@@ -13,9 +13,12 @@ from walk_parts import Walk, every_ranker_helps, take_walk
 ROOT = Path(__file__).resolve().parents[1]
 WALKERS = (
     "tests/test_walk.py",
+    "tests/test_tracked_walk.py",
     "tests/test_served_lists.py",
+    "tests/benchmarks/gpu/test_pieces.py",
     "tests/training/export/test_export.py",
     "tests/training/report/test_page.py",
+    "tests/training/report/test_plots.py",
     "tests/training/report/test_browser.py",
 )
 

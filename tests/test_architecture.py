@@ -36,7 +36,7 @@ HOMES = {  # library -> files and folders that may import it; docs/architecture.
     "ctranslate2": ("features/extraction/transcriber.py",),
     "tokenizers": ("features/encoders/text.py", "features/conversion/"),
     "av": ("features/media/decode.py", "features/media/video.py"),
-    "mlflow": ("training/tracking.py",),
+    "mlflow": ("training/tracking/", "training/publishing/registry.py", "serving/pyfunc.py"),
     "jinja2": ("training/report/write.py",),
     "fastapi": ("serving/http/app.py", "serving/http/schemas.py"),
     "uvicorn": ("serving/http/app.py", "serving/http/schemas.py"),

@@ -46,9 +46,9 @@ TIERS: Mapping[str, tuple[str, ...]] = {
         "export knockouts",
         "report",
         "pipeline",
-        "experiments",
+        "experiments publishing",
     ),
-    "serving": ("filters state", "requests", "engine", "batch show http"),
+    "serving": ("filters state", "requests", "engine", "batch show http", "pyfunc"),
 }
 # Sub-packages whose other modules are imported by name where they are needed: torch and transformers are
 # loaded by converting alone, the shop is written by hand-made parts, and commands are resolved when called.

@@ -4,7 +4,6 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,7 +21,6 @@ from training.evaluation.tables import describe
 from training.fitting.record import read_audits
 from training.knockouts.measure import Knockouts
 from training.knockouts.words import contributions
-from training.tracking import _connect
 
 K = 7
 
@@ -55,7 +53,7 @@ def test_the_walk_arrives(walk: Walk) -> None:
     names = {path.name for path in walk.run.iterdir()}
     assert names >= {
         "config.toml", "dataset.json", "checkpoints", "split", "metrics.json", "rejected.csv",
-        "timings.json", "histories.parquet", "bundle", "mlflow_run.txt", "fit_records.json",
+        "timings.json", "histories.parquet", "bundle", "tracking", "plots", "fit_records.json",
         "predictions.parquet", "examples.json", "knockouts.json", "report.html",
     }  # fmt: skip
     assert "agree in 100.00% of the ranks" in walk.answer.out
@@ -344,43 +342,3 @@ class TestMistakes:
         message = refused("show", tmp_path / "bundle")
         assert "maps.json was altered" in message
         assert manifest["files"]["maps.json"] in message
-
-
-class TestTracking:
-    """One MLflow run for all steps, with what was asked for, the curve, the figures and the files."""
-
-    @pytest.fixture
-    def run(self, walk: Walk) -> Any:
-        return _connect(walk.uri).get_run(self.run_id(walk))
-
-    def run_id(self, walk: Walk) -> str:
-        return (walk.run / "mlflow_run.txt").read_text()
-
-    def test_one_run_that_ended_well(self, walk: Walk, run: Any) -> None:
-        (only,) = _connect(walk.uri).search_runs([run.info.experiment_id])
-        assert only.info.run_id == run.info.run_id
-        assert run.info.status == "FINISHED"
-        assert run.data.params["model.dim"] == "16"
-        assert run.data.params["dataset"] == "sample-shop"
-
-    def test_metrics_by_step(self, walk: Walk, run: Any) -> None:
-        losses = _connect(walk.uri).get_metric_history(run.info.run_id, "main/loss")
-        assert [entry.step for entry in losses] == [1, 2, 3]
-        metrics = json.loads((walk.run / "metrics.json").read_text())
-        expected = metrics["views"]["warm"]["models"]["recsys"]["ndcg@10"]["value"]
-        assert run.data.metrics["warm/recsys/ndcg_at_10"] == pytest.approx(expected)
-        assert run.data.metrics["parity/top10_agreement"] == 1.0
-
-    def test_artifacts(self, walk: Walk, run: Any) -> None:
-        kept = Path(run.info.artifact_uri.removeprefix("file://"))
-        assert kept.is_relative_to(walk.root.parent / "mlartifacts")
-        for name in (
-            "config.toml",
-            "metrics.json",
-            "split/ground_truth.parquet",
-            "bundle/manifest.json",
-            "knockouts.json",
-            "report.html",
-        ):
-            original = walk.run / name
-            assert (kept / name).read_bytes() == original.read_bytes(), name

@@ -6,12 +6,11 @@ vector cache.
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from functools import cached_property, wraps
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
 
 from features.conversion import default_cache_dir
 from features.dataset import Dataset, MediaVectors, write_rejected
@@ -29,7 +28,7 @@ from features.inputs import (
 from features.leakage import audit_test
 from features.splits import Split, make_split
 from recsys.bundle import Bundle
-from recsys.config import Config, flatten
+from recsys.config import Config
 from recsys.errors import ConfigError
 from recsys.history import History
 from recsys.progress import Progress, silent
@@ -68,25 +67,12 @@ from training.fitting import (
 )
 from training.knockouts import Knockouts, KnockoutSubject, measure_knockouts
 from training.ranks import ranks_of_process
-from training.report import collect, write_report
+from training.report import collect, write_plots, write_report
 from training.run_directory import RunDirectory
 from training.runtime import keep_freed_memory, threads
-from training.tracking import RunTracker, Tracker
+from training.tracking import RunTracker, Tracker, log_inputs, step
 
 logger = logging.getLogger(__name__)
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def step(function: Callable[Concatenate["Run", P], R]) -> Callable[Concatenate["Run", P], R]:
-    """Decorator: `function` holds the lock of the run directory, so that no two processes write there."""
-
-    @wraps(function)
-    def locked(run: "Run", /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with run.directory.locked():
-            return function(run, *args, **kwargs)
-
-    return locked
 
 
 class Run:
@@ -105,7 +91,8 @@ class Run:
         self.cache_dir, self.progress = cache_dir, progress
         self.ranks = ranks_of_process()  # this one is rank 0; the others `follow`
         name = f"{dataset.resolve().name}/{directory.path.resolve().name}"
-        self._tracker = RunTracker(config.track, name, directory.tracked_run)
+        self._tracker = RunTracker(config.track, name, directory.path, directory.tracking)
+        self._are_inputs_tracked = False
 
     @classmethod
     def create(
@@ -125,17 +112,19 @@ class Run:
         *,
         dataset: Path | None = None,
         cache_dir: Path | None = None,
+        settings: Iterable[str] = (),
         progress: Progress = silent,
     ) -> "Run":
         """The run in `out`. `dataset` and `cache_dir` replace the paths in dataset.json.
 
-        Raises `ConfigError` if there is no run, or if its dataset is not found.
+        `settings` are written as `section.field=value` and hold for this object. Raises `ConfigError` if
+        there is no run, if its dataset is not found, and for a setting that results depend on.
         """
         directory = RunDirectory.open(out)
         return cls(
             directory,
             dataset or directory.dataset_path(),
-            directory.config(),
+            directory.config(settings),
             cache_dir=cache_dir or directory.cache_dir() or default_cache_dir(),
             progress=progress,
         )
@@ -152,8 +141,9 @@ class Run:
     @cached_property
     def vectors(self) -> MediaVectors:
         dataset = self.dataset
-        with self.directory.timed("features"):
+        with self._tracker.step("features") as tracker, self.directory.timed("features"):
             vectors = extract(dataset, self.config.encoders, cache_dir=self.cache_dir, progress=self.progress)
+            tracker.log_metrics({f"encoded/{name}": count for name, count in vectors.encoded.items()})
         write_rejected((*dataset.rejected, *vectors.rejected), self.directory.rejected)
         dataset.write_rejected_interactions(self.directory.rejected_events)
         return vectors
@@ -170,17 +160,15 @@ class Run:
         """The evaluated model."""
         return self._fit(MODEL, "main", self.config)
 
-    @step
+    @step("train")
     def train(self) -> Fitted:
         """Fit the evaluated model: towers, cold-start head, candidate sources, ranker."""
-        with self.tracked() as tracker:
-            tracker.log_params(self._params())
-            fitted = self.fitted
-            tracker.log_metrics(validation_metrics(fitted))
-            tracker.log_artifact(self.directory.config_file)
+        self.tracker.log_artifact(self.directory.config_file)
+        fitted = self.fitted
+        self.tracker.log_metrics(validation_metrics(fitted))
         return fitted
 
-    @step
+    @step("evaluate")
     def evaluate(self) -> Evaluation:
         """Evaluate the model, its towers alone, the id-only model, baselines, chance and the oracle."""
         fitted, split, settings = self.fitted, self.split, self.config.evaluate
@@ -208,13 +196,10 @@ class Run:
             self.directory.examples,
         )
         self.directory.metrics.write_text(evaluation.to_json(), "utf-8")
-        with self.tracked() as tracker:
-            tracker.log_metrics(evaluation.flat())
-            tracker.log_artifact(self.directory.metrics)
-            tracker.log_artifact(self.directory.split, "split")
+        self._track_evaluation(evaluation)
         return evaluation
 
-    @step
+    @step("baselines")
     def compare_baselines(self) -> Evaluation:
         """Evaluate the baselines alone; no model is trained.
 
@@ -242,9 +227,10 @@ class Run:
                 progress=self.progress,
             )
         self.directory.metrics.write_text(evaluation.to_json(), "utf-8")
+        self._track_evaluation(evaluation)
         return evaluation
 
-    @step
+    @step("knockouts")
     def knock_out(self, num_users: int | None = None) -> Knockouts:
         """Measure the contribution of each modality to the evaluated model; writes knockouts.json."""
         subject = KnockoutSubject(self.fitted, self.dataset, self.vectors, self.split, self.config)
@@ -252,11 +238,10 @@ class Run:
         with self.directory.timed("knockouts"):
             knockouts = measure_knockouts(subject, num_users=num_users, progress=self.progress)
         knockouts.save(self.directory.knockouts)
-        with self.tracked() as tracker:
-            tracker.log_artifact(self.directory.knockouts)
+        self.tracker.log_artifact(self.directory.knockouts)
         return knockouts
 
-    @step
+    @step("export")
     def export(self) -> Bundle:
         """Write the bundle, and the histories beside it; by default of a model refitted on all events."""
         first, dataset = self.fitted, self.dataset
@@ -286,12 +271,12 @@ class Run:
                 list(islice(histories.values(), NUM_CHECKED_USERS)),
                 reviewers=reviewers,
             )
-        with self.tracked() as tracker:
-            tracker.log_metrics({f"parity/{name}": value for name, value in bundle.manifest.parity.items()})
-            tracker.log_artifact(bundle.path, "bundle")
+        parity = {f"parity/{name}": value for name, value in bundle.manifest.parity.items()}
+        self.tracker.log_metrics(parity)
+        self.tracker.log_artifact(bundle.path, "bundle")
         return bundle
 
-    @step
+    @step("report")
     def report(self) -> Path:
         """Write report.html from the results of earlier steps; a bundle is optional.
 
@@ -307,13 +292,28 @@ class Run:
                 fingerprint=dataset.fingerprint(),
             )
             path = write_report(content, self.directory.report)
-        with self.tracked() as tracker:
-            tracker.log_artifact(path)
+            write_plots(content, self.directory.plots)
+        self.tracker.log_artifact(path)
+        self.tracker.log_artifact(self.directory.plots, "plots")
         return path
 
-    def tracked(self) -> AbstractContextManager[Tracker]:
-        """One MLflow run for all steps of this run. Reentrant."""
-        return self._tracker.active()
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """The lock of the run directory, and a tracked run of that name inside the one of this run."""
+        with self.directory.locked(), self._tracker.step(name):
+            if not self._are_inputs_tracked:
+                log_inputs(self.tracker, self.config, self.dataset, self.dataset_path)
+                self._are_inputs_tracked = True
+            yield
+
+    def tracked(self) -> AbstractContextManager[None]:
+        """Several steps as one run that ends with the last of them."""
+        return self._tracker.open()
+
+    @property
+    def tracker(self) -> Tracker:
+        """That of the step that runs now."""
+        return self._tracker.current
 
     @contextmanager
     def _computing(self, step: str) -> Iterator[None]:
@@ -377,17 +377,14 @@ class Run:
         vectors, split, checkpoint = self.vectors, split or self.split, self.directory.checkpoint(stage)
         announce(self.ranks, JointFit(stage, self.dataset_path, self.cache_dir, checkpoint, config, choices))
         keep_freed_memory()
-        with self._computing(f"train {stage}"), self.tracked() as tracker:
-            inputs = FitInputs.of(self.dataset, vectors, split, config)
+        with self._computing(f"train {stage}"):
             fitted = fit(
-                audit(inputs),
+                audit(FitInputs.of(self.dataset, vectors, split, config)),
                 choices=choices,
                 checkpoint=checkpoint,
                 ranks=self.ranks,
-                progress=lambda step, done, total, note="": self.progress(
-                    f"{step} {name}", done, total, note
-                ),
-                on_epoch=lambda epoch, entry: tracker.log_metrics(
+                progress=lambda step, at, total, note="": self.progress(f"{step} {name}", at, total, note),
+                on_epoch=lambda epoch, entry: self.tracker.log_metrics(
                     {f"{stage}/{key}": value for key, value in entry.items()}, step=epoch
                 ),
             )
@@ -396,5 +393,7 @@ class Run:
         record_audit(self.directory.audits, stage, fitted.audit)
         return fitted
 
-    def _params(self) -> dict[str, object]:
-        return flatten(self.config.model_dump(mode="json")) | {"dataset": self.dataset.name}
+    def _track_evaluation(self, evaluation: Evaluation) -> None:
+        self.tracker.log_metrics(evaluation.flat())
+        self.tracker.log_artifact(self.directory.metrics)
+        self.tracker.log_artifact(self.directory.split, "split")

@@ -11,29 +11,31 @@
       knockouts.json                     the contribution of each modality
       ablation/  ablation.json  .md      the contribution of each option
       review_sentiment.json              how well ratings are predicted from reviews
-      rejected.csv  timings.json  histories.parquet  report.html  mlflow_run.txt
+      rejected.csv  timings.json  histories.parquet  report.html
       parts/                             for a streamed log: the part of each event, one byte each, by stage
+      plots/                             charts of the report, as SVG
+      tracking/                          the journal of tracked values, and how much of it MLflow has
       bundle/
 
 A run directory can be moved. `dataset.json` has the path of the dataset relative to the directory, and the
 fingerprint that identifies a moved dataset.
 """
 
-import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from recsys.config import Config, dump_config, flatten, load_config
 from recsys.errors import ConfigError
-from recsys.files import replacing
+from recsys.files import ProcessLock, replacing
 
 FORMAT = 2  # of the files in a run directory; a directory of another format is an error
+# Settings and sections ("track.") that do not affect results; a run continues with other values of them.
+CHANGEABLE = ("track.", "evaluate.knockouts", "encoders.batch_size")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +54,7 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._is_locked = False
-        self.lock_file = path / "lock"
+        self._lock = ProcessLock(path / "lock", str(path))
         self.config_file = path / "config.toml"
         self.dataset_file = path / "dataset.json"
         self.checkpoints = path / "checkpoints"
@@ -75,7 +76,8 @@ class RunDirectory:
         self.timings = path / "timings.json"
         self.histories = path / "histories.parquet"
         self.report = path / "report.html"
-        self.tracked_run = path / "mlflow_run.txt"
+        self.tracking = path / "tracking"
+        self.plots = path / "plots"
         self.bundle = path / "bundle"
 
     def checkpoint(self, stage: str) -> Path:
@@ -97,7 +99,7 @@ class RunDirectory:
         path.mkdir(parents=True, exist_ok=True)
         directory = cls(path)
         if not directory.dataset_file.exists() and any(
-            each != directory.lock_file for each in path.iterdir()
+            each != directory._lock.lock_file for each in path.iterdir()
         ):
             raise ConfigError(f"{path} is not empty and contains no run; name another --out")
         cache_dir.mkdir(parents=True, exist_ok=True)
@@ -128,8 +130,19 @@ class RunDirectory:
         directory.reference()
         return directory
 
-    def config(self) -> Config:
-        return load_config(self.config_file)
+    def config(self, settings: Iterable[str] = ()) -> Config:
+        """The configuration of the run, but for `settings`, written as `section.field=value`.
+
+        Raises `ConfigError` for a setting that results depend on.
+        """
+        config = load_config(self.config_file)
+        given = load_config(self.config_file, overrides=settings)
+        if changes := _changes(config, given):
+            raise ConfigError(
+                f"{self.path} holds a run without {', '.join(changes)}, on which its results depend; "
+                "train anew: recsys run DATASET --out NEW_DIRECTORY --set ..."
+            )
+        return given
 
     def reference(self) -> DatasetReference:
         """The content of dataset.json. Raises `ConfigError` where another version of recsys wrote it."""
@@ -171,33 +184,9 @@ class RunDirectory:
         if now != before:
             self._write(now)
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the lock of the directory. Reentrant; a lock of a process that died is free.
-
-        Raises `ConfigError` with the process id of the holder if another process holds the lock.
-        """
-        if self._is_locked:
-            yield
-            return
-        with self.lock_file.open("a+", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                raise ConfigError(
-                    f"{self.path} is in use by {file.read().strip() or 'another process'}; "
-                    "wait until it has ended, or name another --out"
-                ) from None
-            file.truncate(0)
-            file.write(f"process {os.getpid()} since {datetime.now(UTC).isoformat(timespec='seconds')}\n")
-            file.flush()
-            self._is_locked = True
-            try:
-                yield
-            finally:
-                self._is_locked = False
-                file.truncate(0)
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold the lock of the directory; re-entrant. Raises `LockedError` if another process holds it."""
+        return self._lock.held()
 
     def seconds(self) -> dict[str, float]:
         """Step -> seconds."""
@@ -243,4 +232,13 @@ class RunDirectory:
 def _changes(before: Config, now: Config) -> list[str]:
     """Settings of `now` that differ from `before`, as "name = value"."""
     old, new = (flatten(each.model_dump(mode="json")) for each in (before, now))
-    return [f"{name} = {value}" for name, value in new.items() if value != old[name]]
+    return [
+        f"{name} = {value}"
+        for name, value in new.items()
+        if value != old.get(name) and not is_changeable(name)
+    ]
+
+
+def is_changeable(name: str) -> bool:
+    """Whether a run may go on with another value of the setting `name`."""
+    return any(name == each or (each.endswith(".") and name.startswith(each)) for each in CHANGEABLE)

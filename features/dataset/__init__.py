@@ -24,7 +24,7 @@ from features.dataset.interactions import (
 )
 from features.dataset.joins import KnownIds, describe_near_misses
 from features.dataset.load import load_dataset
-from features.dataset.rejected import SCHEMA, count_reasons, summarise, write_rejected
+from features.dataset.rejected import SCHEMA, count_reasons, summarise, summary_in_words, write_rejected
 from features.dataset.schema import FILE_NAME, DatasetSpec, InteractionsSpec, TimeUnit, positive_columns
 from features.dataset.table_checker import Remark, TableChecker, named_files, nothing_left
 from features.dataset.tables import (
@@ -89,6 +89,7 @@ __all__ = [
     "split_by",
     "stacked",
     "summarise",
+    "summary_in_words",
     "times",
     "valid_item_ids",
     "write_rejected",

@@ -1,7 +1,7 @@
 """Rows and media that were left out: collected with their reasons, written out, counted."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ def count_reasons(rejected: Iterable[Rejected]) -> list[dict[str, Any]]:
 
 
 def summarise(dataset: Dataset) -> dict[str, Any]:
-    """What `recsys check` tells: rows of each table, coverage of each modality, time, what was rejected.
+    """Counts of a dataset: rows of each table, coverage of each modality, times, and rejected values.
 
     Coverage is a share: of the items, and of the interactions (those whose item has the modality).
     """
@@ -72,6 +72,31 @@ def summarise(dataset: Dataset) -> dict[str, Any]:
         "rejected": sorted(
             [*count_reasons(dataset.rejected), *events.reasons], key=lambda entry: -entry["count"]
         ),
+    }
+
+
+def summary_in_words(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """`summarise` for people: names with units, shares as percentages."""
+    time = summary["time"]
+    zone = " (UTC)" if summary["has_clock"] else " (place in the order of the events)"
+    return {
+        "name": summary["name"],
+        "rows": summary["counts"],
+        "ids without a partner": summary["ids without a partner"],
+        "interactions by kind": summary["events"],
+        "share of the interactions": {
+            "positive": f"{summary['positive_share']:.1%}",
+            "at the same time as another of the user": f"{time['tied_share']:.1%}",
+        },
+        "times": {
+            "are": "dates" if summary["has_clock"] else "an order without dates",
+            f"first{zone}": str(time["first"]),
+            f"last{zone}": str(time["last"]),
+        },
+        "present in": {
+            name: f"{share['items']:.1%} of the items, {share['interactions']:.1%} of the interactions"
+            for name, share in summary["coverage"].items()
+        },
     }
 
 

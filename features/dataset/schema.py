@@ -5,7 +5,15 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, Literal, get_args
 
 import polars as pl
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from recsys.config import Section
 from recsys.errors import DataError, did_you_mean
@@ -51,16 +59,11 @@ def _known_lists(lists: dict[str, str], columns: tuple[str, ...]) -> None:
 
 
 Name = Annotated[str, Field(min_length=1)]
-TablePath = Annotated[Name, Field(description="a file or a glob such as part-*.parquet")]
+FilePath = Annotated[Name, AfterValidator(_inside)]
 
 
 class TableSpec(Section):
-    path: TablePath
-
-    @field_validator("path")
-    @classmethod
-    def _path_inside(cls, path: str) -> str:
-        return _inside(path)
+    path: FilePath  # or a glob such as part-*.parquet
 
 
 # Text columns that hold lists -> what separates the elements, or "json" for ["a", "b"] and ['a', 'b'].
@@ -169,23 +172,13 @@ class UsersSpec(TableSpec):
 
 
 class SplitFiles(Section):
-    train: Name
-    test: Name
-
-    @field_validator("train", "test")
-    @classmethod
-    def _path_inside(cls, path: str) -> str:
-        return _inside(path)
+    train: FilePath
+    test: FilePath
 
 
 class OracleFiles(Section):
-    users: Name
-    items: Name
-
-    @field_validator("users", "items")
-    @classmethod
-    def _path_inside(cls, path: str) -> str:
-        return _inside(path)
+    users: FilePath
+    items: FilePath
 
 
 class DatasetSpec(Section):

@@ -128,7 +128,8 @@ class Encoder:
     @classmethod
     def open(cls, spec: EncoderSpec, device: Device = "cpu", num_threads: int | None = None) -> "Encoder":
         """The encoder of a checked directory; `num_threads` defaults to the number of cores."""
-        session = OnnxSession(spec.path / GRAPH_FILE, device=device, num_threads=1)
+        # Vectors are stored in float16, whose mantissa has as many bits as TF32's.
+        session = OnnxSession(spec.path / GRAPH_FILE, device=device, num_threads=1, tf32=True)
         num_workers = (num_threads or os.cpu_count() or 1) if device == "cpu" else 1
         return cls(spec, session, LIMITS[device], num_workers)
 

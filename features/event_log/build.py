@@ -5,10 +5,7 @@ Raw rows go through the same checks as in `load_dataset`, a part at a time, into
 memory: the items' table, the ids of the users, one part of the log and one partition.
 """
 
-import fcntl
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +32,11 @@ from features.event_log.log import (
     partition_name,
     write_manifest,
 )
-from features.event_log.partition import PartitionState, partition_frame, write_partitions
+from features.event_log.partition import PARTS, STATE, PartitionState, partition_frame, write_partitions
 from features.event_log.source import LogSource, estimate_events
 from recsys.columns import Columns
 from recsys.errors import DataError
+from recsys.files import exclusive
 from recsys.history import EVENT_NUMBERS
 from recsys.ids import NUM_RESERVED
 from recsys.progress import Progress, silent
@@ -71,7 +69,7 @@ def build_log(
         "polars": pl.__version__,  # whose hash makes the partitions
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(out):
+    with exclusive(out, wait=True):  # another process that prepares this log leaves nothing to do
         found = _existing(out, fingerprint)
         if found is None:
             _prepare(source, spec, items, out, fingerprint, part_rows, partition_events, progress)
@@ -101,16 +99,8 @@ def _prepare(
         shutil.rmtree(work)  # the log must change before it can be prepared
         raise
     items.cast(pl.String).alias(Columns.ITEM).to_frame().write_parquet(work / ITEMS)
-    _finish(work, state, len(items), state.facts.warnings(source.files), progress)
+    _finish(work, state, len(items), state.statistics.warnings(source.files), progress)
     _replace(work, out)
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Another process that prepares the same log is waited for; it leaves nothing to do."""
-    with out.with_name(f".{out.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _existing(out: Path, fingerprint: dict[str, Any]) -> EventLog | None:
@@ -129,7 +119,7 @@ def _existing(out: Path, fingerprint: dict[str, Any]) -> EventLog | None:
 
 def _replace(work: Path, out: Path) -> None:
     """`out` becomes what `work` is."""
-    for name in ("spill", "state.json"):
+    for name in (PARTS, STATE):
         path = work / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     old = out.with_name(f".{out.name}.old")
@@ -154,9 +144,9 @@ def _finish(
     folders = [work / partition_name(number) for number in range(num_partitions)]
     index = pl.concat([pl.read_parquet(folder / USERS, glob=False) for folder in folders]).sort(Columns.USER)
     index.write_parquet(work / USERS)
-    left_out = sorted((work / "spill").glob("left-*.parquet"))
-    if left_out:
-        pl.scan_parquet(left_out, glob=False).sink_parquet(work / REJECTED)
+    rejected = sorted((work / PARTS).glob("rejected-*.parquet"))
+    if rejected:
+        pl.scan_parquet(rejected, glob=False).sink_parquet(work / REJECTED)
     else:
         pl.DataFrame(schema=SCHEMA).write_parquet(work / REJECTED)
     item_counts, kind_counts, others = _count(work, num_partitions, num_items, kinds)

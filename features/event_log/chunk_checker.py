@@ -1,10 +1,11 @@
 """The checks of features/dataset/table_checker.py on a table that is read a part at a time.
 
-`LogFacts` gathers facts about whole columns. Four facts decide how values are cast: whether the ids of a text
-column are all like "123.0", whether its times are dates, which kind of values a text column of the `positive`
-expression has, and for which kinds the expression cannot be computed.
-The first part sets the facts. A later part that contradicts a fact raises `FactsChanged`, and the log is read
-again with the facts known so far. Each fact changes in one direction only, so this ends.
+`ColumnStatistics` describes whole columns. Four of its fields decide how values are cast: whether the ids of
+a text column are all like "123.0", whether the times of a column are dates, which kind of values a text
+column of the `positive` expression has, and for which kinds the expression cannot be computed.
+The first part sets these fields. A later part that changes one of them raises `StatisticsChanged`, and the
+log is read again with the fields known so far. Each field changes in one direction only, so the log is read
+a few times at most.
 """
 
 import json
@@ -22,13 +23,13 @@ from recsys.errors import DataError, clipped
 _JOINS_ROWS = {"Agg", "Over", "Len", "Rolling", "Quantile", "Correlation"}
 
 
-class FactsChanged(Exception):
-    """Parts before this one were cast by a fact that does not hold."""
+class StatisticsChanged(Exception):
+    """The parts before this one were cast by statistics that do not hold for the whole column."""
 
 
 @dataclass(kw_only=True)
-class LogFacts:
-    """What the parts so far say of whole columns; `asdict` of it goes through JSON."""
+class ColumnStatistics:
+    """Statistics of whole columns over the parts that have been read; `asdict` of it goes through JSON."""
 
     num_parts: int = 0
     whole: dict[str, bool] = field(default_factory=dict)  # ids of a text column are all "123.0"
@@ -42,7 +43,7 @@ class LogFacts:
     remarks: dict[str, Remark] = field(default_factory=dict)  # as `TableChecker.remarks`
 
     @classmethod
-    def restore(cls, values: dict[str, Any]) -> "LogFacts":
+    def restore(cls, values: dict[str, Any]) -> "ColumnStatistics":
         remarks = {key: Remark(**remark) for key, remark in values["remarks"].items()}
         kinds = {column: casting.TextKind(**kind) for column, kind in values["kinds"].items()}
         return cls(**values | {"remarks": remarks, "kinds": kinds})
@@ -51,9 +52,9 @@ class LogFacts:
         """Whether no later part can change the type of a column that the `positive` expression reads."""
         return not any(kind.numbers or kind.booleans for kind in self.kinds.values())
 
-    def decisions(self) -> "LogFacts":
-        """What is known before the log is read again."""
-        return LogFacts(whole=self.whole, kinds=self.kinds, failures=self.failures, dated=self.dated)
+    def casting_decisions(self) -> "ColumnStatistics":
+        """The fields that decide how values are cast: the statistics with which the log is read again."""
+        return ColumnStatistics(whole=self.whole, kinds=self.kinds, failures=self.failures, dated=self.dated)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -63,7 +64,7 @@ class LogFacts:
         return [f"[interactions] {named_files(files)}: {remark}" for remark in self.remarks.values()]
 
     def problems(self, files: Sequence[str], unit: TimeUnit) -> list[str]:
-        """What is wrong with whole columns, once all parts were met."""
+        """Problems of whole columns, once all parts have been read."""
         hints = {f"column {column!r}": self.unit_hint(column, unit) for column in self.times}
         found = []
         for subject, seen in self.readable.items():
@@ -93,18 +94,18 @@ class LogFacts:
 class ChunkChecker(TableChecker):
     """Checks one part of the interactions; what was rejected is a frame, not an object a row."""
 
-    def __init__(self, raw: RawTable, facts: LogFacts) -> None:
+    def __init__(self, raw: RawTable, statistics: ColumnStatistics) -> None:
         super().__init__(raw)
-        self.facts = facts
-        self.remarks = facts.remarks
-        self._left_out: list[pl.DataFrame] = []
+        self.statistics = statistics
+        self.remarks = statistics.remarks
+        self._rejected: list[pl.DataFrame] = []
 
-    def left_out(self) -> pl.DataFrame:
+    def rejected_values(self) -> pl.DataFrame:
         """One row a value that was rejected, its columns the fields of `Rejected`."""
-        return pl.concat([pl.DataFrame(schema=SCHEMA), *self._left_out])
+        return pl.concat([pl.DataFrame(schema=SCHEMA), *self._rejected])
 
     def finish(self, columns: Sequence[pl.Series]) -> pl.DataFrame:
-        self.facts.num_parts += 1
+        self.statistics.num_parts += 1
         return pl.DataFrame(columns).filter(pl.Series(self.kept))
 
     def note_values(self, rows: Sequence[int], values: Sequence[object], column: str, reason: str) -> None:
@@ -112,7 +113,7 @@ class ChunkChecker(TableChecker):
             return
         place = pl.Series("row", rows, dtype=pl.Int64) + self.raw.offset
         file_of = np.searchsorted(np.asarray(self.raw.starts), place.to_numpy(), side="right") - 1
-        self._left_out.append(
+        self._rejected.append(
             pl.DataFrame(
                 {
                     "table": pl.Series([self.raw.name]).new_from_index(0, len(place)),
@@ -131,47 +132,47 @@ class ChunkChecker(TableChecker):
     def require_readable(
         self, subject: str, result: pl.Series, given: pl.Series, problem: Callable[[object], str]
     ) -> None:
-        seen = self.facts.readable.setdefault(subject, {"any": False, "problem": ""})
+        seen = self.statistics.readable.setdefault(subject, {"any": False, "problem": ""})
         seen["any"] |= result.null_count() < len(result)
         if not seen["problem"] and len(given):
             seen["problem"] = problem(given[0])
 
     def require_true_once(self, truth: pl.Series, problem: str) -> None:
-        rows = self.facts.truths.setdefault(problem, [0, 0])
+        rows = self.statistics.truths.setdefault(problem, [0, 0])
         rows[0] += len(truth)
         rows[1] += int(truth.sum())
 
     def is_whole(self, column: str, text: pl.Series) -> bool:
         if text.null_count() == len(text):
-            return False  # nothing to cast, and nothing learned
-        known, here = self.facts.whole.get(column), casting.all_whole(text)
-        self.facts.whole[column] = here if known is None else known and here
+            return False  # nothing to cast
+        known, here = self.statistics.whole.get(column), casting.all_whole(text)
+        self.statistics.whole[column] = here if known is None else known and here
         if known and not here:
             self._change()
-        return self.facts.whole[column]
+        return self.statistics.whole[column]
 
     def text_kind(self, column: str, text: pl.Series) -> casting.TextKind:
-        known, here = self.facts.kinds.get(column), casting.TextKind.of(text)
+        known, here = self.statistics.kinds.get(column), casting.TextKind.of(text)
         kind = here if known is None else known.together(here)
-        self.facts.kinds[column] = kind
+        self.statistics.kinds[column] = kind
         if kind != (known or casting.TextKind.of(text.clear())):
             self._change()
         return kind
 
     def known_failure(self, label: str) -> str | None:
-        return self.facts.failures.get(label)
+        return self.statistics.failures.get(label)
 
     def note_failure(self, label: str, problem: str) -> None:
-        if label not in self.facts.failures:
-            self.facts.failures[label] = problem
+        if label not in self.statistics.failures:
+            self.statistics.failures[label] = problem
             self._change()
 
     def holds_dates(self, column: str, unit: TimeUnit) -> bool:
-        known = self.facts.dated.get(column, False)
-        self.facts.dated[column] = known or super().holds_dates(column, unit)
-        if self.facts.dated[column] and not known:
+        known = self.statistics.dated.get(column, False)
+        self.statistics.dated[column] = known or super().holds_dates(column, unit)
+        if self.statistics.dated[column] and not known:
             self._change()
-        return self.facts.dated[column]
+        return self.statistics.dated[column]
 
     def unit_hint(self, column: str, unit: TimeUnit) -> str | None:
         series = self.raw.frame[column]
@@ -179,9 +180,9 @@ class ChunkChecker(TableChecker):
             return None
         # One bucket below each edge, one at it, and one above the last: the hint is the same in all of it.
         num_buckets = 2 * len(times.HINT_EDGES) + 1
-        buckets = self.facts.times.setdefault(column, [[0, np.inf, -np.inf] for _ in range(num_buckets)])
+        buckets = self.statistics.times.setdefault(column, [[0, np.inf, -np.inf] for _ in range(num_buckets)])
         given = int(casting.is_number_given(series).sum())
-        self.facts.num_given[column] = self.facts.num_given.get(column, 0) + given
+        self.statistics.num_given[column] = self.statistics.num_given.get(column, 0) + given
         number = casting.as_number(series).drop_nulls().to_numpy()
         bucket_of = sum(np.searchsorted(times.HINT_EDGES, number, side) for side in ("left", "right"))
         for at, bucket in enumerate(buckets):
@@ -192,8 +193,8 @@ class ChunkChecker(TableChecker):
         return None
 
     def _change(self) -> None:
-        if self.facts.num_parts:
-            raise FactsChanged
+        if self.statistics.num_parts:
+            raise StatisticsChanged
 
 
 def refuse_joined_rows(positive: str | None) -> None:

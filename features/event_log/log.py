@@ -29,7 +29,7 @@ from recsys.errors import DataError
 from recsys.history import EVENT_NUMBERS
 from recsys.ids import NUM_RESERVED, IdMap
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 MANIFEST, USERS, ITEMS, ITEM_COUNTS, REJECTED = (
     "manifest.json",
     "users.parquet",

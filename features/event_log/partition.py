@@ -1,9 +1,9 @@
-"""First half of the preparation: raw rows to checked, encoded events in partitions by user.
+"""First half of the preparation: raw rows to checked, encoded events, partitioned by user.
 
-spill/part-000007.parquet   events of one part of the log, by partition
-spill/part-000007.npy       where each partition starts in it, and where the last ends
-spill/left-000007.parquet   what was rejected of that part, where anything was
-state.json                  what is done and known: an interrupted run goes on from here
+parts/part-000007.parquet       events of one part of the log, sorted by partition
+parts/part-000007.npy           row at which each partition starts in that file, then its number of rows
+parts/rejected-000007.parquet   rejected values of that part, if there are any
+state.json                      `PartitionState`: an interrupted run continues from here
 """
 
 import json
@@ -25,7 +25,7 @@ from features.dataset import (
     named_files,
     nothing_left,
 )
-from features.event_log.chunk_checker import ChunkChecker, FactsChanged, LogFacts
+from features.event_log.chunk_checker import ChunkChecker, ColumnStatistics, StatisticsChanged
 from features.event_log.source import LogSource
 from recsys.columns import Columns
 from recsys.errors import DataError
@@ -35,16 +35,17 @@ from recsys.progress import Progress
 
 PARTITION = "partition"
 _ROW_GROUP = 16_384
-_STATE = "state.json"
+PARTS = "parts"
+STATE = "state.json"
 
 
 @dataclass(kw_only=True)
 class PartitionState:
-    """What an interrupted run must know to go on; goes through JSON."""
+    """Progress of the preparation, from which an interrupted run continues; goes through JSON."""
 
     fingerprint: dict[str, Any]
     num_partitions: int
-    facts: LogFacts = field(default_factory=LogFacts)
+    statistics: ColumnStatistics = field(default_factory=ColumnStatistics)
     problems: list[str] = field(default_factory=list)  # of the first part that had any
     num_rows: int = 0  # raw rows that are done
     num_events: int = 0  # of them kept
@@ -58,34 +59,36 @@ class PartitionState:
     def load(cls, work: Path, fingerprint: dict[str, Any], num_partitions: int) -> "PartitionState":
         """The state in `work` if it is of the same sources, else a new one and an empty directory."""
         try:
-            values = json.loads((work / _STATE).read_text("utf-8"))
+            values = json.loads((work / STATE).read_text("utf-8"))
         except (FileNotFoundError, json.JSONDecodeError):
             values = {}
         if values.get("fingerprint") != fingerprint:
             return cls(fingerprint=fingerprint, num_partitions=num_partitions).begin(work)
         heights = {int(at): height for at, height in values["heights"].items()}
-        return cls(**values | {"facts": LogFacts.restore(values["facts"]), "heights": heights})
+        return cls(
+            **values | {"statistics": ColumnStatistics.restore(values["statistics"]), "heights": heights}
+        )
 
     def begin(self, work: Path) -> "PartitionState":
         """The same in an empty directory."""
         shutil.rmtree(work, ignore_errors=True)
-        (work / "spill").mkdir(parents=True)
+        (work / PARTS).mkdir(parents=True)
         self.save(work)
         return self
 
     def again(self) -> "PartitionState":
-        """Nothing is done, but what was learned of the columns stays known."""
+        """A state in which no part has been read, with the statistics that decide how values are cast."""
         return PartitionState(
             fingerprint=self.fingerprint,
             num_partitions=self.num_partitions,
-            facts=self.facts.decisions(),
+            statistics=self.statistics.casting_decisions(),
         )
 
     def save(self, work: Path) -> None:
-        unfinished = work / f".{_STATE}"
-        values = vars(self) | {"facts": self.facts.as_dict()}
+        unfinished = work / f".{STATE}"
+        values = vars(self) | {"statistics": self.statistics.as_dict()}
         unfinished.write_text(json.dumps(values), "utf-8")
-        unfinished.replace(work / _STATE)
+        unfinished.replace(work / STATE)
 
 
 def write_partitions(
@@ -99,7 +102,10 @@ def write_partitions(
     estimate: int,
     progress: Progress,
 ) -> PartitionState:
-    """Read what `state` has not, a part at a time. Raises `DataError` with every problem of the table."""
+    """Read the rows that `state` has not, a part at a time.
+
+    Raises `DataError` with every problem of the table.
+    """
     item_ids = pl.DataFrame(
         {Columns.ITEM: items, "id": pl.int_range(NUM_RESERVED, len(items) + NUM_RESERVED, eager=True)},
         schema_overrides={"id": pl.UInt32},
@@ -111,7 +117,7 @@ def write_partitions(
                 _write_part(raw, spec, item_ids, known, work, state)
                 progress("prepare log", state.num_rows, max(estimate, state.num_rows), _note(state))
             state.is_done = True
-        except FactsChanged:
+        except StatisticsChanged:
             state = state.again().begin(work)
     _refuse_problems(source.files, spec, state)
     state.save(work)
@@ -122,14 +128,14 @@ def partition_frame(work: Path, num_parts: int, partition: int) -> pl.DataFrame:
     """All events of one partition, in the order of the log."""
     scans = []
     for part in range(num_parts):
-        start, end = np.load(work / "spill" / f"part-{part:06}.npy")[partition : partition + 2].tolist()
+        start, end = np.load(work / PARTS / f"part-{part:06}.npy")[partition : partition + 2].tolist()
         if end > start:
-            path = work / "spill" / f"part-{part:06}.parquet"
+            path = work / PARTS / f"part-{part:06}.parquet"
             scans.append(pl.scan_parquet(path, glob=False).slice(start, end - start))
-    return pl.concat(scans).collect() if scans else pl.DataFrame(schema=_SPILLED)
+    return pl.concat(scans).collect() if scans else pl.DataFrame(schema=_SCHEMA)
 
 
-_SPILLED = {
+_SCHEMA = {
     Columns.USER: pl.String,
     Columns.ITEM: pl.UInt32,
     Columns.TIMESTAMP: pl.Int64,
@@ -148,16 +154,16 @@ def _write_part(
     work: Path,
     state: PartitionState,
 ) -> None:
-    table = ChunkChecker(raw, state.facts)
+    table = ChunkChecker(raw, state.statistics)
     events = table.finish(check_interactions(table, spec, known))
     state.num_rows = raw.offset + raw.frame.height
     state.num_events += events.height
     if not state.problems and table.problems:
         state.problems = table.problems
-        if state.facts.are_final():
+        if state.statistics.are_final():
             _refuse_problems(raw.files, spec, state)
     if state.problems:
-        return  # the rest is read to learn whether its columns hold something else; nothing is written
+        return  # no more parts are written; the rest is read because it may change the types of columns
     events = events.join(item_ids, on=Columns.ITEM, how="left", maintain_order="left")
     encoded = events.with_columns(
         pl.col("id").alias(Columns.ITEM),
@@ -166,15 +172,15 @@ def _write_part(
         (pl.col(Columns.USER).hash(seed=0) % state.num_partitions).cast(pl.UInt32).alias(PARTITION),
     ).sort(PARTITION, maintain_order=True)
     counts = np.bincount(encoded[PARTITION].to_numpy(), minlength=state.num_partitions)
-    stem = work / "spill" / f"part-{state.num_parts:06}"
+    stem = work / PARTS / f"part-{state.num_parts:06}"
     np.save(stem.with_suffix(".npy"), np.concatenate([[0], np.cumsum(counts)]))
-    encoded.select(list(_SPILLED)).write_parquet(
+    encoded.select(list(_SCHEMA)).write_parquet(
         stem.with_suffix(".parquet"), compression="lz4", row_group_size=_ROW_GROUP
     )
-    left_out = table.left_out()
-    if left_out.height:
-        left_out.write_parquet(work / "spill" / f"left-{state.num_parts:06}.parquet")
-        _count_reasons(left_out, state.reasons)
+    rejected = table.rejected_values()
+    if rejected.height:
+        rejected.write_parquet(work / PARTS / f"rejected-{state.num_parts:06}.parquet")
+        _count_reasons(rejected, state.reasons)
     state.num_parts += 1
     state.save(work)
 
@@ -188,11 +194,11 @@ def _kind_codes(kinds: pl.Series, known: list[str]) -> pl.Series:
     return frame.join(table, on="kind", how="left", maintain_order="left")["code"].cast(pl.UInt32)
 
 
-def _count_reasons(left_out: pl.DataFrame, reasons: list[dict[str, Any]]) -> None:
+def _count_reasons(rejected: pl.DataFrame, reasons: list[dict[str, Any]]) -> None:
     """Add to `reasons`, which has the form of `features.dataset.rejected.count_reasons`."""
     keys = ["table", "column", "reason"]
     example = pl.struct(list(SCHEMA)).first().alias("example")
-    found = left_out.group_by(keys, maintain_order=True).agg(pl.len(), example)
+    found = rejected.group_by(keys, maintain_order=True).agg(pl.len(), example)
     known = {tuple(entry[key] for key in keys): entry for entry in reasons}
     for row in found.iter_rows(named=True):
         entry = known.get(tuple(row[key] for key in keys))
@@ -209,7 +215,7 @@ def _refuse_problems(files: Sequence[str], spec: InteractionsSpec, state: Partit
         raise DataError(
             "the interactions are empty", [f"[interactions] {spec.path}: no rows under the header"]
         )
-    problems = [*state.problems, *state.facts.problems(files, spec.time)]
+    problems = [*state.problems, *state.statistics.problems(files, spec.time)]
     if not state.num_events and not problems:
         problems = [f"[interactions] {named_files(files)}: {nothing_left(state.reasons)}"]
     if problems:
@@ -217,5 +223,5 @@ def _refuse_problems(files: Sequence[str], spec: InteractionsSpec, state: Partit
 
 
 def _note(state: PartitionState) -> str:
-    num_left_out = state.num_rows - state.num_events
-    return f"{num_left_out:,} rows rejected" if num_left_out else ""
+    num_rejected = state.num_rows - state.num_events
+    return f"{num_rejected:,} rows rejected" if num_rejected else ""

@@ -1,10 +1,10 @@
-"""What `recsys check` and `recsys prepare` tell of a dataset, in memory or prepared on disk."""
+"""The report that `recsys check` and `recsys prepare` print of a dataset, in memory or on disk."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from features.dataset import Dataset, Rejected, count_reasons, summarise, write_rejected
+from features.dataset import Dataset, Rejected, count_reasons, summarise, summary_in_words, write_rejected
 from features.event_log.dataset import load_streamed
 from recsys.progress import Progress, silent
 
@@ -12,7 +12,7 @@ from recsys.progress import Progress, silent
 @dataclass(frozen=True, kw_only=True)
 class DatasetReport:
     name: str
-    summary: dict[str, Any]
+    summary: dict[str, Any]  # `summary_in_words`
     reasons: list[dict[str, Any]]  # what was rejected, counted
     messages: list[str]  # what was written where
     warnings: list[str] = field(default_factory=list)  # what may be meant otherwise than it was read
@@ -34,7 +34,7 @@ def check_dataset(dataset: Dataset, *, rejected: Path | None = None) -> DatasetR
             messages.append(f"the interactions among what was rejected, with reasons, in {beside}")
     return DatasetReport(
         name=dataset.name,
-        summary=summary,
+        summary=summary_in_words(summary),
         reasons=reasons,
         messages=messages,
         warnings=list(dataset.warnings),

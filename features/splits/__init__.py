@@ -15,13 +15,15 @@ from features.splits.assignment import (
 from features.splits.make import make_split, split_by_plan
 from features.splits.protocols import Plan
 from features.splits.review_visibility import ReviewRule
-from features.splits.split import Cut, InMemorySplit, PositiveEvents, Split
+from features.splits.split import GROUND_TRUTH, HISTORY, Cut, InMemorySplit, PositiveEvents, Split
 from features.splits.streamed import StreamedSplit
 from features.splits.train_statistics import TrainStatistics, statistics_of
 
 __all__ = [
     "CODES",
     "CONTEXT",
+    "GROUND_TRUTH",
+    "HISTORY",
     "ORDER",
     "PART",
     "PARTS",

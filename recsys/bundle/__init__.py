@@ -3,14 +3,36 @@
 from recsys.bundle.compose import Device, Graphs, compose, compose_bundle
 from recsys.bundle.load import Bundle
 from recsys.bundle.manifest import MANIFEST
+from recsys.bundle.store import (
+    BUNDLE,
+    Move,
+    Pointer,
+    Pruned,
+    Store,
+    Version,
+    bundle_directory,
+    is_store,
+    now,
+    state_directory,
+)
 from recsys.bundle.write import write_bundle
 
 __all__ = [
+    "BUNDLE",
     "MANIFEST",
     "Bundle",
     "Device",
     "Graphs",
+    "Move",
+    "Pointer",
+    "Pruned",
+    "Store",
+    "Version",
+    "bundle_directory",
     "compose",
     "compose_bundle",
+    "is_store",
+    "now",
+    "state_directory",
     "write_bundle",
 ]

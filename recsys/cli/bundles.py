@@ -8,15 +8,17 @@ from typing import Annotated, Any
 import typer
 
 from recsys.cli.app import command, console
-from recsys.cli.console import ConsoleProgress, say
+from recsys.cli.console import ConsoleProgress, say, warn
 from recsys.errors import ConfigError
 
-BUNDLE = "bundle"  # the bundle in a run directory
-MANIFEST = "manifest.json"
 TABLES = "CSV, TSV, Parquet, JSON Lines, or .txt with one id a line; texts may be compressed with gzip"
 
 BundleArgument = Annotated[
-    Path, typer.Argument(help="A bundle directory, or the run directory that holds it.", metavar="BUNDLE")
+    Path,
+    typer.Argument(
+        help="A bundle directory, the run directory that holds it, or a store: then its current version.",
+        metavar="BUNDLE",
+    ),
 ]
 HistoriesOption = Annotated[
     Path | None,
@@ -80,6 +82,8 @@ def recommend(
     with _engine(bundle, histories, state, device) as engine, ConsoleProgress(console) as progress:
         counts = recommend_to_parquet(engine, request, out, report=report, progress=progress)
     say(console, _summary(counts, k, out))
+    for warning in counts.warnings:
+        warn(console, warning)
 
 
 @command
@@ -92,11 +96,12 @@ def serve(
     device: DeviceOption = "cpu",
 ) -> None:
     """Answer over HTTP; the API's documentation is at /docs."""
+    from recsys.bundle import bundle_directory
     from serving.http import serve as serve_bundle
 
     with suppress(KeyboardInterrupt):  # how a server is stopped
         serve_bundle(
-            _directory(bundle),
+            bundle_directory(bundle),
             host=host,
             port=port,
             histories=histories,
@@ -144,15 +149,10 @@ def _summary(counts: Any, k: int, out: Path) -> str:
 
 
 def _engine(bundle: Path, histories: Path | None, state: Path | None, device: str) -> Any:
+    from recsys.bundle import bundle_directory
     from serving.engine import Engine
 
-    return Engine.open(_directory(bundle), histories=histories, state=state, device=_device(device))
-
-
-def _directory(path: Path) -> Path:
-    """The bundle at `path`, or in it where `path` is a run directory."""
-    is_run = not (path / MANIFEST).exists() and (path / BUNDLE / MANIFEST).is_file()
-    return path / BUNDLE if is_run else path
+    return Engine.open(bundle_directory(bundle), histories=histories, state=state, device=_device(device))
 
 
 def _device(name: str) -> Any:

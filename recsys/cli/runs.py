@@ -29,6 +29,12 @@ MetricsOption = Annotated[
 ]
 RunArgument = Annotated[Path, typer.Argument(help="A run directory.")]
 MovedOption = Annotated[Path | None, typer.Option("--dataset", help="The run's dataset, if it was moved.")]
+ChangeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", help="A setting that no result depends on, such as track.enabled=false; may be repeated."
+    ),
+]
 SlicesOption = Annotated[bool, typer.Option("--slices", help="Print the slices by item and by user as well.")]
 
 
@@ -66,13 +72,14 @@ def evaluate(
     slices: SlicesOption = False,
     dataset: MovedOption = None,
     cache: CacheOption = None,
+    set_: ChangeOption = None,
 ) -> None:
     """Compare a run's model with baselines on its test events; writes metrics.json."""
     from training.baselines import read_choices
     from training.pipeline import Run
 
     with ConsoleProgress(console) as progress:
-        opened = Run.open(run, dataset=dataset, cache_dir=cache, progress=progress)
+        opened = Run.open(run, dataset=dataset, cache_dir=cache, settings=set_ or [], progress=progress)
         chosen = _chosen(metrics, opened)
         evaluation = opened.evaluate()
     _print_choices(read_choices(opened.directory.baselines))
@@ -110,6 +117,7 @@ def knockouts(
     ] = None,
     dataset: MovedOption = None,
     cache: CacheOption = None,
+    set_: ChangeOption = None,
 ) -> None:
     """Measure the contribution of each modality: evaluate the model with it absent, shuffled and as noise.
 
@@ -118,27 +126,34 @@ def knockouts(
     from training.pipeline import Run
 
     with ConsoleProgress(console) as progress:
-        found = Run.open(run, dataset=dataset, cache_dir=cache, progress=progress).knock_out(users)
+        opened = Run.open(run, dataset=dataset, cache_dir=cache, settings=set_ or [], progress=progress)
+        found = opened.knock_out(users)
     _print_knockouts(found)
 
 
 @joint_command
-def export(run: RunArgument, dataset: MovedOption = None, cache: CacheOption = None) -> None:
+def export(
+    run: RunArgument, dataset: MovedOption = None, cache: CacheOption = None, set_: ChangeOption = None
+) -> None:
     """Train again on all events (train.refit), export to ONNX and write the bundle."""
     from training.pipeline import Run
 
     with ConsoleProgress(console) as progress:
-        bundle = Run.open(run, dataset=dataset, cache_dir=cache, progress=progress).export()
+        opened = Run.open(run, dataset=dataset, cache_dir=cache, settings=set_ or [], progress=progress)
+        bundle = opened.export()
     _print_parity(bundle)
 
 
 @command
-def report(run: RunArgument, dataset: MovedOption = None, cache: CacheOption = None) -> None:
+def report(
+    run: RunArgument, dataset: MovedOption = None, cache: CacheOption = None, set_: ChangeOption = None
+) -> None:
     """Write report.html of an evaluated run: metrics, charts and examples in one file; nothing is trained."""
     from training.pipeline import Run
 
     with ConsoleProgress(console) as progress:
-        path = Run.open(run, dataset=dataset, cache_dir=cache, progress=progress).report()
+        opened = Run.open(run, dataset=dataset, cache_dir=cache, settings=set_ or [], progress=progress)
+        path = opened.report()
     _print_report(path)
 
 

@@ -22,6 +22,7 @@ from recsys.config.model import (
     TransitionsConfig,
     UserTowerConfig,
 )
+from recsys.config.publish import PARTS, PublishConfig
 from recsys.config.sections import (
     PRESETS,
     REPLACED_KEYS,
@@ -44,6 +45,7 @@ from recsys.config.sections import (
 
 __all__ = [
     "BASELINES",
+    "PARTS",
     "PRESETS",
     "REPLACED_KEYS",
     "TEMPERATURE_RANGE",
@@ -67,6 +69,7 @@ __all__ = [
     "PopularityConfig",
     "ProcessesConfig",
     "ProtocolName",
+    "PublishConfig",
     "RankerConfig",
     "Section",
     "SourcesConfig",

@@ -8,6 +8,7 @@ from pydantic import Field
 from recsys.config.evaluate import EvaluateConfig
 from recsys.config.fields import Count, Device, Fraction, NotNegative, Positive, Section, Share
 from recsys.config.model import ModelConfig, SourcesConfig
+from recsys.config.publish import PublishConfig
 
 ProtocolName = Literal[
     "auto", "predefined", "leave_one_out", "user_temporal", "global_temporal", "held_out_items"
@@ -165,10 +166,14 @@ class IndexConfig(Section):
 
 
 class TrackConfig(Section):
-    enabled: bool = True  # record parameters, metrics and artifacts of a run in MLflow
-    # Address of the tracking server. None: $MLFLOW_TRACKING_URI, else SQLite in the working directory.
+    enabled: bool = True  # record parameters, metrics and artifacts of a run, in its directory and in MLflow
+    # Address of the tracking server. None: $MLFLOW_TRACKING_URI, else where the run was tracked before, else
+    # the SQLite file mlflow.db beside the run directory.
     uri: str | None = None
-    experiment: str = "recsys"  # name of the MLflow experiment
+    # Name of the MLflow experiment. None: $MLFLOW_EXPERIMENT_NAME or $MLFLOW_EXPERIMENT_ID, else "recsys".
+    experiment: str | None = None
+    system_metrics: bool = True  # record the load of processor, memory, disk, network and GPU memory
+    system_metrics_seconds: Positive = 10.0  # between two records
 
 
 class Config(Section):
@@ -181,6 +186,7 @@ class Config(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     index: IndexConfig = IndexConfig()
     track: TrackConfig = TrackConfig()
+    publish: PublishConfig = PublishConfig()
 
 
 # Removed key -> the remedy. A configuration with a removed key is refused, and the error shows the remedy.

@@ -214,6 +214,7 @@ class Retriever(nn.Module):
         Items with a false `warm_N` have the review vectors of `ItemFeatures.dense_as_cold`.
         """
         placed_N = to_device(row_N, self.device)  # for the tables on the device
+        warm_N = to_device(warm_N, self.device)
         dense = {
             name: (self._take(array, row_N, placed_N), self._take(self.present[name], row_N))
             for name, array in self.dense.items()

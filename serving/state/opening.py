@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from features.inputs import iter_histories
-from recsys.bundle import Bundle
+from recsys.bundle import Bundle, state_directory
 from recsys.errors import DataError
 from recsys.history import History
 from serving.state.layout import IN_MEMORY, UnwritableStateError
@@ -24,15 +24,15 @@ def open_state(bundle: Bundle, *, histories: Path | None = None, path: Path | No
     """The state at `path` with `histories` imported for `bundle`.
 
     `histories` is by default histories.parquet beside the bundle, if there is one; `path` is by default
-    state.sqlite beside the bundle. Where that default cannot be written the state is kept in memory, and
-    begins with the content of the file, erasures included. With `path` ":memory:" an empty state is kept in
-    memory. Raises `DataError` where `histories` cannot be read or `path` cannot be used; a file that this
-    call created is then removed.
+    state.sqlite beside the bundle, or in the store that holds the bundle. Where that default cannot be
+    written the state is kept in memory, and begins with the content of the file, erasures included. With
+    `path` ":memory:" an empty state is kept in memory. Raises `DataError` where `histories` cannot be read
+    or `path` cannot be used; a file that this call created is then removed.
     """
     run = bundle.path.resolve().parent
     if histories is None and (run / HISTORIES).is_file():
         histories = run / HISTORIES
-    is_default, path = path is None, path or run / STATE
+    is_default, path = path is None, path or state_directory(bundle.path) / STATE
     is_new = not path.exists()
     state = _opened(path, bundle, is_default=is_default)
     try:

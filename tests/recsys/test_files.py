@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from recsys.errors import DataError
+from recsys.errors import LockedError
 from recsys.files import exclusive, replacing
 
 
@@ -53,8 +53,8 @@ def another_process_has(path):
 
 def test_a_lock_of_another_process_is_refused_at_once_and_names_it(tmp_path):
     with another_process_has(tmp_path / "out.parquet") as process:
-        said = rf"written by another process \(process id {process.pid}\)"
-        with pytest.raises(DataError, match=said), exclusive(tmp_path / "out.parquet"):
+        said = f"in use by process {process.pid} since"
+        with pytest.raises(LockedError, match=said), exclusive(tmp_path / "out.parquet"):
             pass
         with exclusive(tmp_path / "other.parquet"):
             pass

@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper, save
 
 from recsys.errors import ProviderError, RequestError
-from recsys.onnx import OnnxSession
+from recsys.onnx import OnnxSession, provider_options
 
 HAS_GPU = Path("/dev/nvidiactl").exists()
 
@@ -80,6 +80,13 @@ def test_cuda_is_refused_without_a_gpu(graph: Path) -> None:
 @pytest.mark.skipif(not HAS_GPU, reason="there is no GPU")
 def test_cuda_runs_on_the_gpu(graph: Path) -> None:
     assert OnnxSession(graph, device="cuda").providers[0] == "CUDAExecutionProvider"
+
+
+def test_products_on_cuda_are_whole_float32_unless_less_is_allowed() -> None:
+    cpu = ("CPUExecutionProvider", {})
+    assert provider_options("cuda", tf32=False) == [("CUDAExecutionProvider", {"use_tf32": "0"}), cpu]
+    assert provider_options("cuda", tf32=True) == [("CUDAExecutionProvider", {"use_tf32": "1"}), cpu]
+    assert provider_options("cpu", tf32=True) == [cpu]
 
 
 def test_unknown_device(graph: Path) -> None:

@@ -5,7 +5,7 @@ import tracemalloc
 import polars as pl
 import pytest
 
-from recsys.errors import DataError, RequestError
+from recsys.errors import DataError, LockedError, RequestError
 from recsys.files import exclusive
 from recsys.progress import silent
 from serving.batch import REPORT_SCHEMA, SCHEMA, BatchRequest, recommend_to_parquet
@@ -51,6 +51,31 @@ def test_users_of_a_file_in_its_order_and_once(engine, tmp_path):
     assert table["user_id"].to_list() == ["bob", "nobody", "ann"]
     assert table["item_id"].to_list() == ["eel", "ant", "bee"]
     assert (report.num_unknown, report.num_repeated) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "warns"),
+    [
+        ("customer\nann\nbob\n", True),
+        ("customer\n17\n18\n", True),  # unknown, but unlike the first line
+        ("ann\ncustomer\n", False),
+        ("customer\n", False),
+        ("eve\nolga\npaul\n", False),
+    ],
+)
+def test_a_first_line_that_may_name_the_column_is_a_warning(engine, tmp_path, text, warns):
+    (tmp_path / "users.txt").write_text(text)
+    report = recommend(engine, tmp_path / "out.parquet", users=tmp_path / "users.txt", k=1)
+    assert report.num_users == len(text.split()), "it is a user all the same"
+    assert ["line 1, 'customer', was taken for a user" in warning for warning in report.warnings] == (
+        [True] if warns else []
+    )
+    named = (
+        recommend(engine, tmp_path / "out.parquet", users=tmp_path / "users.txt", users_column="customer")
+        if text.startswith("customer\na")
+        else report
+    )
+    assert named is report or (named.num_users, named.warnings) == (2, [])
 
 
 def test_users_of_a_table(engine, tmp_path):
@@ -208,7 +233,7 @@ def test_only_parquet_is_written(engine, tmp_path, name):
 def test_two_batches_into_one_file_are_refused(engine, tmp_path):
     out = tmp_path / "lists" / "out.parquet"
     out.parent.mkdir()
-    with exclusive(out), pytest.raises(DataError, match="is being written by another process"):
+    with exclusive(out), pytest.raises(LockedError, match="is in use by process"):
         recommend(engine, out)
     recommend(engine, out)
     assert list(out.parent.iterdir()) == [out]

@@ -12,7 +12,7 @@ import pytest
 from fitting_parts import config
 
 from recsys.config import Config, load_config
-from recsys.errors import ConfigError
+from recsys.errors import ConfigError, LockedError
 from training.run_directory import RunDirectory
 
 
@@ -49,6 +49,20 @@ class TestCreate:
             create(tmp_path / "run", tmp_path / "shop", config(train={"seed": 1}))
         assert str(tmp_path / "run") in str(caught.value)
         assert load_config(tmp_path / "run" / "config.toml") == config(), "the old one is still there"
+
+    def test_settings_that_no_result_depends_on_may_change(self, tmp_path: Path) -> None:
+        create(tmp_path / "run", tmp_path / "shop")
+        changed = config(track={"enabled": True, "uri": "http://there"}, evaluate={"knockouts": False})
+        assert create(tmp_path / "run", tmp_path / "shop", changed).config() == changed
+
+    def test_one_command_may_change_them_too(self, tmp_path: Path) -> None:
+        directory = create(tmp_path / "run", tmp_path / "shop", config(track={"enabled": True}))
+        assert not directory.config(["track.enabled=false"]).track.enabled
+        assert directory.config().track.enabled
+        with pytest.raises(
+            ConfigError, match=r"a run without train\.epochs = 9, on which its results depend"
+        ):
+            directory.config(["train.epochs=9"])
 
     def test_another_dataset_is_refused(self, tmp_path: Path) -> None:
         create(tmp_path / "run", tmp_path / "shop")
@@ -136,11 +150,11 @@ class TestLock:
             assert other.stdout is not None
             assert other.stdout.readline() == "held\n"
             with (
-                pytest.raises(ConfigError, match=rf"in use by process {other.pid} since 20.*another --out"),
+                pytest.raises(LockedError, match=rf"in use by process {other.pid} since 20.*another --out"),
                 directory.locked(),
             ):
                 pass
-            with pytest.raises(ConfigError, match=f"in use by process {other.pid}"):
+            with pytest.raises(LockedError, match=f"in use by process {other.pid}"):
                 create(tmp_path / "run", tmp_path / "shop")
             other.kill()
             other.wait()
@@ -153,7 +167,7 @@ class TestLock:
             with directory.locked():
                 pass
             other = RunDirectory.open(tmp_path / "run")
-            with pytest.raises(ConfigError, match="in use by"), other.locked():
+            with pytest.raises(LockedError, match="in use by"), other.locked():
                 pass
         with other.locked():
             pass

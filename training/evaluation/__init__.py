@@ -1,5 +1,6 @@
 """Full-ranking evaluation of models on the test of a split."""
 
+from training.evaluation.aggregate import compare_lists
 from training.evaluation.evaluate import (
     ByUser,
     EvaluationSet,
@@ -9,11 +10,12 @@ from training.evaluation.evaluate import (
     results_by_user,
 )
 from training.evaluation.examples import Example, Listed, draw_examples, load_examples, save_examples
-from training.evaluation.ground_truth import GroundTruth, seen_lists
+from training.evaluation.ground_truth import GroundTruth, Part, seen_lists
 from training.evaluation.names import VIEW_PHRASES, metric_name
 from training.evaluation.oracle import Oracle
 from training.evaluation.predictions import Predictions
 from training.evaluation.results import FEW_USERS, Change, Evaluation, ViewResult
+from training.evaluation.slices import slices_of
 from training.evaluation.system import (
     ID_ONLY,
     MODEL,
@@ -49,10 +51,12 @@ __all__ = [
     "GroundTruth",
     "Listed",
     "Oracle",
+    "Part",
     "Predictions",
     "System",
     "TopK",
     "ViewResult",
+    "compare_lists",
     "draw_examples",
     "evaluate",
     "full_and_towers",
@@ -66,5 +70,6 @@ __all__ = [
     "save_examples",
     "seen_lists",
     "slice_tables",
+    "slices_of",
     "view_tables",
 ]

@@ -36,7 +36,7 @@ def ablate(run: Run, names: Sequence[str] | None = None, *, num_seeds: int = 3) 
     `names` is None: all options that change something here. The seeds are `train.seed`, `train.seed` + 1 and
     so on; the split is the same for all. Raises `ConfigError` for an unknown option.
     """
-    with run.directory.locked():
+    with run.step("ablate"):
         return _ablate(run, names, num_seeds)
 
 

@@ -84,7 +84,7 @@ def fit_retriever(
     )
     epoch_steps = len(sampler.epoch(0))  # approximately: epochs cut histories at other places
     total_steps, decay = num_epochs * epoch_steps, decay_of(config.average_epochs * epoch_steps)
-    model = _on_device(Retriever(features, schema, model_config), config)
+    model = place(Retriever(features, schema, model_config), config)
     with ranks.explained(), _tables(model, config, decay, ranks) as tables:
         step = audit_step(TrainStep(model, config, index_kind=index_kind, ranks=ranks, tables=tables))
         training = _Training(step, config, total_steps, decay)
@@ -130,15 +130,9 @@ class _Training:
 
     def __init__(self, step: TrainStep, config: TrainConfig, total_steps: int, decay: float) -> None:
         self.step, self.config = step, config
-        parameters = [parameter for parameter in step.model.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            _parameter_groups(parameters, config.weight_decay),
-            lr=config.learning_rate,
-            betas=config.optimizer.betas,
-            fused=step.model.device.type == "cuda" or None,
-        )
+        self.optimizer = make_optimizer(step.model, config)
         self.scheduler = LambdaLR(self.optimizer, _schedule(total_steps, config))
-        self.average = WeightAverage(parameters, decay)
+        self.average = WeightAverage(trained_parameters(step.model), decay)
         self.parts = (_Towers(step.model), self.optimizer, self.scheduler, self.average, step.tables)
 
     def take_epoch(self, batches: Sequence[list[Window]], took: Callable[[Tensor, int], None]) -> None:
@@ -280,7 +274,22 @@ class LossLog:
         return self._values[-1] if self._values else math.nan
 
 
-def _on_device(model: Retriever, config: TrainConfig) -> Retriever:
+def make_optimizer(model: Retriever, config: TrainConfig) -> torch.optim.Optimizer:
+    """AdamW over the model's parameters, but for tables that TorchRec updates; on a GPU in one kernel."""
+    return torch.optim.AdamW(
+        _parameter_groups(trained_parameters(model), config.weight_decay),
+        lr=config.learning_rate,
+        betas=config.optimizer.betas,
+        fused=model.device.type == "cuda" or None,
+    )
+
+
+def trained_parameters(model: Retriever) -> list[nn.Parameter]:
+    """Those that gradients are set for; tables that TorchRec updates are not among them."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def place(model: Retriever, config: TrainConfig) -> Retriever:
     """`model` on the configured device, beside it the items' features where they fit."""
     model = model.to(choose_device(config))
     if fits_beside(model.features_bytes, model.device, config.features_memory):

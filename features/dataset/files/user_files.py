@@ -40,6 +40,15 @@ class NamedIds:
     num_repeated: int  # lines or rows that named an id again
     num_empty: int  # rows of a table without an id; blank lines of a text are not counted
 
+    def first_line(self) -> str | None:
+        """The first id where it is the first line of a text, which may be the name of a column."""
+        return self.ids[0] if self.places[0] == "line 1" and len(self.ids) > 1 else None
+
+    def is_first_unlike_others(self) -> bool:
+        """Whether all ids but the first have digits, so that the first looks like the name of a column."""
+        has_digit = self.ids.str.contains(r"\d")
+        return not has_digit[0] and bool(has_digit[1:].all())
+
 
 def read_ids(path: Path, column: str, *, named: str | None = None) -> NamedIds:
     """The ids in the file at `path`, from the column `named`, by default the one called `column`.

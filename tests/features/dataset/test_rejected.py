@@ -2,9 +2,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from dataset_parts import EVENTS, load
+from dataset_parts import EVENTS, load, write
+from prepared_parts import streamed
 
+from features.dataset.load import load_dataset
 from features.dataset.rejected import count_reasons, summarise, write_rejected
+from features.event_log.report import check_dataset
 from recsys.errors import DataError
 
 
@@ -36,3 +39,30 @@ def test_summary(tmp_path: Path) -> None:
     assert summary["time"]["tied_share"] == 0.5
     assert summary["time"]["first"].startswith("1970-01-01")
     assert summary["rejected"] == []
+
+
+@pytest.mark.parametrize("unit", ["unix_s", "order"])
+def test_the_report_is_in_words_with_units(tmp_path: Path, unit: str) -> None:
+    root = write(
+        tmp_path, {"events.csv": "user,item,time\na,1,10\na,2,10\nb,3,30\n"}, interactions={"time": unit}
+    )
+    for dataset in (load_dataset(root), streamed(root)):
+        words = check_dataset(dataset).summary
+        assert words["rows"]["interactions"] == 3
+        assert words["share of the interactions"] == {
+            "positive": "100.0%", "at the same time as another of the user": "66.7%",
+        }  # fmt: skip
+        assert words["times"] == (
+            {
+                "are": "dates",
+                "first (UTC)": "1970-01-01 00:00:10.000000",
+                "last (UTC)": "1970-01-01 00:00:30.000000",
+            }
+            if unit == "unix_s"
+            else {
+                "are": "an order without dates",
+                "first (place in the order of the events)": "10",
+                "last (place in the order of the events)": "30",
+            }
+        )
+        assert words["present in"]["title"] == "100.0% of the items, 100.0% of the interactions"

@@ -224,5 +224,5 @@ def test_what_is_no_log_of_this_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no event log"):
         EventLog(tmp_path)
     (tmp_path / "manifest.json").write_text('{"format_version": 99}')
-    with pytest.raises(DataError, match="format_version = 99, this program reads 4"):
+    with pytest.raises(DataError, match="format_version = 99, this program reads 5"):
         EventLog(tmp_path)

@@ -5,11 +5,13 @@ number of true elements of a mask, therefore raises.
 """
 
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
+from model_parts import tiny_features
 from step_parts import tiny_model, tiny_windows
 
 from recsys.config import TrainConfig
@@ -67,6 +69,17 @@ def test_features_lie_where_they_were_placed_and_are_read_from_there():
             assert torch.equal(has, before.dense[name][1])
         moved_widths = {call.args[0].shape[-1] for call in moved.call_args_list if call.args[0].ndim == 2}
     assert moved_widths <= {3}, "the rows of the vectors are taken on the device, category ids on the host"
+
+
+def test_content_of_cold_items_is_read_by_rows_and_marks_in_host_memory():
+    features = tiny_features()
+    few = {"text": features.dense["text"] / 2}, {"text": features.present["text"]}
+    model = tiny_model(features=replace(features, dense_as_cold=few[0], present_as_cold=few[1]))
+    model = model.to(META)
+    model.place_features(META)
+    rows = torch.arange(2, 9)
+    dense, _ = model.content(rows, torch.zeros(len(rows), dtype=torch.bool))
+    assert {tensor.device for pair in dense.values() for tensor in pair} == {META}
 
 
 def test_auto_takes_the_gpu_where_there_is_one(monkeypatch):

@@ -1,0 +1,207 @@
+"""Commands on a store: publish a run's bundle behind the gate, go back, list and remove versions."""
+
+import os
+from pathlib import Path
+from shlex import quote
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from recsys.cli.app import WIDTH_OF_A_LOG, SetOption, command, console
+from recsys.cli.console import say
+from recsys.errors import ConfigError, GateError
+
+StoreArgument = Annotated[
+    Path, typer.Argument(help="A store, as `recsys publish` makes it.", metavar="STORE")
+]
+BYTES_PER_MB = 1e6
+
+
+@command
+def publish(
+    run: Annotated[Path, typer.Argument(help="An evaluated and exported run directory.")],
+    store: Annotated[Path, typer.Option("--store", help="The store; made where there is none.")],
+    registry: Annotated[
+        str | None,
+        typer.Option(
+            help="MLflow server or SQLite file to register the bundle in, or 'none'; by default track.uri of "
+            "the run, $MLFLOW_REGISTRY_URI or $MLFLOW_TRACKING_URI, where one of them is set."
+        ),
+    ] = None,
+    force: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REASON",
+            help="Serve the bundle although bars failed; the store keeps the reason.",
+        ),
+    ] = None,
+    histories: Annotated[
+        bool, typer.Option(help="Copy the users' histories beside the bundle in the store.")
+    ] = True,
+    histories_in_model: Annotated[
+        bool, typer.Option(help="Log the users' histories with the registered model, too.")
+    ] = False,
+    set_: SetOption = None,
+) -> None:
+    """Put a run's bundle into a store and a registry; serve it if it passes the gate (section publish)."""
+    from recsys.config import load_config
+    from training.publishing import publish as publish_bundle
+    from training.run_directory import RunDirectory
+
+    if force is not None and not force.strip():
+        raise ConfigError("--force needs the reason, which the store keeps")
+    directory = RunDirectory.open(run)
+    config = load_config(directory.config_file, overrides=set_ or [])
+    uri = _registry_uri(registry, config.track)
+    experiment = config.track.experiment
+    published = publish_bundle(
+        directory,
+        store,
+        config.publish,
+        registry=None if uri is None else _registry(uri, directory, experiment, histories_in_model),
+        force=force,
+        histories=histories,
+        say=lambda text: say(console, text),
+    )
+    _print_bars(published)
+    _tell(published, store)
+
+
+@command
+def versions(store: StoreArgument) -> None:
+    """List the versions of a store: which is served, which one a roll-back leads to, and their metrics."""
+    from recsys.bundle import Store
+
+    opened = Store.open(store)
+    found, pointer = opened.versions(), opened.pointer
+    columns = ("version", "", "published", "run", "dataset", "MB", "metrics", "gate")
+    table = Table(*columns, title=escape(f"Versions in {store}"))
+    for name in ("version", "metrics"):
+        table.columns[columns.index(name)].no_wrap = True
+    for each in found:
+        table.add_row(
+            each.version,
+            _place(each.version, pointer),
+            each.published_at[:19].replace("T", " "),
+            each.run,
+            f"{each.dataset} {each.dataset_fingerprint[:8]}",
+            f"{each.size_bytes / BYTES_PER_MB:,.1f}",
+            "\n".join(f"{name} {value:.4f}" for name, value in each.metrics.items()),
+            _gate(each),
+        )
+    _wide().print(table)
+
+
+@command
+def rollback(
+    store: StoreArgument,
+    to: Annotated[
+        str | None,
+        typer.Option(help="The version to go back to, or its beginning; by default the previous one."),
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why; kept in the store.")] = "",
+) -> None:
+    """Make the previous version of a store the current one, after a check of all its files."""
+    from recsys.bundle import Store
+
+    opened = Store.open(store)
+    with opened.writing():
+        pointer = opened.roll_back(to, reason=reason)
+    say(
+        console,
+        f"{store} serves version {pointer.current}; the previous one is now {pointer.previous}.",
+    )
+
+
+@command
+def prune(
+    store: StoreArgument,
+    keep: Annotated[int, typer.Option(help="The newest versions to keep.")] = 5,
+) -> None:
+    """Remove old versions of a store, never the current and the previous one."""
+    from recsys.bundle import Store
+
+    opened = Store.open(store)
+    with opened.writing():
+        pruned = opened.prune(keep)
+    left = len(opened.versions())
+    say(
+        console,
+        f"Removed {len(pruned.versions)} versions{_listed(pruned.versions)} and "
+        f"{pruned.freed_bytes / BYTES_PER_MB:,.1f} MB; {left} left.",
+    )
+
+
+def _registry_uri(asked: str | None, track: Any) -> str | None:
+    """Where to register, None where nowhere is named."""
+    if asked is not None:
+        return None if asked == "none" else asked
+    configured: str | None = track.uri if track.enabled else None
+    return configured or os.environ.get("MLFLOW_REGISTRY_URI") or os.environ.get("MLFLOW_TRACKING_URI")
+
+
+def _registry(uri: str, run: Any, experiment: str | None, with_histories: bool) -> Any:
+    """The registry at `uri`. A model brings the code of serving along, which `training` does not know."""
+    import features
+    import recsys
+    import serving
+    from training.publishing import MlflowRegistry, ModelCode
+    from training.tracking import DEFAULT_EXPERIMENT, tracked_run_id
+
+    packages = tuple(Path(package.__path__[0]) for package in (recsys, features, serving))
+    code = ModelCode(script=packages[-1] / "pyfunc.py", packages=packages)
+    return MlflowRegistry(
+        uri,
+        code,
+        experiment=experiment or DEFAULT_EXPERIMENT,
+        run_id=tracked_run_id(run.path, run.tracking, uri),
+        histories=run.histories if with_histories else None,
+    )
+
+
+def _print_bars(published: Any) -> None:
+    words = {True: "passed", False: "failed", None: "–"}
+    table = Table("bar", "found", "required", "", "missed by", title="Gate")
+    for bar in published.bars:
+        cells = (bar.name, bar.found, bar.required, words[bar.passed], bar.missed_by)
+        table.add_row(*map(escape, cells), style="red" if bar.passed is False else "")
+    _wide().print(table)
+
+
+def _tell(published: Any, store: Path) -> None:
+    """What became of the version. Raises `GateError` where it is not served."""
+    version, before = published.version.version, published.before
+    if not published.promoted:
+        served = f"{store} still serves {before}" if before else f"{store} serves nothing yet"
+        reasons = "".join(f"\n  - {bar.in_words()}" for bar in published.failed)
+        raise GateError(
+            f"version {version} does not pass; {served}. To serve it all the same: --force REASON{reasons}"
+        )
+    if before == version:
+        say(console, f"{store} serves version {version}, as before.")
+        return
+    forced = f", by force although {len(published.failed)} bars failed" if published.failed else ""
+    back = f"; back to {before} with: recsys rollback {quote(str(store))}" if before else ""
+    say(console, f"{store} serves version {version} now{forced}{back}.")
+
+
+def _wide() -> Console:
+    """A log takes a line of any length."""
+    return console if console.is_terminal else Console(width=WIDTH_OF_A_LOG)
+
+
+def _place(version: str, pointer: Any) -> str:
+    return {pointer.current: "current", pointer.previous: "previous"}.get(version, "")
+
+
+def _gate(version: Any) -> str:
+    if version.failed is None:
+        return "not reached"
+    return "\n".join(f"failed: {name}" for name in version.failed) or "passed"
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return f" ({', '.join(names)})" if names else ""

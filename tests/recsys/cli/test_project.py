@@ -1,0 +1,110 @@
+"""The command line as MLflow fills it in, and every entry point of MLproject against the commands."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+from recsys import cli
+from recsys.cli.project import arguments, main_commands, settings
+from recsys.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[3]
+ENTRY_POINTS: dict[str, Any] = yaml.safe_load((ROOT / "MLproject").read_text("utf-8"))["entry_points"]
+# A server, the terminal, the machine, encoders, and what is done to a store.
+NOT_STEPS = {"serve", "show", "demo", "doctor", "convert", "versions", "rollback", "prune"}
+MAIN = ("--dataset", "", "--out", "runs/shop", "--preset", "fast", "--config", "", "--set", "", "--cache", "",
+        "--items", "30", "--users", "40", "--seed", "0")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        ("train.epochs=3", ["train.epochs=3"]),
+        ("  train.epochs=3   split.seed=5 ", ["train.epochs=3", "split.seed=5"]),
+        ("train.epochs = 3\nsplit.seed=5", ["train.epochs=3", "split.seed=5"]),
+        ("model.cold_ranks=[3, 6, 9] train.seed=1", ["model.cold_ranks=[3, 6, 9]", "train.seed=1"]),
+        ("encoders.text=my folder/of text split.seed=5", ["encoders.text=my folder/of text", "split.seed=5"]),
+        ("track.uri='a b=c' train.seed=1", ["track.uri='a b=c'", "train.seed=1"]),
+        ('track.uri="a \\" b=c" train.seed=1', ['track.uri="a \\" b=c"', "train.seed=1"]),
+        ("track.uri=http://a/?b=c train.seed=1", ["track.uri=http://a/?b=c", "train.seed=1"]),
+        ('evaluate.baselines=["content (title)", "als"]', ['evaluate.baselines=["content (title)", "als"]']),
+    ],
+)
+def test_settings_are_told_apart(text: str, expected: list[str]) -> None:
+    assert list(settings(text)) == expected
+
+
+@pytest.mark.parametrize("text", ["train.epochs", "3", "train.epochs=3 'x", "a=[1", "=3"])
+def test_what_is_no_setting_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"is no setting; write section\.field=value"):
+        list(settings(text))
+
+
+def test_empty_options_are_left_out() -> None:
+    given = ["shop", "--out", "run", "--config", "", "--set", "train.epochs=3 split.seed=5", "--cache", ""]
+    expected = ["shop", "--out", "run", "--set", "train.epochs=3", "--set", "split.seed=5"]
+    assert arguments(given) == expected
+
+
+def test_main_makes_a_shop_once_and_runs_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shop = str(Path("demo", "shop-30-40-0"))
+    walk = ["run", shop, "--out", "runs/shop", "--preset", "fast"]
+    sample = ["sample", shop, "--items", "30", "--users", "40", "--seed", "0"]
+    assert main_commands(MAIN) == [sample, walk]
+    Path(shop).mkdir(parents=True)
+    Path(shop, "dataset.toml").touch()
+    assert main_commands(MAIN) == [walk]
+
+
+def test_main_runs_on_the_dataset_that_is_named() -> None:
+    given = ["--dataset", "mine", *MAIN[2:]]
+    assert main_commands(given) == [["run", "mine", "--out", "runs/shop", "--preset", "fast"]]
+
+
+def test_every_step_is_an_entry_point() -> None:
+    commands = {info.name for info in cli.app.registered_commands}
+    assert set(ENTRY_POINTS) == (commands - NOT_STEPS) | {"main"}
+
+
+@pytest.mark.parametrize("name", ENTRY_POINTS)
+def test_parameters_have_types_that_mlflow_knows_and_take_settings(name: str) -> None:
+    parameters = ENTRY_POINTS[name]["parameters"]
+    for parameter in parameters.values():
+        kind = parameter if isinstance(parameter, str) else parameter["type"]
+        assert kind in ("string", "float", "path", "uri")
+    named = cli.app.registered_commands
+    command = next((info.callback for info in named if info.name == name), None)
+    takes_settings = command is not None and "set_" in command.__wrapped__.__annotations__  # type: ignore[attr-defined]
+    assert ("set" in parameters) == (takes_settings or name == "main")
+
+
+@pytest.mark.parametrize("name", set(ENTRY_POINTS) - {"main"})
+@pytest.mark.parametrize("is_full", [False, True], ids=["defaults", "every parameter"])
+def test_an_entry_point_is_a_command_line_that_is_understood(
+    name: str, is_full: bool, tmp_path: Path
+) -> None:
+    entry = ENTRY_POINTS[name]
+    values = {key: value_of(key, parameter, is_full) for key, parameter in entry["parameters"].items()}
+    line = entry["command"].format(**{key: shlex.quote(value) for key, value in values.items()})
+    launcher = shlex.split(line)[:3]
+    assert launcher == ["bash", "scripts/project", name]
+    group = typer.main.get_command(cli.app)
+    command = group.commands[name]  # type: ignore[attr-defined]
+    context = command.make_context(name, arguments(shlex.split(line)[3:]))
+    if is_full and "set" in values:
+        assert context.params["set_"] == ["a.b=1", "c=2"]
+
+
+def value_of(name: str, parameter: Any, is_full: bool) -> str:
+    default = None if isinstance(parameter, str) else str(parameter["default"])
+    if default is not None and not is_full:
+        return default
+    if name == "set":
+        return "a.b=1 c=2"
+    return "3" if not isinstance(parameter, str) and parameter["type"] == "float" else "some thing"

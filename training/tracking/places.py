@@ -1,0 +1,157 @@
+"""Where a run is tracked, and how much of its journal has arrived there.
+
+`delivered.json` has an entry for each MLflow server or SQLite file:
+
+    {"last": PLACE,
+     "places": {PLACE: {"num_bytes": 812, "experiment_id": "1", "run_ids": {"": ..., "train": ...},
+                        "asked": "sqlite:///mlflow.db", "path_from_run": "../mlflow.db"}}}
+
+PLACE is the address without a password. A SQLite file that moved together with the run is found by its path
+from the run directory.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from recsys.files import replacing
+
+SQLITE = "sqlite:///"
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
+DATABASE = "mlflow.db"  # by default, beside the run directory
+
+
+@dataclass(kw_only=True)
+class Place:
+    """One MLflow server or SQLite file; `run_ids` by step, "" is the run as a whole."""
+
+    uri: str  # without a password
+    num_bytes: int = 0  # of the journal that have arrived
+    experiment_id: str | None = None
+    run_ids: dict[str, str] = field(default_factory=dict)
+    asked: str | None = None  # the address as it was written in the configuration
+    path_from_run: str | None = None  # of a SQLite file
+
+    @property
+    def database(self) -> Path | None:
+        """The SQLite file, None of a server."""
+        return database_of(self.uri)
+
+    def forget(self) -> None:
+        """As if nothing had been sent here."""
+        self.num_bytes, self.experiment_id = 0, None
+        self.run_ids.clear()
+
+
+class Places:
+    """The places of the run in `run_directory`, kept in the file `path`."""
+
+    def __init__(self, path: Path, run_directory: Path) -> None:
+        self._path, self.run_directory = path, run_directory.resolve()
+        self._addresses: dict[str, str] = {}  # of places that are opened with a password
+        content = json.loads(path.read_text("utf-8")) if path.exists() else {"last": None, "places": {}}
+        self._last: str | None = content["last"]
+        self._places = {uri: Place(uri=uri, **values) for uri, values in content["places"].items()}
+
+    def choose(self, asked: str | None) -> Place:
+        """The place to send to.
+
+        `asked` is track.uri. Without it the variable `MLFLOW_TRACKING_URI` counts, then the place of the last
+        time, then a SQLite file beside the run directory.
+        """
+        uri = asked or os.environ.get(URI_VARIABLE)
+        if uri is None:
+            place = self._of_last_time() or self._at(self._default())
+        else:
+            place = self._known_as(asked) or self._at(_absolute(uri))
+            if asked is not None and place.database is not None:  # an address of a server may hold a password
+                place.asked = asked
+        if place.database is not None:
+            place.path_from_run = os.path.relpath(place.database, self.run_directory)
+            if not place.database.exists():
+                place.forget()  # MLflow makes a new file, to which all is sent
+        elif uri is not None:
+            self._addresses[place.uri] = uri
+        return place
+
+    def address(self, place: Place) -> str:
+        """With the password, if one was given."""
+        return self._addresses.get(place.uri, place.uri)
+
+    def save(self, place: Place) -> None:
+        """Keep what is known of `place`, whole or not at all."""
+        self._places[place.uri] = place
+        self._last = place.uri
+        values = {
+            uri: {k: v for k, v in asdict(each).items() if k != "uri"} for uri, each in self._places.items()
+        }
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(self._path) as temporary:
+            temporary.write_text(json.dumps({"last": self._last, "places": values}, indent=2), "utf-8")
+
+    def _default(self) -> str:
+        return uri_of(self.run_directory.parent / DATABASE)
+
+    def _of_last_time(self) -> Place | None:
+        return None if self._last is None else self._where_it_is_now(self._places[self._last])
+
+    def _known_as(self, asked: str | None) -> Place | None:
+        """The place that track.uri named before: from another folder a relative path means another file."""
+        for place in self._places.values():
+            if asked is not None and place.asked == asked:
+                return self._where_it_is_now(place)
+        return None
+
+    def _where_it_is_now(self, place: Place) -> Place | None:
+        """None of a SQLite file that is gone."""
+        if place.database is None or place.database.exists():
+            return place
+        moved = self.run_directory / (place.path_from_run or DATABASE)
+        if not moved.exists():
+            return None
+        del self._places[place.uri]
+        place.uri = uri_of(moved)
+        self._places[place.uri] = place
+        return place
+
+    def _at(self, uri: str) -> Place:
+        uri = _without_password(uri)
+        if uri in self._places:
+            return self._places[uri]
+        database = database_of(uri)
+        for place in self._places.values():
+            moved = self.run_directory / (place.path_from_run or "")
+            if database is not None and place.path_from_run and moved.resolve() == database.resolve():
+                return self._where_it_is_now(place) or Place(uri=uri)
+        return Place(uri=uri)
+
+
+def uri_of(database: Path) -> str:
+    """The address of a SQLite file, in which "?" has a meaning of its own."""
+    return SQLITE + str(database.resolve()).replace("%", "%25").replace("?", "%3F")
+
+
+def database_of(uri: str) -> Path | None:
+    """The SQLite file of an address, None of any other address."""
+    if not uri.startswith(SQLITE):
+        return None
+    name = uri.removeprefix(SQLITE).partition("?")[0]
+    return Path(unquote(name))
+
+
+def _absolute(uri: str) -> str:
+    """The one way in which an address is written: without a link or a relative path."""
+    database = database_of(uri)
+    if database is None:
+        return uri.rstrip("/")
+    _, sign, options = uri.partition("?")
+    return uri_of(database) + sign + options
+
+
+def _without_password(uri: str) -> str:
+    parts = urlsplit(uri)
+    if "@" not in parts.netloc:
+        return uri
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

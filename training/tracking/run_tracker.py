@@ -1,0 +1,213 @@
+"""One tracked run for all steps of a run directory: journal, system metrics, and sending while steps run."""
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from recsys.config import TrackConfig
+from recsys.errors import ConfigError
+from training.tracking.code_version import code_tags
+from training.tracking.delivery import RUN_ID_VARIABLE, Delivery
+from training.tracking.journal import PARENT, Entry, Journal
+from training.tracking.mlflow_calls import load_mlflow
+from training.tracking.places import Places
+from training.tracking.sender import Sender
+from training.tracking.system_metrics import PREFIX, Sampler, SystemMetrics
+from training.tracking.tracker import JournalTracker, NullTracker, Tracker
+
+logger = logging.getLogger(__name__)
+JOURNAL: Final = "journal.jsonl"
+DELIVERED: Final = "delivered.json"
+SYSTEM_VARIABLE: Final = "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING"
+INTERVAL_VARIABLE: Final = "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL"
+
+
+class RunTracker:
+    """Tracks the run in `directory` as `name`; its files lie in `folder`.
+
+    Nothing that MLflow does or fails to do ends a step: it costs one warning, and what was not sent is sent
+    the next time.
+    """
+
+    def __init__(self, config: TrackConfig, name: str, directory: Path, folder: Path) -> None:
+        self._config, self._name, self._directory, self._folder = config, name, directory, folder
+        self._journal = Journal(folder / JOURNAL)
+        self._tracker: Tracker = NullTracker()
+        self._sender: Sender | None = None
+        self._sampler: Sampler | None = None
+        self._is_open = False
+        self._warned: set[str] = set()
+
+    @property
+    def current(self) -> Tracker:
+        """That of the step that runs now."""
+        return self._tracker
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Send while this lasts. Inside another `open` this does nothing."""
+        if self._is_open or not self._config.enabled:
+            yield
+            return
+        self._is_open = True
+        self._start()
+        status = "FAILED"
+        try:
+            yield
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
+        finally:
+            self._stop(status)
+            self._is_open = False
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Tracker]:
+        """The tracker of the step `name`, which is a run of its own inside the run."""
+        with self.open():
+            if not self._is_open:
+                yield self._tracker
+                return
+            outer, start = self._tracker, time.perf_counter()
+            self._tracker = tracker = JournalTracker(self._write, name, self._directory)
+            self._write(Entry(run=name, kind="start", values={"name": name}))
+            status = "FAILED"
+            try:
+                yield tracker
+                status = "FINISHED"
+            except KeyboardInterrupt:
+                status = "KILLED"
+                raise
+            finally:
+                if self._sampler is not None:
+                    self._sampler.sample()
+                tracker.log_metrics({f"seconds/{name}": time.perf_counter() - start})
+                self._write(Entry(run=name, kind="end", values={"status": status}))
+                self._tracker = outer
+
+    def _start(self) -> None:
+        self._warned.clear()
+        first = _next_system_step(self._journal)
+        self._tracker = JournalTracker(self._write, PARENT, self._directory)
+        self._write(Entry(run=PARENT, kind="start", values={"name": self._name}))
+        tags = code_tags()
+        if RUN_ID_VARIABLE in os.environ:  # `mlflow run` has said where the code is from
+            tags = {name: text for name, text in tags.items() if not name.startswith("mlflow.source.")}
+        self._tracker.log_tags(tags)
+        self._sender = self._make_sender()
+        seconds = _seconds_between_samples(self._config)
+        if seconds is not None:
+            metrics = SystemMetrics(self._directory)
+            self._sampler = Sampler(metrics, self._write_system_metrics, seconds, first)
+            self._sampler.start()
+
+    def _stop(self, status: str) -> None:
+        if self._sampler is not None:
+            self._sampler.close()
+            self._sampler = None
+        self._write(Entry(run=PARENT, kind="end", values={"status": status}))
+        self._tracker = NullTracker()
+        if self._sender is not None:
+            self._sender.close()
+            self._sender = None
+
+    def _make_sender(self) -> Sender | None:
+        try:
+            load_mlflow()
+            places = Places(self._folder / DELIVERED, self._directory)
+            place = places.choose(self._config.uri)
+        except Exception as error:
+            self._failed(error)
+            return None
+        delivery = Delivery(self._journal, places, place, experiment=self._config.experiment, warn=self._warn)
+        sender = Sender(delivery.send, self._failed)
+        sender.start()
+        sender.notify()
+        return sender
+
+    def _write(self, entry: Entry) -> None:
+        try:
+            self._journal.append(entry)
+        except OSError as error:
+            self._warn(f"the journal of the run cannot be written, its figures are lost: {error}")
+            return
+        if self._sender is not None:
+            self._sender.notify()
+
+    def _write_system_metrics(self, metrics: Mapping[str, float], number: int) -> None:
+        self._tracker.log_metrics(metrics, number)
+
+    def _failed(self, error: Exception) -> None:
+        if "MLflow" in self._warned:
+            return
+        self._warned.add("MLflow")
+        logger.warning(
+            "MLflow does not take the figures of this run: %s\nNothing is lost: they are in %s and are sent "
+            "with the next step, or by: recsys track %s",
+            error, self._journal.path, self._directory,
+        )  # fmt: skip
+
+    def _warn(self, message: str) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
+            logger.warning("%s", message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """What `deliver_now` did; `run_id` is that of the run as a whole."""
+
+    num_entries: int
+    place: str
+    run_id: str
+
+
+def deliver_now(directory: Path, folder: Path, *, uri: str | None, experiment: str | None) -> Sent:
+    """Send what the journal of a run has and MLflow has not.
+
+    Where the run was deleted in MLflow all is sent anew. Raises `ConfigError` without a journal and
+    `Unavailable` where MLflow does not take it.
+    """
+    journal = Journal(folder / JOURNAL)
+    if journal.size() == 0:
+        raise ConfigError(f"{directory} has nothing to track; with track.enabled = true its next step has")
+    places = Places(folder / DELIVERED, directory)
+    place = places.choose(uri)
+    warnings: list[str] = []
+    delivery = Delivery(journal, places, place, experiment=experiment, warn=warnings.append)
+    delivery.forget_lost_runs()
+    count = delivery.send()
+    for message in dict.fromkeys(warnings):
+        logger.warning("%s", message)
+    return Sent(num_entries=count, place=place.uri, run_id=place.run_ids[PARENT])
+
+
+def tracked_run_id(directory: Path, folder: Path, uri: str) -> str | None:
+    """The MLflow run of a run directory at the address `uri`, None where it is not tracked there."""
+    return Places(folder / DELIVERED, directory).choose(uri).run_ids.get(PARENT)
+
+
+def _seconds_between_samples(config: TrackConfig) -> float | None:
+    """None where no system metrics are wanted; MLflow's own variables win over the configuration."""
+    wanted = os.environ.get(SYSTEM_VARIABLE, str(config.system_metrics)).lower() in ("true", "1")
+    try:
+        seconds = float(os.environ.get(INTERVAL_VARIABLE) or config.system_metrics_seconds)
+    except ValueError:
+        seconds = config.system_metrics_seconds
+    return seconds if wanted else None
+
+
+def _next_system_step(journal: Journal) -> int:
+    """Samples are numbered on, so that a chart of a run that was continued has no knot."""
+    steps = [
+        entry.values["step"]
+        for entry, _ in journal.read()
+        if entry.kind == "metrics" and any(name.startswith(PREFIX) for name in entry.values["metrics"])
+    ]
+    return max(steps, default=-1) + 1
