@@ -3,8 +3,8 @@
     torchrun --nproc-per-node 2 -m recsys.cli run DATASET --out RUN
 
 Each process is a rank. Rank 0 writes files, tracks and prints. All ranks take the steps of a training
-together and exchange tensors by gloo on a CPU and by NCCL on a GPU. What rank 0 computes alone reaches the
-others through the key-value store of torchrun, so that no exchange of tensors has to wait for it.
+together and exchange tensors by gloo on a CPU and by NCCL on a GPU. Results that rank 0 computes alone go to
+the others through the key-value store of torchrun, which has another time limit than an exchange of tensors.
 """
 
 import os
@@ -26,7 +26,7 @@ from recsys.errors import RankError
 
 T = TypeVar("T")
 BACKENDS = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl"}
-# What gloo says of a peer that has gone away or is silent. It raises RuntimeError for every fault.
+# Parts of gloo's messages about a process that has ended or is silent. It raises RuntimeError for all faults.
 _LOST = ("gloo", "Connection closed", "Connection reset", "Broken pipe", "Timed out", "timed out")
 
 
@@ -53,7 +53,7 @@ class Ranks(Protocol):
         ...
 
     def share(self, make: Callable[[], T]) -> T:
-        """What `make` returns on rank 0, where alone it is called, on every rank."""
+        """The result of `make`, which is called on rank 0 alone, on every rank."""
         ...
 
     def explained(self) -> AbstractContextManager[None]:
@@ -167,12 +167,12 @@ def ranks_of_process() -> Ranks:
 
 
 @contextmanager
-def process_group_of_one() -> Iterator[None]:
+def process_group_of_one(device: str = "cpu") -> Iterator[None]:
     """Within, torch has a process group, which TorchRec needs; in a single process a group of one."""
     if dist.is_initialized():
         yield
         return
-    dist.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
+    dist.init_process_group(BACKENDS[device], store=HashStore(), rank=0, world_size=1)
     try:
         yield
     finally:

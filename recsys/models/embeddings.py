@@ -23,7 +23,7 @@ def _init(weight: Tensor) -> Tensor:
 
 
 class TableVectors(NamedTuple):
-    """What N items read from the learned tables."""
+    """The vectors of N items in the learned tables."""
 
     identity_ND: Tensor | None  # None without an id table
     category: Mapping[str, Tensor]  # field -> mean embedding of the item's values [N, D]

@@ -154,7 +154,7 @@ class Retriever(nn.Module):
         return self.user_tower.start_D.device
 
     def table_ids(self, row_N: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """What the catalogue rows `row_N` look up: rows of the id table [N], ids of each field [N, C].
+        """The places of the catalogue rows `row_N` in the tables: rows of ids [N], ids of each field [N, C].
 
         Rows of the id table are on the model's device, ids of the fields in host memory.
         """
@@ -162,7 +162,7 @@ class Retriever(nn.Module):
         return self._take(self.id_row_N, row_N), fields
 
     def read_tables(self, row_N: Tensor) -> TableVectors:
-        """What the catalogue rows `row_N` read from the learned tables."""
+        """The vectors of the catalogue rows `row_N` in the learned tables."""
         id_row_N, ids = self.table_ids(row_N)
         return TableVectors(
             identity_ND=None if self.item_id is None else self.item_id(id_row_N),
@@ -175,7 +175,7 @@ class Retriever(nn.Module):
         """Inputs of the item tower for the catalogue rows `row_N`, which are in host memory.
 
         With `as_cold`, every item is read as a cold item: without its id, and with the reviews of
-        `ItemFeatures.dense_as_cold`. `tables`, where given, is what the rows have read from the tables.
+        `ItemFeatures.dense_as_cold`. `tables`, where given, are the vectors of the rows in the tables.
         """
         warm_N = self._take(self.trained_N, row_N) & (not as_cold)
         if self.training:

@@ -8,6 +8,7 @@ process, too. It needs a process group of torch.
 Legend: N items, D width, S rows of the part of a table that this process holds.
 """
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -67,7 +68,7 @@ class ShardedTables:
         whole = {name: tensor.detach() for name, tensor in self._module.state_dict().items()}
         # The training loss is divided by the targets of all processes, so gradients are summed, not averaged.
         set_gradient_division(False)
-        warnings.filterwarnings("ignore", r"`torch.distributed.\w+_tensor` is deprecated", FutureWarning)
+        _silence_torchrec()
         with torch.random.fork_rng():  # the parts differ in size, and would draw more or fewer random numbers
             self._parallel = self._shard(id_sharding, category_sharding)
         self._sharded: dict[str, ShardedTensor] = dict(self._parallel.state_dict())
@@ -94,7 +95,7 @@ class ShardedTables:
         return {name: found[name] for name in self._sharded}
 
     def read(self, row_N: Tensor) -> TableVectors:
-        """What this process's catalogue rows read. All processes call it at once, each with its own rows."""
+        """The vectors of this process's catalogue rows. All processes call it at once."""
         longest = torch.tensor(len(row_N))
         dist.all_reduce(longest, dist.ReduceOp.MAX)
         num_bags = max(int(longest), 1)  # TorchRec takes no empty batch, nor batches of different sizes
@@ -209,6 +210,12 @@ class ShardedTables:
         for module in (model.item_id, model.category):
             if module is not None:
                 module.requires_grad_(False)
+
+
+def _silence_torchrec() -> None:
+    """Hide warnings of torch about TorchRec's own calls, which no user can change."""
+    warnings.filterwarnings("ignore", r"`torch.distributed.\w+_tensor` is deprecated", FutureWarning)
+    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
 
 _MODULES = ("item_id", "category")

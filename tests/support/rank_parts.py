@@ -93,8 +93,8 @@ def spread(model):
 def main(cases, checkpoint=None, *flags):
     """Train each case, and write its curve, the sums of its parameters and its plan as a line.
 
-    With the flag kill, rank 1 is killed in the last epoch, once a checkpoint. With the flag stop, all ranks
-    end there.
+    With the flag kill, rank 1 is killed in the last epoch, once a checkpoint. With the flag freeze, it stops
+    answering there. With the flag stop, all ranks end there.
     """
     ranks = ranks_of_process()
 
@@ -103,13 +103,16 @@ def main(cases, checkpoint=None, *flags):
         if "kill" in flags and epoch == NUM_EPOCHS and ranks.rank == 1 and not marker.exists():
             marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        if "freeze" in flags and epoch == NUM_EPOCHS and ranks.rank == 1:
+            os.kill(os.getpid(), signal.SIGSTOP)
         if "stop" in flags and epoch == NUM_EPOCHS:
             raise KeyboardInterrupt
 
     for case in cases.split(";"):
         path = checkpoint and Path(f"{checkpoint}.{case}")
         try:
-            fitted = train(case, path, on_epoch=end_a_rank)
+            seconds = 5 if "freeze" in flags else 60
+            fitted = train(case, path, on_epoch=end_a_rank, timeout_seconds=seconds)
         except KeyboardInterrupt:
             continue
         if ranks.rank == 0:

@@ -1,4 +1,4 @@
-"""Fits that several ranks take together: rank 0 says what is fitted, the others make its inputs and join.
+"""Fits that several ranks take together: rank 0 announces a fit, the others make its inputs and join.
 
 Rank 0 alone runs the steps of a run. For each fit it sends a `JointFit`. The others read the dataset and the
 vectors where rank 0 has read them, train the towers with it, and wait for the next fit. They write nothing
@@ -60,7 +60,7 @@ def follow(ranks: Ranks) -> None:
 
 
 def _nothing() -> JointFit | None:
-    """What a rank other than 0 shares."""
+    """The value of a rank other than 0 in `Ranks.share`; nobody reads it."""
     return None
 
 

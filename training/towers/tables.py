@@ -1,7 +1,7 @@
 """The learned tables in a step: read once for all losses, and written once with the sum of their gradients.
 
-A step reads its catalogue rows from the tables on one thread. The vectors that come out are leaves for the
-shards of the losses. What the losses return for the leaves is summed, and flows back into the tables.
+A step reads its catalogue rows from the tables on one thread. The vectors that are read are leaves for the
+shards of the losses. The gradients of the leaves are summed over the shards, and flow back into the tables.
 
 Legend: N rows of a step, M rows of a shard, D width.
 """
@@ -28,7 +28,7 @@ class Tables(Protocol):
     plan: str  # which rank holds which rows, as text
 
     def read(self, row_N: Tensor) -> TableVectors:
-        """What this rank's catalogue rows read, with the graph that leads back to the tables."""
+        """The vectors of this rank's catalogue rows, with the graph that leads back to the tables."""
         ...
 
     def receive(self, read: TableVectors, gradients: Sequence[Tensor]) -> None:
@@ -40,7 +40,7 @@ class Tables(Protocol):
         ...
 
     def update(self, rate: float, scale: Tensor) -> None:
-        """Write what the optimizer does not: rows whose gradients, times `scale`, were received.
+        """Update the tables that are not in `parameters`, by the received gradients times `scale`.
 
         `rate` is the learning rate as a fraction of its peak.
         """
@@ -99,10 +99,10 @@ class WholeTables:
 
 
 class DividedTables:
-    """Tables that TorchRec divides among the ranks, and that a step updates where it has read them.
+    """Tables that TorchRec divides among the ranks. A step updates the rows that it has read.
 
-    Their gradients are not in `parameters`: they wait between `receive` and `update` as those of the vectors
-    that were read. Rows are averaged when they change, with the average that every step would have given.
+    Between `receive` and `update` their gradients are those of the vectors that were read, for clipping. The
+    moving average of a row is computed before the row changes; see `TableAverage`.
     """
 
     parameters: Sequence[nn.Parameter] = ()
@@ -174,7 +174,7 @@ def is_of_tables(name: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardLeaves:
-    """What the rows of a shard have read, as leaves, and the places of the rows among those of the step."""
+    """The vectors of a shard's rows as leaves, and the places of these rows among the rows of the step."""
 
     place_M: Tensor
     vectors: TableVectors
@@ -189,7 +189,7 @@ class ShardGradient:
 
 
 class StepRows:
-    """The catalogue rows that this rank reads in a step, ascending, and what they have read."""
+    """The catalogue rows that this rank reads in a step, ascending, and their vectors of the tables."""
 
     def __init__(self, row_N: Tensor, read: TableVectors) -> None:
         self.row_N, self.read = row_N, read

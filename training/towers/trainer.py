@@ -4,7 +4,6 @@ Under torchrun all ranks train together, and rank 0 alone validates.
 Legend: B windows, L events, P predictions, N items that may be predicted, D width.
 """
 
-import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,14 +32,12 @@ from training.towers.step_audit import audit_step
 from training.towers.tables import DividedTables, Tables, WholeTables, is_of_tables
 from training.towers.train_step import TrainStep
 
-logger = logging.getLogger(__name__)
-READ_EVERY = 50  # steps on a GPU between two readings of the loss
 READ_EVERY = 50  # steps on a GPU between two readings of the loss
 
 
 @dataclass(frozen=True, kw_only=True)
 class FittedRetriever:
-    model: Retriever  # complete on rank 0
+    model: Retriever  # on rank 0 complete; elsewhere divided tables are missing
     best_epoch: int  # epochs that the kept parameters were trained for
     best_score: float  # validation NDCG@10, NaN without validation
     curve: list[dict[str, float]]  # an entry an epoch
@@ -65,9 +62,9 @@ def fit_retriever(
 ) -> FittedRetriever:
     """Train both towers on `sequences`; with `validate`, keep the best epoch and stop early.
 
-    `epochs` overrides the configured number. A `checkpoint` of the same
-    `fingerprint` is resumed. `index_kind` is the index that hard negatives come from. All `ranks` call it
-    with the same arguments; only rank 0 calls `validate`.
+    `epochs` overrides the configured number. A `checkpoint` of the same `fingerprint` is resumed.
+    `index_kind` is the index that hard negatives come from. All `ranks` call this function with the same
+    arguments; only rank 0 calls `validate`.
     Raises `FloatingPointError` if a loss or a parameter is not finite, `RankError` if a rank is lost.
     """
     ranks.open(choose_device(config).type, config.processes)
@@ -120,7 +117,7 @@ def _tables(model: Retriever, config: TrainConfig, decay: float, ranks: Ranks) -
     if not is_divided or (model.item_id is None and model.category is None):
         yield WholeTables(model, ranks)
         return
-    with process_group_of_one():
+    with process_group_of_one(model.device.type):
         tables = DividedTables(model, config.tables, decay=decay, ranks=ranks)
         yield tables
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -20,14 +21,20 @@ Results = Mapping[str, Mapping[str, Any]]  # by case
 pytestmark = pytest.mark.long
 
 
-def start(num_ranks: int, *arguments: object, threads: int = 1, restarts: int = 0) -> subprocess.Popen[str]:
+def start(
+    num_ranks: int,
+    *arguments: object,
+    threads: int = 1,
+    restarts: int = 0,
+    extra: Mapping[str, str] | None = None,
+) -> subprocess.Popen[str]:
     launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(num_ranks)]
     launcher += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "--max-restarts", str(restarts)]
     program = [str(SUPPORT / "rank_parts.py"), *map(str, arguments)]
     path = os.pathsep.join([str(SUPPORT), str(SUPPORT.parents[1])])
     return subprocess.Popen(
         [sys.executable, *(launcher if num_ranks > 1 else []), *program],
-        env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": path},
+        env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": path, **(extra or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -110,6 +117,23 @@ def test_a_lost_rank_ends_the_training_with_a_message(tmp_path: Path) -> None:
     assert process.returncode != 0
     assert "rank 0 of 2 has lost the others" in err
     assert "torchrun --max-restarts" in err
+
+
+def test_a_rank_that_does_not_answer_in_time_ends_the_training_with_a_message(tmp_path: Path) -> None:
+    """Both processes are started by hand: torchrun would wait half a minute for the frozen one."""
+    with socket.create_server(("localhost", 0)) as server:
+        port = server.getsockname()[1]
+    world = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    arguments = (ONE, tmp_path / "towers.pt", "freeze")
+    first, frozen = (start(1, *arguments, extra={**world, "RANK": str(rank)}) for rank in range(2))
+    try:
+        _, err = first.communicate(timeout=120)
+    finally:
+        frozen.kill()
+        frozen.communicate()
+    assert first.returncode != 0
+    assert "rank 0 of 2 has lost the others" in err
+    assert "train.processes.timeout_seconds = 5" in err
 
 
 def test_a_restart_goes_on_from_the_checkpoint_to_the_same_end(tmp_path: Path, two_ranks: Results) -> None:
