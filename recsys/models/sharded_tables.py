@@ -106,12 +106,15 @@ class ShardedTables:
             category={} if category is None else category(ids, self.model.device, num_bags),
         )
 
-    def update(self, read: TableVectors, gradients: Sequence[Tensor], learning_rate: float) -> None:
-        """Flow the gradients of `read.tensors()` back, which updates the rows that any process has read."""
+    def set_learning_rate(self, rate: float) -> None:
+        """The rate of updates by vectors that are read from now on; `read` passes it to the backward pass."""
         optimizer = self._parallel.fused_optimizer
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate
-        optimizer.step()  # hands the rate over; the backward pass does the rest
+            group["lr"] = rate
+        optimizer.step()  # hands the rate over and does nothing else
+
+    def update(self, read: TableVectors, gradients: Sequence[Tensor]) -> None:
+        """Flow the gradients of `read.tensors()` back, which updates the rows that any process has read."""
         torch.autograd.backward(read.tensors(), list(gradients))
 
     def whole(self) -> dict[str, dict[str, Tensor]]:

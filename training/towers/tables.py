@@ -27,6 +27,10 @@ class Tables(Protocol):
     parameters: Sequence[nn.Parameter]  # those that the optimizer of the towers updates
     plan: str  # which rank holds which rows, as text
 
+    def set_rate(self, rate: float) -> None:
+        """The learning rate of the coming step, as a fraction of its peak; for tables not in `parameters`."""
+        ...
+
     def read(self, row_N: Tensor) -> TableVectors:
         """The vectors of this rank's catalogue rows, with the graph that leads back to the tables."""
         ...
@@ -39,11 +43,8 @@ class Tables(Protocol):
         """Sum of the squares of the gradients that are not in `parameters`; a scalar."""
         ...
 
-    def update(self, rate: float, scale: Tensor) -> None:
-        """Update the tables that are not in `parameters`, by the received gradients times `scale`.
-
-        `rate` is the learning rate as a fraction of its peak.
-        """
+    def update(self, scale: Tensor) -> None:
+        """Update the tables that are not in `parameters`, by the received gradients times `scale`."""
         ...
 
     def exchange_average(self) -> None:
@@ -70,6 +71,8 @@ class WholeTables:
         self.plan = f"{ranks.size} ranks: each holds every table whole (train.tables.optimizer: adamw)"
         self.parameters: Sequence[nn.Parameter] = [each for module in modules for each in module.parameters()]
 
+    def set_rate(self, rate: float) -> None: ...
+
     def read(self, row_N: Tensor) -> TableVectors:
         return self.model.read_tables(row_N)
 
@@ -84,7 +87,7 @@ class WholeTables:
     def squared_norm(self) -> Tensor:
         return torch.zeros((), device=self.model.device)
 
-    def update(self, rate: float, scale: Tensor) -> None: ...
+    def update(self, scale: Tensor) -> None: ...
 
     def exchange_average(self) -> None: ...
 
@@ -119,6 +122,9 @@ class DividedTables:
         self.row_N = torch.empty(0, dtype=torch.int64)
         self._received: tuple[TableVectors, list[Tensor]] | None = None
 
+    def set_rate(self, rate: float) -> None:
+        self.sharded.set_learning_rate(rate * self.config.learning_rate)
+
     def read(self, row_N: Tensor) -> TableVectors:
         self.row_N = row_N
         return self.sharded.read(row_N)
@@ -134,13 +140,12 @@ class DividedTables:
         self.ranks.sum_(total)
         return total
 
-    def update(self, rate: float, scale: Tensor) -> None:
+    def update(self, scale: Tensor) -> None:
         assert self._received is not None
         read, gradients = self._received
         if self.average is not None:
             self.average.before_change(self.sharded.ids(self.ranks.gather(self.row_N)))
-        rate = rate * self.config.learning_rate
-        self.sharded.update(read, [gradient * scale for gradient in gradients], rate)
+        self.sharded.update(read, [gradient * scale for gradient in gradients])
         if self.average is not None:
             self.average.update()
         self._received = None

@@ -235,10 +235,11 @@ def update(
 
     `rate` is the learning rate as a fraction of its peak, for tables with an optimizer of their own.
     """
+    step.tables.set_rate(rate)
     loss = step.backward(windows)
     factor = step.clip(max_gradient_norm)
     optimizer.step()
-    step.tables.update(rate, factor)
+    step.tables.update(factor)
     return loss
 
 

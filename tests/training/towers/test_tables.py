@@ -46,12 +46,13 @@ def test_an_update_is_that_of_rowwise_adagrad_and_leaves_other_rows_alone(divide
     """moment += mean(g^2), weight -= rate * g / (sqrt(moment) + eps), twice."""
     gradient = torch.randn(len(ROWS), 16, generator=torch.Generator().manual_seed(0))
     expected, moment = tables_of(tiny_model())[ID_TABLE], torch.zeros(len(ROWS), 1)
+    divided.set_rate(1.0)
     for scale in (1.0, 0.25):
         read = divided.read(ROWS)
         zeros = [torch.zeros_like(each) for each in read.tensors()[1:]]
         divided.receive(read, [gradient, *zeros])
         assert divided.squared_norm() == pytest.approx(float(gradient.square().sum()))
-        divided.update(1.0, torch.tensor(scale))
+        divided.update(torch.tensor(scale))
         moment += (scale * gradient).square().mean(1, keepdim=True)
         expected[ROWS] -= RATE * scale * gradient / moment.sqrt()
     divided.fill()
@@ -60,10 +61,11 @@ def test_an_update_is_that_of_rowwise_adagrad_and_leaves_other_rows_alone(divide
 
 def test_state_goes_into_other_tables_with_moments_and_average(divided: DividedTables) -> None:
     def step(tables: DividedTables, seed: int) -> None:
+        tables.set_rate(1.0)
         read = tables.read(ROWS)
         draw = torch.Generator().manual_seed(seed)
         tables.receive(read, [torch.randn(each.shape, generator=draw) for each in read.tensors()])
-        tables.update(1.0, torch.tensor(1.0))
+        tables.update(torch.tensor(1.0))
 
     step(divided, 0)
     state = divided.state_dict()
