@@ -4,7 +4,7 @@
                                    [--figure docs/images/step_cost.svg] [--folder TEMPORARY]
 
 Every size is measured in a process of its own, with one thread. A step has 64 windows of 100 events, whose
-items are drawn uniformly, and 8,192 negatives: `train.sampled_above` is 0, all other settings are the
+items are drawn uniformly, and 8,192 negatives: `train.sampled_above` is 1, all other settings are the
 defaults. Uniform draws repeat items of a small catalogue, and an item is embedded once a step: the table
 has the number of embedded items. With --content-width W, each item has a vector of W half floats in a
 memory-mapped file in --folder, which is removed at the end. Seconds are CPU seconds, the median over the
@@ -74,7 +74,7 @@ def measure(num_items: int, num_steps: int, width: int, folder: Path) -> dict[st
 
     torch.set_num_threads(1)
     keep_freed_memory()
-    config = TrainConfig(sampled_above=0)
+    config = TrainConfig(sampled_above=1)
     schema = SequenceSchema(max_length=LENGTH, has_clock=True, num_event_kinds=3, number_scales={})
     with tempfile.TemporaryDirectory(dir=folder) as content, process_group_of_one():
         features = make_features(num_items, width, Path(content))
