@@ -11,6 +11,7 @@
     ├── LockedError                         another process is writing the same file or directory
     ├── StateError                          the histories of users cannot be read or written now
     ├── ProviderError                       a device or execution provider is not available
+    ├── RankError                           another process of the same training was lost
     ├── MissingExtraError                   an optional package is not installed
     └── RequestError     (also ValueError)  a query cannot be answered
 
@@ -86,6 +87,10 @@ class LeakError(RecsysError):
 
 class ProviderError(RecsysError):
     """The requested device is not available, and a slower one was not allowed."""
+
+
+class RankError(RecsysError):
+    """Another process of the same training has ended, is silent, or works on something else."""
 
 
 class MissingExtraError(RecsysError):
