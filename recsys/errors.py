@@ -12,6 +12,7 @@
     ├── StateError                          the histories of users cannot be read or written now
     ├── DiskFullError                       a file cannot be written: no space, or a limit of its size
     ├── ProviderError                       a device or execution provider is not available
+    ├── RankError                           another process of the same training was lost
     ├── MissingExtraError                   an optional package is not installed
     └── RequestError     (also ValueError)  a query cannot be answered
 
@@ -99,6 +100,10 @@ class LeakError(RecsysError):
 
 class ProviderError(RecsysError):
     """The requested device is not available, and a slower one was not allowed."""
+
+
+class RankError(RecsysError):
+    """Another process of the same training has ended, is silent, or works on something else."""
 
 
 class MissingExtraError(RecsysError):

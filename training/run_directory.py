@@ -3,6 +3,7 @@
     run/
       config.toml  dataset.json  lock    the configuration, the dataset, and the process that uses the run
       checkpoints/  fit_records.json     models and record of each fit (main, with_validation, id_only, refit)
+      sharding_plan.txt                  how several processes divide the learned tables, by stage
       audit.json                         the checks for leaks, by stage
       split/  metrics.json               histories and held-out items, and the results on them
       baselines.json                     the settings chosen for each baseline
@@ -34,7 +35,7 @@ from recsys.files import ProcessLock, remove_unfinished_in, replace_text, replac
 
 FORMAT = 2  # of the files in a run directory; a directory of another format is an error
 # Settings and sections ("track.") that do not affect results; a run continues with other values of them.
-CHANGEABLE = ("track.", "evaluate.knockouts", "encoders.batch_size")
+CHANGEABLE = ("track.", "publish.", "evaluate.knockouts", "encoders.batch_size")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,7 @@ class RunDirectory:
         self.dataset_file = path / "dataset.json"
         self.checkpoints = path / "checkpoints"
         self.fit_records = path / "fit_records.json"
+        self.sharding_plan = path / "sharding_plan.txt"
         self.audits = path / "audit.json"
         self.kept_lists = self.checkpoints / "lists"  # of an unfinished evaluation
         self.kept_knockouts = self.checkpoints / "knockouts"  # cases of an unfinished measurement

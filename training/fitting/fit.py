@@ -31,6 +31,7 @@ from training.fitting.validation import (
 )
 from training.fitting.without_events import POPULARITY, WithoutEvents, choose_without_events
 from training.ranker import FittedRanker, fit_ranker
+from training.ranks import ONE_RANK, Ranks
 from training.towers import FittedRetriever, fit_retriever
 
 logger = logging.getLogger(__name__)
@@ -90,24 +91,27 @@ def fit(
     after_towers: Path | None = None,
     progress: Progress = silent,
     on_epoch: OnEpoch | None = None,
+    ranks: Ranks = ONE_RANK,
 ) -> Fitted:
     """Fit the towers on training events, and the ranker on validation events of some users.
 
     Without `choices`, early stopping of the towers uses the validation events of all users. Epoch and blend
     weight of the ranker are chosen on users that the ranker is not trained on. With `choices`, nothing is
     chosen. A `checkpoint` of the same inputs is resumed; the directory `after_towers` keeps everything that
-    is fitted after the towers, for the next call. Raises `TypeError` for inputs that were not audited.
+    is fitted after the towers, for the next call. The other `ranks` join the fit of the towers by
+    `fit_towers`. Raises `TypeError` for inputs that were not audited.
     """
     if not isinstance(audited, AuditedInputs):
         raise TypeError(f"fit takes the result of audit(inputs), not {type(audited).__name__}")
     inputs, config = audited.inputs, audited.inputs.config
-    has_validation = bool(inputs.ground_truth) and choices is None
-    key = checkpoint_key(inputs, choices)
-    retriever = _fit_towers(inputs, choices, has_validation, checkpoint, key, progress, on_epoch)
+    has_validation = _has_validation(inputs, choices)
+    retriever = fit_towers(
+        inputs, choices, checkpoint=checkpoint, progress=progress, on_epoch=on_epoch, ranks=ranks
+    )
     model = retriever.model
     parts = load_or_fit(
         after_towers,
-        lambda: after_towers_key(inputs, key, model),
+        lambda: after_towers_key(inputs, checkpoint_key(inputs, choices), model),
         model,
         lambda: _fit_after_towers(model, inputs, choices, has_validation, progress),
     )
@@ -154,15 +158,16 @@ def _fit_after_towers(
     )
 
 
-def _fit_towers(
+def fit_towers(
     inputs: FitInputs,
     choices: FitChoices | None,
-    has_validation: bool,
+    *,
     checkpoint: Path | None,
-    key: str,
-    progress: Progress,
-    on_epoch: OnEpoch | None,
+    progress: Progress = silent,
+    on_epoch: OnEpoch | None = None,
+    ranks: Ranks = ONE_RANK,
 ) -> FittedRetriever:
+    """The towers of `fit`. All `ranks` call it with the same inputs and choices; see `fit_retriever`."""
     config = inputs.config
     return fit_retriever(
         inputs.features,
@@ -170,14 +175,19 @@ def _fit_towers(
         inputs.sequences,
         model_config=config.model,
         config=config.train,
-        validate=tower_validation(inputs) if has_validation else None,
+        validate=tower_validation(inputs) if _has_validation(inputs, choices) else None,
         epochs=choices.epochs if choices else None,
         index_kind=config.index.kind,
         checkpoint=checkpoint,
-        fingerprint=key,
+        fingerprint=checkpoint_key(inputs, choices),
         progress=progress,
         on_epoch=on_epoch,
+        ranks=ranks,
     )
+
+
+def _has_validation(inputs: FitInputs, choices: FitChoices | None) -> bool:
+    return bool(inputs.ground_truth) and choices is None
 
 
 def _choose_without_events(model: Retriever, inputs: FitInputs) -> WithoutEvents:
