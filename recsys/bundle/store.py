@@ -161,7 +161,7 @@ class Store:
     def writing(self) -> Iterator[None]:
         """Keep other writers out, and remove what a killed one left.
 
-        Raises `DataError` where another process is writing.
+        Raises `LockedError` if another process is writing.
         """
         with exclusive(self.path / STORE, what=f"the store {self.path}", remedy="wait for it"):
             self._clear_drafts()

@@ -34,8 +34,8 @@ def jagged(module: Any, keys: list[str]) -> Any:
 
 def test_tables_are_those_of_torchrec_in_names_values_and_gradients() -> None:
     real = collections(torchrec, EmbeddingBagConfig, EmbeddingConfig, PoolingType.MEAN)
-    ours = collections(tables, tables.EmbeddingBagConfig, tables.EmbeddingConfig, tables.PoolingType.MEAN)
-    for one, other, keys in zip(real, ours, (["item"], ["kind", "brand"]), strict=True):
+    replaced = collections(tables, tables.EmbeddingBagConfig, tables.EmbeddingConfig, tables.PoolingType.MEAN)
+    for one, other, keys in zip(real, replaced, (["item"], ["kind", "brand"]), strict=True):
         other.load_state_dict(one.state_dict())
         answers = [one(jagged(torchrec, keys)), other(jagged(tables, keys))]
         vectors = [

@@ -15,7 +15,7 @@ from bundle_parts import write_tiny_bundle
 from recsys.bundle import Bundle, Store, Version, bundle_directory, now, state_directory
 from recsys.bundle import blobs as blobs_module
 from recsys.checksums import sha256_of
-from recsys.errors import BundleError, DataError
+from recsys.errors import BundleError, DataError, LockedError
 
 
 def record(bundle: Bundle) -> Version:
@@ -302,7 +302,7 @@ def test_one_process_at_a_time_writes(root: Path, bundles: list[Path]) -> None:
     publish(root, bundles[0])
     with (
         Store.open(root).writing(),
-        pytest.raises(DataError, match=r"the store .* by another process .*; wait"),
+        pytest.raises(LockedError, match=r"the store .* is in use by process .*; wait"),
     ):
         publish(root, bundles[1])
 
