@@ -10,6 +10,7 @@
     ├── LeakError                           a model could read what is held out from it
     ├── LockedError                         another process is writing the same file or directory
     ├── StateError                          the histories of users cannot be read or written now
+    ├── TrackingError                       MLflow does not answer, or a run in it was deleted
     ├── ProviderError                       a device or execution provider is not available
     ├── MissingExtraError                   an optional package is not installed
     └── RequestError     (also ValueError)  a query cannot be answered
@@ -82,6 +83,10 @@ class LeakError(RecsysError):
         named = {"user": user, "item": item}
         where = [table, *(f"{name} {value!r}" for name, value in named.items() if value is not None)]
         super().__init__(f"leak: {what} ({', '.join(where)}); {remedy}")
+
+
+class TrackingError(RecsysError):
+    """MLflow does not accept the tracked values of a run."""
 
 
 class ProviderError(RecsysError):

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 from tracking_parts import TrackedRun, artifacts_of
 
-from recsys.errors import ConfigError
+from recsys.errors import ConfigError, TrackingError
 from training.tracking import connect, deliver_now
-from training.tracking.mlflow_calls import Unavailable
 
 
 def take_steps(run: TrackedRun, uri: str | None, **settings: Any) -> None:
@@ -295,7 +294,7 @@ class TestNeverACondition:
             tracker.log_params({"a": 1})
         messages = warnings_in(caplog)
         assert len(messages) == 2
-        assert "MLflow refuses metrics" in messages[0]
+        assert "MLflow rejects metrics" in messages[0]
         assert "never-written.txt" in messages[1]
         assert run.held(uri=uri).data.params == {"a": "1"}
 
@@ -346,7 +345,7 @@ class TestPlaces:
 
     def test_where_mlflow_does_not_answer_the_command_fails(self, run: TrackedRun) -> None:
         take_steps(run, "not://an-address")
-        with pytest.raises(Unavailable, match="not://an-address"):
+        with pytest.raises(TrackingError, match="not://an-address"):
             deliver_now(run.path, run.folder, uri="not://an-address", experiment=None)
 
     def test_without_a_journal_there_is_nothing_to_send(self, run: TrackedRun) -> None:
