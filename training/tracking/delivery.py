@@ -123,6 +123,7 @@ class Delivery:
             if self._joined not in (None, run_id):  # `mlflow run` on a run directory that is tracked already
                 self._check_alive(run_id)
                 self._open.set_tag(self._joined, "mlflow.parentRunId", run_id)
+                self._open.update_run(self._joined, name="mlflow run")
         if run_id != self._joined:
             self._open.update_run(run_id, status="RUNNING")
 

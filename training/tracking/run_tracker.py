@@ -92,7 +92,11 @@ class RunTracker:
 
     def _start(self) -> None:
         self._warned.clear()
-        first = _next_system_step(self._journal)
+        try:
+            first = _next_system_step(self._journal)
+        except (OSError, ValueError, TypeError, KeyError) as error:  # a damaged journal
+            self._failed(error)
+            first = 0
         self._tracker = JournalTracker(self._write, PARENT, self._directory)
         self._write(Entry(run=PARENT, kind="start", values={"name": self._name}))
         tags = code_tags()

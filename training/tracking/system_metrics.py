@@ -72,9 +72,9 @@ class SystemMetrics:
         """Busy and total time of all cores, in ticks."""
         try:
             fields = (self._proc / "stat").read_text("ascii").splitlines()[0].split()[1:9]
-        except (OSError, IndexError):
+            ticks = [float(each) for each in fields]
+        except (OSError, IndexError, ValueError):
             return 0.0, 0.0
-        ticks = [float(each) for each in fields]
         idle = sum(ticks[3:5])  # idle and waiting for a disk
         return sum(ticks) - idle, sum(ticks)
 
@@ -82,11 +82,11 @@ class SystemMetrics:
         """Bytes received and sent by all interfaces but the loopback."""
         try:
             lines = (self._proc / "net" / "dev").read_text("ascii").splitlines()[2:]
-        except OSError:
+            rows = [line.partition(":") for line in lines]
+            numbers = [row[2].split() for row in rows if row[0].strip() != "lo"]
+            return sum(float(row[0]) for row in numbers), sum(float(row[8]) for row in numbers)
+        except (OSError, IndexError, ValueError):
             return 0.0, 0.0
-        rows = [line.partition(":") for line in lines]
-        numbers = [row[2].split() for row in rows if row[0].strip() != "lo"]
-        return sum(float(row[0]) for row in numbers), sum(float(row[8]) for row in numbers)
 
 
 def gpu_memory() -> dict[str, float]:

@@ -307,6 +307,14 @@ class TestNeverACondition:
             tracker.log_metrics({"loss": 1.0})
         assert "cannot be written" in " ".join(warnings_in(caplog))
 
+    def test_a_damaged_journal(self, run: TrackedRun, uri: str, caplog: pytest.LogCaptureFixture) -> None:
+        run.folder.mkdir(parents=True)
+        run.journal.path.write_text("not JSON\n")
+        take_steps(run, uri, system_metrics=True)
+        (warning,) = warnings_in(caplog)
+        assert str(run.journal.path) in warning
+        assert (run.path / "config.toml").exists()
+
     def test_figures_that_were_not_delivered_come_with_the_next_step(
         self, run: TrackedRun, uri: str, caplog: pytest.LogCaptureFixture
     ) -> None:
