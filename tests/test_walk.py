@@ -106,7 +106,7 @@ def test_check_says_what_is_there(walk: Walk, tmp_path: Path) -> None:
     assert answer.code == 0
     assert "sample-shop" in answer.out
     assert "spoken reviews" in answer.out
-    assert "has_clock" in answer.out
+    assert "first (UTC)" in answer.out
     assert (tmp_path / "rejected.csv").read_text().startswith("table,")
 
 

@@ -80,6 +80,13 @@ REPLACED: Mapping[str, str] = {
     "twins": "id_only",
     "whole_and_towers": "full_and_towers",
     "knobs": "settings",
+    # importers and tables
+    "Sieve": "RowFilter",
+    "AGAIN": "REPEATED_REVIEW",
+    "lonely_ids": "unmatched_ids",
+    "lost_without": "missing_part_warnings",
+    "unlike_text": "binary_problem",
+    "odd_times": "implausible_times",
     # encoders and the audit
     "ENCODER_OF_TWO": "ENCODER_DECODERS",
     "check_facts": "check_statistics",

@@ -41,7 +41,8 @@ def describe(device: torch.device) -> dict[str, object]:
 
 def rates(device: torch.device, *, quick: bool) -> dict[str, object]:
     """FLOP/s of large products, bytes/s of a copy."""
-    size, num_bytes = (256, 2**22) if quick else (8192, COPY_BYTES)
+    # Sizes for a GPU would take minutes on a processor.
+    size, num_bytes = (256, 2**22) if quick or device.type == "cpu" else (8192, COPY_BYTES)
     budget = 0.05 if quick else 1.0
     found: dict[str, object] = {}
     for label, dtype in (("bfloat16", torch.bfloat16), ("float32", torch.float32)):

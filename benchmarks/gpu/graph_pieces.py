@@ -121,7 +121,12 @@ def extraction(prepared: Prepared, device: str, *, quick: bool) -> dict[str, obj
         seconds = seconds_of(lambda: placed.run({"pixels": pixels}), CPU, budget=budget)
         found["device, ONNX Runtime: pictures/s"] = len(pixels) / seconds
     if (directory / WEIGHTS).exists():
-        found |= _torch_encoder(directory, pixels, expected, device, budget)
+        try:
+            found |= _torch_encoder(directory, pixels, expected, device, budget)
+        except ModuleNotFoundError as error:
+            if refused:
+                raise CouldNotRun(f"{refused}; and for torch {error.name} is not installed") from None
+            found["torch on the device"] = f"could not run: {error.name} is not installed"
     elif refused:
         raise CouldNotRun(refused)
     if refused:

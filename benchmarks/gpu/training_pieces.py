@@ -169,7 +169,7 @@ def speed(prepared: Prepared, device: str, *, quick: bool, card: dict[str, Any])
             trainer = of_folder(prepared, name, precision)
             found |= _rates(f"run's model, {name}, {precision}", trainer, budget, card)
     for precision in ("float32", "bfloat16"):
-        trainer = larger(prepared.schema, device, precision, quick=quick)
+        trainer = larger(prepared.schema, device, precision, small=quick or device == "cpu")
         found |= _rates(f"larger model, {device}, {precision}", trainer, budget, card)
     return found
 
@@ -215,9 +215,12 @@ def largest_kernels(trainer: Trainer, num_steps: int = 3, num: int = 4) -> str:
     return "; ".join(f"{name[:60]} {times[name]:.2f}" for name in largest)
 
 
-def larger(schema: SequenceSchema, device: str, precision: str, *, quick: bool) -> Trainer:
-    """Generated items and users of the size of a shop, so that the device has work: values mean nothing."""
-    num_items, num_users, length, dim = (200, 40, 20, 32) if quick else (20_000, 2_000, 200, 256)
+def larger(schema: SequenceSchema, device: str, precision: str, *, small: bool) -> Trainer:
+    """Generated items and users of the size of a shop, so that the device has work: values mean nothing.
+
+    A processor would take minutes for a step of it, so there it is `small`.
+    """
+    num_items, num_users, length, dim = (200, 40, 20, 32) if small else (20_000, 2_000, 200, 256)
     rng = np.random.default_rng(0)
     size = num_items + NUM_RESERVED
     real = np.arange(size) >= NUM_RESERVED
@@ -237,11 +240,11 @@ def larger(schema: SequenceSchema, device: str, precision: str, *, quick: bool) 
         schema, max_length=length, review_text_dim=0, review_audio_dim=0, profile_sizes={}, num_event_kinds=4
     )
     config = ModelConfig.model_validate(
-        {"dim": dim, "user": {"num_blocks": 2 if quick else 4, "num_heads": 4, "max_length": length}}
+        {"dim": dim, "user": {"num_blocks": 2 if small else 4, "num_heads": 4, "max_length": length}}
     )
     train = TrainConfig.model_validate({"device": device, "precision": precision})
     sequences = {str(user): _sequence(rng, size, length) for user in range(num_users)}
-    tokens = 200 if quick else 25_600
+    tokens = 200 if small else 25_600
     return make_trainer(features, schema, sequences, config, train, tokens)
 
 

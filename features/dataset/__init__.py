@@ -6,13 +6,14 @@ from features.dataset.files.readers import (
     PARQUET,
     POLARS_ERRORS,
     RawTable,
-    explained,
+    concat_files,
+    explained_errors,
     find_files,
     numbers_as_text,
     read_file,
     scan_file,
     select_columns,
-    stacked,
+    value_text,
 )
 from features.dataset.files.user_files import NamedIds, read_ids
 from features.dataset.interactions import (
@@ -26,7 +27,7 @@ from features.dataset.joins import KnownIds, describe_near_misses
 from features.dataset.load import load_dataset
 from features.dataset.rejected import SCHEMA, count_reasons, summarise, summary_in_words, write_rejected
 from features.dataset.schema import FILE_NAME, DatasetSpec, InteractionsSpec, TimeUnit, positive_columns
-from features.dataset.table_checker import Remark, TableChecker, named_files, nothing_left
+from features.dataset.table_checker import DUPLICATE_ID, Remark, TableChecker, named_files, nothing_left
 from features.dataset.tables import (
     Dataset,
     DatasetTables,
@@ -41,6 +42,7 @@ from features.dataset.values import casting, times
 from features.dataset.values.id_encoding import IdMaps, encode, encode_lists, split_by
 
 __all__ = [
+    "DUPLICATE_ID",
     "FILE_NAME",
     "PARQUET",
     "POLARS_ERRORS",
@@ -68,11 +70,12 @@ __all__ = [
     "UserEvents",
     "casting",
     "check_interactions",
+    "concat_files",
     "count_reasons",
     "describe_near_misses",
     "encode",
     "encode_lists",
-    "explained",
+    "explained_errors",
     "find_files",
     "fingerprint_of",
     "id_columns",
@@ -87,10 +90,10 @@ __all__ = [
     "scan_file",
     "select_columns",
     "split_by",
-    "stacked",
     "summarise",
     "summary_in_words",
     "times",
     "valid_item_ids",
+    "value_text",
     "write_rejected",
 ]

@@ -1,4 +1,4 @@
-"""Counts and times of all events of a dataset: for reports, and for split protocols."""
+"""Counts and times of all events of a dataset, for reports and split protocols."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -52,15 +52,15 @@ class EventStatistics(Protocol):
         ...
 
     @property
-    def bought(self) -> pl.Series:
+    def positive_items(self) -> pl.Series:
         """Ids of the items with a positive event."""
         ...
 
     @property
     def num_positive(self) -> int: ...
 
-    def positive_time(self, place: int) -> int:
-        """Timestamp at `place`, counted from 0, when all positive events are sorted by timestamp."""
+    def positive_time(self, rank: int) -> int:
+        """The timestamp with this rank, counted from 0, among the sorted timestamps of positive events."""
         ...
 
 
@@ -72,15 +72,15 @@ class InMemoryEventStatistics:
         self._positive = events.filter(Columns.POSITIVE)
 
     @property
-    def bought(self) -> pl.Series:
+    def positive_items(self) -> pl.Series:
         return self._positive[Columns.ITEM].unique()
 
     @property
     def num_positive(self) -> int:
         return self._positive.height
 
-    def positive_time(self, place: int) -> int:
-        return int(self._times[place])
+    def positive_time(self, rank: int) -> int:
+        return int(self._times[rank])
 
     @cached_property
     def _times(self) -> pl.Series:

@@ -1,4 +1,4 @@
-"""The table of interactions while it is being checked, and a dataset that has no other table."""
+"""The checks of the table of interactions, and datasets without a table of items."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ NO_EVENT_KIND = "interaction"  # the kind of every event where the dataset names
 
 @dataclass(frozen=True, kw_only=True)
 class EventsTable:
-    """The interactions once they have been read."""
+    """The validated interactions."""
 
     events: pl.DataFrame  # `Dataset.interactions`, or of an event log every user in a column `user_id`
-    item_ids: pl.Series  # the ids of the table of items, or where there is none, those of `valid_item_ids`
+    item_ids: pl.Series  # the ids of the table of items; without that table, `valid_item_ids`
 
 
 # Reads the interactions, given the ids of the table of items: None where the dataset has no such table, an
@@ -30,7 +30,7 @@ ReadEvents = Callable[[InteractionsSpec, pl.Series | None], EventsTable]
 
 
 def id_columns(spec: InteractionsSpec) -> set[str]:
-    """Columns of the interactions' files that identify something."""
+    """Columns of the interactions' files that hold ids or names."""
     return {spec.user, spec.item, *([spec.event] if spec.event else [])}
 
 
@@ -44,7 +44,7 @@ def interaction_columns(spec: InteractionsSpec) -> list[str]:
 def check_interactions(
     table: TableChecker, spec: InteractionsSpec, items: KnownIds | None
 ) -> list[pl.Series]:
-    """The columns of `Dataset.interactions`, of every row; `table` knows which of them stand."""
+    """The columns of `Dataset.interactions` for every raw row; `table.kept` marks the valid rows."""
     user, item = table.required_id(spec.user), table.required_id(spec.item)
     timestamp = table.required_time(spec.timestamp, spec.time) if spec.timestamp else table.rows()
     numbers = [
@@ -73,8 +73,8 @@ def check_interactions(
 def valid_item_ids(raw: pl.Series) -> pl.Series:
     """The distinct valid ids in the raw column of items, or in its distinct values; sorted.
 
-    A row that is rejected for another reason names its item all the same. Empty where the column cannot be
-    read as ids, a problem that `check_interactions` reports.
+    The items of rows that are rejected for another reason are included. Empty where the column cannot be read
+    as ids; `check_interactions` reports this problem.
     """
     try:
         ids = casting.as_id(casting.without_nan(raw.unique())).cast(pl.String)
@@ -84,8 +84,8 @@ def valid_item_ids(raw: pl.Series) -> pl.Series:
 
 
 def items_of_ids(ids: pl.Series) -> pl.DataFrame:
-    """`Dataset.items` of items that are known by their ids alone."""
-    no_text, no_files = pl.lit(None, dtype=pl.String), pl.lit([], dtype=pl.List(pl.String))
+    """`Dataset.items` for items that have only an id."""
+    no_text, no_files = pl.lit(None, dtype=pl.String), casting.EMPTY_LIST
     return (
         ids.alias(Columns.ITEM)
         .to_frame()
@@ -99,8 +99,8 @@ def items_of_ids(ids: pl.Series) -> pl.DataFrame:
     )
 
 
-def lost_without(spec: DatasetSpec, items: pl.DataFrame) -> list[str]:
-    """What a dataset cannot do without a table of items, and without times; what would give it back."""
+def missing_part_warnings(spec: DatasetSpec, items: pl.DataFrame) -> list[str]:
+    """Warnings of a dataset without a table of items or without times: the lost features and the remedy."""
     lost = []
     if spec.items is None:
         known, cold_start = "its id alone", "there is no cold start: new items are all the same to the model"

@@ -1,4 +1,4 @@
-"""Ids that join two tables: which find no partner, and which would when a difference is ignored.
+"""Ids that join two tables: ids without a match, and ids that match when a difference is ignored.
 
 Ids are equal only character by character. A near miss is an id that is unknown as it is written and known
 when leading zeros, case, white space or the Unicode normalisation are ignored.
@@ -48,7 +48,10 @@ class KnownIds:
         return ~ids.is_in(self.ids.implode())
 
     def near_misses(self, ids: pl.Series) -> pl.DataFrame:
-        """The distinct near misses among `ids`: columns `NEAR_SCHEMA`; `id` is near to `known`."""
+        """The distinct near misses among `ids`, with the columns `NEAR_SCHEMA`.
+
+        `id` differs from the known id `known` only in `ignored`.
+        """
         unknown = ids.cast(pl.String).drop_nulls().unique(maintain_order=True).alias("id")
         rest = unknown.filter(self.lacks(unknown)).to_frame()
         found = [pl.DataFrame(schema=NEAR_SCHEMA)]
@@ -63,7 +66,7 @@ class KnownIds:
 
     @cached_property
     def _keys(self) -> dict[str, pl.DataFrame]:
-        """By difference: `key`, unique, and an id that has it."""
+        """For each difference a frame of unique keys and, for each key, a known id that has it."""
         known = pl.DataFrame({"known": self.ids})
         return {
             ignored: known.select(key(pl.col("known")).alias("key"), "known").unique("key", keep="first")
@@ -72,20 +75,25 @@ class KnownIds:
 
 
 def reject_near_misses(
-    table: TableChecker, ids: pl.Series, column: str, known: KnownIds, what: str
+    table: TableChecker, ids: pl.Series, column: str, known: KnownIds, difference: str
 ) -> pl.DataFrame:
-    """Reject the rows whose id is a near miss; returns `KnownIds.near_misses` of the rows that were kept."""
+    """Reject the rows whose id is a near miss; returns `KnownIds.near_misses` of the ids.
+
+    The reason of a rejected row starts with `difference`.
+    """
     near = known.near_misses(ids.filter(pl.Series(table.kept)))
     for ignored in near["ignored"].unique(maintain_order=True):
-        mine = near.filter(pl.col("ignored") == ignored)["id"]
-        table.reject(ids.is_in(mine.implode()), column, f"{what} in {ignored} only; write both alike")
+        near_ids = near.filter(pl.col("ignored") == ignored)["id"]
+        table.reject(
+            ids.is_in(near_ids.implode()), column, f"{difference} in {ignored} only; write both alike"
+        )
     return near
 
 
 def reject_unknown_items(table: TableChecker, item: pl.Series, column: str, items: KnownIds | None) -> None:
     """Reject the rows whose item is not in the items' table."""
     if items is None or not len(items.ids):
-        return  # the items themselves are the problem, already written down
+        return  # the problem of the table of items is already recorded
     unknown = items.lacks(item)
     reject_near_misses(
         table, item.set(~unknown, None), column, items, "an item that differs from one of the items table"
@@ -94,17 +102,20 @@ def reject_unknown_items(table: TableChecker, item: pl.Series, column: str, item
 
 
 class UserJoins:
-    """How the users of other tables find their interactions.
+    """The joins of the users of other tables with the users of the interactions.
 
-    `lonely_ids` counts the ids without a partner, on both sides of each join; `warnings` names near misses.
-    A table most of whose users are near misses is refused: all that it says of them would be lost.
+    `unmatched_ids` counts the ids without a match, on both sides of each join; `warnings` describes near
+    misses. If most users of a table are near misses, the table has a problem: its data would be lost.
     """
 
     def __init__(self, users: pl.Series | None) -> None:
-        """`users` are those of the interactions; None where these cannot be read: nothing is checked then."""
+        """`users` are the users of the interactions, or None where the interactions have a problem.
+
+        With None nothing is checked.
+        """
         self.active = None if users is None else KnownIds(users.unique())
         self.warnings: list[str] = []
-        self.lonely_ids: dict[str, int] = {}
+        self.unmatched_ids: dict[str, int] = {}
 
     def check_users(self, table: TableChecker, users: pl.Series, column: str) -> None:
         """`users` are the ids of the users' table."""
@@ -127,14 +138,16 @@ class UserJoins:
         """Count the distinct `ids` without interactions; a problem where most are near misses."""
         if self.active is None:
             return
-        alone = ids.filter(self.active.lacks(ids))
+        unmatched = ids.filter(self.active.lacks(ids))
         without = int(KnownIds(ids).lacks(self.active.ids).sum())
-        self.lonely_ids[f"{words.rows} without interactions"] = len(alone)
-        self.lonely_ids[f"users of the interactions without {words.row}"] = without
-        if not len(alone):
+        self.unmatched_ids[f"{words.rows} without interactions"] = len(unmatched)
+        self.unmatched_ids[f"users of the interactions without {words.row}"] = without
+        if not len(unmatched):
             return
-        count = f"column {column!r}: {len(ids) - len(alone):,} of {len(ids):,} {words.ids} have interactions"
-        near = self.active.near_misses(alone)
+        count = (
+            f"column {column!r}: {len(ids) - len(unmatched):,} of {len(ids):,} {words.ids} have interactions"
+        )
+        near = self.active.near_misses(unmatched)
         if near.height:
             found = describe_near_misses(near, "users of the interactions")
             message = f"{count}; {found}: write both alike, {words.else_}"
@@ -142,12 +155,12 @@ class UserJoins:
                 table.problem_of_table(message)
             else:
                 self.warnings.append(table.named(message))
-        elif len(alone) == len(ids):
+        elif len(unmatched) == len(ids):
             example = self.active.ids.sort().first()
             self.warnings.append(
                 table.named(
-                    f"{count} (the first is {alone.sort()[0]!r}, the interactions have {example!r}); unless "
-                    "all of them are new, write their ids as in the interactions"
+                    f"{count} (the first is {unmatched.sort()[0]!r}, the interactions have {example!r}); "
+                    "unless all of them are new, write their ids as in the interactions"
                 )
             )
 
@@ -159,7 +172,7 @@ class _Words:
     rows: str
     row: str
     ids: str
-    else_: str  # what happens to a near miss
+    else_: str  # consequence of a near miss
 
 
 _USERS = _Words(

@@ -1,7 +1,7 @@
 """Raw tables to a validated `Dataset`.
 
-Problems of a table (a missing file or column, a column of the wrong type, nothing left) are collected
-over all tables and raised together. Problems of a row set that row aside with its reason.
+Problems of a table (a missing file or column, a column of the wrong type, no valid row) are collected over
+all tables and raised together. A faulty row is rejected with a reason.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from features.dataset.interactions import (
     id_columns,
     interaction_columns,
     items_of_ids,
-    lost_without,
+    missing_part_warnings,
     valid_item_ids,
 )
 from features.dataset.joins import KnownIds, UserJoins, reject_unknown_items
@@ -50,10 +50,10 @@ Table = TypeVar("Table", pl.DataFrame, EventsTable)
 
 
 def load_dataset(root: Path, read_events: ReadEvents | None = None) -> InMemoryDataset:
-    """The dataset in the folder `root`, validated; what was left out stands in its `rejected`.
+    """The validated dataset in the folder `root`; `rejected` of the result has the rejected rows and media.
 
-    `read_events` reads the interactions in another way (features/event_log).
-    Raises `DataError` whose `problems` lists what is wrong with any of its tables.
+    `read_events` replaces the reader of the interactions (features/event_log).
+    Raises `DataError` whose `problems` lists the problems of all tables.
     """
     root = root.resolve()
     spec = DatasetSpec.load(root)
@@ -79,11 +79,11 @@ def load_dataset(root: Path, read_events: ReadEvents | None = None) -> InMemoryD
         items=items,
         interactions=events,
         reviews=reviews if reviews is not None else pl.DataFrame(schema=REVIEW_SCHEMA),
-        users=_with_every_user(users, events),
+        users=_add_missing_users(users, events),
         has_clock=spec.interactions.time != "order",
         rejected=tuple(reader.rejected),
-        warnings=(*lost_without(spec, items), *reader.warnings, *joins.warnings),
-        lonely_ids=joins.lonely_ids,
+        warnings=(*missing_part_warnings(spec, items), *reader.warnings, *joins.warnings),
+        unmatched_ids=joins.unmatched_ids,
         split_files=split_files,
         oracle_files=oracle_files,
     )
@@ -92,7 +92,7 @@ def load_dataset(root: Path, read_events: ReadEvents | None = None) -> InMemoryD
 def _items_and_interactions(
     reader: "_Reader", spec: DatasetSpec, read_events: ReadEvents
 ) -> tuple[pl.DataFrame | None, EventsTable | None]:
-    """Both tables, None where one has an error; without [items] the items are those of the interactions."""
+    """Both tables, None for a table with a problem. Without [items] the items are the ids of the events."""
     items, known = None, None
     if spec.items is not None:
         items_spec = spec.items
@@ -105,7 +105,7 @@ def _items_and_interactions(
 
 
 class _Reader:
-    """Reads one table after the other and gathers their problems instead of stopping at the first."""
+    """Reads the tables of a dataset, and collects their problems, rejected rows and warnings."""
 
     def __init__(self, root: Path, spec: DatasetSpec) -> None:
         self.root = root
@@ -116,6 +116,7 @@ class _Reader:
         self.warnings: list[str] = []
 
     def read(self, name: str, table: Callable[[], Table]) -> Table | None:
+        """The table, None where reading it raises `DataError`; the problems are collected."""
         try:
             return table()
         except DataError as error:
@@ -123,6 +124,7 @@ class _Reader:
             return None
 
     def finish(self, table: TableChecker, columns: list[pl.Series]) -> pl.DataFrame:
+        """The kept rows of `columns`; problems, rejected rows and warnings of the table are collected."""
         frame = table.finish(columns)
         self.problems += table.problems
         self.rejected += table.rejected
@@ -130,7 +132,7 @@ class _Reader:
         return frame
 
     def files(self, section: str, names: tuple[str, str] | None) -> tuple[Path, Path] | None:
-        """Absolute paths of files that the dataset names and that are read later."""
+        """Absolute paths of two files that dataset.toml names; a missing file is a problem."""
         if names is None:
             return None
         first, second = (self.root / name for name in names)
@@ -148,11 +150,11 @@ class _Reader:
         table = TableChecker(read_table(self.root, "items", spec.path, wanted, ids=id_like, lists=lists))
         ids = table.required_id(spec.id)
         table.keep_first(ids, spec.id)
-        texts = [_text_of(table, name, spec.lists) for name in spec.text]
+        texts = [_texts(table, name, spec.lists) for name in spec.text]
         columns = [
             ids.alias(Columns.ITEM),
             _optional(table, spec.title, Columns.TITLE),
-            _joined(texts, ids.len()),
+            _join_texts(texts, ids.len()),
             self._media(table, spec.image, spec.lists).alias(Columns.IMAGE),
             self._media(table, spec.video, spec.lists).alias(Columns.VIDEO),
         ]
@@ -217,7 +219,7 @@ class _Reader:
         return self.finish(table, columns)
 
     def _audio(self, table: TableChecker, column: str | None, paths: pl.Series) -> pl.Series:
-        """Absolute paths; those that cannot be taken are noted."""
+        """Absolute paths of the recordings; an invalid path becomes null and is noted as rejected."""
         if column is None:
             return paths
         checked = pl.DataFrame({"path": paths}).join(
@@ -231,7 +233,7 @@ class _Reader:
     def _media(
         self, table: TableChecker, columns: tuple[str, ...], separators: Mapping[str, str]
     ) -> pl.Series:
-        """All files that `columns` name for each item, one column after the other. List(String), absolute."""
+        """Absolute paths of all media files of each item, in the order of `columns`. List(String)."""
         num_rows = table.raw.frame.height
         row = pl.int_range(num_rows, eager=True)
         parts = [pl.DataFrame(schema={"row": pl.Int64, "absolute": pl.String})]
@@ -247,8 +249,7 @@ class _Reader:
             parts.append(flat.drop_nulls("absolute").select("row", "absolute"))
         files = pl.concat(parts).group_by("row", maintain_order=True).agg("absolute")
         joined = pl.DataFrame({"row": row}).join(files, on="row", how="left", maintain_order="left")
-        empty = pl.lit([], dtype=pl.List(pl.String))
-        return joined.select(pl.col("absolute").fill_null(empty)).to_series()
+        return joined.select(pl.col("absolute").fill_null(casting.EMPTY_LIST)).to_series()
 
 
 def _optional(table: TableChecker, column: str | None, name: str) -> pl.Series:
@@ -257,8 +258,8 @@ def _optional(table: TableChecker, column: str | None, name: str) -> pl.Series:
     return table.cast(column, casting.as_text, unreadable("a text")).cast(pl.String).alias(name)
 
 
-def _joined(texts: list[pl.Series], num_rows: int) -> pl.Series:
-    """The text columns joined by a blank line, null where all are."""
+def _join_texts(texts: list[pl.Series], num_rows: int) -> pl.Series:
+    """The text columns, joined by a blank line; null where all columns are null."""
     if not texts:
         return pl.Series(Columns.TEXT, [None] * num_rows, dtype=pl.String)
     frame = pl.DataFrame([text.cast(pl.String).alias(str(at)) for at, text in enumerate(texts)])
@@ -266,8 +267,8 @@ def _joined(texts: list[pl.Series], num_rows: int) -> pl.Series:
     return frame.select(pl.when(joined != "").then(joined).alias(Columns.TEXT)).to_series()
 
 
-def _text_of(table: TableChecker, column: str, separators: Mapping[str, str]) -> pl.Series:
-    """Texts of the column; those of a list are joined by line feeds."""
+def _texts(table: TableChecker, column: str, separators: Mapping[str, str]) -> pl.Series:
+    """The texts of the column; the elements of a list are joined by line feeds."""
     raw = table.lists(column, separators, warn=False)
     return table.cast(column, casting.as_joined_text, unreadable("a text"), series=raw)
 
@@ -281,20 +282,19 @@ def _categories(
         lists = table.cast(name, casting.as_categories, unreadable("a category"), series=raw)
         lists = lists.cast(pl.List(pl.String))
         unusable = lists.list.eval(casting.has_nul(pl.element())).list.any()
-        if unusable.any():  # ids of categories cannot hold one
+        if unusable.any():  # the id map of a category field must not contain a NUL character
             table.note(unusable, name, "a category with a NUL character")
             lists = lists.list.eval(pl.element().filter(~casting.has_nul(pl.element())))
         columns.append(lists.alias(Columns.CATEGORY_PREFIX + name))
     return columns
 
 
-def _with_every_user(users: pl.DataFrame | None, events: pl.DataFrame) -> pl.DataFrame:
-    """The users' table and, with empty categories, every user who has interactions but no row."""
+def _add_missing_users(users: pl.DataFrame | None, events: pl.DataFrame) -> pl.DataFrame:
+    """The table of users, with a row of empty categories for each user who has only interactions."""
     if users is None:
         users = pl.DataFrame(schema={Columns.USER: pl.String})
     missing = events.select(pl.col(Columns.USER).unique(maintain_order=True)).join(
         users, on=Columns.USER, how="anti"
     )
     lists = [name for name in users.columns if name.startswith(Columns.CATEGORY_PREFIX)]
-    empty = pl.lit([], dtype=pl.List(pl.String))
-    return pl.concat([users, missing.with_columns([empty.alias(name) for name in lists])])
+    return pl.concat([users, missing.with_columns([casting.EMPTY_LIST.alias(name) for name in lists])])

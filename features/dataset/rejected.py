@@ -1,4 +1,4 @@
-"""Rows and media that were left out: collected with their reasons, written out, counted."""
+"""Rejected rows and media: tables and counts of them, and the summary of a dataset."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -49,7 +49,7 @@ def count_reasons(rejected: Iterable[Rejected]) -> list[dict[str, Any]]:
 def summarise(dataset: Dataset) -> dict[str, Any]:
     """Counts of a dataset: rows of each table, coverage of each modality, times, and rejected values.
 
-    Coverage is a share: of the items, and of the interactions (those whose item has the modality).
+    Coverage is the share of items with the modality, and the share of interactions on these items.
     """
     events = dataset.event_summary()
     total = max(events.num_events, 1)
@@ -64,7 +64,7 @@ def summarise(dataset: Dataset) -> dict[str, Any]:
             "reviews": dataset.reviews.height,
             "spoken reviews": dataset.reviews.height - dataset.reviews[Columns.AUDIO].null_count(),
         },
-        "ids without a partner": dict(dataset.lonely_ids),
+        "ids without a match": dict(dataset.unmatched_ids),
         "events": events.kinds,
         "positive_share": events.num_positive / total,
         "time": _time_range(dataset, events) | {"tied_share": events.num_tied / total},
@@ -78,11 +78,11 @@ def summarise(dataset: Dataset) -> dict[str, Any]:
 def summary_in_words(summary: Mapping[str, Any]) -> dict[str, Any]:
     """`summarise` for people: names with units, shares as percentages."""
     time = summary["time"]
-    zone = " (UTC)" if summary["has_clock"] else " (place in the order of the events)"
+    zone = " (UTC)" if summary["has_clock"] else " (position in the order of the events)"
     return {
         "name": summary["name"],
         "rows": summary["counts"],
-        "ids without a partner": summary["ids without a partner"],
+        "ids without a match": summary["ids without a match"],
         "interactions by kind": summary["events"],
         "share of the interactions": {
             "positive": f"{summary['positive_share']:.1%}",

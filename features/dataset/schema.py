@@ -42,7 +42,7 @@ def _unique(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _distinct(keys: dict[str, str | None], others: tuple[str | None, ...]) -> None:
-    """Who, what and when are three columns, and none of them is anything else."""
+    """Raises `ValueError` where a column of `keys` has a second role."""
     names = [name for name in (*keys.values(), *others) if name is not None]
     for role, name in keys.items():
         if name is not None and names.count(name) > 1:
@@ -66,9 +66,9 @@ class TableSpec(Section):
     path: FilePath  # or a glob such as part-*.parquet
 
 
-# Text columns that hold lists -> what separates the elements, or "json" for ["a", "b"] and ['a', 'b'].
+# Text column of lists -> the separator of its elements, or "json" for ["a", "b"] and ['a', 'b'].
 ListColumns = dict[Name, Annotated[str, Field(min_length=1)]]
-# A string stands for a list of one.
+# A single string is read as a list with one element.
 ColumnList = Annotated[tuple[Name, ...], BeforeValidator(_as_tuple)]
 
 
@@ -97,7 +97,7 @@ class ItemsSpec(TableSpec):
 class InteractionsSpec(TableSpec):
     user: Name
     item: Name
-    timestamp: Name | None = None  # None: an event's time is the place of its row in all files
+    timestamp: Name | None = None  # None: an event's time is the number of its row, over all files
     time: TimeUnit = "order"
     event: Name | None = None
     value: Name | None = None

@@ -1,4 +1,4 @@
-"""One raw table while it is being checked."""
+"""The checks of one raw table: rejected rows, problems and warnings."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,26 +16,28 @@ from features.dataset.values import casting, list_columns, times
 from recsys.columns import Columns
 from recsys.errors import DataError, clipped
 
+DUPLICATE_ID = "id appears twice; the first row was kept"  # a reason of rejected rows
+
 
 def unreadable(meaning: str) -> Callable[[object], str]:
-    """What is wrong with a column that has values and none with that meaning, given the first of them."""
+    """A function from the first value of a column to the problem that no value of the column is `meaning`."""
     return lambda example: f"no value is {meaning}; the first is {clipped(repr(example))}"
 
 
 def named_files(files: Sequence[str]) -> str:
-    """The file, or how many there are."""
+    """The name of the only file, else the number of files."""
     return files[0] if len(files) == 1 else f"{len(files)} files"
 
 
 @dataclass(kw_only=True)
 class Remark:
-    """Values of a column that are read as they are, though something else may be meant."""
+    """A warning about values of a column that were read but may be wrong."""
 
     column: str
     message: str
     count: int
-    row: int
-    value: str  # in that row, the first
+    row: int  # the first of the rows
+    value: str  # in that row
 
     def __str__(self) -> str:
         rows = "1 row" if self.count == 1 else f"{self.count:,} rows"
@@ -43,7 +45,7 @@ class Remark:
 
 
 def nothing_left(reasons: Iterable[Mapping[str, Any]]) -> str:
-    """Why every row of a table was rejected; `reasons` as `count_reasons` gives them."""
+    """The problem of a table whose rows were all rejected; `reasons` is the result of `count_reasons`."""
     words = sorted(
         f"{entry['column']}: {entry['reason']} (row {entry['example']['row']}: {entry['example']['value']!r})"
         for entry in reasons
@@ -52,7 +54,7 @@ def nothing_left(reasons: Iterable[Mapping[str, Any]]) -> str:
 
 
 class TableChecker:
-    """Which rows are kept, which values were rejected, and which problems the whole table has.
+    """Checks a table: which rows are kept, which values are rejected, which problems the table has.
 
     Checks of whole columns are methods of their own (`require_readable`, `require_true_once`,
     `is_whole`, `text_kind`, `known_failure`, `unit_hint`, `holds_dates`), so that a table may be checked a
@@ -69,23 +71,23 @@ class TableChecker:
         self.separators: Mapping[str, str] = {}
 
     def reject(self, mask: pl.Series, column: str, reason: str) -> None:
-        """Set the rows of `mask` aside; a row has one reason, the first."""
+        """Reject the rows of `mask`. A row has one reason, the first."""
         bad = mask.fill_null(False).to_numpy() & self.kept
         self.note(pl.Series(bad), column, reason)
         self.kept &= ~bad
 
     def note(self, mask: pl.Series, column: str, reason: str) -> None:
-        """Write the values of `mask` down as left out; their rows live on without them."""
+        """Record the values of `mask` as rejected; their rows are kept without the values."""
         rows = mask.fill_null(False).arg_true()
         self.note_values(rows.to_list(), self.raw.frame[column].gather(rows).to_list(), column, reason)
 
     def note_values(self, rows: Sequence[int], values: Sequence[object], column: str, reason: str) -> None:
-        """The same for single values of lists: `values[i]` stood in `rows[i]`."""
+        """Record `values[i]`, which is in row `rows[i]`, as rejected. A row may occur several times."""
         if rows:
             self.rejected += self.raw.describe(rows, values, column, reason)
 
     def remark(self, mask: pl.Series, column: str, message: str) -> None:
-        """A warning about the values of `mask`, which are read as they are."""
+        """Warn about the values of `mask`; the values are kept."""
         rows = mask.fill_null(False).arg_true()
         if not len(rows):
             return
@@ -108,10 +110,10 @@ class TableChecker:
         given: Callable[[pl.Series], pl.Series] = casting.is_given,
         series: pl.Series | None = None,
     ) -> pl.Series:
-        """The column cast by `to`; a problem where that fails or no value at all can be read.
+        """The column cast by `to`. Values that cannot be cast are null.
 
-        `problem` says what is wrong then, of the first value that is `given`. `series` stands in for the
-        raw column.
+        If `to` raises, or if no given value can be cast, the table gets a problem: `problem` of the first
+        given value. `given` marks the values that are not missing. `series` replaces the raw column.
         """
         series = casting.without_nan(self.raw.frame[column] if series is None else series)
         try:
@@ -125,7 +127,7 @@ class TableChecker:
     def require_readable(
         self, subject: str, result: pl.Series, given: pl.Series, problem: Callable[[object], str]
     ) -> None:
-        """A problem where there are values, those `given`, and none could be read.
+        """Add a problem where there are values, `given`, and all of `result` is null.
 
         `subject`, such as "column 'stars'", is the beginning of the message.
         """
@@ -133,31 +135,31 @@ class TableChecker:
             self.problem_of_table(f"{subject} {problem(given[0])}")
 
     def require_true_once(self, truth: pl.Series, problem: str) -> None:
-        """A problem where there are rows and the truth holds of none."""
+        """Add `problem` where there are rows and `truth` is true of none."""
         if len(truth) and not truth.any():
             self.problems.append(problem)
 
     def is_whole(self, column: str, text: pl.Series) -> bool:
-        """Whether the ids of the column are all whole numbers with a point."""
+        """Whether all ids of the column are whole numbers with a point, such as "123.0"."""
         return casting.all_whole(text)
 
     def text_kind(self, column: str, text: pl.Series) -> casting.TextKind:
-        """What the values of a text column are, given those of its kept rows."""
+        """The kinds of values of a text column; `text` has the values of its kept rows."""
         return casting.TextKind.of(text)
 
     def known_failure(self, label: str) -> str | None:
-        """Why an expression cannot be computed in that way, where another part has shown it."""
+        """The error of an expression with the column types `label`, if it failed on an earlier part."""
         return None
 
     def note_failure(self, label: str, problem: str) -> None:
-        """An expression could not be computed in that way."""
+        """Record that an expression failed with the column types `label`."""
 
     def unit_hint(self, column: str, unit: TimeUnit) -> str | None:
-        """What is wrong where the column's times seem to be in another unit."""
+        """The problem of a column whose times seem to be in another unit; see `times.unit_hint`."""
         return times.unit_hint(self.raw.frame[column], unit)
 
     def holds_dates(self, column: str, unit: TimeUnit) -> bool:
-        """Whether the column has dates at all, or may as well count from 0."""
+        """Whether the column has dates; otherwise its times may count from 0."""
         return times.holds_dates(self.raw.frame[column], unit)
 
     def problem(self, column: str, message: str) -> None:
@@ -171,7 +173,7 @@ class TableChecker:
         return f"[{self.raw.name}] {named_files(self.raw.files)}: {message}"
 
     def required_id(self, column: str) -> pl.Series:
-        """Ids; rows without a usable one are rejected."""
+        """Ids as strings. Rows without a valid id are rejected."""
         ids = self.cast(
             column,
             lambda series: casting.as_id(series, lambda text: self.is_whole(column, text)),
@@ -186,7 +188,7 @@ class TableChecker:
         return ids
 
     def time(self, column: str, unit: TimeUnit) -> pl.Series:
-        """Times; unreadable ones are null, and what to do with their rows is the caller's matter."""
+        """Times, null where unreadable. No row is rejected."""
         hint = self.unit_hint(column, unit)
         if hint:
             self.problem(column, hint)
@@ -194,53 +196,55 @@ class TableChecker:
         return self.cast(
             column,
             lambda series: times.as_time(series, unit),
-            lambda example: times.no_times(example, unit),
+            lambda example: times.no_times_problem(example, unit),
             casting.is_number_given,
         )
 
     def required_time(self, column: str, unit: TimeUnit) -> pl.Series:
-        """Times; rows without one, or with one that cannot be meant in `unit`, are rejected."""
+        """Times. Rows without a time, or with an implausible time in `unit`, are rejected."""
         found = self.given_time(column, unit)
         self.reject(found.is_null(), column, "no time")
         return found
 
     def given_time(self, column: str, unit: TimeUnit) -> pl.Series:
-        """The same, but a row may have none."""
+        """Times, null where missing. Rows with an unreadable or implausible time are rejected."""
         found = self.time(column, unit)
-        for mask, reason in self._odd_times(column, found, unit):
+        for mask, reason in self._implausible_times(column, found, unit):
             self.reject(mask, column, reason)
         given = casting.is_number_given(self.raw.frame[column])
         self.reject(given & found.is_null(), column, times.not_a_time(unit))
         return found
 
-    def _odd_times(self, column: str, found: pl.Series, unit: TimeUnit) -> list[tuple[pl.Series, str]]:
+    def _implausible_times(
+        self, column: str, found: pl.Series, unit: TimeUnit
+    ) -> list[tuple[pl.Series, str]]:
         if found.dtype == pl.Null:
-            return []  # the whole column is the problem, already written down
+            return []  # `self.problems` has the problem of the whole column
         series = self.raw.frame[column]
-        return times.odd_times(series, found, unit, dated=self.holds_dates(column, unit))
+        return times.implausible_times(series, found, unit, has_dates=self.holds_dates(column, unit))
 
     def number(self, column: str) -> pl.Series:
-        """Numbers; rows whose value is there but is no finite number are rejected. NaN is no value."""
+        """Finite numbers, null where missing. Rows with another value are rejected. NaN counts as missing."""
         numbers, unreadable_rows = self._numbers(column)
         self.reject(unreadable_rows, column, "not a finite number")
         return numbers
 
     def optional_number(self, column: str) -> pl.Series:
-        """Numbers; an unreadable one is noted and null, its row stays. NaN is no value."""
+        """Finite numbers, null where missing or unreadable. Rows are kept; unreadable values are noted."""
         numbers, unreadable_rows = self._numbers(column)
         self.note(unreadable_rows, column, "not a finite number")
         return numbers
 
     def _numbers(self, column: str) -> tuple[pl.Series, pl.Series]:
-        """Numbers, and where there is a value that is none."""
+        """Numbers, and a mask of the values that are not numbers."""
         numbers = self.cast(column, casting.as_number, unreadable("a number"), casting.is_number_given)
         return numbers, casting.is_number_given(self.raw.frame[column]) & numbers.is_null()
 
     def optional_time(self, column: str, unit: TimeUnit) -> pl.Series:
-        """Times; an unreadable one is noted and null, its row stays."""
+        """Times, null where missing or unreadable. Rows are kept; unreadable values are noted."""
         found = self.time(column, unit)
         unclear = casting.is_number_given(self.raw.frame[column]) & found.is_null()
-        for mask, reason in self._odd_times(column, found, unit):
+        for mask, reason in self._implausible_times(column, found, unit):
             new = mask.fill_null(False) & (unclear | found.is_not_null())
             self.note(new, column, reason)
             unclear &= ~new
@@ -249,10 +253,10 @@ class TableChecker:
         return found
 
     def lists(self, column: str, separators: Mapping[str, str], *, warn: bool = True) -> pl.Series:
-        """The column as the file has it, or where `separators` names it with its texts as lists.
+        """The raw column; a text column that `separators` names as List(String).
 
-        A text that is no list is noted and null. A column that looks like lists and is not named is a
-        warning.
+        A text that is not a list is noted and becomes null. With `warn`, a column that looks like lists and
+        is not in `separators` gets a warning.
         """
         series = casting.plain_text(self.raw.frame[column])
         if series.dtype != pl.String:
@@ -269,31 +273,31 @@ class TableChecker:
     def _warn_of_lists(
         self, column: str, forms: Sequence[list_columns.ListForm], separator: str | None
     ) -> None:
-        """Advise for the most frequent form, and count the lists that the advice would not split."""
+        """Record the most frequent form, which a warning proposes, and count the lists of other forms."""
         named = separator is not None
         if forms and (separator is None or forms[0].separator == list_columns.BRACKETS != separator):
             self.list_like[column] = forms[0]
             separator = forms[0].separator
         for form in forms:
-            # Elements of a list with a separator may well hold another separator.
+            # An element of a list with one separator may contain another separator.
             if form.separator != separator and (
                 not named or list_columns.BRACKETS in (form.separator, separator)
             ):
                 self.remark(form.mask, column, list_columns.other_form(column, str(separator)))
 
     def keep_first(self, ids: pl.Series, column: str) -> None:
-        """Reject every row whose id an earlier kept row has."""
+        """Reject every row whose id is also in an earlier kept row."""
         rows = pl.DataFrame({"id": ids, "kept": self.kept})
         again = rows.select(~pl.col("id").is_first_distinct().over("kept") & pl.col("kept"))
-        self.reject(again.to_series(), column, "id appears twice; the first row was kept")
+        self.reject(again.to_series(), column, DUPLICATE_ID)
 
     def rows(self) -> pl.Series:
-        """The place of each row in all files of the table, counted from 0."""
+        """The number of each row, counted from 0 over all files of the table."""
         start, height = self.raw.offset, self.raw.frame.height
         return pl.int_range(start, start + height, dtype=pl.Int64, eager=True).alias(Columns.ROW)
 
     def finish(self, columns: Sequence[pl.Series]) -> pl.DataFrame:
-        """The rows that were kept, with these columns."""
+        """The kept rows of `columns`; a problem where no row is kept."""
         frame = pl.DataFrame(columns).filter(pl.Series(self.kept))
         if not frame.height and not self.problems:
             self.problem_of_table(nothing_left(count_reasons(self.rejected)))

@@ -1,4 +1,4 @@
-"""A dataset once it has been read, and the vectors of its media."""
+"""A validated dataset, and the vectors of its media."""
 
 import hashlib
 from collections.abc import Mapping
@@ -18,18 +18,18 @@ from recsys.history import History
 
 @dataclass(frozen=True, kw_only=True)
 class Rejected:
-    """A row or medium that was left out, and why. Nothing is dropped without one."""
+    """A rejected row, value or medium, and the reason. Nothing is dropped without such an entry."""
 
     table: str  # items, interactions, reviews, users
-    path: str  # the file it stood in, relative to the dataset
-    row: int  # place in the table, counted from 0
+    path: str  # of the file that has the row, relative to the dataset
+    row: int  # of the table, counted from 0
     column: str
     value: str
     reason: str
 
 
 class Dataset(Protocol):
-    """A validated dataset. External ids are strings; columns are those of `Columns`.
+    """A validated dataset. External ids are strings. `Columns` has the names of the columns.
 
     items         item_id String, title String?, text String? (text columns joined by a blank line),
                   image, video List(String) (absolute paths, may be empty), created_at Int64?,
@@ -63,17 +63,17 @@ class Dataset(Protocol):
     def rejected(self) -> tuple[Rejected, ...]: ...
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was read though something else may be meant; each names table, file and column."""
+        """Values that were read but may be wrong; each warning names table, file and column."""
         ...
 
     @property
-    def lonely_ids(self) -> Mapping[str, int]:
-        """Counts of ids that find no partner in another table."""
+    def unmatched_ids(self) -> Mapping[str, int]:
+        """Numbers of ids that do not occur in another table, by a description of the two tables."""
         ...
 
     @property
     def split_files(self) -> tuple[Path, Path] | None:
-        """Files of the training and of the test events, where the dataset names them."""
+        """Files of training and test events; None where dataset.toml does not name them."""
         ...
 
     @property
@@ -83,7 +83,7 @@ class Dataset(Protocol):
 
     @property
     def interactions(self) -> pl.DataFrame:
-        """All events; an event log is read into memory."""
+        """All events. A `StreamedDataset` reads its whole event log into memory."""
         ...
 
     @property
@@ -92,19 +92,19 @@ class Dataset(Protocol):
     def event_summary(self) -> EventSummary: ...
 
     def history_lengths(self) -> Ints:
-        """Number of events of each user, in no order."""
+        """Number of events of each user, in any order."""
         ...
 
     def event_times(self) -> pl.Series:
-        """Timestamps of all events, in no order: eight bytes an event."""
+        """Timestamps of all events, in any order. Memory: eight bytes per event."""
         ...
 
     def events_of_pairs(self, pairs: pl.DataFrame) -> pl.DataFrame:
-        """Events of the (user, item) pairs of `pairs`, in no order."""
+        """Events of the (user, item) pairs of `pairs`, in any order."""
         ...
 
     def fingerprint(self) -> str:
-        """Changes with any interaction and with any item's id, title or text; not with the folder."""
+        """A hash of the name, the interactions, and the id, title and text of each item."""
         ...
 
     def histories(self, builder: HistoryMaker) -> Mapping[str, History]:
@@ -112,16 +112,16 @@ class Dataset(Protocol):
         ...
 
     def write_rejected_interactions(self, path: Path) -> bool:
-        """Write the rejected interactions that are not in `rejected`, .csv or .parquet.
+        """Write the rejected interactions that are not in `rejected` to `path`, a .csv or .parquet file.
 
-        False, and no file, where there cannot be any.
+        Returns False and writes no file where `rejected` has all of them.
         """
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetTables:
-    """The tables of a dataset but for its interactions; see `Dataset`."""
+    """The tables of a dataset without its interactions; see `Dataset`."""
 
     name: str
     root: Path
@@ -131,7 +131,7 @@ class DatasetTables:
     has_clock: bool
     rejected: tuple[Rejected, ...] = ()
     warnings: tuple[str, ...] = ()
-    lonely_ids: Mapping[str, int] = field(default_factory=dict)
+    unmatched_ids: Mapping[str, int] = field(default_factory=dict)
     split_files: tuple[Path, Path] | None = None
     oracle_files: tuple[Path, Path] | None = None
 
@@ -179,13 +179,16 @@ def fingerprint_of(tables: DatasetTables, events: bytes) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class MediumVectors:
-    """Vectors of one kind of medium: `vectors[i]` belongs to row `owner[i]` of the owning table."""
+    """V vectors of one modality. `vectors[i]` belongs to row `owner[i]` of the owning table."""
 
-    owner: Ints  # [V], ascending; an item with three pictures stands three times
+    owner: Ints  # [V], ascending; the row of an item with three pictures occurs three times
     vectors: Floats  # [V, D]
 
     def pooled(self, num_rows: int) -> tuple[Floats, np.ndarray]:
-        """Mean vector of each owning row and whether it has any. Shapes [num_rows, D], [num_rows]."""
+        """The mean vector of each row of the owning table, and whether the row has a vector.
+
+        Shapes [num_rows, D] and [num_rows].
+        """
         sums = np.zeros((num_rows, self.vectors.shape[1]), np.float32)
         np.add.at(sums, self.owner, self.vectors)
         count = np.bincount(self.owner, minlength=num_rows)
@@ -195,7 +198,7 @@ class MediumVectors:
 
 @dataclass(frozen=True, kw_only=True)
 class StepTime:
-    """What a step has taken: by the clock, and of all cores together."""
+    """The duration of a step: wall-clock time, and CPU time of all cores together."""
 
     num_media: int = 0
     seconds: float = 0.0
@@ -215,9 +218,9 @@ class MediaVectors:
 
     `items` has title, text, image, video, video_speech, video_audio (owner: row of Dataset.items);
     `reviews` has review_text, review_speech, review_audio (owner: row of Dataset.reviews). A modality
-    that the dataset lacks is absent. `transcripts` maps a row of Dataset.reviews to what was said in
-    it. `encoded` and `cached` count a modality's distinct media: those computed now and those that lay
-    in the cache. `times` is what the steps took that had something to compute.
+    that the dataset lacks is absent. `transcripts` maps a row of Dataset.reviews to the words of its
+    recording. `encoded` and `cached` count the distinct media of each modality: newly encoded media, and
+    media whose vectors were in the cache. `times` has the duration of each step that computed something.
     """
 
     items: Mapping[str, MediumVectors]

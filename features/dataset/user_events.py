@@ -1,4 +1,4 @@
-"""Events of single users that stay on disk until they are asked for, and who turns events into histories.
+"""Protocols: the events of single users, read from disk on demand, and the builder of histories.
 
 Legend: U users, E events of one user.
 """
@@ -48,7 +48,7 @@ class UserEvents(Protocol):
         ...
 
     def frames(self, users: pl.Series) -> Iterator[tuple[Ints, pl.DataFrame]]:
-        """Rows and events of those of `users` who have any, some users at a time.
+        """Rows and events of the users in `users` who have events, a few users at a time.
 
         A frame has the columns of `Dataset.interactions` and is sorted by user, time and row.
         """
@@ -63,5 +63,5 @@ class HistoryMaker(Protocol):
         ...
 
     def build_lazily(self, events: UserEvents) -> Mapping[str, History]:
-        """A history for each user with an event, made each time when it is asked for."""
+        """A history for each user with an event, built at each access."""
         ...

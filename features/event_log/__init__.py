@@ -1,4 +1,4 @@
-"""Logs larger than memory: read a part at a time, kept on disk as arrays by user."""
+"""Logs larger than memory: they are read in parts and stored on disk as arrays, sorted by user."""
 
 from features.event_log.dataset import StreamedDataset, load_streamed, open_dataset
 from features.event_log.log import EventLog, Partition, map_array, partition_name

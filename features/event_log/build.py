@@ -1,8 +1,8 @@
-"""The interactions of a dataset to a `EventLog`, within a memory that does not grow with the log.
+"""The interactions of a dataset to an `EventLog`, in memory that does not grow with the number of events.
 
-Raw rows go through the same checks as in `load_dataset`, a part at a time, into partitions by user
-(features/event_log/partition.py); then each partition is sorted and written as arrays. What must fit in
-memory: the items' table, the ids of the users, one part of the log and one partition.
+Raw rows are read in parts, checked as in `load_dataset`, and written to partitions of users
+(features/event_log/partition.py). Then each partition is sorted and written as arrays. The table of items,
+the ids of the users, one part of the log and one partition must fit in memory.
 """
 
 import shutil
@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from features.dataset import SCHEMA, InteractionsSpec
-from features.event_log.chunk_checker import refuse_joined_rows
+from features.event_log.chunk_checker import refuse_multi_row_expression
 from features.event_log.log import (
     ARRAYS,
     FIRST_ROW,
@@ -42,8 +42,8 @@ from recsys.ids import NUM_RESERVED
 from recsys.progress import Progress, silent
 
 PART_ROWS = 500_000  # raw rows in memory at once
-PARTITION_EVENTS = 1_000_000  # about as many in a partition
-_MAX_PARTITIONS = 128  # that many may be open at once in features/inputs/streamed_histories.py
+PARTITION_EVENTS = 1_000_000  # approximate number of events in a partition
+_MAX_PARTITIONS = 128  # `LogSelection` can hold all of them open
 
 
 def build_log(
@@ -56,21 +56,21 @@ def build_log(
     partition_events: int = PARTITION_EVENTS,
     progress: Progress = silent,
 ) -> EventLog:
-    """The event log in `out`: the one that is there if its sources are unchanged, else a new one.
+    """The event log in `out`. An existing log is used if its sources are unchanged, else a new one is built.
 
-    `items` are the ids that the log may name; None: all valid ids that it names are the items.
-    An interrupted preparation goes on where it stopped; `out` appears whole or not at all. Raises
-    `DataError` with what `load_dataset` would find wrong with the interactions.
+    `items` are the ids of the table of items; with None the items are all valid item ids of the log. An
+    interrupted preparation continues where it stopped. If the preparation fails, `out` is not changed.
+    Raises `DataError` with the problems that `load_dataset` finds in the interactions.
     """
-    refuse_joined_rows(spec.positive)
+    refuse_multi_row_expression(spec.positive)
     source = LogSource.open(root, spec)
     fingerprint = source.fingerprint(spec, items) | {
         "format_version": FORMAT_VERSION,
-        "polars": pl.__version__,  # whose hash makes the partitions
+        "polars": pl.__version__,  # its hash function assigns users to partitions
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    with exclusive(out, wait=True):  # another process that prepares this log leaves nothing to do
-        found = _existing(out, fingerprint)
+    with exclusive(out, wait=True):  # another process may be preparing the same log
+        found = _current_log(out, fingerprint)
         if found is None:
             _prepare(source, spec, items, out, fingerprint, part_rows, partition_events, progress)
     return found or EventLog(out)
@@ -96,14 +96,18 @@ def _prepare(
             source, spec, items, work, state, part_rows=part_rows, estimate=estimate, progress=progress
         )
     except DataError:
-        shutil.rmtree(work)  # the log must change before it can be prepared
+        shutil.rmtree(work)  # the preparation cannot continue before the files change
         raise
     items.cast(pl.String).alias(Columns.ITEM).to_frame().write_parquet(work / ITEMS)
     _finish(work, state, len(items), state.statistics.warnings(source.files), progress)
     _replace(work, out)
 
 
-def _existing(out: Path, fingerprint: dict[str, Any]) -> EventLog | None:
+def _current_log(out: Path, fingerprint: dict[str, Any]) -> EventLog | None:
+    """The log in `out` if it has this fingerprint, None where it must be built.
+
+    Raises `DataError` where `out` has other files.
+    """
     if not out.exists():
         return None
     if any(out.iterdir()) if out.is_dir() else True:
@@ -111,14 +115,14 @@ def _existing(out: Path, fingerprint: dict[str, Any]) -> EventLog | None:
             log = EventLog(out)
         except DataError as error:
             if (out / "manifest.json").is_file():
-                return None  # of an older format, or broken: made again
-            raise DataError(f"{out} is not empty and holds no event log; choose another --out") from error
+                return None  # a log of an older format, or a damaged log
+            raise DataError(f"{out} is not empty and has no event log; choose another --out") from error
         return log if log.manifest.fingerprint == fingerprint else None
     return None
 
 
 def _replace(work: Path, out: Path) -> None:
-    """`out` becomes what `work` is."""
+    """Rename `work` to `out`, without its intermediate files; the old content of `out` is removed."""
     for name in (PARTS, STATE):
         path = work / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -134,7 +138,7 @@ def _finish(
     work: Path, state: PartitionState, num_items: int, warnings: list[str], progress: Progress
 ) -> None:
     kinds, num_partitions = sorted(state.kinds), state.num_partitions
-    # From the order of appearance to the ids of the map.
+    # From codes in the order of first appearance to ids of the sorted map.
     kind_ids = np.array([kinds.index(kind) + NUM_RESERVED for kind in state.kinds], np.uint32)
     kind_ids = kind_ids.astype(np.min_scalar_type(len(kinds) + NUM_RESERVED))
     for number in range(num_partitions):
@@ -170,14 +174,14 @@ def _finish(
 
 
 def _write_partition(work: Path, events: pl.DataFrame, number: int, kind_ids: np.ndarray) -> None:
-    """Arrays of one partition and its users, in a folder that appears whole."""
+    """Write the arrays and users of one partition to a temporary folder, then rename the folder."""
     names = events[Columns.USER].unique().sort()
-    places = pl.DataFrame(
-        {Columns.USER: names, "place": pl.int_range(len(names), dtype=pl.UInt32, eager=True)}
+    positions = pl.DataFrame(
+        {Columns.USER: names, "position": pl.int_range(len(names), dtype=pl.UInt32, eager=True)}
     )
-    ordered = events.join(places, on=Columns.USER, how="left", maintain_order="left")
-    ordered = ordered.select("place", *ARRAYS).sort("place", Columns.TIMESTAMP, Columns.ROW)
-    counts = np.bincount(ordered["place"].to_numpy(), minlength=len(names))
+    ordered = events.join(positions, on=Columns.USER, how="left", maintain_order="left")
+    ordered = ordered.select("position", *ARRAYS).sort("position", Columns.TIMESTAMP, Columns.ROW)
+    counts = np.bincount(ordered["position"].to_numpy(), minlength=len(names))
     stop = np.cumsum(counts)
     first = ordered[stop - counts] if len(names) else ordered
     index = pl.DataFrame(
@@ -207,7 +211,10 @@ def _write_partition(work: Path, events: pl.DataFrame, number: int, kind_ids: np
 def _count(
     work: Path, num_partitions: int, num_items: int, kinds: list[str]
 ) -> tuple[np.ndarray, list[int], dict[str, int]]:
-    """Events by item and kind, ties, and the span of time, a partition at a time."""
+    """Numbers of events by item and by kind; number of tied events, first and last timestamp.
+
+    The partitions are read one after the other. Shapes [N, 2] and [number of kinds].
+    """
     item_counts = np.zeros((num_items + NUM_RESERVED, 2), np.int64)
     kind_counts = np.zeros(len(kinds) + NUM_RESERVED, np.int64)
     num_tied, first, last = 0, np.iinfo(np.int64).max, np.iinfo(np.int64).min
@@ -224,7 +231,7 @@ def _count(
         kind_counts += np.bincount(event, minlength=len(kind_counts))
         first, last = min(first, int(time.min())), max(last, int(time.max()))
         starts = pl.read_parquet(folder / USERS, columns=[START], glob=False)[START].to_numpy()
-        same = np.zeros(len(time) + 1, np.bool_)  # as the event before
+        same = np.zeros(len(time) + 1, np.bool_)  # same user and time as the event before
         same[1:-1] = time[1:] == time[:-1]
         same[starts] = False
         num_tied += int((same[:-1] | same[1:]).sum())

@@ -16,27 +16,37 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from features.dataset import SCHEMA, RawTable, Remark, TableChecker, TimeUnit, casting, named_files, times
-from recsys.errors import DataError, clipped
+from features.dataset import (
+    SCHEMA,
+    RawTable,
+    Remark,
+    TableChecker,
+    TimeUnit,
+    casting,
+    named_files,
+    times,
+    value_text,
+)
+from recsys.errors import DataError
 
-# What SQL aggregates and windows become; `meta.is_row_separable` of polars 2.1 does not see them.
-_JOINS_ROWS = {"Agg", "Over", "Len", "Rolling", "Quantile", "Correlation"}
+# Nodes of SQL aggregates and windows, which `meta.is_row_separable` of polars 2.1 does not detect.
+_MULTI_ROW_NODES = {"Agg", "Over", "Len", "Rolling", "Quantile", "Correlation"}
 
 
 class StatisticsChanged(Exception):
-    """The parts before this one were cast by statistics that do not hold for the whole column."""
+    """Earlier parts were cast by statistics that are wrong for the whole column."""
 
 
 @dataclass(kw_only=True)
 class ColumnStatistics:
-    """Statistics of whole columns over the parts that have been read; `asdict` of it goes through JSON."""
+    """Statistics of whole columns over the parts that have been read; `as_dict` is stored as JSON."""
 
     num_parts: int = 0
     whole: dict[str, bool] = field(default_factory=dict)  # ids of a text column are all "123.0"
     kinds: dict[str, casting.TextKind] = field(default_factory=dict)  # of text columns in `positive`
-    failures: dict[str, str] = field(default_factory=dict)  # ways to read them that do not work, and why
+    failures: dict[str, str] = field(default_factory=dict)  # column types that fail -> error
     readable: dict[str, dict[str, Any]] = field(default_factory=dict)
-    truths: dict[str, list[int]] = field(default_factory=dict)  # problem -> rows, and those it holds of
+    truths: dict[str, list[int]] = field(default_factory=dict)  # problem -> numbers of rows and of true rows
     dated: dict[str, bool] = field(default_factory=dict)  # the times of a column are dates
     times: dict[str, list[list[float]]] = field(default_factory=dict)  # buckets of the raw times
     num_given: dict[str, int] = field(default_factory=dict)  # values of a column of times
@@ -72,13 +82,13 @@ class ColumnStatistics:
                 found.append(f"{subject} {hint}")
             elif seen["problem"] and not seen["any"]:
                 found.append(f"{subject} {seen['problem']}")
-        # Where the unit of the times is wrong, no row is kept, and nothing is said of their truth.
+        # Where the unit of the times is wrong, no row is kept, so that `truths` counts no row.
         has_times = not any(hints.values())
         false = [each for each, (rows, true) in self.truths.items() if has_times and rows and not true]
         return [f"[interactions] {named_files(files)}: {each}" for each in found] + false
 
     def unit_hint(self, column: str, unit: TimeUnit) -> str | None:
-        """`times.unit_hint` of the whole column: its median lies where that of these two values lies."""
+        """`times.unit_hint` of the whole column, from two values that have the same hint as its median."""
         buckets = [bucket for bucket in self.times[column] if bucket[0]]
         ends = np.cumsum([bucket[0] for bucket in buckets])
         if not len(ends) or not times.is_mostly_numbers(int(ends[-1]), self.num_given[column]):
@@ -86,13 +96,13 @@ class ColumnStatistics:
         lower, upper = (
             int(np.searchsorted(ends, place, "right")) for place in ((ends[-1] - 1) // 2, ends[-1] // 2)
         )
-        # Within a bucket the answer is the same everywhere; between two, the nearest values decide.
+        # All medians in a bucket have one hint. Between two buckets the median is the mean of two values.
         middle = [buckets[lower][2], buckets[upper][1]] if lower != upper else [buckets[lower][1]]
         return times.unit_hint_of_median(sum(middle) / len(middle), unit)
 
 
 class ChunkChecker(TableChecker):
-    """Checks one part of the interactions; what was rejected is a frame, not an object a row."""
+    """Checks one part of the interactions. Rejected values are rows of a frame, which needs less memory."""
 
     def __init__(self, raw: RawTable, statistics: ColumnStatistics) -> None:
         super().__init__(raw)
@@ -101,7 +111,7 @@ class ChunkChecker(TableChecker):
         self._rejected: list[pl.DataFrame] = []
 
     def rejected_values(self) -> pl.DataFrame:
-        """One row a value that was rejected, its columns the fields of `Rejected`."""
+        """One row for each rejected value; the columns are the fields of `Rejected`."""
         return pl.concat([pl.DataFrame(schema=SCHEMA), *self._rejected])
 
     def finish(self, columns: Sequence[pl.Series]) -> pl.DataFrame:
@@ -111,19 +121,17 @@ class ChunkChecker(TableChecker):
     def note_values(self, rows: Sequence[int], values: Sequence[object], column: str, reason: str) -> None:
         if not rows:
             return
-        place = pl.Series("row", rows, dtype=pl.Int64) + self.raw.offset
-        file_of = np.searchsorted(np.asarray(self.raw.starts), place.to_numpy(), side="right") - 1
+        table_rows = pl.Series("row", rows, dtype=pl.Int64) + self.raw.offset
+        files = pl.Series(self.raw.files, dtype=pl.String)
         self._rejected.append(
             pl.DataFrame(
                 {
-                    "table": pl.Series([self.raw.name]).new_from_index(0, len(place)),
-                    "path": pl.Series(self.raw.files, dtype=pl.String).gather(file_of),
-                    "row": place,
-                    "column": pl.Series([column]).new_from_index(0, len(place)),
-                    "value": pl.Series(
-                        ["" if v is None else clipped(str(v)) for v in values], dtype=pl.String
-                    ),
-                    "reason": pl.Series([reason]).new_from_index(0, len(place)),
+                    "table": pl.Series([self.raw.name]).new_from_index(0, len(rows)),
+                    "path": files.gather(self.raw.files_of(table_rows.to_numpy())),
+                    "row": table_rows,
+                    "column": pl.Series([column]).new_from_index(0, len(rows)),
+                    "value": pl.Series([value_text(value) for value in values], dtype=pl.String),
+                    "reason": pl.Series([reason]).new_from_index(0, len(rows)),
                 },
                 schema=SCHEMA,
             )
@@ -178,7 +186,7 @@ class ChunkChecker(TableChecker):
         series = self.raw.frame[column]
         if unit == "order" or not casting.is_numeric_or_text(series):
             return None
-        # One bucket below each edge, one at it, and one above the last: the hint is the same in all of it.
+        # A bucket below each edge, a bucket at each edge, and a bucket above the last. A bucket has one hint.
         num_buckets = 2 * len(times.HINT_EDGES) + 1
         buckets = self.statistics.times.setdefault(column, [[0, np.inf, -np.inf] for _ in range(num_buckets)])
         given = int(casting.is_number_given(series).sum())
@@ -186,10 +194,10 @@ class ChunkChecker(TableChecker):
         number = casting.as_number(series).drop_nulls().to_numpy()
         bucket_of = sum(np.searchsorted(times.HINT_EDGES, number, side) for side in ("left", "right"))
         for at, bucket in enumerate(buckets):
-            mine = number[bucket_of == at]
-            if len(mine):
-                bucket[0] += len(mine)
-                bucket[1:] = [min(bucket[1], float(mine.min())), max(bucket[2], float(mine.max()))]
+            inside = number[bucket_of == at]
+            if len(inside):
+                bucket[0] += len(inside)
+                bucket[1:] = [min(bucket[1], float(inside.min())), max(bucket[2], float(inside.max()))]
         return None
 
     def _change(self) -> None:
@@ -197,28 +205,28 @@ class ChunkChecker(TableChecker):
             raise StatisticsChanged
 
 
-def refuse_joined_rows(positive: str | None) -> None:
-    """Raises `DataError` where the expression reads more than one row, so that no part is enough."""
+def refuse_multi_row_expression(positive: str | None) -> None:
+    """Raises `DataError` where the value of the expression in a row depends on other rows."""
     if positive is None:
         return
     tree = json.loads(pl.sql_expr(positive).meta.serialize(format="json"))
-    if _JOINS_ROWS & set(_nodes(tree)):
+    if _MULTI_ROW_NODES & set(_nodes(tree)):
         raise DataError(
             "positive cannot be computed",
             [
-                f"[interactions] positive = {positive!r} looks at more than one row; a log that is read in "
-                "parts needs an expression of one row (or raise data.stream_above to read it whole)"
+                f"[interactions] positive = {positive!r} depends on more than one row; a log that is read "
+                "in parts needs an expression of one row (or raise data.stream_above to read the log whole)"
             ],
         )
 
 
 def _nodes(tree: Any) -> Iterator[str]:
-    """Kinds of nodes of a polars expression, without the names of columns and the values in it."""
+    """Kinds of the nodes of a polars expression, without column names and literal values."""
     if isinstance(tree, str):
         yield tree
-    for key, below in tree.items() if isinstance(tree, dict) else ():
+    for key, child in tree.items() if isinstance(tree, dict) else ():
         yield key
         if key not in ("Column", "Literal", "dtype"):
-            yield from _nodes(below)
-    for below in tree if isinstance(tree, list) else ():
-        yield from _nodes(below)
+            yield from _nodes(child)
+    for child in tree if isinstance(tree, list) else ():
+        yield from _nodes(child)

@@ -36,22 +36,22 @@ from recsys.ids import NUM_RESERVED
 from recsys.progress import Progress, silent
 
 logger = logging.getLogger(__name__)
-_BINS = 1 << 16  # of a histogram of times: 512 KB
+_BINS = 1 << 16  # of a histogram of times, which takes 512 KiB
 
 
 @dataclass(frozen=True, kw_only=True)
 class StreamedDataset(DatasetTables):
     """A `Dataset` whose interactions are in an event log on disk.
 
-    `rejected` has the entries of the other tables. Those of the log are counted in `log.manifest` and are
-    in its `rejected.parquet`.
+    `rejected` has the entries of the other tables. The rejected rows of the log are in the file
+    `rejected.parquet` of the log; `log.manifest` has their counts.
     """
 
     log: EventLog
 
     @classmethod
     def of(cls, tables: DatasetTables, log: EventLog) -> "StreamedDataset":
-        """A dataset with these tables and the events of `log`, and the warnings of both."""
+        """A dataset with the tables of `tables` and the events of `log`, and the warnings of both."""
         shared = {each.name: getattr(tables, each.name) for each in fields(DatasetTables)}
         return cls(**shared | {"warnings": (*tables.warnings, *log.manifest.warnings)}, log=log)
 
@@ -92,7 +92,7 @@ class StreamedDataset(DatasetTables):
         return pl.concat([frame.join(pairs, on=pair, how="semi") for frame in frames])
 
     def fingerprint(self) -> str:
-        """Changes with the files of the log, too: their names, sizes, ends and times of change."""
+        """As `Dataset.fingerprint`, with names, sizes, ends and times of change of the log's files."""
         return fingerprint_of(self, json.dumps(self.log.manifest.fingerprint, sort_keys=True).encode())
 
     def histories(self, builder: HistoryMaker) -> Mapping[str, History]:
@@ -111,48 +111,49 @@ class StreamedEventStatistics:
         self._log = log
 
     @property
-    def bought(self) -> pl.Series:
+    def positive_items(self) -> pl.Series:
         return self.items[Columns.ITEM].filter(pl.Series(self._log.item_counts[NUM_RESERVED:, 1] > 0))
 
     @property
     def num_positive(self) -> int:
         return self._log.manifest.num_positive
 
-    def positive_time(self, place: int) -> int:
+    def positive_time(self, rank: int) -> int:
         manifest = self._log.manifest
-        return nth_smallest(self._positive_times, place, manifest.first_timestamp, manifest.last_timestamp)
+        return nth_smallest(self._positive_times, rank, manifest.first_timestamp, manifest.last_timestamp)
 
     def _positive_times(self) -> Iterator[Ints]:
         for partition in self._log.partitions():
             yield partition.columns[Columns.TIMESTAMP][partition.columns[Columns.POSITIVE]]
 
 
-def nth_smallest(chunks: Callable[[], Iterator[Ints]], place: int, low: int, high: int) -> int:
-    """The value at `place`, counted from 0, of all chunks' sorted values, which lie in [low, high].
+def nth_smallest(chunks: Callable[[], Iterator[Ints]], rank: int, low: int, high: int) -> int:
+    """The value with this rank, counted from 0, among the values of all chunks, which are in [low, high].
 
-    Two passes: one counts values in bins, one sorts the values of the bin that holds the place.
+    The first pass counts the values in bins. The second pass partitions the values of the bin with the rank.
     """
     width = (high - low) // _BINS + 1
     counts = np.zeros(_BINS, np.int64)
     for values in chunks():
         counts += np.bincount((values - low) // width, minlength=_BINS)
     ends = np.cumsum(counts)
-    chosen = int(np.searchsorted(ends, place, side="right"))
+    chosen = int(np.searchsorted(ends, rank, side="right"))
     inside = np.concatenate([values[(values - low) // width == chosen] for values in chunks()])
-    rank = place - int(ends[chosen] - counts[chosen])
-    return int(np.partition(inside, rank)[rank])
+    rank_inside = rank - int(ends[chosen] - counts[chosen])
+    return int(np.partition(inside, rank_inside)[rank_inside])
 
 
 def open_dataset(root: Path, config: DataConfig, *, cache_dir: Path, progress: Progress = silent) -> Dataset:
-    """The dataset in the folder `root`: in memory, or where its log is too large prepared in `cache_dir`.
+    """The dataset in the folder `root`, in memory or as an event log on disk.
 
-    The number of events in text files is estimated from their sizes.
+    With more than `config.stream_above` events, the log is prepared in `cache_dir`. The number of events in
+    text files is estimated from their sizes.
     """
     root = root.resolve()
     try:
         num_events = estimate_events(root, DatasetSpec.load(root).interactions)
     except DataError:
-        num_events = 0  # `load_dataset` collects this problem with all others
+        num_events = 0  # `load_dataset` reports this problem together with the others
     if num_events <= config.stream_above:
         return load_dataset(root)
     where = hashlib.sha256(str(root).encode()).hexdigest()[:12]
@@ -167,9 +168,9 @@ def load_streamed(
     partition_events: int = PARTITION_EVENTS,
     progress: Progress = silent,
 ) -> StreamedDataset:
-    """The dataset in the folder `root`, its interactions prepared in `out`.
+    """The dataset in the folder `root`, with its interactions as an event log in `out`.
 
-    Raises the `DataError` of `load_dataset`.
+    Raises `DataError` as `load_dataset` does.
     """
     prepared: list[EventLog] = []
 

@@ -1,13 +1,13 @@
-"""An event log: all events as memory-mapped arrays, sorted by user, time and row within a partition.
+"""An event log: all events in memory-mapped arrays. A partition is sorted by user, time and row.
 
     manifest.json       format version, fingerprint of the sources, counts, kinds of events
-    users.parquet       user_id (sorted: the id map), partition, start, stop, first_timestamp, first_row
+    users.parquet       user_id (sorted; the id map), partition, start, stop, first_timestamp, first_row
     items.parquet       item_id: the id map of the items
     item_counts.npy     [N, 2] events and positive events by item id
     part-0007/          one partition of the users
-        item_id.npy (uint32) timestamp.npy (int64) event.npy (uint8 or more) value.npy (float32, NaN where
-        there is none) positive.npy (bool) row.npy (int64)
-    rejected.parquet   rows that were left out, each with its reason
+        item_id.npy (uint32) timestamp.npy (int64) event.npy (uint8 or wider) value.npy (float32, NaN for a
+        missing value) positive.npy (bool) row.npy (int64)
+    rejected.parquet    rejected rows with their reasons
 
 Users, items and kinds of events are integers of frozen id maps: 0 is padding, 1 unknown.
 """
@@ -41,13 +41,13 @@ ARRAYS = (
     Columns.ITEM, Columns.TIMESTAMP, Columns.EVENT, *EVENT_NUMBERS, Columns.POSITIVE, Columns.ROW,
 )  # fmt: skip
 START, STOP, PARTITION = "start", "stop", "partition"
-_HEADER_BYTES = 128  # of an .npy file of one dimension
+_HEADER_BYTES = 128  # of an .npy file with a one-dimensional array
 FIRST_TIMESTAMP, FIRST_ROW = "first_timestamp", "first_row"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogManifest:
-    """Counts and settings of a log, in `manifest.json`."""
+    """The content of `manifest.json`: counts and settings of a log."""
 
     format_version: int
     fingerprint: dict[str, Any]
@@ -60,34 +60,34 @@ class LogManifest:
     num_tied: int  # events that share user and time with another
     first_timestamp: int
     last_timestamp: int
-    kinds: list[str]  # sorted: the id map
+    kinds: list[str]  # sorted; the id map
     kind_counts: list[int]
-    rejected: list[dict[str, Any]]  # as `features.dataset.rejected.count_reasons` gives it
-    warnings: list[str]  # as `Dataset.warnings`
+    rejected: list[dict[str, Any]]  # in the form of `features.dataset.count_reasons`
+    warnings: list[str]  # in the form of `Dataset.warnings`
 
 
 @dataclass(frozen=True, kw_only=True)
 class Partition:
-    """Events of some users, sorted by user, time and row. L events, U users."""
+    """The events of some users, sorted by user, time and row. L events, U users."""
 
     columns: dict[str, npt.NDArray[Any]]  # name of `ARRAYS` -> [L], memory-mapped
     users: Ints  # [U] rows of `EventLog.users`, ascending
-    start: Ints  # [U] where a user's events start
-    stop: Ints
+    start: Ints  # [U] position of a user's first event
+    stop: Ints  # [U] position after a user's last event
 
     def __len__(self) -> int:
         return int(self.stop[-1]) if len(self.stop) else 0
 
     def user_of_event(self) -> Ints:
-        """Shape [L]."""
+        """Row of `EventLog.users` for each event. Shape [L]."""
         return np.repeat(self.users, self.stop - self.start)
 
 
 class EventLog:
-    """The directory that `features.event_log.build.build_log` writes."""
+    """Reads the directory that `features.event_log.build.build_log` writes."""
 
     def __init__(self, path: Path) -> None:
-        """Raises `DataError` where `path` holds no log of this format."""
+        """Raises `DataError` where `path` has no log of this format version."""
         self.path = path
         manifest = path / MANIFEST
         try:
@@ -112,17 +112,17 @@ class EventLog:
 
     @property
     def users(self) -> pl.Series:
-        """External ids, sorted; a user's id is its place + 2."""
+        """External ids, sorted. The id of a user is their row + 2."""
         return self.index[Columns.USER]
 
     @cached_property
     def item_ids(self) -> pl.Series:
-        """External ids of the dataset's items; an item's id is its place + 2."""
+        """External ids of the dataset's items. The id of an item is its row + 2."""
         return pl.read_parquet(self.path / ITEMS, glob=False)[Columns.ITEM]
 
     @cached_property
     def rows(self) -> dict[str, int]:
-        """Place of each user in `users`."""
+        """Row of each user in `users`."""
         return {user: row for row, user in enumerate(self.users.to_list())}
 
     @cached_property
@@ -131,7 +131,7 @@ class EventLog:
 
     @cached_property
     def item_counts(self) -> Ints:
-        """Events and positive events of each item id. Shape [N, 2]."""
+        """Numbers of events and of positive events of each item id. Shape [N, 2]."""
         counts: Ints = np.load(self.path / ITEM_COUNTS)
         return counts
 
@@ -143,33 +143,33 @@ class EventLog:
 
     @property
     def lengths(self) -> Ints:
-        """Events of each user, by row of `users`."""
+        """Number of events of each row of `users`."""
         _, start, stop = self._bounds
         return stop - start
 
     def locate(self, user: int) -> tuple[int, int, int]:
-        """Partition, start and stop of the events of the user in that row of `users`."""
+        """Partition, start and stop of the events of a user, given by row of `users`."""
         partition, start, stop = self._bounds
         return int(partition[user]), int(start[user]), int(stop[user])
 
     def partition(self, number: int, names: Sequence[str] = ARRAYS) -> Partition:
-        """Events of the users of one partition, with the named arrays."""
+        """One partition, with the arrays `names`."""
         partition, start, stop = self._bounds
-        mine = np.flatnonzero(partition == number)
+        rows = np.flatnonzero(partition == number)
         folder = self.path / partition_name(number)
         return Partition(
             columns={name: map_array(folder / f"{name}.npy") for name in names},
-            users=mine,
-            start=start[mine],
-            stop=stop[mine],
+            users=rows,
+            start=start[rows],
+            stop=stop[rows],
         )
 
     def partitions(self) -> Iterator[Partition]:
-        """All partitions, one after the other; a partition that is no longer referenced takes no memory."""
+        """All partitions, opened one after the other, so that unused partitions can be freed."""
         return (self.partition(number) for number in range(self.manifest.num_partitions))
 
     def frame(self, partition: Partition, items: pl.Series) -> pl.DataFrame:
-        """The partition with the columns of `Dataset.interactions`, in its own order.
+        """The partition as a frame with the columns of `Dataset.interactions`, in the order of the partition.
 
         `items` are the external ids of `Dataset.items`, from which the log was prepared.
         """
@@ -188,12 +188,12 @@ class EventLog:
         )
 
     def interactions(self, items: pl.Series) -> pl.DataFrame:
-        """All events in memory, as `load_dataset` gives them."""
+        """All events in memory, equal to `Dataset.interactions` of `load_dataset`."""
         frames = [self.frame(partition, items) for partition in self.partitions()]
         return pl.concat(frames).sort(Columns.TIMESTAMP, Columns.ROW)
 
     def write_rejected(self, path: Path) -> None:
-        """The interactions that were left out as a .csv or .parquet file, never whole in memory."""
+        """Stream the rejected interactions to `path`, a .csv or .parquet file."""
         rows = pl.scan_parquet(self.path / REJECTED, glob=False)
         match path.suffix:
             case ".csv":
@@ -204,18 +204,19 @@ class EventLog:
                 raise DataError(f"cannot write {path}: {suffix!r} is neither .csv nor .parquet")
 
     def users_by_first_event(self) -> pl.DataFrame:
-        """Every user once, by first appearance in time."""
+        """A frame of all users, sorted by their first event."""
         return self.index.sort(FIRST_TIMESTAMP, FIRST_ROW).select(Columns.USER)
 
 
 def map_array(path: Path) -> npt.NDArray[Any]:
-    """The array in the file, memory-mapped; an empty one cannot be."""
+    """The memory-mapped array of the file. An empty array is read, since it cannot be mapped."""
     header_only = path.stat().st_size <= _HEADER_BYTES
-    # A plain view: slicing numpy's memmap class costs several times as much.
+    # An ndarray view, since slices of `np.memmap` cost several times as much.
     return np.asarray(np.load(path, mmap_mode=None if header_only else "r"))
 
 
 def partition_name(number: int) -> str:
+    """Name of the folder of a partition."""
     return f"part-{number:04}"
 
 

@@ -1,4 +1,4 @@
-"""First half of the preparation: raw rows to checked, encoded events, partitioned by user.
+"""First step of the preparation: raw rows to validated, encoded events, partitioned by user.
 
 parts/part-000007.parquet       events of one part of the log, sorted by partition
 parts/part-000007.npy           row at which each partition starts in that file, then its number of rows
@@ -41,23 +41,23 @@ STATE = "state.json"
 
 @dataclass(kw_only=True)
 class PartitionState:
-    """Progress of the preparation, from which an interrupted run continues; goes through JSON."""
+    """Progress of the preparation, stored as JSON. An interrupted preparation continues from it."""
 
     fingerprint: dict[str, Any]
     num_partitions: int
     statistics: ColumnStatistics = field(default_factory=ColumnStatistics)
     problems: list[str] = field(default_factory=list)  # of the first part that had any
-    num_rows: int = 0  # raw rows that are done
-    num_events: int = 0  # of them kept
+    num_rows: int = 0  # raw rows that have been read
+    num_events: int = 0  # kept rows
     num_parts: int = 0
-    heights: dict[int, int] = field(default_factory=dict)  # rows of the files that are done
+    heights: dict[int, int] = field(default_factory=dict)  # rows of the files that have been read
     kinds: list[str] = field(default_factory=list)  # by first appearance
     reasons: list[dict[str, Any]] = field(default_factory=list)
     is_done: bool = False
 
     @classmethod
     def load(cls, work: Path, fingerprint: dict[str, Any], num_partitions: int) -> "PartitionState":
-        """The state in `work` if it is of the same sources, else a new one and an empty directory."""
+        """The state in `work` if its fingerprint is the same, else a new state and an empty directory."""
         try:
             values = json.loads((work / STATE).read_text("utf-8"))
         except (FileNotFoundError, json.JSONDecodeError):
@@ -70,7 +70,7 @@ class PartitionState:
         )
 
     def begin(self, work: Path) -> "PartitionState":
-        """The same in an empty directory."""
+        """The state itself, after `work` was emptied and the state saved in it."""
         shutil.rmtree(work, ignore_errors=True)
         (work / PARTS).mkdir(parents=True)
         self.save(work)
@@ -102,7 +102,7 @@ def write_partitions(
     estimate: int,
     progress: Progress,
 ) -> PartitionState:
-    """Read the rows that `state` has not, a part at a time.
+    """Read the remaining rows in parts, and write events and rejected values; returns the final state.
 
     Raises `DataError` with every problem of the table.
     """
@@ -163,7 +163,7 @@ def _write_part(
         if state.statistics.are_final():
             _refuse_problems(raw.files, spec, state)
     if state.problems:
-        return  # no more parts are written; the rest is read because it may change the types of columns
+        return  # later parts are read, not written: they may change the types of columns
     events = events.join(item_ids, on=Columns.ITEM, how="left", maintain_order="left")
     encoded = events.with_columns(
         pl.col("id").alias(Columns.ITEM),
@@ -186,7 +186,7 @@ def _write_part(
 
 
 def _kind_codes(kinds: pl.Series, known: list[str]) -> pl.Series:
-    """Places of `kinds` in `known`, which grows by those it does not have."""
+    """Positions of `kinds` in `known`. New kinds are appended to `known`."""
     before = set(known)
     known += [kind for kind in kinds.unique(maintain_order=True) if kind not in before]
     table = pl.DataFrame({"kind": pl.Series(known, dtype=pl.String)}).with_row_index("code")
@@ -195,7 +195,7 @@ def _kind_codes(kinds: pl.Series, known: list[str]) -> pl.Series:
 
 
 def _count_reasons(rejected: pl.DataFrame, reasons: list[dict[str, Any]]) -> None:
-    """Add to `reasons`, which has the form of `features.dataset.rejected.count_reasons`."""
+    """Add the counts of `rejected` to `reasons`, a result of `features.dataset.count_reasons`."""
     keys = ["table", "column", "reason"]
     example = pl.struct(list(SCHEMA)).first().alias("example")
     found = rejected.group_by(keys, maintain_order=True).agg(pl.len(), example)

@@ -13,15 +13,15 @@ from recsys.progress import Progress, silent
 class DatasetReport:
     name: str
     summary: dict[str, Any]  # `summary_in_words`
-    reasons: list[dict[str, Any]]  # what was rejected, counted
-    messages: list[str]  # what was written where
-    warnings: list[str] = field(default_factory=list)  # what may be meant otherwise than it was read
+    reasons: list[dict[str, Any]]  # `count_reasons` of all rejected rows
+    messages: list[str]  # files that were written
+    warnings: list[str] = field(default_factory=list)  # `Dataset.warnings`
 
 
 def check_dataset(dataset: Dataset, *, rejected: Path | None = None) -> DatasetReport:
-    """What is in the dataset; what was rejected is written to `rejected`, .csv or .parquet.
+    """The report of a dataset. Its rejected rows are written to `rejected`, a .csv or .parquet file.
 
-    The rows of an event log go to a file beside it, since they can be more than memory holds.
+    Rejected rows of an event log are written to a second file beside it, since they may not fit in memory.
     """
     summary = summarise(dataset)
     reasons = summary.pop("rejected")
@@ -31,7 +31,7 @@ def check_dataset(dataset: Dataset, *, rejected: Path | None = None) -> DatasetR
         messages.append(f"{number:,} rows rejected, with reasons, in {rejected}")
         beside = rejected.with_stem(f"{rejected.stem}_interactions")
         if dataset.write_rejected_interactions(beside):
-            messages.append(f"the interactions among what was rejected, with reasons, in {beside}")
+            messages.append(f"rejected interactions, with reasons, in {beside}")
     return DatasetReport(
         name=dataset.name,
         summary=summary_in_words(summary),
@@ -42,7 +42,7 @@ def check_dataset(dataset: Dataset, *, rejected: Path | None = None) -> DatasetR
 
 
 def prepare_dataset(root: Path, out: Path, *, progress: Progress = silent) -> DatasetReport:
-    """Prepare the log of the dataset in `root` in `out`."""
+    """Build the event log of the dataset in `root` in `out`; returns the report."""
     dataset = load_streamed(root, out, progress=progress)
     report = check_dataset(dataset)
     manifest = dataset.log.manifest
@@ -54,5 +54,5 @@ def prepare_dataset(root: Path, out: Path, *, progress: Progress = silent) -> Da
 
 
 def all_reasons(dataset: Dataset, more: tuple[Rejected, ...] = ()) -> list[dict[str, Any]]:
-    """Everything of the dataset that was rejected, and `more`, counted."""
+    """Counts by reason of all rejected rows of the dataset, and of `more`."""
     return [*count_reasons((*dataset.rejected, *more)), *dataset.event_summary().reasons]

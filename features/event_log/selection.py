@@ -1,4 +1,4 @@
-"""Some events of every user of an event log, read from disk user by user.
+"""Selected events of all users of an event log, read from disk user by user.
 
 Legend: L events of a partition, U users, E events of one user.
 """
@@ -16,30 +16,30 @@ from recsys.arrays import Bools, Ints
 from recsys.columns import Columns
 from recsys.history import EVENT_NUMBERS
 
-Codes = npt.NDArray[np.uint8]  # the part of a split of each event
+Codes = npt.NDArray[np.uint8]  # for each event the code of its split part
 Select = Callable[[Codes, Ints, Ints], Bools]  # codes of events [L], start and stop of users [U] -> [L]
 _READ = (Columns.ITEM, Columns.TIMESTAMP, Columns.EVENT, *EVENT_NUMBERS, Columns.POSITIVE)
-_OPEN_PARTITIONS = 128  # each has six files open
+_OPEN_PARTITIONS = 128  # a partition has six open files
 
 
-def everything(codes: Codes, start: Ints, stop: Ints) -> Bools:
+def select_all(codes: Codes, start: Ints, stop: Ints) -> Bools:
     """Selects every event."""
     return np.ones(len(codes), np.bool_)
 
 
 class LogSelection:
-    """`UserEvents` of an event log: those that `select` chooses by their part of a split."""
+    """`UserEvents` of an event log: the events that `select` chooses by their split part."""
 
     def __init__(
         self,
         log: EventLog,
         items: pl.Series,
         codes: Callable[[int], Codes] | None = None,
-        select: Select = everything,
+        select: Select = select_all,
     ) -> None:
-        """`items` are the external ids of `Dataset.items`, `codes(number)` the parts of a partition's events.
+        """`items` are the external ids of `Dataset.items`, `codes(number)` the codes of a partition.
 
-        Without `codes` all parts are 0.
+        Without `codes` all codes are 0.
         """
         self._log, self._items, self._codes, self._select = log, items, codes, select
         self._open = lru_cache(maxsize=_OPEN_PARTITIONS)(self._partition)
@@ -90,7 +90,7 @@ class LogSelection:
                 yield partition.users[is_wanted & (self.counts[partition.users] > 0)], events
 
     def _events(self, row: int) -> tuple[slice, Bools]:
-        """Where the user's events are in their partition, and which of them are selected."""
+        """The slice of the user's events in their partition, and a mask of the selected events in it."""
         number, start, stop = self._log.locate(row)
         codes = self._open(number)[1][start:stop]
         return slice(start, stop), self._select(codes, np.zeros(1, np.int64), np.array([stop - start]))

@@ -1,4 +1,4 @@
-"""The interactions' files a bounded number of rows at a time, and whether they are still the same."""
+"""The files of the interactions: their rows in parts of bounded size, and a fingerprint of the files."""
 
 import hashlib
 import json
@@ -13,7 +13,8 @@ from features.dataset import (
     PARQUET,
     InteractionsSpec,
     RawTable,
-    explained,
+    concat_files,
+    explained_errors,
     find_files,
     id_columns,
     interaction_columns,
@@ -21,30 +22,33 @@ from features.dataset import (
     read_file,
     scan_file,
     select_columns,
-    stacked,
     valid_item_ids,
 )
 from recsys.errors import DataError
 from recsys.progress import Progress
 
 TABLE = "interactions"
-_NOT_YET = 2**62  # first row of a file that was not reached
+_UNKNOWN_START = 2**62  # first row of a file that has not been reached
 _SAMPLE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogSource:
-    """The files of a log in the order of their rows, and the types of their columns taken together."""
+    """The files of a log, sorted by name, and the types of their columns over all files."""
 
     root: Path
     paths: tuple[Path, ...]
     columns: tuple[str, ...]
     schema: pl.Schema
-    ids: frozenset[str]  # columns that identify something
+    ids: frozenset[str]  # columns of ids and names
 
     @classmethod
     def open(cls, root: Path, spec: InteractionsSpec) -> "LogSource":
-        """Raises `DataError` with the problems that `read_table` would find before it reads the rows."""
+        """The source of the interactions in `root`.
+
+        Raises `DataError` with the problems that `read_table` finds before it reads rows: missing files and
+        columns, incompatible types.
+        """
         columns = interaction_columns(spec)
         paths = find_files(root, TABLE, spec.path)
         empty: list[pl.DataFrame] = []
@@ -52,7 +56,7 @@ class LogSource:
         for path in paths:
             shown = path.relative_to(root).as_posix()
             try:
-                with explained(path):
+                with explained_errors(path):
                     scanned = scan_file(path)
                     head = read_file(path) if scanned is None else scanned.collect_schema().to_frame()
                 empty.append(select_columns(head.clear(), list(dict.fromkeys(columns)), TABLE, shown))
@@ -61,21 +65,21 @@ class LogSource:
         if problems:
             raise DataError(f"the {TABLE} cannot be read", problems)
         ids = frozenset(id_columns(spec))
-        schema = stacked(empty, paths, root, TABLE, ids).schema
+        schema = concat_files(empty, paths, root, TABLE, ids).schema
         return cls(root=root, paths=tuple(paths), columns=tuple(schema), schema=schema, ids=ids)
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Relative to the dataset."""
+        """Paths of the files, relative to the dataset."""
         return tuple(path.relative_to(self.root).as_posix() for path in self.paths)
 
     def parts(
         self, num_rows: int, *, skip: int = 0, known: dict[int, int] | None = None
     ) -> Iterator[RawTable]:
-        """The rows from `skip` on, at most `num_rows` in a part; no part has rows of two files.
+        """Parts of at most `num_rows` rows, from row `skip` on. All rows of a part are of one file.
 
-        `known` has the number of rows of files that were read before: such a file before `skip` is not
-        opened. It is filled as files end.
+        `known` maps positions of files to their numbers of rows. A file of `known` before `skip` is not
+        opened. The number of rows of each file that has been read is added to `known`.
         """
         heights = {} if known is None else known
         start = 0
@@ -83,19 +87,19 @@ class LogSource:
             if at in heights and start + heights[at] <= skip:
                 start += heights[at]
                 continue
-            place = start
+            row = start
             for frame in self._read(path, num_rows):
-                left_out = min(max(skip - place, 0), frame.height)
-                place += frame.height
-                if left_out < frame.height:
-                    yield self._table(frame[left_out:], heights, at, place - frame.height + left_out)
-            heights[at] = place - start
-            start = place
+                num_skipped = min(max(skip - row, 0), frame.height)
+                if num_skipped < frame.height:
+                    yield self._table(frame[num_skipped:], heights, at, row + num_skipped)
+                row += frame.height
+            heights[at] = row - start
+            start = row
 
     def _read(self, path: Path, num_rows: int) -> Iterator[pl.DataFrame]:
         shown = path.relative_to(self.root).as_posix()
         try:
-            with explained(path):
+            with explained_errors(path):
                 scanned = scan_file(path)
                 if scanned is None:
                     frames: Iterator[pl.DataFrame] = iter(read_file(path).iter_slices(num_rows))
@@ -109,7 +113,7 @@ class LogSource:
             raise DataError(f"the {TABLE} cannot be read", problems) from None
 
     def _typed(self, part: pl.DataFrame, shown: str) -> pl.DataFrame:
-        """The part with the types of the log; numbers that identify something become text as in `stacked`."""
+        """The part with the types of the log. Numbers in columns of ids become text, as in `concat_files`."""
         for column, kind in self.schema.items():
             if column in self.ids and kind == pl.String and part.schema[column].is_numeric():
                 part = part.with_columns(numbers_as_text(part.select(column), shown, TABLE))
@@ -117,11 +121,11 @@ class LogSource:
 
     def _table(self, frame: pl.DataFrame, heights: dict[int, int], at: int, offset: int) -> RawTable:
         starts = [sum(heights[before] for before in range(file)) for file in range(at + 1)]
-        starts += [_NOT_YET] * (len(self.paths) - len(starts))
+        starts += [_UNKNOWN_START] * (len(self.paths) - len(starts))
         return RawTable(name=TABLE, frame=frame, files=self.files, starts=tuple(starts), offset=offset)
 
     def item_ids(self, spec: InteractionsSpec, num_rows: int, progress: Progress) -> pl.Series:
-        """`valid_item_ids` of the log: distinct raw values are gathered part by part, and cast once."""
+        """`valid_item_ids` of the log. The distinct raw values of all parts are collected, then cast."""
         column = spec.item
         schema = pl.Schema({column: self.schema[column]})
         found = pl.Series(column, dtype=schema[column])
@@ -133,7 +137,7 @@ class LogSource:
         return valid_item_ids(found)
 
     def fingerprint(self, spec: InteractionsSpec, items: pl.Series | None) -> dict[str, Any]:
-        """Changes with the files, the columns that are read and how, and the items that they may name."""
+        """Values that differ if the files, the section [interactions] or the item ids differ."""
         ids = None if items is None else hashlib.sha256("\0".join(items.to_list()).encode()).hexdigest()
         return {
             "spec": json.loads(spec.model_dump_json()),
@@ -143,10 +147,10 @@ class LogSource:
 
 
 def estimate_events(root: Path, spec: InteractionsSpec) -> int:
-    """About how many rows the interactions have: of Parquet exactly, of text from the first megabyte."""
+    """The number of rows of the interactions: exact for Parquet, an estimate from the first MiB for text."""
     total = 0.0
     for path in find_files(root, TABLE, spec.path):
-        with explained(path):
+        with explained_errors(path):
             if path.suffix.lower() in PARQUET:
                 total += pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()
                 continue
@@ -157,7 +161,7 @@ def estimate_events(root: Path, spec: InteractionsSpec) -> int:
 
 
 def _fingerprint(path: Path, shown: str) -> dict[str, Any]:
-    """Size, time of the last change, and a hash of both ends: reading all of a large log costs minutes."""
+    """Size, time of the last change, and a hash of both ends; a hash of a whole large log takes minutes."""
     status = path.stat()
     with path.open("rb") as file:
         digest = hashlib.sha256(file.read(_SAMPLE_BYTES))

@@ -1,4 +1,4 @@
-"""Public data sets to dataset folders: each importer reads one folder and writes another."""
+"""Importers of public data sets. Each reads a downloaded folder and writes a dataset folder."""
 
 from features.importers.amazon import import_amazon
 from features.importers.layouts import import_layout

@@ -1,7 +1,7 @@
-"""Text files larger than memory, as blocks of whole lines, and blocks as tables of strings.
+"""Text files larger than memory: a file to blocks of whole lines, and a block to a table of strings.
 
-A file is opened once and read forward, at most `block_bytes` at a time, gzip included, so that memory
-depends on the block and not on the file.
+A file, plain or gzip, is opened once and read forward, `block_bytes` at a time. Memory therefore depends on
+the size of a block and not on the size of the file.
 """
 
 import gzip
@@ -19,9 +19,9 @@ from recsys.errors import DataError, did_you_mean
 from recsys.progress import Progress, silent
 
 BLOCK_BYTES = 16 * 2**20
-LINE = "line"  # column of every table read here: the line in the file, counted from 0
+LINE = "line"  # a column of every table of this module: the line in the file, counted from 0
 BOM = b"\xef\xbb\xbf"
-MAX_SHOWN = 200  # characters of a line that could not be read
+MAX_SHOWN = 200  # characters of an unreadable line that are recorded
 Schema = Mapping[str, pl.DataType | type[pl.DataType]]
 
 
@@ -29,19 +29,19 @@ Schema = Mapping[str, pl.DataType | type[pl.DataType]]
 class Block:
     path: Path
     first_line: int  # counted from 0
-    content: bytes  # whole lines; the last of the file may lack its line feed
+    content: bytes  # whole lines; the last line of a file may have no line feed
 
-    def height(self) -> int:
+    def num_lines(self) -> int:
         return self.content.count(b"\n") + (not self.content.endswith(b"\n"))
 
 
 def read_blocks(
     path: Path, *, step: str = "", progress: Progress = silent, block_bytes: int = BLOCK_BYTES
 ) -> Iterator[Block]:
-    """The file in blocks of whole lines, each of about `block_bytes` and of at least one line.
+    """The file in blocks of whole lines. A block has about `block_bytes` and at least one line.
 
-    A `.gz` file is decompressed. `progress` gets the megabytes read and the size of the file on disk.
-    Raises `DataError` where a gzip file is damaged or ends early.
+    A `.gz` file is decompressed. `progress` gets the megabytes read so far and the size of the file on disk.
+    Raises `DataError` where a gzip file is damaged or incomplete.
     """
     total = path.stat().st_size
     with path.open("rb") as raw:
@@ -53,7 +53,7 @@ def read_blocks(
             if end:
                 block = Block(path=path, first_line=line, content=rest[:end])
                 rest = rest[end:]
-                line += block.height()
+                line += block.num_lines()
                 yield block
             progress(step, raw.tell() // 2**20, max(total // 2**20, 1), f"{line:,} lines")
         if rest:
@@ -66,20 +66,20 @@ def _read(file: IO[bytes], size: int, path: Path) -> bytes:
     try:
         return file.read(size)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(
-            f"{path} is damaged or was not downloaded to its end ({error}); fetch it again"
-        ) from None
+        raise DataError(f"{path} is damaged or incomplete ({error}); download it again") from None
 
 
 def json_lines(block: Block, schema: Schema) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Two frames: the columns of `schema` and `LINE`, and the rejected lines, which hold no JSON object.
+    """Two frames: the rows, with the columns of `schema` and `LINE`, and the lines that are no JSON object.
 
-    A number or boolean in a String column becomes its text. An absent field is null. A single string in
-    a List column becomes a list of one.
+    A number or boolean in a String column becomes its text. A missing field becomes null. A string in a List
+    column becomes a list with one element.
     """
     try:
         frame = pl.read_ndjson(block.content, schema=schema)
-        if frame.height == block.height():  # else there are empty lines, which only the slow path counts
+        if (
+            frame.height == block.num_lines()
+        ):  # else there are empty lines, which only the slow path can count
             lines = pl.int_range(block.first_line, block.first_line + frame.height, dtype=pl.Int64)
             return frame.with_columns(lines.alias(LINE)), pl.DataFrame(schema=SCHEMA)
     except pl.exceptions.PolarsError:
@@ -98,9 +98,9 @@ def _json_line_by_line(block: Block, schema: Schema) -> tuple[pl.DataFrame, pl.D
             value = json.loads(line, parse_constant=lambda _: None)
             reason = None if isinstance(value, dict) else "not a JSON object"
         except (ValueError, RecursionError):
-            reason = "not JSON; the line may be cut off"
+            reason = "not JSON; the line may be incomplete"
         if reason is None:
-            fields = {name: _shaped(value.get(name), dtype) for name, dtype in schema.items()}
+            fields = {name: _wrapped_string(value.get(name), dtype) for name, dtype in schema.items()}
             kept.append(json.dumps(fields).encode())
             lines.append(number)
         else:
@@ -114,7 +114,8 @@ def _json_line_by_line(block: Block, schema: Schema) -> tuple[pl.DataFrame, pl.D
     return frame.with_columns(pl.Series(LINE, lines, dtype=pl.Int64)), pl.DataFrame(rejected, schema=SCHEMA)
 
 
-def _shaped(value: Any, dtype: Any) -> Any:
+def _wrapped_string(value: Any, dtype: Any) -> Any:
+    """A string for a List column as a list with one element; any other value as it is."""
     return [value] if isinstance(value, str) and isinstance(dtype, pl.List) else value
 
 
@@ -126,10 +127,10 @@ def csv_blocks(
     progress: Progress = silent,
     block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[pl.DataFrame]:
-    """The named columns as strings with `LINE`, which counts the rows below the header from 0.
+    """The named columns as strings, and `LINE`, which counts the rows below the header from 0.
 
-    For files whose fields hold no line breaks. Raises `DataError` where a column is missing or a row has
-    more fields than the header.
+    Fields must not contain line breaks. Raises `DataError` where a column is missing or a row has more
+    fields than the header.
     """
     header = b""
     for block in read_blocks(path, step=step, progress=progress, block_bytes=block_bytes):
@@ -143,7 +144,7 @@ def csv_blocks(
                 header + b"\n" + content, columns=list(columns), infer_schema=False, glob=False
             )
         except pl.exceptions.PolarsError as error:
-            last_row = block.first_line + block.height() - 2
+            last_row = block.first_line + block.num_lines() - 2
             first = str(error).partition("\n")[0]
             raise DataError(f"{path}, rows {first_row} to {last_row} cannot be read: {first}") from None
         rows = pl.int_range(first_row, first_row + frame.height, dtype=pl.Int64)
@@ -151,8 +152,8 @@ def csv_blocks(
 
 
 def check_columns(path: Path, found: Sequence[str], wanted: Sequence[str]) -> None:
-    """Raises `DataError` that names every column which is not there."""
+    """Raises `DataError` that names every column of `wanted` that is missing in `found`."""
     missing = [name for name in wanted if name not in found]
     if missing:
         problems = [f"no column {name!r}; {did_you_mean(name, found)}" for name in missing]
-        raise DataError(f"{path} is not as it was published:", problems)
+        raise DataError(f"{path} does not have the published layout:", problems)

@@ -1,4 +1,4 @@
-"""Shared by all importers: a folder that appears whole or not at all, links to media, the report."""
+"""Code shared by all importers: the atomic creation of a folder, links to media files, the report."""
 
 import os
 import shutil
@@ -16,21 +16,21 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 @dataclass(frozen=True, kw_only=True)
 class ImportReport:
-    """The dataset that an import wrote.
+    """The result of an import.
 
-    `rejected` counts by reason, in the form of `features.dataset.rejected.count_reasons`.
+    `rejected` counts the rejected rows by reason, in the form of `features.dataset.count_reasons`.
     """
 
     out: Path
     name: str  # of the dataset
-    counts: Mapping[str, int]
+    counts: Mapping[str, int]  # for example of items, users and interactions
     rejected: Sequence[Mapping[str, Any]] = ()
-    next_steps: Sequence[str] = ()
+    next_steps: Sequence[str] = ()  # commands
 
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """A temporary folder, renamed to `out` at the end of the block and removed if the block raises.
+    """A temporary folder. It is renamed to `out` after the `with` block, and removed if the block raises.
 
     Raises `DataError` where `out` exists and is not empty.
     """
@@ -48,7 +48,7 @@ def new_folder(out: Path) -> Iterator[Path]:
 
 
 def link(source: Path, target: Path) -> None:
-    """Link `target` to `source`, or copy where no hard link is possible; an existing target stays."""
+    """Make `target` a hard link to `source`, or a copy where that fails. An existing `target` is kept."""
     if target.exists():
         return  # two rows name the same file
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def link(source: Path, target: Path) -> None:
 
 
 def check_positive(positive: str, known: Sequence[str]) -> None:
-    """Raises `DataError` where the SQL expression is invalid or reads a column that is not in `known`."""
+    """Raises `DataError` where the SQL expression is invalid or uses a column that is not in `known`."""
     try:
         columns = positive_columns(positive)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The public layouts by name, for the command line."""
+"""The importers by the name of their layout, for the command line."""
 
 from collections.abc import Callable, Mapping
 from inspect import signature
@@ -22,17 +22,17 @@ LAYOUTS: Mapping[str, Callable[..., ImportReport]] = {
 def import_layout(
     layout: str, source: Path, out: Path, options: Mapping[str, Any], progress: Progress = silent
 ) -> ImportReport:
-    """Run the importer of `layout`. An option that is None takes the importer's default.
+    """Run the importer of `layout`. For an option that is None the importer uses its default.
 
-    Raises `ConfigError` where `layout` is unknown or its importer lacks one of the options.
+    Raises `ConfigError` where `layout` is unknown or its importer does not have one of the options.
     """
     if layout not in LAYOUTS:
         raise ConfigError(f"unknown layout {layout!r}; {did_you_mean(layout, LAYOUTS)}")
     importer = LAYOUTS[layout]
     given = {name: value for name, value in options.items() if value is not None}
-    has = [name for name in options if name in signature(importer).parameters]
+    accepted = [name for name in options if name in signature(importer).parameters]
     for name in given:
-        if name not in has:
-            known = ", ".join(f"--{option}" for option in has) or "no option"
+        if name not in accepted:
+            known = ", ".join(f"--{option}" for option in accepted) or "no option"
             raise ConfigError(f"--{name} does not fit the layout {layout!r}, which has {known}")
     return importer(source, out, progress=progress, **given)

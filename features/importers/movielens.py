@@ -1,4 +1,4 @@
-"""MovieLens of any size to a dataset folder, with its posters, plots and spoken reviews, if any.
+"""The importer of MovieLens, of any release, with posters, plots and spoken reviews where they exist.
 
 ratings.csv + movies.csv                     latest, latest-small, 20M, 25M, 32M
 ratings.dat + movies.dat (+ users.dat)       1M, 10M
@@ -38,10 +38,10 @@ def import_movielens(
 ) -> ImportReport:
     """Write the dataset `out` from the MovieLens folder `source`.
 
-    Media are hard links where the file system allows, else copies. `positive` is dataset.toml's SQL
-    expression over userId, movieId, rating and timestamp; None or "" makes every rating positive.
-    `out` appears whole or not at all. Raises `DataError` where `source` has no known layout, `out` exists
-    and is not empty, or `positive` cannot be understood.
+    Media are hard links where the file system supports them, else copies. `positive` is the SQL expression
+    of dataset.toml over userId, movieId, rating and timestamp; with None or "" every rating is positive. If
+    the import fails, `out` is not created. Raises `DataError` where `source` has no known layout, `out`
+    exists and is not empty, or `positive` is invalid.
     """
     layout = find_layout(source.resolve())
     if positive:
@@ -127,7 +127,7 @@ def _spec(
 
 
 def _link_posters(folder: Path, out: Path, progress: Progress) -> pl.DataFrame:
-    """Link `<movieId>.<suffix>`; columns movieId and poster, the path in the new dataset."""
+    """Link the files `<movieId>.<suffix>`. Returns the columns movieId and poster, a path in the dataset."""
     found: dict[int, str] = {}
     paths = sorted(folder.iterdir()) if folder.is_dir() else []
     for done, path in enumerate(paths, 1):
@@ -141,7 +141,7 @@ def _link_posters(folder: Path, out: Path, progress: Progress) -> pl.DataFrame:
 
 
 def _link_recordings(root: Path, out: Path, reviews: pl.DataFrame) -> int:
-    """Link the recordings that exist; `recsys check` names the missing ones. Returns the number linked."""
+    """Link the recordings that exist; `recsys check` reports the others. Returns the number of links."""
     found = MediaFolder(root).check(reviews["audio"]).drop_nulls("absolute")
     for path, absolute in found.select("path", "absolute").iter_rows():
         link(Path(absolute), out / path)

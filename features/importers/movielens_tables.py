@@ -1,4 +1,4 @@
-"""The tables of each public MovieLens layout under one set of names."""
+"""The tables of the public MovieLens layouts, with the same column names for every layout."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ _RATING_TYPES: Mapping[str, type[pl.DataType]] = {
 
 
 class Layout(Protocol):
-    """One way in which MovieLens is published."""
+    """The files of one MovieLens release."""
 
     @property
     def root(self) -> Path: ...
@@ -48,11 +48,14 @@ class Layout(Protocol):
         """movieId, title, year, genres (a list)."""
 
     def users(self) -> pl.DataFrame | None:
-        """userId and fields, None where the release has no users' table."""
+        """userId and the fields of the user, None where the release has no table of users."""
 
 
 def find_layout(source: Path) -> Layout:
-    """The layout of `source`, or of the one folder in it that has one."""
+    """The layout of the folder `source`, or of the first folder in it that has a known layout.
+
+    Raises `DataError` where no known layout is found.
+    """
     if source.is_file():
         raise DataError(f"{source} is a file; unpack it and give the folder")
     if not source.is_dir():
@@ -60,9 +63,9 @@ def find_layout(source: Path) -> Layout:
     for folder in (source, *(path for path in sorted(source.iterdir()) if path.is_dir())):
         for layout, files in _LAYOUTS:
             if all((folder / name).is_file() for name in files):
-                return layout(root=folder, name=_name(folder))
+                return layout(root=folder, name=_dataset_name(folder))
     known = "; ".join(" + ".join(files) for _, files in _LAYOUTS)
-    raise DataError(f"{source} holds no MovieLens release that is known: {known}")
+    raise DataError(f"{source} has no known MovieLens release; known: {known}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,33 +93,33 @@ class DatLayout:
 
     def ratings(self) -> pl.DataFrame:
         path = self.root / "ratings.dat"
-        return _typed(_read_marked(path, "::", list(_RATING_TYPES)), _RATING_TYPES, path)
+        return _typed(_read_separated(path, "::", list(_RATING_TYPES)), _RATING_TYPES, path)
 
     def movies(self) -> pl.DataFrame:
         path = self.root / "movies.dat"
-        return _movies(_typed(_read_marked(path, "::", list(_MOVIE_TYPES)), _MOVIE_TYPES, path))
+        return _movies(_typed(_read_separated(path, "::", list(_MOVIE_TYPES)), _MOVIE_TYPES, path))
 
     def users(self) -> pl.DataFrame | None:
         path = self.root / "users.dat"
         if not path.is_file():
             return None
         types = {USER: pl.Int64, "gender": pl.String, "age": pl.String, "occupation": pl.String}
-        return _typed(_read_marked(path, "::", [*types, "zip"]), types, path)
+        return _typed(_read_separated(path, "::", [*types, "zip"]), types, path)
 
 
 @dataclass(frozen=True, kw_only=True)
-class HundredKLayout:
+class Ml100kLayout:
     root: Path
     name: str
 
     def ratings(self) -> pl.DataFrame:
         path = self.root / "u.data"
-        return _typed(_read_marked(path, "\t", list(_RATING_TYPES)), _RATING_TYPES, path)
+        return _typed(_read_separated(path, "\t", list(_RATING_TYPES)), _RATING_TYPES, path)
 
     def movies(self) -> pl.DataFrame:
         path, genres = self.root / "u.item", self._genres()
         columns = [ITEM, "title", "released", "video", "imdb", *genres]
-        frame = _read_marked(path, "|", columns)
+        frame = _read_separated(path, "|", columns)
         flags = [pl.when(pl.col(name) == "1").then(pl.lit(name)) for name in genres if name != "unknown"]
         frame = frame.with_columns(genres=pl.concat_list(flags).list.drop_nulls().list.join("|"))
         return _movies(_typed(frame, _MOVIE_TYPES, path))
@@ -126,8 +129,8 @@ class HundredKLayout:
         if not path.is_file():
             return None
         types = {USER: pl.Int64, "age": pl.Int64, "gender": pl.String, "occupation": pl.String}
-        users = _typed(_read_marked(path, "|", [*types, "zip"]), types, path)
-        return users.with_columns((pl.col("age") // 10 * 10).cast(pl.String))  # decades, not single years
+        users = _typed(_read_separated(path, "|", [*types, "zip"]), types, path)
+        return users.with_columns((pl.col("age") // 10 * 10).cast(pl.String))  # the decade
 
     def _genres(self) -> Sequence[str]:
         path = self.root / "u.genre"
@@ -140,12 +143,12 @@ class HundredKLayout:
 _LAYOUTS = (
     (CsvLayout, ("ratings.csv", "movies.csv")),
     (DatLayout, ("ratings.dat", "movies.dat")),
-    (HundredKLayout, ("u.data", "u.item")),
+    (Ml100kLayout, ("u.data", "u.item")),
 )
 
 
 def read_plots(path: Path) -> pl.DataFrame:
-    """movieId, overview, plot, and director and actors as lists."""
+    """movieId, overview, plot, director and actors, the last two as lists."""
     texts = dict.fromkeys(("overview", "plot", "director", "actors"), pl.String)
     types: dict[str, type[pl.DataType]] = {ITEM: pl.Int64, **texts}
     plots = _typed(read_file(path), types, path).unique(ITEM, keep="first", maintain_order=True)
@@ -156,7 +159,7 @@ def read_plots(path: Path) -> pl.DataFrame:
 
 
 def read_spoken(path: Path) -> pl.DataFrame:
-    """The spoken reviews. `spoken_text` is the true text, to check transcripts by; no model reads it."""
+    """The spoken reviews. `spoken_text` is the spoken text, for checks of transcripts; no model reads it."""
     types: dict[str, type[pl.DataType]] = {**_RATING_TYPES, "text": pl.String, "audio": pl.String}
     frame = read_file(path)
     if "text" not in frame.columns:
@@ -165,11 +168,13 @@ def read_spoken(path: Path) -> pl.DataFrame:
 
 
 def clean_title(title: str) -> tuple[str, int | None]:
-    """Title and year of a MovieLens title: "Matrix, The (1999)" gives ("The Matrix", 1999)."""
+    """Title and year of a MovieLens title, for example ("The Matrix", 1999) of "Matrix, The (1999)"."""
     found = _YEAR.search(title)
     year = int(found.group(1)) if found else None
-    bare = title[: found.start()] if found else title
-    moved = _TRAILING_ARTICLE.sub(lambda match: _with_article(match.group(3), match.group(2)), bare.strip())
+    without_year = title[: found.start()] if found else title
+    moved = _TRAILING_ARTICLE.sub(
+        lambda match: _with_article(match.group(3), match.group(2)), without_year.strip()
+    )
     return (moved or title.strip()), year
 
 
@@ -188,20 +193,20 @@ def _movies(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _read_marked(path: Path, separator: str, columns: list[str]) -> pl.DataFrame:
-    """A file without header and quotes; the older releases are in latin-1, the 10M one in UTF-8."""
+def _read_separated(path: Path, separator: str, columns: list[str]) -> pl.DataFrame:
+    """A file without header and quotes, in UTF-8 (the 10M release) or latin-1 (the older releases)."""
     content = path.read_bytes()
     try:
         content.decode("utf-8")
     except UnicodeDecodeError:
         content = content.decode("latin-1").encode("utf-8")
-    # The CSV reader takes a separator of one byte; no table holds this one.
-    mark = "\x1f" if len(separator) > 1 else separator
-    content = content.replace(separator.encode(), mark.encode())
+    # The CSV reader accepts only a separator of one byte. No table contains the byte 0x1f.
+    delimiter = "\x1f" if len(separator) > 1 else separator
+    content = content.replace(separator.encode(), delimiter.encode())
     try:
         return pl.read_csv(
             content,
-            separator=mark,
+            separator=delimiter,
             has_header=False,
             quote_char=None,
             infer_schema=False,
@@ -213,11 +218,11 @@ def _read_marked(path: Path, separator: str, columns: list[str]) -> pl.DataFrame
 
 
 def _typed(frame: pl.DataFrame, types: Mapping[str, type[pl.DataType]], path: Path) -> pl.DataFrame:
-    """The columns of `types`, cast. Raises `DataError` with column, row and value of a bad cell."""
+    """The columns of `types`, cast. Raises `DataError` with the first unreadable value of each column."""
     missing = [name for name in types if name not in frame.columns]
     if missing:
         known = ", ".join(frame.columns)
-        raise DataError(f"{path} is not as MovieLens publishes it: no column {missing[0]!r}; known: {known}")
+        raise DataError(f"{path} has no MovieLens layout: no column {missing[0]!r}; known: {known}")
     columns = [pl.col(name).str.strip_chars().cast(of, strict=False) for name, of in types.items()]
     cast = frame.select(columns)
     problems = []
@@ -225,12 +230,14 @@ def _typed(frame: pl.DataFrame, types: Mapping[str, type[pl.DataType]], path: Pa
         bad = (cast[name].is_null() & frame[name].is_not_null()).arg_true()
         if len(bad):
             value = frame[name][int(bad[0])]
-            problems.append(f"column {name!r}, row {bad[0]}: {value!r} is no number ({len(bad)} such rows)")
+            problems.append(
+                f"column {name!r}, row {bad[0]}: {value!r} is not a number ({len(bad)} such rows)"
+            )
     if problems:
-        raise DataError(f"{path} is not as MovieLens publishes it:", problems)
+        raise DataError(f"{path} has no MovieLens layout:", problems)
     return cast
 
 
-def _name(folder: Path) -> str:
-    """The name of the dataset: its folder's name, with movielens-* for ml-*."""
+def _dataset_name(folder: Path) -> str:
+    """The name of the folder, in which a prefix "ml-" becomes "movielens-"."""
     return re.sub(r"^ml-", "movielens-", folder.name)

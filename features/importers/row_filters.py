@@ -1,4 +1,4 @@
-"""Rows rejected by an import, and tables written part by part; neither is held in memory."""
+"""Rejected rows of an import, and tables written in parts. Both are on disk, not in memory."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,15 +11,15 @@ from features.importers.blocks import LINE
 
 
 class Rule(NamedTuple):
-    """Rows for which `bad` is true are rejected for `reason`."""
+    """A row for which `bad` is true is rejected with `reason`."""
 
-    column: str
+    column: str  # the value in this column is recorded with the rejected row
     reason: str
-    bad: pl.Expr
+    bad: pl.Expr  # Boolean; null counts as false
 
 
-class Parts:
-    """A table that is appended frame by frame, each kept in its own Parquet file."""
+class TableParts:
+    """A table to which frames are appended. Each frame is one Parquet file in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -28,41 +28,41 @@ class Parts:
         folder.mkdir(parents=True)
 
     def add(self, frame: pl.DataFrame) -> None:
-        """Append the rows; frames must have the same columns."""
+        """Append the rows of `frame`. All frames must have the same columns."""
         if frame.height or not self.files:
             self.files.append(self.folder / f"{len(self.files):06}.parquet")
             frame.write_parquet(self.files[-1])
             self.num_rows += frame.height
 
     def scan(self) -> pl.LazyFrame:
-        """All rows in the order of their addition; at least one frame must have been added."""
+        """All rows, in the order in which they were added. At least one frame must have been added."""
         return pl.scan_parquet(self.files, glob=False)
 
 
-class Sieve:
-    """Splits frames into kept and rejected rows, and keeps the rejected ones on disk."""
+class RowFilter:
+    """Removes rows that match a rule from frames, and writes the rejected rows to disk."""
 
     def __init__(self, folder: Path) -> None:
-        self.parts = Parts(folder)
+        self.parts = TableParts(folder)
         self.parts.add(pl.DataFrame(schema=SCHEMA))
 
     def keep(self, frame: pl.DataFrame, table: str, path: Path, rules: Sequence[Rule]) -> pl.DataFrame:
-        """The rows that match no rule. Of a rejected row the first rule that it matches gives the reason."""
+        """The rows that match no rule. A row that matches several rules gets the reason of the first."""
         for rule in rules:
             bad = frame.select(rule.bad.fill_null(False).alias("bad"))["bad"]
             if bad.any():
-                self.drop(frame.filter(bad), table, path, rule.column, rule.reason)
+                self.reject(frame.filter(bad), table, path, rule.column, rule.reason)
                 frame = frame.filter(~bad)
         return frame
 
-    def drop(self, frame: pl.DataFrame, table: str, path: Path, column: str, reason: str) -> None:
-        """Reject all rows of the frame, with their value in `column`."""
+    def reject(self, frame: pl.DataFrame, table: str, path: Path, column: str, reason: str) -> None:
+        """Record all rows of the frame as rejected, each with its value in `column`."""
         value = frame.get_column(column).cast(pl.String)
         rows = pl.DataFrame({"path": path.name, "row": frame[LINE], "value": value, "reason": reason})
-        self.note(rows, table, column)
+        self.record(rows, table, column)
 
-    def note(self, rows: pl.DataFrame, table: str, column: str = "") -> None:
-        """Record rejected rows, given by the columns path, row, value and reason."""
+    def record(self, rows: pl.DataFrame, table: str, column: str = "") -> None:
+        """Record rejected rows. `rows` has the columns path, row, value and reason."""
         named = rows.with_columns(table=pl.lit(table), column=pl.lit(column))
         self.parts.add(
             named.select(
@@ -72,7 +72,10 @@ class Sieve:
         )
 
     def write(self, path: Path) -> list[dict[str, Any]]:
-        """Write the rejected rows, if any, to `path`; returns their counts in the form of `count_reasons`."""
+        """Write the rejected rows to `path`; no file is written where there are none.
+
+        Returns the counts of the reasons, in the form of `features.dataset.count_reasons`.
+        """
         key = ["table", "column", "reason"]
         first = [pl.col(name).first() for name in SCHEMA if name not in key]
         counted = self.parts.scan().group_by(key, maintain_order=True).agg(pl.len().alias("count"), *first)
@@ -85,6 +88,6 @@ class Sieve:
         ]
 
 
-def num_rows(path: Path) -> int:
-    """Rows of a Parquet file."""
-    return int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
+def num_rows(files: Path | list[Path]) -> int:
+    """Number of rows of one or several Parquet files."""
+    return int(pl.scan_parquet(files, glob=False).select(pl.len()).collect().item())

@@ -55,10 +55,10 @@ def share_of(count: pl.Expr, fraction: float) -> pl.Expr:
     return (count * fraction + 1e-9).floor().cast(pl.Int64).clip(1)
 
 
-def sample_items(items: pl.DataFrame, bought: pl.Series, config: SplitConfig) -> frozenset[str]:
+def sample_items(items: pl.DataFrame, positive_items: pl.Series, config: SplitConfig) -> frozenset[str]:
     """A seeded `cold_fraction` of the items with a positive event and a title, text, picture or video.
 
-    `items` is `Dataset.items`; `bought` are the ids of the items with a positive event.
+    `items` is `Dataset.items`; `positive_items` are the ids of the items with a positive event.
     """
     if config.cold_fraction == 0:
         return frozenset()
@@ -67,7 +67,9 @@ def sample_items(items: pl.DataFrame, bought: pl.Series, config: SplitConfig) ->
         | pl.col(Columns.TEXT).is_not_null()
         | pl.any_horizontal(cs.by_name(Columns.IMAGE, Columns.VIDEO, require_all=False).list.len() > 0)
     )
-    pool = items.filter(has_content & pl.col(Columns.ITEM).is_in(bought.implode()))[Columns.ITEM].sort()
+    pool = items.filter(has_content & pl.col(Columns.ITEM).is_in(positive_items.implode()))[
+        Columns.ITEM
+    ].sort()
     num_hidden = round(len(pool) * config.cold_fraction)
     if num_hidden >= len(pool) > 0:
         raise ConfigError(

@@ -103,7 +103,7 @@ def user_temporal(statistics: EventStatistics, config: SplitConfig) -> Plan:
     reviews of authors without an event on it. A hidden item has no id row, popularity or category value of
     its own.
     """
-    hidden = sample_items(statistics.items, statistics.bought, config)
+    hidden = sample_items(statistics.items, statistics.positive_items, config)
     count = pl.col("num_positive")
 
     def assign(events: pl.DataFrame) -> pl.DataFrame:
@@ -148,7 +148,7 @@ def global_temporal(statistics: EventStatistics, config: SplitConfig) -> Plan:
         )
     starts_test = _quantile(statistics, 1 - config.test_fraction)
     starts_validation = _quantile(statistics, 1 - held)
-    hidden = sample_items(statistics.items, statistics.bought, config)
+    hidden = sample_items(statistics.items, statistics.positive_items, config)
     time = pl.col(Columns.TIMESTAMP)
     part = (
         pl.when(time < starts_validation).then(pl.lit(TRAIN))
@@ -179,7 +179,7 @@ def held_out_items(statistics: EventStatistics, config: SplitConfig) -> Plan:
     Not guaranteed: time. A user's later events on other items are in training, and in the history from which
     an earlier event on a hidden item is predicted. The protocol measures cold items, not the future.
     """
-    hidden = sample_items(statistics.items, statistics.bought, config)
+    hidden = sample_items(statistics.items, statistics.positive_items, config)
     if not hidden:
         raise ConfigError(
             f"split.protocol = 'held_out_items' hides split.cold_fraction = {config.cold_fraction} of the "

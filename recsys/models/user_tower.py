@@ -41,12 +41,25 @@ class RelativeBias(nn.Module):
         """Bias [B or 1, H, P, P] from the seconds of each token."""
         place_P = torch.arange(second_BP.shape[1], device=second_BP.device)
         distance_PP = (place_P[:, None] - place_P[None, :]).clamp(0, self.num_distances - 1)
-        bias = self.position[:, distance_PP].unsqueeze(0)
+        bias = look_up(self.position, distance_PP).unsqueeze(0)
         if self.time is None:
             return bias
         elapsed_BPP = (second_BP.unsqueeze(2) - second_BP.unsqueeze(1)).clamp(min=0)
         bucket_BPP = torch.log2(1.0 + elapsed_BPP.to(torch.float32)).long().clamp(max=NUM_TIME_BUCKETS - 1)
-        return bias + self.time[:, bucket_BPP].transpose(0, 1)
+        return bias + look_up(self.time, bucket_BPP).transpose(0, 1)
+
+
+def look_up(table_HN: Tensor, place: Tensor) -> Tensor:
+    """`table_HN[:, place]`. Shape [H, *place.shape]."""
+    return embedded(table_HN, place) if table_HN.device.type == "cuda" else table_HN[:, place]
+
+
+def embedded(table_HN: Tensor, place: Tensor) -> Tensor:
+    """The same as an embedding, whose gradient on a GPU sums equal places in parallel.
+
+    The gradient of an index adds them one after another, and a batch has millions of pairs in 32 buckets.
+    """
+    return F.embedding(place, table_HN.T).movedim(-1, 0)
 
 
 def recency_bias(num_heads: int, num_distances: int) -> Tensor:

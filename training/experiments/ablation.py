@@ -36,6 +36,8 @@ def ablate(run: Run, names: Sequence[str] | None = None, *, num_seeds: int = 3) 
     `names` is None: all options that change something here. The seeds are `train.seed`, `train.seed` + 1 and
     so on; the split is the same for all. Raises `ConfigError` for an unknown option.
     """
+    if names is not None:
+        choose_options(names, run.config, NEEDS)  # fails for a misspelt name before any data is read
     with run.step("ablate"):
         return _ablate(run, names, num_seeds)
 
@@ -68,8 +70,6 @@ def _ablate(run: Run, names: Sequence[str] | None, num_seeds: int) -> Ablation:
 
 
 def _options(run: Run, names: Sequence[str] | None) -> tuple[tuple[Option, ...], dict[str, str]]:
-    if names is not None:
-        choose_options(names, run.config, NEEDS)  # fails for a misspelt name before media are encoded
     statistics, reviews = run.split.statistics, run.split.reviews
     items = build_item_features(run.dataset, run.vectors, train=statistics, reviews=reviews)
     return choose_options(names, run.config, offered(run.dataset, run.vectors, statistics, items, run.config))

@@ -9,7 +9,7 @@ raises `ModuleNotFoundError`. A package that is installed is always the one that
 import importlib
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -75,10 +75,13 @@ def _absent_names(package: str) -> Any:
 
 
 class Finder(MetaPathFinder):
-    """Asked last, so that it answers for packages that nobody else found."""
+    """Answers for the packages `missing`, and for no optional part of a package that is installed."""
+
+    def __init__(self, missing: Collection[str]) -> None:
+        self.missing = missing
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: object = None) -> ModuleSpec | None:
-        if name.partition(".")[0] in (*STAND_INS, *PLACEHOLDERS):
+        if name.partition(".")[0] in self.missing:
             return ModuleSpec(name, _Loader(), is_package=True)
         return None
 
@@ -88,7 +91,7 @@ def provide() -> dict[str, str]:
     instead = {name: "stand-in" for name in STAND_INS if not is_installed(name)}
     instead |= {name: "absent" for name in PLACEHOLDERS if not is_installed(name)}
     if not any(isinstance(finder, Finder) for finder in sys.meta_path):
-        sys.meta_path.append(Finder())
+        sys.meta_path.append(Finder(frozenset(instead)))
     return instead
 
 

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from types import UnionType
-from typing import Annotated, Any, Self, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Self, Union, get_args, get_origin, get_type_hints
 
 _MISSING: Any = object()
 
@@ -47,18 +47,22 @@ model_validator = field_serializer = field_validator
 class BaseModel:
     """A frozen record: keyword arguments, defaults, nested models from mappings, tuples from lists."""
 
+    model_fields: ClassVar[dict[str, _Field]] = {}
+
     def __init_subclass__(cls, **_: Any) -> None:
-        cls.model_fields = {**getattr(cls, "model_fields", {})}  # type: ignore[attr-defined]
-        for name in inspect.get_annotations(cls):
-            if name != "model_config" and not name.startswith("_"):
-                default = cls.__dict__.get(name, _MISSING)
-                cls.model_fields[name] = default if isinstance(default, _Field) else _Field(default, None)  # type: ignore[attr-defined]
+        fields: dict[str, _Field] = {}
+        for base in reversed(cls.__mro__):  # a model may have several
+            for name in inspect.get_annotations(base):
+                if name not in ("model_config", "model_fields") and issubclass(base, BaseModel):
+                    default = base.__dict__.get(name, _MISSING)
+                    fields[name] = default if isinstance(default, _Field) else _Field(default, None)
+        cls.model_fields = fields
 
     def __init__(self, **values: Any) -> None:
         hints = get_type_hints(type(self), include_extras=True)
-        if unknown := sorted(values.keys() - self.model_fields.keys()):  # type: ignore[attr-defined]
+        if unknown := sorted(values.keys() - self.model_fields.keys()):
             raise ValidationError(f"{type(self).__name__} has no {unknown}")
-        for name, field in self.model_fields.items():  # type: ignore[attr-defined]
+        for name, field in self.model_fields.items():
             value = values[name] if name in values else field.value()
             if value is _MISSING:
                 raise ValidationError(f"{type(self).__name__} needs {name}")

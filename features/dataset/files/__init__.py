@@ -1,1 +1,1 @@
-"""Files of tables to raw rows, and what is wrong with a file that cannot be read."""
+"""Files of tables to raw rows, and the diagnosis of files that cannot be read."""

@@ -1,4 +1,4 @@
-"""Paths of media in a table to absolute paths that are known to lie inside the dataset's folder."""
+"""Media paths of a table to absolute paths, after a check that they are in the dataset's folder."""
 
 import stat
 from functools import cache
@@ -6,17 +6,17 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import polars as pl
 
+from features.dataset.values.casting import array_as_list
 from recsys.errors import DataError
 
-_LEADS_OUT = "a link that leads out of the dataset's folder; put the file itself into it"
+_LINK_OUTSIDE = "a link to a file outside of the dataset's folder; put the file itself into the folder"
 
 
 def media_lists(series: pl.Series) -> pl.Series:
-    """List(String) of the paths in a column of strings or of lists of strings; empty where null."""
+    """The paths in a column of strings or of lists of strings. List(String); an empty list for null."""
     if series.dtype == pl.Null:
         series = series.cast(pl.String)
-    if series.dtype == pl.Array:
-        series = series.cast(pl.List(series.dtype.inner))  # type: ignore[attr-defined]
+    series = array_as_list(series)
     if series.dtype == pl.String:
         series = series.str.strip_chars()
         lists = series.reshape((-1, 1)).cast(pl.List(pl.String))
@@ -33,14 +33,17 @@ def media_lists(series: pl.Series) -> pl.Series:
 
 
 class MediaFolder:
-    """Checks paths against one dataset's folder, each parent folder only once."""
+    """Checks media paths of one dataset. Each parent folder is resolved only once."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
         self._real_parent = cache(self._resolve_parent)
 
     def check(self, paths: pl.Series) -> pl.DataFrame:
-        """Columns `path` (unique values of `paths`), `absolute` and `reason`, one of the two null."""
+        """A row for each distinct path: `path`, `absolute`, and `reason`, why the path is rejected.
+
+        Either `absolute` or `reason` is null.
+        """
         unique = paths.drop_nulls().unique(maintain_order=True)
         checked = [self._check(path) for path in unique.to_list()]
         return pl.DataFrame(
@@ -54,22 +57,22 @@ class MediaFolder:
 
     def _check(self, path: str) -> tuple[str | None, str | None]:
         if "://" in path or path.startswith("data:"):
-            return None, "a URL; download it and name the file"
+            return None, "a URL; download the file and write its path"
         pure = PurePosixPath(path)
         if pure.is_absolute() or PureWindowsPath(path).anchor:
             return None, "an absolute path; write it relative to the dataset's folder"
         if ".." in pure.parts:
-            return None, "climbs out with '..'; put the file into the dataset's folder"
+            return None, "a path with '..'; put the file into the dataset's folder"
         try:
             parent = self._real_parent(str(pure.parent))
             if parent is None:
-                return None, _LEADS_OUT
+                return None, _LINK_OUTSIDE
             found = parent / pure.name
             status = found.lstat()
             if stat.S_ISLNK(status.st_mode):
                 found = found.resolve(strict=True)
                 if not found.is_relative_to(self.root):
-                    return None, _LEADS_OUT
+                    return None, _LINK_OUTSIDE
                 status = found.stat()
         except FileNotFoundError:
             return None, "no such file; paths are relative to the dataset's folder"
@@ -80,6 +83,6 @@ class MediaFolder:
         return str(found), None
 
     def _resolve_parent(self, parent: str) -> Path | None:
-        """Where the folder really is; None where that is outside."""
+        """The folder with all links resolved; None where it is outside of the dataset's folder."""
         real = (self.root / parent).resolve()
         return real if real.is_relative_to(self.root) else None

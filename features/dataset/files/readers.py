@@ -1,8 +1,8 @@
-"""Files as the user has them (CSV, TSV, Parquet, JSON Lines, globs) to one raw table each.
+"""The files of a table (CSV, TSV, Parquet, JSON, JSON Lines, or a glob of them) to one raw table.
 
-Text files are read as strings, so that nothing is guessed from their first rows; features/dataset/values
-gives the values their types. They may be compressed with gzip. A row of a CSV with fewer fields than the
-header has nothing in the last columns, as spreadsheets write it.
+All columns of a text file are read as strings, so that no type is guessed from the first rows;
+features/dataset/values casts them. Text files may be compressed with gzip. If a row of a CSV file has fewer
+fields than the header, the last columns of the row are null.
 """
 
 import glob
@@ -17,46 +17,60 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import polars as pl
 
-from features.dataset.files.text_diagnosis import bad_header, explain, open_bytes
+from features.dataset.files.text_diagnosis import diagnose, header_problem, open_bytes
 from features.dataset.tables import Rejected
 from features.dataset.values.casting import as_id
 from features.dataset.values.list_columns import json_rows, wrap_single_values
+from recsys.arrays import Ints
 from recsys.errors import DataError, clipped, did_you_mean
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 PARQUET = (".parquet", ".pq")
-# A damaged file can make polars panic, which Python sees as no `Exception`.
+# A damaged file can make polars panic, and `PanicException` is not an `Exception`.
 POLARS_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 JSON_LINES = (".jsonl", ".ndjson", ".json")
+WRONG_SEPARATOR = (
+    "its values seem to have another separator than the one of its file extension (.csv: ',', .tsv: tab)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RawTable:
-    """A table before its values were checked."""
+    """A table, or a part of one, before its values are checked."""
 
     name: str  # items, interactions, reviews, users
     frame: pl.DataFrame
     files: tuple[str, ...]  # relative to the dataset, in the order of their rows
-    starts: tuple[int, ...]  # first row of each file
-    offset: int = 0  # place of the frame's first row in the table, where the frame is a part of it
+    starts: tuple[int, ...]  # the first row of each file
+    offset: int = 0  # row of the table at which the frame starts, if the frame is a part of the table
 
     def describe(
         self, rows: Sequence[int], values: Iterable[object], column: str, reason: str
     ) -> list[Rejected]:
-        """Entries for `rows`, each with the file it stands in."""
-        places = np.asarray(rows, np.int64) + self.offset
-        file_of = np.searchsorted(np.asarray(self.starts), places, side="right") - 1
+        """One entry for each of `rows` of the frame; an entry names the file that has the row."""
+        table_rows = np.asarray(rows, np.int64) + self.offset
         return [
             Rejected(
                 table=self.name,
-                path=self.files[at],
+                path=self.files[file],
                 row=row,
                 column=column,
-                value="" if value is None else clipped(str(value)),
+                value=value_text(value),
                 reason=reason,
             )
-            for row, at, value in zip(places.tolist(), file_of.tolist(), values, strict=True)
+            for row, file, value in zip(
+                table_rows.tolist(), self.files_of(table_rows).tolist(), values, strict=True
+            )
         ]
+
+    def files_of(self, table_rows: Ints) -> Ints:
+        """Positions in `files` of the files that have these rows of the table. Same shape as `table_rows`."""
+        return np.searchsorted(np.asarray(self.starts), table_rows, side="right") - 1
+
+
+def value_text(value: object) -> str:
+    """A raw value as it is shown in a rejected entry; empty for None."""
+    return "" if value is None else clipped(str(value))
 
 
 def read_table(
@@ -68,12 +82,12 @@ def read_table(
     ids: Collection[str] = (),
     lists: Collection[str] | None = None,
 ) -> RawTable:
-    """The named columns of the file or files that match `pattern` in `root`, in the files' order.
+    """The named columns of the files that match `pattern` in `root`, in the order of the file names.
 
-    The columns `ids` identify something, so that files with other kinds of numbers are joined as text;
-    the columns `lists` may hold a list in one row of JSON and a single value in the next. Where `lists` is
-    given, a list or an object in a text of another column is an error.
-    Raises `DataError` whose `problems` name the file and, where they can, the row and what to do.
+    `ids` names the columns of ids. If their types differ between files, they are concatenated as text.
+    `lists` names the columns that may hold lists: in a JSON file such a column may have a list in one row and
+    a single value in another row. If `lists` is given, a list or an object in any other column is an error.
+    Raises `DataError` whose `problems` name the file, the row where it is known, and the remedy.
     """
     wanted = list(dict.fromkeys(columns))
     paths = find_files(root, name, pattern)
@@ -83,14 +97,14 @@ def read_table(
         shown = path.relative_to(root).as_posix()
         try:
             frame = select_columns(read_file(path, lists or ()), wanted, name, shown)
-            if lists is not None and ending(path) in JSON_LINES:
+            if lists is not None and extension(path) in JSON_LINES:
                 _refuse_nested(path, frame, [column for column in wanted if column not in lists])
             frames.append(frame)
         except DataError as error:
             problems += error.problems or (f"[{name}] {shown}: {error}",)
     if problems:
         raise DataError(f"the {name} cannot be read", problems)
-    frame = stacked(frames, paths, root, name, ids)
+    frame = concat_files(frames, paths, root, name, ids)
     if not frame.height:
         raise DataError(f"the {name} are empty", [f"[{name}] {pattern}: no rows under the header"])
     heights = [part.height for part in frames]
@@ -103,7 +117,10 @@ def read_table(
 
 
 def find_files(root: Path, name: str, pattern: str) -> list[Path]:
-    """Files of `root` that match `pattern`, sorted by name; at least one."""
+    """The files in `root` that match `pattern`, sorted by name.
+
+    Raises `DataError` where there is none.
+    """
     plain = root / pattern
     try:
         if plain.is_file():
@@ -119,30 +136,31 @@ def find_files(root: Path, name: str, pattern: str) -> list[Path]:
     if is_folder:
         hint = f"is a folder; name a file in it, or all with {str(PurePosixPath(pattern) / '*.csv')!r}"
     else:
-        near = _beside(plain)
-        known = did_you_mean(plain.name, near) if near else f"no file lies in {plain.parent}"
+        near = _file_names(plain.parent)
+        known = did_you_mean(plain.name, near) if near else f"the folder {plain.parent} has no file"
         hint = f"no such file; {known}"
     raise DataError(f"the {name} are missing", [f"[{name}] path = {pattern!r}: {hint}"])
 
 
 def _glob(root: Path, pattern: str) -> Iterator[Path]:
-    """Paths that match `pattern`. A folder that exists by that very name ("part [1]") is no pattern."""
+    """Paths that match `pattern`. The name of an existing folder, such as "part [1]", is not a pattern."""
     parts = PurePosixPath(pattern).parts
     while len(parts) > 1 and (root / parts[0]).is_dir():
         root, parts = root / parts[0], parts[1:]
     return root.glob("/".join(parts))
 
 
-def _beside(path: Path) -> list[str]:
-    if not path.parent.is_dir():
+def _file_names(folder: Path) -> list[str]:
+    """Names of the files in a folder, sorted; empty where there is no such folder."""
+    if not folder.is_dir():
         return []
-    return sorted(each.name for each in path.parent.iterdir() if each.is_file())
+    return sorted(path.name for path in folder.iterdir() if path.is_file())
 
 
 def read_file(path: Path, lists: Collection[str] = ()) -> pl.DataFrame:
-    """All rows and columns of one file; strings where the format has no types. `lists`: see `read_table`."""
-    suffix = ending(path)
-    with explained(path):
+    """All rows and columns of one file. All columns of CSV and TSV are strings. `lists`: see `read_table`."""
+    suffix = extension(path)
+    with explained_errors(path):
         if suffix in SEPARATORS:
             frame = pl.read_csv(path, separator=SEPARATORS[suffix], infer_schema=False, glob=False)
             _check_header(path, frame.columns)
@@ -155,12 +173,12 @@ def read_file(path: Path, lists: Collection[str] = ()) -> pl.DataFrame:
 
 
 def scan_file(path: Path) -> pl.LazyFrame | None:
-    """The same table, read a part at a time; None where a file of that form can only be read whole.
+    """The table of `read_file` as a lazy frame, None where the file cannot be read in parts.
 
-    That is a JSON array, JSON Lines that start with a byte order mark, and what is compressed.
+    A JSON array, JSON Lines with a byte order mark, and compressed files cannot be read in parts.
     """
-    suffix = ending(path)
-    with explained(path):
+    suffix = extension(path)
+    with explained_errors(path):
         if suffix != path.suffix.lower():
             return None
         if suffix in SEPARATORS:
@@ -180,40 +198,41 @@ def scan_file(path: Path) -> pl.LazyFrame | None:
 
 
 def unknown_kind(path: Path) -> DataError:
+    """The error for a file with an unknown extension."""
     known = ", ".join([*SEPARATORS, *PARQUET, *JSON_LINES])
-    return DataError(f"unknown kind of file {path.suffix!r}; known: {known}, and texts with .gz after it")
+    return DataError(f"unknown kind of file {path.suffix!r}; known: {known}; texts also with .gz")
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """What goes wrong while reading `path` becomes a `DataError` that says where and what to do."""
+def explained_errors(path: Path) -> Iterator[None]:
+    """Errors of reading `path` become a `DataError` with the place of the fault and the remedy."""
     try:
         yield
     except pl.exceptions.NoDataError:
         raise DataError("the file is empty") from None
     except (*POLARS_ERRORS, OSError, EOFError, zlib.error) as error:
-        raise DataError(_why(path, ending(path), error)) from None
+        raise DataError(_describe(path, extension(path), error)) from None
 
 
-def ending(path: Path) -> str:
-    """What the file's name says of its form: its ending, of a text that before a last .gz."""
+def extension(path: Path) -> str:
+    """The file extension in lower case; of a compressed text file, such as x.csv.gz, the inner one: .csv."""
     suffix = path.suffix.lower()
     inner = Path(path.stem).suffix.lower() if suffix == ".gz" else ""
     return inner if inner in SEPARATORS or inner in JSON_LINES else suffix
 
 
-def _why(path: Path, suffix: str, error: BaseException) -> str:
-    """What is wrong with the file, where in it, and what to do."""
+def _describe(path: Path, suffix: str, error: BaseException) -> str:
+    """The fault of a file that cannot be read, its place, and the remedy."""
     first_line = clipped(str(error).strip().partition("\n")[0])
     if suffix in PARQUET:
         if isinstance(error, OSError) and error.strerror:
             return f"cannot be opened: {error.strerror}"
         return f"is no Parquet file, or cut off or damaged; copy or write it again ({first_line})"
-    return explain(path, separator=SEPARATORS.get(suffix)) or f"cannot be read: {first_line}"
+    return diagnose(path, separator=SEPARATORS.get(suffix)) or f"cannot be read: {first_line}"
 
 
 def _check_header(path: Path, columns: list[str]) -> None:
-    if wrong := bad_header(path, columns):
+    if wrong := header_problem(path, columns):
         raise DataError(wrong)
 
 
@@ -225,19 +244,19 @@ def _read_json(path: Path, lists: Collection[str]) -> pl.DataFrame:
     try:
         frame = _parse_json(content)
     except POLARS_ERRORS:
-        wrapped = _wrapped(content, lists)
+        wrapped = _with_wrapped_values(content, lists)
         if wrapped is None:
             raise
         return _parse_json(wrapped)
-    # Lists and texts in one column become texts, such as '["a", "b"]'.
+    # polars reads a column of lists and texts as texts, such as '["a", "b"]'.
     texts = [name for name in lists if frame.schema.get(name) == pl.String]
     suspects = [name for name in texts if frame[name].str.starts_with("[").any()]
-    wrapped = _wrapped(content, suspects)
+    wrapped = _with_wrapped_values(content, suspects)
     return frame if wrapped is None else _parse_json(wrapped)
 
 
 def _refuse_nested(path: Path, frame: pl.DataFrame, columns: Collection[str]) -> None:
-    """Raises `DataError` where polars wrote a list or an object into a text column of `columns`."""
+    """Raises `DataError` where a text column of `columns` has a list or an object in the JSON file."""
     suspects = [
         name
         for name in columns
@@ -249,7 +268,7 @@ def _refuse_nested(path: Path, frame: pl.DataFrame, columns: Collection[str]) ->
         with open_bytes(path) as file:
             rows = json_rows(file.read())
     except (ValueError, RecursionError):
-        return  # polars reads more than the standard library does
+        return  # polars reads some files that the standard library rejects
     for number, row in enumerate(rows):
         for name in suspects:
             if isinstance(row.get(name), list | dict):
@@ -263,8 +282,8 @@ def _parse_json(content: bytes) -> pl.DataFrame:
     return pl.read_ndjson(content, infer_schema_length=None)
 
 
-def _wrapped(content: bytes, columns: Collection[str]) -> bytes | None:
-    """`wrap_single_values`, None where the content is no JSON with objects."""
+def _with_wrapped_values(content: bytes, columns: Collection[str]) -> bytes | None:
+    """`wrap_single_values` of the content, None where the content is not JSON with objects."""
     try:
         return wrap_single_values(content, columns) if columns else None
     except DataError:
@@ -274,6 +293,10 @@ def _wrapped(content: bytes, columns: Collection[str]) -> bytes | None:
 
 
 def select_columns(frame: pl.DataFrame, columns: list[str], name: str, shown: str) -> pl.DataFrame:
+    """The columns of the table `name`, read from the file `shown`.
+
+    Raises `DataError` where a column is missing or appears twice.
+    """
     if not frame.columns:
         raise DataError("no rows", [f"[{name}] {shown}: no rows"])
     missing = [column for column in columns if column not in frame.columns]
@@ -286,10 +309,7 @@ def select_columns(frame: pl.DataFrame, columns: list[str], name: str, shown: st
     if not missing:
         return frame.select(columns)
     if len(frame.columns) == 1 and any(mark in frame.columns[0] for mark in ";\t|"):
-        ending = (
-            "its values seem to be separated by something else than its ending says (.csv: ',', .tsv: tab)"
-        )
-        raise DataError("columns are missing", [f"[{name}] {shown}: {ending}"])
+        raise DataError("columns are missing", [f"[{name}] {shown}: {WRONG_SEPARATOR}"])
     problems = [
         f"[{name}] {shown}: no column {column!r}; {did_you_mean(column, frame.columns)}" for column in missing
     ]
@@ -297,7 +317,7 @@ def select_columns(frame: pl.DataFrame, columns: list[str], name: str, shown: st
 
 
 def numbers_as_text(part: pl.DataFrame, shown: str, name: str) -> pl.DataFrame:
-    """The only column of the file `shown`, as ids where it holds numbers."""
+    """A frame of one column; numbers become ids in text form. Raises `DataError` where ids are inexact."""
     series = part.to_series()
     if not series.dtype.is_numeric():
         return part
@@ -305,15 +325,16 @@ def numbers_as_text(part: pl.DataFrame, shown: str, name: str) -> pl.DataFrame:
         return as_id(series).alias(series.name).to_frame()
     except DataError as error:
         problem = f"[{name}] {shown}: column {series.name!r} {error}"
-        raise DataError("ids cannot be told apart", [problem]) from None
+        raise DataError("ids cannot be distinguished", [problem]) from None
 
 
-def stacked(
+def concat_files(
     frames: list[pl.DataFrame], paths: list[Path], root: Path, name: str, ids: Collection[str] = ()
 ) -> pl.DataFrame:
-    """One table of all files; raises `DataError` where the kinds of a column do not go together.
+    """The tables of all files, concatenated.
 
-    Different kinds of numbers become floats, but in the columns `ids`, where they become text.
+    If a column has integers in one file and floats in another, it becomes a column of floats; a column of
+    `ids` becomes a column of text. Raises `DataError` where the types of a column are incompatible.
     """
     if len(frames) == 1:
         return frames[0]
@@ -333,11 +354,11 @@ def stacked(
         try:
             columns.append(pl.concat(parts, how="vertical_relaxed"))
         except pl.exceptions.PolarsError:
-            shown = {str(part.dtypes[0]): path for part, path in zip(parts, paths, strict=True)}
+            types = {str(part.dtypes[0]): path for part, path in zip(parts, paths, strict=True)}
             kinds = ", ".join(
-                f"{kind} in {path.relative_to(root).as_posix()}" for kind, path in shown.items()
+                f"{kind} in {path.relative_to(root).as_posix()}" for kind, path in types.items()
             )
-            problems.append(f"[{name}] column {column!r} is {kinds}; write it alike in every file")
+            problems.append(f"[{name}] column {column!r} is {kinds}; use one type in all files")
     if problems:
-        raise DataError("files do not go together", problems)
+        raise DataError("the files have different types", problems)
     return pl.concat(columns, how="horizontal")

@@ -1,12 +1,12 @@
 """Ids from a file that a user names on the command line: users, candidates.
 
-    form                            what it holds
+    form                            content
     .csv .tsv .jsonl .ndjson .json  a table; the ids are one column of it
     .parquet .pq                    a table
     .txt                            one id a line, or a table of one column with its name on the first line;
                                     JSON Lines are recognised
 
-Texts may be compressed with gzip (.csv.gz). Upper and lower case of an ending are the same.
+Texts may be compressed with gzip (.csv.gz). The case of a file extension does not matter.
 """
 
 import io
@@ -15,18 +15,31 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import polars as pl
 
-from features.dataset.files.readers import JSON_LINES, PARQUET, SEPARATORS, explained, read_file
-from features.dataset.files.text_diagnosis import bad_json, not_utf8, open_bytes, unlike_text
+from features.dataset.files.readers import (
+    JSON_LINES,
+    PARQUET,
+    SEPARATORS,
+    WRONG_SEPARATOR,
+    explained_errors,
+    read_file,
+)
+from features.dataset.files.text_diagnosis import (
+    binary_problem,
+    encoding_problem,
+    json_problem,
+    open_bytes,
+    refuse_constant,
+)
 from features.dataset.values.casting import as_id, id_fault
 from recsys.errors import DataError, did_you_mean
 
 TEXT: Final = (".txt",)
 _PARQUET_MAGIC: Final = b"PAR1"
-# The beginning of a JSON object or array; an id in braces, such as a GUID, is none.
+# The beginning of a JSON object or array, but not of an id in braces, such as a GUID.
 _JSON_START: Final = re.compile(r'\[?\s*\{\s*("|\}|$)|\[\s*("|\]|$)')
 _MAX_SHOWN: Final = 100  # faulty rows that an error lists
 
@@ -41,22 +54,22 @@ class NamedIds:
     num_empty: int  # rows of a table without an id; blank lines of a text are not counted
 
     def first_line(self) -> str | None:
-        """The first id where it is the first line of a text, which may be the name of a column."""
+        """The first id if it is the first line of a text file, where it may be a column name; else None."""
         return self.ids[0] if self.places[0] == "line 1" and len(self.ids) > 1 else None
 
     def is_first_unlike_others(self) -> bool:
-        """Whether all ids but the first have digits, so that the first looks like the name of a column."""
+        """Whether all ids but the first have digits; the first is then probably a column name."""
         has_digit = self.ids.str.contains(r"\d")
         return not has_digit[0] and bool(has_digit[1:].all())
 
 
 def read_ids(path: Path, column: str, *, named: str | None = None) -> NamedIds:
-    """The ids in the file at `path`, from the column `named`, by default the one called `column`.
+    """The ids in the file at `path`, from the column `named`, by default from the column `column`.
 
-    Case and underscores do not matter in the default name. A table of Parquet or JSON with one column needs
-    no name. Ids are read as in a dataset (`casting.as_id`), never through floating point. Raises `DataError`
-    that names the file and says what to do: no such file, an unknown ending, a content that is not what the
-    ending says, no such column, no ids, ids that cannot be used.
+    Case, white space, hyphens and underscores do not matter in the default name. A Parquet or JSON table with
+    one column needs no name. Ids are cast as in a dataset (`casting.as_id`), never through floating point.
+    Raises `DataError`, with file and remedy, where the file or column is missing, the extension is unknown or
+    contradicts the content, there are no ids, or an id is invalid.
     """
     if not path.is_file():
         raise DataError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
@@ -87,12 +100,12 @@ def _distinct(path: Path, ids: pl.Series, places: Sequence[str], column: str) ->
 
 
 def _raw_ids(path: Path, column: str, named: str | None) -> tuple[pl.Series, str, Sequence[int]]:
-    """The column of ids as the file has it, what a place in it is called, and the numbers of the places."""
+    """The raw column of ids, the unit of its positions ("line" or "row"), and the positions."""
     form = _form(path)
-    with explained(path), open_bytes(path) as file:
+    with explained_errors(path), open_bytes(path) as file:
         start = file.read(4096)
     if start.startswith(_PARQUET_MAGIC) and form not in PARQUET:
-        raise DataError("is a Parquet file; give it the ending .parquet")
+        raise DataError("is a Parquet file; change the file extension to .parquet")
     first_line = start.removeprefix(b"\xef\xbb\xbf").lstrip().partition(b"\n")[0].decode("utf-8", "replace")
     is_json = _JSON_START.match(first_line.strip()) is not None
     if form in JSON_LINES or (form in TEXT and is_json):
@@ -105,14 +118,14 @@ def _raw_ids(path: Path, column: str, named: str | None) -> tuple[pl.Series, str
     if form in TEXT:
         return _lines(path, column, named)
     if is_json and form not in PARQUET:
-        raise DataError(f"holds JSON, not the table that its ending {form} says; give it the ending .jsonl")
+        raise DataError(f"contains JSON, but its extension is {form}; change the extension to .jsonl")
     table = read_file(path)
     name = _column_name(table.columns, column, named, may_be_any=form in PARQUET)
     return table[name], "row", range(table.height)
 
 
 def _form(path: Path) -> str:
-    """The ending in lower case, without a last .gz. Raises `DataError` for an unknown one."""
+    """The file extension in lower case, without a final .gz. Raises `DataError` for an unknown extension."""
     known = (*SEPARATORS, *JSON_LINES, *TEXT)
     suffix = path.suffix.lower()
     if suffix == ".gz":
@@ -122,13 +135,16 @@ def _form(path: Path) -> str:
     if suffix not in known:
         shown = "".join(path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:])
         raise DataError(
-            f"unknown ending {shown!r}; known: {', '.join((*known, *PARQUET))}, and texts with .gz after it"
+            f"unknown extension {shown!r}; known: {', '.join((*known, *PARQUET))}; texts also with .gz"
         )
     return suffix
 
 
 def _column_name(columns: Sequence[str], column: str, named: str | None, *, may_be_any: bool) -> str:
-    """Which of `columns` holds the ids; `may_be_any` where the first row cannot be an id taken for a name."""
+    """The name of the column of ids. With `may_be_any` a single column may have any name.
+
+    Raises `DataError` where the column is not found.
+    """
     if named is not None:
         if named not in columns:
             raise DataError(f"no column {named!r}; {did_you_mean(named, columns)}")
@@ -142,11 +158,9 @@ def _column_name(columns: Sequence[str], column: str, named: str | None, *, may_
         return columns[0]
     remedy = f"name the column of ids with --{_option(column)}-column"
     if len(columns) == 1 and any(mark in columns[0] for mark in ",;\t|"):
-        remedy = (
-            "its values seem to be separated by something else than its ending says (.csv: ',', .tsv: tab)"
-        )
+        remedy = WRONG_SEPARATOR
     elif len(columns) == 1:
-        remedy += f", or write {column!r} above the ids, or give a file of ids alone the ending .txt"
+        remedy += f", or write {column!r} above the ids, or give a file that has only ids the extension .txt"
     raise DataError(f"no column {column!r}; it has {', '.join(columns)}; {remedy}")
 
 
@@ -163,10 +177,10 @@ def _folded(name: str) -> str:
 
 
 def _lines(path: Path, column: str, named: str | None) -> tuple[pl.Series, str, Sequence[int]]:
-    """Lines that are not blank; the first is left out where it names the column."""
-    if wrong := unlike_text(path) or not_utf8(path):
+    """The lines that are not blank, without the first line if it is the name of the column."""
+    if wrong := binary_problem(path) or encoding_problem(path):
         raise DataError(wrong)
-    with explained(path), open_bytes(path) as file:
+    with explained_errors(path), open_bytes(path) as file:
         text = io.TextIOWrapper(file, "utf-8-sig")
         numbered = [(number, line.strip()) for number, line in enumerate(text, 1) if line.strip()]
     if numbered and _is_header(numbered[0][1], column, named):
@@ -176,7 +190,7 @@ def _lines(path: Path, column: str, named: str | None) -> tuple[pl.Series, str, 
 
 
 def _is_header(line: str, column: str, named: str | None) -> bool:
-    """Whether the first line of a text is the column's name; `DataError` where it is another header."""
+    """Whether the first line is the name of the column. Raises `DataError` where it is another header."""
     known = {column, named or column}
     if any(_is_called(line, name) for name in known):
         return True
@@ -185,7 +199,7 @@ def _is_header(line: str, column: str, named: str | None) -> bool:
     cells = re.split(r"[,;\t|]", line)
     if len(cells) > 1 and any(_is_called(cell, name) for cell in cells for name in known):
         raise DataError(
-            f"its first line {line!r} names several columns; give the table the ending .csv (',') "
+            f"its first line {line!r} names several columns; give the table the extension .csv (',') "
             "or .tsv (tab)"
         )
     if named is not None:
@@ -194,13 +208,13 @@ def _is_header(line: str, column: str, named: str | None) -> bool:
 
 
 def _json_rows(path: Path) -> list[dict[str, Any]]:
-    """The objects of JSON Lines or of a JSON array, numbers as they are written."""
-    if wrong := unlike_text(path) or not_utf8(path):
+    """The objects of JSON Lines or of a JSON array; numbers are strings with their original digits."""
+    if wrong := binary_problem(path) or encoding_problem(path):
         raise DataError(wrong)
     try:
         return list(_objects(path))
     except (ValueError, RecursionError) as error:
-        raise DataError(bad_json(path) or f"is not JSON: {error}") from None
+        raise DataError(json_problem(path) or f"is not JSON: {error}") from None
 
 
 def _objects(path: Path) -> Iterator[dict[str, Any]]:
@@ -209,7 +223,7 @@ def _objects(path: Path) -> Iterator[dict[str, Any]]:
     is_array = content.lstrip().startswith("[")
     texts = [content] if is_array else [line for line in content.split("\n") if line.strip()]
     for text in texts:
-        value = json.loads(text, parse_int=str, parse_float=str, parse_constant=_refuse)
+        value = json.loads(text, parse_int=str, parse_float=str, parse_constant=refuse_constant)
         rows = value if is_array else [value]
         for row in rows:
             if not isinstance(row, dict):
@@ -217,12 +231,8 @@ def _objects(path: Path) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def _refuse(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
-
-
 def _text(value: object) -> str | None:
-    """A JSON value as an id may be written; lists, objects and truth values are none."""
+    """A JSON value as an id. Raises `DataError` for lists, objects and booleans."""
     if value is None or isinstance(value, str):
         return value
-    raise DataError(f"{json.dumps(value)} is no id; an id is a text or a number")
+    raise DataError(f"{json.dumps(value)} is not an id; an id is a text or a number")

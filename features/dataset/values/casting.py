@@ -13,17 +13,18 @@ import polars as pl
 
 from recsys.errors import DataError
 
-MAX_ID_LENGTH = 1024  # characters; an id stands in many tables, and all ids of one as wide as the longest
-# From here on a float has integer neighbours that it cannot represent, so two ids may have become one.
+MAX_ID_LENGTH = 1024  # characters; arrays of ids are as wide as their longest id
+# From this integer on a float type cannot represent every integer, so two ids may have become equal.
 _FIRST_INEXACT = {pl.Float64: 2**53, pl.Float32: 2**24, pl.Float16: 2**11}
 SHORTENED = (
-    "numbers that a spreadsheet shortened, so different ids may have become one; export the column as text"
+    "numbers that a spreadsheet shortened, so different ids may have become equal; export the column as text"
 )
 FRACTIONAL = (
-    "a number with a fraction as an id, the same only as an id with these digits; "
+    "a number with a fraction as an id, which equals only an id with the same digits; "
     "export ids as integers or as text"
 )
-_NAN_TEXT = r"(?i)^[+-]?nan$"  # a NaN that was written into a text file
+_NAN_TEXT = r"(?i)^[+-]?nan$"  # NaN as text files write it
+EMPTY_LIST = pl.lit([], dtype=pl.List(pl.String))
 
 
 def without_nan(series: pl.Series) -> pl.Series:
@@ -50,7 +51,7 @@ def is_number_given(series: pl.Series) -> pl.Series:
 
 
 def is_nan_text(text: pl.Series) -> pl.Series:
-    """Where a text column holds the text "nan"."""
+    """Where a text column has the text "nan"."""
     return text.str.strip_chars().str.contains(_NAN_TEXT).fill_null(False)
 
 
@@ -62,10 +63,14 @@ def as_text(series: pl.Series) -> pl.Series:
     return text.set(text.str.strip_chars() == "", None)
 
 
+def array_as_list(series: pl.Series) -> pl.Series:
+    """A column of fixed-size arrays as a column of lists; any other column as it is."""
+    return series.cast(pl.List(series.dtype.inner)) if series.dtype == pl.Array else series  # type: ignore[attr-defined]
+
+
 def as_joined_text(series: pl.Series) -> pl.Series:
-    """`as_text` of a column whose values may be lists of texts, which are joined by line feeds."""
-    if series.dtype == pl.Array:
-        series = series.cast(pl.List(series.dtype.inner))  # type: ignore[attr-defined]
+    """`as_text` of a column of texts or of lists of texts; the texts of a list are joined by line feeds."""
+    series = array_as_list(series)
     if series.dtype != pl.List:
         return as_text(series)
     if series.dtype.inner.is_nested():  # type: ignore[attr-defined]
@@ -85,9 +90,9 @@ def all_whole(text: pl.Series) -> bool:
 def as_id(series: pl.Series, is_whole: Callable[[pl.Series], bool] = all_whole) -> pl.Series:
     """Ids as strings, null where empty: 123, 123.0 and "123.0" in an all-integer column are "123".
 
-    White space and NUL characters around an id are padding and no part of it; otherwise ids are the same
-    only if every character is: neither case nor Unicode normalisation is looked through. `is_whole`
-    decides of a text column whether it is all-integer; the series may be a part of it.
+    White space and NUL characters around an id are removed. Ids are equal only if all their characters are
+    equal: case and Unicode normalisation count. `is_whole` decides whether a text column is all-integer; the
+    series may be a part of the column.
     """
     if series.dtype == pl.Boolean or series.dtype.is_temporal():
         raise DataError(f"is {series.dtype}, not an id; write ids as text or as integers")
@@ -123,14 +128,14 @@ def id_fault(ids: pl.Series) -> pl.Series:
 def as_name(series: pl.Series, wanted: str = "a name") -> pl.Series:
     """Short texts such as kinds of events, without padding, null where empty. 2.0 and Decimal 2.00 are "2".
 
-    Raises `DataError` where floats are so large that two different names may have become one.
+    Raises `DataError` where floats are so large that two different names may have become equal.
     """
     series = plain(series, wanted)
     limit = next((bound for kind, bound in _FIRST_INEXACT.items() if series.dtype == kind), None)
     if limit is not None and (series.is_finite() & (series.abs() >= limit)).any():
         raise DataError(
-            f"holds ids beyond 2^{limit.bit_length() - 1} as {series.dtype}, which cannot tell neighbours "
-            "apart; write them as integers or as text"
+            f"holds ids beyond 2^{limit.bit_length() - 1} as {series.dtype}, which cannot represent "
+            "every integer; write them as integers or as text"
         )
     text = _number_text(series).str.strip_chars("\0").str.strip_chars()
     return text.set(text == "", None)
@@ -149,8 +154,7 @@ def as_number(series: pl.Series) -> pl.Series:
 
 def as_categories(series: pl.Series) -> pl.Series:
     """List(String) without nulls, empty strings and repetitions. A plain value is a list of one."""
-    if series.dtype == pl.Array:
-        series = series.cast(pl.List(series.dtype.inner))  # type: ignore[attr-defined]
+    series = array_as_list(series)
     if series.dtype == pl.Null:
         return pl.Series(series.name, [[]] * len(series), dtype=pl.List(pl.String))
     if series.dtype != pl.List:
@@ -162,8 +166,7 @@ def as_categories(series: pl.Series) -> pl.Series:
     flat = flat.with_columns(value=_as_category(flat["value"])).drop_nulls()
     lists = flat.unique(maintain_order=True).group_by("row", maintain_order=True).agg("value")
     joined = frame.select("row").join(lists, on="row", how="left", maintain_order="left")
-    empty = pl.lit([], dtype=pl.List(pl.String))
-    return joined.select(pl.col("value").fill_null(empty).alias(series.name)).to_series()
+    return joined.select(pl.col("value").fill_null(EMPTY_LIST).alias(series.name)).to_series()
 
 
 def _as_category(series: pl.Series) -> pl.Series:
@@ -172,7 +175,7 @@ def _as_category(series: pl.Series) -> pl.Series:
 
 
 def _number_text(series: pl.Series) -> pl.Series:
-    """Strings; of numbers without a fraction their digits alone, of NaN and infinities null."""
+    """Numbers as strings: whole numbers without a point, null for NaN and infinities."""
     if series.dtype.is_decimal():
         text = series.cast(pl.String)
         has_fraction = text.str.contains(".", literal=True)
@@ -194,7 +197,7 @@ Kind = type[pl.Int64] | type[pl.Float64] | type[pl.Boolean] | type[pl.String]
 
 @dataclass(frozen=True, kw_only=True)
 class TextKind:
-    """What the values of a text column are. A fact can only become false as more rows are read."""
+    """Properties of the values of a text column. More rows can only make a property false."""
 
     integers: bool  # every value that is a number is an integer
     numbers: bool
@@ -211,7 +214,7 @@ class TextKind:
         )
 
     def together(self, other: "TextKind") -> "TextKind":
-        """Of the values of both."""
+        """The properties of the values of both columns."""
         return TextKind(
             integers=self.integers and other.integers,
             numbers=self.numbers and other.numbers,
@@ -219,7 +222,7 @@ class TextKind:
         )
 
     def choices(self) -> tuple[Kind, ...]:
-        """The kind that all values have, then what else the column may be read as."""
+        """The kind that all values have, then the other kinds as which the column may be read."""
         number: Kind = pl.Int64 if self.integers else pl.Float64
         if self.numbers:
             return number, pl.String
@@ -227,7 +230,7 @@ class TextKind:
 
     @staticmethod
     def cast(text: pl.Series, kind: Kind) -> pl.Series:
-        """The text as `kind`, null where it is no such thing."""
+        """The texts as values of `kind`, null where a text is not one."""
         if kind == pl.String:
             return text
         stripped = text.str.strip_chars()
@@ -241,7 +244,7 @@ Text = TypeVar("Text", pl.Series, pl.Expr)
 
 
 def has_nul(text: Text) -> Text:
-    """Which texts hold a NUL character."""
+    """Which texts contain a NUL character."""
     return text.cast(pl.String).str.contains("\0", literal=True)
 
 
@@ -253,12 +256,15 @@ def _decode(series: pl.Series) -> pl.Series:
 
 
 def plain_text(series: pl.Series) -> pl.Series:
-    """A column of texts as strings, however the file holds them; any other column as it is."""
+    """A categorical or enum column as strings; any other column as it is."""
     return series.cast(pl.String) if series.dtype in (pl.Categorical, pl.Enum) else series
 
 
 def plain(series: pl.Series, wanted: str) -> pl.Series:
-    """The series with texts as strings, however the file holds them; one value a row is a must."""
+    """The series, with categorical, enum and binary values as strings.
+
+    Raises `DataError` where rows hold lists or objects, or bytes that are not UTF-8.
+    """
     if series.dtype.is_nested() or series.dtype == pl.Object:
         raise DataError(f"is {series.dtype}, not {wanted}")
     if series.dtype == pl.Binary:

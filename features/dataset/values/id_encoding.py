@@ -1,4 +1,4 @@
-"""External ids in columns to arrays of integers."""
+"""Columns of external ids to arrays of integer ids."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from recsys.ids import UNKNOWN, IdMap
 
 @dataclass(frozen=True, kw_only=True)
 class IdMaps:
-    """Vocabularies of a history beside the items', all from training events."""
+    """Id maps of event kinds and user fields, built from training events."""
 
     kinds: IdMap  # kinds of events
     profiles: Mapping[str, IdMap]  # user field -> its values
 
 
 def encode(names: pl.Series, ids: IdMap) -> Ints:
-    """Integers of `names`, `UNKNOWN` for null and for what the map does not have. Shape [len(names)]."""
+    """The ids of `names`, `UNKNOWN` for null and for unknown names. Shape [len(names)]."""
     unique = names.unique().drop_nulls()
     table = pl.DataFrame({"name": unique, "id": ids.encode(unique.to_list())})
     frame = pl.DataFrame({"name": names.cast(pl.String)})
@@ -28,7 +28,7 @@ def encode(names: pl.Series, ids: IdMap) -> Ints:
 
 
 def encode_lists(lists: pl.Series, ids: IdMap) -> list[Ints]:
-    """The same for a List(String) column: one array a row."""
+    """The ids of a List(String) column: one array for each row."""
     lengths = lists.list.len().fill_null(0)
     flat = encode(lists.filter(lengths > 0).explode(), ids)
     return split_by(flat, lengths.cast(pl.Int64).cum_sum().to_numpy())

@@ -1,7 +1,7 @@
-"""Lists that a text column holds: `a|b`, `a, b`, `["a", "b"]`, `['a', 'b']`.
+"""Lists in text columns: `a|b`, `a, b`, `["a", "b"]`, `['a', 'b']`.
 
 A text column is split only where dataset.toml says how (`[items] lists = {genres = "|"}`), since a name may
-hold a comma. A column that looks like lists is a warning.
+contain a comma. A column that looks like lists gets a warning.
 """
 
 import io
@@ -20,7 +20,7 @@ from recsys.errors import DataError, clipped
 BRACKETS = "json"  # the value of `lists` for both bracket forms
 NOT_A_LIST = """not a list such as ["a", "b"] or ['a', 'b']"""
 _SEPARATORS = ("|", ";", ",")
-_MIN_SHARE = 0.05  # of the values must hold the separator: a few names may hold it
+_MIN_SHARE = 0.05  # of the values must contain the separator, since a few names may contain it
 _IN_BRACKETS = r"^\s*\[.*\]\s*$"
 _IN_BRACKETS_AND_QUOTES = r"""^\s*\[\s*["'].*["']\s*\]\s*$"""
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")  # of TOML
@@ -190,7 +190,7 @@ def _form(text: pl.Series, mask: pl.Series, separator: str) -> ListForm:
 
 
 def _parts_recur(text: pl.Series, holds: pl.Series) -> bool:
-    """Whether half of the parts between commas are parts of other values too, as those of names are not."""
+    """Whether at least half of the parts between commas occur in other values; parts of names rarely do."""
     values = text.drop_nulls().unique().alias("value").to_frame().with_row_index("at")
     parts = values.select("at", part=pl.col("value").str.split(",")).explode("part")
     parts = parts.with_columns(pl.col("part").str.strip_chars()).unique(["at", "part"])

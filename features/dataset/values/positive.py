@@ -1,9 +1,9 @@
 """The SQL expression `positive` of dataset.toml: which events are positive.
 
-A text file does not say which of its columns are numbers. A column is read as what all of its values are,
-or, where the expression cannot be computed then, as what the expression needs: in `stars >= 4` numbers.
-A row with another value, such as an infinite number, is rejected. Unknown is not true, and NaN is unknown:
-the event is kept, not positive, and counted in a warning.
+Text files have no column types. A text column is read as the type that all of its values have. If the
+expression cannot be computed with this type, the column is read as a type with which it can: in `stars >= 4`
+as numbers. A row whose value does not have this type, or is infinite, is rejected. NaN is unknown, and
+unknown is not true: the event is kept, is not positive, and is counted in a warning.
 """
 
 import io
@@ -18,7 +18,7 @@ from features.dataset.table_checker import TableChecker, unreadable
 from features.dataset.values.casting import Kind, TextKind, is_nan_text, is_number_given
 
 _MAX_TRIED = 100  # ways to read the text columns of one expression; three of them have 27
-_MAX_PRODUCT = 3**8  # of these the first are tried
+_MAX_PRODUCT = 3**8  # ways that are enumerated, of which the first `_MAX_TRIED` are tried
 _MAY_BE_NAN = ("BinaryExpr", "Function", "Cast")  # nodes of an expression that can make NaN of numbers
 _NAN = "NaN, which is no value, so that `positive` is not true of it"
 _WORDS: dict[Kind, str] = {
@@ -27,7 +27,7 @@ _WORDS: dict[Kind, str] = {
 
 
 def positive_events(table: TableChecker, sql: str | None) -> pl.Series:
-    """Truth of the expression in each row; that of a rejected row means nothing."""
+    """Whether the expression is true of each row. The value of a rejected row has no meaning."""
     height = table.raw.frame.height
     if sql is None:
         return pl.Series([True]).new_from_index(0, height)
@@ -67,15 +67,15 @@ def _columns(table: TableChecker, names: list[str]) -> pl.DataFrame:
 
 
 def _choices(texts: dict[str, TextKind]) -> list[dict[str, Kind]]:
-    """Ways to read the text columns: first as what all of their values are, then with ever more others."""
+    """Ways to read the text columns: first as the kind of all their values, then as other kinds."""
     choices = [list(enumerate(kind.choices())) for kind in texts.values()]
     ways = islice(product(*choices), _MAX_PRODUCT)
-    nearest = sorted(ways, key=lambda way: sum(place for place, _ in way))[:_MAX_TRIED]
+    nearest = sorted(ways, key=lambda way: sum(position for position, _ in way))[:_MAX_TRIED]
     return [dict(zip(texts, (kind for _, kind in way), strict=True)) for way in nearest]
 
 
 def _evaluate(frame: pl.DataFrame, choice: dict[str, Kind], sql: str) -> pl.Series | str:
-    """Truth in each row of `frame`, whose text columns are cast to `choice`; or why there is none."""
+    """Whether the expression is true of each row, with text columns cast to `choice`; or the error."""
     cast = frame.with_columns(TextKind.cast(frame[name], kind) for name, kind in choice.items())
     try:
         expression = _finite(pl.sql_expr(sql), cast.clear())
@@ -110,7 +110,7 @@ def _reject_unreadable(
 
 
 def _finite(expression: pl.Expr, empty: pl.DataFrame) -> pl.Expr:
-    """The same expression with null for every NaN and infinity that it computes on the way: 0 / 0, 1 / 0."""
+    """The expression with null for every intermediate NaN and infinity, such as 0 / 0 and 1 / 0."""
     tree = json.loads(expression.meta.serialize(format="json"))
     return _parsed(_guarded(tree, empty))
 

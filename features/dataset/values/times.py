@@ -1,7 +1,7 @@
-"""Raw columns to times: Int64 microseconds since the epoch, or positions. An unreadable time becomes null.
+"""Raw columns to times: Int64 microseconds since 1970, or positions. An unreadable time becomes null.
 
-The unit is declared in dataset.toml and never guessed. What contradicts it is named together with the unit
-that the values seem to have.
+dataset.toml declares the unit of a column; the unit is never guessed. If the values contradict the declared
+unit, the error names the unit that fits them.
 """
 
 from typing import get_args
@@ -21,11 +21,14 @@ _NAMES = {
     "unix_s": "seconds", "unix_ms": "milliseconds", "unix_us": "microseconds", "unix_ns": "nanoseconds",
 }  # fmt: skip
 _UNITS = ", ".join(name for name in get_args(TimeUnit) if name in _PER_SECOND)
-# Microseconds of 9999-12-31: the last that a calendar can hold.
+# Microseconds of 9999-12-31, the last day that Python can represent.
 _LAST_US = 253_402_300_799_999_999
-_SECONDS_OF_1973, _SECONDS_OF_2200 = 94_694_400, 7_258_118_400  # where most times of a log must lie
-_SECONDS_OF_1990, _SECONDS_OF_2100 = 631_152_000, 4_102_444_800  # where a single time is surely a date
-# Where the answer of `unit_hint` changes with the median.
+_SECONDS_OF_1973, _SECONDS_OF_2200 = 94_694_400, 7_258_118_400  # range of the median time of a log
+_SECONDS_OF_1990, _SECONDS_OF_2100 = (
+    631_152_000,
+    4_102_444_800,
+)  # range of single dates
+# The medians at which the result of `unit_hint_of_median` changes.
 HINT_EDGES = tuple(
     sorted(
         edge * scale
@@ -36,7 +39,7 @@ HINT_EDGES = tuple(
 _TOO_LATE = "a time after the year 2100"
 _MAX_POSITION = 2.0**62
 _ISO_FORMATS = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M")
-# Year first, in digits; hour and minute, then what is finer; a zone. Rust's regex has no look-around.
+# Year, month and day; hour, minute, seconds and fraction; time zone. Rust's regex has no look-around.
 _ANY_FORM = (
     r"^(?<year>\d{4})(?:(?:-(?<m1>\d{1,2})-(?<d1>\d{1,2}))|(?:/(?<m2>\d{1,2})/(?<d2>\d{1,2}))"
     r"|(?:(?<m3>\d{2})(?<d3>\d{2})))"
@@ -48,10 +51,10 @@ _DAY_OR_MONTH_FIRST = r"^\s*\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}\b"
 
 
 def as_time(series: pl.Series, unit: TimeUnit) -> pl.Series:
-    """Int64 microseconds since the epoch (a position for `order`), null where it cannot be read.
+    """Int64 microseconds since 1970-01-01 UTC, for `order` positions; null where a value is not a time.
 
-    A date without a time zone is taken as UTC. Negative numbers are no time. Nanoseconds are rounded down
-    to microseconds.
+    A date without a time zone is in UTC. Negative numbers are not times. Nanoseconds are rounded down to
+    microseconds. Raises `DataError` where the type of the column is not a type of times.
     """
     series = plain(series, "a time")
     if series.dtype in (pl.Boolean, pl.Duration, pl.Time):
@@ -79,12 +82,12 @@ def as_time(series: pl.Series, unit: TimeUnit) -> pl.Series:
 
 
 def not_a_time(unit: TimeUnit) -> str:
-    """Why a single value is no time, with the forms that are."""
+    """The reason that rejects a single value, with the accepted forms."""
     return f"not a time (time = {unit!r})" + (f"; known forms: {KNOWN_FORMS}" if unit == "iso" else "")
 
 
-def no_times(example: object, unit: TimeUnit) -> str:
-    """What is wrong with a column that has values and no time, the first of which is `example`."""
+def no_times_problem(example: object, unit: TimeUnit) -> str:
+    """The problem of a column in which no value is a time; `example` is its first value."""
     problem = f"no value is a time (time = {unit!r}); the first is {clipped(repr(example))}"
     text = pl.Series([str(example)])
     if text.str.contains(_DAY_OR_MONTH_FIRST).item():
@@ -97,9 +100,10 @@ def no_times(example: object, unit: TimeUnit) -> str:
 
 
 def unit_hint(series: pl.Series, unit: TimeUnit) -> str | None:
-    """What is wrong where the column is mostly numbers and most of them are of a year that no log comes from.
+    """The problem of a column of numbers whose median is an implausible date in `unit`, else None.
 
-    A few numbers among dates are no problem of the column: `odd_times` rejects their rows.
+    The message names the unit in which the median is plausible. The result is None for a column with fewer
+    numbers than dates: `implausible_times` rejects the rows of the numbers.
     """
     if unit == "order" or not is_numeric_or_text(series):
         return None
@@ -110,16 +114,16 @@ def unit_hint(series: pl.Series, unit: TimeUnit) -> str | None:
 
 
 def is_mostly_numbers(num_numbers: int, num_given: int) -> bool:
-    """Whether more than half of the values of a column are numbers; `unit_hint` is of such columns alone."""
+    """Whether more than half of the values of a column are numbers, as `unit_hint` requires."""
     return 2 * num_numbers > num_given
 
 
 def unit_hint_of_median(median: object, unit: TimeUnit) -> str | None:
-    """`unit_hint` of a column of numbers with this median; None where there is no median."""
+    """`unit_hint` of a column of numbers with this median; None where `median` is None."""
     if not isinstance(median, int | float):
         return None
     if unit == "iso":
-        # No date such as 20200923 or 20200923160105 is a time after 1990 in any unit.
+        # The digits of a date, such as 20200923 or 20200923160105, are before 1990 in every unit.
         meant = next((name for name in _PER_SECOND if _fits(median, name, _SECONDS_OF_1990)), None)
         return f"holds numbers, not dates; did you mean time = {meant!r}?" if meant else None
     if median > _SECONDS_OF_2200 * _PER_SECOND[unit]:
@@ -127,7 +131,7 @@ def unit_hint_of_median(median: object, unit: TimeUnit) -> str | None:
         meant = next((name for name in finer if median <= _SECONDS_OF_2200 * _PER_SECOND[name]), None)
         end = f"; did you mean time = {meant!r}?" if meant else f"; known units: {_UNITS}"
         return f"has most of its times after the year 2200{end}"
-    # Smaller numbers are made up by hand, larger ones are in the declared unit.
+    # A median before 1973 in every unit is a made-up time, as in tests; it is accepted.
     for name, scale in _PER_SECOND.items():
         if scale < _PER_SECOND[unit] and _fits(median, name, _SECONDS_OF_1973, _SECONDS_OF_2200):
             return f"has most of its times in the year 1970; did you mean time = {name!r}?"
@@ -138,22 +142,23 @@ def _fits(number: float, unit: str, first: int, last: int = _SECONDS_OF_2100) ->
     return first * _PER_SECOND[unit] < number < last * _PER_SECOND[unit]
 
 
-def odd_times(
-    series: pl.Series, times: pl.Series, unit: TimeUnit, *, dated: bool
+def implausible_times(
+    series: pl.Series, times: pl.Series, unit: TimeUnit, *, has_dates: bool
 ) -> list[tuple[pl.Series, str]]:
-    """Masks of the raw values that cannot be meant as times in `unit`, each with the reason.
+    """Pairs of a mask of implausible raw values and the reason that rejects them.
 
-    `times` is what `as_time` made of them. `dated` says that the column holds dates (`holds_dates`): only
-    then is a time in 1970 a strange one, since a log may as well count from 0.
+    `times` is `as_time` of `series`, `has_dates` is `holds_dates` of the column. With dates in the column,
+    values in early 1970 are implausible if they are dates in a coarser unit; otherwise they are kept, since
+    a log may count from 0.
     """
     too_late = (times > _SECONDS_OF_2100 * 1_000_000, _TOO_LATE)
     if series.dtype.is_temporal():
         return [too_late]
     number = as_number(series)
     if unit == "iso":
-        # The digits of a few Unix times read as a date of the Middle Ages: 1609123123456 as 1609-12-31.
+        # The digits of some Unix times can be read as a date: 1609123123456 as 1609-12-31.
         found = [
-            (_is_date(number, scale), _number_in_place_of_a_date(_NAMES[other]))
+            (_is_date(number, scale), _number_among_dates(_NAMES[other]))
             for other, scale in _PER_SECOND.items()
         ]
         return [*found, too_late]
@@ -161,35 +166,35 @@ def odd_times(
     if unit == "order":
         return found
     scale, name = _PER_SECOND[unit], _NAMES[unit]
-    for other, its_scale in _PER_SECOND.items():
-        among = _is_date(number, its_scale)
-        if its_scale > scale:
-            told = f"after the year 2100 in {name}, a date in {_NAMES[other]}"
-            found.append((among, f"{told}; divide it by {its_scale // scale}"))
-        elif its_scale < scale:
-            told = f"in early 1970 in {name}, a date in {_NAMES[other]}"
-            found.append((among & dated, f"{told}; multiply it by {scale // its_scale}"))
+    for other, other_scale in _PER_SECOND.items():
+        is_date = _is_date(number, other_scale)
+        if other_scale > scale:
+            description = f"after the year 2100 in {name}, a date in {_NAMES[other]}"
+            found.append((is_date, f"{description}; divide it by {other_scale // scale}"))
+        elif other_scale < scale:
+            description = f"in early 1970 in {name}, a date in {_NAMES[other]}"
+            found.append((is_date & has_dates, f"{description}; multiply it by {scale // other_scale}"))
     return [*found, (number > _SECONDS_OF_2100 * scale, _TOO_LATE)]
 
 
 def holds_dates(series: pl.Series, unit: TimeUnit) -> bool:
-    """Whether any number of the column lies between 1990 and 2100 in a unit finer than seconds."""
+    """Whether a number of the column is between 1990 and 2100 in a unit finer than seconds."""
     if unit in ("iso", "order", "unix_s") or not is_numeric_or_text(series):
         return False
     return bool(_is_date(as_number(series), _PER_SECOND[unit]).any())
 
 
-def _number_in_place_of_a_date(unit: str) -> str:
-    return f"a number, not a date; in {unit} since 1970 it would be a date: write it as one"
+def _number_among_dates(unit: str) -> str:
+    return f"a number, not a date; in {unit} since 1970 it would be a date: write it as a date"
 
 
 def _is_date(number: pl.Series, scale: int) -> pl.Series:
-    """Which numbers, `scale` of them a second, lie between 1990 and 2100."""
+    """Which numbers are between 1990 and 2100, in a unit with `scale` units per second."""
     return number.is_between(_SECONDS_OF_1990 * scale, _SECONDS_OF_2100 * scale)
 
 
 def _from_iso(text: pl.Series) -> pl.Series:
-    """The two most frequent forms at once; the others only where these fail."""
+    """`as_time` of texts. The most frequent forms are tried first, the slower regex only where they fail."""
     text = text.str.strip_chars().str.replace(" ", "T", literal=True).str.replace(r"[Zz]$", "+00:00")
     zoned = text.str.strptime(pl.Datetime("us", "UTC"), "%Y-%m-%dT%H:%M:%S%.f%#z", strict=False)
     plain_form = (text + "T00:00").zip_with(text.str.contains(r"^\d{4}-\d\d-\d\d$").fill_null(False), text)
@@ -203,7 +208,7 @@ def _from_iso(text: pl.Series) -> pl.Series:
 
 
 def _from_any_form(text: pl.Series) -> pl.Series:
-    """Every form of `KNOWN_FORMS` by its parts, which are put together as the one form that polars reads."""
+    """`as_time` of texts in any of `KNOWN_FORMS`. A regex splits them; the parts are joined to one form."""
     parts = pl.DataFrame({"text": text}).select(pl.col("text").str.extract_groups(_ANY_FORM)).unnest("text")
 
     def part(*names: str, default: str = "00") -> pl.Expr:
@@ -225,4 +230,5 @@ def _from_any_form(text: pl.Series) -> pl.Series:
 
 
 def _is_exact(exact: pl.Series, number: pl.Series) -> pl.Series:
+    """Where the integer `exact` equals the float `number`."""
     return exact.is_not_null() & (exact.cast(pl.Float64) == number)

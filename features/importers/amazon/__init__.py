@@ -1,8 +1,8 @@
-"""Amazon Reviews 2023 to a dataset folder."""
+"""The importer of Amazon Reviews 2023."""
 
-from features.importers.amazon.importer import AGAIN, import_amazon
+from features.importers.amazon.importer import REPEATED_REVIEW, import_amazon
 
 __all__ = [
-    "AGAIN",
+    "REPEATED_REVIEW",
     "import_amazon",
 ]

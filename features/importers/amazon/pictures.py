@@ -1,4 +1,4 @@
-"""Pictures downloaded beforehand into one folder, found by item id or by the name in their URL."""
+"""A folder of downloaded pictures, which are found by item id or by the file name in their URL."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
@@ -8,14 +8,14 @@ import polars as pl
 from features.importers.folder import PICTURE_SUFFIXES, link
 from recsys.errors import DataError
 
-SIZES = ("hi_res", "large", "thumb")  # of the same picture, the best first
+SIZES = ("hi_res", "large", "thumb")  # URLs of one picture, the highest resolution first
 FOLDER = "images"
 
 
 class PictureFolder:
-    """Finds each item's pictures in a flat folder and links them into the dataset.
+    """Finds the pictures of items in a flat folder and links them into the dataset.
 
-    Raises `DataError` where there is no such folder.
+    Raises `DataError` where the folder does not exist.
     """
 
     def __init__(self, source: Path, out: Path) -> None:
@@ -27,7 +27,10 @@ class PictureFolder:
         self._by_stem = {PurePosixPath(name).stem: name for name in names}
 
     def link_all(self, ids: pl.Series, images: pl.Series) -> pl.Series:
-        """List(String) of paths in the dataset, one list an item: `<id>.jpg`, else those of its URLs."""
+        """Paths in the dataset of the pictures of each item: `<id>.jpg` where it exists, else by URL.
+
+        List(String), as long as `ids`.
+        """
         found = [list(self._names(item, urls)) for item, urls in zip(ids, images.to_list(), strict=True)]
         for name in {name for names in found for name in names}:
             link(self.source / name, self.out / FOLDER / name)

@@ -1,4 +1,4 @@
-"""The tables of Amazon Reviews 2023: where its files lie, and their lines as typed columns.
+"""The tables of Amazon Reviews 2023: paths of the files, and lines to typed columns.
 
     <Category>.jsonl[.gz]        rating, title, text, images, asin, parent_asin, user_id, timestamp (Unix
                                  milliseconds), helpful_vote, verified_purchase
@@ -6,8 +6,8 @@
                                  price, images, videos, store, categories, details, parent_asin, ...
 
 average_rating and rating_number are computed from the whole log, test events included, and helpful_vote
-counts later votes. None of the three is read, since each would leak the test. Pictures are URLs; none is
-downloaded.
+counts later votes. None of these fields is read, since each would leak test events into the features. The
+metadata has URLs of pictures; no picture is downloaded.
 """
 
 from collections.abc import Iterable
@@ -33,9 +33,9 @@ ITEM_SCHEMA: Schema = {
     **dict.fromkeys((ITEM, "title", "store", "main_category", "price"), pl.String),
     **dict.fromkeys((*ITEM_TEXTS, "categories"), pl.List(pl.String)),
 }
-PICTURE_SCHEMA: Schema = {"images": pl.List(_PICTURE)}  # read only where there is a folder of pictures
+PICTURE_SCHEMA: Schema = {"images": pl.List(_PICTURE)}  # read only if a folder of pictures is given
 _FOLDERS = (".", "raw/review_categories", "raw/meta_categories", "review_categories", "meta_categories")
-_ENDINGS = (".jsonl", ".jsonl.gz")
+_EXTENSIONS = (".jsonl", ".jsonl.gz")
 _ENTITIES = {"&amp;": "&", "&quot;": '"', "&#34;": '"', "&#39;": "'", "&lt;": "<", "&gt;": ">", "&nbsp;": " "}
 
 
@@ -47,9 +47,9 @@ class CategoryFiles:
 
 
 def find_category(source: Path, category: str | None) -> CategoryFiles:
-    """The files of `category`, or of the one category that `source` holds.
+    """The files of `category`, or of the only category in `source` where `category` is None.
 
-    Raises `DataError` naming the file that is missing or the categories to choose from.
+    Raises `DataError` that names the missing file, or the categories to choose from.
     """
     if not source.is_dir():
         raise DataError(
@@ -60,18 +60,18 @@ def find_category(source: Path, category: str | None) -> CategoryFiles:
     if category is None:
         if len(names) != 1:
             raise DataError(
-                f"{source} holds {', '.join(names)}; choose one with --category" if names
-                else f"{source} holds no <Category>.jsonl[.gz] and meta_<Category>.jsonl[.gz], which the raw "
-                f"reviews and metadata of {DATASET} are"
+                f"{source} has the categories {', '.join(names)}; choose one with --category" if names
+                else f"{source} has no <Category>.jsonl[.gz] and no meta_<Category>.jsonl[.gz], the raw "
+                f"reviews and metadata of {DATASET}"
             )  # fmt: skip
         category = names[0]
     elif category not in names:
         raise DataError(f"{source} has no category {category!r}; {did_you_mean(category, names)}")
     paths = []
-    for stem, what in ((category, "reviews"), (f"meta_{category}", "metadata")):
-        path = next((found[stem + ending] for ending in _ENDINGS if stem + ending in found), None)
+    for stem, content in ((category, "reviews"), (f"meta_{category}", "metadata")):
+        path = next((found[stem + extension] for extension in _EXTENSIONS if stem + extension in found), None)
         if path is None:
-            raise DataError(f"{source} has no {stem}.jsonl or .jsonl.gz: the raw {what} of {DATASET}")
+            raise DataError(f"{source} has no {stem}.jsonl or .jsonl.gz: the raw {content} of {DATASET}")
         paths.append(path)
     return CategoryFiles(category=category, reviews=paths[0], metadata=paths[1])
 
@@ -79,7 +79,9 @@ def find_category(source: Path, category: str | None) -> CategoryFiles:
 def _files(source: Path) -> Iterable[Path]:
     for folder in _FOLDERS:
         if (source / folder).is_dir():
-            yield from (path for path in sorted((source / folder).iterdir()) if path.name.endswith(_ENDINGS))
+            yield from (
+                path for path in sorted((source / folder).iterdir()) if path.name.endswith(_EXTENSIONS)
+            )
 
 
 def _category(name: str) -> str:
@@ -87,23 +89,25 @@ def _category(name: str) -> str:
 
 
 def review_rules() -> tuple[Rule, ...]:
-    """The rules by which raw reviews are rejected."""
+    """The rules that reject raw reviews."""
     rating, time = pl.col(RATING).cast(pl.Float64, strict=False), pl.col(TIME).cast(pl.Int64, strict=False)
     return (
-        Rule(USER, "empty id", _filled(USER).is_null()),
-        Rule(ITEM, "empty id", _filled(ITEM).is_null()),
+        Rule(USER, "empty id", _stripped(USER).is_null()),
+        Rule(ITEM, "empty id", _stripped(ITEM).is_null()),
         Rule(TIME, "not a time in Unix milliseconds", time.is_null() | (time < 0)),
         Rule(RATING, "not a rating from 1 to 5", rating.is_null() | ~rating.is_between(1, 5)),
     )
 
 
 def reviews_frame(raw: pl.DataFrame) -> pl.DataFrame:
-    """`EVENT_COLUMNS` and `text`, the review's title before its text, null where both are empty."""
-    words = pl.concat_str(_plain(pl.col("title")), _plain(pl.col(TEXT)), separator="\n", ignore_nulls=True)
+    """`LINE`, `EVENT_COLUMNS` and `text`: the title and the text of the review, null where both are empty."""
+    words = pl.concat_str(
+        _without_html(pl.col("title")), _without_html(pl.col(TEXT)), separator="\n", ignore_nulls=True
+    )
     return raw.select(
         LINE,
-        _filled(USER),
-        _filled(ITEM),
+        _stripped(USER),
+        _stripped(ITEM),
         pl.col(RATING).cast(pl.Float64),
         pl.col(TIME).cast(pl.Int64),
         pl.col(VERIFIED) == "true",
@@ -112,37 +116,39 @@ def reviews_frame(raw: pl.DataFrame) -> pl.DataFrame:
 
 
 def item_rules() -> tuple[Rule, ...]:
-    """The rule by which raw metadata is rejected."""
-    return (Rule(ITEM, "empty id", _filled(ITEM).is_null()),)
+    """The rules that reject raw metadata."""
+    return (Rule(ITEM, "empty id", _stripped(ITEM).is_null()),)
 
 
 def items_frame(raw: pl.DataFrame) -> pl.DataFrame:
-    """One row an item; `price` is the first number in the raw price, in dollars at the time of the crawl."""
+    """One row an item. `price` is the first number in the raw price, in dollars at the time of the crawl."""
     price = pl.col("price").str.extract(r"(\d[\d,]*(?:\.\d+)?)").str.replace_all(",", "", literal=True)
     return raw.select(
         LINE,
-        _filled(ITEM),
-        _plain(pl.col("title")),
-        *(_plain(pl.col(name).list.drop_nulls().list.join("\n")) for name in ITEM_TEXTS),
+        _stripped(ITEM),
+        _without_html(pl.col("title")),
+        *(_without_html(pl.col(name).list.drop_nulls().list.join("\n")) for name in ITEM_TEXTS),
         pl.col("categories").fill_null(pl.lit([], dtype=pl.List(pl.String))),
-        _filled("store"),
-        _filled("main_category"),
+        _stripped("store"),
+        _stripped("main_category"),
         price.cast(pl.Float64),
         *(name for name in PICTURE_SCHEMA if name in raw.columns),
     )
 
 
 def write_split(source: Path, category: str, out: Path) -> dict[str, int]:
-    """train.parquet and test.parquet from the published files of `category`; returns their rows.
+    """Write train.parquet and test.parquet from the published files of `category`; returns their row counts.
 
-    The published validation events become training events, so that they are in the history at test time,
-    as in the published results. A run takes its own validation events from training.
+    The published validation events become training events, so that they are in the history at test time, as
+    in the published results. A run selects its own validation events from the training events.
     """
     paths = {part: source / f"{category}.{part}.csv" for part in ("train", "valid", "test")}
     columns, tables = [USER, ITEM, TIME], {}
     for part, path in paths.items():
         if not path.is_file():
-            raise DataError(f"{source} has no {path.name}: the published splits of {DATASET} have it")
+            raise DataError(
+                f"{source} has no {path.name}: which is part of the published splits of {DATASET}"
+            )
         tables[part] = pl.scan_csv(path, infer_schema=False, glob=False)
         check_columns(path, tables[part].collect_schema().names(), columns)
     out.mkdir()
@@ -154,13 +160,13 @@ def write_split(source: Path, category: str, out: Path) -> dict[str, int]:
     return counts
 
 
-def _filled(name: str) -> pl.Expr:
-    """The column stripped, null where nothing is left."""
+def _stripped(name: str) -> pl.Expr:
+    """The column without surrounding white space, null where the value is empty."""
     text = pl.col(name).str.strip_chars()
     return pl.when(text != "").then(text)
 
 
-def _plain(text: pl.Expr) -> pl.Expr:
-    """The text without the mark-up that reviews and descriptions hold, null where nothing is left."""
+def _without_html(text: pl.Expr) -> pl.Expr:
+    """The text without the HTML of reviews and descriptions, null where the result is empty."""
     text = text.str.replace_all(r"(?i)<br\s*/?>", "\n").str.replace_many(_ENTITIES).str.strip_chars()
     return pl.when(text != "").then(text)

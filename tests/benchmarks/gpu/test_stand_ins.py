@@ -56,6 +56,14 @@ class Inner(records.BaseModel):
     kind: Literal["a", "b"] = "a"
 
 
+class Limits(records.BaseModel):
+    most: int = 7
+
+
+class Both(Inner, Limits):
+    least: int = 1
+
+
 class Outer(records.BaseModel):
     model_config = records.ConfigDict(frozen=True)
     inner: Inner = Inner()
@@ -72,6 +80,11 @@ def test_records_are_built_from_json_and_written_back() -> None:
     assert (found.maybe, found.made) == ((2,), {})
     assert Outer.model_validate(found.model_dump()) == found
     assert found.model_copy(update={"named": 2.0}).named == 2.0
+
+
+def test_records_have_the_fields_of_all_their_bases() -> None:
+    assert Both(size=2).model_dump() == {"most": 7, "size": 2, "kind": "a", "least": 1}
+    assert set(Limits.model_fields) == {"most"}
 
 
 def test_records_refuse_unknown_names_missing_values_and_changes() -> None:
@@ -93,6 +106,14 @@ def test_a_placeholder_is_imported_and_its_use_names_the_package(monkeypatch: py
         annotation.read("file")
     for name in [name for name in sys.modules if name.startswith("no_such_package")]:
         monkeypatch.delitem(sys.modules, name)
+
+
+def test_a_missing_part_of_an_installed_package_stays_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packages look for optional parts of their own, and go on without them."""
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    stand_ins.provide()
+    with pytest.raises(ModuleNotFoundError, match=r"scipy\.no_such_part"):
+        importlib.import_module("scipy.no_such_part")
 
 
 def test_what_is_installed_is_never_replaced() -> None:

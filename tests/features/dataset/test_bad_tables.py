@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from dataset_parts import load, problems, reasons, write
 
-from features.dataset.files.text_diagnosis import explain
+from features.dataset.files.text_diagnosis import diagnose
 from features.dataset.load import load_dataset
 from scripts.bad_tables import tables
 
@@ -88,8 +88,8 @@ def test_a_kind_of_event_and_a_category_with_a_nul_character(tmp_path: Path) -> 
 
 def test_a_bad_row_is_found_behind_a_long_one(tmp_path: Path) -> None:
     (tmp_path / "long.csv").write_text(f'id,title\n1,"{LONG}"\n2,b,c\n')
-    assert explain(tmp_path / "long.csv", separator=",") == (
-        "row 1 (line 3) has 3 fields, the header 2: '2,b,c'; put a text that holds ',' in double quotes"
+    assert diagnose(tmp_path / "long.csv", separator=",") == (
+        "row 1 (line 3) has 3 fields, the header 2: '2,b,c'; put a text with ',' in double quotes"
     )
 
 
@@ -104,7 +104,7 @@ def test_values_in_messages_are_short(tmp_path: Path) -> None:
 def test_a_field_more_or_a_bad_quote_in_a_compressed_file(tmp_path: Path) -> None:
     content = gzip.compress(b'id,title\n1,One\n2,"T"wo\n')
     (found,) = problems(tmp_path, {"items.csv.gz": content}, items={"path": "items.csv.gz"})
-    assert "items.csv.gz: the quotes of row 1 (line 3) do not pair" in found
+    assert "items.csv.gz: the quotes of row 1 (line 3) are unbalanced" in found
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
@@ -131,4 +131,4 @@ def test_a_file_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.Monkey
         return real(path, *rest, **more)  # type: ignore[call-overload]
 
     monkeypatch.setattr(Path, "open", refuse)
-    assert explain(root / "items.csv", separator=",") == "cannot be opened: Permission denied"
+    assert diagnose(root / "items.csv", separator=",") == "cannot be opened: Permission denied"

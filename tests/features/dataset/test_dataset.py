@@ -204,10 +204,12 @@ def test_media_must_be_files_inside_the_folder(tmp_path: Path) -> None:
     assert set(found) == {1, 2, 3, 4, 5, 6, 7}
     assert found[1] == "no such file; paths are relative to the dataset's folder"
     assert found[2] == "an absolute path; write it relative to the dataset's folder"
-    assert found[3] == "climbs out with '..'; put the file into the dataset's folder"
-    assert found[4] == "a URL; download it and name the file"
+    assert found[3] == "a path with '..'; put the file into the dataset's folder"
+    assert found[4] == "a URL; download the file and write its path"
     assert (
-        found[5] == found[6] == "a link that leads out of the dataset's folder; put the file itself into it"
+        found[5]
+        == found[6]
+        == "a link to a file outside of the dataset's folder; put the file itself into the folder"
     )
     assert found[7] == "a folder or device, not a file"
 
@@ -291,7 +293,7 @@ def test_dates_as_parquet_has_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not (REAL / "movielens-1m").is_dir(), reason="RECSYS_DATA has no movielens-1m")
-def test_movielens_1m_loads_as_it_lies_in_seconds() -> None:
+def test_movielens_1m_loads_unchanged_within_seconds() -> None:
     start = time.perf_counter()
     dataset = load_dataset(REAL / "movielens-1m")
     assert time.perf_counter() - start < 20

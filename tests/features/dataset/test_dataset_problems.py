@@ -39,7 +39,7 @@ def test_a_missing_file_names_the_nearest(tmp_path: Path) -> None:
         ("user,item,time\na,1,noon\nb,2,night\n", "is a time (time = 'unix_s'); the first is 'noon'"),
         ("user,item,time\na,1,964982703000\n", "did you mean time = 'unix_ms'?"),
         ("user,item,time\na,7,1\n", "no row is left; rejected for item: an item that the items table"),
-        ("user;item;time\na;1;1\n", "seem to be separated by something else"),
+        ("user;item;time\na;1;1\n", "seem to have another separator"),
         ("user,item,time\na,1,1\na,2,1,9\n", "row 1 (line 3) has 4 fields, the header 3: 'a,2,1,9'"),
         (b"user,item,time\na,1,1\ncaf\xe9,2,1\n", "line 3 is not UTF-8 (byte 0xe9, as latin-1: 'caf\u00e9"),
     ],

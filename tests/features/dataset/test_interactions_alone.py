@@ -150,7 +150,7 @@ def test_missing_interactions_name_the_remedy(tmp_path: Path) -> None:
     assert "[items]" in found
 
 
-def test_problems_of_the_interactions_are_told_once_and_the_same(tmp_path: Path) -> None:
+def test_problems_of_the_interactions_are_reported_once_and_equal_those_of_a_log(tmp_path: Path) -> None:
     files: dict[str, str | bytes] = {"events.csv": "user,items\na,1\n"}
     root = write(tmp_path, files, items=None)
     found = problems(tmp_path, files, items=None)
@@ -160,7 +160,7 @@ def test_problems_of_the_interactions_are_told_once_and_the_same(tmp_path: Path)
     assert caught.value.problems == found
 
 
-def test_ids_that_cannot_be_read_are_told_once(tmp_path: Path) -> None:
+def test_unreadable_ids_are_reported_once(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     pl.DataFrame({"user": ["a"], "item": [True], "time": [1]}).write_parquet(buffer)
     files: dict[str, str | bytes] = {"events.parquet": buffer.getvalue()}

@@ -46,7 +46,7 @@ def test_users_with_leading_zeros_are_counted_and_named(tmp_path: Path) -> None:
         users={"path": "users.csv", "id": "id", "categories": ["town"]},
     )  # fmt: skip
     for dataset in (load_dataset(root), streamed(root)):
-        assert dataset.lonely_ids == {
+        assert dataset.unmatched_ids == {
             "rows of users without interactions": 3, "users of the interactions without a row": 2,
         }  # fmt: skip
     answer = recsys("check", root)
@@ -56,7 +56,7 @@ def test_users_with_leading_zeros_are_counted_and_named(tmp_path: Path) -> None:
         "Warning: [users] users.csv: column 'id': 1 of 4 users have interactions; 2 differ from users of "
         "the interactions in leading zeros only ('00000129' here, '129' there): write both alike" in said
     )
-    assert "ids without a partner" in said
+    assert "ids without a match" in said
 
 
 def test_most_users_being_near_misses_is_an_error(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_strangers_among_reviewers_are_counted_and_stay(tmp_path: Path) -> None:
     dataset = load(tmp_path, {"events.csv": EVENTS, "reviews.csv": reviews}, reviews=dict(REVIEWS))
     assert dataset.reviews.height == 2
     assert dataset.warnings == ()
-    assert dataset.lonely_ids == {
+    assert dataset.unmatched_ids == {
         "reviewers without interactions": 1, "users of the interactions without a review": 2,
     }  # fmt: skip
 

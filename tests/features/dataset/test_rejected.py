@@ -61,8 +61,8 @@ def test_the_report_is_in_words_with_units(tmp_path: Path, unit: str) -> None:
             if unit == "unix_s"
             else {
                 "are": "an order without dates",
-                "first (place in the order of the events)": "10",
-                "last (place in the order of the events)": "30",
+                "first (position in the order of the events)": "10",
+                "last (position in the order of the events)": "30",
             }
         )
         assert words["present in"]["title"] == "100.0% of the items, 100.0% of the interactions"

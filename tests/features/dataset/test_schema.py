@@ -37,7 +37,7 @@ def test_the_smallest_file_is_enough(tmp_path: Path) -> None:
     assert spec.reviews is None
 
 
-def test_a_string_stands_for_a_list_of_one(tmp_path: Path) -> None:
+def test_a_string_is_read_as_a_list_with_one_element(tmp_path: Path) -> None:
     spec = load(tmp_path, SMALLEST.replace('id = "id"', 'id = "id"\nimage = "a"\ntext = ["b", "c"]'))
     assert spec.items.image == ("a",)
     assert spec.items.text == ("b", "c")

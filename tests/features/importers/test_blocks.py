@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from features.importers.blocks import LINE, Block, csv_blocks, json_lines, read_blocks
-from features.importers.row_filters import Parts, Rule, Sieve
+from features.importers.row_filters import RowFilter, Rule, TableParts
 from recsys.errors import DataError
 
 SCHEMA = {"id": pl.String, "price": pl.String, "words": pl.List(pl.String)}
@@ -29,8 +29,8 @@ def test_blocks_are_whole_lines_of_bounded_size(tmp_path: Path, name: str, block
     longest = max(len(line) + 1 for line in content.splitlines())
     assert max(len(block.content) for block in blocks) < block_bytes + longest
     for before, after in pairwise(blocks):
-        assert after.first_line == before.first_line + before.height()
-    assert sum(block.height() for block in blocks) == 100
+        assert after.first_line == before.first_line + before.num_lines()
+    assert sum(block.num_lines() for block in blocks) == 100
 
 
 def test_a_block_comes_before_the_rest_is_read(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_a_block_comes_before_the_rest_is_read(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-200])
     blocks = read_blocks(path, block_bytes=1000)
     assert next(blocks).content.startswith(b"line 0 ")
-    with pytest.raises(DataError, match=r"log\.jsonl\.gz is damaged or was not downloaded to its end"):
+    with pytest.raises(DataError, match=r"log\.jsonl\.gz is damaged or incomplete"):
         list(blocks)
 
 
@@ -93,9 +93,9 @@ def test_lines_that_are_no_object_are_rejected_with_their_place() -> None:
     assert frame.rows() == [("a", None, ["one"], 10), ("d", None, None, 15)]
     assert rejected.select("row", "reason").rows() == [
         (12, "not a JSON object"),
-        (13, "not JSON; the line may be cut off"),
-        (14, "not JSON; the line may be cut off"),
-        (16, "not JSON; the line may be cut off"),
+        (13, "not JSON; the line may be incomplete"),
+        (14, "not JSON; the line may be incomplete"),
+        (16, "not JSON; the line may be incomplete"),
     ]
     assert rejected["value"].to_list() == [
         "[1, 2]", '{"id": "\ufffd"}', '{"id": "b"}{"id": "c"}', '{"id": "e", "pri',
@@ -131,10 +131,10 @@ def test_csv_that_does_not_fit(tmp_path: Path) -> None:
 def test_a_sieve_gives_each_row_its_first_reason(tmp_path: Path) -> None:
     frame = pl.DataFrame({"id": ["a", None, "c", None], "size": [1, -1, -2, 3], LINE: [7, 8, 9, 10]})
     rules = [Rule("id", "empty id", pl.col("id").is_null()), Rule("size", "negative", pl.col("size") < 0)]
-    sieve = Sieve(tmp_path / "rejected")
-    kept = sieve.keep(frame, "items", Path("somewhere/items.csv"), rules)
+    row_filter = RowFilter(tmp_path / "rejected")
+    kept = row_filter.keep(frame, "items", Path("somewhere/items.csv"), rules)
     assert kept.rows() == [("a", 1, 7)]
-    counted = sieve.write(tmp_path / "rejected.parquet")
+    counted = row_filter.write(tmp_path / "rejected.parquet")
     assert [(entry["column"], entry["reason"], entry["count"]) for entry in counted] == [
         ("id", "empty id", 2),
         ("size", "negative", 1),
@@ -148,13 +148,13 @@ def test_a_sieve_gives_each_row_its_first_reason(tmp_path: Path) -> None:
 
 
 def test_a_sieve_that_held_nothing_back_writes_nothing(tmp_path: Path) -> None:
-    sieve = Sieve(tmp_path / "rejected")
-    assert sieve.write(tmp_path / "rejected.parquet") == []
+    row_filter = RowFilter(tmp_path / "rejected")
+    assert row_filter.write(tmp_path / "rejected.parquet") == []
     assert not (tmp_path / "rejected.parquet").exists()
 
 
 def test_parts_come_back_in_order_and_empty_ones_leave_no_file(tmp_path: Path) -> None:
-    parts = Parts(tmp_path / "parts")
+    parts = TableParts(tmp_path / "parts")
     for values in ([], [1, 2], [], [3]):
         parts.add(pl.DataFrame({"value": values}, schema={"value": pl.Int64}))
     assert parts.scan().collect()["value"].to_list() == [1, 2, 3]

@@ -99,15 +99,15 @@ def test_ages_become_groups(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert report.counts["customers"] == 11
     (entry,) = report.rejected
-    assert (entry["reason"], entry["count"]) == ("not an age; the customer is kept without one", 2)
+    assert (entry["reason"], entry["count"]) == ("not an age; the customer is kept without an age", 2)
     assert (entry["example"]["row"], entry["example"]["value"]) == (9, "old")
 
 
-def test_lost_leading_zeros_come_back(tmp_path: Path) -> None:
+def test_lost_leading_zeros_are_restored(tmp_path: Path) -> None:
     transactions = f"2018-09-20,{C1},108775015,0.05,2\n2018-09-21,{C1},{SOCKS},0.05,2\n"
     articles = article("108775015") + article(SOCKS)
     source = release(tmp_path / "source", articles=articles, transactions=transactions)
-    assert import_hm(source, tmp_path / "out").counts["ids given back their leading zeros"] == 1
+    assert import_hm(source, tmp_path / "out").counts["ids with restored leading zeros"] == 1
     assert load_dataset(tmp_path / "out").interactions["item_id"].to_list() == [STRAP, SOCKS]
 
 
@@ -127,12 +127,12 @@ def test_what_cannot_be_used_is_rejected_and_the_rest_goes_on(tmp_path: Path) ->
     ]
     assert found == [
         ("items", "article_id", "not an id of ten digits", 2, 1),
-        ("interactions", "article_id", "an article that articles.csv does not have", 2, 2),
+        ("interactions", "article_id", "an article that is not in articles.csv", 2, 2),
         ("items", "article_id", "id appears twice; the first row was kept", 1, 2),
         ("users", "customer_id", "empty id", 1, 1),
         ("interactions", "customer_id", "empty id", 1, 1),
         ("interactions", "t_dat", "not a date such as 2020-09-22", 1, 3),
-        ("interactions", "sales_channel_id", "empty; the row may be cut off", 1, 5),
+        ("interactions", "sales_channel_id", "empty; the row may be incomplete", 1, 5),
     ]
     assert pl.read_parquet(tmp_path / "out" / "rejected.parquet").height == 9
     assert [row[:2] for row in rows(tmp_path / "out", "interactions")] == [(C1, STRAP)]
@@ -193,10 +193,10 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path, name: str) -> None:
     ("name", "content", "expected"),
     [
         ("articles.csv", "article_id,prod_name\n1,x\n", "no column 'detail_desc'"),
-        ("articles.csv", HEADER + article("x"), "holds no article with an id of ten digits"),
+        ("articles.csv", HEADER + article("x"), "has no article with an id of ten digits"),
         ("customers.csv", "customer_id,age\n1,20\n", "no column 'club_member_status'"),
-        ("customers.csv", CUSTOMERS, "holds no row that can be used"),
-        ("transactions_train.csv", "", "holds no row that can be used"),
+        ("customers.csv", CUSTOMERS, "has no valid row"),
+        ("transactions_train.csv", "", "has no valid row"),
         ("transactions_train.csv", f"{TRANSACTIONS}2020-09-01,{C1},{STRAP},0.05,2,9\n", "rows 0 to 0 cannot"),
     ],
 )

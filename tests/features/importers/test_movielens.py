@@ -152,7 +152,7 @@ def test_a_release_one_folder_down_is_found(tmp_path: Path) -> None:
     assert import_movielens(tmp_path / "source", tmp_path / "out").name == "movielens-latest"
 
 
-def test_what_stands_is_never_overwritten(tmp_path: Path) -> None:
+def test_an_existing_folder_is_never_overwritten(tmp_path: Path) -> None:
     source = csv_release(tmp_path / "source")
     write(tmp_path / "out", {"mine.txt": "mine"})
     with pytest.raises(DataError, match="exists and is not empty"):
@@ -166,7 +166,7 @@ def test_what_stands_is_never_overwritten(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "positive", "expected"),
     [
-        ({}, None, "holds no MovieLens release"),
+        ({}, None, "has no known MovieLens release"),
         ({"ratings.csv": "userId,movieId,rating\n1,1,1\n"}, None, "no column 'timestamp'"),
         (
             {"ratings.csv": "userId,movieId,rating,timestamp\n1,1,good,1\n"},

@@ -102,10 +102,10 @@ def _row(paths: list[str | None], path: Path) -> int:
         ("huge.gif", "10000 x 10000 pixels are more than 80000000; shrink it"),
         ("list.mp4", "not a readable video: a text, it begins with 'ffconcat"),
         ("nowhere.png", "no such file; paths are relative to the dataset's folder"),
-        ("../outside.png", "climbs out with '..'; put the file into the dataset's folder"),
-        ("link.png", "a link that leads out of the dataset's folder; put the file itself into it"),
+        ("../outside.png", "a path with '..'; put the file into the dataset's folder"),
+        ("link.png", "a link to a file outside of the dataset's folder; put the file itself into the folder"),
         ("/srv/pictures/1.png", "an absolute path; write it relative to the dataset's folder"),
-        ("https://example.org/1.png", "a URL; download it and name the file"),
+        ("https://example.org/1.png", "a URL; download the file and write its path"),
         ("folder", "a folder or device, not a file"),
     ],
 )

@@ -14,7 +14,7 @@ from recsys.models.fusion import build_fusion, masked_softmax
 from recsys.models.item_tower import drop_tokens
 from recsys.models.ranker import Ranker
 from recsys.models.retriever import Retriever
-from recsys.models.user_tower import recency_bias
+from recsys.models.user_tower import embedded, look_up, recency_bias
 
 CONFIG = ModelConfig(dim=16)
 
@@ -373,3 +373,15 @@ def test_half_of_the_items_of_a_step_are_shown_as_new_and_not_always_the_same():
     assert 0.4 < warm.float().mean() < 0.6
     assert warm.any(0).all()
     assert not warm.all(0).any()
+
+
+def test_biases_are_looked_up_alike_on_every_device():
+    """Forward and gradient of the form for a GPU equal those of the plain index."""
+    torch.manual_seed(0)
+    table, place = torch.randn(2, 5, requires_grad=True), torch.randint(0, 5, (3, 4, 4))
+    weight = torch.randn(2, 3, 4, 4)
+    found = [look(table, place) for look in (embedded, look_up)]
+    gradients = [torch.autograd.grad((values * weight).sum(), table)[0] for values in found]
+    assert torch.equal(found[0], table[:, place])
+    assert torch.equal(found[1], table[:, place])
+    torch.testing.assert_close(*gradients)

@@ -63,7 +63,7 @@ class TestFit:
     def test_a_test_event_in_training(self) -> None:
         split = make_split(log(), config().split)
         both = replace(split, train=split.train.vstack(split.test.head(1)))
-        assert "is in train and in test" in str(self.refused(both))
+        assert "occurs in train and in test" in str(self.refused(both))
 
     def test_candidate_sources_of_validation_events(self, monkeypatch: pytest.MonkeyPatch) -> None:
         split = make_split(log(), config().split)

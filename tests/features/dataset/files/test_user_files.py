@@ -126,35 +126,35 @@ def test_the_only_column_of_a_table_that_names_its_columns_for_sure(tmp_path):
 def test_an_unknown_ending_lists_the_known_ones(tmp_path, name):
     (tmp_path / name).write_text("ann\n")
     message = refusal(tmp_path / name)
-    assert "unknown ending" in message
-    assert ".csv, .tsv, .jsonl, .ndjson, .json, .txt, .parquet, .pq, and texts with .gz after it" in message
+    assert "unknown extension" in message
+    assert ".csv, .tsv, .jsonl, .ndjson, .json, .txt, .parquet, .pq; texts also with .gz" in message
 
 
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
         ("users.csv", "ann\nbob\n", "no column 'user_id'; it has ann; name the column of ids with --u"),
-        ("users.csv", "user_id;age\nann;3\n", "separated by something else than its ending says"),
+        ("users.csv", "user_id;age\nann;3\n", "another separator than the one of its file extension"),
         ("users.csv", "item_id,age\n1,2\n", "no column 'user_id'; it has item_id, age"),
-        ("users.csv", TEXTS[".jsonl"], "holds JSON, not the table that its ending .csv says"),
-        ("users.txt", "user_id,age\nann,3\n", "names several columns; give the table the ending .csv"),
+        ("users.csv", TEXTS[".jsonl"], "contains JSON, but its extension is .csv"),
+        ("users.txt", "user_id,age\nann,3\n", "names several columns; give the table the extension .csv"),
         ("users.txt", "item_id\nann\n", "its first line is the column name 'item_id'; 'user_id' is needed"),
         ("users.txt", "\n \n", "names no user_id"),
         ("users.csv", "user_id,age\n,1\n", "names no user_id"),
         ("users.csv", "", "the file is empty"),
         ("users.jsonl", '{"user_id": "ann"}\n{"user_id": \n', "line 2 is not JSON"),
-        ("users.jsonl", '{"user_id": ["ann"]}\n', '["ann"] is no id'),
-        ("users.jsonl", '{"user_id": true}\n', "true is no id"),
-        ("users.jsonl", '"ann"\n', "line 1 is no object"),
+        ("users.jsonl", '{"user_id": ["ann"]}\n', '["ann"] is not an id'),
+        ("users.jsonl", '{"user_id": true}\n', "true is not an id"),
+        ("users.jsonl", '"ann"\n', "line 1 is not an object"),
         ("users.txt", b"ann\nb\xe9b\n", "line 2 is not UTF-8"),
         ("users.txt", "ann\n".encode("utf-16"), "is UTF-16"),
         ("users.csv", b"PK\x03\x04rest", "a zip archive or an Excel workbook"),
-        ("users.txt", b"PAR1rest", "is a Parquet file; give it the ending .parquet"),
+        ("users.txt", b"PAR1rest", "is a Parquet file; change the file extension to .parquet"),
         ("users.parquet", "user_id\nann\n", "is no Parquet file"),
         (
             "users.csv.gz",
             gzip.compress(b"user_id\nann\n", mtime=0)[:-9],  # the time would be part of the test id
-            "gzip compression is broken or cut off",
+            "gzip compression is damaged or incomplete",
         ),
         ("users.txt", "x" * 2000, "line 1: an id of more than 1,024 characters"),
     ],

@@ -51,7 +51,7 @@ def test_ids_with_a_fraction_keep_it() -> None:
 def test_floats_that_may_have_merged_ids_are_refused(dtype: pl.DataType, first: float) -> None:
     assert as_id(pl.Series([first - 1], dtype=dtype)).to_list() == [str(int(first) - 1)]
     for cast in (as_id, as_name, as_categories):
-        with pytest.raises(DataError, match="cannot tell neighbours apart; write them as integers"):
+        with pytest.raises(DataError, match="cannot represent every integer; write them as integers"):
             cast(pl.Series([first], dtype=dtype))
 
 
@@ -151,7 +151,7 @@ def test_a_column_that_is_nan_throughout_is_as_if_it_were_not_there(tmp_path: Pa
 
 
 def test_nan_in_json_lines_written_by_hand_is_still_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="NaN is no JSON number"):
+    with pytest.raises(DataError, match="NaN is not a JSON number"):
         load(tmp_path, {"items.jsonl": '{"id": NaN, "title": "x"}\n'}, items={"path": "items.jsonl"})
 
 

@@ -73,7 +73,7 @@ def test_units(unit: str, value: int, expected: int, dtype: pl.DataType) -> None
     assert as_time(pl.Series([value, None]).cast(dtype), unit).to_list() == [expected, None]  # type: ignore[arg-type]
 
 
-def test_a_column_in_another_unit_is_told_which() -> None:
+def test_a_column_in_another_unit_gets_a_hint_with_the_unit() -> None:
     per_second = {"unix_s": 1, "unix_ms": 10**3, "unix_us": 10**6, "unix_ns": 10**9}
     for meant, scale in per_second.items():
         values = pl.Series([1_600_000_000 * scale] * 3)
@@ -142,7 +142,11 @@ def test_a_few_numbers_among_dates_are_rejected_rows(tmp_path: Path, number: str
     """The last of them has the digits of a date in the year 1609."""
     rows = "".join(f"a,1,{time}\n" for time in [*DATES, number])
     root = write(tmp_path, {"events.csv": f"user,item,time\n{rows}"}, interactions={"time": "iso"})
-    expected = (9, number, f"a number, not a date; in {unit} since 1970 it would be a date: write it as one")
+    expected = (
+        9,
+        number,
+        f"a number, not a date; in {unit} since 1970 it would be a date: write it as a date",
+    )
     for dataset in (load_dataset(root), streamed(root, part_rows=3)):
         assert dataset.interactions.height == 9
         (reason,) = all_reasons(dataset)

@@ -5,22 +5,22 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.importers.amazon.core import Keys
+from features.importers.amazon.core import EventKeys
 from features.importers.blocks import LINE
 from recsys.errors import DataError
 
 Event = tuple[int, str, str, int]  # line, user, item, time
 
 
-def keys_of(folder: Path, events: list[Event], rows_per_bucket: int) -> tuple[Keys, list[int]]:
+def keys_of(folder: Path, events: list[Event], rows_per_bucket: int) -> tuple[EventKeys, list[int]]:
     """The keys and the lines that were not kept."""
     log = pl.DataFrame(events, schema=[LINE, "user", "item", "time"], orient="row")
-    keys = Keys(folder, user="user", item="item", time="time")
+    keys = EventKeys(folder, user="user", item="item", time="time")
     again = list(keys.partition(log.lazy(), log.height, rows_per_bucket=rows_per_bucket))
     return keys, sorted(line for frame in again for line in frame[LINE])
 
 
-def kept_lines(keys: Keys, num_lines: int) -> list[int]:
+def kept_lines(keys: EventKeys, num_lines: int) -> list[int]:
     lines = pl.DataFrame({LINE: range(num_lines)}, schema={LINE: pl.Int64})
     return lines.filter(keys.is_kept(num_lines))[LINE].to_list()
 
@@ -45,7 +45,7 @@ def test_a_core_that_falls_apart_step_by_step(tmp_path: Path) -> None:
     keys, _ = keys_of(tmp_path / "keys", square + chain, 3)
     keys.reduce_to_core(2)
     assert kept_lines(keys, 7) == [0, 1, 2, 3]
-    with pytest.raises(DataError, match="no user and item is left in the 3-core"):
+    with pytest.raises(DataError, match="no user and no item is left in the 3-core"):
         keys.reduce_to_core(3)
 
 

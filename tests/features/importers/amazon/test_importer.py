@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from features.dataset.load import load_dataset
-from features.importers.amazon import AGAIN, import_amazon, importer
+from features.importers.amazon import REPEATED_REVIEW, import_amazon, importer
 from features.importers.blocks import Block, Schema, json_lines
 from features.importers.folder import ImportReport
 from features.splits.make import make_split
@@ -132,12 +132,12 @@ def test_what_cannot_be_used_is_rejected_and_the_rest_goes_on(tmp_path: Path) ->
     assert reasons(report) == [
         ("interactions", "timestamp", "not a time in Unix milliseconds", 2, 3),
         ("interactions", "rating", "not a rating from 1 to 5", 2, 5),
-        ("interactions", "parent_asin", AGAIN, 2, 0),
+        ("interactions", "parent_asin", REPEATED_REVIEW, 2, 0),
         ("interactions", "", "not a JSON object", 1, 8),
         ("interactions", "user_id", "empty id", 1, 1),
         ("interactions", "parent_asin", "empty id", 1, 2),
-        ("interactions", "", "not JSON; the line may be cut off", 1, 12),
-        ("items", "", "not JSON; the line may be cut off", 1, 3),
+        ("interactions", "", "not JSON; the line may be incomplete", 1, 12),
+        ("items", "", "not JSON; the line may be incomplete", 1, 3),
         ("items", "parent_asin", "empty id", 1, 1),
         ("items", "parent_asin", "id appears twice; the first row was kept", 1, 2),
     ]
@@ -234,7 +234,7 @@ def test_a_core_leaves_out_its_rows_and_the_items_of_others(tmp_path: Path) -> N
     ]  # fmt: skip
     assert [row[0] for row in rows(tmp_path / "out", "items")] == ["B1", "B2"]
     assert (report.counts["interactions"], report.counts["written reviews"]) == (4, 4)
-    with pytest.raises(DataError, match="no user and item is left in the 5-core"):
+    with pytest.raises(DataError, match="no user and no item is left in the 5-core"):
         import_amazon(source, tmp_path / "none", core=5)
     assert not (tmp_path / "none").exists()
 
@@ -296,7 +296,7 @@ def test_the_folders_of_the_download_and_a_choice_of_category(tmp_path: Path) ->
         target = tmp_path / "source" / "raw" / kind / path.name
         target.parent.mkdir(parents=True, exist_ok=True)
         path.rename(target)
-    with pytest.raises(DataError, match="holds All_Beauty, Appliances; choose one with --category"):
+    with pytest.raises(DataError, match="has the categories All_Beauty, Appliances; choose one"):
         import_amazon(tmp_path / "source", tmp_path / "out")
     with pytest.raises(DataError, match="no category 'Applianses'; did you mean 'Appliances'"):
         import_amazon(tmp_path / "source", tmp_path / "out", category="Applianses")
@@ -308,12 +308,12 @@ def test_the_folders_of_the_download_and_a_choice_of_category(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("files", "positive", "expected"),
     [
-        ({}, None, r"holds no <Category>\.jsonl\[\.gz\] and meta_<Category>"),
+        ({}, None, r"has no <Category>\.jsonl\[\.gz\] and no meta_<Category>"),
         ({"Books.jsonl": "{}"}, None, r"no meta_Books\.jsonl or \.jsonl\.gz: the raw metadata of Amazon Rev"),
         ({"meta_Books.jsonl": "{}"}, None, r"no Books\.jsonl or \.jsonl\.gz: the raw reviews of Amazon Rev"),
-        ({"Books.jsonl": "", "meta_Books.jsonl": ""}, None, r"Books\.jsonl holds no review"),
-        ({"Books.jsonl": "[]\n1\n", "meta_Books.jsonl": "{}"}, None, r"Books\.jsonl holds no review"),
-        ({"Books.jsonl": json.dumps(review("U", "B")), "meta_Books.jsonl": ""}, None, "holds no item"),
+        ({"Books.jsonl": "", "meta_Books.jsonl": ""}, None, r"Books\.jsonl has no valid review"),
+        ({"Books.jsonl": "[]\n1\n", "meta_Books.jsonl": "{}"}, None, r"Books\.jsonl has no valid review"),
+        ({"Books.jsonl": json.dumps(review("U", "B")), "meta_Books.jsonl": ""}, None, "has no valid item"),
         ({"Books.jsonl": "{}", "meta_Books.jsonl": "{}"}, "stars > 3", "no column 'stars'"),
         ({"Books.jsonl": "{}", "meta_Books.jsonl": "{}"}, "rating >", "not an SQL expression"),
     ],
@@ -335,12 +335,12 @@ def test_a_download_that_broke_off_leaves_nothing_behind(tmp_path: Path) -> None
     path = source / "All_Beauty.jsonl"
     (source / "All_Beauty.jsonl.gz").write_bytes(gzip.compress(path.read_bytes())[:-30])
     path.unlink()
-    with pytest.raises(DataError, match=r"All_Beauty\.jsonl\.gz is damaged or was not downloaded to its end"):
+    with pytest.raises(DataError, match=r"All_Beauty\.jsonl\.gz is damaged or incomplete"):
         import_amazon(source, tmp_path / "out", block_bytes=500)
     assert list(tmp_path.iterdir()) == [source]
 
 
-def test_what_stands_is_never_overwritten(tmp_path: Path) -> None:
+def test_an_existing_folder_is_never_overwritten(tmp_path: Path) -> None:
     source = release(tmp_path / "source", [review("U1", "B1")], [product("B1")])
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
