@@ -12,6 +12,7 @@
     ├── StateError                          the histories of users cannot be read or written now
     ├── TrackingError                       MLflow does not answer, or a run in it was deleted
     ├── ProviderError                       a device or execution provider is not available
+    ├── RankError                           another process of the same training was lost
     ├── MissingExtraError                   an optional package is not installed
     └── RequestError     (also ValueError)  a query cannot be answered
 
@@ -91,6 +92,10 @@ class TrackingError(RecsysError):
 
 class ProviderError(RecsysError):
     """The requested device is not available, and a slower one was not allowed."""
+
+
+class RankError(RecsysError):
+    """Another process of the same training has ended, is silent, or works on something else."""
 
 
 class MissingExtraError(RecsysError):

@@ -25,7 +25,7 @@ EXEMPT = (
 )
 HOMES = {  # library -> files and folders that may import it; docs/architecture.md has the same table
     "torch": ("recsys/models/", "training/", "features/conversion/"),
-    "torchrec": ("recsys/models/embeddings.py",),
+    "torchrec": ("recsys/models/embeddings.py", "recsys/models/sharded_tables.py"),
     "transformers": ("features/conversion/",),
     "torchvision": ("features/conversion/",),
     "onnxruntime": ("recsys/onnx.py",),

@@ -36,7 +36,7 @@ TIERS: Mapping[str, tuple[str, ...]] = {
         "leakage",
     ),
     "training": (
-        "runtime sequences run_directory tracking",
+        "runtime ranks sequences run_directory tracking",
         "ranker",
         "cold_start towers",
         "candidates",

@@ -54,15 +54,19 @@ from training.fitting import (
     FitChoices,
     FitInputs,
     Fitted,
+    JointFit,
+    announce,
     audit,
     choices_of_towers,
     fit,
     newest_events_split,
     record_audit,
     record_fit,
+    record_plan,
     validation_metrics,
 )
 from training.knockouts import Knockouts, KnockoutSubject, measure_knockouts
+from training.ranks import ranks_of_process
 from training.report import collect, write_plots, write_report
 from training.run_directory import RunDirectory
 from training.runtime import keep_freed_memory, threads
@@ -85,6 +89,7 @@ class Run:
     ) -> None:
         self.directory, self.dataset_path, self.config = directory, dataset, config
         self.cache_dir, self.progress = cache_dir, progress
+        self.ranks = ranks_of_process()  # this one is rank 0; the others `follow`
         name = f"{dataset.resolve().name}/{directory.path.resolve().name}"
         self._tracker = RunTracker(config.track, name, directory.path, directory.tracking)
         self._are_inputs_tracked = False
@@ -369,22 +374,22 @@ class Run:
         choices: FitChoices | None = None,
     ) -> Fitted:
         """Make the inputs, audit and fit them, and write the records of fit and audit."""
-        vectors = self.vectors
+        vectors, split, checkpoint = self.vectors, split or self.split, self.directory.checkpoint(stage)
+        announce(self.ranks, JointFit(stage, self.dataset_path, self.cache_dir, checkpoint, config, choices))
         keep_freed_memory()
         with self._computing(f"train {stage}"):
-            inputs = FitInputs.of(self.dataset, vectors, split or self.split, config)
             fitted = fit(
-                audit(inputs),
+                audit(FitInputs.of(self.dataset, vectors, split, config)),
                 choices=choices,
-                checkpoint=self.directory.checkpoint(stage),
-                progress=lambda step, done, total, note="": self.progress(
-                    f"{step} {name}", done, total, note
-                ),
+                checkpoint=checkpoint,
+                ranks=self.ranks,
+                progress=lambda step, at, total, note="": self.progress(f"{step} {name}", at, total, note),
                 on_epoch=lambda epoch, entry: self.tracker.log_metrics(
                     {f"{stage}/{key}": value for key, value in entry.items()}, step=epoch
                 ),
             )
         record_fit(self.directory.fit_records, stage, fitted)
+        record_plan(self.directory.sharding_plan, stage, fitted.retriever.sharding_plan)
         record_audit(self.directory.audits, stage, fitted.audit)
         return fitted
 

@@ -3,6 +3,7 @@
     run/
       config.toml  dataset.json  lock    the configuration, the dataset, and the process that uses the run
       checkpoints/  fit_records.json     towers and record of each fit (main, with_validation, id_only, refit)
+      sharding_plan.txt                  how several processes divide the learned tables, by stage
       audit.json                         the checks for leaks, by stage
       split/  metrics.json               histories and held-out items, and the results on them
       baselines.json                     the settings chosen for each baseline
@@ -58,6 +59,7 @@ class RunDirectory:
         self.dataset_file = path / "dataset.json"
         self.checkpoints = path / "checkpoints"
         self.fit_records = path / "fit_records.json"
+        self.sharding_plan = path / "sharding_plan.txt"
         self.audits = path / "audit.json"
         self.split = path / "split"
         self.metrics = path / "metrics.json"

@@ -53,27 +53,35 @@ Span = tuple[int, int, int]  # index of the user, start and stop of the window
 class WindowSampler:
     """The batches of an epoch. Every epoch divides long histories at other positions.
 
-    Only the targets are in memory. A history is read when one of its windows is.
+    Only the targets are in memory. A history is read when one of its windows is. `part` is (rank, number of
+    ranks): the ranks divide the windows of each batch among them.
     """
 
     def __init__(
-        self, sequences: Mapping[str, TrainingSequence], *, max_length: int, batch_tokens: int, seed: int
+        self,
+        sequences: Mapping[str, TrainingSequence],
+        *,
+        max_length: int,
+        batch_tokens: int,
+        seed: int,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
-        self._sequences = sequences
+        self._sequences, self._part = sequences, part
         target_of = sequences.target if isinstance(sequences, Sequences) else lambda at: sequences[at].target
         targets = ((user, target_of(user)) for user in sequences)
         self._targets = [(user, target) for user, target in targets if target.any()]
         self.max_length, self.batch_tokens, self.seed = max_length, batch_tokens, seed
 
     def epoch(self, number: int) -> Sequence[list[Window]]:
-        """Batches of epoch `number`; the same number gives the same batches."""
+        """This rank's part of the batches of epoch `number`; the same number gives the same batches."""
         rng = np.random.default_rng([self.seed, number])
         spans = [span for place in range(len(self._targets)) for span in self._cut(place, rng)]
         rng.shuffle(spans)
         spans.sort(key=lambda span: span[1] - span[2])
         batches = list(self._pack(spans))
         rng.shuffle(batches)
-        return _Epoch(self, batches)
+        rank, num_ranks = self._part
+        return _Epoch(self, [batch[rank::num_ranks] for batch in batches])
 
     def window(self, span: Span) -> Window:
         place, start, stop = span

@@ -1,6 +1,9 @@
 """The application: the options that several commands have, and errors as one message."""
 
+import logging
+import os
 import sys
+import warnings
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -9,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from recsys.errors import RecsysError
+from recsys.errors import ConfigError, RecsysError
 
 app = typer.Typer(
     name="recsys",
@@ -19,6 +22,7 @@ app = typer.Typer(
     add_completion=False,
 )
 WIDTH_OF_A_LOG = 120
+_JOINT: set[str] = set()  # names of the commands that torchrun may start in several processes
 console = Console()
 stderr = Console(stderr=True)
 
@@ -67,6 +71,11 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> None:
+        if is_torchrun() and name not in _JOINT:
+            raise ConfigError(
+                f"recsys {name} runs in one process; start it without torchrun. "
+                f"Several processes: {', '.join(sorted(_JOINT))}"
+            )
         try:
             function(*args, **kwargs)
         except KeyboardInterrupt:  # caught here, because typer exits without a message
@@ -74,6 +83,39 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(130) from None
 
     return app.command(name)(call)
+
+
+def joint_command(function: Callable[..., None]) -> Callable[..., None]:
+    """`command` for one that torchrun may start in several processes.
+
+    Rank 0 runs it. The other ranks join the trainings and print nothing but errors.
+    """
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> None:
+        if not is_torchrun():
+            return function(*args, **kwargs)
+        from training.fitting import dismiss, follow
+        from training.ranks import ranks_of_process
+
+        ranks = ranks_of_process()
+        if ranks.rank > 0:
+            logging.disable(logging.WARNING)
+            warnings.simplefilter("ignore")
+            follow(ranks)
+        else:
+            function(*args, **kwargs)
+            dismiss(ranks)
+        ranks.close()
+        return None
+
+    _JOINT.add(function.__name__.rstrip("_"))
+    return command(call)
+
+
+def is_torchrun() -> bool:
+    """Whether torchrun has started several processes of this command."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def default_cache() -> Path:

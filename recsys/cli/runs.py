@@ -19,6 +19,7 @@ from recsys.cli.app import (
     command,
     console,
     default_cache,
+    joint_command,
 )
 from recsys.cli.console import ConsoleProgress, print_reasons, say, warn
 
@@ -37,7 +38,7 @@ ChangeOption = Annotated[
 SlicesOption = Annotated[bool, typer.Option("--slices", help="Print the slices by item and by user as well.")]
 
 
-@command
+@joint_command
 def train(
     dataset: DatasetArgument,
     out: OutOption,
@@ -55,6 +56,7 @@ def train(
         console,
         f"Towers: epoch {fitted.retriever.best_epoch}, validation NDCG@10 {best:.4f}. Run in {out}.",
     )
+    _print_plan(run)
     if fitted.ranker is not None:
         scores = fitted.ranker.scores
         console.print(
@@ -63,7 +65,7 @@ def train(
         )
 
 
-@command
+@joint_command
 def evaluate(
     run: RunArgument,
     metrics: MetricsOption = None,
@@ -129,7 +131,7 @@ def knockouts(
     _print_knockouts(found)
 
 
-@command
+@joint_command
 def export(
     run: RunArgument, dataset: MovedOption = None, cache: CacheOption = None, set_: ChangeOption = None
 ) -> None:
@@ -155,7 +157,7 @@ def report(
     _print_report(path)
 
 
-@command
+@joint_command
 def run(
     dataset: DatasetArgument,
     out: OutOption,
@@ -177,7 +179,7 @@ DEMO_SETTINGS = (
 )
 
 
-@command
+@joint_command
 def demo(
     out: Annotated[Path, typer.Option("--out", help="The folder for shop and run.")] = Path("demo"),
     set_: SetOption = None,
@@ -212,6 +214,7 @@ def _run_all(
             knocked_out = run.knock_out() if has_knockouts else None
             bundle = run.export()
             path = run.report()
+    _print_plan(run)
     _print_evaluation(evaluation)
     if knocked_out is not None:
         _print_knockouts(knocked_out)
@@ -291,6 +294,14 @@ def _print_knockouts(knockouts: Any) -> None:
     wide.print(knockouts_table(knockouts, intervals=wide.width >= WIDTH_OF_A_LOG))
     for each in contributions(knockouts):
         console.print(each.text, markup=False, highlight=False)
+
+
+def _print_plan(run: Any) -> None:
+    """How the ranks of torchrun divide the learned tables; nothing in a single process."""
+    path = run.directory.sharding_plan
+    if run.ranks.size > 1 and path.exists():
+        say(console, f"Learned tables, {path}:")
+        console.print(path.read_text("utf-8"), markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_parity(bundle: Any) -> None:

@@ -97,6 +97,28 @@ class OptimizerConfig(Section):
     final_rate: Fraction = 0.02  # learning rate at the end of the cosine, as a fraction of the peak
 
 
+class TablesConfig(Section):
+    """The learned tables: ids and category fields."""
+
+    # "adamw" updates every row in every step, and each process holds the tables whole. "rowwise_adagrad"
+    # updates only the rows that a step reads, as it flows back, and TorchRec divides the tables among the
+    # processes. "auto": "adamw" where the softmax is full, which reads every row, else "rowwise_adagrad".
+    optimizer: Literal["auto", "adamw", "rowwise_adagrad"] = "auto"
+    learning_rate: Positive = 0.02  # of "rowwise_adagrad": the peak, on the schedule of train.learning_rate
+    # How TorchRec may divide a table among processes: by rows, or as a whole that one process holds.
+    id_sharding: Literal["row_wise", "table_wise"] = "row_wise"
+    category_sharding: Literal["row_wise", "table_wise"] = "table_wise"
+
+
+class ProcessesConfig(Section):
+    """A training in several processes, started by torchrun; docs/distributed.md."""
+
+    # A process that does not answer the others for so long is lost, and the training ends.
+    timeout_seconds: Count = 600
+    # The others wait so long for rank 0 while it alone validates, evaluates, exports or fits the ranker.
+    first_rank_timeout_seconds: Count = 86_400
+
+
 class TrainConfig(Section):
     epochs: Count = 20  # at most. Raise it with large data, lower it for a quick trial
     # Epochs without a better validation NDCG@10 before training stops. Training never stops in the first
@@ -109,6 +131,8 @@ class TrainConfig(Section):
     weight_decay: NotNegative = 0.01  # of AdamW
     warmup_fraction: Fraction = 0.05  # fraction of the steps in which the learning rate rises linearly
     optimizer: OptimizerConfig = OptimizerConfig()
+    tables: TablesConfig = TablesConfig()
+    processes: ProcessesConfig = ProcessesConfig()
     # Time constant of the moving average of the weights, in epochs. The average is validated and kept.
     # 0: no average.
     average_epochs: NotNegative = 3.0

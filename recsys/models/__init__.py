@@ -3,7 +3,7 @@
 from recsys.models.cold_start_head import ColdStartHead, blend, inverse_root_count, replace_cold
 from recsys.models.devices import to_device
 from recsys.models.dropout import apply_dropout, use_generator
-from recsys.models.embeddings import export_categories
+from recsys.models.embeddings import CategoryEmbedding, ItemIdEmbedding, TableVectors, export_categories
 from recsys.models.item_tower import ID_TOKEN, ItemInputs, ItemTower, ItemTowerSpec, Standardise, drop_tokens
 from recsys.models.losses import (
     chunked_cross_entropy,
@@ -14,17 +14,23 @@ from recsys.models.losses import (
 )
 from recsys.models.ranker import Ranker
 from recsys.models.retriever import EMBED_ROWS, Retriever, sequence_tensors, tower_spec
+from recsys.models.sharded_tables import Part, ShardedTables
 
 __all__ = [
     "EMBED_ROWS",
     "ID_TOKEN",
+    "CategoryEmbedding",
     "ColdStartHead",
+    "ItemIdEmbedding",
     "ItemInputs",
     "ItemTower",
     "ItemTowerSpec",
+    "Part",
     "Ranker",
     "Retriever",
+    "ShardedTables",
     "Standardise",
+    "TableVectors",
     "apply_dropout",
     "blend",
     "chunked_cross_entropy",

@@ -3,10 +3,13 @@
 Legend: N items, M width of a modality, T tokens, D model width, C values of a category field.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,6 +19,7 @@ from recsys.models.dropout import Dropout, current_generator
 from recsys.models.fusion import build_fusion
 
 ID_TOKEN = "id"
+ROWS_AT_ONCE = 65_536  # of a memory-mapped array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +105,40 @@ class Standardise(nn.Module):
             std_M = vector_NM.std(0)
             self.std.copy_(torch.maximum(std_M, 0.1 * std_M.mean()).clamp(min=1e-6))
 
+    def fit_rows(self, array: npt.NDArray[Any], rows: npt.NDArray[Any]) -> None:
+        """`fit` on rows of an array that need not fit in memory."""
+        if len(rows) <= ROWS_AT_ONCE:
+            self.fit(torch.from_numpy(array[rows]).float())
+            return
+        parts = np.array_split(rows, math.ceil(len(rows) / ROWS_AT_ONCE))
+        mean_M = sum(array[part].sum(0, dtype=np.float64) for part in parts) / len(rows)
+        square_M = sum(((array[part] - mean_M) ** 2).sum(0) for part in parts)
+        std_M = torch.from_numpy(np.sqrt(square_M / (len(rows) - 1)))
+        self.mean.copy_(torch.from_numpy(mean_M))
+        self.std.copy_(torch.maximum(std_M, 0.1 * std_M.mean()).clamp(min=1e-6))
+
     def forward(self, vector_NM: Tensor) -> Tensor:
         return (vector_NM - self.mean) / self.std
+
+
+class MappedVectors:
+    """Vectors of a modality in a memory-mapped file. Rows are read and standardised when they are taken.
+
+    They take the place of a tensor of standardised vectors. They stay in the file on every device.
+    """
+
+    device = torch.device("cpu")
+    nbytes = 0
+
+    def __init__(self, array: npt.NDArray[Any], scale: Standardise) -> None:
+        self.array = array
+        self.mean_M, self.std_M = scale.mean.cpu().clone(), scale.std.cpu().clone()
+
+    def __getitem__(self, row_N: Tensor) -> Tensor:
+        return (torch.from_numpy(self.array[row_N.numpy()]).float() - self.mean_M) / self.std_M
+
+    def to(self, device: torch.device) -> "MappedVectors":
+        return self
 
 
 class Projection(nn.Module):

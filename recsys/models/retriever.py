@@ -21,8 +21,15 @@ from recsys.item_features import ItemArrays, ItemFeatures
 from recsys.models.cold_start_head import ColdStartHead, replace_cold
 from recsys.models.devices import to_device
 from recsys.models.dropout import current_generator
-from recsys.models.embeddings import CategoryEmbedding, ItemIdEmbedding
-from recsys.models.item_tower import ItemInputs, ItemOutput, ItemTower, ItemTowerSpec, Standardise
+from recsys.models.embeddings import CategoryEmbedding, ItemIdEmbedding, TableVectors
+from recsys.models.item_tower import (
+    ItemInputs,
+    ItemOutput,
+    ItemTower,
+    ItemTowerSpec,
+    MappedVectors,
+    Standardise,
+)
 from recsys.models.user_tower import UserTower
 
 EMBED_ROWS = 4096  # items embedded at once outside training
@@ -84,20 +91,18 @@ class Retriever(nn.Module):
         self.set_features(features)
 
     def set_features(self, features: ItemFeatures) -> None:
-        """Read items from `features` from now on; its widths must equal those of the tower."""
+        """Read items from `features` from now on; its widths must equal those of the tower.
+
+        Vectors in a memory-mapped array (`numpy.memmap`) stay in their file.
+        """
         self.features = features
         self.id_row_N = torch.from_numpy(features.id_rows())
         self.trained_N = torch.from_numpy(features.trained)
         # Standardised once: the vectors are frozen.
-        self.dense = {
-            name: scale(torch.from_numpy(features.dense[name])) for name, scale in self.scale.items()
-        }
+        self.dense = {name: self._standardised(name, features.dense[name]) for name in self.scale}
         self.present = {name: torch.from_numpy(features.present[name]) for name in self.spec.dense_dims}
         self.as_cold = {
-            name: (
-                self.scale[name](torch.from_numpy(array)),
-                torch.from_numpy(features.present_as_cold[name]),
-            )
+            name: (self._standardised(name, array), torch.from_numpy(features.present_as_cold[name]))
             for name, array in features.dense_as_cold.items()
             if name in self.scale
         }
@@ -105,6 +110,14 @@ class Retriever(nn.Module):
             name: torch.from_numpy(features.categories[name]) for name in self.spec.category_sizes
         }
         self.has_content_N = self._has_content()
+
+    def _standardised(self, name: str, array: npt.NDArray[Any]) -> Tensor | MappedVectors:
+        scale = self.scale[name]
+        assert isinstance(scale, Standardise)
+        if isinstance(array, np.memmap):
+            return MappedVectors(array, scale)
+        standardised: Tensor = scale(torch.from_numpy(array))
+        return standardised
 
     @property
     def features_bytes(self) -> int:
@@ -128,9 +141,8 @@ class Retriever(nn.Module):
 
     def _fit_scales(self, features: ItemFeatures) -> None:
         for name, scale in self.scale.items():
-            use_N = features.trained & features.present[name]
             assert isinstance(scale, Standardise)
-            scale.fit(torch.from_numpy(features.dense[name][use_N]))
+            scale.fit_rows(features.dense[name], np.flatnonzero(features.trained & features.present[name]))
 
     @property
     def temperature(self) -> Tensor:
@@ -141,23 +153,37 @@ class Retriever(nn.Module):
     def device(self) -> torch.device:
         return self.user_tower.start_D.device
 
-    def item_inputs(self, row_N: Tensor, *, as_cold: bool = False) -> ItemInputs:
+    def table_ids(self, row_N: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The places of the catalogue rows `row_N` in the tables: rows of ids [N], ids of each field [N, C].
+
+        Rows of the id table are on the model's device, ids of the fields in host memory.
+        """
+        fields = {name: array[row_N] for name, array in self.category_ids.items()}
+        return self._take(self.id_row_N, row_N), fields
+
+    def read_tables(self, row_N: Tensor) -> TableVectors:
+        """The vectors of the catalogue rows `row_N` in the learned tables."""
+        id_row_N, ids = self.table_ids(row_N)
+        return TableVectors(
+            identity_ND=None if self.item_id is None else self.item_id(id_row_N),
+            category={} if self.category is None else self.category(ids, self.device),
+        )
+
+    def item_inputs(
+        self, row_N: Tensor, *, as_cold: bool = False, tables: TableVectors | None = None
+    ) -> ItemInputs:
         """Inputs of the item tower for the catalogue rows `row_N`, which are in host memory.
 
         With `as_cold`, every item is read as a cold item: without its id, and with the reviews of
-        `ItemFeatures.dense_as_cold`.
+        `ItemFeatures.dense_as_cold`. `tables`, where given, are the vectors of the rows in the tables.
         """
         warm_N = self._take(self.trained_N, row_N) & (not as_cold)
         if self.training:
             warm_N &= ~self._sampled_as_cold(row_N)
         dense, ids = self.content(row_N, warm_N)
-        category: dict[str, tuple[Tensor, Tensor]] = {}
-        if self.category is not None:
-            pooled = self.category({name: array[row_N] for name, array in self.category_ids.items()})
-            category = {name: (pooled[name], (ids[name] > 0).any(1)) for name in ids}
-        identity = None
-        if self.item_id is not None:
-            identity = (self.item_id(self._take(self.id_row_N, row_N)), warm_N)
+        read = self.read_tables(row_N) if tables is None else tables
+        category = {name: (read.category[name], (ids[name] > 0).any(1)) for name in ids}
+        identity = None if read.identity_ND is None else (read.identity_ND, warm_N)
         return ItemInputs(dense=dense, category=category, identity=identity, warm=warm_N, values=ids)
 
     def embed_items(self, row_N: Tensor, *, as_cold: bool = False) -> ItemOutput:
@@ -202,7 +228,7 @@ class Retriever(nn.Module):
             )
         return dense, {name: self._take(array, row_N) for name, array in self.category_ids.items()}
 
-    def _take(self, table: Tensor, row_N: Tensor, placed_N: Tensor | None = None) -> Tensor:
+    def _take(self, table: Tensor | MappedVectors, row_N: Tensor, placed_N: Tensor | None = None) -> Tensor:
         """Rows of `table` on the model's device; `placed_N` are the same rows there."""
         if placed_N is not None and table.device == placed_N.device:
             return table[placed_N]

@@ -52,3 +52,16 @@ def test_a_window_without_a_target_is_left_out():
     nothing = TrainingSequence(history=sequences["u0"].history, target=np.zeros(3, np.bool_))
     sampler = WindowSampler({"u0": nothing}, max_length=8, batch_tokens=32, seed=0)
     assert len(sampler.epoch(0)) == 0
+
+
+def test_ranks_divide_the_windows_of_each_batch():
+    lengths = [5, 30, 8, 3, 17, 2, 9]
+
+    def items(part):
+        sampler = WindowSampler(_sequences(*lengths), max_length=8, batch_tokens=32, seed=0, part=part)
+        return [[w.history.item.tolist() for w in batch] for batch in sampler.epoch(1)]
+
+    whole, ranks = items((0, 1)), [items((rank, 3)) for rank in range(3)]
+    assert all(len(batches) == len(whole) for batches in ranks)
+    for at, batch in enumerate(whole):
+        assert sorted(batch) == sorted(items for batches in ranks for items in batches[at])

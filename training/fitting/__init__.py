@@ -3,6 +3,7 @@
 from training.fitting.checkpoint_key import tower_settings
 from training.fitting.fit import FitChoices, Fitted, fit
 from training.fitting.inputs import FitInputs, audit
+from training.fitting.joint_fit import JointFit, announce, dismiss, follow, record_plan
 from training.fitting.record import (
     FitRecord,
     read_audits,
@@ -19,15 +20,20 @@ __all__ = [
     "FitInputs",
     "FitRecord",
     "Fitted",
+    "JointFit",
+    "announce",
     "audit",
     "choices_of_towers",
+    "dismiss",
     "fit",
+    "follow",
     "make_recommender",
     "newest_events_split",
     "read_audits",
     "read_fit_records",
     "record_audit",
     "record_fit",
+    "record_plan",
     "tower_settings",
     "validation_metrics",
 ]

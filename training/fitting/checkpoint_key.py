@@ -9,6 +9,9 @@ from recsys.config import Config
 from recsys.retrieval import ListSettings
 from training.fitting.inputs import FitInputs
 
+# Which processes train, and where the tables lie, does not change what is trained.
+BY_WHOM: dict[str, Any] = {"processes": True, "tables": {"id_sharding": True, "category_sharding": True}}
+
 
 def tower_settings(config: Config) -> str:
     """The part of `config` that the training of the towers reads, as text."""
@@ -19,7 +22,11 @@ def tower_settings(config: Config) -> str:
     }
     # The epoch is chosen on lists, which depend on whether seen items are left out.
     seen = "" if config.evaluate.exclude_seen else "seen items are ranked"
-    return config.model.model_dump_json(exclude=after_the_towers) + config.train.model_dump_json() + seen
+    return (
+        config.model.model_dump_json(exclude=after_the_towers)
+        + config.train.model_dump_json(exclude=BY_WHOM)
+        + seen
+    )
 
 
 def checkpoint_key(inputs: FitInputs, choices: object) -> str:

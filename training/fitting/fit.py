@@ -29,6 +29,7 @@ from training.fitting.validation import (
 )
 from training.fitting.without_events import POPULARITY, WithoutEvents, choose_without_events
 from training.ranker import FittedRanker, fit_ranker
+from training.ranks import ONE_RANK, Ranks
 from training.towers import FittedRetriever, fit_retriever
 
 logger = logging.getLogger(__name__)
@@ -81,18 +82,22 @@ def fit(
     checkpoint: Path | None = None,
     progress: Progress = silent,
     on_epoch: OnEpoch | None = None,
+    ranks: Ranks = ONE_RANK,
 ) -> Fitted:
     """Fit the towers on training events, and the ranker on validation events of some users.
 
     Without `choices`, early stopping of the towers uses the validation events of all users. Epoch and blend
     weight of the ranker are chosen on users that the ranker is not trained on. With `choices`, nothing is
-    chosen. A `checkpoint` of the same inputs is resumed. Raises `TypeError` for inputs that were not audited.
+    chosen. A `checkpoint` of the same inputs is resumed. The other `ranks` join the fit of the towers by
+    `fit_towers`. Raises `TypeError` for inputs that were not audited.
     """
     if not isinstance(audited, AuditedInputs):
         raise TypeError(f"fit takes the result of audit(inputs), not {type(audited).__name__}")
     inputs, config = audited.inputs, audited.inputs.config
-    has_validation = bool(inputs.ground_truth) and choices is None
-    retriever = _fit_towers(inputs, choices, has_validation, checkpoint, progress, on_epoch)
+    has_validation = _has_validation(inputs, choices)
+    retriever = fit_towers(
+        inputs, choices, checkpoint=checkpoint, progress=progress, on_epoch=on_epoch, ranks=ranks
+    )
     model, seed, chosen = retriever.model, config.train.seed, choices.cold_items if choices else None
     users = validation_users(model, inputs) if has_validation else None
     regression = fit_cold_start_head(model, users, config.model, chosen=chosen, seed=seed)
@@ -117,14 +122,16 @@ def fit(
     )
 
 
-def _fit_towers(
+def fit_towers(
     inputs: FitInputs,
     choices: FitChoices | None,
-    has_validation: bool,
+    *,
     checkpoint: Path | None,
-    progress: Progress,
-    on_epoch: OnEpoch | None,
+    progress: Progress = silent,
+    on_epoch: OnEpoch | None = None,
+    ranks: Ranks = ONE_RANK,
 ) -> FittedRetriever:
+    """The towers of `fit`. All `ranks` call it with the same inputs and choices; see `fit_retriever`."""
     config = inputs.config
     return fit_retriever(
         inputs.features,
@@ -132,14 +139,19 @@ def _fit_towers(
         inputs.sequences,
         model_config=config.model,
         config=config.train,
-        validate=tower_validation(inputs) if has_validation else None,
+        validate=tower_validation(inputs) if _has_validation(inputs, choices) else None,
         epochs=choices.epochs if choices else None,
         index_kind=config.index.kind,
         checkpoint=checkpoint,
         fingerprint=checkpoint_key(inputs, choices),
         progress=progress,
         on_epoch=on_epoch,
+        ranks=ranks,
     )
+
+
+def _has_validation(inputs: FitInputs, choices: FitChoices | None) -> bool:
+    return bool(inputs.ground_truth) and choices is None
 
 
 def _choose_without_events(model: Retriever, inputs: FitInputs) -> WithoutEvents:

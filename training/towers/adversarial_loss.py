@@ -17,10 +17,11 @@ from torch import Tensor
 
 from recsys.config import AdversarialConfig
 from recsys.errors import ConfigError
-from recsys.models import ItemInputs, Retriever
+from recsys.models import ItemInputs, Retriever, TableVectors
 from training.sequences import Window
 from training.towers.context import LossGradients
 from training.towers.next_item_loss import Batch, NextItemLoss, ReadItems
+from training.towers.tables import StepRows
 
 
 class AdversarialLoss:
@@ -49,26 +50,27 @@ class AdversarialLoss:
     def start_epoch(self) -> None:
         self.next_item.start_epoch()
 
-    def start(self, windows: list[Window]) -> Callable[[], LossGradients]:
-        batch = self.next_item.draw(windows)
-        return lambda: self.gradients(batch)
+    def draw(self, windows: list[Window]) -> Batch:
+        return self.next_item.draw(windows)
 
-    def gradients(self, batch: Batch) -> LossGradients:
+    def start(self, drawn: Batch, rows: StepRows) -> Callable[[], LossGradients]:
+        return lambda: self.gradients(drawn, rows)
+
+    def gradients(self, batch: Batch, rows: StepRows) -> LossGradients:
         """Gradients of both losses; the seeds of the batch give both the same dropout."""
-        model, num = self.context.model, len(self.context.item_parameters)
-        plain = self.next_item.gradients(batch, [_read_leaves(model)] * len(batch.rows))
-        of_items = [gradients[:num] for gradients in plain.of_items]
+        model, radius = self.context.model, self.config.radius
+        plain = self.next_item.gradients(batch, rows, [_read_leaves(model)] * len(batch.rows))
         moves = [
-            [None if slope is None else perturbation(slope, self.config.radius) for slope in gradients[num:]]
-            for gradients in plain.of_items
+            [None if slope is None else perturbation(slope, radius) for slope in slopes]
+            for slopes in plain.further
         ]
-        moved = self.next_item.gradients(
-            batch, [_read_moved(model, each) for each in moves], weight=self.config.weight
-        )
+        readers = [_read_moved(model, each) for each in moves]
+        moved = self.next_item.gradients(batch, rows, readers, weight=self.config.weight)
         return LossGradients(
             loss=plain.loss + moved.loss,
             of_users=[*plain.of_users, *moved.of_users],
-            of_items=[*of_items, *moved.of_items],
+            of_items=[*plain.of_items, *moved.of_items],
+            of_tables=[*plain.of_tables, *moved.of_tables],
         )
 
 
@@ -82,8 +84,8 @@ def perturbation(gradient_NM: Tensor, radius: float) -> Tensor:
 def _read_leaves(model: Retriever) -> ReadItems:
     """Reads items with the modalities' vectors as leaves."""
 
-    def read(rows: Tensor) -> tuple[ItemInputs, Sequence[Tensor]]:
-        inputs = model.item_inputs(rows)
+    def read(rows: Tensor, tables: TableVectors) -> tuple[ItemInputs, Sequence[Tensor]]:
+        inputs = model.item_inputs(rows, tables=tables)
         leaves = {name: vector_NM.detach().requires_grad_() for name, (vector_NM, _) in inputs.dense.items()}
         return _with_vectors(inputs, leaves), list(leaves.values())
 
@@ -93,8 +95,8 @@ def _read_leaves(model: Retriever) -> ReadItems:
 def _read_moved(model: Retriever, moves: Sequence[Tensor | None]) -> ReadItems:
     """Reads items with the modalities' vectors moved."""
 
-    def read(rows: Tensor) -> tuple[ItemInputs, Sequence[Tensor]]:
-        inputs = model.item_inputs(rows)
+    def read(rows: Tensor, tables: TableVectors) -> tuple[ItemInputs, Sequence[Tensor]]:
+        inputs = model.item_inputs(rows, tables=tables)
         pairs = zip(inputs.dense.items(), moves, strict=True)
         moved = {
             name: vector_NM if move_NM is None else vector_NM + move_NM

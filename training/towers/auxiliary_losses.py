@@ -7,6 +7,7 @@ Legend: N items of the batch, T tokens, D width.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Protocol, Self
 
@@ -19,6 +20,7 @@ from recsys.modalities import BY_NAME
 from recsys.models import (
     ItemTower,
     ItemTowerSpec,
+    TableVectors,
     apply_dropout,
     contrastive_loss,
     drop_tokens,
@@ -26,6 +28,9 @@ from recsys.models import (
 )
 from training.sequences import Window
 from training.towers.context import LossGradients, StepContext
+from training.towers.tables import ShardGradient, StepRows
+
+MANY = 64  # times the size of a batch: of so many numbers a draw with repetition hardly repeats
 
 
 class TokenLoss(Protocol):
@@ -109,8 +114,19 @@ class SelfSupervisedViews:
         return tower.fuse(token_NTD, drop_tokens(mask_NT, chance_T))
 
 
+@dataclass(frozen=True, kw_only=True)
+class ItemBatch:
+    """Rows of trained items, no row twice, and the seed of the random stream; no rows on an idle rank."""
+
+    own_rows: Tensor
+    seed: int
+
+
 class ItemBatchLoss:
-    """The sum of token losses over a batch of at most `num_items` trained items."""
+    """The sum of token losses over a batch of at most `num_items` trained items.
+
+    The last rank alone computes it: its negatives are the whole batch, and the batch is small.
+    """
 
     def __init__(self, context: StepContext, losses: Sequence[TokenLoss], num_items: int) -> None:
         self.context, self.losses, self.num_items = context, losses, num_items
@@ -127,27 +143,47 @@ class ItemBatchLoss:
 
     def start_epoch(self) -> None: ...
 
-    def start(self, windows: list[Window]) -> Callable[[], LossGradients]:
-        rows, seed = self.draw(), int(torch.randint(2**62, ()))
-        return self.context.start(self._gradients, rows, seed)
+    def draw(self, windows: list[Window]) -> ItemBatch:
+        """The same random numbers on every rank."""
+        ranks, trained_rows = self.context.ranks, self.context.trained_rows
+        rows = trained_rows[sample_places(len(trained_rows), self.num_items)]
+        seed = int(torch.randint(2**62, ()))
+        return ItemBatch(own_rows=rows if ranks.rank == ranks.size - 1 else rows[:0], seed=seed)
 
-    def draw(self) -> Tensor:
-        """Catalogue rows of trained items, no row twice."""
-        trained_rows = self.context.trained_rows
-        return trained_rows[torch.randperm(len(trained_rows))[: self.num_items]]
+    def start(self, drawn: ItemBatch, rows: StepRows) -> Callable[[], LossGradients]:
+        if not len(drawn.own_rows):
+            return lambda: LossGradients(loss=torch.zeros((), device=self.context.model.device))
+        return self.context.start(self._gradients, drawn, rows)
 
-    def loss(self, rows: Tensor) -> Tensor:
+    def loss(self, rows: Tensor, tables: TableVectors | None = None) -> Tensor:
         """The sum of the weighted losses over the items `rows`; a scalar."""
         model = self.context.model
-        tower, inputs = model.item_tower, model.item_inputs(rows)
+        tower, inputs = model.item_tower, model.item_inputs(rows, tables=tables)
         token_NTD, mask_NT = tower.tokens(inputs.dense, inputs.category, inputs.identity)
         total = token_NTD.new_zeros(())
         for each in self.losses:
             total = total + each.loss(tower, token_NTD, mask_NT)
         return total
 
-    def _gradients(self, rows: Tensor, seed: int) -> LossGradients:
-        with self.context.random_stream(seed), self.context.autocast():
-            loss = self.loss(rows)
-        gradients = torch.autograd.grad(loss, self.context.item_parameters, allow_unused=True)
-        return LossGradients(loss=loss.detach(), of_items=[gradients])
+    def _gradients(self, drawn: ItemBatch, rows: StepRows) -> LossGradients:
+        context, leaves = self.context, rows.leaves(drawn.own_rows)
+        with context.random_stream(drawn.seed), context.autocast():
+            loss = self.loss(drawn.own_rows, leaves.vectors)
+        num = len(context.item_parameters)
+        inputs = [*context.item_parameters, *leaves.vectors.tensors()]
+        gradients = torch.autograd.grad(loss, inputs, allow_unused=True)
+        return LossGradients(
+            loss=loss.detach(),
+            of_items=[gradients[:num]],
+            of_tables=[ShardGradient(place_M=leaves.place_M, gradients=gradients[num:])],
+        )
+
+
+def sample_places(num: int, size: int) -> Tensor:
+    """At most `size` of the numbers below `num`, drawn at random, none twice.
+
+    Of many numbers a few less than `size` are drawn, so that the cost does not grow with `num`.
+    """
+    if num <= MANY * size:
+        return torch.randperm(num)[:size]
+    return torch.unique(torch.randint(num, (size,)))

@@ -1,4 +1,7 @@
-"""Training state on disk: written atomically, read back only for the same run."""
+"""Training state on disk: written atomically, read back only for the same run.
+
+Rank 0 writes it, and every rank reads it. Its tensors are whole, so that any number of ranks can go on.
+"""
 
 import copy
 import math
@@ -9,7 +12,9 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from recsys.errors import RankError
 from recsys.files import replacing
+from training.ranks import ONE_RANK, Ranks
 
 
 class Stateful(Protocol):
@@ -29,41 +34,52 @@ class TrainingState:
     best_parameters: dict[str, Any] | None = None
     curve: list[dict[str, float]] = field(default_factory=list)
 
-    def record(self, entry: dict[str, float], model: nn.Module) -> None:
+    def record(self, entry: dict[str, float], model: nn.Module | None) -> None:
         """Append an epoch's results, and copy the parameters where validation is the best so far."""
         self.curve.append(entry)
         score = entry.get("validation_ndcg_at_10", math.nan)
         if not math.isnan(score) and (math.isnan(self.best_score) or score > self.best_score):
             self.best_score, self.best_epoch = score, self.epoch
-            self.best_parameters = copy.deepcopy(model.state_dict())
+            self.best_parameters = None if model is None else copy.deepcopy(model.state_dict())
 
 
 def save_state(
-    path: Path | None,
-    fingerprint: str,
-    state: TrainingState,
-    *parts: Stateful,
+    path: Path | None, fingerprint: str, state: TrainingState, *parts: Stateful, ranks: Ranks = ONE_RANK
 ) -> None:
-    """Write a checkpoint of `parts`; an interruption leaves the previous one."""
+    """Write a checkpoint of `parts`; an interruption leaves the previous one. All ranks call it."""
     if path is None:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "fingerprint": fingerprint,
         "state": vars(state),
         "parts": [part.state_dict() for part in parts],
         "rng": torch.get_rng_state(),
     }
-    with replacing(path) as temporary:
-        torch.save(content, temporary)
+    if ranks.rank == 0:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            torch.save(content, temporary)
 
 
-def load_state(path: Path | None, fingerprint: str, *parts: Stateful) -> TrainingState | None:
-    """Restore `parts` from the checkpoint at `path` if there is one of the same `fingerprint`."""
-    if path is None or not path.exists():
-        return None
-    content = torch.load(path, map_location="cpu", weights_only=True)  # it may come from a GPU
-    if content["fingerprint"] != fingerprint:
+def load_state(
+    path: Path | None, fingerprint: str, *parts: Stateful, ranks: Ranks = ONE_RANK
+) -> TrainingState | None:
+    """Restore `parts` from the checkpoint at `path` if there is one of the same `fingerprint`.
+
+    Raises `RankError` on a rank that does not read what rank 0 reads.
+    """
+    content = None
+    if path is not None and path.exists():
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        if content["fingerprint"] != fingerprint:
+            content = None
+    epoch = None if content is None else content["state"]["epoch"]
+    if ranks.share(lambda: epoch) != epoch:
+        raise RankError(
+            f"rank {ranks.rank} finds another checkpoint at {path} than rank 0; "
+            "the run directory must be on a file system that all processes share"
+        )
+    if content is None:
         return None
     for part, kept in zip(parts, content["parts"], strict=True):
         part.load_state_dict(kept)

@@ -3,9 +3,10 @@
 Both have one interface. `draw` gives the softmax of one step: the catalogue rows that the step embeds, and
 the mean cross entropy of predictions over these rows.
 
-Legend: P predictions, N items, R embedded rows and a last row of zeros, D width, J negatives.
+Legend: P predictions, R embedded rows and a last row of zeros, D width, J negatives.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,7 +18,9 @@ from recsys.ids import NUM_RESERVED
 from recsys.models import chunked_cross_entropy, sampled_cross_entropy, to_device
 from training.sequences import Window
 from training.towers.context import StepContext
-from training.towers.negative_sampling import HardNegatives, Negatives, NegativeSampler
+from training.towers.negative_sampling import HardNegatives, Negatives, NegativeSampler, is_sampled
+
+Place = Callable[[Tensor], Tensor]  # of catalogue rows among the embedded ones; the last of all for others
 
 
 class StepSoftmax(Protocol):
@@ -25,20 +28,18 @@ class StepSoftmax(Protocol):
 
     @property
     def rows(self) -> Tensor:
-        """Catalogue rows to embed, ascending."""
+        """Catalogue rows that the ranks embed together, ascending."""
         ...
 
-    def loss(self, state_PD: Tensor, item_RD: Tensor, target_row_P: Tensor, place_N: Tensor) -> Tensor:
+    def loss(self, state_PD: Tensor, item_RD: Tensor, target_row_P: Tensor, place: Place) -> Tensor:
         """Mean cross entropy of states, divided by the temperature, and their target's catalogue rows.
 
-        `place_N` is the place of a catalogue row in `item_RD`.
+        `place` gives the rows of `item_RD` of catalogue rows.
         """
         ...
 
 
 class Softmax(Protocol):
-    num_item_shards: int  # in which the rows are embedded
-
     def start_epoch(self) -> None: ...
 
     def draw(self, windows: list[Window]) -> StepSoftmax: ...
@@ -49,43 +50,36 @@ def build_softmax(context: StepContext, config: TrainConfig, *, index_kind: str)
 
     Raises `ConfigError` for hard negatives of a full softmax.
     """
-    model, rows = context.model, context.trained_rows
-    is_sampled = len(rows) > config.sampled_above
-    hard = HardNegatives.of(model, rows, config, is_sampled=is_sampled, index_kind=index_kind)
-    if not is_sampled:
+    hard = HardNegatives.of(context, config, index_kind=index_kind)
+    if not is_sampled(context.model.features, config):
         return FullSoftmax(context, config.loss_chunk)
-    return SampledSoftmax(context, NegativeSampler(model.features, rows, config.num_negatives, hard))
+    features, rows = context.model.features, context.trained_rows
+    return SampledSoftmax(context, NegativeSampler(features, rows, config.num_negatives, hard))
 
 
 class FullSoftmax:
     """Over all trained items, `chunk` predictions at a time; every step's softmax is the same."""
 
     def __init__(self, context: StepContext, chunk: int) -> None:
-        self.context, self.chunk = context, chunk
-        self.rows, self.num_item_shards = context.trained_rows, context.num_shards
+        self.context, self.chunk, self.rows = context, chunk, context.trained_rows
 
     def start_epoch(self) -> None: ...
 
     def draw(self, windows: list[Window]) -> "FullSoftmax":
         return self
 
-    def loss(self, state_PD: Tensor, item_RD: Tensor, target_row_P: Tensor, place_N: Tensor) -> Tensor:
+    def loss(self, state_PD: Tensor, item_RD: Tensor, target_row_P: Tensor, place: Place) -> Tensor:
         return chunked_cross_entropy(
             state_PD,
             item_RD[:-1].to(self.context.dtype),
-            to_device(place_N[target_row_P], state_PD.device),
+            to_device(place(target_row_P), state_PD.device),
             temperature=1.0,
             chunk=self.chunk,
         )
 
 
 class SampledSoftmax:
-    """Over the target and the negatives of the step.
-
-    Its tables are large, and so is a dense gradient of them: rows are embedded in one shard.
-    """
-
-    num_item_shards = 1
+    """Over the target and the negatives of the step, which are the same on all ranks."""
 
     def __init__(self, context: StepContext, sampler: NegativeSampler) -> None:
         self.context, self.sampler = context, sampler
@@ -97,28 +91,30 @@ class SampledSoftmax:
 
     def draw(self, windows: list[Window]) -> "SampledStep":
         negatives = self.sampler.draw(windows)
-        items = [torch.from_numpy(window.history.item) for window in windows]
-        rows = torch.unique(torch.cat([*items, negatives.row_J]))
+        none = torch.empty(0, dtype=torch.int64)
+        items = [none, *(torch.from_numpy(window.history.item) for window in windows)]
+        in_windows = self.context.ranks.gather(torch.unique(torch.cat(items)))
+        rows = torch.unique(torch.cat([in_windows, negatives.row_J]))
         return SampledStep(rows=rows[rows >= NUM_RESERVED], negatives=negatives, dtype=self.context.dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampledStep:
-    """The sampled softmax of one step; its rows are the items of the windows and the negatives."""
+    """The sampled softmax of one step; its rows are the items of all ranks' windows and the negatives."""
 
     rows: Tensor
     negatives: Negatives
     dtype: torch.dtype
 
-    def loss(self, state_PD: Tensor, item_RD: Tensor, target_row_P: Tensor, place_N: Tensor) -> Tensor:
-        device, negative_J, log_q_N = state_PD.device, self.negatives.row_J, self.negatives.log_q_N
+    def loss(self, state_PD: Tensor, item_RD: Tensor, target_row_P: Tensor, place: Place) -> Tensor:
+        device, negatives = state_PD.device, self.negatives
         return sampled_cross_entropy(
             state_PD,
-            item_RD[to_device(place_N[target_row_P], device)].to(self.dtype),
-            item_RD[to_device(place_N[negative_J], device)].to(self.dtype),
+            item_RD[to_device(place(target_row_P), device)].to(self.dtype),
+            item_RD[to_device(place(negatives.row_J), device)].to(self.dtype),
             target_id_P=to_device(target_row_P, device),
-            negative_id_J=to_device(negative_J, device),
-            target_log_q_P=to_device(log_q_N[target_row_P], device),
-            negative_log_q_J=to_device(log_q_N[negative_J], device),
+            negative_id_J=to_device(negatives.row_J, device),
+            target_log_q_P=to_device(negatives.log_q(target_row_P), device),
+            negative_log_q_J=to_device(negatives.log_q(negatives.row_J), device),
             temperature=1.0,
         )

@@ -35,7 +35,7 @@ def _check_scale(model: Retriever, name: str, scale: Standardise) -> None:
     features = model.features
     rows = np.flatnonzero(features.trained & features.present[name])
     expected = Standardise(len(scale.mean))
-    expected.fit(torch.from_numpy(features.dense[name][rows]))
+    expected.fit_rows(features.dense[name], rows)
     if not torch.allclose(scale.mean.cpu(), expected.mean, rtol=1e-4, atol=1e-5):
         raise LeakError(
             "vectors are centred on a mean that is not that of the trained items",

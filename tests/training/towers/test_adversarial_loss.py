@@ -8,6 +8,7 @@ from step_parts import assert_same_step, gradients_of, plain_loss, step_gradient
 from recsys.config import AdversarialConfig, AuxiliaryConfig, TrainConfig, ViewsConfig
 from recsys.errors import ConfigError
 from training.towers.adversarial_loss import AdversarialLoss, _read_leaves, perturbation
+from training.towers.tables import StepRows
 from training.towers.train_step import TrainStep
 
 
@@ -58,8 +59,8 @@ def test_absent_vectors_stay_as_they_are():
     assert isinstance(adversarial, AdversarialLoss)
     torch.manual_seed(1)
     batch = adversarial.next_item.draw(tiny_windows())
-    (found,) = adversarial.next_item.gradients(batch, [_read_leaves(model)]).of_items
-    slopes = found[len(step.context.item_parameters) :]
+    rows = StepRows(batch.own_rows, step.tables.read(batch.own_rows))
+    (slopes,) = adversarial.next_item.gradients(batch, rows, [_read_leaves(model)]).further
     for name, slope in zip(model.dense, slopes, strict=True):
         has = model.present[name][step.trained_rows]
         assert not slope[~has].any()

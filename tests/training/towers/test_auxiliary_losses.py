@@ -11,7 +11,13 @@ from recsys.config import AlignmentConfig, AuxiliaryConfig, TrainConfig, ViewsCo
 from recsys.errors import ConfigError
 from recsys.models.dropout import apply_dropout, use_generator
 from recsys.models.losses import contrastive_loss, hardest_triplet_loss
-from training.towers.auxiliary_losses import Alignment, ItemBatchLoss, SelfSupervisedViews
+from training.towers.auxiliary_losses import (
+    MANY,
+    Alignment,
+    ItemBatchLoss,
+    SelfSupervisedViews,
+    sample_places,
+)
 from training.towers.context import StepContext
 from training.towers.train_step import TrainStep
 
@@ -136,7 +142,7 @@ def test_the_batch_is_of_trained_items_no_item_twice():
     model = tiny_model()
     config = AuxiliaryConfig(num_items=7, views=ViewsConfig(weight=1.0))
     losses = ItemBatchLoss.of(StepContext(model, TrainConfig()), config)
-    drawn = [losses.draw() for _ in range(20)]
+    drawn = [losses.draw([]).own_rows for _ in range(20)]
     assert all(len(rows) == len(rows.unique()) == 7 for rows in drawn)
     assert set(torch.cat(drawn).tolist()) == set(trained_rows(model).tolist())
 
@@ -145,3 +151,12 @@ def test_a_model_that_is_blind_to_content_has_none():
     model = tiny_model(use_content=False)
     config = AuxiliaryConfig(alignment=CONTRASTIVE, views=ViewsConfig(weight=1.0))
     assert ItemBatchLoss.of(StepContext(model, TrainConfig()), config) is None
+
+
+@pytest.mark.parametrize("num", [5, 8, 8 * MANY, 8 * MANY + 1, 10**9])
+def test_a_sample_has_no_number_twice(num):
+    found = sample_places(num, 8)
+    assert len(found.unique()) == len(found)
+    assert found.min() >= 0
+    assert found.max() < num
+    assert len(found) == min(num, 8) if num <= 8 * MANY else 1 <= len(found) <= 8

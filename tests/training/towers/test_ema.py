@@ -19,7 +19,7 @@ def _set(model, value):
 
 def test_follows_the_weights_with_a_warmed_up_decay():
     model = _model(0.0)
-    average = WeightAverage(model, 0.5)
+    average = WeightAverage(model.parameters(), 0.5)
     expected = 0.0
     for update, value in enumerate([1.0, 2.0, 4.0, -3.0] * 5, start=1):
         _set(model, value)
@@ -33,11 +33,11 @@ def test_follows_the_weights_with_a_warmed_up_decay():
 
 def test_keeps_the_average_at_the_end_and_goes_on_from_a_state():
     model = _model(1.0)
-    average = WeightAverage(model, 0.9)
+    average = WeightAverage(model.parameters(), 0.9)
     _set(model, 3.0)
     average.update()
     other_model = _model(5.0)
-    other = WeightAverage(other_model, 0.9)
+    other = WeightAverage(other_model.parameters(), 0.9)
     other.load_state_dict(average.state_dict())
     for each in (average, other):
         each.keep()
@@ -47,7 +47,7 @@ def test_keeps_the_average_at_the_end_and_goes_on_from_a_state():
 
 def test_without_a_decay_the_model_is_left_alone():
     model = _model(1.0)
-    average = WeightAverage(model, 0.0)
+    average = WeightAverage(model.parameters(), 0.0)
     _set(model, 3.0)
     average.update()
     average.keep()

@@ -9,6 +9,7 @@ from recsys.config import TrainConfig
 from recsys.errors import ConfigError
 from recsys.history import collate
 from training.towers import negative_sampling
+from training.towers.context import StepContext
 from training.towers.negative_sampling import HardNegatives, NegativeSampler
 from training.towers.train_step import TrainStep
 
@@ -18,7 +19,7 @@ def trained_rows(model):
 
 
 def mined(model, num, kind="exact"):
-    hard = HardNegatives(model, trained_rows(model), num, kind)
+    hard = HardNegatives(StepContext(model, TrainConfig()), num, kind)
     hard.refresh()
     return hard
 
@@ -81,21 +82,20 @@ class TestSampler:
     def sampler(self, fraction):
         model = tiny_model()
         config = TrainConfig(num_negatives=12, hard_negatives=fraction, sampled_above=5)
-        rows = trained_rows(model)
-        hard = HardNegatives.of(model, rows, config, is_sampled=True, index_kind="exact")
+        hard = HardNegatives.of(StepContext(model, config), config, index_kind="exact")
         if hard is not None:
             hard.refresh()
-        return NegativeSampler(model.features, rows, config.num_negatives, hard)
+        return NegativeSampler(model.features, trained_rows(model), config.num_negatives, hard)
 
     def test_a_hard_one_is_there_for_certain_and_as_often_again_as_it_is_drawn(self):
         sampler = self.sampler(0.5)
         negatives = sampler.draw(tiny_windows())
         hard = negatives.row_J[sampler.num_drawn :]
         assert sampler.num_drawn == 6
-        popularity = torch.from_numpy(sampler.hard.model.features.popularity)
+        popularity = torch.from_numpy(sampler.hard.context.model.features.popularity)
         expected = 6 * (popularity + 1.0) / (popularity[sampler.trained_rows] + 1.0).sum()
         expected[hard] += 1.0
-        found = negatives.log_q_N.exp()[sampler.trained_rows]
+        found = negatives.log_q(sampler.trained_rows).exp()
         torch.testing.assert_close(found, expected[sampler.trained_rows])
 
     def test_the_corrected_sum_is_that_of_the_full_softmax_with_less_variance(self):
@@ -109,11 +109,11 @@ class TestSampler:
                 return rows[logit_N[rows].topk(self.num).indices]
 
         spread = {}
-        for hard in (None, Highest(model, rows, 6)):
+        for hard in (None, Highest(StepContext(model, TrainConfig()), 6)):
             sampler, sums = NegativeSampler(model.features, rows, 12, hard), []
             for _ in range(1000):
                 negatives = sampler.draw([])
-                sums.append(float((logit_N - negatives.log_q_N)[negatives.row_J].exp().sum()))
+                sums.append(float((logit_N[negatives.row_J] - negatives.log_q(negatives.row_J)).exp().sum()))
             spread[hard is None] = float(np.std(sums))
             assert np.mean(sums) == pytest.approx(full, abs=4 * np.std(sums) / 1000**0.5)
         assert spread[False] < spread[True] / 2
