@@ -20,6 +20,7 @@ WALKERS = (
     "tests/training/report/test_page.py",
     "tests/training/report/test_plots.py",
     "tests/training/report/test_browser.py",
+    "tests/training/publishing/test_walked_run.py",
 )
 
 

@@ -35,7 +35,7 @@ from recsys.files import ProcessLock, replacing
 
 FORMAT = 2  # of the files in a run directory; a directory of another format is an error
 # Settings and sections ("track.") that do not affect results; a run continues with other values of them.
-CHANGEABLE = ("track.", "evaluate.knockouts", "encoders.batch_size")
+CHANGEABLE = ("track.", "publish.", "evaluate.knockouts", "encoders.batch_size")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,27 +10,30 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from recsys.cli.app import WIDTH_OF_A_LOG, SetOption, command, console
-from recsys.cli.console import say
+from recsys.cli.app import WIDTH_OF_A_LOG, CacheOption, SetOption, command, console
+from recsys.cli.console import say, warn
+from recsys.cli.runs import MovedOption
 from recsys.errors import ConfigError, GateError
 
 StoreArgument = Annotated[
     Path, typer.Argument(help="A store, as `recsys publish` makes it.", metavar="STORE")
 ]
+RegistryOption = Annotated[
+    str | None,
+    typer.Option(
+        help="MLflow server or SQLite file with the registered bundles, or 'none'; by default track.uri of "
+        "the run, $MLFLOW_REGISTRY_URI or $MLFLOW_TRACKING_URI, where one of them is set."
+    ),
+]
 BYTES_PER_MB = 1e6
+MOVES_SHOWN = 10
 
 
 @command
 def publish(
     run: Annotated[Path, typer.Argument(help="An evaluated and exported run directory.")],
     store: Annotated[Path, typer.Option("--store", help="The store; made where there is none.")],
-    registry: Annotated[
-        str | None,
-        typer.Option(
-            help="MLflow server or SQLite file to register the bundle in, or 'none'; by default track.uri of "
-            "the run, $MLFLOW_REGISTRY_URI or $MLFLOW_TRACKING_URI, where one of them is set."
-        ),
-    ] = None,
+    registry: RegistryOption = None,
     force: Annotated[
         str | None,
         typer.Option(
@@ -45,9 +48,12 @@ def publish(
         bool, typer.Option(help="Log the users' histories with the registered model, too.")
     ] = False,
     set_: SetOption = None,
+    dataset: MovedOption = None,
+    cache: CacheOption = None,
 ) -> None:
     """Put a run's bundle into a store and a registry; serve it if it passes the gate (section publish)."""
     from recsys.config import load_config
+    from training.pipeline import Run
     from training.publishing import publish as publish_bundle
     from training.run_directory import RunDirectory
 
@@ -64,6 +70,7 @@ def publish(
         registry=None if uri is None else _registry(uri, directory, experiment, histories_in_model),
         force=force,
         histories=histories,
+        open_run=lambda: Run.open(run, dataset=dataset, cache_dir=cache),
         say=lambda text: say(console, text),
     )
     _print_bars(published)
@@ -83,7 +90,7 @@ def versions(store: StoreArgument) -> None:
         table.columns[columns.index(name)].no_wrap = True
     for each in found:
         table.add_row(
-            each.version,
+            "\n".join(filter(None, (each.version, each.registered))),
             _place(each.version, pointer),
             each.published_at[:19].replace("T", " "),
             each.run,
@@ -93,6 +100,12 @@ def versions(store: StoreArgument) -> None:
             _gate(each),
         )
     _wide().print(table)
+    title = f"Last moves, of {len(pointer.moves)}"
+    moves = Table("time", "action", "version", "before", "reason", title=title)
+    for move in pointer.moves[: -MOVES_SHOWN - 1 : -1]:
+        cells = (move.at[:19].replace("T", " "), move.action, move.version, move.before or "", move.reason)
+        moves.add_row(*map(escape, cells))
+    _wide().print(moves)
 
 
 @command
@@ -103,6 +116,7 @@ def rollback(
         typer.Option(help="The version to go back to, or its beginning; by default the previous one."),
     ] = None,
     reason: Annotated[str, typer.Option(help="Why; kept in the store.")] = "",
+    registry: RegistryOption = None,
 ) -> None:
     """Make the previous version of a store the current one, after a check of all its files."""
     from recsys.bundle import Store
@@ -110,10 +124,9 @@ def rollback(
     opened = Store.open(store)
     with opened.writing():
         pointer = opened.roll_back(to, reason=reason)
-    say(
-        console,
-        f"{store} serves version {pointer.current}; the previous one is now {pointer.previous}.",
-    )
+    served, previous = pointer.current, pointer.previous
+    say(console, f"{store} serves version {served}; the previous one is now {previous}.")
+    _move_alias(opened.version(served or ""), registry)
 
 
 @command
@@ -135,11 +148,28 @@ def prune(
     )
 
 
+def _move_alias(version: Any, registry: str | None) -> None:
+    """Let the registry's champion be the version that is served, where it is registered."""
+    if version.registered is None or registry == "none":
+        return
+    uri, reason = _registry_uri(registry, None), "name the registry with --registry"
+    if uri is not None:
+        try:
+            from training.publishing import CHAMPION
+        except ModuleNotFoundError as error:  # a store is also rolled back where only `serve` is installed
+            uri, reason = None, f"{error.name} is not installed here"
+    if uri is None:
+        warn(console, f"The registry's alias champion was not moved to {version.registered}: {reason}.")
+        return
+    _registry(uri, None, None, False).set_alias(version.registered, CHAMPION)
+    say(console, f"Alias {CHAMPION} of the registry: {version.registered}.")
+
+
 def _registry_uri(asked: str | None, track: Any) -> str | None:
     """Where to register, None where nowhere is named."""
     if asked is not None:
         return None if asked == "none" else asked
-    configured: str | None = track.uri if track.enabled else None
+    configured: str | None = track.uri if track is not None and track.enabled else None
     return configured or os.environ.get("MLFLOW_REGISTRY_URI") or os.environ.get("MLFLOW_TRACKING_URI")
 
 
@@ -157,7 +187,7 @@ def _registry(uri: str, run: Any, experiment: str | None, with_histories: bool) 
         uri,
         code,
         experiment=experiment or DEFAULT_EXPERIMENT,
-        run_id=tracked_run_id(run.path, run.tracking, uri),
+        run_id=None if run is None else tracked_run_id(run.path, run.tracking, uri),
         histories=run.histories if with_histories else None,
     )
 

@@ -125,12 +125,17 @@ def test_unknown_items_are_ignored_and_named(model: Any) -> None:
     assert answer["degraded"].to_list() == [[], ["unknown_items: popularity"]]
 
 
+def test_an_empty_history_is_answered_like_a_user_without_events(model: Any) -> None:
+    answer = ask(model, [{"history": []}], k=2)
+    assert answer["degraded"].to_list() == [["empty_history: popularity"]]
+    assert answer["item_ids"].to_list() == [["i00", "i01"]]
+
+
 @pytest.mark.parametrize(
     ("row", "params", "message"),
     [
         ({"user_id": "ann", "history": ["i00"]}, {}, r"row 1.*give user_id or history, one of the two"),
-        ({"user_id": None, "history": None}, {}, r"row 1.*give user_id or history, one of the two"),
-        ({"history": []}, {}, r"row 1: history.*empty"),
+        ({"history": None}, {}, r"row 1.*give user_id or history, one of the two"),
         ({"history": "[1"}, {}, r"row 1: history = '\[1': is no JSON"),
         ({"history": [{"thing": "i00"}]}, {}, r"row 1: history\.0\.item"),
         ({"history": [{"item": "i00", "event": "steal"}]}, {}, r"row 1: history\.0\.event = 'steal'"),

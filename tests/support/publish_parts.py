@@ -1,5 +1,6 @@
 """Runs as far as a publication reads them, made without training: lists, evaluation, audit, split, bundle."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +18,7 @@ from recsys.ids import IdMap
 from recsys.item_features import ItemFeatures
 from training.evaluation import MODEL, EvaluationSet, EvaluationSettings, Predictions, evaluate
 from training.fitting import record_audit
-from training.run_directory import RunDirectory
+from training.run_directory import FORMAT, RunDirectory
 
 IDS = IdMap(ITEMS)
 NUM_USERS, NUM_WARM = 120, 10  # the last two items are cold
@@ -88,6 +89,8 @@ def make_run(
     path.mkdir(parents=True)
     run = RunDirectory(path)
     dump_config(Config(), run.config_file)
+    reference = {"format": FORMAT, "name": "zoo", "path": "zoo", "cache": "cache", "fingerprint": "f00d"}
+    run.dataset_file.write_text(json.dumps(reference), "utf-8")
     split = make_split()
     split.write(run.split)
     kept: list[Predictions] = []

@@ -8,8 +8,9 @@ import polars as pl
 
 from recsys.bundle import Bundle, Store, Version
 from recsys.columns import Columns
+from recsys.errors import DataError
 from recsys.ids import IdMap
-from training.evaluation import MODEL, Predictions
+from training.evaluation import MODEL, Evaluation, Predictions
 from training.run_directory import RunDirectory
 
 HISTORIES: Final = "histories.parquet"
@@ -50,15 +51,29 @@ def kept_files(run: RunDirectory, bundle: Bundle, folder: Path, *, histories: bo
 
 
 def of_model(path: Path, item_ids: IdMap) -> Predictions:
-    """The ground truth and the lists of the model alone."""
-    found = Predictions.load(path, item_ids)
+    """The ground truth and the lists of the model alone. Raises `DataError` where `path` cannot be read."""
+    try:
+        found = Predictions.load(path, item_ids)
+        lists_UK = found.models[MODEL]
+    except (OSError, LookupError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"{path} cannot be read: {error}; make it again with: recsys evaluate RUN") from None
     return Predictions(
         users=found.users,
         num_seen=found.num_seen,
         warm=found.warm,
         cold=found.cold,
-        models={MODEL: found.models[MODEL]},
+        models={MODEL: lists_UK},
     )
+
+
+def evaluation_of(run: RunDirectory) -> Evaluation:
+    """The evaluation of `run`. Raises `DataError` where its file cannot be read."""
+    try:
+        return Evaluation.from_json(run.metrics.read_text("utf-8"))
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise DataError(
+            f"{run.metrics} cannot be read: {error}; make it again with: recsys evaluate RUN"
+        ) from None
 
 
 def newest_event(histories: Path, bundle: Bundle) -> int | None:

@@ -16,6 +16,7 @@ from recsys.metrics import at_k
 from training.evaluation import MODEL, Evaluation, Predictions
 from training.fitting import read_audits
 from training.publishing.bars import Bar, at_least, at_most
+from training.publishing.champion import evaluation_of
 from training.run_directory import RunDirectory
 
 _PAIR: Final = (Columns.USER, Columns.ITEM)
@@ -26,7 +27,7 @@ def evidence_bars(
     run: RunDirectory, bundle: Bundle, predictions: Predictions, config: PublishConfig
 ) -> list[Bar]:
     """The audit of leaks, the held-out events, the evaluation and the parity of the graphs."""
-    evaluation = Evaluation.from_json(run.metrics.read_text("utf-8"))
+    evaluation = evaluation_of(run)
     return [
         _audited(run, bundle),
         _held_out(run, evaluation, predictions, bundle.item_ids),

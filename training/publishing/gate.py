@@ -1,20 +1,31 @@
 """The gate: every bar that a run's bundle has to pass before it takes the place of the champion."""
 
+from collections.abc import Callable
+
 from recsys.bundle import Bundle
 from recsys.config import PublishConfig
-from recsys.errors import BundleError, ConfigError
+from recsys.errors import ConfigError, DataError
 from training.evaluation import Predictions
+from training.pipeline import Run
 from training.publishing.bars import Bar
 from training.publishing.budgets import latency_bars, size_bars
 from training.publishing.champion import Champion, of_model
 from training.publishing.evidence import evidence_bars
+from training.publishing.newer_data import NotComparableError, on_newer_data
 from training.publishing.quality import is_same_test, popularity_of, quality_bars, same_test
 from training.run_directory import RunDirectory
 
 
-def check(run: RunDirectory, bundle: Bundle, champion: Champion | None, config: PublishConfig) -> list[Bar]:
+def check(
+    run: RunDirectory,
+    bundle: Bundle,
+    champion: Champion | None,
+    config: PublishConfig,
+    open_run: Callable[[], Run],
+) -> list[Bar]:
     """All bars, in the order of the table; without a champion only the absolute ones.
 
+    `open_run` opens the run with its dataset, which is needed where the champion is of other data.
     Raises `ConfigError` where the run was not evaluated.
     """
     for path in (run.metrics, run.predictions):
@@ -24,7 +35,7 @@ def check(run: RunDirectory, bundle: Bundle, champion: Champion | None, config: 
     served = None if champion is None else champion.bundle
     return [
         *evidence_bars(run, bundle, predictions, config),
-        *_compared(run, bundle, predictions, champion, config),
+        *_compared(run, bundle, predictions, champion, config, open_run),
         *size_bars(bundle, served, config),
         *latency_bars(bundle, served, run.histories, config),
     ]
@@ -36,18 +47,25 @@ def _compared(
     predictions: Predictions,
     champion: Champion | None,
     config: PublishConfig,
+    open_run: Callable[[], Run],
 ) -> list[Bar]:
     if champion is None:
         return []
-    fingerprints = (bundle.manifest.dataset.fingerprint, champion.version.dataset_fingerprint)
+    if bundle.manifest.dataset.fingerprint != champion.version.dataset_fingerprint:
+        try:
+            return quality_bars(on_newer_data(open_run(), bundle, predictions, champion), config)
+        except NotComparableError as error:
+            return [_not_comparable(str(error))]
     try:
         before = of_model(champion.predictions, bundle.item_ids)
-    except (BundleError, OSError, ValueError) as error:
-        return [_not_comparable(f"the lists of the champion cannot be read: {error}")]
-    if fingerprints[0] != fingerprints[1]:
-        return [_not_comparable("the champion was trained on another dataset")]
+    except DataError as error:
+        return [_not_comparable(f"the lists of the champion are damaged: {error}")]
     if not is_same_test(predictions, before):
-        return [_not_comparable("the champion was evaluated on another split of the same dataset")]
+        return [
+            _not_comparable(
+                "the champion was evaluated on another split of the same data; train with its split settings"
+            )
+        ]
     return quality_bars(same_test(predictions, before, popularity_of(run, bundle.item_ids)), config)
 
 

@@ -9,10 +9,11 @@ from typing import Protocol
 from recsys.bundle import Bundle, Store, Version, now
 from recsys.config import PublishConfig
 from recsys.errors import BundleError, ConfigError
-from training.evaluation import MODEL, Evaluation
+from training.evaluation import MODEL
+from training.pipeline import Run
 from training.publishing.bars import Bar, failed
 from training.publishing.budgets import size_of
-from training.publishing.champion import Champion, kept_files, newest_event
+from training.publishing.champion import Champion, evaluation_of, kept_files, newest_event
 from training.publishing.gate import check
 from training.run_directory import RunDirectory
 
@@ -53,13 +54,17 @@ def publish(
     registry: Registry | None = None,
     force: str | None = None,
     histories: bool = True,
+    open_run: Callable[[], Run] | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Published:
     """Put the bundle of `run` into the store at `store_path` and make it current if it passes the gate.
 
     `force` is a reason to make it current although bars fail; the store keeps it. With `histories` the users'
-    histories go along, beside the bundle. `say` receives each step. Raises `BundleError` for a damaged
-    bundle, which nothing can force, and `ConfigError` for a run that was not exported or evaluated.
+    histories go along, beside the bundle. `open_run` opens the run with its dataset, by default where the
+    dataset was; it is called where the champion is of other data. `say` receives each step.
+
+    Raises `BundleError` for a damaged bundle, which nothing can force, and `ConfigError` for a run that was
+    not exported or evaluated.
     """
     if not run.bundle.is_dir():
         raise ConfigError(f"{run.path} has no bundle; make one with: recsys export {run.path}")
@@ -72,7 +77,7 @@ def publish(
             version = _registered(store, version, bundle, config, registry)
             say(f"registered as {version.registered}, alias {CHALLENGER}")
         before = store.pointer.current
-        bars = _bars(run, store, bundle, config)
+        bars = _bars(run, store, bundle, config, open_run or (lambda: Run.open(run.path)))
         missed = [bar.name for bar in failed(bars)]
         version = version.model_copy(update={"failed": tuple(missed)})
         store.update(version)
@@ -85,7 +90,13 @@ def publish(
     return Published(version=version, bars=tuple(bars), promoted=promoted, before=before)
 
 
-def _bars(run: RunDirectory, store: Store, bundle: Bundle, config: PublishConfig) -> list[Bar]:
+def _bars(
+    run: RunDirectory,
+    store: Store,
+    bundle: Bundle,
+    config: PublishConfig,
+    open_run: Callable[[], Run],
+) -> list[Bar]:
     try:
         champion = Champion.of(store)
     except BundleError as error:
@@ -95,10 +106,10 @@ def _bars(run: RunDirectory, store: Store, bundle: Bundle, config: PublishConfig
             found=str(error),
             required="a whole bundle to compare with; go back with: recsys rollback",
         )
-        return [damaged, *check(run, bundle, None, config)]
+        return [damaged, *check(run, bundle, None, config, open_run)]
     if champion is not None and champion.version.version == bundle.version:
         champion = None  # published again: there is nothing else to compare with
-    return check(run, bundle, champion, config)
+    return check(run, bundle, champion, config, open_run)
 
 
 def _stored(
@@ -127,7 +138,7 @@ def _metrics(run: RunDirectory, config: PublishConfig) -> dict[str, float]:
     """The configured metrics in the views that have users."""
     if not run.metrics.is_file():
         return {}
-    views = Evaluation.from_json(run.metrics.read_text("utf-8")).views
+    views = evaluation_of(run).views
     return {
         f"{view} {metric}": result.models[MODEL][metric].value
         for view, result in views.items()

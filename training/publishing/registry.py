@@ -1,5 +1,6 @@
 """Bundles as models in MLflow: logged from code, registered, and addressed by aliases."""
 
+import os
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -12,11 +13,19 @@ from typing import Any, Final
 
 from recsys.bundle import Bundle, Version
 from recsys.errors import ConfigError, MissingExtraError
+from training.tracking import artifact_location
 
 PACKAGE: Final = "recsys"
 EXTRA: Final = "serve"
 # Parts of the packages that no server needs, some of them large: recordings of the sample shop, converters.
 LEFT_OUT: Final = ("__pycache__", "sample", "importers", "conversion", "models", "cli", "pyfunc.py")
+
+
+# Variables of MLflow, where the user has not set them. By default a server that is down costs minutes.
+SETTINGS: Final = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +89,20 @@ class MlflowRegistry:
                 mlflow.MlflowClient().get_run(run_id)
             except mlflow.exceptions.MlflowException:
                 run_id = None
+        chosen: dict[str, Any] = {"run_id": run_id}
         if run_id is None:
-            mlflow.set_experiment(self._experiment)
-        with mlflow.start_run(run_id=run_id, run_name=None if run_id else f"publish {version.run}"):
+            chosen = {"experiment_id": self._experiment_id(mlflow), "run_name": f"publish {version.run}"}
+        with mlflow.start_run(**chosen):
             yield
+
+    def _experiment_id(self, mlflow: Any) -> str:
+        """Not by `mlflow.set_experiment`, which sets a variable that outlasts this call."""
+        client = mlflow.MlflowClient()
+        found = client.get_experiment_by_name(self._experiment)
+        if found is not None:
+            return str(found.experiment_id)
+        location = artifact_location(self._uri)
+        return str(client.create_experiment(self._experiment, artifact_location=location))
 
 
 def save_model(path: Path, bundle: Bundle, code: ModelCode, *, histories: Path | None = None) -> None:
@@ -106,6 +125,7 @@ def _parts(bundle: Bundle, code: ModelCode, histories: Path | None, folder: Path
         "signature": signature(),
         "input_example": input_example(bundle),
         "pip_requirements": requirements(),
+        "model_config": {"histories": "", "device": "cpu"},  # what can be set when the model is loaded
     }
 
 
@@ -185,10 +205,16 @@ def _copied(packages: tuple[Path, ...], folder: Path) -> list[str]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """MLflow's warnings about its own code, and its bars of progress, are no concern of a user of recsys."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Without MLflow's warnings about its own code, its bars of progress and minutes of retries."""
+    unset = {name: value for name, value in SETTINGS.items() if name not in os.environ}
+    os.environ.update(unset)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name in unset:
+            del os.environ[name]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from training.tracking.delivery import DEFAULT_EXPERIMENT
 from training.tracking.mlflow_calls import connect
+from training.tracking.places import artifact_location
 from training.tracking.run_tracker import RunTracker, deliver_now, tracked_run_id
 from training.tracking.steps import log_inputs, step
 from training.tracking.tracker import NullTracker, Tracker
@@ -11,6 +12,7 @@ __all__ = [
     "NullTracker",
     "RunTracker",
     "Tracker",
+    "artifact_location",
     "connect",
     "deliver_now",
     "log_inputs",

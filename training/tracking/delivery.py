@@ -19,13 +19,12 @@ from training.tracking.mlflow_calls import (
     message_of,
     safe_name,
 )
-from training.tracking.places import Place, Places
+from training.tracking.places import Place, Places, artifact_location
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 DEFAULT_EXPERIMENT: Final = "recsys"
-ARTIFACT_FOLDER: Final = "mlartifacts"  # beside a SQLite file
 EXPERIMENT_NAME_VARIABLE: Final = "MLFLOW_EXPERIMENT_NAME"
 EXPERIMENT_ID_VARIABLE: Final = "MLFLOW_EXPERIMENT_ID"
 RUN_ID_VARIABLE: Final = "MLFLOW_RUN_ID"  # `mlflow run` hands it to the command that it starts
@@ -238,11 +237,8 @@ class Delivery:
         return str(found.experiment_id)
 
     def _make_experiment(self, name: str) -> Any:
-        location = None  # a server knows where its artifacts go
-        if self._place.database is not None:
-            location = (self._place.database.parent / ARTIFACT_FOLDER).as_uri()
         try:
-            self._open.create_experiment(name, artifact_location=location)
+            self._open.create_experiment(name, artifact_location=artifact_location(self._place.uri))
         except Exception as error:
             if code_of(error) != "RESOURCE_ALREADY_EXISTS":  # another process made it in this moment
                 raise

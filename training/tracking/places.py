@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from recsys.files import replacing
 
 SQLITE = "sqlite:///"
+ARTIFACT_FOLDER = "mlartifacts"  # beside a SQLite file
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 DATABASE = "mlflow.db"  # by default, beside the run directory
 
@@ -139,6 +140,12 @@ def database_of(uri: str) -> Path | None:
         return None
     name = uri.removeprefix(SQLITE).partition("?")[0]
     return Path(unquote(name))
+
+
+def artifact_location(uri: str) -> str | None:
+    """Where a new experiment at `uri` keeps its files: beside a SQLite file; a server knows its own place."""
+    database = database_of(uri)
+    return None if database is None else (database.resolve().parent / ARTIFACT_FOLDER).as_uri()
 
 
 def _absolute(uri: str) -> str:

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 from bundle_parts import ITEMS, write_histories, write_tiny_bundle
 from polars.testing import assert_frame_equal
+from publish_parts import make_run
 from walk_parts import recsys, refused
 
 from recsys.bundle import Bundle, Store, Version, now
@@ -55,6 +56,8 @@ def test_versions_are_listed_with_their_place_and_gate(store: tuple[Path, list[s
     assert "current" not in lines[third]
     assert "2.5" in lines[first]
     assert "warm ndcg@10 0.2500" in answer.out
+    moves = answer.out.partition("Last moves, of 2")[2]
+    assert moves.index(second) < moves.index(first)
 
 
 def test_a_roll_back_is_one_command(store: tuple[Path, list[str]]) -> None:
@@ -97,3 +100,52 @@ def test_recommend_takes_a_store_and_keeps_the_state_in_it(tmp_path: Path) -> No
     direct = tmp_path / "direct.parquet"
     assert recsys("recommend", bundles[1], "--histories", histories, "--out", direct).code == 0
     assert_frame_equal(lists, pl.read_parquet(direct, glob=False).filter(pl.col("user_id") == "ann"))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run, and one of a worse model."""
+    root = tmp_path_factory.mktemp("runs")
+    return make_run(root / "usual").path, make_run(root / "worse [x]", skill=0.2).path
+
+
+BUDGETS = ("--set", "publish.max_latency_ratio=50", "--set", "publish.latency_users=5", "--registry", "none")
+
+
+def test_publish_prints_the_gate_and_serves_what_passes(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    answer = recsys("publish", runs[0], "--store", tmp_path / "store", *BUDGETS)
+    assert answer.code == 0, answer.err
+    version = Bundle.open(runs[0] / "bundle").version
+    assert answer.out.splitlines()[0] == f"version {version} is in {tmp_path / 'store'}"
+    assert "audit of leaks" in answer.out
+    assert answer.out.endswith(f"serves version {version} now.\n")
+    again = recsys("publish", runs[0], "--store", tmp_path / "store", *BUDGETS)
+    assert again.out.endswith(f"serves version {version}, as before.\n")
+
+
+def test_publish_names_the_bars_that_failed_and_exits_with_an_error(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    recsys("publish", runs[0], "--store", store, *BUDGETS)
+    message = refused("publish", runs[1], "--store", store, *BUDGETS)
+    first, second = (Bundle.open(run / "bundle").version for run in runs)
+    lines = message.splitlines()
+    assert f"version {second} does not pass; {store} still serves {first}" in lines[0]
+    assert lines[1].startswith("  - ndcg@10, warm: 0.")
+    assert "against 0." in lines[1]
+    assert "; required: the upper end of the interval at least -0.0000; missed by 0." in lines[1]
+    assert "--force needs the reason" in refused("publish", runs[1], "--store", store, "--force", " ")
+    forced = recsys("publish", runs[1], "--store", store, *BUDGETS, "--force", "a recall")
+    assert forced.code == 0
+    assert f"serves version {second} now, by force although 2 bars failed; back to {first}" in forced.out
+    assert recsys("rollback", store).code == 0
+    assert Store.open(store).pointer.current == first
+
+
+def test_what_cannot_be_published(tmp_path: Path, runs: tuple[Path, Path]) -> None:
+    assert "contains no run" in refused("publish", tmp_path, "--store", tmp_path / "store")
+    answer = refused("publish", runs[0], "--store", runs[1], *BUDGETS)
+    assert "is not empty and no store; name another --store" in answer
+    unknown = refused("publish", runs[0], "--store", tmp_path / "s", "--set", 'publish.slices=["wram"]')
+    assert "unknown view or slice 'wram'; did you mean 'warm'?" in unknown

@@ -11,7 +11,7 @@ from publish_parts import USERS, held_out_of, make_run
 
 from recsys.bundle import Bundle, Store, Version, bundle_directory
 from recsys.config import PublishConfig
-from recsys.errors import BundleError, ConfigError
+from recsys.errors import BundleError, ConfigError, DataError
 from training.evaluation import MODEL
 from training.publishing import CHALLENGER, CHAMPION, Bar, Published, publish
 from training.run_directory import RunDirectory
@@ -312,7 +312,25 @@ def test_another_split_of_the_same_data_is_not_compared(
     lists.head(100).write_parquet(run.predictions)
     published = publish(run, root, CONFIG)
     found = [bar.found for bar in published.failed if bar.name == "quality"]
-    assert found == ["the champion was evaluated on another split of the same dataset"]
+    assert found == [
+        "the champion was evaluated on another split of the same data; train with its split settings"
+    ]
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "predictions.parquet"])
+def test_a_damaged_evaluation_is_named(copy: Callable[[str], RunDirectory], root: Path, name: str) -> None:
+    run = copy("usual")
+    (run.path / name).write_bytes(b"{")
+    with pytest.raises(DataError, match=rf"{name} cannot be read: .*; make it again with: recsys evaluate"):
+        publish(run, root, CONFIG)
+
+
+def test_damaged_lists_of_the_champion_are_named(runs: dict[str, RunDirectory], root: Path) -> None:
+    first = publish(runs["usual"], root, CONFIG)
+    (Store.open(root).directory(first.version.version) / "predictions.parquet").write_bytes(b"PAR1")
+    published = publish(runs["better"], root, CONFIG)
+    assert [bar.name for bar in published.failed] == ["quality"]
+    assert "the lists of the champion are damaged" in published.failed[0].found
 
 
 def test_a_run_without_bundle_or_evaluation(copy: Callable[[str], RunDirectory], root: Path) -> None:
