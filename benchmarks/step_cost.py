@@ -75,7 +75,15 @@ def measure(num_items: int, num_steps: int, width: int, folder: Path) -> dict[st
     torch.set_num_threads(1)
     keep_freed_memory()
     config = TrainConfig(sampled_above=1)
-    schema = SequenceSchema(max_length=LENGTH, has_clock=True, num_event_kinds=3, number_scales={})
+    schema = SequenceSchema(
+        max_length=LENGTH,
+        has_clock=True,
+        num_event_kinds=3,
+        number_scales={"value": (3.0, 1.0)},
+        review_text_dim=0,
+        review_audio_dim=0,
+        profile_sizes={},
+    )
     with tempfile.TemporaryDirectory(dir=folder) as content, process_group_of_one():
         features = make_features(num_items, width, Path(content))
         model = Retriever(features, schema, ModelConfig()).train()

@@ -11,6 +11,7 @@
     ├── LockedError                         another process is writing the same file or directory
     ├── StateError                          the histories of users cannot be read or written now
     ├── DiskFullError                       a file cannot be written: no space, or a limit of its size
+    ├── TrackingError                       MLflow does not answer, or a run in it was deleted
     ├── ProviderError                       a device or execution provider is not available
     ├── RankError                           another process of the same training was lost
     ├── MissingExtraError                   an optional package is not installed
@@ -96,6 +97,10 @@ class LeakError(RecsysError):
         named = {"user": user, "item": item}
         where = [table, *(f"{name} {value!r}" for name, value in named.items() if value is not None)]
         super().__init__(f"leak: {what} ({', '.join(where)}); {remedy}")
+
+
+class TrackingError(RecsysError):
+    """MLflow does not accept the tracked values of a run."""
 
 
 class ProviderError(RecsysError):
