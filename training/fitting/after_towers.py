@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from torch import nn
 
 import recsys
 from recsys.checksums import files_below, sha256_of
@@ -46,7 +47,8 @@ class AfterTowers:
         """Write `directory`, whole or not at all; a former one is replaced."""
         directory.parent.mkdir(parents=True, exist_ok=True)
         with replacing_directory(directory) as draft:
-            modules = {"head": self.head, "ranker": self.ranker and self.ranker.module}
+            ranker = None if self.ranker is None else self.ranker.module
+            modules: dict[str, nn.Module | None] = {"head": self.head, "ranker": ranker}
             states = {name: module.state_dict() for name, module in modules.items() if module is not None}
             with (draft / MODULES).open("wb") as file:
                 torch.save(states, file)
