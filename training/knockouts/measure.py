@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -139,22 +139,6 @@ def measure_knockouts(
         settings = replace(settings, with_slices=False)
         return evaluate([full, altered], data, settings, content=content)
 
-    def measure(group: ModalityGroup, kind: Kind) -> dict[str, Any]:
-        altered = subject.without(group, kind)
-        views = evaluate_with(altered).views
-        knockout = Knockout(
-            group=group.name,
-            tokens=group.tokens,
-            kind=kind,
-            num_items=subject.num_items(group),
-            num_reviews=subject.num_reviews(group),
-            views={name: _changes(view, altered.name) for name, view in views.items()},
-        )
-        return {
-            "knockout": asdict(knockout),
-            "views": {name: asdict(_full_view(view)) for name, view in views.items()},
-        }
-
     cases = [(group, kind) for group in subject.groups for kind in KINDS]
     finished = KeptCases(kept, _key(subject, drawn))
     found: list[Knockout] = []
@@ -162,7 +146,9 @@ def measure_knockouts(
     for at, (group, kind) in enumerate(cases):
         name = f"{group.name} {kind}"
         progress("knock out", at, len(cases), name)
-        values = finished.get_or_measure(f"{name} {group.tokens}", partial(measure, group, kind))
+        values = finished.get_or_measure(
+            f"{name} {group.tokens}", partial(_measure_case, subject, group, kind, evaluate_with)
+        )
         found.append(_knockout(values["knockout"]))
         views = {name: _read_full_view(view) for name, view in values["views"].items()}
     progress("knock out", len(cases), len(cases))
@@ -175,6 +161,24 @@ def measure_knockouts(
         views=views,
         knockouts=tuple(found),
     )
+
+
+def _measure_case(
+    subject: KnockoutSubject, group: ModalityGroup, kind: Kind, evaluate_with: Callable[[TopK], Evaluation]
+) -> dict[str, Any]:
+    """One `Knockout`, and the `FullView` of every view, as JSON values."""
+    altered = subject.without(group, kind)
+    views = evaluate_with(altered).views
+    knockout = Knockout(
+        group=group.name,
+        tokens=group.tokens,
+        kind=kind,
+        num_items=subject.num_items(group),
+        num_reviews=subject.num_reviews(group),
+        views={name: _changes(view, altered.name) for name, view in views.items()},
+    )
+    full = {name: asdict(_full_view(view)) for name, view in views.items()}
+    return {"knockout": asdict(knockout), "views": full}
 
 
 def _key(subject: KnockoutSubject, drawn: Sequence[str]) -> str:
