@@ -22,10 +22,11 @@ def run(root: Path, num_ranks: int) -> subprocess.CompletedProcess[str]:
     command = ["run", root / "shop", *out, "--config", root / "settings.toml", "--cache", root / "cache"]
     launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d"]
     launcher += ["--rdzv-endpoint", "localhost:0", "-m", "recsys.cli"]
-    arguments = [*(launcher if num_ranks > 1 else ["-m", "recsys.cli"]), *command, *SET, *DIVIDED]
+    threads = ("--set", f"train.num_threads={2 // num_ranks}")
+    arguments = [*(launcher if num_ranks > 1 else ["-m", "recsys.cli"]), *command, *SET, *DIVIDED, *threads]
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
-        env={**os.environ, "OMP_NUM_THREADS": str(2 // num_ranks), "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=400,
