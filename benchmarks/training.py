@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,8 @@ def rectools_python(folder: Path) -> Path:
         uv = Path(sys.executable).with_name("uv")
         program = str(uv) if uv.exists() else "uv"
         subprocess.run([program, "venv", "--python", "3.11", "--clear", environment], check=True)
-        subprocess.run([program, "pip", "install", "--python", python, *RECTOOLS], check=True)
+        same_torch = f"torch=={metadata.version('torch').partition('+')[0]}"
+        subprocess.run([program, "pip", "install", "--python", python, *RECTOOLS, same_torch], check=True)
         (environment / "installed").write_text("\n".join(RECTOOLS), "utf-8")
     return python
 
