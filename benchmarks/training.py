@@ -55,7 +55,7 @@ def main() -> None:
         print(json.dumps(result))
         return
     log = args.folder / "log"
-    if not (log / "dataset.toml").exists():
+    if not (log / "events.csv").exists():
         write_log(log)
     names = [args.only] if args.only else ["recsys", "rectools"]
     found = {name: measure(name, args) for name in names}
@@ -121,6 +121,7 @@ def write_log(folder: Path) -> None:
         }
     )
     events.write_parquet(folder / "events.parquet")
+    events.write_csv(folder / "events.csv")  # for RecTools, whose environment reads no Parquet
     names = [str(at) for at in range(NUM_ITEMS)]
     pl.DataFrame({"item": names, "title": names}).write_parquet(folder / "items.parquet")
     (folder / "dataset.toml").write_text(DATASET, "utf-8")
@@ -170,7 +171,7 @@ def train_rectools(args: argparse.Namespace) -> dict[str, Any]:
 
     imports_gb = memory_gb("VmRSS")
     torch.set_num_threads(1)
-    events = pd.read_parquet(args.folder / "log" / "events.parquet")
+    events = pd.read_csv(args.folder / "log" / "events.csv", dtype={"user": str, "item": str})
     newest_first = events.groupby("user")["position"].rank(ascending=False, method="first")
     events = events[newest_first > 2]
     day = pd.Timestamp("2020-01-01") + pd.to_timedelta(events["position"], unit="s")
