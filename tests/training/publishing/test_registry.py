@@ -42,7 +42,7 @@ def test_aliases_address_the_bundles_of_the_store(tmp_path: Path) -> None:
     numbers = {name: int(found.version) for name, found in aliases.items()}
     assert numbers == {CHAMPION: 1, CHALLENGER: 2}
     assert aliases[CHAMPION].tags["bundle"] == first.version.version
-    logged = client.get_logged_model(aliases[CHAMPION].model_id)
+    logged = client.get_logged_model(aliases[CHAMPION].source.removeprefix("models:/"))
     metrics = {metric.key: metric.value for metric in logged.metrics}
     assert metrics["size_bytes"] == first.version.size_bytes
     assert metrics["warm ndcg_at_10"] == first.version.metrics["warm ndcg@10"]
