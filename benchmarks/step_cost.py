@@ -1,17 +1,18 @@
 """Time and memory of one training step of the towers, by the size of the catalogue.
 
-    python -m benchmarks.step_cost [--items 10000 1000000 10000000] [--steps 12] [--content-width 0]
+    python -m benchmarks.step_cost [--items 10000 1000000 10000000] [--rounds 12] [--content-width 0]
                                    [--figure docs/images/step_cost.svg] [--folder TEMPORARY]
 
-Every size is measured in a process of its own, with one thread. A step has 64 windows of 100 events, whose
-items are drawn uniformly, and 8,192 negatives: `train.sampled_above` is 1, all other settings are the
-defaults. Uniform draws repeat items of a small catalogue, and an item is embedded once a step: the table
-has the number of embedded items. With --content-width W, each item has a vector of W half floats in a
-memory-mapped file in --folder, which is removed at the end. Seconds are CPU seconds, the median over the
-steps after three that fill the caches. Memory is the largest anonymous memory (RssAnon) after a step; the
-tables and their average are part of it. "added by steps" is the difference to the memory before the first
-step. "peak" is the largest resident memory of the whole process, its start and the pages of mapped files
-included. Ratios are relative to the smallest catalogue.
+Every size has a process of its own, with one thread. The processes take steps in turn, so that other work
+on the machine slows all of them alike. A step has 16 windows of 100 events, no item twice, and 2,048
+negatives, all drawn uniformly; the towers are 32 wide, all other settings are the defaults. Negatives
+repeat items of a small catalogue, and an item is embedded once a step: the table has the number of embedded
+items. With --content-width W, each item has a vector of W half floats in a memory-mapped file in --folder,
+which is removed at the end. Seconds are CPU seconds, the median over the rounds after three that fill the
+caches. Memory is the largest anonymous memory (RssAnon) after a step; the id table and its average are part
+of it. "added by steps" is the difference to the memory before the first step. "peak" is the largest
+resident memory of the whole process, its start and the pages of mapped files included. Ratios are relative
+to the smallest catalogue.
 """
 
 import argparse
@@ -26,41 +27,63 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-NUM_WINDOWS, LENGTH, NUM_WARM_UP = 64, 100, 3
+NUM_WINDOWS, LENGTH, NUM_NEGATIVES, WIDTH, NUM_WARM_UP = 16, 100, 2048, 32, 3
 BOUND = 1.2  # of the time, relative to the smallest catalogue
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--items", type=int, nargs="+", default=[10_000, 1_000_000, 10_000_000])
-    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--content-width", type=int, default=0)
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--one", type=int, help="measure this size here, and print it as JSON")
     args = parser.parse_args()
     if args.one is not None:
-        print(json.dumps(measure(args.one, args.steps, args.content_width, args.folder)))
+        answer_turns(args.one, args.content_width, args.folder)
         return
-    found = [in_a_process(num_items, args) for num_items in args.items]
+    found = take_turns(args)
     print_table(found)
     if args.figure is not None:
         args.figure.parent.mkdir(parents=True, exist_ok=True)
         draw(found, args.figure)
 
 
-def in_a_process(num_items: int, args: argparse.Namespace) -> dict[str, float]:
-    options = ["--steps", str(args.steps), "--content-width", str(args.content_width)]
-    command = [sys.executable, "-m", "benchmarks.step_cost", "--one", str(num_items), *options]
-    done = subprocess.run(
-        [*command, "--folder", str(args.folder)], stdout=subprocess.PIPE, text=True, check=True
-    )
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+def take_turns(args: argparse.Namespace) -> list[dict[str, float]]:
+    """Start a process a size, the largest first and alone, and let them take steps in turn."""
+    command = [sys.executable, "-m", "benchmarks.step_cost", "--content-width", str(args.content_width)]
+    command += ["--folder", str(args.folder), "--one"]
+    processes = {}
+    for num_items in sorted(args.items, reverse=True):
+        process = subprocess.Popen(
+            [*command, str(num_items)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        processes[num_items] = process
+        ask(process, "start")
+    seconds: dict[int, list[float]] = {num_items: [] for num_items in args.items}
+    answers: dict[int, dict[str, float]] = {}
+    for _ in range(NUM_WARM_UP + args.rounds):
+        for num_items in args.items:
+            answers[num_items] = ask(processes[num_items], "step")
+            seconds[num_items].append(answers[num_items]["seconds"])
+    for process in processes.values():
+        process.communicate()
+    return [answers[each] | {"seconds": median(seconds[each][NUM_WARM_UP:])} for each in args.items]
+
+
+def ask(process: "subprocess.Popen[str]", word: str) -> dict[str, float]:
+    """Send `word`, and wait for a line of JSON."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(word + "\n")
+    process.stdin.flush()
+    found: dict[str, float] = json.loads(process.stdout.readline())
     return found
 
 
-def measure(num_items: int, num_steps: int, width: int, folder: Path) -> dict[str, float]:
-    """Seconds of a step by part, and memory."""
+def answer_turns(num_items: int, width: int, folder: Path) -> None:
+    """Take a step for each line on the standard input but the first; answer with seconds and memory."""
     import torch
 
     from recsys.config import ModelConfig, TrainConfig
@@ -74,30 +97,37 @@ def measure(num_items: int, num_steps: int, width: int, folder: Path) -> dict[st
 
     torch.set_num_threads(1)
     keep_freed_memory()
-    config = TrainConfig(sampled_above=1)
-    schema = SequenceSchema(max_length=LENGTH, has_clock=True, num_event_kinds=3, number_scales={})
+    config = TrainConfig(sampled_above=1, num_negatives=NUM_NEGATIVES)
+    schema = SequenceSchema(
+        max_length=LENGTH,
+        has_clock=True,
+        num_event_kinds=3,
+        number_scales={"value": (3.0, 1.0)},
+        review_text_dim=0,
+        review_audio_dim=0,
+        profile_sizes={},
+    )
     with tempfile.TemporaryDirectory(dir=folder) as content, process_group_of_one():
         features = make_features(num_items, width, Path(content))
-        model = Retriever(features, schema, ModelConfig()).train()
+        model = Retriever(features, schema, ModelConfig(dim=WIDTH)).train()
         tables = DividedTables(model, config.tables, decay=0.99)
         step = TrainStep(model, config, num_shards=1, tables=tables)
         optimizer = make_optimizer(model, config)
-        before, seconds, memory, rows = anonymous_bytes(), [], [], []
-        for number in range(NUM_WARM_UP + num_steps):
-            windows = make_windows(num_items, seed=number)
+        before, largest = anonymous_bytes(), 0
+        for number, _ in enumerate(sys.stdin):
             start = time.process_time()
-            update(step, windows, optimizer, 1.0)
-            seconds.append(time.process_time() - start)
-            memory.append(anonymous_bytes())
-            rows.append(len(tables.row_N))
-    return {
-        "items": num_items,
-        "seconds": median(seconds[NUM_WARM_UP:]),
-        "embedded": median(rows),
-        "bytes": max(memory),
-        "step_bytes": max(memory) - before,
-        "peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
-    }
+            if number > 0:
+                update(step, make_windows(num_items, seed=number), optimizer, 1.0)
+                largest = max(largest, anonymous_bytes())
+            answer = {
+                "items": num_items,
+                "seconds": time.process_time() - start,
+                "embedded": len(tables.row_N),
+                "bytes": largest,
+                "step_bytes": largest - before,
+                "peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+            }
+            print(json.dumps(answer), flush=True)
 
 
 def make_features(num_items: int, width: int, folder: Path) -> Any:
@@ -154,8 +184,9 @@ def make_windows(num_items: int, seed: int) -> list[Any]:
     from training.sequences import Window
 
     rng, windows = np.random.default_rng(seed), []
-    for _ in range(NUM_WINDOWS):
-        item = rng.integers(NUM_RESERVED, num_items + NUM_RESERVED, LENGTH)
+    drawn = np.unique(rng.integers(0, num_items, 4 * NUM_WINDOWS * LENGTH))
+    items = rng.permutation(drawn)[: NUM_WINDOWS * LENGTH].reshape(NUM_WINDOWS, LENGTH) + NUM_RESERVED
+    for item in items:
         history = History(
             item=item,
             timestamp=np.cumsum(rng.integers(1, 10**11, LENGTH)),

@@ -26,8 +26,13 @@ def files_below(directory: Path) -> Iterator[str]:
 def sync(directory: Path) -> None:
     """Wait until every file below `directory`, and the names in it, are on the disk."""
     for path in [directory, *directory.rglob("*")]:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync_path(path)
+
+
+def sync_path(path: Path) -> None:
+    """Wait until the file, or the names in the directory, at `path` are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -10,6 +10,8 @@
     ├── LeakError                           a model could read what is held out from it
     ├── LockedError                         another process is writing the same file or directory
     ├── StateError                          the histories of users cannot be read or written now
+    ├── DiskFullError                       a file cannot be written: no space, or a limit of its size
+    ├── TrackingError                       MLflow does not answer, or a run in it was deleted
     ├── ProviderError                       a device or execution provider is not available
     ├── RankError                           another process of the same training was lost
     ├── MissingExtraError                   an optional package is not installed
@@ -21,6 +23,7 @@ mistakes of callers; `assert` is for invariants of the code.
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 MAX_NAMES_SHOWN = 20
 MAX_VALUE_SHOWN = 120
@@ -70,6 +73,17 @@ class StateError(RecsysError):
     """The state does not answer, or no longer holds the histories that this process opened."""
 
 
+class DiskFullError(RecsysError):
+    """A file cannot be written: the disk is full, or a quota or a limit of the file's size is reached."""
+
+    def __init__(self, path: Path, free_bytes: int) -> None:
+        self.path, self.free_bytes = path, free_bytes
+        super().__init__(
+            f"{path}: cannot be written, the disk is full or a limit is reached ({free_bytes / 1e6:,.1f} MB "
+            "free there); the last complete version is kept. Free some space, then run the same command again"
+        )
+
+
 class LeakError(RecsysError):
     """A model could read held-out data, and its metrics would be too high.
 
@@ -83,6 +97,10 @@ class LeakError(RecsysError):
         named = {"user": user, "item": item}
         where = [table, *(f"{name} {value!r}" for name, value in named.items() if value is not None)]
         super().__init__(f"leak: {what} ({', '.join(where)}); {remedy}")
+
+
+class TrackingError(RecsysError):
+    """MLflow does not accept the tracked values of a run."""
 
 
 class ProviderError(RecsysError):

@@ -1,24 +1,138 @@
 """Files that appear whole or not at all, and locks between processes."""
 
+import errno
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from recsys.errors import LockedError
+from recsys.checksums import sync, sync_path
+from recsys.errors import DiskFullError, LockedError
 
 _LOCK_ATTEMPTS: Final = 100  # one fails only if another process releases the lock in the same moment
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Libraries that write by themselves raise errors of their own; their messages hold the system's text.
+_FULL_WORDS: Final = tuple(os.strerror(number).lower() for number in _FULL)
+_TEMPORARY: Final = ".tmp"
+_FORMER: Final = ".old"
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path to write, which is renamed to `path` at the end. After an error it is not renamed."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    yield temporary
-    os.replace(temporary, path)
+    """A temporary path to write, which is renamed to `path` at the end, once its content is on the disk.
+
+    After an error `path` is as before and the temporary file is removed. Raises `DiskFullError` where the
+    disk is full.
+    """
+    temporary = temporary_path(path)
+    try:
+        with disk_full_named(path):
+            yield temporary
+            sync_path(temporary)
+            os.replace(temporary, path)
+            sync_path(path.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write `text` to `path` as UTF-8, as `replacing` does."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, "utf-8")
+
+
+def temporary_path(path: Path) -> Path:
+    """The temporary path that `replacing` writes."""
+    return path.with_name(f"{path.name}{_TEMPORARY}")
+
+
+@contextmanager
+def replacing_directory(path: Path) -> Iterator[Path]:
+    """An empty temporary directory to fill, which is renamed to `path` at the end. Errors as in `replacing`.
+
+    A former directory at `path` is moved aside for the moment of the renaming. A process killed in that
+    moment leaves it aside; `remove_unfinished` moves it back.
+    """
+    temporary, former = _beside(path, _TEMPORARY), _beside(path, _FORMER)
+    remove_unfinished(path)
+    temporary.mkdir(parents=True)
+    try:
+        with disk_full_named(path):
+            yield temporary
+            sync(temporary)
+            if path.exists():
+                path.rename(former)
+            temporary.rename(path)
+            sync_path(path.parent)
+    except BaseException:
+        remove_unfinished(path)
+        raise
+    shutil.rmtree(former, ignore_errors=True)
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what a killed process left of writing `path`; a former directory that was moved aside is back.
+
+    Only for a process that alone writes `path`.
+    """
+    temporary_path(path).unlink(missing_ok=True)
+    shutil.rmtree(_beside(path, _TEMPORARY), ignore_errors=True)
+    former = _beside(path, _FORMER)
+    if former.exists() and not path.exists():
+        former.rename(path)
+    shutil.rmtree(former, ignore_errors=True)
+
+
+def remove_unfinished_in(directory: Path) -> None:
+    """`remove_unfinished` for every file and directory that a killed process was writing in `directory`."""
+    if not directory.is_dir():
+        return
+    for found in directory.iterdir():
+        if found.name.startswith(".") and found.suffix in (_TEMPORARY, _FORMER):
+            remove_unfinished(found.with_name(found.name[1:].removesuffix(found.suffix)))
+        elif found.suffix == _TEMPORARY:
+            remove_unfinished(found.with_suffix(""))
+
+
+@contextmanager
+def disk_full_named(path: Path) -> Iterator[None]:
+    """An error of writing `path` to a full disk becomes `DiskFullError` with the file and the free space."""
+    try:
+        yield
+    except DiskFullError:
+        raise
+    except Exception as error:
+        if not _is_disk_full(error):
+            raise
+        raise DiskFullError(path, _free_bytes(path)) from error
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return True
+    chain = [error, *(each for each in (error.__cause__, error.__context__) if each is not None)]
+    return any(
+        (isinstance(each, OSError) and each.errno in _FULL)
+        or any(words in str(each).lower() for words in _FULL_WORDS)
+        for each in chain
+    )
+
+
+def _free_bytes(path: Path) -> int:
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    with suppress(OSError):
+        return shutil.disk_usage(path).free
+    return 0
+
+
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(f".{path.name}{ending}")
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """Recommendations for many users, written to one Parquet file.
 
-Histories and lists are processed in batches; only the ids of all users are in memory at once.
+Histories and lists are processed in batches; only the ids of all users are in memory at once. Finished lists
+are kept in parts (serving/batch_parts.py), so that the same command goes on after an interruption.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,16 +12,16 @@ from typing import Final, Literal
 
 import numpy as np
 import polars as pl
-from polars.io.plugins import register_io_source
 
 from features.dataset import NamedIds, read_ids
 from recsys.arrays import Bools, Floats, Ints
 from recsys.columns import Columns
 from recsys.errors import DataError, RequestError
-from recsys.files import exclusive, replacing
+from recsys.files import exclusive, remove_unfinished, replacing
 from recsys.history import History
 from recsys.ids import NUM_RESERVED, PAD
 from recsys.progress import Progress, silent
+from serving.batch_parts import PartStore
 from serving.engine import Engine
 
 SCHEMA: Final = pl.Schema(
@@ -30,6 +30,7 @@ SCHEMA: Final = pl.Schema(
 REPORT_SCHEMA: Final = pl.Schema({Columns.USER: pl.String, "num_items": pl.Int32, "history": pl.String})
 STEP: Final = "recommend"
 USERS_AT_ONCE: Final = 256
+BATCHES_A_PART: Final = 4  # a killed process loses at most as many batches
 _MAX_SHOWN: Final = 100  # unknown candidates that an error lists
 
 
@@ -85,6 +86,8 @@ def recommend_to_parquet(
 ) -> BatchReport:
     """Write user_id, item_id, rank (from 1), score for every user to `out`, complete or not at all.
 
+    After an interruption the finished lists lie in the folder .NAME.parts beside `out`. The same call uses
+    the lists whose request, bundle and histories are unchanged.
     `report` is one more Parquet file, with a row for each user who got fewer than k items or has no
     history: user_id, num_items, history ("known", "empty" or "unknown"). Raises `DataError` for a file that
     is missing, empty or names unknown items (with their lines), for an `out` that is no Parquet file,
@@ -110,30 +113,63 @@ def recommend_to_parquet(
             counts=counts,
             report_rows=None if report is None else [],
         )
-        _write(_frames(engine, request, work, users_at_once, progress), out)
+        remove_unfinished(out)
+        parts = PartStore(out, SCHEMA, _request_key(engine, request, allowed))
+        _make_parts(engine, request, work, parts, users_at_once, progress)
+        parts.merge()
         if report is not None:
             _write_report(work.report_rows or [], report)
+        parts.remove()
         if named is not None:
             _warn_of_header(engine, request, named, counts)
     return counts
 
 
-def _frames(
-    engine: Engine, request: BatchRequest, work: _Work, users_at_once: int, progress: Progress
-) -> Iterator[pl.DataFrame]:
-    """One table for each batch of users."""
+def _request_key(engine: Engine, request: BatchRequest, allowed: Bools | None) -> str:
+    """Everything but the users that lists depend on, as text."""
+    candidates = "all" if allowed is None else np.packbits(allowed).tobytes().hex()
+    providers = sorted(engine.providers.items())
+    return repr((engine.bundle.version, providers, request.k, request.exclude_seen, candidates))
+
+
+def _make_parts(
+    engine: Engine,
+    request: BatchRequest,
+    work: _Work,
+    parts: PartStore,
+    users_at_once: int,
+    progress: Progress,
+) -> None:
+    """A part for each `BATCHES_A_PART` batches of users; finished parts are not made again."""
     progress(STEP, 0, work.total)
-    while users := list(islice(work.users, users_at_once)):
-        histories = engine.state.histories(users)
-        answer = engine.recommend(
-            histories, request.k, exclude_seen=request.exclude_seen, allowed=work.allowed
-        )
-        num_items = (answer.items != PAD).sum(axis=1)
-        _count(work.counts, histories, num_items, request.k)
-        if work.report_rows is not None:
-            work.report_rows.append(_report_rows(users, histories, num_items, request.k))
-        progress(STEP, work.counts.num_users, work.total)
-        yield _frame(engine, users, answer.items, answer.scores)
+    while users := list(islice(work.users, users_at_once * BATCHES_A_PART)):
+        batches = [users[at : at + users_at_once] for at in range(0, len(users), users_at_once)]
+        histories = [engine.state.histories(batch) for batch in batches]
+        key = parts.key(users, histories)
+        kept = parts.read(key)
+        frames = []
+        for batch, known in zip(batches, histories, strict=True):
+            if kept is None:
+                answer = engine.recommend(
+                    known, request.k, exclude_seen=request.exclude_seen, allowed=work.allowed
+                )
+                frames.append(_frame(engine, batch, answer.items, answer.scores))
+            else:
+                frames.append(kept.filter(pl.col(Columns.USER).is_in(batch)))
+            num_items = _num_items(batch, frames[-1])
+            _count(work.counts, known, num_items, request.k)
+            if work.report_rows is not None:
+                work.report_rows.append(_report_rows(batch, known, num_items, request.k))
+            progress(STEP, work.counts.num_users, work.total)
+        parts.add(key, None if kept is not None else pl.concat(frames))
+
+
+def _num_items(users: Sequence[str], frame: pl.DataFrame) -> Ints:
+    """Items that each user got. Shape [U]."""
+    counts = frame.group_by(Columns.USER).len("num_items")
+    named = pl.DataFrame({Columns.USER: users}, schema={Columns.USER: pl.String})
+    joined = named.join(counts, on=Columns.USER, how="left", maintain_order="left")
+    return joined["num_items"].fill_null(0).cast(pl.Int64).to_numpy()
 
 
 def _count(counts: BatchReport, histories: Sequence[History | None], num_items: Ints, k: int) -> None:
@@ -225,16 +261,6 @@ def _check_is_parquet(path: Path) -> None:
         raise DataError(f"{path}: is written as Parquet; name a file that ends in .parquet")
     if path.is_dir():
         raise DataError(f"{path}: is a folder; name a file that ends in .parquet")
-
-
-def _write(frames: Iterator[pl.DataFrame], out: Path) -> None:
-    """Stream `frames` into a file beside `out`, then rename it."""
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        register_io_source(lambda *_: frames, schema=SCHEMA).sink_parquet(partial, sync_on_close="all")
-        os.replace(partial, out)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _write_report(rows: Sequence[pl.DataFrame], path: Path) -> None:

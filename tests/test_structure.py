@@ -48,7 +48,7 @@ TIERS: Mapping[str, tuple[str, ...]] = {
         "pipeline",
         "experiments publishing",
     ),
-    "serving": ("filters state", "requests", "engine", "batch show http", "pyfunc"),
+    "serving": ("filters state batch_parts", "requests", "engine", "batch show http", "pyfunc"),
 }
 # Sub-packages whose other modules are imported by name where they are needed: torch and transformers are
 # loaded by converting alone, the shop is written by hand-made parts, and commands are resolved when called.

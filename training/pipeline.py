@@ -4,8 +4,8 @@ A step reads the results of earlier steps from the run directory, or makes them 
 vector cache.
 """
 
-import json
 import logging
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
@@ -30,6 +30,7 @@ from features.splits import Split, make_split
 from recsys.bundle import Bundle
 from recsys.config import Config
 from recsys.errors import ConfigError
+from recsys.files import replace_text
 from recsys.history import History
 from recsys.progress import Progress, silent
 from training.baselines import make_competitors, save_choices
@@ -41,6 +42,7 @@ from training.evaluation import (
     Evaluation,
     EvaluationSet,
     EvaluationSettings,
+    KeptLists,
     Predictions,
     TopK,
     draw_examples,
@@ -195,7 +197,8 @@ class Run:
             draw_examples(predictions[0], fitted, histories, model=MODEL, exclude_seen=settings.exclude_seen),
             self.directory.examples,
         )
-        self.directory.metrics.write_text(evaluation.to_json(), "utf-8")
+        replace_text(self.directory.metrics, evaluation.to_json())
+        shutil.rmtree(self.directory.kept_lists, ignore_errors=True)
         self._track_evaluation(evaluation)
         return evaluation
 
@@ -226,7 +229,7 @@ class Run:
                 EvaluationSettings.of(self.config.evaluate),
                 progress=self.progress,
             )
-        self.directory.metrics.write_text(evaluation.to_json(), "utf-8")
+        replace_text(self.directory.metrics, evaluation.to_json())
         self._track_evaluation(evaluation)
         return evaluation
 
@@ -236,8 +239,11 @@ class Run:
         subject = KnockoutSubject(self.fitted, self.dataset, self.vectors, self.split, self.config)
         num_users = num_users or self.config.evaluate.knockout_users
         with self.directory.timed("knockouts"):
-            knockouts = measure_knockouts(subject, num_users=num_users, progress=self.progress)
+            knockouts = measure_knockouts(
+                subject, num_users=num_users, progress=self.progress, kept=self.directory.kept_knockouts
+            )
         knockouts.save(self.directory.knockouts)
+        shutil.rmtree(self.directory.kept_knockouts, ignore_errors=True)
         self.tracker.log_artifact(self.directory.knockouts)
         return knockouts
 
@@ -266,7 +272,7 @@ class Run:
                     dataset_fingerprint=dataset.fingerprint(),
                     refit=self.config.train.refit,
                     refit_description=description,
-                    metrics=self._published_metrics(),
+                    metrics=self.directory.published_metrics(),
                 ),
                 list(islice(histories.values(), NUM_CHECKED_USERS)),
                 reviewers=reviewers,
@@ -320,21 +326,10 @@ class Run:
         with self.directory.timed(step), threads(self.config.train.num_threads):
             yield
 
-    def _published_metrics(self) -> dict[str, object]:
-        """The results for the bundle's manifest, without the slices."""
-        path = self.directory.metrics
-        metrics: dict[str, object] = json.loads(path.read_text("utf-8")) if path.exists() else {}
-        metrics.pop("slices", None)
-        return metrics
-
     def _refit(self, first: Fitted) -> tuple[Fitted, str]:
-        choices = FitChoices.of(first)
-        split = newest_events_split(
-            self.dataset,
-            self.config,
-            needs_targets=choices.blend_weight > 0,
-            folder=self.directory.parts("refit"),
-        )
+        choices, folder = FitChoices.of(first), self.directory.parts("refit")
+        has_ranker = choices.blend_weight > 0
+        split = newest_events_split(self.dataset, self.config, needs_targets=has_ranker, folder=folder)
         fitted = self._fit("refit", "refit", self.config, split=split, choices=choices)
         return fitted, f"{split.description} Towers: {choices.epochs} epochs, as chosen on validation."
 
@@ -352,16 +347,21 @@ class Run:
 
     def _systems(self, fitted: Fitted, histories: Mapping[str, History]) -> list[TopK]:
         settings = self.config.evaluate
-        systems: list[TopK] = [*full_and_towers(fitted, histories, MODEL, TOWERS, settings)]
+
+        def kept(fit: Fitted, full: str, towers: str | None = None) -> list[TopK]:
+            """The systems of one fit, whose lists are kept."""
+            known = histories if fit is fitted else self.split.before_test(fit.builder)
+            key = repr((fit.digest(), self.dataset.fingerprint(), self.split.description, settings))
+            systems = full_and_towers(fit, known, full, towers, settings)
+            return [KeptLists(each, self.directory.kept_lists, key) for each in systems]
+
+        systems = kept(fitted, MODEL, TOWERS)
         if settings.with_validation:
             joined, choices = self.split.with_validation(), choices_of_towers(fitted)
             both = self._fit(WITH_VALIDATION, "with_validation", self.config, split=joined, choices=choices)
-            known = self.split.before_test(both.builder)
-            systems += full_and_towers(both, known, WITH_VALIDATION, None, settings)
+            systems += kept(both, WITH_VALIDATION)
         if settings.id_only or (settings.id_only is None and self.dataset.oracle_files is not None):
-            blind = self._fit(ID_ONLY, "id_only", id_only(self.config))
-            known = self.split.before_test(blind.builder)
-            systems += full_and_towers(blind, known, ID_ONLY, None, settings)
+            systems += kept(self._fit(ID_ONLY, "id_only", id_only(self.config)), ID_ONLY)
         return systems
 
     def _fit(
@@ -382,6 +382,7 @@ class Run:
                 audit(FitInputs.of(self.dataset, vectors, split, config)),
                 choices=choices,
                 checkpoint=checkpoint,
+                after_towers=self.directory.after_towers(stage),
                 ranks=self.ranks,
                 progress=lambda step, at, total, note="": self.progress(f"{step} {name}", at, total, note),
                 on_epoch=lambda epoch, entry: self.tracker.log_metrics(

@@ -2,7 +2,7 @@
 
     run/
       config.toml  dataset.json  lock    the configuration, the dataset, and the process that uses the run
-      checkpoints/  fit_records.json     towers and record of each fit (main, with_validation, id_only, refit)
+      checkpoints/  fit_records.json     models and record of each fit (main, with_validation, id_only, refit)
       sharding_plan.txt                  how several processes divide the learned tables, by stage
       audit.json                         the checks for leaks, by stage
       split/  metrics.json               histories and held-out items, and the results on them
@@ -25,13 +25,13 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from recsys.config import Config, dump_config, flatten, load_config
 from recsys.errors import ConfigError
-from recsys.files import ProcessLock, replacing
+from recsys.files import ProcessLock, remove_unfinished_in, replace_text, replacing, temporary_path
 
 FORMAT = 2  # of the files in a run directory; a directory of another format is an error
 # Settings and sections ("track.") that do not affect results; a run continues with other values of them.
@@ -55,12 +55,15 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = ProcessLock(path / "lock", str(path))
+        self._is_clean = False  # whether the files of a killed process were removed
         self.config_file = path / "config.toml"
         self.dataset_file = path / "dataset.json"
         self.checkpoints = path / "checkpoints"
         self.fit_records = path / "fit_records.json"
         self.sharding_plan = path / "sharding_plan.txt"
         self.audits = path / "audit.json"
+        self.kept_lists = self.checkpoints / "lists"  # of an unfinished evaluation
+        self.kept_knockouts = self.checkpoints / "knockouts"  # cases of an unfinished measurement
         self.split = path / "split"
         self.metrics = path / "metrics.json"
         self.baselines = path / "baselines.json"
@@ -84,6 +87,10 @@ class RunDirectory:
         """Path of the checkpoint of one stage's towers."""
         return self.checkpoints / f"{stage}.pt"
 
+    def after_towers(self, stage: str) -> Path:
+        """Directory of the ranker and the other parts of one stage that follow the towers."""
+        return self.checkpoints / f"{stage}.after_towers"
+
     def parts(self, stage: str) -> Path:
         """Folder for the split of a streamed log."""
         return self.path / "parts" / stage
@@ -98,9 +105,11 @@ class RunDirectory:
             raise ConfigError(f"--out {path} is a file; name a directory")
         path.mkdir(parents=True, exist_ok=True)
         directory = cls(path)
-        if not directory.dataset_file.exists() and any(
-            each != directory._lock.lock_file for each in path.iterdir()
-        ):
+        own = (
+            directory._lock.lock_file,
+            temporary_path(directory.dataset_file),
+        )  # of a run killed at its start
+        if not directory.dataset_file.exists() and any(each not in own for each in path.iterdir()):
             raise ConfigError(f"{path} is not empty and contains no run; name another --out")
         cache_dir.mkdir(parents=True, exist_ok=True)
         with directory.locked():
@@ -118,7 +127,8 @@ class RunDirectory:
                 )
             # Once the dataset has been read, only `check_dataset` changes its path.
             directory._write(replace(before, cache=directory._relative(cache_dir)))
-            dump_config(config, directory.config_file)
+            with replacing(directory.config_file) as temporary:
+                dump_config(config, temporary)
         return directory
 
     @classmethod
@@ -128,6 +138,10 @@ class RunDirectory:
         if not directory.dataset_file.exists():
             raise ConfigError(f"{path} contains no run; make one with: recsys train DATASET --out {path}")
         directory.reference()
+        if not directory.config_file.exists():
+            raise ConfigError(
+                f"the run in {path} was killed at its start; call the command that made it again"
+            )
         return directory
 
     def config(self, settings: Iterable[str] = ()) -> Config:
@@ -184,9 +198,26 @@ class RunDirectory:
         if now != before:
             self._write(now)
 
-    def locked(self) -> AbstractContextManager[None]:
-        """Hold the lock of the directory; re-entrant. Raises `LockedError` if another process holds it."""
-        return self._lock.held()
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock of the directory; re-entrant. Raises `LockedError` if another process holds it.
+
+        The first time, the unfinished files of a killed process are removed.
+        """
+        with self._lock.held():
+            if not self._is_clean:
+                folders = (self.path, self.checkpoints, self.split, self.kept_lists, self.kept_knockouts)
+                for folder in folders:
+                    remove_unfinished_in(folder)
+                self._is_clean = True
+            yield
+
+    def published_metrics(self) -> dict[str, object]:
+        """The results for the bundle's manifest, without the slices."""
+        text = self.metrics.read_text("utf-8") if self.metrics.exists() else "{}"
+        metrics: dict[str, object] = json.loads(text)
+        metrics.pop("slices", None)
+        return metrics
 
     def seconds(self) -> dict[str, float]:
         """Step -> seconds."""
@@ -205,10 +236,11 @@ class RunDirectory:
         yield
         seconds = self.seconds()
         seconds[step] = max(time.perf_counter() - start, seconds.get(step, 0.0))
-        self.timings.write_text(json.dumps(seconds, indent=2), "utf-8")
+        replace_text(self.timings, json.dumps(seconds, indent=2))
 
     def _check_unchanged(self, before: DatasetReference, dataset: Path, config: Config) -> None:
-        changed = _changes(self.config(), config)
+        # A run killed at its start may have no configuration yet.
+        changed = _changes(self.config(), config) if self.config_file.exists() else []
         # A dataset at another path may be the same: `check_dataset` compares fingerprints after reading it.
         if before.fingerprint is None and self._resolved(before.path) != dataset.resolve():
             changed.insert(0, f"dataset {dataset.resolve()}")
@@ -225,8 +257,7 @@ class RunDirectory:
         return (self.path / relative).resolve()
 
     def _write(self, reference: DatasetReference) -> None:
-        with replacing(self.dataset_file) as temporary:
-            temporary.write_text(json.dumps(asdict(reference), indent=2), "utf-8")
+        replace_text(self.dataset_file, json.dumps(asdict(reference), indent=2))
 
 
 def _changes(before: Config, now: Config) -> list[str]:

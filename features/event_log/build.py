@@ -34,9 +34,10 @@ from features.event_log.log import (
 )
 from features.event_log.partition import PARTS, STATE, PartitionState, partition_frame, write_partitions
 from features.event_log.source import LogSource, estimate_events
+from recsys.checksums import sync
 from recsys.columns import Columns
 from recsys.errors import DataError
-from recsys.files import exclusive
+from recsys.files import disk_full_named, exclusive
 from recsys.history import EVENT_NUMBERS
 from recsys.ids import NUM_RESERVED
 from recsys.progress import Progress, silent
@@ -72,7 +73,10 @@ def build_log(
     with exclusive(out, wait=True):  # another process may be preparing the same log
         found = _current_log(out, fingerprint)
         if found is None:
-            _prepare(source, spec, items, out, fingerprint, part_rows, partition_events, progress)
+            with disk_full_named(out):
+                _prepare(source, spec, items, out, fingerprint, part_rows, partition_events, progress)
+        else:
+            _remove_leftovers(out)
     return found or EventLog(out)
 
 
@@ -122,16 +126,25 @@ def _current_log(out: Path, fingerprint: dict[str, Any]) -> EventLog | None:
 
 
 def _replace(work: Path, out: Path) -> None:
-    """Rename `work` to `out`, without its intermediate files; the old content of `out` is removed."""
-    for name in (PARTS, STATE):
-        path = work / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    old = out.with_name(f".{out.name}.old")
+    """Rename `work` to `out`; intermediate files and the old content are removed, now or by the next call."""
+    old = _former(out)
     shutil.rmtree(old, ignore_errors=True)
+    sync(work)
     if out.exists():
         out.rename(old)
     work.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
+    _remove_leftovers(out)
+
+
+def _remove_leftovers(out: Path) -> None:
+    """The parts of the finished log `out`, its state, and a former log."""
+    shutil.rmtree(out / PARTS, ignore_errors=True)
+    (out / STATE).unlink(missing_ok=True)
+    shutil.rmtree(_former(out), ignore_errors=True)
+
+
+def _former(out: Path) -> Path:
+    return out.with_name(f".{out.name}.old")
 
 
 def _finish(

@@ -29,6 +29,7 @@ from features.event_log.chunk_checker import ChunkChecker, ColumnStatistics, Sta
 from features.event_log.source import LogSource
 from recsys.columns import Columns
 from recsys.errors import DataError
+from recsys.files import replace_text
 from recsys.history import EVENT_NUMBERS
 from recsys.ids import NUM_RESERVED
 from recsys.progress import Progress
@@ -85,10 +86,7 @@ class PartitionState:
         )
 
     def save(self, work: Path) -> None:
-        unfinished = work / f".{STATE}"
-        values = vars(self) | {"statistics": self.statistics.as_dict()}
-        unfinished.write_text(json.dumps(values), "utf-8")
-        unfinished.replace(work / STATE)
+        replace_text(work / STATE, json.dumps(vars(self) | {"statistics": self.statistics.as_dict()}))
 
 
 def write_partitions(

@@ -7,9 +7,10 @@ its finished parts, and several processes may write at once.
 """
 
 import hashlib
-import os
+import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,9 +20,11 @@ import polars as pl
 
 from recsys.arrays import Floats
 from recsys.errors import DataError
+from recsys.files import replacing
 
 # Vectors in a part. A killed process loses at most as many.
 _PART_SIZE = 1024
+_UNFINISHED_SECONDS = 3600  # writing a part takes less than a second
 _MAX_FLOAT16 = float(np.finfo(np.float16).max)
 
 
@@ -97,13 +100,16 @@ class VectorCache:
     def _write(self, kind: str, fingerprint: str, table: pl.DataFrame) -> None:
         folder = self.directory / kind / fingerprint
         folder.mkdir(parents=True, exist_ok=True)
-        name = f"part-{uuid.uuid4().hex}.parquet"
-        temporary = folder / f".{name}.tmp"
-        try:
+        self._remove_unfinished(folder)
+        with replacing(folder / f"part-{uuid.uuid4().hex}.parquet") as temporary:
             table.write_parquet(temporary, compression="zstd", compression_level=1)
-            os.replace(temporary, folder / name)
-        finally:
-            temporary.unlink(missing_ok=True)
+
+    def _remove_unfinished(self, folder: Path) -> None:
+        """Remove the parts that killed processes were writing; a part that is being written is younger."""
+        for path in folder.glob("part-*.parquet.tmp"):
+            with suppress(FileNotFoundError):  # another process removed or finished it
+                if time.time() - path.stat().st_mtime > _UNFINISHED_SECONDS:
+                    path.unlink()
 
 
 class CacheWriter:

@@ -24,6 +24,7 @@ from features.dataset import POLARS_ERRORS, IdMaps, encode, encode_lists, split_
 from recsys.arrays import Floats, Ints
 from recsys.columns import Columns
 from recsys.errors import DataError
+from recsys.files import replacing
 from recsys.history import EVENT_NUMBERS, REVIEW_FIELDS, History
 from recsys.ids import NUM_RESERVED, IdMap
 
@@ -46,19 +47,18 @@ _ROW_GROUP = 4_096
 def save_histories(histories: Mapping[str, History], path: Path, item_ids: IdMap, maps: IdMaps) -> None:
     """Write `histories` to `path`, which appears whole or not at all."""
     users = sorted(histories)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    if len(users) <= _USERS_AT_ONCE:
-        _to_frame(users, histories, item_ids, maps).write_parquet(unfinished, row_group_size=_ROW_GROUP)
-    else:
-        _write_in_parts(users, histories, item_ids, maps, unfinished)
-    unfinished.replace(path)
+    with replacing(path) as unfinished:
+        if len(users) <= _USERS_AT_ONCE:
+            _to_frame(users, histories, item_ids, maps).write_parquet(unfinished, row_group_size=_ROW_GROUP)
+        else:
+            _write_in_parts(users, histories, item_ids, maps, unfinished)
 
 
 def _write_in_parts(
     users: Sequence[str], histories: Mapping[str, History], item_ids: IdMap, maps: IdMaps, path: Path
 ) -> None:
     """No more than `_USERS_AT_ONCE` users in memory."""
-    with TemporaryDirectory(dir=path.parent, prefix=".histories-") as folder:
+    with TemporaryDirectory(dir=path.parent, prefix=".histories-", suffix=".tmp") as folder:
         parts = []
         for start in range(0, len(users), _USERS_AT_ONCE):
             parts.append(Path(folder) / f"{start:012}.parquet")

@@ -14,6 +14,7 @@ from features.splits.assignment import CONTEXT, ORDER, PART, TEST, TRAIN, VALIDA
 from features.splits.train_statistics import InMemoryTrainStatistics, TrainStatistics
 from recsys.arrays import Bools, Ints
 from recsys.columns import Columns
+from recsys.files import replacing
 from recsys.history import History
 from recsys.ids import IdMap
 
@@ -221,8 +222,9 @@ class InMemorySplit:
         )
         history = self.events_before(self.test)
         history = history.join(parts, on=Columns.ROW, how="left", maintain_order="left")
-        history.write_parquet(directory / HISTORY)
-        self.test.write_parquet(directory / GROUND_TRUTH)
+        for name, table in {HISTORY: history, GROUND_TRUTH: self.test}.items():
+            with replacing(directory / name) as temporary:
+                table.write_parquet(temporary)
 
     def events_before(self, targets: pl.DataFrame, *, future: pl.DataFrame | None = None) -> pl.DataFrame:
         """The events that may be read when `targets` are predicted, sorted by time and row.

@@ -22,6 +22,7 @@ from features.splits.train_statistics import StreamedTrainStatistics
 from recsys.arrays import Bools, Ints
 from recsys.columns import Columns
 from recsys.errors import ConfigError
+from recsys.files import replacing
 from recsys.history import History
 from recsys.ids import NUM_RESERVED, IdMap
 from recsys.progress import Progress, silent
@@ -155,16 +156,18 @@ class StreamedSplit:
     def write(self, directory: Path) -> None:
         """As `InMemorySplit.write`, but the history is sorted by partition, user, time and row."""
         directory.mkdir(parents=True, exist_ok=True)
-        self.test.write_parquet(directory / GROUND_TRUTH)
+        with replacing(directory / GROUND_TRUTH) as temporary:
+            self.test.write_parquet(temporary)
         log, items, written = self.dataset.log, self.dataset.items[Columns.ITEM], []
         for number, partition in enumerate(log.partitions()):
             codes = self.codes(number)
             known = before_test(codes, partition.start, partition.stop)
             named = pl.Series(PARTS, dtype=pl.String).gather(codes.astype(np.uint32)).alias(PART)
             frame = log.frame(partition, items).with_columns(named).filter(pl.Series(known))
-            written.append(directory / f".history-{number:04}.parquet")
+            written.append(directory / f".history-{number:04}.parquet.tmp")
             frame.write_parquet(written[-1])
-        pl.scan_parquet(written, glob=False).sink_parquet(directory / HISTORY)
+        with replacing(directory / HISTORY) as temporary:
+            pl.scan_parquet(written, glob=False).sink_parquet(temporary)
         for path in written:
             path.unlink()
 

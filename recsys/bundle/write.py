@@ -3,9 +3,6 @@
 write_bundle(run / "bundle", fill)      fill(directory) writes the files, returns the manifest's values
 """
 
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,8 +13,9 @@ from pydantic import ValidationError
 import recsys
 from recsys.bundle.load import Bundle
 from recsys.bundle.manifest import FORMAT_VERSION, MANIFEST, Manifest, problems_of
-from recsys.checksums import files_below, sha256_of, sync
+from recsys.checksums import files_below, sha256_of
 from recsys.errors import BundleError
+from recsys.files import replacing_directory
 
 
 def write_bundle(target: Path, fill: Callable[[Path], Mapping[str, Any]]) -> Bundle:
@@ -29,17 +27,9 @@ def write_bundle(target: Path, fill: Callable[[Path], Mapping[str, Any]]) -> Bun
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    workspace = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        draft = workspace / "new"
-        draft.mkdir()
-        values = fill(draft)
-        _write_manifest(draft, values)
-        sync(draft)
+    with replacing_directory(target) as draft:
+        _write_manifest(draft, fill(draft))
         Bundle.open(draft)
-        _put_in_place(draft, target, aside=workspace / "old")
-    finally:
-        shutil.rmtree(workspace, ignore_errors=True)
     return Bundle.open(target, verify=False)
 
 
@@ -56,20 +46,3 @@ def _write_manifest(directory: Path, values: Mapping[str, Any]) -> None:
     except ValidationError as error:
         raise BundleError(f"the manifest is not valid: {problems_of(error)}") from None
     (directory / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
-
-
-def _put_in_place(draft: Path, target: Path, *, aside: Path) -> None:
-    had_one = target.exists()
-    if had_one:
-        target.rename(aside)
-    try:
-        draft.rename(target)
-    except OSError:
-        if had_one:
-            aside.rename(target)
-        raise
-    handle = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(handle)  # the new name itself
-    finally:
-        os.close(handle)

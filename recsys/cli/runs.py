@@ -238,9 +238,13 @@ def make_run(
 ) -> Any:
     from recsys.config import load_config
     from training.pipeline import Run
+    from training.run_directory import RunDirectory
 
     settings = load_config(config, preset=preset, overrides=set_ or [])
+    is_there = RunDirectory(out).dataset_file.exists()
     run = Run.create(out, dataset, settings, cache_dir=cache or default_cache(), progress=progress)
+    if is_there:
+        say(console, f"{out} has this run already; it is continued. For a new run, name another --out.")
     for warning in run.dataset.warnings:
         warn(console, warning)
     return run

@@ -157,7 +157,7 @@ def test_failure_on_the_way_leaves_the_old_file_and_nothing_else(engine, tmp_pat
 
 def test_memory_does_not_grow_with_the_users(bundle_path, shop, tmp_path):
     peaks = []
-    for num_users in (100, 800):
+    for num_users in (200, 1600):  # a part has 200
         users = {f"user-{n:05}": shop.history("ant", "cat") for n in range(num_users)}
         engine = shop.open_engine(bundle_path, users=users)
         recommend(engine, tmp_path / "warm.parquet", k=3, users_at_once=50)
@@ -237,3 +237,86 @@ def test_two_batches_into_one_file_are_refused(engine, tmp_path):
         recommend(engine, out)
     recommend(engine, out)
     assert list(out.parent.iterdir()) == [out]
+
+
+class TestKilled:
+    """A batch that was interrupted goes on with the next part."""
+
+    @pytest.fixture
+    def users(self, tmp_path):
+        """Forty lines with the three known users and others; a part is four of them."""
+        path = tmp_path / "users.txt"
+        path.write_text("\n".join(["ann", "bob", "new", *(f"user-{n}" for n in range(37))]), "utf-8")
+        return path
+
+    def stopped(self, engine, out, after, **request):
+        """The batch stopped at `after` users; the users of whom the engine was asked."""
+
+        def stop(step, done, total):
+            if done >= after:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            recommend(engine, out, users_at_once=1, progress=stop, **request)
+
+    def asked(self, engine, monkeypatch):
+        real, histories = engine.recommend, []
+
+        def counted(some, *arguments, **named):
+            histories.extend(some)
+            return real(some, *arguments, **named)
+
+        monkeypatch.setattr(engine, "recommend", counted)
+        return histories
+
+    def test_the_file_and_the_report_equal_those_of_an_unbroken_batch(
+        self, engine, tmp_path, users, monkeypatch
+    ):
+        whole, out = tmp_path / "whole.parquet", tmp_path / "out.parquet"
+        wanted = {"users": users, "k": 3}
+        expected = recommend(engine, whole, report=tmp_path / "a.parquet", users_at_once=1, **wanted)
+        self.stopped(engine, out, 10, **wanted)
+        assert not out.exists()
+        asked = self.asked(engine, monkeypatch)
+        found = recommend(engine, out, report=tmp_path / "b.parquet", users_at_once=1, **wanted)
+        assert len(asked) == 40 - 8
+        assert found == expected
+        assert out.read_bytes() == whole.read_bytes()
+        assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+        assert not list(tmp_path.glob(".*"))
+
+    @pytest.mark.parametrize(
+        "change", [{"k": 2}, {"exclude_seen": False}, {"candidates": True}], ids=["k", "seen", "candidates"]
+    )
+    def test_parts_of_another_request_are_not_used(self, engine, tmp_path, users, monkeypatch, change):
+        out = tmp_path / "out.parquet"
+        (tmp_path / "items.txt").write_text("fox\neel\n", "utf-8")
+        if "candidates" in change:
+            change = {"candidates": tmp_path / "items.txt"}
+        self.stopped(engine, out, 10, users=users, k=3)
+        asked = self.asked(engine, monkeypatch)
+        recommend(engine, out, users_at_once=1, **{"users": users, "k": 3, **change})
+        assert len(asked) == 40
+
+    def test_a_part_with_a_changed_history_is_made_again(self, engine, tmp_path, users, monkeypatch):
+        out = tmp_path / "out.parquet"
+        self.stopped(engine, out, 10, users=users, k=3)
+        assert engine.state.delete_user("bob")
+        asked = self.asked(engine, monkeypatch)
+        recommend(engine, out, users_at_once=1, users=users, k=3)
+        assert len(asked) == 40 - 4, "ann, bob, new and user-0 are asked again"
+        assert lists(out)["bob"] == lists(out)["user-0"], "nothing of an erased user is left"
+
+    def test_a_damaged_part_is_made_again(self, engine, tmp_path, users, monkeypatch):
+        out = tmp_path / "out.parquet"
+        self.stopped(engine, out, 10, users=users, k=3)
+        first, _ = sorted((tmp_path / ".out.parquet.parts").iterdir())
+        first.write_bytes(first.read_bytes()[:-9])
+        asked = self.asked(engine, monkeypatch)
+        recommend(engine, out, users_at_once=1, users=users, k=3)
+        assert len(asked) == 40 - 4
+
+    def test_leftovers_of_a_killed_process_are_removed(self, engine, tmp_path, users):
+        (tmp_path / "out.parquet.tmp").write_text("half", "utf-8")
+        recommend(engine, tmp_path / "out.parquet", users=users, k=3)
+        assert {each.name for each in tmp_path.glob("*out*")} == {"out.parquet"}

@@ -56,6 +56,25 @@ class TrackedRun:
         return connect(place.uri).get_run(place.run_ids[step])
 
 
+def take_steps(run: TrackedRun, uri: str | None, **settings: Any) -> None:
+    """Two steps with a little of everything."""
+    tracker = run.tracker(uri, **settings)
+    (run.path / "bundle").mkdir(exist_ok=True)
+    (run.path / "bundle" / "manifest.json").write_text("{}")
+    (run.path / "config.toml").write_text("a = 1")
+    with tracker.open():
+        with tracker.step("train") as train:
+            train.log_params({"train.epochs": 3, "k": (10, 20), **{f"p{n}": n for n in range(120)}})
+            train.log_dataset("shop", "f00d" * 16, "shop", {"num_items": 4})
+            for epoch, loss in enumerate([3.0, 2.0, 1.0], 1):
+                train.log_metrics({"main/loss": loss}, epoch)
+            train.log_artifact(run.path / "config.toml")
+        with tracker.step("evaluate") as evaluate:
+            evaluate.log_metrics({"warm/als/ndcg@10": 0.25, "a+b": 1})
+            evaluate.log_artifact(run.path / "bundle", "bundle")
+            evaluate.log_text("B", "notes/b.txt")
+
+
 def artifacts_of(run: Any) -> dict[str, str]:
     """Path -> text of the files that lie beside a SQLite file."""
     root = Path(run.info.artifact_uri.removeprefix("file://"))

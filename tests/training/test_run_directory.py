@@ -195,3 +195,34 @@ def test_time_of_work_that_was_done_before_is_kept(tmp_path: Path) -> None:
     found = directory.seconds()
     assert found["train main"] == 600.0
     assert 0.01 <= found["export"] < 60
+
+
+class TestKilled:
+    """What a process killed at any moment leaves is gone on with, or removed by the next process."""
+
+    def test_at_the_start(self, tmp_path: Path) -> None:
+        """Only the lock and half of dataset.json; then dataset.json without a configuration."""
+        run = tmp_path / "run"
+        run.mkdir()
+        (run / "lock").write_text("process 1", "utf-8")
+        (run / "dataset.json.tmp").write_text("{", "utf-8")
+        create(run, tmp_path / "shop")
+        (run / "config.toml").unlink()
+        with pytest.raises(ConfigError, match="killed at its start"):
+            RunDirectory.open(run)
+        assert create(run, tmp_path / "shop").config() == config()
+
+    def test_unfinished_files_are_removed_by_the_next_owner_of_the_lock(self, tmp_path: Path) -> None:
+        directory = create(tmp_path / "run", tmp_path / "shop")
+        directory.checkpoints.mkdir()
+        half = [directory.path / "metrics.json.tmp", directory.checkpoints / "main.pt.tmp"]
+        for path in half:
+            path.write_text("half", "utf-8")
+        (directory.path / ".bundle.old").mkdir()
+        (directory.path / ".bundle.old" / "manifest.json").write_text("{}", "utf-8")
+        (directory.path / ".bundle.tmp").mkdir()
+        again = RunDirectory.open(directory.path)
+        with again.locked():
+            assert not any(path.exists() for path in half)
+        assert (directory.bundle / "manifest.json").exists(), "the former bundle is back"
+        assert not list(directory.path.glob(".bundle*"))

@@ -5,7 +5,9 @@ refit reuses both and solves for the head again, with its own item vectors as ta
 are configured (`model.cold_ranks`); tradeoff.py measures their expected cost and gain on validation.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +26,12 @@ class ColdItems:
     ridge_alpha: float | None = None
     popularity_pull: float = 0.0
     tradeoff: WarmColdTradeoff | None = None  # None: nothing is cold, or no validation user to measure it on
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ColdItems":
+        """Reads the result of `dataclasses.asdict`, JSON in between or not."""
+        tradeoff = values["tradeoff"] and WarmColdTradeoff.from_dict(values["tradeoff"])
+        return cls(**{**values, "tradeoff": tradeoff})
 
 
 def fit_cold_start_head(

@@ -3,12 +3,15 @@
 Evaluation and serving use the same `Recommender`, for every kind of user.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from recsys.arrays import Bools, Ints
 from recsys.config import Config, EvaluateConfig
+from recsys.files import replacing
 from recsys.history import History
 from recsys.ids import PAD
 from recsys.retrieval import Recommender
@@ -47,6 +50,34 @@ class System:
             ).items
             ranked_UK[start : start + len(names), : found.shape[1]] = found
         return ranked_UK
+
+
+class KeptLists:
+    """A model whose lists are kept in a folder, so that an interrupted evaluation asks it only once.
+
+    `key` changes with everything that the lists depend on beside the users, `k` and `allowed`.
+    """
+
+    def __init__(self, model: System, folder: Path, key: str) -> None:
+        self.name = model.name
+        self._model, self._folder, self._key = model, folder, key
+
+    def recommend(self, users: Sequence[str], k: int, *, allowed: Bools | None) -> Ints:
+        """As `System.recommend`. A damaged file is made again."""
+        asked = (self._key, self.name, list(users), k, None if allowed is None else allowed.tobytes())
+        path = self._folder / f"{hashlib.sha256(repr(asked).encode()).hexdigest()}.npy"
+        try:
+            found: Ints = np.load(path, allow_pickle=False)
+            if found.shape == (len(users), k):
+                return found
+        except (OSError, ValueError, EOFError):
+            pass
+        found = self._model.recommend(users, k, allowed=allowed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.save(file, found, allow_pickle=False)
+            file.flush()
+        return found
 
 
 def history_of(user: str, histories: Mapping[str, History], empty: Callable[[str], History]) -> History:

@@ -1,9 +1,11 @@
-"""The key of a tower checkpoint: a digest of everything that the training of the towers reads."""
+"""Keys of kept models: digests of all inputs of the training of the towers, and of parameters."""
 
 import hashlib
 from typing import Any
 
 import numpy.typing as npt
+import torch
+from torch import nn
 
 from recsys.config import Config
 from recsys.retrieval import ListSettings
@@ -27,6 +29,16 @@ def tower_settings(config: Config) -> str:
         + config.train.model_dump_json(exclude=BY_WHOM)
         + seen
     )
+
+
+def digest_of_parameters(*modules: nn.Module) -> str:
+    """A hexadecimal SHA-256 of the names and values of all parameters and buffers."""
+    digest = hashlib.sha256()
+    for module in modules:
+        for name, value in module.state_dict().items():
+            digest.update(f"{name} {tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def checkpoint_key(inputs: FitInputs, choices: object) -> str:

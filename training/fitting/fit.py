@@ -3,6 +3,7 @@
 The same function makes the evaluated model, its id-only model and the refit that goes into a bundle.
 """
 
+import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +18,8 @@ from recsys.progress import Progress, silent
 from recsys.retrieval import CandidateSource, Recommender
 from training.candidates import FitOptions, Interactions, fit_sources
 from training.cold_start import ColdItems, cold_items_of, fit_cold_start_head
-from training.fitting.checkpoint_key import checkpoint_key
+from training.fitting.after_towers import AfterTowers, after_towers_key, load_or_fit
+from training.fitting.checkpoint_key import checkpoint_key, digest_of_parameters
 from training.fitting.inputs import AuditedInputs, FitInputs
 from training.fitting.torch_recommender import make_recommender
 from training.fitting.validation import (
@@ -51,6 +53,12 @@ class Fitted:
     without_events: WithoutEvents  # whether the towers or popularity answer users without events
     audit: Audit  # of the inputs
 
+    def digest(self) -> str:
+        """A hexadecimal SHA-256 of the parameters and of the settings of lists, for what is kept of them."""
+        modules = [self.retriever.model, *([self.ranker.module] if self.ranker else [])]
+        read = (digest_of_parameters(*modules), self.recommender.settings, self.features.item_ids.external)
+        return hashlib.sha256(repr(read).encode()).hexdigest()
+
 
 @dataclass(frozen=True, kw_only=True)
 class FitChoices:
@@ -80,6 +88,7 @@ def fit(
     *,
     choices: FitChoices | None = None,
     checkpoint: Path | None = None,
+    after_towers: Path | None = None,
     progress: Progress = silent,
     on_epoch: OnEpoch | None = None,
     ranks: Ranks = ONE_RANK,
@@ -88,7 +97,8 @@ def fit(
 
     Without `choices`, early stopping of the towers uses the validation events of all users. Epoch and blend
     weight of the ranker are chosen on users that the ranker is not trained on. With `choices`, nothing is
-    chosen. A `checkpoint` of the same inputs is resumed. The other `ranks` join the fit of the towers by
+    chosen. A `checkpoint` of the same inputs is resumed; the directory `after_towers` keeps everything that
+    is fitted after the towers, for the next call. The other `ranks` join the fit of the towers by
     `fit_towers`. Raises `TypeError` for inputs that were not audited.
     """
     if not isinstance(audited, AuditedInputs):
@@ -98,7 +108,40 @@ def fit(
     retriever = fit_towers(
         inputs, choices, checkpoint=checkpoint, progress=progress, on_epoch=on_epoch, ranks=ranks
     )
-    model, seed, chosen = retriever.model, config.train.seed, choices.cold_items if choices else None
+    model = retriever.model
+    parts = load_or_fit(
+        after_towers,
+        lambda: after_towers_key(inputs, checkpoint_key(inputs, choices), model),
+        model,
+        lambda: _fit_after_towers(model, inputs, choices, has_validation, progress),
+    )
+    model.cold_start_head = parts.head
+    return Fitted(
+        features=inputs.features,
+        schema=inputs.schema,
+        maps=inputs.maps,
+        builder=inputs.builder,
+        retriever=retriever,
+        ranker=parts.ranker,
+        recommender=make_recommender(
+            model, config, parts.ranker, sources=parts.sources, without_events=parts.without_events
+        ),
+        cold_items=parts.cold_items,
+        without_events=parts.without_events,
+        audit=audited.audit,
+    )
+
+
+def _fit_after_towers(
+    model: Retriever,
+    inputs: FitInputs,
+    choices: FitChoices | None,
+    has_validation: bool,
+    progress: Progress,
+) -> AfterTowers:
+    """Everything that the trained towers are completed with; the cold-start head is set in `model`."""
+    config, seed = inputs.config, inputs.config.train.seed
+    chosen = choices.cold_items if choices else None
     users = validation_users(model, inputs) if has_validation else None
     regression = fit_cold_start_head(model, users, config.model, chosen=chosen, seed=seed)
     sources = _fit_sources(inputs, choices)
@@ -106,19 +149,12 @@ def fit(
     if users is not None and ranker is not None:
         users = without_ranker_users(users, inputs, ranker)
     cold_items = cold_items_of(model, users, regression, config.model, chosen=chosen, seed=seed)
-    without_events = choices.without_events if choices else _choose_without_events(model, inputs)
-    sources = sources if ranker is not None and ranker.is_used else ()
-    return Fitted(
-        features=inputs.features,
-        schema=inputs.schema,
-        maps=inputs.maps,
-        builder=inputs.builder,
-        retriever=retriever,
+    return AfterTowers(
+        head=model.cold_start_head,
+        sources=sources if ranker is not None and ranker.is_used else (),
         ranker=ranker,
-        recommender=make_recommender(model, config, ranker, sources=sources, without_events=without_events),
         cold_items=cold_items,
-        without_events=without_events,
-        audit=audited.audit,
+        without_events=choices.without_events if choices else _choose_without_events(model, inputs),
     )
 
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import recsys
 from features.leakage import Audit
-from recsys.files import replacing
+from recsys.files import replace_text
 from recsys.ids import NUM_RESERVED
-from training.cold_start import ColdItems, WarmColdTradeoff
+from training.cold_start import ColdItems
 from training.fitting.fit import Fitted
 from training.fitting.without_events import WithoutEvents
 from training.ranker import FittedRanker
@@ -65,8 +65,7 @@ def record_fit(path: Path, stage: str, fitted: Fitted) -> None:
     if before is not None and before.curve == fit.curve:
         fit = FitRecord(**vars(fit) | {name: getattr(before, name) for name in ("at", "versions", "machine")})
     content = {name: asdict(each) for name, each in (fits | {stage: fit}).items()}
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2), "utf-8")
+    replace_text(path, json.dumps(content, indent=2))
 
 
 def read_fit_records(path: Path) -> dict[str, FitRecord]:
@@ -79,8 +78,7 @@ def read_fit_records(path: Path) -> dict[str, FitRecord]:
 def record_audit(path: Path, stage: str, audit: Audit) -> None:
     """Write the audit of `stage` into `path`, beside the audits of other stages."""
     content = {name: asdict(each) for name, each in (read_audits(path) | {stage: audit}).items()}
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2), "utf-8")
+    replace_text(path, json.dumps(content, indent=2))
 
 
 def read_audits(path: Path) -> dict[str, Audit]:
@@ -149,15 +147,10 @@ def _read(values: dict[str, Any]) -> FitRecord:
     read = {
         "curve": tuple(values["curve"]),
         "ranker": ranker,
-        "cold_items": values["cold_items"] and _read_cold_items(values["cold_items"]),
+        "cold_items": values["cold_items"] and ColdItems.from_dict(values["cold_items"]),
         "without_events": values["without_events"] and WithoutEvents(**values["without_events"]),
     }
     return FitRecord(**values | read)
-
-
-def _read_cold_items(values: dict[str, Any]) -> ColdItems:
-    tradeoff = values["tradeoff"] and WarmColdTradeoff.from_dict(values["tradeoff"])
-    return ColdItems(**values | {"tradeoff": tradeoff})
 
 
 def _processor() -> str:

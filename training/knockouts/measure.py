@@ -1,8 +1,10 @@
 """The change of every metric when a group is knocked out: the same evaluation, paired by user."""
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,8 @@ from training.evaluation import (
     evaluate,
 )
 from training.knockouts.alteration import KINDS, Kind
+from training.knockouts.groups import ModalityGroup
+from training.knockouts.kept import KeptCases
 from training.knockouts.systems import KnockoutSubject
 
 
@@ -102,18 +106,18 @@ class Knockouts:
             raise ConfigError(
                 f"{path} is of an older version; write it again: recsys knockouts {path.parent}"
             )
-        views = {
-            name: FullView(**view | {"metrics": {m: Estimate(**each) for m, each in view["metrics"].items()}})
-            for name, view in data["views"].items()
-        }
+        views = {name: _read_full_view(view) for name, view in data["views"].items()}
         knockouts = tuple(_knockout(each) for each in data["knockouts"])
         return cls(**data | {"ks": tuple(data["ks"]), "views": views, "knockouts": knockouts})
 
 
-def measure_knockouts(subject: KnockoutSubject, *, num_users: int, progress: Progress = silent) -> Knockouts:
+def measure_knockouts(
+    subject: KnockoutSubject, *, num_users: int, progress: Progress = silent, kept: Path | None = None
+) -> Knockouts:
     """Every group of `subject` altered in every way, over at most `num_users` test users drawn at random.
 
-    Only one altered system is in memory at a time. Raises `DataError` where the test has no positive event.
+    Only one altered system is in memory at a time. Finished cases are kept in the folder `kept`, and not
+    measured again. Raises `DataError` where the test has no positive event.
     """
     split = subject.split
     users = split.test.filter(Columns.POSITIVE)[Columns.USER].unique().sort().to_list()
@@ -136,22 +140,17 @@ def measure_knockouts(subject: KnockoutSubject, *, num_users: int, progress: Pro
         return evaluate([full, altered], data, settings, content=content)
 
     cases = [(group, kind) for group in subject.groups for kind in KINDS]
+    finished = KeptCases(kept, _key(subject, drawn))
     found: list[Knockout] = []
-    views: Mapping[str, ViewResult] = {}
+    views: Mapping[str, FullView] = {}
     for at, (group, kind) in enumerate(cases):
-        altered = subject.without(group, kind)
-        progress("knock out", at, len(cases), altered.name)
-        views = evaluate_with(altered).views
-        found.append(
-            Knockout(
-                group=group.name,
-                tokens=group.tokens,
-                kind=kind,
-                num_items=subject.num_items(group),
-                num_reviews=subject.num_reviews(group),
-                views={name: _changes(view, altered.name) for name, view in views.items()},
-            )
+        name = f"{group.name} {kind}"
+        progress("knock out", at, len(cases), name)
+        values = finished.get_or_measure(
+            f"{name} {group.tokens}", partial(_measure_case, subject, group, kind, evaluate_with)
         )
+        found.append(_knockout(values["knockout"]))
+        views = {name: _read_full_view(view) for name, view in values["views"].items()}
     progress("knock out", len(cases), len(cases))
     return Knockouts(
         protocol=split.protocol,
@@ -159,9 +158,42 @@ def measure_knockouts(subject: KnockoutSubject, *, num_users: int, progress: Pro
         seed=subject.seed,
         num_drawn=len(drawn),
         num_users=len(users),
-        views={name: _full_view(view) for name, view in views.items()},
+        views=views,
         knockouts=tuple(found),
     )
+
+
+def _measure_case(
+    subject: KnockoutSubject, group: ModalityGroup, kind: Kind, evaluate_with: Callable[[TopK], Evaluation]
+) -> dict[str, Any]:
+    """One `Knockout`, and the `FullView` of every view, as JSON values."""
+    altered = subject.without(group, kind)
+    views = evaluate_with(altered).views
+    knockout = Knockout(
+        group=group.name,
+        tokens=group.tokens,
+        kind=kind,
+        num_items=subject.num_items(group),
+        num_reviews=subject.num_reviews(group),
+        views={name: _changes(view, altered.name) for name, view in views.items()},
+    )
+    full = {name: asdict(_full_view(view)) for name, view in views.items()}
+    return {"knockout": asdict(knockout), "views": full}
+
+
+def _key(subject: KnockoutSubject, drawn: Sequence[str]) -> str:
+    """Changes with everything that a case depends on."""
+    read = (
+        subject.fitted.digest(),
+        subject.dataset.fingerprint(),
+        subject.split.description,
+        subject.config.split,
+        subject.config.evaluate,
+        subject.config.encoders,
+        subject.seed,
+        drawn,
+    )
+    return hashlib.sha256(repr(read).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _sampled_users(users: Sequence[str], num: int, seed: int) -> list[str]:
@@ -204,6 +236,11 @@ def _full_view(view: ViewResult) -> FullView:
         num_ranked=view.num_ranked,
         metrics=view.models.get(MODEL, {}),
     )
+
+
+def _read_full_view(data: Mapping[str, Any]) -> FullView:
+    metrics = {name: Estimate(**each) for name, each in data["metrics"].items()}
+    return FullView(**{**data, "metrics": metrics})
 
 
 def _knockout(data: Mapping[str, Any]) -> Knockout:

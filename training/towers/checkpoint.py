@@ -4,9 +4,11 @@ Rank 0 writes it, and every rank reads it. Its tensors are whole, so that any nu
 """
 
 import copy
+import logging
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Protocol
 
 import torch
@@ -15,6 +17,8 @@ from torch import nn
 from recsys.errors import RankError
 from recsys.files import replacing
 from training.ranks import ONE_RANK, Ranks
+
+logger = logging.getLogger(__name__)
 
 
 class Stateful(Protocol):
@@ -57,8 +61,10 @@ def save_state(
     }
     if ranks.rank == 0:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            torch.save(content, temporary)
+        # Through a file of Python: torch's own writer has no error number for a full disk.
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
 
 
 def load_state(
@@ -66,13 +72,10 @@ def load_state(
 ) -> TrainingState | None:
     """Restore `parts` from the checkpoint at `path` if there is one of the same `fingerprint`.
 
-    Raises `RankError` on a rank that does not read what rank 0 reads.
+    A damaged file is a warning, and is not restored. Raises `RankError` on a rank that does not read what
+    rank 0 reads.
     """
-    content = None
-    if path is not None and path.exists():
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        if content["fingerprint"] != fingerprint:
-            content = None
+    content = _read(path, fingerprint)
     epoch = None if content is None else content["state"]["epoch"]
     if ranks.share(lambda: epoch) != epoch:
         raise RankError(
@@ -85,3 +88,15 @@ def load_state(
         part.load_state_dict(kept)
     torch.set_rng_state(content["rng"])
     return TrainingState(**content["state"])
+
+
+def _read(path: Path | None, fingerprint: str) -> dict[str, Any] | None:
+    """The content of the checkpoint; None without one, for another fingerprint, and for a damaged file."""
+    if path is None or not path.exists():
+        return None
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return content if content["fingerprint"] == fingerprint else None
+    except (RuntimeError, ValueError, KeyError, TypeError, EOFError, UnpicklingError) as error:
+        logger.warning("%s is damaged (%s); the training starts anew", path, error)
+        return None

@@ -106,10 +106,12 @@ class StepContext:
         return lambda: result
 
     def draw_seeds(self) -> list[int]:
-        """A seed for each shard of this rank; all ranks draw those of all shards."""
-        ranks = self.ranks
-        seeds: list[int] = torch.randint(2**62, (ranks.size, self.num_shards))[ranks.rank].tolist()
-        return seeds
+        """A seed for each shard of this rank.
+
+        One number is drawn, however many shards there are, so that negatives do not depend on their number.
+        """
+        first = int(torch.randint(2**62, ())) + self.ranks.rank * self.num_shards
+        return list(range(first, first + self.num_shards))
 
     def own_part(self, rows: Tensor) -> tuple[Tensor, slice]:
         """This rank's part of rows that all ranks know, and its place among them."""

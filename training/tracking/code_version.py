@@ -1,4 +1,4 @@
-"""Which code a run was made with, as tags of MLflow."""
+"""The version of the code, as tags of MLflow."""
 
 import getpass
 import os
@@ -14,7 +14,7 @@ def code_tags(root: Path = ROOT) -> dict[str, str]:
     tags = {"mlflow.source.name": "recsys", "mlflow.source.type": "LOCAL", "recsys.version": _version()}
     try:
         tags["mlflow.user"] = getpass.getuser()
-    except (OSError, KeyError):  # a container's user may have no name
+    except (OSError, KeyError):  # a user without a name, as in a container
         tags["mlflow.user"] = str(os.getuid())
     commit = _git(root, "rev-parse", "HEAD")
     if commit:
@@ -32,7 +32,7 @@ def _version() -> str:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    """What git says of `root`; None if `root` is not the top of a checkout, or git is missing."""
+    """The output of git in `root`; None if `root` is not the top of a checkout, or git fails."""
     if not (root / ".git").exists():
         return None
     try:

@@ -1,4 +1,4 @@
-"""Journals to MLflow. The home of `mlflow`, which is imported when it is needed, since that takes seconds."""
+"""Delivery of a journal to MLflow, as one run with a child run for each step."""
 
 import json
 import os
@@ -6,16 +6,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+from recsys.errors import TrackingError
 from training.tracking.journal import PARENT, Entry, Journal
 from training.tracking.mlflow_calls import (
-    Lost,
-    Unavailable,
-    answered,
+    DeletedRunError,
     code_of,
     connect,
     is_busy,
     is_lost,
     is_refused,
+    limited,
     message_of,
     safe_name,
 )
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 DEFAULT_EXPERIMENT: Final = "recsys"
 EXPERIMENT_NAME_VARIABLE: Final = "MLFLOW_EXPERIMENT_NAME"
 EXPERIMENT_ID_VARIABLE: Final = "MLFLOW_EXPERIMENT_ID"
-RUN_ID_VARIABLE: Final = "MLFLOW_RUN_ID"  # `mlflow run` hands it to the command that it starts
+RUN_ID_VARIABLE: Final = "MLFLOW_RUN_ID"  # `mlflow run` sets it for its command
 UPLOADS: Final = ("artifact", "text")
 MAX_PARAMS_AT_ONCE: Final = 100  # limits of MLflow's log-batch call
 MAX_METRICS_AT_ONCE: Final = 1000
@@ -38,9 +38,9 @@ SECONDS_BETWEEN_TRIES: Final = (0.1, 0.3, 1.0, 3.0)  # of a SQLite file that ano
 
 
 class Delivery:
-    """Sends to `place` all entries of a journal that it does not have yet.
+    """Sends the entries of a journal to MLflow at `place`, from the first that is not there.
 
-    `warn` is told of every entry that MLflow refuses, and that is left out there.
+    `warn` gets a message for every entry that MLflow rejects. Such an entry is skipped.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Delivery:
         self._client: MlflowClient | None = None
 
     def send(self) -> int:
-        """The number of entries that were sent. Raises `Unavailable` where MLflow does not take them."""
+        """Send all new entries; the number of them. Raises `TrackingError` if MLflow does not accept them."""
         count = 0
         for entries, end in _batches(self._journal.read(self._place.num_bytes)):
             self._send(entries)
@@ -68,31 +68,33 @@ class Delivery:
         return count
 
     def forget_lost_runs(self) -> None:
-        """Where the run as a whole is no longer there, the next `send` sends all anew, to new runs."""
+        """If the parent run was deleted, the next `send` makes new runs and sends the whole journal."""
         if PARENT not in self._place.run_ids:
             return
         try:
-            with answered(self._place.uri):
+            with limited(self._place.uri):
                 self._check_alive(self._place.run_ids[PARENT])
-        except Lost:
+        except DeletedRunError:
             self._place.forget()
 
     def _send(self, entries: list[Entry]) -> None:
-        """Entries of one kind and one step, in one go; one that was half sent may be sent again."""
+        """Send entries of one kind and one step. Sending an entry twice has the effect of sending it once."""
         first = entries[0]
         if first.kind in UPLOADS:
-            with answered(self._place.uri):  # a server that is gone is noticed before an upload
+            with limited(self._place.uri):  # the long time limit of an upload is for a server that answers
                 self._check_alive(self._run_id(PARENT, first))
-        with answered(self._place.uri, is_upload=first.kind in UPLOADS):
+        with limited(self._place.uri, is_upload=first.kind in UPLOADS):
             try:
                 self._dispatch(entries)
             except Exception as error:
                 if first.run in self._place.run_ids and is_lost(error) and self._is_only_the_step(first.run):
-                    self._warn(f"the MLflow run of the step {first.run!r} was deleted; a new one goes on")
+                    self._warn(f"the MLflow run of the step {first.run!r} was deleted; a new one replaces it")
                     del self._place.run_ids[first.run]
                     self._dispatch(entries)
                 elif is_refused(error) and not is_lost(error):
-                    self._warn(f"MLflow refuses {first.kind} of the run, left out there: {message_of(error)}")
+                    self._warn(
+                        f"MLflow rejects {first.kind} of the run, which are skipped: {message_of(error)}"
+                    )
                 else:
                     raise
 
@@ -117,15 +119,16 @@ class Delivery:
             run_id = self._make_parent(entry)
         else:
             run_id = self._place.run_ids[PARENT]
-            if self._joined not in (None, run_id):  # a later command that `mlflow run` starts
+            if self._joined not in (None, run_id):  # `mlflow run` on a run directory that is tracked already
                 self._check_alive(run_id)
                 self._open.set_tag(self._joined, "mlflow.parentRunId", run_id)
+                self._open.update_run(self._joined, name="mlflow run")
         if run_id != self._joined:
             self._open.update_run(run_id, status="RUNNING")
 
     def _send_end(self, entry: Entry) -> None:
         run_id = self._run_id(entry.run, entry)
-        if run_id != self._joined:  # which `mlflow run` ends itself
+        if run_id != self._joined:  # `mlflow run` ends its run
             self._open.set_terminated(run_id, entry.values["status"], entry.time_ms)
 
     def _send_tags(self, entry: Entry) -> None:
@@ -135,7 +138,7 @@ class Delivery:
         self._open.log_batch(self._run_id(PARENT, entry), tags=tags)
 
     def _send_params(self, entry: Entry) -> None:
-        """MLflow fixes a parameter's first value; another one is kept under "recsys.<name>"."""
+        """MLflow does not allow to change a parameter; another value is sent as "recsys.<name>"."""
         from mlflow.entities import Param
 
         run_id = self._run_id(PARENT, entry)
@@ -151,7 +154,7 @@ class Delivery:
             self._open.log_batch(run_id, params=new[start : start + MAX_PARAMS_AT_ONCE])
 
     def _send_metrics(self, entries: list[Entry]) -> None:
-        """To the run of the step and to the run as a whole."""
+        """Send metrics to the run of the step and to the parent run."""
         from mlflow.entities import Metric
 
         metrics = [
@@ -196,10 +199,10 @@ class Delivery:
         return self._client
 
     def _run_id(self, run: str, entry: Entry) -> str:
-        """The MLflow run of a step, made where there is none yet."""
+        """The MLflow run of a step; it is created if it does not exist."""
         parent = self._place.run_ids.get(PARENT)
         if parent is None:
-            raise Unavailable(f"the journal {self._journal.path} does not start with its run")
+            raise TrackingError(f"the journal {self._journal.path} does not start with its run")
         if run not in self._place.run_ids:
             tags = {"mlflow.parentRunId": parent, "recsys.step": run}
             made = self._open.create_run(self._place.experiment_id, entry.time_ms, tags, run)
@@ -222,7 +225,7 @@ class Delivery:
         return run_id
 
     def _experiment_id(self) -> str:
-        """Of track.experiment, else of MLflow's variables, else of the default; made if it is not there."""
+        """The experiment of the configuration, else of MLflow's variables, else the default one."""
         name, given = self._experiment or os.environ.get(EXPERIMENT_NAME_VARIABLE), None
         if name is None:
             given, name = os.environ.get(EXPERIMENT_ID_VARIABLE), DEFAULT_EXPERIMENT
@@ -231,7 +234,7 @@ class Delivery:
         else:
             found = self._open.get_experiment_by_name(name) or self._make_experiment(name)
         if found.lifecycle_stage != "active":
-            raise Unavailable(
+            raise TrackingError(
                 f"the experiment {found.name!r} was deleted; restore it or name another: track.experiment"
             )
         return str(found.experiment_id)
@@ -240,16 +243,16 @@ class Delivery:
         try:
             self._open.create_experiment(name, artifact_location=artifact_location(self._place.uri))
         except Exception as error:
-            if code_of(error) != "RESOURCE_ALREADY_EXISTS":  # another process made it in this moment
+            if code_of(error) != "RESOURCE_ALREADY_EXISTS":  # another process has just created it
                 raise
         return self._open.get_experiment_by_name(name)
 
     def _check_alive(self, run_id: str) -> None:
         if self._open.get_run(run_id).info.lifecycle_stage != "active":
-            raise Lost(f"the MLflow run {run_id} was deleted")
+            raise DeletedRunError(f"the MLflow run {run_id} was deleted")
 
     def _is_only_the_step(self, run: str) -> bool:
-        """Whether the run as a whole is still there; if not, this raises `Lost` or the like."""
+        """True for a step whose parent run exists. Raises if the parent run does not exist."""
         if run == PARENT:
             return False
         self._check_alive(self._place.run_ids[PARENT])
@@ -257,7 +260,7 @@ class Delivery:
 
 
 def _batches(entries: Iterable[tuple[Entry, int]]) -> Iterator[tuple[list[Entry], int]]:
-    """Metrics of one step that follow each other as one batch, any other entry alone; each with its end."""
+    """Batches and their end in the journal: successive metrics of one step together, other entries alone."""
     batch: list[Entry] = []
     batch_end = 0
     for entry, end in entries:

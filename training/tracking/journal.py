@@ -1,7 +1,7 @@
-"""The journal of a run: what is tracked, one JSON object a line, in the order of events.
+"""The journal of a run: everything that is tracked, one JSON object a line, in order of time.
 
-A line is written before anything is sent, so that nothing depends on a server. A process that is killed
-leaves at most one incomplete line, which the next process removes.
+A line is written before it is sent, so that no step depends on a server. A process that is killed leaves at
+most one incomplete line, which the next process removes.
 """
 
 import json
@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-PARENT = ""  # the run as a whole, as opposed to one of its steps
+PARENT = ""  # in place of a step: the parent run
 Kind = Literal["start", "tags", "params", "metrics", "artifact", "text", "dataset", "end"]
 
 
 def now_ms() -> int:
-    """Milliseconds since 1970, as MLflow counts time."""
+    """Milliseconds since 1970, the unit of time in MLflow."""
     return time.time_ns() // 1_000_000
 
 

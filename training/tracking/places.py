@@ -1,4 +1,4 @@
-"""Where a run is tracked, and how much of its journal has arrived there.
+"""Places where a run is tracked, and how much of its journal each of them has.
 
 `delivered.json` has an entry for each MLflow server or SQLite file:
 
@@ -6,8 +6,8 @@
      "places": {PLACE: {"num_bytes": 812, "experiment_id": "1", "run_ids": {"": ..., "train": ...},
                         "asked": "sqlite:///mlflow.db", "path_from_run": "../mlflow.db"}}}
 
-PLACE is the address without a password. A SQLite file that moved together with the run is found by its path
-from the run directory.
+PLACE is the address without a password. A SQLite file that was moved together with the run directory is found
+by its path relative to the run directory.
 """
 
 import json
@@ -26,13 +26,13 @@ DATABASE = "mlflow.db"  # by default, beside the run directory
 
 @dataclass(kw_only=True)
 class Place:
-    """One MLflow server or SQLite file; `run_ids` by step, "" is the run as a whole."""
+    """One MLflow server or SQLite file; `run_ids` has the run of each step, and the parent run as ""."""
 
     uri: str  # without a password
-    num_bytes: int = 0  # of the journal that have arrived
+    num_bytes: int = 0  # of the journal that were delivered
     experiment_id: str | None = None
     run_ids: dict[str, str] = field(default_factory=dict)
-    asked: str | None = None  # the address as it was written in the configuration
+    asked: str | None = None  # track.uri, if it names a SQLite file
     path_from_run: str | None = None  # of a SQLite file
 
     @property
@@ -41,17 +41,17 @@ class Place:
         return database_of(self.uri)
 
     def forget(self) -> None:
-        """As if nothing had been sent here."""
+        """Deliver the whole journal the next time."""
         self.num_bytes, self.experiment_id = 0, None
         self.run_ids.clear()
 
 
 class Places:
-    """The places of the run in `run_directory`, kept in the file `path`."""
+    """The places of the run in `run_directory`, stored in the file `path`."""
 
     def __init__(self, path: Path, run_directory: Path) -> None:
         self._path, self.run_directory = path, run_directory.resolve()
-        self._addresses: dict[str, str] = {}  # of places that are opened with a password
+        self._addresses: dict[str, str] = {}  # with passwords
         content = json.loads(path.read_text("utf-8")) if path.exists() else {"last": None, "places": {}}
         self._last: str | None = content["last"]
         self._places = {uri: Place(uri=uri, **values) for uri, values in content["places"].items()}
@@ -59,8 +59,8 @@ class Places:
     def choose(self, asked: str | None) -> Place:
         """The place to send to.
 
-        `asked` is track.uri. Without it the variable `MLFLOW_TRACKING_URI` counts, then the place of the last
-        time, then a SQLite file beside the run directory.
+        In order of precedence: `asked`, which is track.uri; the variable `MLFLOW_TRACKING_URI`; the last
+        place that was used; a SQLite file beside the run directory.
         """
         uri = asked or os.environ.get(URI_VARIABLE)
         if uri is None:
@@ -72,17 +72,17 @@ class Places:
         if place.database is not None:
             place.path_from_run = os.path.relpath(place.database, self.run_directory)
             if not place.database.exists():
-                place.forget()  # MLflow makes a new file, to which all is sent
+                place.forget()  # MLflow creates a new file
         elif uri is not None:
             self._addresses[place.uri] = uri
         return place
 
     def address(self, place: Place) -> str:
-        """With the password, if one was given."""
+        """The address of `place` with its password, if it has one."""
         return self._addresses.get(place.uri, place.uri)
 
     def save(self, place: Place) -> None:
-        """Keep what is known of `place`, whole or not at all."""
+        """Write the state of `place` to the file."""
         self._places[place.uri] = place
         self._last = place.uri
         values = {
@@ -99,14 +99,14 @@ class Places:
         return None if self._last is None else self._where_it_is_now(self._places[self._last])
 
     def _known_as(self, asked: str | None) -> Place | None:
-        """The place that track.uri named before: from another folder a relative path means another file."""
+        """The place of an earlier use of this track.uri, perhaps in another working directory."""
         for place in self._places.values():
             if asked is not None and place.asked == asked:
                 return self._where_it_is_now(place)
         return None
 
     def _where_it_is_now(self, place: Place) -> Place | None:
-        """None of a SQLite file that is gone."""
+        """The place with its present address; None for a SQLite file that no longer exists."""
         if place.database is None or place.database.exists():
             return place
         moved = self.run_directory / (place.path_from_run or DATABASE)
@@ -130,12 +130,12 @@ class Places:
 
 
 def uri_of(database: Path) -> str:
-    """The address of a SQLite file, in which "?" has a meaning of its own."""
+    """The address of a SQLite file; "?" and "%" are escaped."""
     return SQLITE + str(database.resolve()).replace("%", "%25").replace("?", "%3F")
 
 
 def database_of(uri: str) -> Path | None:
-    """The SQLite file of an address, None of any other address."""
+    """The SQLite file of an address; None for a server."""
     if not uri.startswith(SQLITE):
         return None
     name = uri.removeprefix(SQLITE).partition("?")[0]
@@ -149,7 +149,7 @@ def artifact_location(uri: str) -> str | None:
 
 
 def _absolute(uri: str) -> str:
-    """The one way in which an address is written: without a link or a relative path."""
+    """The canonical form of an address: an absolute path without links, no slash at the end."""
     database = database_of(uri)
     if database is None:
         return uri.rstrip("/")

@@ -1,4 +1,4 @@
-"""One tracked run for all steps of a run directory: journal, system metrics, and sending while steps run."""
+"""The tracker of a run directory: journal, system metrics, and delivery to MLflow while steps run."""
 
 import logging
 import os
@@ -28,10 +28,9 @@ INTERVAL_VARIABLE: Final = "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL"
 
 
 class RunTracker:
-    """Tracks the run in `directory` as `name`; its files lie in `folder`.
+    """Tracks the run in `directory` under the name `name`; the files of tracking are in `folder`.
 
-    Nothing that MLflow does or fails to do ends a step: it costs one warning, and what was not sent is sent
-    the next time.
+    An error of MLflow never ends a step. It causes one warning, and the next step sends the rest.
     """
 
     def __init__(self, config: TrackConfig, name: str, directory: Path, folder: Path) -> None:
@@ -45,12 +44,12 @@ class RunTracker:
 
     @property
     def current(self) -> Tracker:
-        """That of the step that runs now."""
+        """The tracker of the running step."""
         return self._tracker
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Send while this lasts. Inside another `open` this does nothing."""
+        """Send the journal while the context is open. Re-entrant."""
         if self._is_open or not self._config.enabled:
             yield
             return
@@ -69,7 +68,7 @@ class RunTracker:
 
     @contextmanager
     def step(self, name: str) -> Iterator[Tracker]:
-        """The tracker of the step `name`, which is a run of its own inside the run."""
+        """The tracker of the step `name`, which is a child run."""
         with self.open():
             if not self._is_open:
                 yield self._tracker
@@ -93,11 +92,15 @@ class RunTracker:
 
     def _start(self) -> None:
         self._warned.clear()
-        first = _next_system_step(self._journal)
+        try:
+            first = _next_system_step(self._journal)
+        except (OSError, ValueError, TypeError, KeyError) as error:  # a damaged journal
+            self._failed(error)
+            first = 0
         self._tracker = JournalTracker(self._write, PARENT, self._directory)
         self._write(Entry(run=PARENT, kind="start", values={"name": self._name}))
         tags = code_tags()
-        if RUN_ID_VARIABLE in os.environ:  # `mlflow run` has said where the code is from
+        if RUN_ID_VARIABLE in os.environ:  # `mlflow run` sets these tags
             tags = {name: text for name, text in tags.items() if not name.startswith("mlflow.source.")}
         self._tracker.log_tags(tags)
         self._sender = self._make_sender()
@@ -135,7 +138,7 @@ class RunTracker:
         try:
             self._journal.append(entry)
         except OSError as error:
-            self._warn(f"the journal of the run cannot be written, its figures are lost: {error}")
+            self._warn(f"the journal of the run cannot be written, so nothing is tracked: {error}")
             return
         if self._sender is not None:
             self._sender.notify()
@@ -148,8 +151,8 @@ class RunTracker:
             return
         self._warned.add("MLflow")
         logger.warning(
-            "MLflow does not take the figures of this run: %s\nNothing is lost: they are in %s and are sent "
-            "with the next step, or by: recsys track %s",
+            "MLflow is not available for this run: %s\nThe values are in %s. The next step sends them, or: "
+            "recsys track %s",
             error, self._journal.path, self._directory,
         )  # fmt: skip
 
@@ -161,7 +164,7 @@ class RunTracker:
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """What `deliver_now` did; `run_id` is that of the run as a whole."""
+    """The result of `deliver_now`; `run_id` is the parent run."""
 
     num_entries: int
     place: str
@@ -169,10 +172,10 @@ class Sent:
 
 
 def deliver_now(directory: Path, folder: Path, *, uri: str | None, experiment: str | None) -> Sent:
-    """Send what the journal of a run has and MLflow has not.
+    """Send the entries of a journal that MLflow does not have.
 
-    Where the run was deleted in MLflow all is sent anew. Raises `ConfigError` without a journal and
-    `Unavailable` where MLflow does not take it.
+    If the run was deleted in MLflow, new runs get the whole journal. Raises `ConfigError` without a journal,
+    and `TrackingError` if MLflow does not accept it.
     """
     journal = Journal(folder / JOURNAL)
     if journal.size() == 0:
@@ -189,12 +192,12 @@ def deliver_now(directory: Path, folder: Path, *, uri: str | None, experiment: s
 
 
 def tracked_run_id(directory: Path, folder: Path, uri: str) -> str | None:
-    """The MLflow run of a run directory at the address `uri`, None where it is not tracked there."""
+    """The parent run of a run directory at the address `uri`; None if it is not tracked there."""
     return Places(folder / DELIVERED, directory).choose(uri).run_ids.get(PARENT)
 
 
 def _seconds_between_samples(config: TrackConfig) -> float | None:
-    """None where no system metrics are wanted; MLflow's own variables win over the configuration."""
+    """None if system metrics are off; variables of MLflow have precedence over the configuration."""
     wanted = os.environ.get(SYSTEM_VARIABLE, str(config.system_metrics)).lower() in ("true", "1")
     try:
         seconds = float(os.environ.get(INTERVAL_VARIABLE) or config.system_metrics_seconds)
@@ -204,7 +207,7 @@ def _seconds_between_samples(config: TrackConfig) -> float | None:
 
 
 def _next_system_step(journal: Journal) -> int:
-    """Samples are numbered on, so that a chart of a run that was continued has no knot."""
+    """The number of the next sample: a run that is continued does not count from 0 again."""
     steps = [
         entry.values["step"]
         for entry, _ in journal.read()

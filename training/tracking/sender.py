@@ -1,16 +1,16 @@
-"""A thread that sends what was journaled, so that no step waits for a server."""
+"""A thread that sends the journal, so that no step waits for a server."""
 
 import threading
 import time
 from collections.abc import Callable
 from typing import Final
 
-SECONDS_BETWEEN_PASSES: Final = 1.0  # what comes meanwhile is sent in one call
-SECONDS_AFTER_A_FAILURE: Final = 30.0  # before MLflow is tried again
+SECONDS_BETWEEN_PASSES: Final = 1.0  # entries of that time are sent together
+SECONDS_AFTER_A_FAILURE: Final = 30.0  # until the next attempt
 
 
 class Sender:
-    """Calls `send` soon after each `notify`. An error goes to `failed`; `send` is called again later."""
+    """Calls `send` after `notify`, in a thread. An error is passed to `failed`; `send` is repeated later."""
 
     def __init__(self, send: Callable[[], object], failed: Callable[[Exception], None]) -> None:
         self._send, self._failed = send, failed
@@ -25,7 +25,7 @@ class Sender:
         self._news.set()
 
     def close(self) -> None:
-        """Send the rest and end. Where MLflow has just failed, it is not tried again."""
+        """Send the rest and end the thread. Shortly after an error, nothing more is sent."""
         self._closing.set()
         self._news.set()
         self._thread.join()
@@ -33,7 +33,7 @@ class Sender:
     def _loop(self) -> None:
         while True:
             self._news.wait()
-            is_last = self._closing.is_set()  # what comes before `close` is in the journal by now
+            is_last = self._closing.is_set()  # everything is in the journal before `close`
             self._news.clear()
             if time.monotonic() >= self._not_before:
                 try:

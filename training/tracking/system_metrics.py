@@ -1,7 +1,7 @@
-"""Load of the machine while a step runs, under the names that MLflow's page "System metrics" looks for.
+"""System metrics while a step runs, with the names that MLflow uses for them.
 
-Read from /proc and the standard library, so that no other package is needed; a system without /proc has fewer
-metrics.
+They are read from /proc and by the standard library, so that no other package is needed. A system without
+/proc has fewer metrics.
 """
 
 import shutil
@@ -17,7 +17,7 @@ _PROC: Final = Path("/proc")
 
 
 class SystemMetrics:
-    """`read` gives the metrics since the call before; `disk` is a folder on the disk to look at."""
+    """Metrics since the previous `read`; `disk` is a folder on the measured disk."""
 
     def __init__(self, disk: Path, proc: Path = _PROC) -> None:
         self._disk, self._proc = disk, proc
@@ -25,7 +25,7 @@ class SystemMetrics:
         self._traffic = self._network_bytes()
 
     def read(self) -> dict[str, float]:
-        """Metrics by name. A source that cannot be read is left out."""
+        """Metrics by name. A source that cannot be read is skipped."""
         found: dict[str, float] = {}
         for source in (self._cpu, self._memory, self._storage, self._network, gpu_memory):
             try:
@@ -72,9 +72,9 @@ class SystemMetrics:
         """Busy and total time of all cores, in ticks."""
         try:
             fields = (self._proc / "stat").read_text("ascii").splitlines()[0].split()[1:9]
-        except (OSError, IndexError):
+            ticks = [float(each) for each in fields]
+        except (OSError, IndexError, ValueError):
             return 0.0, 0.0
-        ticks = [float(each) for each in fields]
         idle = sum(ticks[3:5])  # idle and waiting for a disk
         return sum(ticks) - idle, sum(ticks)
 
@@ -82,15 +82,15 @@ class SystemMetrics:
         """Bytes received and sent by all interfaces but the loopback."""
         try:
             lines = (self._proc / "net" / "dev").read_text("ascii").splitlines()[2:]
-        except OSError:
+            rows = [line.partition(":") for line in lines]
+            numbers = [row[2].split() for row in rows if row[0].strip() != "lo"]
+            return sum(float(row[0]) for row in numbers), sum(float(row[8]) for row in numbers)
+        except (OSError, IndexError, ValueError):
             return 0.0, 0.0
-        rows = [line.partition(":") for line in lines]
-        numbers = [row[2].split() for row in rows if row[0].strip() != "lo"]
-        return sum(float(row[0]) for row in numbers), sum(float(row[8]) for row in numbers)
 
 
 def gpu_memory() -> dict[str, float]:
-    """Memory in use on each GPU, once torch uses one."""
+    """Memory in use on each GPU, if torch has initialised CUDA."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return {}
@@ -103,7 +103,7 @@ def gpu_memory() -> dict[str, float]:
 
 
 class Sampler:
-    """Calls `write` with the metrics every `seconds` in a thread of its own, and at the end of each step."""
+    """Passes the metrics and their number to `write`, every `seconds` in a thread and at each `sample`."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What a step tells a tracker: into the journal of its run, or nowhere."""
+"""Trackers of a step: one writes to the journal of the run, the other stores nothing."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,35 +8,35 @@ from training.tracking.journal import PARENT, Entry, Kind
 
 
 class Tracker(Protocol):
-    """One step of a run. Names may hold any character. A call returns at once; it waits for no server."""
+    """The tracker of one step. Names may contain any character. No call waits for a server."""
 
     def log_params(self, params: Mapping[str, object]) -> None:
-        """Settings of the run as a whole."""
+        """Add parameters to the parent run."""
         ...
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Numbers of this step, which are those of the run as well."""
+        """Add metrics to the run of the step and to the parent run."""
         ...
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
-        """Keep the file or the directory at `path`, which lies in the run directory, in `folder`."""
+        """Store the file or directory `path` of the run directory in `folder` of the parent run."""
         ...
 
     def log_text(self, text: str, name: str) -> None:
-        """Keep `text` as a file of that name, which may hold folders."""
+        """Store `text` as the file `name`, which may contain folders."""
         ...
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
-        """Tags of the run as a whole."""
+        """Add tags to the parent run."""
         ...
 
     def log_dataset(self, name: str, fingerprint: str, source: str, profile: Mapping[str, int]) -> None:
-        """The dataset that the run reads; `profile` counts its rows."""
+        """Add the dataset as an input of the parent run; `profile` has the numbers of its rows."""
         ...
 
 
 class NullTracker:
-    """Keeps nothing."""
+    """A tracker that stores nothing."""
 
     def log_params(self, params: Mapping[str, object]) -> None: ...
 
@@ -52,7 +52,7 @@ class NullTracker:
 
 
 class JournalTracker:
-    """Writes entries of the step `run` by `write`; paths are kept relative to `root`."""
+    """Passes entries of the step `run` to `write`; paths in them are relative to `root`."""
 
     def __init__(self, write: Callable[[Entry], None], run: str, root: Path) -> None:
         self._write, self._run, self._root = write, run, root

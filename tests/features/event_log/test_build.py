@@ -1,4 +1,6 @@
+import importlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -201,6 +203,34 @@ def test_an_interrupted_preparation_goes_on(
     same(root)
     assert calls[stops_after + 1] == calls[stops_after], "the part that was cut off comes first"
     assert len(calls) == len({*calls}) + 1, "no other is read twice"
+
+
+def test_a_preparation_killed_while_it_is_put_in_place_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rejected rows, too, are those of a preparation that was not killed."""
+    files: dict[str, str | bytes] = {"items.csv": ITEMS, "events.csv": as_csv(nasty_rows(2))}
+    for moment in ("before the renaming", "after the renaming"):
+        (tmp_path / moment).mkdir()
+        root = write(tmp_path / moment, files, interactions=SECTION)
+        module = importlib.import_module("features.event_log.build")
+        real = module.shutil.rmtree
+
+        def killed(
+            path: Path, *rest: object, real: Any = real, moment: str = moment, **named: object
+        ) -> None:
+            if path.name == (".prepared.old" if moment == "before the renaming" else "parts"):
+                raise KeyboardInterrupt
+            real(path, *rest, **named)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module.shutil, "rmtree", killed)
+            with pytest.raises(KeyboardInterrupt):
+                streamed(root)
+        same(root)
+        assert not (root / "prepared" / "parts").exists()
+        assert not (root / "prepared" / "state.json").exists()
+        assert not (root / ".prepared.unfinished").exists()
 
 
 def test_arrays_stand_by_user_and_time(tmp_path: Path) -> None:

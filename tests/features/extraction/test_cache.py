@@ -1,6 +1,8 @@
 """VectorCache: vectors are rounded to float16, parts are complete, errors name a broken part."""
 
 import hashlib
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -75,11 +77,25 @@ def test_an_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("features.extraction.cache.os.replace", interrupt)
+    monkeypatch.setattr("recsys.files.os.replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
         cache.put("f", vectors("b"))
     assert len(parts(tmp_path)) == 1
     assert set(cache.get("f", ["a", "b"])) == {"a"}
+
+
+def test_unfinished_parts_of_killed_processes_are_removed_after_an_hour(tmp_path: Path) -> None:
+    cache = VectorCache(tmp_path)
+    cache.put("f", vectors("a"))
+    (part,) = parts(tmp_path)
+    old, young = part.with_name("part-0.parquet.tmp"), part.with_name("part-1.parquet.tmp")
+    for path, age in ((old, 4000), (young, 10)):
+        path.write_bytes(b"half")
+        os.utime(path, (time.time() - age,) * 2)
+    cache.put("f", vectors("b"))
+    assert not old.exists()
+    assert young.exists(), "another process may be writing it"
+    assert set(cache.get("f", ["a", "b"])) == {"a", "b"}
 
 
 def test_a_broken_part_is_named(tmp_path: Path) -> None:

@@ -315,3 +315,36 @@ class TestUsers:
 def test_a_blind_model_has_its_ids_to_lose(trained: KnockoutSubject) -> None:
     blind = replace(trained.model.spec, dense_dims={}, category_sizes={})
     assert [each.name for each in groups_of(blind)] == ["id"]
+
+
+class TestKilled:
+    """Finished cases of an interrupted measurement are kept."""
+
+    def test_goes_on_with_the_next_case_and_ends_with_the_same_results(
+        self, trained: KnockoutSubject, measured: Knockouts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def stop(_: str, done: int, total: int, note: str = "") -> None:
+            if done == 5:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            measure_knockouts(trained, num_users=1000, progress=stop, kept=tmp_path)
+        altered = []
+        real = KnockoutSubject.without
+
+        def without(self: KnockoutSubject, group: ModalityGroup, kind: Kind) -> object:
+            altered.append((group.name, kind))
+            return real(self, group, kind)
+
+        monkeypatch.setattr(KnockoutSubject, "without", without)
+        damaged = next(tmp_path.iterdir())
+        damaged.write_text("{", "utf-8")
+        found = measure_knockouts(trained, num_users=1000, kept=tmp_path)
+        assert len(altered) == len(found.knockouts) - 4
+        assert found == measured
+
+    def test_other_users_are_measured_again(self, trained: KnockoutSubject, tmp_path: Path) -> None:
+        measure_knockouts(trained, num_users=4, kept=tmp_path)
+        num_files = len(list(tmp_path.iterdir()))
+        measure_knockouts(trained, num_users=5, kept=tmp_path)
+        assert len(list(tmp_path.iterdir())) == 2 * num_files

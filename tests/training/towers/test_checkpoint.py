@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 import torch
@@ -65,8 +65,8 @@ def test_an_interrupted_write_leaves_the_one_before(tmp_path: Path, monkeypatch:
     path, trained = tmp_path / "main.pt", Trained()
     save_state(path, "a", TrainingState(epoch=3), *trained.parts)
 
-    def half(_: object, file: Path) -> None:
-        file.write_bytes(b"half")
+    def half(_: object, file: BinaryIO) -> None:
+        file.write(b"half")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(torch, "save", half)
@@ -75,6 +75,17 @@ def test_an_interrupted_write_leaves_the_one_before(tmp_path: Path, monkeypatch:
     state = load_state(path, "a", *trained.parts)
     assert state is not None
     assert state.epoch == 3
+
+
+@pytest.mark.parametrize("kept", [0, 10, 1000], ids=lambda kept: f"{kept} bytes")
+def test_a_damaged_checkpoint_is_a_warning_and_is_not_read(
+    tmp_path: Path, kept: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, trained = tmp_path / "main.pt", Trained()
+    save_state(path, "a", trained.state, *trained.parts)
+    path.write_bytes(path.read_bytes()[:kept])
+    assert load_state(path, "a", *trained.parts) is None
+    assert f"{path} is damaged" in caplog.text
 
 
 def test_without_a_path_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

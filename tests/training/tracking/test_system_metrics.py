@@ -50,6 +50,9 @@ def test_damaged_files_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "meminfo").write_text("MemTotal: many\n")
     (tmp_path / "stat").write_text("")
     assert "system/network_receive_megabytes" in metrics.read()
+    (tmp_path / "stat").write_text("cpu many ticks\n")
+    (tmp_path / "net" / "dev").write_text("a\nb\neth0: none\n")
+    assert "system/disk_usage_megabytes" in SystemMetrics(tmp_path, tmp_path).read()
 
 
 def test_memory_of_gpus_once_torch_uses_one(monkeypatch: pytest.MonkeyPatch) -> None:

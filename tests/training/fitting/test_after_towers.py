@@ -1,0 +1,144 @@
+"""Ranker, cold-start head, candidate sources and choices of a fit are kept, and not fitted twice."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from fit_parts import fit_split
+from fitting_parts import config, log, media, source_arrays
+
+from features.splits.make import make_split
+from recsys.config import Config
+from training.fitting.after_towers import CONTENTS, MODULES
+from training.fitting.fit import FitChoices, Fitted
+
+SMALL = {"cold_start": {"min_items": 5}}  # the log has 24 items
+
+
+class Fit:
+    """A fit that keeps its parts in a folder; `ranked` counts the trainings of the ranker."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.checkpoint, self.after_towers = folder / "main.pt", folder / "main.after_towers"
+        self.ranked = 0
+        module = import_module("training.fitting.fit")
+        real = module.fit_ranker
+
+        def fit_ranker(*arguments: Any, **named: Any) -> Any:
+            self.ranked += 1
+            return real(*arguments, **named)
+
+        monkeypatch.setattr(module, "fit_ranker", fit_ranker)
+
+    def __call__(self, settings: Config | None = None, choices: FitChoices | None = None) -> Fitted:
+        data, settings = log(), settings or config(model=SMALL)
+        return fit_split(
+            data,
+            media(data),
+            make_split(data, settings.split),
+            settings,
+            choices=choices,
+            checkpoint=self.checkpoint,
+            after_towers=self.after_towers,
+        )
+
+
+@pytest.fixture
+def fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fit:
+    return Fit(tmp_path / "checkpoints", monkeypatch)
+
+
+def assert_same(first: Fitted, second: Fitted) -> None:
+    """Every part and every list, to the last digit."""
+    history = [*first.builder.build(log().interactions).values()]
+    one, other = (each.recommender.recommend(history, 10) for each in (first, second))
+    np.testing.assert_array_equal(one.items, other.items)
+    np.testing.assert_array_equal(one.scores, other.scores)
+    assert first.ranker is not None
+    assert second.ranker is not None
+    pairs = ((first.ranker.module, second.ranker.module), (first.retriever.model, second.retriever.model))
+    for before, after in pairs:
+        expected, found = before.state_dict(), after.state_dict()
+        assert expected.keys() == found.keys()
+        assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert (first.cold_items, first.without_events) == (second.cold_items, second.without_events)
+    assert FitChoices.of(first) == FitChoices.of(second)
+    assert first.ranker.scores == second.ranker.scores
+    for a, b in zip(first.recommender.sources, second.recommender.sources, strict=True):
+        assert a.name == b.name
+        for name, array in source_arrays(a).items():
+            np.testing.assert_array_equal(array, source_arrays(b)[name])
+
+
+def used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each epoch of the ranker counts as better than the one before, so that its sources are kept, too."""
+    from training.ranker import ranked_lists
+
+    scores = iter(range(1, 10_000))
+    monkeypatch.setattr(ranked_lists, "selection_ndcg", lambda *_: next(scores) / 1e6)
+
+
+def test_the_same_fit_is_read_and_equals_the_first(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    used(monkeypatch)
+    first = fit()
+    assert first.recommender.sources
+    assert first.retriever.model.cold_start_head is not None
+    second = fit()
+    assert fit.ranked == 1
+    assert_same(first, second)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        config(model={"ranker": {"num_epochs": 2}}),
+        config(sources={"als": {"factors": 5}}),
+        config(model={"cold_start": {"ridge_alphas": (7.0,)}}),
+        config(train={"seed": 3}),
+    ],
+    ids=["ranker", "sources", "cold start", "towers"],
+)
+def test_other_settings_are_fitted_anew(fit: Fit, other: Config) -> None:
+    fit()
+    fit(other)
+    assert fit.ranked == 2
+
+
+def test_choices_of_another_fit_are_fitted_anew(fit: Fit) -> None:
+    choices = FitChoices(epochs=1, ranker_epochs=2, blend_weight=0.5)
+    fit(choices=choices)
+    fit(choices=FitChoices(epochs=1, ranker_epochs=1, blend_weight=0.5))
+    assert fit.ranked == 2
+
+
+@pytest.mark.parametrize("name", [CONTENTS, MODULES, "sources/sources.json"])
+@pytest.mark.parametrize("damage", ["removed", "cut", "a bit"])
+def test_a_damaged_part_is_a_warning_and_fitted_anew(
+    fit: Fit, name: str, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = fit()
+    path = fit.after_towers / name
+    content = bytearray(path.read_bytes())
+    if damage == "removed":
+        path.unlink()
+    elif damage == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    else:
+        content[len(content) // 2] ^= 0x10
+        path.write_bytes(content)
+    second = fit()
+    assert fit.ranked == 2
+    assert "fitted again" in caplog.text
+    assert_same(first, second)
+    fit()
+    assert fit.ranked == 2, "what was fitted anew is kept"
+
+
+def test_without_a_ranker_nothing_of_it_is_kept(fit: Fit) -> None:
+    off = config(model={"ranker": {"enabled": False}})
+    first, second = fit(off), fit(off)
+    assert first.ranker is second.ranker is None
+    assert first.cold_items == second.cold_items
