@@ -9,8 +9,11 @@ on products of 8192 x 8192 matrices in the `card` piece.
 import time
 from collections.abc import Callable, Mapping
 from statistics import median
+from typing import Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 # Dense bfloat16 FLOP/s with float32 sums, from NVIDIA's data sheets, by a part of the card's name; the first
 # that is found counts.
@@ -67,6 +70,24 @@ def seconds_a_step(work: Callable[[], object], device: torch.device, *, budget: 
             synchronise(device)  # or the queue outruns the budget
     synchronise(device)
     return (time.perf_counter() - start) / count
+
+
+class FlopCounter(TorchDispatchMode):
+    """Adds up the FLOPs of the operations that run within it, on the thread that entered it.
+
+    `FlopCounterMode` also attributes them to modules, by hooks that refuse `torch.autograd.grad`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            self.total += formula(*args, **(kwargs or {}), out_val=out)
+        return out
 
 
 def matmul_rate(size: int, dtype: torch.dtype, device: torch.device, *, budget: float) -> float:

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.gpu.folder import Prepared
-from benchmarks.gpu.measure import CouldNotRun, peak_of, seconds_a_step, synchronise
+from benchmarks.gpu.measure import CouldNotRun, FlopCounter, peak_of, seconds_a_step, synchronise
 from recsys.config import ModelConfig, TrainConfig
 from recsys.history import EVENT_NUMBERS, History, SequenceSchema
 from recsys.ids import NUM_RESERVED, IdMap
@@ -183,10 +182,10 @@ def _rates(label: str, trainer: Trainer, budget: float, card: dict[str, Any]) ->
         seconds = seconds_a_step(trainer.update, device, budget=budget)
         peak_bytes = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
         num_counted = min(len(trainer.batches), 10)
-        with FlopCounterMode(display=False) as counter:
+        with FlopCounter() as counter:
             for _ in range(num_counted):
                 trainer.update()
-    rate = counter.get_total_flops() / num_counted / seconds
+    rate = counter.total / num_counted / seconds
     found: dict[str, object] = {
         f"{label}: sequences/s": trainer.mean_sequences / seconds,
         f"{label}: events/s": trainer.mean_events / seconds,

@@ -205,16 +205,24 @@ def _copied(packages: tuple[Path, ...], folder: Path) -> list[str]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without MLflow's warnings about its own code, its bars of progress and minutes of retries."""
-    unset = {name: value for name, value in SETTINGS.items() if name not in os.environ}
-    os.environ.update(unset)
+    """Without MLflow's warnings about its own code, its bars of progress and minutes of retries.
+
+    MLflow's variables are afterwards as before: it sets some of them where one of its addresses is set.
+    """
+    before = _variables()
+    os.environ.update({name: value for name, value in SETTINGS.items() if name not in before})
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        for name in unset:
+        for name in _variables():
             del os.environ[name]
+        os.environ.update(before)
+
+
+def _variables() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}
 
 
 @contextmanager
@@ -226,12 +234,9 @@ def _connected(uri: str) -> Iterator[Any]:
             import mlflow.pyfunc
         except ModuleNotFoundError:
             raise MissingExtraError("mlflow", "train") from None
-        before = {
-            mlflow.set_tracking_uri: mlflow.get_tracking_uri(),
-            mlflow.set_registry_uri: mlflow.get_registry_uri(),
-        }
+        setters = (mlflow.set_tracking_uri, mlflow.set_registry_uri)
         try:
-            for set_uri in before:
+            for set_uri in setters:
                 set_uri(uri)
             yield mlflow
         except mlflow.exceptions.MlflowException as error:
@@ -239,5 +244,5 @@ def _connected(uri: str) -> Iterator[Any]:
                 f"the registry at {uri!r} refused: {error.message}; publish again, or with --registry none"
             ) from error
         finally:
-            for set_uri, value in before.items():
-                set_uri(value)
+            for set_uri in setters:
+                set_uri(None)  # what its variable says, which is restored

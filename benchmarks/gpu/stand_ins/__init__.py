@@ -90,7 +90,8 @@ def provide() -> dict[str, str]:
     """Put stand-ins and placeholders in place; the packages that lack, and what is there instead."""
     instead = {name: "stand-in" for name in STAND_INS if not is_installed(name)}
     instead |= {name: "absent" for name in PLACEHOLDERS if not is_installed(name)}
-    if not any(isinstance(finder, Finder) for finder in sys.meta_path):
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, Finder)]
+    if instead:
         sys.meta_path.append(Finder(frozenset(instead)))
     return instead
 

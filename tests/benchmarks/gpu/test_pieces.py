@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from model_parts import tiny_features
 from step_parts import tiny_model
+from walk_parts import Walk, every_ranker_helps
 
 from benchmarks.gpu import model_pieces, run
 from benchmarks.gpu.folder import read
-from benchmarks.gpu.measure import CouldNotRun, peak_of
+from benchmarks.gpu.measure import CouldNotRun, FlopCounter, peak_of
 from benchmarks.gpu.prepare import prepare
 from benchmarks.gpu.results import COULD_NOT_RUN, FAILED, PASSED, Outcome, table
+from training.pipeline import Run
 
 ROOT = Path(__file__).parents[3]
 ON_A_CPU = [name for name in run.PIECES if name not in ("no wait", "endpoint", "cold start")]
@@ -29,10 +32,19 @@ BLOCKED = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def folder(walked_run: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module")
+def run_of_the_walk(walk: Walk) -> Run:
+    """A run object of this file's own, with the ranker of the walk's bundle."""
+    opened = Run.open(walk.run)
+    with every_ranker_helps():
+        _ = opened.fitted
+    return opened
+
+
+@pytest.fixture(scope="module")
+def folder(run_of_the_walk: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("gpu") / "prepared"
-    prepare(walked_run, out)
+    prepare(run_of_the_walk, out)
     return out
 
 
@@ -41,15 +53,22 @@ def asked(folder: Path, **changes: Any) -> Namespace:
     return Namespace(**(values | changes))
 
 
-def test_the_folder_gives_back_what_the_run_trains_on(folder: Path, walked_run: Any) -> None:
-    prepared, fitted = read(folder), walked_run.fitted
-    assert prepared.config == walked_run.config
+def test_the_folder_gives_back_what_the_run_trains_on(folder: Path, run_of_the_walk: Run) -> None:
+    prepared, fitted = read(folder), run_of_the_walk.fitted
+    assert prepared.config == run_of_the_walk.config
     assert prepared.schema == fitted.schema
     assert prepared.features.item_ids.external == fitted.features.item_ids.external
     for name, vectors in fitted.features.dense.items():
         assert (prepared.features.dense[name] == vectors).all()
     assert len(prepared.sequences) == prepared.facts["num_users"] > 0
     assert prepared.facts["bytes"].keys() >= {"arrays.npz", "bundle", "encoder", "towers.pt"}
+
+
+def test_products_are_counted_forward_and_backward() -> None:
+    weight_DE = torch.randn(3, 4, requires_grad=True)
+    with FlopCounter() as counter:
+        torch.autograd.grad((torch.randn(5, 3) @ weight_DE).sum(), weight_DE)
+    assert counter.total == 2 * (2 * 5 * 3 * 4), "one product forward, one for the gradient of the weight"
 
 
 @pytest.mark.parametrize("name", ON_A_CPU)

@@ -116,7 +116,8 @@ def test_a_missing_part_of_an_installed_package_stays_missing(monkeypatch: pytes
         importlib.import_module("scipy.no_such_part")
 
 
-def test_what_is_installed_is_never_replaced() -> None:
+def test_what_is_installed_is_never_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     assert stand_ins.is_installed("numpy")
     assert not stand_ins.is_installed("no_such_package")
     assert "torchrec" not in stand_ins.provide()

@@ -28,13 +28,13 @@ CODE = ModelCode(script=PACKAGES[-1] / "pyfunc.py", packages=PACKAGES)
 def test_aliases_address_the_bundles_of_the_store(tmp_path: Path) -> None:
     """A refused bundle is the challenger, the served one stays the champion."""
     uri, root = f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "store"
-    before = mlflow.get_tracking_uri()
+    before, variables = mlflow.get_tracking_uri(), set(os.environ)
     registry = MlflowRegistry(uri, CODE, experiment="tests", run_id="of another server")
     first = publish(make_run(tmp_path / "usual"), root, CONFIG, registry=registry)
     worse = publish(make_run(tmp_path / "worse", skill=0.2), root, CONFIG, registry=registry)
     assert [each.version.registered for each in (first, worse)] == ["recsys-zoo/1", "recsys-zoo/2"]
     assert mlflow.get_tracking_uri() == before
-    assert "MLFLOW_EXPERIMENT_ID" not in os.environ
+    assert not [name for name in os.environ if name.startswith("MLFLOW_") and name not in variables]
     assert (tmp_path / "mlartifacts").is_dir()
     assert Store.open(root).version(first.version.version).registered == "recsys-zoo/1"
     client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
@@ -42,7 +42,7 @@ def test_aliases_address_the_bundles_of_the_store(tmp_path: Path) -> None:
     numbers = {name: int(found.version) for name, found in aliases.items()}
     assert numbers == {CHAMPION: 1, CHALLENGER: 2}
     assert aliases[CHAMPION].tags["bundle"] == first.version.version
-    logged = client.get_logged_model(aliases[CHAMPION].model_id)
+    logged = client.get_logged_model(aliases[CHAMPION].source.removeprefix("models:/"))
     metrics = {metric.key: metric.value for metric in logged.metrics}
     assert metrics["size_bytes"] == first.version.size_bytes
     assert metrics["warm ndcg_at_10"] == first.version.metrics["warm ndcg@10"]
@@ -50,7 +50,7 @@ def test_aliases_address_the_bundles_of_the_store(tmp_path: Path) -> None:
     try:
         model = mlflow.pyfunc.load_model("models:/recsys-zoo@champion")
     finally:
-        mlflow.set_tracking_uri(before)
+        mlflow.set_tracking_uri(None)
     answer = model.predict(pd.DataFrame({"history": [["i00", "i01"]]}), params={"k": 3})
     assert len(answer["item_ids"][0]) == 3
 

@@ -41,7 +41,7 @@ def test_a_worse_model_is_refused_and_a_better_one_promoted(tmp_path: Path) -> N
     assert better.code == 0, better.err
     message = refused("publish", tmp_path / "again", "--store", store, *GATE)
     assert f"still serves {versions['usual']}" in message
-    assert "- ndcg@10, warm: " in message
+    assert "of the champion, difference -0." in message
 
     assert recsys("rollback", store).code == 0
     assert Store.open(store).pointer.current == versions["untrained"]
