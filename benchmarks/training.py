@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def main() -> None:
         print(json.dumps(result))
         return
     log = args.folder / "log"
-    if not (log / "dataset.toml").exists():
+    if not (log / "events.csv").exists():
         write_log(log)
     names = [args.only] if args.only else ["recsys", "rectools"]
     found = {name: measure(name, args) for name in names}
@@ -95,7 +96,8 @@ def rectools_python(folder: Path) -> Path:
         uv = Path(sys.executable).with_name("uv")
         program = str(uv) if uv.exists() else "uv"
         subprocess.run([program, "venv", "--python", "3.11", "--clear", environment], check=True)
-        subprocess.run([program, "pip", "install", "--python", python, *RECTOOLS], check=True)
+        same_torch = f"torch=={metadata.version('torch').partition('+')[0]}"
+        subprocess.run([program, "pip", "install", "--python", python, *RECTOOLS, same_torch], check=True)
         (environment / "installed").write_text("\n".join(RECTOOLS), "utf-8")
     return python
 
@@ -119,6 +121,7 @@ def write_log(folder: Path) -> None:
         }
     )
     events.write_parquet(folder / "events.parquet")
+    events.write_csv(folder / "events.csv")  # for RecTools, whose environment reads no Parquet
     names = [str(at) for at in range(NUM_ITEMS)]
     pl.DataFrame({"item": names, "title": names}).write_parquet(folder / "items.parquet")
     (folder / "dataset.toml").write_text(DATASET, "utf-8")
@@ -168,7 +171,7 @@ def train_rectools(args: argparse.Namespace) -> dict[str, Any]:
 
     imports_gb = memory_gb("VmRSS")
     torch.set_num_threads(1)
-    events = pd.read_parquet(args.folder / "log" / "events.parquet")
+    events = pd.read_csv(args.folder / "log" / "events.csv", dtype={"user": str, "item": str})
     newest_first = events.groupby("user")["position"].rank(ascending=False, method="first")
     events = events[newest_first > 2]
     day = pd.Timestamp("2020-01-01") + pd.to_timedelta(events["position"], unit="s")
