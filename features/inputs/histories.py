@@ -150,8 +150,9 @@ class HistoryBuilder:
         names = counts[Columns.USER].to_list()
         ends = counts["len"].cast(pl.Int64).cum_sum().to_numpy()
         arrays = self._arrays(events)
-        seen = _seen(arrays["item"], ends)
         reviews = self.reviews_of(events, ends)
+        del events  # before the next arrays are made: the sorted copy is the largest part of the memory
+        seen = _seen(arrays["item"], ends)
         built: dict[str, History] = {}
         start = 0
         for at, (name, end) in enumerate(zip(names, ends.tolist(), strict=True)):
@@ -327,11 +328,12 @@ class KnownUsers(Mapping[str, History]):
 
 def _seen(item: Ints, ends: Ints) -> list[Ints]:
     """Unique known items of each user, by first appearance."""
-    lengths = np.diff(ends, prepend=0)
-    frame = pl.DataFrame({"user": np.repeat(np.arange(len(ends)), lengths), "item": item})
-    unique = frame.filter(pl.col("item") > UNKNOWN).unique(maintain_order=True)
-    counts = np.bincount(unique["user"].to_numpy(), minlength=len(ends))
-    return split_by(unique["item"].to_numpy(writable=True), np.cumsum(counts))
+    key = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))  # one number for each user and item
+    key *= item.max(initial=UNKNOWN) + 1
+    key += item
+    is_first = pl.Series(key).is_first_distinct().to_numpy() & (item > UNKNOWN)
+    num_before = np.concatenate([[0], np.cumsum(is_first)])
+    return split_by(item[is_first], num_before[ends])
 
 
 def _place(attached: pl.DataFrame, medium: MediumVectors | None, ends: Ints) -> dict[int, dict[int, Floats]]:

@@ -168,7 +168,7 @@ class InMemorySplit:
         return InMemoryTrainStatistics(self.train)
 
     def training(self, builder: HistoryMaker) -> tuple[Mapping[str, History], Callable[[str], Bools]]:
-        ordered = self.train.sort(ORDER)
+        ordered = self.train.select(Columns.USER, Columns.POSITIVE, *ORDER).sort(ORDER)
         grouped = ordered.group_by(Columns.USER, maintain_order=True).agg(Columns.POSITIVE)
         positive = {user: np.asarray(flags, np.bool_) for user, flags in grouped.iter_rows()}
         return builder.build(self.train), positive.__getitem__

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from features.dataset import encode
 from features.event_log import Codes, EventLog, Partition
 from features.splits.assignment import CODES, PARTS, TRAIN
 from recsys.arrays import Bools, Ints
@@ -67,14 +68,15 @@ class InMemoryTrainStatistics:
         }
 
     def item_counts(self, item_ids: IdMap) -> Ints:
-        rows = item_ids.encode(self._events[Columns.ITEM])
+        rows = encode(self._events[Columns.ITEM], item_ids)
         positive = self._events[Columns.POSITIVE].to_numpy()
         counts = [np.bincount(each, minlength=item_ids.size) for each in (rows, rows[positive])]
         return np.stack(counts, axis=1)
 
     def has_event(self, pairs: pl.DataFrame) -> Bools:
-        known = self._events.select(Columns.USER, Columns.ITEM, found=True).unique()
-        joined = pairs.join(known, on=[Columns.USER, Columns.ITEM], how="left", maintain_order="left")
+        pair = [Columns.USER, Columns.ITEM]
+        known = self._events.select(pair).join(pairs, on=pair, how="semi").unique()
+        joined = pairs.join(known.with_columns(found=True), on=pair, how="left", maintain_order="left")
         found: Bools = joined["found"].fill_null(False).to_numpy()
         return found
 
