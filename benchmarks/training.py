@@ -67,9 +67,9 @@ def main() -> None:
             f"| {each['imports_gb']:.2f} | {each['before_gb']:.2f} | {each['peak_gb']:.2f} |"
         )
     if len(found) == 2:
-        ours, theirs = found["recsys"], found["rectools"]
-        speed = (ours["targets"] / ours["cpu_s"]) / (theirs["targets"] / theirs["cpu_s"])
-        print(f"recsys / rectools: speed {speed:.2f}, peak memory {ours['peak_gb'] / theirs['peak_gb']:.2f}")
+        recsys, peer = found["recsys"], found["rectools"]
+        speed = (recsys["targets"] / recsys["cpu_s"]) / (peer["targets"] / peer["cpu_s"])
+        print(f"recsys / rectools: speed {speed:.2f}, peak memory {recsys['peak_gb'] / peer['peak_gb']:.2f}")
 
 
 def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
@@ -171,7 +171,7 @@ def train_rectools(args: argparse.Namespace) -> dict[str, Any]:
 
     imports_gb = memory_gb("VmRSS")
     torch.set_num_threads(1)
-    events = pd.read_csv(args.folder / "log" / "events.csv", dtype={"user": str, "item": str})
+    events = pd.read_table(args.folder / "log" / "events.csv", sep=",", dtype={"user": str, "item": str})
     newest_first = events.groupby("user")["position"].rank(ascending=False, method="first")
     events = events[newest_first > 2]
     day = pd.Timestamp("2020-01-01") + pd.to_timedelta(events["position"], unit="s")

@@ -7,6 +7,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import polars as pl
@@ -155,8 +156,10 @@ def interrupted_after(epoch: int) -> Iterator[None]:
 
     real = retriever.save_state
 
-    def save_state(path: Path, fingerprint: str, state: retriever.TrainingState, *rest: object) -> None:
-        real(path, fingerprint, state, *rest)  # type: ignore[arg-type]
+    def save_state(
+        path: Path, fingerprint: str, state: retriever.TrainingState, *parts: Any, **named: Any
+    ) -> None:
+        real(path, fingerprint, state, *parts, **named)
         if state.epoch == epoch:
             raise KeyboardInterrupt
 

@@ -57,7 +57,7 @@ class AfterTowers:
                 "key": key,
                 "files": {name: sha256_of(draft / name) for name in files_below(draft)},
                 "num_landmarks": None if self.head is None else len(self.head.landmark_MW),
-                "ranker": None if self.ranker is None else _described(self.ranker),
+                "ranker": None if self.ranker is None else _ranker_record(self.ranker),
                 "cold_items": asdict(self.cold_items),
                 "without_events": asdict(self.without_events),
             }
@@ -152,7 +152,7 @@ def _digest(contents: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
 
-def _described(ranker: FittedRanker) -> dict[str, Any]:
+def _ranker_record(ranker: FittedRanker) -> dict[str, Any]:
     return {
         "num_sources": ranker.module.ranker.num_sources,
         "num_lists": ranker.num_lists,
