@@ -71,7 +71,7 @@ from training.knockouts import Knockouts, KnockoutSubject, measure_knockouts
 from training.ranks import ranks_of_process
 from training.report import collect, write_plots, write_report
 from training.run_directory import RunDirectory
-from training.runtime import keep_freed_memory, threads
+from training.runtime import threads
 from training.tracking import RunTracker, Tracker, log_inputs, step
 
 logger = logging.getLogger(__name__)
@@ -376,7 +376,6 @@ class Run:
         """Make the inputs, audit and fit them, and write the records of fit and audit."""
         vectors, split, checkpoint = self.vectors, split or self.split, self.directory.checkpoint(stage)
         announce(self.ranks, JointFit(stage, self.dataset_path, self.cache_dir, checkpoint, config, choices))
-        keep_freed_memory()
         with self._computing(f"train {stage}"):
             fitted = fit(
                 audit(FitInputs.of(self.dataset, vectors, split, config)),
