@@ -51,7 +51,7 @@ from training.evaluation import (
     id_only,
     save_examples,
 )
-from training.export import NUM_CHECKED_USERS, Provenance, export_bundle
+from training.export import NUM_CHECKED_USERS, Provenance, export_once
 from training.fitting import (
     FitChoices,
     FitInputs,
@@ -249,33 +249,32 @@ class Run:
 
     @step("export")
     def export(self) -> Bundle:
-        """Write the bundle, and the histories beside it; by default of a model refitted on all events."""
-        first, dataset = self.fitted, self.dataset
-        final, description = (
-            first,
-            f"Fitted on the training events of the split alone. {self.split.description}",
-        )
+        """The bundle, and the histories beside it; by default of a model refitted on all events."""
+        final, dataset = self.fitted, self.dataset
+        description = f"Fitted on the training events of the split alone. {self.split.description}"
         if self.config.train.refit:
-            final, description = self._refit(first)
+            final, description = self._refit(final)
         builder = final.builder.reading_all_reviews()
         histories = KnownUsers(builder, dataset.histories(builder))
         with self.directory.timed("annotate"):
             reviewers = annotate_reviewers(dataset, self.vectors, self.directory.review_sentiment)
+        provenance = Provenance(
+            dataset_fingerprint=dataset.fingerprint(),
+            refit=self.config.train.refit,
+            refit_description=description,
+            metrics=self.directory.published_metrics(),
+        )
         with self.directory.timed("export"):
             save_histories(histories, self.directory.histories, final.features.item_ids, final.maps)
-            bundle = export_bundle(
+            bundle = export_once(
                 self.directory.bundle,
                 final,
                 dataset,
                 self.config,
-                Provenance(
-                    dataset_fingerprint=dataset.fingerprint(),
-                    refit=self.config.train.refit,
-                    refit_description=description,
-                    metrics=self.directory.published_metrics(),
-                ),
+                provenance,
                 list(islice(histories.values(), NUM_CHECKED_USERS)),
                 reviewers=reviewers,
+                record=self.directory.exported,
             )
         parity = {f"parity/{name}": value for name, value in bundle.manifest.parity.items()}
         self.tracker.log_metrics(parity)
