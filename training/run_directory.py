@@ -15,7 +15,7 @@
       parts/                             for a streamed log: the part of each event, one byte each, by stage
       plots/                             charts of the report, as SVG
       tracking/                          the journal of tracked values, and how much of it MLflow has
-      bundle/
+      bundle/  exported.json             the bundle, and the key of its export
 
 A run directory can be moved. `dataset.json` has the path of the dataset relative to the directory, and the
 fingerprint that identifies a moved dataset.
@@ -82,6 +82,7 @@ class RunDirectory:
         self.tracking = path / "tracking"
         self.plots = path / "plots"
         self.bundle = path / "bundle"
+        self.exported = path / "exported.json"
 
     def checkpoint(self, stage: str) -> Path:
         """Path of the checkpoint of one stage's towers."""
