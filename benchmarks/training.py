@@ -133,7 +133,7 @@ def train_recsys(args: argparse.Namespace) -> dict[str, Any]:
     from features.splits import make_split
     from recsys.config import build_config
     from training.fitting import FitChoices, FitInputs, audit, fit
-    from training.runtime import keep_freed_memory, threads
+    from training.runtime import threads
 
     imports_gb = memory_gb("VmRSS")
     config = build_config(
@@ -148,7 +148,6 @@ def train_recsys(args: argparse.Namespace) -> dict[str, Any]:
             "train": {"batch_tokens": BATCH_TOKENS, "num_threads": 1, "precision": "float32"},
         }
     )
-    keep_freed_memory()
     dataset = load_dataset(args.folder / "log")
     with threads(1):
         inputs = FitInputs.of(

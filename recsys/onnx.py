@@ -7,13 +7,15 @@ import warnings
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
 from recsys.errors import ProviderError, RequestError, did_you_mean
+
+if TYPE_CHECKING:  # loaded with the first graph: a training without one does without its memory
+    import onnxruntime as ort
 
 Array = npt.NDArray[Any]
 
@@ -54,6 +56,8 @@ class OnnxSession:
             raise FileNotFoundError(f"no ONNX graph at {self.path}")
         if device not in _PROVIDERS:
             raise ProviderError(f"unknown device {device!r}; {did_you_mean(device, _PROVIDERS)}")
+        import onnxruntime as ort
+
         options = ort.SessionOptions()
         options.intra_op_num_threads = num_threads or os.cpu_count() or 1
         options.inter_op_num_threads = 1
@@ -100,11 +104,13 @@ class OnnxSession:
             outputs = self.run_bound({name: self.placed(array) for name, array in inputs.items()})
         return dict(zip(self.output_names, outputs, strict=True))
 
-    def placed(self, array: Array) -> ort.OrtValue:
+    def placed(self, array: Array) -> "ort.OrtValue":
         """A copy of `array` in the memory of the session's device, which `run_bound` reads."""
+        import onnxruntime as ort
+
         return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), self._memory, 0)
 
-    def run_bound(self, inputs: Mapping[str, ort.OrtValue]) -> list[Array]:
+    def run_bound(self, inputs: Mapping[str, "ort.OrtValue"]) -> list[Array]:
         """All outputs, in the order of the graph, of inputs that lie on the device (IO binding).
 
         The outputs stay on the device until the graph is through, and are then copied once each.
@@ -154,14 +160,16 @@ def provider_options(device: Literal["cpu", "cuda"], *, tf32: bool) -> list[tupl
 
 def _open(
     path: Path,
-    options: ort.SessionOptions,
+    options: "ort.SessionOptions",
     providers: list[tuple[str, dict[str, str]]],
     output: str,
-) -> ort.InferenceSession:
+) -> "ort.InferenceSession":
     """A session on the first of `providers`.
 
     `output` was printed while libraries were loaded, and is part of an error.
     """
+    import onnxruntime as ort
+
     provider = providers[0][0]
     try:
         # EP registration failures arrive as warnings; the check below turns them into one error.
@@ -183,6 +191,8 @@ def _open(
 
 def _preload_cuda() -> str:
     """Load the CUDA libraries that pip installed; returns the output of ONNX Runtime."""
+    import onnxruntime as ort
+
     out = io.StringIO()
     with contextlib.redirect_stdout(out), warnings.catch_warnings():
         warnings.simplefilter("ignore")

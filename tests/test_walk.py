@@ -283,6 +283,19 @@ def test_an_interrupted_run_goes_on_to_the_same_end(walk: Walk, tmp_path: Path) 
     assert all(torch.equal(second[name], first[name]) for name in first)
 
 
+def test_a_finished_bundle_is_exported_again_only_where_it_is_damaged(walk: Walk, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(walk.run, run)
+    version, written = Bundle.open(run / "bundle").version, (run / "bundle" / "manifest.json").stat().st_ino
+    export = ("export", run, "--dataset", walk.shop)
+    with every_ranker_helps():
+        assert recsys(*export).code == 0
+        assert (run / "bundle" / "manifest.json").stat().st_ino == written
+        (run / "bundle" / "item_ids.npy").write_bytes(b"damaged")
+        assert recsys(*export).code == 0
+    assert Bundle.open(run / "bundle").version != version
+
+
 def test_a_run_of_another_configuration_is_refused(walk: Walk) -> None:
     answer = recsys("train", walk.shop, "--out", walk.run, *walk.options, "--set", "train.epochs=9")
     assert answer.code == 1

@@ -51,7 +51,7 @@ from training.evaluation import (
     id_only,
     save_examples,
 )
-from training.export import NUM_CHECKED_USERS, Provenance, export_bundle
+from training.export import NUM_CHECKED_USERS, Provenance, export_once
 from training.fitting import (
     FitChoices,
     FitInputs,
@@ -71,7 +71,7 @@ from training.knockouts import Knockouts, KnockoutSubject, measure_knockouts
 from training.ranks import ranks_of_process
 from training.report import collect, write_plots, write_report
 from training.run_directory import RunDirectory
-from training.runtime import keep_freed_memory, threads
+from training.runtime import threads
 from training.tracking import RunTracker, Tracker, log_inputs, step
 
 logger = logging.getLogger(__name__)
@@ -249,33 +249,32 @@ class Run:
 
     @step("export")
     def export(self) -> Bundle:
-        """Write the bundle, and the histories beside it; by default of a model refitted on all events."""
-        first, dataset = self.fitted, self.dataset
-        final, description = (
-            first,
-            f"Fitted on the training events of the split alone. {self.split.description}",
-        )
+        """The bundle, and the histories beside it; by default of a model refitted on all events."""
+        final, dataset = self.fitted, self.dataset
+        description = f"Fitted on the training events of the split alone. {self.split.description}"
         if self.config.train.refit:
-            final, description = self._refit(first)
+            final, description = self._refit(final)
         builder = final.builder.reading_all_reviews()
         histories = KnownUsers(builder, dataset.histories(builder))
         with self.directory.timed("annotate"):
             reviewers = annotate_reviewers(dataset, self.vectors, self.directory.review_sentiment)
+        provenance = Provenance(
+            dataset_fingerprint=dataset.fingerprint(),
+            refit=self.config.train.refit,
+            refit_description=description,
+            metrics=self.directory.published_metrics(),
+        )
         with self.directory.timed("export"):
             save_histories(histories, self.directory.histories, final.features.item_ids, final.maps)
-            bundle = export_bundle(
+            bundle = export_once(
                 self.directory.bundle,
                 final,
                 dataset,
                 self.config,
-                Provenance(
-                    dataset_fingerprint=dataset.fingerprint(),
-                    refit=self.config.train.refit,
-                    refit_description=description,
-                    metrics=self.directory.published_metrics(),
-                ),
+                provenance,
                 list(islice(histories.values(), NUM_CHECKED_USERS)),
                 reviewers=reviewers,
+                record=self.directory.exported,
             )
         parity = {f"parity/{name}": value for name, value in bundle.manifest.parity.items()}
         self.tracker.log_metrics(parity)
@@ -376,7 +375,6 @@ class Run:
         """Make the inputs, audit and fit them, and write the records of fit and audit."""
         vectors, split, checkpoint = self.vectors, split or self.split, self.directory.checkpoint(stage)
         announce(self.ranks, JointFit(stage, self.dataset_path, self.cache_dir, checkpoint, config, choices))
-        keep_freed_memory()
         with self._computing(f"train {stage}"):
             fitted = fit(
                 audit(FitInputs.of(self.dataset, vectors, split, config)),

@@ -15,7 +15,7 @@
       parts/                             for a streamed log: the part of each event, one byte each, by stage
       plots/                             charts of the report, as SVG
       tracking/                          the journal of tracked values, and how much of it MLflow has
-      bundle/
+      bundle/  exported.json             the bundle, and the key of its export
 
 A run directory can be moved. `dataset.json` has the path of the dataset relative to the directory, and the
 fingerprint that identifies a moved dataset.
@@ -82,6 +82,7 @@ class RunDirectory:
         self.tracking = path / "tracking"
         self.plots = path / "plots"
         self.bundle = path / "bundle"
+        self.exported = path / "exported.json"
 
     def checkpoint(self, stage: str) -> Path:
         """Path of the checkpoint of one stage's towers."""
@@ -153,8 +154,9 @@ class RunDirectory:
         given = load_config(self.config_file, overrides=settings)
         if changes := _changes(config, given):
             raise ConfigError(
-                f"{self.path} holds a run without {', '.join(changes)}, on which its results depend; "
-                "train anew: recsys run DATASET --out NEW_DIRECTORY --set ..."
+                f"{', '.join(changes)} cannot be set for {self.path}: the run was made with another value, "
+                "and its results depend on it. Make a new run: "
+                "recsys run DATASET --out NEW_DIRECTORY --set ..."
             )
         return given
 
@@ -192,7 +194,8 @@ class RunDirectory:
             raise ConfigError(
                 f"{self.path} contains a run of the dataset {before.name!r} with fingerprint "
                 f"{before.fingerprint[:12]}; {dataset} has the fingerprint {fingerprint[:12]}: it is another "
-                "dataset, or it has changed. Name another --out, or the dataset of the run: --dataset FOLDER"
+                f"dataset, or it has changed. Make a new run: "
+                f"recsys run {dataset} --out NEW_DIRECTORY; or name the dataset of the run: --dataset FOLDER"
             )
         now = replace(before, path=self._relative(dataset), fingerprint=fingerprint)
         if now != before:

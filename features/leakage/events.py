@@ -106,7 +106,9 @@ class AuditedEvents:
 
     def keys(self, user: Ints, item: Ints) -> Ints:
         """One number for each (user, item) pair; negative for a user without events."""
-        keys: Ints = user.astype(np.int64) * self.item_ids.size + item
+        keys: Ints = user.astype(np.int64)  # a copy
+        keys *= self.item_ids.size
+        keys += item
         return keys
 
     def user_name(self, code: int) -> str:

@@ -41,18 +41,10 @@ def check_histories(
     names = list(histories)
     codes = events.codes_of(pl.Series(names, dtype=pl.String))
     each = [histories[name] for name in names]
-    read = {
-        "user": np.repeat(codes, [len(history) for history in each]),
-        "item": _joined([history.item for history in each]),
-        "timestamp": _joined([history.timestamp for history in each]),
-    }
-    allowed = {name: np.asarray(getattr(chunk, name)[known]) for name in _EVENT}
-    if not all(np.array_equal(read[name], allowed[name]) for name in _EVENT):
-        _reject_unknown(events, chunk, known, read, allowed, names, table)
-    seen_user = np.repeat(codes, [len(history.seen) for history in each])
+    _check_events(events, chunk, known, names, codes, each, table)
     seen = _joined([history.seen for history in each])
-    pairs = events.keys(allowed["user"], allowed["item"])
-    wrong = ~among(events.keys(seen_user, seen), pairs)
+    keys = events.keys(np.repeat(codes, [len(history.seen) for history in each]), seen)
+    wrong = ~among(keys, events.keys(chunk.user[known], chunk.item[known]))
     wrong &= seen > UNKNOWN
     if wrong.any():
         place = int(wrong.argmax())
@@ -89,6 +81,31 @@ def check_targets(
 def _context_before(chunk: Chunk, target: str) -> Bools:
     before: Bools = np.arange(len(chunk)) < chunk.first_place(target)
     return chunk.is_part(CONTEXT) & before
+
+
+def _check_events(
+    events: AuditedEvents,
+    chunk: Chunk,
+    known: Bools,
+    names: list[str],
+    codes: Ints,
+    each: list[History],
+    table: str,
+) -> None:
+    """Raises `LeakError` where a history of `each` holds an event outside the `known` events [L]."""
+
+    def read(name: str) -> Ints:
+        if name == "user":
+            return np.repeat(codes, [len(history) for history in each])
+        return _joined([getattr(history, name) for history in each])
+
+    def allowed(name: str) -> Ints:
+        return np.asarray(getattr(chunk, name)[known])
+
+    # One column at a time: all columns of all events at once are the peak of a small model's memory.
+    if not all(np.array_equal(read(name), allowed(name)) for name in _EVENT):
+        both = [{name: of(name) for name in _EVENT} for of in (read, allowed)]
+        _reject_unknown(events, chunk, known, both[0], both[1], names, table)
 
 
 def _reject_unknown(

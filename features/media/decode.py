@@ -7,10 +7,8 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import av
-import av.container
-import av.error
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
@@ -26,6 +24,9 @@ from features.media.file_formats import (
 )
 from recsys.arrays import Floats
 from recsys.errors import MediumError, RecsysError
+
+if TYPE_CHECKING:  # loaded where a file is opened: its libraries take memory that other processes do not need
+    import av.container
 
 Medium = Path | str | bytes
 
@@ -70,6 +71,8 @@ def load_audio(source: Medium, rate: int = SAMPLE_RATE, max_seconds: float = MAX
     Raises `MediumError` with the reason if there is no sound or only silence, if decoding fails, or if the
     sound is longer than `max_seconds`. A length in the header is checked before the sound is decoded.
     """
+    import av
+
     name, limit = name_of(source), int(max_seconds * rate)
     with explained(source, "sound"), open_container(source) as container:
         if not container.streams.audio:
@@ -87,11 +90,13 @@ def load_audio(source: Medium, rate: int = SAMPLE_RATE, max_seconds: float = MAX
     return samples
 
 
-def read_sound(container: av.container.InputContainer, rate: int, limit: int) -> Floats:
+def read_sound(container: "av.container.InputContainer", rate: int, limit: int) -> Floats:
     """Samples of the first audio stream from the current position of `container`, mono at `rate` Hz.
 
     Reading stops at most 30 seconds of sound after `limit` samples.
     """
+    import av
+
     # Frames of 30 seconds, since a call for every packet of 20 ms costs more than the resampling. Channels
     # are averaged here, since the mixing of the library makes two equal channels louder.
     resampler = av.AudioResampler(format="fltp", rate=rate, frame_size=30 * rate)
@@ -108,11 +113,13 @@ def read_sound(container: av.container.InputContainer, rate: int, limit: int) ->
     return np.concatenate(pieces) if pieces else np.empty(0, np.float32)
 
 
-def open_container(source: Medium) -> av.container.InputContainer:
+def open_container(source: Medium) -> "av.container.InputContainer":
     """The sound or video file, opened. Only `DEMUXERS` are tried, and no file that it names is opened.
 
     Raises ValueError for a still picture, of which FFmpeg would give one tile as a video.
     """
+    import av
+
     found = file_format(_head(source))
     if found is not None and found.medium == "picture" and not found.is_readable:
         raise ValueError(found.label)
@@ -201,6 +208,8 @@ def _reason_by_content(head: bytes, expected: str) -> str | None:
 
 
 def _reason_by_error(error: Exception, source: Medium, expected: str) -> str:
+    import av.error
+
     found = file_format(_head(source))
     label = f"{found.label}, " if found else ""
     if isinstance(error, av.error.DecoderNotFoundError):

@@ -4,12 +4,9 @@ An hour of video costs as much as a few minutes. One frame is in memory at a tim
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-import av
-import av.container
 import numpy as np
-from av.stream import Disposition
-from av.video.frame import VideoFrame
 from PIL import Image
 
 from features.media.decode import (
@@ -28,6 +25,10 @@ from features.media.decode import (
 from features.media.file_formats import CONVERT_TO
 from recsys.arrays import Floats
 from recsys.errors import MediumError
+
+if TYPE_CHECKING:  # loaded where a file is opened
+    import av.container
+    from av.video.frame import VideoFrame
 
 VERSION = 1  # raised when the same video may give other frames or sound
 # Key frames are a few seconds apart. A nearer time is reached by decoding on, a later one by seeking.
@@ -85,8 +86,8 @@ def load_video_sound(source: Medium, max_seconds: int, rate: int = SAMPLE_RATE) 
 
 
 def _frames_at(
-    container: av.container.InputContainer, stream: av.VideoStream, times: np.ndarray
-) -> Iterator[VideoFrame]:
+    container: "av.container.InputContainer", stream: "av.VideoStream", times: np.ndarray
+) -> Iterator["VideoFrame"]:
     """The frame shown at each of the ascending `times`, as long as the stream has one."""
     frames = container.decode(stream)
     shown: VideoFrame | None = None
@@ -119,8 +120,10 @@ def _span(source: Medium) -> tuple[float, float]:
 
 
 def _stated_span(
-    container: av.container.InputContainer, stream: av.VideoStream | av.AudioStream
+    container: "av.container.InputContainer", stream: "av.VideoStream | av.AudioStream"
 ) -> tuple[float, float | None]:
+    import av
+
     base = float(stream.time_base or 0)
     start = (stream.start_time or 0) * base
     if stream.duration:
@@ -128,8 +131,10 @@ def _stated_span(
     return start, container.duration / av.time_base if container.duration else None
 
 
-def _picture_stream(container: av.container.InputContainer, source: Medium) -> av.VideoStream:
+def _picture_stream(container: "av.container.InputContainer", source: Medium) -> "av.VideoStream":
     """The first video stream that is not album art. Raises `MediumError` if its frames are too large."""
+    from av.stream import Disposition
+
     moving = (one for one in container.streams.video if not one.disposition & Disposition.attached_pic)
     stream = next(moving, None)
     if stream is None:
@@ -142,20 +147,20 @@ def _picture_stream(container: av.container.InputContainer, source: Medium) -> a
 
 
 def _seek(
-    container: av.container.InputContainer, stream: av.VideoStream | av.AudioStream, time: float
+    container: "av.container.InputContainer", stream: "av.VideoStream | av.AudioStream", time: float
 ) -> None:
     """Go to the last key frame of `stream` at or before `time` seconds."""
     assert stream.time_base is not None
     container.seek(int(time / stream.time_base), stream=stream)
 
 
-def _time(frame: VideoFrame) -> float:
+def _time(frame: "VideoFrame") -> float:
     if frame.time is None:
         raise ValueError("a frame without a time; put the video into an MP4 or WebM file")
     return frame.time
 
 
-def _picture(frame: VideoFrame) -> Image.Image:
+def _picture(frame: "VideoFrame") -> Image.Image:
     has_alpha = any(component.is_alpha for component in frame.format.components)
     pixels = frame.to_ndarray(format="rgba" if has_alpha else "rgb24")
     image = as_rgb(Image.fromarray(pixels))

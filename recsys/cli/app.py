@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from recsys.cli.console import logged_warnings
 from recsys.errors import ConfigError, RecsysError
 
 app = typer.Typer(
@@ -44,7 +45,8 @@ def main() -> None:
     Exit code 2 is typer's, for a command line that cannot be parsed.
     """
     try:
-        app()
+        with logged_warnings(stderr):
+            app()
     except (RecsysError, FloatingPointError, OSError) as error:
         # The name of a file may have bytes that no terminal can print.
         message = _message(error).encode("utf-8", "backslashreplace").decode()

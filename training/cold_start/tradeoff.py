@@ -22,7 +22,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import isotonic_regression
 
 from recsys.arrays import Bools, Floats, Ints
 from recsys.ids import NUM_RESERVED
@@ -173,5 +172,7 @@ def _pad_to_k(ranked_UK: Ints) -> Ints:
 
 
 def _non_increasing(mean_K: Doubles) -> Doubles:
+    from scipy.optimize import isotonic_regression  # after the training, which is the peak of memory
+
     falling: Doubles = isotonic_regression(mean_K, weights=_DISCOUNT_K, increasing=False).x
     return falling

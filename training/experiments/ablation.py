@@ -27,7 +27,7 @@ from training.experiments.outcome import Outcome, ViewResults, fingerprint_of, p
 from training.experiments.results import AblatedView, Ablation, rows_of
 from training.fitting import FitInputs, Fitted, audit, fit, tower_settings
 from training.pipeline import Run
-from training.runtime import keep_freed_memory, threads
+from training.runtime import threads
 
 
 def ablate(run: Run, names: Sequence[str] | None = None, *, num_seeds: int = 3) -> Ablation:
@@ -96,7 +96,6 @@ class _AblationFits:
         checkpoint = self._checkpoint(path, config, seed)
         is_new = not checkpoint.exists()
         start = time.process_time()
-        keep_freed_memory()
         with threads(config.train.num_threads):
             fitted = self._fit(f"{option.name}, seed {seed}", config, checkpoint)
             cpu_seconds = time.process_time() - start

@@ -1,9 +1,11 @@
 """Export of a fitted system as ONNX graphs and a bundle, verified against torch."""
 
 from training.export.bundle import NUM_CHECKED_USERS, Provenance, export_bundle
+from training.export.once import export_once
 
 __all__ = [
     "NUM_CHECKED_USERS",
     "Provenance",
     "export_bundle",
+    "export_once",
 ]

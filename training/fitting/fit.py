@@ -32,6 +32,7 @@ from training.fitting.validation import (
 from training.fitting.without_events import POPULARITY, WithoutEvents, choose_without_events
 from training.ranker import FittedRanker, fit_ranker
 from training.ranks import ONE_RANK, Ranks
+from training.runtime import keep_freed_memory
 from training.towers import FittedRetriever, fit_retriever
 
 logger = logging.getLogger(__name__)
@@ -169,6 +170,7 @@ def fit_towers(
 ) -> FittedRetriever:
     """The towers of `fit`. All `ranks` call it with the same inputs and choices; see `fit_retriever`."""
     config = inputs.config
+    keep_freed_memory()  # not before: what the inputs and their audit free would stay beside the training
     return fit_retriever(
         inputs.features,
         inputs.schema,

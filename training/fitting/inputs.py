@@ -20,7 +20,7 @@ from features.inputs import (
     build_schema,
 )
 from features.leakage import Audit, audit_fit
-from features.splits import Split
+from features.splits import CONTEXT, Split
 from recsys.arrays import Ints
 from recsys.config import Config, RankerConfig
 from recsys.history import History, SequenceSchema
@@ -57,7 +57,9 @@ class FitInputs:
         builder = HistoryBuilder(
             dataset, item_ids=features.item_ids, maps=maps, reviews=reviews, allowed_reviews=split.reviews
         )
-        before = split.before_validation(builder)
+        histories, positive = split.training(builder)
+        # Without context events the histories before validation hold the training events alone, too.
+        before = split.before_validation(builder) if split.counts[CONTEXT] else histories
         validation = split.validation_items(features.item_ids)
         return cls(
             dataset=dataset,
@@ -68,7 +70,7 @@ class FitInputs:
             maps=maps,
             schema=build_schema(dataset, statistics, maps, reviews, model.user),
             builder=builder,
-            sequences=Sequences(*split.training(builder)),
+            sequences=Sequences(histories, positive),
             before=before,
             ground_truth={user: items for user, items in validation.items() if user in before},
             ground_truth_without_events={

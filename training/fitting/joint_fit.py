@@ -20,7 +20,7 @@ from training.fitting.fit import FitChoices, fit_towers
 from training.fitting.inputs import FitInputs
 from training.fitting.refit import newest_events_split
 from training.ranks import Ranks
-from training.runtime import keep_freed_memory, threads
+from training.runtime import threads
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,6 @@ def follow(ranks: Ranks) -> None:
     """
     with tempfile.TemporaryDirectory(prefix=f"recsys-rank{ranks.rank}-") as folder:
         while (fit := ranks.share(_nothing)) is not None:
-            keep_freed_memory()
             with threads(fit.config.train.num_threads):
                 inputs = _inputs(fit, Path(folder) / fit.stage)
                 fit_towers(inputs, fit.choices, checkpoint=fit.checkpoint, ranks=ranks)
