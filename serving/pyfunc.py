@@ -70,6 +70,9 @@ class BundleModel(PythonModel):  # type: ignore[misc]  # MLflow's classes are no
         unknown = sorted(set(table.columns) - {"user_id", "history"})
         if unknown:
             raise RequestError("columns", "only user_id and history", unknown)
+        # MLflow has dropped the columns that the signature does not have, and with the last one the rows.
+        if table.columns.empty:
+            raise RequestError("columns", "the input has none of the known columns, user_id and history")
         subjects = [_subject(at, row) for at, row in enumerate(table.to_dict("records"))]
         users = [subject.user_id for subject in subjects if subject.user_id is not None]
         of_users = iter(self._engine.state.histories(users))

@@ -162,6 +162,15 @@ def test_a_folder_that_is_no_run(tmp_path: Path, command: str) -> None:
 @pytest.mark.parametrize("command", [("show",), ("serve",), ("recommend", "--out", "out.parquet")])
 def test_a_folder_that_is_no_bundle(tmp_path: Path, command: tuple[str, ...]) -> None:
     assert "is no bundle: manifest.json is missing" in refused(*command, tmp_path)
+    assert "there is no such folder" in refused(*command, tmp_path / "gone")
+    (tmp_path / "dataset.toml").touch()
+    made = f"it is a dataset: make a bundle with: recsys run {tmp_path} --out RUN, and name RUN"
+    assert made in refused(*command, tmp_path)
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("config.toml", "dataset.json"):
+        (run / name).touch()
+    assert f"it is a run without a bundle: make one with: recsys export {run}" in refused(*command, run)
 
 
 def test_an_unknown_device(tmp_path: Path) -> None:

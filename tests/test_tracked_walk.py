@@ -88,4 +88,4 @@ class TestTracking:
         assert list((tmp_path / "here").iterdir()) == []
         assert TrackedRun(tmp_path / "run").journal.size() == journal
         message = refused("report", "../run", *options, "--set", "train.epochs=9")
-        assert "holds a run without train.epochs = 9, on which its results depend" in message
+        assert "train.epochs = 9 cannot be set for ../run: the run was made with another value" in message

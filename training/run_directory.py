@@ -154,8 +154,9 @@ class RunDirectory:
         given = load_config(self.config_file, overrides=settings)
         if changes := _changes(config, given):
             raise ConfigError(
-                f"{self.path} holds a run without {', '.join(changes)}, on which its results depend; "
-                "train anew: recsys run DATASET --out NEW_DIRECTORY --set ..."
+                f"{', '.join(changes)} cannot be set for {self.path}: the run was made with another value, "
+                "and its results depend on it. Make a new run: "
+                "recsys run DATASET --out NEW_DIRECTORY --set ..."
             )
         return given
 
@@ -193,7 +194,8 @@ class RunDirectory:
             raise ConfigError(
                 f"{self.path} contains a run of the dataset {before.name!r} with fingerprint "
                 f"{before.fingerprint[:12]}; {dataset} has the fingerprint {fingerprint[:12]}: it is another "
-                "dataset, or it has changed. Name another --out, or the dataset of the run: --dataset FOLDER"
+                f"dataset, or it has changed. Make a new run: "
+                f"recsys run {dataset} --out NEW_DIRECTORY; or name the dataset of the run: --dataset FOLDER"
             )
         now = replace(before, path=self._relative(dataset), fingerprint=fingerprint)
         if now != before:

@@ -5,6 +5,7 @@ from recsys.bundle.load import Bundle
 from recsys.bundle.manifest import MANIFEST
 from recsys.bundle.store import (
     BUNDLE,
+    REPAIR,
     Move,
     Pointer,
     Pruned,
@@ -20,6 +21,7 @@ from recsys.bundle.write import write_bundle
 __all__ = [
     "BUNDLE",
     "MANIFEST",
+    "REPAIR",
     "Bundle",
     "Device",
     "Graphs",

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -62,7 +63,7 @@ def read_manifest(path: Path) -> Manifest:
     try:
         values = json.loads(file.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        raise BundleError(f"{path} is no bundle: {MANIFEST} is missing") from None
+        raise BundleError(f"{path} is no bundle: {MANIFEST} is missing{_hint(path)}") from None
     except OSError as error:
         raise BundleError(f"{file} cannot be read: {error.strerror}") from None
     except (
@@ -88,6 +89,17 @@ def read_manifest(path: Path) -> Manifest:
         raise BundleError(f"{file}: {problems_of(error)}") from None
 
 
+def _hint(path: Path) -> str:
+    """What `path` is in place of a bundle, and the command that makes one; empty where neither is known."""
+    if (path / "dataset.toml").is_file():
+        return f"; it is a dataset: make a bundle with: recsys run {quote(str(path))} --out RUN, and name RUN"
+    if (path / "config.toml").is_file() and (path / "dataset.json").is_file():
+        return f"; it is a run without a bundle: make one with: recsys export {quote(str(path))}"
+    return "" if path.exists() else "; there is no such folder"
+
+
 def problems_of(error: ValidationError) -> str:
     """The wrong fields, each with its error."""
-    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+    return "; ".join(
+        ": ".join(filter(None, (".".join(map(str, each["loc"])), each["msg"]))) for each in error.errors()
+    )

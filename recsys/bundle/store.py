@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -39,9 +40,14 @@ STORE_FORMAT: Final = 1
 POINTER: Final = "pointer.json"
 VERSION: Final = "version.json"
 BUNDLE: Final = "bundle"  # the bundle in a version's directory, and in a run directory
+REPAIR: Final = "repair"  # the move of a roll-back that replaced a damaged pointer
 MAX_MOVES: Final = 1000  # that the pointer remembers; its file is read at every start of a server
 
 T = TypeVar("T", bound=BaseModel)
+
+
+class _DamagedError(BundleError):
+    """A file of the store has not the content that it was written with."""
 
 
 class _Frozen(BaseModel):
@@ -68,7 +74,7 @@ class Move(_Frozen):
     """One move of the pointer."""
 
     at: str
-    action: str  # "publish", "force" or "rollback"
+    action: str  # "publish", "force", "rollback", or REPAIR
     version: str
     before: str | None
     reason: str = ""
@@ -130,9 +136,13 @@ class Store:
 
     @property
     def pointer(self) -> Pointer:
-        """Raises `BundleError` where the file is damaged."""
+        """Raises `BundleError` where the file is damaged; `roll_back` to a named version replaces it."""
         path = self.path / POINTER
-        return _read(path, Pointer) if path.exists() else Pointer()
+        store = quote(str(self.path))
+        remedy = (
+            f"write a new one with: recsys rollback {store} --to VERSION, one of: recsys versions {store}"
+        )
+        return _read(path, Pointer, remedy) if path.exists() else Pointer()
 
     def directory(self, version: str) -> Path:
         """The directory of `version`: its bundle and the files beside it."""
@@ -145,7 +155,7 @@ class Store:
         """Every version, the newest first. Raises `BundleError` for a damaged version.json."""
         files = self._versions.glob(f"*/{VERSION}") if self._versions.is_dir() else ()
         return sorted(
-            (_read(file, Version) for file in files), key=lambda each: each.published_at, reverse=True
+            (_version_in(file.parent) for file in files), key=lambda each: each.published_at, reverse=True
         )
 
     def version(self, name: str) -> Version:
@@ -155,7 +165,7 @@ class Store:
         if len(found) != 1:
             hint = f"several begin so: {', '.join(found)}" if found else did_you_mean(name, names)
             raise BundleError(f"{self.path} has no version {name!r}; {hint}")
-        return _read(self.directory(found[0]) / VERSION, Version)
+        return _version_in(self.directory(found[0]))
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -185,7 +195,7 @@ class Store:
         target = self.directory(bundle.version)
         if (target / VERSION).is_file():
             self._repair(target / BUNDLE, bundle)
-            return _read(target / VERSION, Version)
+            return _version_in(target)
         draft = self._drafts / bundle.version
         files = bundle.manifest.files
         for name, sha256 in files.items():
@@ -222,6 +232,10 @@ class Store:
         before = self.pointer
         if before.current == name:
             return before
+        return self._move(before, name, action, reason)
+
+    def _move(self, before: Pointer, name: str, action: str, reason: str) -> Pointer:
+        """The pointer `before` moved to `name`, after a check of the files of that version."""
         Bundle.open(self.bundle_path(name))
         move = Move(at=now(), action=action, version=name, before=before.current, reason=reason)
         pointer = Pointer(current=name, previous=before.current, moves=(*before.moves, move)[-MAX_MOVES:])
@@ -231,9 +245,16 @@ class Store:
     def roll_back(self, to: str | None = None, *, reason: str = "") -> Pointer:
         """Make `to`, by default the previous version, the current one.
 
-        Raises `BundleError` where there is no such version or its files are damaged; then nothing moves.
+        With `to` a damaged pointer is replaced: the previous version and the moves are lost, and the move has
+        the action `REPAIR`. Raises `BundleError` where there is no such version or its files are damaged;
+        then nothing moves.
         """
-        pointer = self.pointer
+        try:
+            pointer = self.pointer
+        except _DamagedError:
+            if to is None:
+                raise
+            return self._move(Pointer(), self.version(to).version, REPAIR, reason)
         name = pointer.previous if to is None else self.version(to).version
         if name is None:
             raise BundleError(
@@ -307,13 +328,18 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
-def _read(path: Path, kind: type[T]) -> T:
+def _version_in(directory: Path) -> Version:
+    remedy = f"move {directory} out of the store and publish its run again"
+    return _read(directory / VERSION, Version, remedy)
+
+
+def _read(path: Path, kind: type[T], remedy: str) -> T:
     try:
         return kind.model_validate_json(path.read_bytes())
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror}") from None
     except ValidationError as error:
-        raise BundleError(f"{path} is damaged: {problems_of(error)}") from None
+        raise _DamagedError(f"{path} is damaged ({problems_of(error)}); {remedy}") from None
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:

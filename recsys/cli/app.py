@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from recsys.cli.console import logged_warnings
 from recsys.errors import ConfigError, RecsysError
 
 app = typer.Typer(
@@ -27,7 +28,7 @@ console = Console()
 stderr = Console(stderr=True)
 
 DatasetArgument = Annotated[Path, typer.Argument(help="A folder with a dataset.toml.")]
-OutOption = Annotated[Path, typer.Option("--out", help="The run directory.")]
+OutOption = Annotated[Path, typer.Option("--out", help="The run directory; its folders are made.")]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="A TOML file of settings.")]
 PresetOption = Annotated[str, typer.Option("--preset", help="A named set of settings.")]
 SetOption = Annotated[
@@ -44,7 +45,8 @@ def main() -> None:
     Exit code 2 is typer's, for a command line that cannot be parsed.
     """
     try:
-        app()
+        with logged_warnings(stderr):
+            app()
     except (RecsysError, FloatingPointError, OSError) as error:
         # The name of a file may have bytes that no terminal can print.
         message = _message(error).encode("utf-8", "backslashreplace").decode()
@@ -59,10 +61,12 @@ def main() -> None:
 
 
 def _message(error: Exception) -> str:
-    """The error without the name of its class; of the operating system's, the file and the reason."""
+    """The error without the name of its class, and its notes; of the operating system's, file and reason."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return str(error) or type(error).__name__
+        text = f"{error.filename}: {error.strerror}"
+    else:
+        text = str(error) or type(error).__name__
+    return "\n".join((text, *getattr(error, "__notes__", ())))
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:

@@ -38,7 +38,9 @@ DeviceOption = Annotated[str, typer.Option(help="cpu or cuda.")]
 @command
 def recommend(
     bundle: BundleArgument,
-    out: Annotated[Path, typer.Option("--out", help="The Parquet file to write (.parquet).")],
+    out: Annotated[
+        Path, typer.Option("--out", help="The Parquet file to write (.parquet); its folders are made.")
+    ],
     users: Annotated[
         str,
         typer.Option(

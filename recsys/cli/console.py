@@ -1,7 +1,9 @@
 """Progress and tables in a terminal; plain lines where there is none."""
 
+import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -65,6 +67,31 @@ def say(console: Console, text: str) -> None:
 
 def warn(console: Console, warning: str) -> None:
     console.print(f"Warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+class _WarningHandler(logging.Handler):
+    """Prints the records of all loggers as `warn` does; errors with their traceback."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.WARNING)
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno == logging.WARNING:
+            warn(self._console, self.format(record))
+        else:
+            say(self._console, f"{record.levelname.capitalize()}: {self.format(record)}")
+
+
+@contextmanager
+def logged_warnings(console: Console) -> Iterator[None]:
+    """Print logged warnings to `console`. Libraries that would set up logging by themselves find it done."""
+    handler = _WarningHandler(console)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
 
 
 def pairs_table(title: str, pairs: Mapping[str, Any]) -> Table:

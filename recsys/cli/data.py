@@ -106,7 +106,7 @@ def check(
 @command
 def prepare(
     dataset: DatasetArgument,
-    out: Annotated[Path, typer.Option("--out", help="Where the event log is written.")],
+    out: Annotated[Path, typer.Option("--out", help="Where the event log is written; its folders are made.")],
 ) -> None:
     """Prepare the interactions of a dataset of any size on disk; a repeated call continues."""
     from features.event_log import prepare_dataset

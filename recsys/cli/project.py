@@ -12,10 +12,10 @@ from pathlib import Path
 from recsys.errors import ConfigError
 
 SHOPS = Path("demo")  # sample shops that `main` makes
-# A value ends where another setting begins; quotes and brackets hold together what is inside them.
+# A value ends at a blank; quotes and brackets hold together what is inside them.
 _SETTING = re.compile(
     r"""\s*(?P<name>[\w.]+)\s*=\s*
-    (?P<value>(?:"(?:\\.|[^"\\])*"|'[^']*'|\[[^\]]*\]|(?!\s+[\w.]+\s*=)[^"'\[])*)""",
+    (?P<value>(?:"(?:\\.|[^"\\])*"|'[^']*'|\[[^\]]*\]|[^\s"'\[])*)""",
     re.VERBOSE,
 )
 
@@ -62,10 +62,11 @@ def settings(text: str) -> Iterator[str]:
         found = _SETTING.match(text, end)
         if found is None:
             raise ConfigError(
-                f"set = {text!r}: {text[end:]!r} is no setting; write section.field=value, with blanks "
-                'between settings: -P set="train.epochs=3 train.seed=1"'
+                f"set = {text!r}: {text[end:].split()[0]!r} is no setting; write section.field=value, with "
+                "blanks between settings and quotes around a value that has blanks: "
+                '-P set="train.epochs=3 train.seed=1"'
             )
-        yield f"{found['name']}={found['value'].rstrip()}"
+        yield f"{found['name']}={found['value']}"
         end = found.end()
 
 

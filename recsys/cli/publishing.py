@@ -80,10 +80,15 @@ def publish(
 @command
 def versions(store: StoreArgument) -> None:
     """List the versions of a store: which is served, which one a roll-back leads to, and their metrics."""
-    from recsys.bundle import Store
+    from recsys.bundle import Pointer, Store
+    from recsys.errors import BundleError
 
-    opened = Store.open(store)
-    found, pointer = opened.versions(), opened.pointer
+    opened, problem = Store.open(store), None
+    found = opened.versions()
+    try:
+        pointer = opened.pointer
+    except BundleError as error:  # the list shows which version to name in place of it
+        pointer, problem = Pointer(), error
     columns = ("version", "", "published", "run", "dataset", "MB", "metrics", "gate")
     table = Table(*columns, title=escape(f"Versions in {store}"))
     for name in ("version", "metrics"):
@@ -100,6 +105,8 @@ def versions(store: StoreArgument) -> None:
             _gate(each),
         )
     _wide().print(table)
+    if problem is not None:
+        raise problem
     title = f"Last moves, of {len(pointer.moves)}"
     moves = Table("time", "action", "version", "before", "reason", title=title)
     for move in pointer.moves[: -MOVES_SHOWN - 1 : -1]:
@@ -119,13 +126,16 @@ def rollback(
     registry: RegistryOption = None,
 ) -> None:
     """Make the previous version of a store the current one, after a check of all its files."""
-    from recsys.bundle import Store
+    from recsys.bundle import REPAIR, Store
 
     opened = Store.open(store)
     with opened.writing():
         pointer = opened.roll_back(to, reason=reason)
     served, previous = pointer.current, pointer.previous
-    say(console, f"{store} serves version {served}; the previous one is now {previous}.")
+    then = f"; the previous one is now {previous}." if previous else "; there is no previous one."
+    say(console, f"{store} serves version {served}{then}")
+    if pointer.moves[-1].action == REPAIR:
+        warn(console, "The pointer was damaged and is written anew: the history of its moves is lost.")
     _move_alias(opened.version(served or ""), registry)
 
 

@@ -15,7 +15,8 @@ def track(
     uri: Annotated[
         str | None,
         typer.Option(
-            help="The address of an MLflow server, or sqlite:///FILE; by default where the run is tracked."
+            help="The address of an MLflow server, or sqlite:///FILE, that gets a copy; by default where "
+            "the run is tracked."
         ),
     ] = None,
     experiment: Annotated[
@@ -34,5 +35,6 @@ def track(
             directory.tracking,
             uri=uri or settings.uri,
             experiment=experiment or settings.experiment,
+            is_copy=uri is not None,
         )
     say(console, f"{sent.num_entries:,} entries sent to {sent.place}: MLflow run {sent.run_id}.")

@@ -19,13 +19,14 @@ from recsys.retrieval.index.build import build_index, load_index
 from recsys.retrieval.index.exact import ExactIndex
 from recsys.retrieval.recommendations import Recommendations
 from recsys.retrieval.recommender import Recommender
-from recsys.retrieval.reranking import best_first
+from recsys.retrieval.reranking import MAX_DIVERSITY, best_first
 from recsys.retrieval.settings import ListSettings, RecommenderSettings
 from recsys.retrieval.topk import top_k
 
 __all__ = [
     "BUILTIN_SOURCES",
     "CONTEXT",
+    "MAX_DIVERSITY",
     "AnsweredBy",
     "Arrays",
     "CandidateSource",

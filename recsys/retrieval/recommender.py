@@ -33,7 +33,7 @@ from recsys.retrieval.index.base import Index, nearest_unseen
 from recsys.retrieval.item_lists import ItemLists, head_and_tail, sorted_lists
 from recsys.retrieval.nearest_lists import Query, nearest_lists
 from recsys.retrieval.recommendations import Recommendations, attention_at, interleave
-from recsys.retrieval.reranking import diversify
+from recsys.retrieval.reranking import MAX_DIVERSITY, diversify
 from recsys.retrieval.settings import PAGE, RecommenderSettings
 
 
@@ -90,10 +90,13 @@ class Recommender(CandidateGenerator):
 
         `allowed` [N] restricts the catalogue. A shorter list is a prefix of a longer list. Scores are in
         descending order; with `diversity` > 0 items keep the scores that they have without diversity.
-        Raises `RequestError` for a k outside 1 to `settings.max_list_length`.
+        Raises `RequestError` for a k outside 1 to `settings.max_list_length`, or a `diversity` outside 0 to
+        `MAX_DIVERSITY`.
         """
         if not 1 <= k <= self.settings.max_list_length:
             raise RequestError("k", f"from 1 to {self.settings.max_list_length}", k)
+        if not 0.0 <= diversity <= MAX_DIVERSITY:
+            raise RequestError("diversity", f"must be from 0 to {MAX_DIVERSITY:g}", diversity)
 
         def answer(by: AnsweredBy, users: list[History], rows: Ints) -> Recommendations:
             query = Query(

@@ -12,6 +12,9 @@ from recsys.ids import PAD
 # on the size of the batch and differ between ONNX Runtime and torch. It is less than the 1e-4 within which
 # two lists may differ.
 TIE = 3e-5
+# The largest weight of `diversify`. A retriever's score is a cosine divided by the temperature, which is at
+# least 0.01: with a weight of 100 the similarity to picked items counts at least as much as such a score.
+MAX_DIVERSITY = 100.0
 
 
 def best_first(score_BK: Floats, item_BK: Ints) -> Ints:

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from recsys.retrieval import MAX_DIVERSITY
+
 MAX_K: Final = 500
 MAX_HISTORY: Final = 1000
 MAX_CANDIDATES: Final = 1000
@@ -129,9 +131,10 @@ class RecommendRequest(Subject):
     diversity: float = Field(
         0.0,
         ge=0.0,
-        le=100.0,
-        description="Weight of the similarity to the items above, which is subtracted from the score; 0 "
-        "orders by score alone.",
+        le=MAX_DIVERSITY,
+        description="Weight of the similarity to the items above, a cosine, which is subtracted from the "
+        "score; 0 orders by score alone, a weight as large as the differences of the scores by similarity "
+        "alone.",
     )
 
     model_config = ConfigDict(

@@ -140,6 +140,9 @@ def test_an_empty_history_is_answered_like_a_user_without_events(model: Any) -> 
         ({"history": [{"thing": "i00"}]}, {}, r"row 1: history\.0\.item"),
         ({"history": [{"item": "i00", "event": "steal"}]}, {}, r"row 1: history\.0\.event = 'steal'"),
         ({"history": ["i00"]}, {"k": 0}, r"k = 0: must be from 1 to 500"),
+        ({"history": ["i00"]}, {"diversity": 100.5}, r"diversity = 100\.5: must be from 0 to 100"),
+        ({"history": ["i00"]}, {"diversity": -1.0}, r"diversity = -1\.0: must be from 0 to 100"),
+        ({"history": ["i00"]}, {"diversity": float("nan")}, r"diversity = nan: must be from 0 to 100"),
         ({"history": ["i00"]}, {"filters": "even"}, r"filters = 'even': is no JSON"),
         ({"history": ["i00"]}, {"filters": "[]"}, r"filters = '\[\]': is no JSON object"),
         ({"history": ["i00"]}, {"filters": '{"kidn": ["even"]}'}, r"kidn.*did you mean 'kind'"),
@@ -151,6 +154,17 @@ def test_a_mistake_names_row_and_field(
     with pytest.raises(MlflowException, match=message) as raised:
         ask(model, [{"history": ["i00"]}, row], **params)
     assert raised.value.error_code == "INVALID_PARAMETER_VALUE"  # 400 over HTTP
+
+
+@pytest.mark.parametrize("column", ["x", "userid", "History"])
+def test_rows_without_a_known_column_are_refused(model: Any, column: str) -> None:
+    message = r"columns: the input has none of the known columns, user_id and history"
+    with pytest.raises(MlflowException, match=message):
+        ask(model, [{column: "ann"}, {column: "bob"}], k=2)
+
+
+def test_a_table_without_rows_gets_a_table_without_rows(model: Any) -> None:
+    assert len(model.predict(pd.DataFrame({"user_id": pd.Series([], dtype=object)}))) == 0
 
 
 def test_the_saved_model_says_what_it_needs(root: Path) -> None:

@@ -59,9 +59,7 @@ class TestCreate:
         directory = create(tmp_path / "run", tmp_path / "shop", config(track={"enabled": True}))
         assert not directory.config(["track.enabled=false"]).track.enabled
         assert directory.config().track.enabled
-        with pytest.raises(
-            ConfigError, match=r"a run without train\.epochs = 9, on which its results depend"
-        ):
+        with pytest.raises(ConfigError, match=r"^train\.epochs = 9 cannot be set for .*with another value"):
             directory.config(["train.epochs=9"])
 
     def test_another_dataset_is_refused(self, tmp_path: Path) -> None:
@@ -126,8 +124,12 @@ class TestMoved:
         directory = create(tmp_path / "run", tmp_path / "shop")
         directory.check_dataset(tmp_path / "shop", "a" * 64)
         create(tmp_path / "run", tmp_path / "other")  # which is not read yet, so it may be a copy
-        with pytest.raises(ConfigError, match=r"fingerprint aaaaaaaaaaaa; .*other has the fingerprint bbbb"):
+        with pytest.raises(
+            ConfigError, match=r"fingerprint aaaaaaaaaaaa; .*other has the fingerprint bbbb"
+        ) as caught:
             directory.check_dataset(tmp_path / "other", "b" * 64)
+        assert f"recsys run {tmp_path / 'other'} --out NEW_DIRECTORY" in str(caught.value)
+        assert "another --out" not in str(caught.value), "report, evaluate and export have no --out"
         assert directory.dataset_path() == tmp_path / "shop"
 
 

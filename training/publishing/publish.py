@@ -1,6 +1,7 @@
 """`publish`: a run's bundle into a store and a registry, and to the place of the champion if it passes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -63,31 +64,48 @@ def publish(
     histories go along, beside the bundle. `open_run` opens the run with its dataset, by default where the
     dataset was; it is called where the champion is of other data. `say` receives each step.
 
-    Raises `BundleError` for a damaged bundle, which nothing can force, and `ConfigError` for a run that was
-    not exported or evaluated.
+    Raises `BundleError` for a damaged bundle, which nothing can force, or a damaged pointer, and
+    `ConfigError` for a run that was not exported or evaluated. A note of an error that comes after the
+    version was stored says which version is served.
     """
     if not run.bundle.is_dir():
         raise ConfigError(f"{run.path} has no bundle; make one with: recsys export {run.path}")
     bundle = Bundle.open(run.bundle)
     store = Store.create(store_path)
     with store.writing():
-        version = _stored(run, store, bundle, config, histories=histories)
-        say(f"version {version.version} is in {store_path}")
-        if registry is not None:
-            version = _registered(store, version, bundle, config, registry)
-            say(f"registered as {version.registered}, alias {CHALLENGER}")
         before = store.pointer.current
-        bars = _bars(run, store, bundle, config, open_run or (lambda: Run.open(run.path)))
-        missed = [bar.name for bar in failed(bars)]
-        version = version.model_copy(update={"failed": tuple(missed)})
-        store.update(version)
-        promoted = not missed or force is not None
-        if promoted:
-            action = "force" if missed else "publish"
-            store.point_to(version.version, action=action, reason=force or "" if missed else "")
-            if registry is not None and version.registered is not None:
-                registry.set_alias(version.registered, CHAMPION)
+        version = _stored(run, store, bundle, config, histories=histories)
+        say(f"version {version.version} is stored in {store_path}")
+        with _noting_the_served(store, version.version):
+            if registry is not None:
+                version = _registered(store, version, bundle, config, registry)
+                say(f"registered as {version.registered}, alias {CHALLENGER}")
+            bars = _bars(run, store, bundle, config, open_run or (lambda: Run.open(run.path)))
+            missed = [bar.name for bar in failed(bars)]
+            version = version.model_copy(update={"failed": tuple(missed)})
+            store.update(version)
+            promoted = not missed or force is not None
+            if promoted:
+                action = "force" if missed else "publish"
+                store.point_to(version.version, action=action, reason=force or "" if missed else "")
+                if registry is not None and version.registered is not None:
+                    registry.set_alias(version.registered, CHAMPION)
     return Published(version=version, bars=tuple(bars), promoted=promoted, before=before)
+
+
+@contextmanager
+def _noting_the_served(store: Store, version: str) -> Iterator[None]:
+    """Adds to an error that `version` is stored, and which version is served."""
+    try:
+        yield
+    except Exception as error:
+        current = store.pointer.current
+        if current == version:
+            error.add_note(f"version {version} is stored and served by {store.path}")
+        else:
+            served = f"still serves {current}" if current else "serves nothing yet"
+            error.add_note(f"version {version} is stored, not published; {store.path} {served}")
+        raise
 
 
 def _bars(

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from recsys.errors import MissingExtraError, RecsysError, TrackingError
 from recsys.files import exclusive
-from training.tracking.places import SQLITE, database_of
+from training.tracking.places import SQLITE, database_of, without_password
+from training.tracking.sqlite_file import damage_in, make_database
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,6 +31,19 @@ UPLOAD_LIMITS: Final = HTTP_LIMITS | {"MLFLOW_HTTP_REQUEST_TIMEOUT": "120"}
 LOGGERS: Final = ("mlflow", "alembic", "urllib3")  # they print tracebacks and every retry
 _REFUSED: Final = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
 _RETRIED: Final = (401, 403, 404, 408, 429)  # HTTP statuses of an upload that may succeed later
+# Parts of the messages of urllib3, which have hundreds of characters, and their meaning.
+_UNREACHABLE: Final = {
+    "Connection refused": "connection refused",
+    "timed out": "no answer in time",
+    "too many 5": "the server answers with an error",
+    "NameResolutionError": "the name of the server is unknown",
+    "unreachable": "the network is unreachable",
+    "No route to host": "no route to the server",
+    "CERTIFICATE_VERIFY_FAILED": "the certificate of the server is not accepted",
+    "SSLError": "no TLS connection",
+    "Connection aborted": "the server closes the connection",
+    "Connection reset": "the server closes the connection",
+}
 
 
 class DeletedRunError(TrackingError):
@@ -52,8 +66,9 @@ def connect(uri: str) -> "MlflowClient":
     with limited(uri):
         database.parent.mkdir(parents=True, exist_ok=True)
         with exclusive(database, wait=True):
+            make_database(uri)
             client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-            client.search_experiments(max_results=1)  # creates the tables
+            client.search_experiments(max_results=1)  # opens the file
     _remove_stray_folder(uri)
     return client
 
@@ -78,7 +93,7 @@ def limited(uri: str, *, is_upload: bool = False) -> Iterator[None]:
         raise
     except Exception as error:
         kind = DeletedRunError if is_lost(error) else TrackingError
-        raise kind(f"{uri}: {message_of(error)}") from error
+        raise kind(f"{without_password(uri)}: {damage_in(error) or message_of(error)}") from error
 
 
 def is_lost(error: Exception) -> bool:
@@ -111,8 +126,14 @@ def code_of(error: Exception) -> str:
 
 
 def message_of(error: Exception) -> str:
-    """The first line of MLflow's message."""
-    return (str(getattr(error, "message", error)).strip() or type(error).__name__).splitlines()[0][:300]
+    """The first line of MLflow's message without passwords; for a server that is not there, a few words."""
+    text = str(getattr(error, "message", error)).strip() or type(error).__name__
+    if text.startswith("API request to") or "ConnectionPool(" in text:
+        status = re.search(r"failed with error code (\d+)", text)
+        if status is not None:
+            return f"the server answers with HTTP status {status[1]}"
+        return next((words for part, words in _UNREACHABLE.items() if part in text), "no connection")
+    return re.sub(r"//[^/\s@]+@", "//", text.splitlines()[0])[:300]
 
 
 def safe_name(name: str) -> str:

@@ -54,14 +54,17 @@ class Places:
         self._addresses: dict[str, str] = {}  # with passwords
         content = json.loads(path.read_text("utf-8")) if path.exists() else {"last": None, "places": {}}
         self._last: str | None = content["last"]
+        self._keeps_last = False
         self._places = {uri: Place(uri=uri, **values) for uri, values in content["places"].items()}
 
-    def choose(self, asked: str | None) -> Place:
+    def choose(self, asked: str | None, *, is_copy: bool = False) -> Place:
         """The place to send to.
 
         In order of precedence: `asked`, which is track.uri; the variable `MLFLOW_TRACKING_URI`; the last
-        place that was used; a SQLite file beside the run directory.
+        place that was used; a SQLite file beside the run directory. With `is_copy` a later call without
+        `asked` chooses as before this one, if the run was tracked somewhere before.
         """
+        self._keeps_last = is_copy and self._last is not None
         uri = asked or os.environ.get(URI_VARIABLE)
         if uri is None:
             place = self._of_last_time() or self._at(self._default())
@@ -84,7 +87,8 @@ class Places:
     def save(self, place: Place) -> None:
         """Write the state of `place` to the file."""
         self._places[place.uri] = place
-        self._last = place.uri
+        if not self._keeps_last:
+            self._last = place.uri
         values = {
             uri: {k: v for k, v in asdict(each).items() if k != "uri"} for uri, each in self._places.items()
         }
@@ -113,12 +117,15 @@ class Places:
         if not moved.exists():
             return None
         del self._places[place.uri]
+        was_last = self._last == place.uri
         place.uri = uri_of(moved)
+        if was_last:
+            self._last = place.uri
         self._places[place.uri] = place
         return place
 
     def _at(self, uri: str) -> Place:
-        uri = _without_password(uri)
+        uri = without_password(uri)
         if uri in self._places:
             return self._places[uri]
         database = database_of(uri)
@@ -157,7 +164,8 @@ def _absolute(uri: str) -> str:
     return uri_of(database) + sign + options
 
 
-def _without_password(uri: str) -> str:
+def without_password(uri: str) -> str:
+    """The address without user name and password."""
     parts = urlsplit(uri)
     if "@" not in parts.netloc:
         return uri

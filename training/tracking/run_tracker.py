@@ -95,7 +95,10 @@ class RunTracker:
         try:
             first = _next_system_step(self._journal)
         except (OSError, ValueError, TypeError, KeyError) as error:  # a damaged journal
-            self._failed(error)
+            self._warned.add("MLflow")
+            self._warn(
+                f"the journal {self._journal.path} is damaged, so MLflow does not get the rest of it: {error}"
+            )
             first = 0
         self._tracker = JournalTracker(self._write, PARENT, self._directory)
         self._write(Entry(run=PARENT, kind="start", values={"name": self._name}))
@@ -151,9 +154,9 @@ class RunTracker:
             return
         self._warned.add("MLflow")
         logger.warning(
-            "MLflow is not available for this run: %s\nThe values are in %s. The next step sends them, or: "
+            "MLflow does not have the latest values of the run (%s); the next step sends them, or: "
             "recsys track %s",
-            error, self._journal.path, self._directory,
+            error, self._directory,
         )  # fmt: skip
 
     def _warn(self, message: str) -> None:
@@ -171,9 +174,12 @@ class Sent:
     run_id: str
 
 
-def deliver_now(directory: Path, folder: Path, *, uri: str | None, experiment: str | None) -> Sent:
+def deliver_now(
+    directory: Path, folder: Path, *, uri: str | None, experiment: str | None, is_copy: bool = False
+) -> Sent:
     """Send the entries of a journal that MLflow does not have.
 
+    With `is_copy` later steps do not go on at `uri`, but where the run was tracked before.
     If the run was deleted in MLflow, new runs get the whole journal. Raises `ConfigError` without a journal,
     and `TrackingError` if MLflow does not accept it.
     """
@@ -181,7 +187,7 @@ def deliver_now(directory: Path, folder: Path, *, uri: str | None, experiment: s
     if journal.size() == 0:
         raise ConfigError(f"{directory} has nothing to track; with track.enabled = true its next step has")
     places = Places(folder / DELIVERED, directory)
-    place = places.choose(uri)
+    place = places.choose(uri, is_copy=is_copy)
     warnings: list[str] = []
     delivery = Delivery(journal, places, place, experiment=experiment, warn=warnings.append)
     delivery.forget_lost_runs()

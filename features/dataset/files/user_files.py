@@ -110,6 +110,8 @@ def _raw_ids(path: Path, column: str, named: str | None) -> tuple[pl.Series, str
     is_json = _JSON_START.match(first_line.strip()) is not None
     if form in JSON_LINES or (form in TEXT and is_json):
         rows = _json_rows(path)
+        if not rows:
+            raise DataError("the file is empty")
         name = _column_name(
             [*dict.fromkeys(name for row in rows for name in row)], column, named, may_be_any=True
         )
@@ -145,6 +147,8 @@ def _column_name(columns: Sequence[str], column: str, named: str | None, *, may_
 
     Raises `DataError` where the column is not found.
     """
+    if not columns:
+        raise DataError("its rows have no columns; write the ids under the name " + repr(named or column))
     if named is not None:
         if named not in columns:
             raise DataError(f"no column {named!r}; {did_you_mean(named, columns)}")

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from unittest.mock import patch
 import pytest
 from bundle_parts import write_tiny_bundle
 
-from recsys.bundle import Bundle, Store, Version, bundle_directory, now, state_directory
+from recsys.bundle import REPAIR, Bundle, Store, Version, bundle_directory, now, state_directory
 from recsys.bundle import blobs as blobs_module
 from recsys.checksums import sha256_of
 from recsys.errors import BundleError, DataError, LockedError
@@ -137,6 +138,41 @@ def test_a_roll_back_to_a_named_version(root: Path, bundles: list[Path]) -> None
         store.roll_back("zzz")
     with pytest.raises(BundleError, match=r"is the current version .* already"):
         store.roll_back(first)
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"current": 3}', "[]"])
+def test_a_damaged_pointer_is_replaced_by_a_roll_back_to_a_named_version(
+    root: Path, bundles: list[Path], content: str
+) -> None:
+    first, second = (publish(root, bundle) for bundle in bundles[:2])
+    (root / "pointer.json").write_text(content)
+    store = Store.open(root)
+    remedy = re.escape(f"; write a new one with: recsys rollback '{root}' --to VERSION")
+    for read in (lambda: store.pointer, lambda: bundle_directory(root), store.roll_back):
+        with pytest.raises(BundleError, match=remedy) as raised:
+            read()
+        assert ": :" not in str(raised.value)
+        assert "(:" not in str(raised.value)
+    with store.writing(), pytest.raises(BundleError, match="has no version 'x'"):
+        store.roll_back("x")
+    assert (root / "pointer.json").read_text() == content
+    with store.writing():
+        pointer = store.roll_back(second[:6], reason="disk")
+    assert (pointer.current, pointer.previous) == (second, None)
+    assert [(move.action, move.version, move.reason) for move in pointer.moves] == [(REPAIR, second, "disk")]
+    assert store.pointer == pointer
+    with store.writing():
+        assert store.roll_back(first).previous == second
+
+
+def test_a_damaged_description_of_a_version_names_the_remedy(root: Path, bundles: list[Path]) -> None:
+    version = publish(root, bundles[0])
+    (root / "versions" / version / "version.json").write_text("")
+    with pytest.raises(BundleError, match="out of the store and publish its run again"):
+        Store.open(root).versions()
+    (root / "versions" / version).rename(root.parent / "aside")
+    assert publish(root, bundles[0]) == version
+    assert [each.version for each in Store.open(root).versions()] == [version]
 
 
 def test_there_is_nothing_to_go_back_to(root: Path, bundles: list[Path]) -> None:
@@ -318,10 +354,10 @@ def test_a_folder_with_other_files_is_no_store(tmp_path: Path, bundles: list[Pat
 def test_a_store_of_another_format_or_with_damaged_files_is_refused(root: Path, bundles: list[Path]) -> None:
     version = publish(root, bundles[0])
     (root / "pointer.json").write_text('{"current": 3}')
-    with pytest.raises(BundleError, match=r"pointer.json is damaged: current"):
+    with pytest.raises(BundleError, match=r"pointer.json is damaged \(current"):
         bundle_directory(root)
     (root / "versions" / version / "version.json").write_text("{}")
-    with pytest.raises(BundleError, match=r"version.json is damaged: version: Field required"):
+    with pytest.raises(BundleError, match=r"version.json is damaged \(version: Field required"):
         Store.open(root).versions()
     (root / "store.json").write_text(json.dumps({"format": 2}))
     with pytest.raises(BundleError, match="format 2; this recsys reads 1"):

@@ -1,11 +1,12 @@
 """Progress in a terminal and in a log."""
 
 import io
+import logging
 
 import pytest
 from rich.console import Console
 
-from recsys.cli.console import SECONDS_BETWEEN_LINES, ConsoleProgress, in_words, pairs_table
+from recsys.cli.console import SECONDS_BETWEEN_LINES, ConsoleProgress, in_words, logged_warnings, pairs_table
 
 
 class Clock:
@@ -101,3 +102,14 @@ def test_names_and_values_with_brackets_are_shown_as_they_are() -> None:
     said = out.getvalue()
     assert all(text in said for text in ("[shop]", "[red]", "a [b]"))
     assert said.count("counts") == 1
+
+
+def test_a_logged_warning_is_printed_as_other_warnings() -> None:
+    to, out = console(terminal=False)
+    handlers = list(logging.getLogger().handlers)
+    with logged_warnings(to):
+        logging.getLogger("training.tracking").warning("no [b]server[/b]")
+        logging.getLogger("training.tracking").info("not shown")
+        logging.getLogger("serving").error("broken")
+    assert logging.getLogger().handlers == handlers
+    assert out.getvalue().splitlines() == ["Warning: no [b]server[/b]", "Error: broken"]

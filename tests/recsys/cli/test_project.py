@@ -28,7 +28,10 @@ MAIN = ("--dataset", "", "--out", "runs/shop", "--preset", "fast", "--config", "
         ("  train.epochs=3   split.seed=5 ", ["train.epochs=3", "split.seed=5"]),
         ("train.epochs = 3\nsplit.seed=5", ["train.epochs=3", "split.seed=5"]),
         ("model.cold_ranks=[3, 6, 9] train.seed=1", ["model.cold_ranks=[3, 6, 9]", "train.seed=1"]),
-        ("encoders.text=my folder/of text split.seed=5", ["encoders.text=my folder/of text", "split.seed=5"]),
+        (
+            "encoders.text='my folder' split.seed=5",
+            ["encoders.text='my folder'", "split.seed=5"],
+        ),
         ("track.uri='a b=c' train.seed=1", ["track.uri='a b=c'", "train.seed=1"]),
         ('track.uri="a \\" b=c" train.seed=1', ['track.uri="a \\" b=c"', "train.seed=1"]),
         ("track.uri=http://a/?b=c train.seed=1", ["track.uri=http://a/?b=c", "train.seed=1"]),
@@ -42,6 +45,12 @@ def test_settings_are_told_apart(text: str, expected: list[str]) -> None:
 @pytest.mark.parametrize("text", ["train.epochs", "3", "train.epochs=3 'x", "a=[1", "=3"])
 def test_what_is_no_setting_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"is no setting; write section\.field=value"):
+        list(settings(text))
+
+
+@pytest.mark.parametrize("text", ["train.epochs=2 foo", "foo train.epochs=2", "a=1 foo b=2"])
+def test_a_word_without_a_value_is_named(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"set = '.*': 'foo' is no setting"):
         list(settings(text))
 
 

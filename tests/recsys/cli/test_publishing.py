@@ -1,5 +1,6 @@
 """`versions`, `rollback`, `prune`, and the commands that take a store in place of a bundle."""
 
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -69,6 +70,22 @@ def test_a_roll_back_is_one_command(store: tuple[Path, list[str]]) -> None:
     assert "has no version 'x'" in refused("rollback", root, "--to", "x")
 
 
+def test_a_damaged_pointer_hides_no_version_and_is_written_anew(store: tuple[Path, list[str]]) -> None:
+    root, (first, second, third) = store
+    (root / "pointer.json").write_text("")
+    answer = recsys("versions", root)
+    assert answer.code == 1
+    assert all(version in answer.out for version in (first, second, third))
+    for message in (answer.err, refused("rollback", root), refused("prune", root), refused("show", root)):
+        assert "pointer.json is damaged (Invalid JSON: EOF" in message
+        assert f"write a new one with: recsys rollback '{root}' --to VERSION" in message
+    repaired = recsys("rollback", root, "--to", first)
+    assert repaired.code == 0
+    assert f"{root} serves version {first}; there is no previous one." in repaired.out
+    assert "written anew: the history of its moves is lost" in repaired.out + repaired.err
+    assert "current" in recsys("versions", root).out
+
+
 def test_prune_says_what_it_removed(store: tuple[Path, list[str]]) -> None:
     root, (_, _, third) = store
     answer = recsys("prune", root, "--keep", 0)
@@ -116,7 +133,7 @@ def test_publish_prints_the_gate_and_serves_what_passes(runs: tuple[Path, Path],
     answer = recsys("publish", runs[0], "--store", tmp_path / "store", *BUDGETS)
     assert answer.code == 0, answer.err
     version = Bundle.open(runs[0] / "bundle").version
-    assert answer.out.splitlines()[0] == f"version {version} is in {tmp_path / 'store'}"
+    assert answer.out.splitlines()[0] == f"version {version} is stored in {tmp_path / 'store'}"
     assert "audit of leaks" in answer.out
     assert answer.out.endswith(f"serves version {version} now.\n")
     again = recsys("publish", runs[0], "--store", tmp_path / "store", *BUDGETS)
@@ -141,6 +158,35 @@ def test_publish_names_the_bars_that_failed_and_exits_with_an_error(
     assert f"serves version {second} now, by force although 2 bars failed; back to {first}" in forced.out
     assert recsys("rollback", store).code == 0
     assert Store.open(store).pointer.current == first
+
+
+def test_an_error_after_the_version_was_stored_says_what_is_served(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    store, damaged = tmp_path / "store", tmp_path / "run"
+    shutil.copytree(runs[0], damaged)
+    (damaged / "predictions.parquet").unlink()
+    version = Bundle.open(damaged / "bundle").version
+    nothing = refused("publish", damaged, "--store", store, *BUDGETS)
+    assert f"version {version} is stored, not published; {store} serves nothing yet" in nothing
+    served = Bundle.open(runs[1] / "bundle").version
+    recsys("publish", runs[1], "--store", store, *BUDGETS)
+    message = refused("publish", damaged, "--store", store, *BUDGETS)
+    assert "predictions.parquet" in message
+    assert f"version {version} is stored, not published; {store} still serves {served}" in message
+
+
+def test_a_damaged_pointer_is_found_before_anything_is_stored(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    recsys("publish", runs[0], "--store", store, *BUDGETS)
+    (store / "pointer.json").write_text("")
+    answer = recsys("publish", runs[1], "--store", store, *BUDGETS)
+    assert answer.code == 1
+    assert "stored" not in answer.out
+    assert f"recsys rollback {store} --to VERSION" in answer.err
+    assert len(Store.open(store).versions()) == 1
 
 
 def test_what_cannot_be_published(tmp_path: Path, runs: tuple[Path, Path]) -> None:

@@ -60,8 +60,10 @@ def test_a_registry_that_does_not_answer_moves_nothing(tmp_path: Path) -> None:
     run, root = make_run(tmp_path / "run"), tmp_path / "store"
     with pytest.raises(
         ConfigError, match=r"the registry at 'http://127.0.0.1:9' refused: .* --registry none"
-    ):
+    ) as raised:
         publish(run, root, CONFIG, registry=registry)
+    (note,) = raised.value.__notes__
+    assert note.endswith(f"is stored, not published; {root} serves nothing yet")
     assert Store.open(root).pointer.current is None
     assert publish(run, root, CONFIG).promoted  # the version is there already
 

@@ -116,3 +116,29 @@ def test_a_question_mark_in_a_path_is_part_of_the_path(tmp_path: Path) -> None:
     assert database_of(uri_of(path)) == path
     assert database_of("http://there") is None
     assert database_of("sqlite:////data/a.db?timeout=3") == Path("/data/a.db")
+
+
+def test_a_copy_does_not_move_the_run(run: Path, tmp_path: Path) -> None:
+    used(run, None)
+    opened = places(run)
+    copy = opened.choose(f"sqlite:///{tmp_path}/t2.db", is_copy=True)
+    opened.save(copy)
+    assert places(run).choose(None).database == run.parent / "mlflow.db"
+
+
+def test_a_copy_of_a_run_that_was_tracked_nowhere_is_its_place(run: Path) -> None:
+    opened = places(run)
+    copy = opened.choose("http://there:5000", is_copy=True)
+    opened.save(copy)
+    opened.save(copy)
+    assert places(run).choose(None).uri == "http://there:5000"
+
+
+def test_a_copy_from_a_moved_run_leaves_it_where_it_is_now(run: Path, tmp_path: Path) -> None:
+    used(run, None)
+    shutil.move(run.parent, tmp_path / "moved")
+    moved = tmp_path / "moved" / run.name
+    opened = places(moved)
+    opened.save(opened.choose(f"sqlite:///{tmp_path}/moved/mlflow.db", is_copy=True))
+    again = places(moved).choose(None)
+    assert (again.database, again.num_bytes) == (tmp_path / "moved" / "mlflow.db", 7)

@@ -146,6 +146,8 @@ def test_an_unknown_ending_lists_the_known_ones(tmp_path, name):
         ("users.jsonl", '{"user_id": ["ann"]}\n', '["ann"] is not an id'),
         ("users.jsonl", '{"user_id": true}\n', "true is not an id"),
         ("users.jsonl", '"ann"\n', "line 1 is not an object"),
+        ("users.jsonl", "", "the file is empty"),
+        ("users.jsonl", "{}\n", "its rows have no columns; write the ids under the name 'user_id'"),
         ("users.txt", b"ann\nb\xe9b\n", "line 2 is not UTF-8"),
         ("users.txt", "ann\n".encode("utf-16"), "is UTF-16"),
         ("users.csv", b"PK\x03\x04rest", "a zip archive or an Excel workbook"),
