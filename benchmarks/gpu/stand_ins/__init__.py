@@ -17,8 +17,8 @@ from typing import Any, Never
 
 STAND_INS = ("pydantic", "torchrec")
 PLACEHOLDERS = (
-    "av", "faiss", "implicit", "mlflow", "onnx", "PIL", "polars", "scipy", "threadpoolctl", "tokenizers",
-    "tomli_w", "transformers",
+    "av", "faiss", "fbgemm_gpu", "implicit", "mlflow", "onnx", "PIL", "polars", "scipy", "threadpoolctl",
+    "tokenizers", "tomli_w", "transformers",
 )  # fmt: skip
 
 
@@ -54,7 +54,9 @@ class _Loader(Loader):
         module.__path__ = []  # so that `import package.part` is asked of this finder as well
         if package in STAND_INS:
             vars(module).update(_names(importlib.import_module(f"{__name__}.{package}")))
-        else:
+        if (
+            package not in STAND_INS or package != spec.name
+        ):  # of a stand-in, only its parts have absent names
             module.__getattr__ = _absent_names(spec.name)  # type: ignore[method-assign]
         return module
 

@@ -87,12 +87,14 @@ def _initialised(table: nn.Embedding | nn.EmbeddingBag, config: EmbeddingConfig)
 
 
 class EmbeddingCollection(nn.Module):
-    def __init__(self, tables: Sequence[EmbeddingConfig]) -> None:
+    def __init__(self, tables: Sequence[EmbeddingConfig], device: torch.device | None = None) -> None:
         super().__init__()
         self.configs = list(tables)
         self.embeddings = nn.ModuleDict(
             {
-                each.name: _initialised(nn.Embedding(each.num_embeddings, each.embedding_dim), each)
+                each.name: _initialised(
+                    nn.Embedding(each.num_embeddings, each.embedding_dim, device=device), each
+                )
                 for each in tables
             }
         )
@@ -107,7 +109,7 @@ class EmbeddingCollection(nn.Module):
 
 
 class EmbeddingBagCollection(nn.Module):
-    def __init__(self, tables: Sequence[EmbeddingBagConfig]) -> None:
+    def __init__(self, tables: Sequence[EmbeddingBagConfig], device: torch.device | None = None) -> None:
         super().__init__()
         self.configs = list(tables)
         self.embedding_bags = nn.ModuleDict(
@@ -118,6 +120,7 @@ class EmbeddingBagCollection(nn.Module):
                         each.embedding_dim,
                         mode=each.pooling.value,
                         include_last_offset=True,
+                        device=device,
                     ),
                     each,
                 )
