@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from recsys.bundle.manifest import REMEDY
-from recsys.checksums import sha256_of
+from recsys.checksums import sha256_of, sync_path
 from recsys.errors import BundleError
 
 # What a file system answers that has no links, or no more of them for this file.
@@ -43,7 +43,7 @@ class Blobs:
             draft.unlink()
             raise BundleError(f"{source} was altered: expected sha256 {sha256}, found {found}; {REMEDY}")
         draft.chmod(0o444)
-        _sync(draft)
+        sync_path(draft)
         os.replace(draft, blob)
         return blob
 
@@ -81,11 +81,3 @@ def _hard_link(blob: Path, target: Path) -> None:
 def _symbolic_link(blob: Path, target: Path) -> None:
     """Relative, so that the store can be moved; the version's directory gets its name by a rename later."""
     os.symlink(os.path.relpath(blob.resolve(), target.parent.resolve()), target)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -31,9 +31,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from recsys.bundle.blobs import Blobs
 from recsys.bundle.load import Bundle
 from recsys.bundle.manifest import MANIFEST, problems_of, read_manifest
-from recsys.checksums import sha256_of, sync
+from recsys.checksums import sha256_of, sync, sync_path
 from recsys.errors import BundleError, DataError, did_you_mean
-from recsys.files import exclusive, replacing
+from recsys.files import exclusive, replace_text
 
 STORE: Final = "store.json"
 STORE_FORMAT: Final = 1
@@ -208,7 +208,7 @@ class Store:
         Bundle.open(draft / BUNDLE)
         sync(draft)
         os.replace(draft, target)
-        _sync_names(self._versions)
+        sync_path(self._versions)
         return version
 
     def _repair(self, target: Path, bundle: Bundle) -> None:
@@ -344,17 +344,4 @@ def _read(path: Path, kind: type[T], remedy: str) -> T:
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:
     """The file appears whole or not at all, also where the machine stops."""
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        json.dump(values, file, indent=2, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    _sync_names(path.parent)
-
-
-def _sync_names(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    replace_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")

@@ -10,7 +10,7 @@ from features.dataset import Dataset
 from recsys.bundle import Bundle
 from recsys.config import Config
 from recsys.errors import BundleError
-from recsys.files import replacing
+from recsys.files import replace_text
 from recsys.history import History
 from training.export.bundle import Provenance, export_bundle
 from training.fitting import Fitted
@@ -37,8 +37,7 @@ def export_once(
         return bundle
     record.unlink(missing_ok=True)
     bundle = export_bundle(target, fitted, dataset, config, provenance, check_on, reviewers=reviewers)
-    with replacing(record) as temporary:
-        temporary.write_text(json.dumps({"key": key, "version": bundle.version}, indent=2) + "\n", "utf-8")
+    replace_text(record, json.dumps({"key": key, "version": bundle.version}, indent=2) + "\n")
     return bundle
 
 
