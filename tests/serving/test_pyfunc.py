@@ -11,7 +11,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from bundle_parts import ITEMS, write_histories, write_tiny_bundle
+from bundle_parts import ITEMS, REFUSE_TRAINING_PACKAGES, write_histories, write_tiny_bundle
 from mlflow.exceptions import MlflowException
 
 import features
@@ -184,23 +184,11 @@ def test_the_saved_model_says_what_it_needs(root: Path) -> None:
     assert not list((root / "model/code").rglob("*.opus"))
 
 
-# Refuses the libraries that the extra `serve` does not install, and the package that only training has.
-ALONE = """
-import sys
-REFUSED = "torch torchrec torchvision transformers fbgemm_gpu onnx onnxscript implicit training".split()
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in REFUSED:
-            raise ModuleNotFoundError(f"{name} is refused", name=name)
-sys.meta_path.insert(0, Refuse())
-"""
-
-
 @pytest.mark.slow
 def test_the_model_runs_by_its_own_code_where_there_is_no_torch(
     root: Path, engine: Engine, tmp_path: Path
 ) -> None:
-    code = ALONE + (
+    code = REFUSE_TRAINING_PACKAGES + (
         "import mlflow, pandas as pd\n"
         "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
         "answer = model.predict(pd.DataFrame({'history': [['i01', 'i02']]}), params={'k': 4})\n"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bundle_parts import ITEMS, write_histories, write_tiny_bundle
+from bundle_parts import ITEMS, REFUSE_TRAINING_PACKAGES, write_histories, write_tiny_bundle
 
 import features
 import recsys
@@ -24,15 +24,6 @@ from training.publishing import ModelCode, save_model
 # MLflow warns about its own code.
 pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore")]
 PACKAGES = tuple(Path(package.__path__[0]) for package in (recsys, features, serving))
-REFUSE = """
-import sys
-REFUSED = "torch torchrec torchvision transformers fbgemm_gpu onnx onnxscript implicit training".split()
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in REFUSED:
-            raise ModuleNotFoundError(f"{name} is refused", name=name)
-sys.meta_path.insert(0, Refuse())
-"""
 SECONDS_TO_START = 90
 
 
@@ -41,7 +32,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("served")
     write_tiny_bundle(root / "run/bundle")
     write_histories(root / "histories.parquet", {"ann": ITEMS[:1], "bob": ITEMS[1:3]})
-    (root / "sitecustomize.py").write_text(REFUSE)  # Python imports it at every start
+    (root / "sitecustomize.py").write_text(REFUSE_TRAINING_PACKAGES)  # Python imports it at every start
     code = ModelCode(script=PACKAGES[-1] / "pyfunc.py", packages=PACKAGES)
     save_model(root / "model", Bundle.open(root / "run/bundle"), code)
     return root / "model"

@@ -30,6 +30,16 @@ SCHEMA = SequenceSchema(
     profile_sizes={},
 )
 PARITY = {"user_tower.user_vector": 1e-6, "top10_agreement": 1.0, "score_difference": 1e-5}
+# A program that refuses the libraries that the extra `serve` does not install, and the package `training`.
+REFUSE_TRAINING_PACKAGES = """
+import sys
+REFUSED = "torch torchrec torchvision transformers fbgemm_gpu onnx onnxscript implicit training".split()
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in REFUSED:
+            raise ModuleNotFoundError(f"{name} is refused", name=name)
+sys.meta_path.insert(0, Refuse())
+"""
 
 
 def write_tiny_bundle(
