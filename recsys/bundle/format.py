@@ -8,6 +8,10 @@ Layout, with N rows of the catalogue (the two reserved ones included), T tokens,
     token_mask.npy       bool [N, T]           catalogue.parquet  N - 2 rows
     maps.json            external ids of event kinds and of the users' fields
     index/               a saved index (optional)
+    search/              the search part (optional), see `recsys/search/files.py`
+    encoders/<kind>/     encoder directories, encoders/transcriber/ of speech to text (optional)
+
+A bundle of items alone has no towers, item vectors and tokens.
 """
 
 from pathlib import Path, PurePosixPath
@@ -17,14 +21,13 @@ from recsys.bundle.manifest import MANIFEST, REMEDY, Manifest
 from recsys.checksums import files_below, sha256_of
 from recsys.errors import BundleError
 
+OF_ITEMS: Final = ("item_ids.npy", "catalogue.parquet", "maps.json")
 REQUIRED: Final = (
+    *OF_ITEMS,
     "user_tower.onnx",
-    "item_ids.npy",
     "item_vectors.npy",
     "item_tokens.npy",
     "token_mask.npy",
-    "catalogue.parquet",
-    "maps.json",
 )
 
 
@@ -34,7 +37,10 @@ def check_names(path: Path, manifest: Manifest) -> None:
         parts = PurePosixPath(name)
         if parts.is_absolute() or ".." in parts.parts:
             raise BundleError(f"{path / MANIFEST}: file {name!r} is outside the bundle")
-    for name in sorted({*REQUIRED, *manifest.files}):
+    if not manifest.has_recommender and manifest.search is None:
+        raise BundleError(f"{path / MANIFEST}: has neither a recommender nor a search part; {REMEDY}")
+    required = REQUIRED if manifest.has_recommender else OF_ITEMS
+    for name in sorted({*required, *manifest.files}):
         if name not in manifest.files:
             raise BundleError(f"{path / MANIFEST} names no {name}, which every bundle has")
         if not (path / name).is_file():

@@ -60,6 +60,10 @@ class Bundle:
     def sources_directory(self) -> Path | None:
         return self.path / "sources" if "sources/sources.json" in self.manifest.files else None
 
+    @property
+    def search_directory(self) -> Path | None:
+        return self.path / "search" if self.manifest.search is not None else None
+
     @cached_property
     def item_ids(self) -> IdMap:
         return self._read("item_ids.npy", IdMap.load)
@@ -124,6 +128,18 @@ class Bundle:
             raise BundleError(f"{self.path / name} cannot be read: {_first_line(error)}; {REMEDY}") from None
 
     def _check_shapes(self) -> None:
+        if self.manifest.has_recommender:
+            self._check_arrays()
+        assert self._maps is not None, (
+            "maps.json is read here, so that a damaged one is refused when the bundle is opened"
+        )
+        listed = self.catalogue[Columns.ITEM].to_list()
+        if listed != list(self.item_ids.external):
+            raise BundleError(
+                f"{self.path / 'catalogue.parquet'}: its items are not those of item_ids.npy, in order"
+            )
+
+    def _check_arrays(self) -> None:
         num_items, dim = self.item_ids.size, (self.item_vectors.shape or (0,))[-1]
         num_tokens = len(self.manifest.modalities)
         expected: dict[str, tuple[npt.NDArray[Any], type[np.generic], tuple[int, ...]]] = {
@@ -137,14 +153,6 @@ class Bundle:
                     f"{self.path / name} is {array.dtype}{list(array.shape)}; the manifest and item_ids.npy "
                     f"ask for {np.dtype(dtype)}{list(shape)}"
                 )
-        assert self._maps is not None, (
-            "maps.json is read here, so that a damaged one is refused when the bundle is opened"
-        )
-        listed = self.catalogue[Columns.ITEM].to_list()
-        if listed != list(self.item_ids.external):
-            raise BundleError(
-                f"{self.path / 'catalogue.parquet'}: its items are not those of item_ids.npy, in order"
-            )
 
 
 def _first_line(error: BaseException) -> str:

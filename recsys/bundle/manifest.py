@@ -12,6 +12,7 @@ import recsys
 from recsys.errors import BundleError
 from recsys.history import SequenceSchema
 from recsys.retrieval import RecommenderSettings
+from recsys.search import SearchSettings
 
 FORMAT_VERSION: Final = 2
 MANIFEST: Final = "manifest.json"
@@ -50,9 +51,12 @@ class Manifest(_Frozen):
     metrics: Mapping[str, Any]  # of the model before the refit
     sequence_schema: SequenceSchema
     modalities: tuple[str, ...]  # token names, the order of the axis T
-    encoders: Mapping[str, str] = Field(default_factory=dict)  # kind -> directory in the bundle
+    # Kind, or "transcriber" -> directory in the bundle.
+    encoders: Mapping[str, str] = Field(default_factory=dict)
     graphs: Mapping[str, GraphSignature]
     recommender: RecommenderSettings
+    search: SearchSettings | None = None  # None: no search part
+    has_recommender: bool = True  # False: of items alone, without towers; then there is a search part
     parity: Mapping[str, float]  # largest differences between torch and the graphs, by output
     files: Mapping[str, str]  # relative path -> sha256
 
