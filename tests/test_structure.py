@@ -34,7 +34,7 @@ TIERS: Mapping[str, tuple[str, ...]] = {
         "encoders event_log importers sample",
         "conversion splits",
         "extraction inputs",
-        "leakage",
+        "leakage queries",
     ),
     "training": (
         "runtime ranks sequences run_directory tracking onnx_graph",

@@ -167,6 +167,11 @@ def default_cache_dir() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "recsys"
 
 
+def is_converted(name: str, cache_dir: Path) -> bool:
+    """Whether the embedded encoder `name` is in the cache."""
+    return (_directory(name, cache_dir) / SPEC_FILE).is_file()
+
+
 def ensure_encoder(name: str, cache_dir: Path | None = None, *, kind: Kind | None = None) -> Path:
     """The encoder directory of `name`, converted at first use. The path of an encoder directory is returned.
 
@@ -178,18 +183,23 @@ def ensure_encoder(name: str, cache_dir: Path | None = None, *, kind: Kind | Non
     """
     if (Path(name) / SPEC_FILE).is_file():
         return Path(name)
-    cache = (cache_dir or default_cache_dir()) / "encoders"
+    cache_dir = cache_dir or default_cache_dir()
     if encoder := EMBEDDED.get(name):
         if kind not in (None, encoder.kind):
             raise EncoderError(f"{name!r} is an encoder of {encoder.kind}; it cannot encode {kind}")
-        directory = cache / f"{name}-v{CONVERSION_VERSION}"
         weights, converter = encoder.weights, encoder.converter
         return _converted(
-            directory, lambda written: _load(converter).convert(weights, written), weights.locate
+            _directory(name, cache_dir),
+            lambda written: _load(converter).convert(weights, written),
+            weights.locate,
         )
     source = resolve(name, kind, EMBEDDED)
-    directory = cache / source.cache_name(FOREIGN_VERSION)
+    directory = cache_dir / "encoders" / source.cache_name(FOREIGN_VERSION)
     return _converted(directory, lambda written: _convert_foreign(source, written))
+
+
+def _directory(name: str, cache_dir: Path) -> Path:
+    return cache_dir / "encoders" / f"{name}-v{CONVERSION_VERSION}"
 
 
 def _convert_foreign(source: Source, directory: Path) -> None:
