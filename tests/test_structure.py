@@ -37,8 +37,8 @@ TIERS: Mapping[str, tuple[str, ...]] = {
         "leakage queries",
     ),
     "training": (
-        "runtime ranks sequences run_directory tracking",
-        "ranker",
+        "runtime ranks sequences run_directory tracking onnx_graph",
+        "ranker alignment",
         "cold_start towers",
         "candidates",
         "fitting",

@@ -156,7 +156,7 @@ EMBEDDED: Mapping[str, EmbeddedEncoder] = {
 
 # Part of the names of cached directories: raised when a converter writes other files.
 CONVERSION_VERSION = 2  # of an embedded encoder
-FOREIGN_VERSION = 3  # of all other encoders
+FOREIGN_VERSION = 4  # of all other encoders
 
 
 def default_cache_dir() -> Path:

@@ -1,5 +1,6 @@
 """Search: encoded queries of words, vectors and items to ranked items, by lexical and dense legs."""
 
+from recsys.search.alignment import INPUT, OUTPUT, AlignmentHeads, OnnxHeads, head_file, no_head
 from recsys.search.files import load_search, save_search
 from recsys.search.fusion import default_weights, fuse, reciprocal_ranks, standardized
 from recsys.search.legs import (
@@ -21,9 +22,12 @@ from recsys.search.searcher import Searcher
 from recsys.search.settings import Calibration, FusionWeights, SearchSettings
 
 __all__ = [
+    "INPUT",
     "LEXICAL",
+    "OUTPUT",
     "POPULARITY",
     "QUERY_KINDS",
+    "AlignmentHeads",
     "Calibration",
     "ClauseScores",
     "DenseLeg",
@@ -34,6 +38,7 @@ __all__ = [
     "HitExplanation",
     "LegQuery",
     "LegScores",
+    "OnnxHeads",
     "PersonalScores",
     "Personalizer",
     "QueryKind",
@@ -49,8 +54,10 @@ __all__ = [
     "default_weights",
     "features",
     "fuse",
+    "head_file",
     "load_search",
     "logits",
+    "no_head",
     "padded",
     "personalizer",
     "reciprocal_ranks",
