@@ -58,7 +58,7 @@ class Engine:
         bundle = Bundle.open(path)
         recommender: Recommender | None = None
         providers: Mapping[str, tuple[str, ...]] = {}
-        if bundle.manifest.has_recommender:
+        if bundle.manifest.recommender is not None:
             recommender, providers = compose_bundle(bundle, device=device)
         return cls(
             bundle=bundle,

@@ -20,6 +20,7 @@ COLORS: Mapping[str, tuple[int, int, int]] = {
     "green": (10, 200, 10),
     "blue": (10, 10, 200),
 }
+OF_RECOMMENDER = ("user_tower.onnx", "item_vectors.npy", "item_tokens.npy", "token_mask.npy", "maps.json")
 TITLES = tuple(f"{tuple(COLORS)[at % 3]} {('shirt', 'shoe')[at // 3 % 2]}" for at in range(len(ITEMS)))
 
 
@@ -48,11 +49,11 @@ def write_search_bundle(path: Path, *, kinds: str = "text image audio", alone: b
             pl.Series("title", TITLES), pl.Series("image", ["pictures/0.png", *[None] * (len(ITEMS) - 1)])
         ).write_parquet(directory / "catalogue.parquet")
         if alone:
-            for name in ("user_tower.onnx", "item_vectors.npy", "item_tokens.npy", "token_mask.npy"):
+            for name in OF_RECOMMENDER:
                 (directory / name).unlink()
         return {
             "search": SearchSettings(),
-            "has_recommender": not alone,
+            **(dict.fromkeys(("sequence_schema", "recommender")) if alone else {}),
             "encoders": {kind: f"encoders/{kind}" for kind in kinds.split()},
         }
 
