@@ -41,7 +41,8 @@ def test_paths_inside_roots_are_read_and_all_others_refused(tmp_path: Path) -> N
     )
     files(tmp_path / "secret.jpg")
     paths = [
-        "a.jpg", "deep/b.jpg", "c.jpg", str(photos / "a.jpg"), str(root / "a.jpg"), str(tmp_path / "secret.jpg"),
+        "a.jpg", "deep/b.jpg", "c.jpg", str(photos / "a.jpg"), str(root / "a.jpg"),
+        str(tmp_path / "secret.jpg"),
         "../secret.jpg", f"{photos}/../secret.jpg", "d.jpg", str(photos / "d.jpg"), "deep",
     ]  # fmt: skip
     found = outcome(shop(root, paths, [str(photos), "../more"]))
