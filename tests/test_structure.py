@@ -23,6 +23,7 @@ TIERS: Mapping[str, tuple[str, ...]] = {
         "history item_features",
         "onnx metrics",
         "retrieval",
+        "search",
         "config",  # takes the settings of lists from retrieval, so that a new one is written once
         "models",
         "bundle",
@@ -33,11 +34,11 @@ TIERS: Mapping[str, tuple[str, ...]] = {
         "encoders event_log importers sample",
         "conversion splits",
         "extraction inputs",
-        "leakage",
+        "leakage queries",
     ),
     "training": (
-        "runtime ranks sequences run_directory tracking",
-        "ranker",
+        "runtime ranks sequences run_directory tracking onnx_graph",
+        "ranker alignment",
         "cold_start towers",
         "candidates",
         "fitting",

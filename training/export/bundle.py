@@ -24,16 +24,15 @@ from recsys.modalities import encoded_by
 from recsys.onnx import OnnxSession
 from recsys.retrieval import Recommendations, Recommender, build_index, load_index, load_sources, save_sources
 from training.export.graphs import (
-    Graph,
     item_graph,
     item_graph_inputs,
     ranker_example,
     ranker_graph,
     user_example,
     user_graph,
-    write_graph,
 )
 from training.fitting import Fitted
+from training.onnx_graph import Graph, differences, write_graph
 
 TOLERANCE = 1e-4  # largest allowed difference between an output of one graph and torch
 # Largest allowed difference of a final score. The ranker reads soft ranks. Their slope is 1 / NEAR = 1,000
@@ -165,10 +164,10 @@ def _write_graphs(directory: Path, fitted: Fitted) -> tuple[dict[str, float], di
         path = directory / f"{name}.onnx"
         write_graph(graph, path)
         session = OnnxSession(path)
-        found, expected = session.run(inputs), graph.reference(inputs)
-        for output, value in expected.items():
-            difference = np.abs(found[output].astype(np.float64) - value.astype(np.float64)).max(initial=0.0)
-            parity[f"{name}.{output}"] = float(difference)
+        found = session.run(inputs)
+        parity |= {
+            f"{name}.{key}": value for key, value in differences(found, graph.reference(inputs)).items()
+        }
         signatures[name] = {
             "inputs": {
                 key: {"dtype": str(session.input_dtypes[key]), "shape": session.input_shapes[key]}

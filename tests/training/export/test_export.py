@@ -28,8 +28,8 @@ from training.export.bundle import (
     compare,
     export_bundle,
 )
-from training.export.graphs import Graph
 from training.fitting.fit import Fitted
+from training.onnx_graph import Graph
 from training.pipeline import Run
 
 GRAPHS = ("item_tower", "user_tower", "ranker")
