@@ -23,6 +23,7 @@ TIERS: Mapping[str, tuple[str, ...]] = {
         "history item_features",
         "onnx metrics",
         "retrieval",
+        "search",
         "config",  # takes the settings of lists from retrieval, so that a new one is written once
         "models",
         "bundle",
@@ -32,7 +33,7 @@ TIERS: Mapping[str, tuple[str, ...]] = {
         "media dataset",
         "encoders event_log importers sample",
         "conversion splits",
-        "extraction inputs",
+        "extraction inputs documents",
         "leakage",
     ),
     "training": (
