@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
-from features.conversion import ensure_encoder
+from features.conversion import convert_missing, ensure_encoder
 from features.dataset import Dataset, MediaVectors, MediumVectors, Rejected
 from features.encoders import Encoder, EncoderSpec, Kind, Pixels, chunks
 from features.extraction.cache import CacheWriter, VectorCache, file_key, text_key
@@ -68,6 +68,7 @@ def extract(
     """
     extraction = _Extraction(dataset, config, VectorCache(cache_dir), progress, num_threads)
     items, reviews = dataset.items, dataset.reviews
+    extraction.convert_missing(reviews)
     item_vectors = {
         Modality.TITLE: extraction.texts(Modality.TITLE, _texts(items, Columns.TITLE)),
         Modality.TEXT: extraction.texts(Modality.TEXT, _texts(items, Columns.TEXT)),
@@ -115,6 +116,26 @@ class _Extraction:
         self._key_of: dict[str, str] = {}  # sha256 by path: a video is read for its pictures and its sound
         self._specs: dict[Kind, EncoderSpec] = {}
         self._encoders: dict[Kind, Encoder] = {}
+
+    def convert_missing(self, reviews: pl.DataFrame) -> None:
+        """Convert the encoders of the dataset's media, several at the same time where several are missing."""
+        config = self.config
+        has_sound = _has(self.items, Columns.VIDEO) or _has(reviews, Columns.AUDIO)
+        needed: dict[Kind, str] = {}
+        if has_sound or any(
+            _has(table, column)
+            for table, column in (
+                (self.items, Columns.TITLE),
+                (self.items, Columns.TEXT),
+                (reviews, Columns.TEXT),
+            )
+        ):
+            needed["text"] = config.text
+        if _has(self.items, Columns.VIDEO) or _has(self.items, Columns.IMAGE):
+            needed["image"] = config.image
+        if has_sound:
+            needed["audio"] = config.audio
+        convert_missing(needed, num_processes=self.num_threads, progress=self.progress)
 
     def texts(self, step: str, text_of_row: Mapping[int, str]) -> MediumVectors | None:
         """Vectors of the texts by their rows, None where there are none."""
@@ -348,6 +369,14 @@ def _texts(table: pl.DataFrame, column: str) -> dict[int, str]:
         return {}
     values = enumerate(table[column].to_list())
     return {row: value for row, value in values if value is not None and value.strip()}
+
+
+def _has(table: pl.DataFrame, column: str) -> bool:
+    """Whether any row has a value."""
+    if column not in table.columns:
+        return False
+    values = table[column].drop_nulls()
+    return len(values) > 0 and (not isinstance(values.dtype, pl.List) or bool((values.list.len() > 0).any()))
 
 
 def _paths(items: pl.DataFrame, column: str) -> list[tuple[int, str]]:
