@@ -1,4 +1,4 @@
-"""Search: encoded queries of words, vectors and items to ranked items, by lexical and dense legs."""
+"""Search in the catalogue: any form of query finds any form of item, by words and by vectors."""
 
 from recsys.search.alignment import INPUT, OUTPUT, AlignmentHeads, OnnxHeads, head_file, no_head
 from recsys.search.files import load_search, save_search
@@ -13,6 +13,11 @@ from recsys.search.legs import (
     build_leg,
     build_legs,
 )
+from recsys.search.lexical.documents import Document
+from recsys.search.lexical.index import LexicalIndex
+from recsys.search.lexical.settings import FieldWeights, LexicalSettings
+from recsys.search.lexical.suggestions import Suggestion
+from recsys.search.lexical.words import WordQuery, parse_words
 from recsys.search.personal import Personalizer, PersonalScores, personalizer
 from recsys.search.query import QUERY_KINDS, EncodedClause, EncodedQuery, QueryKind
 from recsys.search.relevance import features, logits, relevance
@@ -31,13 +36,17 @@ __all__ = [
     "Calibration",
     "ClauseScores",
     "DenseLeg",
+    "Document",
     "EncodedClause",
     "EncodedQuery",
+    "FieldWeights",
     "FusionWeights",
     "Heads",
     "HitExplanation",
     "LegQuery",
     "LegScores",
+    "LexicalIndex",
+    "LexicalSettings",
     "OnnxHeads",
     "PersonalScores",
     "Personalizer",
@@ -48,7 +57,9 @@ __all__ = [
     "SearchSettings",
     "Searcher",
     "Stopwatch",
+    "Suggestion",
     "WordIndex",
+    "WordQuery",
     "build_leg",
     "build_legs",
     "default_weights",
@@ -59,6 +70,7 @@ __all__ = [
     "logits",
     "no_head",
     "padded",
+    "parse_words",
     "personalizer",
     "reciprocal_ranks",
     "relevance",
