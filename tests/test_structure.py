@@ -23,6 +23,7 @@ TIERS: Mapping[str, tuple[str, ...]] = {
         "history item_features",
         "onnx metrics",
         "retrieval",
+        "search",
         "config",  # takes the settings of lists from retrieval, so that a new one is written once
         "models",
         "bundle",
