@@ -111,16 +111,16 @@ class DenseLeg:
         total_N: Floats | None = None
         for weight, query in queries:
             if self.index is not None and query.space == "own":
-                items, _ = self.index.search(query.vector_D[None], num, allowed=allowed)
-                found.append(items[0])
+                nearest, _ = self.index.search(query.vector_D[None], num, allowed=allowed)
+                found.append(nearest[0])
                 continue
             score_N = self.scores(query)
             total_N = weight * score_N if total_N is None else total_N + weight * score_N
             found.append(_first(score_N, num, allowed))
         if total_N is not None and len(queries) > 1:
             found.append(_first(total_N, num, allowed))
-        items: Ints = np.unique(np.concatenate([np.empty(0, np.int64), *found]))
-        return items[items != PAD]
+        union: Ints = np.setdiff1d(np.concatenate([np.empty(0, np.int64), *found]), [PAD])
+        return union
 
     def query_of(self, item: int, space: Space) -> LegQuery | None:
         """The vector of `item` as a query, None where it has none."""

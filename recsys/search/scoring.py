@@ -93,8 +93,8 @@ class Scorer:
     ) -> None:
         """`num_items` is N, the two reserved rows included.
 
-        `has_words` [N] are the items with any text, all by default. `popularity` [N] are counts of events; the
-        popularity of an item with 0 is unknown.
+        `has_words` [N] are the items with any text, all by default. `popularity` [N] are counts of events;
+        the popularity of an item with 0 is unknown.
         """
         self.legs, self.heads, self.words, self.num_items = tuple(legs), heads, words, num_items
         self._has_words = has_words
@@ -138,7 +138,7 @@ class Scorer:
         return [
             self.words.search(clause.words, num, allowed)[0]
             for clause in query.positive
-            if clause.words is not None
+            if _has_words(clause)
         ]
 
     def _dense_heads(
@@ -164,7 +164,7 @@ class Scorer:
     ) -> ClauseScores:
         legs: dict[str, LegScores] = {}
         coverage_K: Floats | None = None
-        if self.words is not None and clause.words is not None:
+        if self.words is not None and _has_words(clause):
             with watch.stage("lexical"):
                 has_K = np.ones(len(items), np.bool_) if self._has_words is None else self._has_words[items]
                 score_K = self.words.scores(clause.words, items)
@@ -203,7 +203,7 @@ class Scorer:
     def _check_answerable(
         self, query: EncodedQuery, clause: EncodedClause, queries: Mapping[str, LegQuery]
     ) -> None:
-        lexical = [LEXICAL] if self.words is not None and clause.words is not None else []
+        lexical = [LEXICAL] if self.words is not None and _has_words(clause) else []
         asked = [*lexical, *queries]
         if any(_is_on(query, name) for name in asked):
             return
@@ -211,8 +211,15 @@ class Scorer:
             raise RequestError("modality_weights", f"all are 0 of {', '.join(asked)}, which could answer")
         if clause.item is not None:
             raise RequestError("item", "the item has nothing that others can be compared with", clause.item)
+        if clause.words is not None and not _has_words(clause) and not clause.vectors:
+            raise RequestError("clauses", "a text without any word to search for; add one")
         names = ", ".join(self.leg_names) or "nothing"
         raise RequestError("clauses", f"a {clause.kind} clause finds nothing here: the catalogue has {names}")
+
+
+def _has_words(clause: EncodedClause) -> bool:
+    """Whether the clause has words to search for, beside words that are excluded."""
+    return clause.words is not None and not clause.words.is_empty
 
 
 def _is_on(query: EncodedQuery, leg: str) -> bool:

@@ -24,16 +24,12 @@ def index_items(
 
     All reviews are read. Where the dataset has interactions, the popularity of items counts them.
     """
-    features = build_item_features(
-        dataset, vectors, train=dataset.interactions, reviews=dataset.reviews
-    )
+    features = build_item_features(dataset, vectors, train=dataset.interactions, reviews=dataset.reviews)
 
     def fill(directory: Path) -> dict[str, Any]:
         write_catalogue(directory, dataset, features, None)
         encoders = write_encoders(directory, features.dense, config)
-        searchable = Searchable(
-            dataset=dataset, features=features, vectors=vectors, reviews=dataset.reviews
-        )
+        searchable = Searchable(dataset=dataset, features=features, vectors=vectors, reviews=dataset.reviews)
         search, parity = write_search_part(directory, searchable, config, encoders, progress=progress)
         return {
             "config": config.model_dump(mode="json", exclude={"track"}),

@@ -132,7 +132,7 @@ def edit_manifest(path, **changes):
 
 def test_newer_format_is_refused_whatever_else_it_says(path):
     edit_manifest(path, format_version=FORMAT_VERSION + 1, something_new=True)
-    with pytest.raises(BundleError, match=r"format version 3.*reads 2.*Upgrade recsys"):
+    with pytest.raises(BundleError, match=r"format version 4.*reads 3.*Upgrade recsys"):
         Bundle.open(path)
 
 

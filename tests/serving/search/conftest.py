@@ -31,7 +31,9 @@ def items_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def engine(bundle_path: Path) -> Iterator[Engine]:
-    with Engine.open(bundle_path, state=Path(":memory:"), histories=bundle_path.parent / "histories.parquet") as engine:
+    with Engine.open(
+        bundle_path, state=Path(":memory:"), histories=bundle_path.parent / "histories.parquet"
+    ) as engine:
         yield engine
 
 

@@ -1,4 +1,6 @@
 from typing import Any
+
+
 def test_smoke(client: Any) -> None:
     r = client.post("/v1/search", json={"query": "red shirt", "k": 3, "user_id": "ann"})
     print(r.status_code, r.json())
@@ -6,7 +8,9 @@ def test_smoke(client: Any) -> None:
     print(r.status_code, r.json())
     import io
     from PIL import Image
-    out = io.BytesIO(); Image.new("RGB", (9, 9), (0, 0, 255)).save(out, "PNG")
+
+    out = io.BytesIO()
+    Image.new("RGB", (9, 9), (0, 0, 255)).save(out, "PNG")
     r = client.post("/v1/search", files={"image": ("b.png", out.getvalue())})
     print(r.status_code, r.json())
     r = client.post("/v1/search", content=b'{"query": ')
