@@ -20,7 +20,8 @@ from recsys.ids import PAD
 from recsys.item_features import ItemFeatures
 from recsys.modalities import MODALITIES, EncoderKind
 from recsys.retrieval import Index, top_k
-from recsys.search.query import EncodedClause, WordQuery
+from recsys.search.lexical.words import WordQuery
+from recsys.search.query import EncodedClause
 
 LEXICAL: Final = "lexical"
 POPULARITY: Final = "popularity"

@@ -1,4 +1,4 @@
-"""The search part of a bundle: the lexical index, the legs, the alignment heads and the settings of search."""
+"""The search part of a bundle: lexical index, legs, alignment heads and settings of search."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
