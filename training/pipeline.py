@@ -8,6 +8,7 @@ import logging
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -17,15 +18,11 @@ from features.dataset import Dataset, MediaVectors, require_interactions, write_
 from features.event_log import open_dataset
 from features.extraction import extract
 from features.inputs import (
-    HistoryBuilder,
     KnownUsers,
     SeenItems,
     annotate_reviewers,
-    build_item_features,
-    build_maps,
     save_histories,
 )
-from features.leakage import audit_test
 from features.splits import Split, make_split
 from recsys.bundle import Bundle
 from recsys.config import Config
@@ -33,7 +30,7 @@ from recsys.errors import ConfigError
 from recsys.files import replace_text
 from recsys.history import History
 from recsys.progress import Progress, silent
-from training.baselines import make_competitors, save_choices
+from training.baselines import evaluate_baselines, make_competitors, save_choices
 from training.evaluation import (
     ID_ONLY,
     MODEL,
@@ -45,6 +42,7 @@ from training.evaluation import (
     KeptLists,
     Predictions,
     TopK,
+    audit_predictions,
     draw_examples,
     evaluate,
     full_and_towers,
@@ -72,6 +70,7 @@ from training.ranks import ranks_of_process
 from training.report import collect, write_plots, write_report
 from training.run_directory import RunDirectory
 from training.runtime import threads
+from training.search import QueryFiles, SearchBeforeTest, SearchEvaluation, SearchSubject
 from training.tracking import RunTracker, Tracker, log_inputs, step
 
 logger = logging.getLogger(__name__)
@@ -193,7 +192,11 @@ class Run:
                 progress=self.progress,
                 keep=predictions.append,
             )
-        self._audit_test(fitted, histories, predictions[0])
+        with self._computing("search"):
+            of_search = self._search(histories).evaluate() if self.config.search.enabled else None
+            evaluation = replace(evaluation, search=of_search)
+        found = audit_predictions(predictions[0], fitted, self.dataset, split, histories, settings)
+        record_audit(self.directory.audits, "test", found)
         predictions[0].save(self.directory.predictions, fitted.features.item_ids)
         save_examples(
             draw_examples(predictions[0], fitted, histories, model=MODEL, exclude_seen=settings.exclude_seen),
@@ -204,6 +207,17 @@ class Run:
         self._track_evaluation(evaluation)
         return evaluation
 
+    @step("evaluate_search")
+    def evaluate_search(self, files: QueryFiles, name: str) -> tuple[SearchEvaluation, tuple[str, ...]]:
+        """Search of the evaluated model for judged queries, and what of these was left out.
+
+        Raises `ConfigError` where the run has no search.
+        """
+        if not self.config.search.enabled:
+            raise ConfigError(f"{self.directory.path} has no search; train a run with search.enabled = true")
+        with self._computing("search"):
+            return self._search(self.split.before_test(self.fitted.builder)).evaluate_files(files, name)
+
     @step("baselines")
     def compare_baselines(self) -> Evaluation:
         """Evaluate the baselines alone; no model is trained.
@@ -213,24 +227,11 @@ class Run:
         out = self.directory.path
         if self.directory.checkpoints.exists():
             raise ConfigError(f"{out} has a trained model; name another --out, or: recsys evaluate {out}")
-        split = self.split
         with self._computing("baselines"):
-            statistics = split.statistics
-            items = build_item_features(self.dataset, self.vectors, train=statistics, reviews=split.reviews)
-            maps = build_maps(self.dataset, statistics)
-            seen = SeenItems(
-                split.before_test(HistoryBuilder(self.dataset, item_ids=items.item_ids, maps=maps))
+            evaluation, chosen = evaluate_baselines(
+                self.dataset, self.vectors, self.split, self.config, progress=self.progress
             )
-            competitors = make_competitors(
-                self.dataset, split, items, self.config, seen=seen, progress=self.progress
-            )
-            save_choices(self.directory.baselines, competitors.chosen)
-            evaluation = evaluate(
-                competitors.models,
-                EvaluationSet(split=split, items=items, seen=seen),
-                EvaluationSettings.of(self.config.evaluate),
-                progress=self.progress,
-            )
+            save_choices(self.directory.baselines, chosen)
         replace_text(self.directory.metrics, evaluation.to_json())
         self._track_evaluation(evaluation)
         return evaluation
@@ -341,18 +342,6 @@ class Run:
         fitted = self._fit("refit", "refit", self.config, split=split, choices=choices)
         return fitted, f"{split.description} Towers: {choices.epochs} epochs, as chosen on validation."
 
-    def _audit_test(self, fitted: Fitted, histories: Mapping[str, History], predictions: Predictions) -> None:
-        found = audit_test(
-            self.dataset,
-            self.split,
-            features=fitted.features,
-            builder=fitted.builder,
-            histories=histories,
-            ground_truth=predictions.ground_truth(),
-            exclude_seen=self.config.evaluate.exclude_seen,
-        )
-        record_audit(self.directory.audits, "test", found)
-
     def _systems(self, fitted: Fitted, histories: Mapping[str, History]) -> list[TopK]:
         settings = self.config.evaluate
 
@@ -371,6 +360,12 @@ class Run:
         if settings.id_only or (settings.id_only is None and self.dataset.oracle_files is not None):
             systems += kept(self._fit(ID_ONLY, "id_only", id_only(self.config)), ID_ONLY)
         return systems
+
+    def _search(self, histories: Mapping[str, History]) -> SearchBeforeTest:
+        subject = SearchSubject.of(
+            self.fitted, self.dataset, self.vectors, self.split, self.config, histories
+        )
+        return SearchBeforeTest(subject, self.progress)
 
     def _fit(
         self,

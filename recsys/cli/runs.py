@@ -67,19 +67,36 @@ def train(
 
 @joint_command
 def evaluate(
-    run: RunArgument,
+    run: Annotated[Path, typer.Argument(help="A run directory; with --search also a bundle.")],
+    search: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            "--search",
+            metavar="QUERIES QRELS",
+            help="Evaluate search on these queries (JSON Lines of BEIR, two columns, or those of recsys "
+            "search --queries) and judgements (TREC or BEIR) instead; nothing is written.",
+        ),
+    ] = None,
     metrics: MetricsOption = None,
     slices: SlicesOption = False,
     dataset: MovedOption = None,
     cache: CacheOption = None,
     set_: ChangeOption = None,
 ) -> None:
-    """Compare a run's model with baselines on its test events; writes metrics.json."""
+    """Compare a run's model with baselines on its test events, search included; writes metrics.json."""
+    from recsys.cli.search import evaluate_bundle_search, evaluate_run_search
     from training.baselines import read_choices
     from training.pipeline import Run
+    from training.run_directory import RunDirectory
 
+    if search is not None and not RunDirectory(run).dataset_file.is_file():
+        evaluate_bundle_search(run, *search)
+        return
     with ConsoleProgress(console) as progress:
         opened = Run.open(run, dataset=dataset, cache_dir=cache, settings=set_ or [], progress=progress)
+        if search is not None:
+            evaluate_run_search(opened, *search)
+            return
         chosen = _chosen(metrics, opened)
         evaluation = opened.evaluate()
     _print_choices(read_choices(opened.directory.baselines))
@@ -274,6 +291,10 @@ def _print_evaluation(evaluation: Any, metrics: tuple[str, ...] | None = None, s
     if slices:
         for table in slice_tables(evaluation, metrics, intervals=intervals):
             wide.print(table)
+    if evaluation.search is not None:
+        from recsys.cli.search import print_search
+
+        print_search(evaluation.search)
 
 
 def _print_choices(choices: Any) -> None:

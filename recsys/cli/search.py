@@ -5,8 +5,10 @@ from shlex import quote
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from recsys.cli.app import (
+    WIDTH_OF_A_LOG,
     CacheOption,
     ConfigOption,
     DatasetArgument,
@@ -167,3 +169,40 @@ def _search_once(
         say(console, f"Unknown user {user!r}: the order is impersonal.")
     answer = search.search(SearchRequest(clauses=tuple(clauses), history=history, **shared))
     show_hits(search, console, answer)
+
+
+def evaluate_run_search(run: Any, queries: Path, qrels: Path) -> None:
+    """Evaluate search of the run's model, before its refit, and print the tables."""
+    from training.search import read_query_files
+
+    found, notes = run.evaluate_search(read_query_files(queries, qrels), queries.name)
+    print_search(found, notes)
+
+
+def evaluate_bundle_search(bundle: Path, queries: Path, qrels: Path) -> None:
+    """Evaluate the search of a bundle, with the histories beside it, and print the tables."""
+    from serving.search import SearchEngine
+    from training.search import evaluate_search, graded_queries, read_query_files
+
+    files = read_query_files(queries, qrels)
+    with open_engine(bundle, None, None, "cpu") as engine, ConsoleProgress(console) as progress:
+        search = SearchEngine.of(engine)
+        judged, notes = graded_queries(
+            files,
+            engine.bundle.item_ids,
+            lambda clauses: search.encoder.encode(clauses).query,
+            lambda user: engine.state.histories([user])[0],
+        )
+        found = evaluate_search(search.searcher, judged, description=queries.name, progress=progress)
+    print_search(found, notes)
+
+
+def print_search(evaluation: Any, notes: tuple[str, ...] = ()) -> None:
+    """The tables of a `SearchEvaluation`, and what was left out."""
+    from training.search import search_tables
+
+    wide = console if console.is_terminal else Console(width=WIDTH_OF_A_LOG)
+    for table in search_tables(evaluation, intervals=wide.width >= WIDTH_OF_A_LOG):
+        wide.print(table)
+    for note in notes:
+        say(console, note)

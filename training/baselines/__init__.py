@@ -8,7 +8,7 @@ from training.baselines.als import ALS
 from training.baselines.bpr import BPR, BPRSettings
 from training.baselines.chance import Random
 from training.baselines.choices import read_choices, save_choices, settings_words
-from training.baselines.competitors import make_competitors
+from training.baselines.competitors import evaluate_baselines, make_competitors
 from training.baselines.content import ContentNeighbors, ContentSettings
 from training.baselines.fusion import Fusion, FusionSettings
 from training.baselines.item_item import ItemItem
@@ -33,6 +33,7 @@ __all__ = [
     "Random",
     "RecentPopularity",
     "choose_baselines",
+    "evaluate_baselines",
     "make_competitors",
     "read_choices",
     "save_choices",

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from features.dataset import Dataset
+from features.dataset import Dataset, MediaVectors
+from features.inputs import HistoryBuilder, SeenItems, build_item_features, build_maps
 from features.splits import Split
 from recsys.arrays import Ints
 from recsys.config import Config
@@ -11,7 +12,7 @@ from recsys.item_features import ItemFeatures
 from recsys.progress import Progress, silent
 from training.baselines.chance import Random
 from training.baselines.table import ChosenSettings, choose_baselines
-from training.evaluation import Oracle, TopK
+from training.evaluation import Evaluation, EvaluationSet, EvaluationSettings, Oracle, TopK, evaluate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,3 +53,21 @@ def make_competitors(
     if dataset.oracle_files is not None:
         models.append(Oracle(dataset, items, seen=excluded))
     return Competitors(models=models, chosen=[each.chosen for each in found])
+
+
+def evaluate_baselines(
+    dataset: Dataset, vectors: MediaVectors, split: Split, config: Config, *, progress: Progress = silent
+) -> tuple[Evaluation, Sequence[ChosenSettings]]:
+    """Evaluate the competitors alone, without a trained model; their results and settings."""
+    statistics = split.statistics
+    items = build_item_features(dataset, vectors, train=statistics, reviews=split.reviews)
+    maps = build_maps(dataset, statistics)
+    seen = SeenItems(split.before_test(HistoryBuilder(dataset, item_ids=items.item_ids, maps=maps)))
+    competitors = make_competitors(dataset, split, items, config, seen=seen, progress=progress)
+    evaluation = evaluate(
+        competitors.models,
+        EvaluationSet(split=split, items=items, seen=seen),
+        EvaluationSettings.of(config.evaluate),
+        progress=progress,
+    )
+    return evaluation, competitors.chosen

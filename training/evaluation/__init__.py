@@ -23,6 +23,7 @@ from training.evaluation.system import (
     WITH_VALIDATION,
     KeptLists,
     System,
+    audit_predictions,
     full_and_towers,
     id_only,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "System",
     "TopK",
     "ViewResult",
+    "audit_predictions",
     "compare_lists",
     "draw_examples",
     "evaluate",

@@ -7,6 +7,7 @@ from typing import Any
 
 from recsys.errors import ConfigError
 from recsys.metrics import Estimate
+from training.search import SearchEvaluation
 
 # A constant, so that reports of different runs compare. With fewer users a bootstrap interval is unreliable.
 FEW_USERS = 30
@@ -61,6 +62,7 @@ class Evaluation:
     not_measured: str = ""  # why the test has no user to measure on; empty where it has one
     main_model: str | None = None  # the differences are this model minus every other
     content: tuple[str, ...] = ()  # modalities of the diversity of a list
+    search: SearchEvaluation | None = None  # None where the run has no search, or no queries with answers
 
     def to_json(self) -> str:
         """The text of metrics.json."""
@@ -78,17 +80,19 @@ class Evaluation:
             "views": _results(data["views"]),
             "slices": slices,
             "content": tuple(data["content"]),
+            "search": SearchEvaluation.of_dict(data["search"]) if data.get("search") else None,
         }
         return cls(**data | read)
 
     def flat(self) -> dict[str, float]:
-        """`{"warm/als/ndcg@10": 0.1, ...}`: every mean of the views, for a tracker."""
-        return {
+        """`{"warm/als/ndcg@10": 0.1, ...}`: every mean of the views and of search, for a tracker."""
+        found = {
             f"{view}/{model}/{metric}": estimate.value
             for view, result in self.views.items()
             for model, estimates in result.models.items()
             for metric, estimate in estimates.items()
         }
+        return found | (self.search.flat() if self.search else {})
 
 
 def _results(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, ViewResult]:

@@ -9,12 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
+from features.dataset import Dataset
+from features.leakage import Audit, audit_test
+from features.splits import Split
 from recsys.arrays import Bools, Ints
 from recsys.config import Config, EvaluateConfig
 from recsys.files import replacing
 from recsys.history import History
 from recsys.ids import PAD
 from recsys.retrieval import Recommender
+from training.evaluation.predictions import Predictions
 from training.fitting import Fitted
 
 USERS_AT_ONCE = 256
@@ -102,3 +106,23 @@ def id_only(config: Config) -> Config:
     """The configuration of the id-only model: the same model without content, from ids and events alone."""
     item = config.model.item.model_copy(update={"use_content": False, "use_id": True, "id_dropout": 0.0})
     return config.model_copy(update={"model": config.model.model_copy(update={"item": item})})
+
+
+def audit_predictions(
+    predictions: Predictions,
+    fitted: Fitted,
+    dataset: Dataset,
+    split: Split,
+    histories: Mapping[str, History],
+    settings: EvaluateConfig,
+) -> Audit:
+    """Audit what models read at test time, and the ground truth; raises `LeakError`."""
+    return audit_test(
+        dataset,
+        split,
+        features=fitted.features,
+        builder=fitted.builder,
+        histories=histories,
+        ground_truth=predictions.ground_truth(),
+        exclude_seen=settings.exclude_seen,
+    )

@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 
 from features.inputs import SeenItems, build_item_features
-from features.leakage import audit_test
 from recsys.config import Config, changed
 from training.evaluation import (
     MODEL,
@@ -19,6 +18,7 @@ from training.evaluation import (
     EvaluationSet,
     EvaluationSettings,
     GroundTruth,
+    audit_predictions,
     full_and_towers,
     results_by_user,
 )
@@ -142,10 +142,7 @@ class _AblationFits:
         (system,) = full_and_towers(fitted, histories, MODEL, None, settings)
         data = EvaluationSet(split=split, items=fitted.features, seen=SeenItems(histories))
         ground_truth, views = results_by_user(system, data, EvaluationSettings.of(settings))
-        audit_test(
-            self.run.dataset, split, features=fitted.features, builder=fitted.builder, histories=histories,
-            ground_truth=ground_truth.with_lists({}).ground_truth(), exclude_seen=settings.exclude_seen,
-        )  # fmt: skip
+        audit_predictions(ground_truth.with_lists({}), fitted, self.run.dataset, split, histories, settings)
         return {name: _kept(ground_truth, view) for name, view in views.items()}
 
     def _fingerprint(self, config: Config) -> str:
