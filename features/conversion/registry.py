@@ -156,7 +156,7 @@ EMBEDDED: Mapping[str, EmbeddedEncoder] = {
 
 # Part of the names of cached directories: raised when a converter writes other files.
 CONVERSION_VERSION = 2  # of an embedded encoder
-FOREIGN_VERSION = 3  # of all other encoders
+FOREIGN_VERSION = 4  # of all other encoders
 
 
 def default_cache_dir() -> Path:
@@ -165,6 +165,11 @@ def default_cache_dir() -> Path:
         return Path(named)
     base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
     return (Path(base) if base else Path.home() / ".cache") / "recsys"
+
+
+def is_converted(name: str, cache_dir: Path) -> bool:
+    """Whether the embedded encoder `name` is in the cache."""
+    return (_directory(name, cache_dir) / SPEC_FILE).is_file()
 
 
 def ensure_encoder(name: str, cache_dir: Path | None = None, *, kind: Kind | None = None) -> Path:
@@ -178,18 +183,23 @@ def ensure_encoder(name: str, cache_dir: Path | None = None, *, kind: Kind | Non
     """
     if (Path(name) / SPEC_FILE).is_file():
         return Path(name)
-    cache = (cache_dir or default_cache_dir()) / "encoders"
+    cache_dir = cache_dir or default_cache_dir()
     if encoder := EMBEDDED.get(name):
         if kind not in (None, encoder.kind):
             raise EncoderError(f"{name!r} is an encoder of {encoder.kind}; it cannot encode {kind}")
-        directory = cache / f"{name}-v{CONVERSION_VERSION}"
         weights, converter = encoder.weights, encoder.converter
         return _converted(
-            directory, lambda written: _load(converter).convert(weights, written), weights.locate
+            _directory(name, cache_dir),
+            lambda written: _load(converter).convert(weights, written),
+            weights.locate,
         )
     source = resolve(name, kind, EMBEDDED)
-    directory = cache / source.cache_name(FOREIGN_VERSION)
+    directory = cache_dir / "encoders" / source.cache_name(FOREIGN_VERSION)
     return _converted(directory, lambda written: _convert_foreign(source, written))
+
+
+def _directory(name: str, cache_dir: Path) -> Path:
+    return cache_dir / "encoders" / f"{name}-v{CONVERSION_VERSION}"
 
 
 def _convert_foreign(source: Source, directory: Path) -> None:

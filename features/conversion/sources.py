@@ -48,9 +48,13 @@ class Source:
         options = {f"option_{name}": value for name, value in self.options.items()}
         return {"origin": self.origin, "revision": self.revision, **options}
 
-    def labels(self) -> dict[str, Any]:
-        """The arguments of `write_encoder` that describe the source."""
-        return {"name": self.origin, "kind": self.kind, "source": self.describe()}
+    def labels(self, *, is_dual: bool = False) -> dict[str, Any]:
+        """The arguments of `write_encoder` that describe the source.
+
+        With `is_dual` the encoder is one side of a model with a shared space, whose sides all name it alike.
+        """
+        space = f"{self.origin}@{self.revision}" if is_dual else None
+        return {"name": self.origin, "kind": self.kind, "source": self.describe(), "space": space}
 
     def cache_name(self, version: int) -> str:
         """A folder name that depends on name, content, kind and options."""

@@ -68,6 +68,9 @@ class EncoderSpec:
     files: Mapping[str, str]  # name -> sha256
     parity: Mapping[str, float]  # differences to the original model, measured at conversion
     fingerprint: str  # of encoder.toml without `parity`, and through its hashes of every other file
+    # Name of the space that the encoder shares with encoders of other kinds, as the two sides of CLIP do.
+    # None: a space of its own.
+    space: str | None = None
 
     @property
     def side(self) -> int:
@@ -102,6 +105,7 @@ class EncoderSpec:
             files=values["files"],
             parity=parity,
             fingerprint=hashlib.sha256(tomli_w.dumps(values).encode()).hexdigest(),
+            space=values.get("space"),
         )
 
 
@@ -264,6 +268,7 @@ def write_spec(
     source: Mapping[str, str],
     preprocessing: Mapping[str, Any],
     parity: Mapping[str, float],
+    space: str | None = None,
 ) -> None:
     """Write `encoder.toml` into `path`, with the hashes of the other files there."""
     files = {file.name: sha256_file(file) for file in sorted(path.iterdir()) if file.name != SPEC_FILE}
@@ -272,6 +277,7 @@ def write_spec(
         "name": name,
         "kind": kind,
         "dim": dim,
+        **({} if space is None else {"space": space}),
         "source": dict(source),
         "preprocessing": dict(preprocessing),
         "files": files,
@@ -301,6 +307,8 @@ def _check_values(path: Path, values: Mapping[str, Any]) -> None:
     for key, kind in {"name": str, "kind": str, "dim": int, "source": dict, "files": dict}.items():
         if not isinstance(values.get(key), kind):
             raise EncoderError(f"{path}: {key} = {values.get(key)!r}; a {kind.__name__} is needed")
+    if not isinstance(values.get("space", ""), str):
+        raise EncoderError(f"{path}: space = {values['space']!r}; a str is needed")
     if values["kind"] not in get_args(Kind):
         raise EncoderError(f"{path}: kind = {values['kind']!r}; known: {', '.join(get_args(Kind))}")
     preprocessing = values.get("preprocessing", {})

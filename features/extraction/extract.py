@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
-from features.conversion import ensure_encoder
+from features.conversion import convert_missing, ensure_encoder
 from features.dataset import Dataset, MediaVectors, MediumVectors, Rejected
 from features.encoders import Encoder, EncoderSpec, Kind, Pixels, chunks
 from features.extraction.cache import CacheWriter, VectorCache, file_key, text_key
@@ -68,12 +68,13 @@ def extract(
     """
     extraction = _Extraction(dataset, config, VectorCache(cache_dir), progress, num_threads)
     items, reviews = dataset.items, dataset.reviews
+    extraction.convert_missing(reviews)
     item_vectors = {
         Modality.TITLE: extraction.texts(Modality.TITLE, _texts(items, Columns.TITLE)),
         Modality.TEXT: extraction.texts(Modality.TEXT, _texts(items, Columns.TEXT)),
         Modality.IMAGE: extraction.pictures(Modality.IMAGE),
-        **extraction.videos(_paths(items, Columns.VIDEO)),
     }
+    videos, video_transcripts = extraction.videos(_paths(items, Columns.VIDEO))
     acoustic, transcripts = extraction.speech(spoken_reviews(), list(_texts(reviews, Columns.AUDIO).items()))
     review_vectors = {
         Modality.REVIEW_TEXT: extraction.texts(Modality.REVIEW_TEXT, _texts(reviews, Columns.TEXT)),
@@ -81,9 +82,10 @@ def extract(
         Modality.REVIEW_AUDIO: acoustic,
     }
     return MediaVectors(
-        items={name: vectors for name, vectors in item_vectors.items() if vectors is not None},
+        items={name: vectors for name, vectors in (item_vectors | videos).items() if vectors is not None},
         reviews={name: vectors for name, vectors in review_vectors.items() if vectors is not None},
         transcripts=transcripts,
+        video_transcripts=video_transcripts,
         rejected=tuple(extraction.rejected),
         encoded=dict(extraction.encoded),
         cached=dict(extraction.cached),
@@ -115,6 +117,26 @@ class _Extraction:
         self._specs: dict[Kind, EncoderSpec] = {}
         self._encoders: dict[Kind, Encoder] = {}
 
+    def convert_missing(self, reviews: pl.DataFrame) -> None:
+        """Convert the encoders of the dataset's media, several at the same time where several are missing."""
+        config = self.config
+        has_sound = _has(self.items, Columns.VIDEO) or _has(reviews, Columns.AUDIO)
+        needed: dict[Kind, str] = {}
+        if has_sound or any(
+            _has(table, column)
+            for table, column in (
+                (self.items, Columns.TITLE),
+                (self.items, Columns.TEXT),
+                (reviews, Columns.TEXT),
+            )
+        ):
+            needed["text"] = config.text
+        if _has(self.items, Columns.VIDEO) or _has(self.items, Columns.IMAGE):
+            needed["image"] = config.image
+        if has_sound:
+            needed["audio"] = config.audio
+        convert_missing(needed, num_processes=self.num_threads, progress=self.progress)
+
     def texts(self, step: str, text_of_row: Mapping[int, str]) -> MediumVectors | None:
         """Vectors of the texts by their rows, None where there are none."""
         if not text_of_row:
@@ -143,15 +165,16 @@ class _Extraction:
             self.images(item_pictures(modality, column, self._spec("image").side), places) if places else None
         )
 
-    def videos(self, places: Places) -> dict[str, MediumVectors | None]:
-        """Vectors of the videos' frames, sound and transcripts, by modality."""
+    def videos(self, places: Places) -> tuple[dict[str, MediumVectors | None], dict[int, str]]:
+        """Vectors of the videos' frames, sound and transcripts, by modality; the transcripts by row."""
         pictures = self.images(video_frames(self.config), places)
         unreadable = {entry.value for entry in self.rejected if entry.column == Columns.VIDEO}
         acoustic, transcript_of = self.speech(
             video_sound(self.config), [place for place in places if place[1] not in unreadable]
         )
         words = self.texts(Modality.VIDEO_SPEECH, transcript_of)
-        return {Modality.VIDEO: pictures, Modality.VIDEO_AUDIO: acoustic, Modality.VIDEO_SPEECH: words}
+        vectors = {Modality.VIDEO: pictures, Modality.VIDEO_AUDIO: acoustic, Modality.VIDEO_SPEECH: words}
+        return vectors, transcript_of
 
     def images(self, column: Pictures, places: Places) -> MediumVectors | None:
         """Vectors of pictures, or of videos as the mean of their frames, by row; None if there are none."""
@@ -346,6 +369,14 @@ def _texts(table: pl.DataFrame, column: str) -> dict[int, str]:
         return {}
     values = enumerate(table[column].to_list())
     return {row: value for row, value in values if value is not None and value.strip()}
+
+
+def _has(table: pl.DataFrame, column: str) -> bool:
+    """Whether any row has a value."""
+    if column not in table.columns:
+        return False
+    values = table[column].drop_nulls()
+    return len(values) > 0 and (not isinstance(values.dtype, pl.List) or bool((values.list.len() > 0).any()))
 
 
 def _paths(items: pl.DataFrame, column: str) -> list[tuple[int, str]]:

@@ -73,14 +73,36 @@ def load_audio(source: Medium, rate: int = SAMPLE_RATE, max_seconds: float = MAX
     """
     import av
 
-    name, limit = name_of(source), int(max_seconds * rate)
+    limit = int(max_seconds * rate)
     with explained(source, "sound"), open_container(source) as container:
-        if not container.streams.audio:
-            raise MediumError(name, "no audio stream in it")
         is_long = (container.duration or 0) > (max_seconds + 1) * av.time_base
-        samples = np.empty(0, np.float32) if is_long else read_sound(container, rate, limit)
+        samples = _first_sound(container, source, rate, 0 if is_long else limit)
     if is_long or len(samples) > limit:
-        raise MediumError(name, f"longer than {max_seconds:g} seconds; cut it")
+        raise MediumError(name_of(source), f"longer than {max_seconds:g} seconds; cut it")
+    return _checked_sound(source, samples)
+
+
+def load_audio_start(source: Medium, max_seconds: float, rate: int = SAMPLE_RATE) -> tuple[Floats, bool]:
+    """The first `max_seconds` of `load_audio`'s samples, and whether the sound goes on after them.
+
+    The time depends on `max_seconds`, not on the length of the sound. Errors as `load_audio`.
+    """
+    limit = int(max_seconds * rate)
+    with explained(source, "sound"), open_container(source) as container:
+        samples = _first_sound(container, source, rate, limit)
+    return _checked_sound(source, samples[:limit]), len(samples) > limit
+
+
+def _first_sound(container: "av.container.InputContainer", source: Medium, rate: int, limit: int) -> Floats:
+    """`read_sound` of a file with an audio stream; nothing is decoded for a limit of 0."""
+    if not container.streams.audio:
+        raise MediumError(name_of(source), "no audio stream in it")
+    return read_sound(container, rate, limit) if limit else np.empty(0, np.float32)
+
+
+def _checked_sound(source: Medium, samples: Floats) -> Floats:
+    """The samples, or a `MediumError` where they are no sound."""
+    name = name_of(source)
     if not len(samples):
         raise MediumError(name, "the audio stream is empty")
     if not np.isfinite(samples).all():

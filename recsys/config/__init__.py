@@ -23,11 +23,11 @@ from recsys.config.model import (
     UserTowerConfig,
 )
 from recsys.config.publish import PARTS, PublishConfig
+from recsys.config.search import AlignmentConfig, SearchConfig, TrainedHeadsConfig
 from recsys.config.sections import (
     PRESETS,
     REPLACED_KEYS,
     AdversarialConfig,
-    AlignmentConfig,
     AuxiliaryConfig,
     Config,
     DataConfig,
@@ -38,6 +38,7 @@ from recsys.config.sections import (
     ProtocolName,
     SplitConfig,
     TablesConfig,
+    TokenAlignmentConfig,
     TrackConfig,
     TrainConfig,
     ViewsConfig,
@@ -71,12 +72,15 @@ __all__ = [
     "ProtocolName",
     "PublishConfig",
     "RankerConfig",
+    "SearchConfig",
     "Section",
     "SourcesConfig",
     "SplitConfig",
     "TablesConfig",
+    "TokenAlignmentConfig",
     "TrackConfig",
     "TrainConfig",
+    "TrainedHeadsConfig",
     "TransitionsConfig",
     "UserTowerConfig",
     "ViewsConfig",

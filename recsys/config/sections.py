@@ -9,6 +9,7 @@ from recsys.config.evaluate import EvaluateConfig
 from recsys.config.fields import Count, Device, Fraction, NotNegative, Positive, Section, Share
 from recsys.config.model import ModelConfig, SourcesConfig
 from recsys.config.publish import PublishConfig
+from recsys.config.search import SearchConfig
 
 ProtocolName = Literal[
     "auto", "predefined", "leave_one_out", "user_temporal", "global_temporal", "held_out_items"
@@ -54,7 +55,7 @@ class EncoderConfig(Section):
     device: Device = "cpu"
 
 
-class AlignmentConfig(Section):
+class TokenAlignmentConfig(Section):
     """Aligns the tokens of an item's modalities: tokens of one item become more similar than of two items."""
 
     kind: Literal["none", "contrastive", "triplet"] = "none"  # InfoNCE, or the hardest triplet (VSE++)
@@ -84,7 +85,7 @@ class AuxiliaryConfig(Section):
     """Losses that are added to the next-item loss. A weight of 0 turns a loss off, at no cost."""
 
     num_items: Annotated[int, Field(ge=2)] = 1024  # items sampled in each step for alignment and views
-    alignment: AlignmentConfig = AlignmentConfig()
+    alignment: TokenAlignmentConfig = TokenAlignmentConfig()
     views: ViewsConfig = ViewsConfig()
     adversarial: AdversarialConfig = AdversarialConfig()
 
@@ -185,6 +186,7 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     index: IndexConfig = IndexConfig()
+    search: SearchConfig = SearchConfig()
     track: TrackConfig = TrackConfig()
     publish: PublishConfig = PublishConfig()
 

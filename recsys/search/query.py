@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 import numpy as np
 
@@ -11,10 +11,10 @@ from recsys.arrays import Floats
 from recsys.errors import RequestError, did_you_mean
 from recsys.ids import NUM_RESERVED
 from recsys.modalities import EncoderKind
+from recsys.search.lexical.words import WordQuery
 
 QueryKind = Literal["text", "image", "audio", "video", "item"]
 QUERY_KINDS: Final[tuple[QueryKind, ...]] = get_args(QueryKind)
-WordQuery = Any  # parsed words, which the lexical index alone reads
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,16 +24,15 @@ from recsys.modalities import encoded_by
 from recsys.onnx import OnnxSession
 from recsys.retrieval import Recommendations, Recommender, build_index, load_index, load_sources, save_sources
 from training.export.graphs import (
-    Graph,
     item_graph,
     item_graph_inputs,
     ranker_example,
     ranker_graph,
     user_example,
     user_graph,
-    write_graph,
 )
 from training.fitting import Fitted
+from training.onnx_graph import Graph, differences, write_graph
 
 TOLERANCE = 1e-4  # largest allowed difference between an output of one graph and torch
 # Largest allowed difference of a final score. The ranker reads soft ranks. Their slope is 1 / NEAR = 1,000
@@ -165,10 +164,10 @@ def _write_graphs(directory: Path, fitted: Fitted) -> tuple[dict[str, float], di
         path = directory / f"{name}.onnx"
         write_graph(graph, path)
         session = OnnxSession(path)
-        found, expected = session.run(inputs), graph.reference(inputs)
-        for output, value in expected.items():
-            difference = np.abs(found[output].astype(np.float64) - value.astype(np.float64)).max(initial=0.0)
-            parity[f"{name}.{output}"] = float(difference)
+        found = session.run(inputs)
+        parity |= {
+            f"{name}.{key}": value for key, value in differences(found, graph.reference(inputs)).items()
+        }
         signatures[name] = {
             "inputs": {
                 key: {"dtype": str(session.input_dtypes[key]), "shape": session.input_shapes[key]}
@@ -218,18 +217,14 @@ def _write_tables(
     """Write catalogue.parquet and maps.json."""
     features = fitted.features
     categories = [name for name in dataset.items.columns if name.startswith(Columns.CATEGORY_PREFIX)]
-    catalogue = dataset.items.select(
-        Columns.ITEM, Columns.TITLE, pl.col(Columns.IMAGE).list.first().alias(Columns.IMAGE), *categories
-    ).with_columns(
+    # A bundle has no path of the machine that made it: paths of media are relative to a numbered folder.
+    catalogue = dataset.items.select(Columns.ITEM, Columns.TITLE, *categories).with_columns(
+        *dataset.media.first_media(dataset.items),
         pl.Series(Columns.POPULARITY, features.popularity[NUM_RESERVED:]),
         pl.Series(Columns.TRAINED, features.trained[NUM_RESERVED:]),
         pl.Series(Columns.REVIEWERS, reviewers or [None] * len(features.item_ids), dtype=pl.String),
     )
-    # Paths of media are relative to the dataset: a bundle has no path of the machine that made it.
-    prefix = f"{dataset.root.resolve()}/"
-    catalogue.with_columns(pl.col(Columns.IMAGE).str.strip_prefix(prefix)).write_parquet(
-        directory / "catalogue.parquet"
-    )
+    catalogue.write_parquet(directory / "catalogue.parquet")
     maps = {
         "events": list(fitted.maps.kinds.external),
         "profile": {name: list(ids.external) for name, ids in fitted.maps.profiles.items()},

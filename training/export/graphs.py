@@ -4,10 +4,6 @@ torch.onnx needs positional tensor arguments. The wrapper modules of this file t
 TorchRec's tables cannot be exported: rows of the id table become inputs, category tables become gathers.
 """
 
-import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,50 +14,12 @@ from torch import Tensor, nn
 from recsys.history import REVIEW_FIELDS, SequenceSchema
 from recsys.models import Retriever, export_categories, replace_cold
 from recsys.retrieval import BUILTIN_SOURCES, CONTEXT
+from training.onnx_graph import Arrays, Graph
 from training.ranker import INPUTS as RANKER_INPUTS
 from training.ranker import OUTPUTS as RANKER_OUTPUTS
 from training.ranker import ScaledRanker
 
 BATCH, LENGTH, CANDIDATES, PAST = "batch", "length", "candidates", "past"
-Arrays = dict[str, npt.NDArray[Any]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Graph:
-    """A module with positional inputs, ready to be exported."""
-
-    module: nn.Module
-    example: Mapping[str, Tensor]  # input name -> value, in the order of the module's arguments
-    dynamic: Mapping[str, tuple[str, ...]]  # input name -> names of its leading dynamic axes
-    outputs: Sequence[str]
-
-    def reference(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
-        """Outputs of the torch module by name."""
-        with torch.no_grad():
-            answer = self.module(*(torch.from_numpy(inputs[name]) for name in self.example))
-        outputs = answer if isinstance(answer, tuple) else (answer,)
-        return {name: value.numpy() for name, value in zip(self.outputs, outputs, strict=True)}
-
-
-def write_graph(graph: Graph, path: Path) -> None:
-    """Export `graph` to the one file `path`, with dynamic leading axes."""
-    sizes = {name: torch.export.Dim(name) for axes in graph.dynamic.values() for name in axes}
-    shapes = tuple(
-        {axis: sizes[name] for axis, name in enumerate(graph.dynamic[key])} for key in graph.example
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's own deprecations
-        program = torch.onnx.export(
-            graph.module.eval(),
-            tuple(graph.example.values()),
-            dynamo=True,
-            dynamic_shapes={"inputs": shapes},
-            input_names=list(graph.example),
-            output_names=list(graph.outputs),
-            verbose=False,
-        )
-    assert program is not None
-    program.save(str(path), external_data=False)
 
 
 class _ItemGraph(nn.Module):

@@ -14,7 +14,7 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
-from recsys.config import AlignmentConfig, AuxiliaryConfig, ViewsConfig
+from recsys.config import AuxiliaryConfig, TokenAlignmentConfig, ViewsConfig
 from recsys.errors import ConfigError
 from recsys.modalities import BY_NAME
 from recsys.models import (
@@ -50,11 +50,11 @@ class Alignment:
     `places` are the modalities' places along T.
     """
 
-    def __init__(self, config: AlignmentConfig, places: Sequence[int]) -> None:
+    def __init__(self, config: TokenAlignmentConfig, places: Sequence[int]) -> None:
         self.config, self.places = config, tuple(places)
 
     @classmethod
-    def of(cls, config: AlignmentConfig, spec: ItemTowerSpec) -> Self | None:
+    def of(cls, config: TokenAlignmentConfig, spec: ItemTowerSpec) -> Self | None:
         """Of all modalities with vectors from an encoder; None where alignment is off.
 
         Raises `ConfigError` where there are fewer than two such modalities.

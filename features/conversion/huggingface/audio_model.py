@@ -60,7 +60,7 @@ def convert(source: Source, directory: Path) -> None:
         raise EncoderError(
             f"{source.name!r}: its sampling rate is {extractor.sampling_rate} Hz; {SAMPLE_RATE} is supported"
         )
-    write_encoder(make(model, extractor), directory, **source.labels())
+    write_encoder(make(model, extractor), directory, **source.labels(is_dual=make is _clap))
 
 
 def _whisper(model: Any, extractor: Any) -> Conversion:

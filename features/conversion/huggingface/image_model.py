@@ -96,13 +96,14 @@ def convert(source: Source, directory: Path) -> None:
     def original(picture: Image.Image) -> Floats:
         return vision(processor(images=[picture], return_tensors="pt")["pixel_values"])[0].numpy()
 
-    write_images(source, directory, ImageEncoder(prepare, vision), preprocessing, original)
+    labels = source.labels(is_dual=is_dual(config))
+    write_images(labels, directory, ImageEncoder(prepare, vision), preprocessing, original)
 
 
 def write_images(
-    source: Source, directory: Path, module: nn.Module, preprocessing: Any, original: Any
+    labels: dict[str, Any], directory: Path, module: nn.Module, preprocessing: Any, original: Any
 ) -> None:
-    """Write the encoder of a module that takes pixels [B, H, W, 3]."""
+    """Write the encoder of a module that takes pixels [B, H, W, 3]; `labels` are those of its source."""
     height, width = preprocessing["crop"]
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (2, height, width, 3), dtype=torch.uint8, generator=generator)
@@ -114,7 +115,7 @@ def write_images(
         original=original,
         samples=sample_pictures(),
     )
-    write_encoder(conversion, directory, **source.labels())
+    write_encoder(conversion, directory, **labels)
 
 
 def describe(source: Source, processor: Any) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def convert(source: Source, directory: Path) -> None:
         original=original,
         samples=SAMPLES,
     )
-    write_encoder(conversion, directory, **source.labels())
+    write_encoder(conversion, directory, **source.labels(is_dual=is_dual(config)))
 
 
 def _module(source: Source, config: Any, model: Any, prefix: str, *, masked: bool) -> nn.Module:

@@ -43,7 +43,7 @@ def convert(source: Source, directory: Path) -> None:
         "interpolation": transforms.interpolation.value,
     }
     prepare = Pixels(1 / 255, list(transforms.mean), list(transforms.std))
-    write_images(source, directory, ImageEncoder(prepare, backbone), preprocessing, original)
+    write_images(source.labels(), directory, ImageEncoder(prepare, backbone), preprocessing, original)
 
 
 def load_backbone(source: Source, name: str, state: dict[str, Any], *, published: bool) -> nn.Module:

@@ -38,7 +38,13 @@ class Conversion:
 
 
 def write_encoder(
-    conversion: Conversion, directory: Path, *, name: str, kind: Kind, source: Mapping[str, str]
+    conversion: Conversion,
+    directory: Path,
+    *,
+    name: str,
+    kind: Kind,
+    source: Mapping[str, str],
+    space: str | None = None,
 ) -> None:
     """Write `model.onnx` and `encoder.toml`; all other files of the encoder must be in `directory`.
 
@@ -54,6 +60,7 @@ def write_encoder(
         "dim": expected.shape[1],
         "source": source,
         "preprocessing": conversion.preprocessing,
+        "space": space,
     }
     write_spec(directory, **spec, parity={})
     with step(name, "running the converted encoder"):

@@ -76,6 +76,7 @@ def test_bert(make: Make) -> None:
     expected = normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1)
     assert_near(encoder.encode_texts(TEXTS), expected, 1e-5)
     assert encoder.spec.preprocessing["prefix"] == "query : "
+    assert encoder.spec.space is None
     assert encoder.spec.parity["difference"] < 1e-5
     assert encoder.spec.parity["cosine"] > 0.99999
 
@@ -138,6 +139,7 @@ def test_both_sides_of_clip_share_a_space(make: Make) -> None:
     assert_near(text.encode_texts(TEXTS), expected.text_embeds, 1e-5)
     assert_near(image.encode_images(pictures()), expected.image_embeds, 1e-2)
     assert text.dim == image.dim == 12
+    assert text.spec.space == image.spec.space is not None
 
 
 def test_siglip_texts_are_padded_to_their_full_length_and_not_masked(make: Make) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from features.media import decode as media
-from features.media.decode import MAX_PIXELS, load_audio, load_image
+from features.media.decode import MAX_PIXELS, load_audio, load_audio_start, load_image
 from recsys.errors import MediumError
 from scripts.bad_media import write_huge_png, write_ten_hours, write_video, write_wav
 
@@ -203,6 +203,24 @@ def test_sound_whose_header_does_not_tell_is_decoded_up_to_the_limit(tmp_path: P
     assert len(load_audio(path)) == len(sound)
     with pytest.raises(MediumError, match="longer than 2 seconds"):
         load_audio(path, max_seconds=2)
+
+
+@pytest.mark.parametrize(("seconds", "goes_on"), [(0.5, True), (1.0, False), (9.0, False)])
+def test_the_start_of_a_sound_is_the_start_of_its_samples(
+    tmp_path: Path, seconds: float, goes_on: bool
+) -> None:
+    tone = np.random.default_rng(0).uniform(-1, 1, (16_000, 1))
+    path = write_wav(tmp_path / "one second.wav", tone, 16_000)
+    samples, was_cut = load_audio_start(path, seconds)
+    np.testing.assert_array_equal(samples, load_audio(path)[: int(seconds * 16_000)])
+    assert was_cut is goes_on
+
+
+def test_of_ten_hours_only_the_start_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "hours.wav"
+    write_ten_hours(path)
+    with pytest.raises(MediumError, match="silence from beginning to end"):
+        load_audio_start(path, 1.0)
 
 
 def test_silence_is_no_sound(tmp_path: Path) -> None:

@@ -28,8 +28,8 @@ from training.export.bundle import (
     compare,
     export_bundle,
 )
-from training.export.graphs import Graph
 from training.fitting.fit import Fitted
+from training.onnx_graph import Graph
 from training.pipeline import Run
 
 GRAPHS = ("item_tower", "user_tower", "ranker")
@@ -97,6 +97,7 @@ def test_nothing_that_is_served_names_a_path_of_this_machine(walk: Walk, bundle:
     images = bundle.catalogue["image"].drop_nulls()
     assert len(images) > 40
     assert all((walk.shop / name).is_file() for name in images)
+    assert set(bundle.catalogue["image_folder"].drop_nulls()) == {0}, "the dataset's folder"
     assert not [name for name in images if Path(name).is_absolute()]
     for name in bundle.manifest.files:
         if not name.endswith((".onnx", ".npy")):

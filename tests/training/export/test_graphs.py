@@ -21,8 +21,8 @@ from training.export.graphs import (
     ranker_graph,
     user_example,
     user_graph,
-    write_graph,
 )
+from training.onnx_graph import write_graph
 from training.ranker.fit import ScaledRanker
 
 

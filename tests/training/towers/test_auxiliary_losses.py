@@ -7,7 +7,7 @@ import torch
 from model_parts import tiny_features
 from step_parts import assert_same_step, gradients_of, plain_loss, step_gradients, tiny_model
 
-from recsys.config import AlignmentConfig, AuxiliaryConfig, TrainConfig, ViewsConfig
+from recsys.config import AuxiliaryConfig, TokenAlignmentConfig, TrainConfig, ViewsConfig
 from recsys.errors import ConfigError
 from recsys.models.dropout import apply_dropout, use_generator
 from recsys.models.losses import contrastive_loss, hardest_triplet_loss
@@ -21,8 +21,8 @@ from training.towers.auxiliary_losses import (
 from training.towers.context import StepContext
 from training.towers.train_step import TrainStep
 
-CONTRASTIVE = AlignmentConfig(kind="contrastive", weight=0.7, temperature=0.2)
-TRIPLET = AlignmentConfig(kind="triplet", weight=0.7, margin=0.4)
+CONTRASTIVE = TokenAlignmentConfig(kind="contrastive", weight=0.7, temperature=0.2)
+TRIPLET = TokenAlignmentConfig(kind="triplet", weight=0.7, margin=0.4)
 TOWER = None  # alignment reads tokens alone
 
 
