@@ -35,6 +35,8 @@ HOMES = {  # library -> files and folders that may import it; docs/architecture.
     "implicit": ("training/candidates/", "training/baselines/bpr.py"),
     "ctranslate2": ("features/extraction/transcriber.py",),
     "tokenizers": ("features/encoders/text.py", "features/conversion/"),
+    "tantivy": ("recsys/search/lexical/",),
+    "icu4py": ("recsys/search/lexical/tokens.py",),
     "av": ("features/media/decode.py", "features/media/video.py"),
     "pillow_heif": ("features/media/heif.py",),
     "mlflow": ("training/tracking/", "training/publishing/registry.py", "serving/pyfunc.py"),

@@ -237,13 +237,15 @@ class MediaVectors:
     `items` has title, text, image, video, video_speech, video_audio (owner: row of Dataset.items);
     `reviews` has review_text, review_speech, review_audio (owner: row of Dataset.reviews). A modality
     that the dataset lacks is absent. `transcripts` maps a row of Dataset.reviews to the words of its
-    recording. `encoded` and `cached` count the distinct media of each modality: newly encoded media, and
-    media whose vectors were in the cache. `times` has the duration of each step that computed something.
+    recording, `video_transcripts` a row of Dataset.items to the words of its videos. `encoded` and `cached`
+    count the distinct media of each modality: newly encoded media, and media whose vectors were in the cache.
+    `times` has the duration of each step that computed something.
     """
 
     items: Mapping[str, MediumVectors]
     reviews: Mapping[str, MediumVectors]
     transcripts: Mapping[int, str] = field(default_factory=dict)
+    video_transcripts: Mapping[int, str] = field(default_factory=dict)
     encoded: Mapping[str, int] = field(default_factory=dict)
     cached: Mapping[str, int] = field(default_factory=dict)
     times: Mapping[str, StepTime] = field(default_factory=dict)
