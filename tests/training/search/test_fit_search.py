@@ -221,9 +221,7 @@ def test_a_threshold_that_would_lose_answers_is_lowered():
 def test_default_relevance_without_any_candidate():
     present = np.ones(5, np.bool_)
     searcher = Searcher(
-        Scorer(
-            [build_leg("title", "text", np.zeros((5, DIM), np.float32), np.ones(5, np.bool_))], num_items=5
-        ),
+        Scorer([build_leg("title", "text", np.zeros((5, DIM), np.float32), present)], num_items=5),
         SETTINGS,
     )
     assert default_relevance(searcher, [encode(FOREIGN[0])]).min_relevance == 0.0
