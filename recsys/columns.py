@@ -19,6 +19,8 @@ class Columns:
     IMAGE: Final = "image"
     AUDIO: Final = "audio"
     VIDEO: Final = "video"
+    IMAGE_FOLDER: Final = "image_folder"  # number of the folder that has the medium, see `MediaFolders`
+    VIDEO_FOLDER: Final = "video_folder"
     REVIEWERS: Final = "reviewers"  # of an item: "praise", "enthusiasm" or null
     CREATED_AT: Final = "created_at"
     POPULARITY: Final = "popularity"  # positive training events of an item

@@ -33,7 +33,7 @@ TIERS: Mapping[str, tuple[str, ...]] = {
         "media dataset",
         "encoders event_log importers sample",
         "conversion splits",
-        "extraction inputs",
+        "extraction inputs documents",
         "leakage queries",
     ),
     "training": (

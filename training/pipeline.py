@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from features.conversion import default_cache_dir
-from features.dataset import Dataset, MediaVectors, write_rejected
+from features.dataset import Dataset, MediaVectors, require_interactions, write_rejected
 from features.event_log import open_dataset
 from features.extraction import extract
 from features.inputs import (
@@ -102,8 +102,10 @@ class Run:
     ) -> "Run":
         """A new run in `out`, or the existing one of the same dataset and configuration.
 
-        Raises `ConfigError` where `out` holds other files, or a run of another configuration or dataset.
+        Raises `ConfigError` where `out` holds other files, or a run of another configuration or dataset, and
+        `DataError` where the dataset has no interactions.
         """
+        require_interactions(dataset)
         directory = RunDirectory.create(out, dataset, config, cache_dir=cache_dir)
         return cls(directory, dataset, config, cache_dir=cache_dir, progress=progress)
 

@@ -55,6 +55,7 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = ProcessLock(path / "lock", str(path))
+        self.seconds_now: dict[str, float] = {}  # step -> seconds, of the steps that this object timed
         self._is_clean = False  # whether the files of a killed process were removed
         self.config_file = path / "config.toml"
         self.dataset_file = path / "dataset.json"
@@ -237,8 +238,10 @@ class RunDirectory:
         """
         start = time.perf_counter()
         yield
+        elapsed = time.perf_counter() - start
+        self.seconds_now[step] = elapsed
         seconds = self.seconds()
-        seconds[step] = max(time.perf_counter() - start, seconds.get(step, 0.0))
+        seconds[step] = max(elapsed, seconds.get(step, 0.0))
         replace_text(self.timings, json.dumps(seconds, indent=2))
 
     def _check_unchanged(self, before: DatasetReference, dataset: Path, config: Config) -> None:

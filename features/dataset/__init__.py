@@ -1,7 +1,7 @@
 """A folder with a `dataset.toml` to a validated `Dataset`."""
 
 from features.dataset.event_statistics import EventStatistics, EventSummary
-from features.dataset.files.media_paths import MediaFolder
+from features.dataset.files.media_paths import MediaFolder, MediaFolders
 from features.dataset.files.readers import (
     PARQUET,
     POLARS_ERRORS,
@@ -20,13 +20,16 @@ from features.dataset.interactions import (
     EventsTable,
     check_interactions,
     id_columns,
+    index_command,
     interaction_columns,
+    require_interactions,
     valid_item_ids,
 )
 from features.dataset.joins import KnownIds, describe_near_misses
 from features.dataset.load import load_dataset
 from features.dataset.rejected import SCHEMA, count_reasons, summarise, summary_in_words, write_rejected
-from features.dataset.schema import FILE_NAME, DatasetSpec, InteractionsSpec, TimeUnit, positive_columns
+from features.dataset.schema import FILE_NAME, DatasetSpec
+from features.dataset.sections import InteractionsSpec, TimeUnit, positive_columns
 from features.dataset.table_checker import DUPLICATE_ID, Remark, TableChecker, named_files, nothing_left
 from features.dataset.tables import (
     Dataset,
@@ -39,11 +42,13 @@ from features.dataset.tables import (
 )
 from features.dataset.user_events import HistoryMaker, UserEvents
 from features.dataset.values import casting, times
+from features.dataset.values.casting import MAX_ID_LENGTH
 from features.dataset.values.id_encoding import IdMaps, encode, encode_lists, split_by
 
 __all__ = [
     "DUPLICATE_ID",
     "FILE_NAME",
+    "MAX_ID_LENGTH",
     "PARQUET",
     "POLARS_ERRORS",
     "SCHEMA",
@@ -58,6 +63,7 @@ __all__ = [
     "InteractionsSpec",
     "KnownIds",
     "MediaFolder",
+    "MediaFolders",
     "MediaVectors",
     "MediumVectors",
     "NamedIds",
@@ -79,6 +85,7 @@ __all__ = [
     "find_files",
     "fingerprint_of",
     "id_columns",
+    "index_command",
     "interaction_columns",
     "load_dataset",
     "named_files",
@@ -87,6 +94,7 @@ __all__ = [
     "positive_columns",
     "read_file",
     "read_ids",
+    "require_interactions",
     "scan_file",
     "select_columns",
     "split_by",

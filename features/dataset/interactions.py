@@ -2,18 +2,33 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
 
 import polars as pl
 
 from features.dataset.joins import KnownIds, reject_unknown_items
-from features.dataset.schema import DatasetSpec, InteractionsSpec, positive_columns
+from features.dataset.schema import FILE_NAME, DatasetSpec
+from features.dataset.sections import InteractionsSpec, positive_columns
 from features.dataset.table_checker import TableChecker, unreadable
 from features.dataset.values import casting
 from features.dataset.values.positive import positive_events
 from recsys.columns import Columns
 from recsys.errors import DataError
+from recsys.history import EVENT_NUMBERS
 
 NO_EVENT_KIND = "interaction"  # the kind of every event where the dataset names no column for it
+
+
+INTERACTIONS_SCHEMA = {
+    Columns.USER: pl.String,
+    Columns.ITEM: pl.String,
+    Columns.TIMESTAMP: pl.Int64,
+    Columns.EVENT: pl.String,
+    **dict.fromkeys(EVENT_NUMBERS, pl.Float64),
+    Columns.POSITIVE: pl.Boolean,
+    Columns.ROW: pl.Int64,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +42,27 @@ class EventsTable:
 # Reads the interactions, given the ids of the table of items: None where the dataset has no such table, an
 # empty series where that table has an error. Raises `DataError` with all problems of the interactions.
 ReadEvents = Callable[[InteractionsSpec, pl.Series | None], EventsTable]
+
+
+def require_interactions(root: Path) -> None:
+    """Raises `DataError` with the remedy where the dataset.toml in `root` has no [interactions].
+
+    Other mistakes in dataset.toml are left to `load_dataset`, which reports them with those of the tables.
+    """
+    try:
+        spec = DatasetSpec.load(root)
+    except DataError:
+        return
+    if spec.interactions is None:
+        raise DataError(
+            f"{root / FILE_NAME} has no [interactions], from which recommendations are learned and measured. "
+            f"To search its items:  {index_command(root)}   To train, name its events in [interactions]"
+        )
+
+
+def index_command(root: Path) -> str:
+    """The command that makes a search bundle of items alone."""
+    return f"recsys index {quote(str(root))} --out bundle"
 
 
 def id_columns(spec: InteractionsSpec) -> set[str]:
@@ -112,7 +148,7 @@ def missing_part_warnings(spec: DatasetSpec, items: pl.DataFrame) -> list[str]:
             "There is no search. To have both, name a table of items "
             "with titles, texts, images or categories"
         )
-    if spec.interactions.timestamp is None:
+    if spec.interactions is not None and spec.interactions.timestamp is None:
         lost.append(
             "dataset.toml has no timestamp in [interactions]: the events are in the order of their rows, so "
             "there are no time features and no cut-off for all users (split.protocol = 'auto' is "

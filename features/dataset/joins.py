@@ -109,7 +109,7 @@ class UserJoins:
     """
 
     def __init__(self, users: pl.Series | None) -> None:
-        """`users` are the users of the interactions, or None where the interactions have a problem.
+        """`users` are the users of the interactions; None where these have a problem or do not exist.
 
         With None nothing is checked.
         """

@@ -13,6 +13,7 @@ import polars as pl
 from features.dataset.files.media_paths import MediaFolder, media_lists
 from features.dataset.files.readers import read_table
 from features.dataset.interactions import (
+    INTERACTIONS_SCHEMA,
     EventsTable,
     ReadEvents,
     check_interactions,
@@ -23,14 +24,8 @@ from features.dataset.interactions import (
     valid_item_ids,
 )
 from features.dataset.joins import KnownIds, UserJoins, reject_unknown_items
-from features.dataset.schema import (
-    FILE_NAME,
-    DatasetSpec,
-    InteractionsSpec,
-    ItemsSpec,
-    ReviewsSpec,
-    UsersSpec,
-)
+from features.dataset.schema import FILE_NAME, DatasetSpec
+from features.dataset.sections import InteractionsSpec, ItemsSpec, ReviewsSpec, UsersSpec
 from features.dataset.table_checker import TableChecker, unreadable
 from features.dataset.tables import InMemoryDataset, Rejected
 from features.dataset.values import casting
@@ -61,7 +56,7 @@ def load_dataset(root: Path, read_events: ReadEvents | None = None) -> InMemoryD
     items, table = _items_and_interactions(reader, spec, read_events or reader.interactions)
     events = table.events if table is not None else None
     known_items = KnownIds(items[Columns.ITEM]) if items is not None else None
-    joins = UserJoins(events[Columns.USER] if events is not None else None)
+    joins = UserJoins(events[Columns.USER] if events is not None and events.height else None)
     reviews = users = None
     if spec.reviews is not None:
         reviews_spec = spec.reviews
@@ -80,10 +75,11 @@ def load_dataset(root: Path, read_events: ReadEvents | None = None) -> InMemoryD
         interactions=events,
         reviews=reviews if reviews is not None else pl.DataFrame(schema=REVIEW_SCHEMA),
         users=_add_missing_users(users, events),
-        has_clock=spec.interactions.time != "order",
+        has_clock=spec.has_clock,
         rejected=tuple(reader.rejected),
         warnings=(*missing_part_warnings(spec, items), *reader.warnings, *joins.warnings),
         unmatched_ids=joins.unmatched_ids,
+        media_roots=reader.media.folders[1:],
         split_files=split_files,
         oracle_files=oracle_files,
     )
@@ -92,13 +88,20 @@ def load_dataset(root: Path, read_events: ReadEvents | None = None) -> InMemoryD
 def _items_and_interactions(
     reader: "_Reader", spec: DatasetSpec, read_events: ReadEvents
 ) -> tuple[pl.DataFrame | None, EventsTable | None]:
-    """Both tables, None for a table with a problem. Without [items] the items are the ids of the events."""
+    """Both tables, None for a table with a problem.
+
+    Without [items] the items are the ids of the events; without [interactions] there are no events.
+    """
     items, known = None, None
     if spec.items is not None:
         items_spec = spec.items
         items = reader.read("items", lambda: reader.items(items_spec))
         known = items[Columns.ITEM] if items is not None else pl.Series(dtype=pl.String)
-    table = reader.read("interactions", lambda: read_events(spec.interactions, known))
+    if spec.interactions is None:
+        ids = known if known is not None else pl.Series(dtype=pl.String)
+        return items, EventsTable(events=pl.DataFrame(schema=INTERACTIONS_SCHEMA), item_ids=ids)
+    interactions_spec = spec.interactions
+    table = reader.read("interactions", lambda: read_events(interactions_spec, known))
     if spec.items is None and table is not None:
         items = items_of_ids(table.item_ids)
     return items, table
@@ -110,10 +113,17 @@ class _Reader:
     def __init__(self, root: Path, spec: DatasetSpec) -> None:
         self.root = root
         self.spec = spec
-        self.media = MediaFolder(root)
         self.problems: list[str] = []
+        self.media = self._media_folder()
         self.rejected: list[Rejected] = []
         self.warnings: list[str] = []
+
+    def _media_folder(self) -> MediaFolder:
+        try:
+            return MediaFolder(self.root, self.spec.media.roots if self.spec.media is not None else ())
+        except DataError as error:
+            self.problems += error.problems
+            return MediaFolder(self.root)
 
     def read(self, name: str, table: Callable[[], Table]) -> Table | None:
         """The table, None where reading it raises `DataError`; the problems are collected."""
@@ -159,7 +169,7 @@ class _Reader:
             self._media(table, spec.video, spec.lists).alias(Columns.VIDEO),
         ]
         if spec.created_at is not None:
-            columns.append(table.optional_time(spec.created_at, self.spec.interactions.time))
+            columns.append(table.optional_time(spec.created_at, self.spec.items_time))
         else:
             columns.append(pl.Series([None] * ids.len(), dtype=pl.Int64))
         columns[-1] = columns[-1].cast(pl.Int64).alias(Columns.CREATED_AT)

@@ -76,12 +76,29 @@ def summarise(dataset: Dataset) -> dict[str, Any]:
 
 
 def summary_in_words(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """`summarise` for people: names with units, shares as percentages."""
+    """`summarise` for people: names with units, shares as percentages.
+
+    Of a dataset without interactions it has nothing about events.
+    """
+    has_events = summary["counts"]["interactions"] > 0
+    of_events = ("items with interactions", "users", "interactions")
+    counts = {name: n for name, n in summary["counts"].items() if has_events or name not in of_events}
+    return {
+        "name": summary["name"],
+        "rows": counts,
+        **(_events_in_words(summary) if has_events else {}),
+        "present in": {
+            name: f"{share['items']:.1%} of the items"
+            + (f", {share['interactions']:.1%} of the interactions" if has_events else "")
+            for name, share in summary["coverage"].items()
+        },
+    }
+
+
+def _events_in_words(summary: Mapping[str, Any]) -> dict[str, Any]:
     time = summary["time"]
     zone = " (UTC)" if summary["has_clock"] else " (position in the order of the events)"
     return {
-        "name": summary["name"],
-        "rows": summary["counts"],
         "ids without a match": summary["ids without a match"],
         "interactions by kind": summary["events"],
         "share of the interactions": {
@@ -92,10 +109,6 @@ def summary_in_words(summary: Mapping[str, Any]) -> dict[str, Any]:
             "are": "dates" if summary["has_clock"] else "an order without dates",
             f"first{zone}": str(time["first"]),
             f"last{zone}": str(time["last"]),
-        },
-        "present in": {
-            name: f"{share['items']:.1%} of the items, {share['interactions']:.1%} of the interactions"
-            for name, share in summary["coverage"].items()
         },
     }
 

@@ -1,228 +1,135 @@
-"""`dataset.toml`: which column of which file plays which role."""
+"""`dataset.toml` as a whole: its sections, read together and checked against each other."""
 
 import tomllib
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Annotated, Any, Literal, get_args
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
 
-import polars as pl
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
+from pydantic import BaseModel, ValidationError, model_validator
+
+from features.dataset.sections import (
+    InteractionsSpec,
+    ItemsSpec,
+    MediaSpec,
+    Name,
+    OracleFiles,
+    ReviewsSpec,
+    SplitFiles,
+    TimeUnit,
+    UsersSpec,
 )
-
 from recsys.config import Section
 from recsys.errors import DataError, did_you_mean
-from recsys.history import EVENT_NUMBERS
 
 FILE_NAME = "dataset.toml"
-TimeUnit = Literal["unix_s", "unix_ms", "unix_us", "unix_ns", "iso", "order"]
+_NO_TABLE = (
+    "[items] and [interactions] are missing: name a table of items (path and id) for search, a table of "
+    "interactions (path, user and item, and timestamp and time where it has times) for recommendations, or "
+    "both"
+)
 
 
-def _as_tuple(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
+class _Times(NamedTuple):
+    """A column of times, with the unit that its section names."""
 
-
-def _inside(path: str) -> str:
-    pure = PurePosixPath(path)
-    if "://" in path or pure.is_absolute() or PureWindowsPath(path).drive or ".." in pure.parts:
-        raise ValueError("must be a path inside the dataset's folder, relative to it")
-    return path
-
-
-def _unique(names: tuple[str, ...]) -> tuple[str, ...]:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"{twice[0]!r} appears twice")
-    return names
-
-
-def _distinct(keys: dict[str, str | None], others: tuple[str | None, ...]) -> None:
-    """Raises `ValueError` where a column of `keys` has a second role."""
-    names = [name for name in (*keys.values(), *others) if name is not None]
-    for role, name in keys.items():
-        if name is not None and names.count(name) > 1:
-            raise ValueError(f"the column {name!r} is named as {role} and as something else; name another")
-
-
-def _known_lists(lists: dict[str, str], columns: tuple[str, ...]) -> None:
-    for name in lists:
-        if name not in columns:
-            raise ValueError(
-                f"lists names the column {name!r}, which has no role that takes lists; "
-                f"{did_you_mean(name, columns)}"
-            )
-
-
-Name = Annotated[str, Field(min_length=1)]
-FilePath = Annotated[Name, AfterValidator(_inside)]
-
-
-class TableSpec(Section):
-    path: FilePath  # or a glob such as part-*.parquet
-
-
-# Text column of lists -> the separator of its elements, or "json" for ["a", "b"] and ['a', 'b'].
-ListColumns = dict[Name, Annotated[str, Field(min_length=1)]]
-# A single string is read as a list with one element.
-ColumnList = Annotated[tuple[Name, ...], BeforeValidator(_as_tuple)]
-
-
-class ItemsSpec(TableSpec):
-    id: Name
-    title: Name | None = None
-    text: ColumnList = ()
-    image: ColumnList = ()
-    video: ColumnList = ()
-    categories: ColumnList = ()
-    numeric: ColumnList = ()
-    created_at: Name | None = None
-    lists: ListColumns = Field(default_factory=dict)
-
-    @field_validator("text", "image", "video", "categories", "numeric")
-    @classmethod
-    def _no_column_twice(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return _unique(names)
-
-    @model_validator(mode="after")
-    def _lists_have_a_role(self) -> "ItemsSpec":
-        _known_lists(self.lists, (*self.categories, *self.text, *self.image, *self.video))
-        return self
-
-
-class InteractionsSpec(TableSpec):
-    user: Name
-    item: Name
-    timestamp: Name | None = None  # None: an event's time is the number of its row, over all files
-    time: TimeUnit = "order"
-    event: Name | None = None
-    value: Name | None = None
-    positive: Name | None = None
-
-    @field_validator("positive")
-    @classmethod
-    def _is_sql(cls, positive: str | None) -> str | None:
-        if positive is not None:
-            positive_columns(positive)
-        return positive
-
-    @model_validator(mode="after")
-    def _one_role_a_column(self) -> "InteractionsSpec":
-        others = (self.event, *self.numbers.values())
-        _distinct({"user": self.user, "item": self.item, "timestamp": self.timestamp}, others)
-        return self
-
-    @model_validator(mode="after")
-    def _unit_has_a_column(self) -> "InteractionsSpec":
-        if self.timestamp is None and self.time != "order":
-            raise ValueError(
-                f"interactions.time = {self.time!r} is the unit of no column; name the column of the times "
-                "as interactions.timestamp, or leave out interactions.time: events are then in the order of "
-                "their rows"
-            )
-        if self.timestamp is not None and "time" not in self.model_fields_set:
-            raise ValueError(
-                f"interactions.time is missing: the unit of the column {self.timestamp!r}, one of "
-                f"{', '.join(get_args(TimeUnit))}"
-            )
-        return self
-
-    @property
-    def numbers(self) -> dict[str, str | None]:
-        """The file's own column for each of `EVENT_NUMBERS`, None where it has none."""
-        return {name: getattr(self, name) for name in EVENT_NUMBERS}
-
-
-class ReviewsSpec(TableSpec):
-    user: Name
-    item: Name
-    timestamp: Name | None = None
-    time: TimeUnit | None = None  # None: as the interactions'
-    text: Name | None = None
-    audio: Name | None = None
-    value: Name | None = None
-
-    @model_validator(mode="after")
-    def _has_content(self) -> "ReviewsSpec":
-        if self.text is None and self.audio is None:
-            raise ValueError("name a `text` column, an `audio` column, or both")
-        others = (self.text, self.audio, self.value)
-        _distinct({"user": self.user, "item": self.item, "timestamp": self.timestamp}, others)
-        return self
-
-
-class UsersSpec(TableSpec):
-    id: Name
-    categories: ColumnList = ()
-    lists: ListColumns = Field(default_factory=dict)
-
-    @field_validator("categories")
-    @classmethod
-    def _no_column_twice(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return _unique(names)
-
-    @model_validator(mode="after")
-    def _lists_have_a_role(self) -> "UsersSpec":
-        _known_lists(self.lists, self.categories)
-        return self
-
-
-class SplitFiles(Section):
-    train: FilePath
-    test: FilePath
-
-
-class OracleFiles(Section):
-    users: FilePath
-    items: FilePath
+    section: str
+    key: str  # of dataset.toml
+    column: str
+    unit: TimeUnit | None
 
 
 class DatasetSpec(Section):
     name: Name
     items: ItemsSpec | None = None  # None: the catalogue is the item ids of the interactions
-    interactions: InteractionsSpec
+    interactions: InteractionsSpec | None = None  # None: a catalogue without behaviour, for search
     reviews: ReviewsSpec | None = None
     users: UsersSpec | None = None
+    media: MediaSpec | None = None
     split: SplitFiles | None = None
     oracle: OracleFiles | None = None
 
     @model_validator(mode="after")
-    def _one_clock(self) -> "DatasetSpec":
+    def _has_rows(self) -> "DatasetSpec":
+        if self.interactions is not None:
+            return self
+        if self.items is None:
+            raise ValueError(_NO_TABLE)
+        events_of = {"split": self.split, "oracle": self.oracle}
         problems = [
-            f"{key} = {column!r}: the interactions have no times to compare it with; leave it out, or name "
-            "the column of the times as interactions.timestamp"
-            for key, column in self._other_times.items()
-            if column is not None and self.interactions.timestamp is None
+            f"[{section}] is about events, which a dataset without [interactions] lacks; leave it out"
+            for section, given in events_of.items()
+            if given is not None
         ]
-        if self._other_times["reviews.timestamp"] is not None and not problems:
-            clocks = {self.interactions.time == "order", self.reviews_time == "order"}
-            if len(clocks) == 2:
-                problems.append(
-                    f"reviews.time is {self.reviews_time!r} but interactions.time is "
-                    f"{self.interactions.time!r}: a date and a position cannot be compared; "
-                    "leave out reviews.timestamp, or give both the same kind"
-                )
         if problems:
             raise ValueError("\n".join(problems))
         return self
 
+    @model_validator(mode="after")
+    def _one_clock(self) -> "DatasetSpec":
+        if problems := self._problems_of_times():
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _problems_of_times(self) -> list[str]:
+        if self.interactions is not None and self.interactions.timestamp is None:
+            return [
+                f"{times.key} = {times.column!r}: the interactions have no times to compare it with; "
+                "leave it out, or name the column of the times as interactions.timestamp"
+                for times in self._other_times
+            ]
+        if self.interactions is None:
+            missing = [times for times in self._other_times if times.unit is None]
+            if missing:
+                return [
+                    f"{times.section}.time is missing: the unit of the column {times.column!r}, one of "
+                    f"{', '.join(get_args(TimeUnit))}"
+                    for times in missing
+                ]
+        return self._problems_of_clocks()
+
+    def _problems_of_clocks(self) -> list[str]:
+        """Tables whose times are dates beside tables whose times are positions."""
+        units = {times.section: times.unit or self._unit for times in self._other_times}
+        first, unit = "interactions", self._unit
+        if self.interactions is None and units:
+            first, unit = next(iter(units.items()))
+        return [
+            f"{times.section}.time is {units[times.section]!r} but {first}.time is {unit!r}: a date and a "
+            f"position cannot be compared; leave out {times.key}, or give both the same kind"
+            for times in self._other_times
+            if (units[times.section] == "order") != (unit == "order")
+        ]
+
     @property
-    def _other_times(self) -> dict[str, str | None]:
-        """Columns of times outside the interactions."""
-        return {
-            "items.created_at": self.items.created_at if self.items else None,
-            "reviews.timestamp": self.reviews.timestamp if self.reviews else None,
-        }
+    def _other_times(self) -> list["_Times"]:
+        """The columns of times outside the interactions."""
+        found = []
+        if self.items is not None and self.items.created_at is not None:
+            found.append(_Times("items", "items.created_at", self.items.created_at, self.items.time))
+        if self.reviews is not None and self.reviews.timestamp is not None:
+            found.append(_Times("reviews", "reviews.timestamp", self.reviews.timestamp, self.reviews.time))
+        return found
+
+    @property
+    def _unit(self) -> TimeUnit:
+        """The unit of tables without a unit of their own."""
+        return self.interactions.time if self.interactions is not None else "order"
+
+    @property
+    def items_time(self) -> TimeUnit:
+        """Unit of `items.created_at`."""
+        return (self.items.time if self.items is not None else None) or self._unit
 
     @property
     def reviews_time(self) -> TimeUnit:
         """Unit of the reviews' timestamps."""
-        own = self.reviews.time if self.reviews is not None else None
-        return own or self.interactions.time
+        return (self.reviews.time if self.reviews is not None else None) or self._unit
+
+    @property
+    def has_clock(self) -> bool:
+        """Whether the times are dates. False: they are positions, or there are none."""
+        if self.interactions is not None:
+            return self.interactions.time != "order"
+        return any(times.unit != "order" for times in self._other_times)
 
     @classmethod
     def load(cls, root: Path) -> "DatasetSpec":
@@ -251,23 +158,6 @@ class DatasetSpec(Section):
             raise DataError(f"{path} breaks the dataset contract:", problems) from None
 
 
-def positive_columns(positive: str) -> list[str]:
-    """Columns that the SQL expression `positive` reads. Raises `ValueError` where it is not one."""
-    try:
-        return list(dict.fromkeys(pl.sql_expr(positive).meta.root_names()))
-    except pl.exceptions.PolarsError as error:
-        raise ValueError(
-            f'not an SQL expression such as "rating >= 3.5": {str(error).partition(chr(10))[0]} '
-            "(a column whose name is a word of SQL is written in double quotes)"
-        ) from None
-
-
-_REMEDIES = {
-    "interactions": ": write [interactions] with path (the file of the events) and the names of its columns "
-    "user and item, and timestamp and time where it has times; [items] may be left out"
-}
-
-
 def _explain(problem: Any) -> str:
     location = [str(part) for part in problem["loc"]]
     key = ".".join(location)
@@ -275,7 +165,7 @@ def _explain(problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         return f"unknown key {key!r}; {did_you_mean(location[-1], _keys_of(location[:-1]))}"
     if problem["type"] == "missing":
-        return f"{key} is missing{_REMEDIES.get(key, '')}"
+        return f"{key} is missing"
     if not key or message.startswith(f"{key}."):
         return message  # it names its keys itself
     if not isinstance(problem["input"], str | int | float | list):

@@ -10,7 +10,7 @@ import polars as pl
 
 from features.dataset.files.readers import RawTable
 from features.dataset.rejected import count_reasons
-from features.dataset.schema import TimeUnit
+from features.dataset.sections import TimeUnit
 from features.dataset.tables import Rejected
 from features.dataset.values import casting, list_columns, times
 from recsys.columns import Columns

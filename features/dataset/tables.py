@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from features.dataset.event_statistics import EventStatistics, EventSummary, InMemoryEventStatistics
+from features.dataset.files.media_paths import MediaFolders
 from features.dataset.user_events import HistoryMaker
 from recsys.arrays import Floats, Ints
 from recsys.columns import Columns
@@ -41,7 +42,7 @@ class Dataset(Protocol):
     users         user_id String, "cat:<field>" List(String); every user of the interactions has a row
 
     The interactions are in memory (`InMemoryDataset`), or in an event log on disk
-    (`features.event_log.dataset.StreamedDataset`).
+    (`features.event_log.dataset.StreamedDataset`). Without [interactions] their table is empty.
     """
 
     @property
@@ -72,6 +73,11 @@ class Dataset(Protocol):
         ...
 
     @property
+    def media(self) -> MediaFolders:
+        """The folders that hold the files of media."""
+        ...
+
+    @property
     def split_files(self) -> tuple[Path, Path] | None:
         """Files of training and test events; None where dataset.toml does not name them."""
         ...
@@ -85,6 +91,9 @@ class Dataset(Protocol):
     def interactions(self) -> pl.DataFrame:
         """All events. A `StreamedDataset` reads its whole event log into memory."""
         ...
+
+    @property
+    def has_interactions(self) -> bool: ...
 
     @property
     def event_statistics(self) -> EventStatistics: ...
@@ -132,8 +141,13 @@ class DatasetTables:
     rejected: tuple[Rejected, ...] = ()
     warnings: tuple[str, ...] = ()
     unmatched_ids: Mapping[str, int] = field(default_factory=dict)
+    media_roots: tuple[Path, ...] = ()  # resolved
     split_files: tuple[Path, Path] | None = None
     oracle_files: tuple[Path, Path] | None = None
+
+    @property
+    def media(self) -> MediaFolders:
+        return MediaFolders((self.root.resolve(), *self.media_roots))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +155,10 @@ class InMemoryDataset(DatasetTables):
     """A `Dataset` whose interactions are in memory."""
 
     interactions: pl.DataFrame
+
+    @property
+    def has_interactions(self) -> bool:
+        return self.interactions.height > 0
 
     @property
     def event_statistics(self) -> EventStatistics:
@@ -219,13 +237,15 @@ class MediaVectors:
     `items` has title, text, image, video, video_speech, video_audio (owner: row of Dataset.items);
     `reviews` has review_text, review_speech, review_audio (owner: row of Dataset.reviews). A modality
     that the dataset lacks is absent. `transcripts` maps a row of Dataset.reviews to the words of its
-    recording. `encoded` and `cached` count the distinct media of each modality: newly encoded media, and
-    media whose vectors were in the cache. `times` has the duration of each step that computed something.
+    recording, `video_transcripts` a row of Dataset.items to the words of its videos. `encoded` and `cached`
+    count the distinct media of each modality: newly encoded media, and media whose vectors were in the cache.
+    `times` has the duration of each step that computed something.
     """
 
     items: Mapping[str, MediumVectors]
     reviews: Mapping[str, MediumVectors]
     transcripts: Mapping[int, str] = field(default_factory=dict)
+    video_transcripts: Mapping[int, str] = field(default_factory=dict)
     encoded: Mapping[str, int] = field(default_factory=dict)
     cached: Mapping[str, int] = field(default_factory=dict)
     times: Mapping[str, StepTime] = field(default_factory=dict)

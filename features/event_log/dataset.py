@@ -22,6 +22,7 @@ from features.dataset import (
     InteractionsSpec,
     fingerprint_of,
     load_dataset,
+    require_interactions,
 )
 from features.event_log.build import PART_ROWS, PARTITION_EVENTS, build_log
 from features.event_log.log import EventLog
@@ -54,6 +55,10 @@ class StreamedDataset(DatasetTables):
         """A dataset with the tables of `tables` and the events of `log`, and the warnings of both."""
         shared = {each.name: getattr(tables, each.name) for each in fields(DatasetTables)}
         return cls(**shared | {"warnings": (*tables.warnings, *log.manifest.warnings)}, log=log)
+
+    @property
+    def has_interactions(self) -> bool:
+        return True
 
     @cached_property
     def interactions(self) -> pl.DataFrame:
@@ -151,7 +156,8 @@ def open_dataset(root: Path, config: DataConfig, *, cache_dir: Path, progress: P
     """
     root = root.resolve()
     try:
-        num_events = estimate_events(root, DatasetSpec.load(root).interactions)
+        interactions = DatasetSpec.load(root).interactions
+        num_events = estimate_events(root, interactions) if interactions is not None else 0
     except DataError:
         num_events = 0  # `load_dataset` reports this problem together with the others
     if num_events <= config.stream_above:
@@ -170,8 +176,9 @@ def load_streamed(
 ) -> StreamedDataset:
     """The dataset in the folder `root`, with its interactions as an event log in `out`.
 
-    Raises `DataError` as `load_dataset` does.
+    Raises `DataError` as `load_dataset` does, and where the dataset has no interactions.
     """
+    require_interactions(root)
     prepared: list[EventLog] = []
 
     def read(spec: InteractionsSpec, items: pl.Series | None) -> EventsTable:

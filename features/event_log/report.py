@@ -4,7 +4,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from features.dataset import Dataset, Rejected, count_reasons, summarise, summary_in_words, write_rejected
+from features.dataset import (
+    Dataset,
+    Rejected,
+    count_reasons,
+    index_command,
+    summarise,
+    summary_in_words,
+    write_rejected,
+)
 from features.event_log.dataset import load_streamed
 from recsys.progress import Progress, silent
 
@@ -25,7 +33,7 @@ def check_dataset(dataset: Dataset, *, rejected: Path | None = None) -> DatasetR
     """
     summary = summarise(dataset)
     reasons = summary.pop("rejected")
-    messages = []
+    messages = [] if dataset.has_interactions else [_use_without_interactions(dataset)]
     if rejected is not None:
         number = write_rejected(dataset.rejected, rejected)
         messages.append(f"{number:,} rows rejected, with reasons, in {rejected}")
@@ -38,6 +46,15 @@ def check_dataset(dataset: Dataset, *, rejected: Path | None = None) -> DatasetR
         reasons=reasons,
         messages=messages,
         warnings=list(dataset.warnings),
+    )
+
+
+def _use_without_interactions(dataset: Dataset) -> str:
+    """What a dataset without interactions can be used for, and the command."""
+    return (
+        "It has no [interactions]: its items can be searched and compared, in the same order for everyone:  "
+        f"{index_command(dataset.root)}   Recommendations, and an order that suits the person who asks, need "
+        "a table of events in [interactions]"
     )
 
 

@@ -73,8 +73,8 @@ def extract(
         Modality.TITLE: extraction.texts(Modality.TITLE, _texts(items, Columns.TITLE)),
         Modality.TEXT: extraction.texts(Modality.TEXT, _texts(items, Columns.TEXT)),
         Modality.IMAGE: extraction.pictures(Modality.IMAGE),
-        **extraction.videos(_paths(items, Columns.VIDEO)),
     }
+    videos, video_transcripts = extraction.videos(_paths(items, Columns.VIDEO))
     acoustic, transcripts = extraction.speech(spoken_reviews(), list(_texts(reviews, Columns.AUDIO).items()))
     review_vectors = {
         Modality.REVIEW_TEXT: extraction.texts(Modality.REVIEW_TEXT, _texts(reviews, Columns.TEXT)),
@@ -82,9 +82,10 @@ def extract(
         Modality.REVIEW_AUDIO: acoustic,
     }
     return MediaVectors(
-        items={name: vectors for name, vectors in item_vectors.items() if vectors is not None},
+        items={name: vectors for name, vectors in (item_vectors | videos).items() if vectors is not None},
         reviews={name: vectors for name, vectors in review_vectors.items() if vectors is not None},
         transcripts=transcripts,
+        video_transcripts=video_transcripts,
         rejected=tuple(extraction.rejected),
         encoded=dict(extraction.encoded),
         cached=dict(extraction.cached),
@@ -164,15 +165,16 @@ class _Extraction:
             self.images(item_pictures(modality, column, self._spec("image").side), places) if places else None
         )
 
-    def videos(self, places: Places) -> dict[str, MediumVectors | None]:
-        """Vectors of the videos' frames, sound and transcripts, by modality."""
+    def videos(self, places: Places) -> tuple[dict[str, MediumVectors | None], dict[int, str]]:
+        """Vectors of the videos' frames, sound and transcripts, by modality; the transcripts by row."""
         pictures = self.images(video_frames(self.config), places)
         unreadable = {entry.value for entry in self.rejected if entry.column == Columns.VIDEO}
         acoustic, transcript_of = self.speech(
             video_sound(self.config), [place for place in places if place[1] not in unreadable]
         )
         words = self.texts(Modality.VIDEO_SPEECH, transcript_of)
-        return {Modality.VIDEO: pictures, Modality.VIDEO_AUDIO: acoustic, Modality.VIDEO_SPEECH: words}
+        vectors = {Modality.VIDEO: pictures, Modality.VIDEO_AUDIO: acoustic, Modality.VIDEO_SPEECH: words}
+        return vectors, transcript_of
 
     def images(self, column: Pictures, places: Places) -> MediumVectors | None:
         """Vectors of pictures, or of videos as the mean of their frames, by row; None if there are none."""

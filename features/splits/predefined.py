@@ -116,6 +116,7 @@ def _names(dataset: Dataset) -> tuple[dict[str, str], TimeUnit]:
     if not (dataset.root / FILE_NAME).is_file():
         return {key: key for key in _KEYS}, "order"
     spec = DatasetSpec.load(dataset.root).interactions
+    assert spec is not None, "a dataset with split files has interactions"
     own = zip(_KEYS, (spec.user, spec.item, spec.timestamp), strict=True)
     return {key: name for key, name in own if name is not None}, spec.time
 

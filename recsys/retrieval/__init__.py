@@ -19,7 +19,7 @@ from recsys.retrieval.index.build import build_index, load_index
 from recsys.retrieval.index.exact import ExactIndex
 from recsys.retrieval.recommendations import Recommendations
 from recsys.retrieval.recommender import Recommender
-from recsys.retrieval.reranking import MAX_DIVERSITY, best_first
+from recsys.retrieval.reranking import MAX_DIVERSITY, best_first, tie_groups
 from recsys.retrieval.settings import ListSettings, RecommenderSettings
 from recsys.retrieval.topk import top_k
 
@@ -51,5 +51,6 @@ __all__ = [
     "phrase",
     "reason_of",
     "save_sources",
+    "tie_groups",
     "top_k",
 ]

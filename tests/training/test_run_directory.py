@@ -197,6 +197,8 @@ def test_time_of_work_that_was_done_before_is_kept(tmp_path: Path) -> None:
     found = directory.seconds()
     assert found["train main"] == 600.0
     assert 0.01 <= found["export"] < 60
+    assert directory.seconds_now.keys() == {"train main", "export"}
+    assert directory.seconds_now["train main"] < 60
 
 
 class TestKilled:

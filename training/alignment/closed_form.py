@@ -156,11 +156,11 @@ def ridge_into(
     """
     sources, targets = [], []
     for names, rows in views.pairs().items():
-        mine = [name for name in names if views.kind_of[name] == kind]
-        theirs = [name for name in names if views.kind_of[name] in aligned]
-        if mine and theirs:
-            sources.append(views.vectors[mine[0]][rows])
-            targets.append(unit(views.vectors[theirs[0]][rows]))
+        own_names = [name for name in names if views.kind_of[name] == kind]
+        aligned_names = [name for name in names if views.kind_of[name] in aligned]
+        if own_names and aligned_names:
+            sources.append(views.vectors[own_names[0]][rows])
+            targets.append(unit(views.vectors[aligned_names[0]][rows]))
     if not sources:
         return None
     source_PD, target_PS = (np.concatenate(each).astype(np.float64) for each in (sources, targets))

@@ -217,18 +217,14 @@ def _write_tables(
     """Write catalogue.parquet and maps.json."""
     features = fitted.features
     categories = [name for name in dataset.items.columns if name.startswith(Columns.CATEGORY_PREFIX)]
-    catalogue = dataset.items.select(
-        Columns.ITEM, Columns.TITLE, pl.col(Columns.IMAGE).list.first().alias(Columns.IMAGE), *categories
-    ).with_columns(
+    # A bundle has no path of the machine that made it: paths of media are relative to a numbered folder.
+    catalogue = dataset.items.select(Columns.ITEM, Columns.TITLE, *categories).with_columns(
+        *dataset.media.first_media(dataset.items),
         pl.Series(Columns.POPULARITY, features.popularity[NUM_RESERVED:]),
         pl.Series(Columns.TRAINED, features.trained[NUM_RESERVED:]),
         pl.Series(Columns.REVIEWERS, reviewers or [None] * len(features.item_ids), dtype=pl.String),
     )
-    # Paths of media are relative to the dataset: a bundle has no path of the machine that made it.
-    prefix = f"{dataset.root.resolve()}/"
-    catalogue.with_columns(pl.col(Columns.IMAGE).str.strip_prefix(prefix)).write_parquet(
-        directory / "catalogue.parquet"
-    )
+    catalogue.write_parquet(directory / "catalogue.parquet")
     maps = {
         "events": list(fitted.maps.kinds.external),
         "profile": {name: list(ids.external) for name, ids in fitted.maps.profiles.items()},

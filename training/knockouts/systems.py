@@ -29,6 +29,7 @@ from training.evaluation import MODEL, System
 from training.fitting import Fitted, make_recommender
 from training.knockouts.alteration import KINDS, Kind, Pair, altered_media, altered_pairs
 from training.knockouts.groups import ModalityGroup, groups_of
+from training.knockouts.kept_sources import KeptCandidates
 
 _ITEMS, _REVIEWS = 0, 1  # seeds of two independent random streams
 _VALUES = "values of "
@@ -52,6 +53,11 @@ class KnockoutSubject:
     def histories(self) -> Mapping[str, History]:
         """Histories before the test, unaltered."""
         return self.split.before_test(self.fitted.builder)
+
+    @cached_property
+    def sources(self) -> tuple[KeptCandidates, ...]:
+        """The candidate sources of every altered system: their candidates are those of the full system."""
+        return tuple(KeptCandidates(source) for source in self.fitted.recommender.sources)
 
     @property
     def seed(self) -> int:
@@ -124,7 +130,7 @@ class KnockoutSubject:
                 self.config,
                 fitted.ranker,
                 items=items,
-                sources=fitted.recommender.sources,
+                sources=self.sources,
                 without_events=fitted.without_events,
             )
         )

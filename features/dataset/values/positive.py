@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from features.dataset.schema import positive_columns
+from features.dataset.sections import positive_columns
 from features.dataset.table_checker import TableChecker, unreadable
 from features.dataset.values.casting import Kind, TextKind, is_nan_text, is_number_given
 

@@ -8,7 +8,7 @@ from typing import get_args
 
 import polars as pl
 
-from features.dataset.schema import TimeUnit
+from features.dataset.sections import TimeUnit
 from features.dataset.values.casting import as_number, as_text, is_number_given, is_numeric_or_text, plain
 from recsys.errors import DataError, clipped
 

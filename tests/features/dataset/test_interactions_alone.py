@@ -142,14 +142,6 @@ def test_order_without_a_column_may_be_written_out(tmp_path: Path) -> None:
     assert DatasetSpec.load(root).interactions.time == "order"
 
 
-def test_missing_interactions_name_the_remedy(tmp_path: Path) -> None:
-    (found,) = problems(tmp_path, {}, interactions=None)
-    assert "interactions is missing" in found
-    assert "user" in found
-    assert "item" in found
-    assert "[items]" in found
-
-
 def test_problems_of_the_interactions_are_reported_once_and_equal_those_of_a_log(tmp_path: Path) -> None:
     files: dict[str, str | bytes] = {"events.csv": "user,items\na,1\n"}
     root = write(tmp_path, files, items=None)

@@ -64,6 +64,7 @@ def test_frames_sound_and_words_of_each_video(tmp_path: Path, config: EncoderCon
     assert vectors.rejected == ()
     assert encoded(vectors) == {"video": 3, "video_audio": 2, "video_speech": 1}
     assert not vectors.transcripts, "those are of reviews"
+    assert vectors.video_transcripts == {0: "red shirt"}
 
 
 def test_words_of_several_videos_of_one_item_are_one_text(tmp_path: Path, config: EncoderConfig) -> None:

@@ -97,6 +97,7 @@ def test_nothing_that_is_served_names_a_path_of_this_machine(walk: Walk, bundle:
     images = bundle.catalogue["image"].drop_nulls()
     assert len(images) > 40
     assert all((walk.shop / name).is_file() for name in images)
+    assert set(bundle.catalogue["image_folder"].drop_nulls()) == {0}, "the dataset's folder"
     assert not [name for name in images if Path(name).is_absolute()]
     for name in bundle.manifest.files:
         if not name.endswith((".onnx", ".npy")):

@@ -1,0 +1,69 @@
+"""Documents for tests of the lexical index, and a slow BM25."""
+
+import math
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from recsys.search import Document, LexicalIndex, LexicalSettings, parse_words
+
+WORDS = [
+    f"{first}{second}" for first in ("ba", "ce", "di", "fo", "gu") for second in ("lm", "nt", "rk", "st")
+]
+
+SYNTAX = [
+    "AND", "OR", "NOT", "(", ")", ":", "^", "~", "*", '"', "-", "+", "title:", "[a TO z]", "{", "}", "\\",
+    "/re/", "word~2", "a^3", '-"', "--", "&&", "||", "!", "IN", "_", "'", "'s",
+]  # fmt: skip
+ODD = [
+    "😀", "👩‍👩‍👧", "👍🏽", "שָׁלוֹם", "مرحبا", "\u202e", "\u200f", "\x00", "\x07", "\n", "\t",
+    "\ud800", "\udfff",
+    "ﬁ", "Ａ", "ｱﾊﾟｰﾄ", "登山鞋", "赤い", "สวัสดี", "हिन्दी", "é", "e\u0301", "\u00ad", "\ufeff", "\U0010ffff",
+    "red", "shoe", "x" * 200, " ", "  ",
+]  # fmt: skip
+
+
+def index_of(*titles: str, **settings: object) -> LexicalIndex:
+    """An index of items 2, 3, ... with these titles."""
+    documents = [Document(item=item, title=title) for item, title in enumerate(titles, 2)]
+    return LexicalIndex.build(documents, LexicalSettings.model_validate(settings))
+
+
+def found(index: LexicalIndex, text: str, *, k: int = 100, prefix: bool = False) -> list[int]:
+    """Items that the index finds for a text, best first."""
+    return index.search(parse_words(text, prefix=prefix), k)[0].tolist()
+
+
+def random_titles(seed: int, num_items: int) -> list[str]:
+    """Titles of 1 to 6 words out of 20."""
+    generator = random.Random(seed)
+    return [" ".join(generator.choices(WORDS, k=generator.randint(1, 6))) for _ in range(num_items)]
+
+
+def bm25(words: Iterable[str], texts: Mapping[int, Sequence[str]]) -> dict[int, float]:
+    """BM25 of each text that has one of the words, k1 = 1.2, b = 0.75 (Robertson and Zaragoza 2009).
+
+    sum over words of idf tf (k1 + 1) / (tf + k1 (1 - b + b length / mean length)),
+    idf = ln(1 + (N - n + 1/2) / (n + 1/2)).
+    """
+    k1, b = 1.2, 0.75
+    mean_length = sum(map(len, texts.values())) / len(texts)
+    scores: Counter[int] = Counter()
+    for word in dict.fromkeys(words):
+        having = {item: text.count(word) for item, text in texts.items() if word in text}
+        idf = math.log(1 + (len(texts) - len(having) + 0.5) / (len(having) + 0.5))
+        for item, tf in having.items():
+            scores[item] += idf * tf * (k1 + 1) / (tf + k1 * (1 - b + b * len(texts[item]) / mean_length))
+    return dict(scores)
+
+
+def random_text(generator: random.Random) -> str:
+    """A text of syntax, odd characters, words and arbitrary code points."""
+    pieces = []
+    for _ in range(generator.randint(0, 12)):
+        source = generator.random()
+        if source < 0.8:
+            pieces.append(generator.choice(SYNTAX if source < 0.4 else ODD))
+        else:
+            pieces.append("".join(chr(generator.randrange(0x110000)) for _ in range(generator.randint(1, 5))))
+    return generator.choice(["", " "]).join(pieces)
