@@ -42,6 +42,7 @@ TIERS: Mapping[str, tuple[str, ...]] = {
         "cold_start towers",
         "candidates",
         "fitting",
+        "search",
         "evaluation",
         "baselines",
         "export knockouts",

@@ -1,13 +1,12 @@
-"""Search in the catalogue: any form of query finds any form of item, by words and by vectors."""
+"""Search over a catalogue: words, vectors of several modalities, and their fusion. No torch."""
 
 from recsys.search.alignment import INPUT, OUTPUT, AlignmentHeads, OnnxHeads, head_file, no_head
-from recsys.search.files import load_search, save_search
+from recsys.search.files import items_with_words, load_search, save_search
 from recsys.search.fusion import default_weights, fuse, reciprocal_ranks, standardized
 from recsys.search.legs import (
     LEXICAL,
     POPULARITY,
     DenseLeg,
-    Heads,
     LegQuery,
     WordIndex,
     build_leg,
@@ -18,7 +17,7 @@ from recsys.search.lexical.index import LexicalIndex
 from recsys.search.lexical.settings import FieldWeights, LexicalSettings
 from recsys.search.lexical.suggestions import Suggestion
 from recsys.search.lexical.words import WordQuery, parse_words
-from recsys.search.personal import Personalizer, PersonalScores, personalizer
+from recsys.search.personal import Personalizer, PersonalScores, personal_order, personalizer
 from recsys.search.query import QUERY_KINDS, EncodedClause, EncodedQuery, QueryKind
 from recsys.search.relevance import features, logits, relevance
 from recsys.search.results import HitExplanation, SearchResults, padded
@@ -41,7 +40,6 @@ __all__ = [
     "EncodedQuery",
     "FieldWeights",
     "FusionWeights",
-    "Heads",
     "HitExplanation",
     "LegQuery",
     "LegScores",
@@ -66,11 +64,13 @@ __all__ = [
     "features",
     "fuse",
     "head_file",
+    "items_with_words",
     "load_search",
     "logits",
     "no_head",
     "padded",
     "parse_words",
+    "personal_order",
     "personalizer",
     "reciprocal_ranks",
     "relevance",

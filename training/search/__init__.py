@@ -1,26 +1,58 @@
-"""Search while the test is held out: its searcher, queries with known answers, and its evaluation."""
+"""Settings of search chosen on queries with known answers, and the evaluation of search."""
 
 from training.search.before_test import SearchBeforeTest, SearchSubject
+from training.search.default_relevance import default_relevance
 from training.search.evaluate import GradedQuery, evaluate_search, graded
 from training.search.files import QueryFiles, graded_queries, read_qrels, read_query_files
-from training.search.known_item import judged, review_queries
+from training.search.fit import fit_search, ranked_query
+from training.search.fusion_fit import FusionChoice, RankedQuery, choose_fusion, ndcg_of
+from training.search.known_item import (
+    JudgedQuery,
+    KnownItemQuery,
+    judged,
+    review_queries,
+    sentence_queries,
+    without_title,
+)
+from training.search.no_answer import FOREIGN, UnansweredQuery, without_similar
+from training.search.personal_fit import PersonalChoice, choose_personal
+from training.search.relevance_fit import RelevanceChoice, choose_relevance, expected_calibration_error
 from training.search.results import SearchEvaluation
 from training.search.table import metric_label, ordered_systems, search_tables
 
 __all__ = [
+    "FOREIGN",
+    "FusionChoice",
     "GradedQuery",
+    "JudgedQuery",
+    "KnownItemQuery",
+    "PersonalChoice",
     "QueryFiles",
+    "RankedQuery",
+    "RelevanceChoice",
     "SearchBeforeTest",
     "SearchEvaluation",
     "SearchSubject",
+    "UnansweredQuery",
+    "choose_fusion",
+    "choose_personal",
+    "choose_relevance",
+    "default_relevance",
     "evaluate_search",
+    "expected_calibration_error",
+    "fit_search",
     "graded",
     "graded_queries",
     "judged",
     "metric_label",
+    "ndcg_of",
     "ordered_systems",
+    "ranked_query",
     "read_qrels",
     "read_query_files",
     "review_queries",
     "search_tables",
+    "sentence_queries",
+    "without_similar",
+    "without_title",
 ]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import polars as pl
 
 from features.dataset import Dataset, MediaVectors
 from features.queries import QueryEncoder, TextClause
@@ -28,7 +29,8 @@ from training.fitting import Fitted
 from training.search.build import Searchable, align, build_searcher, encoder_directories, query_encoder
 from training.search.evaluate import GradedQuery, evaluate_search, graded
 from training.search.files import QueryFiles, graded_queries
-from training.search.known_item import judged, review_queries
+from training.search.fit import fit_search
+from training.search.known_item import KnownItemQuery, judged, review_queries
 from training.search.results import SearchEvaluation
 
 HELD_OUT_SHARE: Final = 0.2  # of the items, whose pairs of modalities the heads have not seen
@@ -79,24 +81,22 @@ class SearchBeforeTest:
 
     @cached_property
     def searcher(self) -> Searcher:
-        """With the settings that validation queries choose."""
+        """With the settings that queries of validation events choose."""
         subject = self.subject
-        heads = self._heads
         personal = personalizer(subject.recommender, subject.modalities)
-        return build_searcher(subject.searchable, heads, SearchSettings(), personal)
+        searcher = build_searcher(subject.searchable, self._heads, SearchSettings(), personal)
+        settings = fit_search(
+            searcher,
+            judged(self._texts(subject.split.validation, subject.before_validation), self._encode),
+            encode=self._encode,
+            seed=subject.config.train.seed,
+            progress=self.progress,
+        )
+        return searcher.with_settings(settings)
 
     def evaluate(self) -> SearchEvaluation | None:
         """Search for the items of held-out reviews by the words of these; None where there are none."""
-        subject, searchable = self.subject, self.subject.searchable
-        texts = review_queries(
-            searchable.dataset,
-            subject.split.test,
-            searchable.features.item_ids,
-            readable=searchable.reviews,
-            histories=subject.histories,
-            transcripts=searchable.vectors.transcripts,
-            seed=subject.config.train.seed,
-        )
+        texts = self._texts(self.subject.split.test, self.subject.histories)
         if not texts:
             return None
         description = "Known items: words of held-out reviews without the title; the reviewed item is sought."
@@ -128,6 +128,19 @@ class SearchBeforeTest:
             return ()
         vectors = self.subject.searchable.modality_vectors
         return tuple(cross_modal_recall(self._heads, vectors, self._held_out).to_dicts())
+
+    def _texts(self, events: pl.DataFrame, histories: Mapping[str, History]) -> list[KnownItemQuery]:
+        """Words of the reviews of `events`; the `histories` end before these."""
+        searchable = self.subject.searchable
+        return review_queries(
+            searchable.dataset,
+            events,
+            searchable.features.item_ids,
+            readable=searchable.reviews,
+            histories=histories,
+            transcripts=searchable.vectors.transcripts,
+            seed=self.subject.config.train.seed,
+        )
 
     def _encode(self, text: str) -> EncodedQuery:
         return self.encoder.encode([TextClause(name="query", text=text)]).query
