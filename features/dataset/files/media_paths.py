@@ -1,6 +1,5 @@
 """Media paths of a table to absolute paths, after a check that media may come from their folders."""
 
-import os
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,15 +62,11 @@ class MediaFolders:
         Raises `DataError` whose `problems` names every root that is not a folder.
         """
         root = root.resolve()
-        found = [(root / Path(name).expanduser()).resolve() for name in roots]
-        problems = [
-            f"[media] roots: no such folder: {name!r}; mount it, or write where it lies now"
-            for name, path in zip(roots, found, strict=True)
-            if not os.path.isdir(path)
-        ]
+        found = [_folder(root, name) for name in roots]
+        problems = [f"[media] roots: {each}" for each in found if isinstance(each, str)]
         if problems:
-            raise DataError("a folder of media is missing", problems)
-        return cls((root, *found))
+            raise DataError("a folder of media cannot be used", problems)
+        return cls((root, *(each for each in found if isinstance(each, Path))))
 
     def first_media(self, items: pl.DataFrame) -> pl.DataFrame:
         """Of each item's pictures and of its videos the first: its folder's number and its path in it.
@@ -95,6 +90,18 @@ class MediaFolders:
 
     def holds(self, path: Path) -> bool:
         return any(path.is_relative_to(folder) for folder in self.folders)
+
+
+def _folder(root: Path, name: str) -> Path | str:
+    """The folder, resolved, or why it cannot be used."""
+    try:
+        path = (root / Path(name).expanduser()).resolve()
+        if path.is_dir():
+            is_all = path == Path(path.anchor)
+            return f"{name!r} is the whole file system; name a folder in it" if is_all else path
+    except (OSError, ValueError, RuntimeError):  # of a name that no folder can have
+        pass
+    return f"no such folder: {name!r}; mount it, or write where it lies now"
 
 
 class MediaFolder:
