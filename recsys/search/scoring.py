@@ -17,7 +17,8 @@ import numpy as np
 
 from recsys.arrays import Bools, Floats, Ints
 from recsys.errors import RequestError, did_you_mean
-from recsys.search.legs import LEXICAL, POPULARITY, DenseLeg, Heads, LegQuery, Space, WordIndex, leg_queries
+from recsys.search.alignment import AlignmentHeads
+from recsys.search.legs import LEXICAL, POPULARITY, DenseLeg, LegQuery, Space, WordIndex, leg_queries
 from recsys.search.lexical.words import WordQuery
 from recsys.search.query import EncodedClause, EncodedQuery, QueryKind
 
@@ -87,7 +88,7 @@ class Scorer:
         legs: Sequence[DenseLeg],
         *,
         num_items: int,
-        heads: Heads | None = None,
+        heads: AlignmentHeads | None = None,
         words: WordIndex | None = None,
         has_words: Bools | None = None,
         popularity: Floats | None = None,
@@ -136,11 +137,8 @@ class Scorer:
     def _lexical_heads(self, query: EncodedQuery, num: int, allowed: Bools | None) -> list[Ints]:
         if self.words is None or not _is_on(query, LEXICAL):
             return []
-        return [
-            self.words.search(words, num, allowed)[0]
-            for clause in query.positive
-            if (words := _words_of(clause)) is not None
-        ]
+        asked = [words for clause in query.positive if (words := _words_of(clause)) is not None]
+        return [self.words.search(words, num, allowed)[0] for words in asked]
 
     def _dense_heads(
         self,
@@ -165,8 +163,7 @@ class Scorer:
     ) -> ClauseScores:
         legs: dict[str, LegScores] = {}
         coverage_K: Floats | None = None
-        words = _words_of(clause)
-        if self.words is not None and words is not None:
+        if self.words is not None and (words := _words_of(clause)) is not None:
             with watch.stage("lexical"):
                 has_K = np.ones(len(items), np.bool_) if self._has_words is None else self._has_words[items]
                 score_K = self.words.scores(words, items)
@@ -213,14 +210,14 @@ class Scorer:
             raise RequestError("modality_weights", f"all are 0 of {', '.join(asked)}, which could answer")
         if clause.item is not None:
             raise RequestError("item", "the item has nothing that others can be compared with", clause.item)
-        if clause.words is not None and _words_of(clause) is None and not clause.vectors:
+        if clause.words is not None and clause.words.is_empty and not clause.vectors:
             raise RequestError("clauses", "a text without any word to search for; add one")
         names = ", ".join(self.leg_names) or "nothing"
         raise RequestError("clauses", f"a {clause.kind} clause finds nothing here: the catalogue has {names}")
 
 
 def _words_of(clause: EncodedClause) -> WordQuery | None:
-    """The words to search for; None where the clause has none, or only words that are excluded."""
+    """The words of the clause; None where it has none beside words that are excluded."""
     return None if clause.words is None or clause.words.is_empty else clause.words
 
 
