@@ -49,7 +49,7 @@ from training.evaluation import (
     id_only,
     save_examples,
 )
-from training.export import NUM_CHECKED_USERS, Provenance, Searchable, export_once
+from training.export import NUM_CHECKED_USERS, Provenance, export_once
 from training.fitting import (
     FitChoices,
     FitInputs,
@@ -70,7 +70,7 @@ from training.ranks import ranks_of_process
 from training.report import collect, write_plots, write_report
 from training.run_directory import RunDirectory
 from training.runtime import threads
-from training.search import QueryFiles, SearchBeforeTest, SearchEvaluation, SearchSubject
+from training.search import QueryFiles, Searchable, SearchBeforeTest, Searched, SearchSubject
 from training.tracking import RunTracker, Tracker, log_inputs, step
 
 logger = logging.getLogger(__name__)
@@ -208,11 +208,8 @@ class Run:
         return evaluation
 
     @step("evaluate_search")
-    def evaluate_search(self, files: QueryFiles, name: str) -> tuple[SearchEvaluation, tuple[str, ...]]:
-        """Search of the evaluated model for judged queries, and what of these was left out.
-
-        Raises `ConfigError` where the run has no search.
-        """
+    def evaluate_search(self, files: QueryFiles, name: str) -> Searched:
+        """Search of the evaluated model for judged queries; raises `ConfigError` for a run without search."""
         if not self.config.search.enabled:
             raise ConfigError(f"{self.directory.path} has no search; train a run with search.enabled = true")
         with self._computing("search"):

@@ -27,9 +27,10 @@ from training.export.graphs import (
     user_example,
     user_graph,
 )
-from training.export.search_part import Searchable, write_search_part
+from training.export.search_part import write_search_part
 from training.fitting import Fitted
 from training.onnx_graph import Graph, differences, write_graph
+from training.search import Searchable
 
 TOLERANCE = 1e-4  # largest allowed difference between an output of one graph and torch
 # Largest allowed difference of a final score. The ranker reads soft ranks. Their slope is 1 / NEAR = 1,000

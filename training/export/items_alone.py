@@ -9,7 +9,8 @@ from recsys.bundle import Bundle, write_bundle
 from recsys.config import Config
 from recsys.progress import Progress, silent
 from training.export.catalogue import write_catalogue, write_encoders
-from training.export.search_part import Searchable, write_search_part
+from training.export.search_part import write_search_part
+from training.search import Searchable
 
 
 def index_items(

@@ -14,8 +14,8 @@ from recsys.files import replace_text
 from recsys.history import History
 from recsys.progress import Progress, silent
 from training.export.bundle import Provenance, export_bundle
-from training.export.search_part import Searchable
 from training.fitting import Fitted
+from training.search import Searchable
 
 
 def export_once(

@@ -1,19 +1,10 @@
 """The search part of a bundle: lexical index, legs, alignment heads and settings of search."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-import numpy as np
-import polars as pl
-
-from features.dataset import Dataset, MediaVectors
-from features.documents import item_documents
-from features.encoders import EncoderSpec
 from recsys.config import Config
-from recsys.ids import NUM_RESERVED
-from recsys.item_features import ItemFeatures
-from recsys.modalities import BY_NAME, EncoderKind
 from recsys.progress import Progress, silent
 from recsys.search import (
     LexicalIndex,
@@ -23,19 +14,9 @@ from recsys.search import (
     items_with_words,
     save_search,
 )
-from training.alignment import FittedAlignment, fit_alignment
+from training.search import KINDS, Searchable, align
 
-SEARCH = "search"  # the folder of the search part in a bundle
-
-
-@dataclass(frozen=True, kw_only=True)
-class Searchable:
-    """What is searched: the items of `features`, with the words of the dataset."""
-
-    dataset: Dataset
-    features: ItemFeatures
-    vectors: MediaVectors  # for transcripts
-    reviews: pl.DataFrame  # rows of `dataset.reviews` that may be read
+SEARCH: Final = "search"  # the folder of the search part in a bundle
 
 
 def write_search_part(
@@ -51,17 +32,10 @@ def write_search_part(
     Returns the settings for the manifest and the largest difference of each alignment head to torch.
     """
     features = searchable.features
-    aligned = _aligned(directory, features, config, encoders, progress)
+    directories = {kind: directory / encoders[kind] for kind in KINDS if kind in encoders}
+    aligned = align(searchable, config, directories, progress=progress)
     legs = build_legs(features, aligned if aligned.kinds else None)
-    documents = list(
-        item_documents(
-            searchable.dataset,
-            features.item_ids,
-            reviews=searchable.reviews,
-            vectors=searchable.vectors,
-            popularity=features.popularity,
-        )
-    )
+    documents = searchable.documents()
     parity: dict[str, float] = {}
 
     def write_heads(folder: Path) -> None:
@@ -78,30 +52,3 @@ def write_search_part(
         index_kind=config.index.kind,
     )
     return SearchSettings(), parity
-
-
-def _aligned(
-    directory: Path,
-    features: ItemFeatures,
-    config: Config,
-    encoders: Mapping[str, str],
-    progress: Progress,
-) -> FittedAlignment:
-    vectors = {
-        name: (features.dense[name], features.present[name])
-        for name in features.dense
-        if BY_NAME[name].encoder is not None
-    }
-    spaces: dict[EncoderKind, str | None] = {
-        kind: EncoderSpec.read(directory / encoders[kind]).space
-        for kind in ("text", "image", "audio")
-        if kind in encoders
-    }
-    return fit_alignment(
-        vectors,
-        config.search.alignment,
-        items=np.arange(NUM_RESERVED, features.size, dtype=np.int64),
-        seed=config.train.seed,
-        spaces=spaces,
-        progress=progress,
-    )

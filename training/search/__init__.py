@@ -1,6 +1,7 @@
 """Settings of search chosen on queries with known answers, and the evaluation of search."""
 
-from training.search.before_test import SearchBeforeTest, SearchSubject
+from training.search.before_test import SearchBeforeTest, Searched, SearchSubject
+from training.search.build import KINDS, Searchable, align
 from training.search.default_relevance import default_relevance
 from training.search.evaluate import GradedQuery, evaluate_search, graded
 from training.search.files import QueryFiles, graded_queries, read_qrels, read_query_files
@@ -22,6 +23,7 @@ from training.search.table import metric_label, ordered_systems, search_tables
 
 __all__ = [
     "FOREIGN",
+    "KINDS",
     "FusionChoice",
     "GradedQuery",
     "JudgedQuery",
@@ -33,7 +35,10 @@ __all__ = [
     "SearchBeforeTest",
     "SearchEvaluation",
     "SearchSubject",
+    "Searchable",
+    "Searched",
     "UnansweredQuery",
+    "align",
     "choose_fusion",
     "choose_personal",
     "choose_relevance",

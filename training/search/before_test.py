@@ -33,6 +33,7 @@ from training.search.fit import fit_search
 from training.search.known_item import KnownItemQuery, judged, review_queries
 from training.search.results import SearchEvaluation
 
+Searched = tuple[SearchEvaluation, tuple[str, ...]]  # results, and what of the files was left out
 HELD_OUT_SHARE: Final = 0.2  # of the items, whose pairs of modalities the heads have not seen
 
 
@@ -77,7 +78,11 @@ class SearchBeforeTest:
 
     def __init__(self, subject: SearchSubject, progress: Progress = silent) -> None:
         self.subject, self.progress = subject, progress
-        self.encoder: QueryEncoder = query_encoder(subject.config, self._directories)
+
+    @cached_property
+    def encoder(self) -> QueryEncoder:
+        """Encodes queries; encoders are converted at first use."""
+        return query_encoder(self.subject.config, self._directories)
 
     @cached_property
     def searcher(self) -> Searcher:
@@ -95,14 +100,18 @@ class SearchBeforeTest:
         return searcher.with_settings(settings)
 
     def evaluate(self) -> SearchEvaluation | None:
-        """Search for the items of held-out reviews by the words of these; None where there are none."""
+        """Search for the items of held-out reviews by the words of these; None where there are none.
+
+        Without the latency, so that a repeated evaluation has equal results.
+        """
         texts = self._texts(self.subject.split.test, self.subject.histories)
         if not texts:
             return None
         description = "Known items: words of held-out reviews without the title; the reviewed item is sought."
-        return self._evaluated(graded(judged(texts, self._encode)), description)
+        found = self._evaluated(graded(judged(texts, self._encode)), description)
+        return replace(found, milliseconds={})
 
-    def evaluate_files(self, files: QueryFiles, name: str) -> tuple[SearchEvaluation, tuple[str, ...]]:
+    def evaluate_files(self, files: QueryFiles, name: str) -> Searched:
         """Search for the queries of `files`, and what of them was left out."""
         subject = self.subject
         queries, notes = graded_queries(

@@ -3,7 +3,7 @@
 Evaluation asks it while the test is held out; a bundle has the same legs, made after the refit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -31,11 +31,11 @@ from recsys.search import (
     Searcher,
     SearchSettings,
     build_legs,
+    items_with_words,
 )
 from training.alignment import FittedAlignment, fit_alignment
 
 KINDS: tuple[EncoderKind, ...] = get_args(EncoderKind)
-TRANSCRIBER = "transcriber"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,15 +68,6 @@ class Searchable:
             popularity=self.features.popularity,
         )
         return list(documents)
-
-
-def with_words(documents: Sequence[Document], size: int) -> Bools:
-    """The items with words in any field. Shape [N]."""
-    found = np.zeros(size, np.bool_)
-    for each in documents:
-        texts = (each.title, each.text, *each.categories, each.transcript, each.reviews)
-        found[each.item] = any(text.strip() for text in texts)
-    return found
 
 
 def align(
@@ -115,7 +106,7 @@ def build_searcher(
         num_items=features.size,
         heads=used,
         words=LexicalIndex.build(documents, LexicalSettings()),
-        has_words=with_words(documents, features.size),
+        has_words=items_with_words(documents, features.size),
         popularity=features.popularity,
     )
     return Searcher(scorer, settings, personalizer)

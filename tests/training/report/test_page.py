@@ -50,7 +50,11 @@ class _Given(Run):
 def small(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Dataset], Page]:
     """The report of a run without pictures and without a ranker, evaluated once, on changed titles."""
     out = tmp_path_factory.mktemp("small") / "run"
-    settings = config(model={"ranker": {"enabled": False}}, evaluate={"baselines": ["popularity"], "k": [10]})
+    settings = config(
+        model={"ranker": {"enabled": False}},
+        evaluate={"baselines": ["popularity"], "k": [10]},
+        search={"enabled": False},
+    )
 
     def open_() -> _Given:
         return _Given.create(out, out.parent / "shop", settings, cache_dir=out.parent / "cache")  # type: ignore[return-value]
