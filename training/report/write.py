@@ -16,9 +16,11 @@ from training.evaluation import FEW_USERS, metric_name
 from training.report.charts import Attribute, Chart
 from training.report.collect import Report
 from training.report.words import formatted
+from training.search import SEARCH_METRICS
 
 SECTIONS = {
     "results": "Results",
+    "search": "Search",
     "modalities": "Contribution of each modality",
     "training": "Training",
     "data": "Data",
@@ -43,6 +45,7 @@ def render(report: Report) -> str:
         signs=SIGNS,
         words=WORDS,
         few_users=FEW_USERS,
+        search_metrics=SEARCH_METRICS,
         style=Markup(style),  # not from the data, and escaping would break its > and quotes
     )
 

@@ -3,7 +3,7 @@
 from training.search.before_test import SearchBeforeTest, Searched, SearchSubject
 from training.search.build import KINDS, Searchable, align
 from training.search.default_relevance import default_relevance
-from training.search.evaluate import GradedQuery, evaluate_search, graded
+from training.search.evaluate import SEARCH_METRICS, GradedQuery, evaluate_search, graded
 from training.search.files import QueryFiles, graded_queries, read_qrels, read_query_files
 from training.search.fit import fit_search, ranked_query
 from training.search.fusion_fit import FusionChoice, RankedQuery, choose_fusion, ndcg_of
@@ -24,6 +24,7 @@ from training.search.table import metric_label, ordered_systems, search_tables
 __all__ = [
     "FOREIGN",
     "KINDS",
+    "SEARCH_METRICS",
     "FusionChoice",
     "GradedQuery",
     "JudgedQuery",

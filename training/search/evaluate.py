@@ -9,6 +9,7 @@ Shape suffixes: Q queries, K ranks, M metrics.
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
@@ -38,7 +39,7 @@ from training.search.results import (
 )
 
 KS = (10, 100)
-METRICS = ("ndcg@10", "recall@10", "recall@100", "mrr@100")
+SEARCH_METRICS: Final = ("ndcg@10", "recall@10", "recall@100", "mrr@100")
 FIRST = 10  # ranks in which a reader looks for an answer
 
 
@@ -164,19 +165,19 @@ def _length(searcher: Searcher) -> int:
 
 def _values(lists: Sequence[SearchResults | None], queries: Sequence[GradedQuery]) -> Doubles:
     """Metrics of each query, NaN without a list. Shape [Q, M]."""
-    value_QM = np.full((len(queries), len(METRICS)), np.nan)
+    value_QM = np.full((len(queries), len(SEARCH_METRICS)), np.nan)
     rows = [row for row, found in enumerate(lists) if found is not None]
     if rows:
         ranked_QK = np.stack([padded(found, max(KS)) for found in lists if found is not None])
         by_name = graded_at_k(ranked_QK, [queries[row].grades for row in rows], KS)
-        value_QM[rows] = np.stack([by_name[metric] for metric in METRICS], axis=1)
+        value_QM[rows] = np.stack([by_name[metric] for metric in SEARCH_METRICS], axis=1)
     return value_QM
 
 
 def _means(value_QM: Doubles, clusters_Q: Ints, seed: int) -> dict[str, Estimate]:
     return {
         metric: each.estimate()
-        for metric, each in zip(METRICS, clustered_means(value_QM, clusters_Q, seed=seed), strict=True)
+        for metric, each in zip(SEARCH_METRICS, clustered_means(value_QM, clusters_Q, seed=seed), strict=True)
     }
 
 
