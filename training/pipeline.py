@@ -193,7 +193,7 @@ class Run:
                 keep=predictions.append,
             )
         with self._computing("search"):
-            of_search = self._search(histories).evaluate() if self.config.search.enabled else None
+            of_search = self.search_before_test(histories).evaluate() if self.config.search.enabled else None
             evaluation = replace(evaluation, search=of_search)
         found = audit_predictions(predictions[0], fitted, self.dataset, split, histories, settings)
         record_audit(self.directory.audits, "test", found)
@@ -210,10 +210,9 @@ class Run:
     @step("evaluate_search")
     def evaluate_search(self, files: QueryFiles, name: str) -> Searched:
         """Search of the evaluated model for judged queries; raises `ConfigError` for a run without search."""
-        if not self.config.search.enabled:
-            raise ConfigError(f"{self.directory.path} has no search; train a run with search.enabled = true")
+        histories = self.split.before_test(self.fitted.builder)
         with self._computing("search"):
-            return self._search(self.split.before_test(self.fitted.builder)).evaluate_files(files, name)
+            return self.search_before_test(histories).evaluate_files(files, name)
 
     @step("baselines")
     def compare_baselines(self) -> Evaluation:
@@ -358,7 +357,8 @@ class Run:
             systems += kept(self._fit(ID_ONLY, "id_only", id_only(self.config)), ID_ONLY)
         return systems
 
-    def _search(self, histories: Mapping[str, History]) -> SearchBeforeTest:
+    def search_before_test(self, histories: Mapping[str, History]) -> SearchBeforeTest:
+        """Search of the evaluated model; `histories` are those before the test."""
         subject = SearchSubject.of(
             self.fitted, self.dataset, self.vectors, self.split, self.config, histories
         )

@@ -19,6 +19,7 @@ from features.queries import QueryEncoder, TextClause
 from features.splits import Split
 from recsys.arrays import Ints
 from recsys.config import Config
+from recsys.errors import ConfigError
 from recsys.history import History
 from recsys.modalities import EncoderKind
 from recsys.progress import Progress, silent
@@ -59,7 +60,12 @@ class SearchSubject:
         config: Config,
         histories: Mapping[str, History],
     ) -> "SearchSubject":
-        """Search of `fitted`; `histories` are those before the test."""
+        """Search of `fitted`; `histories` are those before the test.
+
+        Raises `ConfigError` where the configuration has no search.
+        """
+        if not config.search.enabled:
+            raise ConfigError("the run has no search; train another with search.enabled = true")
         return cls(
             searchable=Searchable(
                 dataset=dataset, features=fitted.features, vectors=vectors, reviews=split.reviews
@@ -87,9 +93,7 @@ class SearchBeforeTest:
     @cached_property
     def searcher(self) -> Searcher:
         """With the settings that queries of validation events choose."""
-        subject = self.subject
-        personal = personalizer(subject.recommender, subject.modalities)
-        searcher = build_searcher(subject.searchable, self._heads, SearchSettings(), personal)
+        subject, searcher = self.subject, self.plain_searcher
         settings = fit_search(
             searcher,
             judged(self._texts(subject.split.validation, subject.before_validation), self._encode),
@@ -98,6 +102,13 @@ class SearchBeforeTest:
             progress=self.progress,
         )
         return searcher.with_settings(settings)
+
+    @cached_property
+    def plain_searcher(self) -> Searcher:
+        """With default settings."""
+        subject = self.subject
+        personal = personalizer(subject.recommender, subject.modalities)
+        return build_searcher(subject.searchable, self._heads, SearchSettings(), personal)
 
     def evaluate(self) -> SearchEvaluation | None:
         """Search for the items of held-out reviews by the words of these; None where there are none.

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from recsys.arrays import Ints
+from recsys.arrays import Bools, Ints
 from recsys.errors import RequestError
 from recsys.history import History
 from recsys.metrics import Doubles, Estimate, Grades, clustered_means, graded_at_k
@@ -51,6 +51,7 @@ class GradedQuery:
     grades: Grades  # empty, or none above 0: no item of the catalogue answers it
     group: str  # queries of one group, of a user say, are one cluster
     history: History | None = None  # None: the list is impersonal
+    allowed: Bools | None = None  # [N], the items that may be in the list; None: all
 
     @property
     def is_answerable(self) -> bool:
@@ -135,7 +136,9 @@ def _answer(
     query = replace(judged.query, modality_weights={**judged.query.modality_weights, **weights})
     start = time.perf_counter()
     try:
-        found = searcher.search(query, _length(searcher), min_relevance=0.0, personal=0.0, explain=False)
+        found = searcher.search(
+            query, _length(searcher), allowed=judged.allowed, min_relevance=0.0, personal=0.0, explain=False
+        )
     except RequestError:
         if not weights:
             raise
@@ -152,6 +155,7 @@ def _personal_answer(searcher: Searcher, judged: GradedQuery, personal: float | 
     return searcher.search(
         judged.query,
         _length(searcher),
+        allowed=judged.allowed,
         min_relevance=0.0,
         history=judged.history,
         personal=personal,
@@ -188,7 +192,11 @@ def _clusters(queries: Sequence[GradedQuery]) -> Ints:
 
 
 def _endings(searcher: Searcher, queries: Sequence[GradedQuery], seed: int) -> Endings:
-    lists = [searcher.search(each.query, _length(searcher), personal=0.0, explain=False) for each in queries]
+    length = _length(searcher)
+    lists = [
+        searcher.search(each.query, length, allowed=each.allowed, personal=0.0, explain=False)
+        for each in queries
+    ]
     can = [(found, each) for found, each in zip(lists, queries, strict=True) if each.is_answerable]
     cannot = [(found, each) for found, each in zip(lists, queries, strict=True) if not each.is_answerable]
 

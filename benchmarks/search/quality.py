@@ -1,0 +1,236 @@
+"""Quality of search on query sets with judgements: each leg, the vectors together, hybrid, personal hybrid.
+
+    python benchmarks/search/quality.py shops 1 2 --items 300      # new sample shops of these seeds
+    python benchmarks/search/quality.py run RUN                    # words of a run's held-out reviews
+    python benchmarks/search/quality.py tags RUN TAGS              # MovieLens: tags of held-out movies
+    python benchmarks/search/quality.py lee FOLDER                 # the Lee collection of gensim's tests
+
+A sample shop is indexed without a recommender. Its queries are of features/sample/queries.py: typed,
+spoken, the words of the spoken ones, pictures, and typed ones without an answer. "tags" takes tags.csv of
+MovieLens: the tags of a person on one movie are a query of that person, whose answer is the movie; validation
+pairs choose the settings of search and test pairs measure. The Lee collection (Lee, Pincombe and Welsh 2005)
+has 50 news texts and the similarity of all pairs as judged by people. Every text is a query for the others; a
+mean judgement of at least 0.5 is relevant and is the grade.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import numpy as np
+import polars as pl
+from rich.console import Console
+
+from features.conversion import default_cache_dir
+from features.event_log import open_dataset
+from features.extraction import extract
+from features.inputs import build_item_features
+from features.queries import Clause, QueryEncoder, TextClause
+from features.sample import SampleOptions, write_sample_shop
+from features.sample.queries import (
+    SampleQuery,
+    catalogue_of,
+    picture_queries,
+    spoken_queries,
+    typed_queries,
+    unanswerable_queries,
+    write_queries,
+    written_queries,
+)
+from recsys.columns import Columns
+from recsys.config import Config, load_config
+from recsys.ids import UNKNOWN
+from recsys.search import EncodedQuery, Searcher, SearchSettings
+from training.pipeline import Run
+from training.search import (
+    GradedQuery,
+    JudgedQuery,
+    Searchable,
+    SearchEvaluation,
+    align,
+    build_searcher,
+    encoder_directories,
+    evaluate_search,
+    fit_search,
+    graded_queries,
+    query_encoder,
+    read_query_files,
+    search_tables,
+    without_title,
+)
+
+CONSOLE = Console(width=200)
+LEE_RELEVANT = 0.5
+MAX_OF_USER = 5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    shops = commands.add_parser("shops")
+    shops.add_argument("seeds", type=int, nargs="+")
+    shops.add_argument("--items", type=int, default=300)
+    shops.add_argument("--count", type=int, default=60, help="queries of each set")
+    commands.add_parser("run").add_argument("run", type=Path)
+    tags = commands.add_parser("tags")
+    tags.add_argument("run", type=Path)
+    tags.add_argument("tags", type=Path)
+    commands.add_parser("lee").add_argument("folder", type=Path)
+    args = parser.parse_args()
+    summary: list[tuple[str, SearchEvaluation]] = []
+    for name, found in SETS[args.command](args):
+        CONSOLE.rule(name)
+        for table in search_tables(found):
+            CONSOLE.print(table)
+        summary.append((name, found))
+    print("\n| query set | queries | best leg | hybrid minus best leg, NDCG@10 |\n|---|---|---|---|")
+    for name, found in summary:
+        gap = found.beats_best_leg
+        if gap is not None:
+            print(
+                f"| {name} | {found.num_queries} | {found.best_leg} | "
+                f"{gap.value:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}] |"
+            )
+
+
+def shops(args: Any) -> Iterator[tuple[str, SearchEvaluation]]:
+    for seed in args.seeds:
+        options = SampleOptions(seed=seed, num_items=args.items)
+        with tempfile.TemporaryDirectory() as folder:
+            write_sample_shop(Path(folder) / "shop", options)
+            searcher, encoder, searchable = _items_alone(Path(folder) / "shop", load_config())
+            catalogue, count = catalogue_of(options), args.count
+            spoken = spoken_queries(catalogue, count=count)
+            typed = typed_queries(catalogue, count=count)
+            sets: dict[str, list[SampleQuery]] = {
+                "typed": [*typed, *unanswerable_queries(catalogue, count=count)],
+                "spoken": spoken,
+                "words of the spoken": written_queries(spoken),
+                "pictures": picture_queries(catalogue, options, count=count),
+            }
+            for name, queries in sets.items():
+                files = read_query_files(*write_queries(queries, Path(folder) / name))
+                judged, _ = graded_queries(files, searchable.features.item_ids, _clauses(encoder))
+                yield f"shop {seed}, {name}", evaluate_search(searcher, judged, description=name)
+
+
+def _items_alone(path: Path, config: Config) -> tuple[Searcher, QueryEncoder, Searchable]:
+    cache = default_cache_dir()
+    dataset = open_dataset(path, config.data, cache_dir=cache)
+    vectors = extract(dataset, config.encoders, cache_dir=cache)
+    features = build_item_features(dataset, vectors, train=dataset.interactions, reviews=dataset.reviews)
+    searchable = Searchable(dataset=dataset, features=features, vectors=vectors, reviews=dataset.reviews)
+    encoders = encoder_directories(config, features)
+    encoder = query_encoder(config, encoders)
+    searcher = build_searcher(searchable, align(searchable, config, encoders), SearchSettings())
+    return searcher.with_settings(fit_search(searcher, [], encode=_words(encoder))), encoder, searchable
+
+
+def run(args: Any) -> Iterator[tuple[str, SearchEvaluation]]:
+    opened = Run.open(args.run)
+    found = opened.search_before_test(opened.split.before_test(opened.fitted.builder)).evaluate()
+    if found is not None:
+        yield f"{args.run.name}, words of held-out reviews", found
+
+
+def tags(args: Any) -> Iterator[tuple[str, SearchEvaluation]]:
+    opened = Run.open(args.run)
+    search = opened.search_before_test(opened.split.before_test(opened.fitted.builder))
+    subject, encode = search.subject, _words(search.encoder)
+    fit_on = _tag_queries(args.tags, subject, subject.split.validation, subject.before_validation, encode)
+    test = _tag_queries(args.tags, subject, subject.split.test, subject.histories, encode)
+    plain = search.plain_searcher
+    judged = [
+        JudgedQuery(
+            query=each.query, relevant=np.array(list(each.grades)), group=each.group, history=each.history
+        )
+        for each in fit_on
+    ]
+    settings = fit_search(plain, judged, encode=encode)
+    for reason in (*settings.fusion_reason.values(), settings.relevance_reason, settings.personal_reason):
+        CONSOLE.print(reason)
+    for name, searcher in {
+        "settings of validation": plain.with_settings(settings),
+        "default settings, personal 0.3": plain.with_settings(SearchSettings(personal=0.3)),
+    }.items():
+        found = evaluate_search(searcher, test, description=f"{len(fit_on)} validation queries; {name}")
+        yield f"{args.run.name}, tags of held-out movies, {name}", found
+
+
+def _tag_queries(
+    path: Path, subject: Any, events: pl.DataFrame, histories: Any, encode: Callable[[str], EncodedQuery]
+) -> list[GradedQuery]:
+    """The tags of a user on one movie, without the words of its title; at most five of a user."""
+    text = pl.read_csv(path, infer_schema=False).select(
+        pl.col("userId").alias(Columns.USER), pl.col("movieId").alias(Columns.ITEM), "tag"
+    )
+    text = text.group_by(Columns.USER, Columns.ITEM, maintain_order=True).agg(pl.col("tag").str.join(", "))
+    text = text.join(events.select(Columns.USER, Columns.ITEM).unique(), on=[Columns.USER, Columns.ITEM])
+    items = subject.searchable.dataset.items
+    titles = dict(zip(items[Columns.ITEM], items[Columns.TITLE], strict=True))
+    ids = subject.searchable.features.item_ids
+    number: dict[str, int] = {}
+    found = []
+    for user, item, tags_ in text.sort(Columns.USER, Columns.ITEM).iter_rows():
+        words = without_title(tags_, titles.get(item) or "")
+        if words is None or ids.get(item) == UNKNOWN or number.get(user, 0) == MAX_OF_USER:
+            continue
+        number[user] = number.get(user, 0) + 1
+        found.append(
+            GradedQuery(
+                query=encode(words), grades={ids.get(item): 1.0}, group=user, history=histories.get(user)
+            )
+        )
+    return found
+
+
+def lee(args: Any) -> Iterator[tuple[str, SearchEvaluation]]:
+    texts = (args.folder / "lee.cor").read_text("latin-1").strip().split("\n")
+    above = np.loadtxt(args.folder / "similarities0-1.txt")  # the file has each pair once
+    judged = np.maximum(above, above.T)
+    assert judged.shape == (len(texts), len(texts)), "one judgement of each pair"
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        pl.DataFrame({"id": [str(at) for at in range(len(texts))], "text": texts}).write_parquet(
+            root / "items.parquet"
+        )
+        (root / "dataset.toml").write_text(
+            'name = "lee"\n[items]\npath = "items.parquet"\nid = "id"\ntext = ["text"]\n', "utf-8"
+        )
+        searcher, encoder, searchable = _items_alone(root, load_config())
+        encode, ids = _words(encoder), searchable.features.item_ids
+        queries = []
+        for at, text in enumerate(texts):
+            grades = {
+                ids.get(str(other)): float(grade)
+                for other, grade in enumerate(judged[at])
+                if other != at and grade >= LEE_RELEVANT
+            }
+            if grades:
+                others = np.arange(ids.size) != ids.get(str(at))
+                queries.append(GradedQuery(query=encode(text), grades=grades, group=str(at), allowed=others))
+        yield "Lee", evaluate_search(searcher, queries)
+
+
+def _clauses(encoder: QueryEncoder) -> Callable[[Sequence[Clause]], EncodedQuery]:
+    return lambda clauses: encoder.encode(clauses).query
+
+
+def _words(encoder: QueryEncoder) -> Callable[[str], EncodedQuery]:
+    return lambda text: encoder.encode([TextClause(name="query", text=text)]).query
+
+
+SETS: dict[str, Callable[[Any], Iterator[tuple[str, SearchEvaluation]]]] = {
+    "shops": shops,
+    "run": run,
+    "tags": tags,
+    "lee": lee,
+}
+
+if __name__ == "__main__":
+    main()
