@@ -3,20 +3,22 @@
     python benchmarks/search/quality.py shops 1 2 --items 300      # new sample shops of these seeds
     python benchmarks/search/quality.py run RUN                    # words of a run's held-out reviews
     python benchmarks/search/quality.py tags RUN TAGS              # MovieLens: tags of held-out movies
+    python benchmarks/search/quality.py tags-alone DATASET TAGS    # the same without a trained run
     python benchmarks/search/quality.py lee FOLDER                 # the Lee collection of gensim's tests
 
 A sample shop is indexed without a recommender. Its queries are of features/sample/queries.py: typed,
 spoken, the words of the spoken ones, pictures, and typed ones without an answer. "tags" takes tags.csv of
 MovieLens: the tags of a person on one movie are a query of that person, whose answer is the movie; validation
-pairs choose the settings of search and test pairs measure. The Lee collection (Lee, Pincombe and Welsh 2005)
-has 50 news texts and the similarity of all pairs as judged by people. Every text is a query for the others; a
-mean judgement of at least 0.5 is relevant and is the grade.
+pairs choose the settings of search and test pairs measure. "tags-alone" indexes the items alone, takes all
+tagged movies, chooses on half of the users and measures on the others. The Lee collection (Lee, Pincombe and
+Welsh 2005) has 50 news texts and the similarity of all pairs as judged by people. Every text is a query for
+the others; a mean judgement of at least 0.5 is relevant and is the grade.
 """
 
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,7 @@ from features.sample.queries import (
 )
 from recsys.columns import Columns
 from recsys.config import Config, load_config
+from recsys.history import History
 from recsys.ids import UNKNOWN
 from recsys.search import EncodedQuery, Searcher, SearchSettings
 from training.pipeline import Run
@@ -80,6 +83,9 @@ def main() -> None:
     tags = commands.add_parser("tags")
     tags.add_argument("run", type=Path)
     tags.add_argument("tags", type=Path)
+    alone = commands.add_parser("tags-alone")
+    alone.add_argument("dataset", type=Path)
+    alone.add_argument("tags", type=Path)
     commands.add_parser("lee").add_argument("folder", type=Path)
     args = parser.parse_args()
     summary: list[tuple[str, SearchEvaluation]] = []
@@ -142,9 +148,32 @@ def tags(args: Any) -> Iterator[tuple[str, SearchEvaluation]]:
     opened = Run.open(args.run)
     search = opened.search_before_test(opened.split.before_test(opened.fitted.builder))
     subject, encode = search.subject, _words(search.encoder)
-    fit_on = _tag_queries(args.tags, subject, subject.split.validation, subject.before_validation, encode)
-    test = _tag_queries(args.tags, subject, subject.split.test, subject.histories, encode)
-    plain = search.plain_searcher
+    items, split = subject.searchable, subject.split
+    fit_on = _tag_queries(args.tags, items, split.validation, subject.before_validation, encode)
+    test = _tag_queries(args.tags, items, split.test, subject.histories, encode)
+    for name, found in _on_tags(search.plain_searcher, fit_on, test, encode):
+        yield f"{args.run.name}, tags of held-out movies, {name}", found
+
+
+def tags_alone(args: Any) -> Iterator[tuple[str, SearchEvaluation]]:
+    config = load_config(overrides=["search.alignment.method=closed_form", "encoders.transcriber=none"])
+    searcher, encoder, searchable = _items_alone(args.dataset, config)
+    encode, pairs = _words(encoder), searchable.dataset.interactions
+    queries = _tag_queries(args.tags, searchable, pairs, {}, encode)
+    users = sorted({each.group for each in queries})
+    fit_on = [each for each in queries if users.index(each.group) % 2 == 0]
+    test = [each for each in queries if users.index(each.group) % 2 == 1]
+    for name, found in _on_tags(searcher.with_settings(SearchSettings()), fit_on, test, encode):
+        yield f"{args.dataset.name}, tags, {name}", found
+
+
+def _on_tags(
+    plain: Searcher,
+    fit_on: Sequence[GradedQuery],
+    test: Sequence[GradedQuery],
+    encode: Callable[[str], EncodedQuery],
+) -> Iterator[tuple[str, SearchEvaluation]]:
+    """With the settings that `fit_on` chooses, and with default settings."""
     judged = [
         JudgedQuery(
             query=each.query, relevant=np.array(list(each.grades)), group=each.group, history=each.history
@@ -155,15 +184,18 @@ def tags(args: Any) -> Iterator[tuple[str, SearchEvaluation]]:
     for reason in (*settings.fusion_reason.values(), settings.relevance_reason, settings.personal_reason):
         CONSOLE.print(reason)
     for name, searcher in {
-        "settings of validation": plain.with_settings(settings),
+        "chosen settings": plain.with_settings(settings),
         "default settings, personal 0.3": plain.with_settings(SearchSettings(personal=0.3)),
     }.items():
-        found = evaluate_search(searcher, test, description=f"{len(fit_on)} validation queries; {name}")
-        yield f"{args.run.name}, tags of held-out movies, {name}", found
+        yield name, evaluate_search(searcher, test, description=f"{len(fit_on)} validation queries; {name}")
 
 
 def _tag_queries(
-    path: Path, subject: Any, events: pl.DataFrame, histories: Any, encode: Callable[[str], EncodedQuery]
+    path: Path,
+    searchable: Searchable,
+    events: pl.DataFrame,
+    histories: Mapping[str, History],
+    encode: Callable[[str], EncodedQuery],
 ) -> list[GradedQuery]:
     """The tags of a user on one movie, without the words of its title; at most five of a user."""
     text = pl.read_csv(path, infer_schema=False).select(
@@ -171,9 +203,9 @@ def _tag_queries(
     )
     text = text.group_by(Columns.USER, Columns.ITEM, maintain_order=True).agg(pl.col("tag").str.join(", "))
     text = text.join(events.select(Columns.USER, Columns.ITEM).unique(), on=[Columns.USER, Columns.ITEM])
-    items = subject.searchable.dataset.items
+    items = searchable.dataset.items
     titles = dict(zip(items[Columns.ITEM], items[Columns.TITLE], strict=True))
-    ids = subject.searchable.features.item_ids
+    ids = searchable.features.item_ids
     number: dict[str, int] = {}
     found = []
     for user, item, tags_ in text.sort(Columns.USER, Columns.ITEM).iter_rows():
@@ -229,6 +261,7 @@ SETS: dict[str, Callable[[Any], Iterator[tuple[str, SearchEvaluation]]]] = {
     "shops": shops,
     "run": run,
     "tags": tags,
+    "tags-alone": tags_alone,
     "lee": lee,
 }
 
