@@ -1,7 +1,14 @@
 """Settings of search chosen on queries with known answers, and the evaluation of search."""
 
 from training.search.before_test import SearchBeforeTest, Searched, SearchSubject
-from training.search.build import KINDS, Searchable, align
+from training.search.build import (
+    KINDS,
+    Searchable,
+    align,
+    build_searcher,
+    encoder_directories,
+    query_encoder,
+)
 from training.search.default_relevance import default_relevance
 from training.search.evaluate import SEARCH_METRICS, GradedQuery, evaluate_search, graded
 from training.search.files import QueryFiles, graded_queries, read_qrels, read_query_files
@@ -40,10 +47,12 @@ __all__ = [
     "Searched",
     "UnansweredQuery",
     "align",
+    "build_searcher",
     "choose_fusion",
     "choose_personal",
     "choose_relevance",
     "default_relevance",
+    "encoder_directories",
     "evaluate_search",
     "expected_calibration_error",
     "fit_search",
@@ -53,6 +62,7 @@ __all__ = [
     "metric_label",
     "ndcg_of",
     "ordered_systems",
+    "query_encoder",
     "ranked_query",
     "read_qrels",
     "read_query_files",
