@@ -244,8 +244,9 @@ def lee(args: Any) -> Iterator[tuple[str, SearchEvaluation]]:
                 if other != at and grade >= LEE_RELEVANT
             }
             if grades:
+                plain = text.replace('"', " ")  # quoted words would be a phrase that must be found
                 others = np.arange(ids.size) != ids.get(str(at))
-                queries.append(GradedQuery(query=encode(text), grades=grades, group=str(at), allowed=others))
+                queries.append(GradedQuery(query=encode(plain), grades=grades, group=str(at), allowed=others))
         yield "Lee", evaluate_search(searcher, queries)
 
 
