@@ -45,6 +45,8 @@ class AlignmentConfig(Section):
 
 class SearchConfig(Section):
     enabled: bool = True  # the exported bundle has a search part
+    # Sentences of descriptions, at most, on which the settings of search are chosen. Time grows with it.
+    max_queries: Annotated[int, Field(ge=0)] = 300
     # Spoken queries: the transcriber is copied into the bundle (75 MB for "whisper-tiny.en").
     speech: bool = True
     alignment: AlignmentConfig = AlignmentConfig()
