@@ -42,7 +42,7 @@ HOMES = {  # library -> files and folders that may import it; docs/architecture.
     "mlflow": ("training/tracking/", "training/publishing/registry.py", "serving/pyfunc.py"),
     "jinja2": ("training/report/write.py",),
     "fastapi": ("serving/http/",),
-    "uvicorn": ("serving/http/app.py",),
+    "uvicorn": ("serving/http/",),
 }
 HEAVY = ("torch", "torchrec", "fbgemm_gpu", "transformers", "mlflow")
 MAX_FILE_LINES = 400

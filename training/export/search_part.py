@@ -14,6 +14,7 @@ from recsys.search import (
     items_with_words,
     save_search,
 )
+from training.export.search_fit import fit_settings
 from training.search import KINDS, Searchable, align
 
 SEARCH: Final = "search"  # the folder of the search part in a bundle
@@ -51,4 +52,8 @@ def write_search_part(
         write_heads=write_heads if aligned.kinds else None,
         index_kind=config.index.kind,
     )
-    return SearchSettings(), parity
+    text = directory / encoders["text"] if "text" in encoders else None
+    settings = fit_settings(
+        features, documents, aligned if aligned.kinds else None, config, text, progress=progress
+    )
+    return settings, parity
