@@ -198,7 +198,7 @@ def _tag_queries(
     encode: Callable[[str], EncodedQuery],
 ) -> list[GradedQuery]:
     """The tags of a user on one movie, without the words of its title; at most five of a user."""
-    text = pl.read_csv(path, infer_schema=False).select(
+    text = pl.read_csv(path, infer_schema=False, glob=False).select(
         pl.col("userId").alias(Columns.USER), pl.col("movieId").alias(Columns.ITEM), "tag"
     )
     text = text.group_by(Columns.USER, Columns.ITEM, maintain_order=True).agg(pl.col("tag").str.join(", "))

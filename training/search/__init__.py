@@ -10,8 +10,6 @@ from training.search.build import (
     query_encoder,
 )
 from training.search.default_relevance import default_relevance
-from training.search.evaluate import SEARCH_METRICS, GradedQuery, evaluate_search, graded
-from training.search.files import QueryFiles, graded_queries, read_qrels, read_query_files
 from training.search.fit import fit_search, ranked_query
 from training.search.fusion_fit import FusionChoice, RankedQuery, choose_fusion, ndcg_of
 from training.search.known_item import (
@@ -24,9 +22,11 @@ from training.search.known_item import (
 )
 from training.search.no_answer import FOREIGN, UnansweredQuery, without_similar
 from training.search.personal_fit import PersonalChoice, choose_personal
+from training.search.quality.evaluate import SEARCH_METRICS, GradedQuery, evaluate_search, graded
+from training.search.quality.files import QueryFiles, graded_queries, read_qrels, read_query_files
+from training.search.quality.results import SearchEvaluation
+from training.search.quality.table import metric_label, ordered_systems, search_tables
 from training.search.relevance_fit import RelevanceChoice, choose_relevance, expected_calibration_error
-from training.search.results import SearchEvaluation
-from training.search.table import metric_label, ordered_systems, search_tables
 
 __all__ = [
     "FOREIGN",

@@ -28,11 +28,11 @@ from recsys.search import EncodedQuery, Searcher, SearchSettings, personalizer
 from training.alignment import FittedAlignment, cross_modal_recall
 from training.fitting import Fitted
 from training.search.build import Searchable, align, build_searcher, encoder_directories, query_encoder
-from training.search.evaluate import GradedQuery, evaluate_search, graded
-from training.search.files import QueryFiles, graded_queries
 from training.search.fit import fit_search
 from training.search.known_item import KnownItemQuery, judged, review_queries
-from training.search.results import SearchEvaluation
+from training.search.quality.evaluate import GradedQuery, evaluate_search, graded
+from training.search.quality.files import QueryFiles, graded_queries
+from training.search.quality.results import SearchEvaluation
 
 Searched = tuple[SearchEvaluation, tuple[str, ...]]  # results, and what of the files was left out
 HELD_OUT_SHARE: Final = 0.2  # of the items, whose pairs of modalities the heads have not seen

@@ -13,7 +13,7 @@ from search_parts import picture, query, scorer, text
 from recsys.history import History
 from recsys.search import Calibration, PersonalScores, Searcher, SearchSettings
 from training.search import GradedQuery, SearchEvaluation, evaluate_search, search_tables
-from training.search.results import DENSE, HYBRID, LEXICAL, PERSONAL
+from training.search.quality.results import DENSE, HYBRID, LEXICAL, PERSONAL
 
 SETTINGS = SearchSettings()
 ASKED = (

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from recsys.metrics import Estimate
-from training.search.results import DENSE, HYBRID, LEXICAL, MAIN_METRIC, PERSONAL, SearchEvaluation
+from training.search.quality.results import DENSE, HYBRID, LEXICAL, MAIN_METRIC, PERSONAL, SearchEvaluation
 
 _ORDER = (LEXICAL, DENSE, HYBRID, PERSONAL)
 

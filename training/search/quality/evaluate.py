@@ -27,8 +27,8 @@ from recsys.search import (
     padded,
 )
 from training.search.known_item import JudgedQuery
-from training.search.reliability import reliability_of
-from training.search.results import (
+from training.search.quality.reliability import reliability_of
+from training.search.quality.results import (
     DENSE,
     HYBRID,
     MAIN_METRIC,

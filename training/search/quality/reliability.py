@@ -7,7 +7,7 @@ import numpy as np
 
 from recsys.metrics import Grades
 from recsys.search import SearchResults
-from training.search.results import Bin, Reliability
+from training.search.quality.results import Bin, Reliability
 
 NUM_BINS = 10
 
