@@ -51,7 +51,7 @@ from training.evaluation import (
     id_only,
     save_examples,
 )
-from training.export import NUM_CHECKED_USERS, Provenance, export_once
+from training.export import NUM_CHECKED_USERS, Provenance, Searchable, export_once
 from training.fitting import (
     FitChoices,
     FitInputs,
@@ -277,6 +277,13 @@ class Run:
                 list(islice(histories.values(), NUM_CHECKED_USERS)),
                 reviewers=reviewers,
                 record=self.directory.exported,
+                searchable=Searchable(
+                    dataset=dataset,
+                    features=final.features,
+                    vectors=self.vectors,
+                    reviews=dataset.reviews if self.config.train.refit else self.split.reviews,
+                ),
+                progress=self.progress,
             )
         parity = {f"parity/{name}": value for name, value in bundle.manifest.parity.items()}
         self.tracker.log_metrics(parity)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ EMBEDDED_TRANSCRIBER = "whisper-tiny.en"
 NO_TRANSCRIBER = "none"
 
 _MODEL_FILES = ("model.bin", "config.json", "tokenizer.json")
+_VOCABULARIES = ("vocabulary", "preprocessor_config")  # further files of some models, in any format
 # Whisper was trained on windows of 30 seconds, filled up with silence. With two seconds of silence after the
 # speech it takes a quarter of the time and is mostly as accurate. A transcript that breaks off early or
 # repeats itself (`is_doubtful`) is made again in a full window.
@@ -207,14 +209,33 @@ def load_transcriber(
     """
     if name == NO_TRANSCRIBER:
         return NullTranscriber()
-    if name == EMBEDDED_TRANSCRIBER:
-        directory = WHISPER_TINY_EN.locate()[0].parent
-    elif Path(name).is_dir():
-        directory = Path(name)
-    else:
-        hint = did_you_mean(name, [EMBEDDED_TRANSCRIBER, NO_TRANSCRIBER])
-        raise EncoderError(f"transcriber {name!r} is neither a directory nor a known name; {hint}")
+    directory = _directory(name)
     return WhisperTranscriber(directory, device=device, batch_size=batch_size, num_threads=num_threads)
+
+
+def copy_transcriber(name: str, target: Path) -> bool:
+    """Copy the files of the transcriber `name` to the new folder `target`; False and no folder for "none".
+
+    Errors as `load_transcriber`.
+    """
+    if name == NO_TRANSCRIBER:
+        return False
+    directory = _directory(name)
+    WhisperTranscriber(directory)  # checks that no file is missing
+    target.mkdir(parents=True)
+    for path in sorted(directory.iterdir()):
+        if path.name in _MODEL_FILES or path.stem in _VOCABULARIES:
+            shutil.copyfile(path, target / path.name)
+    return True
+
+
+def _directory(name: str) -> Path:
+    if name == EMBEDDED_TRANSCRIBER:
+        return WHISPER_TINY_EN.locate()[0].parent
+    if Path(name).is_dir():
+        return Path(name)
+    hint = did_you_mean(name, [EMBEDDED_TRANSCRIBER, NO_TRANSCRIBER])
+    raise EncoderError(f"transcriber {name!r} is neither a directory nor a known name; {hint}")
 
 
 @dataclass(frozen=True, kw_only=True)

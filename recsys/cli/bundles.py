@@ -81,7 +81,7 @@ def recommend(
         candidates=candidates,
         candidates_column=candidates_column,
     )
-    with _engine(bundle, histories, state, device) as engine, ConsoleProgress(console) as progress:
+    with open_engine(bundle, histories, state, device) as engine, ConsoleProgress(console) as progress:
         counts = recommend_to_parquet(engine, request, out, report=report, progress=progress)
     say(console, _summary(counts, k, out))
     for warning in counts.warnings:
@@ -123,7 +123,7 @@ def show(
     """Show one user's history and recommendations, with a reason each."""
     from serving.show import show_user
 
-    with _engine(bundle, histories, state, "cpu") as engine:
+    with open_engine(bundle, histories, state, "cpu") as engine:
         show_user(engine, console, user=user, k=k)
 
 
@@ -150,7 +150,7 @@ def _summary(counts: Any, k: int, out: Path) -> str:
     return "; ".join(parts) + "."
 
 
-def _engine(bundle: Path, histories: Path | None, state: Path | None, device: str) -> Any:
+def open_engine(bundle: Path, histories: Path | None, state: Path | None, device: str) -> Any:
     from recsys.bundle import bundle_directory
     from serving.engine import Engine
 

@@ -45,4 +45,7 @@ class AlignmentConfig(Section):
 
 
 class SearchConfig(Section):
+    enabled: bool = True  # the exported bundle has a search part
+    # Spoken queries: the transcriber is copied into the bundle (75 MB for "whisper-tiny.en").
+    speech: bool = True
     alignment: AlignmentConfig = AlignmentConfig()

@@ -61,6 +61,7 @@ def _encodable(value: str) -> str:
     return value
 
 
+Encodable = Annotated[str, AfterValidator(_encodable)]
 UserId = Annotated[str, AfterValidator(_user_id)]
 ItemId = Annotated[str, AfterValidator(_item_id)]
 Time = Annotated[int, BeforeValidator(_microseconds, json_schema_input_type=float | datetime)]

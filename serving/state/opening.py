@@ -30,6 +30,8 @@ def open_state(bundle: Bundle, *, histories: Path | None = None, path: Path | No
     or `path` cannot be used; a file that this call created is then removed.
     """
     run = bundle.path.resolve().parent
+    if bundle.manifest.recommender is None and path is None:  # of items alone: no history is read
+        path, histories = Path(IN_MEMORY), None
     if histories is None and (run / HISTORIES).is_file():
         histories = run / HISTORIES
     is_default, path = path is None, path or state_directory(bundle.path) / STATE
@@ -57,6 +59,8 @@ def maps_fingerprint(bundle: Bundle) -> str:
     """
     manifest = bundle.manifest
     schema, files = manifest.sequence_schema, manifest.files
+    if schema is None:  # of items alone
+        return files["item_ids.npy"]
     encoders = [manifest.encoders[kind] for kind in ("text", "audio") if kind in manifest.encoders]
     meaning = {
         "maps": [files["item_ids.npy"], files["maps.json"]],
@@ -79,7 +83,7 @@ def _opened(path: Path, bundle: Bundle, *, is_default: bool) -> SqliteState:
 
 
 def _read_histories(bundle: Bundle, source: Path) -> Iterator[tuple[str, History]]:
-    schema = bundle.manifest.sequence_schema
+    schema = bundle.sequence_schema
     for user, history in iter_histories(source, bundle.item_ids, bundle.event_ids, bundle.profile_ids):
         for found, dim in (
             (history.review_text, schema.review_text_dim),

@@ -12,7 +12,9 @@ from recsys.config import Config
 from recsys.errors import BundleError
 from recsys.files import replace_text
 from recsys.history import History
+from recsys.progress import Progress, silent
 from training.export.bundle import Provenance, export_bundle
+from training.export.search_part import Searchable
 from training.fitting import Fitted
 
 
@@ -26,6 +28,8 @@ def export_once(
     *,
     reviewers: Sequence[str | None] | None = None,
     record: Path,
+    searchable: Searchable | None = None,
+    progress: Progress = silent,
 ) -> Bundle:
     """The bundle in `target` if it was exported from the same inputs, else a new one of `export_bundle`.
 
@@ -36,7 +40,17 @@ def export_once(
     if (bundle := _finished(target, record, key)) is not None:
         return bundle
     record.unlink(missing_ok=True)
-    bundle = export_bundle(target, fitted, dataset, config, provenance, check_on, reviewers=reviewers)
+    bundle = export_bundle(
+        target,
+        fitted,
+        dataset,
+        config,
+        provenance,
+        check_on,
+        reviewers=reviewers,
+        searchable=searchable,
+        progress=progress,
+    )
     replace_text(record, json.dumps({"key": key, "version": bundle.version}, indent=2) + "\n")
     return bundle
 

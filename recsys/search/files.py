@@ -1,0 +1,114 @@
+"""The search part of a bundle.
+
+    search/lexical/                   the lexical index
+    search/has_words.npy              bool [N], the items with any text
+    search/vectors/<modality>.npy     float16 [N, D], unit rows    <modality>.present.npy  bool [N]
+    search/shared/<modality>.npy      float16 [N, S], the same projected by the alignment heads
+    search/heads/<kind>.onnx          the alignment heads
+    search/index/<modality>/          an index of a large catalogue's vectors
+
+Vectors are mapped into memory. `SearchSettings` are in the manifest.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.arrays import Bools, Floats
+from recsys.errors import BundleError
+from recsys.modalities import MODALITIES, EncoderKind
+from recsys.retrieval import build_index, load_index
+from recsys.search.legs import DenseLeg, Heads, WordIndex
+from recsys.search.scoring import Scorer
+from recsys.search.searcher import Searcher
+from recsys.search.settings import SearchSettings
+
+VECTORS: Final = "vectors"
+SHARED: Final = "shared"
+HAS_WORDS: Final = "has_words.npy"
+
+
+def save_search(
+    directory: Path,
+    legs: Sequence[DenseLeg],
+    *,
+    has_words: Bools,
+    write_words: Callable[[Path], object] | None = None,
+    write_heads: Callable[[Path], object] | None = None,
+    index_kind: str = "exact",
+) -> None:
+    """Write the search part of a bundle into `directory`, which is made where missing.
+
+    `write_words` and `write_heads` fill the folders of the lexical index and of the heads. An `index_kind`
+    other than "exact" builds an index for the vectors of each leg.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    np.save(directory / HAS_WORDS, has_words, allow_pickle=False)
+    for leg in legs:
+        _save(directory / VECTORS / f"{leg.name}.npy", leg.vectors.astype(np.float16))
+        _save(directory / VECTORS / f"{leg.name}.present.npy", leg.present)
+        if leg.shared is not None:
+            _save(directory / SHARED / f"{leg.name}.npy", leg.shared.astype(np.float16))
+        if index_kind != "exact":
+            build_index(index_kind, leg.vectors.astype(np.float32)).save(directory / "index" / leg.name)
+    for folder, write in (("lexical", write_words), ("heads", write_heads)):
+        if write is not None:
+            (directory / folder).mkdir(exist_ok=True)
+            write(directory / folder)
+
+
+def load_search(
+    directory: Path,
+    settings: SearchSettings,
+    *,
+    popularity: Floats | None = None,
+    words: WordIndex | None = None,
+    heads: Heads | None = None,
+) -> Searcher:
+    """The searcher of the files that `save_search` wrote. `popularity` [N] are counts of training events.
+
+    Raises `BundleError` for a file that is missing or has another shape.
+    """
+    has_words = _load(directory / HAS_WORDS)
+    legs = [
+        _leg(directory, each.name, each.encoder, len(has_words))
+        for each in MODALITIES
+        if each.encoder is not None and (directory / VECTORS / f"{each.name}.npy").is_file()
+    ]
+    scorer = Scorer(
+        legs, num_items=len(has_words), heads=heads, words=words, has_words=has_words, popularity=popularity
+    )
+    return Searcher(scorer, settings)
+
+
+def _leg(directory: Path, name: str, kind: EncoderKind, num_items: int) -> DenseLeg:
+    shared, index = directory / SHARED / f"{name}.npy", directory / "index" / name
+    path = directory / VECTORS / f"{name}.npy"
+    vectors = _load(path)
+    if vectors.ndim != 2 or len(vectors) != num_items:
+        raise BundleError(f"{path} is {list(vectors.shape)}; {num_items} rows are needed, of each item one")
+    return DenseLeg(
+        name=name,
+        kind=kind,
+        vectors=vectors,
+        present=np.asarray(_load(directory / VECTORS / f"{name}.present.npy")),
+        shared=_load(shared) if shared.is_file() else None,
+        index=load_index(index) if index.is_dir() else None,
+    )
+
+
+def _save(path: Path, array: npt.NDArray[Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, array, allow_pickle=False)
+
+
+def _load(path: Path) -> npt.NDArray[Any]:
+    try:
+        array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:
+        first_line = str(error).partition("\n")[0]
+        raise BundleError(f"{path} cannot be read: {first_line}; copy or make the bundle again") from None
+    return array
