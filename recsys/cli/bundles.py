@@ -96,8 +96,15 @@ def serve(
     histories: HistoriesOption = None,
     state: StateOption = None,
     device: DeviceOption = "cpu",
+    media: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="The folder of the dataset, whose pictures the page shows; again for each of its media "
+            "roots, in their order."
+        ),
+    ] = None,
 ) -> None:
-    """Answer over HTTP; the API's documentation is at /docs."""
+    """Answer over HTTP: a page for search at /, and the API's documentation at /docs."""
     from recsys.bundle import bundle_directory
     from serving.http import serve as serve_bundle
 
@@ -109,6 +116,7 @@ def serve(
             histories=histories,
             state=state,
             device=_device(device),
+            media=media or (),
         )
 
 

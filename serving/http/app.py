@@ -1,6 +1,7 @@
 """The HTTP endpoint: `create_app(engine)`, and `serve`, which runs it."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -11,6 +12,8 @@ from recsys.history import History
 from recsys.ids import PAD
 from recsys.retrieval import Recommendations
 from serving.engine import Engine
+from serving.http.catalogue import router as catalogue_router
+from serving.http.page import router as page_router
 from serving.http.parts import (
     BAD_BODY,
     BAD_REQUEST,
@@ -38,6 +41,7 @@ from serving.http.schemas import (
 )
 from serving.http.search import body_definitions
 from serving.http.search import router as search_router
+from serving.pictures import CataloguePictures
 from serving.search import SearchEngine
 
 try:
@@ -64,13 +68,14 @@ the field, the rejected value, and what would be right.
 router = APIRouter()
 
 
-def create_app(engine: Engine) -> FastAPI:
-    """The application that answers from `engine`."""
+def create_app(engine: Engine, media: Sequence[Path] = ()) -> FastAPI:
+    """The application that answers from `engine`; `media` are the folders of `CataloguePictures`."""
     app = FastAPI(title="recsys", version=__version__, description=ABOUT)
     app.state.engine = engine
     app.state.search = SearchEngine.of(engine) if engine.bundle.manifest.search is not None else None
-    app.include_router(router)
-    app.include_router(search_router)
+    app.state.pictures = CataloguePictures(engine.bundle.catalogue, media)
+    for each in (router, search_router, catalogue_router, page_router):
+        app.include_router(each)
     _describe_bodies(app)
     _install_handlers(app)
     return app
@@ -84,16 +89,17 @@ def serve(
     histories: Path | None = None,
     state: Path | None = None,
     device: Device = "cpu",
+    media: Sequence[Path] = (),
     log_level: str = "info",
 ) -> None:
-    """Open `bundle` and answer over HTTP until stopped; errors as `Engine.open`."""
+    """Open `bundle` and answer over HTTP until stopped; errors as `Engine.open` and `CataloguePictures`."""
     with Engine.open(bundle, histories=histories, state=state, device=device) as engine:
         if not engine.state.is_durable:
             log.warning(
                 "the state is kept in memory: users who are erased come back with the next start; name a "
                 "writable file with --state to keep erasures"
             )
-        uvicorn.run(create_app(engine), host=host, port=port, log_level=log_level)
+        uvicorn.run(create_app(engine, media), host=host, port=port, log_level=log_level)
 
 
 # Endpoints are plain functions, so that inference runs in worker threads and the loop stays free.
