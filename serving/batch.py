@@ -95,6 +95,7 @@ def recommend_to_parquet(
     """
     if request.k < 1:
         raise RequestError("k", "at least 1", request.k)
+    engine.require_recommender()
     for path in (out, *([report] if report else [])):
         check_is_parquet(path)
     out.parent.mkdir(parents=True, exist_ok=True)

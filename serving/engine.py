@@ -67,8 +67,7 @@ class Engine:
             providers=providers,
         )
 
-    @property
-    def trained(self) -> Recommender:
+    def require_recommender(self) -> Recommender:
         """The recommender; raises `BundleError` where the bundle has none."""
         if self.recommender is None:
             raise BundleError(
@@ -87,17 +86,17 @@ class Engine:
         diversity: float = 0.0,
     ) -> Recommendations:
         """`Recommender.recommend`; None is a user of whom nothing is known."""
-        return self.trained.recommend(
+        return self.require_recommender().recommend(
             histories, k, exclude_seen=exclude_seen, allowed=allowed, diversity=diversity
         )
 
     def rank(self, histories: Sequence[History | None], candidates: Ints) -> Recommendations:
         """`Recommender.rank` of candidates [B, K]."""
-        return self.trained.rank(histories, candidates)
+        return self.require_recommender().rank(histories, candidates)
 
     def similar(self, item: int, k: int) -> tuple[Ints, Floats]:
         """The `k` nearest other items of `item` and their cosines, fewer in a small catalogue."""
-        items_BK, scores_BK = self.trained.similar(np.array([item], np.int64), k)
+        items_BK, scores_BK = self.require_recommender().similar(np.array([item], np.int64), k)
         found = items_BK[0] != PAD
         return items_BK[0][found], scores_BK[0][found]
 

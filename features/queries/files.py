@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from features.dataset import PARQUET, casting, read_file, value_text
+from features.dataset import PARQUET, casting, read_file
 from features.queries.clauses import AudioClause, Clause, ImageClause, TextClause, VideoClause
 from recsys.columns import Columns
 from recsys.errors import DataError, clipped, did_you_mean
@@ -111,8 +111,7 @@ def _faults(path: Path, values: dict[str, str | None]) -> Iterator[str]:
     for name in MEDIA:
         value = values.get(name)
         if _is_given(value) and not (path.parent / str(value)).is_file():
-            shown = value_text(clipped(str(value)))
-            yield f"{name} = {shown}: no such file; paths are relative to {path.parent}"
+            yield f"{name} = {clipped(str(value))!r}: no such file; paths are relative to {path.parent}"
 
 
 def _row(path: Path, at: int, values: dict[str, str | None]) -> QueryRow:

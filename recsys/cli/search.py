@@ -1,11 +1,20 @@
 """Commands of search: for one query or a file of them, and the index of a dataset without a recommender."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
 
-from recsys.cli.app import command, console
+from recsys.cli.app import (
+    CacheOption,
+    ConfigOption,
+    DatasetArgument,
+    SetOption,
+    command,
+    console,
+    default_cache,
+)
 from recsys.cli.bundles import (
     BundleArgument,
     DeviceOption,
@@ -13,7 +22,7 @@ from recsys.cli.bundles import (
     StateOption,
     open_engine,
 )
-from recsys.cli.console import ConsoleProgress, say
+from recsys.cli.console import ConsoleProgress, print_reasons, say, warn
 from recsys.errors import ConfigError
 
 QUERY_TABLES = "CSV, TSV, Parquet or JSON Lines"
@@ -83,6 +92,35 @@ def search(
             _search_once(engine, asked, user, shared, device)
 
 
+@command
+def index(
+    dataset: DatasetArgument,
+    out: Annotated[Path, typer.Option("--out", help="The bundle directory to write; its folders are made.")],
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    cache: CacheOption = None,
+) -> None:
+    """Make a bundle that is searched, of a dataset's items alone: nothing is trained on events."""
+    from features.event_log import all_reasons, open_dataset
+    from features.extraction import extract
+    from recsys.config import load_config
+    from training.export import index_items
+
+    settings, cache_dir = load_config(config, overrides=set_ or []), cache or default_cache()
+    with ConsoleProgress(console) as progress:
+        loaded = open_dataset(dataset, settings.data, cache_dir=cache_dir, progress=progress)
+        for warning in loaded.warnings:
+            warn(console, warning)
+        vectors = extract(loaded, settings.encoders, cache_dir=cache_dir, progress=progress)
+        bundle = index_items(out, loaded, vectors, settings, progress=progress)
+    print_reasons(console, all_reasons(loaded, vectors.rejected))
+    say(console, f"Bundle {bundle.version} of {len(bundle.item_ids):,} items in {out}.")
+    say(
+        console,
+        f"Search it:  recsys search {quote(str(out))} WORDS   or serve it:  recsys serve {quote(str(out))}",
+    )
+
+
 def parsed_filters(settings: list[str]) -> dict[str, list[str]]:
     """field=value texts as field -> wanted values; raises `ConfigError`."""
     filters: dict[str, list[str]] = {}
@@ -123,7 +161,7 @@ def _search_once(
         clauses.append(TextClause(name="words", text=asked["words"]))
     for name, of in (("--image", ImageClause), ("--audio", AudioClause), ("--video", VideoClause)):
         clauses += [of(name=f"{name} {path}", medium=path) for path in asked[name] or ()]
-    clauses += [search.item_clause(item, f"--like {item}") for item in asked["--like"] or ()]
+    clauses += [search.item_clause(item, "--like") for item in asked["--like"] or ()]
     history = None if user is None else engine.state.histories([user])[0]
     if user is not None and history is None:
         say(console, f"Unknown user {user!r}: the order is impersonal.")

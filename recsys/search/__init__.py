@@ -1,13 +1,12 @@
-"""Search in the catalogue: any form of query finds any form of item, by words and by vectors."""
+"""Search over a catalogue: words, vectors of several modalities, and their fusion. No torch."""
 
 from recsys.search.alignment import INPUT, OUTPUT, AlignmentHeads, OnnxHeads, head_file, no_head
-from recsys.search.files import load_search, save_search
+from recsys.search.files import items_with_words, load_search, save_search
 from recsys.search.fusion import default_weights, fuse, reciprocal_ranks, standardized
 from recsys.search.legs import (
     LEXICAL,
     POPULARITY,
     DenseLeg,
-    Heads,
     LegQuery,
     WordIndex,
     build_leg,
@@ -41,7 +40,6 @@ __all__ = [
     "EncodedQuery",
     "FieldWeights",
     "FusionWeights",
-    "Heads",
     "HitExplanation",
     "LegQuery",
     "LegScores",
@@ -66,6 +64,7 @@ __all__ = [
     "features",
     "fuse",
     "head_file",
+    "items_with_words",
     "load_search",
     "logits",
     "no_head",

@@ -10,9 +10,9 @@
 Vectors are mapped into memory. `SearchSettings` are in the manifest.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +21,18 @@ from recsys.arrays import Bools, Floats
 from recsys.errors import BundleError
 from recsys.modalities import MODALITIES, EncoderKind
 from recsys.retrieval import build_index, load_index
-from recsys.search.legs import DenseLeg, Heads, WordIndex
+from recsys.search.alignment import OnnxHeads
+from recsys.search.legs import DenseLeg
+from recsys.search.lexical.documents import Document
+from recsys.search.lexical.index import LexicalIndex
 from recsys.search.scoring import Scorer
 from recsys.search.searcher import Searcher
 from recsys.search.settings import SearchSettings
 
 VECTORS: Final = "vectors"
 SHARED: Final = "shared"
+LEXICAL: Final = "lexical"
+HEADS: Final = "heads"
 HAS_WORDS: Final = "has_words.npy"
 
 
@@ -36,14 +41,14 @@ def save_search(
     legs: Sequence[DenseLeg],
     *,
     has_words: Bools,
-    write_words: Callable[[Path], object] | None = None,
+    words: LexicalIndex | None = None,
     write_heads: Callable[[Path], object] | None = None,
     index_kind: str = "exact",
 ) -> None:
     """Write the search part of a bundle into `directory`, which is made where missing.
 
-    `write_words` and `write_heads` fill the folders of the lexical index and of the heads. An `index_kind`
-    other than "exact" builds an index for the vectors of each leg.
+    `has_words` [N] is that of `items_with_words`. `write_heads` fills the folder of the alignment heads
+    (`FittedAlignment.write`). An `index_kind` other than "exact" builds an index for the vectors of each leg.
     """
     directory.mkdir(parents=True, exist_ok=True)
     np.save(directory / HAS_WORDS, has_words, allow_pickle=False)
@@ -54,10 +59,19 @@ def save_search(
             _save(directory / SHARED / f"{leg.name}.npy", leg.shared.astype(np.float16))
         if index_kind != "exact":
             build_index(index_kind, leg.vectors.astype(np.float32)).save(directory / "index" / leg.name)
-    for folder, write in (("lexical", write_words), ("heads", write_heads)):
-        if write is not None:
-            (directory / folder).mkdir(exist_ok=True)
-            write(directory / folder)
+    if words is not None:
+        words.save(directory / LEXICAL)
+    if write_heads is not None:
+        (directory / HEADS).mkdir(exist_ok=True)
+        write_heads(directory / HEADS)
+
+
+def items_with_words(documents: Iterable[Document], num_items: int) -> Bools:
+    """Whether an item has any text. Shape [N]; `num_items` is N, the two reserved rows included."""
+    has_words = np.zeros(num_items, np.bool_)
+    for each in documents:
+        has_words[each.item] = any((each.title, each.text, each.categories, each.transcript, each.reviews))
+    return has_words
 
 
 def load_search(
@@ -65,10 +79,11 @@ def load_search(
     settings: SearchSettings,
     *,
     popularity: Floats | None = None,
-    words: WordIndex | None = None,
-    heads: Heads | None = None,
+    device: Literal["cpu", "cuda"] = "cpu",
 ) -> Searcher:
-    """The searcher of the files that `save_search` wrote. `popularity` [N] are counts of training events.
+    """The searcher of the files that `save_search` wrote.
+
+    `popularity` [N] are counts of training events. The alignment heads run on `device`.
 
     Raises `BundleError` for a file that is missing or has another shape.
     """
@@ -78,8 +93,15 @@ def load_search(
         for each in MODALITIES
         if each.encoder is not None and (directory / VECTORS / f"{each.name}.npy").is_file()
     ]
+    heads = OnnxHeads.open(directory / HEADS, device=device)
+    words = LexicalIndex.open(directory / LEXICAL) if (directory / LEXICAL).is_dir() else None
     scorer = Scorer(
-        legs, num_items=len(has_words), heads=heads, words=words, has_words=has_words, popularity=popularity
+        legs,
+        num_items=len(has_words),
+        heads=heads if heads.kinds else None,
+        words=words,
+        has_words=has_words,
+        popularity=popularity,
     )
     return Searcher(scorer, settings)
 

@@ -20,7 +20,9 @@ from recsys.ids import PAD
 from recsys.item_features import ItemFeatures
 from recsys.modalities import MODALITIES, EncoderKind
 from recsys.retrieval import Index, top_k
-from recsys.search.query import EncodedClause, WordQuery
+from recsys.search.alignment import AlignmentHeads
+from recsys.search.lexical.words import WordQuery
+from recsys.search.query import EncodedClause
 
 LEXICAL: Final = "lexical"
 POPULARITY: Final = "popularity"
@@ -32,15 +34,6 @@ BLOCK_ITEMS: Final = 16_384
 _DECIMALS: Final = 6
 # Where a clause has several vectors, the first of these is compared in the shared space.
 _SHARED_ORDER: Final[tuple[EncoderKind, ...]] = ("text", "image", "audio")
-
-
-class Heads(Protocol):
-    """What a leg needs of the alignment heads."""
-
-    @property
-    def kinds(self) -> tuple[EncoderKind, ...]: ...
-
-    def project(self, kind: EncoderKind, vectors_BD: Floats) -> Floats: ...
 
 
 class WordIndex(Protocol):
@@ -146,7 +139,7 @@ class DenseLeg:
 
 
 def build_leg(
-    name: str, kind: EncoderKind, vectors: Floats, present: Bools, heads: Heads | None = None
+    name: str, kind: EncoderKind, vectors: Floats, present: Bools, heads: AlignmentHeads | None = None
 ) -> DenseLeg:
     """The leg of vectors [N, D] of any length; `heads` project them to the shared space."""
     unit_ND = np.where(present[:, None], unit(vectors.astype(np.float32)), 0.0)
@@ -164,7 +157,7 @@ def build_leg(
     return DenseLeg(name=name, kind=kind, vectors=unit_ND.astype(np.float16), present=present, shared=shared)
 
 
-def build_legs(features: ItemFeatures, heads: Heads | None = None) -> tuple[DenseLeg, ...]:
+def build_legs(features: ItemFeatures, heads: AlignmentHeads | None = None) -> tuple[DenseLeg, ...]:
     """The legs of all modalities that an encoder has made vectors of."""
     return tuple(
         build_leg(each.name, each.encoder, features.dense[each.name], features.present[each.name], heads)
@@ -173,7 +166,9 @@ def build_legs(features: ItemFeatures, heads: Heads | None = None) -> tuple[Dens
     )
 
 
-def leg_queries(clause: EncodedClause, legs: Sequence[DenseLeg], heads: Heads | None) -> dict[str, LegQuery]:
+def leg_queries(
+    clause: EncodedClause, legs: Sequence[DenseLeg], heads: AlignmentHeads | None
+) -> dict[str, LegQuery]:
     """The clause for each leg that can answer it, by the leg's name.
 
     Own space where the clause has a vector of the leg's encoder, else the shared space. An item is compared
@@ -198,7 +193,7 @@ def leg_queries(clause: EncodedClause, legs: Sequence[DenseLeg], heads: Heads | 
     return queries
 
 
-def _projected(vectors: Mapping[EncoderKind, Floats], heads: Heads | None) -> Floats | None:
+def _projected(vectors: Mapping[EncoderKind, Floats], heads: AlignmentHeads | None) -> Floats | None:
     """The clause in the shared space, None where it has no vector with a head."""
     if heads is None:
         return None

@@ -11,6 +11,7 @@ from recsys.arrays import Floats
 from recsys.errors import RequestError, did_you_mean
 from recsys.ids import NUM_RESERVED
 from recsys.modalities import EncoderKind
+from recsys.search.lexical.words import WordQuery
 
 QueryKind = Literal["text", "image", "audio", "video", "item"]
 QUERY_KINDS: Final[tuple[QueryKind, ...]] = get_args(QueryKind)

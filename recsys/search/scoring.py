@@ -17,7 +17,9 @@ import numpy as np
 
 from recsys.arrays import Bools, Floats, Ints
 from recsys.errors import RequestError, did_you_mean
-from recsys.search.legs import LEXICAL, POPULARITY, DenseLeg, Heads, LegQuery, Space, WordIndex, leg_queries
+from recsys.search.alignment import AlignmentHeads
+from recsys.search.legs import LEXICAL, POPULARITY, DenseLeg, LegQuery, Space, WordIndex, leg_queries
+from recsys.search.lexical.words import WordQuery
 from recsys.search.query import EncodedClause, EncodedQuery, QueryKind
 
 
@@ -86,7 +88,7 @@ class Scorer:
         legs: Sequence[DenseLeg],
         *,
         num_items: int,
-        heads: Heads | None = None,
+        heads: AlignmentHeads | None = None,
         words: WordIndex | None = None,
         has_words: Bools | None = None,
         popularity: Floats | None = None,
@@ -135,11 +137,8 @@ class Scorer:
     def _lexical_heads(self, query: EncodedQuery, num: int, allowed: Bools | None) -> list[Ints]:
         if self.words is None or not _is_on(query, LEXICAL):
             return []
-        return [
-            self.words.search(clause.words, num, allowed)[0]
-            for clause in query.positive
-            if _has_words(clause)
-        ]
+        asked = [words for clause in query.positive if (words := _words_of(clause)) is not None]
+        return [self.words.search(words, num, allowed)[0] for words in asked]
 
     def _dense_heads(
         self,
@@ -164,12 +163,12 @@ class Scorer:
     ) -> ClauseScores:
         legs: dict[str, LegScores] = {}
         coverage_K: Floats | None = None
-        if self.words is not None and _has_words(clause):
+        if self.words is not None and (words := _words_of(clause)) is not None:
             with watch.stage("lexical"):
                 has_K = np.ones(len(items), np.bool_) if self._has_words is None else self._has_words[items]
-                score_K = self.words.scores(clause.words, items)
+                score_K = self.words.scores(words, items)
                 legs[LEXICAL] = LegScores(score_K=score_K, has_K=has_K, space="lexical")
-                coverage_K = self.words.coverage(clause.words, items)
+                coverage_K = self.words.coverage(words, items)
         with watch.stage("dense"):
             for leg in self.legs:
                 if leg.name in queries:
@@ -203,7 +202,7 @@ class Scorer:
     def _check_answerable(
         self, query: EncodedQuery, clause: EncodedClause, queries: Mapping[str, LegQuery]
     ) -> None:
-        lexical = [LEXICAL] if self.words is not None and _has_words(clause) else []
+        lexical = [LEXICAL] if self.words is not None and _words_of(clause) is not None else []
         asked = [*lexical, *queries]
         if any(_is_on(query, name) for name in asked):
             return
@@ -211,15 +210,15 @@ class Scorer:
             raise RequestError("modality_weights", f"all are 0 of {', '.join(asked)}, which could answer")
         if clause.item is not None:
             raise RequestError("item", "the item has nothing that others can be compared with", clause.item)
-        if clause.words is not None and not _has_words(clause) and not clause.vectors:
+        if clause.words is not None and clause.words.is_empty and not clause.vectors:
             raise RequestError("clauses", "a text without any word to search for; add one")
         names = ", ".join(self.leg_names) or "nothing"
         raise RequestError("clauses", f"a {clause.kind} clause finds nothing here: the catalogue has {names}")
 
 
-def _has_words(clause: EncodedClause) -> bool:
-    """Whether the clause has words to search for, beside words that are excluded."""
-    return clause.words is not None and not clause.words.is_empty
+def _words_of(clause: EncodedClause) -> WordQuery | None:
+    """The words of the clause; None where it has none beside words that are excluded."""
+    return None if clause.words is None or clause.words.is_empty else clause.words
 
 
 def _is_on(query: EncodedQuery, leg: str) -> bool:

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Final, get_args
 from fastapi import Depends, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.formparsers import MultiPartException
 
 from recsys.errors import RequestError, did_you_mean
@@ -109,9 +110,16 @@ async def _of_form(request: Request, content: bytes) -> _Parsed:
         form = await Request(request.scope, receive).form(
             max_files=MAX_PARTS, max_fields=MAX_PARTS, max_part_size=MAX_BODY_BYTES
         )
-    except (MultiPartException, HTTPException, ValueError, KeyError) as error:
+    except (MultiPartException, AnyHTTPException, ValueError, KeyError) as error:
         message = getattr(error, "detail", None) or getattr(error, "message", None) or str(error)
         raise RequestError("body", f"cannot be read as a form: {message}; send it again") from error
+    try:
+        return await _of_parts(form)
+    finally:
+        await form.close()
+
+
+async def _of_parts(form: FormData) -> _Parsed:
     described: bytes | None = None
     files: list[FilePart] = []
     for name, part in form.multi_items():
@@ -124,5 +132,4 @@ async def _of_form(request: Request, content: bytes) -> _Parsed:
         else:
             hint = "there is one already" if name == REQUEST else did_you_mean(name, [REQUEST, *_FILES])
             raise RequestError(name, f"a part that is not read here; {hint}")
-    await form.close()
     return _Parsed(body=_of_json(described or b"{}"), files=tuple(files))

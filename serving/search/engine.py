@@ -19,7 +19,6 @@ from recsys.search import (
     EncodedQuery,
     HitExplanation,
     LexicalIndex,
-    OnnxHeads,
     Searcher,
     SearchResults,
     Suggestion,
@@ -73,10 +72,8 @@ class SearchAnswer:
 class SearchEngine:
     """Searches the catalogue of one bundle; safe to use from many threads."""
 
-    def __init__(
-        self, engine: Engine, searcher: Searcher, encoder: QueryEncoder, words: LexicalIndex | None
-    ) -> None:
-        self.engine, self.searcher, self.encoder, self.words = engine, searcher, encoder, words
+    def __init__(self, engine: Engine, searcher: Searcher, encoder: QueryEncoder) -> None:
+        self.engine, self.searcher, self.encoder = engine, searcher, encoder
 
     @classmethod
     def of(
@@ -90,19 +87,17 @@ class SearchEngine:
                 f"{bundle.path}: has no search part; export it again from its run (recsys export RUN), "
                 "with search.enabled, or index its dataset (recsys index)"
             )
-        words = LexicalIndex.open(directory / "lexical") if (directory / "lexical").is_dir() else None
         searcher = load_search(
             directory,
             settings,
             popularity=bundle.popularity,
-            words=words,
-            heads=OnnxHeads.open(directory / "heads", device=device),
+            device=device,
         )
         if engine.recommender is not None:
             searcher = searcher.with_personalizer(
                 personalizer(engine.recommender, bundle.manifest.modalities)
             )
-        return cls(engine, searcher, query_encoder(bundle, limits or QueryLimits(), device), words)
+        return cls(engine, searcher, query_encoder(bundle, limits or QueryLimits(), device))
 
     def search(self, request: SearchRequest) -> SearchAnswer:
         """The items for `request`, best first; the items of its item clauses are left out.
@@ -143,7 +138,8 @@ class SearchEngine:
 
     def suggest(self, prefix: str, k: int) -> list[Suggestion]:
         """Titles, words and categories that complete what is typed."""
-        return [] if self.words is None else self.words.suggest(prefix, k)
+        words = self.searcher.scorer.words
+        return words.suggest(prefix, k) if isinstance(words, LexicalIndex) else []
 
     def item_clause(self, item_id: str, name: str, weight: float = 1.0) -> ItemClause:
         """A clause "like this item"; raises `RequestError` for an unknown item."""

@@ -38,11 +38,11 @@ def write_search_bundle(path: Path, *, kinds: str = "text image audio", alone: b
         }
         titles = Encoder.load(encoders["text"]).encode_texts(TITLES)
         colors = np.array([COLORS[title.split()[0]] for title in TITLES], np.float32)
+        LexicalIndex.build(_documents(), LexicalSettings(), directory / "search" / "lexical")
         save_search(
             directory / "search",
             [_leg("title", "text", titles), _leg("image", "image", colors)],
             has_words=_present(),
-            write_words=lambda folder: LexicalIndex.build(_documents(), LexicalSettings(), folder),
         )
         catalogue = pl.read_parquet(directory / "catalogue.parquet", glob=False)
         catalogue.with_columns(

@@ -1,26 +1,20 @@
 """Export of a fitted system as a bundle; results of ONNX Runtime are compared with those of torch."""
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
-from features.conversion.registry import ensure_encoder
 from features.dataset import Dataset
-from features.encoders import Kind
 from recsys.bundle import Bundle, Graphs, compose, write_bundle
-from recsys.columns import Columns
 from recsys.config import Config
 from recsys.errors import BundleError
 from recsys.history import History
 from recsys.ids import NUM_RESERVED
 from recsys.item_features import ItemArrays
-from recsys.modalities import encoded_by
 from recsys.onnx import OnnxSession
 from recsys.progress import Progress, silent
 from recsys.retrieval import Recommendations, Recommender, build_index, load_index, load_sources, save_sources

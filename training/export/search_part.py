@@ -1,6 +1,6 @@
-"""The search part of a bundle: the lexical index, the legs, the alignment heads and the settings of search."""
+"""The search part of a bundle: lexical index, legs, alignment heads and settings of search."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +10,19 @@ import polars as pl
 from features.dataset import Dataset, MediaVectors
 from features.documents import item_documents
 from features.encoders import EncoderSpec
-from recsys.arrays import Bools
 from recsys.config import Config
 from recsys.ids import NUM_RESERVED
 from recsys.item_features import ItemFeatures
 from recsys.modalities import BY_NAME, EncoderKind
 from recsys.progress import Progress, silent
-from recsys.search import Document, LexicalIndex, LexicalSettings, SearchSettings, build_legs, save_search
+from recsys.search import (
+    LexicalIndex,
+    LexicalSettings,
+    SearchSettings,
+    build_legs,
+    items_with_words,
+    save_search,
+)
 from training.alignment import FittedAlignment, fit_alignment
 
 SEARCH = "search"  # the folder of the search part in a bundle
@@ -62,25 +68,16 @@ def write_search_part(
         parity.update({f"alignment.{kind}": value for kind, value in aligned.write(folder).items()})
 
     progress("lexical index", 0, 1)
+    LexicalIndex.build(documents, LexicalSettings(), directory / SEARCH / "lexical")
+    progress("lexical index", 1, 1)
     save_search(
         directory / SEARCH,
         legs,
-        has_words=_has_words(documents, features.size),
-        write_words=lambda folder: LexicalIndex.build(documents, LexicalSettings(), folder),
+        has_words=items_with_words(documents, features.size),
         write_heads=write_heads if aligned.kinds else None,
         index_kind=config.index.kind,
     )
-    progress("lexical index", 1, 1)
     return SearchSettings(), parity
-
-
-def _has_words(documents: Sequence[Document], size: int) -> Bools:
-    """The items with words in any field. Shape [N]."""
-    found = np.zeros(size, np.bool_)
-    for each in documents:
-        texts = (each.title, each.text, *each.categories, each.transcript, each.reviews)
-        found[each.item] = any(text.strip() for text in texts)
-    return found
 
 
 def _aligned(

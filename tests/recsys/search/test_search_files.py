@@ -1,55 +1,92 @@
 """The search part of a bundle is read back as it was written; a damaged one is refused."""
 
 import numpy as np
+import onnx
 import pytest
-from search_parts import IMAGE_ANGLES, NUM_ITEMS, TITLE_ANGLES, TurnHeads, WordSets, leg, query, scorer, text
-from search_parts import TEXTS as WORDS
+from onnx import TensorProto, helper
+from search_parts import IMAGE_ANGLES, NUM_ITEMS, TEXTS, TITLE_ANGLES, at, leg, query
 
 from recsys.errors import BundleError
-from recsys.search import Searcher, SearchSettings, load_search, save_search
+from recsys.search import (
+    Document,
+    EncodedClause,
+    LexicalIndex,
+    LexicalSettings,
+    OnnxHeads,
+    Scorer,
+    Searcher,
+    SearchSettings,
+    items_with_words,
+    load_search,
+    parse_words,
+    save_search,
+)
 
-HEADS = TurnHeads()
-LEGS = [leg("image", "image", IMAGE_ANGLES, HEADS), leg("title", "text", TITLE_ANGLES)]
-HAS_WORDS = np.isin(np.arange(NUM_ITEMS), list(WORDS))
+DOCUMENTS = [Document(item=item, title=title) for item, title in TEXTS.items()] + [Document(item=6)]
+HAS_WORDS = items_with_words(DOCUMENTS, NUM_ITEMS)
+POPULARITY = np.array([0, 0, 1, 2, 3, 4, 0], np.float32)
+ASKED = query(EncodedClause(kind="text", words=parse_words("red shoe"), vectors={"text": at(0.0)}))
+
+
+def write_heads(directory):
+    """Heads of text and picture that change nothing, as graphs."""
+    for kind in ("text", "image"):
+        tensor = [
+            helper.make_tensor_value_info(n, TensorProto.FLOAT, ["B", 2]) for n in ("vector", "shared_vector")
+        ]
+        node = helper.make_node("Identity", ["vector"], ["shared_vector"])
+        graph = helper.make_graph([node], "head", tensor[:1], tensor[1:])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        onnx.save(model, directory / f"{kind}.onnx")
 
 
 @pytest.fixture
-def directory(tmp_path):
-    save_search(tmp_path / "search", LEGS, has_words=HAS_WORDS)
-    return tmp_path / "search"
-
-
-def test_round_trip(directory):
-    popularity = np.array([0, 0, 1, 2, 3, 4, 0], np.float32)
-    searcher = load_search(
-        directory, SearchSettings(), popularity=popularity, words=WordSets(WORDS), heads=HEADS
+def saved(tmp_path):
+    directory = tmp_path / "search"
+    words = LexicalIndex.build(DOCUMENTS, LexicalSettings(), tmp_path / "words")
+    (tmp_path / "heads").mkdir()
+    write_heads(tmp_path / "heads")
+    heads = OnnxHeads.open(tmp_path / "heads")
+    legs = [leg("image", "image", IMAGE_ANGLES, heads), leg("title", "text", TITLE_ANGLES)]
+    save_search(directory, legs, has_words=HAS_WORDS, words=words, write_heads=write_heads)
+    return directory, Scorer(
+        legs[::-1], num_items=NUM_ITEMS, heads=heads, words=words, has_words=HAS_WORDS, popularity=POPULARITY
     )
-    assert [each.name for each in searcher.scorer.legs] == ["title", "image"]  # in the registry's order
+
+
+def test_round_trip(saved):
+    directory, scorer = saved
+    searcher = load_search(directory, SearchSettings(), popularity=POPULARITY)
+    assert searcher.scorer.leg_names == ("lexical", "title", "image", "popularity")  # the registry's order
     assert isinstance(searcher.scorer.legs[0].vectors, np.memmap)
     assert searcher.scorer.legs[0].shared is None
-    expected = Searcher(scorer(legs=LEGS[::-1]), SearchSettings()).search(query(text("red shoe", 0.0)), 10)
-    found = searcher.search(query(text("red shoe", 0.0)), 10)
+    expected, found = (each.search(ASKED, 10) for each in (Searcher(scorer, SearchSettings()), searcher))
+    assert len(found) == 5
     np.testing.assert_array_equal(found.items, expected.items)
     np.testing.assert_array_equal(found.scores, expected.scores)
+    assert found.explanations == expected.explanations
+
+
+def test_items_with_words():
+    assert np.flatnonzero(HAS_WORDS).tolist() == [2, 3, 4, 5]
+
+
+def test_vectors_alone(tmp_path):
+    title = leg("title", "text", TITLE_ANGLES)
+    save_search(tmp_path, [title], has_words=np.zeros(NUM_ITEMS, np.bool_))
+    assert load_search(tmp_path, SearchSettings()).scorer.leg_names == ("title",)
 
 
 def test_an_index_is_saved_where_it_is_asked_for(tmp_path):
     pytest.importorskip("faiss")
-    save_search(tmp_path, LEGS, has_words=HAS_WORDS, index_kind="faiss")
+    legs = [leg("image", "image", IMAGE_ANGLES), leg("title", "text", TITLE_ANGLES)]
+    save_search(tmp_path, legs, has_words=HAS_WORDS, index_kind="faiss")
     title, image = load_search(tmp_path, SearchSettings()).scorer.legs
     assert [each.index.kind for each in (title, image) if each.index is not None] == ["faiss", "faiss"]
 
 
-def test_folders_of_words_and_heads_are_filled(tmp_path):
-    def write(folder):
-        (folder / "x").write_text(folder.name)
-
-    save_search(tmp_path, LEGS, has_words=HAS_WORDS, write_words=write, write_heads=write)
-    assert (tmp_path / "lexical" / "x").read_text() == "lexical"
-    assert (tmp_path / "heads" / "x").read_text() == "heads"
-
-
-def test_a_missing_or_damaged_file_is_named(directory):
+def test_a_missing_or_damaged_file_is_named(saved):
+    directory, _ = saved
     (directory / "vectors" / "title.npy").write_bytes(b"no array")
     with pytest.raises(BundleError, match=r"title\.npy cannot be read"):
         load_search(directory, SearchSettings())

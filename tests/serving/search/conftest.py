@@ -1,6 +1,6 @@
 """An engine over a bundle of coloured shirts and shoes, and a client of its endpoint."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,8 @@ def items_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def engine(bundle_path: Path) -> Iterator[Engine]:
-    with Engine.open(
-        bundle_path, state=Path(":memory:"), histories=bundle_path.parent / "histories.parquet"
-    ) as engine:
+    histories = bundle_path.parent / "histories.parquet"
+    with Engine.open(bundle_path, state=Path(":memory:"), histories=histories) as engine:
         yield engine
 
 
@@ -46,3 +45,17 @@ def search(engine: Engine) -> SearchEngine:
 def client(engine: Engine) -> Iterator[Any]:
     with TestClient(create_app(engine), raise_server_exceptions=False) as client:
         yield client
+
+
+@pytest.fixture
+def client_of(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """A client of the bundle in a path, until the end of the test."""
+    opened: list[Engine] = []
+
+    def client_of(path: Path) -> Any:
+        opened.append(Engine.open(path, state=Path(":memory:")))
+        return TestClient(create_app(opened[-1]), raise_server_exceptions=False)
+
+    yield client_of
+    for engine in opened:
+        engine.close()
