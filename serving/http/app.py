@@ -160,7 +160,13 @@ def similar(
     similar_items = engine.similar if engine.recommender is not None or search is None else search.similar
     found, cosines = similar_items(item, query.k)
     items = [
-        SimilarItem(item_id=engine.item_id(at), title=engine.title(at), rank=place, score=score)
+        SimilarItem(
+            item_id=engine.item_id(at),
+            title=engine.title(at),
+            image=engine.image(at),
+            rank=place,
+            score=score,
+        )
         for place, (at, score) in enumerate(zip(found.tolist(), cosines.tolist(), strict=True), 1)
     ]
     return SimilarAnswer(item_id=item_id, items=items, model=model_info(engine))
@@ -254,6 +260,7 @@ def _ranked_item(engine: Engine, ranked: Recommendations, place: int) -> RankedI
     return RankedItem(
         item_id=engine.item_id(item),
         title=engine.title(item),
+        image=engine.image(item),
         rank=place + 1,
         score=float(ranked.scores[0, place]),
         reason=_reason(engine, ranked, place),

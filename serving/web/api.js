@@ -31,7 +31,7 @@ export const itemPath = (id) => `/v1/items/${encodeURIComponent(id)}`;
 export const picturePath = (id, side) => `${itemPath(id)}/image?side=${side}`;
 
 export const about = () => ask("/v1/about");
-export const item = (id) => ask(itemPath(id));
+export const item = (id, signal) => ask(itemPath(id), {signal});
 export const recommend = (body, signal) => ask("/v1/recommend", json(body, signal));
 export const facets = (body, signal) => ask("/v1/facets", json(body, signal));
 export const suggest = (text, k, signal) => ask(`/v1/suggest?${new URLSearchParams({q: text, k})}`, {signal});

@@ -37,7 +37,7 @@ export function picture(id, title, {has, side = SIDE} = {}) {
 export function card(each, {pictures, withRelevance, more}) {
   const name = each.title ?? each.item_id;
   const why = each.explanation?.text ?? each.reason?.text ?? "";
-  const has = pictures && each.image !== null; // lists other than a search do not say
+  const has = pictures && each.image !== null;
   return h(
     "li", {class: "card", "data-item": each.item_id},
     picture(each.item_id, each.title, {has}),

@@ -12,14 +12,14 @@ import {degradedInWords, heardInWords, titleOf} from "./words.js";
 const ASKED = 200; // hits that are asked for, and counted by category
 const STEP = 24; // items that are shown at once
 const VALUES = 60; // of a field, at most
-const titles = new Map(); // of items that were seen
+const seen = new Map(); // id -> {title, has: whether there is a picture}
 let server = {name: "", num_items: 0, recommends: false, queries: [], pictures: false};
 let state = address.empty();
 let running = new AbortController();
 let counted = {key: null, items: null}; // hits of the last query before filters
 
 const canSearch = () => server.queries.length > 0;
-const nameOf = (id) => titles.get(id) ?? id;
+const nameOf = (id) => seen.get(id)?.title ?? id;
 
 function go(changes, {replace = false, focus = null} = {}) {
   state = {...state, ...changes};
@@ -38,7 +38,7 @@ async function run() {
   byId("results").setAttribute("aria-busy", "true");
   if (!byId("items").children.length) byId("items").replaceChildren(...skeleton(8));
   try {
-    await knowTitles(signal);
+    await knowItems(signal);
     const answer = await ask(state, signal);
     if (signal.aborted) return;
     drawAnswer(answer, found.lost);
@@ -50,11 +50,11 @@ async function run() {
   }
 }
 
-// Titles of the items in the query, which an address names by their ids alone.
-async function knowTitles(signal) {
-  for (const id of state.like.filter((each) => !titles.has(each))) {
+// Titles and pictures of the items in the query, which an address names by their ids alone.
+async function knowItems(signal) {
+  for (const id of state.like.filter((each) => !seen.has(each))) {
     const found = await api.item(id, signal);
-    titles.set(id, found.title ?? id);
+    seen.set(id, {title: found.title, has: found.picture});
     drawParts();
   }
 }
@@ -104,7 +104,7 @@ function drawPersonal(value) {
 // Items, pictures and sounds of the query, each with a button that takes it out.
 function drawParts() {
   const likes = state.like.map((id) => part(
-    picture(id, nameOf(id), {has: server.pictures, side: 96}), nameOf(id),
+    picture(id, nameOf(id), {has: server.pictures && seen.get(id)?.has, side: 96}), nameOf(id),
     () => go({like: state.like.filter((each) => each !== id)}, {focus: "query"}),
   ));
   const files = state.media.map((each) => part(
@@ -152,7 +152,7 @@ const toggle = (field, value) => go({filters: address.toggled(state.filters, fie
 function drawAnswer(answer, numLost) {
   const isSearch = address.isSearch(state);
   const {items} = answer;
-  for (const each of items) titles.set(each.item_id, each.title ?? each.item_id);
+  for (const each of items) seen.set(each.item_id, {title: each.title, has: each.image !== null});
   byId("problem").hidden = true;
   const degraded = answer.degraded ?? [];
   byId("title").textContent = heading(isSearch, items.length, degraded);

@@ -71,10 +71,10 @@ class Browser:
         return done["result"].get("value")
 
     def wait(self, expression: str) -> Any:
-        """The value of the expression once it is truthy."""
+        """The value of the expression once it is truthy; true for an element."""
         end = time.monotonic() + SECONDS
         while time.monotonic() < end:
-            value = self.eval(expression)
+            value = self.eval(f"(value => value instanceof Node || value)({expression})")
             if value:
                 return value
             time.sleep(0.03)
@@ -118,6 +118,16 @@ class Browser:
         root = self.call("DOM.getDocument")["root"]["nodeId"]
         node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
         self.call("DOM.setFileInputFiles", files=[str(path)], nodeId=node)
+
+    def layout_shift(self) -> float:
+        """How much of the page moved by itself since it was opened: Cumulative Layout Shift."""
+        return float(
+            self.eval(
+                "new Promise(done => { let sum = 0; new PerformanceObserver(list => { for (const each of "
+                "list.getEntries()) if (!each.hadRecentInput) sum += each.value; }).observe({type: "
+                "'layout-shift', buffered: true}); setTimeout(() => done(sum), 100); })"
+            )
+        )
 
     def photograph(self, target: Path) -> Path:
         """The window as a PNG."""
