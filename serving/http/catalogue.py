@@ -15,13 +15,12 @@ from serving.http.catalogue_schemas import (
     FacetRequest,
     ItemOut,
     PictureQuery,
-    QueryName,
     ValueCount,
 )
 from serving.http.parts import BAD_BODY, BAD_REQUEST, NOT_FOUND, EngineOf, model_info
 from serving.http.problems import of_request, problem
 from serving.pictures import CataloguePictures
-from serving.search import TRANSCRIBER
+from serving.search import SearchEngine
 
 router = APIRouter()
 log = logging.getLogger(__name__)
@@ -46,21 +45,12 @@ PicturesOf = Annotated[CataloguePictures, Depends(_pictures)]
 def about(engine: EngineOf, pictures: PicturesOf, request: Request) -> About:
     """The dataset, and the kinds of request that its bundle answers."""
     manifest = engine.bundle.manifest
-    encoders = set(manifest.encoders)
-    queries: list[QueryName] = []
-    if request.app.state.search is not None:
-        queries.append("text")
-        if "image" in encoders:
-            queries.append("image")
-        if encoders & {"audio", TRANSCRIBER}:
-            queries.append("audio")
-        if len(queries) > 1:
-            queries.append("video")
+    search: SearchEngine | None = request.app.state.search
     return About(
         name=manifest.dataset.name,
         num_items=len(engine.bundle.item_ids),
         recommends=engine.recommender is not None,
-        queries=queries,
+        queries=[] if search is None else list(search.query_kinds),
         pictures=bool(pictures),
         model=model_info(engine),
     )

@@ -1,15 +1,15 @@
 """What the endpoints about the catalogue take and answer."""
 
-from typing import Final, Literal
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from recsys.search import QueryKind
 from serving.http.schemas import MAX_ALLOWED, ItemId, ModelInfo, _Model
 from serving.pictures import MAX_SIDE
 
 MAX_VALUES: Final = 500
 MIN_SIDE: Final = 32
-QueryName = Literal["text", "image", "audio", "video"]
 
 
 class About(_Model):
@@ -18,7 +18,7 @@ class About(_Model):
     name: str = Field(description="Of the dataset.")
     num_items: int
     recommends: bool = Field(description="Whether `/v1/recommend` answers.")
-    queries: list[QueryName] = Field(
+    queries: list[QueryKind] = Field(
         description="Kinds of query that `/v1/search` takes; none without a search part."
     )
     pictures: bool = Field(description="Whether `/v1/items/{item_id}/image` has pictures.")
