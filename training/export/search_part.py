@@ -24,6 +24,7 @@ from recsys.search import (
     save_search,
 )
 from training.alignment import FittedAlignment, fit_alignment
+from training.export.search_fit import fit_settings
 
 SEARCH = "search"  # the folder of the search part in a bundle
 
@@ -77,7 +78,11 @@ def write_search_part(
         write_heads=write_heads if aligned.kinds else None,
         index_kind=config.index.kind,
     )
-    return SearchSettings(), parity
+    text = directory / encoders["text"] if "text" in encoders else None
+    settings = fit_settings(
+        features, documents, aligned if aligned.kinds else None, config, text, progress=progress
+    )
+    return settings, parity
 
 
 def _aligned(
