@@ -56,9 +56,11 @@ export function card(each, {pictures, withRelevance, more}) {
 
 function relevance(value) {
   const percent = Math.round(100 * value);
+  const filled = h("span", {class: "filled"});
+  filled.style.width = `${percent}%`;
   return h(
     "div", {class: "relevance"},
-    h("meter", {min: "0", max: "1", value: String(value), "aria-hidden": "true"}),
+    h("span", {class: "gauge", "aria-hidden": "true"}, filled),
     h("span", {}, `${percent}% relevant`),
   );
 }

@@ -28,8 +28,8 @@ function heading(isSearch, count, degraded) {
 
 function summary(isSearch, count) {
   if (isSearch) return count >= ASKED ? `The best ${number(count)} items` : plural(count, "item", "items");
-  if (!page.server.recommends) return "Type words, or drop a picture anywhere on this page.";
-  return page.state.user ? "Search, or look through what suits this person." : "Name a person, or search.";
+  if (!page.server.recommends) return "Type words, or drop a picture here";
+  return page.state.user ? "What suits this person" : "Name a person, or search";
 }
 
 function drawNotes(answer, isSearch, numLost) {
