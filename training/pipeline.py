@@ -266,6 +266,7 @@ class Run:
             refit_description=description,
             metrics=self.directory.published_metrics(),
         )
+        reviews = dataset.reviews if self.config.train.refit else self.split.reviews
         with self.directory.timed("export"):
             save_histories(histories, self.directory.histories, final.features.item_ids, final.maps)
             bundle = export_once(
@@ -277,16 +278,10 @@ class Run:
                 list(islice(histories.values(), NUM_CHECKED_USERS)),
                 reviewers=reviewers,
                 record=self.directory.exported,
-                searchable=Searchable(
-                    dataset=dataset,
-                    features=final.features,
-                    vectors=self.vectors,
-                    reviews=dataset.reviews if self.config.train.refit else self.split.reviews,
-                ),
+                searchable=Searchable(dataset, final.features, self.vectors, reviews),
                 progress=self.progress,
             )
-        parity = {f"parity/{name}": value for name, value in bundle.manifest.parity.items()}
-        self.tracker.log_metrics(parity)
+        self.tracker.log_metrics({f"parity/{name}": value for name, value in bundle.manifest.parity.items()})
         self.tracker.log_artifact(bundle.path, "bundle")
         return bundle
 
@@ -296,14 +291,10 @@ class Run:
 
         Raises `ConfigError` where the results of a needed step are missing.
         """
-        dataset = self.dataset
+        dataset, name = self.dataset, self.dataset_path.resolve().name
         with self.directory.timed("report"):
             content = collect(
-                self.directory,
-                dataset,
-                self.config,
-                name=self.dataset_path.resolve().name,
-                fingerprint=dataset.fingerprint(),
+                self.directory, dataset, self.config, name=name, fingerprint=dataset.fingerprint()
             )
             path = write_report(content, self.directory.report)
             write_plots(content, self.directory.plots)

@@ -70,15 +70,7 @@ def search(
 ) -> None:
     """Search a bundle by words, pictures, sounds, videos and items; or answer a file of queries."""
     asked = {"words": words, "--image": image, "--audio": audio, "--video": video, "--like": like}
-    given = [name for name, value in asked.items() if value]
-    if (queries is None) != (out is None):
-        raise ConfigError("--queries and --out belong together: name the file to read and the file to write")
-    if queries is not None and (given or user is not None):
-        raise ConfigError(
-            f"--queries reads queries and users from a file; leave {(given or ['--user'])[0]} out"
-        )
-    if queries is None and not given:
-        raise ConfigError("nothing to search for; write words, or give --image, --audio, --video or --like")
+    _check_one_way(asked | {"--user": user}, queries, out)
     shared = {
         "k": k,
         "filters": parsed_filters(filter_ or []),
@@ -90,6 +82,17 @@ def search(
             _search_file(engine, queries, out, shared, device)
         else:
             _search_once(engine, asked, user, shared, device)
+
+
+def _check_one_way(asked: dict[str, Any], queries: Path | None, out: Path | None) -> None:
+    """Raises `ConfigError` unless there is either a query or a file of queries with its output."""
+    given = [name for name, value in asked.items() if value]
+    if (queries is None) != (out is None):
+        raise ConfigError("--queries and --out belong together: name the file to read and the file to write")
+    if queries is not None and given:
+        raise ConfigError(f"--queries reads queries and users from a file; leave {given[0]} out")
+    if queries is None and not set(given) - {"--user"}:
+        raise ConfigError("nothing to search for; write words, or give --image, --audio, --video or --like")
 
 
 @command

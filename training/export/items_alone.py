@@ -29,7 +29,7 @@ def index_items(
     def fill(directory: Path) -> dict[str, Any]:
         write_catalogue(directory, dataset, features, None)
         encoders = write_encoders(directory, features.dense, config)
-        searchable = Searchable(dataset=dataset, features=features, vectors=vectors, reviews=dataset.reviews)
+        searchable = Searchable(dataset, features, vectors, dataset.reviews)
         search, parity = write_search_part(directory, searchable, config, encoders, progress=progress)
         return {
             "config": config.model_dump(mode="json", exclude={"track"}),

@@ -29,7 +29,7 @@ from training.export.search_fit import fit_settings
 SEARCH = "search"  # the folder of the search part in a bundle
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Searchable:
     """What is searched: the items of `features`, with the words of the dataset."""
 
