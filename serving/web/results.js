@@ -27,6 +27,7 @@ function heading(isSearch, count, degraded) {
 }
 
 function summary(isSearch, count) {
+  if (isSearch && !count) return "Try other words, or fewer filters.";
   if (isSearch) return count >= ASKED ? `The best ${number(count)} items` : plural(count, "item", "items");
   if (!page.server.recommends) return "Type words, or drop a picture here";
   return page.state.user ? "What suits this person" : "Name a person, or search";
@@ -74,8 +75,10 @@ function drawEnd(items, canEnd, draw) {
     return;
   }
   const isCut = canEnd && canSearch() && !page.state.all && items.length < ASKED;
-  const all = h("button", {type: "button", onclick: () => page.go({all: true})}, "Show less relevant items, too");
-  show(byId("end"), isCut && h("p", {}, items.length ? "Nothing else fits well enough." : ""), isCut && all);
+  if (!isCut) return show(byId("end"));
+  const offer = items.length ? "Show less relevant items, too" : "Show the nearest items all the same";
+  const all = h("button", {type: "button", onclick: () => page.go({all: true})}, offer);
+  show(byId("end"), items.length > 0 && h("p", {}, "Nothing else fits well enough."), all);
 }
 
 export function drawProblem(error) {

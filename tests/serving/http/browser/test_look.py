@@ -28,7 +28,7 @@ def test_nothing_sticks_out_and_nothing_jumps(page: Browser, shop_address: str, 
     long = "incomprehensibilities" * 5
     for address in ("/", "/?q=red+shirt&like=i03&like=i04&user=ann&f.kind=even", f"/?q={long}&user={long}"):
         page.open(f"{shop_address}{address}")
-        page.wait(f"{READY} && document.querySelector('#facets .facet, #end p') !== null")
+        page.wait(f"{READY} && document.querySelector('#facets .facet, #end button') !== null")
         page.eval("document.getElementById('panel').classList.add('open')")
         wide = page.eval(
             "[...document.querySelectorAll('body *')].filter(each => !each.closest('.unseen, .parts, svg')"
