@@ -96,8 +96,15 @@ def serve(
     histories: HistoriesOption = None,
     state: StateOption = None,
     device: DeviceOption = "cpu",
+    max_megapixels: Annotated[
+        float, typer.Option(min=0.1, max=80, help="A larger picture in a query is refused, not decoded.")
+    ] = 50,
+    max_audio_seconds: Annotated[
+        int, typer.Option(min=1, max=3600, help="Of a longer sound in a query the beginning is used.")
+    ] = 60,
 ) -> None:
     """Answer over HTTP; the API's documentation is at /docs."""
+    from features.queries import QueryLimits
     from recsys.bundle import bundle_directory
     from serving.http import serve as serve_bundle
 
@@ -109,6 +116,7 @@ def serve(
             histories=histories,
             state=state,
             device=_device(device),
+            limits=QueryLimits(max_pixels=round(1e6 * max_megapixels), max_audio_seconds=max_audio_seconds),
         )
 
 

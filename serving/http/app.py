@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
+from features.queries import QueryLimits
 from recsys import __version__
 from recsys.bundle import Device
 from recsys.errors import MissingExtraError, RequestError, StateError
@@ -64,11 +65,12 @@ the field, the rejected value, and what would be right.
 router = APIRouter()
 
 
-def create_app(engine: Engine) -> FastAPI:
-    """The application that answers from `engine`."""
+def create_app(engine: Engine, limits: QueryLimits | None = None) -> FastAPI:
+    """The application that answers from `engine`; `limits` of the queries of search."""
     app = FastAPI(title="recsys", version=__version__, description=ABOUT)
     app.state.engine = engine
-    app.state.search = SearchEngine.of(engine) if engine.bundle.manifest.search is not None else None
+    has_search = engine.bundle.manifest.search is not None
+    app.state.search = SearchEngine.of(engine, limits=limits) if has_search else None
     app.include_router(router)
     app.include_router(search_router)
     _describe_bodies(app)
@@ -85,6 +87,7 @@ def serve(
     state: Path | None = None,
     device: Device = "cpu",
     log_level: str = "info",
+    limits: QueryLimits | None = None,
 ) -> None:
     """Open `bundle` and answer over HTTP until stopped; errors as `Engine.open`."""
     with Engine.open(bundle, histories=histories, state=state, device=device) as engine:
@@ -93,7 +96,7 @@ def serve(
                 "the state is kept in memory: users who are erased come back with the next start; name a "
                 "writable file with --state to keep erasures"
             )
-        uvicorn.run(create_app(engine), host=host, port=port, log_level=log_level)
+        uvicorn.run(create_app(engine, limits), host=host, port=port, log_level=log_level)
 
 
 # Endpoints are plain functions, so that inference runs in worker threads and the loop stays free.
