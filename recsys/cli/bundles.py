@@ -103,8 +103,15 @@ def serve(
             "roots, in their order."
         ),
     ] = None,
+    max_megapixels: Annotated[
+        float, typer.Option(min=0.1, max=80, help="A larger picture in a query is refused, not decoded.")
+    ] = 50,
+    max_audio_seconds: Annotated[
+        int, typer.Option(min=1, max=3600, help="Of a longer sound in a query the beginning is used.")
+    ] = 60,
 ) -> None:
     """Answer over HTTP: a page for search at /, and the API's documentation at /docs."""
+    from features.queries import QueryLimits
     from recsys.bundle import bundle_directory
     from serving.http import serve as serve_bundle
 
@@ -117,6 +124,7 @@ def serve(
             state=state,
             device=_device(device),
             media=media or (),
+            limits=QueryLimits(max_pixels=round(1e6 * max_megapixels), max_audio_seconds=max_audio_seconds),
         )
 
 

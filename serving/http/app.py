@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
+from features.queries import QueryLimits
 from recsys import __version__
 from recsys.bundle import Device
 from recsys.errors import MissingExtraError, RequestError, StateError
@@ -68,11 +69,15 @@ the field, the rejected value, and what would be right.
 router = APIRouter()
 
 
-def create_app(engine: Engine, media: Sequence[Path] = ()) -> FastAPI:
-    """The application that answers from `engine`; `media` are the folders of `CataloguePictures`."""
+def create_app(engine: Engine, limits: QueryLimits | None = None, media: Sequence[Path] = ()) -> FastAPI:
+    """The application that answers from `engine`.
+
+    `limits` are those of the queries of search, `media` the folders of `CataloguePictures`.
+    """
     app = FastAPI(title="recsys", version=__version__, description=ABOUT)
     app.state.engine = engine
-    app.state.search = SearchEngine.of(engine) if engine.bundle.manifest.search is not None else None
+    has_search = engine.bundle.manifest.search is not None
+    app.state.search = SearchEngine.of(engine, limits=limits) if has_search else None
     app.state.pictures = CataloguePictures(engine.bundle.catalogue, media)
     for each in (router, search_router, catalogue_router, page_router):
         app.include_router(each)
@@ -91,6 +96,7 @@ def serve(
     device: Device = "cpu",
     media: Sequence[Path] = (),
     log_level: str = "info",
+    limits: QueryLimits | None = None,
 ) -> None:
     """Open `bundle` and answer over HTTP until stopped; errors as `Engine.open` and `CataloguePictures`."""
     with Engine.open(bundle, histories=histories, state=state, device=device) as engine:
@@ -99,7 +105,8 @@ def serve(
                 "the state is kept in memory: users who are erased come back with the next start; name a "
                 "writable file with --state to keep erasures"
             )
-        uvicorn.run(create_app(engine, media), host=host, port=port, log_level=log_level)
+        application = create_app(engine, limits, media)
+        uvicorn.run(application, host=host, port=port, log_level=log_level)
 
 
 # Endpoints are plain functions, so that inference runs in worker threads and the loop stays free.

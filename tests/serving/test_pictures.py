@@ -180,7 +180,7 @@ def client_of(tmp_path: Path, shop: Any) -> Callable[..., Any]:
 
         write_bundle(tmp_path / "bundle", fill)
         engines.append(shop.open_engine(tmp_path / "bundle"))
-        return TestClient(create_app(engines[-1], folders), raise_server_exceptions=False)
+        return TestClient(create_app(engines[-1], media=folders), raise_server_exceptions=False)
 
     return client_of
 

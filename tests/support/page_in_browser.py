@@ -37,14 +37,20 @@ def draw_picture(path: Path, title: str, size: int = 300) -> None:
     image.save(path, quality=90)
 
 
+class EverySearch(SearchEngine):
+    """A search that offers the microphone, though its bundle has nothing that sounds."""
+
+    query_kinds = ("text", "image", "audio", "video")  # type: ignore[assignment]
+
+
 @contextmanager
 def served(engine: Engine, *media: Path, settings: SearchSettings | None = None) -> Iterator[str]:
     """The address of the endpoint in a thread, with these settings of search."""
-    application = create_app(engine, media)
+    application = create_app(engine, media=media)
     if settings is not None:
         search = application.state.search
         searcher = search.searcher.with_settings(settings)
-        application.state.search = SearchEngine(engine, searcher, search.encoder)
+        application.state.search = EverySearch(engine, searcher, search.encoder)
     listening = socket.create_server(("127.0.0.1", 0))
     server = http.uvicorn.Server(http.uvicorn.Config(application, log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)

@@ -12,7 +12,6 @@ from search_bundle import TITLES, write_search_bundle
 
 from recsys.search import Calibration, SearchSettings
 from serving.engine import Engine
-from serving.search import SearchEngine
 
 # An item is relevant by the share of the query's words that it has; one with none of them is not shown.
 SETTINGS = SearchSettings(
@@ -34,17 +33,13 @@ def shop_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def shop_address(shop_path: Path) -> Iterator[str]:
-    patch = pytest.MonkeyPatch()
     with Engine.open(shop_path / "run" / "bundle", state=Path(":memory:"),
                      histories=shop_path / "run" / "histories.parquet") as engine:  # fmt: skip
         paths = [f"pictures/{at}.jpg" if at < len(ITEMS) - 2 else None for at in range(len(ITEMS))]
-        # The microphone is shown, though the bundle has nothing that sounds.
-        patch.setattr(SearchEngine, "query_kinds", ("text", "image", "audio", "video"))
         engine.bundle.__dict__["catalogue"] = engine.bundle.catalogue.with_columns(pl.Series("image", paths))
         engine._images = paths
         with served(engine, shop_path, settings=SETTINGS) as address:
             yield address
-    patch.undo()
 
 
 @pytest.fixture(scope="session")
