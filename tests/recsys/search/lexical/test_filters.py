@@ -84,3 +84,14 @@ def test_a_search_repeats(index: LexicalIndex) -> None:
     first, second = index.search(query, 50), index.search(query, 50)
     for one, other in zip(first, second, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_few_and_many_items_are_scored_alike() -> None:
+    titles = random_titles(1, 1500)
+    index, query = index_of(*titles, languages=[]), parse_words(" ".join(WORDS[:2]))
+    everything = np.arange(2, 1502)
+    scores, coverage = index.scores(query, everything), index.coverage(query, everything)
+    assert 0 < (scores > 0).sum() < 1500
+    for items in np.split(everything, 3):
+        np.testing.assert_allclose(index.scores(query, items), scores[items - 2], rtol=2e-6)
+        np.testing.assert_array_equal(index.coverage(query, items), coverage[items - 2])
