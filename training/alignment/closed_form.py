@@ -96,16 +96,6 @@ class CanonicalCorrelation:
             )
         return heads
 
-    def whitening(self, ridge: float) -> Mapping[EncoderKind, LinearMap]:
-        """Maps to the principal components of each kind, with variances of 1 where they exceed the ridge."""
-        return {
-            kind: LinearMap(
-                mean_D=of.mean_D.astype(np.float32),
-                weight_DS=(of.axes_DC * of.whitening(ridge)).astype(np.float32),
-            )
-            for kind, of in self._components.items()
-        }
-
     def _covariances(
         self, views: Views
     ) -> tuple[dict[tuple[EncoderKind, EncoderKind], Doubles], dict[tuple[EncoderKind, EncoderKind], int]]:
