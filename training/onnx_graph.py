@@ -3,7 +3,6 @@
 torch.onnx needs positional tensor arguments.
 """
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+
+from features.conversion.verify.export import quiet_exporter
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -40,8 +41,7 @@ def write_graph(graph: Graph, path: Path) -> None:
     shapes = tuple(
         {axis: sizes[name] for axis, name in enumerate(graph.dynamic[key])} for key in graph.example
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's own deprecations
+    with quiet_exporter():
         program = torch.onnx.export(
             graph.module.eval(),
             tuple(graph.example.values()),

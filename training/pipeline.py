@@ -51,7 +51,7 @@ from training.evaluation import (
     id_only,
     save_examples,
 )
-from training.export import NUM_CHECKED_USERS, Provenance, export_once
+from training.export import NUM_CHECKED_USERS, Provenance, export_bundle, export_key, export_once
 from training.fitting import (
     FitChoices,
     FitInputs,
@@ -270,13 +270,17 @@ class Run:
             save_histories(histories, self.directory.histories, final.features.item_ids, final.maps)
             bundle = export_once(
                 self.directory.bundle,
-                final,
-                dataset,
-                self.config,
-                provenance,
-                list(islice(histories.values(), NUM_CHECKED_USERS)),
-                reviewers=reviewers,
-                record=self.directory.exported,
+                self.directory.exported,
+                export_key(final, self.config, provenance, reviewers),
+                lambda: export_bundle(
+                    self.directory.bundle,
+                    final,
+                    dataset,
+                    self.config,
+                    provenance,
+                    list(islice(histories.values(), NUM_CHECKED_USERS)),
+                    reviewers=reviewers,
+                ),
             )
         parity = {f"parity/{name}": value for name, value in bundle.manifest.parity.items()}
         self.tracker.log_metrics(parity)
