@@ -135,7 +135,7 @@ class Run:
 
     @cached_property
     def dataset(self) -> Dataset:
-        with self.directory.timed("read"):
+        with self.directory.timed("read"), self.directory.removed_without_dataset():
             dataset = open_dataset(
                 self.dataset_path, self.config.data, cache_dir=self.cache_dir, progress=self.progress
             )

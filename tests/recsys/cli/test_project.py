@@ -24,8 +24,8 @@ ROOT = Path(__file__).resolve().parents[3]
 ENTRY_POINTS: dict[str, Any] = yaml.safe_load((ROOT / "MLproject").read_text("utf-8"))["entry_points"]
 # A server, the terminal, the machine, encoders, and what is done to a store.
 NOT_STEPS = {"serve", "show", "demo", "doctor", "convert", "versions", "rollback", "prune"}
-MAIN = ("--dataset", "/dev/null", "--out", "runs/shop", "--preset", "fast", "--config", "", "--set", "", "--cache", "",
-        "--items", "30", "--users", "40", "--seed", "0")  # fmt: skip
+MAIN = ("--dataset", "/dev/null", "--out", "runs/shop", "--preset", "fast", "--config", "",
+        "--set", "", "--cache", "", "--items", "30", "--users", "40", "--seed", "0")  # fmt: skip
 
 
 @pytest.mark.parametrize(
