@@ -1,18 +1,20 @@
 """Time and memory of one training step of the towers, by the size of the catalogue.
 
     python -m benchmarks.step_cost [--items 10000 1000000 10000000] [--rounds 12] [--content-width 0]
+                                   [--windows 16] [--negatives 2048] [--width 32]
                                    [--figure docs/images/step_cost.svg] [--folder TEMPORARY]
 
 Every size has a process of its own, with one thread. The processes take steps in turn, so that other work
-on the machine slows all of them alike. A step has 16 windows of 100 events, no item twice, and 2,048
-negatives, all drawn uniformly; the towers are 32 wide, all other settings are the defaults. Negatives
-repeat items of a small catalogue, and an item is embedded once a step: the table has the number of embedded
-items. With --content-width W, each item has a vector of W half floats in a memory-mapped file in --folder,
-which is removed at the end. Seconds are CPU seconds, the median over the rounds after three that fill the
-caches. Memory is the largest anonymous memory (RssAnon) after a step; the id table and its average are part
-of it. "added by steps" is the difference to the memory before the first step. "peak" is the largest
-resident memory of the whole process, its start and the pages of mapped files included. Ratios are relative
-to the smallest catalogue.
+on the machine slows all of them alike. A step has --windows windows of 100 events, no item twice, and
+--negatives negatives, all drawn uniformly; the towers are --width wide, all other settings are the defaults.
+--windows 64 --negatives 8192 --width 64 is a step of default size. Negatives repeat items of a small
+catalogue, and an item is embedded once a step: the table has the number of embedded items. With
+--content-width W, each item has a vector of W half floats in a memory-mapped file in --folder, which is
+removed at the end. Seconds are CPU seconds, the median over the rounds after three that fill the caches;
+"system" are those in the kernel, most of them for new pages. Memory is the largest anonymous memory
+(RssAnon) after a step; the id table and its average are part of it. "added" is the difference to the memory
+before the first step. "peak" is the largest resident memory of the whole process, its start and the pages of
+mapped files included. Ratios are relative to the smallest catalogue.
 """
 
 import argparse
@@ -27,7 +29,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-NUM_WINDOWS, LENGTH, NUM_NEGATIVES, WIDTH, NUM_WARM_UP = 16, 100, 2048, 32, 3
+LENGTH, NUM_WARM_UP = 100, 3
 BOUND = 1.2  # of the time, relative to the smallest catalogue
 
 
@@ -35,13 +37,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--items", type=int, nargs="+", default=[10_000, 1_000_000, 10_000_000])
     parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--windows", type=int, default=16)
+    parser.add_argument("--negatives", type=int, default=2048)
+    parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--content-width", type=int, default=0)
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--one", type=int, help="measure this size here, and print it as JSON")
     args = parser.parse_args()
     if args.one is not None:
-        answer_turns(args.one, args.content_width, args.folder)
+        answer_turns(args.one, args)
         return
     found = take_turns(args)
     print_table(found)
@@ -52,8 +57,10 @@ def main() -> None:
 
 def take_turns(args: argparse.Namespace) -> list[dict[str, float]]:
     """Start a process a size, the largest first and alone, and let them take steps in turn."""
-    command = [sys.executable, "-m", "benchmarks.step_cost", "--content-width", str(args.content_width)]
-    command += ["--folder", str(args.folder), "--one"]
+    command = [sys.executable, "-m", "benchmarks.step_cost"]
+    for name in ("windows", "negatives", "width", "content_width", "folder"):
+        command += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
+    command.append("--one")
     processes = {}
     for num_items in sorted(args.items, reverse=True):
         process = subprocess.Popen(
@@ -62,14 +69,20 @@ def take_turns(args: argparse.Namespace) -> list[dict[str, float]]:
         processes[num_items] = process
         ask(process, "start")
     seconds: dict[int, list[float]] = {num_items: [] for num_items in args.items}
+    in_kernel: dict[int, list[float]] = {num_items: [] for num_items in args.items}
     answers: dict[int, dict[str, float]] = {}
     for _ in range(NUM_WARM_UP + args.rounds):
         for num_items in args.items:
             answers[num_items] = ask(processes[num_items], "step")
             seconds[num_items].append(answers[num_items]["seconds"])
+            in_kernel[num_items].append(answers[num_items]["system"])
     for process in processes.values():
         process.communicate()
-    return [answers[each] | {"seconds": median(seconds[each][NUM_WARM_UP:])} for each in args.items]
+    medians = {"seconds": seconds, "system": in_kernel}
+    return [
+        answers[each] | {name: median(of[each][NUM_WARM_UP:]) for name, of in medians.items()}
+        for each in args.items
+    ]
 
 
 def ask(process: "subprocess.Popen[str]", word: str) -> dict[str, float]:
@@ -82,7 +95,7 @@ def ask(process: "subprocess.Popen[str]", word: str) -> dict[str, float]:
     return found
 
 
-def answer_turns(num_items: int, width: int, folder: Path) -> None:
+def answer_turns(num_items: int, args: argparse.Namespace) -> None:
     """Take a step for each line on the standard input but the first; answer with seconds and memory."""
     import torch
 
@@ -97,7 +110,7 @@ def answer_turns(num_items: int, width: int, folder: Path) -> None:
 
     torch.set_num_threads(1)
     keep_freed_memory()
-    config = TrainConfig(sampled_above=1, num_negatives=NUM_NEGATIVES)
+    config = TrainConfig(sampled_above=1, num_negatives=args.negatives)
     schema = SequenceSchema(
         max_length=LENGTH,
         has_clock=True,
@@ -107,21 +120,23 @@ def answer_turns(num_items: int, width: int, folder: Path) -> None:
         review_audio_dim=0,
         profile_sizes={},
     )
-    with tempfile.TemporaryDirectory(dir=folder) as content, process_group_of_one():
-        features = make_features(num_items, width, Path(content))
-        model = Retriever(features, schema, ModelConfig(dim=WIDTH)).train()
+    with tempfile.TemporaryDirectory(dir=args.folder) as content, process_group_of_one():
+        features = make_features(num_items, args.content_width, Path(content))
+        model = Retriever(features, schema, ModelConfig(dim=args.width)).train()
         tables = DividedTables(model, config.tables, decay=0.99)
         step = TrainStep(model, config, num_shards=1, tables=tables)
         optimizer = make_optimizer(model, config)
         before, largest = anonymous_bytes(), 0
         for number, _ in enumerate(sys.stdin):
-            start = time.process_time()
+            windows = make_windows(num_items, args.windows, seed=number)
+            start, in_kernel = time.process_time(), system_seconds()
             if number > 0:
-                update(step, make_windows(num_items, seed=number), optimizer, 1.0)
+                update(step, windows, optimizer, 1.0)
                 largest = max(largest, anonymous_bytes())
             answer = {
                 "items": num_items,
                 "seconds": time.process_time() - start,
+                "system": system_seconds() - in_kernel,
                 "embedded": len(tables.row_N),
                 "bytes": largest,
                 "step_bytes": largest - before,
@@ -176,7 +191,7 @@ def write_vectors(path: Path, size: int, width: int) -> Any:
     return np.lib.format.open_memmap(path, "r")
 
 
-def make_windows(num_items: int, seed: int) -> list[Any]:
+def make_windows(num_items: int, num_windows: int, seed: int) -> list[Any]:
     import numpy as np
 
     from recsys.history import History
@@ -184,8 +199,8 @@ def make_windows(num_items: int, seed: int) -> list[Any]:
     from training.sequences import Window
 
     rng, windows = np.random.default_rng(seed), []
-    drawn = np.unique(rng.integers(0, num_items, 4 * NUM_WINDOWS * LENGTH))
-    items = rng.permutation(drawn)[: NUM_WINDOWS * LENGTH].reshape(NUM_WINDOWS, LENGTH) + NUM_RESERVED
+    drawn = np.unique(rng.integers(0, num_items, 4 * num_windows * LENGTH))
+    items = rng.permutation(drawn)[: num_windows * LENGTH].reshape(num_windows, LENGTH) + NUM_RESERVED
     for item in items:
         history = History(
             item=item,
@@ -198,6 +213,10 @@ def make_windows(num_items: int, seed: int) -> list[Any]:
     return windows
 
 
+def system_seconds() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_stime
+
+
 def anonymous_bytes() -> int:
     """Anonymous memory of this process; pages of mapped files are not part of it."""
     status = Path("/proc/self/status").read_text("utf-8")
@@ -206,13 +225,13 @@ def anonymous_bytes() -> int:
 
 def print_table(found: Sequence[dict[str, float]]) -> None:
     first = found[0]
-    print("| items | seconds | ratio | embedded items | memory (GB) | added by steps (GB) | peak (GB) |")
-    print("|---|---|---|---|---|---|---|")
+    print("| items | seconds | system | ratio | embedded items | memory (GB) | added (GB) | peak (GB) |")
+    print("|---|---|---|---|---|---|---|---|")
     for each in found:
         ratio = each["seconds"] / first["seconds"]
         print(
-            f"| {each['items']:,} | {each['seconds']:.2f} | {ratio:.2f} | {each['embedded']:,.0f} "
-            f"| {each['bytes'] / 1e9:.2f} | {each['step_bytes'] / 1e9:.2f} "
+            f"| {each['items']:,} | {each['seconds']:.3f} | {each['system']:.3f} | {ratio:.2f} "
+            f"| {each['embedded']:,.0f} | {each['bytes'] / 1e9:.2f} | {each['step_bytes'] / 1e9:.2f} "
             f"| {each['peak_bytes'] / 1e9:.2f} |"
         )
     worst = max(each["seconds"] for each in found) / first["seconds"]

@@ -28,20 +28,28 @@ def item_documents(
     row_of = {name: row for row, name in enumerate(dataset.items[Columns.ITEM])}
     review_text_of = _review_texts(dataset, reviews, vectors)
     spoken = vectors.video_transcripts if vectors is not None else {}
-    titles, texts = dataset.items[Columns.TITLE], dataset.items[Columns.TEXT]
-    fields = [name for name in dataset.items.columns if name.startswith(Columns.CATEGORY_PREFIX)]
-    values = dataset.items.select(fields)
+    titles, texts = dataset.items[Columns.TITLE].to_list(), dataset.items[Columns.TEXT].to_list()
+    values = _category_values(dataset.items)
     for item, name in enumerate(item_ids.external, NUM_RESERVED):
         row = row_of[name]
         yield Document(
             item=item,
             title=titles[row] or "",
             text=texts[row] or "",
-            categories=tuple(dict.fromkeys(value for each in values.row(row) for value in each or ())),
+            categories=values[row],
             transcript=spoken.get(row, ""),
             reviews=review_text_of.get(name, ""),
             popularity=float(popularity[item]) if popularity is not None else 0.0,
         )
+
+
+def _category_values(items: pl.DataFrame) -> list[tuple[str, ...]]:
+    """The values of all category fields of each item, each once."""
+    fields = [items[name].to_list() for name in items.columns if name.startswith(Columns.CATEGORY_PREFIX)]
+    return [
+        tuple(dict.fromkeys(value for field in fields for value in field[row] or ()))
+        for row in range(items.height)
+    ]
 
 
 def _review_texts(dataset: Dataset, reviews: pl.DataFrame, vectors: MediaVectors | None) -> Mapping[str, str]:

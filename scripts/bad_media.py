@@ -54,7 +54,7 @@ def _pictures() -> Iterator[Case]:
     yield _picture("a file of 0 bytes", "empty.png", lambda path: _write(path, b""))
     drawing = b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>\n'
     yield _picture("an SVG", "drawing.svg", lambda path: _write(path, drawing))
-    yield _picture("a HEIC", "phone.heic", lambda path: _write(path, heic()))
+    yield _picture("a HEIC that is cut off", "phone.heic", lambda path: _write(path, heic()))
     yield _picture("a JPEG XL", "new.jxl", lambda path: _write(path, b"\xff\x0a" + bytes(range(99))))
     yield _picture("a Photoshop picture", "layers.psd", lambda path: _write(path, b"8BPS\0\1" + bytes(99)))
     yield _picture("a raw picture of a camera", "raw.cr2", lambda path: _write(path, CR2_HEAD + bytes(99)))

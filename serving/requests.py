@@ -37,7 +37,8 @@ class RequestReader:
     def __init__(self, bundle: Bundle) -> None:
         self._item_ids, self._event_ids = bundle.item_ids, bundle.event_ids
         self._filter = CatalogueFilter(bundle.catalogue)
-        self._has_clock = bundle.manifest.sequence_schema.has_clock
+        schema = bundle.manifest.sequence_schema
+        self._has_clock = schema is not None and schema.has_clock
 
     def history(self, events: Sequence[Event], *, strict: bool = False) -> tuple[History, list[str]]:
         """The history that `events`, oldest first, describe, and the unknown item ids among them.

@@ -38,6 +38,7 @@ HOMES = {  # library -> files and folders that may import it; docs/architecture.
     "tantivy": ("recsys/search/lexical/",),
     "icu4py": ("recsys/search/lexical/tokens.py",),
     "av": ("features/media/decode.py", "features/media/video.py"),
+    "pillow_heif": ("features/media/heif.py",),
     "mlflow": ("training/tracking/", "training/publishing/registry.py", "serving/pyfunc.py"),
     "jinja2": ("training/report/write.py",),
     "fastapi": ("serving/http/app.py", "serving/http/schemas.py"),
@@ -226,7 +227,7 @@ def test_the_table_of_homes_is_the_documented_one() -> None:
     documented = {
         library.strip(): tuple(re.findall(r"`([^`]+)`", homes))
         for libraries, homes in re.findall(
-            r"^\| ([a-z, 0-9]+) \| (`.*) \|$", table.partition("\n## ")[0], re.M
+            r"^\| ([a-z_, 0-9]+) \| (`.*) \|$", table.partition("\n## ")[0], re.M
         )
         for library in libraries.split(",")
     }

@@ -42,11 +42,13 @@ from features.dataset.tables import (
 )
 from features.dataset.user_events import HistoryMaker, UserEvents
 from features.dataset.values import casting, times
+from features.dataset.values.casting import MAX_ID_LENGTH
 from features.dataset.values.id_encoding import IdMaps, encode, encode_lists, split_by
 
 __all__ = [
     "DUPLICATE_ID",
     "FILE_NAME",
+    "MAX_ID_LENGTH",
     "PARQUET",
     "POLARS_ERRORS",
     "SCHEMA",

@@ -25,6 +25,7 @@ class ImportReport:
     name: str  # of the dataset
     counts: Mapping[str, int]  # for example of items, users and interactions
     rejected: Sequence[Mapping[str, Any]] = ()
+    rejected_file: str = "rejected.parquet"  # in `out`
     next_steps: Sequence[str] = ()  # commands
 
 

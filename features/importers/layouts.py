@@ -9,6 +9,7 @@ from features.importers.amazon import import_amazon
 from features.importers.folder import ImportReport
 from features.importers.hm import import_hm
 from features.importers.movielens import import_movielens
+from features.importers.photos import import_photos
 from recsys.errors import ConfigError, did_you_mean
 from recsys.progress import Progress, silent
 
@@ -16,6 +17,7 @@ LAYOUTS: Mapping[str, Callable[..., ImportReport]] = {
     "movielens": import_movielens,
     "amazon-2023": import_amazon,
     "hm": import_hm,
+    "photos": import_photos,
 }
 
 
@@ -33,6 +35,10 @@ def import_layout(
     accepted = [name for name in options if name in signature(importer).parameters]
     for name in given:
         if name not in accepted:
-            known = ", ".join(f"--{option}" for option in accepted) or "no option"
-            raise ConfigError(f"--{name} does not fit the layout {layout!r}, which has {known}")
+            known = ", ".join(map(_flag, accepted)) or "no option"
+            raise ConfigError(f"{_flag(name)} does not fit the layout {layout!r}, which has {known}")
     return importer(source, out, progress=progress, **given)
+
+
+def _flag(option: str) -> str:
+    return "--" + option.replace("_", "-")

@@ -1,4 +1,4 @@
-"""Files of pictures, sound and video to arrays. The home of `av`."""
+"""Files of pictures, sound and video to arrays. The home of `av` and `pillow_heif`."""
 
 from features.media.decode import (
     MAX_PIXELS,
@@ -10,8 +10,10 @@ from features.media.decode import (
     load_image,
 )
 from features.media.file_formats import file_format
+from features.media.metadata import MediumMetadata, picture_metadata, position, video_metadata
 from features.media.prefetch import Decoded, prefetch
 from features.media.video import VERSION, load_frames, load_video_sound
+from features.media.xmp import iso_time, read_xmp
 
 __all__ = [
     "MAX_PIXELS",
@@ -20,11 +22,17 @@ __all__ = [
     "WINDOW_SECONDS",
     "Decoded",
     "Medium",
+    "MediumMetadata",
     "file_format",
+    "iso_time",
     "load_audio",
     "load_audio_start",
     "load_frames",
     "load_image",
     "load_video_sound",
+    "picture_metadata",
+    "position",
     "prefetch",
+    "read_xmp",
+    "video_metadata",
 ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from features.media.file_formats import (
     CONVERT_TO,
@@ -22,6 +22,8 @@ from features.media.file_formats import (
     text_or_empty,
     unreadable_format,
 )
+from features.media.heif import FORMAT as HEIF
+from features.media.heif import register_heif
 from recsys.arrays import Floats
 from recsys.errors import MediumError, RecsysError
 
@@ -56,13 +58,22 @@ def load_image(source: Medium, *, max_pixels: int = MAX_PIXELS, min_side: int | 
     """
     with (
         explained(source, "picture"),
-        Image.open(_open(source), formats=PICTURE_FORMATS) as image,
+        open_picture(source) as image,
     ):
         refuse_huge(source, image.width, image.height, max_pixels)
         _refuse_preview(source, image)
         if min_side is not None:
             image.draft(None, (min_side, min_side))  # does nothing in other formats
         return as_rgb(ImageOps.exif_transpose(image))
+
+
+def open_picture(source: Medium) -> ImageFile.ImageFile:
+    """The picture file, opened and not decoded; only safe formats are tried."""
+    found = file_format(_head(source))
+    if found is not None and found.decoder == HEIF and found.is_readable:
+        register_heif()
+        return Image.open(_open(source), formats=(HEIF,))
+    return Image.open(_open(source), formats=PICTURE_FORMATS)
 
 
 def load_audio(source: Medium, rate: int = SAMPLE_RATE, max_seconds: float = MAX_AUDIO_SECONDS) -> Floats:
@@ -143,7 +154,7 @@ def open_container(source: Medium) -> "av.container.InputContainer":
     import av
 
     found = file_format(_head(source))
-    if found is not None and found.medium == "picture" and not found.is_readable:
+    if found is not None and found.medium == "picture" and (found.decoder == HEIF or not found.is_readable):
         raise ValueError(found.label)
     return av.open(_open(source), "r", options=_AV_OPTIONS, metadata_errors="replace")
 

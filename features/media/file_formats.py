@@ -4,6 +4,9 @@ from typing import Literal, NamedTuple
 
 from PIL import features as pillow_features
 
+from features.media.heif import FORMAT as HEIF
+from features.media.heif import has_heif
+
 Medium = Literal["picture", "sound", "video", "drawing", "document", "archive"]
 
 # Common formats that are safe. Others are refused: some are programs (EPS), others open further files
@@ -30,12 +33,14 @@ class FileFormat(NamedTuple):
     def is_readable(self) -> bool:
         if self.decoder == "AVIF":  # Pillow may be built without it
             return bool(pillow_features.check("avif"))
+        if self.decoder == HEIF:
+            return has_heif()
         return self.decoder in PICTURE_FORMATS or self.decoder in DEMUXERS
 
 
 _RAW = FileFormat("a camera's raw picture", "picture")
-_HEIC = FileFormat("a HEIC picture", "picture")
-_HEIF = FileFormat("a HEIF picture", "picture")  # a container; another brand says how it is coded
+_HEIC = FileFormat("a HEIC picture", "picture", HEIF)
+_HEIF = FileFormat("a HEIF picture", "picture", HEIF)  # a container; another brand says how it is coded
 _AVIF = FileFormat("an AVIF picture", "picture", "AVIF")
 _MP4 = FileFormat("an MP4 video", "video", "mov")
 
@@ -161,7 +166,8 @@ def unreadable_format(found: FileFormat, expected: str) -> str | None:
     if fits or (found.decoder == "GIF" and expected == "video"):
         if found.is_readable:
             return None
-        return f"{found.label}, which cannot be read here; convert it to {CONVERT_TO[expected]}"
+        remedy = "install pillow-heif, or convert it" if found.decoder == HEIF else "convert it"
+        return f"{found.label}, which cannot be read here; {remedy} to {CONVERT_TO[expected]}"
     if found.medium in ("drawing", "document") and expected == "picture":
         return f"{found.label} and no picture; convert it to {CONVERT_TO[expected]}"
     return f"{found.label}, where {EXPECTED[expected]} is expected"

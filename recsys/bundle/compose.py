@@ -67,8 +67,8 @@ def compose(
 
 
 def compose_bundle(bundle: Bundle, *, device: Device = "cpu") -> tuple[Recommender, Providers]:
-    """`compose` with everything from `bundle`."""
-    manifest = bundle.manifest
+    """`compose` with everything from `bundle`; raises `BundleError` for a bundle of items alone."""
+    schema, settings = bundle.sequence_schema, bundle.recommender
     user_tower = bundle.graph("user_tower")
     assert user_tower is not None, "a checked bundle has user_tower.onnx"
     items = ItemArrays(
@@ -84,8 +84,8 @@ def compose_bundle(bundle: Bundle, *, device: Device = "cpu") -> tuple[Recommend
         graphs,
         items,
         ExactIndex.build(items.vectors) if directory is None else load_index(directory),
-        schema=manifest.sequence_schema,
-        settings=manifest.recommender,
+        schema=schema,
+        settings=settings,
         sources=load_sources(bundle.sources_directory) if bundle.sources_directory else (),
         device=device,
     )

@@ -8,6 +8,8 @@ Layout, with N rows of the catalogue (the two reserved ones included), T tokens,
     token_mask.npy       bool [N, T]           catalogue.parquet  N - 2 rows
     maps.json            external ids of event kinds and of the users' fields
     index/               a saved index (optional)
+    search/              the search part (optional), see recsys/search/files.py
+A bundle without a recommender has item_ids.npy, catalogue.parquet and search/.
 """
 
 from pathlib import Path, PurePosixPath
@@ -17,15 +19,15 @@ from recsys.bundle.manifest import MANIFEST, REMEDY, Manifest
 from recsys.checksums import files_below, sha256_of
 from recsys.errors import BundleError
 
-REQUIRED: Final = (
+REQUIRED: Final = ("item_ids.npy", "catalogue.parquet")
+REQUIRED_OF_RECOMMENDER: Final = (
     "user_tower.onnx",
-    "item_ids.npy",
     "item_vectors.npy",
     "item_tokens.npy",
     "token_mask.npy",
-    "catalogue.parquet",
     "maps.json",
 )
+REQUIRED_OF_SEARCH: Final = ("search/has_words.npy",)
 
 
 def check_names(path: Path, manifest: Manifest) -> None:
@@ -34,9 +36,12 @@ def check_names(path: Path, manifest: Manifest) -> None:
         parts = PurePosixPath(name)
         if parts.is_absolute() or ".." in parts.parts:
             raise BundleError(f"{path / MANIFEST}: file {name!r} is outside the bundle")
-    for name in sorted({*REQUIRED, *manifest.files}):
+    required = [*REQUIRED]
+    required += REQUIRED_OF_RECOMMENDER if manifest.recommender is not None else ()
+    required += REQUIRED_OF_SEARCH if manifest.search is not None else ()
+    for name in sorted({*required, *manifest.files}):
         if name not in manifest.files:
-            raise BundleError(f"{path / MANIFEST} names no {name}, which every bundle has")
+            raise BundleError(f"{path / MANIFEST} names no {name}, which such a bundle has")
         if not (path / name).is_file():
             raise BundleError(f"{path / name} is missing; expected sha256 {manifest.files[name]}; {REMEDY}")
     unknown = sorted(set(files_below(path)) - set(manifest.files) - {MANIFEST})

@@ -19,9 +19,15 @@ from recsys.bundle.manifest import MANIFEST, REMEDY, Manifest, read_manifest
 from recsys.checksums import sha256_of
 from recsys.columns import Columns
 from recsys.errors import BundleError
+from recsys.history import SequenceSchema
 from recsys.ids import NUM_RESERVED, IdMap
+from recsys.retrieval import RecommenderSettings
 
 T = TypeVar("T")
+_WITHOUT_RECOMMENDER = (
+    "is a search bundle of items alone and cannot recommend; make one that can with: recsys run DATASET "
+    "--out RUN"
+)
 
 
 class Bundle:
@@ -51,6 +57,24 @@ class Bundle:
     def graph(self, name: str) -> Path | None:
         """Path of the graph `name` ("user_tower", "ranker", ...), None where the bundle has none."""
         return self.path / f"{name}.onnx" if f"{name}.onnx" in self.manifest.files else None
+
+    @property
+    def sequence_schema(self) -> SequenceSchema:
+        """The inputs of the user tower; raises `BundleError` for a bundle of items alone."""
+        if self.manifest.sequence_schema is None:
+            raise BundleError(f"{self.path} {_WITHOUT_RECOMMENDER}")
+        return self.manifest.sequence_schema
+
+    @property
+    def recommender(self) -> RecommenderSettings:
+        """The settings of the recommender; raises `BundleError` for a bundle of items alone."""
+        if self.manifest.recommender is None:
+            raise BundleError(f"{self.path} {_WITHOUT_RECOMMENDER}")
+        return self.manifest.recommender
+
+    @property
+    def search_directory(self) -> Path | None:
+        return self.path / "search" if self.manifest.search is not None else None
 
     @property
     def index_directory(self) -> Path | None:
@@ -111,6 +135,8 @@ class Bundle:
 
     @cached_property
     def _maps(self) -> dict[str, Any]:
+        if self.manifest.recommender is None:  # no user and no event was read
+            return {"events": [], "profile": {}}
         maps: dict[str, Any] = self._read("maps.json", _read_maps)
         return maps
 
@@ -124,6 +150,15 @@ class Bundle:
             raise BundleError(f"{self.path / name} cannot be read: {_first_line(error)}; {REMEDY}") from None
 
     def _check_shapes(self) -> None:
+        if self.manifest.recommender is not None:
+            self._check_recommender()
+        listed = self.catalogue[Columns.ITEM].to_list()
+        if listed != list(self.item_ids.external):
+            raise BundleError(
+                f"{self.path / 'catalogue.parquet'}: its items are not those of item_ids.npy, in order"
+            )
+
+    def _check_recommender(self) -> None:
         num_items, dim = self.item_ids.size, (self.item_vectors.shape or (0,))[-1]
         num_tokens = len(self.manifest.modalities)
         expected: dict[str, tuple[npt.NDArray[Any], type[np.generic], tuple[int, ...]]] = {
@@ -140,11 +175,6 @@ class Bundle:
         assert self._maps is not None, (
             "maps.json is read here, so that a damaged one is refused when the bundle is opened"
         )
-        listed = self.catalogue[Columns.ITEM].to_list()
-        if listed != list(self.item_ids.external):
-            raise BundleError(
-                f"{self.path / 'catalogue.parquet'}: its items are not those of item_ids.npy, in order"
-            )
 
 
 def _first_line(error: BaseException) -> str:

@@ -4,16 +4,17 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 import recsys
 from recsys.errors import BundleError
 from recsys.history import SequenceSchema
 from recsys.retrieval import RecommenderSettings
+from recsys.search import SearchSettings
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 MANIFEST: Final = "manifest.json"
 REMEDY: Final = "copy the bundle again from its source, or export it again"
 
@@ -38,7 +39,11 @@ class GraphSignature(_Frozen):
 
 
 class Manifest(_Frozen):
-    """Configuration, schema, metrics, graphs and hashes of a bundle."""
+    """Configuration, schema, metrics, graphs and hashes of a bundle.
+
+    A bundle has a recommender, a search part or both. One of items alone has no `sequence_schema` and no
+    `recommender`, and no graphs of towers.
+    """
 
     format_version: int
     recsys_version: str
@@ -48,13 +53,22 @@ class Manifest(_Frozen):
     refit: bool  # True: trained once more on all events after the evaluation
     refit_description: str
     metrics: Mapping[str, Any]  # of the model before the refit
-    sequence_schema: SequenceSchema
+    sequence_schema: SequenceSchema | None = None
     modalities: tuple[str, ...]  # token names, the order of the axis T
     encoders: Mapping[str, str] = Field(default_factory=dict)  # kind -> directory in the bundle
     graphs: Mapping[str, GraphSignature]
-    recommender: RecommenderSettings
+    recommender: RecommenderSettings | None = None
+    search: SearchSettings | None = None
     parity: Mapping[str, float]  # largest differences between torch and the graphs, by output
     files: Mapping[str, str]  # relative path -> sha256
+
+    @model_validator(mode="after")
+    def _answers_something(self) -> Self:
+        if (self.recommender is None) != (self.sequence_schema is None):
+            raise ValueError("recommender and sequence_schema: a bundle has both or none")
+        if self.recommender is None and self.search is None:
+            raise ValueError("a bundle needs a recommender or a search part")
+        return self
 
 
 def read_manifest(path: Path) -> Manifest:

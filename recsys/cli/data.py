@@ -44,8 +44,8 @@ def sample(
 
 @command
 def import_(
-    layout: Annotated[str, typer.Argument(help="The public layout: movielens, amazon-2023 or hm.")],
-    source: Annotated[Path, typer.Argument(help="The folder of the unpacked download.")],
+    layout: Annotated[str, typer.Argument(help="The layout: movielens, amazon-2023, hm, or photos.")],
+    source: Annotated[Path, typer.Argument(help="The folder of the unpacked download, or of the pictures.")],
     out: Annotated[Path, typer.Argument(help="The dataset folder to write.")],
     positive: Annotated[
         str | None,
@@ -67,17 +67,34 @@ def import_(
     split: Annotated[
         Path | None, typer.Option(help="amazon-2023: a folder of the published <category>.train.csv ...")
     ] = None,
+    owner: Annotated[str | None, typer.Option(help="photos: the person whose pictures they are.")] = None,
+    owner_from_folder: Annotated[
+        bool, typer.Option("--owner-from-folder", help="photos: the first folder of a path names its owner.")
+    ] = False,
+    views: Annotated[
+        Path | None,
+        typer.Option(help="photos: a table of user, path and time, who looked at which picture when."),
+    ] = None,
 ) -> None:
-    """Make a dataset folder from a public layout."""
+    """Make a dataset folder from a public layout, or from a folder of pictures and videos."""
     from features.importers import import_layout
 
-    options = {"positive": positive, "category": category, "images": images, "core": core, "split": split}
+    options = {
+        "positive": positive,
+        "category": category,
+        "images": images,
+        "core": core,
+        "split": split,
+        "owner": owner,
+        "owner_from_folder": owner_from_folder or None,
+        "views": views,
+    }
     with ConsoleProgress(console) as progress:
         report = import_layout(layout, source, out, options, progress)
     console.print(pairs_table(f"{report.name}, imported into {report.out}", report.counts))
     if report.rejected:
         print_reasons(console, report.rejected)
-        say(console, f"All that was rejected is in {report.out / 'rejected.parquet'}")
+        say(console, f"All that was rejected is in {report.out / report.rejected_file}")
     for step in report.next_steps:
         say(console, f"Next:  {step}")
 

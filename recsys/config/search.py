@@ -8,17 +8,16 @@ from recsys.config.fields import Count, NotNegative, Section, Temperature
 
 
 class TrainedHeadsConfig(Section):
-    """Alignment heads that are trained: one MLP for each kind of encoder."""
+    """Alignment heads that are trained from those of the closed form: one MLP for each kind of encoder."""
 
     loss: Literal["contrastive", "triplet"] = "contrastive"  # InfoNCE, or the hinge on the hardest negatives
     margin: NotNegative = 0.2  # of the triplet loss, in cosines
     temperature: Temperature = 0.07  # of the contrastive loss, at the start; it is learned
-    dim: Count = 128  # width of the vectors of one seed's heads
-    hidden_dim: Count = 512  # width of the hidden layer
+    hidden_dim: Count = 256  # width of the hidden layer
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     num_seeds: Count = 3  # heads trained from so many seeds; a cosine is the mean of theirs
-    epochs: Count = 60  # at most
-    patience: Count = 8  # epochs without a better validation NDCG before training stops
+    epochs: Count = 20  # at most
+    patience: Count = 5  # epochs without a better validation NDCG before training stops
     batch_size: Annotated[int, Field(ge=2)] = 256
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     weight_decay: NotNegative = 0.1
@@ -37,7 +36,7 @@ class AlignmentConfig(Section):
     # "auto": the best on validation items of the closed form, the trained heads and both together, and the
     # encoders' own common space where they have one.
     method: Literal["auto", "closed_form", "trained"] = "auto"
-    dim: Count = 256  # width of the space of the closed form, at most
+    dim: Count = 128  # width of the space of one model, at most; several together have a multiple of it
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.15  # of the items with two kinds of media
     # Items with two kinds of media, below which the heads are not trained: the closed form is used.
     min_items: Count = 300

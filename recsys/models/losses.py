@@ -55,6 +55,58 @@ def chunked_cross_entropy(
     return loss
 
 
+class _ChunkedSampledCrossEntropy(torch.autograd.Function):
+    """Gradients are computed in the forward pass, as in `_ChunkedCrossEntropy`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        state_PD: Tensor,
+        target_PD: Tensor,
+        negative_JD: Tensor,
+        ids: tuple[Tensor, Tensor],
+        log_q: tuple[Tensor, Tensor],
+        temperature: float,
+        chunk: int,
+    ) -> Tensor:
+        (target_id_P, negative_id_J), (target_log_q_P, negative_log_q_J) = ids, log_q
+        # The products with the negatives in their precision (bfloat16 under autocast), all else in float32.
+        scaled_PD = (state_PD / temperature).to(negative_JD.dtype)
+        positive_P1 = (state_PD.float() * target_PD.float()).sum(1, keepdim=True) / temperature
+        positive_P1 -= target_log_q_P[:, None]
+        grad_state_PD = torch.empty_like(scaled_PD)
+        grad_positive_P1 = torch.empty_like(positive_P1)
+        grad_negative_JD = torch.zeros(negative_JD.shape, dtype=torch.float32, device=negative_JD.device)
+        loss = torch.zeros((), device=state_PD.device)
+        for start in range(0, len(state_PD), chunk):
+            part = slice(start, start + chunk)
+            state_cD, positive_c1 = scaled_PD[part], positive_P1[part]
+            logit_cJ = (state_cD @ negative_JD.T).float().sub_(negative_log_q_J)
+            logit_cJ.masked_fill_(target_id_P[part, None] == negative_id_J, float("-inf"))
+            highest_c1 = torch.maximum(logit_cJ.amax(1, keepdim=True), positive_c1)
+            weight_cJ = logit_cJ.sub_(highest_c1).exp_()
+            positive_c1 = positive_c1 - highest_c1
+            total_c1 = weight_cJ.sum(1, keepdim=True) + positive_c1.exp()
+            loss += (total_c1.log() - positive_c1).sum()
+            gradient_cJ = weight_cJ.mul_(total_c1.reciprocal()).to(negative_JD.dtype)
+            grad_positive_P1[part] = positive_c1.exp() / total_c1 - 1.0
+            torch.mm(gradient_cJ, negative_JD, out=grad_state_PD[part])
+            grad_negative_JD += gradient_cJ.T @ state_cD
+        mean = 1.0 / max(len(state_PD), 1)
+        grad_positive_P1 *= mean / temperature
+        grad_state_PD = grad_state_PD.float() * (mean / temperature) + grad_positive_P1 * target_PD.float()
+        ctx.save_for_backward(
+            grad_state_PD.to(state_PD.dtype),
+            (grad_positive_P1 * state_PD.float()).to(target_PD.dtype),
+            grad_negative_JD.mul_(mean).to(negative_JD.dtype),
+        )
+        return loss * mean
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        return *(grad_outputs[0] * gradient for gradient in ctx.saved_tensors), None, None, None, None
+
+
 def sampled_cross_entropy(
     state_PD: Tensor,
     target_PD: Tensor,
@@ -65,20 +117,24 @@ def sampled_cross_entropy(
     target_log_q_P: Tensor,
     negative_log_q_J: Tensor,
     temperature: float,
+    chunk: int,
 ) -> Tensor:
-    """Softmax over the target and shared negatives, with the logQ correction.
+    """Softmax over the target and shared negatives, with the logQ correction, `chunk` predictions at a time.
 
     logit = state . item / temperature - log q(item), where q is the sampling probability of the item. The
     correction makes the sampled softmax consistent with the full one (Bengio and Senécal 2008; Yi et al.
     2019, "Sampling-Bias-Corrected Neural Modeling"). Negatives that equal the target are left out.
     """
-    positive_P1 = (state_PD.float() * target_PD.float()).sum(1, keepdim=True)
-    positive_P1 = positive_P1 / temperature - target_log_q_P[:, None]
-    # The product in the negatives' precision (bfloat16 under autocast), all that follows in float32.
-    negative_PJ = (state_PD.to(negative_JD.dtype) @ negative_JD.T).float() / temperature - negative_log_q_J
-    collision_PJ = target_id_P[:, None] == negative_id_J[None, :]
-    logit = torch.cat([positive_P1, negative_PJ.masked_fill(collision_PJ, float("-inf"))], dim=1)
-    return (torch.logsumexp(logit, dim=1) - logit[:, 0]).mean()
+    loss: Tensor = _ChunkedSampledCrossEntropy.apply(
+        state_PD,
+        target_PD,
+        negative_JD,
+        (target_id_P, negative_id_J),
+        (target_log_q_P, negative_log_q_J),
+        temperature,
+        chunk,
+    )
+    return loss
 
 
 def listwise_cross_entropy(score_BK: Tensor, label_BK: Tensor, mask_BK: Tensor) -> Tensor:

@@ -1,28 +1,79 @@
 """Search over a catalogue: words, vectors of several modalities, and their fusion. No torch."""
 
 from recsys.search.alignment import INPUT, OUTPUT, AlignmentHeads, OnnxHeads, head_file, no_head
+from recsys.search.files import items_with_words, load_search, save_search
+from recsys.search.fusion import default_weights, fuse, reciprocal_ranks, standardized
+from recsys.search.legs import (
+    LEXICAL,
+    POPULARITY,
+    DenseLeg,
+    LegQuery,
+    WordIndex,
+    build_leg,
+    build_legs,
+)
 from recsys.search.lexical.documents import Document
 from recsys.search.lexical.index import LexicalIndex
 from recsys.search.lexical.settings import FieldWeights, LexicalSettings
 from recsys.search.lexical.suggestions import Suggestion
 from recsys.search.lexical.words import WordQuery, parse_words
-from recsys.search.query import EncodedClause, EncodedQuery, QueryKind
+from recsys.search.personal import Personalizer, PersonalScores, personal_order, personalizer
+from recsys.search.query import QUERY_KINDS, EncodedClause, EncodedQuery, QueryKind
+from recsys.search.relevance import features, logits, relevance
+from recsys.search.results import HitExplanation, SearchResults, padded
+from recsys.search.scoring import ClauseScores, LegScores, QueryScores, Scorer, Stopwatch
+from recsys.search.searcher import Searcher
+from recsys.search.settings import Calibration, FusionWeights, SearchSettings
 
 __all__ = [
     "INPUT",
+    "LEXICAL",
     "OUTPUT",
+    "POPULARITY",
+    "QUERY_KINDS",
     "AlignmentHeads",
+    "Calibration",
+    "ClauseScores",
+    "DenseLeg",
     "Document",
     "EncodedClause",
     "EncodedQuery",
     "FieldWeights",
+    "FusionWeights",
+    "HitExplanation",
+    "LegQuery",
+    "LegScores",
     "LexicalIndex",
     "LexicalSettings",
     "OnnxHeads",
+    "PersonalScores",
+    "Personalizer",
     "QueryKind",
+    "QueryScores",
+    "Scorer",
+    "SearchResults",
+    "SearchSettings",
+    "Searcher",
+    "Stopwatch",
     "Suggestion",
+    "WordIndex",
     "WordQuery",
+    "build_leg",
+    "build_legs",
+    "default_weights",
+    "features",
+    "fuse",
     "head_file",
+    "items_with_words",
+    "load_search",
+    "logits",
     "no_head",
+    "padded",
     "parse_words",
+    "personal_order",
+    "personalizer",
+    "reciprocal_ranks",
+    "relevance",
+    "save_search",
+    "standardized",
 ]

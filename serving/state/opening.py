@@ -56,7 +56,7 @@ def maps_fingerprint(bundle: Bundle) -> str:
     encoders that made the vectors of reviews.
     """
     manifest = bundle.manifest
-    schema, files = manifest.sequence_schema, manifest.files
+    schema, files = bundle.sequence_schema, manifest.files
     encoders = [manifest.encoders[kind] for kind in ("text", "audio") if kind in manifest.encoders]
     meaning = {
         "maps": [files["item_ids.npy"], files["maps.json"]],
@@ -79,7 +79,7 @@ def _opened(path: Path, bundle: Bundle, *, is_default: bool) -> SqliteState:
 
 
 def _read_histories(bundle: Bundle, source: Path) -> Iterator[tuple[str, History]]:
-    schema = bundle.manifest.sequence_schema
+    schema = bundle.sequence_schema
     for user, history in iter_histories(source, bundle.item_ids, bundle.event_ids, bundle.profile_ids):
         for found, dim in (
             (history.review_text, schema.review_text_dim),

@@ -69,3 +69,11 @@ def test_ids_follow_the_map_and_transcripts_are_optional(tmp_path: Path) -> None
     assert [(each.item, each.title, each.reviews) for each in documents] == [
         (2, "Cars", "loud"), (3, "Alien", "scary\n\ndark"),
     ]  # fmt: skip
+
+
+def test_a_dataset_without_texts_categories_and_reviews(tmp_path: Path) -> None:
+    shop = load(tmp_path, {})
+    ids = IdMap(shop.items[Columns.ITEM].to_list())
+    documents = list(item_documents(shop, ids, reviews=shop.reviews))
+    assert [each.item for each in documents] == list(range(2, ids.size))
+    assert {(each.text, each.categories, each.reviews) for each in documents} == {("", (), "")}

@@ -96,16 +96,6 @@ class CanonicalCorrelation:
             )
         return heads
 
-    def whitening(self, ridge: float) -> Mapping[EncoderKind, LinearMap]:
-        """Maps to the principal components of each kind, with variances of 1 where they exceed the ridge."""
-        return {
-            kind: LinearMap(
-                mean_D=of.mean_D.astype(np.float32),
-                weight_DS=(of.axes_DC * of.whitening(ridge)).astype(np.float32),
-            )
-            for kind, of in self._components.items()
-        }
-
     def _covariances(
         self, views: Views
     ) -> tuple[dict[tuple[EncoderKind, EncoderKind], Doubles], dict[tuple[EncoderKind, EncoderKind], int]]:
@@ -166,11 +156,11 @@ def ridge_into(
     """
     sources, targets = [], []
     for names, rows in views.pairs().items():
-        mine = [name for name in names if views.kind_of[name] == kind]
-        theirs = [name for name in names if views.kind_of[name] in aligned]
-        if mine and theirs:
-            sources.append(views.vectors[mine[0]][rows])
-            targets.append(unit(views.vectors[theirs[0]][rows]))
+        own_names = [name for name in names if views.kind_of[name] == kind]
+        aligned_names = [name for name in names if views.kind_of[name] in aligned]
+        if own_names and aligned_names:
+            sources.append(views.vectors[own_names[0]][rows])
+            targets.append(unit(views.vectors[aligned_names[0]][rows]))
     if not sources:
         return None
     source_PD, target_PS = (np.concatenate(each).astype(np.float64) for each in (sources, targets))

@@ -49,28 +49,32 @@ class LinearHead(Head):
 
 
 class MlpHead(Head):
-    """Whitened principal components, then a linear map plus a hidden layer with dropout.
+    """A head of the closed form, and what a hidden layer adds to it.
 
-    `whitening` is fixed: the inputs of an MLP have one scale, and components of little variance are left out.
+    With u the closed form's unit vector of x, the head is A u + B gelu(C sqrt(S) u) at unit length. A starts
+    as the identity and B as zeros, so that training starts from the closed form.
     """
 
     mean_D: Tensor
-    weight_DC: Tensor
+    weight_DS: Tensor
 
-    def __init__(self, whitening: LinearMap, *, hidden_dim: int, dim: int, dropout: float) -> None:
+    def __init__(self, start: LinearMap, *, hidden_dim: int, dropout: float) -> None:
         super().__init__()
-        self.register_buffer("mean_D", torch.from_numpy(whitening.mean_D))
-        self.register_buffer("weight_DC", torch.from_numpy(whitening.weight_DS))
-        self.dim, width = dim, whitening.weight_DS.shape[1]
-        self.dropout = dropout
-        self.linear = nn.Linear(width, dim)
-        self.hidden = nn.Linear(width, hidden_dim)
-        self.output = nn.Linear(hidden_dim, dim)
+        self.register_buffer("mean_D", torch.from_numpy(start.mean_D))
+        self.register_buffer("weight_DS", torch.from_numpy(start.weight_DS))
+        self.dim, self.dropout = start.weight_DS.shape[1], dropout
+        self.hidden = nn.Linear(self.dim, hidden_dim)
+        self.output = nn.Linear(hidden_dim, self.dim)
+        self.linear = nn.Linear(self.dim, self.dim, bias=False)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+        nn.init.eye_(self.linear.weight)
 
     def forward(self, vector_BD: Tensor) -> Tensor:
-        scaled_BC = F.dropout((vector_BD - self.mean_D) @ self.weight_DC, self.dropout, self.training)
-        hidden_BH = F.dropout(F.gelu(self.hidden(scaled_BC)), self.dropout, self.training)
-        return F.normalize(self.linear(scaled_BC) + self.output(hidden_BH), dim=-1, eps=EPSILON)
+        start_BS = F.normalize((vector_BD - self.mean_D) @ self.weight_DS, dim=-1, eps=EPSILON)
+        scaled_BS = F.dropout(start_BS * self.dim**0.5, self.dropout, self.training)
+        hidden_BH = F.dropout(F.gelu(self.hidden(scaled_BS)), self.dropout, self.training)
+        return F.normalize(self.linear(scaled_BS) + self.output(hidden_BH), dim=-1, eps=EPSILON)
 
 
 class JointHead(Head):

@@ -14,6 +14,7 @@ from training.fitting.record import (
 )
 from training.fitting.refit import choices_of_towers, newest_events_split
 from training.fitting.torch_recommender import make_recommender
+from training.fitting.validation import tower_ndcg
 
 __all__ = [
     "FitChoices",
@@ -34,6 +35,7 @@ __all__ = [
     "record_audit",
     "record_fit",
     "record_plan",
+    "tower_ndcg",
     "tower_settings",
     "validation_metrics",
 ]

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from recsys.arrays import Floats, Ints
+from recsys.config import Config
 from recsys.history import History
-from recsys.metrics import IdLists
+from recsys.ids import PAD
+from recsys.metrics import Doubles, IdLists, at_k
 from recsys.models import Retriever
 from training.cold_start import PastInteractions, ValidationUsers
 from training.fitting.inputs import FitInputs
@@ -41,20 +43,28 @@ def tower_validation(inputs: FitInputs) -> Callable[[Retriever], float]:
     Only warm items are ranked, because cold items have fixed ranks. Seen items are left out if
     `evaluate.exclude_seen` is true.
     """
-    users, config = list(inputs.ground_truth), inputs.config
-    lists = IdLists.from_lists([inputs.ground_truth[user] for user in users])
+    lists = IdLists.from_lists(list(inputs.ground_truth.values()))
+    histories = [inputs.before[user] for user in inputs.ground_truth]
+    return lambda model: selection_ndcg(_tower_lists(model, histories, inputs.config), lists)
+
+
+def tower_ndcg(model: Retriever, inputs: FitInputs) -> Doubles:
+    """The metric of `tower_validation` for each user of `inputs.ground_truth`, in their order. Shape [U]."""
+    histories = [inputs.before[user] for user in inputs.ground_truth]
+    ranked_UK = _tower_lists(model, histories, inputs.config)
+    return at_k(ranked_UK, list(inputs.ground_truth.values()), [SELECTION_K])[f"ndcg@{SELECTION_K}"]
+
+
+def _tower_lists(model: Retriever, histories: Sequence[History], config: Config) -> Ints:
+    """The towers' first `SELECTION_K` warm items, filled up with the padding id. Shape [U, K]."""
+    recommender = make_recommender(model, config)
     exclude_seen = config.evaluate.exclude_seen
-    histories = [inputs.before[user] for user in users]
-
-    def validate(model: Retriever) -> float:
-        recommender = make_recommender(model, config)
-        found = [
-            recommender.retrieve(recommender.embed(some), some, SELECTION_K, exclude_seen=exclude_seen)[0]
-            for some in _batches(histories)
-        ]
-        return selection_ndcg(np.concatenate(found), lists)
-
-    return validate
+    found = [
+        recommender.retrieve(recommender.embed(some), some, SELECTION_K, exclude_seen=exclude_seen)[0]
+        for some in _batches(histories)
+    ]
+    ranked_UK = np.concatenate(found)
+    return np.pad(ranked_UK, ((0, 0), (0, SELECTION_K - ranked_UK.shape[1])), constant_values=PAD)
 
 
 def validation_users(model: Retriever, inputs: FitInputs) -> ValidationUsers:

@@ -78,7 +78,7 @@ def evaluation_of(run: RunDirectory) -> Evaluation:
 
 def newest_event(histories: Path, bundle: Bundle) -> int | None:
     """Time of the newest event in `histories`, in microseconds; None without a clock or histories."""
-    if not bundle.manifest.sequence_schema.has_clock or not histories.is_file():
+    if not bundle.sequence_schema.has_clock or not histories.is_file():
         return None
     newest = pl.scan_parquet(histories, glob=False).select(pl.col(Columns.TIMESTAMP).list.max().max())
     found = newest.collect().item()

@@ -67,14 +67,14 @@ def _check_datasets(bundle: Bundle, champion: Champion) -> None:
             f"the champion is of the dataset {served.dataset.name!r}, this bundle of "
             f"{challenger.dataset.name!r}; publish it into a store of its own"
         )
-    if not challenger.sequence_schema.has_clock or champion.version.newest_event is None:
+    if not bundle.sequence_schema.has_clock or champion.version.newest_event is None:
         raise NotComparableError(
             "the champion was trained on another state of the dataset, and which events it has learned is "
             "unknown without times or the histories of its run; train its settings on these data to compare"
         )
     for kind, width in (
-        ("text", served.sequence_schema.review_text_dim),
-        ("audio", served.sequence_schema.review_audio_dim),
+        ("text", champion.bundle.sequence_schema.review_text_dim),
+        ("audio", champion.bundle.sequence_schema.review_audio_dim),
     ):
         if width and _encoder(bundle, kind) != _encoder(champion.bundle, kind):
             raise NotComparableError(f"the champion reads reviews by another {kind} encoder")
@@ -120,7 +120,7 @@ def _lists_of(champion: Bundle, run: Run, bundle: Bundle, kept: Predictions) -> 
     missing = [field for field, column in columns.items() if column not in run.dataset.users]
     if missing:
         raise NotComparableError(f"the champion reads fields of users that are gone: {missing}")
-    schema = champion.manifest.sequence_schema
+    schema = champion.sequence_schema
     has_reviews = schema.review_text_dim or schema.review_audio_dim
     builder = HistoryBuilder(
         run.dataset,

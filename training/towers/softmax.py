@@ -54,7 +54,8 @@ def build_softmax(context: StepContext, config: TrainConfig, *, index_kind: str)
     if not is_sampled(context.model.features, config):
         return FullSoftmax(context, config.loss_chunk)
     features, rows = context.model.features, context.trained_rows
-    return SampledSoftmax(context, NegativeSampler(features, rows, config.num_negatives, hard))
+    sampler = NegativeSampler(features, rows, config.num_negatives, hard)
+    return SampledSoftmax(context, sampler, config.loss_chunk)
 
 
 class FullSoftmax:
@@ -79,10 +80,10 @@ class FullSoftmax:
 
 
 class SampledSoftmax:
-    """Over the target and the negatives of the step, which are the same on all ranks."""
+    """Over the target and the negatives of the step, the same on all ranks; `chunk` predictions at a time."""
 
-    def __init__(self, context: StepContext, sampler: NegativeSampler) -> None:
-        self.context, self.sampler = context, sampler
+    def __init__(self, context: StepContext, sampler: NegativeSampler, chunk: int) -> None:
+        self.context, self.sampler, self.chunk = context, sampler, chunk
 
     def start_epoch(self) -> None:
         """Renew the index of hard negatives."""
@@ -95,7 +96,8 @@ class SampledSoftmax:
         items = [none, *(torch.from_numpy(window.history.item) for window in windows)]
         in_windows = self.context.ranks.gather(torch.unique(torch.cat(items)))
         rows = torch.unique(torch.cat([in_windows, negatives.row_J]))
-        return SampledStep(rows=rows[rows >= NUM_RESERVED], negatives=negatives, dtype=self.context.dtype)
+        rows = rows[rows >= NUM_RESERVED]
+        return SampledStep(rows=rows, negatives=negatives, dtype=self.context.dtype, chunk=self.chunk)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +107,7 @@ class SampledStep:
     rows: Tensor
     negatives: Negatives
     dtype: torch.dtype
+    chunk: int  # predictions at a time
 
     def loss(self, state_PD: Tensor, item_RD: Tensor, target_row_P: Tensor, place: Place) -> Tensor:
         device, negatives = state_PD.device, self.negatives
@@ -117,4 +120,5 @@ class SampledStep:
             target_log_q_P=to_device(negatives.log_q(target_row_P), device),
             negative_log_q_J=to_device(negatives.log_q(negatives.row_J), device),
             temperature=1.0,
+            chunk=self.chunk,
         )

@@ -1,6 +1,6 @@
 """`Document`, the searchable text of an item, and its form in the tantivy index."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,9 +8,9 @@ import tantivy
 
 from recsys.errors import DataError, clipped
 from recsys.ids import NUM_RESERVED
-from recsys.search.lexical.stemming import DocumentStemmer, Stemmer
+from recsys.search.lexical.stemming import Stemmer
 from recsys.search.lexical.storage import ITEM, WORDS
-from recsys.search.lexical.tokens import clean, parts, split
+from recsys.search.lexical.tokens import clean, split
 
 FIELDS: Final = ("title", "categories", "text", "transcript", "reviews")
 
@@ -46,22 +46,13 @@ def analyzed(document: Document, stemmer: Stemmer) -> tuple[tantivy.Document, se
     indexed.add_integer(ITEM, document.item)
     for field, field_words in words_of.items():
         if field_words:
-            indexed.add_text(field, " ".join(terms_of(field_words, own)))
+            indexed.add_text(field, own.terms(field_words))
     return indexed, set(words)
 
 
 def words_in(text: str) -> list[str]:
     """Words of a text, in lower case."""
-    return [word.casefold() for word in split(clean(text))]
-
-
-def terms_of(words: Sequence[str], stemmer: DocumentStemmer) -> list[str]:
-    """The terms that are indexed for words in lower case: each stem, and after it the parts of its word."""
-    terms = []
-    for word, stem in zip(words, stemmer.stems(words), strict=True):
-        terms.append(stem)
-        terms += parts(word)
-    return terms
+    return split(clean(text).casefold())
 
 
 def checked(documents: Iterable[Document]) -> Iterable[Document]:

@@ -19,7 +19,8 @@ _GROWTH: Final = 4
 
 def hits(searcher: tantivy.Searcher, query: Query, limit: int) -> tuple[Ints, Floats]:
     """Item ids and scores of the best `limit` documents, best first."""
-    found = searcher.search(query, max(limit, 1), count=False).hits
+    limit = max(min(limit, searcher.num_docs), 1)  # tantivy reserves memory for as many hits
+    found = searcher.search(query, limit, count=False).hits
     items = searcher.fast_field_values(ITEM, [address for _, address in found])
     return np.array(items, np.int64), np.array([score for score, _ in found], np.float32)
 

@@ -50,6 +50,7 @@ class LexicalIndex:
         self.settings = settings
         self._folder, self._stemmer = folder, stemmer
         self._documents, self._vocabulary, self._suggestions = documents, vocabulary, suggestions
+        self._last_matcher: Matcher | None = None
         self._changing = threading.Lock()
 
     @classmethod
@@ -160,14 +161,12 @@ class LexicalIndex:
         (n + 1/2)) for n of N documents that have u in any field. The strength of an exact word is 1, of an
         inexact one its weight in the settings. Exclusions do not count. 0 for a query without words.
         """
-        matcher, searcher = self._matcher(), self._documents.searcher
+        matcher = self._matcher()
         weighted: list[tuple[Occur, Query]] = []
         total = 0.0
         for unit in matcher.units(query):
-            strength = matcher.strength(unit)
-            idf = _idf(searcher.num_docs, count(searcher, strength) if unit.terms else 0)
-            weighted.append((Occur.Should, Query.boost_query(strength, idf)))
-            total += idf
+            weighted.append((Occur.Should, Query.boost_query(matcher.strength(unit), matcher.idf(unit))))
+            total += matcher.idf(unit)
         if not total:
             return _zeros(items)
         share = self._scored(Query.boolean_query(weighted), items) / np.float32(total)
@@ -208,8 +207,12 @@ class LexicalIndex:
         return found[:k]
 
     def _matcher(self) -> Matcher:
-        terms = self._documents
-        return Matcher(terms.searcher, terms.schema, self.settings, self._stemmer, self._vocabulary)
+        """The builder of queries for the present state of the documents."""
+        terms, matcher = self._documents, self._last_matcher
+        if matcher is None or matcher.searcher is not terms.searcher:
+            matcher = Matcher(terms.searcher, terms.schema, self.settings, self._stemmer, self._vocabulary)
+            self._last_matcher = matcher
+        return matcher
 
     def _scored(self, query: Query, items: Ints) -> Floats:
         """The score of each of `items`, 0 where the query does not match. Shape [K]."""
@@ -247,7 +250,3 @@ def _read_settings(directory: Path) -> LexicalSettings:
 
 def _zeros(items: Ints) -> Floats:
     return np.zeros(len(items), np.float32)
-
-
-def _idf(num_documents: int, count: int) -> float:
-    return float(np.log1p((num_documents - count + 0.5) / (count + 0.5)))

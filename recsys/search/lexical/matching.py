@@ -1,17 +1,22 @@
 """A `WordQuery` to tantivy queries, for the words that the documents have."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 import tantivy
 from tantivy import Occur, Query
 
-from recsys.search.lexical.documents import FIELDS, terms_of
+from recsys.search.lexical.documents import FIELDS
+from recsys.search.lexical.hits import count
 from recsys.search.lexical.settings import LexicalSettings
 from recsys.search.lexical.stemming import Stemmer
 from recsys.search.lexical.tokens import fold, is_segmented, parts
 from recsys.search.lexical.vocabulary import KnownWord, Vocabulary
 from recsys.search.lexical.words import WordQuery
+
+_MAX_CACHED: Final = 1000  # queries, and words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +27,7 @@ class Unit:
     """
 
     written: str
-    terms: Mapping[tuple[str, ...], float]
+    terms: Mapping[tuple[str, ...], float] = field(hash=False)
     is_required: bool = False
 
 
@@ -40,9 +45,37 @@ class Matcher:
         self._searcher, self._schema = searcher, schema
         self._settings, self._stemmer, self._vocabulary = settings, stemmer, vocabulary
         self._weight_of: Mapping[str, float] = settings.weights.model_dump()
+        self._units_of: dict[WordQuery, list[Unit]] = {}  # one query is asked for scores, coverage, matches
+        self._idf_of: dict[Unit, float] = {}
+
+    @property
+    def searcher(self) -> tantivy.Searcher:
+        """The state of the index that the queries are built for."""
+        return self._searcher
 
     def units(self, query: WordQuery) -> list[Unit]:
         """The words and phrases of a query, each written form once. Phrases are required."""
+        units = self._units_of.get(query)
+        if units is None:
+            units = self._new_units(query)
+            if len(self._units_of) >= _MAX_CACHED:
+                self._units_of.clear()
+            self._units_of[query] = units
+        return units
+
+    def idf(self, unit: Unit) -> float:
+        """ln(1 + (N - n + 1/2) / (n + 1/2)), where n of N documents have the unit in any field."""
+        idf = self._idf_of.get(unit)
+        if idf is None:
+            total = self._searcher.num_docs
+            having = count(self._searcher, self.strength(unit)) if unit.terms else 0
+            idf = math.log1p((total - having + 0.5) / (having + 0.5))
+            if len(self._idf_of) >= _MAX_CACHED:
+                self._idf_of.clear()
+            self._idf_of[unit] = idf
+        return idf
+
+    def _new_units(self, query: WordQuery) -> list[Unit]:
         last = len(query.words) - 1
         units = {
             word: self._word(word, is_prefix=query.prefix and at == last)
@@ -119,7 +152,7 @@ class Matcher:
     def _exact(self, words: Sequence[str]) -> dict[tuple[str, ...], float]:
         """The sequences of terms of a word or phrase, in each language, and of a word with other accents."""
         lower = [word.casefold() for word in words]
-        variants = [tuple(terms_of(lower, each)) for each in self._stemmer.for_each_language()]
+        variants = [tuple(each.terms(lower).split()) for each in self._stemmer.for_each_language()]
         if len(words) == 1:  # a document with the word has its stem; its parts add nothing
             same = [known.word for known in self._vocabulary.same(words[0], self._settings.max_expansions)]
             variants = [(stem,) for word in [*lower, *same] for stem in self._stemmer.all_stems(word)]
@@ -130,18 +163,18 @@ class Matcher:
         return {(stem,): weight for stem in stems if self._is_known(stem)}
 
     def _is_known(self, term: str) -> bool:
-        return any(self._searcher.doc_freq(field, term) for field in FIELDS)
+        return any(self._searcher.doc_freq(name, term) for name in FIELDS)
 
     def _fields(self, terms: tuple[str, ...], weight: float) -> list[Query]:
         """The sequence of terms in each field that has all of them, with the weight of the field."""
         queries = []
-        for field in FIELDS:
-            if all(self._searcher.doc_freq(field, term) for term in terms):
+        for name in FIELDS:
+            if all(self._searcher.doc_freq(name, term) for term in terms):
                 if len(terms) == 1:
-                    query = Query.term_query(self._schema, field, terms[0], "freq")
+                    query = Query.term_query(self._schema, name, terms[0], "freq")
                 else:
-                    query = Query.phrase_query(self._schema, field, list(terms))
-                queries.append(Query.boost_query(query, weight * self._weight_of[field]))
+                    query = Query.phrase_query(self._schema, name, list(terms))
+                queries.append(Query.boost_query(query, weight * self._weight_of[name]))
         return queries
 
 

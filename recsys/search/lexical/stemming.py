@@ -6,7 +6,7 @@ from typing import Final
 import tantivy
 
 from recsys.search.lexical.settings import WITHOUT_STOP_WORDS, Language
-from recsys.search.lexical.tokens import fold
+from recsys.search.lexical.tokens import fold, parts
 
 _MAX_CACHED: Final = 500_000  # words per language; the cache of a server must not grow without limit
 _LATIN: Final = "latin"
@@ -32,16 +32,16 @@ class Stemmer:
             for language in languages
             if language not in WITHOUT_STOP_WORDS
         }
+        self._chosen: dict[tuple[Language, ...], DocumentStemmer] = {}
         self._stem_of: dict[Language, dict[str, str]] = {language: {} for language in languages}
 
     def of_document(self, words: Sequence[str]) -> "DocumentStemmer":
         """The stemmer of a document with these words: in each script, the likeliest language."""
-        return DocumentStemmer(
+        return self._of(
             {
                 script: languages[0] if len(languages) == 1 else self._likeliest(languages, words)
                 for script, languages in self._by_script.items()
-            },
-            self,
+            }
         )
 
     def all_stems(self, word: str) -> list[str]:
@@ -55,17 +55,15 @@ class Stemmer:
         """Stemmers that together try every language; just one where each script has one language."""
         depth = max((len(languages) for languages in self._by_script.values()), default=1)
         return [
-            DocumentStemmer(
-                {script: of[min(at, len(of) - 1)] for script, of in self._by_script.items()}, self
-            )
+            self._of({script: of[min(at, len(of) - 1)] for script, of in self._by_script.items()})
             for at in range(depth)
         ]
 
     def stems(self, words: Iterable[str], language: Language) -> list[str]:
         """The stem of each word, in one language."""
         known = self._stem_of[language]
-        if len(known) > _MAX_CACHED:
-            known.clear()
+        if len(known) > _MAX_CACHED:  # other threads may be reading the former one
+            known = self._stem_of[language] = {}
         words = list(words)
         if new := list(dict.fromkeys(word for word in words if word not in known)):
             # Snowball's rules for English know no accents, those for other languages do.
@@ -81,10 +79,13 @@ class Stemmer:
         lists = [self._stop_words[language] for language in languages if language in self._stop_words]
         return any(not words.analyze(word) for words in lists)
 
+    def _of(self, language_of: dict[str, Language]) -> "DocumentStemmer":
+        return self._chosen.setdefault(tuple(language_of.values()), DocumentStemmer(language_of, self))
+
     def _likeliest(self, languages: Sequence[Language], words: Sequence[str]) -> Language:
         """The language with most stop words among the words, the first one on a tie."""
-        text = " ".join(word.casefold() for word in words)
-        left = {language: len(words.analyze(text)) for language, words in self._stop_words.items()}
+        text = " ".join(words)
+        left = {language: len(known.analyze(text)) for language, known in self._stop_words.items()}
         return min(languages, key=lambda language: left.get(language, len(words)))
 
 
@@ -93,17 +94,29 @@ class DocumentStemmer:
 
     def __init__(self, language_of: dict[str, Language], stemmer: Stemmer) -> None:
         self._language_of, self._stemmer = language_of, stemmer
+        self._terms_of: dict[str, str] = {}
 
-    def stems(self, words: Sequence[str]) -> list[str]:
-        """The stem of each word."""
-        scripts = [script_of(word) for word in words]
-        by_script: dict[str, dict[str, str]] = {}
-        for script in set(scripts):
-            own = list(dict.fromkeys(word for word, of in zip(words, scripts, strict=True) if of == script))
+    def terms(self, words: Sequence[str]) -> str:
+        """The indexed terms of words in lower case, separated by spaces: each stem, then the word's parts."""
+        known = self._terms_of
+        new = set(words).difference(known)
+        if len(known) + len(new) > _MAX_CACHED:  # other threads may be reading the former one
+            known = self._terms_of = {}
+            new = set(words)
+        if new:
+            known |= self._new_terms(new)
+        return " ".join([known[word] for word in words])
+
+    def _new_terms(self, words: set[str]) -> dict[str, str]:
+        by_script: dict[str, list[str]] = {}
+        for word in words:
+            by_script.setdefault(script_of(word), []).append(word)
+        found: dict[str, str] = {}
+        for script, own in by_script.items():
             language = self._language_of.get(script)
-            stems = self._stemmer.stems(own, language) if language else list(map(fold, own))
-            by_script[script] = dict(zip(own, stems, strict=True))
-        return [by_script[script][word] for word, script in zip(words, scripts, strict=True)]
+            stems = self._stemmer.stems(own, language) if language else map(fold, own)
+            found |= {word: " ".join([stem, *parts(word)]) for word, stem in zip(own, stems, strict=True)}
+        return found
 
 
 def script_of(word: str) -> str:

@@ -110,7 +110,9 @@ class Suggestions:
 
     def _distinct(self, query: Query, kind: SuggestionKind, k: int) -> list[Suggestion]:
         """The k different texts with the greatest weights. Many items may have the same title."""
-        searcher, limit = self._index.searcher, 4 * k
+        searcher = self._index.searcher
+        most = max(searcher.num_docs, 1)  # tantivy reserves memory for as many hits
+        limit = min(4 * k, most)
         found: dict[str, Suggestion] = {}
         while k > 0:
             hits = searcher.search(query, limit, count=False, order_by_field=_WEIGHT).hits
@@ -120,9 +122,9 @@ class Suggestions:
                 text = str(searcher.doc(hits[at][1])[_TEXT][0])
                 item = int(items[at] or 0) or None
                 found.setdefault(fold_text(text), Suggestion(text=text, kind=kind, item=item))
-            if len(found) >= k or len(hits) < limit:
+            if len(found) >= k or len(hits) < limit or limit == most:
                 break
-            limit *= 8
+            limit = min(8 * limit, most)
         return list(found.values())[:k]
 
     def _has(self, category: str) -> bool:

@@ -16,6 +16,8 @@ from typing import Final
 from icu4py.breakers import WordBreaker
 
 MAX_WORD: Final = 60  # characters; the rest of a longer word is ignored, in documents and queries alike
+_POSSESSIVE: Final = r"(?:'[sS](?!\w))?"
+_ASCII_WORD: Final = re.compile(rf"(\w+){_POSSESSIVE}", re.ASCII)
 _INVISIBLE: Final = re.compile("[\u00ad\u200c\u200d\u2060\ufeff]+")  # soft hyphen, joiners, byte order mark
 _SURROGATE: Final = re.compile("[\ud800-\udfff]+")
 _HAN: Final = "々〇\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
@@ -48,7 +50,9 @@ def split(text: str) -> list[str]:
     words = _raw_words(text)
     if not text.isascii() and _SEGMENTED.search(text):
         words = [part for word in words for part in _segment(word)]
-    return [word[:MAX_WORD] for word in words]
+    if max(map(len, words), default=0) > MAX_WORD:
+        words = [word[:MAX_WORD] for word in words]
+    return words
 
 
 def fold(word: str) -> str:
@@ -85,7 +89,8 @@ def is_segmented(word: str) -> bool:
 
 def _raw_words(text: str) -> list[str]:
     """Runs of letters and digits with their marks, without an 's after them."""
-    found: list[str] = _word_pattern().findall(text.replace("’", "'"))
+    pattern = _ASCII_WORD if text.isascii() else _word_pattern()
+    found: list[str] = pattern.findall(text.replace("’", "'").replace("_", " "))
     return found
 
 
@@ -105,5 +110,4 @@ def _word_pattern() -> re.Pattern[str]:
     marks = "".join(
         re.escape(char) for char in map(chr, range(0x300, 0x3100)) if unicodedata.category(char)[0] == "M"
     )
-    letter = rf"(?:[^\W_]|[{marks}])"
-    return re.compile(rf"([^\W_]{letter}*)(?:'[sS](?![^\W_]))?")
+    return re.compile(rf"(\w[\w{marks}]*){_POSSESSIVE}")

@@ -72,6 +72,7 @@ class Vocabulary:
 
     def _find(self, query: Query, limit: int) -> list[KnownWord]:
         searcher = self._index.searcher
+        limit = max(min(limit, searcher.num_docs), 1)  # tantivy reserves memory for as many hits
         hits = searcher.search(query, limit, count=False, order_by_field=_COUNT).hits
         counts = searcher.fast_field_values(_COUNT, [address for _, address in hits])
         words = [str(searcher.doc(address)[_WORD][0]) for _, address in hits]

@@ -66,7 +66,7 @@ def _row(paths: list[str | None], path: Path) -> int:
         ),
         (
             "phone.heic",
-            "not a readable picture: a HEIC picture, which cannot be read here; convert it to JPEG",
+            "not a readable picture: a HEIC picture, cut off or of a variant",
         ),
         ("new.jxl", "not a readable picture: a JPEG XL picture, which cannot be read here; convert it to"),
         ("layers.psd", "not a readable picture: a Photoshop picture, which cannot be read here; convert it"),

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from recsys.bundle.compose import compose_bundle
 from recsys.bundle.load import Bundle
 from recsys.bundle.manifest import FORMAT_VERSION
 from recsys.bundle.write import write_bundle
@@ -15,6 +16,7 @@ from recsys.errors import BundleError
 from recsys.history import SequenceSchema
 from recsys.ids import IdMap
 from recsys.retrieval.settings import RecommenderSettings
+from recsys.search import SearchSettings
 
 SCHEMA = SequenceSchema(
     max_length=5,
@@ -130,13 +132,13 @@ def edit_manifest(path, **changes):
 
 def test_newer_format_is_refused_whatever_else_it_says(path):
     edit_manifest(path, format_version=FORMAT_VERSION + 1, something_new=True)
-    with pytest.raises(BundleError, match=r"format version 3.*reads 2.*Upgrade recsys"):
+    with pytest.raises(BundleError, match=r"format version 4.*reads 3.*Upgrade recsys"):
         Bundle.open(path)
 
 
 def test_an_older_format_is_refused_with_the_command_to_run(path):
     edit_manifest(path, format_version=1, cold_bias=0.0)
-    with pytest.raises(BundleError, match=r"format version 1.*reads 2.*recsys export RUN"):
+    with pytest.raises(BundleError, match=r"format version 1.*reads 3.*recsys export RUN"):
         Bundle.open(path)
 
 
@@ -199,3 +201,53 @@ def test_half_a_manifest_is_refused(tmp_path):
 
     with pytest.raises(BundleError, match="recommender"):
         write_bundle(tmp_path / "bundle", forgets)
+
+
+def items_alone(directory: Path, **changes):
+    """The files of a search bundle without behaviour."""
+    whole = fill(directory)
+    for name in ("user_tower.onnx", "item_vectors.npy", "item_tokens.npy", "token_mask.npy", "maps.json"):
+        (directory / name).unlink()
+    (directory / "search").mkdir()
+    np.save(directory / "search" / "has_words.npy", np.ones(5, np.bool_))
+    dropped = ("sequence_schema", "recommender")
+    kept = {name: value for name, value in whole.items() if name not in dropped}
+    return kept | {"search": SearchSettings(personal=0.25), "graphs": {}} | changes
+
+
+def test_a_search_bundle_of_items_alone(tmp_path):
+    bundle = write_bundle(tmp_path / "b", items_alone)
+    assert bundle.manifest.search == SearchSettings(personal=0.25)
+    assert bundle.search_directory == tmp_path / "b" / "search"
+    assert bundle.item_ids.external == ("apple", "bread", "cheese")
+    assert len(bundle.event_ids) == 0
+    assert bundle.profile_ids == {}
+    for read in (lambda: bundle.sequence_schema, lambda: bundle.recommender, lambda: compose_bundle(bundle)):
+        with pytest.raises(BundleError, match="cannot recommend"):
+            read()
+
+
+def test_a_bundle_without_search_says_so(path):
+    bundle = Bundle.open(path)
+    assert bundle.manifest.search is None
+    assert bundle.search_directory is None
+    assert bundle.sequence_schema == SCHEMA
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"search": None}, "needs a recommender or a search part"),
+        ({"sequence_schema": SCHEMA}, "both or none"),
+    ],
+)
+def test_a_bundle_that_answers_nothing_is_refused(tmp_path, changes, message):
+    with pytest.raises(BundleError, match=message):
+        write_bundle(tmp_path / "b", lambda at: items_alone(at, **changes))
+
+
+def test_a_search_bundle_needs_its_search_part(tmp_path):
+    write_bundle(tmp_path / "b", items_alone)
+    (tmp_path / "b" / "search" / "has_words.npy").unlink()
+    with pytest.raises(BundleError, match=r"has_words\.npy is missing"):
+        Bundle.open(tmp_path / "b")

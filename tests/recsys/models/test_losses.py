@@ -46,8 +46,47 @@ def test_sampled_with_every_item_and_even_rates_equals_full():
         target_log_q_P=even[target],
         negative_log_q_J=even,
         temperature=0.5,
+        chunk=3,
     )
     torch.testing.assert_close(loss, F.cross_entropy(state @ vectors.T / 0.5, target))
+
+
+def _plain_sampled(state, target, negative, target_id, negative_id, target_log_q, negative_log_q):
+    """The formula with all logits at once."""
+    positive = (state * target).sum(1, keepdim=True) / 0.3 - target_log_q[:, None]
+    others = state @ negative.T / 0.3 - negative_log_q
+    others = others.masked_fill(target_id[:, None] == negative_id, float("-inf"))
+    return F.cross_entropy(torch.cat([positive, others], 1), torch.zeros(len(state), dtype=torch.int64))
+
+
+@pytest.mark.parametrize("num", [0, 7])
+@pytest.mark.parametrize("chunk", [1, 3, 7, 100])
+def test_sampled_equals_plain_in_value_and_gradient(num, chunk):
+    """Negatives repeat, some equal a target, and one prediction has only such negatives."""
+    state, vectors, target = _inputs(num=num)
+    negative = torch.tensor([4, 4, 9, *target[:2].tolist()])
+    given = torch.randn(len(vectors), generator=torch.Generator().manual_seed(2))
+    leaves = state, vectors
+    for drawn in (negative, torch.full((5,), int(target[0]) if num else 3)):
+        fast = 3.0 * sampled_cross_entropy(
+            state,
+            vectors[target],
+            vectors[drawn],
+            target_id_P=target,
+            negative_id_J=drawn,
+            target_log_q_P=given[target],
+            negative_log_q_J=given[drawn],
+            temperature=0.3,
+            chunk=chunk,
+        )
+        if not num:
+            assert fast == 0.0
+            assert not any(each.any() for each in torch.autograd.grad(fast, leaves))
+            continue
+        slow = 3.0 * _plain_sampled(
+            state, vectors[target], vectors[drawn], target, drawn, given[target], given[drawn]
+        )
+        _parity(fast, slow, leaves)
 
 
 def test_sampled_correction_is_consistent_with_the_full_softmax():

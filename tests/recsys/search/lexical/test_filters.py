@@ -54,6 +54,12 @@ def test_a_list_is_the_beginning_of_a_longer_one(index: LexicalIndex) -> None:
         assert own.tolist() == scores[:k].tolist()
 
 
+def test_a_list_longer_than_the_catalogue_needs_no_memory(index: LexicalIndex) -> None:
+    items, _ = index.search(parse_words(WORDS[0]), 10**12)
+    assert len(items) == len(index.search(parse_words(WORDS[0]), NUM_ITEMS)[0])
+    assert len(index.suggest(WORDS[0], 10**12)) > 3
+
+
 @pytest.mark.parametrize("k", [1, 10, 32, 100, 1000])
 def test_ties_are_ordered_by_id_whatever_the_order_of_the_documents(k: int) -> None:
     items = list(range(2, 1002))

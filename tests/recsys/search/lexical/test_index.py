@@ -58,6 +58,16 @@ def test_fields_are_weighted_and_added() -> None:
     np.testing.assert_allclose(scores, expected, rtol=1e-5)
 
 
+def test_a_field_of_weight_zero_matches_without_a_score() -> None:
+    index = LexicalIndex.build(
+        [Document(item=2, title="oak"), Document(item=3, text="oak"), Document(item=4, title="oak")],
+        LexicalSettings(weights=FieldWeights(title=0)),
+    )
+    assert found(index, "oak") == [3, 2, 4]
+    assert index.search(parse_words("oak"), 3)[1].tolist()[1:] == [0, 0]
+    assert index.coverage(parse_words("oak"), ids(2)).tolist() == [1]
+
+
 def test_words_are_stemmed_folded_and_normalised() -> None:
     index = index_of("Café tables", "Ｗｉｄｅ ﾜﾝﾋﾟｰｽ", "oak")
     assert found(index, "CAFE table") == [2]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from recsys.search.lexical.documents import terms_of, words_in
+from recsys.search.lexical.documents import words_in
 from recsys.search.lexical.settings import AUTO, Language
 from recsys.search.lexical.stemming import Stemmer
 from recsys.search.lexical.tokens import clean, fold, fold_text, parts, split
@@ -48,12 +48,8 @@ def test_a_folded_text_keeps_its_beginning() -> None:
 def test_parts_of_long_words_without_spaces() -> None:
     assert parts("登山鞋") == ["登山", "山鞋"]
     assert parts("登山") == parts("ワンピース") == parts("shoes") == []
-    assert terms_of(["登山鞋", "shoes"], Stemmer(["english"]).of_document([])) == [
-        "登山鞋",
-        "登山",
-        "山鞋",
-        "shoe",
-    ]
+    stemmer = Stemmer(["english"]).of_document([])
+    assert stemmer.terms(["登山鞋", "shoes"]) == "登山鞋 登山 山鞋 shoe"
 
 
 @pytest.mark.parametrize(
@@ -70,7 +66,7 @@ def test_parts_of_long_words_without_spaces() -> None:
 )  # fmt: skip
 def test_stems_by_language(languages: tuple[Language, ...], text: str, stems: list[str]) -> None:
     words = words_in(text)
-    assert terms_of(words, Stemmer(languages).of_document(words)) == stems
+    assert Stemmer(languages).of_document(words).terms(words).split() == stems
 
 
 def test_a_query_tries_every_language_of_the_script() -> None:

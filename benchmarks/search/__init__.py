@@ -1,0 +1,1 @@
+"""Programs that measure search and what it is made of."""

@@ -1,0 +1,68 @@
+"""Relevance: a calibrated probability that an item answers the query, from absolute features.
+
+Features of an item for one clause, the best over the legs:
+
+    own:text, own:image, own:audio    cosine in the own space of the encoder
+    shared                            cosine in the shared space
+    coverage                          share of the clause's words that the item has
+
+Unlike z-scores they do not depend on the other candidates, so that a query with no answer has low values.
+Weights are not negative: relevance never falls where a feature rises. The logits of several clauses of
+positive weight are averaged by their weights.
+
+Legend: K candidates.
+"""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.search.scoring import ClauseScores, QueryScores
+from recsys.search.settings import Calibration, SearchSettings
+
+Doubles = npt.NDArray[np.float64]
+COVERAGE: Final = "coverage"
+SHARED: Final = "shared"
+
+
+def features(clause: ClauseScores, kinds: dict[str, str]) -> dict[str, Doubles]:
+    """Features of all candidates [K] by name, NaN where a candidate has none.
+
+    `kinds` maps the name of a leg to the kind of its encoder.
+    """
+    found: dict[str, Doubles] = {}
+    for name, leg in clause.legs.items():
+        if leg.space not in ("own", "shared"):
+            continue
+        feature = SHARED if leg.space == "shared" else f"own:{kinds[name]}"
+        value_K = np.where(leg.has_K, leg.score_K.astype(np.float64), np.nan)
+        found[feature] = np.fmax(found.get(feature, np.full(len(value_K), np.nan)), value_K)
+    if clause.coverage_K is not None:
+        found[COVERAGE] = clause.coverage_K.astype(np.float64)
+    return found
+
+
+def logits(calibration: Calibration, values: dict[str, Doubles], num: int) -> Doubles:
+    """The logits of `num` candidates; a missing feature has the value of `calibration.missing`."""
+    logit_K = np.full(num, calibration.intercept)
+    for name, weight in calibration.weights.items():
+        neutral = calibration.missing.get(name, 0.0)
+        value_K = values.get(name, np.full(num, neutral))
+        logit_K += weight * np.where(np.isnan(value_K), neutral, value_K)
+    return logit_K
+
+
+def relevance(scores: QueryScores, settings: SearchSettings, kinds: dict[str, str]) -> Doubles:
+    """The relevance of each candidate in [0, 1]; 1 where no clause has a calibration. Shape [K]."""
+    num = len(scores.items)
+    total_K, weight = np.zeros(num), 0.0
+    for clause in scores.clauses:
+        calibration = settings.calibration.get(clause.kind)
+        if clause.weight > 0 and calibration is not None:
+            total_K += clause.weight * logits(calibration, features(clause, kinds), num)
+            weight += clause.weight
+    if weight == 0:
+        return np.ones(num)
+    probability_K: Doubles = 1.0 / (1.0 + np.exp(-(total_K / weight).clip(-50, 50)))
+    return probability_K

@@ -1,0 +1,73 @@
+"""Relevance by hand: best features over the legs, neutral values, monotone, averaged over clauses."""
+
+import numpy as np
+import pytest
+
+from recsys.search import (
+    Calibration,
+    ClauseScores,
+    LegScores,
+    QueryScores,
+    SearchSettings,
+    features,
+    relevance,
+)
+
+KINDS = {"title": "text", "text": "text", "image": "image"}
+
+
+def clause(coverage, *, weight=1.0, kind="text", **legs):
+    found = {
+        name: LegScores(score_K=np.array(score, np.float32), has_K=np.array(has), space=space)
+        for name, (score, has, space) in legs.items()
+    }
+    covered = None if coverage is None else np.array(coverage, np.float32)
+    return ClauseScores(kind=kind, weight=weight, legs=found, coverage_K=covered)
+
+
+ASKED = clause(
+    [1.0, 0.0],
+    title=([0.2, 0.0], [True, False], "own"),
+    text=([0.6, 0.0], [True, False], "own"),
+    image=([0.1, 0.3], [True, True], "shared"),
+)
+
+
+def test_the_best_of_the_legs():
+    found = features(ASKED, KINDS)
+    np.testing.assert_allclose(found["own:text"], [0.6, np.nan], atol=1e-6)
+    np.testing.assert_allclose(found["shared"], [0.1, 0.3], atol=1e-6)
+    np.testing.assert_allclose(found["coverage"], [1.0, 0.0])
+
+
+def of(*clauses, **calibrations):
+    scores = QueryScores(items=np.array([2, 3]), clauses=clauses)
+    return relevance(scores, SearchSettings(calibration=calibrations), KINDS)
+
+
+def sigmoid(value):
+    return 1 / (1 + np.exp(-value))
+
+
+def test_a_missing_feature_has_its_neutral_value():
+    calibration = Calibration(
+        intercept=-1.0, weights={"own:text": 2.0, "own:audio": 3.0}, missing={"own:text": 0.4}
+    )
+    np.testing.assert_allclose(of(ASKED, text=calibration), [sigmoid(0.2), sigmoid(-0.2)], atol=1e-6)
+
+
+def test_without_a_calibration_everything_is_relevant():
+    np.testing.assert_array_equal(of(ASKED), [1.0, 1.0])
+
+
+def test_clauses_are_averaged_and_negative_ones_left_out():
+    calibration = Calibration(intercept=0.0, weights={"coverage": 1.0})
+    first, second = clause([1.0, 0.0], weight=3.0), clause([0.0, 1.0], weight=1.0)
+    against = clause([1.0, 1.0], weight=-5.0)
+    expected = [sigmoid(0.75), sigmoid(0.25)]
+    np.testing.assert_allclose(of(first, second, against, text=calibration), expected, atol=1e-6)
+
+
+def test_relevance_never_falls_where_a_feature_rises():
+    with pytest.raises(ValueError, match="greater than or equal to 0"):
+        Calibration(intercept=0.0, weights={"coverage": -1.0})
