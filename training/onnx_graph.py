@@ -3,6 +3,7 @@
 torch.onnx needs positional tensor arguments.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from features.conversion.verify.export import quiet_exporter
+from recsys.progress import without_tracing_note
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -41,7 +42,8 @@ def write_graph(graph: Graph, path: Path) -> None:
     shapes = tuple(
         {axis: sizes[name] for axis, name in enumerate(graph.dynamic[key])} for key in graph.example
     )
-    with quiet_exporter():
+    with without_tracing_note(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own deprecations
         program = torch.onnx.export(
             graph.module.eval(),
             tuple(graph.example.values()),

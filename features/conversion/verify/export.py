@@ -2,8 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import torch
 from features.encoders import GRAPH_FILE
 from recsys.errors import EncoderError
 from recsys.onnx import OnnxSession
+from recsys.progress import without_tracing_note
 
 OPSET = 18
 MAX_INLINE_BYTES = 1_900_000_000  # a protobuf ends at 2 GB
@@ -35,7 +35,8 @@ def export_graph(
     """
     module.eval()
     path = directory / GRAPH_FILE
-    with torch.no_grad(), quiet_exporter():
+    with torch.no_grad(), without_tracing_note(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations inside the exporter
         for name in ("torch.onnx", "onnxscript"):
             logging.getLogger(name).setLevel(logging.ERROR)
         program = torch.onnx.export(
@@ -51,23 +52,6 @@ def export_graph(
     assert program is not None
     save_stripped(program.model_proto, path)
     return check_parity(module, path, checks, tolerance)
-
-
-@contextmanager
-def quiet_exporter() -> Iterator[None]:
-    """Within, torch's exporter prints no deprecations of its own and no note of torch.fx on them."""
-    tracing = logging.getLogger("torch.fx._symbolic_trace")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        tracing.addFilter(_is_no_tracing_note)
-        try:
-            yield
-        finally:
-            tracing.removeFilter(_is_no_tracing_note)
-
-
-def _is_no_tracing_note(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith("is_fx_tracing will return true")
 
 
 def save_stripped(model: onnx.ModelProto, path: Path) -> None:
