@@ -268,19 +268,14 @@ class Run:
         )
         with self.directory.timed("export"):
             save_histories(histories, self.directory.histories, final.features.item_ids, final.maps)
+            key = export_key(final, self.config, provenance, reviewers)
+            check_on = list(islice(histories.values(), NUM_CHECKED_USERS))
+            inputs = (self.directory.bundle, final, dataset, self.config, provenance, check_on)
             bundle = export_once(
                 self.directory.bundle,
                 self.directory.exported,
-                export_key(final, self.config, provenance, reviewers),
-                lambda: export_bundle(
-                    self.directory.bundle,
-                    final,
-                    dataset,
-                    self.config,
-                    provenance,
-                    list(islice(histories.values(), NUM_CHECKED_USERS)),
-                    reviewers=reviewers,
-                ),
+                key,
+                lambda: export_bundle(*inputs, reviewers=reviewers),
             )
         parity = {f"parity/{name}": value for name, value in bundle.manifest.parity.items()}
         self.tracker.log_metrics(parity)
