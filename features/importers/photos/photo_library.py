@@ -33,7 +33,7 @@ from features.importers.photos.describe import (
     save_descriptions,
 )
 from features.importers.photos.sidecars import SUFFIXES, Captions, read_captions
-from features.importers.photos.tables import Owners, dataset_values, items_frame
+from features.importers.photos.tables import ID, Owners, dataset_values, items_frame, name_as_title
 from features.importers.photos.tree import OTHER, Tree, walk
 from features.importers.photos.views import read_views
 from recsys.errors import ConfigError, DataError
@@ -73,9 +73,12 @@ def import_photos(
         library = _Library(root, out, former, progress)
         owners = Owners(name=owner, from_folder=owner_from_folder)
         if former is not None:
-            return library.write(out, owners, views)
-        with new_folder(out) as folder:
-            return library.write(folder, owners, views)
+            report = library.write(out, owners, views)
+        else:
+            with new_folder(out) as folder:
+                report = library.write(folder, owners, views)
+        library.kept.unlink(missing_ok=True)
+        return report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +113,7 @@ class _Library:
 
     def __init__(self, root: Path, out: Path, former: Former | None, progress: Progress) -> None:
         self.root, self.out, self.former = root, out, former
+        self.kept = out.absolute().with_name(f".{out.name}.read-{FORMAT}.parquet")
         self.rejected: list[Rejected] = []
         self.tree = self._walk()
         known = former.descriptions if former is not None else {}
@@ -151,7 +155,7 @@ class _Library:
 
     def _write_views(self, folder: Path, views: Path, items: pl.DataFrame) -> tuple[dict[str, str], int]:
         """The section [interactions], and the number of views."""
-        frame, unit, rejected = read_views(views, self.root, items["photo"])
+        frame, unit, rejected = read_views(views, self.root, items[ID])
         self.rejected += rejected
         with replacing(folder / VIEWS) as temporary:
             frame.write_parquet(temporary)
@@ -171,7 +175,12 @@ class _Library:
 
     def _describe(self, known: Mapping[str, Description], progress: Progress) -> Described:
         described = describe(
-            self.root, self.tree.files, known, num_threads=os.cpu_count() or 1, progress=progress
+            self.root,
+            self.tree.files,
+            known,
+            kept=self.kept,
+            num_threads=os.cpu_count() or 1,
+            progress=progress,
         )
         self._reject(described.rejected)
         if not described.descriptions:
@@ -220,6 +229,12 @@ def _name_faults(root: Path, paths: list[str]) -> dict[str, str]:
     return faults | dict(checked.select("path", "reason").iter_rows())
 
 
+def _num_captions(items: pl.DataFrame) -> int:
+    """Number of items with a description, or with a title that is not the name of their file."""
+    rows = items.select(ID, "title", "description").iter_rows()
+    return sum(text is not None or title != name_as_title(path) for path, title, text in rows)
+
+
 def _has_surrogate(path: str) -> bool:
     """Whether Python found bytes in the name that are not UTF-8."""
     return any(0xD800 <= ord(letter) <= 0xDFFF for letter in path)
@@ -230,7 +245,7 @@ def _counts(items: pl.DataFrame, described: Described) -> dict[str, int]:
     return {
         "pictures": given["image"],
         "videos": given["video"],
-        "with a description": given["description"],
+        "with a caption": _num_captions(items),
         "with a time": given["taken_at"],
         "with a place": given["latitude"],
         "albums": items["album"].explode().drop_nulls().n_unique(),

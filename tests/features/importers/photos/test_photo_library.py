@@ -103,6 +103,7 @@ def test_captions_beside_a_picture(tmp_path: Path) -> None:
     rejected = pl.read_csv(tmp_path / "library" / "rejected.csv", glob=False)
     assert rejected.select("path", "column").rows() == [("g.jpg.json", "caption")]
     assert report.counts["other files"] == 1, "notes.txt"
+    assert report.counts["with a caption"] == 6, "all but g.jpg"
 
 
 def test_what_is_no_photograph_of_its_own_is_skipped_and_counted(tmp_path: Path) -> None:
@@ -210,6 +211,32 @@ def test_a_second_import_reads_only_what_is_new(tmp_path: Path, monkeypatch: pyt
     }  # fmt: skip
     assert item(changed, "3.png")["title"] == "A caption", "captions are always read"
     assert pl.read_csv(out / "rejected.csv", glob=False).height == 0
+
+
+def test_an_interrupted_import_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from features.importers.photos import describe
+
+    source, out = tmp_path / "photos", tmp_path / "library"
+    for seed in range(5):
+        save(source / f"{seed}.png", seed=seed)
+    expected, _ = imported(source, tmp_path / "at once")
+    monkeypatch.setattr(describe, "_KEPT_EVERY", 2)
+
+    def stop(step: str, done: int, total: int, note: str = "") -> None:
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_photos(source, out, progress=stop)
+    assert not out.exists()
+    read: list[str] = []
+    whole = describe.load_image
+    monkeypatch.setattr(describe, "load_image", lambda path, **_: read.append(path.name) or whole(path))
+    data, report = imported(source, out)
+    assert read == ["4.png"]
+    assert report.counts["new"] == 5
+    assert data.items.drop("image").equals(expected.items.drop("image"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["at once", "library", "photos"]
 
 
 def test_a_library_inside_its_folder_does_not_contain_itself(tmp_path: Path) -> None:
