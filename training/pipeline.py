@@ -51,14 +51,7 @@ from training.evaluation import (
     id_only,
     save_examples,
 )
-from training.export import (
-    NUM_CHECKED_USERS,
-    Provenance,
-    Searchable,
-    export_bundle,
-    export_key,
-    export_once,
-)
+from training.export import NUM_CHECKED_USERS, Provenance, Searchable, export_bundle, export_key, export_once
 from training.fitting import (
     FitChoices,
     FitInputs,
