@@ -244,6 +244,7 @@ TABLES = (
     Case("no `[interactions]`, and a split", {},
          {"interactions": None, "split": {"train": "a.csv", "test": "b.csv"}}),
     Case("a folder of media that is not there", {}, {"media": {"roots": ["../pictures"]}}),
+    Case("a folder of media on another machine", {}, {"media": {"roots": ["smb://host/pictures"]}}),
     Case("the whole file system as a folder of media", {}, {"media": {"roots": ["/"]}}),
     Case("items with times, events without", {},
          {"items": {"created_at": "added"}, "interactions": {"timestamp": None, "time": None}}),

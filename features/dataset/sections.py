@@ -1,6 +1,6 @@
 """The sections of `dataset.toml`: which column of which file plays which role."""
 
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, Literal, get_args
 
 import polars as pl
@@ -24,11 +24,9 @@ def _inside(path: str) -> str:
     return path
 
 
-def _folder(path: str) -> str:
+def _local(path: str) -> str:
     if "://" in path:
         raise ValueError("must be a folder of this machine, not a URL")
-    if Path(path) == Path(Path(path).anchor or "/"):
-        raise ValueError("must be a folder, not the whole file system")
     return path
 
 
@@ -58,7 +56,7 @@ def _known_lists(lists: dict[str, str], columns: tuple[str, ...]) -> None:
 
 Name = Annotated[str, Field(min_length=1)]
 FilePath = Annotated[Name, AfterValidator(_inside)]
-Root = Annotated[Name, AfterValidator(_folder)]
+Root = Annotated[Name, AfterValidator(_local)]
 
 
 class TableSpec(Section):

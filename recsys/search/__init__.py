@@ -17,7 +17,7 @@ from recsys.search.lexical.index import LexicalIndex
 from recsys.search.lexical.settings import FieldWeights, LexicalSettings
 from recsys.search.lexical.suggestions import Suggestion
 from recsys.search.lexical.words import WordQuery, parse_words
-from recsys.search.personal import Personalizer, PersonalScores, personalizer
+from recsys.search.personal import Personalizer, PersonalScores, personal_order, personalizer
 from recsys.search.query import QUERY_KINDS, EncodedClause, EncodedQuery, QueryKind
 from recsys.search.relevance import features, logits, relevance
 from recsys.search.results import HitExplanation, SearchResults, padded
@@ -70,6 +70,7 @@ __all__ = [
     "no_head",
     "padded",
     "parse_words",
+    "personal_order",
     "personalizer",
     "reciprocal_ranks",
     "relevance",

@@ -5,7 +5,7 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
 
 import polars as pl
 
@@ -63,15 +63,11 @@ class MediaFolders:
         Raises `DataError` whose `problems` names every root that is not a folder.
         """
         root = root.resolve()
-        found = [(root / Path(name).expanduser()).resolve() for name in roots]
-        problems = [
-            f"[media] roots: no such folder: {name!r}; mount it, or write where it lies now"
-            for name, path in zip(roots, found, strict=True)
-            if not os.path.isdir(path)
-        ]
+        found = [_folder(root, name) for name in roots]
+        problems = [f"[media] roots: {each}" for each in found if isinstance(each, str)]
         if problems:
-            raise DataError("a folder of media is missing", problems)
-        return cls((root, *found))
+            raise DataError("a folder of media cannot be used", problems)
+        return cls((root, *(each for each in found if isinstance(each, Path))))
 
     def first_media(self, items: pl.DataFrame) -> pl.DataFrame:
         """Of each item's pictures and of its videos the first: its folder's number and its path in it.
@@ -95,6 +91,18 @@ class MediaFolders:
 
     def holds(self, path: Path) -> bool:
         return any(path.is_relative_to(folder) for folder in self.folders)
+
+
+def _folder(root: Path, name: str) -> Path | str:
+    """The folder, resolved, or why it cannot be used."""
+    try:
+        path = (root / Path(name).expanduser()).resolve()
+        if path.is_dir():
+            is_all = path == Path(path.anchor)
+            return f"{name!r} is the whole file system; name a folder in it" if is_all else path
+    except (OSError, ValueError, RuntimeError):  # of a name that no folder can have
+        pass
+    return f"no such folder: {name!r}; mount it, or write where it lies now"
 
 
 class MediaFolder:
@@ -132,41 +140,42 @@ class MediaFolder:
     def _check(self, path: str) -> tuple[str | None, str | None]:
         if "://" in path or path.startswith("data:"):
             return None, "a URL; download the file and write its path"
-        if ".." in PurePosixPath(path).parts:
+        if ".." in path.split("/"):
             return None, "a path with '..'; put the file into the dataset's folder"
-        if Path(path).is_absolute() and self._has_roots:
-            return self._find(Path(path), _ABSOLUTE_OUTSIDE) or (None, "no such file")
-        if PurePosixPath(path).is_absolute() or PureWindowsPath(path).anchor:
+        if os.path.isabs(path) and self._has_roots:
+            return self._find(path, _ABSOLUTE_OUTSIDE) or (None, "no such file")
+        if os.path.isabs(path) or PureWindowsPath(path).anchor:
             return None, _ABSOLUTE
         for folder in self._media.folders:
-            found = self._find(folder / path, _LINK_OUTSIDE_ALL if self._has_roots else _LINK_OUTSIDE)
+            found = self._find(f"{folder}/{path}", _LINK_OUTSIDE_ALL if self._has_roots else _LINK_OUTSIDE)
             if found is not None:
                 return found
         also = " or to a root of [media]" if self._has_roots else ""
         return None, f"no such file; paths are relative to the dataset's folder{also}"
 
-    def _find(self, path: Path, outside: str) -> tuple[str | None, str | None] | None:
+    def _find(self, path: str, outside: str) -> tuple[str | None, str | None] | None:
         """The real path of a file, or the reason why it is rejected; None where there is no such file."""
         try:
-            parent = self._real_parent(path.parent)
-            if parent is None:
+            parent, name = os.path.split(os.path.normpath(path))
+            real_parent = self._real_parent(parent)
+            if real_parent is None:
                 return None, outside
-            found = parent / path.name
-            status = found.lstat()
+            found = os.path.join(real_parent, name)
+            status = os.lstat(found)
             if stat.S_ISLNK(status.st_mode):
-                found = found.resolve(strict=True)
-                if not self._media.holds(found):
+                found = os.path.realpath(found, strict=True)
+                if not self._media.holds(Path(found)):
                     return None, outside
-                status = found.stat()
+                status = os.stat(found)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, RuntimeError) as error:
             return None, f"cannot be opened: {error}"
         if not stat.S_ISREG(status.st_mode):
             return None, "a folder or device, not a file"
-        return str(found), None
+        return found, None
 
-    def _resolve_parent(self, parent: Path) -> Path | None:
+    def _resolve_parent(self, parent: str) -> str | None:
         """The folder with all links resolved; None where it is outside of all folders of media."""
-        real = parent.resolve()
-        return real if self._media.holds(real) else None
+        real = Path(parent).resolve()
+        return str(real) if self._media.holds(real) else None

@@ -18,10 +18,12 @@ from features.media import (
     prefetch,
     video_metadata,
 )
+from recsys.files import replacing
 from recsys.progress import Progress
 
 # A picture is decoded to find out whether it is whole; a large JPEG at a fraction of its size.
 _CHECKED_SIDE = 64
+_KEPT_EVERY = 500  # files
 SCHEMA: Mapping[str, pl.DataType | type[pl.DataType]] = {
     "path": pl.String,
     "kind": pl.String,
@@ -65,11 +67,16 @@ def describe(
     files: Sequence[FoundFile],
     known: Mapping[str, Description],
     *,
+    kept: Path,
     num_threads: int,
     progress: Progress,
 ) -> Described:
-    """The descriptions of `files` below `root`; those in `known` of the same size and time are taken."""
-    found = {file.path: known[file.path] for file in files if _is_unchanged(file, known.get(file.path))}
+    """The descriptions of `files` below `root`; those in `known` of the same size and time are taken.
+
+    New descriptions are kept in the file `kept` from time to time, from which an interrupted call goes on.
+    """
+    before = {**known, **_interrupted(kept)}
+    found = {file.path: before[file.path] for file in files if _is_unchanged(file, before.get(file.path))}
     unread = [file for file in files if file.path not in found]
     rejected: list[tuple[str, str]] = []
     with warnings.catch_warnings():  # Pillow warns of damaged metadata, which count as absent
@@ -80,15 +87,25 @@ def describe(
                 found[each.source.path] = each.result
             else:
                 rejected.append((each.source.path, str(each.reason)))
+            if done % _KEPT_EVERY == 0:
+                with replacing(kept) as temporary:
+                    save_descriptions(list(found.values()), temporary)
             progress("pictures", done, len(unread))
-    num_changed = sum(file.path in known and file.path in found for file in unread)
     return Described(
         descriptions=[found[path] for path in sorted(found)],
         rejected=rejected,
-        num_new=len(unread) - len(rejected) - num_changed,
-        num_changed=num_changed,
+        num_new=len(found.keys() - known.keys()),
+        num_changed=sum(found[path] != known[path] for path in found.keys() & known.keys()),
         num_removed=len(known.keys() - found.keys()),
     )
+
+
+def _interrupted(kept: Path) -> dict[str, Description]:
+    """The descriptions that an interrupted call kept; a damaged file has none."""
+    try:
+        return load_descriptions(kept) if kept.exists() else {}
+    except (OSError, KeyError, pl.exceptions.PolarsError):
+        return {}
 
 
 def _is_unchanged(file: FoundFile, known: Description | None) -> bool:

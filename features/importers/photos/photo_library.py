@@ -73,9 +73,12 @@ def import_photos(
         library = _Library(root, out, former, progress)
         owners = Owners(name=owner, from_folder=owner_from_folder)
         if former is not None:
-            return library.write(out, owners, views)
-        with new_folder(out) as folder:
-            return library.write(folder, owners, views)
+            report = library.write(out, owners, views)
+        else:
+            with new_folder(out) as folder:
+                report = library.write(folder, owners, views)
+        library.kept.unlink(missing_ok=True)
+        return report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +113,7 @@ class _Library:
 
     def __init__(self, root: Path, out: Path, former: Former | None, progress: Progress) -> None:
         self.root, self.out, self.former = root, out, former
+        self.kept = out.absolute().with_name(f".{out.name}.read-{FORMAT}.parquet")
         self.rejected: list[Rejected] = []
         self.tree = self._walk()
         known = former.descriptions if former is not None else {}
@@ -171,7 +175,12 @@ class _Library:
 
     def _describe(self, known: Mapping[str, Description], progress: Progress) -> Described:
         described = describe(
-            self.root, self.tree.files, known, num_threads=os.cpu_count() or 1, progress=progress
+            self.root,
+            self.tree.files,
+            known,
+            kept=self.kept,
+            num_threads=os.cpu_count() or 1,
+            progress=progress,
         )
         self._reject(described.rejected)
         if not described.descriptions:

@@ -93,9 +93,20 @@ def test_roots_that_are_no_folders_are_named_together_with_other_problems(tmp_pa
     assert any("no column 'id'" in line for line in found)
 
 
-@pytest.mark.parametrize("wrong", ["/", "https://host/photos", ""])
-def test_a_root_is_one_folder_of_this_machine(tmp_path: Path, wrong: str) -> None:
-    assert "media.roots" in problems(tmp_path, {}, media={"roots": [wrong]})[0]
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("/", "the whole file system"),
+        ("/..", "the whole file system"),
+        ("~nobody-of-this-name/photos", "no such folder"),
+        ("a\0b", "no such folder"),
+        ("https://host/photos", "not a URL"),
+        ("", "at least 1 character"),
+    ],
+)
+def test_a_root_is_one_folder_of_this_machine(tmp_path: Path, wrong: str, words: str) -> None:
+    (found,) = problems(tmp_path, {}, media={"roots": [wrong]})
+    assert words in found
 
 
 def test_neither_fingerprint_nor_places_depend_on_where_the_folders_lie(tmp_path: Path) -> None:

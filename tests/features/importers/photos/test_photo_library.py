@@ -212,6 +212,32 @@ def test_a_second_import_reads_only_what_is_new(tmp_path: Path, monkeypatch: pyt
     assert pl.read_csv(out / "rejected.csv", glob=False).height == 0
 
 
+def test_an_interrupted_import_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from features.importers.photos import describe
+
+    source, out = tmp_path / "photos", tmp_path / "library"
+    for seed in range(5):
+        save(source / f"{seed}.png", seed=seed)
+    expected, _ = imported(source, tmp_path / "at once")
+    monkeypatch.setattr(describe, "_KEPT_EVERY", 2)
+
+    def stop(step: str, done: int, total: int, note: str = "") -> None:
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_photos(source, out, progress=stop)
+    assert not out.exists()
+    read: list[str] = []
+    whole = describe.load_image
+    monkeypatch.setattr(describe, "load_image", lambda path, **_: read.append(path.name) or whole(path))
+    data, report = imported(source, out)
+    assert read == ["4.png"]
+    assert report.counts["new"] == 5
+    assert data.items.drop("image").equals(expected.items.drop("image"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["at once", "library", "photos"]
+
+
 def test_a_library_inside_its_folder_does_not_contain_itself(tmp_path: Path) -> None:
     save(tmp_path / "a.png")
     for _ in range(2):

@@ -1,0 +1,257 @@
+"""Fusion, relevance and personal share are chosen on a catalogue whose legs are of known worth."""
+
+import numpy as np
+import pytest
+
+from recsys.arrays import unit
+from recsys.history import History
+from recsys.search import (
+    ClauseScores,
+    EncodedClause,
+    EncodedQuery,
+    LegScores,
+    PersonalScores,
+    QueryScores,
+    Scorer,
+    Searcher,
+    SearchSettings,
+    build_leg,
+)
+from training.search import (
+    FOREIGN,
+    JudgedQuery,
+    RankedQuery,
+    UnansweredQuery,
+    choose_fusion,
+    choose_personal,
+    choose_relevance,
+    default_relevance,
+    expected_calibration_error,
+    fit_search,
+    ndcg_of,
+    ranked_query,
+    without_similar,
+)
+from training.search import fusion_fit as module
+
+NUM_ITEMS, DIM = 122, 24
+SETTINGS = SearchSettings(num_candidates=120, max_list_length=120)
+
+
+def shop(seed=0, *, text_noise=0.5):
+    """Titles say an item precisely, texts less so, review texts nothing."""
+    rng = np.random.default_rng(seed)
+    true = rng.normal(size=(NUM_ITEMS, DIM)).astype(np.float32)
+    present = np.arange(NUM_ITEMS) >= 2
+
+    def leg(name, noise):
+        noisy = true + noise * rng.normal(size=true.shape).astype(np.float32)
+        return build_leg(name, "text", noisy if noise < 9 else rng.normal(size=true.shape), present)
+
+    legs = [leg("title", 0.4), leg("text", text_noise), leg("review_text", 9)]
+    popularity = rng.poisson(3, NUM_ITEMS).astype(np.float32)
+    return Searcher(Scorer(legs, num_items=NUM_ITEMS, popularity=popularity), SETTINGS), true, rng
+
+
+def text_query(vector):
+    return EncodedQuery(clauses=(EncodedClause(kind="text", vectors={"text": unit(vector)}),))
+
+
+def judged_queries(true, rng, num=90, noise=1.4):
+    items = rng.integers(2, NUM_ITEMS, num)
+    return [
+        JudgedQuery(
+            query=text_query((true[item] + noise * rng.normal(size=DIM)).astype(np.float32)),
+            relevant=np.array([item]),
+            group=f"u{at // 3}",
+        )
+        for at, item in enumerate(items)
+    ]
+
+
+def test_a_leg_that_says_nothing_is_switched_off():
+    searcher, true, rng = shop()
+    queries = [ranked_query(searcher, each) for each in judged_queries(true, rng)]
+    choice = choose_fusion(queries, SETTINGS)
+    assert choice.weights is not None
+    weights = {**choice.weights.standardized}
+    assert weights.get("review_text", 0.0) == 0.0
+    assert weights["title"] > 0
+    assert weights["text"] > 0
+    assert choice.ndcg["learned"] > choice.ndcg["reciprocal rank fusion"]
+    assert choice.ndcg["learned"] > choice.ndcg["title alone"]
+    assert choice.reason.startswith("learned; cross-fitted NDCG@10 over 90")
+    assert "review_text" in choice.reason
+    again = choose_fusion(queries, SETTINGS)
+    assert again == choice
+
+
+def test_the_best_leg_alone_is_kept_where_fusion_adds_nothing():
+    searcher, true, rng = shop(text_noise=9)
+    _, *others = searcher.scorer.legs
+    exact = build_leg("title", "text", true, np.arange(NUM_ITEMS) >= 2)
+    searcher = Searcher(Scorer([exact, *others], num_items=NUM_ITEMS), SETTINGS)
+    queries = [ranked_query(searcher, each) for each in judged_queries(true, rng, noise=0.1)]
+    choice = choose_fusion(queries, SETTINGS)
+    assert choice.ndcg["title alone"] == 1.0
+    assert choice.reason.startswith("title alone")
+    assert choice.weights is not None
+    assert dict(choice.weights.standardized) == {"title": 1.0}
+
+
+def test_few_queries_keep_reciprocal_rank_fusion():
+    searcher, true, rng = shop()
+    choice = choose_fusion([ranked_query(searcher, each) for each in judged_queries(true, rng, 10)], SETTINGS)
+    assert choice.weights is None
+    assert "10 validation queries, fewer than 50" in choice.reason
+
+
+def test_ndcg_by_hand():
+    def ndcg(scores, answers, relevant=None):
+        empty = QueryScores(items=np.arange(len(scores)), clauses=())
+        query = RankedQuery(
+            scores=empty, answers=np.array(answers), num_relevant=relevant or len(answers), group=""
+        )
+        return ndcg_of(np.array(scores, float), query)
+
+    assert ndcg([3, 2, 1], [0]) == 1.0
+    assert ndcg([3, 2, 1], [1]) == pytest.approx(1 / np.log2(3))
+    assert ndcg([1, 1, 1], [1]) == pytest.approx(1 / np.log2(3))  # ties by position
+    assert ndcg([3, 2, 1], [0, 2]) == pytest.approx((1 + 0.5) / (1 + 1 / np.log2(3)))
+    assert ndcg(list(range(20)), [3]) == 0.0
+    assert ndcg([3, 2], [], relevant=1) == 0.0
+    assert ndcg([3, 2], [0], relevant=2) == pytest.approx(1 / (1 + 1 / np.log2(3)))
+
+
+def test_the_gradient_of_the_loss_is_that_of_differences(monkeypatch):
+    searcher, true, rng = shop()
+    queries = [ranked_query(searcher, each) for each in judged_queries(true, rng, 12)]
+    caught = {}
+
+    def minimize(loss, start, **_):
+        caught["loss"] = loss
+
+        class Found:
+            x = start
+
+        return Found
+
+    monkeypatch.setattr(module, "minimize", minimize)
+    names = ["popularity", "review_text", "text", "title"]
+    module._Task(queries, names, SETTINGS, 0).fit(names, range(12))
+    at = np.random.default_rng(0).random(8)
+    _, gradient = caught["loss"](at)
+    step = 1e-5 * np.eye(8)
+    slopes = [(caught["loss"](at + h)[0] - caught["loss"](at - h)[0]) / 2e-5 for h in step]
+    np.testing.assert_allclose(gradient, slopes, atol=1e-6)
+
+
+def test_expected_calibration_error_by_hand():
+    label, weight = np.array([0.0, 1.0, 1.0, 1.0]), np.full(4, 0.25)
+    assert expected_calibration_error(label, weight, np.array([0.0, 1.0, 1.0, 1.0])) == 0.0
+    assert expected_calibration_error(label, weight, np.array([0.4, 0.6, 0.8, 1.0])) == pytest.approx(0.25)
+
+
+def test_similar_items_are_removed_with_the_item():
+    searcher, _, _ = shop()
+    left = without_similar(searcher.scorer.legs, 7, NUM_ITEMS)
+    assert not left[7]
+    assert (~left).sum() == 20
+    mean = np.mean([each.vectors.astype(float) @ each.vectors[7] for each in searcher.scorer.legs], axis=0)
+    mean[:2] = -1
+    assert set(np.flatnonzero(~left)) == set(np.argsort(-mean)[:20])
+
+
+def encode(sentence):
+    """A sentence of another domain is noise, near nothing."""
+    rng = np.random.default_rng(FOREIGN.index(sentence))
+    return text_query(rng.normal(size=DIM).astype(np.float32))
+
+
+def test_the_whole_fit_finds_more_and_ends_lists():
+    searcher, true, rng = shop()
+    settings = fit_search(searcher, judged_queries(true, rng, noise=0.4), encode=encode)
+    fitted = searcher.with_settings(settings)
+    unseen = judged_queries(true, np.random.default_rng(9), 60, noise=0.4)
+    found = [fitted.search(each.query, 10) for each in unseen]
+    hits = np.mean([each.relevant[0] in list.items for each, list in zip(unseen, found, strict=True)])
+    empty = np.mean([len(fitted.search(encode(each), 10)) == 0 for each in FOREIGN])
+    assert hits > 0.85
+    assert empty > 0.8
+    assert settings.fusion["audio"] == settings.fusion["text"]
+    assert settings.calibration["audio"] == settings.calibration["text"]
+    assert settings.fusion_reason["audio"] == "as for text, since transcripts are texts"
+    assert "expected calibration error" in settings.relevance_reason
+    assert settings.personal == 0.0
+    assert settings.personal_reason == "0: 0 validation queries of known users, fewer than 50"
+    assert SearchSettings.model_validate_json(settings.model_dump_json()) == settings
+
+
+def test_without_queries_the_threshold_comes_from_foreign_sentences():
+    searcher, true, _ = shop()
+    settings = fit_search(searcher, [], encode=encode)
+    assert settings.min_relevance == 0.5
+    fitted = searcher.with_settings(settings)
+    empty = np.mean([len(fitted.search(encode(each), 10)) == 0 for each in FOREIGN])
+    assert empty >= 0.95
+    assert len(fitted.search(text_query(true[50]), 10)) > 0
+    nothing = fit_search(searcher, [])
+    assert (nothing.min_relevance, dict(nothing.calibration)) == (0.0, {})
+
+
+def test_a_threshold_that_would_lose_answers_is_lowered():
+    # The answers of half of the queries look like nothing at all.
+    def ranked(value, at):
+        leg = LegScores(score_K=np.array([value, -0.5], np.float32), has_K=np.ones(2, np.bool_), space="own")
+        clause = ClauseScores(kind="text", weight=1.0, legs={"title": leg}, coverage_K=None)
+        scores = QueryScores(items=np.array([2, 3]), clauses=(clause,))
+        return RankedQuery(scores=scores, answers=np.array([0]), num_relevant=1, group=str(at))
+
+    searcher, _, _ = shop()
+    queries = [ranked(0.9 if at % 2 else 0.0, at) for at in range(60)]
+    unanswered = [
+        UnansweredQuery(query=encode(each), allowed=None, group=each, is_foreign=True) for each in FOREIGN
+    ]
+    choice = choose_relevance(searcher, {"text": queries}, {"text": unanswered}, max_lost=0.1)
+    assert choice.lost_share <= 0.1
+    assert "emptying 95% would lose" in choice.reason
+    assert all(weight >= 0 for weight in choice.calibration["text"].weights.values())
+
+
+def test_default_relevance_without_any_candidate():
+    present = np.ones(5, np.bool_)
+    searcher = Searcher(
+        Scorer([build_leg("title", "text", np.zeros((5, DIM), np.float32), present)], num_items=5),
+        SETTINGS,
+    )
+    assert default_relevance(searcher, [encode(FOREIGN[0])]).min_relevance == 0.0
+
+
+def personal_queries(true, rng, num=60):
+    return [
+        JudgedQuery(query=each.query, relevant=each.relevant, group=each.group, history=History.empty())
+        for each in judged_queries(true, rng, num, noise=3.0)
+    ]
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_the_personal_share_is_chosen_where_the_recommender_helps(knows):
+    searcher, true, rng = shop()
+    queries = personal_queries(true, rng)
+    wanted = {id(each.history): int(each.relevant[0]) for each in queries}
+
+    def rank(history, items):
+        noise = np.random.default_rng(wanted[id(history)]).normal(size=len(items))
+        likes = (items == wanted[id(history)]) * 3.0 if knows else np.zeros(len(items))
+        return PersonalScores(scores=(likes + noise).astype(np.float32), past_items=np.zeros(len(items), int))
+
+    settings = fit_search(searcher.with_personalizer(rank), queries)
+    assert (settings.personal > 0) == knows
+    assert "60 validation queries" in settings.personal_reason
+
+
+def test_unknown_users_choose_nothing():
+    searcher, true, rng = shop()
+    queries = [(ranked_query(searcher, each), History.empty()) for each in personal_queries(true, rng)]
+    choice = choose_personal(searcher.with_personalizer(lambda *_: None), queries)
+    assert choice.personal == 0.0

@@ -1,0 +1,60 @@
+"""Relevance of a catalogue without validation queries, from sentences that it most likely does not answer.
+
+The highest value of each feature over the catalogue, of such a sentence, is the level that chance reaches.
+The features are added in units of the standard deviation of these levels, and the relevance of the level
+that `empty_share` of the sentences stay below is one half, which is the threshold.
+
+Legend: Q sentences, K candidates.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.search import Calibration, EncodedQuery, Searcher, features, logits
+from training.search.relevance_fit import RelevanceChoice
+
+THRESHOLD: Final = 0.5
+_LEAST_DEVIATION: Final = 0.02
+_MARGIN: Final = 1e-3  # so that the sentence at the level is below it
+
+
+def default_relevance(
+    searcher: Searcher, foreign: Sequence[EncodedQuery], *, empty_share: float = 0.95
+) -> RelevanceChoice:
+    """A calibration of text queries from encoded sentences of other domains."""
+    values = []
+    for query in foreign:
+        scores = searcher.scorer.score(query, searcher.settings.num_candidates, None)
+        if len(scores.items):
+            values.append(features(scores.clauses[0], searcher.encoder_kinds))
+    if not values:
+        reason = "no threshold: no sentence of another domain finds anything"
+        return RelevanceChoice(
+            calibration={}, min_relevance=0.0, reason=reason, expected_error=float("nan"), empty_share=0.0,
+            lost_share=0.0,
+        )  # fmt: skip
+    names = sorted({name for each in values for name in each})
+    levels = {name: np.array([_highest(each[name]) for each in values if name in each]) for name in names}
+    deviation = {name: max(float(level.std()), _LEAST_DEVIATION) for name, level in levels.items()}
+    weights = {name: 1.0 / deviation[name] / len(names) ** 0.5 for name in names}
+    missing = {name: float(level.mean()) for name, level in levels.items()}
+    plain = Calibration(intercept=0.0, weights=weights, missing=missing)
+    highest_Q = np.array([logits(plain, each, len(next(iter(each.values())))).max() for each in values])
+    level = float(np.quantile(highest_Q, empty_share, method="higher"))
+    calibration = plain.model_copy(update={"intercept": -(level + _MARGIN)})
+    reason = (
+        f"without validation queries: {empty_share:.0%} of {len(values)} sentences of other domains stay "
+        f"below relevance {THRESHOLD:g}"
+    )
+    return RelevanceChoice(
+        calibration={"text": calibration}, min_relevance=THRESHOLD, reason=reason,
+        expected_error=float("nan"), empty_share=empty_share, lost_share=0.0,
+    )  # fmt: skip
+
+
+def _highest(value_K: npt.NDArray[np.float64]) -> float:
+    known = value_K[~np.isnan(value_K)]
+    return float(known.max()) if len(known) else 0.0

@@ -1,0 +1,137 @@
+"""`fit_search`: the settings of search from queries with known answers."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from recsys.history import History
+from recsys.progress import Progress, silent
+from recsys.search import Calibration, EncodedQuery, FusionWeights, QueryKind, Searcher, SearchSettings
+from training.search.default_relevance import default_relevance
+from training.search.fusion_fit import RankedQuery, choose_fusion
+from training.search.known_item import JudgedQuery, drawn
+from training.search.no_answer import FOREIGN, UnansweredQuery, without_similar
+from training.search.personal_fit import choose_personal
+from training.search.relevance_fit import RelevanceChoice, choose_relevance
+
+MAX_QUERIES: Final = 1000  # of one kind, for the fusion
+MAX_REMOVED: Final = 300  # whose items are removed, for the threshold
+MAX_PERSONAL: Final = 500
+
+
+def fit_search(
+    searcher: Searcher,
+    queries: Sequence[JudgedQuery],
+    *,
+    encode: Callable[[str], EncodedQuery] | None = None,
+    personal_queries: Sequence[JudgedQuery] | None = None,
+    empty_share: float = 0.95,
+    max_lost: float = 0.1,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> SearchSettings:
+    """The settings of `searcher` with fusion, relevance and personal share chosen on `queries`.
+
+    Only queries with one clause take part, at most 1,000 of a kind. `encode` encodes sentences that few
+    catalogues answer, for the threshold of relevance. `personal_queries`, by default those of `queries` with
+    a history, choose the personal share; see `choose_personal`. Spoken queries have the fusion and the
+    calibration of text where there are too few of them, since their transcripts are texts. The reasons are
+    in the settings.
+    """
+    rng = np.random.default_rng(seed)
+    by_kind: dict[QueryKind, list[JudgedQuery]] = defaultdict(list)
+    for query in queries:
+        if len(query.query.clauses) == 1:
+            by_kind[query.query.clauses[0].kind].append(query)
+    ranked: dict[QueryKind, list[RankedQuery]] = {}
+    settings = searcher.settings
+    for kind, of_kind in by_kind.items():
+        chosen = drawn(of_kind, MAX_QUERIES, rng)
+        ranked[kind] = [ranked_query(searcher, each) for each in chosen]
+        by_kind[kind] = chosen
+        progress(f"fusion of {kind} queries", len(ranked), len(by_kind))
+        choice = choose_fusion(ranked[kind], settings, seed=seed)
+        settings = _with_fusion(settings, kind, choice.weights, choice.reason)
+    searcher = searcher.with_settings(_spoken_as_text(settings))
+    relevance = _relevance(searcher, by_kind, ranked, encode, (empty_share, max_lost), rng)
+    settings = searcher.settings.model_copy(
+        update={
+            "calibration": _with_audio(relevance.calibration),
+            "min_relevance": relevance.min_relevance,
+            "relevance_reason": relevance.reason,
+        }
+    )
+    progress("personal order", 0, 1)
+    known = queries if personal_queries is None else personal_queries
+    with_history = [
+        (ranked_query(searcher, query), query.history)
+        for query in drawn([each for each in known if each.history is not None], MAX_PERSONAL, rng)
+    ]
+    personal = choose_personal(searcher, [(query, _known(history)) for query, history in with_history])
+    return settings.model_copy(update={"personal": personal.personal, "personal_reason": personal.reason})
+
+
+def ranked_query(searcher: Searcher, query: JudgedQuery) -> RankedQuery:
+    """The candidates of the query with the scores of all legs, and the positions of its answers."""
+    scores = searcher.scorer.score(query.query, searcher.settings.num_candidates, None)
+    answers = np.flatnonzero(np.isin(scores.items, query.relevant))
+    return RankedQuery(scores=scores, answers=answers, num_relevant=len(query.relevant), group=query.group)
+
+
+def _relevance(
+    searcher: Searcher,
+    by_kind: dict[QueryKind, list[JudgedQuery]],
+    ranked: dict[QueryKind, list[RankedQuery]],
+    encode: Callable[[str], EncodedQuery] | None,
+    shares: tuple[float, float],
+    rng: np.random.Generator,
+) -> RelevanceChoice:
+    unanswered: dict[QueryKind, list[UnansweredQuery]] = defaultdict(list)
+    for kind, queries in by_kind.items():
+        for query in drawn([each for each in queries if len(each.relevant)], MAX_REMOVED, rng):
+            left = without_similar(searcher.scorer.legs, int(query.relevant[0]), searcher.scorer.num_items)
+            unanswered[kind].append(
+                UnansweredQuery(query=query.query, allowed=left, group=query.group, is_foreign=False)
+            )
+    foreign = [] if encode is None else [(sentence, encode(sentence)) for sentence in FOREIGN]
+    for sentence, query_ in foreign:
+        unanswered["text"].append(
+            UnansweredQuery(query=query_, allowed=None, group=sentence, is_foreign=True)
+        )
+    choice = choose_relevance(
+        searcher, ranked, unanswered, empty_share=shares[0], max_lost=shares[1], seed=int(rng.integers(2**31))
+    )
+    if choice.calibration or not foreign:
+        return choice
+    return default_relevance(searcher, [each for _, each in foreign], empty_share=shares[0])
+
+
+def _with_fusion(
+    settings: SearchSettings, kind: QueryKind, weights: FusionWeights | None, reason: str
+) -> SearchSettings:
+    fusion = dict(settings.fusion)
+    fusion.pop(kind, None)
+    if weights is not None:
+        fusion[kind] = weights
+    reasons = {**settings.fusion_reason, kind: reason}
+    return settings.model_copy(update={"fusion": fusion, "fusion_reason": reasons})
+
+
+def _spoken_as_text(settings: SearchSettings) -> SearchSettings:
+    if "audio" in settings.fusion or "text" not in settings.fusion:
+        return settings
+    reason = "as for text, since transcripts are texts"
+    return _with_fusion(settings, "audio", settings.fusion["text"], reason)
+
+
+def _with_audio(calibration: Mapping[QueryKind, Calibration]) -> Mapping[QueryKind, Calibration]:
+    if "audio" in calibration or "text" not in calibration:
+        return calibration
+    return {**calibration, "audio": calibration["text"]}
+
+
+def _known(history: History | None) -> History:
+    assert history is not None, "queries without a history are left out"
+    return history

@@ -1,0 +1,152 @@
+"""Known-item queries: a text by a person about one item, which search has to find.
+
+With behaviour the texts are reviews of held-out events. Such a review is in no item vector and no lexical
+index, its event is in no training, and the person's history ends before it. Without behaviour they are
+sentences that are taken out of the descriptions. The words of the item's title are taken out of every text.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+import numpy as np
+import polars as pl
+
+from features.dataset import Dataset
+from recsys.arrays import Ints
+from recsys.columns import Columns
+from recsys.history import History
+from recsys.ids import NUM_RESERVED, IdMap
+from recsys.search import Document, EncodedQuery
+
+MAX_WORDS: Final = 64  # of a query
+MIN_WORDS: Final = 3  # beside those of the title
+T = TypeVar("T")
+_SENTENCE: Final = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])")
+_WORD: Final = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownItemQuery:
+    """A text, and the item that it describes."""
+
+    text: str
+    item: int
+    user: str | None = None  # who wrote it
+    history: History | None = None  # of the user, before the event
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedQuery:
+    """An encoded query with the items that answer it; empty where the catalogue has none."""
+
+    query: EncodedQuery
+    relevant: Ints
+    group: str  # queries of one group, of a user say, are never divided among folds
+    history: History | None = None
+
+
+def review_queries(
+    dataset: Dataset,
+    events: pl.DataFrame,
+    item_ids: IdMap,
+    *,
+    readable: pl.DataFrame,
+    histories: Mapping[str, History],
+    transcripts: Mapping[int, str] | None = None,
+    max_queries: int = 2000,
+    max_per_user: int = 5,
+    seed: int = 0,
+) -> list[KnownItemQuery]:
+    """Queries from the reviews of `events`, the validation or the test events of a split, drawn with `seed`.
+
+    `readable` are the rows of `dataset.reviews` that may be read while `events` are held out; none of them
+    becomes a query. `histories` end before the events. A spoken review without a text has that of
+    `transcripts`, by row of `dataset.reviews`. In the order of users and items.
+    """
+    if not dataset.reviews.height:
+        return []
+    held = events.select(Columns.USER, Columns.ITEM).unique()
+    reviews = (
+        dataset.reviews.with_row_index("at")
+        .join(held, on=[Columns.USER, Columns.ITEM], how="semi")
+        .join(readable.select(Columns.ROW), on=Columns.ROW, how="anti")
+        .unique([Columns.USER, Columns.ITEM], keep="first", maintain_order=True)
+        .sort(Columns.USER, Columns.ITEM)
+    )
+    titles = dict(dataset.items.select(Columns.ITEM, Columns.TITLE).iter_rows())
+    found: dict[str, list[KnownItemQuery]] = {}
+    for at, user, item, text in reviews.select("at", Columns.USER, Columns.ITEM, Columns.TEXT).iter_rows():
+        spoken = (transcripts or {}).get(at)
+        words = without_title(text or spoken or "", titles.get(item) or "")
+        if words is not None and item in item_ids:
+            query = KnownItemQuery(
+                text=words, item=item_ids.get(item), user=user, history=histories.get(user)
+            )
+            found.setdefault(user, []).append(query)
+    rng = np.random.default_rng(seed)
+    kept = [drawn(queries, max_per_user, rng) for queries in found.values()]
+    return drawn([query for queries in kept for query in queries], max_queries, rng)
+
+
+def sentence_queries(
+    documents: Sequence[Document], *, max_queries: int = 1000, seed: int = 0
+) -> tuple[list[KnownItemQuery], list[Document]]:
+    """Queries from one sentence of a description each, and all documents without these sentences.
+
+    Only descriptions of at least two sentences lose one, so that every item keeps a description.
+    """
+    rng = np.random.default_rng(seed)
+    can_lose = [at for at, each in enumerate(documents) if len(_sentences(each.text)) > 1]
+    queries, left = [], list(documents)
+    for at in sorted(drawn(can_lose, max_queries, rng)):
+        document, sentences = documents[at], _sentences(documents[at].text)
+        taken = int(rng.integers(len(sentences)))
+        words = without_title(sentences[taken], document.title)
+        if words is None:
+            continue
+        rest = " ".join(each for place, each in enumerate(sentences) if place != taken)
+        queries.append(KnownItemQuery(text=words, item=document.item))
+        left[at] = replace(document, text=rest)
+    return queries, left
+
+
+def judged(queries: Iterable[KnownItemQuery], encode: Callable[[str], EncodedQuery]) -> list[JudgedQuery]:
+    """The queries encoded; the one right answer of each is its item."""
+    return [
+        JudgedQuery(
+            query=encode(each.text),
+            relevant=np.array([each.item], np.int64),
+            group=each.user or f"item {each.item - NUM_RESERVED}",
+            history=each.history,
+        )
+        for each in queries
+    ]
+
+
+def without_title(text: str, title: str) -> str | None:
+    """The first 64 words of the text without the words of the title, a plural or genitive s apart.
+
+    None where fewer than 3 words are left.
+    """
+    named = {_bare(word) for word in _WORD.findall(title)}
+    kept = _WORD.sub(lambda found: "" if _bare(found[0]) in named else found[0], text).split()
+    words = [each for each in kept if _WORD.search(each)][:MAX_WORDS]
+    return " ".join(words) if len(words) >= MIN_WORDS else None
+
+
+def _bare(word: str) -> str:
+    folded = word.casefold()
+    return folded[:-1] if len(folded) > 3 and folded.endswith("s") else folded
+
+
+def _sentences(text: str) -> list[str]:
+    return [each.strip() for each in _SENTENCE.split(text) if _WORD.search(each)]
+
+
+def drawn(values: Sequence[T], num: int, rng: np.random.Generator) -> list[T]:
+    """At most `num` of the values, in their order."""
+    if len(values) <= num:
+        return list(values)
+    return [values[at] for at in np.sort(rng.choice(len(values), num, replace=False))]
