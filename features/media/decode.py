@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from features.media.file_formats import (
     CONVERT_TO,
@@ -40,6 +40,15 @@ SILENCE = 1e-4  # a lower peak (-80 dB) counts as no sound
 
 _AV_OPTIONS = {"format_whitelist": ",".join(DEMUXERS), "protocol_whitelist": "file"}
 _TIFF_SUBFILE_TYPE = 254  # its lowest bit: a reduced copy of another picture in the file
+_TURNS = {  # EXIF's orientation -> what makes the picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _EXPECTATIONS = {
     "picture": "a readable picture",
     "sound": "readable sound",
@@ -64,7 +73,7 @@ def load_image(source: Medium, *, max_pixels: int = MAX_PIXELS, min_side: int | 
         _refuse_preview(source, image)
         if min_side is not None:
             image.draft(None, (min_side, min_side))  # does nothing in other formats
-        return as_rgb(ImageOps.exif_transpose(image))
+        return as_rgb(_upright(image))
 
 
 def open_picture(source: Medium) -> ImageFile.ImageFile:
@@ -196,6 +205,19 @@ def as_rgb(image: Image.Image) -> Image.Image:
 
 def name_of(source: Medium) -> str:
     return f"{len(source)} bytes" if isinstance(source, bytes) else os.fspath(source)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The picture turned by its EXIF tag; damaged EXIF counts as none.
+
+    `ImageOps.exif_transpose` raises for it, since it writes the EXIF of the turned picture anew.
+    """
+    image.load()  # turns a TIFF, and takes the tag away
+    try:
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))  # type: ignore[arg-type]
+    except Exception:
+        turn = None
+    return image if turn is None else image.transpose(turn)
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:

@@ -33,7 +33,7 @@ from features.importers.photos.describe import (
     save_descriptions,
 )
 from features.importers.photos.sidecars import SUFFIXES, Captions, read_captions
-from features.importers.photos.tables import Owners, dataset_values, items_frame
+from features.importers.photos.tables import ID, Owners, dataset_values, items_frame, name_as_title
 from features.importers.photos.tree import OTHER, Tree, walk
 from features.importers.photos.views import read_views
 from recsys.errors import ConfigError, DataError
@@ -155,7 +155,7 @@ class _Library:
 
     def _write_views(self, folder: Path, views: Path, items: pl.DataFrame) -> tuple[dict[str, str], int]:
         """The section [interactions], and the number of views."""
-        frame, unit, rejected = read_views(views, self.root, items["photo"])
+        frame, unit, rejected = read_views(views, self.root, items[ID])
         self.rejected += rejected
         with replacing(folder / VIEWS) as temporary:
             frame.write_parquet(temporary)
@@ -229,6 +229,12 @@ def _name_faults(root: Path, paths: list[str]) -> dict[str, str]:
     return faults | dict(checked.select("path", "reason").iter_rows())
 
 
+def _num_captions(items: pl.DataFrame) -> int:
+    """Number of items with a description, or with a title that is not the name of their file."""
+    rows = items.select(ID, "title", "description").iter_rows()
+    return sum(text is not None or title != name_as_title(path) for path, title, text in rows)
+
+
 def _has_surrogate(path: str) -> bool:
     """Whether Python found bytes in the name that are not UTF-8."""
     return any(0xD800 <= ord(letter) <= 0xDFFF for letter in path)
@@ -239,7 +245,7 @@ def _counts(items: pl.DataFrame, described: Described) -> dict[str, int]:
     return {
         "pictures": given["image"],
         "videos": given["video"],
-        "with a description": given["description"],
+        "with a caption": _num_captions(items),
         "with a time": given["taken_at"],
         "with a place": given["latitude"],
         "albums": items["album"].explode().drop_nulls().n_unique(),

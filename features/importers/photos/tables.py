@@ -67,7 +67,7 @@ def _item(each: Description, captions: Captions, owners: Owners) -> dict[str, An
     metadata = each.metadata
     owner, folders = owners.split(each.path)
     time = metadata.taken_at or captions.taken_at or time_in_name(PurePosixPath(each.path).stem)
-    title = captions.title or metadata.title or _name_as_title(each.path)
+    title = captions.title or metadata.title or name_as_title(each.path)
     texts = dict.fromkeys(text for text in (*captions.descriptions, metadata.description) if text)
     has_place = metadata.latitude is not None
     return {
@@ -100,7 +100,8 @@ def time_in_name(name: str) -> datetime | None:
     return None
 
 
-def _name_as_title(path: str) -> str:
+def name_as_title(path: str) -> str:
+    """The title of a picture without a caption: the name of its file."""
     stem = PurePosixPath(path).stem
     return " ".join(stem.replace("_", " ").split()) or stem
 

@@ -1,8 +1,10 @@
 """What picture and video files say of themselves; expected values are written out by hand."""
 
+import io
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
+import numpy as np
 import pytest
 from photo_parts import exif, picture
 from PIL import ExifTags, Image
@@ -206,3 +208,21 @@ def test_without_the_library_a_heic_is_named_with_the_remedy(
         MediumError, match="a HEIC picture, which cannot be read here; install pillow-heif, or conv"
     ):
         load_image(tmp_path / "a.heic")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("form", ["JPEG", "WEBP"])
+def test_a_picture_is_read_however_its_exif_is_damaged(form: str) -> None:
+    """Random bytes inside the block of EXIF, whose beginning and end are found by its texts."""
+    tags = {BASE.Make: "Canon", BASE.Orientation: 6}
+    buffer = io.BytesIO()
+    picture().save(buffer, form, exif=exif(tags, {BASE.DateTimeOriginal: "2019:07:31 12:00:05"}, PARIS))
+    content = buffer.getvalue()
+    start, end = content.find(b"MM\0*"), content.find(b"2019:07:31") + 19
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        damaged = bytearray(content)
+        for place in rng.integers(start, end, rng.integers(1, 7)):
+            damaged[place] = rng.integers(256)
+        assert sorted(load_image(bytes(damaged)).size) == [16, 24]
+        assert isinstance(picture_metadata(bytes(damaged)), MediumMetadata)

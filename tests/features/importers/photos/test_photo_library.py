@@ -103,6 +103,7 @@ def test_captions_beside_a_picture(tmp_path: Path) -> None:
     rejected = pl.read_csv(tmp_path / "library" / "rejected.csv", glob=False)
     assert rejected.select("path", "column").rows() == [("g.jpg.json", "caption")]
     assert report.counts["other files"] == 1, "notes.txt"
+    assert report.counts["with a caption"] == 6, "all but g.jpg"
 
 
 def test_what_is_no_photograph_of_its_own_is_skipped_and_counted(tmp_path: Path) -> None:
