@@ -51,7 +51,7 @@ from training.evaluation import (
     id_only,
     save_examples,
 )
-from training.export import NUM_CHECKED_USERS, Provenance, export_once
+from training.export import NUM_CHECKED_USERS, Provenance, export_bundle, export_key, export_once
 from training.fitting import (
     FitChoices,
     FitInputs,
@@ -135,7 +135,7 @@ class Run:
 
     @cached_property
     def dataset(self) -> Dataset:
-        with self.directory.timed("read"):
+        with self.directory.timed("read"), self.directory.removed_without_dataset():
             dataset = open_dataset(
                 self.dataset_path, self.config.data, cache_dir=self.cache_dir, progress=self.progress
             )
@@ -268,15 +268,14 @@ class Run:
         )
         with self.directory.timed("export"):
             save_histories(histories, self.directory.histories, final.features.item_ids, final.maps)
+            key = export_key(final, self.config, provenance, reviewers)
+            check_on = list(islice(histories.values(), NUM_CHECKED_USERS))
+            inputs = (self.directory.bundle, final, dataset, self.config, provenance, check_on)
             bundle = export_once(
                 self.directory.bundle,
-                final,
-                dataset,
-                self.config,
-                provenance,
-                list(islice(histories.values(), NUM_CHECKED_USERS)),
-                reviewers=reviewers,
-                record=self.directory.exported,
+                self.directory.exported,
+                key,
+                lambda: export_bundle(*inputs, reviewers=reviewers),
             )
         parity = {f"parity/{name}": value for name, value in bundle.manifest.parity.items()}
         self.tracker.log_metrics(parity)

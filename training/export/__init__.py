@@ -1,11 +1,12 @@
 """Export of a fitted system as ONNX graphs and a bundle, verified against torch."""
 
 from training.export.bundle import NUM_CHECKED_USERS, Provenance, export_bundle
-from training.export.once import export_once
+from training.export.once import export_key, export_once
 
 __all__ = [
     "NUM_CHECKED_USERS",
     "Provenance",
     "export_bundle",
+    "export_key",
     "export_once",
 ]
