@@ -214,9 +214,7 @@ def test_import_by_its_entry_point(project: Project, monkeypatch: pytest.MonkeyP
 
 def test_main_on_a_dataset(project: Project) -> None:
     setting = "train.epochs=1 model.ranker.enabled=false evaluate.knockouts=false"
-    project.must_run(
-        "main", dataset=project.shop, out=project.folder / "main", set=setting, **project.settings
-    )
+    project.must_run("main", dataset="shop", out=project.folder / "main", set=setting, **project.settings)
     assert (project.folder / "main" / "report.html").exists()
 
 

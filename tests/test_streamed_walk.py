@@ -80,11 +80,11 @@ def test_a_log_on_disk_gives_the_same_run(
 ) -> None:
     exported: list[Any] = []  # the graphs say nothing of where the log lay, and take long
 
-    def export_once(*arguments: Any, **_: Any) -> Any:
+    def export_bundle(*arguments: Any, **_: Any) -> Any:
         exported.append(arguments)
-        return SimpleNamespace(path=tmp_path, manifest=SimpleNamespace(parity={}))
+        return SimpleNamespace(path=tmp_path, version="0", manifest=SimpleNamespace(parity={}))
 
-    monkeypatch.setattr(pipeline, "export_once", export_once)
+    monkeypatch.setattr(pipeline, "export_bundle", export_bundle)
     memory = finished(shop, tmp_path / "memory")
     disk = finished(shop, tmp_path / "disk", "data.stream_above=0")
     assert isinstance(disk.dataset, StreamedDataset)

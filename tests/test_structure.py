@@ -51,7 +51,7 @@ TIERS: Mapping[str, tuple[str, ...]] = {
         "experiments publishing",
     ),
     "serving": (
-        "filters state batch_parts",
+        "filters state batch_parts pictures",
         "requests",
         "engine",
         "search",

@@ -14,6 +14,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from recsys.progress import without_tracing_note
+
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -40,7 +42,7 @@ def write_graph(graph: Graph, path: Path) -> None:
     shapes = tuple(
         {axis: sizes[name] for axis, name in enumerate(graph.dynamic[key])} for key in graph.example
     )
-    with warnings.catch_warnings():
+    with without_tracing_note(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations
         program = torch.onnx.export(
             graph.module.eval(),

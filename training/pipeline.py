@@ -49,7 +49,7 @@ from training.evaluation import (
     id_only,
     save_examples,
 )
-from training.export import NUM_CHECKED_USERS, Provenance, export_once
+from training.export import NUM_CHECKED_USERS, Provenance, export_bundle, export_key, export_once
 from training.fitting import (
     FitChoices,
     FitInputs,
@@ -134,7 +134,7 @@ class Run:
 
     @cached_property
     def dataset(self) -> Dataset:
-        with self.directory.timed("read"):
+        with self.directory.timed("read"), self.directory.removed_without_dataset():
             dataset = open_dataset(
                 self.dataset_path, self.config.data, cache_dir=self.cache_dir, progress=self.progress
             )
@@ -266,17 +266,17 @@ class Run:
         reviews = dataset.reviews if self.config.train.refit else self.split.reviews
         with self.directory.timed("export"):
             save_histories(histories, self.directory.histories, final.features.item_ids, final.maps)
+            key = export_key(final, self.config, provenance, reviewers)
+            searchable = Searchable(dataset, final.features, self.vectors, reviews)
+            check_on = list(islice(histories.values(), NUM_CHECKED_USERS))
+            inputs = (self.directory.bundle, final, dataset, self.config, provenance, check_on)
             bundle = export_once(
                 self.directory.bundle,
-                final,
-                dataset,
-                self.config,
-                provenance,
-                list(islice(histories.values(), NUM_CHECKED_USERS)),
-                reviewers=reviewers,
-                record=self.directory.exported,
-                searchable=Searchable(dataset, final.features, self.vectors, reviews),
-                progress=self.progress,
+                self.directory.exported,
+                key,
+                lambda: export_bundle(
+                    *inputs, reviewers=reviewers, searchable=searchable, progress=self.progress
+                ),
             )
         self.tracker.log_metrics({f"parity/{name}": value for name, value in bundle.manifest.parity.items()})
         self.tracker.log_artifact(bundle.path, "bundle")

@@ -25,7 +25,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -57,6 +57,7 @@ class RunDirectory:
         self._lock = ProcessLock(path / "lock", str(path))
         self.seconds_now: dict[str, float] = {}  # step -> seconds, of the steps that this object timed
         self._is_clean = False  # whether the files of a killed process were removed
+        self._made: list[Path] = []  # by `create` for a new run, inner paths first
         self.config_file = path / "config.toml"
         self.dataset_file = path / "dataset.json"
         self.checkpoints = path / "checkpoints"
@@ -105,6 +106,7 @@ class RunDirectory:
         """
         if path.exists() and not path.is_dir():
             raise ConfigError(f"--out {path} is a file; name a directory")
+        is_there = path.exists()
         path.mkdir(parents=True, exist_ok=True)
         directory = cls(path)
         own = (
@@ -115,8 +117,8 @@ class RunDirectory:
             raise ConfigError(f"{path} is not empty and contains no run; name another --out")
         cache_dir.mkdir(parents=True, exist_ok=True)
         with directory.locked():
-            before = None
-            if directory.dataset_file.exists():
+            before, is_new = None, not directory.dataset_file.exists()
+            if not is_new:
                 before = directory.reference()
                 directory._check_unchanged(before, dataset, config)
             if before is None or before.fingerprint is None:
@@ -131,6 +133,12 @@ class RunDirectory:
             directory._write(replace(before, cache=directory._relative(cache_dir)))
             with replacing(directory.config_file) as temporary:
                 dump_config(config, temporary)
+            if is_new:
+                directory._made = [
+                    directory.config_file,
+                    directory.dataset_file,
+                    *([] if is_there else [path]),
+                ]
         return directory
 
     @classmethod
@@ -215,6 +223,17 @@ class RunDirectory:
                     remove_unfinished_in(folder)
                 self._is_clean = True
             yield
+
+    @contextmanager
+    def removed_without_dataset(self) -> Iterator[None]:
+        """Context that reads the dataset. An error in it removes the files of a run that `create` made."""
+        try:
+            yield
+        except Exception:
+            for path in self._made:
+                with suppress(OSError):  # a folder that another process has begun to use
+                    path.rmdir() if path == self.path else path.unlink()
+            raise
 
     def published_metrics(self) -> dict[str, object]:
         """The results for the bundle's manifest, without the slices."""

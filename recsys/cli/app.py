@@ -4,7 +4,8 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,13 +41,16 @@ CacheOption = Annotated[
 
 
 def main() -> None:
-    """Entry point. An error is printed as one message with exit code 1, without a traceback.
+    """Entry point. Exit code 2 is typer's, for a command line that cannot be parsed."""
+    with errors_as_messages(), logged_warnings(stderr):
+        app()
 
-    Exit code 2 is typer's, for a command line that cannot be parsed.
-    """
+
+@contextmanager
+def errors_as_messages() -> Iterator[None]:
+    """Within, an error is printed as one message with exit code 1, without a traceback."""
     try:
-        with logged_warnings(stderr):
-            app()
+        yield
     except (RecsysError, FloatingPointError, OSError) as error:
         # The name of a file may have bytes that no terminal can print.
         message = _message(error).encode("utf-8", "backslashreplace").decode()

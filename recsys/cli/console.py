@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from recsys.progress import without_tracing_note
+
 SECONDS_BETWEEN_LINES = 15.0
 
 
@@ -85,11 +87,15 @@ class _WarningHandler(logging.Handler):
 
 @contextmanager
 def logged_warnings(console: Console) -> Iterator[None]:
-    """Print logged warnings to `console`. Libraries that would set up logging by themselves find it done."""
+    """Print logged warnings to `console`, without the note of torch.fx.
+
+    Libraries that would set up logging by themselves find it done.
+    """
     handler = _WarningHandler(console)
     logging.getLogger().addHandler(handler)
     try:
-        yield
+        with without_tracing_note():
+            yield
     finally:
         logging.getLogger().removeHandler(handler)
 

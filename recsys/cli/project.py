@@ -6,12 +6,24 @@ settings: `--set "train.epochs=3 split.seed=5"`.
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from recsys.errors import ConfigError
+from recsys.errors import ConfigError, did_you_mean
 
 SHOPS = Path("demo")  # sample shops that `main` makes
+# MLflow appends parameters that an entry point does not have to its command, and checks no numbers.
+MAIN_PARAMETERS = ("dataset", "out", "preset", "config", "set", "cache", "items", "users", "seed")
+_SHOP = ("items", "users", "seed")
+WHOLE_NUMBERS = {
+    "main": _SHOP,
+    "sample": _SHOP,
+    "import": ("core",),
+    "ablate": ("seeds",),
+    "knockouts": ("users",),
+    "recommend": ("k",),
+}
+NO_DATASET = ("", "/dev/null")  # the default of `main`; a parameter of the type `path` has to exist
 # A value ends at a blank; quotes and brackets hold together what is inside them.
 _SETTING = re.compile(
     r"""\s*(?P<name>[\w.]+)\s*=\s*
@@ -25,7 +37,8 @@ def main() -> None:
     from recsys import cli
 
     name, given = sys.argv[1], sys.argv[2:]
-    commands = main_commands(given) if name == "main" else [[name, *arguments(given)]]
+    with cli.errors_as_messages():
+        commands = main_commands(given) if name == "main" else [[name, *arguments(name, given)]]
     for command in commands:
         sys.argv = ["recsys", *command]
         try:
@@ -35,9 +48,12 @@ def main() -> None:
                 raise
 
 
-def arguments(given: Sequence[str]) -> list[str]:
-    """Options without those that are empty, and every setting after a `--set` of its own."""
-    found: list[str] = []
+def arguments(name: str, given: Sequence[str]) -> list[str]:
+    """Options of an entry point without those that are empty, and every setting after its own `--set`.
+
+    Raises `ConfigError` for a number that is not whole, and for what is no setting.
+    """
+    found, numbers = list[str](), WHOLE_NUMBERS.get(name, ())
     rest = iter(given)
     for each in rest:
         if not each.startswith("-"):
@@ -47,7 +63,7 @@ def arguments(given: Sequence[str]) -> list[str]:
         if each == "--set":
             found += [part for setting in settings(value) for part in ("--set", setting)]
         elif value:
-            found += [each, value]
+            found += [each, _whole(each[2:], value) if each[2:] in numbers else value]
     return found
 
 
@@ -71,18 +87,45 @@ def settings(text: str) -> Iterator[str]:
 
 
 def main_commands(given: Sequence[str]) -> list[list[str]]:
-    """The commands of the entry point `main`, whose parameters are all options."""
+    """The commands of the entry point `main`, whose parameters are all options.
+
+    Raises `ConfigError` for a mistake in the parameters, before any command is run.
+    """
     options = dict(zip(given[::2], given[1::2], strict=True))
+    for name in options:
+        if name[2:] not in MAIN_PARAMETERS:
+            raise ConfigError(
+                f"main has no parameter {name[2:]!r}; {did_you_mean(name[2:], MAIN_PARAMETERS)}"
+            )
     dataset = options.pop("--dataset")
-    shop = {name: options.pop(name) for name in ("--items", "--users", "--seed")}
+    shop = {name: _whole(name[2:], options.pop(name)) for name in map("--{}".format, _SHOP)}
+    walk = arguments("run", _pairs(options))
+    _check_settings(options, walk)
     commands = []
-    if not dataset:
+    if dataset in NO_DATASET:
         # A shop of another size is another dataset.
         folder = SHOPS / "-".join(["shop", *(re.sub(r"\W", "_", value) for value in shop.values())])
         dataset = str(folder)
         if not (folder / "dataset.toml").exists():
             commands.append(["sample", dataset, *_pairs(shop)])
-    return [*commands, ["run", dataset, *arguments(_pairs(options))]]
+    return [*commands, ["run", dataset, *walk]]
+
+
+def _check_settings(options: Mapping[str, str], walk: Sequence[str]) -> None:
+    """Raise the `ConfigError` that `recsys run` would raise for preset, file and settings."""
+    from recsys.config import load_config
+
+    overrides = [value for name, value in zip(walk[::2], walk[1::2], strict=True) if name == "--set"]
+    config, preset = options["--config"], options["--preset"] or "default"
+    load_config(Path(config) if config else None, preset=preset, overrides=overrides)
+
+
+def _whole(name: str, value: str) -> str:
+    """The whole number `value`, without the decimals of "300.0". Raises `ConfigError` for another value."""
+    whole = re.fullmatch(r"\s*(-?\d+)(\.0*)?\s*", value)
+    if whole is None:
+        raise ConfigError(f"{name} = {value!r}: must be a whole number, such as -P {name}=300")
+    return whole[1]
 
 
 def _pairs(options: dict[str, str]) -> list[str]:

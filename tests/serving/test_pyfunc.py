@@ -95,6 +95,18 @@ def test_parameters(model: Any, engine: Engine) -> None:
     assert varied == names(engine, "ann", 4, diversity=5.0) != names(engine, "ann", 4)
 
 
+def test_mlflow_drops_an_unknown_parameter_with_a_warning(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/publishing.md says: the parameter does not reach this code, and the default holds."""
+    said: list[str] = []
+    monkeypatch.setattr("mlflow.models.utils._logger.warning", said.append)
+    rows = [{"user_id": "u1"}]
+    assert ask(model, rows, kk=3).equals(ask(model, rows))
+    assert len(said) == 1
+    assert "Unrecognized params ['kk'] are ignored" in said[0]
+
+
 def test_users_without_histories_are_unknown_and_the_answer_says_so(model: Any) -> None:
     answer = ask(model, [{"user_id": "ann"}, {"history": ["i00"], "user_id": None}], k=2)
     assert answer["degraded"].to_list() == [["unknown_user: popularity"], []]

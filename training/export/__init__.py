@@ -2,12 +2,13 @@
 
 from training.export.bundle import NUM_CHECKED_USERS, Provenance, export_bundle
 from training.export.items_alone import index_items
-from training.export.once import export_once
+from training.export.once import export_key, export_once
 
 __all__ = [
     "NUM_CHECKED_USERS",
     "Provenance",
     "export_bundle",
+    "export_key",
     "export_once",
     "index_items",
 ]

@@ -2,55 +2,28 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import recsys
-from features.dataset import Dataset
 from recsys.bundle import Bundle
 from recsys.config import Config
 from recsys.errors import BundleError
 from recsys.files import replace_text
-from recsys.history import History
-from recsys.progress import Progress, silent
-from training.export.bundle import Provenance, export_bundle
+from training.export.bundle import Provenance
 from training.fitting import Fitted
-from training.search import Searchable
 
 
-def export_once(
-    target: Path,
-    fitted: Fitted,
-    dataset: Dataset,
-    config: Config,
-    provenance: Provenance,
-    check_on: Sequence[History],
-    *,
-    reviewers: Sequence[str | None] | None = None,
-    record: Path,
-    searchable: Searchable | None = None,
-    progress: Progress = silent,
-) -> Bundle:
-    """The bundle in `target` if it was exported from the same inputs, else a new one of `export_bundle`.
+def export_once(target: Path, record: Path, key: str, export: Callable[[], Bundle]) -> Bundle:
+    """The bundle in `target` if it was exported with the same `key`, else a new one of `export`.
 
-    `record` is a JSON file with the key of the inputs and the version of the bundle. A bundle that is
-    damaged or of another version is exported again.
+    `record` is a JSON file with the key and the version of the bundle. A bundle that is damaged or of another
+    version is exported again.
     """
-    key = export_key(fitted, config, provenance, reviewers)
     if (bundle := _finished(target, record, key)) is not None:
         return bundle
     record.unlink(missing_ok=True)
-    bundle = export_bundle(
-        target,
-        fitted,
-        dataset,
-        config,
-        provenance,
-        check_on,
-        reviewers=reviewers,
-        searchable=searchable,
-        progress=progress,
-    )
+    bundle = export()
     replace_text(record, json.dumps({"key": key, "version": bundle.version}, indent=2) + "\n")
     return bundle
 

@@ -38,7 +38,7 @@ from training.alignment import FittedAlignment, fit_alignment
 KINDS: tuple[EncoderKind, ...] = get_args(EncoderKind)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Searchable:
     """What is searched: the items of `features`, with the words of the dataset."""
 

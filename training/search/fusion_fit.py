@@ -4,16 +4,19 @@ The learned fusion is linear in the legs' z-scores and reciprocal ranks with wei
 fitted by the listwise softmax cross-entropy (Cao et al. 2007, ListNet's top-one probability)
 
     loss = - mean over queries of log( sum over answers of exp(score) / sum over candidates of exp(score) )
+           + 5 / (2 Q) * squared distance of the weights from those of reciprocal rank fusion
+
+where the latter are scaled to have the lowest loss, so that few queries change them little.
 
 All comparisons are cross-fitted: a fold's NDCG@10 is that of weights fitted on the other folds. A leg is
-removed where the NDCG without it is at most one standard error below the best; standard errors are of the
-paired differences over groups of queries. Learned weights are taken only where they beat reciprocal rank
-fusion and the best single leg.
+removed where the NDCG without it is at most one standard error, and at most 1%, below the best; standard
+errors are of the paired differences over groups of queries. Learned weights are taken only where they beat
+reciprocal rank fusion and the best single leg.
 
 Legend: Q queries, K candidates of a query, F features, two for each leg.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,13 +24,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
-from recsys.arrays import Floats, Ints
+from recsys.arrays import Bools, Floats, Ints
 from recsys.search import (
     POPULARITY,
     ClauseScores,
     FusionWeights,
     QueryScores,
     SearchSettings,
+    default_weights,
     fuse,
     reciprocal_ranks,
     standardized,
@@ -38,8 +42,10 @@ NUM_FOLDS: Final = 5
 MIN_QUERIES: Final = 50
 NUM_HARD: Final = 100  # candidates of a query in the loss: the first ones of reciprocal rank fusion,
 NUM_RANDOM: Final = 50  # and others, drawn
-RIDGE: Final = 1e-3
+PRIOR_QUERIES: Final = 5.0  # strength of the pull towards reciprocal rank fusion; each query adds 1
+MAX_RELATIVE_LOSS: Final = 0.01  # of NDCG, by the removal of all legs together
 AT: Final = 10
+MAX_ITERATIONS: Final = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +113,9 @@ def _eliminate(task: "_Task", names: Sequence[str], floor: float) -> tuple[list[
     while len(kept) > 1:
         tried = {name: task.cross_fitted([each for each in kept if each != name]) for name in kept}
         name = max(sorted(tried), key=lambda each: float(tried[each].mean()))
-        mean = float(tried[name].mean())
-        if mean < best_Q.mean() - task.standard_error(best_Q - tried[name]) or mean <= floor < now_Q.mean():
+        mean, best = float(tried[name].mean()), float(best_Q.mean())
+        tolerance = min(task.standard_error(best_Q - tried[name]), MAX_RELATIVE_LOSS * best)
+        if mean < best - tolerance or mean <= floor < now_Q.mean():
             break
         kept.remove(name)
         now_Q = tried[name]
@@ -129,6 +136,8 @@ class _Task:
         distinct, self._group_Q = np.unique(groups, return_inverse=True)
         self._fold_Q: Ints = rng.permutation(len(distinct))[self._group_Q] % NUM_FOLDS
         self._sampled = [_sampled(each, settings, rng) for each in queries]
+        sampled = zip(self._sampled, queries, strict=True)
+        self._is_answer = [np.isin(rows, each.answers) for rows, each in sampled]
 
     def of_leg(self, name: str) -> list[Doubles]:
         """The z-scores of one leg for each query."""
@@ -158,20 +167,20 @@ class _Task:
         parts = [self._features[at][self._sampled[at]][:, columns].astype(np.float64) for at in used]
         x_SF = np.concatenate(parts)
         starts = np.cumsum([0, *(len(part) for part in parts[:-1])])
-        answer_S = np.concatenate([np.isin(self._sampled[at], self.queries[at].answers) for at in used])
+        answer_S = np.concatenate([self._is_answer[at] for at in used])
+
+        default_F = self._default(names)
+        scale = _minimized(
+            lambda scale: listwise_loss(scale, (x_SF @ default_F)[:, None], starts, answer_S), np.ones(1)
+        )
+        prior_F, strength = scale[0] * default_F, PRIOR_QUERIES / len(starts)
 
         def loss(weight_F: Doubles) -> tuple[float, Doubles]:
-            score_S = x_SF @ weight_F
-            whole_S, whole_Q = _softmax(score_S, starts)
-            right_S, right_Q = _softmax(np.where(answer_S, score_S, -np.inf), starts)
-            gradient_F = x_SF.T @ (whole_S - right_S) / len(starts) + RIDGE * weight_F
-            return float((whole_Q - right_Q).mean() + RIDGE / 2 * weight_F @ weight_F), gradient_F
+            value, gradient_F = listwise_loss(weight_F, x_SF, starts, answer_S)
+            away_F = weight_F - prior_F
+            return value + strength / 2 * float(away_F @ away_F), gradient_F + strength * away_F
 
-        found = minimize(
-            loss, np.full(len(columns), 0.5), jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(columns)
-        )
-        weights: Doubles = found.x
-        return weights
+        return _minimized(loss, prior_F)
 
     def weights(self, weight_F: Doubles, names: Sequence[str]) -> FusionWeights:
         """Fitted weights by name, divided by their largest, which does not change the order."""
@@ -187,6 +196,11 @@ class _Task:
         sums = np.bincount(self._group_Q, weights=difference_Q - difference_Q.mean())
         num = max(len(sums), 2)
         return float(np.sqrt((sums**2).sum() * num / (num - 1)) / len(difference_Q))
+
+    def _default(self, names: Sequence[str]) -> Doubles:
+        """The weights of reciprocal rank fusion in the order of `fit`."""
+        reciprocal = default_weights(self.queries[0].clause).reciprocal
+        return np.array([0.0] * len(names) + [reciprocal.get(name, 0.0) for name in names])
 
     def _columns(self, names: Sequence[str]) -> list[int]:
         places = [self.names.index(name) for name in names]
@@ -218,6 +232,23 @@ def ndcg_of(score_K: Doubles, query: RankedQuery) -> float:
     gain = np.isin(first, query.answers) / np.log2(np.arange(2, len(first) + 2))
     ideal = (1 / np.log2(np.arange(2, min(query.num_relevant, AT) + 2))).sum()
     return float(gain.sum() / ideal)
+
+
+def listwise_loss(weight_F: Doubles, x_SF: Doubles, starts: Ints, answer_S: Bools) -> tuple[float, Doubles]:
+    """The cross-entropy without the pull, and its gradient; queries begin at the rows `starts`."""
+    score_S = x_SF @ weight_F
+    whole_S, whole_Q = _softmax(score_S, starts)
+    right_S, right_Q = _softmax(np.where(answer_S, score_S, -np.inf), starts)
+    return float((whole_Q - right_Q).mean()), x_SF.T @ (whole_S - right_S) / len(starts)
+
+
+def _minimized(loss: Callable[[Doubles], tuple[float, Doubles]], start: Doubles) -> Doubles:
+    """The weights of at least 0 with the lowest loss."""
+    options = {"maxiter": MAX_ITERATIONS, "ftol": 1e-6}
+    bounds = [(0, None)] * len(start)
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    weights: Doubles = found.x
+    return weights
 
 
 def _softmax(score_S: Doubles, starts: Ints) -> tuple[Doubles, Doubles]:

@@ -13,6 +13,7 @@ import torch
 from features.encoders import GRAPH_FILE
 from recsys.errors import EncoderError
 from recsys.onnx import OnnxSession
+from recsys.progress import without_tracing_note
 
 OPSET = 18
 MAX_INLINE_BYTES = 1_900_000_000  # a protobuf ends at 2 GB
@@ -34,7 +35,7 @@ def export_graph(
     """
     module.eval()
     path = directory / GRAPH_FILE
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), without_tracing_note(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside the exporter
         for name in ("torch.onnx", "onnxscript"):
             logging.getLogger(name).setLevel(logging.ERROR)

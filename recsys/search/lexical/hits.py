@@ -15,6 +15,7 @@ from recsys.search.lexical.storage import ITEM, TermIndex
 _TIE_SCALE: Final = 30.0
 _SPARE: Final = 32  # hits beyond k, so that ties at the cut cost no second search
 _GROWTH: Final = 4
+_FEW_ITEMS: Final = 1000  # that are faster looked up one by one than as a set of terms
 
 
 def hits(searcher: tantivy.Searcher, query: Query, limit: int) -> tuple[Ints, Floats]:
@@ -32,7 +33,12 @@ def count(searcher: tantivy.Searcher, query: Query) -> int:
 
 def restricted(query: Query, items: Ints, schema: tantivy.Schema) -> Query:
     """The query among `items` alone, with the same scores."""
-    among = Query.term_set_query(schema, ITEM, [int(item) for item in items if item >= 0])
+    ids = [int(item) for item in items if item >= 0]
+    if len(ids) <= _FEW_ITEMS:
+        terms = [(Occur.Should, Query.term_query(schema, ITEM, item, "basic")) for item in ids]
+        among = Query.boolean_query(terms)
+    else:
+        among = Query.term_set_query(schema, ITEM, ids)
     return Query.boolean_query([(Occur.Must, query), (Occur.Must, Query.const_score_query(among, 0.0))])
 
 

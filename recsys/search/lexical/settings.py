@@ -23,11 +23,11 @@ class FieldWeights(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    title: Weight = 3.0
+    title: Weight = 1.5
     categories: Weight = 2.0
     text: Weight = 1.0
-    transcript: Weight = 0.7
-    reviews: Weight = 0.5
+    transcript: Weight = 1.0
+    reviews: Weight = 1.0
 
 
 class LexicalSettings(BaseModel):

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -48,11 +48,8 @@ class Suggestions:
     def build(
         cls, path: Path | None, titles: Iterable[Document], categories: Mapping[str, int]
     ) -> "Suggestions":
-        entries = [
-            *map(_title_entry, titles),
-            *(_category_entry(*each) for each in sorted(categories.items())),
-        ]
-        return cls(TermIndex.build(path, _schema(), entries))
+        values = (_category_entry(*each) for each in sorted(categories.items()))
+        return cls(TermIndex.build(path, _schema(), chain(map(_title_entry, titles), values)))
 
     @classmethod
     def open(cls, saved: Path, path: Path) -> "Suggestions":

@@ -9,15 +9,23 @@ import typer
 import yaml
 
 from recsys import cli
-from recsys.cli.project import arguments, main_commands, settings
+from recsys.cli.project import (
+    MAIN_PARAMETERS,
+    NO_DATASET,
+    WHOLE_NUMBERS,
+    arguments,
+    main,
+    main_commands,
+    settings,
+)
 from recsys.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[3]
 ENTRY_POINTS: dict[str, Any] = yaml.safe_load((ROOT / "MLproject").read_text("utf-8"))["entry_points"]
 # A server, the terminal, the machine, encoders, and what is done to a store.
 NOT_STEPS = {"serve", "show", "demo", "doctor", "convert", "versions", "rollback", "prune"}
-MAIN = ("--dataset", "", "--out", "runs/shop", "--preset", "fast", "--config", "", "--set", "", "--cache", "",
-        "--items", "30", "--users", "40", "--seed", "0")  # fmt: skip
+MAIN = ("--dataset", "/dev/null", "--out", "runs/shop", "--preset", "fast", "--config", "",
+        "--set", "", "--cache", "", "--items", "30", "--users", "40", "--seed", "0")  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -57,7 +65,7 @@ def test_a_word_without_a_value_is_named(text: str) -> None:
 def test_empty_options_are_left_out() -> None:
     given = ["shop", "--out", "run", "--config", "", "--set", "train.epochs=3 split.seed=5", "--cache", ""]
     expected = ["shop", "--out", "run", "--set", "train.epochs=3", "--set", "split.seed=5"]
-    assert arguments(given) == expected
+    assert arguments("run", given) == expected
 
 
 def test_main_makes_a_shop_once_and_runs_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,6 +84,78 @@ def test_main_runs_on_the_dataset_that_is_named() -> None:
     assert main_commands(given) == [["run", "mine", "--out", "runs/shop", "--preset", "fast"]]
 
 
+def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *line: str) -> str:
+    """The message with which an entry point ends; nothing is run."""
+    monkeypatch.setattr("recsys.cli.main", lambda: pytest.fail("a command was run"))
+    monkeypatch.setattr("sys.argv", ["project", *line])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 1
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    return " ".join(said.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("datset", "shop", "main has no parameter 'datset'; did you mean 'dataset'?"),
+        ("volume", "11", "main has no parameter 'volume'; known: cache, config, dataset, items"),
+        ("items", "12.5", "items = '12.5': must be a whole number, such as -P items=300"),
+        ("users", "abc", "users = 'abc': must be a whole number"),
+        ("seed", "", "seed = '': must be a whole number"),
+        ("preset", "fats", "unknown preset 'fats'; did you mean 'fast'?"),
+        ("config", "none.toml", "no configuration file at none.toml"),
+        ("set", "train.epoch=3", "did you mean 'train.epochs'?"),
+        ("set", "train.epochs", "'train.epochs' is no setting; write section.field=value"),
+    ],
+)
+def test_a_mistake_in_a_parameter_of_main_is_refused_before_a_shop_is_made(
+    name: str, value: str, expected: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = dict(zip(MAIN[::2], MAIN[1::2], strict=True)) | {f"--{name}": value}
+    given = [part for pair in options.items() for part in pair]
+    assert expected in refused(capsys, monkeypatch, "main", *given)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (("sample", "demo", "--items", "12.5"), "items = '12.5': must be a whole number"),
+        (("ablate", "shop", "--seeds", "1e"), "seeds = '1e': must be a whole number"),
+        (("recommend", "bundle", "--k", "ten"), "k = 'ten': must be a whole number"),
+        (("train", "shop", "--set", "train.epochs"), "'train.epochs' is no setting"),
+    ],
+)
+def test_a_mistake_in_a_parameter_of_a_step_is_one_message(
+    line: tuple[str, ...],
+    expected: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert expected in refused(capsys, monkeypatch, *line)
+
+
+def test_a_whole_number_may_have_the_decimals_of_a_float() -> None:
+    given = ["--items", "20.0", "--users", "-3", "--seed", "12345678901234567890"]
+    assert arguments("sample", given) == ["--items", "20", *given[2:]]
+
+
+def test_the_users_of_a_batch_are_no_number() -> None:
+    given = ["bundle", "--users", "users.csv", "--k", "5"]
+    assert arguments("recommend", given) == given
+
+
+def test_the_parameters_of_main_and_the_whole_numbers_are_those_of_mlproject() -> None:
+    assert tuple(ENTRY_POINTS["main"]["parameters"]) == MAIN_PARAMETERS
+    assert ENTRY_POINTS["main"]["parameters"]["dataset"]["default"] in NO_DATASET
+    numbers = {
+        name: tuple(key for key, each in entry["parameters"].items() if type_of(each) == "float")
+        for name, entry in ENTRY_POINTS.items()
+    }
+    assert {name: found for name, found in numbers.items() if found} == WHOLE_NUMBERS
+
+
 def test_every_step_is_an_entry_point() -> None:
     commands = {info.name for info in cli.app.registered_commands}
     assert set(ENTRY_POINTS) == (commands - NOT_STEPS) | {"main"}
@@ -85,8 +165,7 @@ def test_every_step_is_an_entry_point() -> None:
 def test_parameters_have_types_that_mlflow_knows_and_take_settings(name: str) -> None:
     parameters = ENTRY_POINTS[name]["parameters"]
     for parameter in parameters.values():
-        kind = parameter if isinstance(parameter, str) else parameter["type"]
-        assert kind in ("string", "float", "path", "uri")
+        assert type_of(parameter) in ("string", "float", "path", "uri")
     named = cli.app.registered_commands
     command = next((info.callback for info in named if info.name == name), None)
     takes_settings = command is not None and "set_" in command.__wrapped__.__annotations__  # type: ignore[attr-defined]
@@ -105,7 +184,7 @@ def test_an_entry_point_is_a_command_line_that_is_understood(
     assert launcher == ["bash", "scripts/project", name]
     group = typer.main.get_command(cli.app)
     command = group.commands[name]  # type: ignore[attr-defined]
-    context = command.make_context(name, arguments(shlex.split(line)[3:]))
+    context = command.make_context(name, arguments(name, shlex.split(line)[3:]))
     if is_full and "set" in values:
         assert context.params["set_"] == ["a.b=1", "c=2"]
 
@@ -116,4 +195,10 @@ def value_of(name: str, parameter: Any, is_full: bool) -> str:
         return default
     if name == "set":
         return "a.b=1 c=2"
-    return "3" if not isinstance(parameter, str) and parameter["type"] == "float" else "some thing"
+    return "3" if type_of(parameter) == "float" else "some thing"
+
+
+def type_of(parameter: Any) -> str:
+    """The type of a parameter in MLproject."""
+    kind: str = parameter if isinstance(parameter, str) else parameter["type"]
+    return kind

@@ -4,6 +4,7 @@ import torch
 from fit_parts import fit_split
 from fitting_parts import config, log, media
 from model_parts import tiny_features, tiny_schema
+from torch.fx._symbolic_trace import is_fx_tracing, is_fx_tracing_warning
 
 from features.splits.make import make_split
 from recsys.config import ItemTowerConfig, ModelConfig, RankerConfig, UserTowerConfig
@@ -22,7 +23,7 @@ from training.export.graphs import (
     user_example,
     user_graph,
 )
-from training.onnx_graph import write_graph
+from training.onnx_graph import Graph, write_graph
 from training.ranker.fit import ScaledRanker
 
 
@@ -32,6 +33,27 @@ def _assert_parity(graph, inputs, path):
     assert set(answer) == set(expected)
     for name, value in expected.items():
         np.testing.assert_allclose(answer[name], value, atol=1e-5)
+
+
+class _Traced(torch.nn.Module):
+    """Asks torch.fx whether it is traced, as some of torch's own classes do."""
+
+    def forward(self, *inputs):
+        is_fx_tracing()
+        return inputs[0] * 2
+
+
+def test_a_graph_is_written_without_the_note_of_torch_fx(tmp_path, caplog):
+    graph = Graph(
+        module=_Traced(), example={"x": torch.ones(2, 3)}, dynamic={"x": ("batch",)}, outputs=("y",)
+    )
+    is_fx_tracing_warning.cache_clear()  # torch says it once in a process
+    _assert_parity(graph, {"x": np.ones((3, 3), np.float32)}, tmp_path / "graph.onnx")
+    assert is_fx_tracing_warning.cache_info().currsize == 1
+    assert "is_fx_tracing" not in caplog.text
+    is_fx_tracing_warning.cache_clear()
+    is_fx_tracing()
+    assert "is_fx_tracing will return true" in caplog.text, "outside of the exporter it is said"
 
 
 @pytest.mark.parametrize("fusion", ["attention", "gated", "mean"])

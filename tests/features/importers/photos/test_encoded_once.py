@@ -9,7 +9,7 @@ from photo_parts import imported, save
 from features.extraction import extract
 from recsys.config import EncoderConfig
 
-NUM_PICTURES, NUM_CHANGED = 40, 10
+NUM_CHANGED = 10
 
 
 @pytest.fixture
@@ -24,16 +24,17 @@ def encoded(source: Path, out: Path, config: EncoderConfig, cache: Path) -> tupl
     return count["image"], count["title"] + count.get("text", 0)
 
 
+@pytest.mark.parametrize("num_pictures", [40, pytest.param(2000, marks=pytest.mark.long)])
 def test_a_second_import_encodes_nothing_and_ten_changes_encode_ten(
-    tmp_path: Path, config: EncoderConfig
+    tmp_path: Path, config: EncoderConfig, num_pictures: int
 ) -> None:
     source, out, cache = tmp_path / "photos", tmp_path / "library", tmp_path / "cache"
-    for seed in range(NUM_PICTURES):
+    for seed in range(num_pictures):
         save(source / f"{seed % 3}" / f"{seed:03}.png", seed=seed)
-    assert encoded(source, out, config, cache) == (NUM_PICTURES, NUM_PICTURES)
+    assert encoded(source, out, config, cache) == (num_pictures, num_pictures)
     assert encoded(source, out, config, cache) == (0, 0)
     for seed in range(NUM_CHANGED):
-        save(source / f"{seed % 3}" / f"{seed:03}.png", seed=1000 + seed)
+        save(source / f"{seed % 3}" / f"{seed:03}.png", seed=num_pictures + seed)
     assert encoded(source, out, config, cache) == (NUM_CHANGED, 0)
     source.rename(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "0").rename(tmp_path / "elsewhere" / "renamed album")

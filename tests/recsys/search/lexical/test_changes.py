@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -19,10 +20,20 @@ def ids(*items: int) -> Ints:
     return np.array(items, np.int64)
 
 
-def saved(directory: Path, *titles: str) -> Path:
-    documents = [Document(item=item, title=title) for item, title in enumerate(titles, 2)]
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index of "rote Häuser" and "blaue Schuhe"."""
+    directory = tmp_path_factory.mktemp("built") / "lexical"
+    documents = [Document(item=2, title="rote Häuser"), Document(item=3, title="blaue Schuhe")]
     LexicalIndex.build(documents, LexicalSettings(languages=("german",)), directory)
     return directory
+
+
+@pytest.fixture
+def directory(built: Path, tmp_path: Path) -> Path:
+    """A copy of the built index."""
+    shutil.copytree(built, tmp_path / "lexical")
+    return tmp_path / "lexical"
 
 
 def checksums(directory: Path) -> dict[str, str]:
@@ -57,16 +68,15 @@ def test_many_changes_end_in_the_last_state() -> None:
     assert found(index, "state3") == []
 
 
-def test_an_index_is_saved_and_opened(tmp_path: Path) -> None:
-    index = LexicalIndex.open(saved(tmp_path / "lexical", "rote Häuser", "blaue Schuhe"))
+def test_an_index_is_saved_and_opened(built: Path) -> None:
+    index = LexicalIndex.open(built)
     assert index.settings.languages == ("german",)
     assert found(index, "haus") == [2]
     assert [each.text for each in index.suggest("bl", 5)] == ["blaue Schuhe", "blaue"]
     assert found(index, "schuee") == [3]
 
 
-def test_opening_and_changing_leave_the_saved_files_alone(tmp_path: Path) -> None:
-    directory = saved(tmp_path / "lexical", "red shoe", "blue hat")
+def test_opening_and_changing_leave_the_saved_files_alone(directory: Path, tmp_path: Path) -> None:
     before = checksums(directory)
     assert sorted(files_below(directory)) == sorted(
         path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()
@@ -75,33 +85,33 @@ def test_opening_and_changing_leave_the_saved_files_alone(tmp_path: Path) -> Non
     for path in [directory, *directory.rglob("*")]:
         path.chmod(0o555 if path.is_dir() else 0o444)
     index = LexicalIndex.open(directory)
-    index.update([Document(item=2, title="green lamp")])
-    assert found(index, "green") == [2]
-    assert found(index, "red") == []
+    index.update([Document(item=2, title="grüne Lampe")])
+    assert found(index, "lampen") == [2]
+    assert found(index, "haus") == []
     assert checksums(directory) == before
-    assert found(LexicalIndex.open(directory), "red") == [2]
+    assert found(LexicalIndex.open(directory), "haus") == [2]
     index.save(tmp_path / "changed")
-    assert found(LexicalIndex.open(tmp_path / "changed"), "green") == [2]
+    assert found(LexicalIndex.open(tmp_path / "changed"), "lampe") == [2]
     for path in [directory, *directory.rglob("*")]:
         path.chmod(0o755)
 
 
-def test_the_working_folder_goes_with_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    directory = saved(tmp_path / "lexical", "red shoe")
+def test_the_working_folder_goes_with_the_index(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "working"))
     with pytest.raises(BundleError, match="needs a writable temporary folder; set TMPDIR"):
-        LexicalIndex.open(directory)
+        LexicalIndex.open(built)
     (tmp_path / "working").mkdir()
-    index = LexicalIndex.open(directory)
+    index = LexicalIndex.open(built)
     assert len(os.listdir(tmp_path / "working")) == 1
     del index
     assert os.listdir(tmp_path / "working") == []
 
 
-def test_a_folder_of_another_kind_is_refused(tmp_path: Path) -> None:
+def test_a_folder_of_another_kind_is_refused(directory: Path, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"lexical.json: no such file"):
         LexicalIndex.open(tmp_path)
-    directory = saved(tmp_path / "lexical", "red shoe")
     settings = json.loads((directory / "lexical.json").read_text())
     (directory / "lexical.json").write_text(json.dumps(settings | {"format": 99}))
     with pytest.raises(BundleError, match="format 99 is not 1; build the index again"):
@@ -112,8 +122,7 @@ def test_a_folder_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("part", ["documents", "vocabulary", "suggestions"])
-def test_a_damaged_index_is_refused(tmp_path: Path, part: str) -> None:
-    directory = saved(tmp_path / "lexical", "red shoe")
+def test_a_damaged_index_is_refused(directory: Path, part: str) -> None:
     (directory / part / "meta.json").write_text('{"segments": [')
     with pytest.raises(BundleError, match=f"{part}: not a lexical index, or a damaged one"):
         LexicalIndex.open(directory)
@@ -122,17 +131,17 @@ def test_a_damaged_index_is_refused(tmp_path: Path, part: str) -> None:
         LexicalIndex.open(directory)
 
 
-def test_a_failed_build_leaves_the_former_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    directory = saved(tmp_path / "lexical", "red shoe")
-
+def test_a_failed_build_leaves_the_former_index(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*paths: object) -> None:
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr("shutil.copyfile", full)
     with pytest.raises(DiskFullError):
-        saved(directory, "blue hat")
+        LexicalIndex.build([Document(item=2, title="Hut")], LexicalSettings(), directory)
     monkeypatch.undo()
-    assert found(LexicalIndex.open(directory), "red") == [2]
+    assert found(LexicalIndex.open(directory), "haus") == [2]
     assert [path.name for path in tmp_path.iterdir()] == ["lexical"]
 
 

@@ -60,16 +60,16 @@ def test_a_list_longer_than_the_catalogue_needs_no_memory(index: LexicalIndex) -
     assert len(index.suggest(WORDS[0], 10**12)) > 3
 
 
-@pytest.mark.parametrize("k", [1, 10, 32, 100, 1000])
-def test_ties_are_ordered_by_id_whatever_the_order_of_the_documents(k: int) -> None:
+def test_ties_are_ordered_by_id_whatever_the_order_of_the_documents() -> None:
     items = list(range(2, 1002))
     random.Random(0).shuffle(items)
     words = ("oak", "elm", "ash", "fir", "yew")
     documents = [Document(item=item, title=" ".join(random.Random(item).sample(words, 5))) for item in items]
     index = LexicalIndex.build(documents, LexicalSettings())
-    found, scores = index.search(parse_words(" ".join(words)), k)
-    assert found.tolist() == list(range(2, k + 2))
-    assert len(set(scores.tolist())) == 1
+    for k in (1, 10, 32, 100, 1000):
+        found, scores = index.search(parse_words(" ".join(words)), k)
+        assert found.tolist() == list(range(2, k + 2))
+        assert len(set(scores.tolist())) == 1
 
 
 def test_items_beyond_the_mask_are_not_allowed(index: LexicalIndex) -> None:
@@ -84,3 +84,14 @@ def test_a_search_repeats(index: LexicalIndex) -> None:
     first, second = index.search(query, 50), index.search(query, 50)
     for one, other in zip(first, second, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_few_and_many_items_are_scored_alike() -> None:
+    titles = random_titles(1, 1500)
+    index, query = index_of(*titles, languages=[]), parse_words(" ".join(WORDS[:2]))
+    everything = np.arange(2, 1502)
+    scores, coverage = index.scores(query, everything), index.coverage(query, everything)
+    assert 0 < (scores > 0).sum() < 1500
+    for items in np.split(everything, 3):
+        np.testing.assert_allclose(index.scores(query, items), scores[items - 2], rtol=2e-6)
+        np.testing.assert_array_equal(index.coverage(query, items), coverage[items - 2])

@@ -72,10 +72,11 @@ def test_only_exclusions_are_an_empty_query() -> None:
     assert not parse_words("red").is_empty
 
 
-@pytest.mark.parametrize("seed", range(300))
+@pytest.mark.parametrize("seed", range(3))
 def test_no_text_is_an_error(seed: int) -> None:
-    text = random_text(random.Random(seed))
-    for query in (parse_words(text), parse_words(text, prefix=True)):
+    generator = random.Random(seed)
+    for at in range(200):
+        query = parse_words(random_text(generator), prefix=bool(at % 2))
         words = [*query.words, *(word for part in (*query.phrases, *query.excluded) for word in part)]
         assert len(words) <= MAX_WORDS
         for word in words:
