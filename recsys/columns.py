@@ -25,7 +25,9 @@ class Columns:
     CREATED_AT: Final = "created_at"
     POPULARITY: Final = "popularity"  # positive training events of an item
     TRAINED: Final = "trained"  # Boolean: the item has training events
+    QUERY: Final = "query_id"
     RANK: Final = "rank"  # from 1
     SCORE: Final = "score"
+    RELEVANCE: Final = "relevance"  # calibrated, from 0 to 1
     CATEGORY_PREFIX: Final = "cat:"  # one List(String) column a category field
     NUMERIC_PREFIX: Final = "num:"  # one Float64 column a numeric field

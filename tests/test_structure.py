@@ -38,10 +38,11 @@ TIERS: Mapping[str, tuple[str, ...]] = {
     ),
     "training": (
         "runtime ranks sequences run_directory tracking onnx_graph",
-        "ranker alignment search",
+        "ranker alignment",
         "cold_start towers",
         "candidates",
         "fitting",
+        "search",
         "evaluation",
         "baselines",
         "export knockouts",

@@ -1,6 +1,7 @@
 """Queries as people ask them, in words, pictures, sound, video and items, to the searcher's clauses."""
 
 from features.queries.clauses import (
+    MAX_WEIGHT,
     AudioClause,
     Clause,
     ImageClause,
@@ -11,19 +12,23 @@ from features.queries.clauses import (
     checked_clauses,
 )
 from features.queries.encoder import QueryEncoder, ReadQuery
+from features.queries.files import QueryRow, read_queries
 from features.queries.text import clean_text, has_words
 
 __all__ = [
+    "MAX_WEIGHT",
     "AudioClause",
     "Clause",
     "ImageClause",
     "ItemClause",
     "QueryEncoder",
     "QueryLimits",
+    "QueryRow",
     "ReadQuery",
     "TextClause",
     "VideoClause",
     "checked_clauses",
     "clean_text",
     "has_words",
+    "read_queries",
 ]

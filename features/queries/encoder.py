@@ -1,10 +1,10 @@
 """`QueryEncoder`: clauses to an `EncodedQuery`, through a bundle's encoders and its transcriber."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import BoundedSemaphore
-from typing import Any, Final
+from typing import Final
 
 from features.queries.clauses import (
     AudioClause,
@@ -23,7 +23,7 @@ from features.queries.text import clean_text, has_words
 from recsys.arrays import Floats
 from recsys.errors import RequestError
 from recsys.modalities import EncoderKind
-from recsys.search import EncodedClause, EncodedQuery, QueryKind
+from recsys.search import EncodedClause, EncodedQuery, QueryKind, WordQuery, parse_words
 
 _MEDIA: Final[Mapping[EncoderKind, str]] = {"text": "texts", "image": "pictures", "audio": "sounds"}
 
@@ -42,7 +42,7 @@ class _Parts:
     """What a clause is compared by."""
 
     kind: QueryKind
-    words: Any = None
+    words: WordQuery | None = None
     vectors: Mapping[EncoderKind, Floats] = field(default_factory=dict)
     item: int | None = None
     notes: tuple[str, ...] = ()
@@ -53,21 +53,19 @@ class QueryEncoder:
     """Encodes queries; models are loaded at their first use and kept. Safe to use from many threads.
 
     `directories` has the encoder directory of each kind, `transcriber` a directory or a name of
-    `load_transcriber`; None gives sound no words. `parse_words` makes the word query of a text.
+    `load_transcriber`; None gives sound no words.
     """
 
     def __init__(
         self,
         directories: Mapping[EncoderKind, Path],
         *,
-        parse_words: Callable[[str], Any],
         transcriber: str | Path | None = None,
         limits: QueryLimits | None = None,
         device: Device = "cpu",
     ) -> None:
         self.limits = limits or QueryLimits()
         self._models = QueryModels(directories, transcriber, device)
-        self._parse_words = parse_words
         self._decoding = BoundedSemaphore(self.limits.max_media_at_once)
 
     @property
@@ -133,7 +131,7 @@ class QueryEncoder:
         if was_cut:
             notes = (f"only the first {len(text):,} of {len(clause.text):,} characters are used",)
         words, vectors = self._of_words(clause, text)
-        if words is None:
+        if words is None or words.is_empty:
             notes += ("has no words, so only its meaning is compared",)
         return _Parts(kind="text", words=words, vectors=vectors, notes=notes)
 
@@ -184,22 +182,28 @@ class QueryEncoder:
         notes = () if has_pictures else ("this bundle has no encoder of pictures, so only its sound counts",)
         return replace(parts, kind="video", vectors=vectors, notes=notes)
 
-    def _of_words(self, clause: Clause, text: str) -> tuple[Any, dict[EncoderKind, Floats]]:
-        """The word query of a text and its vector; raises `RequestError` where it has neither."""
-        words = self._parse_words(text) if has_words(text) else None
-        if "text" in self.kinds:
-            return words, {"text": self._models.text_vector(text, clause.name)}
-        if words is None:
+    def _of_words(self, clause: Clause, text: str) -> tuple[WordQuery | None, dict[EncoderKind, Floats]]:
+        """The word query of a text, and the vector of what it does not exclude.
+
+        Raises `RequestError` where it only excludes, and where it has neither words nor a vector.
+        """
+        words = parse_words(text)
+        if words.is_empty and words.excluded and not words.positive:
+            raise RequestError(clause.name, "only excludes words; add words that find items", text)
+        if words.is_empty and "text" not in self.kinds:
             raise RequestError(
                 clause.name,
                 "has no words, and this bundle has no encoder of texts to compare its meaning; write words",
             )
-        return words, {}
+        vectors: dict[EncoderKind, Floats] = {}
+        if "text" in self.kinds:
+            vectors["text"] = self._models.text_vector(words.positive or text, clause.name)
+        return None if words.is_empty and not words.excluded else words, vectors
 
     def _of_sound(self, clause: Clause, samples: Floats) -> _Parts:
         """The transcript of a sound, its words, and the vectors of both."""
         transcript = None
-        words: Any = None
+        words: WordQuery | None = None
         vectors: dict[EncoderKind, Floats] = {}
         if self.transcribes:
             heard = self._models.transcript(samples, clause.name)

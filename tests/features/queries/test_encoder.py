@@ -23,6 +23,7 @@ from features.queries import (
 from features.queries import models as models_module
 from recsys.arrays import Floats
 from recsys.errors import EncoderError, MissingExtraError, RequestError
+from recsys.search import parse_words
 from scripts.bad_media import write_huge_png, write_video, write_wav
 
 RATE = 16_000
@@ -62,7 +63,6 @@ def make(directories: dict[Any, Path], monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(models_module, "load_transcriber", lambda name, **_: transcriber)
         return QueryEncoder(
             {kind: directories[kind] for kind in kinds.split()},
-            parse_words=str.split,
             transcriber=None if words is None else "fake",
             limits=QueryLimits(**limits),
         )
@@ -90,10 +90,24 @@ class TestText:
     def test_words_and_vector(self, make: Any) -> None:
         read = make().encode([TextClause(name="query", text=" red\tshirt ", weight=2.0)])
         (clause,) = read.query.clauses
-        assert (clause.kind, clause.weight, clause.words) == ("text", 2.0, ["red", "shirt"])
+        assert (clause.kind, clause.weight, clause.words) == ("text", 2.0, parse_words("red shirt"))
         np.testing.assert_allclose(clause.vectors["text"], unit(2 + 5, 2))  # places 2 and 5, two tokens
         assert read.notes == ()
         assert read.transcripts == {}
+
+    def test_excluded_words_are_not_in_the_vector(self, make: Any) -> None:
+        (clause,) = make().encode([TextClause(name="query", text='shirt -red -"blue shoe"')]).query.clauses
+        assert clause.words == parse_words('shirt -red -"blue shoe"')
+        np.testing.assert_allclose(clause.vectors["text"], unit(5, 1))
+
+    def test_exclusions_alone(self, make: Any) -> None:
+        error = refusal(make(), TextClause(name="query", text='-red -"blue shoe"'))
+        assert "only excludes words; add words" in error.message
+
+    def test_emoji_beside_an_exclusion(self, make: Any) -> None:
+        read = make().encode([TextClause(name="query", text="🙂 -red")])
+        assert read.query.clauses[0].words.excluded == (("red",),)
+        assert read.notes == ("query: has no words, so only its meaning is compared",)
 
     def test_emoji_alone_are_compared_by_meaning(self, make: Any) -> None:
         read = make().encode([TextClause(name="query", text="🙂 🙃")])
@@ -103,7 +117,7 @@ class TestText:
 
     def test_without_an_encoder_words_remain(self, make: Any) -> None:
         (clause,) = make("image").encode([TextClause(name="query", text="red")]).query.clauses
-        assert clause.words == ["red"]
+        assert clause.words == parse_words("red")
         assert clause.vectors == {}
 
     def test_neither_words_nor_encoder(self, make: Any) -> None:
@@ -119,7 +133,7 @@ class TestText:
 
     def test_a_long_text_is_cut_with_a_note(self, make: Any) -> None:
         read = make(max_characters=9).encode([TextClause(name="query", text="red shirt " * 1_000)])
-        assert read.query.clauses[0].words == ["red", "shirt"]
+        assert read.query.clauses[0].words == parse_words("red shirt")
         assert read.notes == ("query: only the first 9 of 10,000 characters are used",)
 
 
@@ -177,7 +191,7 @@ class TestSound:
         write_wav(tmp_path / "said.wav", TONE[:, None], RATE)
         read = make().encode([AudioClause(name="audio", medium=tmp_path / "said.wav")])
         (clause,) = read.query.clauses
-        assert (clause.kind, clause.words) == ("audio", ["red", "shirt"])
+        assert (clause.kind, clause.words) == ("audio", parse_words("red shirt"))
         np.testing.assert_allclose(clause.vectors["text"], unit(7, 2))
         np.testing.assert_allclose(clause.vectors["audio"], unit(1))
         assert read.transcripts == {"audio": "red shirt"}
@@ -252,7 +266,7 @@ class TestVideo:
     def test_frames_and_sound(self, make: Any, film: bytes) -> None:
         read = make(video_frames=4).encode([VideoClause(name="video", medium=film)])
         (clause,) = read.query.clauses
-        assert (clause.kind, clause.words) == ("video", ["red", "shirt"])
+        assert (clause.kind, clause.words) == ("video", parse_words("red shirt"))
         red, green, blue = clause.vectors["image"]
         assert abs(red - blue) < 0.1
         assert green < 0.1
