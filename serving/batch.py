@@ -21,7 +21,7 @@ from recsys.files import exclusive, remove_unfinished, replacing
 from recsys.history import History
 from recsys.ids import NUM_RESERVED, PAD
 from recsys.progress import Progress, silent
-from serving.batch_parts import PartStore
+from serving.batch_parts import PartStore, check_is_parquet
 from serving.engine import Engine
 
 SCHEMA: Final = pl.Schema(
@@ -95,8 +95,9 @@ def recommend_to_parquet(
     """
     if request.k < 1:
         raise RequestError("k", "at least 1", request.k)
+    engine.require_recommender()
     for path in (out, *([report] if report else [])):
-        _check_is_parquet(path)
+        check_is_parquet(path)
     out.parent.mkdir(parents=True, exist_ok=True)
     with exclusive(out):
         counts = BatchReport()
@@ -254,13 +255,6 @@ def _frame(engine: Engine, users: Sequence[str], items_BK: Ints, scores_BK: Floa
         },
         schema=SCHEMA,
     )
-
-
-def _check_is_parquet(path: Path) -> None:
-    if path.suffix.lower() != ".parquet":
-        raise DataError(f"{path}: is written as Parquet; name a file that ends in .parquet")
-    if path.is_dir():
-        raise DataError(f"{path}: is a folder; name a file that ends in .parquet")
 
 
 def _write_report(rows: Sequence[pl.DataFrame], path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
+from recsys.errors import DataError
 from recsys.files import remove_unfinished_in, replacing
 from recsys.history import History
 
@@ -72,3 +73,11 @@ class PartStore:
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.parquet"
+
+
+def check_is_parquet(path: Path) -> None:
+    """Raises `DataError` for an output that does not end in .parquet, or is a folder."""
+    if path.suffix.lower() != ".parquet":
+        raise DataError(f"{path}: is written as Parquet; name a file that ends in .parquet")
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; name a file that ends in .parquet")

@@ -8,6 +8,7 @@ import numpy as np
 from recsys.arrays import Bools, Floats, Ints
 from recsys.bundle import Bundle, Device, compose_bundle
 from recsys.columns import Columns
+from recsys.errors import BundleError
 from recsys.history import History
 from recsys.ids import NUM_RESERVED, PAD
 from recsys.retrieval import AnsweredBy, Reason, Recommendations, Recommender, reason_of
@@ -16,19 +17,27 @@ from serving.state import State, open_state
 
 
 class Engine:
-    """Answers for users of the state and for given histories; safe to use from many threads."""
+    """Answers for users of the state and for given histories; safe to use from many threads.
+
+    Without a `recommender`, in a bundle of items alone, items are searched and nothing else: every other
+    method that answers raises `BundleError`.
+    """
 
     def __init__(
         self,
         *,
         bundle: Bundle,
-        recommender: Recommender,
+        recommender: Recommender | None,
         state: State,
         providers: Mapping[str, tuple[str, ...]],
     ) -> None:
         self.bundle, self.recommender, self.state, self.providers = bundle, recommender, state, providers
         self.request_reader = RequestReader(bundle)
         self._titles: list[str | None] = bundle.catalogue[Columns.TITLE].to_list()
+        known = Columns.IMAGE in bundle.catalogue.columns
+        self._images: list[str | None] = (
+            bundle.catalogue[Columns.IMAGE].to_list() if known else [None] * bundle.catalogue.height
+        )
         self._reviewers: list[str | None] = bundle.reviewers
 
     @classmethod
@@ -47,13 +56,25 @@ class Engine:
         `ProviderError` where `device` is not available.
         """
         bundle = Bundle.open(path)
-        recommender, providers = compose_bundle(bundle, device=device)
+        recommender: Recommender | None = None
+        providers: Mapping[str, tuple[str, ...]] = {}
+        if bundle.manifest.recommender is not None:
+            recommender, providers = compose_bundle(bundle, device=device)
         return cls(
             bundle=bundle,
             recommender=recommender,
             state=open_state(bundle, histories=histories, path=state),
             providers=providers,
         )
+
+    def require_recommender(self) -> Recommender:
+        """The recommender; raises `BundleError` where the bundle has none."""
+        if self.recommender is None:
+            raise BundleError(
+                f"{self.bundle.path}: a bundle of items alone, which recommends nothing; search it (recsys "
+                "search), or train a recommender on a dataset with interactions (recsys run)"
+            )
+        return self.recommender
 
     def recommend(
         self,
@@ -65,17 +86,17 @@ class Engine:
         diversity: float = 0.0,
     ) -> Recommendations:
         """`Recommender.recommend`; None is a user of whom nothing is known."""
-        return self.recommender.recommend(
+        return self.require_recommender().recommend(
             histories, k, exclude_seen=exclude_seen, allowed=allowed, diversity=diversity
         )
 
     def rank(self, histories: Sequence[History | None], candidates: Ints) -> Recommendations:
         """`Recommender.rank` of candidates [B, K]."""
-        return self.recommender.rank(histories, candidates)
+        return self.require_recommender().rank(histories, candidates)
 
     def similar(self, item: int, k: int) -> tuple[Ints, Floats]:
         """The `k` nearest other items of `item` and their cosines, fewer in a small catalogue."""
-        items_BK, scores_BK = self.recommender.similar(np.array([item], np.int64), k)
+        items_BK, scores_BK = self.require_recommender().similar(np.array([item], np.int64), k)
         found = items_BK[0] != PAD
         return items_BK[0][found], scores_BK[0][found]
 
@@ -100,6 +121,10 @@ class Engine:
 
     def item_id(self, item: int) -> str:
         return self.bundle.item_ids.external[item - NUM_RESERVED]
+
+    def image(self, item: int) -> str | None:
+        """Path of the item's picture as the dataset names it; None where it has none."""
+        return self._images[item - NUM_RESERVED]
 
     def title(self, item: int) -> str | None:
         return self._titles[item - NUM_RESERVED]

@@ -23,6 +23,7 @@ def show_user(engine: Engine, console: Console, *, user: str | None = None, k: i
     Without `user`, show the user with the longest history among the first `MAX_USERS_READ`. Raises
     `DataError` for an unknown user, with the nearest known ids, and where no user is known.
     """
+    engine.require_recommender()
     user_id, history = _select_user(engine, user)
     shown = min(MAX_EVENTS_SHOWN, len(history))
     console.print(f"{escape(user_id)}: newest {shown} of {len(history)} events")

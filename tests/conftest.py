@@ -17,6 +17,7 @@ WALKERS = (
     "tests/test_served_lists.py",
     "tests/benchmarks/gpu/test_pieces.py",
     "tests/training/export/test_export.py",
+    "tests/training/export/test_search_part.py",
     "tests/training/report/test_page.py",
     "tests/training/report/test_plots.py",
     "tests/training/report/test_browser.py",

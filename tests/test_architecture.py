@@ -41,8 +41,8 @@ HOMES = {  # library -> files and folders that may import it; docs/architecture.
     "pillow_heif": ("features/media/heif.py",),
     "mlflow": ("training/tracking/", "training/publishing/registry.py", "serving/pyfunc.py"),
     "jinja2": ("training/report/write.py",),
-    "fastapi": ("serving/http/app.py", "serving/http/schemas.py"),
-    "uvicorn": ("serving/http/app.py", "serving/http/schemas.py"),
+    "fastapi": ("serving/http/",),
+    "uvicorn": ("serving/http/",),
 }
 HEAVY = ("torch", "torchrec", "fbgemm_gpu", "transformers", "mlflow")
 MAX_FILE_LINES = 400

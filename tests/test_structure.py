@@ -50,7 +50,14 @@ TIERS: Mapping[str, tuple[str, ...]] = {
         "pipeline",
         "experiments publishing",
     ),
-    "serving": ("filters state batch_parts", "requests", "engine", "batch show http", "pyfunc"),
+    "serving": (
+        "filters state batch_parts pictures",
+        "requests",
+        "engine",
+        "search",
+        "batch show http",
+        "pyfunc",
+    ),
 }
 # Sub-packages whose other modules are imported by name where they are needed: torch and transformers are
 # loaded by converting alone, the shop is written by hand-made parts, and commands are resolved when called.

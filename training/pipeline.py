@@ -51,7 +51,7 @@ from training.evaluation import (
     id_only,
     save_examples,
 )
-from training.export import NUM_CHECKED_USERS, Provenance, export_bundle, export_key, export_once
+from training.export import NUM_CHECKED_USERS, Provenance, Searchable, export_bundle, export_key, export_once
 from training.fitting import (
     FitChoices,
     FitInputs,
@@ -266,19 +266,22 @@ class Run:
             refit_description=description,
             metrics=self.directory.published_metrics(),
         )
+        reviews = dataset.reviews if self.config.train.refit else self.split.reviews
         with self.directory.timed("export"):
             save_histories(histories, self.directory.histories, final.features.item_ids, final.maps)
             key = export_key(final, self.config, provenance, reviewers)
+            searchable = Searchable(dataset, final.features, self.vectors, reviews)
             check_on = list(islice(histories.values(), NUM_CHECKED_USERS))
             inputs = (self.directory.bundle, final, dataset, self.config, provenance, check_on)
             bundle = export_once(
                 self.directory.bundle,
                 self.directory.exported,
                 key,
-                lambda: export_bundle(*inputs, reviewers=reviewers),
+                lambda: export_bundle(
+                    *inputs, reviewers=reviewers, searchable=searchable, progress=self.progress
+                ),
             )
-        parity = {f"parity/{name}": value for name, value in bundle.manifest.parity.items()}
-        self.tracker.log_metrics(parity)
+        self.tracker.log_metrics({f"parity/{name}": value for name, value in bundle.manifest.parity.items()})
         self.tracker.log_artifact(bundle.path, "bundle")
         return bundle
 
@@ -288,14 +291,10 @@ class Run:
 
         Raises `ConfigError` where the results of a needed step are missing.
         """
-        dataset = self.dataset
+        dataset, name = self.dataset, self.dataset_path.resolve().name
         with self.directory.timed("report"):
             content = collect(
-                self.directory,
-                dataset,
-                self.config,
-                name=self.dataset_path.resolve().name,
-                fingerprint=dataset.fingerprint(),
+                self.directory, dataset, self.config, name=name, fingerprint=dataset.fingerprint()
             )
             path = write_report(content, self.directory.report)
             write_plots(content, self.directory.plots)

@@ -1,10 +1,11 @@
 """All media of a dataset to vectors, cached by content."""
 
 from features.extraction.extract import extract
-from features.extraction.transcriber import WhisperTranscriber, load_transcriber
+from features.extraction.transcriber import WhisperTranscriber, copy_transcriber, load_transcriber
 
 __all__ = [
     "WhisperTranscriber",
+    "copy_transcriber",
     "extract",
     "load_transcriber",
 ]

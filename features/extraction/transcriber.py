@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ EMBEDDED_TRANSCRIBER = "whisper-tiny.en"
 NO_TRANSCRIBER = "none"
 
 _MODEL_FILES = ("model.bin", "config.json", "tokenizer.json")
+_VOCABULARIES = ("vocabulary", "preprocessor_config")  # further files of some models, in any format
 # Whisper was trained on windows of 30 seconds, filled up with silence. With two seconds of silence after the
 # speech it takes a quarter of the time and is mostly as accurate. A transcript that breaks off early or
 # repeats itself (`is_doubtful`) is made again in a full window.
@@ -67,7 +69,7 @@ class NullTranscriber:
 
 
 class WhisperTranscriber:
-    """An English-only Whisper in CTranslate2's format, greedy, without timestamps."""
+    """A Whisper in CTranslate2's format, greedy, without timestamps, in the language that it hears."""
 
     def __init__(
         self,
@@ -143,11 +145,13 @@ class WhisperTranscriber:
     def _transcribe_batch(self, pieces: Sequence[Floats], num_samples: int) -> list["_Transcription"]:
         """Transcripts of pieces, all padded to `num_samples`."""
         limits = [MAX_TOKENS_BASE + int(len(wave) / SAMPLE_RATE * MAX_TOKENS_PER_SECOND) for wave in pieces]
+        hidden = self._encode(pieces, num_samples)
+        prompts = self._prompts(hidden, len(pieces))
         results = self._model.generate(
-            self._encode(pieces, num_samples),
-            [self._prompt] * len(pieces),
+            hidden,
+            prompts,
             beam_size=1,
-            max_length=len(self._prompt) + max(limits),
+            max_length=len(prompts[0]) + max(limits),
             return_no_speech_prob=True,
             return_scores=True,
         )
@@ -169,7 +173,7 @@ class WhisperTranscriber:
         view = _ctranslate2().StorageView.from_array
         at_once = len(pieces) if self._device == "cuda" else max(_ENCODED_AT_ONCE // num_samples, 1)
         hidden = [
-            self._model.encode(view(np.stack([log_mel(wave, num_samples) for wave in part])))
+            self._model.encode(view(np.stack([log_mel(wave, num_samples, self._num_mels) for wave in part])))
             for part in chunks(pieces, at_once)
         ]
         return hidden[0] if len(hidden) == 1 else view(np.concatenate([np.array(part) for part in hidden]))
@@ -189,12 +193,26 @@ class WhisperTranscriber:
         return load_tokenizer(self.directory / "tokenizer.json")
 
     @cached_property
-    def _prompt(self) -> list[int]:
-        """Start of transcript, no timestamps. An English-only model has no tokens for language and task."""
-        names = ("<|startoftranscript|>", "<|notimestamps|>")
+    def _num_mels(self) -> int:
+        return int(getattr(self._model, "n_mels", 80))  # 128 of large-v3
+
+    def _prompts(self, hidden: Any, num_pieces: int) -> list[list[int]]:
+        """Start of transcript, no timestamps; of a multilingual model also the language and the task.
+
+        An English-only model has no tokens for language and task. The language is the most probable one.
+        """
+        if not self._model.is_multilingual:
+            return [self._ids("<|startoftranscript|>", "<|notimestamps|>")] * num_pieces
+        languages = [found[0][0] for found in self._model.detect_language(hidden)]
+        return [
+            self._ids("<|startoftranscript|>", language, "<|transcribe|>", "<|notimestamps|>")
+            for language in languages
+        ]
+
+    def _ids(self, *names: str) -> list[int]:
         ids = [self._tokenizer.token_to_id(name) or 0 for name in names]
-        if not all(ids) or self._model.is_multilingual:
-            raise EncoderError(f"{self.directory}: not an English-only Whisper")
+        if not all(ids):
+            raise EncoderError(f"{self.directory}: no Whisper, its tokenizer lacks one of {', '.join(names)}")
         return ids
 
 
@@ -207,14 +225,33 @@ def load_transcriber(
     """
     if name == NO_TRANSCRIBER:
         return NullTranscriber()
-    if name == EMBEDDED_TRANSCRIBER:
-        directory = WHISPER_TINY_EN.locate()[0].parent
-    elif Path(name).is_dir():
-        directory = Path(name)
-    else:
-        hint = did_you_mean(name, [EMBEDDED_TRANSCRIBER, NO_TRANSCRIBER])
-        raise EncoderError(f"transcriber {name!r} is neither a directory nor a known name; {hint}")
+    directory = _directory(name)
     return WhisperTranscriber(directory, device=device, batch_size=batch_size, num_threads=num_threads)
+
+
+def copy_transcriber(name: str, target: Path) -> bool:
+    """Copy the files of the transcriber `name` to the new folder `target`; False and no folder for "none".
+
+    Errors as `load_transcriber`.
+    """
+    if name == NO_TRANSCRIBER:
+        return False
+    directory = _directory(name)
+    WhisperTranscriber(directory)  # checks that no file is missing
+    target.mkdir(parents=True)
+    for path in sorted(directory.iterdir()):
+        if path.name in _MODEL_FILES or path.stem in _VOCABULARIES:
+            shutil.copyfile(path, target / path.name)
+    return True
+
+
+def _directory(name: str) -> Path:
+    if name == EMBEDDED_TRANSCRIBER:
+        return WHISPER_TINY_EN.locate()[0].parent
+    if Path(name).is_dir():
+        return Path(name)
+    hint = did_you_mean(name, [EMBEDDED_TRANSCRIBER, NO_TRANSCRIBER])
+    raise EncoderError(f"transcriber {name!r} is neither a directory nor a known name; {hint}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,7 +55,8 @@ class Manifest(_Frozen):
     metrics: Mapping[str, Any]  # of the model before the refit
     sequence_schema: SequenceSchema | None = None
     modalities: tuple[str, ...]  # token names, the order of the axis T
-    encoders: Mapping[str, str] = Field(default_factory=dict)  # kind -> directory in the bundle
+    # Kind, or "transcriber" -> directory in the bundle.
+    encoders: Mapping[str, str] = Field(default_factory=dict)
     graphs: Mapping[str, GraphSignature]
     recommender: RecommenderSettings | None = None
     search: SearchSettings | None = None

@@ -81,7 +81,7 @@ def recommend(
         candidates=candidates,
         candidates_column=candidates_column,
     )
-    with _engine(bundle, histories, state, device) as engine, ConsoleProgress(console) as progress:
+    with open_engine(bundle, histories, state, device) as engine, ConsoleProgress(console) as progress:
         counts = recommend_to_parquet(engine, request, out, report=report, progress=progress)
     say(console, _summary(counts, k, out))
     for warning in counts.warnings:
@@ -96,8 +96,22 @@ def serve(
     histories: HistoriesOption = None,
     state: StateOption = None,
     device: DeviceOption = "cpu",
+    media: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="The folder of the dataset, whose pictures the page shows; again for each of its media "
+            "roots, in their order."
+        ),
+    ] = None,
+    max_megapixels: Annotated[
+        float, typer.Option(min=0.1, max=80, help="A larger picture in a query is refused, not decoded.")
+    ] = 50,
+    max_audio_seconds: Annotated[
+        int, typer.Option(min=1, max=3600, help="Of a longer sound in a query the beginning is used.")
+    ] = 60,
 ) -> None:
-    """Answer over HTTP; the API's documentation is at /docs."""
+    """Answer over HTTP: a page for search at /, and the API's documentation at /docs."""
+    from features.queries import QueryLimits
     from recsys.bundle import bundle_directory
     from serving.http import serve as serve_bundle
 
@@ -109,6 +123,8 @@ def serve(
             histories=histories,
             state=state,
             device=_device(device),
+            media=media or (),
+            limits=QueryLimits(max_pixels=round(1e6 * max_megapixels), max_audio_seconds=max_audio_seconds),
         )
 
 
@@ -123,7 +139,7 @@ def show(
     """Show one user's history and recommendations, with a reason each."""
     from serving.show import show_user
 
-    with _engine(bundle, histories, state, "cpu") as engine:
+    with open_engine(bundle, histories, state, "cpu") as engine:
         show_user(engine, console, user=user, k=k)
 
 
@@ -150,7 +166,7 @@ def _summary(counts: Any, k: int, out: Path) -> str:
     return "; ".join(parts) + "."
 
 
-def _engine(bundle: Path, histories: Path | None, state: Path | None, device: str) -> Any:
+def open_engine(bundle: Path, histories: Path | None, state: Path | None, device: str) -> Any:
     from recsys.bundle import bundle_directory
     from serving.engine import Engine
 

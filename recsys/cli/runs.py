@@ -177,6 +177,7 @@ DEMO_SETTINGS = (
     "train.epochs=14",
     "model.ranker.num_epochs=10",
     "evaluate.knockout_users=200",
+    "search.alignment.method=closed_form",
 )
 
 

@@ -1,9 +1,11 @@
 """The HTTP endpoint: `create_app(engine)`, and `serve`, which runs it."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
+from features.queries import QueryLimits
 from recsys import __version__
 from recsys.bundle import Device
 from recsys.errors import MissingExtraError, RequestError, StateError
@@ -11,12 +13,24 @@ from recsys.history import History
 from recsys.ids import PAD
 from recsys.retrieval import Recommendations
 from serving.engine import Engine
+from serving.http.catalogue import router as catalogue_router
+from serving.http.page import router as page_router
+from serving.http.parts import (
+    BAD_BODY,
+    BAD_REQUEST,
+    NO_PART,
+    NOT_FOUND,
+    NOT_READY,
+    EngineOf,
+    RecommendingEngine,
+    history_of,
+    model_info,
+    providers_of,
+)
 from serving.http.problems import of_request, of_validation, problem
 from serving.http.schemas import (
     Answer,
-    ErrorBody,
     Health,
-    ModelInfo,
     RankedItem,
     RankRequest,
     Readiness,
@@ -25,13 +39,15 @@ from serving.http.schemas import (
     SimilarAnswer,
     SimilarItem,
     SimilarQuery,
-    Subject,
 )
-from serving.requests import Event
+from serving.http.search import body_definitions
+from serving.http.search import router as search_router
+from serving.pictures import CataloguePictures
+from serving.search import SearchEngine
 
 try:
     import uvicorn
-    from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
+    from fastapi import APIRouter, FastAPI, HTTPException, Query, Request
     from fastapi import Path as InPath
     from fastapi.exceptions import RequestValidationError
     from fastapi.responses import JSONResponse
@@ -50,36 +66,22 @@ the field, the rejected value, and what would be right.
 """
 
 
-async def _engine(request: Request) -> Engine:
-    engine = request.app.state.engine
-    assert isinstance(engine, Engine)
-    return engine
-
-
-EngineOf = Annotated[Engine, Depends(_engine)]
 router = APIRouter()
-BAD_REQUEST: dict[int | str, dict[str, Any]] = {
-    422: {"model": ErrorBody, "description": "A field is missing, unknown or out of range."}
-}
-BAD_BODY: dict[int | str, dict[str, Any]] = BAD_REQUEST | {
-    400: {
-        "model": ErrorBody,
-        "description": "The body is not UTF-8, or the JSON parser gives it up.",
-    }
-}
-NOT_FOUND: dict[int | str, dict[str, Any]] = {
-    404: {"model": ErrorBody, "description": "There is no such item."}
-}
-NOT_READY: dict[int | str, dict[str, Any]] = {
-    503: {"model": ErrorBody, "description": "The state of users does not answer."}
-}
 
 
-def create_app(engine: Engine) -> FastAPI:
-    """The application that answers from `engine`."""
+def create_app(engine: Engine, limits: QueryLimits | None = None, media: Sequence[Path] = ()) -> FastAPI:
+    """The application that answers from `engine`.
+
+    `limits` are those of the queries of search, `media` the folders of `CataloguePictures`.
+    """
     app = FastAPI(title="recsys", version=__version__, description=ABOUT)
     app.state.engine = engine
-    app.include_router(router)
+    has_search = engine.bundle.manifest.search is not None
+    app.state.search = SearchEngine.of(engine, limits=limits) if has_search else None
+    app.state.pictures = CataloguePictures(engine.bundle.catalogue, media)
+    for each in (router, search_router, catalogue_router, page_router):
+        app.include_router(each)
+    _describe_bodies(app)
     _install_handlers(app)
     return app
 
@@ -92,26 +94,31 @@ def serve(
     histories: Path | None = None,
     state: Path | None = None,
     device: Device = "cpu",
+    media: Sequence[Path] = (),
     log_level: str = "info",
+    limits: QueryLimits | None = None,
 ) -> None:
-    """Open `bundle` and answer over HTTP until stopped; errors as `Engine.open`."""
+    """Open `bundle` and answer over HTTP until stopped; errors as `Engine.open` and `CataloguePictures`."""
     with Engine.open(bundle, histories=histories, state=state, device=device) as engine:
         if not engine.state.is_durable:
             log.warning(
                 "the state is kept in memory: users who are erased come back with the next start; name a "
                 "writable file with --state to keep erasures"
             )
-        uvicorn.run(create_app(engine), host=host, port=port, log_level=log_level)
+        application = create_app(engine, limits, media)
+        uvicorn.run(application, host=host, port=port, log_level=log_level)
 
 
 # Endpoints are plain functions, so that inference runs in worker threads and the loop stays free.
-@router.post("/v1/recommend", responses=BAD_BODY | NOT_READY, tags=["recommend"], summary="Recommend items")
-def recommend(body: RecommendRequest, engine: EngineOf) -> Answer:
+@router.post(
+    "/v1/recommend", responses=BAD_BODY | NOT_READY | NO_PART, tags=["recommend"], summary="Recommend items"
+)
+def recommend(body: RecommendRequest, engine: RecommendingEngine) -> Answer:
     """The best items for a user of the data, or for a history sent along.
 
     For an unknown user, an empty history, or a history of unknown items only, `degraded` says what answered.
     """
-    history, ignored = _history(engine, body)
+    history, ignored = history_of(engine, body)
     allowed, unknown = engine.request_reader.allowed(
         body.candidates, body.filters, body.exclude, strict=body.strict
     )
@@ -122,15 +129,18 @@ def recommend(body: RecommendRequest, engine: EngineOf) -> Answer:
 
 
 @router.post(
-    "/v1/rank", responses=BAD_BODY | NOT_READY, tags=["recommend"], summary="Put given items in order"
+    "/v1/rank",
+    responses=BAD_BODY | NOT_READY | NO_PART,
+    tags=["recommend"],
+    summary="Put given items in order",
 )
-def rank(body: RankRequest, engine: EngineOf) -> Answer:
+def rank(body: RankRequest, engine: RecommendingEngine) -> Answer:
     """All the given candidates of the catalogue, best first for this user or history; seen items are kept.
 
     Items without training events have the same ranks as in a recommended list. Where the candidates are too
     few for these ranks, they come after all others.
     """
-    history, ignored = _history(engine, body)
+    history, ignored = history_of(engine, body)
     candidates, unknown = engine.request_reader.candidates(body.candidates, strict=body.strict)
     ranked = engine.rank([history], candidates[None, :])
     return _answer(engine, history, ranked, [*ignored, *unknown])
@@ -146,18 +156,27 @@ def similar(
     item_id: Annotated[str, InPath(description="Item id.", examples=["1"])],
     engine: EngineOf,
     query: Annotated[SimilarQuery, Query()],
+    request: Request,
 ) -> SimilarAnswer:
-    """The nearest other items, by the cosine of item vectors."""
+    """The nearest other items, by the cosine of item vectors; in a bundle of items alone, by search."""
     try:
         item = engine.request_reader.item(item_id, "item_id")
     except RequestError as error:
         raise HTTPException(404, of_request(error)) from None
-    found, cosines = engine.similar(item, query.k)
+    search: SearchEngine | None = request.app.state.search
+    similar_items = engine.similar if engine.recommender is not None or search is None else search.similar
+    found, cosines = similar_items(item, query.k)
     items = [
-        SimilarItem(item_id=engine.item_id(at), title=engine.title(at), rank=place, score=score)
+        SimilarItem(
+            item_id=engine.item_id(at),
+            title=engine.title(at),
+            image=engine.image(at),
+            rank=place,
+            score=score,
+        )
         for place, (at, score) in enumerate(zip(found.tolist(), cosines.tolist(), strict=True), 1)
     ]
-    return SimilarAnswer(item_id=item_id, items=items, model=_model(engine))
+    return SimilarAnswer(item_id=item_id, items=items, model=model_info(engine))
 
 
 @router.get("/healthz", tags=["operation"], summary="Whether the process is alive")
@@ -175,11 +194,24 @@ def readyz(engine: EngineOf) -> Readiness:
         raise HTTPException(503, f"the state does not answer ({error})") from error
     return Readiness(
         status="ready",
-        model=_model(engine),
-        providers=_providers(engine),
+        model=model_info(engine),
+        providers=providers_of(engine),
         num_items=len(engine.bundle.item_ids),
         num_users=num_users,
     )
+
+
+def _describe_bodies(app: FastAPI) -> None:
+    """Add the schemas of bodies that are read by hand to the description of `app`."""
+    describe = app.openapi
+
+    def described() -> dict[str, Any]:
+        schema = describe()
+        for name, definition in body_definitions().items():
+            schema["components"]["schemas"].setdefault(name, definition)
+        return schema
+
+    app.openapi = described  # type: ignore[method-assign]
 
 
 def _install_handlers(app: FastAPI) -> None:
@@ -218,27 +250,13 @@ def _install_handlers(app: FastAPI) -> None:
         return JSONResponse(problem(None, "internal error; the server's log has the traceback"), 500)
 
 
-def _history(engine: Engine, subject: Subject) -> tuple[History | None, list[str]]:
-    """The posted history and its unknown items, or the user's history; None for an unknown user."""
-    if subject.user_id is not None:
-        if subject.history is not None:
-            raise RequestError(
-                "history", "is given together with user_id; leave one of the two out", list(subject.history)
-            )
-        return engine.state.histories([subject.user_id])[0], []
-    if subject.history is None:
-        raise RequestError("user_id", "is missing; give user_id, or history instead")
-    events = [Event(**entry.model_dump()) for entry in subject.history]
-    return engine.request_reader.history(events, strict=subject.strict)
-
-
 def _answer(engine: Engine, history: History | None, ranked: Recommendations, ignored: list[str]) -> Answer:
     num_found = int((ranked.items[0] != PAD).sum())
     items = [_ranked_item(engine, ranked, place) for place in range(num_found)]
     return Answer(
         items=items,
-        model=_model(engine),
-        providers=_providers(engine),
+        model=model_info(engine),
+        providers=providers_of(engine),
         degraded=engine.degraded(history, ranked.answered_by[0]),
         ignored=list(dict.fromkeys(ignored)),
     )
@@ -249,6 +267,7 @@ def _ranked_item(engine: Engine, ranked: Recommendations, place: int) -> RankedI
     return RankedItem(
         item_id=engine.item_id(item),
         title=engine.title(item),
+        image=engine.image(item),
         rank=place + 1,
         score=float(ranked.scores[0, place]),
         reason=_reason(engine, ranked, place),
@@ -261,14 +280,3 @@ def _reason(engine: Engine, ranked: Recommendations, place: int) -> ReasonOut | 
         return None
     past = None if reason.past_item is None else engine.item_id(reason.past_item)
     return ReasonOut(text=reason.text, past_item=past, modality=reason.modality)
-
-
-def _model(engine: Engine) -> ModelInfo:
-    manifest = engine.bundle.manifest
-    return ModelInfo(
-        version=engine.bundle.version, created_at=manifest.created_at, dataset=manifest.dataset.name
-    )
-
-
-def _providers(engine: Engine) -> dict[str, list[str]]:
-    return {graph: list(names) for graph, names in engine.providers.items()}

@@ -30,6 +30,8 @@ def open_state(bundle: Bundle, *, histories: Path | None = None, path: Path | No
     or `path` cannot be used; a file that this call created is then removed.
     """
     run = bundle.path.resolve().parent
+    if bundle.manifest.recommender is None and path is None:  # of items alone: no history is read
+        path, histories = Path(IN_MEMORY), None
     if histories is None and (run / HISTORIES).is_file():
         histories = run / HISTORIES
     is_default, path = path is None, path or state_directory(bundle.path) / STATE
@@ -56,7 +58,9 @@ def maps_fingerprint(bundle: Bundle) -> str:
     encoders that made the vectors of reviews.
     """
     manifest = bundle.manifest
-    schema, files = bundle.sequence_schema, manifest.files
+    schema, files = manifest.sequence_schema, manifest.files
+    if schema is None:  # of items alone
+        return files["item_ids.npy"]
     encoders = [manifest.encoders[kind] for kind in ("text", "audio") if kind in manifest.encoders]
     meaning = {
         "maps": [files["item_ids.npy"], files["maps.json"]],

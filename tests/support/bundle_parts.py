@@ -1,7 +1,7 @@
 """Bundles of a dozen items whose user tower is the mean of the events' vectors, made without torch."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +49,13 @@ def write_tiny_bundle(
     seed: int = 0,
     slow: int = 0,
     vectors: Floats | None = None,
+    add: Callable[[Path], Mapping[str, Any]] | None = None,
     **changes: Any,
 ) -> Bundle:
-    """`seed` draws the item vectors; the user tower computes `slow` large products beside its answer."""
+    """`seed` draws the item vectors; the user tower computes `slow` large products beside its answer.
+
+    `add` writes more files into the directory and returns more values of the manifest.
+    """
 
     def fill(directory: Path) -> dict[str, Any]:
         size = len(items) + 2
@@ -88,7 +92,9 @@ def write_tiny_bundle(
                 "cold_ranks": [],
             },
             "parity": PARITY,
-        } | changes
+            **changes,
+            **(add(directory) if add is not None else {}),
+        }
 
     return write_bundle(path, fill)
 

@@ -1,28 +1,24 @@
 """Export of a fitted system as a bundle; results of ONNX Runtime are compared with those of torch."""
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
-from features.conversion.registry import ensure_encoder
 from features.dataset import Dataset
-from features.encoders import Kind
 from recsys.bundle import Bundle, Graphs, compose, write_bundle
-from recsys.columns import Columns
 from recsys.config import Config
 from recsys.errors import BundleError
 from recsys.history import History
 from recsys.ids import NUM_RESERVED
 from recsys.item_features import ItemArrays
-from recsys.modalities import encoded_by
 from recsys.onnx import OnnxSession
+from recsys.progress import Progress, silent
 from recsys.retrieval import Recommendations, Recommender, build_index, load_index, load_sources, save_sources
+from training.export.catalogue import write_catalogue, write_encoders
 from training.export.graphs import (
     item_graph,
     item_graph_inputs,
@@ -31,6 +27,7 @@ from training.export.graphs import (
     user_example,
     user_graph,
 )
+from training.export.search_part import Searchable, write_search_part
 from training.fitting import Fitted
 from training.onnx_graph import Graph, differences, write_graph
 
@@ -64,11 +61,13 @@ def export_bundle(
     check_on: Sequence[History],
     *,
     reviewers: Sequence[str | None] | None = None,
+    searchable: Searchable | None = None,
+    progress: Progress = silent,
 ) -> Bundle:
     """Write the bundle of `fitted`; raises `BundleError` where results of the graphs and of torch differ.
 
     Top-10 lists and scores are compared on the histories `check_on`. `reviewers` has the label of
-    `annotate_reviewers` for each item.
+    `annotate_reviewers` for each item. Without `searchable` the bundle has no search part.
     """
 
     def fill(directory: Path) -> dict[str, Any]:
@@ -76,10 +75,17 @@ def export_bundle(
         items = _write_arrays(directory, fitted, config)
         if fitted.recommender.sources:
             save_sources(fitted.recommender.sources, directory / "sources")
-        _write_tables(directory, fitted, dataset, reviewers)
-        encoders = _write_encoders(directory, fitted, config)
+        write_catalogue(directory, dataset, fitted.features, reviewers)
+        _write_maps(directory, fitted)
+        encoders = write_encoders(directory, fitted.retriever.model.spec.dense_dims, config)
         served = _onnx_recommender(directory, items, fitted.recommender)
         parity |= compare(fitted.recommender, served, check_on[:NUM_CHECKED_USERS])
+        search = None
+        if searchable is not None and config.search.enabled:
+            search, differences_of_heads = write_search_part(
+                directory, searchable, config, encoders, progress=progress
+            )
+            parity |= differences_of_heads
         check_parity(parity)
         return {
             # Without the tracking settings: the address may contain a password.
@@ -93,6 +99,7 @@ def export_bundle(
             "encoders": encoders,
             "graphs": signatures,
             "recommender": fitted.recommender.settings,
+            "search": search,
             "parity": parity,
         }
 
@@ -199,7 +206,6 @@ def _write_arrays(directory: Path, fitted: Fitted, config: Config) -> ItemArrays
     np.save(directory / "token_mask.npy", mask)
     if model.item_id is not None:
         np.save(directory / "id_table.npy", model.item_id.weight.detach().cpu().numpy())
-    model.features.item_ids.save(directory / "item_ids.npy")
     items = ItemArrays(
         vectors=vectors,
         tokens=tokens,
@@ -211,40 +217,13 @@ def _write_arrays(directory: Path, fitted: Fitted, config: Config) -> ItemArrays
     return items
 
 
-def _write_tables(
-    directory: Path, fitted: Fitted, dataset: Dataset, reviewers: Sequence[str | None] | None
-) -> None:
-    """Write catalogue.parquet and maps.json."""
-    features = fitted.features
-    categories = [name for name in dataset.items.columns if name.startswith(Columns.CATEGORY_PREFIX)]
-    # A bundle has no path of the machine that made it: paths of media are relative to a numbered folder.
-    catalogue = dataset.items.select(Columns.ITEM, Columns.TITLE, *categories).with_columns(
-        *dataset.media.first_media(dataset.items),
-        pl.Series(Columns.POPULARITY, features.popularity[NUM_RESERVED:]),
-        pl.Series(Columns.TRAINED, features.trained[NUM_RESERVED:]),
-        pl.Series(Columns.REVIEWERS, reviewers or [None] * len(features.item_ids), dtype=pl.String),
-    )
-    catalogue.write_parquet(directory / "catalogue.parquet")
+def _write_maps(directory: Path, fitted: Fitted) -> None:
     maps = {
         "events": list(fitted.maps.kinds.external),
         "profile": {name: list(ids.external) for name, ids in fitted.maps.profiles.items()},
-        "categories": {name: list(ids.external) for name, ids in features.category_ids.items()},
+        "categories": {name: list(ids.external) for name, ids in fitted.features.category_ids.items()},
     }
     (directory / "maps.json").write_text(json.dumps(maps, ensure_ascii=False), "utf-8")
-
-
-def _write_encoders(directory: Path, fitted: Fitted, config: Config) -> dict[str, str]:
-    """Copy the encoder directories that new items and queries need. Returns kind -> path in the bundle."""
-    dense = fitted.retriever.model.spec.dense_dims
-    needed: dict[Kind, bool] = {
-        "text": not dense.keys().isdisjoint(encoded_by("text")),
-        "image": not dense.keys().isdisjoint(encoded_by("image")),
-        "audio": not dense.keys().isdisjoint(encoded_by("audio")),
-    }
-    for kind in (kind for kind, is_needed in needed.items() if is_needed):
-        encoder = ensure_encoder(getattr(config.encoders, kind), kind=kind)
-        shutil.copytree(encoder, directory / "encoders" / kind)
-    return {kind: f"encoders/{kind}" for kind, is_needed in needed.items() if is_needed}
 
 
 def _onnx_recommender(directory: Path, items: ItemArrays, fitted: Recommender) -> Recommender:

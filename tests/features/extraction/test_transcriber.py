@@ -3,12 +3,20 @@
 import csv
 from importlib.resources import files
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from real_data import real_data
 
-from features.extraction.transcriber import NullTranscriber, WhisperTranscriber, _round_up, load_transcriber
+from features.extraction.transcriber import (
+    NullTranscriber,
+    WhisperTranscriber,
+    _round_up,
+    copy_transcriber,
+    load_transcriber,
+)
 from features.media.decode import load_audio
 from recsys.errors import EncoderError, ProviderError
 
@@ -73,6 +81,62 @@ def test_none_gives_empty_transcripts() -> None:
     transcriber = load_transcriber("none")
     assert isinstance(transcriber, NullTranscriber)
     assert transcriber.transcribe([np.ones(9, np.float32)]) == [""]
+
+
+class MultilingualModel:
+    """Of every piece the language is French, and the transcript is its prompt."""
+
+    is_multilingual = True
+    n_mels = 128
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+
+    def encode(self, features: Any) -> Any:
+        self.shapes.append(tuple(features.shape))
+        return features
+
+    def detect_language(self, hidden: Any) -> list[list[tuple[str, float]]]:
+        return [[("<|fr|>", 0.9), ("<|en|>", 0.1)]] * hidden.shape[0]
+
+    def generate(self, hidden: Any, prompts: list[list[int]], **_: Any) -> list[Any]:
+        return [
+            SimpleNamespace(sequences_ids=[prompt], scores=[-0.1], no_speech_prob=0.0) for prompt in prompts
+        ]
+
+
+def test_a_multilingual_model_is_told_the_language_that_it_hears(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["<|startoftranscript|>", "<|fr|>", "<|transcribe|>", "<|notimestamps|>"]
+    tokenizer = SimpleNamespace(
+        token_to_id=lambda name: names.index(name) + 1 if name in names else None,
+        decode=lambda ids: " ".join(names[at - 1] for at in ids),
+    )
+    transcriber = load_transcriber("whisper-tiny.en", num_threads=1)
+    assert isinstance(transcriber, WhisperTranscriber)
+    model = MultilingualModel()
+    monkeypatch.setitem(transcriber.__dict__, "_model", model)
+    monkeypatch.setitem(transcriber.__dict__, "_tokenizer", tokenizer)
+    clips = [np.ones(16_000, np.float32), np.ones(20_000, np.float32)]
+    assert transcriber.transcribe(clips) == [" ".join(names)] * 2
+    assert {shape[1] for shape in model.shapes} == {128}
+
+
+def test_a_tokenizer_of_another_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    transcriber = load_transcriber("whisper-tiny.en", num_threads=1)
+    assert isinstance(transcriber, WhisperTranscriber)
+    monkeypatch.setitem(transcriber.__dict__, "_tokenizer", SimpleNamespace(token_to_id=lambda name: None))
+    with pytest.raises(EncoderError, match="its tokenizer lacks one of"):
+        transcriber.transcribe([np.ones(16_000, np.float32)])
+
+
+def test_the_files_of_a_transcriber_are_copied(tmp_path: Path) -> None:
+    assert not copy_transcriber("none", tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+    assert copy_transcriber("whisper-tiny.en", tmp_path / "copy")
+    copy, original = load_transcriber(str(tmp_path / "copy")), load_transcriber("whisper-tiny.en")
+    assert copy.fingerprint == original.fingerprint
+    names = {path.name for path in (tmp_path / "copy").iterdir()}
+    assert names == {"model.bin", "config.json", "tokenizer.json", "vocabulary.txt"}
 
 
 def test_an_unknown_name() -> None:

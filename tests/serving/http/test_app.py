@@ -136,7 +136,7 @@ def test_a_body_that_is_not_utf8(client):
         assert answer.json()["error"]["field"] == "body"
         assert "is not UTF-8" in answer.json()["error"]["message"]
         documented = client.get("/openapi.json").json()["paths"][path]["post"]["responses"]
-        assert set(documented) == {"200", "400", "422", "503"}
+        assert set(documented) == {"200", "400", "409", "422", "503"}
         assert documented["400"]["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorBody")
 
 
@@ -236,7 +236,13 @@ def test_documentation_names_every_path_and_error(client):
     assert set(paths) == {
         "/v1/recommend",
         "/v1/rank",
+        "/v1/about",
+        "/v1/facets",
+        "/v1/items/{item_id}",
+        "/v1/items/{item_id}/image",
         "/v1/items/{item_id}/similar",
+        "/v1/search",
+        "/v1/suggest",
         "/healthz",
         "/readyz",
     }

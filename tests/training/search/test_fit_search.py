@@ -32,7 +32,7 @@ from training.search import (
     ranked_query,
     without_similar,
 )
-from training.search import fusion_fit as module
+from training.search.fusion_fit import _Task, listwise_loss
 
 NUM_ITEMS, DIM = 122, 24
 SETTINGS = SearchSettings(num_candidates=120, max_list_length=120)
@@ -123,27 +123,35 @@ def test_ndcg_by_hand():
     assert ndcg([3, 2], [0], relevant=2) == pytest.approx(1 / (1 + 1 / np.log2(3)))
 
 
-def test_the_gradient_of_the_loss_is_that_of_differences(monkeypatch):
+def test_the_loss_equals_a_slow_reference_and_its_gradient_that_of_differences():
+    rng = np.random.default_rng(0)
+    x_SF, starts, weights = rng.normal(size=(9, 3)), np.array([0, 4]), rng.random(3)
+    answer_S = np.isin(np.arange(9), [1, 5, 8])
+    value, gradient = listwise_loss(weights, x_SF, starts, answer_S)
+    score = np.exp(x_SF @ weights)
+    shares = [score[1] / score[:4].sum(), (score[5] + score[8]) / score[4:].sum()]
+    assert value == pytest.approx(-np.log(shares).mean())
+
+    def at(weights):
+        return listwise_loss(weights, x_SF, starts, answer_S)[0]
+
+    slopes = [(at(weights + h) - at(weights - h)) / 2e-5 for h in 1e-5 * np.eye(3)]
+    np.testing.assert_allclose(gradient, slopes, atol=1e-8)
+
+
+def test_few_queries_stay_near_reciprocal_rank_fusion():
     searcher, true, rng = shop()
-    queries = [ranked_query(searcher, each) for each in judged_queries(true, rng, 12)]
-    caught = {}
-
-    def minimize(loss, start, **_):
-        caught["loss"] = loss
-
-        class Found:
-            x = start
-
-        return Found
-
-    monkeypatch.setattr(module, "minimize", minimize)
+    queries = [ranked_query(searcher, each) for each in judged_queries(true, rng, 60)]
     names = ["popularity", "review_text", "text", "title"]
-    module._Task(queries, names, SETTINGS, 0).fit(names, range(12))
-    at = np.random.default_rng(0).random(8)
-    _, gradient = caught["loss"](at)
-    step = 1e-5 * np.eye(8)
-    slopes = [(caught["loss"](at + h)[0] - caught["loss"](at - h)[0]) / 2e-5 for h in step]
-    np.testing.assert_allclose(gradient, slopes, atol=1e-6)
+
+    def direction(rows):
+        fitted = _Task(queries, names, SETTINGS, 0).fit(names, rows)
+        return unit(fitted.astype(np.float32))
+
+    prior = unit(np.array([0, 0, 0, 0, 0, 1, 1, 1], np.float32))  # popularity has no weight
+    few, many = (float(direction(range(num)) @ prior) for num in (2, 60))
+    assert few > 0.9
+    assert many < few
 
 
 def test_expected_calibration_error_by_hand():

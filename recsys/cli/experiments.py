@@ -1,4 +1,4 @@
-"""The command that measures the effect of each option of the towers."""
+"""Commands on experiments: the effect of each option of the towers, and what MLflow gets of a run."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +17,7 @@ from recsys.cli.app import (
     console,
 )
 from recsys.cli.console import ConsoleProgress, say
-from recsys.cli.runs import make_run
+from recsys.cli.runs import RunArgument, make_run
 
 WIDTH_OF_AN_ABLATION = 140  # columns where output is no terminal
 
@@ -71,3 +71,34 @@ def ablate(
     for name, why in found.left_out.items():
         say(console, f"Left out: {name}, since {why}.")
     say(console, f"Table: {path}")
+
+
+@command
+def track(
+    run: RunArgument,
+    uri: Annotated[
+        str | None,
+        typer.Option(
+            help="The address of an MLflow server, or sqlite:///FILE, that gets a copy; by default where "
+            "the run is tracked."
+        ),
+    ] = None,
+    experiment: Annotated[
+        str | None, typer.Option(help="The MLflow experiment; by default that of the run.")
+    ] = None,
+) -> None:
+    """Send to MLflow what the run has journaled and MLflow does not have; to another server all of it."""
+    from training.run_directory import RunDirectory
+    from training.tracking import deliver_now
+
+    directory = RunDirectory.open(run)
+    settings = directory.config().track
+    with directory.locked():
+        sent = deliver_now(
+            directory.path,
+            directory.tracking,
+            uri=uri or settings.uri,
+            experiment=experiment or settings.experiment,
+            is_copy=uri is not None,
+        )
+    say(console, f"{sent.num_entries:,} entries sent to {sent.place}: MLflow run {sent.run_id}.")

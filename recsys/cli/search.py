@@ -1,0 +1,172 @@
+"""Commands of search: for one query or a file of them, and the index of a dataset without a recommender."""
+
+from pathlib import Path
+from shlex import quote
+from typing import Annotated, Any
+
+import typer
+
+from recsys.cli.app import (
+    CacheOption,
+    ConfigOption,
+    DatasetArgument,
+    SetOption,
+    command,
+    console,
+    default_cache,
+)
+from recsys.cli.bundles import (
+    BundleArgument,
+    DeviceOption,
+    HistoriesOption,
+    StateOption,
+    open_engine,
+)
+from recsys.cli.console import ConsoleProgress, print_reasons, say, warn
+from recsys.errors import ConfigError
+
+QUERY_TABLES = "CSV, TSV, Parquet or JSON Lines"
+
+
+@command
+def search(
+    bundle: BundleArgument,
+    words: Annotated[
+        str | None, typer.Argument(help='Words; "a phrase", and -word leaves items out.')
+    ] = None,
+    image: Annotated[
+        list[Path] | None, typer.Option(help="A picture; this and the next three may be repeated.")
+    ] = None,
+    audio: Annotated[list[Path] | None, typer.Option(help="A sound: its words and how it sounds.")] = None,
+    video: Annotated[list[Path] | None, typer.Option(help="A video: its frames and its sound.")] = None,
+    like: Annotated[list[str] | None, typer.Option(help="An item id: items like it.")] = None,
+    user: Annotated[str | None, typer.Option(help="The user whose taste orders the hits.")] = None,
+    filter_: Annotated[
+        list[str] | None,
+        typer.Option("--filter", help="field=value; repeated: another field, or one more value of a field."),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", "--k", help="Items a query, at most.")] = 10,
+    min_relevance: Annotated[
+        float | None,
+        typer.Option(help="From 0 to 1: where the list ends; by default what validation chose."),
+    ] = None,
+    personal: Annotated[
+        float | None,
+        typer.Option(help="From 0, the query alone, to 1, the user's taste; by default the validated one."),
+    ] = None,
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            help=f"A file of queries ({QUERY_TABLES}) with the columns query_id and any of query, image, "
+            "audio, video (paths relative to the file), item_id and user_id."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="With --queries: the Parquet file to write (.parquet).")
+    ] = None,
+    histories: HistoriesOption = None,
+    state: StateOption = None,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Search a bundle by words, pictures, sounds, videos and items; or answer a file of queries."""
+    asked = {"words": words, "--image": image, "--audio": audio, "--video": video, "--like": like}
+    _check_one_way(asked | {"--user": user}, queries, out)
+    shared = {
+        "k": k,
+        "filters": parsed_filters(filter_ or []),
+        "min_relevance": min_relevance,
+        "personal": personal,
+    }
+    with open_engine(bundle, histories, state, device) as engine:
+        if queries is not None and out is not None:
+            _search_file(engine, queries, out, shared, device)
+        else:
+            _search_once(engine, asked, user, shared, device)
+
+
+def _check_one_way(asked: dict[str, Any], queries: Path | None, out: Path | None) -> None:
+    """Raises `ConfigError` unless there is either a query or a file of queries with its output."""
+    given = [name for name, value in asked.items() if value]
+    if (queries is None) != (out is None):
+        raise ConfigError("--queries and --out belong together: name the file to read and the file to write")
+    if queries is not None and given:
+        raise ConfigError(f"--queries reads queries and users from a file; leave {given[0]} out")
+    if queries is None and not set(given) - {"--user"}:
+        raise ConfigError("nothing to search for; write words, or give --image, --audio, --video or --like")
+
+
+@command
+def index(
+    dataset: DatasetArgument,
+    out: Annotated[Path, typer.Option("--out", help="The bundle directory to write; its folders are made.")],
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    cache: CacheOption = None,
+) -> None:
+    """Make a bundle that is searched, of a dataset's items alone: nothing is trained on events."""
+    from features.event_log import all_reasons, open_dataset
+    from features.extraction import extract
+    from recsys.config import load_config
+    from training.export import index_items
+
+    settings, cache_dir = load_config(config, overrides=set_ or []), cache or default_cache()
+    with ConsoleProgress(console) as progress:
+        loaded = open_dataset(dataset, settings.data, cache_dir=cache_dir, progress=progress)
+        for warning in loaded.warnings:
+            warn(console, warning)
+        vectors = extract(loaded, settings.encoders, cache_dir=cache_dir, progress=progress)
+        bundle = index_items(out, loaded, vectors, settings, progress=progress)
+    print_reasons(console, all_reasons(loaded, vectors.rejected))
+    say(console, f"Bundle {bundle.version} of {len(bundle.item_ids):,} items in {out}.")
+    say(
+        console,
+        f"Search it:  recsys search {quote(str(out))} WORDS   or serve it:  recsys serve {quote(str(out))}",
+    )
+
+
+def parsed_filters(settings: list[str]) -> dict[str, list[str]]:
+    """field=value texts as field -> wanted values; raises `ConfigError`."""
+    filters: dict[str, list[str]] = {}
+    for each in settings:
+        field, equals, value = each.partition("=")
+        if not equals or not field.strip():
+            raise ConfigError(f"--filter {each!r}: write it as field=value, such as genres=Comedy")
+        filters.setdefault(field.strip(), []).append(value)
+    return filters
+
+
+def _search_file(engine: Any, queries: Path, out: Path, shared: dict[str, Any], device: str) -> None:
+    from serving.search import SearchBatch, SearchEngine, search_to_parquet
+
+    with ConsoleProgress(console) as progress:
+        search = SearchEngine.of(engine, device=device)  # type: ignore[arg-type]
+        report = search_to_parquet(search, SearchBatch(queries=queries, **shared), out, progress=progress)
+    parts = [f"{report.num_rows:,} hits for {report.num_queries:,} queries in {out}"]
+    for count, text in (
+        (report.num_without_hits, "queries without a hit"),
+        (report.num_unknown_users, "queries of unknown users, in the impersonal order"),
+        (report.num_noted, "queries of which a part was left out"),
+    ):
+        if count:
+            parts.append(f"{text}: {count:,}")
+    say(console, "; ".join(parts) + ".")
+
+
+def _search_once(
+    engine: Any, asked: dict[str, Any], user: str | None, shared: dict[str, Any], device: str
+) -> None:
+    from features.queries import AudioClause, Clause, ImageClause, TextClause, VideoClause
+    from serving.search import SearchEngine, SearchRequest, show_hits
+
+    search = SearchEngine.of(engine, device=device)  # type: ignore[arg-type]
+    clauses: list[Clause] = []
+    if asked["words"]:
+        clauses.append(TextClause(name="words", text=asked["words"]))
+    for name, of in (("--image", ImageClause), ("--audio", AudioClause), ("--video", VideoClause)):
+        clauses += [of(name=f"{name} {path}", medium=path) for path in asked[name] or ()]
+    clauses += [search.item_clause(item, "--like") for item in asked["--like"] or ()]
+    history = None if user is None else engine.state.histories([user])[0]
+    if user is not None and history is None:
+        say(console, f"Unknown user {user!r}: the order is impersonal.")
+    answer = search.search(SearchRequest(clauses=tuple(clauses), history=history, **shared))
+    show_hits(search, console, answer)

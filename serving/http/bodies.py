@@ -1,0 +1,135 @@
+"""Bodies of search: JSON, or multipart with the JSON in a part `request` and files in further parts."""
+
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, get_args
+
+from fastapi import Depends, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.formparsers import MultiPartException
+
+from recsys.errors import RequestError, did_you_mean
+from serving.http.problems import problem
+from serving.http.search_schemas import PartName, SearchBody
+
+MAX_BODY_BYTES: Final = 64_000_000
+REQUEST: Final = "request"  # the part with the JSON
+MAX_PARTS: Final = 32
+_FILES: Final[tuple[PartName, ...]] = get_args(PartName)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilePart:
+    """A file of a multipart request."""
+
+    kind: PartName
+    place: int  # among the parts of the name `kind`, from 0
+    content: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Parsed:
+    body: SearchBody
+    files: tuple[FilePart, ...]
+
+
+async def _parsed(request: Request) -> _Parsed:
+    """The body, of at most `MAX_BODY_BYTES`; raises what `serving.http.app` answers with a problem."""
+    content = await _limited(request, getattr(request.app.state, "max_body_bytes", MAX_BODY_BYTES))
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        return await _of_form(request, content)
+    if kind not in ("", "application/json") and not kind.endswith("+json"):
+        raise RequestError("body", "must be JSON (application/json) or a form (multipart/form-data)", kind)
+    return _Parsed(body=_of_json(content), files=())
+
+
+async def _body(parsed: Annotated[_Parsed, Depends(_parsed)]) -> SearchBody:
+    return parsed.body
+
+
+async def _files(parsed: Annotated[_Parsed, Depends(_parsed)]) -> tuple[FilePart, ...]:
+    return parsed.files
+
+
+BodyOf = Annotated[SearchBody, Depends(_body)]
+FilesOf = Annotated[tuple[FilePart, ...], Depends(_files)]
+
+
+async def _limited(request: Request, limit: int) -> bytes:
+    """The bytes of the body; a longer one is refused without being read to its end."""
+    too_large = HTTPException(
+        413, problem("body", f"has more than {limit / 1e6:g} MB; send smaller or fewer files")
+    )
+    stated = request.headers.get("content-length", "")
+    if stated.isdigit() and int(stated[:20]) > limit:
+        raise too_large
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > limit:
+            raise too_large
+    return bytes(content)
+
+
+def _of_json(content: bytes) -> SearchBody:
+    """The body of this JSON; errors as FastAPI raises them for the other endpoints."""
+    try:
+        text = content.decode("utf-8-sig")
+        values = json.loads(text) if text.strip() else None
+    except json.JSONDecodeError as error:
+        raise RequestValidationError(
+            [
+                {
+                    "type": "json_invalid",
+                    "loc": ("body", error.pos),
+                    "msg": "JSON decode error",
+                    "input": {},
+                    "ctx": {"error": error.msg},
+                }
+            ],
+            body=error.doc,
+        ) from error
+    except (UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise HTTPException(400, "There was an error parsing the body") from error
+    try:
+        return SearchBody.model_validate(values)
+    except ValidationError as error:
+        located = [{**each, "loc": ("body", *each["loc"])} for each in error.errors(include_url=False)]
+        raise RequestValidationError(located, body=values) from error
+
+
+async def _of_form(request: Request, content: bytes) -> _Parsed:
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": content, "more_body": False}
+
+    try:
+        form = await Request(request.scope, receive).form(
+            max_files=MAX_PARTS, max_fields=MAX_PARTS, max_part_size=MAX_BODY_BYTES
+        )
+    except (MultiPartException, AnyHTTPException, ValueError, KeyError) as error:
+        message = getattr(error, "detail", None) or getattr(error, "message", None) or str(error)
+        raise RequestError("body", f"cannot be read as a form: {message}; send it again") from error
+    try:
+        return await _of_parts(form)
+    finally:
+        await form.close()
+
+
+async def _of_parts(form: FormData) -> _Parsed:
+    described: bytes | None = None
+    files: list[FilePart] = []
+    for name, part in form.multi_items():
+        value = await part.read() if isinstance(part, UploadFile) else part.encode("utf-8", "surrogatepass")
+        if name == REQUEST and described is None:
+            described = value
+        elif name in _FILES:
+            place = sum(each.kind == name for each in files)
+            files.append(FilePart(kind=_FILES[_FILES.index(name)], place=place, content=value))
+        else:
+            hint = "there is one already" if name == REQUEST else did_you_mean(name, [REQUEST, *_FILES])
+            raise RequestError(name, f"a part that is not read here; {hint}")
+    return _Parsed(body=_of_json(described or b"{}"), files=tuple(files))

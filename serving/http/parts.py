@@ -1,0 +1,74 @@
+"""What several endpoints share: the engine of the application, documented errors, and parts of answers."""
+
+from typing import Annotated, Any
+
+from fastapi import Depends, HTTPException, Request
+
+from recsys.errors import RequestError
+from recsys.history import History
+from serving.engine import Engine
+from serving.http.problems import problem
+from serving.http.schemas import ErrorBody, ModelInfo, Subject
+from serving.requests import Event
+
+Responses = dict[int | str, dict[str, Any]]
+
+
+async def _engine(request: Request) -> Engine:
+    engine = request.app.state.engine
+    assert isinstance(engine, Engine)
+    return engine
+
+
+EngineOf = Annotated[Engine, Depends(_engine)]
+
+
+async def _recommending(engine: EngineOf) -> Engine:
+    if engine.recommender is None:
+        message = (
+            "this bundle was made of items alone and recommends nothing; use /v1/search, or serve a bundle"
+        )
+        raise HTTPException(409, problem(None, f"{message} of a dataset with interactions (recsys run)"))
+    return engine
+
+
+RecommendingEngine = Annotated[Engine, Depends(_recommending)]  # of a bundle that has a recommender
+BAD_REQUEST: Responses = {
+    422: {"model": ErrorBody, "description": "A field is missing, unknown or out of range."}
+}
+BAD_BODY: Responses = BAD_REQUEST | {
+    400: {
+        "model": ErrorBody,
+        "description": "The body is not UTF-8, or the JSON parser gives it up.",
+    }
+}
+NOT_FOUND: Responses = {404: {"model": ErrorBody, "description": "There is no such item."}}
+NOT_READY: Responses = {503: {"model": ErrorBody, "description": "The state of users does not answer."}}
+NO_PART: Responses = {
+    409: {"model": ErrorBody, "description": "The bundle lacks the part that answers: recommender or search."}
+}
+
+
+def history_of(engine: Engine, subject: Subject) -> tuple[History | None, list[str]]:
+    """The posted history and its unknown items, or the user's history; None for an unknown user."""
+    if subject.user_id is not None:
+        if subject.history is not None:
+            raise RequestError(
+                "history", "is given together with user_id; leave one of the two out", list(subject.history)
+            )
+        return engine.state.histories([subject.user_id])[0], []
+    if subject.history is None:
+        raise RequestError("user_id", "is missing; give user_id, or history instead")
+    events = [Event(**entry.model_dump()) for entry in subject.history]
+    return engine.request_reader.history(events, strict=subject.strict)
+
+
+def model_info(engine: Engine) -> ModelInfo:
+    manifest = engine.bundle.manifest
+    return ModelInfo(
+        version=engine.bundle.version, created_at=manifest.created_at, dataset=manifest.dataset.name
+    )
+
+
+def providers_of(engine: Engine) -> dict[str, list[str]]:
+    return {graph: list(names) for graph, names in engine.providers.items()}

@@ -1,0 +1,85 @@
+"""The settings of a bundle's search, chosen on sentences that are taken out of the items' descriptions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from features.encoders import Encoder
+from recsys.arrays import Floats, unit
+from recsys.config import Config
+from recsys.item_features import ItemFeatures
+from recsys.modalities import EncoderKind, Modality
+from recsys.progress import Progress, silent
+from recsys.search import (
+    AlignmentHeads,
+    Document,
+    EncodedClause,
+    EncodedQuery,
+    LexicalIndex,
+    LexicalSettings,
+    Scorer,
+    Searcher,
+    SearchSettings,
+    build_legs,
+    items_with_words,
+    parse_words,
+)
+from training.search import fit_search, judged, sentence_queries
+
+
+def fit_settings(
+    features: ItemFeatures,
+    documents: Sequence[Document],
+    heads: AlignmentHeads | None,
+    config: Config,
+    text_encoder: Path | None,
+    *,
+    progress: Progress = silent,
+) -> SearchSettings:
+    """Fusion and relevance of `fit_search`; an item's vector and words have no sentence that is a query.
+
+    `text_encoder` is the directory of the encoder of texts, None where the bundle has none.
+    """
+    seed = config.train.seed
+    queries, left = sentence_queries(documents, max_queries=config.search.max_queries, seed=seed)
+    encoder = None if text_encoder is None else Encoder.load(text_encoder)
+    changed = [each for each, whole in zip(left, documents, strict=True) if each is not whole]
+    if encoder is not None and changed and Modality.TEXT in features.dense:
+        features = _with_texts(features, changed, encoder)
+    scorer = Scorer(
+        build_legs(features, heads),
+        num_items=features.size,
+        heads=heads,
+        words=LexicalIndex.build(left, LexicalSettings()),
+        has_words=items_with_words(left, features.size),
+        popularity=features.popularity,
+    )
+    encode = _encoding(encoder)
+    return fit_search(
+        Searcher(scorer, SearchSettings()),
+        judged(queries, encode),
+        encode=encode,
+        seed=seed,
+        progress=progress,
+    )
+
+
+def _with_texts(features: ItemFeatures, changed: Sequence[Document], encoder: Encoder) -> ItemFeatures:
+    """The features with the vectors of the changed descriptions."""
+    vectors: Floats = features.dense[Modality.TEXT].copy()
+    vectors[[each.item for each in changed]] = encoder.encode_texts([each.text for each in changed])
+    dense: Mapping[str, Floats] = {**features.dense, Modality.TEXT: vectors}
+    return replace(features, dense=dense)
+
+
+def _encoding(encoder: Encoder | None) -> Callable[[str], EncodedQuery]:
+    """A function from a text to its query."""
+
+    def encode(text: str) -> EncodedQuery:
+        vectors: dict[EncoderKind, Floats] = {}
+        if encoder is not None:
+            vectors["text"] = unit(encoder.encode_texts([text])[0])
+        clause = EncodedClause(kind="text", words=parse_words(text), vectors=vectors)
+        return EncodedQuery(clauses=(clause,))
+
+    return encode
