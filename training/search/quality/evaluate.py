@@ -1,7 +1,7 @@
 """Evaluation of search: each leg alone, the dense legs together, all together, and the personal order.
 
 Every list comes from `Searcher.search`, as in serving. A leg alone is asked by setting the weights of all
-others to 0. Accuracy is measured on whole lists; where they end is measured apart.
+others to 0, with reciprocal rank fusion where several are left. Accuracy is measured on whole lists; where they end is measured apart.
 
 Shape suffixes: Q queries, K ranks, M metrics.
 """
@@ -87,12 +87,13 @@ def evaluate_search(
     """
     answerable = [each for each in queries if each.is_answerable]
     systems = _systems(searcher)
+    plain = searcher.with_settings(searcher.settings.model_copy(update={"fusion": {}}))
     watch = _Watch()
     lists: dict[str, list[SearchResults | None]] = {}
     for name, weights in systems.items():
         progress("evaluate search", len(lists), len(systems) + 2, name)
-        timed = watch if name == HYBRID else None
-        lists[name] = [_answer(searcher, each, weights, timed) for each in answerable]
+        timed, asked = (watch, searcher) if name == HYBRID else (None, plain)
+        lists[name] = [_answer(asked, each, weights, timed) for each in answerable]
     if any(each.history is not None for each in answerable):
         progress("evaluate search", len(systems), len(systems) + 2, PERSONAL)
         lists[PERSONAL] = [_personal_answer(searcher, each, personal) for each in answerable]
