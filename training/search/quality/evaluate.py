@@ -1,7 +1,8 @@
 """Evaluation of search: each leg alone, the dense legs together, all together, and the personal order.
 
 Every list comes from `Searcher.search`, as in serving. A leg alone is asked by setting the weights of all
-others to 0, with reciprocal rank fusion where several are left. Accuracy is measured on whole lists; where they end is measured apart.
+others to 0; where several are left, by reciprocal rank fusion. Accuracy is measured on whole lists; where they
+end is measured apart.
 
 Shape suffixes: Q queries, K ranks, M metrics.
 """
