@@ -37,6 +37,27 @@ class CatalogueFilter:
             keep &= self._with_value(field, values)
         return keep
 
+    def counts(self, among: Bools, filters: Mapping[str, Sequence[str]]) -> dict[str, list[tuple[str, int]]]:
+        """Of every field the values and the numbers of items that have them, most frequent first.
+
+        Counted are the items of `among` [N] that pass the filters of all other fields: the count of a value
+        is what one more wanted value of its field would add. Values without an item are left out. Raises
+        `RequestError` as `mask`.
+        """
+        masks = {field: self.mask({field: values}) for field, values in filters.items()}
+        found = {}
+        for field in self._fields:
+            keep = among.copy()
+            for other, mask in masks.items():
+                if other != field:
+                    keep &= mask
+            values, items, place = self._flat[field]
+            numbers = np.bincount(place[keep[items]], minlength=len(values))
+            some = np.flatnonzero(numbers)
+            counted = zip((values[at] for at in some), numbers[some].tolist(), strict=True)
+            found[field] = sorted(counted, key=lambda each: (-each[1], each[0]))
+        return found
+
     def _with_value(self, field: str, values: Sequence[str]) -> Bools:
         if field not in self._fields:
             hint = did_you_mean(field, self._fields) if self._fields else "the catalogue has none"
@@ -61,10 +82,22 @@ class CatalogueFilter:
                 columns[name.removeprefix(Columns.CATEGORY_PREFIX)] = name
         return {field: self._by_value(column) for field, column in columns.items()}
 
+    @cached_property
+    def _flat(self) -> dict[str, tuple[list[str], Ints, Ints]]:
+        """Field -> its values, the ids of their items one value after the other, and the value of each."""
+        return {
+            field: (
+                list(by_value),
+                np.concatenate([np.zeros(0, np.int64), *by_value.values()]),
+                np.repeat(np.arange(len(by_value)), [len(ids) for ids in by_value.values()]),
+            )
+            for field, by_value in self._fields.items()
+        }
+
     def _by_value(self, column: str) -> dict[str, Ints]:
         numbered = self._catalogue.with_row_index("id", offset=NUM_RESERVED)
         values = numbered.select("id", pl.col(column).alias("value"))
         if isinstance(values.schema["value"], pl.List):
             values = values.explode("value")
-        grouped = values.drop_nulls().group_by("value").agg("id")
+        grouped = values.drop_nulls().unique().sort("id").group_by("value", maintain_order=True).agg("id")
         return {value: np.asarray(ids, np.int64) for value, ids in grouped.iter_rows()}

@@ -119,6 +119,16 @@ class RequestReader:
             unknown += unknown_candidates
         return keep, unknown
 
+    def facets(
+        self, items: Sequence[str] | None, filters: Mapping[str, Sequence[str]]
+    ) -> dict[str, list[tuple[str, int]]]:
+        """`CatalogueFilter.counts` among items of these ids, unknown ids left out; None is the catalogue."""
+        among = np.full(self._item_ids.size, items is None, np.bool_)
+        if items is not None:
+            among[self._item_ids.encode(items)] = True
+        among[:NUM_RESERVED] = False
+        return self._filter.counts(among, filters)
+
     def _candidates(self, names: Sequence[str], *, strict: bool) -> tuple[Ints, list[str]]:
         if not names:
             raise RequestError("candidates", "is empty; give at least one item", [])

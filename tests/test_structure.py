@@ -38,10 +38,11 @@ TIERS: Mapping[str, tuple[str, ...]] = {
     ),
     "training": (
         "runtime ranks sequences run_directory tracking onnx_graph",
-        "ranker alignment search",
+        "ranker alignment",
         "cold_start towers",
         "candidates",
         "fitting",
+        "search",
         "evaluation",
         "baselines",
         "export knockouts",
@@ -50,7 +51,7 @@ TIERS: Mapping[str, tuple[str, ...]] = {
         "experiments publishing",
     ),
     "serving": (
-        "filters state batch_parts",
+        "filters state batch_parts pictures",
         "requests",
         "engine",
         "search",

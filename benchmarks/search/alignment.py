@@ -1,7 +1,7 @@
 """Search between modalities on items that were held out of the alignment.
 
     python -m benchmarks.search.alignment DATASET [--seeds 0 1 2] [--categories genres]
-        [--method auto|closed_form|trained] [--all-items]
+        [--method auto|closed_form|trained] [--set trained.dropout=0.2] [--pairs 500] [--all-items]
 
 DATASET is a dataset folder, or the name of one under RECSYS_DATA. A fifth of the items with two kinds of
 media is drawn with each seed and held out; settings are chosen on a part of the others. Vectors are cached
@@ -27,7 +27,7 @@ from features.encoders import EncoderSpec
 from features.extraction import extract
 from recsys.arrays import Bools, Floats, Ints, unit
 from recsys.columns import Columns
-from recsys.config import AlignmentConfig, EncoderConfig
+from recsys.config import EncoderConfig, load_config
 from recsys.modalities import BY_NAME, EncoderKind
 from training.alignment import FittedAlignment, cross_modal_recall, fit_alignment
 
@@ -37,28 +37,16 @@ Vectors = dict[str, tuple[Floats, Bools]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("dataset")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--held-out", type=float, default=0.2)
-    parser.add_argument("--method", choices=["auto", "closed_form", "trained"], default="auto")
-    parser.add_argument(
-        "--fit-on", nargs="+", default=["texts"], help="the texts that the heads are fitted on"
-    )
-    parser.add_argument("--categories", nargs="*", default=[], help="category fields that become a text")
-    parser.add_argument("--all-items", action="store_true", help="items without events, too")
-    parser.add_argument("--pairs", type=int, help="pairs that the heads may see; of other items one medium")
-    options = parser.parse_args()
+    options = _parser().parse_args()
     dataset = load_dataset(_folder(options.dataset))
     vectors = item_vectors(dataset, options.categories)
     used = _used_items(dataset, vectors, options.all_items)
-    config = AlignmentConfig(method=options.method)
+    settings = [f"search.alignment.{each}" for each in (f"method={options.method}", *options.set)]
+    config = load_config(overrides=settings).search.alignment
     tables = []
     for seed in options.seeds:
         held_out, fitted_on = split(used, options.held_out, seed)
-        shown = _hide(vectors, fitted_on, options.pairs, seed)
+        shown, fitted_on = _hide(vectors, fitted_on, options, seed)
         names = (*options.fit_on, *(name for name in vectors if name not in (*PARTS, "texts")))
         started = time.process_time()
         fitted = fit_alignment(
@@ -75,27 +63,47 @@ def main() -> None:
         print(_mean(tables))
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("dataset")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--held-out", type=float, default=0.2)
+    parser.add_argument("--method", choices=["auto", "closed_form", "trained"], default="auto")
+    parser.add_argument("--set", nargs="+", default=[], help="trained.dropout=0.2, say")
+    parser.add_argument(
+        "--fit-on", nargs="+", default=["texts"], help="the texts that the heads are fitted on"
+    )
+    parser.add_argument("--categories", nargs="*", default=[], help="category fields that become a text")
+    parser.add_argument("--all-items", action="store_true", help="items without events, too")
+    parser.add_argument("--pairs", type=int, help="items that the heads see with all media; others with one")
+    parser.add_argument("--pairs-alone", action="store_true", help="the heads do not see the others at all")
+    return parser
+
+
 def item_vectors(dataset: InMemoryDataset, fields: list[str]) -> Vectors:
     """Vectors of the items' media, of the category `fields` as one text, and the mean of all texts."""
     vectors = _pooled(dataset)
-    words = pl.concat_str(
-        [pl.col(f"cat:{name}").list.join(", ").fill_null("") for name in fields], separator=". "
-    )
-    as_text = dataset.items.with_columns(
-        words.replace("", None).alias(Columns.TEXT),
-        pl.lit(None, pl.String).alias(Columns.TITLE),
-        pl.lit([], dataset.items.schema[Columns.IMAGE]).alias(Columns.IMAGE),
-        pl.lit([], dataset.items.schema[Columns.VIDEO]).alias(Columns.VIDEO),
-    )
     if fields:
-        vectors["categories"] = _pooled(replace(dataset, items=as_text, reviews=dataset.reviews.clear()))[
-            "text"
-        ]
+        lists = [pl.col(f"cat:{name}").list.join(", ").fill_null("") for name in fields]
+        vectors["categories"] = _pooled(_with_text(dataset, pl.concat_str(lists, separator=". ")))["text"]
     parts = [vectors[name] for name in PARTS if name in vectors]
     if parts:
         total = sum(unit(values) * has[:, None] for values, has in parts)
         vectors["texts"] = (unit(np.asarray(total, np.float32)), np.any([has for _, has in parts], axis=0))
     return vectors
+
+
+def _with_text(dataset: InMemoryDataset, words: pl.Expr) -> InMemoryDataset:
+    """The dataset with `words` as the items' text and no other media."""
+    schema = dataset.items.schema
+    items = dataset.items.with_columns(
+        words.replace("", None).alias(Columns.TEXT),
+        pl.lit(None, schema[Columns.TITLE]).alias(Columns.TITLE),
+        *(pl.lit([], schema[name]).alias(name) for name in (Columns.IMAGE, Columns.VIDEO)),
+    )
+    return replace(dataset, items=items, reviews=dataset.reviews.clear())
 
 
 def _pooled(dataset: InMemoryDataset) -> Vectors:
@@ -142,15 +150,16 @@ def _used_items(dataset: InMemoryDataset, vectors: Vectors, all_items: bool) -> 
     return np.flatnonzero(keep)
 
 
-def _hide(vectors: Vectors, items: Ints, num_pairs: int | None, seed: int) -> Vectors:
-    """The vectors, of which all but `num_pairs` of `items` have either texts or pictures, at random."""
-    if num_pairs is None:
-        return vectors
-    single = np.random.default_rng(seed).permutation(items)[num_pairs:]
+def _hide(vectors: Vectors, items: Ints, options: argparse.Namespace, seed: int) -> tuple[Vectors, Ints]:
+    """All media of `options.pairs` of `items`; the texts of half of the others, the pictures of the rest."""
+    if options.pairs is None:
+        return vectors, items
+    order = np.random.default_rng(seed).permutation(items)
+    pairs, single = order[: options.pairs], order[options.pairs :]
     shown = {name: (values, has.copy()) for name, (values, has) in vectors.items()}
     for name, (_, has) in shown.items():
-        has[single[::2] if KINDS.get(name) == "text" or name in PARTS else single[1::2]] = False
-    return shown
+        has[single[::2] if name in KINDS or name in PARTS else single[1::2]] = False
+    return shown, np.sort(pairs) if options.pairs_alone else items
 
 
 def _print(seed: int, fitted: FittedAlignment, seconds: float) -> None:

@@ -96,6 +96,13 @@ def serve(
     histories: HistoriesOption = None,
     state: StateOption = None,
     device: DeviceOption = "cpu",
+    media: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="The folder of the dataset, whose pictures the page shows; again for each of its media "
+            "roots, in their order."
+        ),
+    ] = None,
     max_megapixels: Annotated[
         float, typer.Option(min=0.1, max=80, help="A larger picture in a query is refused, not decoded.")
     ] = 50,
@@ -103,7 +110,7 @@ def serve(
         int, typer.Option(min=1, max=3600, help="Of a longer sound in a query the beginning is used.")
     ] = 60,
 ) -> None:
-    """Answer over HTTP; the API's documentation is at /docs."""
+    """Answer over HTTP: a page for search at /, and the API's documentation at /docs."""
     from features.queries import QueryLimits
     from recsys.bundle import bundle_directory
     from serving.http import serve as serve_bundle
@@ -116,6 +123,7 @@ def serve(
             histories=histories,
             state=state,
             device=_device(device),
+            media=media or (),
             limits=QueryLimits(max_pixels=round(1e6 * max_megapixels), max_audio_seconds=max_audio_seconds),
         )
 

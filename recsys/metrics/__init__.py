@@ -1,7 +1,8 @@
 """Metrics of ranked lists, beyond accuracy too, and their confidence intervals."""
 
 from recsys.metrics.beyond_accuracy import BEYOND, Content, Exposure, coverage, gini, per_user
-from recsys.metrics.bootstrap import Estimate, Sampled, resamples, weighted_means
+from recsys.metrics.bootstrap import Estimate, Sampled, clustered_means, resamples, weighted_means
+from recsys.metrics.graded import Grades, graded_at_k
 from recsys.metrics.ranking import METRICS, Doubles, IdLists, at_k, means
 
 __all__ = [
@@ -11,11 +12,14 @@ __all__ = [
     "Doubles",
     "Estimate",
     "Exposure",
+    "Grades",
     "IdLists",
     "Sampled",
     "at_k",
+    "clustered_means",
     "coverage",
     "gini",
+    "graded_at_k",
     "means",
     "per_user",
     "resamples",

@@ -1,6 +1,6 @@
 """Bootstrap over users: the distribution of a metric over resamples of the users. Numpy only.
 
-Shape suffixes: U users, M metrics, R resamples.
+Shape suffixes: U users, M metrics, R resamples, Q queries, C clusters.
 """
 
 from collections.abc import Iterator
@@ -86,3 +86,31 @@ def weighted_means(weight_RU: Doubles, value_UM: Doubles) -> Doubles:
         return np.asarray(weight_RU @ value_UM / weight_RU.sum(1, keepdims=True))
     sum_RM, num_RM = weight_RU @ np.where(missing_UM, 0.0, value_UM), weight_RU @ ~missing_UM
     return np.divide(sum_RM, num_RM, out=np.full_like(sum_RM, np.nan), where=num_RM > 0)
+
+
+def clustered_means(
+    value_QM: Doubles, cluster_Q: Ints | None = None, *, num: int = NUM_RESAMPLES, seed: int = 0
+) -> list[Sampled]:
+    """The mean of every column, and its means in resamples of whole clusters. M values.
+
+    The rows of a cluster, such as the queries of one user, are drawn together, because they are not
+    independent (Davison and Hinkley 1997, section 3.8). `cluster_Q` numbers the clusters from 0; without it
+    every row is a cluster. A row whose value is NaN does not count; a column without a value has the value
+    NaN. Raises `DataError` without a row.
+    """
+    cluster_Q = np.arange(len(value_QM)) if cluster_Q is None else cluster_Q
+    num_clusters = int(cluster_Q.max(initial=-1)) + 1
+    known_QM = ~np.isnan(value_QM)
+    sum_CM, num_CM = np.zeros((2, num_clusters, value_QM.shape[1]))
+    np.add.at(sum_CM, cluster_Q, np.where(known_QM, value_QM, 0.0))
+    np.add.at(num_CM, cluster_Q, known_QM)
+    drawn = [
+        _ratio(drawn_RC @ sum_CM, drawn_RC @ num_CM)
+        for drawn_RC in resamples(num_clusters, num=num, seed=seed)
+    ]
+    drawn_RM, value_M = np.concatenate(drawn), _ratio(sum_CM.sum(0), num_CM.sum(0))
+    return [Sampled(value=float(value), drawn_R=drawn_RM[:, at]) for at, value in enumerate(value_M)]
+
+
+def _ratio(total: Doubles, count: Doubles) -> Doubles:
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)

@@ -69,13 +69,15 @@ class Searcher:
         min_relevance: float | None = None,
         history: History | None = None,
         personal: float | None = None,
+        explain: bool = True,
     ) -> SearchResults:
         """At most `k` items, best first, ties by lowest id; of the items `allowed` [N].
 
         Fewer where fewer have any relation to the query or a relevance of at least `min_relevance`, which is
         the one of the settings by default; 0 leaves nothing out. `personal` from 0, the impersonal order, to
         1, the recommender's order of the head, is the one of the settings by default. A user of whom the
-        recommender knows nothing gets the impersonal list. Raises `RequestError` for values out of range and
+        recommender knows nothing gets the impersonal list. Without `explain` the hits name no words, which
+        takes most of the time of a long list. Raises `RequestError` for values out of range and
         for a query that the catalogue cannot answer.
         """
         self._check(k, min_relevance, personal)
@@ -90,7 +92,7 @@ class Searcher:
         with watch.stage("personal"):
             ranked = self._ordered(scores.items, fused_K, place, history, personal)
         with watch.stage("fusion"):
-            return self._results(query, scores, ranked, parts, relevance_K, k, watch)
+            return self._results(query if explain else None, scores, ranked, parts, relevance_K, k, watch)
 
     def _ordered(
         self, items: Ints, fused_K: Doubles, place: Ints, history: History | None, personal: float | None
@@ -116,7 +118,7 @@ class Searcher:
 
     def _results(
         self,
-        query: EncodedQuery,
+        query: EncodedQuery | None,
         scores: QueryScores,
         ranked: _Ranked,
         parts: dict[str, Doubles],
@@ -146,8 +148,8 @@ class Searcher:
             milliseconds=watch.milliseconds,
         )
 
-    def _matched(self, query: EncodedQuery, item: int) -> tuple[str, ...]:
-        if self.scorer.words is None:
+    def _matched(self, query: EncodedQuery | None, item: int) -> tuple[str, ...]:
+        if self.scorer.words is None or query is None:
             return ()
         asked = [clause.words for clause in query.positive if clause.words is not None]
         words = [word for each in asked for word in self.scorer.words.matched(each, item)]

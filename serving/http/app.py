@@ -1,6 +1,7 @@
 """The HTTP endpoint: `create_app(engine)`, and `serve`, which runs it."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -12,6 +13,8 @@ from recsys.history import History
 from recsys.ids import PAD
 from recsys.retrieval import Recommendations
 from serving.engine import Engine
+from serving.http.catalogue import router as catalogue_router
+from serving.http.page import router as page_router
 from serving.http.parts import (
     BAD_BODY,
     BAD_REQUEST,
@@ -39,6 +42,7 @@ from serving.http.schemas import (
 )
 from serving.http.search import body_definitions
 from serving.http.search import router as search_router
+from serving.pictures import CataloguePictures
 from serving.search import SearchEngine
 
 try:
@@ -65,14 +69,18 @@ the field, the rejected value, and what would be right.
 router = APIRouter()
 
 
-def create_app(engine: Engine, limits: QueryLimits | None = None) -> FastAPI:
-    """The application that answers from `engine`; `limits` of the queries of search."""
+def create_app(engine: Engine, limits: QueryLimits | None = None, media: Sequence[Path] = ()) -> FastAPI:
+    """The application that answers from `engine`.
+
+    `limits` are those of the queries of search, `media` the folders of `CataloguePictures`.
+    """
     app = FastAPI(title="recsys", version=__version__, description=ABOUT)
     app.state.engine = engine
     has_search = engine.bundle.manifest.search is not None
     app.state.search = SearchEngine.of(engine, limits=limits) if has_search else None
-    app.include_router(router)
-    app.include_router(search_router)
+    app.state.pictures = CataloguePictures(engine.bundle.catalogue, media)
+    for each in (router, search_router, catalogue_router, page_router):
+        app.include_router(each)
     _describe_bodies(app)
     _install_handlers(app)
     return app
@@ -86,17 +94,19 @@ def serve(
     histories: Path | None = None,
     state: Path | None = None,
     device: Device = "cpu",
+    media: Sequence[Path] = (),
     log_level: str = "info",
     limits: QueryLimits | None = None,
 ) -> None:
-    """Open `bundle` and answer over HTTP until stopped; errors as `Engine.open`."""
+    """Open `bundle` and answer over HTTP until stopped; errors as `Engine.open` and `CataloguePictures`."""
     with Engine.open(bundle, histories=histories, state=state, device=device) as engine:
         if not engine.state.is_durable:
             log.warning(
                 "the state is kept in memory: users who are erased come back with the next start; name a "
                 "writable file with --state to keep erasures"
             )
-        uvicorn.run(create_app(engine, limits), host=host, port=port, log_level=log_level)
+        application = create_app(engine, limits, media)
+        uvicorn.run(application, host=host, port=port, log_level=log_level)
 
 
 # Endpoints are plain functions, so that inference runs in worker threads and the loop stays free.
@@ -157,7 +167,13 @@ def similar(
     similar_items = engine.similar if engine.recommender is not None or search is None else search.similar
     found, cosines = similar_items(item, query.k)
     items = [
-        SimilarItem(item_id=engine.item_id(at), title=engine.title(at), rank=place, score=score)
+        SimilarItem(
+            item_id=engine.item_id(at),
+            title=engine.title(at),
+            image=engine.image(at),
+            rank=place,
+            score=score,
+        )
         for place, (at, score) in enumerate(zip(found.tolist(), cosines.tolist(), strict=True), 1)
     ]
     return SimilarAnswer(item_id=item_id, items=items, model=model_info(engine))
@@ -251,6 +267,7 @@ def _ranked_item(engine: Engine, ranked: Recommendations, place: int) -> RankedI
     return RankedItem(
         item_id=engine.item_id(item),
         title=engine.title(item),
+        image=engine.image(item),
         rank=place + 1,
         score=float(ranked.scores[0, place]),
         reason=_reason(engine, ranked, place),

@@ -12,6 +12,7 @@ MAX_HISTORY: Final = 1000
 MAX_CANDIDATES: Final = 1000
 MAX_ALLOWED: Final = 100_000
 MAX_VALUE: Final = 3.4e38  # numbers of events are held as float32
+IMAGE: Final = "Path of its picture, as the dataset names it."
 _TIME: Final = "seconds since the epoch (not milliseconds), or an ISO 8601 time such as 2026-03-01T12:00:00Z"
 
 
@@ -184,6 +185,7 @@ class RankedItem(_Model):
 
     item_id: str
     title: str | None
+    image: str | None = Field(description=IMAGE)
     rank: int = Field(description="Rank in the list, from 1.")
     score: float = Field(description="Higher is better; comparable within one answer.")
     reason: ReasonOut | None = Field(None, description="Missing where no ranker ran.")
@@ -220,6 +222,7 @@ class SimilarItem(_Model):
 
     item_id: str
     title: str | None
+    image: str | None = Field(description=IMAGE)
     rank: int
     score: float = Field(description="Cosine of the two item vectors.")
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from features.queries import MAX_WEIGHT, QueryLimits
-from serving.http.schemas import MAX_ALLOWED, MAX_K, Encodable, ItemId, ModelInfo, Subject, _Model
+from serving.http.schemas import IMAGE, MAX_ALLOWED, MAX_K, Encodable, ItemId, ModelInfo, Subject, _Model
 
 MAX_TEXT: Final = 100_000  # characters; of a longer text than a query may have the beginning is used
 MAX_SUGGESTIONS: Final = 50
@@ -126,7 +126,7 @@ class FoundItem(_Model):
 
     item_id: str
     title: str | None
-    image: str | None = Field(description="Path of its picture, as the dataset names it.")
+    image: str | None = Field(description=IMAGE)
     rank: int = Field(description="Rank in the list, from 1.")
     score: float = Field(description="Higher is better; comparable within one answer.")
     relevance: float = Field(description="Calibrated probability that the item fits; 1 where not calibrated.")

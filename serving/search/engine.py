@@ -19,6 +19,7 @@ from recsys.search import (
     EncodedQuery,
     HitExplanation,
     LexicalIndex,
+    QueryKind,
     Searcher,
     SearchResults,
     Suggestion,
@@ -98,6 +99,23 @@ class SearchEngine:
                 personalizer(engine.recommender, bundle.manifest.modalities)
             )
         return cls(engine, searcher, query_encoder(bundle, limits or QueryLimits(), device))
+
+    @property
+    def query_kinds(self) -> tuple[QueryKind, ...]:
+        """Kinds of query, items left out, that can be compared with anything in this catalogue."""
+        scorer, encoders = self.searcher.scorer, self.engine.bundle.manifest.encoders
+        shared = () if scorer.heads is None else scorer.heads.kinds
+        known = {leg.kind for leg in scorer.legs} | set(shared)
+        text = scorer.words is not None or ("text" in encoders and "text" in known)
+        image = "image" in encoders and "image" in known
+        audio = ("audio" in encoders and "audio" in known) or (TRANSCRIBER in encoders and text)
+        answered: dict[QueryKind, bool] = {
+            "text": text,
+            "image": image,
+            "audio": audio,
+            "video": image or audio,
+        }
+        return tuple(kind for kind, is_answered in answered.items() if is_answered)
 
     def search(self, request: SearchRequest) -> SearchAnswer:
         """The items for `request`, best first; the items of its item clauses are left out.

@@ -1,7 +1,7 @@
 """The shared space of a catalogue: several ways of fitting it, of which validation items choose one."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -34,6 +34,8 @@ from training.onnx_graph import Graph, differences, write_graph
 logger = logging.getLogger(__name__)
 
 MIN_ITEMS: Final = 10  # items with two kinds of media; a space from fewer is noise
+MIN_VALIDATION: Final = 400  # validation items that choose the closed form, of all draws together
+MAX_SPLITS: Final = 5
 TOLERANCE: Final = 1e-4  # largest difference of a coordinate between a graph and torch
 NUM_CHECKED: Final = 256  # vectors on which graph and torch are compared
 
@@ -117,15 +119,15 @@ def fit_alignment(
     paired = views.paired_items()
     common = _common_space(views, spaces)
     if len(paired) >= MIN_ITEMS:
-        training, validation = views.split(config.validation_fraction, seed)
-        candidates = _candidates(training, validation, config, common, seed=seed, progress=progress)
+        splits = _splits(views, config.validation_fraction, seed)
+        candidates = _candidates(splits, config, common, seed=seed, progress=progress)
         # The first of equal ones: the encoders' own space before the closed form before trained heads.
         best = max(candidates, key=lambda each: each.score)
         record = AlignmentRecord(
             method=best.method,
             reason="best on validation items" if len(candidates) > 1 else "the only method tried",
             num_items=len(paired),
-            num_validation_items=len(validation.items),
+            num_validation_items=len(splits[0][1].items),
             scores={each.method: each.score for each in candidates},
             settings=best.settings,
         )
@@ -141,19 +143,26 @@ def fit_alignment(
     return FittedAlignment(heads, {kind: _example(views, kind) for kind in heads}, record)
 
 
+def _splits(views: Views, fraction: float, seed: int) -> list[tuple[Views, Views]]:
+    """Training and validation views; several draws where one has few validation items."""
+    first = views.split(fraction, seed)
+    count = min(max(MIN_VALIDATION // len(first[1].items), 1), MAX_SPLITS)
+    return [first, *(views.split(fraction, seed + at) for at in range(1, count))]
+
+
 def _candidates(
-    training: Views,
-    validation: Views,
+    splits: Sequence[tuple[Views, Views]],
     config: AlignmentConfig,
     common: Mapping[EncoderKind, int],
     *,
     seed: int,
     progress: Progress,
 ) -> list[Candidate]:
+    training, validation = splits[0]
     found = [common_space(training, validation, common)] if common else []
     num_paired = len(training.paired_items()) + len(validation.items)
     trains = config.method != "closed_form" and num_paired >= config.min_items
-    linear = closed_form(training, validation, config.dim)
+    linear = closed_form(splits, config.dim)
     if config.method == "auto" or not trains:
         found.append(linear)
     if trains:

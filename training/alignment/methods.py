@@ -62,21 +62,29 @@ def common_heads(views: Views, common: Mapping[EncoderKind, int], ridge: float) 
     return heads
 
 
-def closed_form(training: Views, validation: Views, dim: int) -> Candidate:
-    """Canonical correlations, with the ridge and the power that are best on validation."""
-    analysis = CanonicalCorrelation(training, dim)
+def closed_form(splits: Sequence[tuple[Views, Views]], dim: int) -> Candidate:
+    """Canonical correlations, with the ridge and the power of the best mean score over `splits`.
 
-    def candidate(ridge: float, power: float) -> Candidate:
-        heads = _linear_heads(analysis, ridge, power)
-        return Candidate(
-            method="closed_form",
-            score=validation_score(heads, validation),
-            heads=heads,
-            settings={"ridge": ridge, "power": power},
-            refit=lambda views: _linear_heads(CanonicalCorrelation(views, dim), ridge, power),
-        )
+    Heads and score are those of the first split.
+    """
+    scores: dict[tuple[float, float], list[float]] = {}
+    for training, validation in splits:
+        analysis = CanonicalCorrelation(training, dim)
+        for setting in product(RIDGES, POWERS):
+            score = validation_score(_linear_heads(analysis, *setting), validation)
+            scores.setdefault(setting, []).append(score)
+    ridge, power = max(scores, key=lambda setting: float(np.mean(scores[setting])))
 
-    return max((candidate(*each) for each in product(RIDGES, POWERS)), key=lambda each: each.score)
+    def fit(views: Views) -> Heads:
+        return _linear_heads(CanonicalCorrelation(views, dim), ridge, power)
+
+    return Candidate(
+        method="closed_form",
+        score=scores[ridge, power][0],
+        heads=fit(splits[0][0]),
+        settings={"ridge": ridge, "power": power},
+        refit=fit,
+    )
 
 
 def trained(

@@ -1,5 +1,14 @@
-"""The settings of search, chosen on queries with known answers, and the makers of such queries."""
+"""Settings of search chosen on queries with known answers, and the evaluation of search."""
 
+from training.search.before_test import SearchBeforeTest, Searched, SearchSubject
+from training.search.build import (
+    KINDS,
+    Searchable,
+    align,
+    build_searcher,
+    encoder_directories,
+    query_encoder,
+)
 from training.search.default_relevance import default_relevance
 from training.search.fit import fit_search, ranked_query
 from training.search.fusion_fit import FusionChoice, RankedQuery, choose_fusion, ndcg_of
@@ -13,27 +22,52 @@ from training.search.known_item import (
 )
 from training.search.no_answer import FOREIGN, UnansweredQuery, without_similar
 from training.search.personal_fit import PersonalChoice, choose_personal
+from training.search.quality.evaluate import SEARCH_METRICS, GradedQuery, evaluate_search, graded
+from training.search.quality.files import QueryFiles, graded_queries, read_qrels, read_query_files
+from training.search.quality.results import SearchEvaluation
+from training.search.quality.table import metric_label, ordered_systems, search_tables
 from training.search.relevance_fit import RelevanceChoice, choose_relevance, expected_calibration_error
 
 __all__ = [
     "FOREIGN",
+    "KINDS",
+    "SEARCH_METRICS",
     "FusionChoice",
+    "GradedQuery",
     "JudgedQuery",
     "KnownItemQuery",
     "PersonalChoice",
+    "QueryFiles",
     "RankedQuery",
     "RelevanceChoice",
+    "SearchBeforeTest",
+    "SearchEvaluation",
+    "SearchSubject",
+    "Searchable",
+    "Searched",
     "UnansweredQuery",
+    "align",
+    "build_searcher",
     "choose_fusion",
     "choose_personal",
     "choose_relevance",
     "default_relevance",
+    "encoder_directories",
+    "evaluate_search",
     "expected_calibration_error",
     "fit_search",
+    "graded",
+    "graded_queries",
     "judged",
+    "metric_label",
     "ndcg_of",
+    "ordered_systems",
+    "query_encoder",
     "ranked_query",
+    "read_qrels",
+    "read_query_files",
     "review_queries",
+    "search_tables",
     "sentence_queries",
     "without_similar",
     "without_title",

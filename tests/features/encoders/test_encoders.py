@@ -142,6 +142,7 @@ def test_a_folder_without_a_specification(tmp_path: Path) -> None:
         ("dim = 2", 'dim = "2"', "dim = '2'; a int is needed"),
         ('"model.onnx" =', '"other.onnx" =', r"no sha256 of model\.onnx"),
         ("format = 1", "format =", "not TOML"),
+        ("format = 1", "format = 1\nspace = 3", "space = 3; a str is needed"),
     ],
 )
 def test_a_wrong_specification_is_refused(text_dir: Path, old: str, new: str, message: str) -> None:
@@ -158,6 +159,15 @@ def test_fingerprint_is_of_the_content(tmp_path: Path) -> None:
     same = EncoderSpec.read(write_tiny_text(tmp_path / "b"))
     renamed = EncoderSpec.read(write_tiny_text(tmp_path / "c", name="another"))
     assert first.fingerprint == same.fingerprint != renamed.fingerprint
+
+
+def test_a_space_is_read_and_part_of_the_fingerprint(text_dir: Path) -> None:
+    before = EncoderSpec.read(text_dir)
+    path = text_dir / "encoder.toml"
+    path.write_text(path.read_text().replace("format = 1", 'format = 1\nspace = "clip@1"'))
+    after = EncoderSpec.read(text_dir)
+    assert (before.space, after.space) == (None, "clip@1")
+    assert before.fingerprint != after.fingerprint
 
 
 def test_parity_is_read_and_no_part_of_the_fingerprint(text_dir: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recsys.errors import DataError
-from recsys.metrics.bootstrap import Sampled, resamples, weighted_means
+from recsys.metrics.bootstrap import Sampled, clustered_means, resamples, weighted_means
 from recsys.metrics.ranking import Doubles
 
 
@@ -91,3 +91,33 @@ def test_an_interval_holds_its_value_where_one_resample_stands_far_below_the_oth
 def test_nobody_to_draw_from_is_refused() -> None:
     with pytest.raises(DataError, match="no users"):
         next(resamples(0))
+
+
+def test_rows_of_a_cluster_are_drawn_together() -> None:
+    values = np.array([[1.0, 0.0], [3.0, np.nan], [8.0, 5.0], [2.0, 1.0], [4.0, np.nan]])
+    clusters = np.array([0, 0, 1, 2, 2])
+    found = clustered_means(values, clusters, num=40, seed=3)
+    rng = np.random.default_rng(3)
+    slow = []
+    for _ in range(40):
+        rows = np.concatenate([np.flatnonzero(clusters == drawn) for drawn in rng.integers(3, size=3)])
+        drawn = [column[~np.isnan(column)] for column in values[rows].T]
+        slow.append([column.mean() if len(column) else np.nan for column in drawn])
+    assert np.stack([each.drawn_R for each in found], 1) == pytest.approx(np.array(slow), nan_ok=True)
+    assert [each.value for each in found] == pytest.approx([18 / 5, 6 / 3])
+    alone = clustered_means(values, num=40, seed=3)
+    assert alone[0].drawn_R == pytest.approx(bootstrap(values, 40, seed=3)[:, 0])
+
+
+def test_clusters_widen_an_interval_of_alike_rows() -> None:
+    values = np.repeat(np.random.default_rng(0).random((40, 1)), 5, axis=0)
+    together = clustered_means(values, np.repeat(np.arange(40), 5))[0].estimate()
+    apart = clustered_means(values)[0].estimate()
+    assert together.high - together.low > 1.7 * (apart.high - apart.low)  # the square root of 5 is 2.2
+
+
+def test_a_column_without_values_and_no_rows() -> None:
+    (found,) = clustered_means(np.full((3, 1), np.nan))
+    assert math.isnan(found.value)
+    with pytest.raises(DataError, match="no users to draw from"):
+        clustered_means(np.empty((0, 1)))

@@ -236,6 +236,10 @@ def test_documentation_names_every_path_and_error(client):
     assert set(paths) == {
         "/v1/recommend",
         "/v1/rank",
+        "/v1/about",
+        "/v1/facets",
+        "/v1/items/{item_id}",
+        "/v1/items/{item_id}/image",
         "/v1/items/{item_id}/similar",
         "/v1/search",
         "/v1/suggest",

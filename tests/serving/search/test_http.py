@@ -312,3 +312,8 @@ def test_the_description_names_all_it_refers_to(client: Any) -> None:
     assert names <= set(described["components"]["schemas"])
     assert "SearchBody" in names
     assert described == client.get("/openapi.json").json()
+
+
+def test_the_kinds_of_query_that_something_answers(client: Any) -> None:
+    # The bundle has an encoder of sounds, but no item with a sound.
+    assert client.get("/v1/about").json()["queries"] == ["text", "image", "video"]

@@ -10,6 +10,7 @@ from recsys.errors import BundleError, DataError, RequestError
 from recsys.search import OnnxHeads
 from training.alignment import cross_modal_recall, fit_alignment
 from training.alignment import fit as fit_module
+from training.alignment.views import Views
 
 CLOSED_FORM = AlignmentConfig(method="closed_form", dim=8)
 
@@ -96,6 +97,17 @@ def test_a_missing_vector_may_be_anything():
 
 
 SPACES = {"text": "clip@1", "image": "clip@1", "audio": None}
+
+
+def test_few_validation_items_are_drawn_several_times():
+    large, small = (Views.of(linear_catalogue(num_items=size)) for size in (2700, 500))
+    assert [len(each.items) for each in fit_module._splits(large, 0.15, 0)[0]] == [2295, 405]
+    assert len(fit_module._splits(large, 0.15, 0)) == 1
+    splits = fit_module._splits(small, 0.15, 0)
+    assert [len(validation.items) for _, validation in splits] == [75] * 5
+    for training, validation in splits:
+        assert sorted([*training.items, *validation.items]) == list(range(500))
+    assert not np.array_equal(splits[0][1].items, splits[1][1].items)
 
 
 class TestCommonSpace:

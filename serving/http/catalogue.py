@@ -1,0 +1,129 @@
+"""The endpoints about the catalogue: kinds of query, counts of category values, an item, its picture."""
+
+import logging
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
+from fastapi import Path as InPath
+
+from recsys.errors import MediumError, RequestError
+from serving.engine import Engine
+from serving.http.catalogue_schemas import (
+    About,
+    Facet,
+    FacetAnswer,
+    FacetRequest,
+    ItemOut,
+    PictureQuery,
+    ValueCount,
+)
+from serving.http.parts import BAD_BODY, BAD_REQUEST, NOT_FOUND, EngineOf, model_info
+from serving.http.problems import of_request, problem
+from serving.pictures import CataloguePictures
+from serving.search import SearchEngine
+
+router = APIRouter()
+log = logging.getLogger(__name__)
+ItemInPath = Annotated[str, InPath(description="Item id.", examples=["1"])]
+_PICTURE_HEADERS = {
+    "Cache-Control": "private, max-age=600",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+async def _pictures(request: Request) -> CataloguePictures:
+    pictures = request.app.state.pictures
+    assert isinstance(pictures, CataloguePictures)
+    return pictures
+
+
+PicturesOf = Annotated[CataloguePictures, Depends(_pictures)]
+
+
+@router.get("/v1/about", tags=["catalogue"], summary="What can be asked here")
+def about(engine: EngineOf, pictures: PicturesOf, request: Request) -> About:
+    """The dataset, and the kinds of request that its bundle answers."""
+    manifest = engine.bundle.manifest
+    search: SearchEngine | None = request.app.state.search
+    return About(
+        name=manifest.dataset.name,
+        num_items=len(engine.bundle.item_ids),
+        recommends=engine.recommender is not None,
+        queries=[] if search is None else list(search.query_kinds),
+        pictures=bool(pictures),
+        model=model_info(engine),
+    )
+
+
+@router.post("/v1/facets", responses=BAD_BODY, tags=["catalogue"], summary="Count category values")
+def facets(body: FacetRequest, engine: EngineOf) -> FacetAnswer:
+    """How many items have each value of each field that can be filtered, most frequent first.
+
+    Ids that are not in the catalogue do not count.
+    """
+    counted = engine.request_reader.facets(body.items, body.filters)
+    return FacetAnswer(
+        facets=[
+            Facet(
+                field=field,
+                num_values=len(values),
+                values=[ValueCount(value=value, count=count) for value, count in values[: body.k]],
+            )
+            for field, values in counted.items()
+            if values
+        ]
+    )
+
+
+@router.get(
+    "/v1/items/{item_id:path}/image",  # an id may hold a slash
+    response_class=Response,
+    responses=BAD_REQUEST
+    | NOT_FOUND
+    | {200: {"content": {"image/jpeg": {}}}, 304: {"description": "The client's copy is the current one."}},
+    tags=["catalogue"],
+    summary="The picture of an item",
+)
+def picture(
+    item_id: ItemInPath,
+    engine: EngineOf,
+    pictures: PicturesOf,
+    query: Annotated[PictureQuery, Query()],
+    request: Request,
+) -> Response:
+    """A JPEG of the item's first picture, from the folders that `recsys serve --media` names."""
+    found = pictures.find(_item(engine, item_id))
+    if found is None:
+        raise HTTPException(404, problem("item_id", "this item has no picture here", item_id))
+    tag = f'"{found.tag}-{query.side}"'
+    headers = {"ETag": tag, **_PICTURE_HEADERS}
+    if tag in request.headers.get("If-None-Match", ""):
+        return Response(status_code=304, headers=headers)
+    try:
+        content = pictures.jpeg(found, query.side)
+    except (MediumError, OSError) as error:
+        log.warning("the picture of item %r cannot be shown: %s", item_id, error)
+        unread = problem("item_id", "the picture of this item cannot be read", item_id)
+        raise HTTPException(404, unread) from None
+    return Response(content, media_type="image/jpeg", headers=headers)
+
+
+# After the paths that go on behind the id, since an id may hold a slash.
+@router.get(
+    "/v1/items/{item_id:path}",
+    responses=BAD_REQUEST | NOT_FOUND,
+    tags=["catalogue"],
+    summary="An item of the catalogue",
+)
+def item(item_id: ItemInPath, engine: EngineOf, pictures: PicturesOf) -> ItemOut:
+    """The title, and whether there is a picture."""
+    found = _item(engine, item_id)
+    return ItemOut(item_id=item_id, title=engine.title(found), picture=pictures.find(found) is not None)
+
+
+def _item(engine: Engine, item_id: str) -> int:
+    try:
+        return engine.request_reader.item(item_id, "item_id")
+    except RequestError as error:
+        raise HTTPException(404, of_request(error)) from None

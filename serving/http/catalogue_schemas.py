@@ -1,0 +1,73 @@
+"""What the endpoints about the catalogue take and answer."""
+
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from recsys.search import QueryKind
+from serving.http.schemas import MAX_ALLOWED, ItemId, ModelInfo, _Model
+from serving.pictures import MAX_SIDE
+
+MAX_VALUES: Final = 500
+MIN_SIDE: Final = 32
+
+
+class About(_Model):
+    """What this endpoint can answer."""
+
+    name: str = Field(description="Of the dataset.")
+    num_items: int
+    recommends: bool = Field(description="Whether `/v1/recommend` answers.")
+    queries: list[QueryKind] = Field(
+        description="Kinds of query that `/v1/search` takes; none without a search part."
+    )
+    pictures: bool = Field(description="Whether `/v1/items/{item_id}/image` has pictures.")
+    model: ModelInfo
+
+
+class FacetRequest(_Model):
+    """Items whose categories are counted, and the filters that hold."""
+
+    items: list[ItemId] | None = Field(
+        None, max_length=MAX_ALLOWED, description="Only these items, such as hits; by default the catalogue."
+    )
+    filters: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="As in a search. A field is counted among the items that pass the filters of all other "
+        "fields.",
+        examples=[{"genres": ["Comedy"]}],
+    )
+    k: int = Field(20, ge=1, le=MAX_VALUES, description="How many values of a field, at most.")
+
+
+class ValueCount(_Model):
+    value: str
+    count: int = Field(description="Items with this value.")
+
+
+class Facet(_Model):
+    """One field that can be filtered, and its most frequent values."""
+
+    field: str
+    num_values: int = Field(description="All values that an item has, those left out included.")
+    values: list[ValueCount]
+
+
+class FacetAnswer(_Model):
+    facets: list[Facet]
+
+
+class ItemOut(_Model):
+    """One item of the catalogue."""
+
+    item_id: str
+    title: str | None
+    picture: bool = Field(description="Whether `/v1/items/{item_id}/image` has its picture.")
+
+
+class PictureQuery(BaseModel):
+    """The query parameters of a request for a picture."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    side: int = Field(480, ge=MIN_SIDE, le=MAX_SIDE, description="Pixels of the longer side, at most.")

@@ -1,0 +1,47 @@
+// Requests to the endpoint; an error answer becomes an Error whose message is in words.
+
+async function ask(path, options) {
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Error("The server does not answer. Is it still running, and are you online?");
+  }
+  const body = await response.json().catch(() => null);
+  if (response.ok) return body;
+  throw new Error(inWords(body?.error, response.status));
+}
+
+// "history.2.item: unknown item; did you mean '260'?"
+function inWords(problem, status) {
+  if (!problem?.message) return `The server answered with an error (${status}).`;
+  const field = problem.field ? `${problem.field}: ` : "";
+  return `${field}${problem.message}`;
+}
+
+const json = (body, signal) => ({
+  method: "POST",
+  headers: {"Content-Type": "application/json"},
+  body: JSON.stringify(body),
+  signal,
+});
+
+export const itemPath = (id) => `/v1/items/${encodeURIComponent(id)}`;
+export const picturePath = (id, side) => `${itemPath(id)}/image?side=${side}`;
+
+export const about = () => ask("/v1/about");
+export const item = (id, signal) => ask(itemPath(id), {signal});
+export const recommend = (body, signal) => ask("/v1/recommend", json(body, signal));
+export const facets = (body, signal) => ask("/v1/facets", json(body, signal));
+export const suggest = (text, k, signal) => ask(`/v1/suggest?${new URLSearchParams({q: text, k})}`, {signal});
+export const similar = (id, k, signal) => ask(`${itemPath(id)}/similar?k=${k}`, {signal});
+
+// `media`: [{kind: "image", blob, name}], sent as they are.
+export function search(body, media, signal) {
+  if (!media.length) return ask("/v1/search", json(body, signal));
+  const form = new FormData();
+  form.append("request", new Blob([JSON.stringify(body)], {type: "application/json"}));
+  for (const each of media) form.append(each.kind, each.blob, each.name);
+  return ask("/v1/search", {method: "POST", body: form, signal});
+}

@@ -1,0 +1,189 @@
+"""Search of a run, evaluated while the test is held out.
+
+The searcher has the parts of a bundle's: the vectors of the evaluated model's catalogue, the words that the
+split allows, and the recommender before the refit. The alignment heads are fitted on four fifths of the
+items, so that search between modalities is measured on items that the heads have not seen.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from features.dataset import Dataset, MediaVectors
+from features.queries import QueryEncoder, TextClause
+from features.splits import Split
+from recsys.arrays import Ints
+from recsys.config import Config
+from recsys.errors import ConfigError
+from recsys.history import History
+from recsys.modalities import EncoderKind
+from recsys.progress import Progress, silent
+from recsys.retrieval import Recommender
+from recsys.search import EncodedQuery, Searcher, SearchSettings, personalizer
+from training.alignment import FittedAlignment, cross_modal_recall
+from training.fitting import Fitted
+from training.search.build import Searchable, align, build_searcher, encoder_directories, query_encoder
+from training.search.fit import fit_search
+from training.search.known_item import KnownItemQuery, judged, review_queries
+from training.search.quality.evaluate import GradedQuery, evaluate_search, graded
+from training.search.quality.files import QueryFiles, graded_queries
+from training.search.quality.results import SearchEvaluation
+
+Searched = tuple[SearchEvaluation, tuple[str, ...]]  # results, and what of the files was left out
+HELD_OUT_SHARE: Final = 0.2  # of the items, whose pairs of modalities the heads have not seen
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSubject:
+    """A fitted model, and what the split allows its search to read."""
+
+    searchable: Searchable
+    split: Split
+    config: Config
+    recommender: Recommender
+    modalities: tuple[str, ...]  # of the item tower's tokens
+    histories: Mapping[str, History]  # before the test
+    before_validation: Mapping[str, History]
+
+    @classmethod
+    def of(
+        cls,
+        fitted: Fitted,
+        dataset: Dataset,
+        vectors: MediaVectors,
+        split: Split,
+        config: Config,
+        histories: Mapping[str, History],
+    ) -> "SearchSubject":
+        """Search of `fitted`; `histories` are those before the test.
+
+        Raises `ConfigError` where the configuration has no search.
+        """
+        if not config.search.enabled:
+            raise ConfigError("the run has no search; train another with search.enabled = true")
+        return cls(
+            searchable=Searchable(
+                dataset=dataset, features=fitted.features, vectors=vectors, reviews=split.reviews
+            ),
+            split=split,
+            config=config,
+            recommender=fitted.recommender,
+            modalities=tuple(fitted.retriever.model.spec.token_names),
+            histories=histories,
+            before_validation=split.before_validation(fitted.builder),
+        )
+
+
+class SearchBeforeTest:
+    """Searches the catalogue of `subject`."""
+
+    def __init__(self, subject: SearchSubject, progress: Progress = silent) -> None:
+        self.subject, self.progress = subject, progress
+
+    @cached_property
+    def encoder(self) -> QueryEncoder:
+        """Encodes queries; encoders are converted at first use."""
+        return query_encoder(self.subject.config, self._directories)
+
+    @cached_property
+    def searcher(self) -> Searcher:
+        """With the settings that queries of validation events choose."""
+        subject, searcher = self.subject, self.plain_searcher
+        settings = fit_search(
+            searcher,
+            judged(self._texts(subject.split.validation, subject.before_validation), self._encode),
+            encode=self._encode,
+            seed=subject.config.train.seed,
+            progress=self.progress,
+        )
+        return searcher.with_settings(settings)
+
+    @cached_property
+    def plain_searcher(self) -> Searcher:
+        """With default settings."""
+        subject = self.subject
+        personal = personalizer(subject.recommender, subject.modalities)
+        return build_searcher(subject.searchable, self._heads, SearchSettings(), personal)
+
+    def evaluate(self) -> SearchEvaluation | None:
+        """Search for the items of held-out reviews by the words of these; None where there are none.
+
+        Without the latency, so that a repeated evaluation has equal results.
+        """
+        texts = self._texts(self.subject.split.test, self.subject.histories)
+        if not texts:
+            return None
+        description = "Known items: words of held-out reviews without the title; the reviewed item is sought."
+        found = self._evaluated(graded(judged(texts, self._encode)), description)
+        return replace(found, milliseconds={})
+
+    def evaluate_files(self, files: QueryFiles, name: str) -> Searched:
+        """Search for the queries of `files`, and what of them was left out."""
+        subject = self.subject
+        queries, notes = graded_queries(
+            files,
+            subject.searchable.features.item_ids,
+            lambda clauses: self.encoder.encode(clauses).query,
+            subject.histories.get,
+        )
+        return self._evaluated(queries, name), notes
+
+    def _evaluated(self, queries: list[GradedQuery], description: str) -> SearchEvaluation:
+        found = evaluate_search(
+            self.searcher,
+            queries,
+            description=description,
+            progress=self.progress,
+        )
+        return replace(found, cross_modal=self.cross_modal())
+
+    def cross_modal(self) -> tuple[Mapping[str, Any], ...]:
+        """Recall between modalities of the items that the heads have not seen; empty without heads."""
+        if not self._heads.kinds:
+            return ()
+        vectors = self.subject.searchable.modality_vectors
+        return tuple(cross_modal_recall(self._heads, vectors, self._held_out).to_dicts())
+
+    def _texts(self, events: pl.DataFrame, histories: Mapping[str, History]) -> list[KnownItemQuery]:
+        """Words of the reviews of `events`; the `histories` end before these."""
+        searchable = self.subject.searchable
+        return review_queries(
+            searchable.dataset,
+            events,
+            searchable.features.item_ids,
+            readable=searchable.reviews,
+            histories=histories,
+            transcripts=searchable.vectors.transcripts,
+            seed=self.subject.config.train.seed,
+        )
+
+    def _encode(self, text: str) -> EncodedQuery:
+        return self.encoder.encode([TextClause(name="query", text=text)]).query
+
+    @cached_property
+    def _directories(self) -> dict[EncoderKind, Path]:
+        return encoder_directories(self.subject.config, self.subject.searchable.features)
+
+    @cached_property
+    def _held_out(self) -> Ints:
+        """A fifth of the items, drawn."""
+        items = self.subject.searchable.items
+        rng = np.random.default_rng(self.subject.config.train.seed)
+        drawn: Ints = np.sort(rng.permutation(items)[: int(HELD_OUT_SHARE * len(items))])
+        return drawn
+
+    @cached_property
+    def _heads(self) -> FittedAlignment:
+        searchable = self.subject.searchable
+        return align(
+            searchable,
+            self.subject.config,
+            self._directories,
+            items=np.setdiff1d(searchable.items, self._held_out),
+            progress=self.progress,
+        )
