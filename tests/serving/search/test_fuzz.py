@@ -197,11 +197,11 @@ def test_hundreds_of_requests(client: Any, media: dict[str, bytes]) -> None:
 @pytest.mark.long
 def test_thousands_of_requests(client: Any, media: dict[str, bytes]) -> None:
     counts = fuzz(client, media, 5_000, seed=2)
-    assert counts[200] > 1_000
+    assert counts[200] > 500
 
 
 @pytest.mark.long
 def test_requests_to_a_bundle_of_items_alone(
     client_of: Callable[..., Any], items_alone: Path, media: dict[str, bytes]
 ) -> None:
-    assert fuzz(client_of(items_alone), media, 500, seed=3)[200] > 100
+    assert fuzz(client_of(items_alone), media, 500, seed=3)[200] > 50
