@@ -48,7 +48,7 @@ clean: ## remove the environment and everything generated
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): requirements/$(EXTRA).txt pyproject.toml | $(UV)
-	$(UV) pip sync --python $(BIN)/python requirements/$(EXTRA).txt
+	$(UV) pip sync --compile-bytecode --python $(BIN)/python requirements/$(EXTRA).txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@rm -f .venv/.synced-*
 	@touch $@

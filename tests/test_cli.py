@@ -18,7 +18,7 @@ from recsys import cli
 COMMANDS = {
     "sample", "import", "check", "prepare", "features", "train", "evaluate", "export", "report", "run",
     "baselines", "knockouts", "ablate", "track",
-    "recommend", "serve", "show", "demo", "doctor", "convert",
+    "recommend", "index", "search", "serve", "show", "demo", "doctor", "convert",
     "publish", "versions", "rollback", "prune",
 }  # fmt: skip
 

@@ -172,6 +172,13 @@ STEPS: dict[str, dict[str, object]] = {
     "export": {"run": "run", "cache": "{folder}/cache", "set": "track.enabled=true"},
     "report": {"run": "run", "cache": "{folder}/cache"},
     "recommend": {"bundle": "run/bundle", "out": "{folder}/lists.parquet", "k": 5},
+    "index": {
+        "dataset": "shop", "out": "{folder}/index", "config": "{folder}/settings.toml",
+        "cache": "{folder}/cache",
+    },
+    "search": {
+        "bundle": "run/bundle", "queries": "queries.parquet", "out": "{folder}/found.parquet", "k": 3,
+    },
     "publish": {"run": "run", "store": "{folder}/store", "registry": "none"},
     "track": {"run": "run"},
 }  # fmt: skip
@@ -194,11 +201,14 @@ def run_here(
 
 @pytest.mark.parametrize("name", STEPS)
 def test_a_step_by_its_entry_point(project: Project, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    queries = pl.DataFrame({"query_id": ["one"], "query": ["a vase of clay"]})
+    queries.write_parquet(project.folder / "queries.parquet")
     run_here(project, monkeypatch, name, STEPS[name])
     made = {
         "train": "trained/checkpoints/main.pt", "baselines": "baselines/metrics.json",
         "ablate": "ablation/ablation.json", "recommend": "lists.parquet", "prepare": "log",
         "check": "rejected.csv", "publish": "store",
+        "index": "index/manifest.json", "search": "found.parquet",
     }.get(name)  # fmt: skip
     assert made is None or (project.folder / made).exists()
     if name == "recommend":

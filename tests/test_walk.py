@@ -309,7 +309,8 @@ def test_an_evaluation_as_a_frame(walk: Walk) -> None:
     frame = describe(evaluation)
     assert frame.columns == ["view", "model", "metric", "value", "low", "high"]
     flat = {f"{view}/{model}/{metric}": value for view, model, metric, value, *_ in frame.iter_rows()}
-    assert flat == evaluation.flat()
+    assert evaluation.search is not None
+    assert flat | evaluation.search.flat() == evaluation.flat()
 
 
 def test_an_interval_is_that_of_users_drawn_again(walk: Walk) -> None:

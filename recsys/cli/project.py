@@ -22,6 +22,7 @@ WHOLE_NUMBERS = {
     "ablate": ("seeds",),
     "knockouts": ("users",),
     "recommend": ("k",),
+    "search": ("k",),
 }
 NO_DATASET = ("", "/dev/null")  # the default of `main`; a parameter of the type `path` has to exist
 # A value ends at a blank; quotes and brackets hold together what is inside them.
