@@ -313,6 +313,13 @@ def test_an_evaluation_as_a_frame(walk: Walk) -> None:
     assert flat | evaluation.search.flat() == evaluation.flat()
 
 
+def test_the_bundle_searches_with_the_settings_that_evaluation_measured(walk: Walk) -> None:
+    kept = json.loads((walk.run / "search_settings.json").read_text())["settings"]
+    manifest = json.loads((walk.run / "bundle" / "manifest.json").read_text())
+    assert manifest["search"] == kept
+    assert kept["fusion_reason"], "validation reviews were asked"
+
+
 def test_an_interval_is_that_of_users_drawn_again(walk: Walk) -> None:
     """Recall counted from the kept answers, and users drawn with another seed."""
     table = pl.read_parquet(walk.run / "predictions.parquet", glob=False).filter(

@@ -30,6 +30,7 @@ from recsys.errors import ConfigError
 from recsys.files import replace_text
 from recsys.history import History
 from recsys.progress import Progress, silent
+from recsys.search import SearchSettings
 from training.baselines import evaluate_baselines, make_competitors, save_choices
 from training.evaluation import (
     ID_ONLY,
@@ -275,7 +276,11 @@ class Run:
                 self.directory.exported,
                 key,
                 lambda: export_bundle(
-                    *inputs, reviewers=reviewers, searchable=searchable, progress=self.progress
+                    *inputs,
+                    reviewers=reviewers,
+                    searchable=searchable,
+                    search_settings=self._search_settings(),
+                    progress=self.progress,
                 ),
             )
         self.tracker.log_metrics({f"parity/{name}": value for name, value in bundle.manifest.parity.items()})
@@ -353,7 +358,12 @@ class Run:
         subject = SearchSubject.of(
             self.fitted, self.dataset, self.vectors, self.split, self.config, histories
         )
-        return SearchBeforeTest(subject, self.progress)
+        return SearchBeforeTest(subject, self.progress, kept=self.directory.search_settings)
+
+    def _search_settings(self) -> SearchSettings | None:
+        """The settings that evaluation measures and the bundle serves; None without search."""
+        histories = self.split.before_test(self.fitted.builder)
+        return self.search_before_test(histories).settings if self.config.search.enabled else None
 
     def _fit(
         self,

@@ -7,6 +7,7 @@
       audit.json                         the checks for leaks, by stage
       split/  metrics.json               histories and held-out items, and the results on them
       baselines.json                     the settings chosen for each baseline
+      search_settings.json               what validation chose for search, in evaluation and bundle
       predictions.parquet  examples.json every model's lists; example lists of the model with reasons
       knockouts.json                     the contribution of each modality
       ablation/  ablation.json  .md      the contribution of each option
@@ -71,6 +72,7 @@ class RunDirectory:
         self.baselines = path / "baselines.json"
         self.predictions = path / "predictions.parquet"
         self.examples = path / "examples.json"
+        self.search_settings = path / "search_settings.json"
         self.knockouts = path / "knockouts.json"
         self.ablation_fits = path / "ablation"
         self.ablation = path / "ablation.json"

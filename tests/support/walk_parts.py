@@ -71,6 +71,7 @@ def write_settings(path: Path, encoders: Path, uri: str) -> Path:
         },
         "train": {"epochs": 3, "steps_per_epoch": 5, "precision": "float32"},
         "evaluate": {"id_only": False, "baselines": ["popularity"]},
+        "search": {"alignment": {"method": "closed_form"}},
         "track": {"uri": uri},
     }
     path.write_text(tomli_w.dumps(settings), "utf-8")

@@ -18,6 +18,7 @@ from recsys.item_features import ItemArrays
 from recsys.onnx import OnnxSession
 from recsys.progress import Progress, silent
 from recsys.retrieval import Recommendations, Recommender, build_index, load_index, load_sources, save_sources
+from recsys.search import SearchSettings
 from training.export.catalogue import write_catalogue, write_encoders
 from training.export.graphs import (
     item_graph,
@@ -63,12 +64,14 @@ def export_bundle(
     *,
     reviewers: Sequence[str | None] | None = None,
     searchable: Searchable | None = None,
+    search_settings: SearchSettings | None = None,
     progress: Progress = silent,
 ) -> Bundle:
     """Write the bundle of `fitted`; raises `BundleError` where results of the graphs and of torch differ.
 
     Top-10 lists and scores are compared on the histories `check_on`. `reviewers` has the label of
-    `annotate_reviewers` for each item. Without `searchable` the bundle has no search part.
+    `annotate_reviewers` for each item. Without `searchable` the bundle has no search part;
+    without `search_settings` these are chosen on the items' descriptions.
     """
 
     def fill(directory: Path) -> dict[str, Any]:
@@ -84,7 +87,7 @@ def export_bundle(
         search = None
         if searchable is not None and config.search.enabled:
             search, differences_of_heads = write_search_part(
-                directory, searchable, config, encoders, progress=progress
+                directory, searchable, config, encoders, search_settings, progress=progress
             )
             parity |= differences_of_heads
         check_parity(parity)

@@ -25,12 +25,14 @@ def write_search_part(
     searchable: Searchable,
     config: Config,
     encoders: Mapping[str, str],
+    settings: SearchSettings | None = None,
     *,
     progress: Progress = silent,
 ) -> tuple[SearchSettings, dict[str, float]]:
     """Write the folder `search` into the bundle `directory`, whose `encoders` are there already.
 
-    Returns the settings for the manifest and the largest difference of each alignment head to torch.
+    Returns the settings for the manifest and the largest difference of each alignment head to torch. The
+    settings are `settings`; where it is None they are chosen on the items' descriptions.
     """
     features = searchable.features
     directories = {kind: directory / encoders[kind] for kind in KINDS if kind in encoders}
@@ -52,8 +54,9 @@ def write_search_part(
         write_heads=write_heads if aligned.kinds else None,
         index_kind=config.index.kind,
     )
-    text = directory / encoders["text"] if "text" in encoders else None
-    settings = fit_settings(
-        features, documents, aligned if aligned.kinds else None, config, text, progress=progress
-    )
+    if settings is None:
+        text = directory / encoders["text"] if "text" in encoders else None
+        settings = fit_settings(
+            features, documents, aligned if aligned.kinds else None, config, text, progress=progress
+        )
     return settings, parity

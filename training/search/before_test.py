@@ -2,9 +2,12 @@
 
 The searcher has the parts of a bundle's: the vectors of the evaluated model's catalogue, the words that the
 split allows, and the recommender before the refit. The alignment heads are fitted on four fifths of the
-items, so that search between modalities is measured on items that the heads have not seen.
+items, so that search between modalities is measured on items that the heads have not seen. The settings
+that validation chooses here are those of the run's bundle.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,6 +23,7 @@ from features.splits import Split
 from recsys.arrays import Ints
 from recsys.config import Config
 from recsys.errors import ConfigError
+from recsys.files import replace_text
 from recsys.history import History
 from recsys.modalities import EncoderKind
 from recsys.progress import Progress, silent
@@ -43,6 +47,7 @@ class SearchSubject:
     """A fitted model, and what the split allows its search to read."""
 
     searchable: Searchable
+    digest: str  # of the model
     split: Split
     config: Config
     recommender: Recommender
@@ -70,6 +75,7 @@ class SearchSubject:
             searchable=Searchable(
                 dataset=dataset, features=fitted.features, vectors=vectors, reviews=split.reviews
             ),
+            digest=fitted.digest(),
             split=split,
             config=config,
             recommender=fitted.recommender,
@@ -80,10 +86,12 @@ class SearchSubject:
 
 
 class SearchBeforeTest:
-    """Searches the catalogue of `subject`."""
+    """Searches the catalogue of `subject`; the chosen settings are kept in the file `kept`."""
 
-    def __init__(self, subject: SearchSubject, progress: Progress = silent) -> None:
-        self.subject, self.progress = subject, progress
+    def __init__(
+        self, subject: SearchSubject, progress: Progress = silent, *, kept: Path | None = None
+    ) -> None:
+        self.subject, self.progress, self._kept = subject, progress, kept
 
     @cached_property
     def encoder(self) -> QueryEncoder:
@@ -92,16 +100,47 @@ class SearchBeforeTest:
 
     @cached_property
     def searcher(self) -> Searcher:
-        """With the settings that queries of validation events choose."""
-        subject, searcher = self.subject, self.plain_searcher
+        """With the chosen settings."""
+        return self.plain_searcher.with_settings(self.settings)
+
+    @cached_property
+    def settings(self) -> SearchSettings:
+        """Chosen on queries of validation events; read from the file where model and data are the same.
+
+        The personal share is 0: the ranker has learned from all validation users, so that none can choose it.
+        """
+        key = self._key()
+        if self._kept is not None and self._kept.is_file():
+            found = json.loads(self._kept.read_text("utf-8"))
+            if found["key"] == key:
+                return SearchSettings.model_validate(found["settings"])
+        subject = self.subject
         settings = fit_search(
-            searcher,
+            self.plain_searcher,
             judged(self._texts(subject.split.validation, subject.before_validation), self._encode),
             encode=self._encode,
+            personal_queries=[],
             seed=subject.config.train.seed,
             progress=self.progress,
         )
-        return searcher.with_settings(settings)
+        if self._kept is not None:
+            values = {"key": key, "settings": settings.model_dump(mode="json")}
+            replace_text(self._kept, json.dumps(values, ensure_ascii=False, indent=1) + "\n")
+        return settings
+
+    def _key(self) -> str:
+        """Changes with everything that the settings depend on."""
+        subject = self.subject
+        config = subject.config
+        read = (
+            subject.digest,
+            subject.searchable.dataset.fingerprint(),
+            subject.split.description,
+            config.search,
+            config.encoders,
+            config.train.seed,
+        )
+        return hashlib.sha256(repr(read).encode("utf-8", "surrogatepass")).hexdigest()
 
     @cached_property
     def plain_searcher(self) -> Searcher:
