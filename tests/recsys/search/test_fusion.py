@@ -55,7 +55,7 @@ def test_default_weights_do_not_grow_with_the_number_of_legs():
         lexical=leg([1], space="lexical"), title=leg([1]), text=leg([1]), image=leg([1], space="shared"),
         popularity=leg([1], space="popularity"),
     )  # fmt: skip
-    assert default_weights(asked).reciprocal == {"lexical": 1.0, "title": 0.5, "text": 0.5, "image": 0.5}
+    assert default_weights(asked).reciprocal == {"lexical": 1.0, "title": 0.5, "text": 0.5, "image": 0.1}
     assert default_weights(asked).standardized == {}
 
 
