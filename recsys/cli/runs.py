@@ -193,7 +193,9 @@ DEMO_SETTINGS = (
     "model.cold_ranks=[3, 6, 9, 12, 15, 18]",
     "train.epochs=14",
     "model.ranker.num_epochs=10",
+    "train.refit=false",
     "evaluate.knockout_users=200",
+    "evaluate.search_queries=150",
     "search.alignment.method=closed_form",
 )
 

@@ -100,3 +100,4 @@ class EvaluateConfig(Section):
     with_validation: bool = False
     knockouts: bool = True  # `recsys run` measures the contribution of each modality
     knockout_users: Count = 500  # test users of the knock-outs, sampled at random
+    search_queries: Count = 500  # held-out reviews whose words are queries of search, sampled at random

@@ -33,7 +33,7 @@ from training.alignment import FittedAlignment, cross_modal_recall
 from training.fitting import Fitted
 from training.search.build import Searchable, align, build_searcher, encoder_directories, query_encoder
 from training.search.fit import fit_search
-from training.search.known_item import KnownItemQuery, judged, review_queries
+from training.search.known_item import KnownItemQuery, drawn, judged, review_queries
 from training.search.quality.evaluate import GradedQuery, evaluate_search, graded
 from training.search.quality.files import QueryFiles, graded_queries
 from training.search.quality.results import SearchEvaluation
@@ -154,7 +154,12 @@ class SearchBeforeTest:
 
         Without the latency, so that a repeated evaluation has equal results.
         """
-        texts = self._texts(self.subject.split.test, self.subject.histories)
+        config = self.subject.config
+        texts = drawn(
+            self._texts(self.subject.split.test, self.subject.histories),
+            config.evaluate.search_queries,
+            np.random.default_rng(config.train.seed),
+        )
         if not texts:
             return None
         description = "Known items: words of held-out reviews without the title; the reviewed item is sought."
