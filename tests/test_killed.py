@@ -53,14 +53,16 @@ def command(root: Path, folder: Path, stream_above: int) -> list[str]:
 def moments(unbroken: Ended, rng: random.Random, num: int | None) -> list[dict[str, Any]]:
     """Before or after the first renaming to each name, in the order of the unbroken run, and random times.
 
-    With `num`, so many names at random. A random time is early, so that the process does not end before it.
+    With `num`, so many names at random. A random time is early, so that the process does not end before it. A
+    process that an earlier one has taken past its name is killed at the next one.
     """
     names = [name for name in dict.fromkeys(unbroken.names) if name not in NOT_KILLED_AT]
     chosen: list[dict[str, Any]] = []
     for name in names:
         is_checkpoint = name.endswith(".pt")
         # Twice: the second time after the next epoch, since the first is not written again.
-        chosen += [{"name": name, "after": is_checkpoint or rng.random() < 0.5}] * (1 + is_checkpoint)
+        after, later = is_checkpoint or rng.random() < 0.5, names[names.index(name) + 1 :]
+        chosen += [{"name": name, "or_at": later, "after": after}] * (1 + is_checkpoint)
     if num is not None:
         chosen = [chosen[at] for at in sorted(rng.sample(range(len(chosen)), num))]
     for _ in range(RANDOM_TIMES):

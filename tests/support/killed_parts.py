@@ -25,11 +25,13 @@ class Killed:
     """A command, and the moment at which its process is killed; without a moment it ends by itself.
 
     `name` is the name of a file or folder: the process is killed at its first renaming to that name, before
-    or after it. `seconds` are seconds after the start.
+    or after it; or to one of the names `or_at`, where an earlier process has come further. `seconds` are
+    seconds after the start.
     """
 
     command: Sequence[str]
     name: str | None = None
+    or_at: Sequence[str] = ()
     after: bool = False
     seconds: float | None = None
 
@@ -84,15 +86,17 @@ def _command(kill: Killed, log: Path) -> None:
     """The command in this process, which ends with it."""
     from recsys import cli
 
+    fatal = {kill.name, *kill.or_at}
+
     def watched(real: Any) -> Any:
         def rename(source: Any, target: Any, **options: Any) -> None:
             name = named(target)
-            if name == kill.name and not kill.after:
+            if name in fatal and not kill.after:
                 os.kill(os.getpid(), signal.SIGKILL)
             real(source, target, **options)
             with log.open("a", encoding="utf-8") as file:
                 file.write(f"{name}\n")
-            if name == kill.name:
+            if name in fatal:
                 os.kill(os.getpid(), signal.SIGKILL)
 
         return rename
