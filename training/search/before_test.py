@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import polars as pl
@@ -21,10 +21,12 @@ from features.dataset import Dataset, MediaVectors
 from features.queries import QueryEncoder, TextClause
 from features.splits import Split
 from recsys.arrays import Ints
+from recsys.columns import Columns
 from recsys.config import Config
 from recsys.errors import ConfigError
 from recsys.files import replace_text
 from recsys.history import History
+from recsys.ids import NUM_RESERVED
 from recsys.modalities import EncoderKind
 from recsys.progress import Progress, silent
 from recsys.retrieval import Recommender
@@ -117,7 +119,7 @@ class SearchBeforeTest:
         subject = self.subject
         settings = fit_search(
             self.plain_searcher,
-            judged(self._texts(subject.split.validation, subject.before_validation), self._encode),
+            judged(self._texts("validation"), self._encode),
             encode=self._encode,
             personal_queries=[],
             seed=subject.config.train.seed,
@@ -156,7 +158,7 @@ class SearchBeforeTest:
         """
         config = self.subject.config
         texts = drawn(
-            self._texts(self.subject.split.test, self.subject.histories),
+            self._texts("test"),
             config.evaluate.search_queries,
             np.random.default_rng(config.train.seed),
         )
@@ -193,13 +195,20 @@ class SearchBeforeTest:
         vectors = self.subject.searchable.modality_vectors
         return tuple(cross_modal_recall(self._heads, vectors, self._held_out).to_dicts())
 
-    def _texts(self, events: pl.DataFrame, histories: Mapping[str, History]) -> list[KnownItemQuery]:
-        """Words of the reviews of `events`; the `histories` end before these."""
-        searchable = self.subject.searchable
+    def _texts(self, part: Literal["validation", "test"]) -> list[KnownItemQuery]:
+        """Words of the reviews of that part's events, with histories that end before it."""
+        subject, searchable = self.subject, self.subject.searchable
+        item_ids, is_test = searchable.features.item_ids, part == "test"
+        events = subject.split.test
+        if not is_test:  # of a log on disk, only these pairs are in memory
+            by_user = subject.split.validation_items(item_ids)
+            pairs = [(user, item_ids.external[at - NUM_RESERVED]) for user in by_user for at in by_user[user]]
+            events = pl.DataFrame(pairs, {Columns.USER: pl.String, Columns.ITEM: pl.String}, orient="row")
+        histories = subject.histories if is_test else subject.before_validation
         return review_queries(
             searchable.dataset,
             events,
-            searchable.features.item_ids,
+            item_ids,
             readable=searchable.reviews,
             histories=histories,
             transcripts=searchable.vectors.transcripts,
