@@ -211,9 +211,8 @@ class Run:
     @step("evaluate_search")
     def evaluate_search(self, files: QueryFiles, name: str) -> Searched:
         """Search of the evaluated model for judged queries; raises `ConfigError` for a run without search."""
-        histories = self.split.before_test(self.fitted.builder)
         with self._computing("search"):
-            return self.search_before_test(histories).evaluate_files(files, name)
+            return self.search_before_test().evaluate_files(files, name)
 
     @step("baselines")
     def compare_baselines(self) -> Evaluation:
@@ -353,8 +352,8 @@ class Run:
             systems += kept(self._fit(ID_ONLY, "id_only", id_only(self.config)), ID_ONLY)
         return systems
 
-    def search_before_test(self, histories: Mapping[str, History]) -> SearchBeforeTest:
-        """Search of the evaluated model; `histories` are those before the test."""
+    def search_before_test(self, histories: Mapping[str, History] | None = None) -> SearchBeforeTest:
+        """Search of the evaluated model; `histories` are those before the test, where they are known."""
         subject = SearchSubject.of(
             self.fitted, self.dataset, self.vectors, self.split, self.config, histories
         )
@@ -362,8 +361,7 @@ class Run:
 
     def _search_settings(self) -> SearchSettings | None:
         """The settings that evaluation measures and the bundle serves; None without search."""
-        histories = self.split.before_test(self.fitted.builder)
-        return self.search_before_test(histories).settings if self.config.search.enabled else None
+        return self.search_before_test().settings if self.config.search.enabled else None
 
     def _fit(
         self,

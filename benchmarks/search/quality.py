@@ -52,7 +52,7 @@ from recsys.search import EncodedQuery, Searcher, SearchSettings
 from training.pipeline import Run
 from training.search import (
     GradedQuery,
-    JudgedQuery,
+    LabelledQuery,
     Searchable,
     SearchEvaluation,
     align,
@@ -175,7 +175,7 @@ def _on_tags(
 ) -> Iterator[tuple[str, SearchEvaluation]]:
     """With the settings that `fit_on` chooses, and with default settings."""
     judged = [
-        JudgedQuery(
+        LabelledQuery(
             query=each.query, relevant=np.array(list(each.grades)), group=each.group, history=each.history
         )
         for each in fit_on

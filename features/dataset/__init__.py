@@ -15,7 +15,7 @@ from features.dataset.files.readers import (
     select_columns,
     value_text,
 )
-from features.dataset.files.user_files import NamedIds, read_ids
+from features.dataset.files.user_files import NamedIds, file_start, read_ids
 from features.dataset.interactions import (
     EventsTable,
     check_interactions,
@@ -82,6 +82,7 @@ __all__ = [
     "encode",
     "encode_lists",
     "explained_errors",
+    "file_start",
     "find_files",
     "fingerprint_of",
     "id_columns",

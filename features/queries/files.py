@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from features.dataset import PARQUET, casting, read_file
+from features.dataset import casting, file_start, read_file
 from features.queries.clauses import AudioClause, Clause, ImageClause, TextClause, VideoClause
 from recsys.columns import Columns
 from recsys.errors import DataError, clipped, did_you_mean
@@ -29,7 +29,6 @@ MEDIA: Final[dict[str, Any]] = {
 }
 PARTS: Final = (QUERY_TEXT, *MEDIA, Columns.ITEM)
 _IDS: Final = (Columns.QUERY, Columns.ITEM, Columns.USER)
-_PARQUET_MAGIC: Final = b"PAR1"
 _MAX_SHOWN: Final = 100  # faulty rows that an error lists
 
 
@@ -73,10 +72,8 @@ def _table(path: Path) -> pl.DataFrame:
     """The known columns as strings, null where empty."""
     if not path.is_file():
         raise DataError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
-    with path.open("rb") as file:
-        if file.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC and path.suffix.lower() not in PARQUET:
-            raise DataError(f"{path}: is a Parquet file; change the file extension to .parquet")
     try:
+        file_start(path, path.suffix.lower())
         raw = read_file(path)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None

@@ -19,7 +19,7 @@ from recsys.search.lexical.suggestions import Suggestion
 from recsys.search.lexical.words import WordQuery, parse_words
 from recsys.search.personal import Personalizer, PersonalScores, personal_order, personalizer
 from recsys.search.query import QUERY_KINDS, EncodedClause, EncodedQuery, QueryKind
-from recsys.search.relevance import features, logits, relevance
+from recsys.search.relevance import features, logits, probability, relevance
 from recsys.search.results import HitExplanation, SearchResults, padded
 from recsys.search.scoring import ClauseScores, LegScores, QueryScores, Scorer, Stopwatch
 from recsys.search.searcher import Searcher
@@ -72,6 +72,7 @@ __all__ = [
     "parse_words",
     "personal_order",
     "personalizer",
+    "probability",
     "reciprocal_ranks",
     "relevance",
     "save_search",

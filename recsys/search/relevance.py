@@ -64,5 +64,10 @@ def relevance(scores: QueryScores, settings: SearchSettings, kinds: dict[str, st
             weight += clause.weight
     if weight == 0:
         return np.ones(num)
-    probability_K: Doubles = 1.0 / (1.0 + np.exp(-(total_K / weight).clip(-50, 50)))
-    return probability_K
+    return probability(total_K / weight)
+
+
+def probability(logit_K: Doubles) -> Doubles:
+    """1 / (1 + exp(-logit)), without overflow."""
+    found: Doubles = 1.0 / (1.0 + np.exp(-logit_K.clip(-50, 50)))
+    return found

@@ -149,9 +149,7 @@ class SearchEngine:
     def similar(self, item: int, k: int) -> tuple[Ints, Floats]:
         """The `k` other items that are most like `item`, and their scores, best first."""
         query = EncodedQuery(clauses=(EncodedClause(kind="item", item=item),))
-        allowed = np.ones(self.engine.bundle.item_ids.size, np.bool_)
-        allowed[:NUM_RESERVED], allowed[item] = False, False
-        found = self.searcher.search(query, k, allowed=allowed, min_relevance=0.0, personal=0.0)
+        found = self.searcher.search(query, k, min_relevance=0.0, personal=0.0)
         return found.items, found.scores
 
     def suggest(self, prefix: str, k: int) -> list[Suggestion]:
@@ -168,14 +166,11 @@ class SearchEngine:
         allowed, ignored = self.engine.request_reader.allowed(
             None, request.filters, request.exclude, strict=request.strict
         )
-        left_out = [each.item for each in request.clauses if isinstance(each, ItemClause)]
         if request.exclude_seen and request.history is not None:
-            left_out += request.history.seen.tolist()
-        if left_out:
             if allowed is None:
                 allowed = np.ones(self.engine.bundle.item_ids.size, np.bool_)
                 allowed[:NUM_RESERVED] = False
-            allowed[left_out] = False
+            allowed[request.history.seen] = False
         return allowed, ignored
 
     def _degraded(self, request: SearchRequest) -> tuple[str, ...]:

@@ -15,16 +15,11 @@ from recsys.search import (
     Document,
     EncodedClause,
     EncodedQuery,
-    LexicalIndex,
-    LexicalSettings,
-    Scorer,
     Searcher,
     SearchSettings,
-    build_legs,
-    items_with_words,
     parse_words,
 )
-from training.search import fit_search, judged, sentence_queries
+from training.search import build_scorer, fit_search, labelled, sentence_queries
 
 
 def fit_settings(
@@ -46,18 +41,10 @@ def fit_settings(
     changed = [each for each, whole in zip(left, documents, strict=True) if each is not whole]
     if encoder is not None and changed and Modality.TEXT in features.dense:
         features = _with_texts(features, changed, encoder)
-    scorer = Scorer(
-        build_legs(features, heads),
-        num_items=features.size,
-        heads=heads,
-        words=LexicalIndex.build(left, LexicalSettings()),
-        has_words=items_with_words(left, features.size),
-        popularity=features.popularity,
-    )
     encode = _encoding(encoder)
     return fit_search(
-        Searcher(scorer, SearchSettings()),
-        judged(queries, encode),
+        Searcher(build_scorer(features, left, heads), SearchSettings()),
+        labelled(queries, encode),
         encode=encode,
         seed=seed,
         progress=progress,

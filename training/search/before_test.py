@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from features.dataset import Dataset, MediaVectors
+from features.inputs import HistoryBuilder
 from features.queries import QueryEncoder, TextClause
 from features.splits import Split
 from recsys.arrays import Ints
@@ -35,7 +36,7 @@ from training.alignment import FittedAlignment, cross_modal_recall
 from training.fitting import Fitted
 from training.search.build import Searchable, align, build_searcher, encoder_directories, query_encoder
 from training.search.fit import fit_search
-from training.search.known_item import KnownItemQuery, drawn, judged, review_queries
+from training.search.known_item import KnownItemQuery, drawn, labelled, review_queries
 from training.search.quality.evaluate import GradedQuery, evaluate_search, graded
 from training.search.quality.files import QueryFiles, graded_queries
 from training.search.quality.results import SearchEvaluation
@@ -54,8 +55,8 @@ class SearchSubject:
     config: Config
     recommender: Recommender
     modalities: tuple[str, ...]  # of the item tower's tokens
-    histories: Mapping[str, History]  # before the test
-    before_validation: Mapping[str, History]
+    histories: Mapping[str, History] | None  # before the test; None: made where they are needed
+    builder: HistoryBuilder
 
     @classmethod
     def of(
@@ -65,9 +66,9 @@ class SearchSubject:
         vectors: MediaVectors,
         split: Split,
         config: Config,
-        histories: Mapping[str, History],
+        histories: Mapping[str, History] | None = None,
     ) -> "SearchSubject":
-        """Search of `fitted`; `histories` are those before the test.
+        """Search of `fitted`; `histories` are those before the test, where they are known.
 
         Raises `ConfigError` where the configuration has no search.
         """
@@ -83,7 +84,7 @@ class SearchSubject:
             recommender=fitted.recommender,
             modalities=tuple(fitted.retriever.model.spec.token_names),
             histories=histories,
-            before_validation=split.before_validation(fitted.builder),
+            builder=fitted.builder,
         )
 
 
@@ -119,7 +120,7 @@ class SearchBeforeTest:
         subject = self.subject
         settings = fit_search(
             self.plain_searcher,
-            judged(self._texts("validation"), self._encode),
+            labelled(self._texts("validation"), self._encode),
             encode=self._encode,
             personal_queries=[],
             seed=subject.config.train.seed,
@@ -165,17 +166,16 @@ class SearchBeforeTest:
         if not texts:
             return None
         description = "Known items: words of held-out reviews without the title; the reviewed item is sought."
-        found = self._evaluated(graded(judged(texts, self._encode)), description)
+        found = self._evaluated(graded(labelled(texts, self._encode)), description)
         return replace(found, milliseconds={})
 
     def evaluate_files(self, files: QueryFiles, name: str) -> Searched:
         """Search for the queries of `files`, and what of them was left out."""
-        subject = self.subject
         queries, notes = graded_queries(
             files,
-            subject.searchable.features.item_ids,
+            self.subject.searchable.features.item_ids,
             lambda clauses: self.encoder.encode(clauses).query,
-            subject.histories.get,
+            self._histories.get,
         )
         return self._evaluated(queries, name), notes
 
@@ -204,7 +204,7 @@ class SearchBeforeTest:
             by_user = subject.split.validation_items(item_ids)
             pairs = [(user, item_ids.external[at - NUM_RESERVED]) for user in by_user for at in by_user[user]]
             events = pl.DataFrame(pairs, {Columns.USER: pl.String, Columns.ITEM: pl.String}, orient="row")
-        histories = subject.histories if is_test else subject.before_validation
+        histories = self._histories if is_test else subject.split.before_validation(subject.builder)
         return review_queries(
             searchable.dataset,
             events,
@@ -217,6 +217,13 @@ class SearchBeforeTest:
 
     def _encode(self, text: str) -> EncodedQuery:
         return self.encoder.encode([TextClause(name="query", text=text)]).query
+
+    @cached_property
+    def _histories(self) -> Mapping[str, History]:
+        """Those before the test."""
+        subject = self.subject
+        known = subject.histories
+        return subject.split.before_test(subject.builder) if known is None else known
 
     @cached_property
     def _directories(self) -> dict[EncoderKind, Path]:

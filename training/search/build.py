@@ -3,7 +3,7 @@
 Evaluation asks it while the test is held out; a bundle has the same legs, made after the refit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -23,6 +23,7 @@ from recsys.item_features import ItemFeatures
 from recsys.modalities import BY_NAME, EncoderKind, encoded_by
 from recsys.progress import Progress, silent
 from recsys.search import (
+    AlignmentHeads,
     Document,
     LexicalIndex,
     LexicalSettings,
@@ -99,17 +100,22 @@ def build_searcher(
     personalizer: Personalizer | None = None,
 ) -> Searcher:
     """The searcher of all items; its lexical index is in memory."""
-    features, documents = searchable.features, searchable.documents()
     used = heads if heads.kinds else None
-    scorer = Scorer(
-        build_legs(features, used),
+    return Searcher(build_scorer(searchable.features, searchable.documents(), used), settings, personalizer)
+
+
+def build_scorer(
+    features: ItemFeatures, documents: Sequence[Document], heads: AlignmentHeads | None
+) -> Scorer:
+    """All legs over `features` and the words of `documents`, whose lexical index is in memory."""
+    return Scorer(
+        build_legs(features, heads),
         num_items=features.size,
-        heads=used,
+        heads=heads,
         words=LexicalIndex.build(documents, LexicalSettings()),
         has_words=items_with_words(documents, features.size),
         popularity=features.popularity,
     )
-    return Searcher(scorer, settings, personalizer)
 
 
 def encoder_directories(config: Config, features: ItemFeatures) -> dict[EncoderKind, Path]:

@@ -11,7 +11,7 @@ from recsys.progress import Progress, silent
 from recsys.search import Calibration, EncodedQuery, FusionWeights, QueryKind, Searcher, SearchSettings
 from training.search.default_relevance import default_relevance
 from training.search.fusion_fit import RankedQuery, choose_fusion
-from training.search.known_item import JudgedQuery, drawn
+from training.search.known_item import LabelledQuery, drawn
 from training.search.no_answer import FOREIGN, UnansweredQuery, without_similar
 from training.search.personal_fit import choose_personal
 from training.search.relevance_fit import RelevanceChoice, choose_relevance
@@ -23,10 +23,10 @@ MAX_PERSONAL: Final = 500
 
 def fit_search(
     searcher: Searcher,
-    queries: Sequence[JudgedQuery],
+    queries: Sequence[LabelledQuery],
     *,
     encode: Callable[[str], EncodedQuery] | None = None,
-    personal_queries: Sequence[JudgedQuery] | None = None,
+    personal_queries: Sequence[LabelledQuery] | None = None,
     empty_share: float = 0.95,
     max_lost: float = 0.1,
     seed: int = 0,
@@ -41,7 +41,7 @@ def fit_search(
     in the settings.
     """
     rng = np.random.default_rng(seed)
-    by_kind: dict[QueryKind, list[JudgedQuery]] = defaultdict(list)
+    by_kind: dict[QueryKind, list[LabelledQuery]] = defaultdict(list)
     for query in queries:
         if len(query.query.clauses) == 1:
             by_kind[query.query.clauses[0].kind].append(query)
@@ -73,7 +73,7 @@ def fit_search(
     return settings.model_copy(update={"personal": personal.personal, "personal_reason": personal.reason})
 
 
-def ranked_query(searcher: Searcher, query: JudgedQuery) -> RankedQuery:
+def ranked_query(searcher: Searcher, query: LabelledQuery) -> RankedQuery:
     """The candidates of the query with the scores of all legs, and the positions of its answers."""
     scores = searcher.scorer.score(query.query, searcher.settings.num_candidates, None)
     answers = np.flatnonzero(np.isin(scores.items, query.relevant))
@@ -82,7 +82,7 @@ def ranked_query(searcher: Searcher, query: JudgedQuery) -> RankedQuery:
 
 def _relevance(
     searcher: Searcher,
-    by_kind: dict[QueryKind, list[JudgedQuery]],
+    by_kind: dict[QueryKind, list[LabelledQuery]],
     ranked: dict[QueryKind, list[RankedQuery]],
     encode: Callable[[str], EncodedQuery] | None,
     shares: tuple[float, float],

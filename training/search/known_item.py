@@ -38,7 +38,7 @@ class KnownItemQuery:
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgedQuery:
+class LabelledQuery:
     """An encoded query with the items that answer it; empty where the catalogue has none."""
 
     query: EncodedQuery
@@ -112,10 +112,10 @@ def sentence_queries(
     return queries, left
 
 
-def judged(queries: Iterable[KnownItemQuery], encode: Callable[[str], EncodedQuery]) -> list[JudgedQuery]:
+def labelled(queries: Iterable[KnownItemQuery], encode: Callable[[str], EncodedQuery]) -> list[LabelledQuery]:
     """The queries encoded; the one right answer of each is its item."""
     return [
-        JudgedQuery(
+        LabelledQuery(
             query=encode(each.text),
             relevant=np.array([each.item], np.int64),
             group=each.user or f"item {each.item - NUM_RESERVED}",

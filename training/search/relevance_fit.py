@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 
 from recsys.arrays import Bools
-from recsys.search import Calibration, QueryKind, Searcher, features, fuse, logits
+from recsys.search import Calibration, QueryKind, Searcher, features, fuse, logits, probability
 from training.search.fusion_fit import NUM_FOLDS, RankedQuery
 from training.search.no_answer import UnansweredQuery
 
@@ -172,7 +172,7 @@ def _fitted(samples: _Samples, used: Sequence[int] | range) -> Calibration:
     def loss(parameters: Doubles) -> tuple[float, Doubles]:
         logit_S = parameters[0] + z_SF @ parameters[1:]
         value = weight_S @ (np.logaddexp(0.0, logit_S) - label_S * logit_S)
-        slope_S = weight_S * (1 / (1 + np.exp(-logit_S.clip(-50, 50))) - label_S)
+        slope_S = weight_S * (probability(logit_S) - label_S)
         penalty_F = RIDGE * parameters[1:]
         gradient = np.concatenate([[slope_S.sum()], z_SF.T @ slope_S + penalty_F])
         return float(value + parameters[1:] @ penalty_F / 2), gradient
@@ -196,18 +196,18 @@ def _cross_fitted(
     distinct, group_Q = np.unique(np.array(samples.groups), return_inverse=True)
     fold_Q = rng.permutation(len(distinct))[group_Q] % NUM_FOLDS
     every = range(len(samples.rows))
-    probability: dict[int, Doubles] = {}
+    probability_of: dict[int, Doubles] = {}
     for fold in range(NUM_FOLDS):
         fitted = _fitted(samples, np.flatnonzero(fold_Q != fold).tolist())
         for at in np.flatnonzero(fold_Q == fold).tolist():
             num = len(next(iter(samples.values[at].values())))
-            probability[at] = 1 / (1 + np.exp(-logits(fitted, samples.values[at], num).clip(-50, 50)))
-    answers = [probability[at][samples.rows[at]] for at in every if samples.sources[at] == "answer"]
-    highest = [probability[at].max() for at in every if samples.sources[at] in ("removed", "foreign")]
+            probability_of[at] = probability(logits(fitted, samples.values[at], num))
+    answers = [probability_of[at][samples.rows[at]] for at in every if samples.sources[at] == "answer"]
+    highest = [probability_of[at].max() for at in every if samples.sources[at] in ("removed", "foreign")]
     return (
         np.concatenate(samples.labels),
         _weights(samples, every),
-        np.concatenate([probability[at][samples.rows[at]] for at in every]),
+        np.concatenate([probability_of[at][samples.rows[at]] for at in every]),
         np.concatenate(answers),
         np.array(highest),
     )

@@ -102,10 +102,7 @@ def _distinct(path: Path, ids: pl.Series, places: Sequence[str], column: str) ->
 def _raw_ids(path: Path, column: str, named: str | None) -> tuple[pl.Series, str, Sequence[int]]:
     """The raw column of ids, the unit of its positions ("line" or "row"), and the positions."""
     form = _form(path)
-    with explained_errors(path), open_bytes(path) as file:
-        start = file.read(4096)
-    if start.startswith(_PARQUET_MAGIC) and form not in PARQUET:
-        raise DataError("is a Parquet file; change the file extension to .parquet")
+    start = file_start(path, form)
     first_line = start.removeprefix(b"\xef\xbb\xbf").lstrip().partition(b"\n")[0].decode("utf-8", "replace")
     is_json = _JSON_START.match(first_line.strip()) is not None
     if form in JSON_LINES or (form in TEXT and is_json):
@@ -124,6 +121,18 @@ def _raw_ids(path: Path, column: str, named: str | None) -> tuple[pl.Series, str
     table = read_file(path)
     name = _column_name(table.columns, column, named, may_be_any=form in PARQUET)
     return table[name], "row", range(table.height)
+
+
+def file_start(path: Path, form: str) -> bytes:
+    """The first bytes of the file with the extension `form`, decompressed.
+
+    Raises `DataError` for a Parquet file with another extension.
+    """
+    with explained_errors(path), open_bytes(path) as file:
+        start = file.read(4096)
+    if start.startswith(_PARQUET_MAGIC) and form not in PARQUET:
+        raise DataError("is a Parquet file; change the file extension to .parquet")
+    return start
 
 
 def _form(path: Path) -> str:

@@ -19,7 +19,7 @@ from recsys.search import (
 )
 from training.search import (
     FOREIGN,
-    JudgedQuery,
+    LabelledQuery,
     RankedQuery,
     UnansweredQuery,
     choose_fusion,
@@ -60,7 +60,7 @@ def text_query(vector):
 def judged_queries(true, rng, num=90, noise=1.4):
     items = rng.integers(2, NUM_ITEMS, num)
     return [
-        JudgedQuery(
+        LabelledQuery(
             query=text_query((true[item] + noise * rng.normal(size=DIM)).astype(np.float32)),
             relevant=np.array([item]),
             group=f"u{at // 3}",
@@ -237,7 +237,7 @@ def test_default_relevance_without_any_candidate():
 
 def personal_queries(true, rng, num=60):
     return [
-        JudgedQuery(query=each.query, relevant=each.relevant, group=each.group, history=History.empty())
+        LabelledQuery(query=each.query, relevant=each.relevant, group=each.group, history=History.empty())
         for each in judged_queries(true, rng, num, noise=3.0)
     ]
 

@@ -9,7 +9,7 @@ import pytest
 from recsys.history import History
 from recsys.ids import IdMap
 from recsys.search import Document, EncodedClause, EncodedQuery, parse_words
-from training.search import judged, review_queries, sentence_queries, without_title
+from training.search import labelled, review_queries, sentence_queries, without_title
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_the_answer_of_a_query_is_its_item():
     def encode(text):
         return EncodedQuery(clauses=(EncodedClause(kind="text", words=parse_words(text)),))
 
-    (found,) = judged(queries, encode)
+    (found,) = labelled(queries, encode)
     np.testing.assert_array_equal(found.relevant, [2])
     assert found.query.clauses[0].words.words[1:] == ("one", "of", "all")
     assert found.group == "item 0"

@@ -27,7 +27,7 @@ from recsys.search import (
     SearchResults,
     padded,
 )
-from training.search.known_item import JudgedQuery
+from training.search.known_item import LabelledQuery
 from training.search.quality.reliability import reliability_of
 from training.search.quality.results import (
     DENSE,
@@ -59,7 +59,7 @@ class GradedQuery:
         return any(grade > 0 for grade in self.grades.values())
 
 
-def graded(queries: Iterable[JudgedQuery]) -> list[GradedQuery]:
+def graded(queries: Iterable[LabelledQuery]) -> list[GradedQuery]:
     """Queries whose answers are all equally good."""
     return [
         GradedQuery(

@@ -12,13 +12,13 @@ from training.search.quality.results import Bin, Reliability
 NUM_BINS = 10
 
 
-class Judged(Protocol):
+class HasGrades(Protocol):
     @property
     def grades(self) -> Grades: ...
 
 
 def reliability_of(
-    lists: Sequence[SearchResults | None], queries: Sequence[Judged], first: int
+    lists: Sequence[SearchResults | None], queries: Sequence[HasGrades], first: int
 ) -> Reliability | None:
     """Relevance of the `first` hits of each list against the judgements; None without a hit."""
     relevance: list[float] = []
