@@ -13,6 +13,7 @@ from recsys.config.load import build_config, changed, dump_config, flatten, load
 from recsys.config.model import (
     ALSConfig,
     ColdStartConfig,
+    EASEConfig,
     ItemItemConfig,
     ItemTowerConfig,
     ModelConfig,
@@ -59,6 +60,7 @@ __all__ = [
     "ColdStartConfig",
     "Config",
     "DataConfig",
+    "EASEConfig",
     "EncoderConfig",
     "EvaluateConfig",
     "GridConfig",

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from recsys.config.fields import Count, NotNegative, Positive, Section
-from recsys.config.model import ALSConfig, ItemItemConfig
+from recsys.config.model import ALSConfig, EASEConfig, ItemItemConfig
 from recsys.errors import did_you_mean
 from recsys.modalities import MODALITIES
 
@@ -17,7 +17,7 @@ def content_baseline(label: str) -> str:
 
 # In the order of the table of results.
 BASELINES: tuple[str, ...] = (
-    "popularity", "als", "bpr", "item_item",
+    "popularity", "als", "bpr", "item_item", "ease",
     *(content_baseline(each.label) for each in MODALITIES),
     content_baseline("categories"), content_baseline("fusion"),
 )  # fmt: skip
@@ -74,6 +74,9 @@ class GridConfig(Section):
     )
     # Numbers of neighbours that are tried with the best of `item_item`.
     item_item_neighbors: tuple[Count, ...] = (20, 50, 200, 500)
+    ease: Annotated[tuple[EASEConfig, ...], Field(min_length=1)] = tuple(
+        EASEConfig(regularization=regularization) for regularization in (30.0, 100.0, 300.0, 1000.0)
+    )
     # Newest events of a history that content neighbours read; the whole history is tried as well.
     content_last: tuple[Count, ...] = (30, 10, 3)
     # Weights of each further modality in the sum of content neighbours, "content (fusion)".
