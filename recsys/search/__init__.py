@@ -2,10 +2,18 @@
 
 from recsys.search.alignment import INPUT, OUTPUT, AlignmentHeads, OnnxHeads, head_file, no_head
 from recsys.search.files import items_with_words, load_search, save_search
-from recsys.search.fusion import default_weights, fuse, reciprocal_ranks, standardized
+from recsys.search.fusion import (
+    default_weights,
+    evidence,
+    fuse,
+    group_of,
+    reciprocal_ranks,
+    standardized,
+)
 from recsys.search.legs import (
     LEXICAL,
     POPULARITY,
+    Background,
     DenseLeg,
     LegQuery,
     WordIndex,
@@ -16,14 +24,14 @@ from recsys.search.lexical.documents import Document
 from recsys.search.lexical.index import LexicalIndex
 from recsys.search.lexical.settings import FieldWeights, LexicalSettings
 from recsys.search.lexical.suggestions import Suggestion
-from recsys.search.lexical.words import WordQuery, parse_words
+from recsys.search.lexical.words import WordQuery, WordStatistics, parse_words
 from recsys.search.personal import Personalizer, PersonalScores, personal_order, personalizer
 from recsys.search.query import QUERY_KINDS, EncodedClause, EncodedQuery, QueryKind
 from recsys.search.relevance import features, logits, probability, relevance
 from recsys.search.results import HitExplanation, SearchResults, padded
 from recsys.search.scoring import ClauseScores, LegScores, QueryScores, Scorer, Stopwatch
 from recsys.search.searcher import Searcher
-from recsys.search.settings import Calibration, FusionWeights, SearchSettings
+from recsys.search.settings import Calibration, EvidenceSettings, FusionWeights, SearchSettings
 
 __all__ = [
     "INPUT",
@@ -32,12 +40,14 @@ __all__ = [
     "POPULARITY",
     "QUERY_KINDS",
     "AlignmentHeads",
+    "Background",
     "Calibration",
     "ClauseScores",
     "DenseLeg",
     "Document",
     "EncodedClause",
     "EncodedQuery",
+    "EvidenceSettings",
     "FieldWeights",
     "FusionWeights",
     "HitExplanation",
@@ -58,11 +68,14 @@ __all__ = [
     "Suggestion",
     "WordIndex",
     "WordQuery",
+    "WordStatistics",
     "build_leg",
     "build_legs",
     "default_weights",
+    "evidence",
     "features",
     "fuse",
+    "group_of",
     "head_file",
     "items_with_words",
     "load_search",

@@ -17,9 +17,19 @@ import numpy as np
 
 from recsys.arrays import Bools, Floats, Ints
 from recsys.errors import RequestError, did_you_mean
+from recsys.modalities import EncoderKind
 from recsys.search.alignment import AlignmentHeads
-from recsys.search.legs import LEXICAL, POPULARITY, DenseLeg, LegQuery, Space, WordIndex, leg_queries
-from recsys.search.lexical.words import WordQuery
+from recsys.search.legs import (
+    LEXICAL,
+    POPULARITY,
+    Background,
+    DenseLeg,
+    LegQuery,
+    Space,
+    WordIndex,
+    leg_queries,
+)
+from recsys.search.lexical.words import WordQuery, WordStatistics
 from recsys.search.query import EncodedClause, EncodedQuery, QueryKind
 
 
@@ -43,6 +53,8 @@ class LegScores:
     score_K: Floats
     has_K: Bools  # the candidates that the leg can judge; the others get a neutral value
     space: Space | Literal["lexical", "popularity"]
+    kind: EncoderKind | None = None  # of the encoder of a dense leg
+    background: Background = field(default_factory=Background)  # of a dense leg's scores over the catalogue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +65,7 @@ class ClauseScores:
     weight: float
     legs: Mapping[str, LegScores]
     coverage_K: Floats | None  # share of the clause's words that an item has; None without words
+    words: WordStatistics = field(default_factory=WordStatistics)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,12 +94,11 @@ class QueryScores:
         """The candidates at the positions `kept`."""
 
         def leg(scores: LegScores) -> LegScores:
-            return LegScores(score_K=scores.score_K[kept], has_K=scores.has_K[kept], space=scores.space)
+            return replace(scores, score_K=scores.score_K[kept], has_K=scores.has_K[kept])
 
         clauses = tuple(
-            ClauseScores(
-                kind=clause.kind,
-                weight=clause.weight,
+            replace(
+                clause,
                 legs={name: leg(scores) for name, scores in clause.legs.items()},
                 coverage_K=None if clause.coverage_K is None else clause.coverage_K[kept],
             )
@@ -181,23 +193,31 @@ class Scorer:
     ) -> ClauseScores:
         legs: dict[str, LegScores] = {}
         coverage_K: Floats | None = None
+        statistics = WordStatistics()
         if self.words is not None and (words := _words_of(clause)) is not None:
             with watch.stage("lexical"):
                 has_K = np.ones(len(items), np.bool_) if self._has_words is None else self._has_words[items]
                 score_K = self.words.scores(words, items)
                 legs[LEXICAL] = LegScores(score_K=score_K, has_K=has_K, space="lexical")
                 coverage_K = self.words.coverage(words, items)
+                statistics = self.words.statistics(words)
         with watch.stage("dense"):
             for leg in self.legs:
                 if leg.name in queries:
                     asked = queries[leg.name]
                     legs[leg.name] = LegScores(
-                        score_K=leg.scores(asked, items), has_K=leg.present[items], space=asked.space
+                        score_K=leg.scores(asked, items),
+                        has_K=leg.present[items],
+                        space=asked.space,
+                        kind=leg.kind,
+                        background=leg.background(asked),
                     )
         if self._popularity is not None and clause.weight > 0:
             counts_K = self._popularity[items]
             legs[POPULARITY] = LegScores(score_K=np.log1p(counts_K), has_K=counts_K > 0, space="popularity")
-        return ClauseScores(kind=clause.kind, weight=clause.weight, legs=legs, coverage_K=coverage_K)
+        return ClauseScores(
+            kind=clause.kind, weight=clause.weight, legs=legs, coverage_K=coverage_K, words=statistics
+        )
 
     def _without_excluded(self, query: EncodedQuery, allowed: Bools | None) -> Bools | None:
         """`allowed` without the items with an excluded word, and without the items of the clauses."""

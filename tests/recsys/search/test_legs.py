@@ -45,6 +45,30 @@ def test_blocks_equal_one_product(monkeypatch):
     assert not again._floats
 
 
+def test_the_background_is_that_of_the_lower_half_of_the_scores(monkeypatch):
+    dense, rng = random_leg()
+    asked = LegQuery(space="own", vector_D=unit(rng.normal(size=16).astype(np.float32)))
+    scores = np.sort(dense.vectors[dense.present].astype(np.float64) @ asked.vector_D)
+    places = 0.1 * (len(scores) - 1), 0.5 * (len(scores) - 1)
+    tenth, half = (scores[int(at)] + at % 1 * (scores[int(at) + 1] - scores[int(at)]) for at in places)
+    found = dense.background(asked)
+    assert found.center == pytest.approx(half, abs=1e-6)
+    above = np.mean([max(each - half, 0) ** 2 for each in scores])
+    assert found.excess == pytest.approx(above, abs=1e-6)
+    assert found.deviation == pytest.approx((half - tenth) / 1.2815516, abs=1e-6)
+    monkeypatch.setattr(module, "BACKGROUND_ITEMS", 40)
+    samples = [random_leg()[0] for _ in range(2)]
+    assert all(each._samples["own"].shape == (40, 16) for each in samples)
+    first, again = (each.background(asked) for each in samples)
+    assert first == again != found
+    assert first.center == pytest.approx(found.center, abs=0.1)
+
+
+def test_a_leg_without_vectors_has_no_background():
+    empty = build_leg("title", "text", np.zeros((4, 2), np.float32), np.zeros(4, np.bool_))
+    assert empty.background(own(0.0)).deviation == 0.0
+
+
 def test_the_head_has_the_nearest_allowed_items_and_those_of_the_sum():
     dense, rng = random_leg()
     asked = [
