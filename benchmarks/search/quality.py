@@ -65,6 +65,7 @@ from training.search import (
     read_query_files,
     search_tables,
     without_title,
+    word_encoder,
 )
 
 CONSOLE = Console(width=200)
@@ -133,7 +134,9 @@ def _items_alone(path: Path, config: Config) -> tuple[Searcher, QueryEncoder, Se
     searchable = Searchable(dataset=dataset, features=features, vectors=vectors, reviews=dataset.reviews)
     encoders = encoder_directories(config, features)
     encoder = query_encoder(config, encoders)
-    searcher = build_searcher(searchable, align(searchable, config, encoders), SearchSettings())
+    searcher = build_searcher(
+        searchable, align(searchable, config, encoders), SearchSettings(), encode_words=word_encoder(encoders)
+    )
     return searcher.with_settings(fit_search(searcher, [], encode=_words(encoder))), encoder, searchable
 
 

@@ -3,6 +3,7 @@
 from recsys.search.alignment import INPUT, OUTPUT, AlignmentHeads, OnnxHeads, head_file, no_head
 from recsys.search.files import items_with_words, load_search, save_search
 from recsys.search.fusion import default_weights, fuse, reciprocal_ranks, standardized
+from recsys.search.item_words import MAX_CONTENT_WORDS, ItemWords
 from recsys.search.legs import (
     LEXICAL,
     POPULARITY,
@@ -19,7 +20,7 @@ from recsys.search.lexical.suggestions import Suggestion
 from recsys.search.lexical.words import WordQuery, parse_words
 from recsys.search.personal import Personalizer, PersonalScores, personal_order, personalizer
 from recsys.search.query import QUERY_KINDS, EncodedClause, EncodedQuery, QueryKind
-from recsys.search.relevance import features, logits, probability, relevance
+from recsys.search.relevance import WORDS, features, logits, probability, relevance
 from recsys.search.results import HitExplanation, SearchResults, padded
 from recsys.search.scoring import ClauseScores, LegScores, QueryScores, Scorer, Stopwatch
 from recsys.search.searcher import Searcher
@@ -28,9 +29,11 @@ from recsys.search.settings import Calibration, FusionWeights, SearchSettings
 __all__ = [
     "INPUT",
     "LEXICAL",
+    "MAX_CONTENT_WORDS",
     "OUTPUT",
     "POPULARITY",
     "QUERY_KINDS",
+    "WORDS",
     "AlignmentHeads",
     "Calibration",
     "ClauseScores",
@@ -41,6 +44,7 @@ __all__ = [
     "FieldWeights",
     "FusionWeights",
     "HitExplanation",
+    "ItemWords",
     "LegQuery",
     "LegScores",
     "LexicalIndex",

@@ -3,7 +3,7 @@
 The candidates are the first items of every leg for every clause of positive weight. Their number does not
 depend on the length of the list.
 
-Legend: K candidates, N items.
+Legend: K candidates, N items, Q content words of a query.
 """
 
 import time
@@ -11,16 +11,30 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 
 from recsys.arrays import Bools, Floats, Ints
 from recsys.errors import RequestError, did_you_mean
 from recsys.search.alignment import AlignmentHeads
+from recsys.search.item_words import MAX_CONTENT_WORDS, ItemWords
 from recsys.search.legs import LEXICAL, POPULARITY, DenseLeg, LegQuery, Space, WordIndex, leg_queries
 from recsys.search.lexical.words import WordQuery
 from recsys.search.query import EncodedClause, EncodedQuery, QueryKind
+
+# What errors call a clause of a kind.
+_CALLED: Final[Mapping[QueryKind, str]] = {
+    "text": "a text clause",
+    "image": "a picture clause",
+    "audio": "a sound clause",
+    "video": "a video clause",
+    "item": "an item clause",
+}
+# An inexact match of a long word is most likely a misspelling, of a short word another word: tent, text.
+_MIN_LETTERS_INEXACT: Final = 8
+_MIN_STRENGTH_INEXACT: Final = 0.5
+_INEXACT_EVIDENCE: Final = 0.75
 
 
 class Stopwatch:
@@ -53,6 +67,9 @@ class ClauseScores:
     weight: float
     legs: Mapping[str, LegScores]
     coverage_K: Floats | None  # share of the clause's words that an item has; None without words
+    # The lowest evidence of any content word, NaN for an item without words; None for a clause that is not
+    # judged word by word.
+    words_K: Floats | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +91,7 @@ class QueryScores:
                 weight=clause.weight,
                 legs={name: leg(scores) for name, scores in clause.legs.items()},
                 coverage_K=None if clause.coverage_K is None else clause.coverage_K[kept],
+                words_K=None if clause.words_K is None else clause.words_K[kept],
             )
             for clause in self.clauses
         )
@@ -90,6 +108,7 @@ class Scorer:
         num_items: int,
         heads: AlignmentHeads | None = None,
         words: WordIndex | None = None,
+        item_words: ItemWords | None = None,
         has_words: Bools | None = None,
         popularity: Floats | None = None,
     ) -> None:
@@ -99,6 +118,7 @@ class Scorer:
         the popularity of an item with 0 is unknown.
         """
         self.legs, self.heads, self.words, self.num_items = tuple(legs), heads, words, num_items
+        self.item_words = item_words
         self._has_words = has_words
         self._popularity = popularity
 
@@ -163,12 +183,14 @@ class Scorer:
     ) -> ClauseScores:
         legs: dict[str, LegScores] = {}
         coverage_K: Floats | None = None
+        words_K: Floats | None = None
         if self.words is not None and (words := _words_of(clause)) is not None:
             with watch.stage("lexical"):
                 has_K = np.ones(len(items), np.bool_) if self._has_words is None else self._has_words[items]
                 score_K = self.words.scores(words, items)
                 legs[LEXICAL] = LegScores(score_K=score_K, has_K=has_K, space="lexical")
                 coverage_K = self.words.coverage(words, items)
+                words_K = self._least_evidence(clause, words, items)
         with watch.stage("dense"):
             for leg in self.legs:
                 if leg.name in queries:
@@ -179,7 +201,28 @@ class Scorer:
         if self._popularity is not None and clause.weight > 0:
             counts_K = self._popularity[items]
             legs[POPULARITY] = LegScores(score_K=np.log1p(counts_K), has_K=counts_K > 0, space="popularity")
-        return ClauseScores(kind=clause.kind, weight=clause.weight, legs=legs, coverage_K=coverage_K)
+        return ClauseScores(
+            kind=clause.kind, weight=clause.weight, legs=legs, coverage_K=coverage_K, words_K=words_K
+        )
+
+    def _least_evidence(self, clause: EncodedClause, words: WordQuery, items: Ints) -> Floats | None:
+        """The lowest evidence of the clause's content words, NaN for an item without words. Shape [K].
+
+        The evidence of a word that the item has is 1, else that of `ItemWords`. None for a clause with many
+        words, with none, or without their vectors.
+        """
+        if self.item_words is None or self.words is None or not clause.word_vectors:
+            return None
+        content = self.item_words.content_words(words)
+        if not 1 <= len(content) <= MAX_CONTENT_WORDS or not set(content) <= set(clause.word_vectors):
+            return None
+        near_QK = self.item_words.evidence(np.stack([clause.word_vectors[word] for word in content]), items)
+        least_K = np.ones(len(items), np.float32)
+        for word, near_K in zip(content, near_QK, strict=True):
+            strength_K = self.words.coverage(WordQuery(words=(word,)), items)
+            least_K = np.minimum(least_K, _evidence(word, strength_K, near_K))
+        least: Floats = np.where(self.item_words.has_words(items), least_K, np.float32(np.nan))
+        return least
 
     def _without_excluded(self, query: EncodedQuery, allowed: Bools | None) -> Bools | None:
         """`allowed` without the items with an excluded word, and without the items of the clauses."""
@@ -213,12 +256,23 @@ class Scorer:
         if clause.words is not None and clause.words.is_empty and not clause.vectors:
             raise RequestError("clauses", "a text without any word to search for; add one")
         names = ", ".join(self.leg_names) or "nothing"
-        raise RequestError("clauses", f"a {clause.kind} clause finds nothing here: the catalogue has {names}")
+        raise RequestError("clauses", f"{_CALLED[clause.kind]} finds nothing here: the catalogue has {names}")
 
 
 def _words_of(clause: EncodedClause) -> WordQuery | None:
     """The words of the clause; None where it has none beside words that are excluded."""
     return None if clause.words is None or clause.words.is_empty else clause.words
+
+
+def _evidence(word: str, strength_K: Floats, near_K: Floats) -> Floats:
+    """Evidence of one word from the lexical match and the nearest words of each item. Shape [K]."""
+    meant_K = np.zeros_like(near_K) if word.isdigit() else near_K
+    if len(word) >= _MIN_LETTERS_INEXACT:
+        meant_K = np.where(
+            strength_K >= _MIN_STRENGTH_INEXACT, np.maximum(meant_K, _INEXACT_EVIDENCE), meant_K
+        )
+    found: Floats = np.where(strength_K >= 1, 1.0, meant_K).astype(np.float32)
+    return found
 
 
 def _is_on(query: EncodedQuery, leg: str) -> bool:

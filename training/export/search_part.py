@@ -15,7 +15,7 @@ from recsys.search import (
     save_search,
 )
 from training.export.search_fit import fit_settings
-from training.search import KINDS, Searchable, align
+from training.search import KINDS, Searchable, align, item_words, word_encoder
 
 SEARCH: Final = "search"  # the folder of the search part in a bundle
 
@@ -47,9 +47,11 @@ def write_search_part(
     progress("lexical index", 0, 1)
     LexicalIndex.build(documents, LexicalSettings(), directory / SEARCH / "lexical")
     progress("lexical index", 1, 1)
+    encode_words = word_encoder(directories)
     save_search(
         directory / SEARCH,
         legs,
+        item_words=item_words(documents, features.size, encode_words),
         has_words=items_with_words(documents, features.size),
         write_heads=write_heads if aligned.kinds else None,
         index_kind=config.index.kind,

@@ -8,7 +8,9 @@ from training.search.build import (
     build_scorer,
     build_searcher,
     encoder_directories,
+    item_words,
     query_encoder,
+    word_encoder,
 )
 from training.search.default_relevance import default_relevance
 from training.search.fit import fit_search, ranked_query
@@ -60,6 +62,7 @@ __all__ = [
     "fit_search",
     "graded",
     "graded_queries",
+    "item_words",
     "labelled",
     "metric_label",
     "ndcg_of",
@@ -73,4 +76,5 @@ __all__ = [
     "sentence_queries",
     "without_similar",
     "without_title",
+    "word_encoder",
 ]

@@ -34,7 +34,14 @@ from recsys.retrieval import Recommender
 from recsys.search import EncodedQuery, Searcher, SearchSettings, personalizer
 from training.alignment import FittedAlignment, cross_modal_recall
 from training.fitting import Fitted
-from training.search.build import Searchable, align, build_searcher, encoder_directories, query_encoder
+from training.search.build import (
+    Searchable,
+    align,
+    build_searcher,
+    encoder_directories,
+    query_encoder,
+    word_encoder,
+)
 from training.search.fit import fit_search
 from training.search.known_item import KnownItemQuery, drawn, labelled, review_queries
 from training.search.quality.evaluate import GradedQuery, evaluate_search, graded
@@ -150,7 +157,13 @@ class SearchBeforeTest:
         """With default settings."""
         subject = self.subject
         personal = personalizer(subject.recommender, subject.modalities)
-        return build_searcher(subject.searchable, self._heads, SearchSettings(), personal)
+        return build_searcher(
+            subject.searchable,
+            self._heads,
+            SearchSettings(),
+            personal,
+            encode_words=word_encoder(self._directories),
+        )
 
     def evaluate(self) -> SearchEvaluation | None:
         """Search for the items of held-out reviews by the words of these; None where there are none.

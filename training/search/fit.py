@@ -15,6 +15,7 @@ from training.search.known_item import LabelledQuery, drawn
 from training.search.no_answer import FOREIGN, UnansweredQuery, without_similar
 from training.search.personal_fit import choose_personal
 from training.search.relevance_fit import RelevanceChoice, choose_relevance
+from training.search.word_relevance import WordRelevance, word_relevance
 
 MAX_QUERIES: Final = 1000  # of one kind, for the fusion
 MAX_REMOVED: Final = 300  # whose items are removed, for the threshold
@@ -56,11 +57,13 @@ def fit_search(
         settings = _with_fusion(settings, kind, choice.weights, choice.reason)
     searcher = searcher.with_settings(_spoken_as_text(settings))
     relevance = _relevance(searcher, by_kind, ranked, encode, (empty_share, max_lost), rng)
+    by_word = _word_relevance(searcher, relevance, ranked, encode, (empty_share, max_lost), seed)
     settings = searcher.settings.model_copy(
         update={
             "calibration": _with_audio(relevance.calibration),
+            "word_calibration": by_word.calibration,
             "min_relevance": relevance.min_relevance,
-            "relevance_reason": relevance.reason,
+            "relevance_reason": "; ".join(filter(None, (relevance.reason, by_word.reason))),
         }
     )
     progress("personal order", 0, 1)
@@ -106,6 +109,28 @@ def _relevance(
     if choice.calibration or not foreign:
         return choice
     return default_relevance(searcher, [each for _, each in foreign], empty_share=shares[0])
+
+
+def _word_relevance(
+    searcher: Searcher,
+    relevance: RelevanceChoice,
+    ranked: dict[QueryKind, list[RankedQuery]],
+    encode: Callable[[str], EncodedQuery] | None,
+    shares: tuple[float, float],
+    seed: int,
+) -> WordRelevance:
+    """The relevance of texts of few words, with the threshold of `relevance`."""
+    if encode is None or not 0 < relevance.min_relevance < 1:
+        return WordRelevance(calibration=None, reason="")
+    return word_relevance(
+        searcher,
+        encode,
+        [each for kind in ("text", "audio") for each in ranked.get(kind, ())],
+        threshold=relevance.min_relevance,
+        empty_share=shares[0],
+        max_lost=shares[1],
+        seed=seed,
+    )
 
 
 def _with_fusion(

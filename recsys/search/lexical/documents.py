@@ -39,7 +39,7 @@ def schema() -> tantivy.Schema:
 
 def analyzed(document: Document, stemmer: Stemmer) -> tuple[tantivy.Document, set[str]]:
     """The document as it is indexed, and its different words in lower case."""
-    words_of = {field: words_in(_text(document, field)) for field in FIELDS}
+    words_of = {field: words_in(text_of(document, field)) for field in FIELDS}
     words = [word for field in FIELDS for word in words_of[field]]
     own = stemmer.of_document(words)
     indexed = tantivy.Document()
@@ -70,7 +70,7 @@ def checked(documents: Iterable[Document]) -> Iterable[Document]:
         yield document
 
 
-def _text(document: Document, field: str) -> str:
+def text_of(document: Document, field: str) -> str:
     # A full stop keeps the words of neighbouring categories from being a phrase of one.
     value = getattr(document, field)
     return value if isinstance(value, str) else " . ".join(value)
