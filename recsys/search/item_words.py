@@ -5,9 +5,10 @@ The evidence that item i covers word q, from the set W_i of the item's words:
     e(q, i) = mean of the two highest cos(f(v_q), f(v_w)) over w in W_i
     f(v) = v - m - sum over j of u_j u_j' (v - m)
 
-with v the text encoder's unit vectors of single words, m the mean vector of all words of the catalogue and u_j
-their first D / 100 principal components (Mu and Viswanath 2018, "All-but-the-top"): the vectors of all words
-have much in common, which says nothing about their meaning. One near word may be chance, so two are asked.
+with v the text encoder's unit vectors of single words, m the mean of the vectors of all words of the
+catalogue and u_j their first D / 100 principal components (Mu and Viswanath 2018, "All-but-the-top"): the
+vectors of all words have much in common, which says nothing about their meaning. One near word may be chance,
+so the mean of two is taken.
 
     words/words.json       {"words": [V words], "languages": [of the stop words]}
     words/vectors.npy      float16 [V, D], unit rows
@@ -181,11 +182,10 @@ def _common(vectors_VD: Floats) -> Floats:
     Few words have fewer components, so that these do not take the meaning of single words away.
     """
     num = min(vectors_VD.shape[1], len(vectors_VD)) // _COMMON_SHARE
-    mean_D = vectors_VD.mean(axis=0) if len(vectors_VD) else np.zeros(vectors_VD.shape[1])
+    mean_D = vectors_VD.sum(axis=0) / max(len(vectors_VD), 1)
     centered_VD = (vectors_VD - mean_D).astype(np.float64)
     _, component_DD = np.linalg.eigh(centered_VD.T @ centered_VD)  # by ascending variance
-    common: Floats = np.concatenate([mean_D[None], component_DD.T[::-1][:num]]).astype(np.float32)
-    return common
+    return np.concatenate([mean_D[None], component_DD.T[::-1][:num]]).astype(np.float32)
 
 
 def _specific(vectors_BD: Floats, common: Floats) -> Floats:
@@ -203,8 +203,8 @@ def _two_best(values: Floats, first_J: Ints, length_J: Ints) -> Floats:
     rest = values.copy()
     rest[is_best[once]] = -np.inf
     second_J = np.maximum.reduceat(rest, first_J)
-    mean_J: Floats = (best_J + np.where(length_J > 1, second_J, best_J)) / 2
-    return mean_J
+    mean_J = (best_J + np.where(length_J > 1, second_J, best_J)) / 2
+    return mean_J.astype(np.float32)
 
 
 def _is_content(word: str, stemmer: Stemmer) -> bool:

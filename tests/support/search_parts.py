@@ -18,6 +18,7 @@ class Words:
 
     words: tuple[str, ...]
     excluded: tuple[str, ...] = ()
+    phrases: tuple[tuple[str, ...], ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -96,7 +97,13 @@ def scorer(**changes: object) -> Scorer:
     return Scorer(changes.pop("legs", legs), num_items=NUM_ITEMS, **parts | changes)  # type: ignore[arg-type]
 
 
-def text(words: str, angle: float | None = None, *, weight: float = 1.0) -> EncodedClause:
+def text(
+    words: str,
+    angle: float | None = None,
+    *,
+    weight: float = 1.0,
+    word_vectors: Mapping[str, Floats] | None = None,
+) -> EncodedClause:
     """A text clause; a word after "-" is excluded."""
     split = words.split()
     parsed = Words(
@@ -104,7 +111,13 @@ def text(words: str, angle: float | None = None, *, weight: float = 1.0) -> Enco
         excluded=tuple(word[1:] for word in split if word.startswith("-")),
     )
     vectors = {} if angle is None else {"text": at(angle)}
-    return EncodedClause(kind="text", weight=weight, words=parsed, vectors=vectors)  # type: ignore[arg-type]
+    return EncodedClause(
+        kind="text",
+        weight=weight,
+        words=parsed,  # type: ignore[arg-type]
+        vectors=vectors,
+        word_vectors=word_vectors or {},
+    )
 
 
 def picture(angle: float, *, weight: float = 1.0) -> EncodedClause:

@@ -30,6 +30,7 @@ from training.search.quality.files import QueryFiles, graded_queries, read_qrels
 from training.search.quality.results import SearchEvaluation
 from training.search.quality.table import metric_label, ordered_systems, search_tables
 from training.search.relevance_fit import RelevanceChoice, choose_relevance, expected_calibration_error
+from training.search.word_relevance import WordRelevance, word_relevance
 
 __all__ = [
     "FOREIGN",
@@ -49,6 +50,7 @@ __all__ = [
     "Searchable",
     "Searched",
     "UnansweredQuery",
+    "WordRelevance",
     "align",
     "build_scorer",
     "build_searcher",
@@ -77,4 +79,5 @@ __all__ = [
     "without_similar",
     "without_title",
     "word_encoder",
+    "word_relevance",
 ]

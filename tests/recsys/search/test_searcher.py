@@ -104,7 +104,10 @@ def test_weights_of_clauses_and_of_legs():
         (query(text("red", 0.0), smell=1.0), "no such leg"),
         (query(text("red"), lexical=0.0), "all are 0 of lexical"),
         (query(text("-red")), "without any word"),
-        (query(EncodedClause(kind="audio", vectors={"audio": np.ones(2, np.float32)})), "finds nothing here"),
+        (
+            query(EncodedClause(kind="audio", vectors={"audio": np.ones(2, np.float32)})),
+            "a sound clause finds nothing here",
+        ),
     ],
 )
 def test_a_query_that_cannot_be_answered(asked, message):
