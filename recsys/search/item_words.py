@@ -21,7 +21,7 @@ Legend: V words of the catalogue, Q words of a query, N items, K items of a ques
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Self, get_args
@@ -31,6 +31,7 @@ import numpy.typing as npt
 
 from recsys.arrays import Bools, Floats, Ints, unit
 from recsys.errors import BundleError, RequestError
+from recsys.search.legs import WordIndex
 from recsys.search.lexical.documents import FIELDS, Document, text_of, words_in
 from recsys.search.lexical.settings import Language
 from recsys.search.lexical.stemming import Stemmer
@@ -39,6 +40,10 @@ from recsys.search.lexical.words import WordQuery
 MAX_VOCABULARY: Final = 20_000  # the words that most items have; others count where a query has them exactly
 MAX_CONTENT_WORDS: Final = 3  # of a query that is judged word by word
 _WORDS, _ARRAYS = "words.json", ("vectors", "common", "offsets", "ids")
+# An inexact match of a long word is most likely a misspelling, of a short one another word: tent, text.
+_MIN_LETTERS_INEXACT: Final = 8
+_MIN_STRENGTH_INEXACT: Final = 0.5
+_INEXACT_EVIDENCE: Final = 0.75
 _REMEDY: Final = "copy or make the bundle again"
 _COMMON_SHARE: Final = 100  # a component for so many dimensions, and for so many words
 # Words of requests and pronouns, which the short English list of the stemmer lacks.
@@ -143,6 +148,25 @@ class ItemWords:
             found[at, known] = _two_best(cosine_V[own], first_J, length_J)
         return found
 
+    def least_evidence(
+        self, query: WordQuery, vectors: Mapping[str, Floats], index: WordIndex, items: Ints
+    ) -> Floats | None:
+        """The lowest evidence of any content word of the query, NaN for an item without words. Shape [K].
+
+        The evidence of a word that the item has, by `index`, is 1. None for a query that is not judged word
+        by word: with no content word or more than `MAX_CONTENT_WORDS`, or where `vectors` lack one.
+        """
+        content = self.content_words(query)
+        if not 1 <= len(content) <= MAX_CONTENT_WORDS or not vectors.keys() >= set(content):
+            return None
+        near_QK = self.evidence(np.stack([vectors[word] for word in content]), items)
+        least_K = np.ones(len(items), np.float32)
+        for word, near_K in zip(content, near_QK, strict=True):
+            strength_K = index.coverage(WordQuery(words=(word,)), items)
+            least_K = np.minimum(least_K, _with_exact(word, strength_K, near_K))
+        least: Floats = np.where(self.has_words(items), least_K, np.float32(np.nan))
+        return least
+
     @cached_property
     def _specific_VD(self) -> Floats:
         return _specific(self.vectors.astype(np.float32), self.common)
@@ -205,6 +229,15 @@ def _two_best(values: Floats, first_J: Ints, length_J: Ints) -> Floats:
     second_J = np.maximum.reduceat(rest, first_J)
     mean_J = (best_J + np.where(length_J > 1, second_J, best_J)) / 2
     return mean_J.astype(np.float32)
+
+
+def _with_exact(word: str, strength_K: Floats, near_K: Floats) -> Floats:
+    """Evidence of one word from its lexical match and from the near words of each item. Shape [K]."""
+    meant_K = np.zeros_like(near_K) if word.isdigit() else near_K
+    if len(word) >= _MIN_LETTERS_INEXACT:
+        inexact_K = np.where(strength_K >= _MIN_STRENGTH_INEXACT, np.float32(_INEXACT_EVIDENCE), near_K)
+        meant_K = np.maximum(meant_K, inexact_K)
+    return np.where(strength_K >= 1, np.float32(1), meant_K)
 
 
 def _is_content(word: str, stemmer: Stemmer) -> bool:

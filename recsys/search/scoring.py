@@ -3,14 +3,14 @@
 The candidates are the first items of every leg for every clause of positive weight. Their number does not
 depend on the length of the list.
 
-Legend: K candidates, N items, Q content words of a query.
+Legend: K candidates, N items.
 """
 
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy as np
 from recsys.arrays import Bools, Floats, Ints
 from recsys.errors import RequestError, did_you_mean
 from recsys.search.alignment import AlignmentHeads
-from recsys.search.item_words import MAX_CONTENT_WORDS, ItemWords
+from recsys.search.item_words import ItemWords
 from recsys.search.legs import LEXICAL, POPULARITY, DenseLeg, LegQuery, Space, WordIndex, leg_queries
 from recsys.search.lexical.words import WordQuery
 from recsys.search.query import EncodedClause, EncodedQuery, QueryKind
@@ -31,10 +31,6 @@ _CALLED: Final[Mapping[QueryKind, str]] = {
     "video": "a video clause",
     "item": "an item clause",
 }
-# An inexact match of a long word is most likely a misspelling, of a short word another word: tent, text.
-_MIN_LETTERS_INEXACT: Final = 8
-_MIN_STRENGTH_INEXACT: Final = 0.5
-_INEXACT_EVIDENCE: Final = 0.75
 
 
 class Stopwatch:
@@ -67,9 +63,7 @@ class ClauseScores:
     weight: float
     legs: Mapping[str, LegScores]
     coverage_K: Floats | None  # share of the clause's words that an item has; None without words
-    # The lowest evidence of any content word, NaN for an item without words; None for a clause that is not
-    # judged word by word.
-    words_K: Floats | None = None
+    words_K: Floats | None = None  # `ItemWords.least_evidence`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +72,21 @@ class QueryScores:
 
     items: Ints  # [K], ascending
     clauses: tuple[ClauseScores, ...]
+    proposed: Mapping[str, Ints] = field(default_factory=dict)  # by each leg that is on, of `items`
+
+    def of_legs(self, query: EncodedQuery) -> "QueryScores":
+        """The scores of `query`, which differs from the scored one in the legs that it switches off.
+
+        As `Scorer.score` gives them: the candidates are those that the other legs propose. Raises
+        `RequestError` where these cannot answer a clause.
+        """
+        for clause in self.clauses:
+            asked = [name for name in clause.legs if name != POPULARITY]
+            if not any(_is_on(query, name) for name in asked):
+                raise RequestError("modality_weights", _all_are_off(asked))
+        proposed = {name: items for name, items in self.proposed.items() if _is_on(query, name)}
+        items = np.unique(np.concatenate([np.empty(0, np.int64), *proposed.values()]))
+        return replace(self.at(np.searchsorted(self.items, items)), proposed=proposed)
 
     def at(self, kept: Ints) -> "QueryScores":
         """The candidates at the positions `kept`."""
@@ -144,21 +153,23 @@ class Scorer:
             self._check_answerable(query, clause, by_leg)
         with watch.stage("lexical"):
             allowed = self._without_excluded(query, allowed)
-            found = self._lexical_heads(query, num, allowed)
+            found = self._lexical_head(query, num, allowed)
         with watch.stage("dense"):
-            found += self._dense_heads(query, queries, num, allowed)
-        items = np.unique(np.concatenate([np.empty(0, np.int64), *found]))
+            found |= self._dense_heads(query, queries, num, allowed)
+        items = np.unique(np.concatenate([np.empty(0, np.int64), *found.values()]))
         scored = zip(query.clauses, queries, strict=True)
         return QueryScores(
             items=items,
             clauses=tuple(self._clause_scores(clause, by_leg, items, watch) for clause, by_leg in scored),
+            proposed=found,
         )
 
-    def _lexical_heads(self, query: EncodedQuery, num: int, allowed: Bools | None) -> list[Ints]:
-        if self.words is None or not _is_on(query, LEXICAL):
-            return []
+    def _lexical_head(self, query: EncodedQuery, num: int, allowed: Bools | None) -> dict[str, Ints]:
+        """What the words propose, by the name of the leg; empty where none is asked."""
         asked = [words for clause in query.positive if (words := _words_of(clause)) is not None]
-        return [self.words.search(words, num, allowed)[0] for words in asked]
+        if self.words is None or not asked or not _is_on(query, LEXICAL):
+            return {}
+        return {LEXICAL: np.concatenate([self.words.search(words, num, allowed)[0] for words in asked])}
 
     def _dense_heads(
         self,
@@ -166,8 +177,9 @@ class Scorer:
         queries: Sequence[Mapping[str, LegQuery]],
         num: int,
         allowed: Bools | None,
-    ) -> list[Ints]:
-        found = []
+    ) -> dict[str, Ints]:
+        """What the vectors propose, by the name of the leg."""
+        found = {}
         for leg in self.legs:
             asked = [
                 (clause.weight, by_leg[leg.name])
@@ -175,7 +187,7 @@ class Scorer:
                 if clause.weight > 0 and leg.name in by_leg
             ]
             if asked and _is_on(query, leg.name):
-                found.append(leg.head(asked, num, allowed))
+                found[leg.name] = leg.head(asked, num, allowed)
         return found
 
     def _clause_scores(
@@ -190,7 +202,8 @@ class Scorer:
                 score_K = self.words.scores(words, items)
                 legs[LEXICAL] = LegScores(score_K=score_K, has_K=has_K, space="lexical")
                 coverage_K = self.words.coverage(words, items)
-                words_K = self._least_evidence(clause, words, items)
+                if self.item_words is not None:
+                    words_K = self.item_words.least_evidence(words, clause.word_vectors, self.words, items)
         with watch.stage("dense"):
             for leg in self.legs:
                 if leg.name in queries:
@@ -204,25 +217,6 @@ class Scorer:
         return ClauseScores(
             kind=clause.kind, weight=clause.weight, legs=legs, coverage_K=coverage_K, words_K=words_K
         )
-
-    def _least_evidence(self, clause: EncodedClause, words: WordQuery, items: Ints) -> Floats | None:
-        """The lowest evidence of the clause's content words, NaN for an item without words. Shape [K].
-
-        The evidence of a word that the item has is 1, else that of `ItemWords`. None for a clause with many
-        words, with none, or without their vectors.
-        """
-        if self.item_words is None or self.words is None or not clause.word_vectors:
-            return None
-        content = self.item_words.content_words(words)
-        if not 1 <= len(content) <= MAX_CONTENT_WORDS or not set(content) <= set(clause.word_vectors):
-            return None
-        near_QK = self.item_words.evidence(np.stack([clause.word_vectors[word] for word in content]), items)
-        least_K = np.ones(len(items), np.float32)
-        for word, near_K in zip(content, near_QK, strict=True):
-            strength_K = self.words.coverage(WordQuery(words=(word,)), items)
-            least_K = np.minimum(least_K, _evidence(word, strength_K, near_K))
-        least: Floats = np.where(self.item_words.has_words(items), least_K, np.float32(np.nan))
-        return least
 
     def _without_excluded(self, query: EncodedQuery, allowed: Bools | None) -> Bools | None:
         """`allowed` without the items with an excluded word, and without the items of the clauses."""
@@ -250,7 +244,7 @@ class Scorer:
         if any(_is_on(query, name) for name in asked):
             return
         if asked:
-            raise RequestError("modality_weights", f"all are 0 of {', '.join(asked)}, which could answer")
+            raise RequestError("modality_weights", _all_are_off(asked))
         if clause.item is not None:
             raise RequestError("item", "the item has nothing that others can be compared with", clause.item)
         if clause.words is not None and clause.words.is_empty and not clause.vectors:
@@ -264,15 +258,8 @@ def _words_of(clause: EncodedClause) -> WordQuery | None:
     return None if clause.words is None or clause.words.is_empty else clause.words
 
 
-def _evidence(word: str, strength_K: Floats, near_K: Floats) -> Floats:
-    """Evidence of one word from the lexical match and the nearest words of each item. Shape [K]."""
-    meant_K = np.zeros_like(near_K) if word.isdigit() else near_K
-    if len(word) >= _MIN_LETTERS_INEXACT:
-        meant_K = np.where(
-            strength_K >= _MIN_STRENGTH_INEXACT, np.maximum(meant_K, _INEXACT_EVIDENCE), meant_K
-        )
-    found: Floats = np.where(strength_K >= 1, 1.0, meant_K).astype(np.float32)
-    return found
+def _all_are_off(asked: Sequence[str]) -> str:
+    return f"all are 0 of {', '.join(asked)}, which could answer"
 
 
 def _is_on(query: EncodedQuery, leg: str) -> bool:
