@@ -2,13 +2,13 @@
 
 The evidence that item i covers word q, from the set W_i of the item's words:
 
-    e(q, i) = mean of the two highest cos(f(v_q), f(v_w)) over w in W_i
+    e(q, i) = (a + max(b, a - 0.35)) / 2       a, b the two highest cos(f(v_q), f(v_w)) over w in W_i
     f(v) = v - m - sum over j of u_j u_j' (v - m)
 
 with v the text encoder's unit vectors of single words, m the mean of the vectors of all words of the
 catalogue and u_j their first D / 100 principal components (Mu and Viswanath 2018, "All-but-the-top"): the
 vectors of all words have much in common, which says nothing about their meaning. One near word may be chance,
-so the mean of two is taken.
+so a second one counts; without it a synonym is enough, but no word that is merely near.
 
     words/words.json       {"words": [V words], "languages": [of the stop words]}
     words/vectors.npy      float16 [V, D], unit rows
@@ -44,6 +44,7 @@ _WORDS, _ARRAYS = "words.json", ("vectors", "common", "offsets", "ids")
 _MIN_LETTERS_INEXACT: Final = 8
 _MIN_STRENGTH_INEXACT: Final = 0.5
 _INEXACT_EVIDENCE: Final = 0.75
+_MAX_GAP: Final = 0.35  # between the nearest word and the second one
 _REMEDY: Final = "copy or make the bundle again"
 _COMMON_SHARE: Final = 100  # a component for so many dimensions, and for so many words
 # Words of requests and pronouns, which the short English list of the stemmer lacks.
@@ -145,7 +146,7 @@ class ItemWords:
         place = np.repeat(start_K[known] - first_J, length_J) + np.arange(length_J.sum())
         own = self.ids[place]
         for at, cosine_V in enumerate(cosine_QV):
-            found[at, known] = _two_best(cosine_V[own], first_J, length_J)
+            found[at, known] = _of_two_best(cosine_V[own], first_J, length_J)
         return found
 
     def least_evidence(
@@ -218,8 +219,8 @@ def _specific(vectors_BD: Floats, common: Floats) -> Floats:
     return unit((rest_BD - rest_BD @ common[1:].T @ common[1:]).astype(np.float32))
 
 
-def _two_best(values: Floats, first_J: Ints, length_J: Ints) -> Floats:
-    """The mean of the two highest values of each run; of a run of one value, that value. Shape [J]."""
+def _of_two_best(values: Floats, first_J: Ints, length_J: Ints) -> Floats:
+    """(a + max(b, a - 0.35)) / 2 of the two highest values of each run; a of a run of one. Shape [J]."""
     best_J = np.maximum.reduceat(values, first_J)
     run = np.repeat(np.arange(len(first_J)), length_J)
     is_best = np.flatnonzero(values == best_J[run])
@@ -227,8 +228,8 @@ def _two_best(values: Floats, first_J: Ints, length_J: Ints) -> Floats:
     rest = values.copy()
     rest[is_best[once]] = -np.inf
     second_J = np.maximum.reduceat(rest, first_J)
-    mean_J = (best_J + np.where(length_J > 1, second_J, best_J)) / 2
-    return mean_J.astype(np.float32)
+    second_J = np.where(length_J > 1, np.maximum(second_J, best_J - _MAX_GAP), best_J)
+    return ((best_J + second_J) / 2).astype(np.float32)
 
 
 def _with_exact(word: str, strength_K: Floats, near_K: Floats) -> Floats:

@@ -18,7 +18,7 @@ from recsys.search import (
     Searcher,
     SearchSettings,
 )
-from training.search import build_scorer, fit_search, labelled, sentence_queries
+from training.search import WordEncoder, build_scorer, fit_search, labelled, sentence_queries
 
 
 def fit_settings(
@@ -28,11 +28,13 @@ def fit_settings(
     config: Config,
     text_encoder: Path | None,
     *,
+    encode_words: WordEncoder | None = None,
     progress: Progress = silent,
 ) -> SearchSettings:
     """Fusion and relevance of `fit_search`; an item's vector and words have no sentence that is a query.
 
-    `text_encoder` is the directory of the encoder of texts, None where the bundle has none.
+    `text_encoder` is the directory of the encoder of texts, None where the bundle has none; `encode_words` is
+    that of `build_scorer`.
     """
     seed = config.train.seed
     queries, left = sentence_queries(documents, max_queries=config.search.max_queries, seed=seed)
@@ -41,7 +43,6 @@ def fit_settings(
     if encoder is not None and changed and Modality.TEXT in features.dense:
         features = _with_texts(features, changed, encoder)
     encode = _encoding(text_encoder)
-    encode_words = None if encoder is None else encoder.encode_texts
     scorer = build_scorer(features, left, heads, encode_words=encode_words)
     return fit_search(
         Searcher(scorer, SearchSettings()),

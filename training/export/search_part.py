@@ -59,6 +59,12 @@ def write_search_part(
     if settings is None:
         text = directory / encoders["text"] if "text" in encoders else None
         settings = fit_settings(
-            features, documents, aligned if aligned.kinds else None, config, text, progress=progress
+            features,
+            documents,
+            aligned if aligned.kinds else None,
+            config,
+            text,
+            encode_words=encode_words,
+            progress=progress,
         )
     return settings, parity

@@ -4,6 +4,7 @@ from training.search.before_test import SearchBeforeTest, Searched, SearchSubjec
 from training.search.build import (
     KINDS,
     Searchable,
+    WordEncoder,
     align,
     build_scorer,
     build_searcher,
@@ -51,6 +52,7 @@ __all__ = [
     "Searchable",
     "Searched",
     "UnansweredQuery",
+    "WordEncoder",
     "WordRelevance",
     "align",
     "build_scorer",

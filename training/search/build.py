@@ -141,10 +141,17 @@ def item_words(
 
 
 def word_encoder(encoders: Mapping[EncoderKind, Path]) -> WordEncoder | None:
-    """The text encoder of the directories, loaded at its first call; None without one."""
+    """The text encoder of the directories, loaded at its first call; None without one.
+
+    None also where another encoder shares its space, as in CLIP: pictures answer words that no text has.
+    """
     if "text" not in encoders:
         return None
     path = encoders["text"]
+    spaces = [EncoderSpec.read(each).space for each in encoders.values()]
+    own = EncoderSpec.read(path).space
+    if own is not None and spaces.count(own) > 1:
+        return None
     return lambda words: Encoder.load(path).encode_texts(words)
 
 
