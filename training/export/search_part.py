@@ -48,10 +48,13 @@ def write_search_part(
     LexicalIndex.build(documents, LexicalSettings(), directory / SEARCH / "lexical")
     progress("lexical index", 1, 1)
     encode_words = word_encoder(directories)
+    progress("vectors of words", 0, 1)
+    words = item_words(documents, features.size, encode_words)
+    progress("vectors of words", 1, 1)
     save_search(
         directory / SEARCH,
         legs,
-        item_words=item_words(documents, features.size, encode_words),
+        item_words=words,
         has_words=items_with_words(documents, features.size),
         write_heads=write_heads if aligned.kinds else None,
         index_kind=config.index.kind,
