@@ -138,14 +138,14 @@ class ItemWords:
         if vectors_QD.shape[1] != self.vectors.shape[1]:
             wanted = self.vectors.shape[1]
             raise RequestError("vectors", f"a word's vector has {vectors_QD.shape[1]} numbers, not {wanted}")
-        cosine_QV = _specific(vectors_QD, self.common) @ self._specific_VD.T
         start_K, length_K = self.offsets[items], np.diff(self.offsets)[items]
         known = np.flatnonzero(length_K)
         length_J = length_K[known]
         first_J = np.cumsum(length_J) - length_J  # where each item's words begin among those of all items
         place = np.repeat(start_K[known] - first_J, length_J) + np.arange(length_J.sum())
         own = self.ids[place]
-        for at, cosine_V in enumerate(cosine_QV):
+        for at, vector_D in enumerate(_specific(vectors_QD, self.common)):
+            cosine_V = self._specific_VD @ vector_D
             found[at, known] = _of_two_best(cosine_V[own], first_J, length_J)
         return found
 

@@ -141,9 +141,10 @@ def item_words(
 
 
 def word_encoder(encoders: Mapping[EncoderKind, Path]) -> WordEncoder | None:
-    """The text encoder of the directories, loaded at its first call; None without one.
+    """The text encoder of the directories, loaded at its first call; it keeps the vectors of words.
 
-    None also where another encoder shares its space, as in CLIP: pictures answer words that no text has.
+    None without one, and where another encoder shares its space, as in CLIP: pictures answer words that no
+    text has.
     """
     if "text" not in encoders:
         return None
@@ -152,7 +153,15 @@ def word_encoder(encoders: Mapping[EncoderKind, Path]) -> WordEncoder | None:
     own = EncoderSpec.read(path).space
     if own is not None and spaces.count(own) > 1:
         return None
-    return lambda words: Encoder.load(path).encode_texts(words)
+    kept: dict[str, Floats] = {}
+
+    def encode(words: Sequence[str]) -> Floats:
+        new = [word for word in words if word not in kept]
+        if new:
+            kept.update(zip(new, Encoder.load(path).encode_texts(new), strict=True))
+        return np.stack([kept[word] for word in words])
+
+    return encode
 
 
 def encoder_directories(config: Config, features: ItemFeatures) -> dict[EncoderKind, Path]:
