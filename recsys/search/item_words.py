@@ -138,7 +138,7 @@ class ItemWords:
         if vectors_QD.shape[1] != self.vectors.shape[1]:
             wanted = self.vectors.shape[1]
             raise RequestError("vectors", f"a word's vector has {vectors_QD.shape[1]} numbers, not {wanted}")
-        start_K, length_K = self.offsets[items], np.diff(self.offsets)[items]
+        start_K, length_K = self.offsets[items], self.offsets[items + 1] - self.offsets[items]
         known = np.flatnonzero(length_K)
         length_J = length_K[known]
         first_J = np.cumsum(length_J) - length_J  # where each item's words begin among those of all items

@@ -115,6 +115,7 @@ def test_a_vector_of_another_encoder_is_refused():
 def test_nothing_has_words():
     words = item_words([Document(item=2)], 3)
     np.testing.assert_array_equal(words.evidence(at(0.0)[None], np.array([2])), [[0.0]])
+    np.testing.assert_array_equal(item_words().evidence(at(0.0)[None], np.array([5])), [[0.0]])
 
 
 def test_round_trip_and_damage(tmp_path):
