@@ -70,6 +70,7 @@ from training.search import (
 
 CONSOLE = Console(width=200)
 LEE_RELEVANT = 0.5
+SHOP_SETS = ("typed", "spoken", "words of the spoken", "pictures")
 MAX_OF_USER = 5
 
 
@@ -80,6 +81,7 @@ def main() -> None:
     shops.add_argument("seeds", type=int, nargs="+")
     shops.add_argument("--items", type=int, default=300)
     shops.add_argument("--count", type=int, default=60, help="queries of each set")
+    shops.add_argument("--sets", nargs="+", choices=SHOP_SETS, default=SHOP_SETS)
     commands.add_parser("run").add_argument("run", type=Path)
     tags = commands.add_parser("tags")
     tags.add_argument("run", type=Path)
@@ -121,6 +123,8 @@ def shops(args: Any) -> Iterator[tuple[str, SearchEvaluation]]:
                 "pictures": picture_queries(catalogue, options, count=count),
             }
             for name, queries in sets.items():
+                if name not in args.sets:
+                    continue
                 files = read_query_files(*write_queries(queries, Path(folder) / name))
                 judged, _ = graded_queries(files, searchable.features.item_ids, _clauses(encoder))
                 yield f"shop {seed}, {name}", evaluate_search(searcher, judged, description=name)
