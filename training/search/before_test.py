@@ -89,10 +89,9 @@ class SearchBeforeTest:
         item that they chose next, in words that are not theirs.
         """
         subject, searcher = self.subject, self.plain_searcher
-        asked, borrowed = subject.texts("validation"), []
-        if len(asked) < MIN_QUERIES:
-            borrowed, left = subject.borrowed()
-        if borrowed:
+        asked = subject.texts("validation")
+        borrowed, left = subject.borrowed() if len(asked) < MIN_QUERIES else ([], None)
+        if borrowed and left is not None:
             searchable = subject.searchable
             features = build_item_features(
                 searchable.dataset, searchable.vectors, train=subject.split.statistics, reviews=left
