@@ -6,6 +6,7 @@ from recsys.config.evaluate import (
     BPRCandidate,
     EvaluateConfig,
     GridConfig,
+    KnockoutKind,
     content_baseline,
 )
 from recsys.config.fields import TEMPERATURE_RANGE, Section
@@ -67,6 +68,7 @@ __all__ = [
     "IndexConfig",
     "ItemItemConfig",
     "ItemTowerConfig",
+    "KnockoutKind",
     "ModelConfig",
     "OptimizerConfig",
     "PopularityConfig",

@@ -26,13 +26,11 @@ from recsys.search import EncodedQuery, Searcher, SearchSettings, personalizer
 from training.alignment import FittedAlignment, cross_modal_recall
 from training.search.build import align, build_searcher, encoder_directories, query_encoder
 from training.search.fit import fit_search
-from training.search.known_item import (
-    drawn,
-    labelled,
-)
+from training.search.known_item import drawn, labelled
 from training.search.personal_fit import MIN_QUERIES, PersonalTask
-from training.search.quality.evaluate import GradedQuery, evaluate_search, graded
+from training.search.quality.evaluate import evaluate_search, graded
 from training.search.quality.files import QueryFiles, graded_queries
+from training.search.quality.lists import GradedQuery
 from training.search.quality.results import SearchEvaluation
 from training.search.subject import SearchSubject
 
