@@ -44,12 +44,14 @@ def bm25(
     words: Iterable[str],
     texts: Mapping[int, Sequence[str]],
     boosted: Sequence[tuple[float, Mapping[int, Sequence[str]]]] = (),
+    *,
+    idf_power: float = LexicalSettings().idf_power,
 ) -> dict[int, float]:
     """BM25 of each text that has one of the words, k1 = 1.2, b = 0.75 (Robertson and Zaragoza 2009).
 
-    sum over words of idf max over fields of w tf (k1 + 1) / (tf + k1 (1 - b + b length / mean length)),
+    sum over words of idf^p max over fields of w tf (k1 + 1) / (tf + k1 (1 - b + b length / mean length)),
     idf = ln(1 + (N - n + 1/2) / (n + 1/2)), n of N texts have the word. w is 1 for the whole text; `boosted`
-    has the weight and the words of other fields.
+    has the weight and the words of other fields. In BM25 p is 1.
     """
     scores: Counter[int] = Counter()
     for word in dict.fromkeys(words):
@@ -58,7 +60,7 @@ def bm25(
         for item in texts:
             best = max(weight * _saturated(word, item, field) for weight, field in ((1.0, texts), *boosted))
             if best:
-                scores[item] += idf * best
+                scores[item] += idf**idf_power * best
     return dict(scores)
 
 

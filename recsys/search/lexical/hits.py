@@ -15,6 +15,7 @@ from recsys.search.lexical.storage import ITEM, TermIndex
 _TIE_SCALE: Final = 30.0
 _SPARE: Final = 32  # hits beyond k, so that ties at the cut cost no second search
 _GROWTH: Final = 4
+_MATCHES_OF_ONE_LOOKUP: Final = 8  # that are read in the time in which one item is looked up
 _FEW_ITEMS: Final = 1000  # that are faster looked up one by one than as a set of terms
 
 
@@ -31,12 +32,21 @@ def count(searcher: tantivy.Searcher, query: Query) -> int:
     return int(searcher.search(query, 1).count)  # type: ignore[attr-defined]
 
 
-def scored(index: TermIndex, query: Query, items: Ints) -> Floats:
-    """The score of each of `items`, 0 where the query does not match. Shape [K]."""
+def scored(index: TermIndex, query: Query, items: Ints, most: int) -> Floats:
+    """The score of each of `items`, 0 where the query does not match. Shape [K].
+
+    At most `most` documents match. Where that is few, all of them are taken, which is faster than a search
+    among the items.
+    """
     wanted, at = np.unique(items, return_inverse=True)
+    if most <= _MATCHES_OF_ONE_LOOKUP * len(wanted):
+        found, found_score = hits(index.searcher, query, most)
+    else:
+        among = _restricted(query, wanted, index.schema)
+        found, found_score = hits(index.searcher, among, len(wanted))
     score = np.zeros(len(wanted), np.float32)
-    found, found_score = hits(index.searcher, _restricted(query, wanted, index.schema), len(wanted))
-    score[np.searchsorted(wanted, found)] = found_score
+    is_wanted = np.isin(found, wanted)
+    score[np.searchsorted(wanted, found[is_wanted])] = found_score[is_wanted]
     return score[at]
 
 

@@ -152,9 +152,9 @@ class LexicalIndex:
         """The score of each of `items`, 0 where nothing matches or an exclusion does. Shape [K]."""
         matcher = self._matcher()
         units = matcher.units(query)
-        return (
-            scored(self._documents, matcher.score(units, query.excluded), items) if units else _zeros(items)
-        )
+        if not units:
+            return _zeros(items)
+        return scored(self._documents, matcher.score(units, query.excluded), items, matcher.most(units))
 
     def coverage(self, query: WordQuery, items: Ints) -> Floats:
         """The share of the query's words and phrases that each of `items` has, weighted by rarity. Shape [K].

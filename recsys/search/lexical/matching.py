@@ -90,8 +90,8 @@ class Matcher:
     def score(self, units: Sequence[Unit], excluded: Sequence[tuple[str, ...]]) -> Query:
         """Documents with all required units and, where there is none, at least one unit.
 
-        The score is the sum over units of the best score over alternatives and fields. Without required units only the
-        `max_scored` rarest are scored, the earlier of equally rare ones.
+        The score is the sum over units of the best score over alternatives and fields. Without required units
+        only the `max_scored` rarest are scored, the earlier of equally rare ones.
         """
         if len(units) > self._settings.max_scored and not any(unit.is_required for unit in units):
             units = sorted(units, key=self._frequency)[: self._settings.max_scored]
@@ -104,6 +104,10 @@ class Matcher:
         ]
         clauses += [(Occur.MustNot, query) for query in self.excluded(excluded)]
         return Query.boolean_query(clauses)
+
+    def most(self, units: Sequence[Unit]) -> int:
+        """At most so many documents have any of the units."""
+        return sum(min(map(self._count, terms)) for unit in units for terms in unit.terms)
 
     def having(self, alternatives: Iterable[tuple[str, ...]]) -> Query:
         """Documents that have one of the sequences of terms."""
@@ -187,11 +191,12 @@ class Matcher:
         rarity of a word is that in all words: a common word is not rare because few titles have it.
         """
         rarity = self._rarity(terms, ALL)
-        queries = [Query.boost_query(query, weight) for query in self._anywhere_as(terms)]
-        for field in BOOSTED:
-            if factor := weight * self._weight_of[field]:
-                for query in self._anywhere_as(terms, field):
-                    queries.append(Query.boost_query(query, factor * rarity / self._rarity(terms, field)))
+        factor = weight * rarity ** (self._settings.idf_power - 1.0)
+        queries = [Query.boost_query(query, factor) for query in self._anywhere_as(terms)]
+        for name in BOOSTED:
+            if boost := factor * self._weight_of[name]:
+                for query in self._anywhere_as(terms, name):
+                    queries.append(Query.boost_query(query, boost * rarity / self._rarity(terms, name)))
         return queries
 
     def _rarity(self, terms: tuple[str, ...], field: str) -> float:

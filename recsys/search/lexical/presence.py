@@ -31,6 +31,7 @@ def strengths(index: TermIndex, matcher: Matcher, units: Sequence[Unit], items: 
         for at, unit in enumerate(units)
         for weight in sorted(set(unit.terms.values()))
     ]
+    most = matcher.most(units)
     for first in range(0, len(graded), _MOST_AT_ONCE):
         some = graded[first : first + _MOST_AT_ONCE]
         named = Query.boolean_query(
@@ -39,7 +40,7 @@ def strengths(index: TermIndex, matcher: Matcher, units: Sequence[Unit], items: 
                 for bit, (_, _, query) in enumerate(some)
             ]
         )
-        bits_K = scored(index, named, items).astype(np.int64)
+        bits_K = scored(index, named, items, most).astype(np.int64)
         for bit, (at, weight, _) in enumerate(some):  # of one unit the largest weight comes last
             strength[at, (bits_K >> bit) & 1 == 1] = weight
     return strength
