@@ -10,7 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -61,6 +61,21 @@ class QueryScores:
 
     items: Ints  # [K], ascending
     clauses: tuple[ClauseScores, ...]
+    proposed: Mapping[str, Ints] = field(default_factory=dict)  # by each leg that is on, of `items`
+
+    def of_legs(self, query: EncodedQuery) -> "QueryScores":
+        """The scores of `query`, which differs from the scored one in the legs that it switches off.
+
+        As `Scorer.score` gives them: the candidates are those that the other legs propose. Raises
+        `RequestError` where these cannot answer a clause.
+        """
+        for clause in self.clauses:
+            asked = [name for name in clause.legs if name != POPULARITY]
+            if not any(_is_on(query, name) for name in asked):
+                raise RequestError("modality_weights", _all_are_off(asked))
+        proposed = {name: items for name, items in self.proposed.items() if _is_on(query, name)}
+        items = np.unique(np.concatenate([np.empty(0, np.int64), *proposed.values()]))
+        return replace(self.at(np.searchsorted(self.items, items)), proposed=proposed)
 
     def at(self, kept: Ints) -> "QueryScores":
         """The candidates at the positions `kept`."""
@@ -124,21 +139,23 @@ class Scorer:
             self._check_answerable(query, clause, by_leg)
         with watch.stage("lexical"):
             allowed = self._without_excluded(query, allowed)
-            found = self._lexical_heads(query, num, allowed)
+            found = self._lexical_head(query, num, allowed)
         with watch.stage("dense"):
-            found += self._dense_heads(query, queries, num, allowed)
-        items = np.unique(np.concatenate([np.empty(0, np.int64), *found]))
+            found |= self._dense_heads(query, queries, num, allowed)
+        items = np.unique(np.concatenate([np.empty(0, np.int64), *found.values()]))
         scored = zip(query.clauses, queries, strict=True)
         return QueryScores(
             items=items,
             clauses=tuple(self._clause_scores(clause, by_leg, items, watch) for clause, by_leg in scored),
+            proposed=found,
         )
 
-    def _lexical_heads(self, query: EncodedQuery, num: int, allowed: Bools | None) -> list[Ints]:
-        if self.words is None or not _is_on(query, LEXICAL):
-            return []
+    def _lexical_head(self, query: EncodedQuery, num: int, allowed: Bools | None) -> dict[str, Ints]:
+        """What the words propose, by the name of the leg; empty where none is asked."""
         asked = [words for clause in query.positive if (words := _words_of(clause)) is not None]
-        return [self.words.search(words, num, allowed)[0] for words in asked]
+        if self.words is None or not asked or not _is_on(query, LEXICAL):
+            return {}
+        return {LEXICAL: np.concatenate([self.words.search(words, num, allowed)[0] for words in asked])}
 
     def _dense_heads(
         self,
@@ -146,8 +163,9 @@ class Scorer:
         queries: Sequence[Mapping[str, LegQuery]],
         num: int,
         allowed: Bools | None,
-    ) -> list[Ints]:
-        found = []
+    ) -> dict[str, Ints]:
+        """What the vectors propose, by the name of the leg."""
+        found = {}
         for leg in self.legs:
             asked = [
                 (clause.weight, by_leg[leg.name])
@@ -155,7 +173,7 @@ class Scorer:
                 if clause.weight > 0 and leg.name in by_leg
             ]
             if asked and _is_on(query, leg.name):
-                found.append(leg.head(asked, num, allowed))
+                found[leg.name] = leg.head(asked, num, allowed)
         return found
 
     def _clause_scores(
@@ -207,7 +225,7 @@ class Scorer:
         if any(_is_on(query, name) for name in asked):
             return
         if asked:
-            raise RequestError("modality_weights", f"all are 0 of {', '.join(asked)}, which could answer")
+            raise RequestError("modality_weights", _all_are_off(asked))
         if clause.item is not None:
             raise RequestError("item", "the item has nothing that others can be compared with", clause.item)
         if clause.words is not None and clause.words.is_empty and not clause.vectors:
@@ -219,6 +237,10 @@ class Scorer:
 def _words_of(clause: EncodedClause) -> WordQuery | None:
     """The words of the clause; None where it has none beside words that are excluded."""
     return None if clause.words is None or clause.words.is_empty else clause.words
+
+
+def _all_are_off(asked: Sequence[str]) -> str:
+    return f"all are 0 of {', '.join(asked)}, which could answer"
 
 
 def _is_on(query: EncodedQuery, leg: str) -> bool:

@@ -84,6 +84,29 @@ class Searcher:
         self._check(k, min_relevance, personal)
         watch = Stopwatch()
         scores = self.scorer.score(query, self.settings.num_candidates, allowed, watch)
+        return self.ranked(
+            scores, query, k, min_relevance=min_relevance, history=history, personal=personal,
+            explain=explain, watch=watch,
+        )  # fmt: skip
+
+    def ranked(
+        self,
+        scores: QueryScores,
+        query: EncodedQuery,
+        k: int,
+        *,
+        min_relevance: float | None = None,
+        history: History | None = None,
+        personal: float | None = None,
+        explain: bool = True,
+        watch: Stopwatch | None = None,
+    ) -> SearchResults:
+        """The list of `search` from the scores of `query`, or from those of some of its legs.
+
+        Several lists of one query, of other legs or settings, need its scores once.
+        """
+        self._check(k, min_relevance, personal)
+        watch = watch or Stopwatch()
         with watch.stage("fusion"):
             fused_K, parts = fuse(scores, self.settings, query.modality_weights)
             relevance_K = relevance(scores, self.settings, self._kinds)

@@ -23,8 +23,9 @@ from training.search.known_item import (
 )
 from training.search.no_answer import FOREIGN, UnansweredQuery, without_similar
 from training.search.personal_fit import PersonalChoice, choose_personal
-from training.search.quality.evaluate import SEARCH_METRICS, GradedQuery, evaluate_search, graded
+from training.search.quality.evaluate import SEARCH_METRICS, evaluate_search, graded
 from training.search.quality.files import QueryFiles, graded_queries, read_qrels, read_query_files
+from training.search.quality.lists import GradedQuery
 from training.search.quality.results import SearchEvaluation
 from training.search.quality.table import metric_label, ordered_systems, search_tables
 from training.search.relevance_fit import RelevanceChoice, choose_relevance, expected_calibration_error

@@ -37,8 +37,9 @@ from training.fitting import Fitted
 from training.search.build import Searchable, align, build_searcher, encoder_directories, query_encoder
 from training.search.fit import fit_search
 from training.search.known_item import KnownItemQuery, drawn, labelled, review_queries
-from training.search.quality.evaluate import GradedQuery, evaluate_search, graded
+from training.search.quality.evaluate import evaluate_search, graded
 from training.search.quality.files import QueryFiles, graded_queries
+from training.search.quality.lists import GradedQuery
 from training.search.quality.results import SearchEvaluation
 
 Searched = tuple[SearchEvaluation, tuple[str, ...]]  # results, and what of the files was left out
