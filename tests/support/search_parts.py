@@ -42,6 +42,9 @@ class WordSets:
     def coverage(self, query: Words, items: Ints) -> Floats:
         return self.scores(query, items) / max(len(query.words), 1)
 
+    def knows(self, query: Words) -> bool:
+        return any(has & set(query.words) for has in self.words.values())
+
     def excluded(self, query: Words) -> Ints:
         return np.array([i for i, has in self.words.items() if has & set(query.excluded)], np.int64)
 

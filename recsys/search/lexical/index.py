@@ -172,6 +172,11 @@ class LexicalIndex:
         at_most_one: Floats = np.minimum(share, np.float32(1))
         return at_most_one
 
+    def knows(self, query: WordQuery) -> bool:
+        """Whether any document has a word or phrase of the query, misspelled perhaps."""
+        matcher = self._matcher()
+        return matcher.most(matcher.units(query)) > 0
+
     def excluded(self, query: WordQuery) -> Ints:
         """Items with an excluded word or phrase in any field, ascending. Words are compared by stems."""
         searcher, found = self._documents.searcher, [np.empty(0, np.int64)]

@@ -53,8 +53,9 @@ def found_share(bundle: Path, language: str, min_relevance: float | None) -> flo
 
 def test_queries_in_another_language_find_items(indexed: tuple[str, Path]) -> None:
     language, bundle = indexed
-    own, other = (found_share(bundle, each, 0.0) for each in sorted(LANGUAGES, key=lambda x: x != language))
-    own_cut, other_cut = (found_share(bundle, each, None) for each in sorted(LANGUAGES, key=lambda x: x != language))
-    print("catalogue in", language, "own", own, "other", other, own_cut, other_cut)
+    (other,) = set(LANGUAGES) - {language}
+    own = found_share(bundle, language, 0.0)
     assert own >= 0.9
-    assert other >= 0.7 * own
+    assert found_share(bundle, other, 0.0) >= 0.7 * own
+    # Lists end where relevance is low. It is not low because no word of a query is in the catalogue.
+    assert found_share(bundle, other, None) >= 0.7 * found_share(bundle, language, None)

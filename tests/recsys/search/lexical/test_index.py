@@ -242,6 +242,13 @@ def test_matches_and_coverage_are_those_of_one_word_and_one_item_at_a_time(num_w
     np.testing.assert_allclose(index.coverage(query, items), idf @ own / idf.sum(), rtol=1e-5)
 
 
+def test_words_that_no_item_has_are_not_known() -> None:
+    index = index_of("red running shoes", "blue hat")
+    known = ("red", "unknown hats", '"running shoes"', "runing", "blue -red")
+    unknown = ("unknown", "红色的鞋", '"running unknown"', "", "-red")
+    assert [index.knows(parse_words(text)) for text in (*known, *unknown)] == [True] * 5 + [False] * 5
+
+
 @pytest.mark.parametrize("text", ["", " ", "-red", "😀", '""', "\x00\u202e"])
 def test_a_query_without_words_finds_nothing(text: str) -> None:
     index, query = index_of("red shoe"), parse_words(text)
