@@ -55,7 +55,10 @@ class Matcher:
         return self._searcher
 
     def units(self, query: WordQuery) -> list[Unit]:
-        """The words and phrases of a query, each written form once. Phrases are required."""
+        """The words and phrases of a query, each written form once. Phrases are required.
+
+        Of the words that documents have, only the `max_words` rarest, the earlier of equally rare ones.
+        """
         units = self._units_of.get(query)
         if units is None:
             units = self._new_units(query)
@@ -85,16 +88,19 @@ class Matcher:
             Unit(written=" ".join(words), terms=self._exact(words), is_required=True)
             for words in query.phrases
         ]
-        return [*units.values(), *phrases]
+        return [*self._rarest(list(units.values())), *phrases]
+
+    def _rarest(self, units: Sequence[Unit]) -> Sequence[Unit]:
+        """The words without the most common ones, where documents have more than `max_words` of them."""
+        known = [at for at, unit in enumerate(units) if unit.terms]
+        common = sorted(known, key=lambda at: self._frequency(units[at]))[self._settings.max_words :]
+        return [unit for at, unit in enumerate(units) if at not in common]
 
     def score(self, units: Sequence[Unit], excluded: Sequence[tuple[str, ...]]) -> Query:
         """Documents with all required units and, where there is none, at least one unit.
 
-        The score is the sum over units of the best score over alternatives and fields. Without required units
-        only the `max_scored` rarest are scored, the earlier of equally rare ones.
+        The score is the sum over units of the best score over alternatives and fields.
         """
-        if len(units) > self._settings.max_scored and not any(unit.is_required for unit in units):
-            units = sorted(units, key=self._frequency)[: self._settings.max_scored]
         clauses = [
             (
                 Occur.Must if unit.is_required else Occur.Should,
@@ -107,7 +113,7 @@ class Matcher:
 
     def most(self, units: Sequence[Unit]) -> int:
         """At most so many documents have any of the units."""
-        return sum(min(map(self._count, terms)) for unit in units for terms in unit.terms)
+        return sum(map(self._frequency, units))
 
     def having(self, alternatives: Iterable[tuple[str, ...]]) -> Query:
         """Documents that have one of the sequences of terms."""
@@ -169,8 +175,8 @@ class Matcher:
         return bool(self._searcher.doc_freq(ALL, term))
 
     def _frequency(self, unit: Unit) -> int:
-        """Of the alternatives' rarest terms, the number of documents of the most frequent one."""
-        return max((min(map(self._count, terms)) for terms in unit.terms), default=0)
+        """At most so many documents have the unit."""
+        return sum(min(map(self._count, terms)) for terms in unit.terms)
 
     def _count(self, term: str, field: str = ALL) -> int:
         count: int = self._searcher.doc_freq(field, term)

@@ -46,7 +46,7 @@ class LexicalSettings(BaseModel):
     prefix_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
     # Exponent of a word's idf in scores: 1 as in BM25, 2 as in the cosine of tf-idf vectors.
     idf_power: Annotated[float, Field(ge=0, le=3)] = 1.25
-    max_scored: Annotated[int, Field(ge=1)] = 64  # words of a longer query: the rarest
+    max_words: Annotated[int, Field(ge=1)] = 64  # of a longer query the rarest words count
     max_expansions: Annotated[int, Field(ge=1, le=1000)] = 20  # most frequent inexact words of one word
 
     @model_validator(mode="after")
