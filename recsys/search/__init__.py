@@ -17,7 +17,13 @@ from recsys.search.lexical.index import LexicalIndex
 from recsys.search.lexical.settings import FieldWeights, LexicalSettings
 from recsys.search.lexical.suggestions import Suggestion
 from recsys.search.lexical.words import WordQuery, parse_words
-from recsys.search.personal import Personalizer, PersonalScores, personal_order, personalizer
+from recsys.search.personal import (
+    Personalizer,
+    PersonalScores,
+    in_deviations,
+    personal_order,
+    personalizer,
+)
 from recsys.search.query import QUERY_KINDS, EncodedClause, EncodedQuery, QueryKind
 from recsys.search.relevance import features, logits, probability, relevance
 from recsys.search.results import HitExplanation, SearchResults, padded
@@ -64,6 +70,7 @@ __all__ = [
     "features",
     "fuse",
     "head_file",
+    "in_deviations",
     "items_with_words",
     "load_search",
     "logits",

@@ -19,7 +19,7 @@ from recsys.errors import RequestError
 from recsys.history import History
 from recsys.search.fusion import fuse
 from recsys.search.legs import POPULARITY
-from recsys.search.personal import Personalizer, personal_order
+from recsys.search.personal import Personalizer, in_deviations, personal_order
 from recsys.search.query import EncodedQuery
 from recsys.search.relevance import relevance
 from recsys.search.results import HitExplanation, SearchResults
@@ -130,6 +130,7 @@ class Searcher:
         recommended = self.personalizer(history, items[head])
         if recommended is None:
             return impersonal
+        fused_K = in_deviations(fused_K)
         order, final = personal_order(items[head], fused_K[head], recommended.scores, personal)
         below = final[-1] + fused_K[tail] - fused_K[head].min()
         pasts = zip(head.tolist(), recommended.past_items.tolist(), strict=True)

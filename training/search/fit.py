@@ -2,18 +2,18 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
-from recsys.history import History
 from recsys.progress import Progress, silent
 from recsys.search import Calibration, EncodedQuery, FusionWeights, QueryKind, Searcher, SearchSettings
 from training.search.default_relevance import default_relevance
 from training.search.fusion_fit import RankedQuery, choose_fusion
 from training.search.known_item import LabelledQuery, drawn
 from training.search.no_answer import FOREIGN, UnansweredQuery, without_similar
-from training.search.personal_fit import choose_personal
+from training.search.personal_fit import PersonalChoice, PersonalQuery, PersonalTask, choose_personal
 from training.search.relevance_fit import RelevanceChoice, choose_relevance
 
 MAX_QUERIES: Final = 1000  # of one kind, for the fusion
@@ -26,7 +26,7 @@ def fit_search(
     queries: Sequence[LabelledQuery],
     *,
     encode: Callable[[str], EncodedQuery] | None = None,
-    personal_queries: Sequence[LabelledQuery] | None = None,
+    personal_task: PersonalTask | None = None,
     empty_share: float = 0.95,
     max_lost: float = 0.1,
     seed: int = 0,
@@ -35,10 +35,10 @@ def fit_search(
     """The settings of `searcher` with fusion, relevance and personal share chosen on `queries`.
 
     Only queries with one clause take part, at most 1,000 of a kind. `encode` encodes sentences that few
-    catalogues answer, for the threshold of relevance. `personal_queries`, by default those of `queries` with
-    a history, choose the personal share; see `choose_personal`. Spoken queries have the fusion and the
-    calibration of text where there are too few of them, since their transcripts are texts. The reasons are
-    in the settings.
+    catalogues answer, for the threshold of relevance. `personal_task`, by default `searcher` and those of
+    `queries` with a history, chooses the personal share. Spoken queries have the
+    fusion and the calibration of text where there are too few of them, since their transcripts are texts. The
+    reasons are in the settings.
     """
     rng = np.random.default_rng(seed)
     by_kind: dict[QueryKind, list[LabelledQuery]] = defaultdict(list)
@@ -64,13 +64,26 @@ def fit_search(
         }
     )
     progress("personal order", 0, 1)
-    known = queries if personal_queries is None else personal_queries
-    with_history = [
-        (ranked_query(searcher, query), query.history)
-        for query in drawn([each for each in known if each.history is not None], MAX_PERSONAL, rng)
-    ]
-    personal = choose_personal(searcher, [(query, _known(history)) for query, history in with_history])
+    task = personal_task or PersonalTask(folds=((searcher, queries),))
+    personal = _personal(task, settings, rng)
     return settings.model_copy(update={"personal": personal.personal, "personal_reason": personal.reason})
+
+
+def _personal(task: PersonalTask, settings: SearchSettings, rng: np.random.Generator) -> PersonalChoice:
+    known = [
+        (searcher.with_settings(settings), each, each.history)
+        for searcher, queries in task.folds
+        for each in queries
+        if each.history is not None
+    ]
+    choice = choose_personal(
+        [
+            PersonalQuery(searcher=searcher, ranked=ranked_query(searcher, each), history=history)
+            for searcher, each, history in drawn(known, MAX_PERSONAL, rng)
+        ]
+    )
+    noted = f"{choice.reason}. {task.note}" if task.note else choice.reason
+    return replace(choice, reason=noted)
 
 
 def ranked_query(searcher: Searcher, query: LabelledQuery) -> RankedQuery:
@@ -130,8 +143,3 @@ def _with_audio(calibration: Mapping[QueryKind, Calibration]) -> Mapping[QueryKi
     if "audio" in calibration or "text" not in calibration:
         return calibration
     return {**calibration, "audio": calibration["text"]}
-
-
-def _known(history: History | None) -> History:
-    assert history is not None, "queries without a history are left out"
-    return history
