@@ -109,10 +109,10 @@ def measure(name: str, documents: Sequence[Document], queries: Sequence[Query]) 
         allowed = np.arange(size) != query.left_out
         own = index.search(parse_words(query.text), K, allowed)[0].tolist()
         pairs.append((ndcg(own, query.grades), ndcg(plain.best(query), query.grades)))
-    ours, base = np.array(pairs).T
-    gain: Floats = ours - base
+    words, base = np.array(pairs).T
+    gain: Floats = words - base
     print(
-        f"| {name} | {len(queries)} | {base.mean():.4f} | {ours.mean():.4f} | "
+        f"| {name} | {len(queries)} | {base.mean():.4f} | {words.mean():.4f} | "
         f"{gain.mean():+.4f} ({gain.std() / math.sqrt(len(gain)):.4f}) |",
         flush=True,
     )
