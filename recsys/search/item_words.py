@@ -32,7 +32,7 @@ import numpy.typing as npt
 from recsys.arrays import Bools, Floats, Ints, unit
 from recsys.errors import BundleError, RequestError
 from recsys.search.legs import WordIndex
-from recsys.search.lexical.documents import FIELDS, Document, text_of, words_in
+from recsys.search.lexical.documents import PARTS, Document, text_of, words_in
 from recsys.search.lexical.settings import Language
 from recsys.search.lexical.stemming import Stemmer
 from recsys.search.lexical.words import WordQuery
@@ -91,7 +91,7 @@ class ItemWords:
         words_of = {
             each.item: sorted(
                 word
-                for word in {word for field in FIELDS for word in words_in(text_of(each, field))}
+                for word in {word for part in PARTS for word in words_in(text_of(each, part))}
                 if _is_content(word, stemmer)
             )
             for each in documents
@@ -162,8 +162,8 @@ class ItemWords:
             return None
         near_QK = self.evidence(np.stack([vectors[word] for word in content]), items)
         least_K = np.ones(len(items), np.float32)
-        for word, near_K in zip(content, near_QK, strict=True):
-            strength_K = index.coverage(WordQuery(words=(word,)), items)
+        strength_QK = index.strengths(WordQuery(words=content), items)
+        for word, strength_K, near_K in zip(content, strength_QK, near_QK, strict=True):
             least_K = np.minimum(least_K, _with_exact(word, strength_K, near_K))
         least: Floats = np.where(self.has_words(items), least_K, np.float32(np.nan))
         return least

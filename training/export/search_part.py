@@ -45,16 +45,16 @@ def write_search_part(
         parity.update({f"alignment.{kind}": value for kind, value in aligned.write(folder).items()})
 
     progress("lexical index", 0, 1)
-    LexicalIndex.build(documents, LexicalSettings(), directory / SEARCH / "lexical")
+    words = LexicalIndex.build(documents, LexicalSettings(), directory / SEARCH / "lexical")
     progress("lexical index", 1, 1)
     encode_words = word_encoder(directories)
     progress("vectors of words", 0, 1)
-    words = item_words(documents, features.size, encode_words)
+    of_items = item_words(documents, features.size, encode_words)
     progress("vectors of words", 1, 1)
     save_search(
         directory / SEARCH,
         legs,
-        item_words=words,
+        item_words=of_items,
         has_words=items_with_words(documents, features.size),
         write_heads=write_heads if aligned.kinds else None,
         index_kind=config.index.kind,
@@ -64,6 +64,7 @@ def write_search_part(
         settings = fit_settings(
             features,
             documents,
+            words,
             aligned if aligned.kinds else None,
             config,
             text,

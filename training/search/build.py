@@ -113,18 +113,20 @@ def build_scorer(
     features: ItemFeatures,
     documents: Sequence[Document],
     heads: AlignmentHeads | None,
+    words: LexicalIndex | None = None,
     *,
     encode_words: WordEncoder | None = None,
 ) -> Scorer:
-    """All legs over `features` and the words of `documents`, whose lexical index is in memory.
+    """All legs over `features` and the words of `documents`.
 
-    `encode_words` gives the vectors [V, D] of words; without it no query is judged word by word.
+    `words` is the lexical index of `documents`; where it is None, one in memory is built. `encode_words`
+    gives the vectors [V, D] of words; without it no query is judged word by word.
     """
     return Scorer(
         build_legs(features, heads),
         num_items=features.size,
         heads=heads,
-        words=LexicalIndex.build(documents, LexicalSettings()),
+        words=LexicalIndex.build(documents, LexicalSettings()) if words is None else words,
         item_words=item_words(documents, features.size, encode_words),
         has_words=items_with_words(documents, features.size),
         popularity=features.popularity,
