@@ -25,13 +25,14 @@ from recsys.search.personal import (
     personalizer,
 )
 from recsys.search.query import QUERY_KINDS, EncodedClause, EncodedQuery, QueryKind
-from recsys.search.relevance import features, logits, probability, relevance
+from recsys.search.relevance import COVERAGE, features, logits, probability, relevance
 from recsys.search.results import HitExplanation, SearchResults, padded
 from recsys.search.scoring import ClauseScores, LegScores, QueryScores, Scorer, Stopwatch
 from recsys.search.searcher import Searcher
 from recsys.search.settings import Calibration, FusionWeights, SearchSettings
 
 __all__ = [
+    "COVERAGE",
     "INPUT",
     "LEXICAL",
     "OUTPUT",

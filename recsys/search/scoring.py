@@ -52,7 +52,9 @@ class ClauseScores:
     kind: QueryKind
     weight: float
     legs: Mapping[str, LegScores]
-    coverage_K: Floats | None  # share of the clause's words that an item has; None without words
+    # Share of the clause's words that an item has. None where no item has any: a query in another language
+    # is no worse an answer for that.
+    coverage_K: Floats | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +188,8 @@ class Scorer:
                 has_K = np.ones(len(items), np.bool_) if self._has_words is None else self._has_words[items]
                 score_K = self.words.scores(words, items)
                 legs[LEXICAL] = LegScores(score_K=score_K, has_K=has_K, space="lexical")
-                coverage_K = self.words.coverage(words, items)
+                if self.words.knows(words):
+                    coverage_K = self.words.coverage(words, items)
         with watch.stage("dense"):
             for leg in self.legs:
                 if leg.name in queries:

@@ -42,11 +42,14 @@ class WordSets:
     def coverage(self, query: Words, items: Ints) -> Floats:
         return self.scores(query, items) / max(len(query.words), 1)
 
+    def knows(self, query: Words) -> bool:
+        return any(has & set(query.words) for has in self.words.values())
+
     def excluded(self, query: Words) -> Ints:
         return np.array([i for i, has in self.words.items() if has & set(query.excluded)], np.int64)
 
-    def matched(self, query: Words, item: int) -> tuple[str, ...]:
-        return tuple(word for word in query.words if word in self._has(item))
+    def matched(self, query: Words, items: Ints) -> list[tuple[str, ...]]:
+        return [tuple(word for word in query.words if word in self._has(item)) for item in items.tolist()]
 
     def _has(self, item: int) -> set[str]:
         return self.words.get(item, set())

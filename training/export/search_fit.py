@@ -15,6 +15,7 @@ from recsys.search import (
     Document,
     EncodedClause,
     EncodedQuery,
+    LexicalIndex,
     Searcher,
     SearchSettings,
     parse_words,
@@ -25,6 +26,7 @@ from training.search import build_scorer, fit_search, labelled, sentence_queries
 def fit_settings(
     features: ItemFeatures,
     documents: Sequence[Document],
+    words: LexicalIndex,
     heads: AlignmentHeads | None,
     config: Config,
     text_encoder: Path | None,
@@ -33,6 +35,7 @@ def fit_settings(
 ) -> SearchSettings:
     """Fusion and relevance of `fit_search`; an item's vector and words have no sentence that is a query.
 
+    `words` is the lexical index of `documents`. It loses these sentences here, and its saved folder does not.
     `text_encoder` is the directory of the encoder of texts, None where the bundle has none.
     """
     seed = config.train.seed
@@ -41,9 +44,11 @@ def fit_settings(
     changed = [each for each, whole in zip(left, documents, strict=True) if each is not whole]
     if encoder is not None and changed and Modality.TEXT in features.dense:
         features = _with_texts(features, changed, encoder)
+    if changed:
+        words.update(changed)
     encode = _encoding(encoder)
     return fit_search(
-        Searcher(build_scorer(features, left, heads), SearchSettings()),
+        Searcher(build_scorer(features, left, heads, words), SearchSettings()),
         labelled(queries, encode),
         encode=encode,
         seed=seed,

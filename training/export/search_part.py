@@ -45,7 +45,7 @@ def write_search_part(
         parity.update({f"alignment.{kind}": value for kind, value in aligned.write(folder).items()})
 
     progress("lexical index", 0, 1)
-    LexicalIndex.build(documents, LexicalSettings(), directory / SEARCH / "lexical")
+    words = LexicalIndex.build(documents, LexicalSettings(), directory / SEARCH / "lexical")
     progress("lexical index", 1, 1)
     save_search(
         directory / SEARCH,
@@ -57,6 +57,6 @@ def write_search_part(
     if settings is None:
         text = directory / encoders["text"] if "text" in encoders else None
         settings = fit_settings(
-            features, documents, aligned if aligned.kinds else None, config, text, progress=progress
+            features, documents, words, aligned if aligned.kinds else None, config, text, progress=progress
         )
     return settings, parity

@@ -105,14 +105,20 @@ def build_searcher(
 
 
 def build_scorer(
-    features: ItemFeatures, documents: Sequence[Document], heads: AlignmentHeads | None
+    features: ItemFeatures,
+    documents: Sequence[Document],
+    heads: AlignmentHeads | None,
+    words: LexicalIndex | None = None,
 ) -> Scorer:
-    """All legs over `features` and the words of `documents`, whose lexical index is in memory."""
+    """All legs over `features` and the words of `documents`.
+
+    `words` is the lexical index of `documents`; where it is None, one in memory is built.
+    """
     return Scorer(
         build_legs(features, heads),
         num_items=features.size,
         heads=heads,
-        words=LexicalIndex.build(documents, LexicalSettings()),
+        words=LexicalIndex.build(documents, LexicalSettings()) if words is None else words,
         has_words=items_with_words(documents, features.size),
         popularity=features.popularity,
     )

@@ -303,6 +303,19 @@ def test_the_list_ends_where_relevance_falls_below_the_threshold():
     assert search(asked, settings=CALIBRATED, min_relevance=0.9).items.tolist() == [2]
 
 
+def test_words_that_no_item_has_are_neutral_for_relevance():
+    """As in a query in another language, which is answered by its vector."""
+    calibration = Calibration(
+        intercept=-2.0, weights={"coverage": 4.0, "own:text": 1.0}, missing={"coverage": 0.25}
+    )
+    settings = SearchSettings(calibration={"text": calibration})
+    expected = 1 / (1 + np.exp(2 - 4 * 0.25 - 1))
+    assert search(query(text("violin", 0.0)), settings=settings).relevance[0] == pytest.approx(expected)
+    one_known = search(query(text("violin blue", 0.0)), settings=settings, min_relevance=0.0)
+    by_item = dict(zip(one_known.items.tolist(), one_known.relevance.tolist(), strict=True))
+    assert by_item[2] == pytest.approx(1 / (1 + np.exp(2 - 1)), abs=1e-3)  # it has neither word
+
+
 def test_the_recommender_orders_what_is_relevant():
     def likes_the_last(history, items):
         assert set(items.tolist()) == {2, 3, 4}
