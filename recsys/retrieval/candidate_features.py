@@ -19,7 +19,6 @@ from recsys.item_features import ItemArrays
 BUILTIN_SOURCES = ("towers", "popularity")  # the first columns along S; the fitted sources follow
 CONTEXT = ("log_history_length",)
 NEAR = 1e-3  # cosines that differ by less have fractional ranks, see `soft_ranks`
-MIN_SPREAD_ITEMS = 20  # with fewer items their mean and deviation say little
 ROWS_AT_ONCE = 65_536
 LEAST_DEVIATION = 1e-6
 
@@ -147,21 +146,19 @@ class CosineSpread:
     """
 
     def __init__(self, vectors_ND: Floats, rows: Ints) -> None:
-        self.num_items, dim = len(rows), vectors_ND.shape[1]
+        num_items, dim = max(len(rows), 1), vectors_ND.shape[1]
         sum_D, square_DD = np.zeros(dim), np.zeros((dim, dim))
         for start in range(0, len(rows), ROWS_AT_ONCE):
             part = vectors_ND[rows[start : start + ROWS_AT_ONCE]].astype(np.float64)
             sum_D += part.sum(axis=0)
             square_DD += part.T @ part
-        self._mean_D = sum_D / max(self.num_items, 1)
-        self._covariance_DD = square_DD / max(self.num_items, 1) - np.outer(self._mean_D, self._mean_D)
+        self._mean_D = sum_D / num_items
+        self._covariance_DD = square_DD / num_items - np.outer(self._mean_D, self._mean_D)
 
     def of(self, user_BD: Floats) -> tuple[Floats, Floats]:
-        """Mean and deviation for each user [B]; the deviation is 0 where items are too few or too alike."""
+        """Mean and deviation for each user [B]; the deviation is 0 where all cosines are equal."""
         variance_B = np.einsum("bd,de,be->b", user_BD, self._covariance_DD, user_BD)
         deviation_B = np.sqrt(np.maximum(variance_B, 0.0))
         deviation_B[deviation_B < LEAST_DEVIATION] = 0.0
-        if self.num_items < MIN_SPREAD_ITEMS:
-            deviation_B[:] = 0.0
         mean_B: Floats = (user_BD @ self._mean_D).astype(np.float32)
         return mean_B, deviation_B.astype(np.float32)

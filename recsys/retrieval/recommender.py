@@ -37,6 +37,8 @@ from recsys.retrieval.recommendations import Recommendations, attention_at, inte
 from recsys.retrieval.reranking import MAX_DIVERSITY, diversify
 from recsys.retrieval.settings import PAGE, RecommenderSettings
 
+MIN_COLD = 20  # mean and deviation of fewer cold items say little
+
 
 class Recommender(CandidateGenerator):
     """Lists of items for users: the candidates of a `CandidateGenerator`, ordered and re-ranked.
@@ -139,7 +141,7 @@ class Recommender(CandidateGenerator):
         The score of a warm item is (score - mean) / deviation with the mean and the standard deviation of the
         retriever's scores of all warm items for this user. The score of a cold item is the same of the
         retriever's score among all cold items, since the two kinds have different scales. It is 0, the mean,
-        for a cold item without content, and where fewer than `MIN_SPREAD_ITEMS` items give the deviation.
+        for a cold item without content, and for all cold items where they are fewer than `MIN_COLD`.
         """
 
         def answer(by: AnsweredBy, users: list[History], rows: Ints) -> Recommendations:
@@ -166,7 +168,7 @@ class Recommender(CandidateGenerator):
     def _spreads(self) -> tuple[tuple[CosineSpread, Bools], ...]:
         """The spread of the cosines over warm items and over cold items with content, and which these are."""
         with_content_N = self._cold_N & np.any(self.items.token_mask, axis=1)
-        kinds = (self._warm_N, with_content_N)
+        kinds = [self._warm_N, *([with_content_N] if with_content_N.sum() >= MIN_COLD else [])]
         return tuple((CosineSpread(self.items.vectors, np.flatnonzero(kind_N)), kind_N) for kind_N in kinds)
 
     def _rank_given(

@@ -7,8 +7,8 @@ from model_parts import tiny_history, tiny_schema
 from recsys.ids import NUM_RESERVED
 from recsys.item_features import ItemArrays
 from recsys.retrieval import candidate_features
+from recsys.retrieval import recommender as recommender_module
 from recsys.retrieval.candidate_features import (
-    MIN_SPREAD_ITEMS,
     NEAR,
     CandidateFeatures,
     Candidates,
@@ -299,12 +299,12 @@ def test_the_spread_of_cosines_equals_that_of_all_cosines(monkeypatch):
     cosines_BN = users @ vectors[rows].T
     np.testing.assert_allclose(mean_B, cosines_BN.mean(1), rtol=1e-4)
     np.testing.assert_allclose(deviation_B, cosines_BN.std(1), rtol=1e-4)
-    assert (CosineSpread(vectors, rows[: MIN_SPREAD_ITEMS - 1]).of(users)[1] == 0).all()
+    assert (CosineSpread(vectors, rows[:1]).of(users)[1] == 0).all()
     assert (CosineSpread(np.ones((50, DIM), np.float32), rows).of(users)[1] == 0).all()
 
 
 def test_standardized_scores_are_deviations_among_warm_and_among_cold_items(monkeypatch):
-    monkeypatch.setattr(candidate_features, "MIN_SPREAD_ITEMS", 9)
+    monkeypatch.setattr(recommender_module, "MIN_COLD", 9)
     items = _items()
     blank = NUM - 1
     items.token_mask[blank] = False
