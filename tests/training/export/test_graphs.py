@@ -72,7 +72,8 @@ def test_item_tower(fusion, tmp_path):
     np.testing.assert_allclose(vectors, model.item_arrays().vectors[2:], atol=1e-5)
 
 
-@pytest.mark.parametrize("fusion", ["attention", "gated", "mean"])
+# The walk exports a fitted system with attention every day.
+@pytest.mark.parametrize("fusion", [pytest.param("attention", marks=pytest.mark.long), "gated", "mean"])
 def test_every_fusion_trains_and_is_exported(fusion, tmp_path):
     data, settings = log(), config(model={"item": {"fusion": fusion}}, train={"epochs": 4})
     fitted = fit_split(data, media(data), make_split(data, settings.split), settings)
