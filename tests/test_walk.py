@@ -331,6 +331,8 @@ def test_the_bundle_searches_with_the_settings_that_evaluation_measured(walk: Wa
     manifest = json.loads((walk.run / "bundle" / "manifest.json").read_text())
     assert manifest["search"] == kept
     assert kept["fusion_reason"], "validation reviews were asked"
+    assert "validation queries of known users" in kept["personal_reason"]
+    assert not kept["personal_reason"].startswith("0: 0 "), "cross-fitted rankers have asked, too"
 
 
 def test_an_interval_is_that_of_users_drawn_again(walk: Walk) -> None:

@@ -11,16 +11,26 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 
 from recsys.arrays import Bools, Floats, Ints
 from recsys.errors import RequestError, did_you_mean
 from recsys.search.alignment import AlignmentHeads
+from recsys.search.item_words import ItemWords
 from recsys.search.legs import LEXICAL, POPULARITY, DenseLeg, LegQuery, Space, WordIndex, leg_queries
 from recsys.search.lexical.words import WordQuery
 from recsys.search.query import EncodedClause, EncodedQuery, QueryKind
+
+# What errors call a clause of a kind.
+_CALLED: Final[Mapping[QueryKind, str]] = {
+    "text": "a text clause",
+    "image": "a picture clause",
+    "audio": "a sound clause",
+    "video": "a video clause",
+    "item": "an item clause",
+}
 
 
 class Stopwatch:
@@ -52,7 +62,10 @@ class ClauseScores:
     kind: QueryKind
     weight: float
     legs: Mapping[str, LegScores]
-    coverage_K: Floats | None  # share of the clause's words that an item has; None without words
+    # Share of the clause's words that an item has. None where no item has any: a query in another language
+    # is no worse an answer for that.
+    coverage_K: Floats | None
+    words_K: Floats | None = None  # `ItemWords.least_evidence`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +102,7 @@ class QueryScores:
                 weight=clause.weight,
                 legs={name: leg(scores) for name, scores in clause.legs.items()},
                 coverage_K=None if clause.coverage_K is None else clause.coverage_K[kept],
+                words_K=None if clause.words_K is None else clause.words_K[kept],
             )
             for clause in self.clauses
         )
@@ -105,6 +119,7 @@ class Scorer:
         num_items: int,
         heads: AlignmentHeads | None = None,
         words: WordIndex | None = None,
+        item_words: ItemWords | None = None,
         has_words: Bools | None = None,
         popularity: Floats | None = None,
     ) -> None:
@@ -114,6 +129,7 @@ class Scorer:
         the popularity of an item with 0 is unknown.
         """
         self.legs, self.heads, self.words, self.num_items = tuple(legs), heads, words, num_items
+        self.item_words = item_words
         self._has_words = has_words
         self._popularity = popularity
 
@@ -181,12 +197,16 @@ class Scorer:
     ) -> ClauseScores:
         legs: dict[str, LegScores] = {}
         coverage_K: Floats | None = None
+        words_K: Floats | None = None
         if self.words is not None and (words := _words_of(clause)) is not None:
             with watch.stage("lexical"):
                 has_K = np.ones(len(items), np.bool_) if self._has_words is None else self._has_words[items]
                 score_K = self.words.scores(words, items)
                 legs[LEXICAL] = LegScores(score_K=score_K, has_K=has_K, space="lexical")
-                coverage_K = self.words.coverage(words, items)
+                if self.words.knows(words):
+                    coverage_K = self.words.coverage(words, items)
+                if self.item_words is not None:
+                    words_K = self.item_words.least_evidence(words, clause.word_vectors, self.words, items)
         with watch.stage("dense"):
             for leg in self.legs:
                 if leg.name in queries:
@@ -197,7 +217,9 @@ class Scorer:
         if self._popularity is not None and clause.weight > 0:
             counts_K = self._popularity[items]
             legs[POPULARITY] = LegScores(score_K=np.log1p(counts_K), has_K=counts_K > 0, space="popularity")
-        return ClauseScores(kind=clause.kind, weight=clause.weight, legs=legs, coverage_K=coverage_K)
+        return ClauseScores(
+            kind=clause.kind, weight=clause.weight, legs=legs, coverage_K=coverage_K, words_K=words_K
+        )
 
     def _without_excluded(self, query: EncodedQuery, allowed: Bools | None) -> Bools | None:
         """`allowed` without the items with an excluded word, and without the items of the clauses."""
@@ -231,7 +253,7 @@ class Scorer:
         if clause.words is not None and clause.words.is_empty and not clause.vectors:
             raise RequestError("clauses", "a text without any word to search for; add one")
         names = ", ".join(self.leg_names) or "nothing"
-        raise RequestError("clauses", f"a {clause.kind} clause finds nothing here: the catalogue has {names}")
+        raise RequestError("clauses", f"{_CALLED[clause.kind]} finds nothing here: the catalogue has {names}")
 
 
 def _words_of(clause: EncodedClause) -> WordQuery | None:
