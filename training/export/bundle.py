@@ -21,7 +21,7 @@ from recsys.progress import Progress, silent
 from recsys.retrieval import Recommendations, Recommender, build_index, load_index, load_sources, save_sources
 from recsys.search import SearchSettings
 from training.export.catalogue import write_catalogue, write_encoders
-from training.export.graph_files import ITEM_TOWER, checked, graphs_of, write, written_beside
+from training.export.graph_files import ITEM_TOWER, all_checked, graphs_of, write, written_beside
 from training.export.graphs import item_graph_inputs
 from training.export.search_part import write_search_part
 from training.fitting import Fitted
@@ -86,11 +86,7 @@ def export_bundle(
                     directory, searchable, config, encoders, search_settings, progress=progress
                 )
             wait()
-        parity: dict[str, float] = {}
-        signatures: dict[str, Any] = {}
-        for name, graph in graphs.items():
-            found, signatures[name] = checked(name, graph, directory)
-            parity |= found
+        parity, signatures = all_checked(graphs, directory)
         served = _onnx_recommender(directory, items, fitted.recommender)
         parity |= compare(fitted.recommender, served, check_on[:NUM_CHECKED_USERS]) | of_heads
         check_parity(parity)

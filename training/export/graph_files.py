@@ -92,6 +92,16 @@ def checked(name: str, graph: GraphInputs, directory: Path) -> Checked:
     return {f"{name}.{key}": value for key, value in parity.items()}, signature
 
 
+def all_checked(graphs: Mapping[str, GraphInputs], directory: Path) -> Checked:
+    """The differences of all files, and the signature of each graph by name."""
+    parity: dict[str, float] = {}
+    signatures: dict[str, Any] = {}
+    for name, graph in graphs.items():
+        found, signatures[name] = checked(name, graph, directory)
+        parity |= found
+    return parity, signatures
+
+
 def write(name: str, graph: GraphInputs, directory: Path) -> None:
     """Export the graph to `<name>.onnx`."""
     write_graph(graph[0], _file(directory, name))
