@@ -10,6 +10,7 @@ from recsys.search.fusion import (
     reciprocal_ranks,
     standardized,
 )
+from recsys.search.item_words import MAX_CONTENT_WORDS, ItemWords
 from recsys.search.legs import (
     LEXICAL,
     POPULARITY,
@@ -25,20 +26,29 @@ from recsys.search.lexical.index import LexicalIndex
 from recsys.search.lexical.settings import FieldWeights, LexicalSettings
 from recsys.search.lexical.suggestions import Suggestion
 from recsys.search.lexical.words import WordQuery, WordStatistics, parse_words
-from recsys.search.personal import Personalizer, PersonalScores, personal_order, personalizer
+from recsys.search.personal import (
+    Personalizer,
+    PersonalScores,
+    in_deviations,
+    personal_order,
+    personalizer,
+)
 from recsys.search.query import QUERY_KINDS, EncodedClause, EncodedQuery, QueryKind
-from recsys.search.relevance import features, logits, probability, relevance
+from recsys.search.relevance import COVERAGE, WORDS, features, logits, probability, relevance
 from recsys.search.results import HitExplanation, SearchResults, padded
 from recsys.search.scoring import ClauseScores, LegScores, QueryScores, Scorer, Stopwatch
 from recsys.search.searcher import Searcher
 from recsys.search.settings import Calibration, EvidenceSettings, FusionWeights, SearchSettings
 
 __all__ = [
+    "COVERAGE",
     "INPUT",
     "LEXICAL",
+    "MAX_CONTENT_WORDS",
     "OUTPUT",
     "POPULARITY",
     "QUERY_KINDS",
+    "WORDS",
     "AlignmentHeads",
     "Background",
     "Calibration",
@@ -51,6 +61,7 @@ __all__ = [
     "FieldWeights",
     "FusionWeights",
     "HitExplanation",
+    "ItemWords",
     "LegQuery",
     "LegScores",
     "LexicalIndex",
@@ -77,6 +88,7 @@ __all__ = [
     "fuse",
     "group_of",
     "head_file",
+    "in_deviations",
     "items_with_words",
     "load_search",
     "logits",

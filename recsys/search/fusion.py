@@ -5,12 +5,12 @@ Without validation queries a leg's evidence for an item is a log likelihood rati
     z = (cosine - center) / deviation     of the background, a sample of the catalogue
     dense leg     z^2 / 2   where z > 0   the ratio of a broad normal distribution to the background's, for
                                           large z (a standard result on Bayes factors of normal means)
-    lexical leg   3 min(ln N, sum of idf) (coverage + 0.05 BM25 / (10 + BM25) - mean coverage)
+    lexical leg   4 min(ln N, sum of idf) (coverage + 0.05 BM25 / (10 + BM25) - mean coverage)
 
 so that a leg that recognises an item has outliers and decides, and one without information adds little. Legs
 of the same encoder have one deviation, the geometric mean of theirs, since the noise of their cosines is the
 same; a leg that recognises many items would else hide this in its own deviation. They repeat one another, so
-an item has the highest evidence among them; so it has of all comparisons in the shared space, times 0.2. The
+an item has the highest evidence among them; so it has of all comparisons in the shared space, times 0.05. The
 evidence of the lexical leg, of each encoder's legs and of the shared space is added. An item that a leg
 cannot judge has the expected evidence of the background.
 
@@ -110,7 +110,8 @@ def _dense_evidence(leg: LegScores, deviation: float) -> Doubles:
 
 
 def _word_evidence(clause: ClauseScores, leg: LegScores, settings: EvidenceSettings) -> Doubles:
-    assert clause.coverage_K is not None, "a clause with a lexical leg has words"
+    if clause.coverage_K is None:
+        return np.zeros(len(leg.score_K))
     words, bm25_K = clause.words, leg.score_K.astype(np.float64)
     most = settings.words * min(np.log(max(words.num_items, 1)), words.total_idf)
     share_K = clause.coverage_K + settings.bm25 * bm25_K / (_HALF_BM25 + bm25_K)

@@ -31,6 +31,7 @@ Halves = npt.NDArray[np.float16]
 MAX_FLOAT32_BYTES: Final = 512_000_000  # of one leg in memory; larger ones are converted a block at a time
 BLOCK_ITEMS: Final = 16_384
 BACKGROUND_ITEMS: Final = 2000  # items whose scores are the background of a query
+_LEAST_SHARE: Final = 0.25  # of the standard deviation
 _TENTH: Final = 1.2815515655446004  # a tenth of a normal distribution is so many deviations below its mean
 # Rounding errors of matrix products are below 1e-6, so that equal vectors get equal scores.
 _DECIMALS: Final = 6
@@ -49,9 +50,13 @@ class WordIndex(Protocol):
 
     def statistics(self, query: WordQuery) -> WordStatistics: ...
 
+    def strengths(self, query: WordQuery, items: Ints) -> Floats: ...
+
+    def knows(self, query: WordQuery) -> bool: ...
+
     def excluded(self, query: WordQuery) -> Ints: ...
 
-    def matched(self, query: WordQuery, item: int) -> tuple[str, ...]: ...
+    def matched(self, query: WordQuery, items: Ints) -> list[tuple[str, ...]]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,15 +69,16 @@ class LegQuery:
 
 @dataclass(frozen=True, kw_only=True)
 class Background:
-    """Center and standard deviation of one query's scores over the items that it has nothing to do with.
+    """Scores of one query over the items that it has nothing to do with, from quantiles of the catalogue.
 
-    They come from the median and the lowest tenth of the scores of the catalogue, as those of a normal
-    distribution, since items that answer the query are above the median.
+    Items that answer the query are above most others, so that low quantiles are those of the background.
     """
 
-    center: float = 0.0
+    center: float = 0.0  # the quantile 0.3
+    # The distance of the quantiles 0.1 and 0.5, in units of a normal distribution's; at least a fourth of the
+    # standard deviation of all scores, which counts where many items have equal scores.
     deviation: float = 1.0
-    excess: float = 0.5  # mean of the squared distance above the center, 0 below: half of a normal variance
+    excess: float = 0.5  # mean over the catalogue of the squared distance above the center, 0 below
 
 
 class DenseLeg:
@@ -120,9 +126,10 @@ class DenseLeg:
         if not len(sample_SD):
             return Background(deviation=0.0, excess=0.0)
         score_S = sample_SD @ query.vector_D
-        tenth, half = np.quantile(score_S, (0.1, 0.5)).tolist()
-        excess = float(np.mean(np.maximum(score_S - half, 0.0) ** 2))
-        return Background(center=half, deviation=(half - tenth) / _TENTH, excess=excess)
+        tenth, center, half = np.quantile(score_S, (0.1, 0.3, 0.5)).tolist()
+        excess = float(np.mean(np.maximum(score_S - center, 0.0) ** 2))
+        deviation = max((half - tenth) / _TENTH, _LEAST_SHARE * float(score_S.std()))
+        return Background(center=center, deviation=deviation, excess=excess)
 
     def head(self, queries: Sequence[tuple[float, LegQuery]], num: int, allowed: Bools | None = None) -> Ints:
         """The first `num` items of each query, and of their weighted sum: ids, ascending, each once.

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from recsys.arrays import Bools, Floats, Ints
 from recsys.errors import RequestError, did_you_mean
 from recsys.modalities import EncoderKind
 from recsys.search.alignment import AlignmentHeads
+from recsys.search.item_words import ItemWords
 from recsys.search.legs import (
     LEXICAL,
     POPULARITY,
@@ -31,6 +32,15 @@ from recsys.search.legs import (
 )
 from recsys.search.lexical.words import WordQuery, WordStatistics
 from recsys.search.query import EncodedClause, EncodedQuery, QueryKind
+
+# What errors call a clause of a kind.
+_CALLED: Final[Mapping[QueryKind, str]] = {
+    "text": "a text clause",
+    "image": "a picture clause",
+    "audio": "a sound clause",
+    "video": "a video clause",
+    "item": "an item clause",
+}
 
 
 class Stopwatch:
@@ -64,7 +74,10 @@ class ClauseScores:
     kind: QueryKind
     weight: float
     legs: Mapping[str, LegScores]
-    coverage_K: Floats | None  # share of the clause's words that an item has; None without words
+    # Share of the clause's words that an item has. None where no item has any: a query in another language
+    # is no worse an answer for that.
+    coverage_K: Floats | None
+    words_K: Floats | None = None  # `ItemWords.least_evidence`
     words: WordStatistics = field(default_factory=WordStatistics)
 
 
@@ -101,6 +114,7 @@ class QueryScores:
                 clause,
                 legs={name: leg(scores) for name, scores in clause.legs.items()},
                 coverage_K=None if clause.coverage_K is None else clause.coverage_K[kept],
+                words_K=None if clause.words_K is None else clause.words_K[kept],
             )
             for clause in self.clauses
         )
@@ -117,6 +131,7 @@ class Scorer:
         num_items: int,
         heads: AlignmentHeads | None = None,
         words: WordIndex | None = None,
+        item_words: ItemWords | None = None,
         has_words: Bools | None = None,
         popularity: Floats | None = None,
     ) -> None:
@@ -126,6 +141,7 @@ class Scorer:
         the popularity of an item with 0 is unknown.
         """
         self.legs, self.heads, self.words, self.num_items = tuple(legs), heads, words, num_items
+        self.item_words = item_words
         self._has_words = has_words
         self._popularity = popularity
 
@@ -194,12 +210,16 @@ class Scorer:
         legs: dict[str, LegScores] = {}
         coverage_K: Floats | None = None
         statistics = WordStatistics()
+        words_K: Floats | None = None
         if self.words is not None and (words := _words_of(clause)) is not None:
             with watch.stage("lexical"):
                 has_K = np.ones(len(items), np.bool_) if self._has_words is None else self._has_words[items]
                 score_K = self.words.scores(words, items)
                 legs[LEXICAL] = LegScores(score_K=score_K, has_K=has_K, space="lexical")
-                coverage_K = self.words.coverage(words, items)
+                if self.words.knows(words):
+                    coverage_K = self.words.coverage(words, items)
+                if self.item_words is not None:
+                    words_K = self.item_words.least_evidence(words, clause.word_vectors, self.words, items)
                 statistics = self.words.statistics(words)
         with watch.stage("dense"):
             for leg in self.legs:
@@ -216,7 +236,12 @@ class Scorer:
             counts_K = self._popularity[items]
             legs[POPULARITY] = LegScores(score_K=np.log1p(counts_K), has_K=counts_K > 0, space="popularity")
         return ClauseScores(
-            kind=clause.kind, weight=clause.weight, legs=legs, coverage_K=coverage_K, words=statistics
+            kind=clause.kind,
+            weight=clause.weight,
+            legs=legs,
+            coverage_K=coverage_K,
+            words_K=words_K,
+            words=statistics,
         )
 
     def _without_excluded(self, query: EncodedQuery, allowed: Bools | None) -> Bools | None:
@@ -251,7 +276,7 @@ class Scorer:
         if clause.words is not None and clause.words.is_empty and not clause.vectors:
             raise RequestError("clauses", "a text without any word to search for; add one")
         names = ", ".join(self.leg_names) or "nothing"
-        raise RequestError("clauses", f"a {clause.kind} clause finds nothing here: the catalogue has {names}")
+        raise RequestError("clauses", f"{_CALLED[clause.kind]} finds nothing here: the catalogue has {names}")
 
 
 def _words_of(clause: EncodedClause) -> WordQuery | None:

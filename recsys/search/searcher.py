@@ -9,6 +9,7 @@ Legend: K candidates, H items of the head, k hits.
 """
 
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from recsys.errors import RequestError
 from recsys.history import History
 from recsys.search.fusion import fuse
 from recsys.search.legs import POPULARITY
-from recsys.search.personal import Personalizer, personal_order
+from recsys.search.personal import Personalizer, in_deviations, personal_order
 from recsys.search.query import EncodedQuery
 from recsys.search.relevance import relevance
 from recsys.search.results import HitExplanation, SearchResults
@@ -129,6 +130,7 @@ class Searcher:
         recommended = self.personalizer(history, items[head])
         if recommended is None:
             return impersonal
+        fused_K = in_deviations(fused_K)
         order, final = personal_order(items[head], fused_K[head], recommended.scores, personal)
         below = final[-1] + fused_K[tail] - fused_K[head].min()
         pasts = zip(head.tolist(), recommended.past_items.tolist(), strict=True)
@@ -151,15 +153,15 @@ class Searcher:
     ) -> SearchResults:
         place = ranked.place[:k]
         items, found = scores.items[place], relevance_K[place].astype(np.float32)
-        legs = _strongest(parts, place)
+        words, legs = self._matched(query, items), _strongest(parts, place)
         explanations = tuple(
             HitExplanation(
-                words=self._matched(query, item),
+                words=words[at],
                 leg=legs[at],
                 past_item=ranked.past_item.get(int(place[at])),
                 relevance=float(found[at]),
             )
-            for at, item in enumerate(items.tolist())
+            for at in range(len(items))
         )
         score: Floats = ranked.score[:k].astype(np.float32)
         return SearchResults(
@@ -171,12 +173,15 @@ class Searcher:
             milliseconds=watch.milliseconds,
         )
 
-    def _matched(self, query: EncodedQuery | None, item: int) -> tuple[str, ...]:
-        if self.scorer.words is None or query is None:
-            return ()
-        asked = [clause.words for clause in query.positive if clause.words is not None]
-        words = [word for each in asked for word in self.scorer.words.matched(each, item)]
-        return tuple(dict.fromkeys(words))
+    def _matched(self, query: EncodedQuery | None, items: Ints) -> list[tuple[str, ...]]:
+        """The words of the query's clauses that each item has, each once."""
+        asked = [] if query is None else [each.words for each in query.positive if each.words is not None]
+        if self.scorer.words is None or not asked:
+            return [()] * len(items)
+        by_clause = [self.scorer.words.matched(words, items) for words in asked]
+        return [
+            tuple(dict.fromkeys(chain.from_iterable(of_item))) for of_item in zip(*by_clause, strict=True)
+        ]
 
     def _check(self, k: int, min_relevance: float | None, personal: float | None) -> None:
         if not 1 <= k <= self.settings.max_list_length:

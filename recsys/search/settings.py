@@ -17,9 +17,9 @@ class _Frozen(BaseModel):
 class EvidenceSettings(_Frozen):
     """Of the fusion by evidence (`fusion.py`)."""
 
-    words: Weight = 3.0  # evidence of all words, in units of the logarithm of the number of items
+    words: Weight = 4.0  # evidence of all words, in units of the logarithm of the number of items
     bm25: Weight = 0.05  # share of it that BM25 adds, which orders items with equal words
-    shared: Weight = 0.2  # factor of comparisons in the shared space, which are less accurate
+    shared: Weight = 0.05  # factor of comparisons in the shared space, which are less accurate
 
 
 class FusionWeights(_Frozen):
@@ -55,6 +55,8 @@ class SearchSettings(_Frozen):
     fusion_reason: Mapping[QueryKind, str] = Field(default_factory=dict)
     # Kinds of clauses with a relevance of their own; the relevance of all others is unknown, 1.
     calibration: Mapping[QueryKind, Calibration] = Field(default_factory=dict)
+    # Of text and speech of few content words, judged word by word; None: as all other clauses.
+    word_calibration: Calibration | None = None
     min_relevance: float = Field(default=0.0, ge=0, le=1)  # a list has no item of lower relevance
     relevance_reason: str = ""
     personal: float = Field(default=0.0, ge=0, le=1)  # share of the recommender in the order of the head

@@ -34,8 +34,8 @@ SCHEMA: Final = pl.Schema(
 )
 REPORT_SCHEMA: Final = pl.Schema(
     {
-        Columns.QUERY: pl.String,
-        "num_items": pl.Int32,
+        Columns.QUERY: pl.String(),
+        "num_items": pl.Int32(),
         "degraded": pl.List(pl.String),  # why the order is impersonal although the query has a user
         "notes": pl.List(pl.String),  # what was left out of the query, and why
     }

@@ -9,8 +9,9 @@ of at least 0: a non-negative least squares problem in the Cholesky factor of th
 Legend: Q queries, W candidates of a query, padded, F features, A answers of a query.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,18 @@ class Lists:
     x_FQW: Doubles
     is_padding_QW: Bools
     is_answer_QW: Bools
+
+    @classmethod
+    def of(cls, parts: Sequence[Doubles], answers: Sequence[Bools]) -> Self:
+        """Of the features [K, F] of each query's K candidates, and whether these are answers [K]."""
+        width = max(map(len, parts))
+        x_FQW = np.zeros((parts[0].shape[1], len(parts), width))
+        is_answer_QW = np.zeros((len(parts), width), np.bool_)
+        for at, (part_KF, is_answer_K) in enumerate(zip(parts, answers, strict=True)):
+            x_FQW[:, at, : len(part_KF)] = part_KF.T
+            is_answer_QW[at, : len(part_KF)] = is_answer_K
+        is_padding_QW = np.arange(width) >= np.array([len(part) for part in parts])[:, None]
+        return cls(x_FQW, is_padding_QW, is_answer_QW)
 
     def first_feature(self) -> "Lists":
         """The same candidates with the first feature alone."""

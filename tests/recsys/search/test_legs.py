@@ -45,15 +45,20 @@ def test_blocks_equal_one_product(monkeypatch):
     assert not again._floats
 
 
-def test_the_background_is_that_of_the_lower_half_of_the_scores(monkeypatch):
+def quantile(ordered, share):
+    place = share * (len(ordered) - 1)
+    low = int(place)
+    return ordered[low] + (place - low) * (ordered[low + 1] - ordered[low])
+
+
+def test_the_background_is_that_of_low_scores(monkeypatch):
     dense, rng = random_leg()
     asked = LegQuery(space="own", vector_D=unit(rng.normal(size=16).astype(np.float32)))
     scores = np.sort(dense.vectors[dense.present].astype(np.float64) @ asked.vector_D)
-    places = 0.1 * (len(scores) - 1), 0.5 * (len(scores) - 1)
-    tenth, half = (scores[int(at)] + at % 1 * (scores[int(at) + 1] - scores[int(at)]) for at in places)
+    tenth, center, half = (quantile(scores, share) for share in (0.1, 0.3, 0.5))
     found = dense.background(asked)
-    assert found.center == pytest.approx(half, abs=1e-6)
-    above = np.mean([max(each - half, 0) ** 2 for each in scores])
+    assert found.center == pytest.approx(center, abs=1e-6)
+    above = np.mean([max(each - center, 0) ** 2 for each in scores])
     assert found.excess == pytest.approx(above, abs=1e-6)
     assert found.deviation == pytest.approx((half - tenth) / 1.2815516, abs=1e-6)
     monkeypatch.setattr(module, "BACKGROUND_ITEMS", 40)
@@ -62,6 +67,16 @@ def test_the_background_is_that_of_the_lower_half_of_the_scores(monkeypatch):
     first, again = (each.background(asked) for each in samples)
     assert first == again != found
     assert first.center == pytest.approx(found.center, abs=0.1)
+
+
+def test_the_background_of_equal_scores():
+    # Eight items of ten have the cosine 0: their deviation is a fourth of that of all, which is 0.4.
+    angles = np.where(np.arange(12) < 4, 0.0, np.pi / 2)
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    equal = build_leg("title", "text", vectors, np.arange(12) >= 2)
+    found = equal.background(own(0.0))
+    assert found.center == pytest.approx(0.0, abs=1e-6)
+    assert found.deviation == pytest.approx(0.1, abs=1e-6)
 
 
 def test_a_leg_without_vectors_has_no_background():

@@ -10,6 +10,7 @@ from recsys.errors import BundleError
 from recsys.search import (
     Document,
     EncodedClause,
+    ItemWords,
     LexicalIndex,
     LexicalSettings,
     OnnxHeads,
@@ -65,6 +66,18 @@ def test_round_trip(saved):
     np.testing.assert_array_equal(found.items, expected.items)
     np.testing.assert_array_equal(found.scores, expected.scores)
     assert found.explanations == expected.explanations
+
+
+def test_words_of_the_items(tmp_path):
+    words = ItemWords.of(
+        DOCUMENTS, NUM_ITEMS, lambda asked: np.ones((len(asked), 3), np.float32), ("english",)
+    )
+    index = LexicalIndex.build(DOCUMENTS, LexicalSettings(), tmp_path / "words")
+    save_search(tmp_path / "search", [], has_words=HAS_WORDS, words=index, item_words=words)
+    found = load_search(tmp_path / "search", SearchSettings()).scorer.item_words
+    assert found is not None
+    assert found.words == ("blue", "green", "hat", "red", "shoe")
+    assert [found.words_of(item) for item in (2, 6)] == [("red", "shoe"), ()]
 
 
 def test_items_with_words():

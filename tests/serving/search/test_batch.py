@@ -61,6 +61,25 @@ def test_a_file_is_answered_as_one_by_one(search: SearchEngine, folder: Path) ->
     assert "i00" not in by_query["like"]["item_id"].to_list()
 
 
+def test_the_order_of_a_user_is_that_of_one_search(search: SearchEngine, folder: Path) -> None:
+    users = ("ann", "bob", "new", "nobody", None)
+    rows = [{"query_id": str(at), "query": "red shirt", "user_id": user} for at, user in enumerate(users)]
+    batch = SearchBatch(queries=queries(folder, *rows), k=12, personal=0.6)
+    search_to_parquet(search, batch, folder / "hits.parquet")
+    found = pl.read_parquet(folder / "hits.parquet", glob=False)
+    lists = []
+    for at, user in enumerate(users):
+        history = None if user is None else search.engine.state.histories([user])[0]
+        clauses = (TextClause(name="q", text="red shirt"),)
+        alone = search.search(SearchRequest(clauses=clauses, k=12, history=history, personal=0.6))
+        lists.append([search.engine.item_id(hit.item) for hit in alone.hits])
+        assert found.filter(query_id=str(at))["item_id"].to_list() == lists[at]
+    ann, bob, *unknown = lists
+    assert unknown[0] == unknown[1] == unknown[2]
+    assert ann != unknown[0]
+    assert bob != ann
+
+
 def test_rows_that_cannot_be_answered_are_named_and_nothing_is_written(
     search: SearchEngine, folder: Path
 ) -> None:

@@ -20,6 +20,17 @@ def lists(rng, num=12, width=9, num_features=4):
     return Lists(x_FQW, is_padding_QW, is_answer_QW)
 
 
+def test_queries_of_unequal_length_are_padded():
+    rng = np.random.default_rng(3)
+    given = lists(rng)
+    sizes = (~given.is_padding_QW).sum(axis=1)
+    parts = [given.x_FQW[:, at, :size].T for at, size in enumerate(sizes)]
+    again = Lists.of(parts, [given.is_answer_QW[at, :size] for at, size in enumerate(sizes)])
+    weight_F = rng.random(4)
+    assert again.loss(weight_F)[0] == pytest.approx(given.loss(weight_F)[0])
+    np.testing.assert_array_equal(again.is_answer_QW, given.is_answer_QW[:, : sizes.max()])
+
+
 def slow_loss(given, weight_F):
     values = []
     for query in range(given.x_FQW.shape[1]):
