@@ -28,6 +28,7 @@ class ItemFeatures:
     # authors without an event on it, the only reviews that a cold item has.
     dense_as_cold: Mapping[str, Floats] = field(default_factory=dict)
     present_as_cold: Mapping[str, Bools] = field(default_factory=dict)
+    owners: tuple[str | None, ...] = ()  # of the items without the reserved rows; empty: nobody owns any
 
     @property
     def size(self) -> int:

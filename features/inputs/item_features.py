@@ -47,6 +47,7 @@ def build_item_features(
         popularity=popularity,
         dense_as_cold={name: vectors for name, (vectors, _) in as_cold.items()},
         present_as_cold={name: has for name, (_, has) in as_cold.items()},
+        owners=tuple(dataset.items[Columns.OWNER]) if Columns.OWNER in dataset.items.columns else (),
     )
 
 

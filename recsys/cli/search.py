@@ -42,7 +42,9 @@ def search(
     audio: Annotated[list[Path] | None, typer.Option(help="A sound: its words and how it sounds.")] = None,
     video: Annotated[list[Path] | None, typer.Option(help="A video: its frames and its sound.")] = None,
     like: Annotated[list[str] | None, typer.Option(help="An item id: items like it.")] = None,
-    user: Annotated[str | None, typer.Option(help="The user whose taste orders the hits.")] = None,
+    user: Annotated[
+        str | None, typer.Option(help="The user whose taste orders the hits, and whose own items are found.")
+    ] = None,
     filter_: Annotated[
         list[str] | None,
         typer.Option("--filter", help="field=value; repeated: another field, or one more value of a field."),
@@ -166,11 +168,11 @@ def _search_once(
         clauses.append(TextClause(name="words", text=asked["words"]))
     for name, of in (("--image", ImageClause), ("--audio", AudioClause), ("--video", VideoClause)):
         clauses += [of(name=f"{name} {path}", medium=path) for path in asked[name] or ()]
-    clauses += [search.item_clause(item, "--like") for item in asked["--like"] or ()]
-    history = None if user is None else engine.state.histories([user])[0]
+    clauses += [search.item_clause(item, "--like", user=user) for item in asked["--like"] or ()]
+    history = None if user is None else engine.histories([user])[0]
     if user is not None and history is None:
         say(console, f"Unknown user {user!r}: the order is impersonal.")
-    answer = search.search(SearchRequest(clauses=tuple(clauses), history=history, **shared))
+    answer = search.search(SearchRequest(clauses=tuple(clauses), user=user, history=history, **shared))
     show_hits(search, console, answer)
 
 

@@ -88,7 +88,7 @@ def search_to_parquet(
 
 def _histories(search: SearchEngine, rows: Sequence[QueryRow]) -> dict[str, History | None]:
     users = list(dict.fromkeys(row.user_id for row in rows if row.user_id is not None))
-    return dict(zip(users, search.engine.state.histories(users), strict=True))
+    return dict(zip(users, search.engine.histories(users), strict=True))
 
 
 def _answered(
@@ -104,11 +104,12 @@ def _answered(
     try:
         clauses = list(row.clauses)
         if row.item_id is not None:
-            clauses.append(search.item_clause(row.item_id, Columns.ITEM))
+            clauses.append(search.item_clause(row.item_id, Columns.ITEM, user=row.user_id))
         answer = search.search(
             SearchRequest(
                 clauses=tuple(clauses),
                 k=batch.k,
+                user=row.user_id,
                 history=history,
                 filters=batch.filters,
                 exclude_seen=batch.exclude_seen,

@@ -26,9 +26,13 @@ def write_catalogue(
     directory: Path, dataset: Dataset, features: ItemFeatures, reviewers: Sequence[str | None] | None
 ) -> None:
     """Write catalogue.parquet and item_ids.npy."""
-    categories = [name for name in dataset.items.columns if name.startswith(Columns.CATEGORY_PREFIX)]
+    others = [
+        name
+        for name in dataset.items.columns
+        if name.startswith(Columns.CATEGORY_PREFIX) or name == Columns.OWNER
+    ]
     # A bundle has no path of the machine that made it: paths of media are relative to a numbered folder.
-    catalogue = dataset.items.select(Columns.ITEM, Columns.TITLE, *categories).with_columns(
+    catalogue = dataset.items.select(Columns.ITEM, Columns.TITLE, *others).with_columns(
         *dataset.media.first_media(dataset.items),
         pl.Series(Columns.POPULARITY, features.popularity[NUM_RESERVED:]),
         pl.Series(Columns.TRAINED, features.trained[NUM_RESERVED:]),
