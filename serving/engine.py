@@ -44,6 +44,7 @@ class Engine:
             bundle.catalogue[Columns.IMAGE].to_list() if known else [None] * bundle.catalogue.height
         )
         self._reviewers: list[str | None] = bundle.reviewers
+        self._imputed = bundle.imputed
 
     @classmethod
     def open(
@@ -166,4 +167,6 @@ class Engine:
         """Why the item at `place` of list `row` was recommended; None where no ranker ran."""
         item = int(ranked.items[row, place])
         reviewers = None if item == PAD else self._reviewers[item - NUM_RESERVED]
-        return reason_of(ranked, row, place, self.bundle.manifest.modalities, self.name, reviewers)
+        imputed = [] if item == PAD else self._imputed[item - NUM_RESERVED]
+        modalities = self.bundle.manifest.modalities
+        return reason_of(ranked, row, place, modalities, self.name, reviewers, imputed)

@@ -241,7 +241,8 @@ class MediaVectors:
     that the dataset lacks is absent. `transcripts` maps a row of Dataset.reviews to the words of its
     recording, `video_transcripts` a row of Dataset.items to the words of its videos. `encoded` and `cached`
     count the distinct media of each modality: newly encoded media, and media whose vectors were in the cache.
-    `times` has the duration of each step that computed something.
+    `times` has the duration of each step that computed something. `imputed` has vectors of items that lack
+    the modality (`training.imputation`), none by default.
     """
 
     items: Mapping[str, MediumVectors]
@@ -252,3 +253,4 @@ class MediaVectors:
     cached: Mapping[str, int] = field(default_factory=dict)
     times: Mapping[str, StepTime] = field(default_factory=dict)
     rejected: tuple[Rejected, ...] = ()
+    imputed: Mapping[str, MediumVectors] = field(default_factory=dict)

@@ -134,6 +134,12 @@ class Bundle:
         known = Columns.OWNER in self.catalogue.columns
         return Owners(self.catalogue[Columns.OWNER].to_list() if known else [None] * self.catalogue.height)
 
+    @property
+    def imputed(self) -> list[list[str]]:
+        """The modalities of each item whose vectors are imputed."""
+        known = Columns.IMPUTED in self.catalogue.columns
+        return self.catalogue[Columns.IMPUTED].to_list() if known else [[]] * self.catalogue.height
+
     @cached_property
     def event_ids(self) -> IdMap:
         return IdMap(self._maps["events"])

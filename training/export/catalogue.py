@@ -38,8 +38,19 @@ def write_catalogue(
         pl.Series(Columns.TRAINED, features.trained[NUM_RESERVED:]),
         pl.Series(Columns.REVIEWERS, reviewers or [None] * len(features.item_ids), dtype=pl.String),
     )
+    if features.imputed:
+        catalogue = catalogue.with_columns(_imputed(features))
     catalogue.write_parquet(directory / "catalogue.parquet")
     features.item_ids.save(directory / "item_ids.npy")
+
+
+def _imputed(features: ItemFeatures) -> pl.Series:
+    """The modalities of each item whose vectors are imputed. List(String)."""
+    names = [
+        [name for name, has_N in features.imputed.items() if has_N[item]]
+        for item in range(NUM_RESERVED, features.size)
+    ]
+    return pl.Series(Columns.IMPUTED, names, dtype=pl.List(pl.String))
 
 
 def write_encoders(directory: Path, modalities: Collection[str], config: Config) -> dict[str, str]:
