@@ -32,7 +32,7 @@ HOMES = {  # library -> files and folders that may import it; docs/architecture.
     "onnx": ("training/export/", "features/conversion/"),
     "onnxscript": ("training/export/", "features/conversion/"),
     "faiss": ("recsys/retrieval/index/faiss.py",),
-    "implicit": ("training/candidates/", "training/baselines/bpr.py"),
+    "implicit": ("training/candidates/", "training/baselines/collaborative/bpr.py"),
     "ctranslate2": ("features/extraction/transcriber.py",),
     "tokenizers": ("features/encoders/text.py", "features/conversion/"),
     "tantivy": ("recsys/search/lexical/",),

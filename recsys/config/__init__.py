@@ -6,6 +6,7 @@ from recsys.config.evaluate import (
     BPRCandidate,
     EvaluateConfig,
     GridConfig,
+    KnockoutKind,
     content_baseline,
 )
 from recsys.config.fields import TEMPERATURE_RANGE, Section
@@ -13,6 +14,7 @@ from recsys.config.load import build_config, changed, dump_config, flatten, load
 from recsys.config.model import (
     ALSConfig,
     ColdStartConfig,
+    EASEConfig,
     ItemItemConfig,
     ItemTowerConfig,
     ModelConfig,
@@ -61,6 +63,7 @@ __all__ = [
     "ColdStartConfig",
     "Config",
     "DataConfig",
+    "EASEConfig",
     "EncoderConfig",
     "EvaluateConfig",
     "FeaturesConfig",
@@ -69,6 +72,7 @@ __all__ = [
     "IndexConfig",
     "ItemItemConfig",
     "ItemTowerConfig",
+    "KnockoutKind",
     "ModelConfig",
     "OptimizerConfig",
     "PopularityConfig",

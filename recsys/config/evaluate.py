@@ -1,11 +1,11 @@
 """The section `evaluate`: metrics, baselines with the settings that are tried for them, and knock-outs."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from recsys.config.fields import Count, NotNegative, Positive, Section
-from recsys.config.model import ALSConfig, ItemItemConfig
+from recsys.config.model import ALSConfig, EASEConfig, ItemItemConfig
 from recsys.errors import did_you_mean
 from recsys.modalities import MODALITIES
 
@@ -17,7 +17,7 @@ def content_baseline(label: str) -> str:
 
 # In the order of the table of results.
 BASELINES: tuple[str, ...] = (
-    "popularity", "als", "bpr", "item_item",
+    "popularity", "als", "bpr", "item_item", "ease",
     *(content_baseline(each.label) for each in MODALITIES),
     content_baseline("categories"), content_baseline("fusion"),
 )  # fmt: skip
@@ -30,6 +30,13 @@ def _known_baseline(name: str) -> str:
 
 
 BaselineName = Annotated[str, AfterValidator(_known_baseline)]
+KnockoutKind = Literal["absent", "shuffled", "noise"]  # the ways to remove the information of a modality
+
+
+def _with_verdicts(kinds: tuple[KnockoutKind, ...]) -> tuple[KnockoutKind, ...]:
+    if len(set(kinds)) < len(kinds) or not {"absent", "shuffled"} <= set(kinds):
+        raise ValueError(f"{list(kinds)} must name absent and shuffled, which verdicts compare, each once")
+    return kinds
 
 
 class BPRCandidate(Section):
@@ -74,6 +81,9 @@ class GridConfig(Section):
     )
     # Numbers of neighbours that are tried with the best of `item_item`.
     item_item_neighbors: tuple[Count, ...] = (20, 50, 200, 500)
+    ease: Annotated[tuple[EASEConfig, ...], Field(min_length=1)] = tuple(
+        EASEConfig(regularization=regularization) for regularization in (30.0, 100.0, 300.0, 1000.0)
+    )
     # Newest events of a history that content neighbours read; the whole history is tried as well.
     content_last: tuple[Count, ...] = (30, 10, 3)
     # Weights of each further modality in the sum of content neighbours, "content (fusion)".
@@ -100,4 +110,10 @@ class EvaluateConfig(Section):
     with_validation: bool = False
     knockouts: bool = True  # `recsys run` measures the contribution of each modality
     knockout_users: Count = 500  # test users of the knock-outs, sampled at random
+    # Each takes as long as the others. Verdicts compare absent and shuffled, so that noise can be left out.
+    knockout_kinds: Annotated[tuple[KnockoutKind, ...], AfterValidator(_with_verdicts)] = (
+        "absent",
+        "shuffled",
+        "noise",
+    )
     search_queries: Count = 500  # held-out reviews whose words are queries of search, sampled at random

@@ -13,7 +13,7 @@ from recsys.retrieval.candidate_sources import (
 )
 from recsys.retrieval.cold_ranks import cold_positions
 from recsys.retrieval.explanations import Reason, phrase, reason_of
-from recsys.retrieval.fallback import AnsweredBy, has_profile
+from recsys.retrieval.fallback import AnsweredBy, answered_by, has_profile
 from recsys.retrieval.index.base import Index
 from recsys.retrieval.index.build import build_index, load_index
 from recsys.retrieval.index.exact import ExactIndex
@@ -43,6 +43,7 @@ __all__ = [
     "Recommendations",
     "Recommender",
     "RecommenderSettings",
+    "answered_by",
     "best_first",
     "build_index",
     "cold_positions",

@@ -6,6 +6,7 @@
                                       <modality>.imputed.npy  bool [N], where any vector is imputed
     search/shared/<modality>.npy      float16 [N, S], the same projected by the alignment heads
     search/heads/<kind>.onnx          the alignment heads
+    search/words/                     the items' words and their vectors (`item_words.py`)
     search/index/<modality>/          an index of a large catalogue's vectors
 
 Vectors are mapped into memory. `SearchSettings` are in the manifest.
@@ -23,6 +24,7 @@ from recsys.errors import BundleError
 from recsys.modalities import MODALITIES, EncoderKind
 from recsys.retrieval import build_index, load_index
 from recsys.search.alignment import OnnxHeads
+from recsys.search.item_words import ItemWords
 from recsys.search.legs import DenseLeg
 from recsys.search.lexical.documents import Document
 from recsys.search.lexical.index import LexicalIndex
@@ -34,6 +36,7 @@ VECTORS: Final = "vectors"
 SHARED: Final = "shared"
 LEXICAL: Final = "lexical"
 HEADS: Final = "heads"
+WORDS: Final = "words"
 HAS_WORDS: Final = "has_words.npy"
 
 
@@ -43,6 +46,7 @@ def save_search(
     *,
     has_words: Bools,
     words: LexicalIndex | None = None,
+    item_words: ItemWords | None = None,
     write_heads: Callable[[Path], object] | None = None,
     index_kind: str = "exact",
 ) -> None:
@@ -64,6 +68,8 @@ def save_search(
             build_index(index_kind, leg.vectors.astype(np.float32)).save(directory / "index" / leg.name)
     if words is not None:
         words.save(directory / LEXICAL)
+    if item_words is not None:
+        item_words.save(directory / WORDS)
     if write_heads is not None:
         (directory / HEADS).mkdir(exist_ok=True)
         write_heads(directory / HEADS)
@@ -98,11 +104,13 @@ def load_search(
     ]
     heads = OnnxHeads.open(directory / HEADS, device=device)
     words = LexicalIndex.open(directory / LEXICAL) if (directory / LEXICAL).is_dir() else None
+    item_words = ItemWords.open(directory / WORDS, len(has_words)) if (directory / WORDS).is_dir() else None
     scorer = Scorer(
         legs,
         num_items=len(has_words),
         heads=heads if heads.kinds else None,
         words=words,
+        item_words=item_words,
         has_words=has_words,
         popularity=popularity,
     )

@@ -9,6 +9,7 @@ Legend: K candidates, H items of the head, k hits.
 """
 
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from recsys.errors import RequestError
 from recsys.history import History
 from recsys.search.fusion import fuse
 from recsys.search.legs import POPULARITY
-from recsys.search.personal import Personalizer, personal_order
+from recsys.search.personal import Personalizer, in_deviations, personal_order
 from recsys.search.query import EncodedQuery
 from recsys.search.relevance import relevance
 from recsys.search.results import HitExplanation, SearchResults
@@ -84,6 +85,29 @@ class Searcher:
         self._check(k, min_relevance, personal)
         watch = Stopwatch()
         scores = self.scorer.score(query, self.settings.num_candidates, allowed, watch)
+        return self.ranked(
+            scores, query, k, min_relevance=min_relevance, history=history, personal=personal,
+            explain=explain, watch=watch,
+        )  # fmt: skip
+
+    def ranked(
+        self,
+        scores: QueryScores,
+        query: EncodedQuery,
+        k: int,
+        *,
+        min_relevance: float | None = None,
+        history: History | None = None,
+        personal: float | None = None,
+        explain: bool = True,
+        watch: Stopwatch | None = None,
+    ) -> SearchResults:
+        """The list of `search` from the scores of `query`, or from those of some of its legs.
+
+        Several lists of one query, of other legs or settings, need its scores once.
+        """
+        self._check(k, min_relevance, personal)
+        watch = watch or Stopwatch()
         with watch.stage("fusion"):
             fused_K, parts = fuse(scores, self.settings, query.modality_weights)
             relevance_K = relevance(scores, self.settings, self._kinds)
@@ -107,6 +131,7 @@ class Searcher:
         recommended = self.personalizer(history, items[head])
         if recommended is None:
             return impersonal
+        fused_K = in_deviations(fused_K)
         order, final = personal_order(items[head], fused_K[head], recommended.scores, personal)
         below = final[-1] + fused_K[tail] - fused_K[head].min()
         pasts = zip(head.tolist(), recommended.past_items.tolist(), strict=True)
@@ -129,15 +154,15 @@ class Searcher:
     ) -> SearchResults:
         place = ranked.place[:k]
         items, found = scores.items[place], relevance_K[place].astype(np.float32)
-        legs = self._strongest(parts, place, items)
+        words, legs = self._matched(query, items), self._strongest(parts, place, items)
         explanations = tuple(
             HitExplanation(
-                words=self._matched(query, item),
+                words=words[at],
                 leg=legs[at],
                 past_item=ranked.past_item.get(int(place[at])),
                 relevance=float(found[at]),
             )
-            for at, item in enumerate(items.tolist())
+            for at in range(len(items))
         )
         score: Floats = ranked.score[:k].astype(np.float32)
         return SearchResults(
@@ -149,12 +174,15 @@ class Searcher:
             milliseconds=watch.milliseconds,
         )
 
-    def _matched(self, query: EncodedQuery | None, item: int) -> tuple[str, ...]:
-        if self.scorer.words is None or query is None:
-            return ()
-        asked = [clause.words for clause in query.positive if clause.words is not None]
-        words = [word for each in asked for word in self.scorer.words.matched(each, item)]
-        return tuple(dict.fromkeys(words))
+    def _matched(self, query: EncodedQuery | None, items: Ints) -> list[tuple[str, ...]]:
+        """The words of the query's clauses that each item has, each once."""
+        asked = [] if query is None else [each.words for each in query.positive if each.words is not None]
+        if self.scorer.words is None or not asked:
+            return [()] * len(items)
+        by_clause = [self.scorer.words.matched(words, items) for words in asked]
+        return [
+            tuple(dict.fromkeys(chain.from_iterable(of_item))) for of_item in zip(*by_clause, strict=True)
+        ]
 
     def _strongest(self, parts: dict[str, Doubles], place: Ints, items: Ints) -> list[str | None]:
         """The leg with the largest positive part in the score of each of the candidates `place`.

@@ -74,7 +74,8 @@ def create_app(engine: Engine, limits: QueryLimits | None = None, media: Sequenc
 
     `limits` are those of the queries of search, `media` the folders of `CataloguePictures`.
     """
-    app = FastAPI(title="recsys", version=__version__, description=ABOUT)
+    # FastAPI's own pages load scripts from another host; /docs is one of `serving/web/`.
+    app = FastAPI(title="recsys", version=__version__, description=ABOUT, docs_url=None, redoc_url=None)
     app.state.engine = engine
     has_search = engine.bundle.manifest.search is not None
     app.state.search = SearchEngine.of(engine, limits=limits) if has_search else None

@@ -70,13 +70,14 @@ def search(search: SearchOf, body: BodyOf, files: FilesOf) -> SearchAnswerOut:
     Send JSON, with media in base64, or a multipart form: the JSON in the part `request`, and files in parts
     named `image`, `audio` and `video`, several of each where wanted.
     """
-    history, ignored, degraded = _subject(search, body)
+    history, ignored, is_unknown_user = _subject(search, body)
     answer = search.search(
         SearchRequest(
             clauses=_clauses(search, body, files),
             k=body.k,
             user=body.user_id,
             history=history,
+            is_unknown_user=is_unknown_user,
             filters=body.filters,
             exclude=body.exclude,
             exclude_seen=body.exclude_seen,
@@ -91,7 +92,7 @@ def search(search: SearchOf, body: BodyOf, files: FilesOf) -> SearchAnswerOut:
         model=model_info(search.engine),
         notes=list(answer.notes),
         transcripts=dict(answer.transcripts),
-        degraded=[*degraded, *answer.degraded],
+        degraded=list(answer.degraded),
         ignored=list(dict.fromkeys([*ignored, *answer.ignored])),
         milliseconds={stage: round(time, 3) for stage, time in answer.milliseconds.items()},
     )
@@ -118,18 +119,12 @@ def body_definitions() -> dict[str, Any]:
     return {**schema.pop("$defs", {}), SearchBody.__name__: schema}
 
 
-def _subject(search: SearchEngine, body: SearchBody) -> tuple[History | None, list[str], list[str]]:
-    """The history that orders the hits, unknown items in it, and why there is no personal order."""
+def _subject(search: SearchEngine, body: SearchBody) -> tuple[History | None, list[str], bool]:
+    """The history that orders the hits, unknown items in it, and whether an unknown user was named."""
     if body.user_id is None and body.history is None:
-        return None, [], []
+        return None, [], False
     history, ignored = history_of(search.engine, body)
-    if history is None:
-        return None, ignored, ["unknown_user: impersonal"]
-    if not len(history):
-        return None, ignored, ["empty_history: impersonal"]
-    if not len(history.seen):
-        return None, ignored, ["unknown_items: impersonal"]
-    return history, ignored, []
+    return history, ignored, history is None
 
 
 def _clauses(search: SearchEngine, body: SearchBody, files: tuple[FilePart, ...]) -> tuple[Clause, ...]:

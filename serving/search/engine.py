@@ -14,6 +14,7 @@ from recsys.errors import BundleError
 from recsys.history import History
 from recsys.ids import NUM_RESERVED
 from recsys.modalities import EncoderKind
+from recsys.retrieval import AnsweredBy, answered_by
 from recsys.search import (
     EncodedClause,
     EncodedQuery,
@@ -29,6 +30,9 @@ from recsys.search import (
 from serving.engine import Engine
 
 TRANSCRIBER: Final = "transcriber"  # among the encoders of a manifest
+UNKNOWN_USER: Final = "unknown_user: impersonal"
+EMPTY_HISTORY: Final = "empty_history: impersonal"
+UNKNOWN_ITEMS: Final = "unknown_items: impersonal"
 NO_RECOMMENDER: Final = "no_recommender: impersonal"
 
 
@@ -40,6 +44,7 @@ class SearchRequest:
     k: int = 20
     user: str | None = None  # sees the items that they own, and those without an owner
     history: History | None = None
+    is_unknown_user: bool = False  # a user was named who has no history; the answer says so
     filters: Mapping[str, Sequence[str]] = field(default_factory=dict)
     exclude: Sequence[str] = ()
     exclude_seen: bool = False
@@ -67,7 +72,7 @@ class SearchAnswer:
     notes: tuple[str, ...]  # what was left out of the query, and why
     transcripts: Mapping[str, str]  # name of a clause with sound -> the words that were heard
     ignored: tuple[str, ...]  # unknown items of the request
-    degraded: tuple[str, ...]  # why the order is impersonal, where a history was given
+    degraded: tuple[str, ...]  # why the order is impersonal, where a user or a history was given
     milliseconds: Mapping[str, float]  # by stage
 
 
@@ -181,8 +186,17 @@ class SearchEngine:
         return allowed, ignored
 
     def _degraded(self, request: SearchRequest) -> tuple[str, ...]:
-        is_asked = request.history is not None and request.personal != 0
-        return (NO_RECOMMENDER,) if is_asked and self.engine.recommender is None else ()
+        """Why the order is impersonal although a user was named."""
+        history, recommender = request.history, self.engine.recommender
+        if request.is_unknown_user:
+            return (UNKNOWN_USER,)
+        if history is None:
+            return ()
+        if recommender is None:
+            return (NO_RECOMMENDER,) if request.personal != 0 else ()
+        if answered_by(history, recommender.settings) is not AnsweredBy.POPULARITY:
+            return ()
+        return (UNKNOWN_ITEMS if len(history) else EMPTY_HISTORY,)
 
 
 def query_encoder(bundle: Bundle, limits: QueryLimits, device: Device = "cpu") -> QueryEncoder:

@@ -4,14 +4,12 @@ Every baseline implements `TopK` of training/evaluation/evaluate.py. Its paramet
 training positives alone. At test time it reads the training and validation positives of a user.
 """
 
-from training.baselines.als import ALS
-from training.baselines.bpr import BPR, BPRSettings
 from training.baselines.chance import Random
 from training.baselines.choices import read_choices, save_choices, settings_words
+from training.baselines.collaborative import ALS, BPR, EASE, BPRSettings, ItemItem
 from training.baselines.competitors import evaluate_baselines, make_competitors
 from training.baselines.content import ContentNeighbors, ContentSettings
 from training.baselines.fusion import Fusion, FusionSettings
-from training.baselines.item_item import ItemItem
 from training.baselines.known import KnownEvents
 from training.baselines.popularity import Popularity, PopularitySettings, RecentPopularity
 from training.baselines.table import Baseline, ChosenSettings, choose_baselines
@@ -19,6 +17,7 @@ from training.baselines.table import Baseline, ChosenSettings, choose_baselines
 __all__ = [
     "ALS",
     "BPR",
+    "EASE",
     "BPRSettings",
     "Baseline",
     "ChosenSettings",

@@ -8,11 +8,10 @@ from typing import Any
 
 from features.splits import InMemorySplit, Split
 from recsys.columns import Columns
-from recsys.config import ALSConfig, GridConfig, ItemItemConfig
+from recsys.config import ALSConfig, EASEConfig, GridConfig, ItemItemConfig
 from recsys.item_features import ItemFeatures
 from recsys.progress import Progress, silent
-from training.baselines.als import ALS
-from training.baselines.bpr import BPR, BPRSettings
+from training.baselines.collaborative import ALS, BPR, EASE, BPRSettings, ItemItem
 from training.baselines.content import (
     CONTENT_NAMES,
     OF_REVIEWS,
@@ -23,7 +22,6 @@ from training.baselines.content import (
     modalities_of,
 )
 from training.baselines.fusion import Fusion, choose_fusion
-from training.baselines.item_item import ItemItem
 from training.baselines.known import KnownEvents, Seen
 from training.baselines.popularity import Popularity, PopularitySettings, RecentPopularity
 from training.baselines.tuning import (
@@ -91,6 +89,7 @@ def choose_baselines(
         ALS.name: chooser.als,
         BPR.name: chooser.bpr,
         ItemItem.name: chooser.item_item,
+        EASE.name: chooser.ease,
     }
     found = [step() for name, step in steps.items() if name in names]
     return [*found, *chooser.content(names)]
@@ -216,6 +215,13 @@ class _Chooser:
 
         num = len(grids.item_item) + len(grids.item_item_neighbors)
         return self._matrix(ItemItem.name, [weighted, widened], num)
+
+    def ease(self) -> Baseline:
+        def candidates(_: Any) -> Iterable[tuple[EASEConfig, EASE]]:
+            for settings in self._grids.ease:
+                yield settings, EASE(self._inner, self._items, seen=self._inner_seen, settings=settings)
+
+        return self._matrix(EASE.name, [candidates], len(self._grids.ease))
 
     def content(self, names: Collection[str]) -> list[Baseline]:
         """The content baselines among `names`: single modalities, and the fusion of those with the same task.

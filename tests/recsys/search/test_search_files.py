@@ -11,6 +11,7 @@ from recsys.search import (
     DenseLeg,
     Document,
     EncodedClause,
+    ItemWords,
     LexicalIndex,
     LexicalSettings,
     OnnxHeads,
@@ -79,6 +80,18 @@ def test_what_is_imputed_is_remembered(tmp_path):
     np.testing.assert_array_equal(legs["image"].imputed, imputed)
     assert not legs["title"].imputed.any()
     assert not (tmp_path / "search" / "vectors" / "title.imputed.npy").exists()
+
+
+def test_words_of_the_items(tmp_path):
+    words = ItemWords.of(
+        DOCUMENTS, NUM_ITEMS, lambda asked: np.ones((len(asked), 3), np.float32), ("english",)
+    )
+    index = LexicalIndex.build(DOCUMENTS, LexicalSettings(), tmp_path / "words")
+    save_search(tmp_path / "search", [], has_words=HAS_WORDS, words=index, item_words=words)
+    found = load_search(tmp_path / "search", SearchSettings()).scorer.item_words
+    assert found is not None
+    assert found.words == ("blue", "green", "hat", "red", "shoe")
+    assert [found.words_of(item) for item in (2, 6)] == [("red", "shoe"), ()]
 
 
 def test_items_with_words():

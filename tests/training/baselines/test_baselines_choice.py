@@ -142,8 +142,8 @@ class TestTable:
         _, split, items = world()
         found = choose_baselines(BASELINES, split, items, seen=None, has_clock=True)
         assert [each.model.name for each in found] == [
-            "popularity", "als", "bpr", "item_item", "content (title)", "content (review text)",
-            "content (categories)", "content (fusion)",
+            "popularity", "als", "bpr", "item_item", "ease", "content (title)",
+            "content (review text)", "content (categories)", "content (fusion)",
         ]  # fmt: skip
         for each in found:
             assert each.chosen.name == each.model.name
@@ -215,16 +215,18 @@ def test_only_the_settings_of_the_grid_are_tried() -> None:
             "evaluate.grids.bpr_epochs=[3]",
             "evaluate.grids.item_item=[{k1 = 0.5}]",
             "evaluate.grids.item_item_neighbors=[7]",
+            "evaluate.grids.ease=[{regularization = 5}]",
             "evaluate.grids.popularity_half_life_days=[]",
         ]
     ).evaluate.grids
-    names = ["popularity", "als", "bpr", "item_item"]
+    names = ["popularity", "als", "bpr", "item_item", "ease"]
     found = choose_baselines(names, split, items, seen=None, has_clock=True, grids=grids)
-    assert [each.chosen.num_candidates for each in found] == [1, 1, 1, 2]
-    _, als, bpr, item_item = (each.chosen.settings for each in found)
+    assert [each.chosen.num_candidates for each in found] == [1, 1, 1, 2, 1]
+    _, als, bpr, item_item, ease = (each.chosen.settings for each in found)
     assert (als["factors"], als["alpha"]) == (4, 2.0)
     assert (bpr["factors"], bpr["epochs"]) == (4, 3)
     assert item_item["k1"] == 0.5
+    assert ease["regularization"] == 5.0
 
 
 def test_a_grid_of_epochs_ascends() -> None:
@@ -233,7 +235,7 @@ def test_a_grid_of_epochs_ascends() -> None:
 
 
 def test_names_of_the_configuration_are_those_of_the_table() -> None:
-    names = ["popularity", "als", "bpr", "item_item", *CONTENT_NAMES.values(), Fusion.name]
+    names = ["popularity", "als", "bpr", "item_item", "ease", *CONTENT_NAMES.values(), Fusion.name]
     assert names == list(BASELINES)
 
 

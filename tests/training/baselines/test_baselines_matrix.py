@@ -18,9 +18,9 @@ from baseline_parts import (
 )
 
 from recsys.arrays import Floats
-from recsys.config import ItemItemConfig
+from recsys.config import EASEConfig, ItemItemConfig
 from recsys.errors import DataError
-from training.baselines import BPR, BPRSettings, ItemItem
+from training.baselines import BPR, EASE, BPRSettings, ItemItem
 
 FAST = BPRSettings(factors=4, learning_rate=0.1, epochs=50)
 
@@ -78,6 +78,36 @@ class TestItemItem:
             for items in (self.ITEMS, many)
         )
         assert (small.similarity != large.similarity).nnz == 0
+
+
+class TestEASE:
+    TRAIN = TestItemItem.TRAIN
+    ITEMS = make_items("a b c z cold")
+    SETTINGS = EASEConfig(regularization=2.0)
+
+    def test_scores_are_those_of_the_closed_form(self) -> None:
+        model = EASE(make_split(self.TRAIN), self.ITEMS, seen=None, settings=self.SETTINGS)
+        ones = np.array([[1, 1, 0], [1, 0, 1], [1, 1, 1]], float)
+        inverse = np.linalg.inv(ones.T @ ones + 2.0 * np.eye(3))
+        weight = -inverse / np.diag(inverse)
+        np.fill_diagonal(weight, 0.0)
+        found = model.score(["1", "2", "3"])
+        assert found[:, 2:5] == pytest.approx(ones @ weight, abs=1e-6)
+        assert np.isneginf(found[:, [0, 1, 5, 6]]).all()
+
+    def test_validation_is_read_at_test_time_and_changes_no_weight(self) -> None:
+        plain = EASE(make_split(self.TRAIN), self.ITEMS, seen=None, settings=self.SETTINGS)
+        reported = EASE(
+            make_split(self.TRAIN, [("1", "c"), ("new", "b")]), self.ITEMS, seen=None, settings=self.SETTINGS
+        )
+        assert (reported.weight == plain.weight).all()
+        assert reported.score(["1"])[0, 2:5] == pytest.approx(plain.weight.sum(0), abs=1e-6)
+        assert names_of(reported, self.ITEMS, "new", 5)
+
+    def test_cold_items_and_strangers_get_nothing(self) -> None:
+        model = EASE(make_split(self.TRAIN), self.ITEMS, seen=None, settings=self.SETTINGS)
+        assert not model.recommend(["1"], 2, allowed=only(self.ITEMS, "z cold")).any()
+        assert not model.recommend(["stranger"], 3, allowed=None).any()
 
 
 class TestBPR:

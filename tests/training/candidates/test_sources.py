@@ -6,9 +6,9 @@ from scipy.sparse import csr_matrix
 
 from features.inputs.user_items import UserItems
 from recsys.arrays import Floats
-from recsys.config import ALSConfig, ItemItemConfig, PopularityConfig, TransitionsConfig
+from recsys.config import ALSConfig, EASEConfig, ItemItemConfig, PopularityConfig, TransitionsConfig
 from recsys.retrieval.candidate_sources import ItemNeighborSource
-from training.candidates import als, item_item, popularity, transitions
+from training.candidates import als, ease, item_item, popularity, transitions
 from training.candidates.interactions import FitOptions, Interactions
 from training.candidates.neighbor_table import neighbor_table
 
@@ -106,3 +106,46 @@ def test_a_table_keeps_the_heaviest_neighbors_and_ties_by_id() -> None:
     np.testing.assert_array_equal(neighbor[0], [6, 0, 1, 2])
     np.testing.assert_allclose(weight[0], [1.0, 0.5, 0.5, 0.5])
     assert not weight[1:].any()
+
+
+def ridge_of_the_others(lists: list[list[int]], regularization: float) -> Floats:
+    """Column j: the weights of the ridge regression of item j on all other items, which is EASE's problem."""
+    ones = (counted(lists) > 0).astype(float)
+    weight = np.zeros((NUM_ITEMS, NUM_ITEMS))
+    for item in np.flatnonzero(ones.any(0)):
+        others = np.flatnonzero(ones.any(0) & (np.arange(NUM_ITEMS) != item))
+        x = ones[:, others]
+        gram = x.T @ x + regularization * np.eye(len(others))
+        weight[others, item] = np.linalg.solve(gram, x.T @ ones[:, item])
+    return weight
+
+
+@pytest.mark.parametrize("block_rows", [2, 1024])
+def test_ease_is_a_ridge_regression_of_each_item_on_the_others(
+    lists: list[list[int]], block_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ease, "_BLOCK_ROWS", block_rows)
+    found, item_K = ease.ease_weights(interactions(lists), EASEConfig(regularization=3.0))
+    expected = ridge_of_the_others(lists, 3.0)
+    assert item_K.tolist() == np.flatnonzero(counted(lists).any(0)).tolist()
+    np.testing.assert_allclose(found, expected[np.ix_(item_K, item_K)], atol=1e-6)
+    assert (found < 0).any(), "otherwise the source's cut at 0 is not tested"
+
+    source = ease.fit(interactions(lists), EASEConfig(regularization=3.0, neighbors=4), OPTIONS)
+    kept = np.where(expected > 0, expected, 0.0)
+    kept[kept < np.sort(kept, axis=1)[:, -4][:, None]] = 0.0
+    kept /= kept.max(1)[kept.max(1) > 0].mean()
+    np.testing.assert_allclose(dense(source), kept, atol=1e-6)
+
+
+def test_ease_of_a_large_catalogue_takes_its_most_frequent_items() -> None:
+    lists = [[2, 5, 7], [5, 7], [3, 7], [2, 5]]
+    found, item_K = ease.ease_weights(interactions(lists), EASEConfig(regularization=1.0, max_items=3))
+    assert item_K.tolist() == [2, 5, 7]
+    frequent = [[item for item in items if item != 3] for items in lists]
+    np.testing.assert_allclose(found, ridge_of_the_others(frequent, 1.0)[np.ix_(item_K, item_K)], atol=1e-6)
+
+
+def test_ease_without_an_event_has_no_weight() -> None:
+    source = ease.fit(interactions([[1]]), EASEConfig(), OPTIONS)
+    assert not source.weight.any()

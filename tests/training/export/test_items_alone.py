@@ -2,7 +2,9 @@
 
 import shutil
 from pathlib import Path
+from typing import Any, cast
 
+import numpy as np
 import polars as pl
 import pytest
 from extraction_parts import tiny_config
@@ -15,6 +17,7 @@ from features.queries import ImageClause, TextClause
 from recsys.bundle import Bundle
 from recsys.config import Config, FeaturesConfig, SearchConfig
 from recsys.errors import BundleError
+from recsys.search import Document, LexicalIndex, parse_words
 from serving.engine import Engine
 from serving.search import SearchEngine, SearchRequest
 from training.export import index_items
@@ -108,6 +111,32 @@ def test_imputed_pictures_are_searched_and_marked(catalogue: Path, config: Confi
     assert {name.split("-")[0] for name in by_id} == {"s1"}
     assert by_id["s1"].explanation.leg != "image"
     assert by_id["s1-0"].explanation.leg == "image"
+
+
+def test_the_lexical_index_is_built_once_and_has_the_sentences_that_were_queries(
+    catalogue: Path, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settings are chosen on sentences that are taken out of the descriptions."""
+    shutil.copytree(catalogue, tmp_path / "described")
+    texts = [f"Soft for a {word} evening. Made of {word} wool." for word in ("long", "calm", "wild", "dark")]
+    pl.DataFrame({**ITEMS, "text": texts}).write_parquet(tmp_path / "described" / "items.parquet")
+    (tmp_path / "described" / "dataset.toml").write_text(TOML + 'text = ["text"]\n')
+    builds: list[int] = []
+    build = LexicalIndex.build.__func__  # type: ignore[attr-defined]
+
+    def counted(cls: type[LexicalIndex], documents: list[Document], *rest: Any) -> LexicalIndex:
+        builds.append(len(documents))
+        return cast(LexicalIndex, build(cls, documents, *rest))
+
+    monkeypatch.setattr(LexicalIndex, "build", classmethod(counted))
+    config = config.model_copy(update={"search": SearchConfig(speech=False, max_queries=4)})
+    dataset = open_dataset(tmp_path / "described", config.data, cache_dir=tmp_path / "cache")
+    vectors = extract(dataset, config.encoders, cache_dir=tmp_path / "cache")
+    made = index_items(tmp_path / "bundle", dataset, vectors, config)
+    assert builds == [4]
+    words = LexicalIndex.open(made.path / "search" / "lexical")
+    for word in ("long", "calm", "wild", "dark"):
+        assert words.coverage(parse_words(f"{word} evening wool"), np.arange(2, 6)).max() == 1
 
 
 def test_it_recommends_nothing_and_says_so(bundle: Bundle) -> None:
