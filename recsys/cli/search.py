@@ -42,9 +42,7 @@ def search(
     audio: Annotated[list[Path] | None, typer.Option(help="A sound: its words and how it sounds.")] = None,
     video: Annotated[list[Path] | None, typer.Option(help="A video: its frames and its sound.")] = None,
     like: Annotated[list[str] | None, typer.Option(help="An item id: items like it.")] = None,
-    user: Annotated[
-        str | None, typer.Option(help="The user whose taste orders the hits, and whose own items are found.")
-    ] = None,
+    user: Annotated[str | None, typer.Option(help="Whose taste orders the hits, and who owns items.")] = None,
     filter_: Annotated[
         list[str] | None,
         typer.Option("--filter", help="field=value; repeated: another field, or one more value of a field."),
