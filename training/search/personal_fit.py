@@ -29,7 +29,7 @@ from training.search.known_item import LabelledQuery
 Doubles = npt.NDArray[np.float64]
 MIN_QUERIES: Final = 50  # of known users
 MIN_ANSWERED: Final = 20  # of these, with an answer in the head
-# Words of reviews say less of an item than what people type, so that taste has more weight than it should have.
+# Words of reviews say less of an item than what people type: the likeliest share is too large for the latter.
 MAX_SHARE: Final = 0.5
 # Least gain of the log-likelihood by the recommender: b = 0 is refused at 5% where its square root is normal
 # and one-sided (half of the 90% point of the chi-square distribution with one degree of freedom).
@@ -75,7 +75,10 @@ class _Head:
 
 
 def choose_personal(queries: Sequence[PersonalQuery]) -> PersonalChoice:
-    """The share of highest likelihood, at most `MAX_SHARE`; 0 where it is not above chance, or where it lowers NDCG@10."""
+    """The share of highest likelihood, at most `MAX_SHARE`.
+
+    0 where it is not above chance, or where it lowers NDCG@10.
+    """
     heads = [(_head(each), each) for each in queries]
     known = [(head, each.ranked) for head, each in heads if head is not None]
     counted = f"{len(known)} validation queries of known users"
