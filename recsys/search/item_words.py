@@ -34,7 +34,7 @@ from recsys.errors import BundleError, RequestError
 from recsys.search.legs import WordIndex
 from recsys.search.lexical.documents import PARTS, Document, text_of, words_in
 from recsys.search.lexical.settings import Language
-from recsys.search.lexical.stemming import Stemmer
+from recsys.search.lexical.stemming import Stemmer, script_of
 from recsys.search.lexical.words import WordQuery
 
 MAX_VOCABULARY: Final = 20_000  # the words that most items have; others count where a query has them exactly
@@ -44,6 +44,7 @@ _WORDS, _ARRAYS = "words.json", ("vectors", "common", "offsets", "ids")
 _MIN_LETTERS_INEXACT: Final = 8
 _MIN_STRENGTH_INEXACT: Final = 0.5
 _INEXACT_EVIDENCE: Final = 0.75
+_MIN_SCRIPT_SHARE: Final = 0.25  # of the catalogue's words, in the script of a query
 _MAX_GAP: Final = 0.35  # between the nearest word and the second one
 _REMEDY: Final = "copy or make the bundle again"
 _COMMON_SHARE: Final = 100  # a component for so many dimensions, and for so many words
@@ -155,10 +156,13 @@ class ItemWords:
         """The lowest evidence of any content word of the query, NaN for an item without words. Shape [K].
 
         The evidence of a word that the item has, by `index`, is 1. None for a query that is not judged word
-        by word: with no content word or more than `MAX_CONTENT_WORDS`, or where `vectors` lack one.
+        by word: with no content word or more than `MAX_CONTENT_WORDS`, where `vectors` lack one, and in a
+        script that few words of the catalogue have, since words of two languages are less similar.
         """
         content = self.content_words(query)
         if not 1 <= len(content) <= MAX_CONTENT_WORDS or not vectors.keys() >= set(content):
+            return None
+        if any(self._script_share.get(script_of(word), 0.0) < _MIN_SCRIPT_SHARE for word in content):
             return None
         near_QK = self.evidence(np.stack([vectors[word] for word in content]), items)
         least_K = np.ones(len(items), np.float32)
@@ -167,6 +171,12 @@ class ItemWords:
             least_K = np.minimum(least_K, _with_exact(word, strength_K, near_K))
         least: Floats = np.where(self.has_words(items), least_K, np.float32(np.nan))
         return least
+
+    @cached_property
+    def _script_share(self) -> Mapping[str, float]:
+        """The share of the words that have a script."""
+        counts = Counter(script_of(word) for word in self.words)
+        return {script: count / len(self.words) for script, count in counts.items()}
 
     @cached_property
     def _specific_VD(self) -> Floats:

@@ -102,6 +102,16 @@ def test_which_texts_are_judged_word_by_word():
     np.testing.assert_array_equal(kept.clauses[0].words_K, [1.0])
 
 
+def test_a_text_in_another_script_by_word_as_a_whole():
+    known = {"杯": (1.0, 0.0, 0.0), "mug": (1.0, 0.0, 0.0)}
+    for text, by_word in (("mug", True), ("杯", False), ("mug 杯", False)):
+        asked = EncodedClause(
+            kind="text", words=parse_words(text), word_vectors={w: np.array(v) for w, v in known.items()}
+        )
+        scores = scorer().score(query(asked), 10, None)
+        assert (scores.clauses[0].words_K is not None) == by_word
+
+
 @pytest.mark.parametrize("text", ["a for", "what is it for"])
-def test_a_text_of_stop_words_is_judged_as_a_whole(text):
+def test_a_text_of_stop_words_by_word_as_a_whole(text):
     assert evidence(text) is None
