@@ -98,6 +98,16 @@ def test_of_a_long_query_the_rarest_words_count() -> None:
     assert found(index, '"red" hat shoe') == [3, 2, 5, 4], "phrases are counted apart"
 
 
+def test_words_that_many_items_have_are_left_out_of_a_longer_query() -> None:
+    index = index_of(*[f"the code{at} in{at % 2}" for at in range(300)])
+    long, short = parse_words("the code1 code2 code3 code4 in1 in0"), parse_words("the code1 code2 in1")
+    assert index.matched(long, ids(3, 50)) == [("code1", "in1"), ()]
+    assert index.matched(short, ids(3, 50)) == [("the", "code1", "in1"), ("the",)]
+    assert index.matched(parse_words('"the" code1 code2 code3 code4 in1'), ids(3))[0][-1] == "the", "a phrase"
+    few = index_of(*[f"the code{at}" for at in range(100)])
+    assert few.matched(parse_words("the code1 code2 code3 code4 code5"), ids(3)) == [("the", "code1")]
+
+
 def test_words_are_stemmed_folded_and_normalised() -> None:
     index = index_of("Café tables", "Ｗｉｄｅ ﾜﾝﾋﾟｰｽ", "oak")
     assert found(index, "CAFE table") == [2]
