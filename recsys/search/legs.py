@@ -28,7 +28,8 @@ LEXICAL: Final = "lexical"
 POPULARITY: Final = "popularity"
 Space = Literal["own", "shared"]
 Halves = npt.NDArray[np.float16]
-MAX_FLOAT32_BYTES: Final = 512_000_000  # of one leg in memory; larger ones are converted a block at a time
+# Of one leg in memory: 125,000 pictures of 1,280 numbers. Larger ones are converted a block at a time.
+MAX_FLOAT32_BYTES: Final = 640_000_000
 BLOCK_ITEMS: Final = 16_384
 # Rounding errors of matrix products are below 1e-6, so that equal vectors get equal scores.
 _DECIMALS: Final = 6

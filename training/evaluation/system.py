@@ -124,9 +124,14 @@ def full_and_towers(
 
 
 def id_only(config: Config) -> Config:
-    """The configuration of the id-only model: the same model without content, from ids and events alone."""
+    """The configuration of the id-only model: the same model without content, from ids and events alone.
+
+    Nothing is searched by it, so that its ranker is not cross-fitted.
+    """
     item = config.model.item.model_copy(update={"use_content": False, "use_id": True, "id_dropout": 0.0})
-    return config.model_copy(update={"model": config.model.model_copy(update={"item": item})})
+    model = config.model.model_copy(update={"item": item})
+    search = config.search.model_copy(update={"enabled": False})
+    return config.model_copy(update={"model": model, "search": search})
 
 
 def audit_predictions(
