@@ -42,7 +42,7 @@ def search(
     audio: Annotated[list[Path] | None, typer.Option(help="A sound: its words and how it sounds.")] = None,
     video: Annotated[list[Path] | None, typer.Option(help="A video: its frames and its sound.")] = None,
     like: Annotated[list[str] | None, typer.Option(help="An item id: items like it.")] = None,
-    user: Annotated[str | None, typer.Option(help="The user whose taste orders the hits.")] = None,
+    user: Annotated[str | None, typer.Option(help="Whose taste orders the hits, and who owns items.")] = None,
     filter_: Annotated[
         list[str] | None,
         typer.Option("--filter", help="field=value; repeated: another field, or one more value of a field."),
@@ -182,13 +182,15 @@ def _search_once(
         clauses.append(TextClause(name="words", text=asked["words"]))
     for name, of in (("--image", ImageClause), ("--audio", AudioClause), ("--video", VideoClause)):
         clauses += [of(name=f"{name} {path}", medium=path) for path in asked[name] or ()]
-    clauses += [search.item_clause(item, "--like") for item in asked["--like"] or ()]
-    history = None if user is None else engine.state.histories([user])[0]
+    clauses += [search.item_clause(item, "--like", user=user) for item in asked["--like"] or ()]
+    history = None if user is None else engine.histories([user])[0]
     is_unknown = user is not None and history is None
     if is_unknown:
         say(console, f"Unknown user {user!r}: the order is impersonal.")
     answer = search.search(
-        SearchRequest(clauses=tuple(clauses), history=history, is_unknown_user=is_unknown, **shared)
+        SearchRequest(
+            clauses=tuple(clauses), user=user, history=history, is_unknown_user=is_unknown, **shared
+        )
     )
     show_hits(search, console, answer)
 

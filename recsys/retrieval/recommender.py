@@ -31,8 +31,7 @@ from recsys.retrieval.candidate_sources import CandidateSource
 from recsys.retrieval.cold_ranks import merge_by_rank
 from recsys.retrieval.fallback import AnsweredBy, Popularity, answered_by
 from recsys.retrieval.index.base import Index, nearest_unseen
-from recsys.retrieval.item_lists import ItemLists, head_and_tail, sorted_lists
-from recsys.retrieval.nearest_lists import Query, nearest_lists
+from recsys.retrieval.item_lists import ItemLists, Query, head_and_tail, nearest_lists, sorted_lists
 from recsys.retrieval.recommendations import Recommendations, attention_at, interleave
 from recsys.retrieval.reranking import MAX_DIVERSITY, diversify
 from recsys.retrieval.settings import PAGE, RecommenderSettings

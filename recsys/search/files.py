@@ -3,6 +3,7 @@
     search/lexical/                   the lexical index
     search/has_words.npy              bool [N], the items with any text
     search/vectors/<modality>.npy     float16 [N, D], unit rows    <modality>.present.npy  bool [N]
+                                      <modality>.imputed.npy  bool [N], where any vector is imputed
     search/shared/<modality>.npy      float16 [N, S], the same projected by the alignment heads
     search/heads/<kind>.onnx          the alignment heads
     search/words/                     the items' words and their vectors (`item_words.py`)
@@ -59,6 +60,8 @@ def save_search(
     for leg in legs:
         _save(directory / VECTORS / f"{leg.name}.npy", leg.vectors.astype(np.float16))
         _save(directory / VECTORS / f"{leg.name}.present.npy", leg.present)
+        if leg.imputed.any():
+            _save(directory / VECTORS / f"{leg.name}.imputed.npy", leg.imputed)
         if leg.shared is not None:
             _save(directory / SHARED / f"{leg.name}.npy", leg.shared.astype(np.float16))
         if index_kind != "exact":
@@ -116,7 +119,7 @@ def load_search(
 
 def _leg(directory: Path, name: str, kind: EncoderKind, num_items: int) -> DenseLeg:
     shared, index = directory / SHARED / f"{name}.npy", directory / "index" / name
-    path = directory / VECTORS / f"{name}.npy"
+    path, imputed = directory / VECTORS / f"{name}.npy", directory / VECTORS / f"{name}.imputed.npy"
     vectors = _load(path)
     if vectors.ndim != 2 or len(vectors) != num_items:
         raise BundleError(f"{path} is {list(vectors.shape)}; {num_items} rows are needed, of each item one")
@@ -127,6 +130,7 @@ def _leg(directory: Path, name: str, kind: EncoderKind, num_items: int) -> Dense
         present=np.asarray(_load(directory / VECTORS / f"{name}.present.npy")),
         shared=_load(shared) if shared.is_file() else None,
         index=load_index(index) if index.is_dir() else None,
+        imputed=np.asarray(_load(imputed)) if imputed.is_file() else None,
     )
 
 

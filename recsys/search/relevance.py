@@ -6,8 +6,8 @@ Features of an item for one clause, the best over the legs:
     shared                            cosine in the shared space
     coverage                          share of the clause's words that the item has
 
-A text of few content words (`ItemWords`) has one feature instead, so that an item is relevant where it covers
-every word, not where it is near in some of them:
+A text of few content words (`ItemWords`), alone in its query, has one feature instead, so that an item is
+relevant where it covers every word, not where it is near in some of them:
 
     words                             the lowest evidence of any of its content words
 
@@ -64,8 +64,11 @@ def relevance(scores: QueryScores, settings: SearchSettings, kinds: dict[str, st
     """The relevance of each candidate in [0, 1]; 1 where no clause has a calibration. Shape [K]."""
     num = len(scores.items)
     total_K, weight = np.zeros(num), 0.0
-    for clause in scores.clauses:
-        logit_K = _clause_logits(clause, settings, kinds, num) if clause.weight > 0 else None
+    positive = [clause for clause in scores.clauses if clause.weight > 0]
+    if len(positive) > 1:  # "like this, but red": a picture may show what no text says
+        settings = settings.model_copy(update={"word_calibration": None})
+    for clause in positive:
+        logit_K = _clause_logits(clause, settings, kinds, num)
         if logit_K is not None:
             total_K += clause.weight * logit_K
             weight += clause.weight

@@ -47,6 +47,7 @@ class Searcher:
     ) -> None:
         self.scorer, self.settings, self.personalizer = scorer, settings, personalizer
         self._kinds: dict[str, str] = {leg.name: leg.kind for leg in scorer.legs}
+        self._imputed = {leg.name: leg.imputed for leg in scorer.legs if leg.imputed.any()}
 
     def with_settings(self, settings: SearchSettings) -> "Searcher":
         """The same legs with other settings."""
@@ -153,7 +154,7 @@ class Searcher:
     ) -> SearchResults:
         place = ranked.place[:k]
         items, found = scores.items[place], relevance_K[place].astype(np.float32)
-        words, legs = self._matched(query, items), _strongest(parts, place)
+        words, legs = self._matched(query, items), self._strongest(parts, place, items)
         explanations = tuple(
             HitExplanation(
                 words=words[at],
@@ -183,19 +184,24 @@ class Searcher:
             tuple(dict.fromkeys(chain.from_iterable(of_item))) for of_item in zip(*by_clause, strict=True)
         ]
 
+    def _strongest(self, parts: dict[str, Doubles], place: Ints, items: Ints) -> list[str | None]:
+        """The leg with the largest positive part in the score of each of the candidates `place`.
+
+        A leg whose vector of the item is imputed explains nothing: the item has no such medium.
+        """
+        names = [name for name in parts if name != POPULARITY]
+        if not names:
+            return [None] * len(place)
+        part_LK = np.stack([parts[name][place] for name in names])
+        for leg, name in enumerate(names):
+            if name in self._imputed:
+                part_LK[leg, self._imputed[name][items]] = 0.0
+        best = part_LK.argmax(axis=0)
+        return [names[leg] if part_LK[leg, at] > 0 else None for at, leg in enumerate(best.tolist())]
+
     def _check(self, k: int, min_relevance: float | None, personal: float | None) -> None:
         if not 1 <= k <= self.settings.max_list_length:
             raise RequestError("k", f"from 1 to {self.settings.max_list_length}", k)
         for name, value in (("min_relevance", min_relevance), ("personal", personal)):
             if value is not None and not 0 <= value <= 1:
                 raise RequestError(name, "from 0 to 1", value)
-
-
-def _strongest(parts: dict[str, Doubles], place: Ints) -> list[str | None]:
-    """The leg with the largest positive part in the score of each of the candidates `place`."""
-    names = [name for name in parts if name != POPULARITY]
-    if not names:
-        return [None] * len(place)
-    part_LK = np.stack([parts[name][place] for name in names])
-    best = part_LK.argmax(axis=0)
-    return [names[leg] if part_LK[leg, at] > 0 else None for at, leg in enumerate(best.tolist())]

@@ -75,6 +75,7 @@ def search(search: SearchOf, body: BodyOf, files: FilesOf) -> SearchAnswerOut:
         SearchRequest(
             clauses=_clauses(search, body, files),
             k=body.k,
+            user=body.user_id,
             history=history,
             is_unknown_user=is_unknown_user,
             filters=body.filters,
@@ -107,7 +108,7 @@ def suggest(search: SearchOf, query: Annotated[SuggestQuery, Query()]) -> Sugges
                 kind=each.kind,
                 item_id=None if each.item is None else search.engine.item_id(each.item),
             )
-            for each in search.suggest(query.q, query.k)
+            for each in search.suggest(query.q, query.k, user=query.user_id)
         ]
     )
 
@@ -130,7 +131,7 @@ def _clauses(search: SearchEngine, body: SearchBody, files: tuple[FilePart, ...]
     clauses: list[Clause] = []
     if body.query is not None:
         clauses.append(TextClause(name="query", text=body.query))
-    clauses += [_clause(search, each, f"clauses.{at}") for at, each in enumerate(body.clauses)]
+    clauses += [_clause(search, each, f"clauses.{at}", body.user_id) for at, each in enumerate(body.clauses)]
     for name, weights in body.part_weights.items():
         num_parts = sum(each.kind == name for each in files)
         if len(weights) > num_parts:
@@ -145,11 +146,11 @@ def _clauses(search: SearchEngine, body: SearchBody, files: tuple[FilePart, ...]
     return tuple(clauses)
 
 
-def _clause(search: SearchEngine, clause: SearchClause, name: str) -> Clause:
+def _clause(search: SearchEngine, clause: SearchClause, name: str, user: str | None) -> Clause:
     if clause.text is not None:
         return TextClause(name=f"{name}.text", weight=clause.weight, text=clause.text)
     if clause.item_id is not None:
-        return search.item_clause(clause.item_id, f"{name}.item_id", clause.weight)
+        return search.item_clause(clause.item_id, f"{name}.item_id", clause.weight, user=user)
     for kind, of in _MEDIA.items():
         medium = getattr(clause, kind)
         if medium is not None:

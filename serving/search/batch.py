@@ -134,7 +134,7 @@ class _Work:
     def answer(self, rows: Sequence[QueryRow]) -> None:
         """One part; a finished one is read. A part with a row that cannot be answered is not kept."""
         users = list(dict.fromkeys(row.user_id for row in rows if row.user_id is not None))
-        histories = self.search.engine.state.histories(users)
+        histories = self.search.engine.histories(users)
         asked = [_identity(row) for row in rows]
         key, report_key = self.hits.key(asked, [histories]), self._reports.key(asked, [histories])
         kept = self._reports.read(report_key) if self.hits.read(key) is not None else None
@@ -158,12 +158,13 @@ class _Work:
     def _answer(self, row: QueryRow, histories: Mapping[str, History | None]) -> SearchAnswer:
         clauses: list[Clause] = list(row.clauses)
         if row.item_id is not None:
-            clauses.append(self.search.item_clause(row.item_id, Columns.ITEM))
+            clauses.append(self.search.item_clause(row.item_id, Columns.ITEM, user=row.user_id))
         history = None if row.user_id is None else histories[row.user_id]
         return self.search.search(
             SearchRequest(
                 clauses=tuple(clauses),
                 k=self.batch.k,
+                user=row.user_id,
                 history=history,
                 is_unknown_user=row.user_id is not None and history is None,
                 filters=self.batch.filters,

@@ -42,6 +42,7 @@ class SearchRequest:
 
     clauses: tuple[Clause, ...]
     k: int = 20
+    user: str | None = None  # sees the items that they own, and those without an owner
     history: History | None = None
     is_unknown_user: bool = False  # a user was named who has no history; the answer says so
     filters: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -151,30 +152,36 @@ class SearchEngine:
             milliseconds={"encoding": 1000 * (encoded - start), **found.milliseconds},
         )
 
-    def similar(self, item: int, k: int) -> tuple[Ints, Floats]:
+    def similar(self, item: int, k: int, *, user: str | None = None) -> tuple[Ints, Floats]:
         """The `k` other items that are most like `item`, and their scores, best first."""
         query = EncodedQuery(clauses=(EncodedClause(kind="item", item=item),))
-        found = self.searcher.search(query, k, min_relevance=0.0, personal=0.0)
+        visible = self.engine.owners.visible(user)
+        found = self.searcher.search(query, k, allowed=visible, min_relevance=0.0, personal=0.0)
         return found.items, found.scores
 
-    def suggest(self, prefix: str, k: int) -> list[Suggestion]:
-        """Titles, words and categories that complete what is typed."""
-        words = self.searcher.scorer.words
-        return words.suggest(prefix, k) if isinstance(words, LexicalIndex) else []
+    def suggest(self, prefix: str, k: int, *, user: str | None = None) -> list[Suggestion]:
+        """Titles, words and categories of items that `user` may see, which complete what is typed."""
+        words, reader = self.searcher.scorer.words, self.engine.reader_of(user)
+        if not isinstance(words, LexicalIndex):
+            return []
+        return words.suggest(prefix, k, allowed=reader.visible, is_category=reader.has_category)
 
-    def item_clause(self, item_id: str, name: str, weight: float = 1.0) -> ItemClause:
-        """A clause "like this item"; raises `RequestError` for an unknown item."""
-        return ItemClause(name=name, weight=weight, item=self.engine.request_reader.item(item_id, name))
+    def item_clause(
+        self, item_id: str, name: str, weight: float = 1.0, *, user: str | None = None
+    ) -> ItemClause:
+        """A clause "like this item"; raises `RequestError` for an item that is unknown to `user`."""
+        return ItemClause(name=name, weight=weight, item=self.engine.reader_of(user).item(item_id, name))
 
     def _allowed(self, request: SearchRequest) -> tuple[Bools | None, list[str]]:
         """Which items may be found [N], None where all may, and the unknown items of the request."""
-        allowed, ignored = self.engine.request_reader.allowed(
+        allowed, ignored = self.engine.reader_of(request.user).allowed(
             None, request.filters, request.exclude, strict=request.strict
         )
         if request.exclude_seen and request.history is not None:
             if allowed is None:
                 allowed = np.ones(self.engine.bundle.item_ids.size, np.bool_)
                 allowed[:NUM_RESERVED] = False
+            allowed = allowed.copy()
             allowed[request.history.seen] = False
         return allowed, ignored
 

@@ -57,9 +57,12 @@ class Searchable:
 
     @property
     def modality_vectors(self) -> dict[str, tuple[Floats, Bools]]:
-        """Vectors [N, D] of each modality that an encoder has made, and which items have one [N]."""
-        dense, present = self.features.dense, self.features.present
-        return {name: (dense[name], present[name]) for name in dense if BY_NAME[name].encoder is not None}
+        """Vectors [N, D] of each modality that an encoder has made, and which items have one [N].
+
+        Imputed vectors are left out: nothing is learned from them.
+        """
+        dense, observed = self.features.dense, self.features.observed
+        return {name: (dense[name], observed(name)) for name in dense if BY_NAME[name].encoder is not None}
 
     def documents(self) -> list[Document]:
         """The words of the items."""

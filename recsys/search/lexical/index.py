@@ -3,7 +3,7 @@
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -213,15 +213,33 @@ class LexicalIndex:
             tuple(unit.written for unit, has in zip(units, has_U, strict=True) if has) for has_U in has_UK.T
         ]
 
-    def suggest(self, prefix: str, k: int) -> list[Suggestion]:
-        """Up to k completions of the typed text: titles, category values and frequent words, best first."""
+    def suggest(
+        self,
+        prefix: str,
+        k: int,
+        *,
+        allowed: Bools | None = None,
+        is_category: Callable[[str], bool] | None = None,
+    ) -> list[Suggestion]:
+        """Up to k completions of the typed text: titles, category values and frequent words, best first.
+
+        With `allowed` [N] only titles of these items and category values for which `is_category` is true; no
+        words, because the words of the allowed items are known by their stems alone.
+        """
         matcher, searcher = self._matcher(), self._documents.searcher
 
         def is_found(words: Sequence[str]) -> bool:
             return count(searcher, matcher.together(words)) > 0
 
-        found = self._suggestions.find(prefix, k)
-        if len(found) < k:
+        def is_kept(suggestion: Suggestion) -> bool:
+            if allowed is None:
+                return True
+            if suggestion.item is None:
+                return is_category is not None and is_category(suggestion.text)
+            return suggestion.item < len(allowed) and bool(allowed[suggestion.item])
+
+        found = self._suggestions.find(prefix, k, is_kept)
+        if len(found) < k and allowed is None:
             known = {fold_text(each.text) for each in found}
             found += [
                 each

@@ -17,6 +17,7 @@ from recsys.search.lexical.vocabulary import KnownWord, Vocabulary
 from recsys.search.lexical.words import WordQuery
 
 _MAX_CACHED: Final = 1000  # queries, and words
+_MIN_COMMON: Final = 100  # documents; a word of fewer costs no time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ class Matcher:
     def units(self, query: WordQuery) -> list[Unit]:
         """The words and phrases of a query, each written form once. Phrases are required.
 
-        Of the words that documents have, only the `max_words` rarest, the earlier of equally rare ones.
+        Without the words that `common_share` and `max_words` leave out, the later of equally rare ones first.
         """
         units = self._units_of.get(query)
         if units is None:
@@ -91,10 +92,14 @@ class Matcher:
         return [*self._rarest(list(units.values())), *phrases]
 
     def _rarest(self, units: Sequence[Unit]) -> Sequence[Unit]:
-        """The words without the most common ones, where documents have more than `max_words` of them."""
+        """The words without those that too many documents have, and without those beyond the rarest."""
+        settings = self._settings
         known = [at for at, unit in enumerate(units) if unit.terms]
-        common = sorted(known, key=lambda at: self._frequency(units[at]))[self._settings.max_words :]
-        return [unit for at, unit in enumerate(units) if at not in common]
+        known.sort(key=lambda at: self._frequency(units[at]))
+        most = max(settings.common_share * self._num_docs, _MIN_COMMON)
+        common = [at for at in known[settings.always_kept :] if self._frequency(units[at]) > most]
+        left_out = {*common, *known[settings.max_words :]}
+        return [unit for at, unit in enumerate(units) if at not in left_out]
 
     def score(self, units: Sequence[Unit], excluded: Sequence[tuple[str, ...]]) -> Query:
         """Documents with all required units and, where there is none, at least one unit.

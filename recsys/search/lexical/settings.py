@@ -46,6 +46,10 @@ class LexicalSettings(BaseModel):
     prefix_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
     # Exponent of a word's idf in scores: 1 as in BM25, 2 as in the cosine of tf-idf vectors.
     idf_power: Annotated[float, Field(ge=0, le=3)] = 1.25
+    # Words that more than this share of the documents have are left out of a query, but for its
+    # `always_kept` rarest words; they cost most of the time of a long query, and count little.
+    common_share: Annotated[float, Field(gt=0, le=1)] = 0.1
+    always_kept: Annotated[int, Field(ge=1)] = 5
     max_words: Annotated[int, Field(ge=1)] = 64  # of a longer query the rarest words count
     max_expansions: Annotated[int, Field(ge=1, le=1000)] = 20  # most frequent inexact words of one word
 

@@ -80,6 +80,8 @@ def test_a_short_text_is_judged_by_its_least_word_and_an_item_without_words_as_a
     short = clause([1.0, 0.25], words=[0.5, np.nan])
     np.testing.assert_allclose(of(short, by_word=by_word), [judged[0], sigmoid(-1)], atol=1e-6)
     np.testing.assert_allclose(of(short, text=whole), [sigmoid(1), sigmoid(0.25)], atol=1e-6)
+    both = [sigmoid(1), sigmoid(0.25)]
+    np.testing.assert_allclose(of(short, short, by_word=by_word, text=whole), both, atol=1e-6)
     long, video = clause([1.0, 0.25]), clause([1.0, 0.25], words=[0.5, 0.5], kind="video")
     np.testing.assert_allclose(of(long, by_word=by_word, text=whole), [sigmoid(1), sigmoid(0.25)], atol=1e-6)
     np.testing.assert_allclose(

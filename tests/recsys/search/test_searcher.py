@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from search_parts import NUM_ITEMS, leg, picture, query, scorer, text
+from search_parts import IMAGE_ANGLES, NUM_ITEMS, leg, picture, query, scorer, text
 
 from recsys.arrays import unit
 from recsys.errors import RequestError
 from recsys.history import History
 from recsys.search import (
     Calibration,
+    DenseLeg,
     EncodedClause,
     EvidenceSettings,
     FusionWeights,
@@ -348,6 +349,24 @@ def test_a_hit_is_explained():
     named = personal_list(1.0).explanations[-1]
     assert named.text(lambda item: f"item {item}").startswith('has "red", "shoe"')
     assert named.text(lambda item: f"item {item}").endswith('because you chose "item 9"')
+
+
+def test_an_imputed_vector_finds_and_explains_nothing():
+    picture_leg = leg("image", "image", IMAGE_ANGLES)
+    imputed = np.arange(NUM_ITEMS) == 6
+    marked = DenseLeg(
+        name="image",
+        kind="image",
+        vectors=picture_leg.vectors,
+        present=picture_leg.present,
+        imputed=imputed,
+    )
+    found = search(query(picture(0.0)), parts=scorer(legs=[marked], heads=None))
+    by_item = dict(zip(found.items.tolist(), found.explanations, strict=True))
+    assert found.items[0] == 6
+    assert by_item[6].leg is None
+    assert by_item[6].text(str) == ""
+    assert by_item[4].leg == "image"
 
 
 def test_milliseconds_by_stage():

@@ -73,7 +73,7 @@ def test_several_fields_are_scored_like_a_slow_bm25(seed: int, power: float) -> 
     ]  # fmt: skip
     index = LexicalIndex.build(
         documents,
-        LexicalSettings(weights=FieldWeights(title=1.5, categories=0.5), languages=[], idf_power=power),
+        LexicalSettings(weights=FieldWeights(title=1.5, categories=0.5), languages=(), idf_power=power),
     )
     titles = {each.item: each.title.split() for each in documents}
     categories = {each.item: each.categories for each in documents}
@@ -96,6 +96,16 @@ def test_of_a_long_query_the_rarest_words_count() -> None:
     assert index.scores(query, ids(4)).tolist() == index.coverage(query, ids(4)).tolist() == [0]
     assert index.matched(query, ids(2, 3, 4)) == [("shoe",), ("hat",), ()]
     assert found(index, '"red" hat shoe') == [3, 2, 5, 4], "phrases are counted apart"
+
+
+def test_words_that_many_items_have_are_left_out_of_a_longer_query() -> None:
+    index = index_of(*[f"the code{at} in{at % 2}" for at in range(300)])
+    long, short = parse_words("the code1 code2 code3 code4 in1 in0"), parse_words("the code1 code2 in1")
+    assert index.matched(long, ids(3, 50)) == [("code1", "in1"), ()]
+    assert index.matched(short, ids(3, 50)) == [("the", "code1", "in1"), ("the",)]
+    assert index.matched(parse_words('"the" code1 code2 code3 code4 in1'), ids(3))[0][-1] == "the", "a phrase"
+    few = index_of(*[f"the code{at}" for at in range(100)])
+    assert few.matched(parse_words("the code1 code2 code3 code4 code5"), ids(3)) == [("the", "code1")]
 
 
 def test_words_are_stemmed_folded_and_normalised() -> None:
