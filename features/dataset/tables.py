@@ -196,7 +196,7 @@ class InMemoryDataset(DatasetTables):
         is_before = pl.col(Columns.TIMESTAMP) < time
         events = self.interactions.filter(is_before)
         if not events.height:
-            first = self.interactions[Columns.TIMESTAMP].min()
+            first = self.event_summary().first
             raise DataError(f"{self.name}: no event before {time}; the first is at {first} (microseconds)")
         return replace(self, interactions=events, reviews=self.reviews.filter(is_before))
 

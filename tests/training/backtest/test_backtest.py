@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from walk_parts import Walk, recsys, refused
 
-import training.backtest.backtest
+from training.backtest.measure import _refit
 from training.backtest.results import Backtest
 from training.pipeline import Run
 
@@ -42,16 +42,17 @@ def test_no_event_of_a_window_or_after_it_is_read(out: Path) -> None:
     found = Backtest.load(out / "backtest.json")
     for window in found.windows:
         run = Run.open(out / window.name.replace(":", "-"))
-        times = {part: getattr(run.split, part)["timestamp"] for part in ("train", "validation", "test")}
+        parts = ("train", "validation", "test")
+        times = {part: getattr(run.split, part)["timestamp"].to_numpy() for part in parts}
         assert times["train"].max() < window.validation_start <= times["validation"].min()
         assert times["validation"].max() < window.start <= times["test"].min()
         assert times["test"].max() < window.end
         dated = run.dataset.reviews["timestamp"]
-        assert dated.max() < window.end
         assert dated.null_count() == 0
-        refitted = training.backtest.backtest._refit(run, window)
+        assert dated.to_numpy().max() < window.end
+        refitted = _refit(run, window)
         assert refitted.features.popularity.sum() == (
-            run.dataset.before(window.start).interactions["positive"].sum()  # type: ignore[attr-defined]
+            run.dataset.before(window.start).interactions["positive"].sum()
             - refitted_targets(run, window.start)
         )
 
@@ -63,7 +64,7 @@ def refitted_targets(run: Run, start: int) -> int:
         return 0
     from training.fitting import newest_events_split
 
-    past = run.dataset.before(start)  # type: ignore[attr-defined]
+    past = run.dataset.before(start)
     return int(newest_events_split(past, run.config, needs_targets=True).validation.height)
 
 
