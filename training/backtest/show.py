@@ -15,8 +15,8 @@ from training.report import Series, line_chart, standalone
 NOTE = (
     "Each window is asked of models that were fitted on the time before it. Users and items are as they "
     "come, also without an earlier event. A split of each user's own last events lets a model read what "
-    "other users did later, and leaves new users out; its figures are not comparable with these. Means have equal "
-    "weights for the windows; intervals are over users, who are drawn with all their windows."
+    "other users did later, and leaves new users out; its figures are not comparable with these. Means have "
+    "equal weights for the windows; intervals are over users, who are drawn with all their windows."
 )
 
 
