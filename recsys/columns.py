@@ -21,6 +21,8 @@ class Columns:
     VIDEO: Final = "video"
     IMAGE_FOLDER: Final = "image_folder"  # number of the folder that has the medium, see `MediaFolders`
     VIDEO_FOLDER: Final = "video_folder"
+    OWNER: Final = "owner"  # of an item: the user who alone may see it, or null
+    IMPUTED: Final = "imputed"  # of an item: names of the modalities whose vectors are imputed
     REVIEWERS: Final = "reviewers"  # of an item: "praise", "enthusiasm" or null
     CREATED_AT: Final = "created_at"
     POPULARITY: Final = "popularity"  # positive training events of an item

@@ -19,7 +19,7 @@ class ItemFeatures:
 
     item_ids: IdMap
     dense: Mapping[str, Floats]  # modality -> [N, D_m], zeros where absent, by `present`
-    present: Mapping[str, Bools]  # modality -> [N]
+    present: Mapping[str, Bools]  # modality -> [N]: there is a vector, of the item's own medium or imputed
     categories: Mapping[str, Ints]  # field -> [N, C], ids of `category_ids`, 0 where there is none
     category_ids: Mapping[str, IdMap]  # vocabularies, from items with training interactions only
     trained: Bools  # [N]: has training interactions, and so an id row of its own
@@ -28,6 +28,13 @@ class ItemFeatures:
     # authors without an event on it, the only reviews that a cold item has.
     dense_as_cold: Mapping[str, Floats] = field(default_factory=dict)
     present_as_cold: Mapping[str, Bools] = field(default_factory=dict)
+    imputed: Mapping[str, Bools] = field(default_factory=dict)  # modality -> [N]: the vector is imputed
+    owners: tuple[str | None, ...] = ()  # of the items without the reserved rows; empty: nobody owns any
+
+    def observed(self, modality: str) -> Bools:
+        """The items that have the medium itself. Shape [N]."""
+        present = self.present[modality]
+        return present & ~self.imputed[modality] if modality in self.imputed else present
 
     @property
     def size(self) -> int:

@@ -145,14 +145,18 @@ def _make_parts(
     progress(STEP, 0, work.total)
     while users := list(islice(work.users, users_at_once * BATCHES_A_PART)):
         batches = [users[at : at + users_at_once] for at in range(0, len(users), users_at_once)]
-        histories = [engine.state.histories(batch) for batch in batches]
+        histories = [engine.histories(batch) for batch in batches]
         key = parts.key(users, histories)
         kept = parts.read(key)
         frames = []
         for batch, known in zip(batches, histories, strict=True):
             if kept is None:
                 answer = engine.recommend(
-                    known, request.k, exclude_seen=request.exclude_seen, allowed=work.allowed
+                    known,
+                    request.k,
+                    users=batch,
+                    exclude_seen=request.exclude_seen,
+                    allowed=work.allowed,
                 )
                 frames.append(_frame(engine, batch, answer.items, answer.scores))
             else:

@@ -1,7 +1,8 @@
 """The parts of an unfinished batch: a folder beside the file that is written.
 
 .out.parquet.parts/
-  0d6c...f2.parquet     the lists of some users; the name is the digest of everything that they depend on
+  0d6c...f2.parquet     the lists of some users or queries; the name is the digest of everything that they
+                        depend on
 """
 
 import hashlib
@@ -26,10 +27,10 @@ class PartStore:
         self._written: list[Path] = []
         remove_unfinished_in(self.folder)
 
-    def key(self, users: Sequence[str], batches: Iterable[Sequence[History | None]]) -> str:
-        """A hexadecimal SHA-256 of the request, the users, and their histories as they are now."""
+    def key(self, asked: Sequence[str], batches: Iterable[Sequence[History | None]]) -> str:
+        """A hexadecimal SHA-256 of the request, the users or queries, and their histories as they are now."""
         digest = hashlib.sha256(self._request_key)
-        digest.update(repr(users).encode("utf-8", "surrogatepass"))
+        digest.update(repr(asked).encode("utf-8", "surrogatepass"))
         for histories in batches:
             for history in histories:
                 digest.update(b"unknown" if history is None else b"known")

@@ -11,7 +11,7 @@ from recsys.columns import Columns
 from recsys.errors import BundleError
 from recsys.history import History
 from recsys.ids import NUM_RESERVED, PAD
-from recsys.retrieval import AnsweredBy, Reason, Recommendations, Recommender, reason_of
+from recsys.retrieval import AnsweredBy, Reason, Recommendations, Recommender, reason_of, recommend_visible
 from serving.requests import RequestReader
 from serving.state import State, open_state
 
@@ -21,6 +21,9 @@ class Engine:
 
     Without a `recommender`, in a bundle of items alone, items are searched and nothing else: every other
     method that answers raises `BundleError`.
+
+    An item with an owner exists for that user alone: `reader_of`, `histories` and all answers take the user
+    for whom they are, and without one only items without an owner are read and listed.
     """
 
     def __init__(
@@ -32,13 +35,16 @@ class Engine:
         providers: Mapping[str, tuple[str, ...]],
     ) -> None:
         self.bundle, self.recommender, self.state, self.providers = bundle, recommender, state, providers
-        self.request_reader = RequestReader(bundle)
+        self.owners = bundle.owners
+        self.operator_reader = RequestReader(bundle)  # of all items, for files of the operator
+        self.request_reader = self.reader_of(None)
         self._titles: list[str | None] = bundle.catalogue[Columns.TITLE].to_list()
         known = Columns.IMAGE in bundle.catalogue.columns
         self._images: list[str | None] = (
             bundle.catalogue[Columns.IMAGE].to_list() if known else [None] * bundle.catalogue.height
         )
         self._reviewers: list[str | None] = bundle.reviewers
+        self._imputed = bundle.imputed
 
     @classmethod
     def open(
@@ -76,27 +82,51 @@ class Engine:
             )
         return self.recommender
 
+    def reader_of(self, user: str | None) -> RequestReader:
+        """A reader of requests by `user`, None where none is named."""
+        return self.operator_reader.among(self.owners.visible(user))
+
+    def histories(self, users: Sequence[str]) -> list[History | None]:
+        """The stored histories of `users`, of the items that they may see; None for an unknown user."""
+        found = zip(users, self.state.histories(users), strict=True)
+        return [
+            None if history is None else self.owners.visible_history(user, history) for user, history in found
+        ]
+
     def recommend(
         self,
         histories: Sequence[History | None],
         k: int,
         *,
+        users: Sequence[str | None] | None = None,
         exclude_seen: bool = True,
         allowed: Bools | None = None,
         diversity: float = 0.0,
     ) -> Recommendations:
-        """`Recommender.recommend`; None is a user of whom nothing is known."""
-        return self.require_recommender().recommend(
-            histories, k, exclude_seen=exclude_seen, allowed=allowed, diversity=diversity
+        """`Recommender.recommend`; None is a user of whom nothing is known.
+
+        `users` are the ids of the users with these histories, None for one without, as are all by default.
+        """
+        return recommend_visible(
+            self.require_recommender(),
+            self.owners,
+            [None] * len(histories) if users is None else users,
+            histories,
+            k,
+            exclude_seen=exclude_seen,
+            allowed=allowed,
+            diversity=diversity,
         )
 
     def rank(self, histories: Sequence[History | None], candidates: Ints) -> Recommendations:
         """`Recommender.rank` of candidates [B, K]."""
         return self.require_recommender().rank(histories, candidates)
 
-    def similar(self, item: int, k: int) -> tuple[Ints, Floats]:
+    def similar(self, item: int, k: int, *, user: str | None = None) -> tuple[Ints, Floats]:
         """The `k` nearest other items of `item` and their cosines, fewer in a small catalogue."""
-        items_BK, scores_BK = self.require_recommender().similar(np.array([item], np.int64), k)
+        items_BK, scores_BK = self.require_recommender().similar(
+            np.array([item], np.int64), k, allowed=self.owners.visible(user)
+        )
         found = items_BK[0] != PAD
         return items_BK[0][found], scores_BK[0][found]
 
@@ -137,4 +167,6 @@ class Engine:
         """Why the item at `place` of list `row` was recommended; None where no ranker ran."""
         item = int(ranked.items[row, place])
         reviewers = None if item == PAD else self._reviewers[item - NUM_RESERVED]
-        return reason_of(ranked, row, place, self.bundle.manifest.modalities, self.name, reviewers)
+        imputed = [] if item == PAD else self._imputed[item - NUM_RESERVED]
+        modalities = self.bundle.manifest.modalities
+        return reason_of(ranked, row, place, modalities, self.name, reviewers, imputed)

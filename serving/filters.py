@@ -26,25 +26,32 @@ class CatalogueFilter:
         self._catalogue = catalogue
         self._size = catalogue.height + NUM_RESERVED
 
-    def mask(self, filters: Mapping[str, Sequence[str]]) -> Bools:
+    def mask(self, filters: Mapping[str, Sequence[str]], visible: Bools | None = None) -> Bools:
         """Items with one of the wanted values in every field of `filters`. Shape [N].
 
-        Raises `RequestError` for an unknown field or value and for an empty list of values.
+        Of the items `visible` [N], all by default. Raises `RequestError` for an unknown field, for a value
+        that no visible item has, and for an empty list of values.
         """
-        keep = np.ones(self._size, np.bool_)
+        keep = np.ones(self._size, np.bool_) if visible is None else visible.copy()
         keep[:NUM_RESERVED] = False
         for field, values in filters.items():
-            keep &= self._with_value(field, values)
+            keep &= self._with_value(field, values, visible)
         return keep
 
-    def counts(self, among: Bools, filters: Mapping[str, Sequence[str]]) -> dict[str, list[tuple[str, int]]]:
+    def has_value(self, value: str, among: Bools) -> bool:
+        """Whether an item of `among` [N] has this value in any field."""
+        return any(_any_of(among, by_value[value]) for by_value in self._fields.values() if value in by_value)
+
+    def counts(
+        self, among: Bools, filters: Mapping[str, Sequence[str]], visible: Bools | None = None
+    ) -> dict[str, list[tuple[str, int]]]:
         """Of every field the values and the numbers of items that have them, most frequent first.
 
         Counted are the items of `among` [N] that pass the filters of all other fields: the count of a value
-        is what one more wanted value of its field would add. Values without an item are left out. Raises
-        `RequestError` as `mask`.
+        is what one more wanted value of its field would add. Values without an item are left out. `among`
+        has only items that may be seen. Raises `RequestError` as `mask`.
         """
-        masks = {field: self.mask({field: values}) for field, values in filters.items()}
+        masks = {field: self.mask({field: values}, visible) for field, values in filters.items()}
         found = {}
         for field in self._fields:
             keep = among.copy()
@@ -58,7 +65,7 @@ class CatalogueFilter:
             found[field] = sorted(counted, key=lambda each: (-each[1], each[0]))
         return found
 
-    def _with_value(self, field: str, values: Sequence[str]) -> Bools:
+    def _with_value(self, field: str, values: Sequence[str], visible: Bools | None) -> Bools:
         if field not in self._fields:
             hint = did_you_mean(field, self._fields) if self._fields else "the catalogue has none"
             raise RequestError(f"filters.{field}", f"unknown category field; {hint}", list(values))
@@ -66,8 +73,9 @@ class CatalogueFilter:
             raise RequestError(f"filters.{field}", "is empty; give at least one value", [])
         by_value = self._fields[field]
         for at, value in enumerate(values):
-            if value not in by_value:
-                hint = did_you_mean(value, by_value) if by_value else "no item has any value"
+            if value not in by_value or not _any_of(visible, by_value[value]):
+                known = [each for each, ids in by_value.items() if _any_of(visible, ids)]
+                hint = did_you_mean(value, known) if known else "no item has any value"
                 raise RequestError(f"filters.{field}.{at}", f"no item has this value; {hint}", value)
         mask = np.zeros(self._size, np.bool_)
         mask[np.concatenate([by_value[value] for value in values])] = True
@@ -101,3 +109,8 @@ class CatalogueFilter:
             values = values.explode("value")
         grouped = values.drop_nulls().unique().sort("id").group_by("value", maintain_order=True).agg("id")
         return {value: np.asarray(ids, np.int64) for value, ids in grouped.iter_rows()}
+
+
+def _any_of(among: Bools | None, ids: Ints) -> bool:
+    """Whether any of `ids` is in the mask `among`; None is all items."""
+    return among is None or bool(among[ids].any())

@@ -60,22 +60,17 @@ class BundleModel(PythonModel):  # type: ignore[misc]  # MLflow's classes are no
         """A list for each row. Raises `MlflowException`, over HTTP a 400, that names row and field."""
         options = DEFAULTS | {name: value for name, value in (params or {}).items() if name in DEFAULTS}
         try:
-            histories, ignored = self._histories(model_input)
-            return self._lists(histories, ignored, options)
+            subjects = _subjects(model_input)
+            histories, ignored = self._histories(subjects)
+            users = [subject.user_id for subject in subjects]
+            return self._lists(users, histories, ignored, options)
         except RecsysError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
 
-    def _histories(self, table: pd.DataFrame) -> tuple[list[History | None], list[list[str]]]:
+    def _histories(self, subjects: Sequence[Subject]) -> tuple[list[History | None], list[list[str]]]:
         """The history of each row, None for an unknown user, and the items that are not in the catalogue."""
-        unknown = sorted(set(table.columns) - {"user_id", "history"})
-        if unknown:
-            raise RequestError("columns", "only user_id and history", unknown)
-        # MLflow has dropped the columns that the signature does not have, and with the last one the rows.
-        if table.columns.empty:
-            raise RequestError("columns", "the input has none of the known columns, user_id and history")
-        subjects = [_subject(at, row) for at, row in enumerate(table.to_dict("records"))]
         users = [subject.user_id for subject in subjects if subject.user_id is not None]
-        of_users = iter(self._engine.state.histories(users))
+        of_users = iter(self._engine.histories(users))
         histories: list[History | None] = []
         ignored: list[list[str]] = []
         for at, subject in enumerate(subjects):
@@ -93,18 +88,24 @@ class BundleModel(PythonModel):  # type: ignore[misc]  # MLflow's classes are no
         return histories, ignored
 
     def _lists(
-        self, histories: Sequence[History | None], ignored: Sequence[list[str]], options: Mapping[str, Any]
+        self,
+        users: Sequence[str | None],
+        histories: Sequence[History | None],
+        ignored: Sequence[list[str]],
+        options: Mapping[str, Any],
     ) -> pd.DataFrame:
         engine, k = self._engine, int(options["k"])
         if not 1 <= k <= MAX_K:
             raise RequestError("k", f"must be from 1 to {MAX_K}", k)
-        allowed, _ = engine.request_reader.allowed(None, _filters(options["filters"]))
+        # The filters hold for all rows; `recommend` leaves each user the items that they may see.
+        allowed, _ = engine.operator_reader.allowed(None, _filters(options["filters"]))
         rows: list[dict[str, Any]] = []
         for start in range(0, len(histories), ROWS_AT_ONCE):
             some = histories[start : start + ROWS_AT_ONCE]
             ranked = engine.recommend(
                 some,
                 k,
+                users=users[start : start + ROWS_AT_ONCE],
                 exclude_seen=bool(options["exclude_seen"]),
                 allowed=allowed,
                 diversity=float(options["diversity"]),
@@ -120,6 +121,16 @@ class BundleModel(PythonModel):  # type: ignore[misc]  # MLflow's classes are no
                     }
                 )
         return pd.DataFrame(rows, columns=["item_ids", "scores", "degraded", "ignored"])
+
+
+def _subjects(table: pd.DataFrame) -> list[Subject]:
+    unknown = sorted(set(table.columns) - {"user_id", "history"})
+    if unknown:
+        raise RequestError("columns", "only user_id and history", unknown)
+    # MLflow has dropped the columns that the signature does not have, and with the last one the rows.
+    if table.columns.empty:
+        raise RequestError("columns", "the input has none of the known columns, user_id and history")
+    return [_subject(at, row) for at, row in enumerate(table.to_dict("records"))]
 
 
 def _subject(at: int, row: Mapping[str, Any]) -> Subject:

@@ -1,12 +1,14 @@
 """From external ids to a history and to the allowed items of a catalogue; every error names its field.
 
 An unknown item in a history, among candidates or among excluded items is left out, and the caller is given
-its id. With `strict` it is an error.
+its id. With `strict` it is an error. An item that the user may not see is unknown.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
+from itertools import compress, islice
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from recsys.arrays import Bools, Ints
 from recsys.bundle import Bundle
 from recsys.errors import RequestError, clipped, did_you_mean
 from recsys.history import EVENT_NUMBERS, History
-from recsys.ids import NUM_RESERVED
+from recsys.ids import NUM_RESERVED, UNKNOWN
 from serving.filters import CatalogueFilter
 
 STEP_MICROSECONDS = 60_000_000  # between two events of a history that came without times
@@ -32,13 +34,22 @@ class Event:
 
 
 class RequestReader:
-    """Reads requests against one bundle's catalogue."""
+    """Reads requests against the items of one bundle's catalogue that `visible` [N] has, all by default."""
 
     def __init__(self, bundle: Bundle) -> None:
+        self.visible: Bools | None = None
         self._item_ids, self._event_ids = bundle.item_ids, bundle.event_ids
         self._filter = CatalogueFilter(bundle.catalogue)
         schema = bundle.manifest.sequence_schema
         self._has_clock = schema is not None and schema.has_clock
+
+    def among(self, visible: Bools | None) -> "RequestReader":
+        """A reader for which all items but `visible` are unknown."""
+        if visible is None:
+            return self
+        reader = copy(self)
+        reader.visible = visible
+        return reader
 
     def history(self, events: Sequence[Event], *, strict: bool = False) -> tuple[History, list[str]]:
         """The history that `events`, oldest first, describe, and the unknown item ids among them.
@@ -50,9 +61,9 @@ class RequestReader:
         ignored = self.unknown([each.item for each in events], "history", strict=strict)
         self._timestamps(events)  # so that an error in an entry that is left out is reported as well
         self._kinds(events)
-        known = [each for each in events if each.item in self._item_ids]
+        known = [each for each in events if self._is_known(each.item)]
         kept = known or events
-        items = self._item_ids.encode(each.item for each in kept)
+        items = self._encode([each.item for each in kept])
         timestamp = self._timestamps(kept)
         order = np.argsort(timestamp, kind="stable")
         numbers = {
@@ -66,7 +77,7 @@ class RequestReader:
 
     def unknown(self, names: Sequence[str], field: str, *, strict: bool) -> list[str]:
         """Distinct `names` that are not in the catalogue; `RequestError` with all of them where `strict`."""
-        unknown = [name for name in dict.fromkeys(names) if name not in self._item_ids]
+        unknown = [name for name in dict.fromkeys(names) if not self._is_known(name)]
         if unknown and strict:
             listed = ", ".join(repr(clipped(name)) for name in unknown)
             raise RequestError(field, f"unknown items: {listed}; without strict they are ignored", unknown)
@@ -74,7 +85,7 @@ class RequestReader:
 
     def item(self, name: str, field: str) -> int:
         """The id of `name`; raises `RequestError`."""
-        if name not in self._item_ids:
+        if not self._is_known(name):
             raise RequestError(field, f"unknown item; {self._nearest(name)}", name)
         return self._item_ids.get(name)
 
@@ -107,10 +118,10 @@ class RequestReader:
         `candidates` is known, and, where `strict`, for any unknown item.
         """
         if candidates is None and not filters and not exclude:
-            return None, []
-        keep = self._filter.mask(filters)
+            return self.visible, []
+        keep = self._filter.mask(filters, self.visible)
         unknown = self.unknown(exclude, "exclude", strict=strict)
-        keep[self._item_ids.encode(exclude)] = False
+        keep[self._encode(exclude)] = False
         if candidates is not None:
             ids, unknown_candidates = self._candidates(candidates, strict=strict)
             is_candidate = np.zeros(len(keep), np.bool_)
@@ -125,15 +136,26 @@ class RequestReader:
         """`CatalogueFilter.counts` among items of these ids, unknown ids left out; None is the catalogue."""
         among = np.full(self._item_ids.size, items is None, np.bool_)
         if items is not None:
-            among[self._item_ids.encode(items)] = True
+            among[self._encode(items)] = True
+        elif self.visible is not None:
+            among &= self.visible
         among[:NUM_RESERVED] = False
-        return self._filter.counts(among, filters)
+        return self._filter.counts(among, filters, self.visible)
+
+    def has_category(self, value: str) -> bool:
+        """Whether a visible item has this value in any field."""
+        everything = np.ones(self._item_ids.size, np.bool_)
+        return self._filter.has_value(value, everything if self.visible is None else self.visible)
+
+    def num_items(self) -> int:
+        """The number of items that are visible."""
+        return len(self._item_ids) if self.visible is None else int(self.visible.sum())
 
     def _candidates(self, names: Sequence[str], *, strict: bool) -> tuple[Ints, list[str]]:
         if not names:
             raise RequestError("candidates", "is empty; give at least one item", [])
         unknown = self.unknown(names, "candidates", strict=strict)
-        ids = self._item_ids.encode(names)
+        ids = self._encode(names)
         ids = ids[ids >= NUM_RESERVED]
         if not len(ids):
             raise RequestError(
@@ -173,7 +195,20 @@ class RequestReader:
         return self._event_ids.encode(usual if each.event is None else each.event for each in events)
 
     def _nearest(self, name: str) -> str:
-        return did_you_mean(name, self._item_ids.external[:SEARCHED_FOR_HINT])
+        names: Iterable[str] = self._item_ids.external
+        if self.visible is not None:
+            names = compress(names, self.visible[NUM_RESERVED:])
+        return did_you_mean(name, list(islice(names, SEARCHED_FOR_HINT)))
+
+    def _is_known(self, name: str) -> bool:
+        return name in self._item_ids and (
+            self.visible is None or bool(self.visible[self._item_ids.get(name)])
+        )
+
+    def _encode(self, names: Sequence[str]) -> Ints:
+        """Ids of `names`, `UNKNOWN` for an item that is not visible. Shape [len(names)]."""
+        ids = self._item_ids.encode(names)
+        return ids if self.visible is None else np.where(self.visible[ids], ids, UNKNOWN)
 
 
 def _or_nan(number: float | None) -> float:

@@ -28,7 +28,7 @@ def show_user(engine: Engine, console: Console, *, user: str | None = None, k: i
     shown = min(MAX_EVENTS_SHOWN, len(history))
     console.print(f"{escape(user_id)}: newest {shown} of {len(history)} events")
     console.print(_events_table(engine, history.last(shown)))
-    ranked = engine.recommend([history], k)
+    ranked = engine.recommend([history], k, users=[user_id])
     console.print(f"Recommended to {escape(user_id)}")
     table = Table()
     table.add_column("", justify="right")
@@ -54,7 +54,7 @@ def _select_user(engine: Engine, user: str | None) -> tuple[str, History]:
     names = [user] if user is not None else _first_users(engine)
     known = [
         (name, history)
-        for name, history in zip(names, engine.state.histories(names), strict=True)
+        for name, history in zip(names, engine.histories(names), strict=True)
         if history is not None
     ]
     if not known:

@@ -21,6 +21,7 @@ ONE_MILLION, SMALL = REAL / "movielens-1m", REAL / "movielens-small"
 NUM_USERS = 80
 
 pytestmark = [
+    pytest.mark.long,  # two whole walks; the daily one is over the sample shop
     pytest.mark.skipif(not REAL.is_dir(), reason=f"no real data at {REAL}; RECSYS_DATA says where it is"),
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
 ]

@@ -38,7 +38,7 @@ TIERS: Mapping[str, tuple[str, ...]] = {
     ),
     "training": (
         "runtime ranks sequences run_directory tracking onnx_graph",
-        "ranker alignment",
+        "ranker alignment imputation",
         "cold_start towers",
         "candidates",
         "fitting",

@@ -13,6 +13,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from walk_parts import WITHOUT_EVENTS, Answer, Walk, every_ranker_helps, interrupted_after, recsys, refused
 
+import training.alignment.fit
+import training.export.graph_files
 from recsys.bundle.load import Bundle
 from serving.engine import Engine
 from serving.http.app import create_app
@@ -21,6 +23,7 @@ from training.evaluation.tables import describe
 from training.fitting.record import read_audits
 from training.knockouts.measure import Knockouts
 from training.knockouts.words import contributions
+from training.onnx_graph import Graph
 
 K = 7
 
@@ -283,7 +286,17 @@ def test_an_interrupted_run_goes_on_to_the_same_end(walk: Walk, tmp_path: Path) 
     assert all(torch.equal(second[name], first[name]) for name in first)
 
 
-def test_a_finished_bundle_is_exported_again_only_where_it_is_damaged(walk: Walk, tmp_path: Path) -> None:
+def test_a_finished_bundle_is_exported_again_only_where_it_is_damaged(
+    walk: Walk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second export takes the graphs of the first, since they take most of its time."""
+
+    def copy_graph(graph: Graph, path: Path) -> None:
+        (found,) = walk.bundle.rglob(path.name)
+        shutil.copyfile(found, path)
+
+    monkeypatch.setattr(training.export.graph_files, "write_graph", copy_graph)
+    monkeypatch.setattr(training.alignment.fit, "write_graph", copy_graph)
     run = tmp_path / "run"
     shutil.copytree(walk.run, run)
     version, written = Bundle.open(run / "bundle").version, (run / "bundle" / "manifest.json").stat().st_ino
@@ -318,6 +331,8 @@ def test_the_bundle_searches_with_the_settings_that_evaluation_measured(walk: Wa
     manifest = json.loads((walk.run / "bundle" / "manifest.json").read_text())
     assert manifest["search"] == kept
     assert kept["fusion_reason"], "validation reviews were asked"
+    assert "validation queries of known users" in kept["personal_reason"]
+    assert not kept["personal_reason"].startswith("0: 0 "), "cross-fitted rankers have asked, too"
 
 
 def test_an_interval_is_that_of_users_drawn_again(walk: Walk) -> None:

@@ -66,6 +66,7 @@ from training.fitting import (
     record_plan,
     validation_metrics,
 )
+from training.imputation import with_imputed
 from training.knockouts import Knockouts, KnockoutSubject, measure_knockouts
 from training.ranks import ranks_of_process
 from training.report import collect, write_plots, write_report
@@ -150,7 +151,7 @@ class Run:
             tracker.log_metrics({f"encoded/{name}": count for name, count in vectors.encoded.items()})
         write_rejected((*dataset.rejected, *vectors.rejected), self.directory.rejected)
         dataset.write_rejected_interactions(self.directory.rejected_events)
-        return vectors
+        return with_imputed(dataset, vectors, self.config)
 
     @cached_property
     def split(self) -> Split:

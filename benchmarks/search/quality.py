@@ -48,11 +48,12 @@ from recsys.columns import Columns
 from recsys.config import Config, load_config
 from recsys.history import History
 from recsys.ids import UNKNOWN
-from recsys.search import EncodedQuery, Searcher, SearchSettings
+from recsys.search import EncodedQuery, Searcher, SearchSettings, personalizer
 from training.pipeline import Run
 from training.search import (
     GradedQuery,
     LabelledQuery,
+    PersonalTask,
     Searchable,
     SearchEvaluation,
     align,
@@ -65,10 +66,12 @@ from training.search import (
     read_query_files,
     search_tables,
     without_title,
+    word_encoder,
 )
 
 CONSOLE = Console(width=200)
 LEE_RELEVANT = 0.5
+SHOP_SETS = ("typed", "spoken", "words of the spoken", "pictures")
 MAX_OF_USER = 5
 
 
@@ -79,6 +82,7 @@ def main() -> None:
     shops.add_argument("seeds", type=int, nargs="+")
     shops.add_argument("--items", type=int, default=300)
     shops.add_argument("--count", type=int, default=60, help="queries of each set")
+    shops.add_argument("--sets", nargs="+", choices=SHOP_SETS, default=SHOP_SETS)
     commands.add_parser("run").add_argument("run", type=Path)
     tags = commands.add_parser("tags")
     tags.add_argument("run", type=Path)
@@ -120,6 +124,8 @@ def shops(args: Any) -> Iterator[tuple[str, SearchEvaluation]]:
                 "pictures": picture_queries(catalogue, options, count=count),
             }
             for name, queries in sets.items():
+                if name not in args.sets:
+                    continue
                 files = read_query_files(*write_queries(queries, Path(folder) / name))
                 judged, _ = graded_queries(files, searchable.features.item_ids, _clauses(encoder))
                 yield f"shop {seed}, {name}", evaluate_search(searcher, judged, description=name)
@@ -133,7 +139,9 @@ def _items_alone(path: Path, config: Config) -> tuple[Searcher, QueryEncoder, Se
     searchable = Searchable(dataset=dataset, features=features, vectors=vectors, reviews=dataset.reviews)
     encoders = encoder_directories(config, features)
     encoder = query_encoder(config, encoders)
-    searcher = build_searcher(searchable, align(searchable, config, encoders), SearchSettings())
+    searcher = build_searcher(
+        searchable, align(searchable, config, encoders), SearchSettings(), encode_words=word_encoder(encoders)
+    )
     return searcher.with_settings(fit_search(searcher, [], encode=_words(encoder))), encoder, searchable
 
 
@@ -149,9 +157,19 @@ def tags(args: Any) -> Iterator[tuple[str, SearchEvaluation]]:
     search = opened.search_before_test(opened.split.before_test(opened.fitted.builder))
     subject, encode = search.subject, _words(search.encoder)
     items, split = subject.searchable, subject.split
-    fit_on = _tag_queries(args.tags, items, split.validation, subject.before_validation, encode)
-    test = _tag_queries(args.tags, items, split.test, subject.histories, encode)
-    for name, found in _on_tags(search.plain_searcher, fit_on, test, encode):
+    fit_on = _tag_queries(
+        args.tags, items, split.validation, subject.split.before_validation(subject.builder), encode
+    )
+    test = _tag_queries(args.tags, items, split.test, subject.histories_before_test, encode)
+    folds = [
+        (
+            search.plain_searcher.with_personalizer(personalizer(fold.recommender, subject.modalities)),
+            _labelled([each for each in fit_on if fold.includes(each.group)]),
+        )
+        for fold in subject.held_out
+    ]
+    task = PersonalTask(folds=tuple(folds))
+    for name, found in _on_tags(search.plain_searcher, fit_on, test, encode, task):
         yield f"{args.run.name}, tags of held-out movies, {name}", found
 
 
@@ -172,15 +190,10 @@ def _on_tags(
     fit_on: Sequence[GradedQuery],
     test: Sequence[GradedQuery],
     encode: Callable[[str], EncodedQuery],
+    personal_task: PersonalTask | None = None,
 ) -> Iterator[tuple[str, SearchEvaluation]]:
     """With the settings that `fit_on` chooses, and with default settings."""
-    judged = [
-        LabelledQuery(
-            query=each.query, relevant=np.array(list(each.grades)), group=each.group, history=each.history
-        )
-        for each in fit_on
-    ]
-    settings = fit_search(plain, judged, encode=encode)
+    settings = fit_search(plain, _labelled(fit_on), encode=encode, personal_task=personal_task)
     for reason in (*settings.fusion_reason.values(), settings.relevance_reason, settings.personal_reason):
         CONSOLE.print(reason)
     for name, searcher in {
@@ -188,6 +201,15 @@ def _on_tags(
         "default settings, personal 0.3": plain.with_settings(SearchSettings(personal=0.3)),
     }.items():
         yield name, evaluate_search(searcher, test, description=f"{len(fit_on)} validation queries; {name}")
+
+
+def _labelled(queries: Sequence[GradedQuery]) -> list[LabelledQuery]:
+    return [
+        LabelledQuery(
+            query=each.query, relevant=np.array(list(each.grades)), group=each.group, history=each.history
+        )
+        for each in queries
+    ]
 
 
 def _tag_queries(

@@ -154,9 +154,9 @@ class _Reader:
 
     def items(self, spec: ItemsSpec) -> pl.DataFrame:
         wanted = [spec.id, *spec.text, *spec.image, *spec.video, *spec.categories, *spec.numeric]
-        wanted += [name for name in (spec.title, spec.created_at) if name is not None]
+        wanted += [name for name in (spec.title, spec.owner, spec.created_at) if name is not None]
         lists = {*spec.text, *spec.image, *spec.video, *spec.categories}
-        id_like = {spec.id, *spec.categories}
+        id_like = {spec.id, *spec.categories} | ({spec.owner} if spec.owner is not None else set())
         table = TableChecker(read_table(self.root, "items", spec.path, wanted, ids=id_like, lists=lists))
         ids = table.required_id(spec.id)
         table.keep_first(ids, spec.id)
@@ -174,6 +174,8 @@ class _Reader:
             columns.append(pl.Series([None] * ids.len(), dtype=pl.Int64))
         columns[-1] = columns[-1].cast(pl.Int64).alias(Columns.CREATED_AT)
         columns += _categories(table, spec.categories, spec.lists)
+        if spec.owner is not None:
+            columns.append(table.optional_id(spec.owner).alias(Columns.OWNER))
         for name in spec.numeric:
             columns.append(table.optional_number(name).cast(pl.Float64).alias(Columns.NUMERIC_PREFIX + name))
         return self.finish(table, columns)

@@ -77,6 +77,7 @@ class ItemsSpec(TableSpec):
     video: ColumnList = ()
     categories: ColumnList = ()
     numeric: ColumnList = ()
+    owner: Name | None = None  # the user who alone may see the item; none: everybody may
     created_at: Name | None = None
     time: TimeUnit | None = None  # of created_at; None: as the interactions'
     lists: ListColumns = Field(default_factory=dict)

@@ -174,6 +174,18 @@ class TableChecker:
 
     def required_id(self, column: str) -> pl.Series:
         """Ids as strings. Rows without a valid id are rejected."""
+        ids = self._ids(column)
+        self._reject_faulty(casting.id_fault(ids), column)
+        return ids
+
+    def optional_id(self, column: str) -> pl.Series:
+        """Ids as strings, null where the value is missing. Rows with an id that is not valid are rejected."""
+        ids = self._ids(column)
+        self._reject_faulty(casting.id_fault(ids).set(ids.is_null(), None), column)
+        return ids
+
+    def _ids(self, column: str) -> pl.Series:
+        """Ids as strings, null where missing, with the warnings about them."""
         ids = self.cast(
             column,
             lambda series: casting.as_id(series, lambda text: self.is_whole(column, text)),
@@ -182,10 +194,11 @@ class TableChecker:
         self.remark(casting.is_shortened(ids), column, casting.SHORTENED)
         if ids.null_count() < len(ids):
             self.remark(casting.is_fractional(self.raw.frame[column]), column, casting.FRACTIONAL)
-        fault = casting.id_fault(ids)
+        return ids
+
+    def _reject_faulty(self, fault: pl.Series, column: str) -> None:
         for reason in fault.drop_nulls().unique().sort():
             self.reject(fault == reason, column, reason)
-        return ids
 
     def time(self, column: str, unit: TimeUnit) -> pl.Series:
         """Times, null where unreadable. No row is rejected."""

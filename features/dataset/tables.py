@@ -35,7 +35,8 @@ class Dataset(Protocol):
 
     items         item_id String, title String?, text String? (text columns joined by a blank line),
                   image, video List(String) (absolute paths, may be empty), created_at Int64?,
-                  "cat:<field>" List(String), "num:<field>" Float64?
+                  "cat:<field>" List(String), "num:<field>" Float64?, owner String? (a user id; only where
+                  dataset.toml names the column)
     interactions  user_id, item_id String, timestamp Int64 (microseconds, or a position), event String,
                   value Float64?, positive Boolean, row Int64; sorted by (timestamp, row)
     reviews       user_id, item_id String, timestamp Int64?, text String?, audio String? (absolute path),
@@ -207,7 +208,8 @@ class InMemoryDataset(DatasetTables):
 def fingerprint_of(tables: DatasetTables, events: bytes) -> str:
     """SHA-256 over the name, the items, and `events`, which identifies the events."""
     digest = hashlib.sha256(tables.name.encode())
-    items = tables.items.select(Columns.ITEM, Columns.TITLE, Columns.TEXT)
+    owner = [name for name in tables.items.columns if name == Columns.OWNER]
+    items = tables.items.select(Columns.ITEM, Columns.TITLE, Columns.TEXT, *owner)
     digest.update(items.hash_rows(seed=0).to_numpy().tobytes())
     digest.update(events)
     return digest.hexdigest()
@@ -257,7 +259,8 @@ class MediaVectors:
     that the dataset lacks is absent. `transcripts` maps a row of Dataset.reviews to the words of its
     recording, `video_transcripts` a row of Dataset.items to the words of its videos. `encoded` and `cached`
     count the distinct media of each modality: newly encoded media, and media whose vectors were in the cache.
-    `times` has the duration of each step that computed something.
+    `times` has the duration of each step that computed something. `imputed` has vectors of items that lack
+    the modality (`training.imputation`), none by default.
     """
 
     items: Mapping[str, MediumVectors]
@@ -268,3 +271,4 @@ class MediaVectors:
     cached: Mapping[str, int] = field(default_factory=dict)
     times: Mapping[str, StepTime] = field(default_factory=dict)
     rejected: tuple[Rejected, ...] = ()
+    imputed: Mapping[str, MediumVectors] = field(default_factory=dict)

@@ -31,10 +31,13 @@ def build_item_features(
     trained, popularity = _training_counts(item_ids, statistics)
     dense: dict[str, Floats] = {}
     present: dict[str, Bools] = {}
+    imputed: dict[str, Bools] = {}
     for name in BY_NAME:
         found = _dense(name, dataset, vectors, reviews, item_ids, trained)
         if found is not None and found[1].any():
             dense[name], present[name] = found
+            if name in vectors.imputed:
+                imputed[name] = _fill(dense[name], present[name], vectors.imputed[name])
     as_cold = _reviews_as_cold(dataset, vectors, statistics, reviews, item_ids, tuple(dense))
     category_ids, categories = _categories(dataset.items, trained)
     return ItemFeatures(
@@ -47,6 +50,8 @@ def build_item_features(
         popularity=popularity,
         dense_as_cold={name: vectors for name, (vectors, _) in as_cold.items()},
         present_as_cold={name: has for name, (_, has) in as_cold.items()},
+        imputed=imputed,
+        owners=tuple(dataset.items[Columns.OWNER]) if Columns.OWNER in dataset.items.columns else (),
     )
 
 
@@ -68,6 +73,16 @@ def _dense(
     if name in vectors.reviews:
         return _reserve(*_review_pool(vectors.reviews[name], dataset, reviews, item_ids))
     return None
+
+
+def _fill(dense: Floats, present: Bools, medium: MediumVectors) -> Bools:
+    """Write the imputed vectors into the rows of items without one; which items got one. Shape [N]."""
+    rows = medium.owner + NUM_RESERVED
+    assert not present[rows].any(), "only what is missing is imputed"
+    dense[rows], present[rows] = medium.vectors, True
+    imputed = np.zeros_like(present)
+    imputed[rows] = True
+    return imputed
 
 
 def _review_pool(

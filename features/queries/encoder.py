@@ -25,6 +25,7 @@ from recsys.errors import RequestError
 from recsys.modalities import EncoderKind
 from recsys.search import EncodedClause, EncodedQuery, QueryKind, WordQuery, parse_words
 
+MAX_SHORT: Final = 12  # different words, stop words among them, of a text whose words are encoded one by one
 _MEDIA: Final[Mapping[EncoderKind, str]] = {"text": "texts", "image": "pictures", "audio": "sounds"}
 
 
@@ -44,6 +45,7 @@ class _Parts:
     kind: QueryKind
     words: WordQuery | None = None
     vectors: Mapping[EncoderKind, Floats] = field(default_factory=dict)
+    word_vectors: Mapping[str, Floats] = field(default_factory=dict)
     item: int | None = None
     notes: tuple[str, ...] = ()
     transcript: str | None = None
@@ -97,6 +99,7 @@ class QueryEncoder:
                 weight=clause.weight,
                 words=each.words,
                 vectors=each.vectors,
+                word_vectors=each.word_vectors,
                 item=each.item,
             )
             for clause, each in zip(kept, parts.values(), strict=True)
@@ -130,10 +133,10 @@ class QueryEncoder:
         notes: tuple[str, ...] = ()
         if was_cut:
             notes = (f"only the first {len(text):,} of {len(clause.text):,} characters are used",)
-        words, vectors = self._of_words(clause, text)
+        words, vectors, word_vectors = self._of_words(clause, text)
         if words is None or words.is_empty:
             notes += ("has no words, so only its meaning is compared",)
-        return _Parts(kind="text", words=words, vectors=vectors, notes=notes)
+        return _Parts(kind="text", words=words, vectors=vectors, word_vectors=word_vectors, notes=notes)
 
     def _image(self, clause: ImageClause) -> _Parts:
         if "image" not in self.kinds:
@@ -182,8 +185,10 @@ class QueryEncoder:
         notes = () if has_pictures else ("this bundle has no encoder of pictures, so only its sound counts",)
         return replace(parts, kind="video", vectors=vectors, notes=notes)
 
-    def _of_words(self, clause: Clause, text: str) -> tuple[WordQuery | None, dict[EncoderKind, Floats]]:
-        """The word query of a text, and the vector of what it does not exclude.
+    def _of_words(
+        self, clause: Clause, text: str
+    ) -> tuple[WordQuery | None, dict[EncoderKind, Floats], dict[str, Floats]]:
+        """The words of a text, the vector of what it does not exclude, and those of a short text's words.
 
         Raises `RequestError` where it only excludes, and where it has neither words nor a vector.
         """
@@ -198,21 +203,25 @@ class QueryEncoder:
         vectors: dict[EncoderKind, Floats] = {}
         if "text" in self.kinds:
             vectors["text"] = self._models.text_vector(words.positive or text, clause.name)
-        return None if words.is_empty and not words.excluded else words, vectors
+        of_words = self._models.word_vectors(_distinct(words), clause.name) if vectors else {}
+        return None if words.is_empty and not words.excluded else words, vectors, of_words
 
     def _of_sound(self, clause: Clause, samples: Floats) -> _Parts:
         """The transcript of a sound, its words, and the vectors of both."""
         transcript = None
         words: WordQuery | None = None
         vectors: dict[EncoderKind, Floats] = {}
+        word_vectors: dict[str, Floats] = {}
         if self.transcribes:
             heard = self._models.transcript(samples, clause.name)
             transcript, _ = clean_text(heard, self.limits.max_characters)
             if has_words(transcript):
-                words, vectors = self._of_words(clause, transcript)
+                words, vectors, word_vectors = self._of_words(clause, transcript)
         if "audio" in self.kinds:
             vectors["audio"] = self._models.audio_vector(samples, clause.name)
-        return _Parts(kind="audio", words=words, vectors=vectors, transcript=transcript)
+        return _Parts(
+            kind="audio", words=words, vectors=vectors, word_vectors=word_vectors, transcript=transcript
+        )
 
     @property
     def _hears(self) -> bool:
@@ -225,3 +234,10 @@ class QueryEncoder:
             f"this bundle has no encoder of {_MEDIA[kind]}; search by {', '.join(known)}, or make a bundle "
             f"of a dataset that has {_MEDIA[kind]}",
         )
+
+
+def _distinct(words: WordQuery) -> list[str]:
+    """The words of a short text and its phrases in lower case, each once; none of a longer text."""
+    every = [*words.words, *(word for phrase in words.phrases for word in phrase)]
+    found = list(dict.fromkeys(word.casefold() for word in every))
+    return found if len(found) <= MAX_SHORT else []

@@ -18,6 +18,7 @@ from recsys.modalities import EncoderKind
 
 Device = Literal["cpu", "cuda"]
 NO_TRANSCRIBER = "none"
+MAX_KEPT_WORDS = 10_000  # vectors of single words
 T = TypeVar("T")
 
 
@@ -36,6 +37,7 @@ class QueryModels:
         name = NO_TRANSCRIBER if transcriber is None else str(transcriber)
         self.transcribes = name != NO_TRANSCRIBER
         self._transcriber = _Once(lambda: load_transcriber(name, device=device, num_threads=1))
+        self._word_vectors: dict[str, Floats] = {}
         self._transcribing = Lock()  # its model is loaded by its first call
 
     @property
@@ -52,6 +54,21 @@ class QueryModels:
         encoder = self._encoders["text"]()
         with _about(name):
             return _direction(encoder.encode_texts([text]), name)
+
+    def word_vectors(self, words: Sequence[str], name: str) -> dict[str, Floats]:
+        """The unit vector [D] of each word alone; those of frequent words are kept."""
+        kept = self._word_vectors
+        found = {word: kept[word] for word in words if word in kept}
+        new = [word for word in words if word not in found]
+        if new:
+            encoder = self._encoders["text"]()
+            with _about(name):
+                made = dict(zip(new, unit(encoder.encode_texts(new)), strict=True))
+            if len(kept) + len(made) > MAX_KEPT_WORDS:  # other threads may be reading the former one
+                kept = self._word_vectors = {}
+            kept |= made
+            found |= made
+        return found
 
     def image_vector(self, images: Sequence[Image.Image], name: str) -> Floats:
         """The unit vector of the mean of the pictures' vectors. Shape [D]."""

@@ -21,7 +21,7 @@ from recsys.columns import Columns
 from recsys.errors import BundleError
 from recsys.history import SequenceSchema
 from recsys.ids import NUM_RESERVED, IdMap
-from recsys.retrieval import RecommenderSettings
+from recsys.retrieval import Owners, RecommenderSettings
 
 T = TypeVar("T")
 _WITHOUT_RECOMMENDER = (
@@ -105,7 +105,10 @@ class Bundle:
 
     @cached_property
     def catalogue(self) -> pl.DataFrame:
-        """item_id, title, image, "cat:<field>" lists, popularity, trained, reviewers; row i is item i + 2."""
+        """item_id, title, image, "cat:<field>" lists, popularity, trained, reviewers; row i is item i + 2.
+
+        It has a column owner where the dataset names one.
+        """
         return self._read("catalogue.parquet", _read_catalogue)
 
     @cached_property
@@ -124,6 +127,18 @@ class Bundle:
         """The annotation of each item by its reviews: "praise", "enthusiasm" or None."""
         known = Columns.REVIEWERS in self.catalogue.columns
         return self.catalogue[Columns.REVIEWERS].to_list() if known else [None] * self.catalogue.height
+
+    @cached_property
+    def owners(self) -> Owners:
+        """Who may see which item."""
+        known = Columns.OWNER in self.catalogue.columns
+        return Owners(self.catalogue[Columns.OWNER].to_list() if known else [None] * self.catalogue.height)
+
+    @property
+    def imputed(self) -> list[list[str]]:
+        """The modalities of each item whose vectors are imputed."""
+        known = Columns.IMPUTED in self.catalogue.columns
+        return self.catalogue[Columns.IMPUTED].to_list() if known else [[]] * self.catalogue.height
 
     @cached_property
     def event_ids(self) -> IdMap:

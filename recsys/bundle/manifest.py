@@ -14,7 +14,7 @@ from recsys.history import SequenceSchema
 from recsys.retrieval import RecommenderSettings
 from recsys.search import SearchSettings
 
-FORMAT_VERSION: Final = 3
+FORMAT_VERSION: Final = 4
 MANIFEST: Final = "manifest.json"
 REMEDY: Final = "copy the bundle again from its source, or export it again"
 

@@ -195,6 +195,7 @@ DEMO_SETTINGS = (
     "model.ranker.num_epochs=10",
     "train.refit=false",
     "evaluate.knockout_users=200",
+    'evaluate.knockout_kinds=["absent", "shuffled"]',
     "evaluate.search_queries=150",
     "search.alignment.method=closed_form",
 )

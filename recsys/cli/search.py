@@ -42,7 +42,7 @@ def search(
     audio: Annotated[list[Path] | None, typer.Option(help="A sound: its words and how it sounds.")] = None,
     video: Annotated[list[Path] | None, typer.Option(help="A video: its frames and its sound.")] = None,
     like: Annotated[list[str] | None, typer.Option(help="An item id: items like it.")] = None,
-    user: Annotated[str | None, typer.Option(help="The user whose taste orders the hits.")] = None,
+    user: Annotated[str | None, typer.Option(help="Whose taste orders the hits, and who owns items.")] = None,
     filter_: Annotated[
         list[str] | None,
         typer.Option("--filter", help="field=value; repeated: another field, or one more value of a field."),
@@ -66,13 +66,20 @@ def search(
     out: Annotated[
         Path | None, typer.Option("--out", help="With --queries: the Parquet file to write (.parquet).")
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --queries: one more Parquet file, with the queries that have no hit, an impersonal "
+            "order although they name a user, or a part that was left out, and why."
+        ),
+    ] = None,
     histories: HistoriesOption = None,
     state: StateOption = None,
     device: DeviceOption = "cpu",
 ) -> None:
     """Search a bundle by words, pictures, sounds, videos and items; or answer a file of queries."""
     asked = {"words": words, "--image": image, "--audio": audio, "--video": video, "--like": like}
-    _check_one_way(asked | {"--user": user}, queries, out)
+    _check_one_way(asked | {"--user": user}, queries, out, report)
     shared = {
         "k": k,
         "filters": parsed_filters(filter_ or []),
@@ -81,16 +88,20 @@ def search(
     }
     with open_engine(bundle, histories, state, device) as engine:
         if queries is not None and out is not None:
-            _search_file(engine, queries, out, shared, device)
+            _search_file(engine, queries, (out, report), shared, device)
         else:
             _search_once(engine, asked, user, shared, device)
 
 
-def _check_one_way(asked: dict[str, Any], queries: Path | None, out: Path | None) -> None:
+def _check_one_way(
+    asked: dict[str, Any], queries: Path | None, out: Path | None, report: Path | None
+) -> None:
     """Raises `ConfigError` unless there is either a query or a file of queries with its output."""
     given = [name for name, value in asked.items() if value]
     if (queries is None) != (out is None):
         raise ConfigError("--queries and --out belong together: name the file to read and the file to write")
+    if report is not None and queries is None:
+        raise ConfigError("--report is of a file of queries; name it by --queries")
     if queries is not None and given:
         raise ConfigError(f"--queries reads queries and users from a file; leave {given[0]} out")
     if queries is None and not set(given) - {"--user"}:
@@ -137,20 +148,25 @@ def parsed_filters(settings: list[str]) -> dict[str, list[str]]:
     return filters
 
 
-def _search_file(engine: Any, queries: Path, out: Path, shared: dict[str, Any], device: str) -> None:
+def _search_file(
+    engine: Any, queries: Path, outputs: tuple[Path, Path | None], shared: dict[str, Any], device: str
+) -> None:
     from serving.search import SearchBatch, SearchEngine, search_to_parquet
+
+    out, report = outputs
 
     with ConsoleProgress(console) as progress:
         search = SearchEngine.of(engine, device=device)  # type: ignore[arg-type]
-        report = search_to_parquet(search, SearchBatch(queries=queries, **shared), out, progress=progress)
-    parts = [f"{report.num_rows:,} hits for {report.num_queries:,} queries in {out}"]
-    for count, text in (
-        (report.num_without_hits, "queries without a hit"),
-        (report.num_unknown_users, "queries of unknown users, in the impersonal order"),
-        (report.num_noted, "queries of which a part was left out"),
-    ):
-        if count:
-            parts.append(f"{text}: {count:,}")
+        batch = SearchBatch(queries=queries, **shared)
+        counts = search_to_parquet(search, batch, out, report=report, progress=progress)
+    parts = [f"{counts.num_rows:,} hits for {counts.num_queries:,} queries in {out}"]
+    if counts.num_without_hits:
+        parts.append(f"queries without a hit: {counts.num_without_hits:,}")
+    for reason, count in sorted(counts.num_impersonal.items()):
+        why = reason.partition(":")[0].replace("_", " ")
+        parts.append(f"queries in the impersonal order ({why}): {count:,}")
+    if counts.num_noted:
+        parts.append(f"queries of which a part was left out: {counts.num_noted:,}")
     say(console, "; ".join(parts) + ".")
 
 
@@ -166,11 +182,16 @@ def _search_once(
         clauses.append(TextClause(name="words", text=asked["words"]))
     for name, of in (("--image", ImageClause), ("--audio", AudioClause), ("--video", VideoClause)):
         clauses += [of(name=f"{name} {path}", medium=path) for path in asked[name] or ()]
-    clauses += [search.item_clause(item, "--like") for item in asked["--like"] or ()]
-    history = None if user is None else engine.state.histories([user])[0]
-    if user is not None and history is None:
+    clauses += [search.item_clause(item, "--like", user=user) for item in asked["--like"] or ()]
+    history = None if user is None else engine.histories([user])[0]
+    is_unknown = user is not None and history is None
+    if is_unknown:
         say(console, f"Unknown user {user!r}: the order is impersonal.")
-    answer = search.search(SearchRequest(clauses=tuple(clauses), history=history, **shared))
+    answer = search.search(
+        SearchRequest(
+            clauses=tuple(clauses), user=user, history=history, is_unknown_user=is_unknown, **shared
+        )
+    )
     show_hits(search, console, answer)
 
 

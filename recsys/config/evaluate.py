@@ -1,6 +1,6 @@
 """The section `evaluate`: metrics, baselines with the settings that are tried for them, and knock-outs."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -30,6 +30,13 @@ def _known_baseline(name: str) -> str:
 
 
 BaselineName = Annotated[str, AfterValidator(_known_baseline)]
+KnockoutKind = Literal["absent", "shuffled", "noise"]  # the ways to remove the information of a modality
+
+
+def _with_verdicts(kinds: tuple[KnockoutKind, ...]) -> tuple[KnockoutKind, ...]:
+    if len(set(kinds)) < len(kinds) or not {"absent", "shuffled"} <= set(kinds):
+        raise ValueError(f"{list(kinds)} must name absent and shuffled, which verdicts compare, each once")
+    return kinds
 
 
 class BPRCandidate(Section):
@@ -103,4 +110,10 @@ class EvaluateConfig(Section):
     with_validation: bool = False
     knockouts: bool = True  # `recsys run` measures the contribution of each modality
     knockout_users: Count = 500  # test users of the knock-outs, sampled at random
+    # Each takes as long as the others. Verdicts compare absent and shuffled, so that noise can be left out.
+    knockout_kinds: Annotated[tuple[KnockoutKind, ...], AfterValidator(_with_verdicts)] = (
+        "absent",
+        "shuffled",
+        "noise",
+    )
     search_queries: Count = 500  # held-out reviews whose words are queries of search, sampled at random

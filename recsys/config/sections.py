@@ -26,6 +26,9 @@ ProtocolName = Literal[
 ]
 
 
+ImputationMethod = Literal["none", "mean", "ridge", "variational"]
+
+
 class DataConfig(Section):
     # A table of interactions with more rows is kept on disk as an event log and read in parts. Lower it if
     # memory is short; raise it for an option that needs all events in memory.
@@ -82,6 +85,13 @@ class EncoderConfig(Section):
     video_sound_seconds: Annotated[int, Field(ge=1, le=3600)] = 120
     batch_size: Count = 32  # media in memory at once. Lower it if memory is short
     device: Device = "cpu"
+
+
+class FeaturesConfig(Section):
+    # Vectors of the media that an item lacks, from the other media of the same item: "none"; "mean", of all
+    # items; "ridge", a linear regression; "variational", a variational autoencoder whose posterior is a
+    # product of experts. docs/results.md has what each brings.
+    imputation: ImputationMethod = "none"
 
 
 class TokenAlignmentConfig(Section):
@@ -210,6 +220,7 @@ class Config(Section):
     data: DataConfig = DataConfig()
     split: SplitConfig = SplitConfig()
     encoders: EncoderConfig = EncoderConfig()
+    features: FeaturesConfig = FeaturesConfig()
     model: ModelConfig = ModelConfig()
     sources: SourcesConfig = SourcesConfig()
     train: TrainConfig = TrainConfig()

@@ -130,8 +130,8 @@ class Content:
     def __init__(self, items: ItemFeatures) -> None:
         self.names = tuple(name for name in BY_NAME if name in items.dense and name != Modality.NUMERIC)
         self._items = items
-        self._scales = {name: _scale(items.dense[name], items.present[name]) for name in self.names}
-        self._num_N: Ints = np.zeros(items.size, np.int64) + sum(items.present[name] for name in self.names)
+        self._scales = {name: _scale(items.dense[name], items.observed(name)) for name in self.names}
+        self._num_N: Ints = np.zeros(items.size, np.int64) + sum(items.observed(name) for name in self.names)
 
     @classmethod
     def of(cls, items: ItemFeatures) -> "Content | None":
@@ -141,7 +141,7 @@ class Content:
 
     def unit(self, name: str, ids: Ints) -> Doubles:
         """The part of the items' vectors that belongs to modality `name`. Shape [len(ids), D]."""
-        has = self._items.present[name][ids]
+        has = self._items.observed(name)[ids]
         mean_D, std_D = self._scales[name]
         vectors_ND: Doubles = (self._items.dense[name][ids] - mean_D) / std_D
         length_N = np.sqrt(np.einsum("nd,nd->n", vectors_ND, vectors_ND) * self._num_N[ids])

@@ -13,10 +13,11 @@ from recsys.retrieval.candidate_sources import (
 )
 from recsys.retrieval.cold_ranks import cold_positions
 from recsys.retrieval.explanations import Reason, phrase, reason_of
-from recsys.retrieval.fallback import AnsweredBy, has_profile
+from recsys.retrieval.fallback import AnsweredBy, answered_by, has_profile
 from recsys.retrieval.index.base import Index
 from recsys.retrieval.index.build import build_index, load_index
 from recsys.retrieval.index.exact import ExactIndex
+from recsys.retrieval.owners import Owners, recommend_visible
 from recsys.retrieval.recommendations import Recommendations
 from recsys.retrieval.recommender import Recommender
 from recsys.retrieval.reranking import MAX_DIVERSITY, best_first, tie_groups
@@ -36,11 +37,13 @@ __all__ = [
     "Index",
     "ItemNeighborSource",
     "ListSettings",
+    "Owners",
     "PopularitySource",
     "Reason",
     "Recommendations",
     "Recommender",
     "RecommenderSettings",
+    "answered_by",
     "best_first",
     "build_index",
     "cold_positions",
@@ -50,6 +53,7 @@ __all__ = [
     "merge",
     "phrase",
     "reason_of",
+    "recommend_visible",
     "save_sources",
     "tie_groups",
     "top_k",

@@ -1,6 +1,8 @@
-"""Candidate lists, and the candidate features of the ranker: the same in training and serving.
+"""Candidate lists, the candidate features of the ranker, and the spread of a user's cosines over the items.
 
-Legend: B users, K candidates, S sources, X context features, N items.
+All are the same in training and serving.
+
+Legend: B users, K candidates, S sources, X context features, N items, D width.
 """
 
 from collections.abc import Sequence
@@ -17,6 +19,8 @@ from recsys.item_features import ItemArrays
 BUILTIN_SOURCES = ("towers", "popularity")  # the first columns along S; the fitted sources follow
 CONTEXT = ("log_history_length",)
 NEAR = 1e-3  # cosines that differ by less have fractional ranks, see `soft_ranks`
+ROWS_AT_ONCE = 65_536
+LEAST_DEVIATION = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,3 +136,29 @@ def _soft_ranks(score_K: npt.NDArray[np.float64], among_K: Bools) -> npt.NDArray
     near_K = (sums[high_K] - sums[low_K] - (high_K - low_K) * score_K) / (2 * NEAR) + (high_K - low_K) / 2
     rank_K: npt.NDArray[np.float64] = np.where(among_K, 0.5, 1.0) + (len(ascending_K) - high_K) + near_K
     return rank_K
+
+
+class CosineSpread:
+    """Mean and standard deviation of a user's cosines over some items, without the cosines themselves.
+
+    With the mean m and the covariance C of the items' vectors, the cosines of the user vector u have the mean
+    u · m and the variance u' C u, exactly. An answer takes D * D steps, whatever the number of items.
+    """
+
+    def __init__(self, vectors_ND: Floats, rows: Ints) -> None:
+        num_items, dim = max(len(rows), 1), vectors_ND.shape[1]
+        sum_D, square_DD = np.zeros(dim), np.zeros((dim, dim))
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            part = vectors_ND[rows[start : start + ROWS_AT_ONCE]].astype(np.float64)
+            sum_D += part.sum(axis=0)
+            square_DD += part.T @ part
+        self._mean_D = sum_D / num_items
+        self._covariance_DD = square_DD / num_items - np.outer(self._mean_D, self._mean_D)
+
+    def of(self, user_BD: Floats) -> tuple[Floats, Floats]:
+        """Mean and deviation for each user [B]; the deviation is 0 where all cosines are equal."""
+        variance_B = np.einsum("bd,de,be->b", user_BD, self._covariance_DD, user_BD)
+        deviation_B = np.sqrt(np.maximum(variance_B, 0.0))
+        deviation_B[deviation_B < LEAST_DEVIATION] = 0.0
+        mean_B: Floats = (user_BD @ self._mean_D).astype(np.float32)
+        return mean_B, deviation_B.astype(np.float32)

@@ -18,7 +18,7 @@ from recsys.retrieval.candidate_features import CandidateFeatures, Candidates, n
 from recsys.retrieval.candidate_sources import CandidateSource, merge
 from recsys.retrieval.index.base import Index, nearest_unseen
 from recsys.retrieval.index.exact import ExactIndex
-from recsys.retrieval.nearest_lists import Query
+from recsys.retrieval.item_lists import Query
 from recsys.retrieval.settings import RecommenderSettings
 from recsys.retrieval.topk import top_k_of_lists
 
@@ -125,16 +125,19 @@ class CandidateGenerator:
         rankable: Bools = self._warm_N[candidate_BK]
         return rankable
 
-    def similar(self, items: Ints, k: int) -> tuple[Ints, Floats]:
+    def similar(self, items: Ints, k: int, *, allowed: Bools | None = None) -> tuple[Ints, Floats]:
         """The `k` nearest other items of each of `items`, warm and cold alike, and their cosines.
 
+        `allowed` [N] restricts the catalogue.
         Nearest first, ties by item id, 0 and -inf where there are fewer. Shapes [B, k].
         """
         query_BD = unit(self.items.vectors[items])
         # Vectors of warm items have unit length, so that the index has their cosines; cold items' have not.
-        found_BK, _ = self.index.search(query_BD, k + 1, allowed=self._warm_N)
+        allowed_N = self._warm_N if allowed is None else self._warm_N & allowed
+        found_BK, _ = self.index.search(query_BD, k + 1, allowed=allowed_N)
         if self._cold_N.any():
-            cold_BK, _ = self._cold_by_cosine.search(query_BD, k + 1)
+            cold = None if allowed is None else allowed[self._cold_N]
+            cold_BK, _ = self._cold_by_cosine.search(query_BD, k + 1, allowed=cold)
             found_BK = np.concatenate([found_BK, cold_BK], axis=1)
         found_BK = np.where(found_BK == items[:, None], PAD, found_BK)
         cosine_BK = np.einsum("bd,bkd->bk", query_BD, unit(self.items.vectors[found_BK]))

@@ -1,6 +1,6 @@
 """Explanations in words: the past item and the modality with the largest attention weight of the ranker."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,12 +32,16 @@ def explain(
     modalities: Sequence[str],
     name_of: Callable[[int], str],
     reviewers: str | None = None,
+    imputed: Collection[str] = (),
 ) -> Reason | None:
     """The reason for one candidate; None where all attention weights are 0.
 
     `token_attention` [T] is over `modalities`, `history_attention` [H] over `history_items` [H], and
-    `name_of` gives the name of a past item by its id; `reviewers` is a key of `REVIEWERS`.
+    `name_of` gives the name of a past item by its id; `reviewers` is a key of `REVIEWERS`. The modalities
+    `imputed` are never named: the item has no such medium.
     """
+    if token_attention is not None and imputed:
+        token_attention = np.where([name in imputed for name in modalities], 0.0, token_attention)
     modality = _most_attended_modality(token_attention, modalities)
     past = _most_attended_item(history_attention, history_items)
     if modality is None and past is None:
@@ -59,6 +63,7 @@ def reason_of(
     modalities: Sequence[str],
     name_of: Callable[[int], str],
     reviewers: str | None = None,
+    imputed: Collection[str] = (),
 ) -> Reason | None:
     """The reason for the item at `place` of list `row`; None where no ranker ran."""
     tokens, attention, past = ranked.token_attention, ranked.history_attention, ranked.history_items
@@ -69,6 +74,7 @@ def reason_of(
         modalities=modalities,
         name_of=name_of,
         reviewers=reviewers,
+        imputed=imputed,
     )
 
 

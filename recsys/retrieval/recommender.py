@@ -15,6 +15,7 @@ Legend: B users, L ranks of a list, K candidates, N items, S sources.
 
 from collections.abc import Callable, Sequence
 from copy import copy
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,17 +25,18 @@ from recsys.errors import RequestError
 from recsys.history import History, SequenceSchema
 from recsys.ids import NUM_RESERVED, PAD
 from recsys.item_features import ItemArrays
-from recsys.retrieval.candidate_features import Candidates
+from recsys.retrieval.candidate_features import Candidates, CosineSpread
 from recsys.retrieval.candidate_generation import Arrays, CandidateGenerator
 from recsys.retrieval.candidate_sources import CandidateSource
 from recsys.retrieval.cold_ranks import merge_by_rank
 from recsys.retrieval.fallback import AnsweredBy, Popularity, answered_by
 from recsys.retrieval.index.base import Index, nearest_unseen
-from recsys.retrieval.item_lists import ItemLists, head_and_tail, sorted_lists
-from recsys.retrieval.nearest_lists import Query, nearest_lists
+from recsys.retrieval.item_lists import ItemLists, Query, head_and_tail, nearest_lists, sorted_lists
 from recsys.retrieval.recommendations import Recommendations, attention_at, interleave
 from recsys.retrieval.reranking import MAX_DIVERSITY, diversify
 from recsys.retrieval.settings import PAGE, RecommenderSettings
+
+MIN_COLD = 20  # mean and deviation of fewer cold items say little
 
 
 class Recommender(CandidateGenerator):
@@ -70,6 +72,12 @@ class Recommender(CandidateGenerator):
         alone = copy(self)
         alone._rank, alone.sources = None, ()
         return alone
+
+    def with_ranker(self, rank: Callable[[Arrays], Arrays]) -> "Recommender":
+        """A copy with another ranker that reads the same inputs."""
+        other = copy(self)
+        other._rank = rank
+        return other
 
     def with_settings(self, **changes: Any) -> "Recommender":
         """A copy with changed settings."""
@@ -118,15 +126,57 @@ class Recommender(CandidateGenerator):
         def answer(by: AnsweredBy, users: list[History], rows: Ints) -> Recommendations:
             query = Query(histories=users, user_BD=self.embed(users), exclude_seen=False, allowed=None)
             given = self.score_given(query.user_BD, users, candidates[rows])
-            ranked: Arrays = {}
-            if self._rank is not None and by is AnsweredBy.HISTORY:
-                ranked = self._rank(self.rank_inputs(users, query.user_BD, given))
+            ranked = self._rank_given(by, users, query.user_BD, given)
             retriever_BK = self.retriever_score(given.cosines)
             cold = sorted_lists(given.items, retriever_BK, retriever_BK, keep_BK=self._cold_N[given.items])
             lists, length = (self._given_warm(by, given, ranked), cold, ranked), given.items.shape[1]
             return self._listed(by, query, lists, length=length, k=length)
 
         return self._by_kind_of_user(histories, answer)
+
+    def rank_standardized(self, histories: Sequence[History | None], candidates: Ints) -> Recommendations:
+        """All of the given candidates [B, K] of each user, by scores that can be compared between lists.
+
+        The score of a warm item is (score - mean) / deviation with the mean and the standard deviation of the
+        retriever's scores of all warm items for this user. The score of a cold item is the same of the
+        retriever's score among all cold items, since the two kinds have different scales. It is 0, the mean,
+        for a cold item without content, and for all cold items where they are fewer than `MIN_COLD`.
+        """
+
+        def answer(by: AnsweredBy, users: list[History], rows: Ints) -> Recommendations:
+            user_BD = self.embed(users)
+            given = self.score_given(user_BD, users, candidates[rows])
+            ranked = self._rank_given(by, users, user_BD, given)
+            retriever_BK = self.retriever_score(given.cosines)
+            score_BK = retriever_BK + ranked["score"] if ranked else retriever_BK
+            warm_BK = self._warm_N[given.items]
+            score_BK = np.where(warm_BK, score_BK, retriever_BK)
+            standard_BK = np.zeros(given.items.shape, np.float32)
+            for spread, kind_N in self._spreads:
+                mean_B, deviation_B = (each / self.settings.temperature for each in spread.of(user_BD))
+                known_BK = kind_N[given.items] & (deviation_B[:, None] > 0)
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    each_BK = (score_BK - mean_B[:, None]) / deviation_B[:, None]
+                standard_BK = np.where(known_BK, each_BK, standard_BK)
+            listed = sorted_lists(given.items, standard_BK, retriever_BK)
+            return self._recommendations(by, users, listed, ranked)
+
+        return self._by_kind_of_user(histories, answer)
+
+    @cached_property
+    def _spreads(self) -> tuple[tuple[CosineSpread, Bools], ...]:
+        """The spread of the cosines over warm items and over cold items with content, and which these are."""
+        with_content_N = self._cold_N & np.any(self.items.token_mask, axis=1)
+        kinds = [self._warm_N, *([with_content_N] if with_content_N.sum() >= MIN_COLD else [])]
+        return tuple((CosineSpread(self.items.vectors, np.flatnonzero(kind_N)), kind_N) for kind_N in kinds)
+
+    def _rank_given(
+        self, by: AnsweredBy, users: Sequence[History], user_BD: Floats, given: Candidates
+    ) -> Arrays:
+        """The outputs of the ranker for given candidates; empty where it does not run."""
+        if self._rank is None or by is not AnsweredBy.HISTORY:
+            return {}
+        return self._rank(self.rank_inputs(users, user_BD, given))
 
     def _by_kind_of_user(
         self,
@@ -273,7 +323,11 @@ class Recommender(CandidateGenerator):
             k=k,
             weight=diversity,
         )
-        listed = merged.at(place_Bk).first(k)
+        return self._recommendations(by, query.histories, merged.at(place_Bk).first(k), ranked)
+
+    def _recommendations(
+        self, by: AnsweredBy, histories: Sequence[History], listed: ItemLists, ranked: Arrays
+    ) -> Recommendations:
         return Recommendations(
             items=listed.items,
             scores=listed.scores,
@@ -281,5 +335,5 @@ class Recommender(CandidateGenerator):
             answered_by=(by,) * len(listed.items),
             token_attention=attention_at(ranked.get("token_attention"), listed.column),
             history_attention=attention_at(ranked.get("history_attention"), listed.column),
-            history_items=self.history_items(query.histories) if ranked else None,
+            history_items=self.history_items(histories) if ranked else None,
         )

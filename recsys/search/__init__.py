@@ -3,6 +3,7 @@
 from recsys.search.alignment import INPUT, OUTPUT, AlignmentHeads, OnnxHeads, head_file, no_head
 from recsys.search.files import items_with_words, load_search, save_search
 from recsys.search.fusion import default_weights, fuse, reciprocal_ranks, standardized
+from recsys.search.item_words import MAX_CONTENT_WORDS, ItemWords
 from recsys.search.legs import (
     LEXICAL,
     POPULARITY,
@@ -17,20 +18,29 @@ from recsys.search.lexical.index import LexicalIndex
 from recsys.search.lexical.settings import FieldWeights, LexicalSettings
 from recsys.search.lexical.suggestions import Suggestion
 from recsys.search.lexical.words import WordQuery, parse_words
-from recsys.search.personal import Personalizer, PersonalScores, personal_order, personalizer
+from recsys.search.personal import (
+    Personalizer,
+    PersonalScores,
+    in_deviations,
+    personal_order,
+    personalizer,
+)
 from recsys.search.query import QUERY_KINDS, EncodedClause, EncodedQuery, QueryKind
-from recsys.search.relevance import features, logits, probability, relevance
+from recsys.search.relevance import COVERAGE, WORDS, features, logits, probability, relevance
 from recsys.search.results import HitExplanation, SearchResults, padded
 from recsys.search.scoring import ClauseScores, LegScores, QueryScores, Scorer, Stopwatch
 from recsys.search.searcher import Searcher
 from recsys.search.settings import Calibration, FusionWeights, SearchSettings
 
 __all__ = [
+    "COVERAGE",
     "INPUT",
     "LEXICAL",
+    "MAX_CONTENT_WORDS",
     "OUTPUT",
     "POPULARITY",
     "QUERY_KINDS",
+    "WORDS",
     "AlignmentHeads",
     "Calibration",
     "ClauseScores",
@@ -41,6 +51,7 @@ __all__ = [
     "FieldWeights",
     "FusionWeights",
     "HitExplanation",
+    "ItemWords",
     "LegQuery",
     "LegScores",
     "LexicalIndex",
@@ -64,6 +75,7 @@ __all__ = [
     "features",
     "fuse",
     "head_file",
+    "in_deviations",
     "items_with_words",
     "load_search",
     "logits",

@@ -3,8 +3,10 @@
     search/lexical/                   the lexical index
     search/has_words.npy              bool [N], the items with any text
     search/vectors/<modality>.npy     float16 [N, D], unit rows    <modality>.present.npy  bool [N]
+                                      <modality>.imputed.npy  bool [N], where any vector is imputed
     search/shared/<modality>.npy      float16 [N, S], the same projected by the alignment heads
     search/heads/<kind>.onnx          the alignment heads
+    search/words/                     the items' words and their vectors (`item_words.py`)
     search/index/<modality>/          an index of a large catalogue's vectors
 
 Vectors are mapped into memory. `SearchSettings` are in the manifest.
@@ -22,6 +24,7 @@ from recsys.errors import BundleError
 from recsys.modalities import MODALITIES, EncoderKind
 from recsys.retrieval import build_index, load_index
 from recsys.search.alignment import OnnxHeads
+from recsys.search.item_words import ItemWords
 from recsys.search.legs import DenseLeg
 from recsys.search.lexical.documents import Document
 from recsys.search.lexical.index import LexicalIndex
@@ -33,6 +36,7 @@ VECTORS: Final = "vectors"
 SHARED: Final = "shared"
 LEXICAL: Final = "lexical"
 HEADS: Final = "heads"
+WORDS: Final = "words"
 HAS_WORDS: Final = "has_words.npy"
 
 
@@ -42,6 +46,7 @@ def save_search(
     *,
     has_words: Bools,
     words: LexicalIndex | None = None,
+    item_words: ItemWords | None = None,
     write_heads: Callable[[Path], object] | None = None,
     index_kind: str = "exact",
 ) -> None:
@@ -55,12 +60,16 @@ def save_search(
     for leg in legs:
         _save(directory / VECTORS / f"{leg.name}.npy", leg.vectors.astype(np.float16))
         _save(directory / VECTORS / f"{leg.name}.present.npy", leg.present)
+        if leg.imputed.any():
+            _save(directory / VECTORS / f"{leg.name}.imputed.npy", leg.imputed)
         if leg.shared is not None:
             _save(directory / SHARED / f"{leg.name}.npy", leg.shared.astype(np.float16))
         if index_kind != "exact":
             build_index(index_kind, leg.vectors.astype(np.float32)).save(directory / "index" / leg.name)
     if words is not None:
         words.save(directory / LEXICAL)
+    if item_words is not None:
+        item_words.save(directory / WORDS)
     if write_heads is not None:
         (directory / HEADS).mkdir(exist_ok=True)
         write_heads(directory / HEADS)
@@ -95,11 +104,13 @@ def load_search(
     ]
     heads = OnnxHeads.open(directory / HEADS, device=device)
     words = LexicalIndex.open(directory / LEXICAL) if (directory / LEXICAL).is_dir() else None
+    item_words = ItemWords.open(directory / WORDS, len(has_words)) if (directory / WORDS).is_dir() else None
     scorer = Scorer(
         legs,
         num_items=len(has_words),
         heads=heads if heads.kinds else None,
         words=words,
+        item_words=item_words,
         has_words=has_words,
         popularity=popularity,
     )
@@ -108,7 +119,7 @@ def load_search(
 
 def _leg(directory: Path, name: str, kind: EncoderKind, num_items: int) -> DenseLeg:
     shared, index = directory / SHARED / f"{name}.npy", directory / "index" / name
-    path = directory / VECTORS / f"{name}.npy"
+    path, imputed = directory / VECTORS / f"{name}.npy", directory / VECTORS / f"{name}.imputed.npy"
     vectors = _load(path)
     if vectors.ndim != 2 or len(vectors) != num_items:
         raise BundleError(f"{path} is {list(vectors.shape)}; {num_items} rows are needed, of each item one")
@@ -119,6 +130,7 @@ def _leg(directory: Path, name: str, kind: EncoderKind, num_items: int) -> Dense
         present=np.asarray(_load(directory / VECTORS / f"{name}.present.npy")),
         shared=_load(shared) if shared.is_file() else None,
         index=load_index(index) if index.is_dir() else None,
+        imputed=np.asarray(_load(imputed)) if imputed.is_file() else None,
     )
 
 

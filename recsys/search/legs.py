@@ -28,7 +28,8 @@ LEXICAL: Final = "lexical"
 POPULARITY: Final = "popularity"
 Space = Literal["own", "shared"]
 Halves = npt.NDArray[np.float16]
-MAX_FLOAT32_BYTES: Final = 512_000_000  # of one leg in memory; larger ones are converted a block at a time
+# Of one leg in memory: 125,000 pictures of 1,280 numbers. Larger ones are converted a block at a time.
+MAX_FLOAT32_BYTES: Final = 640_000_000
 BLOCK_ITEMS: Final = 16_384
 # Rounding errors of matrix products are below 1e-6, so that equal vectors get equal scores.
 _DECIMALS: Final = 6
@@ -45,9 +46,13 @@ class WordIndex(Protocol):
 
     def coverage(self, query: WordQuery, items: Ints) -> Floats: ...
 
+    def strengths(self, query: WordQuery, items: Ints) -> Floats: ...
+
+    def knows(self, query: WordQuery) -> bool: ...
+
     def excluded(self, query: WordQuery) -> Ints: ...
 
-    def matched(self, query: WordQuery, item: int) -> tuple[str, ...]: ...
+    def matched(self, query: WordQuery, items: Ints) -> list[tuple[str, ...]]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +75,11 @@ class DenseLeg:
         present: Bools,
         shared: Halves | None = None,
         index: Index | None = None,
+        imputed: Bools | None = None,
     ) -> None:
         """`vectors` [N, D] and `shared` [N, S] have unit rows where `present` [N], zeros elsewhere.
 
+        `imputed` [N] are the items that have a vector and no such medium, by default none.
         `index` answers searches in the own space of a large catalogue. Raises `DataError` for shapes that do
         not fit together.
         """
@@ -81,6 +88,7 @@ class DenseLeg:
             raise DataError(f"leg {name}: vectors {vectors.shape} and present {present.shape} do not fit")
         self.name, self.kind, self.index = name, kind, index
         self.vectors, self.present, self.shared = vectors, present, shared
+        self.imputed = np.zeros(len(present), np.bool_) if imputed is None else imputed
 
     def scores(self, query: LegQuery, items: Ints | None = None) -> Floats:
         """Cosines of `items` [K], or of all items [N]; 0 where the item has no vector."""
@@ -139,7 +147,13 @@ class DenseLeg:
 
 
 def build_leg(
-    name: str, kind: EncoderKind, vectors: Floats, present: Bools, heads: AlignmentHeads | None = None
+    name: str,
+    kind: EncoderKind,
+    vectors: Floats,
+    present: Bools,
+    heads: AlignmentHeads | None = None,
+    *,
+    imputed: Bools | None = None,
 ) -> DenseLeg:
     """The leg of vectors [N, D] of any length; `heads` project them to the shared space."""
     unit_ND = np.where(present[:, None], unit(vectors.astype(np.float32)), 0.0)
@@ -154,13 +168,27 @@ def build_leg(
         if parts:
             shared = np.zeros((len(vectors), parts[0].shape[1]), np.float16)
             shared[rows] = unit(np.concatenate(parts))
-    return DenseLeg(name=name, kind=kind, vectors=unit_ND.astype(np.float16), present=present, shared=shared)
+    return DenseLeg(
+        name=name,
+        kind=kind,
+        vectors=unit_ND.astype(np.float16),
+        present=present,
+        shared=shared,
+        imputed=imputed,
+    )
 
 
 def build_legs(features: ItemFeatures, heads: AlignmentHeads | None = None) -> tuple[DenseLeg, ...]:
     """The legs of all modalities that an encoder has made vectors of."""
     return tuple(
-        build_leg(each.name, each.encoder, features.dense[each.name], features.present[each.name], heads)
+        build_leg(
+            each.name,
+            each.encoder,
+            features.dense[each.name],
+            features.present[each.name],
+            heads,
+            imputed=features.imputed.get(each.name),
+        )
         for each in MODALITIES
         if each.encoder is not None and each.name in features.dense
     )

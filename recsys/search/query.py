@@ -30,6 +30,8 @@ class EncodedClause:
     weight: float = 1.0
     words: WordQuery | None = None
     vectors: Mapping[EncoderKind, Floats] = field(default_factory=dict)
+    # Of the words of a short text, in lower case, each alone: unit vectors [D] of the text encoder.
+    word_vectors: Mapping[str, Floats] = field(default_factory=dict)
     item: int | None = None  # the vectors of this catalogue item are the query
 
     def __post_init__(self) -> None:

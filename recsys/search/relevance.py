@@ -6,6 +6,11 @@ Features of an item for one clause, the best over the legs:
     shared                            cosine in the shared space
     coverage                          share of the clause's words that the item has
 
+A text of few content words (`ItemWords`), alone in its query, has one feature instead, so that an item is
+relevant where it covers every word, not where it is near in some of them:
+
+    words                             the lowest evidence of any of its content words
+
 Unlike z-scores they do not depend on the other candidates, so that a query with no answer has low values.
 Weights are not negative: relevance never falls where a feature rises. The logits of several clauses of
 positive weight are averaged by their weights.
@@ -24,6 +29,8 @@ from recsys.search.settings import Calibration, SearchSettings
 Doubles = npt.NDArray[np.float64]
 COVERAGE: Final = "coverage"
 SHARED: Final = "shared"
+WORDS: Final = "words"
+_BY_WORDS: Final = ("text", "audio")  # kinds of clauses that may be judged word by word
 
 
 def features(clause: ClauseScores, kinds: dict[str, str]) -> dict[str, Doubles]:
@@ -57,14 +64,33 @@ def relevance(scores: QueryScores, settings: SearchSettings, kinds: dict[str, st
     """The relevance of each candidate in [0, 1]; 1 where no clause has a calibration. Shape [K]."""
     num = len(scores.items)
     total_K, weight = np.zeros(num), 0.0
-    for clause in scores.clauses:
-        calibration = settings.calibration.get(clause.kind)
-        if clause.weight > 0 and calibration is not None:
-            total_K += clause.weight * logits(calibration, features(clause, kinds), num)
+    positive = [clause for clause in scores.clauses if clause.weight > 0]
+    if len(positive) > 1:  # "like this, but red": a picture may show what no text says
+        settings = settings.model_copy(update={"word_calibration": None})
+    for clause in positive:
+        logit_K = _clause_logits(clause, settings, kinds, num)
+        if logit_K is not None:
+            total_K += clause.weight * logit_K
             weight += clause.weight
     if weight == 0:
         return np.ones(num)
     return probability(total_K / weight)
+
+
+def _clause_logits(
+    clause: ClauseScores, settings: SearchSettings, kinds: dict[str, str], num: int
+) -> Doubles | None:
+    """The logits of one clause [K], None without a calibration.
+
+    Word by word where that is possible; items without words are judged like those of a longer text.
+    """
+    whole = settings.calibration.get(clause.kind)
+    logit_K = None if whole is None else logits(whole, features(clause, kinds), num)
+    by_word = settings.word_calibration
+    if by_word is None or clause.words_K is None or clause.kind not in _BY_WORDS:
+        return logit_K
+    word_K = logits(by_word, {WORDS: clause.words_K.astype(np.float64)}, num)
+    return word_K if logit_K is None else np.where(np.isnan(clause.words_K), logit_K, word_K)
 
 
 def probability(logit_K: Doubles) -> Doubles:

@@ -10,17 +10,27 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal
 
 import numpy as np
 
 from recsys.arrays import Bools, Floats, Ints
 from recsys.errors import RequestError, did_you_mean
 from recsys.search.alignment import AlignmentHeads
+from recsys.search.item_words import ItemWords
 from recsys.search.legs import LEXICAL, POPULARITY, DenseLeg, LegQuery, Space, WordIndex, leg_queries
 from recsys.search.lexical.words import WordQuery
 from recsys.search.query import EncodedClause, EncodedQuery, QueryKind
+
+# What errors call a clause of a kind.
+_CALLED: Final[Mapping[QueryKind, str]] = {
+    "text": "a text clause",
+    "image": "a picture clause",
+    "audio": "a sound clause",
+    "video": "a video clause",
+    "item": "an item clause",
+}
 
 
 class Stopwatch:
@@ -52,7 +62,10 @@ class ClauseScores:
     kind: QueryKind
     weight: float
     legs: Mapping[str, LegScores]
-    coverage_K: Floats | None  # share of the clause's words that an item has; None without words
+    # Share of the clause's words that an item has. None where no item has any: a query in another language
+    # is no worse an answer for that.
+    coverage_K: Floats | None
+    words_K: Floats | None = None  # `ItemWords.least_evidence`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +74,21 @@ class QueryScores:
 
     items: Ints  # [K], ascending
     clauses: tuple[ClauseScores, ...]
+    proposed: Mapping[str, Ints] = field(default_factory=dict)  # by each leg that is on, of `items`
+
+    def of_legs(self, query: EncodedQuery) -> "QueryScores":
+        """The scores of `query`, which differs from the scored one in the legs that it switches off.
+
+        As `Scorer.score` gives them: the candidates are those that the other legs propose. Raises
+        `RequestError` where these cannot answer a clause.
+        """
+        for clause in self.clauses:
+            asked = [name for name in clause.legs if name != POPULARITY]
+            if not any(_is_on(query, name) for name in asked):
+                raise RequestError("modality_weights", _all_are_off(asked))
+        proposed = {name: items for name, items in self.proposed.items() if _is_on(query, name)}
+        items = np.unique(np.concatenate([np.empty(0, np.int64), *proposed.values()]))
+        return replace(self.at(np.searchsorted(self.items, items)), proposed=proposed)
 
     def at(self, kept: Ints) -> "QueryScores":
         """The candidates at the positions `kept`."""
@@ -74,6 +102,7 @@ class QueryScores:
                 weight=clause.weight,
                 legs={name: leg(scores) for name, scores in clause.legs.items()},
                 coverage_K=None if clause.coverage_K is None else clause.coverage_K[kept],
+                words_K=None if clause.words_K is None else clause.words_K[kept],
             )
             for clause in self.clauses
         )
@@ -90,6 +119,7 @@ class Scorer:
         num_items: int,
         heads: AlignmentHeads | None = None,
         words: WordIndex | None = None,
+        item_words: ItemWords | None = None,
         has_words: Bools | None = None,
         popularity: Floats | None = None,
     ) -> None:
@@ -99,6 +129,7 @@ class Scorer:
         the popularity of an item with 0 is unknown.
         """
         self.legs, self.heads, self.words, self.num_items = tuple(legs), heads, words, num_items
+        self.item_words = item_words
         self._has_words = has_words
         self._popularity = popularity
 
@@ -124,21 +155,23 @@ class Scorer:
             self._check_answerable(query, clause, by_leg)
         with watch.stage("lexical"):
             allowed = self._without_excluded(query, allowed)
-            found = self._lexical_heads(query, num, allowed)
+            found = self._lexical_head(query, num, allowed)
         with watch.stage("dense"):
-            found += self._dense_heads(query, queries, num, allowed)
-        items = np.unique(np.concatenate([np.empty(0, np.int64), *found]))
+            found |= self._dense_heads(query, queries, num, allowed)
+        items = np.unique(np.concatenate([np.empty(0, np.int64), *found.values()]))
         scored = zip(query.clauses, queries, strict=True)
         return QueryScores(
             items=items,
             clauses=tuple(self._clause_scores(clause, by_leg, items, watch) for clause, by_leg in scored),
+            proposed=found,
         )
 
-    def _lexical_heads(self, query: EncodedQuery, num: int, allowed: Bools | None) -> list[Ints]:
-        if self.words is None or not _is_on(query, LEXICAL):
-            return []
+    def _lexical_head(self, query: EncodedQuery, num: int, allowed: Bools | None) -> dict[str, Ints]:
+        """What the words propose, by the name of the leg; empty where none is asked."""
         asked = [words for clause in query.positive if (words := _words_of(clause)) is not None]
-        return [self.words.search(words, num, allowed)[0] for words in asked]
+        if self.words is None or not asked or not _is_on(query, LEXICAL):
+            return {}
+        return {LEXICAL: np.concatenate([self.words.search(words, num, allowed)[0] for words in asked])}
 
     def _dense_heads(
         self,
@@ -146,8 +179,9 @@ class Scorer:
         queries: Sequence[Mapping[str, LegQuery]],
         num: int,
         allowed: Bools | None,
-    ) -> list[Ints]:
-        found = []
+    ) -> dict[str, Ints]:
+        """What the vectors propose, by the name of the leg."""
+        found = {}
         for leg in self.legs:
             asked = [
                 (clause.weight, by_leg[leg.name])
@@ -155,7 +189,7 @@ class Scorer:
                 if clause.weight > 0 and leg.name in by_leg
             ]
             if asked and _is_on(query, leg.name):
-                found.append(leg.head(asked, num, allowed))
+                found[leg.name] = leg.head(asked, num, allowed)
         return found
 
     def _clause_scores(
@@ -163,12 +197,16 @@ class Scorer:
     ) -> ClauseScores:
         legs: dict[str, LegScores] = {}
         coverage_K: Floats | None = None
+        words_K: Floats | None = None
         if self.words is not None and (words := _words_of(clause)) is not None:
             with watch.stage("lexical"):
                 has_K = np.ones(len(items), np.bool_) if self._has_words is None else self._has_words[items]
                 score_K = self.words.scores(words, items)
                 legs[LEXICAL] = LegScores(score_K=score_K, has_K=has_K, space="lexical")
-                coverage_K = self.words.coverage(words, items)
+                if self.words.knows(words):
+                    coverage_K = self.words.coverage(words, items)
+                if self.item_words is not None:
+                    words_K = self.item_words.least_evidence(words, clause.word_vectors, self.words, items)
         with watch.stage("dense"):
             for leg in self.legs:
                 if leg.name in queries:
@@ -179,7 +217,9 @@ class Scorer:
         if self._popularity is not None and clause.weight > 0:
             counts_K = self._popularity[items]
             legs[POPULARITY] = LegScores(score_K=np.log1p(counts_K), has_K=counts_K > 0, space="popularity")
-        return ClauseScores(kind=clause.kind, weight=clause.weight, legs=legs, coverage_K=coverage_K)
+        return ClauseScores(
+            kind=clause.kind, weight=clause.weight, legs=legs, coverage_K=coverage_K, words_K=words_K
+        )
 
     def _without_excluded(self, query: EncodedQuery, allowed: Bools | None) -> Bools | None:
         """`allowed` without the items with an excluded word, and without the items of the clauses."""
@@ -207,18 +247,22 @@ class Scorer:
         if any(_is_on(query, name) for name in asked):
             return
         if asked:
-            raise RequestError("modality_weights", f"all are 0 of {', '.join(asked)}, which could answer")
+            raise RequestError("modality_weights", _all_are_off(asked))
         if clause.item is not None:
             raise RequestError("item", "the item has nothing that others can be compared with", clause.item)
         if clause.words is not None and clause.words.is_empty and not clause.vectors:
             raise RequestError("clauses", "a text without any word to search for; add one")
         names = ", ".join(self.leg_names) or "nothing"
-        raise RequestError("clauses", f"a {clause.kind} clause finds nothing here: the catalogue has {names}")
+        raise RequestError("clauses", f"{_CALLED[clause.kind]} finds nothing here: the catalogue has {names}")
 
 
 def _words_of(clause: EncodedClause) -> WordQuery | None:
     """The words of the clause; None where it has none beside words that are excluded."""
     return None if clause.words is None or clause.words.is_empty else clause.words
+
+
+def _all_are_off(asked: Sequence[str]) -> str:
+    return f"all are 0 of {', '.join(asked)}, which could answer"
 
 
 def _is_on(query: EncodedQuery, leg: str) -> bool:

@@ -9,6 +9,7 @@ Legend: K candidates, H items of the head, k hits.
 """
 
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from recsys.errors import RequestError
 from recsys.history import History
 from recsys.search.fusion import fuse
 from recsys.search.legs import POPULARITY
-from recsys.search.personal import Personalizer, personal_order
+from recsys.search.personal import Personalizer, in_deviations, personal_order
 from recsys.search.query import EncodedQuery
 from recsys.search.relevance import relevance
 from recsys.search.results import HitExplanation, SearchResults
@@ -46,6 +47,7 @@ class Searcher:
     ) -> None:
         self.scorer, self.settings, self.personalizer = scorer, settings, personalizer
         self._kinds: dict[str, str] = {leg.name: leg.kind for leg in scorer.legs}
+        self._imputed = {leg.name: leg.imputed for leg in scorer.legs if leg.imputed.any()}
 
     def with_settings(self, settings: SearchSettings) -> "Searcher":
         """The same legs with other settings."""
@@ -83,6 +85,29 @@ class Searcher:
         self._check(k, min_relevance, personal)
         watch = Stopwatch()
         scores = self.scorer.score(query, self.settings.num_candidates, allowed, watch)
+        return self.ranked(
+            scores, query, k, min_relevance=min_relevance, history=history, personal=personal,
+            explain=explain, watch=watch,
+        )  # fmt: skip
+
+    def ranked(
+        self,
+        scores: QueryScores,
+        query: EncodedQuery,
+        k: int,
+        *,
+        min_relevance: float | None = None,
+        history: History | None = None,
+        personal: float | None = None,
+        explain: bool = True,
+        watch: Stopwatch | None = None,
+    ) -> SearchResults:
+        """The list of `search` from the scores of `query`, or from those of some of its legs.
+
+        Several lists of one query, of other legs or settings, need its scores once.
+        """
+        self._check(k, min_relevance, personal)
+        watch = watch or Stopwatch()
         with watch.stage("fusion"):
             fused_K, parts = fuse(scores, self.settings, query.modality_weights)
             relevance_K = relevance(scores, self.settings, self._kinds)
@@ -106,6 +131,7 @@ class Searcher:
         recommended = self.personalizer(history, items[head])
         if recommended is None:
             return impersonal
+        fused_K = in_deviations(fused_K)
         order, final = personal_order(items[head], fused_K[head], recommended.scores, personal)
         below = final[-1] + fused_K[tail] - fused_K[head].min()
         pasts = zip(head.tolist(), recommended.past_items.tolist(), strict=True)
@@ -128,15 +154,15 @@ class Searcher:
     ) -> SearchResults:
         place = ranked.place[:k]
         items, found = scores.items[place], relevance_K[place].astype(np.float32)
-        legs = _strongest(parts, place)
+        words, legs = self._matched(query, items), self._strongest(parts, place, items)
         explanations = tuple(
             HitExplanation(
-                words=self._matched(query, item),
+                words=words[at],
                 leg=legs[at],
                 past_item=ranked.past_item.get(int(place[at])),
                 relevance=float(found[at]),
             )
-            for at, item in enumerate(items.tolist())
+            for at in range(len(items))
         )
         score: Floats = ranked.score[:k].astype(np.float32)
         return SearchResults(
@@ -148,12 +174,30 @@ class Searcher:
             milliseconds=watch.milliseconds,
         )
 
-    def _matched(self, query: EncodedQuery | None, item: int) -> tuple[str, ...]:
-        if self.scorer.words is None or query is None:
-            return ()
-        asked = [clause.words for clause in query.positive if clause.words is not None]
-        words = [word for each in asked for word in self.scorer.words.matched(each, item)]
-        return tuple(dict.fromkeys(words))
+    def _matched(self, query: EncodedQuery | None, items: Ints) -> list[tuple[str, ...]]:
+        """The words of the query's clauses that each item has, each once."""
+        asked = [] if query is None else [each.words for each in query.positive if each.words is not None]
+        if self.scorer.words is None or not asked:
+            return [()] * len(items)
+        by_clause = [self.scorer.words.matched(words, items) for words in asked]
+        return [
+            tuple(dict.fromkeys(chain.from_iterable(of_item))) for of_item in zip(*by_clause, strict=True)
+        ]
+
+    def _strongest(self, parts: dict[str, Doubles], place: Ints, items: Ints) -> list[str | None]:
+        """The leg with the largest positive part in the score of each of the candidates `place`.
+
+        A leg whose vector of the item is imputed explains nothing: the item has no such medium.
+        """
+        names = [name for name in parts if name != POPULARITY]
+        if not names:
+            return [None] * len(place)
+        part_LK = np.stack([parts[name][place] for name in names])
+        for leg, name in enumerate(names):
+            if name in self._imputed:
+                part_LK[leg, self._imputed[name][items]] = 0.0
+        best = part_LK.argmax(axis=0)
+        return [names[leg] if part_LK[leg, at] > 0 else None for at, leg in enumerate(best.tolist())]
 
     def _check(self, k: int, min_relevance: float | None, personal: float | None) -> None:
         if not 1 <= k <= self.settings.max_list_length:
@@ -161,13 +205,3 @@ class Searcher:
         for name, value in (("min_relevance", min_relevance), ("personal", personal)):
             if value is not None and not 0 <= value <= 1:
                 raise RequestError(name, "from 0 to 1", value)
-
-
-def _strongest(parts: dict[str, Doubles], place: Ints) -> list[str | None]:
-    """The leg with the largest positive part in the score of each of the candidates `place`."""
-    names = [name for name in parts if name != POPULARITY]
-    if not names:
-        return [None] * len(place)
-    part_LK = np.stack([parts[name][place] for name in names])
-    best = part_LK.argmax(axis=0)
-    return [names[leg] if part_LK[leg, at] > 0 else None for at, leg in enumerate(best.tolist())]

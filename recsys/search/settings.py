@@ -45,6 +45,8 @@ class SearchSettings(_Frozen):
     fusion_reason: Mapping[QueryKind, str] = Field(default_factory=dict)
     # Kinds of clauses with a relevance of their own; the relevance of all others is unknown, 1.
     calibration: Mapping[QueryKind, Calibration] = Field(default_factory=dict)
+    # Of text and speech of few content words, judged word by word; None: as all other clauses.
+    word_calibration: Calibration | None = None
     min_relevance: float = Field(default=0.0, ge=0, le=1)  # a list has no item of lower relevance
     relevance_reason: str = ""
     personal: float = Field(default=0.0, ge=0, le=1)  # share of the recommender in the order of the head

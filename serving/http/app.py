@@ -74,7 +74,8 @@ def create_app(engine: Engine, limits: QueryLimits | None = None, media: Sequenc
 
     `limits` are those of the queries of search, `media` the folders of `CataloguePictures`.
     """
-    app = FastAPI(title="recsys", version=__version__, description=ABOUT)
+    # FastAPI's own pages load scripts from another host; /docs is one of `serving/web/`.
+    app = FastAPI(title="recsys", version=__version__, description=ABOUT, docs_url=None, redoc_url=None)
     app.state.engine = engine
     has_search = engine.bundle.manifest.search is not None
     app.state.search = SearchEngine.of(engine, limits=limits) if has_search else None
@@ -119,11 +120,16 @@ def recommend(body: RecommendRequest, engine: RecommendingEngine) -> Answer:
     For an unknown user, an empty history, or a history of unknown items only, `degraded` says what answered.
     """
     history, ignored = history_of(engine, body)
-    allowed, unknown = engine.request_reader.allowed(
+    allowed, unknown = engine.reader_of(body.user_id).allowed(
         body.candidates, body.filters, body.exclude, strict=body.strict
     )
     ranked = engine.recommend(
-        [history], body.k, exclude_seen=body.exclude_seen, allowed=allowed, diversity=body.diversity
+        [history],
+        body.k,
+        users=[body.user_id],
+        exclude_seen=body.exclude_seen,
+        allowed=allowed,
+        diversity=body.diversity,
     )
     return _answer(engine, history, ranked, [*ignored, *unknown])
 
@@ -141,7 +147,7 @@ def rank(body: RankRequest, engine: RecommendingEngine) -> Answer:
     few for these ranks, they come after all others.
     """
     history, ignored = history_of(engine, body)
-    candidates, unknown = engine.request_reader.candidates(body.candidates, strict=body.strict)
+    candidates, unknown = engine.reader_of(body.user_id).candidates(body.candidates, strict=body.strict)
     ranked = engine.rank([history], candidates[None, :])
     return _answer(engine, history, ranked, [*ignored, *unknown])
 
@@ -160,12 +166,12 @@ def similar(
 ) -> SimilarAnswer:
     """The nearest other items, by the cosine of item vectors; in a bundle of items alone, by search."""
     try:
-        item = engine.request_reader.item(item_id, "item_id")
+        item = engine.reader_of(query.user_id).item(item_id, "item_id")
     except RequestError as error:
         raise HTTPException(404, of_request(error)) from None
     search: SearchEngine | None = request.app.state.search
     similar_items = engine.similar if engine.recommender is not None or search is None else search.similar
-    found, cosines = similar_items(item, query.k)
+    found, cosines = similar_items(item, query.k, user=query.user_id)
     items = [
         SimilarItem(
             item_id=engine.item_id(at),

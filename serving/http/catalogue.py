@@ -19,6 +19,7 @@ from serving.http.catalogue_schemas import (
 )
 from serving.http.parts import BAD_BODY, BAD_REQUEST, NOT_FOUND, EngineOf, model_info
 from serving.http.problems import of_request, problem
+from serving.http.schemas import UserQuery
 from serving.pictures import CataloguePictures
 from serving.search import SearchEngine
 
@@ -41,14 +42,17 @@ async def _pictures(request: Request) -> CataloguePictures:
 PicturesOf = Annotated[CataloguePictures, Depends(_pictures)]
 
 
-@router.get("/v1/about", tags=["catalogue"], summary="What can be asked here")
-def about(engine: EngineOf, pictures: PicturesOf, request: Request) -> About:
+@router.get("/v1/about", responses=BAD_REQUEST, tags=["catalogue"], summary="What can be asked here")
+def about(
+    engine: EngineOf, pictures: PicturesOf, query: Annotated[UserQuery, Query()], request: Request
+) -> About:
     """The dataset, and the kinds of request that its bundle answers."""
     manifest = engine.bundle.manifest
     search: SearchEngine | None = request.app.state.search
     return About(
         name=manifest.dataset.name,
-        num_items=len(engine.bundle.item_ids),
+        num_items=engine.reader_of(query.user_id).num_items(),
+        owned=bool(engine.owners),
         recommends=engine.recommender is not None,
         queries=[] if search is None else list(search.query_kinds),
         pictures=bool(pictures),
@@ -62,7 +66,7 @@ def facets(body: FacetRequest, engine: EngineOf) -> FacetAnswer:
 
     Ids that are not in the catalogue do not count.
     """
-    counted = engine.request_reader.facets(body.items, body.filters)
+    counted = engine.reader_of(body.user_id).facets(body.items, body.filters)
     return FacetAnswer(
         facets=[
             Facet(
@@ -93,7 +97,7 @@ def picture(
     request: Request,
 ) -> Response:
     """A JPEG of the item's first picture, from the folders that `recsys serve --media` names."""
-    found = pictures.find(_item(engine, item_id))
+    found = pictures.find(_item(engine, item_id, query.user_id))
     if found is None:
         raise HTTPException(404, problem("item_id", "this item has no picture here", item_id))
     tag = f'"{found.tag}-{query.side}"'
@@ -116,14 +120,19 @@ def picture(
     tags=["catalogue"],
     summary="An item of the catalogue",
 )
-def item(item_id: ItemInPath, engine: EngineOf, pictures: PicturesOf) -> ItemOut:
+def item(
+    item_id: ItemInPath,
+    engine: EngineOf,
+    pictures: PicturesOf,
+    query: Annotated[UserQuery, Query()],
+) -> ItemOut:
     """The title, and whether there is a picture."""
-    found = _item(engine, item_id)
+    found = _item(engine, item_id, query.user_id)
     return ItemOut(item_id=item_id, title=engine.title(found), picture=pictures.find(found) is not None)
 
 
-def _item(engine: Engine, item_id: str) -> int:
+def _item(engine: Engine, item_id: str, user: str | None) -> int:
     try:
-        return engine.request_reader.item(item_id, "item_id")
+        return engine.reader_of(user).item(item_id, "item_id")
     except RequestError as error:
         raise HTTPException(404, of_request(error)) from None

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from recsys.search import QueryKind
-from serving.http.schemas import MAX_ALLOWED, ItemId, ModelInfo, _Model
+from serving.http.schemas import MAX_ALLOWED, ItemId, ModelInfo, UserId, UserQuery, _Model
 from serving.pictures import MAX_SIDE
 
 MAX_VALUES: Final = 500
@@ -16,7 +16,8 @@ class About(_Model):
     """What this endpoint can answer."""
 
     name: str = Field(description="Of the dataset.")
-    num_items: int
+    num_items: int = Field(description="That the user may see.")
+    owned: bool = Field(description="Whether items have owners, who alone may see them.")
     recommends: bool = Field(description="Whether `/v1/recommend` answers.")
     queries: list[QueryKind] = Field(
         description="Kinds of query that `/v1/search` takes; none without a search part."
@@ -36,6 +37,9 @@ class FacetRequest(_Model):
         description="As in a search. A field is counted among the items that pass the filters of all other "
         "fields.",
         examples=[{"genres": ["Comedy"]}],
+    )
+    user_id: UserId | None = Field(
+        None, description="Items with an owner count for this user alone; without, they do not count."
     )
     k: int = Field(20, ge=1, le=MAX_VALUES, description="How many values of a field, at most.")
 
@@ -65,9 +69,7 @@ class ItemOut(_Model):
     picture: bool = Field(description="Whether `/v1/items/{item_id}/image` has its picture.")
 
 
-class PictureQuery(BaseModel):
+class PictureQuery(UserQuery):
     """The query parameters of a request for a picture."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     side: int = Field(480, ge=MIN_SIDE, le=MAX_SIDE, description="Pixels of the longer side, at most.")

@@ -1,4 +1,4 @@
-"""The page at `/`: files of `serving/web/`, which name no other host."""
+"""The pages at `/` and `/docs`: files of `serving/web/`, which name no other host."""
 
 import hashlib
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ from serving.http.problems import problem
 
 router = APIRouter(include_in_schema=False)
 INDEX: Final = "index.html"
+DOCUMENTATION: Final = "docs.html"
 MEDIA_TYPES: Final[Mapping[str, str]] = MappingProxyType(
     {
         ".html": "text/html; charset=utf-8",
@@ -37,7 +38,7 @@ HEADERS: Final[Mapping[str, str]] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True)
 class Asset:
-    """One file of the page."""
+    """One file of the pages."""
 
     content: bytes
     media_type: str
@@ -46,7 +47,7 @@ class Asset:
 
 @cache
 def assets() -> Mapping[str, Asset]:
-    """The files of the page by name; a folder inside of `serving/web/` is not read."""
+    """The files of the pages by name; a folder inside of `serving/web/` is not read."""
     found = {}
     for each in files("serving").joinpath("web").iterdir():
         media_type = MEDIA_TYPES.get(f".{each.name.rpartition('.')[2]}")
@@ -63,16 +64,22 @@ def index(request: Request) -> Response:
     return _response(request, INDEX)
 
 
+@router.get("/docs")
+def documentation(request: Request) -> Response:
+    """The documentation of the endpoint, which the page makes from /openapi.json."""
+    return _response(request, DOCUMENTATION)
+
+
 @router.get("/web/{name}")
 def asset(request: Request, name: str) -> Response:
-    """A file that the page needs."""
+    """A file that a page needs."""
     return _response(request, name)
 
 
 def _response(request: Request, name: str) -> Response:
     found = assets().get(name)
     if found is None:
-        raise HTTPException(404, problem("name", "the page has no such file", name))
+        raise HTTPException(404, problem("name", "the pages have no such file", name))
     headers = {"ETag": found.tag, **HEADERS}
     if found.tag in request.headers.get("If-None-Match", ""):
         return Response(status_code=304, headers=headers)

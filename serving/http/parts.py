@@ -56,7 +56,7 @@ def history_of(engine: Engine, subject: Subject) -> tuple[History | None, list[s
             raise RequestError(
                 "history", "is given together with user_id; leave one of the two out", list(subject.history)
             )
-        return engine.state.histories([subject.user_id])[0], []
+        return engine.histories([subject.user_id])[0], []
     if subject.history is None:
         raise RequestError("user_id", "is missing; give user_id, or history instead")
     events = [Event(**entry.model_dump()) for entry in subject.history]

@@ -164,10 +164,18 @@ class RankRequest(Subject):
     )
 
 
-class SimilarQuery(BaseModel):
-    """The query parameters of a request for similar items."""
+class UserQuery(BaseModel):
+    """The query parameter of every request about single items: for whom it is."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    user_id: UserId | None = Field(
+        None, description="Items with an owner exist for this user alone; without, they do not exist."
+    )
+
+
+class SimilarQuery(UserQuery):
+    """The query parameters of a request for similar items."""
 
     k: int = Field(20, ge=1, le=MAX_K, description="How many items.")
 

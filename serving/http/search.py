@@ -70,12 +70,14 @@ def search(search: SearchOf, body: BodyOf, files: FilesOf) -> SearchAnswerOut:
     Send JSON, with media in base64, or a multipart form: the JSON in the part `request`, and files in parts
     named `image`, `audio` and `video`, several of each where wanted.
     """
-    history, ignored, degraded = _subject(search, body)
+    history, ignored, is_unknown_user = _subject(search, body)
     answer = search.search(
         SearchRequest(
             clauses=_clauses(search, body, files),
             k=body.k,
+            user=body.user_id,
             history=history,
+            is_unknown_user=is_unknown_user,
             filters=body.filters,
             exclude=body.exclude,
             exclude_seen=body.exclude_seen,
@@ -90,7 +92,7 @@ def search(search: SearchOf, body: BodyOf, files: FilesOf) -> SearchAnswerOut:
         model=model_info(search.engine),
         notes=list(answer.notes),
         transcripts=dict(answer.transcripts),
-        degraded=[*degraded, *answer.degraded],
+        degraded=list(answer.degraded),
         ignored=list(dict.fromkeys([*ignored, *answer.ignored])),
         milliseconds={stage: round(time, 3) for stage, time in answer.milliseconds.items()},
     )
@@ -106,7 +108,7 @@ def suggest(search: SearchOf, query: Annotated[SuggestQuery, Query()]) -> Sugges
                 kind=each.kind,
                 item_id=None if each.item is None else search.engine.item_id(each.item),
             )
-            for each in search.suggest(query.q, query.k)
+            for each in search.suggest(query.q, query.k, user=query.user_id)
         ]
     )
 
@@ -117,25 +119,19 @@ def body_definitions() -> dict[str, Any]:
     return {**schema.pop("$defs", {}), SearchBody.__name__: schema}
 
 
-def _subject(search: SearchEngine, body: SearchBody) -> tuple[History | None, list[str], list[str]]:
-    """The history that orders the hits, unknown items in it, and why there is no personal order."""
+def _subject(search: SearchEngine, body: SearchBody) -> tuple[History | None, list[str], bool]:
+    """The history that orders the hits, unknown items in it, and whether an unknown user was named."""
     if body.user_id is None and body.history is None:
-        return None, [], []
+        return None, [], False
     history, ignored = history_of(search.engine, body)
-    if history is None:
-        return None, ignored, ["unknown_user: impersonal"]
-    if not len(history):
-        return None, ignored, ["empty_history: impersonal"]
-    if not len(history.seen):
-        return None, ignored, ["unknown_items: impersonal"]
-    return history, ignored, []
+    return history, ignored, history is None
 
 
 def _clauses(search: SearchEngine, body: SearchBody, files: tuple[FilePart, ...]) -> tuple[Clause, ...]:
     clauses: list[Clause] = []
     if body.query is not None:
         clauses.append(TextClause(name="query", text=body.query))
-    clauses += [_clause(search, each, f"clauses.{at}") for at, each in enumerate(body.clauses)]
+    clauses += [_clause(search, each, f"clauses.{at}", body.user_id) for at, each in enumerate(body.clauses)]
     for name, weights in body.part_weights.items():
         num_parts = sum(each.kind == name for each in files)
         if len(weights) > num_parts:
@@ -150,11 +146,11 @@ def _clauses(search: SearchEngine, body: SearchBody, files: tuple[FilePart, ...]
     return tuple(clauses)
 
 
-def _clause(search: SearchEngine, clause: SearchClause, name: str) -> Clause:
+def _clause(search: SearchEngine, clause: SearchClause, name: str, user: str | None) -> Clause:
     if clause.text is not None:
         return TextClause(name=f"{name}.text", weight=clause.weight, text=clause.text)
     if clause.item_id is not None:
-        return search.item_clause(clause.item_id, f"{name}.item_id", clause.weight)
+        return search.item_clause(clause.item_id, f"{name}.item_id", clause.weight, user=user)
     for kind, of in _MEDIA.items():
         medium = getattr(clause, kind)
         if medium is not None:

@@ -7,7 +7,17 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from features.queries import MAX_WEIGHT, QueryLimits
-from serving.http.schemas import IMAGE, MAX_ALLOWED, MAX_K, Encodable, ItemId, ModelInfo, Subject, _Model
+from serving.http.schemas import (
+    IMAGE,
+    MAX_ALLOWED,
+    MAX_K,
+    Encodable,
+    ItemId,
+    ModelInfo,
+    Subject,
+    UserQuery,
+    _Model,
+)
 
 MAX_TEXT: Final = 100_000  # characters; of a longer text than a query may have the beginning is used
 MAX_SUGGESTIONS: Final = 50
@@ -148,10 +158,8 @@ class SearchAnswerOut(_Model):
     milliseconds: dict[str, float] = Field(description="Time by stage.")
 
 
-class SuggestQuery(_Model):
+class SuggestQuery(UserQuery):
     """The query parameters of a request for suggestions."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
 
     q: str = Field(max_length=MAX_PREFIX, description="What is typed so far.")
     k: int = Field(8, ge=1, le=MAX_SUGGESTIONS, description="How many suggestions, at most.")

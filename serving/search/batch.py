@@ -1,5 +1,11 @@
-"""Search for every query of a file, to a Parquet file."""
+"""Search for every query of a file, to a Parquet file.
 
+Finished hits are kept in parts (serving/batch_parts.py), so that the same command goes on after an
+interruption.
+"""
+
+import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,13 +13,14 @@ from typing import Final
 
 import polars as pl
 
-from features.queries import QueryRow, read_queries
+from features.queries import Clause, QueryRow, read_queries
+from recsys.checksums import sha256_of
 from recsys.columns import Columns
 from recsys.errors import DataError, RequestError
-from recsys.files import exclusive, replacing
+from recsys.files import exclusive, remove_unfinished, replacing
 from recsys.history import History
 from recsys.progress import Progress, silent
-from serving.batch_parts import check_is_parquet
+from serving.batch_parts import PartStore, check_is_parquet
 from serving.search.engine import SearchAnswer, SearchEngine, SearchRequest
 
 SCHEMA: Final = pl.Schema(
@@ -25,8 +32,16 @@ SCHEMA: Final = pl.Schema(
         Columns.RELEVANCE: pl.Float32,
     }
 )
+REPORT_SCHEMA: Final = pl.Schema(
+    {
+        Columns.QUERY: pl.String(),
+        "num_items": pl.Int32(),
+        "degraded": pl.List(pl.String),  # why the order is impersonal although the query has a user
+        "notes": pl.List(pl.String),  # what was left out of the query, and why
+    }
+)
 STEP: Final = "search"
-QUERIES_AT_ONCE: Final = 256  # whose users' histories are in memory
+QUERIES_AT_ONCE: Final = 256  # of one part, whose users' histories are in memory
 _MAX_SHOWN: Final = 100  # faulty rows that an error lists
 
 
@@ -49,84 +64,129 @@ class SearchBatchReport:
     num_queries: int = 0
     num_rows: int = 0
     num_without_hits: int = 0
-    num_unknown_users: int = 0
     num_noted: int = 0  # queries of which a part was left out
-    problems: list[str] = field(default_factory=list)
+    num_impersonal: Counter[str] = field(default_factory=Counter)  # queries with a user, by `degraded`
 
 
 def search_to_parquet(
-    search: SearchEngine, batch: SearchBatch, out: Path, *, progress: Progress = silent
+    search: SearchEngine,
+    batch: SearchBatch,
+    out: Path,
+    *,
+    report: Path | None = None,
+    queries_at_once: int = QUERIES_AT_ONCE,
+    progress: Progress = silent,
 ) -> SearchBatchReport:
     """Write query_id, item_id, rank (from 1), score and relevance for every query, complete or not at all.
 
-    Raises `DataError` for an `out` that is no Parquet file, as `read_queries`, and, after all queries were
-    tried, with all rows whose query cannot be answered; `LockedError` where another process writes `out`.
+    After an interruption the finished hits lie in the folder .NAME.parts beside `out`. The same call uses
+    those whose queries, media, request, bundle and histories are unchanged. `report` is one more Parquet
+    file, with a row for each query that has no hit, an impersonal order although it names a user, or a part
+    that was left out: query_id, num_items, degraded, notes. Raises `DataError` for an output that is no
+    Parquet file, as `read_queries`, and, after all queries were tried, with all rows whose query cannot be
+    answered; `LockedError` where another process writes `out`.
     """
-    check_is_parquet(out)
+    for path in (out, *([report] if report else [])):
+        check_is_parquet(path)
     rows = read_queries(batch.queries)
     out.parent.mkdir(parents=True, exist_ok=True)
-    report = SearchBatchReport()
-    frames: list[pl.DataFrame] = []
     with exclusive(out):
+        remove_unfinished(out)
+        work = _Work(search, batch, out)
         progress(STEP, 0, len(rows))
-        for start in range(0, len(rows), QUERIES_AT_ONCE):
-            some = rows[start : start + QUERIES_AT_ONCE]
-            histories = _histories(search, some)
-            for row in some:
-                frames += _answered(search, batch, row, histories, report)
-            progress(STEP, start + len(some), len(rows))
-        if report.problems:
+        for start in range(0, len(rows), queries_at_once):
+            work.answer(rows[start : start + queries_at_once])
+            progress(STEP, min(start + queries_at_once, len(rows)), len(rows))
+        if work.problems:
             raise DataError(
-                f"{batch.queries}: {len(report.problems)} of {len(rows)} queries cannot be answered, and "
+                f"{batch.queries}: {len(work.problems)} of {len(rows)} queries cannot be answered, and "
                 "nothing was written; correct or remove these rows",
-                report.problems[:_MAX_SHOWN],
+                work.problems[:_MAX_SHOWN],
             )
-        with replacing(out) as unfinished:
-            pl.concat([pl.DataFrame(schema=SCHEMA), *frames]).write_parquet(unfinished)
-    return report
+        work.hits.merge()
+        if report is not None:
+            _write_report(work.frames, report)
+        work.hits.remove()
+    return _counts(work.frames)
 
 
-def _histories(search: SearchEngine, rows: Sequence[QueryRow]) -> dict[str, History | None]:
-    users = list(dict.fromkeys(row.user_id for row in rows if row.user_id is not None))
-    return dict(zip(users, search.engine.state.histories(users), strict=True))
+class _Work:
+    """The parts of one batch, the report row of every query, and the rows that cannot be answered."""
 
-
-def _answered(
-    search: SearchEngine,
-    batch: SearchBatch,
-    row: QueryRow,
-    histories: Mapping[str, History | None],
-    report: SearchBatchReport,
-) -> list[pl.DataFrame]:
-    """The lines of one query, none where it cannot be answered; the counts in `report` are raised."""
-    history = None if row.user_id is None else histories[row.user_id]
-    report.num_unknown_users += row.user_id is not None and history is None
-    try:
-        clauses = list(row.clauses)
-        if row.item_id is not None:
-            clauses.append(search.item_clause(row.item_id, Columns.ITEM))
-        answer = search.search(
-            SearchRequest(
-                clauses=tuple(clauses),
-                k=batch.k,
-                history=history,
-                filters=batch.filters,
-                exclude_seen=batch.exclude_seen,
-                min_relevance=batch.min_relevance,
-                personal=batch.personal,
+    def __init__(self, search: SearchEngine, batch: SearchBatch, out: Path) -> None:
+        self.search, self.batch = search, batch
+        request = repr(
+            (
+                search.engine.bundle.version,
+                sorted(search.engine.providers.items()),
+                batch.k,
+                sorted((name, tuple(values)) for name, values in batch.filters.items()),
+                batch.exclude_seen,
+                batch.min_relevance,
+                batch.personal,
             )
         )
-    except RequestError as error:
-        report.problems.append(f"{row.place} ({Columns.QUERY} = {row.query_id!r}): {error}")
-        return []
-    report.num_queries += 1
-    report.num_rows += len(answer.hits)
-    report.num_without_hits += not answer.hits
-    report.num_noted += bool(answer.notes)
-    return [_frame(search, row.query_id, answer)]
+        self.hits = PartStore(out, SCHEMA, request)
+        self._reports = PartStore(out, REPORT_SCHEMA, f"report of {request}")
+        self.frames: list[pl.DataFrame] = []  # report rows
+        self.problems: list[str] = []
+
+    def answer(self, rows: Sequence[QueryRow]) -> None:
+        """One part; a finished one is read. A part with a row that cannot be answered is not kept."""
+        users = list(dict.fromkeys(row.user_id for row in rows if row.user_id is not None))
+        histories = self.search.engine.histories(users)
+        asked = [_identity(row) for row in rows]
+        key, report_key = self.hits.key(asked, [histories]), self._reports.key(asked, [histories])
+        kept = self._reports.read(report_key) if self.hits.read(key) is not None else None
+        if kept is not None:
+            self.hits.add(key, None)
+            self.frames.append(kept)
+            return
+        by_user = dict(zip(users, histories, strict=True))
+        answers: list[tuple[str, SearchAnswer]] = []
+        num_problems = len(self.problems)
+        for row in rows:
+            try:
+                answers.append((row.query_id, self._answer(row, by_user)))
+            except RequestError as error:
+                self.problems.append(f"{row.place} ({Columns.QUERY} = {row.query_id!r}): {error}")
+        if len(self.problems) == num_problems:
+            self.frames.append(_report_rows(answers))
+            self._reports.add(report_key, self.frames[-1])
+            self.hits.add(key, pl.concat([_hits(self.search, *each) for each in answers]))
+
+    def _answer(self, row: QueryRow, histories: Mapping[str, History | None]) -> SearchAnswer:
+        clauses: list[Clause] = list(row.clauses)
+        if row.item_id is not None:
+            clauses.append(self.search.item_clause(row.item_id, Columns.ITEM, user=row.user_id))
+        history = None if row.user_id is None else histories[row.user_id]
+        return self.search.search(
+            SearchRequest(
+                clauses=tuple(clauses),
+                k=self.batch.k,
+                user=row.user_id,
+                history=history,
+                is_unknown_user=row.user_id is not None and history is None,
+                filters=self.batch.filters,
+                exclude_seen=self.batch.exclude_seen,
+                min_relevance=self.batch.min_relevance,
+                personal=self.batch.personal,
+            )
+        )
 
 
-def _frame(search: SearchEngine, query_id: str, answer: SearchAnswer) -> pl.DataFrame:
+def _identity(row: QueryRow) -> str:
+    """Everything of a row that its hits depend on, and the content of its media."""
+    digest = hashlib.sha256(repr((row.query_id, row.item_id, row.user_id)).encode("utf-8", "surrogatepass"))
+    for clause in row.clauses:
+        digest.update(repr(clause).encode("utf-8", "surrogatepass"))
+        medium = getattr(clause, "medium", None)
+        if isinstance(medium, Path):
+            digest.update(sha256_of(medium).encode())
+    return digest.hexdigest()
+
+
+def _hits(search: SearchEngine, query_id: str, answer: SearchAnswer) -> pl.DataFrame:
     hits = answer.hits
     return pl.DataFrame(
         {
@@ -138,3 +198,29 @@ def _frame(search: SearchEngine, query_id: str, answer: SearchAnswer) -> pl.Data
         },
         schema=SCHEMA,
     )
+
+
+def _report_rows(answers: Sequence[tuple[str, SearchAnswer]]) -> pl.DataFrame:
+    rows = [(name, len(each.hits), list(each.degraded), list(each.notes)) for name, each in answers]
+    return pl.DataFrame(rows, schema=REPORT_SCHEMA, orient="row")
+
+
+def _write_report(frames: Sequence[pl.DataFrame], path: Path) -> None:
+    rows = pl.concat([pl.DataFrame(schema=REPORT_SCHEMA), *frames])
+    is_noted = (
+        (pl.col("num_items") == 0) | (pl.col("degraded").list.len() > 0) | (pl.col("notes").list.len() > 0)
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as unfinished:
+        rows.filter(is_noted).write_parquet(unfinished)
+
+
+def _counts(frames: Sequence[pl.DataFrame]) -> SearchBatchReport:
+    report = SearchBatchReport()
+    for _, num_items, degraded, notes in (row for frame in frames for row in frame.iter_rows()):
+        report.num_queries += 1
+        report.num_rows += num_items
+        report.num_without_hits += num_items == 0
+        report.num_noted += bool(notes)
+        report.num_impersonal.update(degraded)
+    return report

@@ -14,6 +14,7 @@ from recsys.errors import BundleError
 from recsys.history import History
 from recsys.ids import NUM_RESERVED
 from recsys.modalities import EncoderKind
+from recsys.retrieval import AnsweredBy, answered_by
 from recsys.search import (
     EncodedClause,
     EncodedQuery,
@@ -29,6 +30,9 @@ from recsys.search import (
 from serving.engine import Engine
 
 TRANSCRIBER: Final = "transcriber"  # among the encoders of a manifest
+UNKNOWN_USER: Final = "unknown_user: impersonal"
+EMPTY_HISTORY: Final = "empty_history: impersonal"
+UNKNOWN_ITEMS: Final = "unknown_items: impersonal"
 NO_RECOMMENDER: Final = "no_recommender: impersonal"
 
 
@@ -38,7 +42,9 @@ class SearchRequest:
 
     clauses: tuple[Clause, ...]
     k: int = 20
+    user: str | None = None  # sees the items that they own, and those without an owner
     history: History | None = None
+    is_unknown_user: bool = False  # a user was named who has no history; the answer says so
     filters: Mapping[str, Sequence[str]] = field(default_factory=dict)
     exclude: Sequence[str] = ()
     exclude_seen: bool = False
@@ -66,7 +72,7 @@ class SearchAnswer:
     notes: tuple[str, ...]  # what was left out of the query, and why
     transcripts: Mapping[str, str]  # name of a clause with sound -> the words that were heard
     ignored: tuple[str, ...]  # unknown items of the request
-    degraded: tuple[str, ...]  # why the order is impersonal, where a history was given
+    degraded: tuple[str, ...]  # why the order is impersonal, where a user or a history was given
     milliseconds: Mapping[str, float]  # by stage
 
 
@@ -146,36 +152,51 @@ class SearchEngine:
             milliseconds={"encoding": 1000 * (encoded - start), **found.milliseconds},
         )
 
-    def similar(self, item: int, k: int) -> tuple[Ints, Floats]:
+    def similar(self, item: int, k: int, *, user: str | None = None) -> tuple[Ints, Floats]:
         """The `k` other items that are most like `item`, and their scores, best first."""
         query = EncodedQuery(clauses=(EncodedClause(kind="item", item=item),))
-        found = self.searcher.search(query, k, min_relevance=0.0, personal=0.0)
+        visible = self.engine.owners.visible(user)
+        found = self.searcher.search(query, k, allowed=visible, min_relevance=0.0, personal=0.0)
         return found.items, found.scores
 
-    def suggest(self, prefix: str, k: int) -> list[Suggestion]:
-        """Titles, words and categories that complete what is typed."""
-        words = self.searcher.scorer.words
-        return words.suggest(prefix, k) if isinstance(words, LexicalIndex) else []
+    def suggest(self, prefix: str, k: int, *, user: str | None = None) -> list[Suggestion]:
+        """Titles, words and categories of items that `user` may see, which complete what is typed."""
+        words, reader = self.searcher.scorer.words, self.engine.reader_of(user)
+        if not isinstance(words, LexicalIndex):
+            return []
+        return words.suggest(prefix, k, allowed=reader.visible, is_category=reader.has_category)
 
-    def item_clause(self, item_id: str, name: str, weight: float = 1.0) -> ItemClause:
-        """A clause "like this item"; raises `RequestError` for an unknown item."""
-        return ItemClause(name=name, weight=weight, item=self.engine.request_reader.item(item_id, name))
+    def item_clause(
+        self, item_id: str, name: str, weight: float = 1.0, *, user: str | None = None
+    ) -> ItemClause:
+        """A clause "like this item"; raises `RequestError` for an item that is unknown to `user`."""
+        return ItemClause(name=name, weight=weight, item=self.engine.reader_of(user).item(item_id, name))
 
     def _allowed(self, request: SearchRequest) -> tuple[Bools | None, list[str]]:
         """Which items may be found [N], None where all may, and the unknown items of the request."""
-        allowed, ignored = self.engine.request_reader.allowed(
+        allowed, ignored = self.engine.reader_of(request.user).allowed(
             None, request.filters, request.exclude, strict=request.strict
         )
         if request.exclude_seen and request.history is not None:
             if allowed is None:
                 allowed = np.ones(self.engine.bundle.item_ids.size, np.bool_)
                 allowed[:NUM_RESERVED] = False
+            allowed = allowed.copy()
             allowed[request.history.seen] = False
         return allowed, ignored
 
     def _degraded(self, request: SearchRequest) -> tuple[str, ...]:
-        is_asked = request.history is not None and request.personal != 0
-        return (NO_RECOMMENDER,) if is_asked and self.engine.recommender is None else ()
+        """Why the order is impersonal although a user was named."""
+        history, recommender = request.history, self.engine.recommender
+        if request.is_unknown_user:
+            return (UNKNOWN_USER,)
+        if history is None:
+            return ()
+        if recommender is None:
+            return (NO_RECOMMENDER,) if request.personal != 0 else ()
+        if answered_by(history, recommender.settings) is not AnsweredBy.POPULARITY:
+            return ()
+        return (UNKNOWN_ITEMS if len(history) else EMPTY_HISTORY,)
 
 
 def query_encoder(bundle: Bundle, limits: QueryLimits, device: Device = "cpu") -> QueryEncoder:

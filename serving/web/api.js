@@ -27,15 +27,17 @@ const json = (body, signal) => ({
   signal,
 });
 
+// Items with an owner exist for the person who asks, who is named in every request.
+const query = (values, user) => new URLSearchParams(user ? {...values, user_id: user} : values);
 export const itemPath = (id) => `/v1/items/${encodeURIComponent(id)}`;
-export const picturePath = (id, side) => `${itemPath(id)}/image?side=${side}`;
+export const picturePath = (id, side, user) => `${itemPath(id)}/image?${query({side}, user)}`;
 
-export const about = () => ask("/v1/about");
-export const item = (id, signal) => ask(itemPath(id), {signal});
+export const about = (user) => ask(`/v1/about?${query({}, user)}`);
+export const item = (id, user, signal) => ask(`${itemPath(id)}?${query({}, user)}`, {signal});
 export const recommend = (body, signal) => ask("/v1/recommend", json(body, signal));
 export const facets = (body, signal) => ask("/v1/facets", json(body, signal));
-export const suggest = (text, k, signal) => ask(`/v1/suggest?${new URLSearchParams({q: text, k})}`, {signal});
-export const similar = (id, k, signal) => ask(`${itemPath(id)}/similar?k=${k}`, {signal});
+export const suggest = (text, k, user, signal) => ask(`/v1/suggest?${query({q: text, k}, user)}`, {signal});
+export const similar = (id, k, user, signal) => ask(`${itemPath(id)}/similar?${query({k}, user)}`, {signal});
 
 // `media`: [{kind: "image", blob, name}], sent as they are.
 export function search(body, media, signal) {

@@ -1,6 +1,7 @@
 // Items as pictures with their title, relevance and explanation, and a button for more like each.
 
 import {picturePath} from "./api.js";
+import {page} from "./context.js";
 import {h, icon} from "./dom.js";
 
 const SIDE = 480; // pixels, of a picture of about 240 on a dense screen
@@ -26,7 +27,7 @@ export function picture(id, title, {has, side = SIDE} = {}) {
     h("span", {class: "initials", "aria-hidden": "true"}, initials(name)),
   );
   if (has) {
-    const image = h("img", {alt: "", src: picturePath(id, side), loading: "lazy", decoding: "async"});
+    const image = h("img", {alt: "", src: picturePath(id, side, page.state.user), loading: "lazy", decoding: "async"});
     image.addEventListener("error", () => image.remove());
     image.addEventListener("load", () => place.classList.add("loaded"));
     place.append(image);

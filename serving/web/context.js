@@ -6,7 +6,7 @@ export const ASKED = 200; // hits that are asked for, and counted by category
 export const STEP = 24; // items that are shown at once
 
 export const page = {
-  server: {name: "", num_items: 0, recommends: false, queries: [], pictures: false},
+  server: {name: "", num_items: 0, owned: false, recommends: false, queries: [], pictures: false},
   state: empty(),
   seen: new Map(), // id of an item -> {title, has: whether there is a picture}
   go: null, // go(changes, {replace, focus}): write the address and show it

@@ -13,6 +13,7 @@ import {suggestions} from "./suggest.js";
 
 const VALUES = 60; // of a field, at most
 let running = new AbortController();
+let asker = ""; // for whom page.server and page.seen are
 let counted = {key: null, items: null}; // hits of the last query before filters
 
 page.go = (changes, {replace = false, focus = null} = {}) => {
@@ -32,6 +33,7 @@ async function run() {
   byId("results").setAttribute("aria-busy", "true");
   if (!byId("items").children.length) byId("items").replaceChildren(...skeleton(8));
   try {
+    await knowServer();
     await knowItems(signal);
     const answer = await ask(page.state, signal);
     if (signal.aborted) return;
@@ -44,10 +46,20 @@ async function run() {
   }
 }
 
+// Where items have owners, another person sees other items.
+async function knowServer() {
+  const {user} = page.state;
+  if (!page.server.owned || user === asker) return;
+  asker = user;
+  page.seen.clear();
+  page.server = await api.about(user);
+  drawAbout();
+}
+
 // Titles and pictures of the items in the query, which an address names by their ids alone.
 async function knowItems(signal) {
   for (const id of page.state.like.filter((each) => !page.seen.has(each))) {
-    const found = await api.item(id, signal);
+    const found = await api.item(id, page.state.user, signal);
     page.seen.set(id, {title: found.title, has: found.picture});
     drawParts();
   }
@@ -56,7 +68,7 @@ async function knowItems(signal) {
 function ask(wanted, signal) {
   const {filters} = wanted;
   if (address.isSearch(wanted)) {
-    if (!canSearch()) return api.similar(wanted.like[0], STEP, signal);
+    if (!canSearch()) return api.similar(wanted.like[0], STEP, wanted.user, signal);
     const body = {k: ASKED, filters, clauses: wanted.like.map((id) => ({item_id: id}))};
     if (wanted.q) body.query = wanted.q;
     if (wanted.user) body.user_id = wanted.user;
@@ -72,7 +84,8 @@ function ask(wanted, signal) {
 async function drawCounts(answer, signal) {
   if (!address.isSearch(page.state) && !page.server.recommends) return show(byId("facets"));
   const items = await beforeFilters(answer, signal);
-  const found = await api.facets({items, filters: page.state.filters, k: VALUES}, signal);
+  const who = page.state.user ? {user_id: page.state.user} : {};
+  const found = await api.facets({...who, items, filters: page.state.filters, k: VALUES}, signal);
   if (!signal.aborted) drawFacets(found.facets, page.state.filters, toggle);
 }
 
@@ -121,11 +134,16 @@ function listen() {
   addEventListener("popstate", run);
 }
 
-function drawServer() {
+function drawAbout() {
   byId("name").textContent = page.server.name;
   byId("about").textContent = `${plural(page.server.num_items, "item", "items")} · version ${page.server.model.version}`;
+}
+
+function drawServer() {
+  drawAbout();
   byId("personal-part").hidden = !canSearch() || !page.server.recommends;
-  byId("person").hidden = !page.server.recommends;
+  byId("person").hidden = !page.server.recommends && !page.server.owned;
+  if (page.server.owned) byId("user-help").textContent = "Shown are this person's items, and those of nobody.";
   if (canSearch()) {
     const ways = {text: "words", image: "a picture", audio: "your voice"};
     const known = Object.keys(ways).filter((kind) => page.server.queries.includes(kind));
@@ -145,7 +163,8 @@ function drawServer() {
 async function start() {
   listen();
   try {
-    page.server = await api.about();
+    asker = address.read().state.user;
+    page.server = await api.about(asker);
   } catch (error) {
     return drawProblem(error);
   }

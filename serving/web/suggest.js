@@ -1,6 +1,7 @@
 // Suggestions while typing: a combobox with a list, by the ARIA authoring practices.
 
 import * as api from "./api.js";
+import {page} from "./context.js";
 import {byId, h} from "./dom.js";
 
 const WAIT = 120; // milliseconds after the last key
@@ -64,7 +65,7 @@ export function suggestions({choose}) {
     if (!text) return close();
     request = new AbortController();
     try {
-      found = (await api.suggest(text.slice(0, 200), MOST, request.signal)).suggestions;
+      found = (await api.suggest(text.slice(0, 200), MOST, page.state.user, request.signal)).suggestions;
     } catch {
       return close(); // typing goes on without suggestions
     }

@@ -10,6 +10,7 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from bundle_parts import ITEMS, REFUSE_TRAINING_PACKAGES, write_histories, write_tiny_bundle
 from mlflow.exceptions import MlflowException
@@ -212,3 +213,21 @@ def test_the_model_runs_by_its_own_code_where_there_is_no_torch(
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert run.stdout.split() == names(engine, "bob", 4)
+
+
+def test_owned_items_are_listed_for_their_owner_alone(root: Path, tmp_path: Path) -> None:
+    def add(directory: Path) -> dict[str, Any]:
+        catalogue = pl.read_parquet(directory / "catalogue.parquet", glob=False)
+        owners = pl.Series("owner", ["ann", "bob", *[None] * (len(ITEMS) - 2)])
+        catalogue.with_columns(owners).write_parquet(directory / "catalogue.parquet")
+        return {}
+
+    bundle = write_tiny_bundle(tmp_path / "bundle", add=add)
+    save_model(tmp_path / "model", bundle, CODE)
+    owned = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    rows = [{"user_id": user, "history": None} for user in ("ann", "bob", "eve")]
+    found = ask(owned, [*rows, {"user_id": None, "history": [ITEMS[0], ITEMS[2]]}], k=len(ITEMS))
+    lists, everybodys = [set(items) for items in found["item_ids"]], set(ITEMS[2:])
+    assert lists[:3] == [everybodys | {ITEMS[0]}, everybodys | {ITEMS[1]}, everybodys]
+    assert lists[3] == everybodys - {ITEMS[2]}
+    assert list(found["ignored"])[3] == [ITEMS[0]]

@@ -40,21 +40,35 @@ def random_titles(seed: int, num_items: int) -> list[str]:
     return [" ".join(generator.choices(WORDS, k=generator.randint(1, 6))) for _ in range(num_items)]
 
 
-def bm25(words: Iterable[str], texts: Mapping[int, Sequence[str]]) -> dict[int, float]:
+def bm25(
+    words: Iterable[str],
+    texts: Mapping[int, Sequence[str]],
+    boosted: Sequence[tuple[float, Mapping[int, Sequence[str]]]] = (),
+    *,
+    idf_power: float = LexicalSettings().idf_power,
+) -> dict[int, float]:
     """BM25 of each text that has one of the words, k1 = 1.2, b = 0.75 (Robertson and Zaragoza 2009).
 
-    sum over words of idf tf (k1 + 1) / (tf + k1 (1 - b + b length / mean length)),
-    idf = ln(1 + (N - n + 1/2) / (n + 1/2)).
+    sum over words of idf^p max over fields of w tf (k1 + 1) / (tf + k1 (1 - b + b length / mean length)),
+    idf = ln(1 + (N - n + 1/2) / (n + 1/2)), n of N texts have the word. w is 1 for the whole text; `boosted`
+    has the weight and the words of other fields. In BM25 p is 1.
     """
-    k1, b = 1.2, 0.75
-    mean_length = sum(map(len, texts.values())) / len(texts)
     scores: Counter[int] = Counter()
     for word in dict.fromkeys(words):
-        having = {item: text.count(word) for item, text in texts.items() if word in text}
-        idf = math.log(1 + (len(texts) - len(having) + 0.5) / (len(having) + 0.5))
-        for item, tf in having.items():
-            scores[item] += idf * tf * (k1 + 1) / (tf + k1 * (1 - b + b * len(texts[item]) / mean_length))
+        num_having = sum(word in text for text in texts.values())
+        idf = math.log(1 + (len(texts) - num_having + 0.5) / (num_having + 0.5))
+        for item in texts:
+            best = max(weight * _saturated(word, item, field) for weight, field in ((1.0, texts), *boosted))
+            if best:
+                scores[item] += idf**idf_power * best
     return dict(scores)
+
+
+def _saturated(word: str, item: int, texts: Mapping[int, Sequence[str]]) -> float:
+    k1, b = 1.2, 0.75
+    mean_length = sum(map(len, texts.values())) / len(texts)
+    tf = texts[item].count(word)
+    return tf * (k1 + 1) / (tf + k1 * (1 - b + b * len(texts[item]) / mean_length)) if tf else 0.0
 
 
 def random_text(generator: random.Random) -> str:

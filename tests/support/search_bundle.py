@@ -1,6 +1,6 @@
 """A bundle of twelve coloured shirts and shoes that can be searched, with encoders of a few bytes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,18 @@ OF_RECOMMENDER = ("user_tower.onnx", "item_vectors.npy", "item_tokens.npy", "tok
 TITLES = tuple(f"{tuple(COLORS)[at % 3]} {('shirt', 'shoe')[at // 3 % 2]}" for at in range(len(ITEMS)))
 
 
-def write_search_bundle(path: Path, *, kinds: str = "text image audio", alone: bool = False) -> Bundle:
-    """`kinds` of encoders are in it; with `alone` it has no recommender. i00 has a picture path."""
+def write_search_bundle(
+    path: Path,
+    *,
+    kinds: str = "text image audio",
+    alone: bool = False,
+    titles: Sequence[str] = TITLES,
+    owners: Sequence[str | None] | None = None,
+) -> Bundle:
+    """`kinds` of encoders are in it; with `alone` it has no recommender. i00 has a picture path.
+
+    A category "of" names the `owners` where they are given.
+    """
 
     def add(directory: Path) -> dict[str, Any]:
         encoders = {
@@ -36,17 +46,24 @@ def write_search_bundle(path: Path, *, kinds: str = "text image audio", alone: b
                 ("audio", write_tiny_audio),
             )
         }
-        titles = Encoder.load(encoders["text"]).encode_texts(TITLES)
+        title_vectors = Encoder.load(encoders["text"]).encode_texts(titles)
         colors = np.array([COLORS[title.split()[0]] for title in TITLES], np.float32)
-        LexicalIndex.build(_documents(), LexicalSettings(), directory / "search" / "lexical")
+        LexicalIndex.build(_documents(titles, owners), LexicalSettings(), directory / "search" / "lexical")
         save_search(
             directory / "search",
-            [_leg("title", "text", titles), _leg("image", "image", colors)],
+            [_leg("title", "text", title_vectors), _leg("image", "image", colors)],
             has_words=_present(),
         )
         catalogue = pl.read_parquet(directory / "catalogue.parquet", glob=False)
+        owned = (
+            [pl.Series("owner", owners), pl.Series("cat:of", [[f"of {each}"] for each in owners])]
+            if owners is not None
+            else []
+        )
         catalogue.with_columns(
-            pl.Series("title", TITLES), pl.Series("image", ["pictures/0.png", *[None] * (len(ITEMS) - 1)])
+            pl.Series("title", titles),
+            pl.Series("image", ["pictures/0.png", *[None] * (len(ITEMS) - 1)]),
+            *owned,
         ).write_parquet(directory / "catalogue.parquet")
         if alone:
             for name in OF_RECOMMENDER:
@@ -69,8 +86,9 @@ def _leg(name: str, kind: Any, vectors: Floats) -> DenseLeg:
     return DenseLeg(name=name, kind=kind, vectors=rows.astype(np.float16), present=_present())
 
 
-def _documents() -> list[Document]:
+def _documents(titles: Sequence[str], owners: Sequence[str | None] | None) -> list[Document]:
+    of = [()] * len(titles) if owners is None else [(f"of {each}",) for each in owners]
     return [
-        Document(item=at, title=title, categories=("even" if at % 2 == 0 else "odd",))
-        for at, title in enumerate(TITLES, NUM_RESERVED)
+        Document(item=at, title=title, categories=("even" if at % 2 == 0 else "odd", *of[at - NUM_RESERVED]))
+        for at, title in enumerate(titles, NUM_RESERVED)
     ]

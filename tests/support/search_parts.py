@@ -18,6 +18,7 @@ class Words:
 
     words: tuple[str, ...]
     excluded: tuple[str, ...] = ()
+    phrases: tuple[tuple[str, ...], ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -42,11 +43,18 @@ class WordSets:
     def coverage(self, query: Words, items: Ints) -> Floats:
         return self.scores(query, items) / max(len(query.words), 1)
 
+    def strengths(self, query: Words, items: Ints) -> Floats:
+        has = [[word in self._has(item) for item in items.tolist()] for word in query.words]
+        return np.array(has, np.float32)
+
+    def knows(self, query: Words) -> bool:
+        return any(has & set(query.words) for has in self.words.values())
+
     def excluded(self, query: Words) -> Ints:
         return np.array([i for i, has in self.words.items() if has & set(query.excluded)], np.int64)
 
-    def matched(self, query: Words, item: int) -> tuple[str, ...]:
-        return tuple(word for word in query.words if word in self._has(item))
+    def matched(self, query: Words, items: Ints) -> list[tuple[str, ...]]:
+        return [tuple(word for word in query.words if word in self._has(item)) for item in items.tolist()]
 
     def _has(self, item: int) -> set[str]:
         return self.words.get(item, set())
@@ -96,7 +104,13 @@ def scorer(**changes: object) -> Scorer:
     return Scorer(changes.pop("legs", legs), num_items=NUM_ITEMS, **parts | changes)  # type: ignore[arg-type]
 
 
-def text(words: str, angle: float | None = None, *, weight: float = 1.0) -> EncodedClause:
+def text(
+    words: str,
+    angle: float | None = None,
+    *,
+    weight: float = 1.0,
+    word_vectors: Mapping[str, Floats] | None = None,
+) -> EncodedClause:
     """A text clause; a word after "-" is excluded."""
     split = words.split()
     parsed = Words(
@@ -104,7 +118,13 @@ def text(words: str, angle: float | None = None, *, weight: float = 1.0) -> Enco
         excluded=tuple(word[1:] for word in split if word.startswith("-")),
     )
     vectors = {} if angle is None else {"text": at(angle)}
-    return EncodedClause(kind="text", weight=weight, words=parsed, vectors=vectors)  # type: ignore[arg-type]
+    return EncodedClause(
+        kind="text",
+        weight=weight,
+        words=parsed,  # type: ignore[arg-type]
+        vectors=vectors,
+        word_vectors=word_vectors or {},
+    )
 
 
 def picture(angle: float, *, weight: float = 1.0) -> EncodedClause:

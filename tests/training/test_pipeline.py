@@ -32,7 +32,8 @@ def test_the_id_only_model_is_the_same_model_without_content() -> None:
         update={name: getattr(settings.model.item, name) for name in ("use_content", "use_id", "id_dropout")}
     )
     model = blind.model.model_copy(update={"item": item})
-    assert blind.model_copy(update={"model": model}) == settings
+    assert not blind.search.enabled, "nothing is searched by it, and its ranker is not cross-fitted"
+    assert blind.model_copy(update={"model": model, "search": settings.search}) == settings
 
 
 def test_the_fingerprint_of_a_dataset() -> None:

@@ -57,9 +57,9 @@ class _Components:
         values: Doubles = stacked_PD.astype(np.float64)
         mean_D = values.mean(0)
         values -= mean_D
-        variance, axes = eigh(values.T @ values / len(values))
+        variance, axes = _principal(values)
         keep = np.flatnonzero(variance > MIN_EIGENVALUE * max(variance[-1], 1e-30))[::-1][:MAX_COMPONENTS]
-        mean_variance = float(variance.clip(min=0).mean())
+        mean_variance = float(variance.clip(min=0).sum()) / values.shape[1]
         return cls(
             mean_D=mean_D, axes_DC=axes[:, keep], variance_C=variance[keep], mean_variance=mean_variance
         )
@@ -68,6 +68,21 @@ class _Components:
         """The diagonal of B_v in the basis of the components. Shape [C]."""
         scale: Doubles = (self.variance_C + ridge * self.mean_variance) ** -0.5
         return scale
+
+
+def _principal(centred_PD: Doubles) -> tuple[Doubles, Doubles]:
+    """Eigenvalues of the covariance, ascending, and their eigenvectors as columns.
+
+    Of fewer vectors than dimensions from the products of the vectors, X X^T / P = L diag(v) L^T: the
+    eigenvectors are X^T L / sqrt(P v), and the other D - P eigenvalues, left out here, are 0.
+    """
+    num, width = centred_PD.shape
+    if num >= width:
+        variance, axes = eigh(centred_PD.T @ centred_PD / num)
+        return variance, axes
+    variance, left = eigh(centred_PD @ centred_PD.T / num)
+    scale = np.sqrt(num * variance.clip(min=MIN_EIGENVALUE * max(float(variance[-1]), 1e-30)))
+    return variance, centred_PD.T @ (left / scale)
 
 
 class CanonicalCorrelation:

@@ -16,10 +16,12 @@ from training.alignment.evaluate import ranks_of_own
 from training.alignment.heads import Head, IdentityHead, JointHead, LinearHead, project
 from training.alignment.train import train_heads
 from training.alignment.views import Views
+from training.runtime import threads
 
 Heads = Mapping[EncoderKind, Head]
 RIDGES: Final = (0.3, 1.0, 3.0, 10.0, 30.0)
 POWERS: Final = (0.5, 1.0, 2.0)
+SMALL_CATALOGUE: Final = 10_000  # items; of more, products of their vectors take most of the time
 JOINT_SHARES: Final = (0.25, 0.5, 0.75)  # of the trained heads, beside the closed form
 
 
@@ -65,18 +67,21 @@ def common_heads(views: Views, common: Mapping[EncoderKind, int], ridge: float) 
 def closed_form(splits: Sequence[tuple[Views, Views]], dim: int) -> Candidate:
     """Canonical correlations, with the ridge and the power of the best mean score over `splits`.
 
-    Heads and score are those of the first split.
+    Heads and score are those of the first split. A small catalogue is fitted by one thread: others would
+    mostly wait for each other, which takes many times as long on a busy machine.
     """
     scores: dict[tuple[float, float], list[float]] = {}
     for training, validation in splits:
-        analysis = CanonicalCorrelation(training, dim)
-        for setting in product(RIDGES, POWERS):
-            score = validation_score(_linear_heads(analysis, *setting), validation)
-            scores.setdefault(setting, []).append(score)
+        with threads(_num_threads(training)):
+            analysis = CanonicalCorrelation(training, dim)
+            for setting in product(RIDGES, POWERS):
+                score = validation_score(_linear_heads(analysis, *setting), validation)
+                scores.setdefault(setting, []).append(score)
     ridge, power = max(scores, key=lambda setting: float(np.mean(scores[setting])))
 
     def fit(views: Views) -> Heads:
-        return _linear_heads(CanonicalCorrelation(views, dim), ridge, power)
+        with threads(_num_threads(views)):
+            return _linear_heads(CanonicalCorrelation(views, dim), ridge, power)
 
     return Candidate(
         method="closed_form",
@@ -172,6 +177,11 @@ def validation_score(heads: Heads, views: Views) -> float:
             ranks = ranks_of_own(projected[query][places], projected[item][places])
             scores.append(float((1.0 / np.log2(1.0 + ranks)).mean()))
     return float(np.mean(scores)) if scores else 0.0
+
+
+def _num_threads(views: Views) -> int | None:
+    """1 for a small catalogue, None for the threads of the process."""
+    return 1 if len(views.items) <= SMALL_CATALOGUE else None
 
 
 def _linear_heads(analysis: CanonicalCorrelation, ridge: float, power: float) -> Heads:

@@ -115,7 +115,9 @@ def _explained(found: Recommendations, row: int, fitted: Fitted) -> list[tuple[i
     for place, item in enumerate(found.items[row].tolist()):
         if item == PAD:
             break
-        reason = reason_of(found, row, place, fitted.retriever.model.spec.token_names, str)
+        imputed = [name for name, has_N in fitted.features.imputed.items() if has_N[item]]
+        token_names = fitted.retriever.model.spec.token_names
+        reason = reason_of(found, row, place, token_names, str, imputed=imputed)
         past = reason.past_item if reason else None
         listed.append(
             (

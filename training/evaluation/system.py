@@ -17,7 +17,7 @@ from recsys.config import Config, EvaluateConfig
 from recsys.files import replacing
 from recsys.history import History
 from recsys.ids import PAD
-from recsys.retrieval import Recommender
+from recsys.retrieval import Owners, Recommender, recommend_visible
 from training.evaluation.predictions import Predictions
 from training.fitting import Fitted
 
@@ -28,7 +28,10 @@ WITH_VALIDATION = "recsys, towers alone, trained on validation too"
 
 
 class System:
-    """Recommends from histories at test time; `empty` makes the history of a user without events."""
+    """Recommends from histories at test time; `empty` makes the history of a user without events.
+
+    `owners` are those of the items: as in serving, a user is shown and known by the items that they may see.
+    """
 
     def __init__(
         self,
@@ -38,8 +41,10 @@ class System:
         *,
         empty: Callable[[str], History] = lambda user: History.empty(),
         exclude_seen: bool = True,
+        owners: Sequence[str | None] = (),
     ) -> None:
         self.name = name
+        self._owners = Owners(owners)
         self._recommender, self._histories, self._empty = recommender, histories, empty
         self._exclude_seen = exclude_seen
 
@@ -48,9 +53,18 @@ class System:
         ranked_UK = np.full((len(users), k), PAD, np.int64)
         for start in range(0, len(users), USERS_AT_ONCE):
             names = users[start : start + USERS_AT_ONCE]
-            histories = [history_of(user, self._histories, self._empty) for user in names]
-            found = self._recommender.recommend(
-                histories, k, exclude_seen=self._exclude_seen, allowed=allowed
+            histories = [
+                self._owners.visible_history(user, history_of(user, self._histories, self._empty))
+                for user in names
+            ]
+            found = recommend_visible(
+                self._recommender,
+                self._owners,
+                names,
+                histories,
+                k,
+                exclude_seen=self._exclude_seen,
+                allowed=allowed,
             ).items
             ranked_UK[start : start + len(names), : found.shape[1]] = found
         return ranked_UK
@@ -97,15 +111,27 @@ def full_and_towers(
     if fitted.ranker is not None and towers is not None:
         systems[towers] = fitted.recommender.without_ranker()
     return [
-        System(name, recommender, histories, empty=fitted.builder.empty, exclude_seen=settings.exclude_seen)
+        System(
+            name,
+            recommender,
+            histories,
+            empty=fitted.builder.empty,
+            exclude_seen=settings.exclude_seen,
+            owners=fitted.features.owners,
+        )
         for name, recommender in systems.items()
     ]
 
 
 def id_only(config: Config) -> Config:
-    """The configuration of the id-only model: the same model without content, from ids and events alone."""
+    """The configuration of the id-only model: the same model without content, from ids and events alone.
+
+    Nothing is searched by it, so that its ranker is not cross-fitted.
+    """
     item = config.model.item.model_copy(update={"use_content": False, "use_id": True, "id_dropout": 0.0})
-    return config.model_copy(update={"model": config.model.model_copy(update={"item": item})})
+    model = config.model.model_copy(update={"item": item})
+    search = config.search.model_copy(update={"enabled": False})
+    return config.model_copy(update={"model": model, "search": search})
 
 
 def audit_predictions(

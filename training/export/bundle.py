@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from features.dataset import Dataset
 from recsys.bundle import Bundle, Graphs, compose, write_bundle
@@ -20,17 +21,10 @@ from recsys.progress import Progress, silent
 from recsys.retrieval import Recommendations, Recommender, build_index, load_index, load_sources, save_sources
 from recsys.search import SearchSettings
 from training.export.catalogue import write_catalogue, write_encoders
-from training.export.graphs import (
-    item_graph,
-    item_graph_inputs,
-    ranker_example,
-    ranker_graph,
-    user_example,
-    user_graph,
-)
+from training.export.graph_files import ITEM_TOWER, all_checked, graphs_of, write, written_beside
+from training.export.graphs import item_graph_inputs
 from training.export.search_part import write_search_part
 from training.fitting import Fitted
-from training.onnx_graph import Graph, differences, write_graph
 from training.search import Searchable
 
 TOLERANCE = 1e-4  # largest allowed difference between an output of one graph and torch
@@ -75,21 +69,26 @@ def export_bundle(
     """
 
     def fill(directory: Path) -> dict[str, Any]:
-        parity, signatures = _write_graphs(directory, fitted)
-        items = _write_arrays(directory, fitted, config)
-        if fitted.recommender.sources:
-            save_sources(fitted.recommender.sources, directory / "sources")
-        write_catalogue(directory, dataset, fitted.features, reviewers)
-        _write_maps(directory, fitted)
-        encoders = write_encoders(directory, fitted.retriever.model.spec.dense_dims, config)
+        graphs = graphs_of(fitted)
+        others = {name: graph for name, graph in graphs.items() if name != ITEM_TOWER}
+        with written_beside(others, directory, in_background=torch.get_num_threads() > 1) as wait:
+            write(ITEM_TOWER, graphs[ITEM_TOWER], directory)
+            items = _write_arrays(directory, fitted, config)
+            if fitted.recommender.sources:
+                save_sources(fitted.recommender.sources, directory / "sources")
+            write_catalogue(directory, dataset, fitted.features, reviewers)
+            _write_maps(directory, fitted)
+            encoders = write_encoders(directory, fitted.retriever.model.spec.dense_dims, config)
+            search: SearchSettings | None = None
+            of_heads: dict[str, float] = {}
+            if searchable is not None and config.search.enabled:
+                search, of_heads = write_search_part(
+                    directory, searchable, config, encoders, search_settings, progress=progress
+                )
+            wait()
+        parity, signatures = all_checked(graphs, directory)
         served = _onnx_recommender(directory, items, fitted.recommender)
-        parity |= compare(fitted.recommender, served, check_on[:NUM_CHECKED_USERS])
-        search = None
-        if searchable is not None and config.search.enabled:
-            search, differences_of_heads = write_search_part(
-                directory, searchable, config, encoders, search_settings, progress=progress
-            )
-            parity |= differences_of_heads
+        parity |= compare(fitted.recommender, served, check_on[:NUM_CHECKED_USERS]) | of_heads
         check_parity(parity)
         return {
             # Without the tracking settings: the address may contain a password.
@@ -110,13 +109,13 @@ def export_bundle(
     return write_bundle(target, fill)
 
 
-def compare(torch: Recommender, onnx: Recommender, histories: Sequence[History]) -> dict[str, float]:
+def compare(original: Recommender, served: Recommender, histories: Sequence[History]) -> dict[str, float]:
     """Share of equal ranks in top-10 lists, and the largest difference of scores of the same item."""
     equal = ranks = 0
     difference = 0.0
     for start in range(0, len(histories), 256):
         batch = histories[start : start + 256]
-        first, second = (each.recommend(batch, AGREEMENT_K) for each in (torch, onnx))
+        first, second = (each.recommend(batch, AGREEMENT_K) for each in (original, served))
         same = first.items == second.items
         equal, ranks = equal + int(same.sum()), ranks + same.size
         difference = max(difference, _score_difference(first, second))
@@ -141,55 +140,6 @@ def check_parity(parity: Mapping[str, float]) -> None:
 def _score_difference(first: Recommendations, second: Recommendations) -> float:
     same = (first.items == second.items) & (first.items >= NUM_RESERVED)
     return float(np.abs(first.scores[same] - second.scores[same]).max(initial=0.0))
-
-
-def _write_graphs(directory: Path, fitted: Fitted) -> tuple[dict[str, float], dict[str, Any]]:
-    model = fitted.retriever.model.cpu()  # graphs are written and verified on the CPU
-    rows = np.arange(NUM_RESERVED, min(model.features.size, 500), dtype=np.int64)
-    length = min(model.schema.max_length, 17)
-    graphs: dict[str, tuple[Graph, Mapping[str, Any]]] = {
-        "item_tower": (item_graph(model), item_graph_inputs(model, rows)),
-        "user_tower": (
-            user_graph(model),
-            user_example(model.schema, model.config.dim, num_users=9, length=length, seed=1),
-        ),
-    }
-    if fitted.ranker is not None and fitted.ranker.is_used:
-        module, num_tokens = fitted.ranker.module.cpu(), len(model.spec.token_names)
-        past = module.ranker.history_length
-        graphs["ranker"] = (
-            ranker_graph(module, dim=model.config.dim, num_tokens=num_tokens),
-            ranker_example(
-                dim=model.config.dim,
-                num_tokens=num_tokens,
-                past=past,
-                num_users=5,
-                num_candidates=11,
-                num_sources=module.ranker.num_sources,
-                seed=1,
-            ),
-        )
-    parity: dict[str, float] = {}
-    signatures: dict[str, Any] = {}
-    for name, (graph, inputs) in graphs.items():
-        path = directory / f"{name}.onnx"
-        write_graph(graph, path)
-        session = OnnxSession(path)
-        found = session.run(inputs)
-        parity |= {
-            f"{name}.{key}": value for key, value in differences(found, graph.reference(inputs)).items()
-        }
-        signatures[name] = {
-            "inputs": {
-                key: {"dtype": str(session.input_dtypes[key]), "shape": session.input_shapes[key]}
-                for key in session.input_names
-            },
-            "outputs": {
-                key: {"dtype": str(found[key].dtype), "shape": session.output_shapes[key]}
-                for key in session.output_names
-            },
-        }
-    return parity, signatures
 
 
 def _write_arrays(directory: Path, fitted: Fitted, config: Config) -> ItemArrays:

@@ -26,16 +26,31 @@ def write_catalogue(
     directory: Path, dataset: Dataset, features: ItemFeatures, reviewers: Sequence[str | None] | None
 ) -> None:
     """Write catalogue.parquet and item_ids.npy."""
-    categories = [name for name in dataset.items.columns if name.startswith(Columns.CATEGORY_PREFIX)]
+    others = [
+        name
+        for name in dataset.items.columns
+        if name.startswith(Columns.CATEGORY_PREFIX) or name == Columns.OWNER
+    ]
     # A bundle has no path of the machine that made it: paths of media are relative to a numbered folder.
-    catalogue = dataset.items.select(Columns.ITEM, Columns.TITLE, *categories).with_columns(
+    catalogue = dataset.items.select(Columns.ITEM, Columns.TITLE, *others).with_columns(
         *dataset.media.first_media(dataset.items),
         pl.Series(Columns.POPULARITY, features.popularity[NUM_RESERVED:]),
         pl.Series(Columns.TRAINED, features.trained[NUM_RESERVED:]),
         pl.Series(Columns.REVIEWERS, reviewers or [None] * len(features.item_ids), dtype=pl.String),
     )
+    if features.imputed:
+        catalogue = catalogue.with_columns(_imputed(features))
     catalogue.write_parquet(directory / "catalogue.parquet")
     features.item_ids.save(directory / "item_ids.npy")
+
+
+def _imputed(features: ItemFeatures) -> pl.Series:
+    """The modalities of each item whose vectors are imputed. List(String)."""
+    names = [
+        [name for name, has_N in features.imputed.items() if has_N[item]]
+        for item in range(NUM_RESERVED, features.size)
+    ]
+    return pl.Series(Columns.IMPUTED, names, dtype=pl.List(pl.String))
 
 
 def write_encoders(directory: Path, modalities: Collection[str], config: Config) -> dict[str, str]:

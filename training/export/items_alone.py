@@ -10,6 +10,7 @@ from recsys.config import Config
 from recsys.progress import Progress, silent
 from training.export.catalogue import write_catalogue, write_encoders
 from training.export.search_part import write_search_part
+from training.imputation import with_imputed
 from training.search import Searchable
 
 
@@ -25,6 +26,7 @@ def index_items(
 
     All reviews are read. Where the dataset has interactions, the popularity of items counts them.
     """
+    vectors = with_imputed(dataset, vectors, config)
     features = build_item_features(dataset, vectors, train=dataset.interactions, reviews=dataset.reviews)
 
     def fill(directory: Path) -> dict[str, Any]:

@@ -5,35 +5,39 @@ from dataclasses import replace
 from pathlib import Path
 
 from features.encoders import Encoder
-from recsys.arrays import Floats, unit
+from features.queries import QueryEncoder, TextClause
+from recsys.arrays import Floats
 from recsys.config import Config
 from recsys.item_features import ItemFeatures
-from recsys.modalities import EncoderKind, Modality
+from recsys.modalities import Modality
 from recsys.progress import Progress, silent
 from recsys.search import (
     AlignmentHeads,
     Document,
-    EncodedClause,
     EncodedQuery,
+    LexicalIndex,
     Searcher,
     SearchSettings,
-    parse_words,
 )
-from training.search import build_scorer, fit_search, labelled, sentence_queries
+from training.search import WordEncoder, build_scorer, fit_search, labelled, sentence_queries
 
 
 def fit_settings(
     features: ItemFeatures,
     documents: Sequence[Document],
+    words: LexicalIndex,
     heads: AlignmentHeads | None,
     config: Config,
     text_encoder: Path | None,
     *,
+    encode_words: WordEncoder | None = None,
     progress: Progress = silent,
 ) -> SearchSettings:
     """Fusion and relevance of `fit_search`; an item's vector and words have no sentence that is a query.
 
-    `text_encoder` is the directory of the encoder of texts, None where the bundle has none.
+    `words` is the lexical index of `documents`. It loses these sentences here, and its saved folder does not.
+    `text_encoder` is the directory of the encoder of texts, None where the bundle has none; `encode_words` is
+    that of `build_scorer`.
     """
     seed = config.train.seed
     queries, left = sentence_queries(documents, max_queries=config.search.max_queries, seed=seed)
@@ -41,9 +45,12 @@ def fit_settings(
     changed = [each for each, whole in zip(left, documents, strict=True) if each is not whole]
     if encoder is not None and changed and Modality.TEXT in features.dense:
         features = _with_texts(features, changed, encoder)
-    encode = _encoding(encoder)
+    if changed:
+        words.update(changed)
+    encode = _encoding(text_encoder)
+    scorer = build_scorer(features, left, heads, words, encode_words=encode_words)
     return fit_search(
-        Searcher(build_scorer(features, left, heads), SearchSettings()),
+        Searcher(scorer, SearchSettings()),
         labelled(queries, encode),
         encode=encode,
         seed=seed,
@@ -59,14 +66,7 @@ def _with_texts(features: ItemFeatures, changed: Sequence[Document], encoder: En
     return replace(features, dense=dense)
 
 
-def _encoding(encoder: Encoder | None) -> Callable[[str], EncodedQuery]:
+def _encoding(text_encoder: Path | None) -> Callable[[str], EncodedQuery]:
     """A function from a text to its query."""
-
-    def encode(text: str) -> EncodedQuery:
-        vectors: dict[EncoderKind, Floats] = {}
-        if encoder is not None:
-            vectors["text"] = unit(encoder.encode_texts([text])[0])
-        clause = EncodedClause(kind="text", words=parse_words(text), vectors=vectors)
-        return EncodedQuery(clauses=(clause,))
-
-    return encode
+    encoder = QueryEncoder({} if text_encoder is None else {"text": text_encoder})
+    return lambda text: encoder.encode([TextClause(name="query", text=text)]).query

@@ -15,7 +15,7 @@ from recsys.search import (
     save_search,
 )
 from training.export.search_fit import fit_settings
-from training.search import KINDS, Searchable, align
+from training.search import KINDS, Searchable, align, item_words, word_encoder
 
 SEARCH: Final = "search"  # the folder of the search part in a bundle
 
@@ -45,11 +45,16 @@ def write_search_part(
         parity.update({f"alignment.{kind}": value for kind, value in aligned.write(folder).items()})
 
     progress("lexical index", 0, 1)
-    LexicalIndex.build(documents, LexicalSettings(), directory / SEARCH / "lexical")
+    words = LexicalIndex.build(documents, LexicalSettings(), directory / SEARCH / "lexical")
     progress("lexical index", 1, 1)
+    encode_words = word_encoder(directories)
+    progress("vectors of words", 0, 1)
+    of_items = item_words(documents, features.size, encode_words)
+    progress("vectors of words", 1, 1)
     save_search(
         directory / SEARCH,
         legs,
+        item_words=of_items,
         has_words=items_with_words(documents, features.size),
         write_heads=write_heads if aligned.kinds else None,
         index_kind=config.index.kind,
@@ -57,6 +62,13 @@ def write_search_part(
     if settings is None:
         text = directory / encoders["text"] if "text" in encoders else None
         settings = fit_settings(
-            features, documents, aligned if aligned.kinds else None, config, text, progress=progress
+            features,
+            documents,
+            words,
+            aligned if aligned.kinds else None,
+            config,
+            text,
+            encode_words=encode_words,
+            progress=progress,
         )
     return settings, parity

@@ -1,7 +1,7 @@
 """One fit: from a split and its vectors to towers, ranker and recommender."""
 
 from training.fitting.checkpoint_key import tower_settings
-from training.fitting.fit import FitChoices, Fitted, fit
+from training.fitting.fit import FitChoices, Fitted, HeldOutUsers, fit
 from training.fitting.inputs import FitInputs, audit
 from training.fitting.joint_fit import JointFit, announce, dismiss, follow, record_plan
 from training.fitting.record import (
@@ -21,6 +21,7 @@ __all__ = [
     "FitInputs",
     "FitRecord",
     "Fitted",
+    "HeldOutUsers",
     "JointFit",
     "announce",
     "audit",

@@ -2,7 +2,7 @@
 
 checkpoints/<stage>.after_towers/
   contents.json     key, SHA-256 of every other file, choices, sizes of the modules
-  modules.pt        parameters of the cold-start head and of the ranker
+  modules.pt        parameters of the cold-start head, of the ranker, and of the cross-fitted rankers
   sources/          the candidate sources
 """
 
@@ -27,10 +27,11 @@ from training.cold_start import ColdItems
 from training.fitting.checkpoint_key import digest_of_parameters
 from training.fitting.inputs import FitInputs
 from training.fitting.without_events import WithoutEvents
-from training.ranker import FittedRanker, ScaledRanker
+from training.ranker import CrossFittedRankers, FittedRanker, ScaledRanker
 
 logger = logging.getLogger(__name__)
 CONTENTS, MODULES, SOURCES = "contents.json", "modules.pt", "sources"
+FORMAT = 2  # of the directory; 1 had no cross-fitted rankers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +48,11 @@ class AfterTowers:
         """Write `directory`, whole or not at all; a former one is replaced."""
         directory.parent.mkdir(parents=True, exist_ok=True)
         with replacing_directory(directory) as draft:
-            ranker = None if self.ranker is None else self.ranker.module
-            modules: dict[str, nn.Module | None] = {"head": self.head, "ranker": ranker}
+            modules: dict[str, nn.Module | None] = {"head": self.head}
+            if self.ranker is not None:
+                modules["ranker"] = self.ranker.module
+                if (both := self.ranker.cross_fitted) is not None:
+                    modules |= {"for_validation": both.for_validation, "for_train": both.for_train}
             states = {name: module.state_dict() for name, module in modules.items() if module is not None}
             with (draft / MODULES).open("wb") as file:
                 torch.save(states, file)
@@ -102,7 +106,7 @@ class AfterTowers:
         return cls(
             head=head,
             sources=load_sources(directory / SOURCES),
-            ranker=None if ranker is None else _ranker(ranker, states["ranker"], model),
+            ranker=None if ranker is None else _ranker(ranker, states, model),
             cold_items=ColdItems.from_dict(contents["cold_items"]),
             without_events=WithoutEvents(**contents["without_events"]),
         )
@@ -129,6 +133,7 @@ def after_towers_key(inputs: FitInputs, towers_key: str, model: Retriever) -> st
     """
     config = inputs.config
     read = [
+        FORMAT,
         recsys.__version__,
         towers_key,
         inputs.dataset.fingerprint(),
@@ -139,6 +144,7 @@ def after_towers_key(inputs: FitInputs, towers_key: str, model: Retriever) -> st
             for section in (config.model, config.sources, config.index, config.split)
         ),
         config.evaluate.exclude_seen,
+        config.search.enabled,
         digest_of_parameters(model),
     ]
     digest = hashlib.sha256(repr(read).encode())
@@ -162,14 +168,18 @@ def _ranker_record(ranker: FittedRanker) -> dict[str, Any]:
     }
 
 
-def _ranker(described: dict[str, Any], state: dict[str, Any], model: Retriever) -> FittedRanker:
+def _ranker(described: dict[str, Any], states: dict[str, Any], model: Retriever) -> FittedRanker:
     values = dict(described)
-    ranker = Ranker(
-        dim=model.spec.dim,
-        config=model.config.ranker,
-        num_sources=values.pop("num_sources"),
-        num_context=len(CONTEXT),
-    )
-    module = ScaledRanker(ranker, values["blend_weight"])
-    module.load_state_dict(state)
-    return FittedRanker(module=module.to(model.device).eval(), **values)
+    num_sources = values.pop("num_sources")
+
+    def read(name: str) -> ScaledRanker:
+        config = model.config.ranker
+        ranker = Ranker(dim=model.spec.dim, config=config, num_sources=num_sources, num_context=len(CONTEXT))
+        module = ScaledRanker(ranker, values["blend_weight"])
+        module.load_state_dict(states[name])
+        return module.to(model.device).eval()
+
+    both = None
+    if "for_validation" in states:
+        both = CrossFittedRankers(for_validation=read("for_validation"), for_train=read("for_train"))
+    return FittedRanker(module=read("ranker"), cross_fitted=both, **values)

@@ -40,6 +40,14 @@ OnEpoch = Callable[[int, dict[str, float]], None]  # the number of an epoch of t
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeldOutUsers:
+    """The users that `includes` names, and a recommender that has not learned their validation events."""
+
+    recommender: Recommender
+    includes: Callable[[str], bool]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fitted:
     """A trained system over one catalogue."""
 
@@ -59,6 +67,33 @@ class Fitted:
         modules = [self.retriever.model, *([self.ranker.module] if self.ranker else [])]
         read = (digest_of_parameters(*modules), self.recommender.settings, self.features.item_ids.external)
         return hashlib.sha256(repr(read).encode()).hexdigest()
+
+    def held_out(self) -> tuple[HeldOutUsers, ...]:
+        """The validation users in groups, each with a recommender that has not learned its validation events.
+
+        The ranker of `recommender` is trained on the validation events of all users. Here the half of the
+        users that trains it at first, and the half that chooses its epoch and its blend weight, each have the
+        ranker that is trained on the other half. These two choices and the number of epochs of the towers are
+        all that a recommender has of the validation events of its group. On the other side, half of the lists
+        make a slightly worse ranker. Without a ranker there is one group; without cross-fitted rankers, as
+        after a refit, none.
+        """
+        ranker = self.ranker
+        if ranker is None or not ranker.is_used:
+            return (HeldOutUsers(recommender=self.recommender, includes=lambda user: True),)
+        if ranker.cross_fitted is None:
+            return ()
+        share = self.retriever.model.config.ranker.target_users
+        return (
+            HeldOutUsers(
+                recommender=self.recommender.with_ranker(ranker.cross_fitted.for_train.rank),
+                includes=lambda user: is_ranker_user(user, share),
+            ),
+            HeldOutUsers(
+                recommender=self.recommender.with_ranker(ranker.cross_fitted.for_validation.rank),
+                includes=lambda user: not is_ranker_user(user, share),
+            ),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,6 +275,7 @@ def _fit_ranker(
         seed=config.train.seed,
         epochs=choices.ranker_epochs if choices else None,
         blend_weight=choices.blend_weight if choices else 1.0,
+        cross_fit=config.search.enabled,
         device=model.device,
         progress=progress,
     )

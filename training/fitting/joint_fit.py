@@ -19,6 +19,7 @@ from recsys.files import replacing
 from training.fitting.fit import FitChoices, fit_towers
 from training.fitting.inputs import FitInputs
 from training.fitting.refit import newest_events_split
+from training.imputation import with_imputed
 from training.ranks import Ranks
 from training.runtime import threads
 
@@ -83,7 +84,8 @@ def _read_plans(path: Path) -> Mapping[str, str]:
 
 def _inputs(fit: JointFit, folder: Path) -> FitInputs:
     dataset = open_dataset(fit.dataset, fit.config.data, cache_dir=fit.cache_dir)
-    vectors: MediaVectors = extract(dataset, fit.config.encoders, cache_dir=fit.cache_dir)
+    extracted: MediaVectors = extract(dataset, fit.config.encoders, cache_dir=fit.cache_dir)
+    vectors = with_imputed(dataset, extracted, fit.config)
     return FitInputs.of(dataset, vectors, _split(fit, dataset, folder), fit.config)
 
 

@@ -114,7 +114,7 @@ def versions() -> dict[str, str]:
 def _record_of(fitted: Fitted) -> FitRecord:
     retriever, features = fitted.retriever, fitted.features
     spec = retriever.model.spec
-    coverage = {name: int(features.present[name].sum()) for name in spec.dense_dims}
+    coverage = {name: int(features.observed(name).sum()) for name in spec.dense_dims}
     coverage |= {name: int((features.categories[name] > 0).any(1).sum()) for name in spec.category_sizes}
     return FitRecord(
         at=datetime.now(UTC).isoformat(timespec="seconds"),

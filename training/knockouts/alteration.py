@@ -8,14 +8,15 @@ Legend: N rows (items), M width of a modality, V vectors, R reviews.
 """
 
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
 from features.dataset import MediumVectors
 from recsys.arrays import Bools, Floats, Ints
+from recsys.config import KnockoutKind
 
-Kind = Literal["absent", "shuffled", "noise"]
+Kind = KnockoutKind
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 Pair = tuple[Floats, Bools]  # vectors [N, M] and presence [N]

@@ -28,7 +28,7 @@ from training.evaluation import (
     ViewResult,
     evaluate,
 )
-from training.knockouts.alteration import KINDS, Kind
+from training.knockouts.alteration import Kind
 from training.knockouts.groups import ModalityGroup
 from training.knockouts.kept import KeptCases
 from training.knockouts.systems import KnockoutSubject
@@ -80,6 +80,11 @@ class Knockouts:
     def groups(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(each.group for each in self.knockouts))
 
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The ways in which every group was altered."""
+        return tuple(dict.fromkeys(each.kind for each in self.knockouts))
+
     def relative(self, group: str, kind: Kind, view: str, metric: str) -> Estimate | None:
         """The change divided by the full model's value; the interval does not cover the error of the divisor.
 
@@ -114,7 +119,9 @@ class Knockouts:
 def measure_knockouts(
     subject: KnockoutSubject, *, num_users: int, progress: Progress = silent, kept: Path | None = None
 ) -> Knockouts:
-    """Every group of `subject` altered in every way, over at most `num_users` test users drawn at random.
+    """Every group of `subject` altered in the ways of `evaluate.knockout_kinds`, over `num_users` test users.
+
+    Where there are more test users, `num_users` of them are drawn at random.
 
     Only one altered system is in memory at a time. Finished cases are kept in the folder `kept`, and not
     measured again. Raises `DataError` where the test has no positive event.
@@ -139,7 +146,7 @@ def measure_knockouts(
         settings = replace(settings, with_slices=False)
         return evaluate([full, altered], data, settings, content=content)
 
-    cases = [(group, kind) for group in subject.groups for kind in KINDS]
+    cases = [(group, kind) for group in subject.groups for kind in subject.config.evaluate.knockout_kinds]
     finished = KeptCases(kept, _key(subject, drawn))
     found: list[Knockout] = []
     views: Mapping[str, FullView] = {}

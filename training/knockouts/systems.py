@@ -140,6 +140,7 @@ class KnockoutSubject:
             histories,
             empty=fitted.builder.empty,
             exclude_seen=self.config.evaluate.exclude_seen,
+            owners=fitted.features.owners,
         )
 
     def _histories(self, group: ModalityGroup, kind: Kind, rng: np.random.Generator) -> Mapping[str, History]:

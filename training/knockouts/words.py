@@ -11,7 +11,7 @@ from recsys.metrics import Estimate
 from recsys.modalities import GROUP_PLURALS, MODALITIES
 from recsys.models import ID_TOKEN
 from training.evaluation import FEW_USERS, VIEW_PHRASES, metric_name
-from training.knockouts.alteration import KINDS, Kind
+from training.knockouts.alteration import Kind
 from training.knockouts.measure import Knockouts
 
 Verdict = Literal["helps", "nothing", "harms", "mixed", "no_hit", "few_users"]
@@ -131,13 +131,13 @@ def knockouts_table(knockouts: Knockouts, *, intervals: bool = True) -> Table:
     table.add_column("knocked out", no_wrap=True)
     views = [view for view, full in knockouts.views.items() if full.num_users]
     for view in views:
-        for kind in KINDS:
-            table.add_column(f"{view if kind == KINDS[0] else ''}\n{kind}", justify="right", no_wrap=True)
+        for at, kind in enumerate(knockouts.kinds):
+            table.add_column(f"{'' if at else view}\n{kind}", justify="right", no_wrap=True)
     for group in knockouts.groups:
         cells = [
             _cell(knockouts.relative(group, kind, view, metric), intervals)
             for view in views
-            for kind in KINDS
+            for kind in knockouts.kinds
         ]
         table.add_row(group, *cells)
     return table

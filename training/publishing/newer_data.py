@@ -136,6 +136,7 @@ def _lists_of(champion: Bundle, run: Run, bundle: Bundle, kept: Predictions) -> 
         histories,
         empty=builder.empty,
         exclude_seen=run.config.evaluate.exclude_seen,
+        owners=champion.owners.names,
     )
     ours_N = _ids_of(champion.item_ids.external, bundle)
     width = kept.models[MODEL].shape[1]

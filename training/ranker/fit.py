@@ -9,6 +9,7 @@ Legend: B users, K candidates, D width.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,6 +64,14 @@ class ScaledRanker(torch.nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CrossFittedRankers:
+    """Two rankers with the settings of the final one, each for the users that it was not trained on."""
+
+    for_validation: ScaledRanker  # trained on the lists of `train`
+    for_train: ScaledRanker  # trained on the lists of `validation`
+
+
+@dataclass(frozen=True, kw_only=True)
 class FittedRanker:
     module: ScaledRanker
     num_lists: int  # lists with a target, which were trained on
@@ -71,6 +80,7 @@ class FittedRanker:
     scores: Mapping[str, float] = field(default_factory=dict)  # validation NDCG@10 without and with it
     # The lists of the validation users, best first, by the ranker before it was trained on these users.
     validation_BK: Ints | None = field(default=None, repr=False)
+    cross_fitted: "CrossFittedRankers | None" = field(default=None, repr=False)  # None where it is not used
 
     @property
     def is_used(self) -> bool:
@@ -87,19 +97,22 @@ def fit_ranker(
     seed: int,
     epochs: int | None = None,
     blend_weight: float = 1.0,
+    cross_fit: bool = False,
     device: torch.device = CPU,
     progress: Progress = silent,
 ) -> FittedRanker | None:
     """Fit on `train`; the number of epochs and the blend weight are chosen by NDCG@10 on `validation`.
 
-    With both chosen, the ranker is fitted again on the lists of `train` and `validation` together.
+    With both chosen, the ranker is fitted again on the lists of `train` and `validation` together; with
+    `cross_fit` another one is fitted on `validation` alone.
     `recommender` has no ranker. Without `validation` (a refit) `epochs` and `blend_weight` are used as given.
     None if no list holds a warm target: the ranker does not order cold items.
     """
     lists = RankedLists.of(recommender, train)
     if not lists.has_target.any():
         return None
-    num_epochs, scores, validation_BK = epochs or config.num_epochs, {}, None
+    num_epochs, scores = epochs or config.num_epochs, {}
+    cross_fitted, validation_BK = None, None
     if validation is not None:
         choice = _Choice(RankedLists.of(recommender, validation), config.blend_weights)
         for epoch, ranker, loss in _fitting(lists, config, seed, num_epochs, device):
@@ -108,16 +121,25 @@ def fit_ranker(
             if epoch - choice.epoch >= config.patience:
                 break
         num_epochs, blend_weight, scores = max(choice.epoch, 1), choice.blend_weight, choice.scores
-        lists, validation_BK = lists.joined(choice.lists), choice.lists.ordered(choice.output_BK)
+        validation_BK = choice.lists.ordered(choice.output_BK)
+        if cross_fit and choice.ranker is not None and choice.lists.has_target.any():
+            cross_fitted = CrossFittedRankers(
+                for_validation=_scaled(choice.ranker, blend_weight),
+                for_train=_scaled(
+                    _last(_fitting(choice.lists, config, seed, num_epochs, device)), blend_weight
+                ),
+            )
+        lists = lists.joined(choice.lists)
     for epoch, each, loss in _fitting(lists, config, seed, num_epochs, device):
         ranker = each
         progress("rank on all", epoch, num_epochs, f"loss {loss:.3f}")
     return FittedRanker(
-        module=ScaledRanker(ranker, blend_weight).to(device).eval(),
+        module=_scaled(ranker, blend_weight),
         num_lists=int(lists.has_target.sum()),
         best_epoch=num_epochs,
         blend_weight=blend_weight,
         scores=scores,
+        cross_fitted=cross_fitted,
         validation_BK=validation_BK,
     )
 
@@ -161,6 +183,7 @@ class _Choice:
     def __init__(self, lists: RankedLists, blend_weights: Sequence[float]) -> None:
         self.lists, self.blend_weights = lists, blend_weights
         self.epoch, self.blend_weight = 0, 0.0
+        self.ranker: Ranker | None = None  # of that epoch
         self.output_BK: Floats = np.zeros(lists.label_BK.shape, np.float32)  # the chosen one, scaled
         alone = lists.ndcg(self.output_BK)
         self.scores = {"retriever": alone, "with_ranker": alone}
@@ -170,7 +193,7 @@ class _Choice:
         return f", NDCG@10 {self.scores['retriever']:.4f} -> {self.scores['with_ranker']:.4f}"
 
     def consider(self, ranker: Ranker, epoch: int) -> None:
-        scaled = ScaledRanker(ranker, 1.0).to(ranker.recency_H.device).eval()
+        scaled = _scaled(ranker, 1.0)
         rows = np.arange(len(self.lists.label_BK))
         output_BK = np.concatenate([scaled.rank(inputs)["score"] for _, inputs in self.lists.batches(rows)])
         for blend_weight in self.blend_weights:
@@ -178,6 +201,17 @@ class _Choice:
             if score > self.scores["with_ranker"]:
                 self.scores["with_ranker"], self.epoch, self.blend_weight = score, epoch, blend_weight
                 self.output_BK = np.float32(blend_weight) * output_BK
+        if self.epoch == epoch:
+            self.ranker = deepcopy(ranker)
+
+
+def _scaled(ranker: Ranker, blend_weight: float) -> ScaledRanker:
+    return ScaledRanker(ranker, blend_weight).to(ranker.recency_H.device).eval()
+
+
+def _last(epochs: Iterator[tuple[int, Ranker, float]]) -> Ranker:
+    *_, (_, ranker, _) = epochs
+    return ranker
 
 
 def _train_epoch(

@@ -7,7 +7,6 @@ from recsys.columns import Columns
 from recsys.metrics import Estimate
 from training.evaluation import VIEW_PHRASES, metric_name
 from training.knockouts import (
-    KINDS,
     VERDICT_KINDS,
     Contribution,
     Kind,
@@ -57,13 +56,15 @@ def modalities(knockouts: Knockouts | None) -> Modalities | None:
         users=_users(knockouts),
         charts=tuple(_chart(knockouts, view, metric) for view in views),
         sentences=contributions(knockouts),
-        columns=tuple(f"{view}, {kind}" for view in views for kind in KINDS),
+        columns=tuple(f"{view}, {kind}" for view in views for kind in knockouts.kinds),
         rows=tuple(
             KnockoutRow(
                 name=_label(group),
-                knockout=knockouts.of(group, KINDS[0]),
+                knockout=knockouts.of(group, knockouts.kinds[0]),
                 cells=tuple(
-                    _cell(knockouts.relative(group, kind, view, metric)) for view in views for kind in KINDS
+                    _cell(knockouts.relative(group, kind, view, metric))
+                    for view in views
+                    for kind in knockouts.kinds
                 ),
             )
             for group in knockouts.groups

@@ -1,14 +1,17 @@
 """Settings of search chosen on queries with known answers, and the evaluation of search."""
 
-from training.search.before_test import SearchBeforeTest, Searched, SearchSubject
+from training.search.before_test import SearchBeforeTest, Searched
 from training.search.build import (
     KINDS,
     Searchable,
+    WordEncoder,
     align,
     build_scorer,
     build_searcher,
     encoder_directories,
+    item_words,
     query_encoder,
+    word_encoder,
 )
 from training.search.default_relevance import default_relevance
 from training.search.fit import fit_search, ranked_query
@@ -16,18 +19,22 @@ from training.search.fusion_fit import FusionChoice, RankedQuery, choose_fusion,
 from training.search.known_item import (
     KnownItemQuery,
     LabelledQuery,
+    borrowed_queries,
     labelled,
     review_queries,
     sentence_queries,
     without_title,
 )
 from training.search.no_answer import FOREIGN, UnansweredQuery, without_similar
-from training.search.personal_fit import PersonalChoice, choose_personal
-from training.search.quality.evaluate import SEARCH_METRICS, GradedQuery, evaluate_search, graded
+from training.search.personal_fit import PersonalChoice, PersonalQuery, PersonalTask, choose_personal
+from training.search.quality.evaluate import SEARCH_METRICS, evaluate_search, graded
 from training.search.quality.files import QueryFiles, graded_queries, read_qrels, read_query_files
+from training.search.quality.lists import GradedQuery
 from training.search.quality.results import SearchEvaluation
 from training.search.quality.table import metric_label, ordered_systems, search_tables
 from training.search.relevance_fit import RelevanceChoice, choose_relevance, expected_calibration_error
+from training.search.subject import SearchSubject
+from training.search.word_relevance import WordRelevance, word_relevance
 
 __all__ = [
     "FOREIGN",
@@ -38,6 +45,8 @@ __all__ = [
     "KnownItemQuery",
     "LabelledQuery",
     "PersonalChoice",
+    "PersonalQuery",
+    "PersonalTask",
     "QueryFiles",
     "RankedQuery",
     "RelevanceChoice",
@@ -47,7 +56,10 @@ __all__ = [
     "Searchable",
     "Searched",
     "UnansweredQuery",
+    "WordEncoder",
+    "WordRelevance",
     "align",
+    "borrowed_queries",
     "build_scorer",
     "build_searcher",
     "choose_fusion",
@@ -60,6 +72,7 @@ __all__ = [
     "fit_search",
     "graded",
     "graded_queries",
+    "item_words",
     "labelled",
     "metric_label",
     "ndcg_of",
@@ -73,4 +86,6 @@ __all__ = [
     "sentence_queries",
     "without_similar",
     "without_title",
+    "word_encoder",
+    "word_relevance",
 ]

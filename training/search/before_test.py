@@ -9,83 +9,41 @@ that validation chooses here are those of the run's bundle.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
-import polars as pl
 
-from features.dataset import Dataset, MediaVectors
-from features.inputs import HistoryBuilder
+from features.inputs import build_item_features
 from features.queries import QueryEncoder, TextClause
-from features.splits import Split
 from recsys.arrays import Ints
-from recsys.columns import Columns
-from recsys.config import Config
-from recsys.errors import ConfigError
 from recsys.files import replace_text
-from recsys.history import History
-from recsys.ids import NUM_RESERVED
 from recsys.modalities import EncoderKind
 from recsys.progress import Progress, silent
-from recsys.retrieval import Recommender
 from recsys.search import EncodedQuery, Searcher, SearchSettings, personalizer
 from training.alignment import FittedAlignment, cross_modal_recall
-from training.fitting import Fitted
-from training.search.build import Searchable, align, build_searcher, encoder_directories, query_encoder
+from training.search.build import (
+    WordEncoder,
+    align,
+    build_searcher,
+    encoder_directories,
+    query_encoder,
+    word_encoder,
+)
 from training.search.fit import fit_search
-from training.search.known_item import KnownItemQuery, drawn, labelled, review_queries
-from training.search.quality.evaluate import GradedQuery, evaluate_search, graded
+from training.search.known_item import drawn, labelled
+from training.search.personal_fit import MIN_QUERIES, PersonalTask
+from training.search.quality.evaluate import evaluate_search, graded
 from training.search.quality.files import QueryFiles, graded_queries
+from training.search.quality.lists import GradedQuery
 from training.search.quality.results import SearchEvaluation
+from training.search.subject import SearchSubject
 
 Searched = tuple[SearchEvaluation, tuple[str, ...]]  # results, and what of the files was left out
+METHOD: Final = 2  # of the choice; raised where the same data lead to other settings
 HELD_OUT_SHARE: Final = 0.2  # of the items, whose pairs of modalities the heads have not seen
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchSubject:
-    """A fitted model, and what the split allows its search to read."""
-
-    searchable: Searchable
-    digest: str  # of the model
-    split: Split
-    config: Config
-    recommender: Recommender
-    modalities: tuple[str, ...]  # of the item tower's tokens
-    histories: Mapping[str, History] | None  # before the test; None: made where they are needed
-    builder: HistoryBuilder
-
-    @classmethod
-    def of(
-        cls,
-        fitted: Fitted,
-        dataset: Dataset,
-        vectors: MediaVectors,
-        split: Split,
-        config: Config,
-        histories: Mapping[str, History] | None = None,
-    ) -> "SearchSubject":
-        """Search of `fitted`; `histories` are those before the test, where they are known.
-
-        Raises `ConfigError` where the configuration has no search.
-        """
-        if not config.search.enabled:
-            raise ConfigError("the run has no search; train another with search.enabled = true")
-        return cls(
-            searchable=Searchable(
-                dataset=dataset, features=fitted.features, vectors=vectors, reviews=split.reviews
-            ),
-            digest=fitted.digest(),
-            split=split,
-            config=config,
-            recommender=fitted.recommender,
-            modalities=tuple(fitted.retriever.model.spec.token_names),
-            histories=histories,
-            builder=fitted.builder,
-        )
 
 
 class SearchBeforeTest:
@@ -108,10 +66,7 @@ class SearchBeforeTest:
 
     @cached_property
     def settings(self) -> SearchSettings:
-        """Chosen on queries of validation events; read from the file where model and data are the same.
-
-        The personal share is 0: the ranker has learned from all validation users, so that none can choose it.
-        """
+        """Chosen on queries of validation events; read from the file where model and data are the same."""
         key = self._key()
         if self._kept is not None and self._kept.is_file():
             found = json.loads(self._kept.read_text("utf-8"))
@@ -120,9 +75,9 @@ class SearchBeforeTest:
         subject = self.subject
         settings = fit_search(
             self.plain_searcher,
-            labelled(self._texts("validation"), self._encode),
+            labelled(self.subject.texts("validation"), self._encode),
             encode=self._encode,
-            personal_queries=[],
+            personal_task=self.personal_task(),
             seed=subject.config.train.seed,
             progress=self.progress,
         )
@@ -131,11 +86,44 @@ class SearchBeforeTest:
             replace_text(self._kept, json.dumps(values, ensure_ascii=False, indent=1) + "\n")
         return settings
 
+    def personal_task(self) -> PersonalTask:
+        """Queries of validation events, each with a recommender that has not learned it (`Fitted.held_out`).
+
+        These are the words of the validation reviews. Where there are fewer than 50, the words of other
+        people's reviews of validation items are added, each searched without that review: a person seeks an
+        item that they chose next, in words that are not theirs.
+        """
+        subject, searcher = self.subject, self.plain_searcher
+        asked = subject.texts("validation")
+        borrowed, left = subject.borrowed() if len(asked) < MIN_QUERIES else ([], None)
+        if borrowed and left is not None:
+            searchable = subject.searchable
+            features = build_item_features(
+                searchable.dataset, searchable.vectors, train=subject.split.statistics, reviews=left
+            )
+            searchable = replace(searchable, features=features, reviews=left)
+            searcher = build_searcher(
+                searchable, self._heads, SearchSettings(), encode_words=self._encode_words
+            )
+        labelled_queries = labelled([*asked, *borrowed], self._encode)
+        return PersonalTask(
+            folds=tuple(
+                (
+                    searcher.with_personalizer(personalizer(fold.recommender, subject.modalities)),
+                    [each for each in labelled_queries if fold.includes(each.group)],
+                )
+                for fold in subject.held_out
+            ),
+            note=f"The words of {len(borrowed)} of the queries are of other people's reviews"
+            * bool(borrowed),
+        )
+
     def _key(self) -> str:
         """Changes with everything that the settings depend on."""
         subject = self.subject
         config = subject.config
         read = (
+            METHOD,
             subject.digest,
             subject.searchable.dataset.fingerprint(),
             subject.split.description,
@@ -150,7 +138,13 @@ class SearchBeforeTest:
         """With default settings."""
         subject = self.subject
         personal = personalizer(subject.recommender, subject.modalities)
-        return build_searcher(subject.searchable, self._heads, SearchSettings(), personal)
+        return build_searcher(
+            subject.searchable,
+            self._heads,
+            SearchSettings(),
+            personal,
+            encode_words=self._encode_words,
+        )
 
     def evaluate(self) -> SearchEvaluation | None:
         """Search for the items of held-out reviews by the words of these; None where there are none.
@@ -159,7 +153,7 @@ class SearchBeforeTest:
         """
         config = self.subject.config
         texts = drawn(
-            self._texts("test"),
+            self.subject.texts("test"),
             config.evaluate.search_queries,
             np.random.default_rng(config.train.seed),
         )
@@ -175,7 +169,7 @@ class SearchBeforeTest:
             files,
             self.subject.searchable.features.item_ids,
             lambda clauses: self.encoder.encode(clauses).query,
-            self._histories.get,
+            self.subject.histories_before_test.get,
         )
         return self._evaluated(queries, name), notes
 
@@ -195,35 +189,12 @@ class SearchBeforeTest:
         vectors = self.subject.searchable.modality_vectors
         return tuple(cross_modal_recall(self._heads, vectors, self._held_out).to_dicts())
 
-    def _texts(self, part: Literal["validation", "test"]) -> list[KnownItemQuery]:
-        """Words of the reviews of that part's events, with histories that end before it."""
-        subject, searchable = self.subject, self.subject.searchable
-        item_ids, is_test = searchable.features.item_ids, part == "test"
-        events = subject.split.test
-        if not is_test:  # of a log on disk, only these pairs are in memory
-            by_user = subject.split.validation_items(item_ids)
-            pairs = [(user, item_ids.external[at - NUM_RESERVED]) for user in by_user for at in by_user[user]]
-            events = pl.DataFrame(pairs, {Columns.USER: pl.String, Columns.ITEM: pl.String}, orient="row")
-        histories = self._histories if is_test else subject.split.before_validation(subject.builder)
-        return review_queries(
-            searchable.dataset,
-            events,
-            item_ids,
-            readable=searchable.reviews,
-            histories=histories,
-            transcripts=searchable.vectors.transcripts,
-            seed=self.subject.config.train.seed,
-        )
-
     def _encode(self, text: str) -> EncodedQuery:
         return self.encoder.encode([TextClause(name="query", text=text)]).query
 
     @cached_property
-    def _histories(self) -> Mapping[str, History]:
-        """Those before the test."""
-        subject = self.subject
-        known = subject.histories
-        return subject.split.before_test(subject.builder) if known is None else known
+    def _encode_words(self) -> WordEncoder | None:
+        return word_encoder(self._directories)
 
     @cached_property
     def _directories(self) -> dict[EncoderKind, Path]:

@@ -3,7 +3,7 @@
 Evaluation asks it while the test is held out; a bundle has the same legs, made after the refit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -14,7 +14,7 @@ import polars as pl
 from features.conversion import ensure_encoder
 from features.dataset import Dataset, MediaVectors
 from features.documents import item_documents
-from features.encoders import EncoderSpec
+from features.encoders import Encoder, EncoderSpec
 from features.queries import QueryEncoder
 from recsys.arrays import Bools, Floats, Ints
 from recsys.config import Config
@@ -25,6 +25,7 @@ from recsys.progress import Progress, silent
 from recsys.search import (
     AlignmentHeads,
     Document,
+    ItemWords,
     LexicalIndex,
     LexicalSettings,
     Personalizer,
@@ -36,6 +37,7 @@ from recsys.search import (
 )
 from training.alignment import FittedAlignment, fit_alignment
 
+WordEncoder = Callable[[Sequence[str]], Floats]  # words to unit vectors [V, D]
 KINDS: tuple[EncoderKind, ...] = get_args(EncoderKind)
 
 
@@ -55,9 +57,12 @@ class Searchable:
 
     @property
     def modality_vectors(self) -> dict[str, tuple[Floats, Bools]]:
-        """Vectors [N, D] of each modality that an encoder has made, and which items have one [N]."""
-        dense, present = self.features.dense, self.features.present
-        return {name: (dense[name], present[name]) for name in dense if BY_NAME[name].encoder is not None}
+        """Vectors [N, D] of each modality that an encoder has made, and which items have one [N].
+
+        Imputed vectors are left out: nothing is learned from them.
+        """
+        dense, observed = self.features.dense, self.features.observed
+        return {name: (dense[name], observed(name)) for name in dense if BY_NAME[name].encoder is not None}
 
     def documents(self) -> list[Document]:
         """The words of the items."""
@@ -98,24 +103,70 @@ def build_searcher(
     heads: FittedAlignment,
     settings: SearchSettings,
     personalizer: Personalizer | None = None,
+    *,
+    encode_words: WordEncoder | None = None,
 ) -> Searcher:
-    """The searcher of all items; its lexical index is in memory."""
+    """The searcher of all items; its lexical index is in memory. `encode_words`: see `build_scorer`."""
     used = heads if heads.kinds else None
-    return Searcher(build_scorer(searchable.features, searchable.documents(), used), settings, personalizer)
+    scorer = build_scorer(searchable.features, searchable.documents(), used, encode_words=encode_words)
+    return Searcher(scorer, settings, personalizer)
 
 
 def build_scorer(
-    features: ItemFeatures, documents: Sequence[Document], heads: AlignmentHeads | None
+    features: ItemFeatures,
+    documents: Sequence[Document],
+    heads: AlignmentHeads | None,
+    words: LexicalIndex | None = None,
+    *,
+    encode_words: WordEncoder | None = None,
 ) -> Scorer:
-    """All legs over `features` and the words of `documents`, whose lexical index is in memory."""
+    """All legs over `features` and the words of `documents`.
+
+    `words` is the lexical index of `documents`; where it is None, one in memory is built. `encode_words`
+    gives the vectors [V, D] of words; without it no query is judged word by word.
+    """
     return Scorer(
         build_legs(features, heads),
         num_items=features.size,
         heads=heads,
-        words=LexicalIndex.build(documents, LexicalSettings()),
+        words=LexicalIndex.build(documents, LexicalSettings()) if words is None else words,
+        item_words=item_words(documents, features.size, encode_words),
         has_words=items_with_words(documents, features.size),
         popularity=features.popularity,
     )
+
+
+def item_words(
+    documents: Sequence[Document], num_items: int, encode_words: WordEncoder | None
+) -> ItemWords | None:
+    """The words of `documents` with their vectors; None where nothing encodes words."""
+    if encode_words is None:
+        return None
+    return ItemWords.of(documents, num_items, encode_words, LexicalSettings().stemmed)
+
+
+def word_encoder(encoders: Mapping[EncoderKind, Path]) -> WordEncoder | None:
+    """The text encoder of the directories, loaded at its first call; it keeps the vectors of words.
+
+    None without one, and where another encoder shares its space, as in CLIP: pictures answer words that no
+    text has.
+    """
+    if "text" not in encoders:
+        return None
+    path = encoders["text"]
+    spaces = [EncoderSpec.read(each).space for each in encoders.values()]
+    own = EncoderSpec.read(path).space
+    if own is not None and spaces.count(own) > 1:
+        return None
+    kept: dict[str, Floats] = {}
+
+    def encode(words: Sequence[str]) -> Floats:
+        new = [word for word in words if word not in kept]
+        if new:
+            kept.update(zip(new, Encoder.load(path).encode_texts(new), strict=True))
+        return np.stack([kept[word] for word in words])
+
+    return encode
 
 
 def encoder_directories(config: Config, features: ItemFeatures) -> dict[EncoderKind, Path]:

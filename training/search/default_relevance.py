@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from recsys.search import Calibration, EncodedQuery, Searcher, features, logits
+from recsys.search import COVERAGE, Calibration, EncodedQuery, Searcher, features, logits
 from training.search.relevance_fit import RelevanceChoice
 
 THRESHOLD: Final = 0.5
@@ -29,7 +29,10 @@ def default_relevance(
     for query in foreign:
         scores = searcher.scorer.score(query, searcher.settings.num_candidates, None)
         if len(scores.items):
-            values.append(features(scores.clauses[0], searcher.encoder_kinds))
+            found = features(scores.clauses[0], searcher.encoder_kinds)
+            if searcher.scorer.words is not None:  # a sentence of which no item has a word sets a level, too
+                found.setdefault(COVERAGE, np.zeros(len(scores.items)))
+            values.append(found)
     if not values:
         reason = "no threshold: no sentence of another domain finds anything"
         return RelevanceChoice(

@@ -2,19 +2,20 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
-from recsys.history import History
 from recsys.progress import Progress, silent
 from recsys.search import Calibration, EncodedQuery, FusionWeights, QueryKind, Searcher, SearchSettings
 from training.search.default_relevance import default_relevance
 from training.search.fusion_fit import RankedQuery, choose_fusion
 from training.search.known_item import LabelledQuery, drawn
 from training.search.no_answer import FOREIGN, UnansweredQuery, without_similar
-from training.search.personal_fit import choose_personal
+from training.search.personal_fit import PersonalChoice, PersonalQuery, PersonalTask, choose_personal
 from training.search.relevance_fit import RelevanceChoice, choose_relevance
+from training.search.word_relevance import WordRelevance, word_relevance
 
 MAX_QUERIES: Final = 1000  # of one kind, for the fusion
 MAX_REMOVED: Final = 300  # whose items are removed, for the threshold
@@ -26,7 +27,7 @@ def fit_search(
     queries: Sequence[LabelledQuery],
     *,
     encode: Callable[[str], EncodedQuery] | None = None,
-    personal_queries: Sequence[LabelledQuery] | None = None,
+    personal_task: PersonalTask | None = None,
     empty_share: float = 0.95,
     max_lost: float = 0.1,
     seed: int = 0,
@@ -35,10 +36,10 @@ def fit_search(
     """The settings of `searcher` with fusion, relevance and personal share chosen on `queries`.
 
     Only queries with one clause take part, at most 1,000 of a kind. `encode` encodes sentences that few
-    catalogues answer, for the threshold of relevance. `personal_queries`, by default those of `queries` with
-    a history, choose the personal share; see `choose_personal`. Spoken queries have the fusion and the
-    calibration of text where there are too few of them, since their transcripts are texts. The reasons are
-    in the settings.
+    catalogues answer, for the threshold of relevance. `personal_task`, by default `searcher` and those of
+    `queries` with a history, chooses the personal share. Spoken queries have the
+    fusion and the calibration of text where there are too few of them, since their transcripts are texts. The
+    reasons are in the settings.
     """
     rng = np.random.default_rng(seed)
     by_kind: dict[QueryKind, list[LabelledQuery]] = defaultdict(list)
@@ -56,21 +57,36 @@ def fit_search(
         settings = _with_fusion(settings, kind, choice.weights, choice.reason)
     searcher = searcher.with_settings(_spoken_as_text(settings))
     relevance = _relevance(searcher, by_kind, ranked, encode, (empty_share, max_lost), rng)
+    by_word = _word_relevance(searcher, relevance, ranked, encode, (empty_share, max_lost), seed)
     settings = searcher.settings.model_copy(
         update={
             "calibration": _with_audio(relevance.calibration),
+            "word_calibration": by_word.calibration,
             "min_relevance": relevance.min_relevance,
-            "relevance_reason": relevance.reason,
+            "relevance_reason": "; ".join(filter(None, (relevance.reason, by_word.reason))),
         }
     )
     progress("personal order", 0, 1)
-    known = queries if personal_queries is None else personal_queries
-    with_history = [
-        (ranked_query(searcher, query), query.history)
-        for query in drawn([each for each in known if each.history is not None], MAX_PERSONAL, rng)
-    ]
-    personal = choose_personal(searcher, [(query, _known(history)) for query, history in with_history])
+    task = personal_task or PersonalTask(folds=((searcher, queries),))
+    personal = _personal(task, settings, rng)
     return settings.model_copy(update={"personal": personal.personal, "personal_reason": personal.reason})
+
+
+def _personal(task: PersonalTask, settings: SearchSettings, rng: np.random.Generator) -> PersonalChoice:
+    known = [
+        (searcher.with_settings(settings), each, each.history)
+        for searcher, queries in task.folds
+        for each in queries
+        if each.history is not None
+    ]
+    choice = choose_personal(
+        [
+            PersonalQuery(searcher=searcher, ranked=ranked_query(searcher, each), history=history)
+            for searcher, each, history in drawn(known, MAX_PERSONAL, rng)
+        ]
+    )
+    noted = f"{choice.reason}. {task.note}" if task.note else choice.reason
+    return replace(choice, reason=noted)
 
 
 def ranked_query(searcher: Searcher, query: LabelledQuery) -> RankedQuery:
@@ -108,6 +124,28 @@ def _relevance(
     return default_relevance(searcher, [each for _, each in foreign], empty_share=shares[0])
 
 
+def _word_relevance(
+    searcher: Searcher,
+    relevance: RelevanceChoice,
+    ranked: dict[QueryKind, list[RankedQuery]],
+    encode: Callable[[str], EncodedQuery] | None,
+    shares: tuple[float, float],
+    seed: int,
+) -> WordRelevance:
+    """The relevance of texts of few words, with the threshold of `relevance`."""
+    if encode is None or not 0 < relevance.min_relevance < 1:
+        return WordRelevance(calibration=None, reason="")
+    return word_relevance(
+        searcher,
+        encode,
+        [each for kind in ("text", "audio") for each in ranked.get(kind, ())],
+        threshold=relevance.min_relevance,
+        empty_share=shares[0],
+        max_lost=shares[1],
+        seed=seed,
+    )
+
+
 def _with_fusion(
     settings: SearchSettings, kind: QueryKind, weights: FusionWeights | None, reason: str
 ) -> SearchSettings:
@@ -130,8 +168,3 @@ def _with_audio(calibration: Mapping[QueryKind, Calibration]) -> Mapping[QueryKi
     if "audio" in calibration or "text" not in calibration:
         return calibration
     return {**calibration, "audio": calibration["text"]}
-
-
-def _known(history: History | None) -> History:
-    assert history is not None, "queries without a history are left out"
-    return history

@@ -90,6 +90,46 @@ def review_queries(
     return drawn([query for queries in kept for query in queries], max_queries, rng)
 
 
+def borrowed_queries(
+    dataset: Dataset,
+    wanted: Mapping[str, Ints],
+    item_ids: IdMap,
+    *,
+    readable: pl.DataFrame,
+    histories: Mapping[str, History],
+    transcripts: Mapping[int, str] | None = None,
+    max_queries: int = 500,
+    max_per_user: int = 5,
+    seed: int = 0,
+) -> tuple[list[KnownItemQuery], pl.DataFrame]:
+    """Queries in which a user seeks a wanted item by the words of another person's review of it.
+
+    `wanted` are items by user, such as those of validation events. The reviews are drawn from `readable`, one
+    an item; the second result are the rows of `readable` without those that became queries, which must be
+    searched in their place. Users without one of `histories` are left out.
+    """
+    rng = np.random.default_rng(seed)
+    titles = dict(dataset.items.select(Columns.ITEM, Columns.TITLE).iter_rows())
+    places = dataset.reviews.select(Columns.ROW).with_row_index("at")
+    columns = ("at", Columns.ROW, Columns.USER, Columns.ITEM, Columns.TEXT)
+    reviews = readable.join(places, on=Columns.ROW, how="inner").select(columns).sort("at")
+    word_of: dict[int, tuple[str, str, int]] = {}  # item -> words, author, row
+    for at, row, author, item, text in reviews.sample(fraction=1.0, shuffle=True, seed=seed).iter_rows():
+        words = without_title(text or (transcripts or {}).get(at) or "", titles.get(item) or "")
+        if words is not None and item in item_ids:
+            word_of.setdefault(item_ids.get(item), (words, author, row))
+    found: list[tuple[KnownItemQuery, int]] = []
+    for user in wanted:
+        own = [item for item in wanted[user].tolist() if item in word_of and word_of[item][1] != user]
+        for item in drawn(own, max_per_user if user in histories else 0, rng):
+            words, _, row = word_of[item]
+            query = KnownItemQuery(text=words, item=item, user=user, history=histories[user])
+            found.append((query, row))
+    kept = drawn(found, max_queries, rng)
+    taken = {row for _, row in kept}
+    return [query for query, _ in kept], readable.filter(~pl.col(Columns.ROW).is_in(list(taken)))
+
+
 def sentence_queries(
     documents: Sequence[Document], *, max_queries: int = 1000, seed: int = 0
 ) -> tuple[list[KnownItemQuery], list[Document]]:

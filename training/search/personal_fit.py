@@ -1,4 +1,16 @@
-"""The share of the recommender in the order of a list's head, chosen on queries of known users."""
+"""The share of the recommender in the order of a list's head, chosen on queries of known users.
+
+With log-linear models of both, an item answers the query of a user with the probability
+
+    P(item | query, user) = exp(a * fused + b * recommended) / sum of the same over the head's items
+
+(conditional logit, McFadden 1974). The order is that of (1 - share) * fused + share * recommended with
+share = b / (a + b). a and b, at least 0, maximise the likelihood of the answers. Every query with an answer
+in the head takes part, while NDCG@10 changes only where an answer crosses one of the first ranks, so that its
+maximum over a grid of shares is far less certain.
+
+Legend: Q queries, H items of a head.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,20 +18,42 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import minimize
 
-from recsys.arrays import Floats, Ints
+from recsys.arrays import Bools, Floats, Ints
 from recsys.history import History
-from recsys.search import Searcher, fuse, personal_order
-from training.search.fusion_fit import RankedQuery, ndcg_of
+from recsys.search import Searcher, fuse, in_deviations, personal_order
+from training.search.fusion_fit import RankedQuery, listwise_loss, ndcg_of
+from training.search.known_item import LabelledQuery
 
 Doubles = npt.NDArray[np.float64]
-GRID: Final = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
-MIN_QUERIES: Final = 50
+MIN_QUERIES: Final = 50  # of known users
+MIN_ANSWERED: Final = 20  # of these, with an answer in the head
+# Least gain of the log-likelihood by the recommender: b = 0 is refused at 5% where its square root is normal
+# and one-sided (half of the 90% point of the chi-square distribution with one degree of freedom).
+MIN_GAIN: Final = 1.35
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersonalTask:
+    """The queries that choose the share, with searchers whose recommenders have not learned their answers."""
+
+    folds: tuple[tuple[Searcher, Sequence[LabelledQuery]], ...]  # queries without a history are left out
+    note: str = ""  # on the texts, for the reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersonalQuery:
+    """A query of a user, and a searcher whose recommender has not learned its answer."""
+
+    searcher: Searcher
+    ranked: RankedQuery
+    history: History
 
 
 @dataclass(frozen=True, kw_only=True)
 class PersonalChoice:
-    """The chosen share, the reason, and the mean NDCG@10 by share."""
+    """The chosen share, the reason, and NDCG@10 of the impersonal order and of the fitted share."""
 
     personal: float
     reason: str
@@ -32,48 +66,82 @@ class _Head:
 
     place: Ints
     items: Ints
-    fused: Doubles
+    fused: Doubles  # in deviations over the candidates
     recommended: Floats
+    is_answer: Bools
     score_K: Doubles  # of all candidates
 
 
-def choose_personal(searcher: Searcher, queries: Sequence[tuple[RankedQuery, History]]) -> PersonalChoice:
-    """The share of `GRID` with the highest NDCG@10; 0 where it is within one standard error of 0's.
-
-    The recommender must not have learned the answers: where its ranker has read validation events, give users
-    whom it has not learned from.
-    """
-    ndcg_GQ: list[list[float]] = [[] for _ in GRID]
-    for query, history in queries:
-        head = _head(searcher, query, history)
-        if head is not None:
-            for values, share in zip(ndcg_GQ, GRID, strict=True):
-                values.append(ndcg_of(_reordered(head, share), query))
-    ndcg = np.array(ndcg_GQ)
-    if ndcg.shape[1] < MIN_QUERIES:
-        reason = f"0: {ndcg.shape[1]} validation queries of known users, fewer than {MIN_QUERIES}"
+def choose_personal(queries: Sequence[PersonalQuery]) -> PersonalChoice:
+    """The share of highest likelihood; 0 where it is not above chance, or where it lowers NDCG@10."""
+    heads = [(_head(each), each) for each in queries]
+    known = [(head, each.ranked) for head, each in heads if head is not None]
+    counted = f"{len(known)} validation queries of known users"
+    if len(known) < MIN_QUERIES:
+        return PersonalChoice(personal=0.0, reason=f"0: {counted}, fewer than {MIN_QUERIES}", ndcg={})
+    answered = [head for head, _ in known if head.is_answer.any()]
+    if len(answered) < MIN_ANSWERED:
+        reason = f"0: {counted}, fewer than {MIN_ANSWERED} of them with an answer among the first hits"
         return PersonalChoice(personal=0.0, reason=reason, ndcg={})
-    means = dict(zip(GRID, ndcg.mean(axis=1).tolist(), strict=True))
-    best = max(GRID, key=lambda share: means[share])
-    gain = ndcg[GRID.index(best)] - ndcg[0]
-    error = float(gain.std() / np.sqrt(len(gain)))
-    chosen = best if gain.mean() > error else 0.0
-    shown = ", ".join(f"{share:g} {value:.3f}" for share, value in means.items())
-    reason = f"{chosen:g} of {len(gain)} validation queries of known users; NDCG@10 by share: {shown}"
-    return PersonalChoice(personal=chosen, reason=reason, ndcg=means)
+    share, gain = _fitted(answered)
+    share = round(share, 2)
+    ndcg = {
+        each: float(np.mean([ndcg_of(_reordered(head, each), query) for head, query in known]))
+        for each in (0.0, share)
+    }
+    words = (
+        f"{counted}, {len(answered)} with an answer among the first hits: "
+        f"likeliest share {share:g}, log-likelihood +{gain:.1f}, NDCG@10 {ndcg[0.0]:.3f} -> {ndcg[share]:.3f}"
+    )
+    if gain < MIN_GAIN or ndcg[share] < ndcg[0.0]:
+        return PersonalChoice(personal=0.0, reason=f"0; {words}", ndcg=ndcg)
+    return PersonalChoice(personal=share, reason=f"{share:g}; {words}", ndcg=ndcg)
 
 
-def _head(searcher: Searcher, query: RankedQuery, history: History) -> _Head | None:
+def _head(query: PersonalQuery) -> _Head | None:
     """None for a user of whom the recommender knows nothing."""
-    score_K, _ = fuse(query.scores, searcher.settings)
-    place = np.lexsort((query.scores.items, -score_K))[: searcher.settings.personal_head]
-    items = query.scores.items[place]
+    searcher, scores = query.searcher, query.ranked.scores
+    fused_K, _ = fuse(scores, searcher.settings)
+    score_K = in_deviations(fused_K)
+    place = np.lexsort((scores.items, -score_K))[: searcher.settings.personal_head]
+    items = scores.items[place]
     if searcher.personalizer is None or not len(items):
         return None
-    found = searcher.personalizer(history, items)
+    found = searcher.personalizer(query.history, items)
     if found is None:
         return None
-    return _Head(place=place, items=items, fused=score_K[place], recommended=found.scores, score_K=score_K)
+    return _Head(
+        place=place,
+        items=items,
+        fused=score_K[place],
+        recommended=found.scores,
+        is_answer=np.isin(place, query.ranked.answers),
+        score_K=score_K,
+    )
+
+
+def _fitted(heads: Sequence[_Head]) -> tuple[float, float]:
+    """The share of highest likelihood, and how much higher its log-likelihood is than that of b = 0."""
+    both = [np.stack([head.fused, head.recommended.astype(np.float64)], axis=1) for head in heads]
+    x_SF, starts = np.concatenate(both), np.cumsum([0, *(len(each) for each in both[:-1])])
+    answer_S = np.concatenate([head.is_answer for head in heads])
+    weights, loss = _minimized(x_SF, starts, answer_S)
+    _, loss_alone = _minimized(x_SF[:, :1], starts, answer_S)
+    total = float(weights.sum())
+    return (float(weights[1]) / total if total > 0 else 0.0), (loss_alone - loss) * len(heads)
+
+
+def _minimized(x_SF: Doubles, starts: Ints, answer_S: Bools) -> tuple[Doubles, float]:
+    """The weights of at least 0 with the lowest listwise loss, and that loss."""
+    found = minimize(
+        lambda weight_F: listwise_loss(weight_F, x_SF, starts, answer_S),
+        np.full(x_SF.shape[1], 0.5),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0, None)] * x_SF.shape[1],
+    )
+    weights: Doubles = found.x
+    return weights, float(found.fun)
 
 
 def _reordered(head: _Head, share: float) -> Doubles:

@@ -16,7 +16,7 @@ from features.importers.photos.describe import Description
 from features.importers.photos.sidecars import Captions
 
 ID = "photo"
-CATEGORIES = ("album", "year", "month", "camera", "owner", "kind", "keyword")
+CATEGORIES = ("album", "year", "month", "camera", "kind", "keyword")
 ITEMS_SCHEMA: Mapping[str, pl.DataType | type[pl.DataType]] = {
     ID: pl.String,
     "title": pl.String,
@@ -128,6 +128,7 @@ def dataset_values(
     table |= {"text": ["description"]} if present("description") else {}
     table |= {column: column for column in present("image", "video")}
     table |= {"categories": present(*CATEGORIES)}
+    table |= {"owner": "owner"} if present("owner") else {}
     table |= {"numeric": found} if (found := present("latitude", "longitude")) else {}
     table |= {"created_at": "taken_at", "time": "iso"} if present("taken_at") else {}
     spec: dict[str, Any] = {"name": name, "items": table, "media": {"roots": [str(root)]}}

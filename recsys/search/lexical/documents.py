@@ -12,7 +12,9 @@ from recsys.search.lexical.stemming import Stemmer
 from recsys.search.lexical.storage import ITEM, WORDS
 from recsys.search.lexical.tokens import clean, split
 
-FIELDS: Final = ("title", "categories", "text", "transcript", "reviews")
+ALL: Final = "all"  # the field of all words of an item
+BOOSTED: Final = ("title", "categories")  # fields of their own, whose words score higher
+PARTS: Final = ("title", "categories", "text", "transcript", "reviews")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,24 +31,27 @@ class Document:
 
 
 def schema() -> tantivy.Schema:
-    """The item id, and for each field of a document its stems with their positions."""
+    """The item id, and the stems of a document with their positions: all of them, and those of two fields."""
     builder = tantivy.SchemaBuilder()
     builder.add_integer_field(ITEM, indexed=True, fast=True)
-    for field in FIELDS:
+    for field in (ALL, *BOOSTED):
         builder.add_text_field(field, tokenizer_name=WORDS)
     return builder.build()
 
 
 def analyzed(document: Document, stemmer: Stemmer) -> tuple[tantivy.Document, set[str]]:
     """The document as it is indexed, and its different words in lower case."""
-    words_of = {field: words_in(_text(document, field)) for field in FIELDS}
-    words = [word for field in FIELDS for word in words_of[field]]
+    words_of = {part: words_in(text_of(document, part)) for part in PARTS}
+    words = [word for part_words in words_of.values() for word in part_words]
     own = stemmer.of_document(words)
     indexed = tantivy.Document()
     indexed.add_integer(ITEM, document.item)
-    for field, field_words in words_of.items():
-        if field_words:
-            indexed.add_text(field, own.terms(field_words))
+    for part, part_words in words_of.items():
+        if part_words:
+            terms = own.terms(part_words)
+            indexed.add_text(ALL, terms)  # a value of its own, so that no phrase reaches into the next part
+            if part in BOOSTED:
+                indexed.add_text(part, terms)
     return indexed, set(words)
 
 
@@ -70,7 +75,7 @@ def checked(documents: Iterable[Document]) -> Iterable[Document]:
         yield document
 
 
-def _text(document: Document, field: str) -> str:
-    # A full stop keeps the words of neighbouring categories from being a phrase of one.
-    value = getattr(document, field)
+def text_of(document: Document, part: str) -> str:
+    """One part of the document as one text."""
+    value = getattr(document, part)
     return value if isinstance(value, str) else " . ".join(value)

@@ -15,6 +15,7 @@ from recsys.search.lexical.storage import ITEM, TermIndex
 _TIE_SCALE: Final = 30.0
 _SPARE: Final = 32  # hits beyond k, so that ties at the cut cost no second search
 _GROWTH: Final = 4
+_MATCHES_OF_ONE_LOOKUP: Final = 8  # that are read in the time in which one item is looked up
 _FEW_ITEMS: Final = 1000  # that are faster looked up one by one than as a set of terms
 
 
@@ -31,15 +32,22 @@ def count(searcher: tantivy.Searcher, query: Query) -> int:
     return int(searcher.search(query, 1).count)  # type: ignore[attr-defined]
 
 
-def restricted(query: Query, items: Ints, schema: tantivy.Schema) -> Query:
-    """The query among `items` alone, with the same scores."""
-    ids = [int(item) for item in items if item >= 0]
-    if len(ids) <= _FEW_ITEMS:
-        terms = [(Occur.Should, Query.term_query(schema, ITEM, item, "basic")) for item in ids]
-        among = Query.boolean_query(terms)
+def scored(index: TermIndex, query: Query, items: Ints, most: int) -> Floats:
+    """The score of each of `items`, 0 where the query does not match. Shape [K].
+
+    At most `most` documents match. Where that is few, all of them are taken, which is faster than a search
+    among the items.
+    """
+    wanted, at = np.unique(items, return_inverse=True)
+    if most <= _MATCHES_OF_ONE_LOOKUP * len(wanted):
+        found, found_score = hits(index.searcher, query, most)
     else:
-        among = Query.term_set_query(schema, ITEM, ids)
-    return Query.boolean_query([(Occur.Must, query), (Occur.Must, Query.const_score_query(among, 0.0))])
+        among = _restricted(query, wanted, index.schema)
+        found, found_score = hits(index.searcher, among, len(wanted))
+    score = np.zeros(len(wanted), np.float32)
+    is_wanted = np.isin(found, wanted)
+    score[np.searchsorted(wanted, found[is_wanted])] = found_score[is_wanted]
+    return score[at]
 
 
 def best(index: TermIndex, query: Query, k: int, allowed: Bools | None) -> tuple[Ints, Floats]:
@@ -53,7 +61,7 @@ def best(index: TermIndex, query: Query, k: int, allowed: Bools | None) -> tuple
     limit = (k + _SPARE) * max(searcher.num_docs // max(num_allowed, 1), 1)
     while True:
         if allowed is not None and limit > 2 * num_allowed:
-            among = restricted(query, np.flatnonzero(allowed), index.schema)
+            among = _restricted(query, np.flatnonzero(allowed), index.schema)
             return _ordered(*hits(searcher, among, num_allowed), k)
         items, scores = hits(searcher, query, limit)
         is_all = len(items) < limit
@@ -87,3 +95,14 @@ def _are_allowed(items: Ints, allowed: Bools | None) -> Bools:
         return np.ones(len(items), np.bool_)
     within = items < len(allowed)
     return within & allowed[np.where(within, items, 0)]
+
+
+def _restricted(query: Query, items: Ints, schema: tantivy.Schema) -> Query:
+    """The query among `items` alone, with the same scores."""
+    ids = [int(item) for item in items if item >= 0]
+    if len(ids) <= _FEW_ITEMS:
+        terms = [(Occur.Should, Query.term_query(schema, ITEM, item, "basic")) for item in ids]
+        among = Query.boolean_query(terms)
+    else:
+        among = Query.term_set_query(schema, ITEM, ids)
+    return Query.boolean_query([(Occur.Must, query), (Occur.Must, Query.const_score_query(among, 0.0))])

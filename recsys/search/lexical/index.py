@@ -3,21 +3,21 @@
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
 import numpy as np
 import tantivy
 from pydantic import ValidationError
-from tantivy import Occur, Query
 
 from recsys.arrays import Bools, Floats, Ints
 from recsys.errors import BundleError, RecsysError
 from recsys.files import replacing_directory
 from recsys.search.lexical.documents import Document, analyzed, checked, schema
-from recsys.search.lexical.hits import best, count, hits, restricted
+from recsys.search.lexical.hits import best, count, hits, scored
 from recsys.search.lexical.matching import Matcher
+from recsys.search.lexical.presence import strengths
 from recsys.search.lexical.settings import LexicalSettings
 from recsys.search.lexical.stemming import Stemmer
 from recsys.search.lexical.storage import TermIndex, WorkingFolder
@@ -26,7 +26,7 @@ from recsys.search.lexical.tokens import fold_text
 from recsys.search.lexical.vocabulary import Vocabulary
 from recsys.search.lexical.words import WordQuery
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _SETTINGS: Final = "lexical.json"
 _DOCUMENTS, _VOCABULARY, _SUGGESTIONS = "documents", "vocabulary", "suggestions"
 
@@ -152,26 +152,37 @@ class LexicalIndex:
         """The score of each of `items`, 0 where nothing matches or an exclusion does. Shape [K]."""
         matcher = self._matcher()
         units = matcher.units(query)
-        return self._scored(matcher.score(units, query.excluded), items) if units else _zeros(items)
+        if not units:
+            return _zeros(items)
+        return scored(self._documents, matcher.score(units, query.excluded), items, matcher.most(units))
 
     def coverage(self, query: WordQuery, items: Ints) -> Floats:
         """The share of the query's words and phrases that each of `items` has, weighted by rarity. Shape [K].
 
         sum of idf(u) strength(u, item) over the units u / sum of idf(u), with idf(u) = ln(1 + (N - n + 1/2) /
-        (n + 1/2)) for n of N documents that have u in any field. The strength of an exact word is 1, of an
-        inexact one its weight in the settings. Exclusions do not count. 0 for a query without words.
+        (n + 1/2)) for n of N documents that have u. The strength of an exact word is 1, of an inexact one its
+        weight in the settings. Exclusions do not count. 0 for a query without words.
         """
         matcher = self._matcher()
-        weighted: list[tuple[Occur, Query]] = []
-        total = 0.0
-        for unit in matcher.units(query):
-            weighted.append((Occur.Should, Query.boost_query(matcher.strength(unit), matcher.idf(unit))))
-            total += matcher.idf(unit)
-        if not total:
+        units = matcher.units(query)
+        idf_U = np.array([matcher.idf(unit) for unit in units], np.float32)
+        if not idf_U.any():
             return _zeros(items)
-        share = self._scored(Query.boolean_query(weighted), items) / np.float32(total)
+        share: Floats = idf_U @ strengths(self._documents, matcher, units, items) / idf_U.sum()
         at_most_one: Floats = np.minimum(share, np.float32(1))
         return at_most_one
+
+    def strengths(self, query: WordQuery, items: Ints) -> Floats:
+        """For each word and phrase of the query and each of `items`: 1 where the item has it, the weight of
+        an inexact word, else 0. Shape [U, K].
+        """
+        matcher = self._matcher()
+        return strengths(self._documents, matcher, matcher.units(query), items)
+
+    def knows(self, query: WordQuery) -> bool:
+        """Whether any document has a word or phrase of the query, misspelled perhaps."""
+        matcher = self._matcher()
+        return matcher.most(matcher.units(query)) > 0
 
     def excluded(self, query: WordQuery) -> Ints:
         """Items with an excluded word or phrase in any field, ascending. Words are compared by stems."""
@@ -180,24 +191,42 @@ class LexicalIndex:
             found.append(hits(searcher, each, searcher.num_docs)[0])
         return np.unique(np.concatenate(found))
 
-    def matched(self, query: WordQuery, item: int) -> tuple[str, ...]:
-        """The words and phrases of the query that the item has, as the user wrote them."""
-        matcher, only = self._matcher(), np.array([item], np.int64)
-        return tuple(
-            unit.written
-            for unit in matcher.units(query)
-            if unit.terms and self._restricted_hits(matcher.strength(unit), only)[0].size
-        )
+    def matched(self, query: WordQuery, items: Ints) -> list[tuple[str, ...]]:
+        """For each of `items` the words and phrases of the query that it has, as the user wrote them."""
+        matcher = self._matcher()
+        units = matcher.units(query)
+        has_UK = strengths(self._documents, matcher, units, items) > 0
+        return [
+            tuple(unit.written for unit, has in zip(units, has_U, strict=True) if has) for has_U in has_UK.T
+        ]
 
-    def suggest(self, prefix: str, k: int) -> list[Suggestion]:
-        """Up to k completions of the typed text: titles, category values and frequent words, best first."""
+    def suggest(
+        self,
+        prefix: str,
+        k: int,
+        *,
+        allowed: Bools | None = None,
+        is_category: Callable[[str], bool] | None = None,
+    ) -> list[Suggestion]:
+        """Up to k completions of the typed text: titles, category values and frequent words, best first.
+
+        With `allowed` [N] only titles of these items and category values for which `is_category` is true; no
+        words, because the words of the allowed items are known by their stems alone.
+        """
         matcher, searcher = self._matcher(), self._documents.searcher
 
         def is_found(words: Sequence[str]) -> bool:
             return count(searcher, matcher.together(words)) > 0
 
-        found = self._suggestions.find(prefix, k)
-        if len(found) < k:
+        def is_kept(suggestion: Suggestion) -> bool:
+            if allowed is None:
+                return True
+            if suggestion.item is None:
+                return is_category is not None and is_category(suggestion.text)
+            return suggestion.item < len(allowed) and bool(allowed[suggestion.item])
+
+        found = self._suggestions.find(prefix, k, is_kept)
+        if len(found) < k and allowed is None:
             known = {fold_text(each.text) for each in found}
             found += [
                 each
@@ -213,18 +242,6 @@ class LexicalIndex:
             matcher = Matcher(terms.searcher, terms.schema, self.settings, self._stemmer, self._vocabulary)
             self._last_matcher = matcher
         return matcher
-
-    def _scored(self, query: Query, items: Ints) -> Floats:
-        """The score of each of `items`, 0 where the query does not match. Shape [K]."""
-        wanted, at = np.unique(items, return_inverse=True)
-        score = np.zeros(len(wanted), np.float32)
-        found, found_score = self._restricted_hits(query, wanted)
-        score[np.searchsorted(wanted, found)] = found_score
-        return score[at]
-
-    def _restricted_hits(self, query: Query, items: Ints) -> tuple[Ints, Floats]:
-        searcher = self._documents.searcher
-        return hits(searcher, restricted(query, items, self._documents.schema), len(items))
 
 
 def _title_of(document: Document) -> Document:

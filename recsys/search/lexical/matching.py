@@ -8,7 +8,7 @@ from typing import Final
 import tantivy
 from tantivy import Occur, Query
 
-from recsys.search.lexical.documents import FIELDS
+from recsys.search.lexical.documents import ALL, BOOSTED
 from recsys.search.lexical.hits import count
 from recsys.search.lexical.settings import LexicalSettings
 from recsys.search.lexical.stemming import Stemmer
@@ -17,6 +17,7 @@ from recsys.search.lexical.vocabulary import KnownWord, Vocabulary
 from recsys.search.lexical.words import WordQuery
 
 _MAX_CACHED: Final = 1000  # queries, and words
+_MIN_COMMON: Final = 100  # documents; a word of fewer costs no time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,7 @@ class Matcher:
         self._searcher, self._schema = searcher, schema
         self._settings, self._stemmer, self._vocabulary = settings, stemmer, vocabulary
         self._weight_of: Mapping[str, float] = settings.weights.model_dump()
+        self._num_docs = searcher.num_docs
         self._units_of: dict[WordQuery, list[Unit]] = {}  # one query is asked for scores, coverage, matches
         self._idf_of: dict[Unit, float] = {}
 
@@ -54,7 +56,10 @@ class Matcher:
         return self._searcher
 
     def units(self, query: WordQuery) -> list[Unit]:
-        """The words and phrases of a query, each written form once. Phrases are required."""
+        """The words and phrases of a query, each written form once. Phrases are required.
+
+        Without the words that `common_share` and `max_words` leave out, the later of equally rare ones first.
+        """
         units = self._units_of.get(query)
         if units is None:
             units = self._new_units(query)
@@ -67,9 +72,8 @@ class Matcher:
         """ln(1 + (N - n + 1/2) / (n + 1/2)), where n of N documents have the unit in any field."""
         idf = self._idf_of.get(unit)
         if idf is None:
-            total = self._searcher.num_docs
-            having = count(self._searcher, self.strength(unit)) if unit.terms else 0
-            idf = math.log1p((total - having + 0.5) / (having + 0.5))
+            having = count(self._searcher, self.having(unit.terms)) if unit.terms else 0
+            idf = _idf(having, self._num_docs)
             if len(self._idf_of) >= _MAX_CACHED:
                 self._idf_of.clear()
             self._idf_of[unit] = idf
@@ -85,30 +89,40 @@ class Matcher:
             Unit(written=" ".join(words), terms=self._exact(words), is_required=True)
             for words in query.phrases
         ]
-        return [*units.values(), *phrases]
+        return [*self._rarest(list(units.values())), *phrases]
+
+    def _rarest(self, units: Sequence[Unit]) -> Sequence[Unit]:
+        """The words without those that too many documents have, and without those beyond the rarest."""
+        settings = self._settings
+        known = [at for at, unit in enumerate(units) if unit.terms]
+        known.sort(key=lambda at: self._frequency(units[at]))
+        most = max(settings.common_share * self._num_docs, _MIN_COMMON)
+        common = [at for at in known[settings.always_kept :] if self._frequency(units[at]) > most]
+        left_out = {*common, *known[settings.max_words :]}
+        return [unit for at, unit in enumerate(units) if at not in left_out]
 
     def score(self, units: Sequence[Unit], excluded: Sequence[tuple[str, ...]]) -> Query:
         """Documents with all required units and, where there is none, at least one unit.
 
-        The score is the sum over units of the best alternative's sum of weighted BM25 scores over fields.
+        The score is the sum over units of the best score over alternatives and fields.
         """
-        clauses = []
-        for unit in units:
-            occur = Occur.Must if unit.is_required else Occur.Should
-            if len(unit.terms) == 1 and not unit.is_required:  # flat, so that tantivy can skip documents
-                ((terms, weight),) = unit.terms.items()
-                clauses += [(occur, each) for each in self._fields(terms, weight)]
-            else:
-                clauses.append((occur, _best(_any(self._fields(*each)) for each in unit.terms.items())))
+        clauses = [
+            (
+                Occur.Must if unit.is_required else Occur.Should,
+                _best(query for terms in unit.terms.items() for query in self._weighted(*terms)),
+            )
+            for unit in units
+        ]
         clauses += [(Occur.MustNot, query) for query in self.excluded(excluded)]
         return Query.boolean_query(clauses)
 
-    def strength(self, unit: Unit) -> Query:
-        """Documents with the unit; the score is the weight of the best alternative that a document has."""
-        return _best(
-            Query.const_score_query(_any(self._fields(terms, 1.0)), weight)
-            for terms, weight in unit.terms.items()
-        )
+    def most(self, units: Sequence[Unit]) -> int:
+        """At most so many documents have any of the units."""
+        return sum(map(self._frequency, units))
+
+    def having(self, alternatives: Iterable[tuple[str, ...]]) -> Query:
+        """Documents that have one of the sequences of terms."""
+        return _any(query for terms in alternatives for query in self._anywhere_as(terms))
 
     def excluded(self, excluded: Sequence[tuple[str, ...]]) -> list[Query]:
         """For each excluded word or phrase the documents that have it, in any field."""
@@ -120,7 +134,7 @@ class Matcher:
 
     def _anywhere(self, words: tuple[str, ...]) -> Query:
         """Documents that have the word or phrase in any field."""
-        return _any(each for terms in self._exact(words) for each in self._fields(terms, 1.0))
+        return self.having(self._exact(words))
 
     def _word(self, word: str, *, is_prefix: bool) -> Unit:
         """The word's stems; where no document has one, nearby words; completions of a word being typed."""
@@ -163,23 +177,57 @@ class Matcher:
         return {(stem,): weight for stem in stems if self._is_known(stem)}
 
     def _is_known(self, term: str) -> bool:
-        return any(self._searcher.doc_freq(name, term) for name in FIELDS)
+        return bool(self._searcher.doc_freq(ALL, term))
 
-    def _fields(self, terms: tuple[str, ...], weight: float) -> list[Query]:
-        """The sequence of terms in each field that has all of them, with the weight of the field."""
-        queries = []
-        for name in FIELDS:
-            if all(self._searcher.doc_freq(name, term) for term in terms):
-                if len(terms) == 1:
-                    query = Query.term_query(self._schema, name, terms[0], "freq")
-                else:
-                    query = Query.phrase_query(self._schema, name, list(terms))
-                queries.append(Query.boost_query(query, weight * self._weight_of[name]))
+    def _frequency(self, unit: Unit) -> int:
+        """At most so many documents have the unit."""
+        return sum(min(map(self._count, terms)) for terms in unit.terms)
+
+    def _count(self, term: str, field: str = ALL) -> int:
+        count: int = self._searcher.doc_freq(field, term)
+        return count
+
+    def _anywhere_as(self, terms: tuple[str, ...], field: str = ALL) -> list[Query]:
+        """The sequence of terms in a field, if the field has all of them."""
+        if not all(self._count(term, field) for term in terms):
+            return []
+        if len(terms) == 1:
+            return [Query.term_query(self._schema, field, terms[0], "freq")]
+        return [Query.phrase_query(self._schema, field, list(terms))]
+
+    def _weighted(self, terms: tuple[str, ...], weight: float) -> list[Query]:
+        """BM25 of the sequence of terms over all words, and in each boosted field that has it.
+
+        tantivy multiplies the score in a field by the idf in this field. It is divided out, so that the
+        rarity of a word is that in all words: a common word is not rare because few titles have it.
+        """
+        rarity = self._rarity(terms, ALL)
+        factor = weight * rarity ** (self._settings.idf_power - 1.0)
+        queries = [Query.boost_query(query, factor) for query in self._anywhere_as(terms)]
+        for name in BOOSTED:
+            if boost := factor * self._weight_of[name]:
+                for query in self._anywhere_as(terms, name):
+                    queries.append(Query.boost_query(query, boost * rarity / self._rarity(terms, name)))
         return queries
+
+    def _rarity(self, terms: tuple[str, ...], field: str) -> float:
+        """The sum of the terms' idf in a field, as tantivy computes it for a phrase."""
+        return sum(_idf(self._count(term, field), self._num_docs) for term in terms)
+
+
+def _idf(having: int, total: int) -> float:
+    """ln(1 + (N - n + 1/2) / (n + 1/2)) for n of N documents.
+
+    tantivy's n counts deleted documents until they are merged away, so N is at least n.
+    """
+    return math.log1p((max(total, having) - having + 0.5) / (having + 0.5))
 
 
 def _any(queries: Iterable[Query]) -> Query:
-    return Query.boolean_query([(Occur.Should, query) for query in queries])
+    several = list(queries)
+    if len(several) == 1:  # whose number of documents tantivy knows
+        return several[0]
+    return Query.boolean_query([(Occur.Should, query) for query in several])
 
 
 def _best(queries: Iterable[Query]) -> Query:

@@ -19,15 +19,12 @@ Weight = Annotated[float, Field(ge=0)]
 
 
 class FieldWeights(BaseModel):
-    """Factor of each field's BM25 score. A field of weight 0 is indexed and matches with score 0."""
+    """Factors of BM25 in the title and in the categories; that over all words has factor 1."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    title: Weight = 1.5
-    categories: Weight = 2.0
-    text: Weight = 1.0
-    transcript: Weight = 1.0
-    reviews: Weight = 1.0
+    title: Weight = 1.25
+    categories: Weight = 1.25
 
 
 class LexicalSettings(BaseModel):
@@ -47,6 +44,13 @@ class LexicalSettings(BaseModel):
     two_edits_weight: Annotated[float, Field(ge=0, le=1)] = 0.25
     # Words that begin with the last word, while it is being typed.
     prefix_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
+    # Exponent of a word's idf in scores: 1 as in BM25, 2 as in the cosine of tf-idf vectors.
+    idf_power: Annotated[float, Field(ge=0, le=3)] = 1.25
+    # Words that more than this share of the documents have are left out of a query, but for its
+    # `always_kept` rarest words; they cost most of the time of a long query, and count little.
+    common_share: Annotated[float, Field(gt=0, le=1)] = 0.1
+    always_kept: Annotated[int, Field(ge=1)] = 5
+    max_words: Annotated[int, Field(ge=1)] = 64  # of a longer query the rarest words count
     max_expansions: Annotated[int, Field(ge=1, le=1000)] = 20  # most frequent inexact words of one word
 
     @model_validator(mode="after")

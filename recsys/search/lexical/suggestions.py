@@ -65,8 +65,12 @@ class Suggestions:
         new = [_category_entry(value, count) for value, count in values.items() if not self._has(value)]
         self._index.change(deleted, [*(_title_entry(each) for each in added if each.title), *new])
 
-    def find(self, typed: str, k: int) -> list[Suggestion]:
+    def find(
+        self, typed: str, k: int, is_kept: Callable[[Suggestion], bool] = lambda _: True
+    ) -> list[Suggestion]:
         """Up to k titles and category values, best first; texts that differ in case or accents are one.
+
+        Entries that are not `is_kept` are left out.
 
         Order: texts that begin with the typed text, then texts that have its words, the last one as the
         beginning of a word. Among equals: category values before titles, then the greater weight, then the
@@ -78,7 +82,7 @@ class Suggestions:
         if k < 1 or not beginning.strip():
             return []
         for query in (self._begins_with(beginning), self._has_words(typed)):
-            for suggestion in self._best(query, k):
+            for suggestion in self._best(query, k, is_kept):
                 found.setdefault(fold_text(suggestion.text), suggestion)
             if len(found) >= k:
                 break
@@ -96,16 +100,18 @@ class Suggestions:
         others = [Query.term_query(schema, _FOLDED, word, "basic") for word in words[:-1]]
         return Query.boolean_query([(Occur.Must, each) for each in [*others, last]])
 
-    def _best(self, query: Query, k: int) -> list[Suggestion]:
+    def _best(self, query: Query, k: int, is_kept: Callable[[Suggestion], bool]) -> list[Suggestion]:
         """The best k different texts that match."""
         found: list[Suggestion] = []
         for kind in ("category", "title"):
             of_kind = Query.term_query(self._index.schema, _KIND, _KINDS.index(kind))
             both = Query.boolean_query([(Occur.Must, query), (Occur.Must, of_kind)])
-            found += self._distinct(both, kind, k - len(found))
+            found += self._distinct(both, kind, k - len(found), is_kept)
         return found
 
-    def _distinct(self, query: Query, kind: SuggestionKind, k: int) -> list[Suggestion]:
+    def _distinct(
+        self, query: Query, kind: SuggestionKind, k: int, is_kept: Callable[[Suggestion], bool]
+    ) -> list[Suggestion]:
         """The k different texts with the greatest weights. Many items may have the same title."""
         searcher = self._index.searcher
         most = max(searcher.num_docs, 1)  # tantivy reserves memory for as many hits
@@ -118,7 +124,9 @@ class Suggestions:
             for at in order:
                 text = str(searcher.doc(hits[at][1])[_TEXT][0])
                 item = int(items[at] or 0) or None
-                found.setdefault(fold_text(text), Suggestion(text=text, kind=kind, item=item))
+                suggestion = Suggestion(text=text, kind=kind, item=item)
+                if is_kept(suggestion):
+                    found.setdefault(fold_text(text), suggestion)
             if len(found) >= k or len(hits) < limit or limit == most:
                 break
             limit = min(8 * limit, most)

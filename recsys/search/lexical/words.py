@@ -13,7 +13,7 @@ from typing import Final
 
 from recsys.search.lexical.tokens import clean, split
 
-MAX_WORDS: Final = 64
+MAX_WORDS: Final = 256
 MAX_CHARACTERS: Final = 10_000
 _QUOTES: Final = str.maketrans(dict.fromkeys("“”„‟«»", '"'))
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+")
@@ -35,7 +35,7 @@ class WordQuery:
     excluded: tuple[tuple[str, ...], ...] = ()
     positive: str = ""  # the text without its exclusions and quotes: the input of a text encoder
     prefix: bool = False  # the last of `words` may be unfinished
-    num_ignored: int = 0  # words beyond the first 64, or beyond the first 10,000 characters
+    num_ignored: int = 0  # words beyond the first 256, or beyond the first 10,000 characters
 
     @property
     def is_empty(self) -> bool:

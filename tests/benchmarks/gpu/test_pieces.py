@@ -22,6 +22,7 @@ from benchmarks.gpu.prepare import prepare
 from benchmarks.gpu.results import COULD_NOT_RUN, FAILED, PASSED, Outcome, table
 from training.pipeline import Run
 
+pytestmark = pytest.mark.long  # the walk's models are fitted again, and every piece runs
 ROOT = Path(__file__).parents[3]
 ON_A_CPU = [name for name in run.PIECES if name not in ("no wait", "endpoint", "cold start")]
 # Of a machine with torch, numpy and onnxruntime alone.
@@ -155,7 +156,6 @@ def test_the_peak_is_that_of_the_card(card: str, peak: float | None) -> None:
     assert peak_of(card) == peak
 
 
-@pytest.mark.long
 def test_pieces_run_where_there_is_torch_numpy_and_onnxruntime_alone(folder: Path, tmp_path: Path) -> None:
     """All other packages are hidden from the interpreter: what needs them says so, all else runs."""
     (tmp_path / "sitecustomize.py").write_text(

@@ -55,6 +55,19 @@ def test_cold_items_share_the_id_row_of_the_unknown() -> None:
     np.testing.assert_array_equal(features.id_rows(), [PAD, UNKNOWN, 2, 3, 4, UNKNOWN, UNKNOWN, UNKNOWN])
 
 
+def test_imputed_vectors_fill_what_is_missing_and_are_marked() -> None:
+    known, missing = medium([0, 2], [[1.0], [3.0]]), medium([1, 5], [[7.0], [8.0]])
+    vectors = MediaVectors(items={"title": known}, reviews={}, imputed={"title": missing})
+    features = build(shop(), vectors)
+    np.testing.assert_array_equal(features.dense["title"][:, 0], [0, 0, 1, 7, 3, 0, 0, 8])
+    np.testing.assert_array_equal(features.present["title"], [0, 0, 1, 1, 1, 0, 0, 1])
+    np.testing.assert_array_equal(features.imputed["title"], [0, 0, 0, 1, 0, 0, 0, 1])
+    np.testing.assert_array_equal(features.observed("title"), [0, 0, 1, 0, 1, 0, 0, 0])
+    without = build(shop(), MediaVectors(items={"title": known}, reviews={}))
+    assert without.imputed == {}
+    np.testing.assert_array_equal(without.observed("title"), features.observed("title"))
+
+
 def test_the_reserved_rows_have_nothing() -> None:
     every = [[float(at + 1)] for at in range(6)]
     data = shop(cat_kind=[["x"]] * 6, num_price=[1.0, 2, 3, 4, 5, 6])

@@ -70,6 +70,24 @@ def make(directories: dict[Any, Path], monkeypatch: pytest.MonkeyPatch) -> Any:
     return make
 
 
+def test_short_texts_have_a_vector_of_each_word(make: Any, tmp_path: Path) -> None:
+    encoder = make()
+    (clause,) = encoder.encode([TextClause(name="query", text='A red "Red shirt" -blue')]).query.clauses
+    assert list(clause.word_vectors) == ["a", "red", "shirt"]
+    (alone,) = encoder.encode([TextClause(name="query", text="shirt")]).query.clauses
+    np.testing.assert_allclose(clause.word_vectors["shirt"], alone.vectors["text"], atol=1e-6)
+    assert alone.word_vectors["shirt"] is clause.word_vectors["shirt"]  # kept
+    many = " ".join(f"word{at}" for at in range(13))
+    (long,) = encoder.encode([TextClause(name="query", text=many)]).query.clauses
+    assert long.word_vectors == {}
+    (words,) = make("image").encode([TextClause(name="query", text="red")]).query.clauses
+    assert words.word_vectors == {}
+    write_wav(tmp_path / "said.wav", TONE[:, None], RATE)
+    sound = AudioClause(name="sound", medium=tmp_path / "said.wav")
+    (spoken,) = encoder.encode([sound]).query.clauses
+    assert list(spoken.word_vectors) == ["red", "shirt"]
+
+
 def unit(*numbers: float) -> Floats:
     return np.array(numbers, np.float32) / np.float32(np.linalg.norm(numbers))
 

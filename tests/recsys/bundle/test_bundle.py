@@ -132,13 +132,13 @@ def edit_manifest(path, **changes):
 
 def test_newer_format_is_refused_whatever_else_it_says(path):
     edit_manifest(path, format_version=FORMAT_VERSION + 1, something_new=True)
-    with pytest.raises(BundleError, match=r"format version 4.*reads 3.*Upgrade recsys"):
+    with pytest.raises(BundleError, match=r"format version 5.*reads 4.*Upgrade recsys"):
         Bundle.open(path)
 
 
 def test_an_older_format_is_refused_with_the_command_to_run(path):
     edit_manifest(path, format_version=1, cold_bias=0.0)
-    with pytest.raises(BundleError, match=r"format version 1.*reads 3.*recsys export RUN"):
+    with pytest.raises(BundleError, match=r"format version 1.*reads 4.*recsys export RUN"):
         Bundle.open(path)
 
 

@@ -31,6 +31,14 @@ def test_names_the_modality(tokens, text):
     assert ask(tokens).text == text
 
 
+def test_an_imputed_modality_is_never_the_reason():
+    attention = np.array([0.1, 0.6, 0.2, 0.1, 0.0], np.float32)
+    known = {"history_attention": None, "history_items": None, "modalities": MODALITIES, "name_of": str}
+    assert explain(token_attention=attention, imputed=["image"], **known).modality == "review_speech"
+    assert explain(token_attention=attention, imputed=[], **known).modality == "image"
+    assert explain(token_attention=attention * [0, 1, 0, 0, 0], imputed=["image"], **known) is None
+
+
 def test_padding_and_unknown_items_explain_nothing():
     reason = ask(None, [0.3, 0.5, 0.2], [0, 1, 7])
     assert (reason.text, reason.past_item, reason.modality) == ('because you chose "item 7"', 7, None)

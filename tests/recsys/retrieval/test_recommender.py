@@ -6,7 +6,15 @@ from model_parts import tiny_history, tiny_schema
 
 from recsys.ids import NUM_RESERVED
 from recsys.item_features import ItemArrays
-from recsys.retrieval.candidate_features import NEAR, CandidateFeatures, Candidates, soft_ranks
+from recsys.retrieval import candidate_features
+from recsys.retrieval import recommender as recommender_module
+from recsys.retrieval.candidate_features import (
+    NEAR,
+    CandidateFeatures,
+    Candidates,
+    CosineSpread,
+    soft_ranks,
+)
 from recsys.retrieval.candidate_sources import PopularitySource
 from recsys.retrieval.index.build import build_index
 from recsys.retrieval.recommender import Recommender
@@ -280,3 +288,55 @@ def test_the_ranker_reads_events_on_new_items_like_any_other():
     assert 31 in HISTORIES[1].item
     np.testing.assert_allclose(inputs[1]["history_vector"], inputs[0]["history_vector"], atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(inputs[1]["history_vector"][1, -1]), 1.0, atol=1e-6)
+
+
+def test_the_spread_of_cosines_equals_that_of_all_cosines(monkeypatch):
+    monkeypatch.setattr(candidate_features, "ROWS_AT_ONCE", 7)
+    rng = np.random.default_rng(3)
+    vectors, users = rng.normal(size=(50, DIM)).astype(np.float32), rng.normal(size=(4, DIM))
+    rows = np.flatnonzero(rng.random(50) < 0.6)
+    mean_B, deviation_B = CosineSpread(vectors, rows).of(users)
+    cosines_BN = users @ vectors[rows].T
+    np.testing.assert_allclose(mean_B, cosines_BN.mean(1), rtol=1e-4)
+    np.testing.assert_allclose(deviation_B, cosines_BN.std(1), rtol=1e-4)
+    assert (CosineSpread(vectors, rows[:1]).of(users)[1] == 0).all()
+    assert (CosineSpread(np.ones((50, DIM), np.float32), rows).of(users)[1] == 0).all()
+
+
+def test_standardized_scores_are_deviations_among_warm_and_among_cold_items(monkeypatch):
+    monkeypatch.setattr(recommender_module, "MIN_COLD", 9)
+    items = _items()
+    blank = NUM - 1
+    items.token_mask[blank] = False
+
+    def raised(inputs):
+        return {"score": np.full(inputs["source_scores"].shape[:2], 0.5, np.float32)}
+
+    recommender = _recommender(items, rank=raised, cold_ranks=(1, 2, 3))
+    given = np.array([[5, 31, 7, 32, blank, 20], [2, 3, 4, 33, 34, 35]])
+    users = HISTORIES[:2]
+    found = recommender.rank_standardized(users, given)
+    score_BN = 10 * recommender.embed(users) @ items.vectors.T
+    warm, cold = np.arange(2, 30), np.arange(30, blank)
+    for row, scores in enumerate(score_BN):
+        expected = {
+            item: (scores[item] + 0.5 - scores[warm].mean()) / scores[warm].std()
+            if item in warm
+            else (scores[item] - scores[cold].mean()) / scores[cold].std()
+            for item in given[row].tolist()
+        }
+        if row == 0:
+            expected[blank] = 0.0
+        best_first = sorted(expected, key=lambda item: -expected[item])
+        assert found.items[row].tolist() == best_first
+        np.testing.assert_allclose(found.scores[row], [expected[item] for item in best_first], atol=1e-4)
+        assert found.retriever_scores[row, 0] == pytest.approx(scores[best_first[0]], abs=1e-4)
+
+
+def test_standardized_scores_of_few_cold_items_are_neutral():
+    items = _items(num_cold=4)
+    recommender = _recommender(items)
+    found = recommender.rank_standardized([HISTORIES[0]], np.array([[37, 5, 39]]))
+    by_item = dict(zip(found.items[0].tolist(), found.scores[0].tolist(), strict=True))
+    assert by_item[37] == by_item[39] == 0.0
+    assert by_item[5] != 0.0

@@ -16,13 +16,14 @@ from recsys.search import (
 KINDS = {"title": "text", "text": "text", "image": "image"}
 
 
-def clause(coverage, *, weight=1.0, kind="text", **legs):
+def clause(coverage, *, weight=1.0, kind="text", words=None, **legs):
     found = {
         name: LegScores(score_K=np.array(score, np.float32), has_K=np.array(has), space=space)
         for name, (score, has, space) in legs.items()
     }
     covered = None if coverage is None else np.array(coverage, np.float32)
-    return ClauseScores(kind=kind, weight=weight, legs=found, coverage_K=covered)
+    least = None if words is None else np.array(words, np.float32)
+    return ClauseScores(kind=kind, weight=weight, legs=found, coverage_K=covered, words_K=least)
 
 
 ASKED = clause(
@@ -40,9 +41,10 @@ def test_the_best_of_the_legs():
     np.testing.assert_allclose(found["coverage"], [1.0, 0.0])
 
 
-def of(*clauses, **calibrations):
+def of(*clauses, by_word=None, **calibrations):
     scores = QueryScores(items=np.array([2, 3]), clauses=clauses)
-    return relevance(scores, SearchSettings(calibration=calibrations), KINDS)
+    settings = SearchSettings(calibration=calibrations, word_calibration=by_word)
+    return relevance(scores, settings, KINDS)
 
 
 def sigmoid(value):
@@ -66,6 +68,25 @@ def test_clauses_are_averaged_and_negative_ones_left_out():
     against = clause([1.0, 1.0], weight=-5.0)
     expected = [sigmoid(0.75), sigmoid(0.25)]
     np.testing.assert_allclose(of(first, second, against, text=calibration), expected, atol=1e-6)
+
+
+def test_a_short_text_is_judged_by_its_least_word_and_an_item_without_words_as_a_whole():
+    whole = Calibration(intercept=0.0, weights={"coverage": 1.0})
+    by_word = Calibration(intercept=-1.0, weights={"words": 4.0})
+    judged = [sigmoid(4 * 0.5 - 1), sigmoid(0.25)]
+    for kind in ("text", "audio"):
+        short = clause([1.0, 0.25], words=[0.5, np.nan], kind=kind)
+        np.testing.assert_allclose(of(short, by_word=by_word, **{kind: whole}), judged, atol=1e-6)
+    short = clause([1.0, 0.25], words=[0.5, np.nan])
+    np.testing.assert_allclose(of(short, by_word=by_word), [judged[0], sigmoid(-1)], atol=1e-6)
+    np.testing.assert_allclose(of(short, text=whole), [sigmoid(1), sigmoid(0.25)], atol=1e-6)
+    both = [sigmoid(1), sigmoid(0.25)]
+    np.testing.assert_allclose(of(short, short, by_word=by_word, text=whole), both, atol=1e-6)
+    long, video = clause([1.0, 0.25]), clause([1.0, 0.25], words=[0.5, 0.5], kind="video")
+    np.testing.assert_allclose(of(long, by_word=by_word, text=whole), [sigmoid(1), sigmoid(0.25)], atol=1e-6)
+    np.testing.assert_allclose(
+        of(video, by_word=by_word, video=whole), [sigmoid(1), sigmoid(0.25)], atol=1e-6
+    )
 
 
 def test_relevance_never_falls_where_a_feature_rises():

@@ -8,8 +8,10 @@ from search_parts import IMAGE_ANGLES, NUM_ITEMS, TEXTS, TITLE_ANGLES, at, leg, 
 
 from recsys.errors import BundleError
 from recsys.search import (
+    DenseLeg,
     Document,
     EncodedClause,
+    ItemWords,
     LexicalIndex,
     LexicalSettings,
     OnnxHeads,
@@ -65,6 +67,31 @@ def test_round_trip(saved):
     np.testing.assert_array_equal(found.items, expected.items)
     np.testing.assert_array_equal(found.scores, expected.scores)
     assert found.explanations == expected.explanations
+
+
+def test_what_is_imputed_is_remembered(tmp_path):
+    plain = leg("image", "image", IMAGE_ANGLES)
+    imputed = np.arange(NUM_ITEMS) == 3
+    marked = DenseLeg(
+        name="image", kind="image", vectors=plain.vectors, present=plain.present, imputed=imputed
+    )
+    save_search(tmp_path / "search", [marked, leg("title", "text", TITLE_ANGLES)], has_words=HAS_WORDS)
+    legs = {each.name: each for each in load_search(tmp_path / "search", SearchSettings()).scorer.legs}
+    np.testing.assert_array_equal(legs["image"].imputed, imputed)
+    assert not legs["title"].imputed.any()
+    assert not (tmp_path / "search" / "vectors" / "title.imputed.npy").exists()
+
+
+def test_words_of_the_items(tmp_path):
+    words = ItemWords.of(
+        DOCUMENTS, NUM_ITEMS, lambda asked: np.ones((len(asked), 3), np.float32), ("english",)
+    )
+    index = LexicalIndex.build(DOCUMENTS, LexicalSettings(), tmp_path / "words")
+    save_search(tmp_path / "search", [], has_words=HAS_WORDS, words=index, item_words=words)
+    found = load_search(tmp_path / "search", SearchSettings()).scorer.item_words
+    assert found is not None
+    assert found.words == ("blue", "green", "hat", "red", "shoe")
+    assert [found.words_of(item) for item in (2, 6)] == [("red", "shoe"), ()]
 
 
 def test_items_with_words():

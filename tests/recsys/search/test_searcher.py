@@ -1,14 +1,17 @@
 """The searcher on a catalogue made by hand: order, filters, exclusions, prefixes, personal order, the end."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from search_parts import NUM_ITEMS, leg, picture, query, scorer, text
+from search_parts import IMAGE_ANGLES, NUM_ITEMS, leg, picture, query, scorer, text
 
 from recsys.arrays import unit
 from recsys.errors import RequestError
 from recsys.history import History
 from recsys.search import (
     Calibration,
+    DenseLeg,
     EncodedClause,
     FusionWeights,
     PersonalScores,
@@ -104,7 +107,10 @@ def test_weights_of_clauses_and_of_legs():
         (query(text("red", 0.0), smell=1.0), "no such leg"),
         (query(text("red"), lexical=0.0), "all are 0 of lexical"),
         (query(text("-red")), "without any word"),
-        (query(EncodedClause(kind="audio", vectors={"audio": np.ones(2, np.float32)})), "finds nothing here"),
+        (
+            query(EncodedClause(kind="audio", vectors={"audio": np.ones(2, np.float32)})),
+            "a sound clause finds nothing here",
+        ),
     ],
 )
 def test_a_query_that_cannot_be_answered(asked, message):
@@ -230,13 +236,42 @@ def test_personal_0_is_the_impersonal_list_and_1_the_recommenders():
     np.testing.assert_array_equal(personal_list(None, default=1.0).items, entire.items)
 
 
-def test_personal_between_is_the_weighted_sum_of_z_scores():
+def test_personal_between_is_the_weighted_sum_of_deviations():
     plain = search(query(text("red shoe", 0.0)))
-    everyone = np.ones(5, np.bool_)
-    final = 0.7 * standardized(plain.scores, everyone) + 0.3 * standardized(plain.items * 1.0, everyone)
+    # All candidates are in the list, so that these are the deviations over all of them.
+    final = 0.7 * plain.scores / plain.scores.std() + 0.3 * plain.items
     found = personal_list(0.3)
     np.testing.assert_array_equal(found.items, plain.items[np.argsort(-final)])
     np.testing.assert_allclose(found.scores, np.sort(final)[::-1], atol=1e-5)
+
+
+def test_the_share_of_taste_does_not_depend_on_the_weight_of_the_only_clause():
+    def heavy(weight):
+        one = query(replace(text("red shoe", 0.0), weight=weight))
+        return search(one, personalizer=likes_six, history=SOMEONE, personal=0.3).items.tolist()
+
+    def likes_six(history, items):
+        return PersonalScores(scores=(items == 6) * np.float32(4), past_items=np.zeros(len(items), np.int64))
+
+    assert heavy(1.0) == heavy(5.0)
+    assert heavy(1.0) != search(query(text("red shoe", 0.0))).items.tolist()
+
+
+def test_taste_lifts_nothing_above_hits_that_fit_far_better():
+    """The user likes item 6 by two deviations more than item 2, whose fused score is higher by more."""
+    plain = search(query(text("red shoe", 0.0)))
+    gap = (plain.scores[0] - plain.scores[plain.items.tolist().index(6)]) / plain.scores.std()
+
+    def likes_six(deviations):
+        def rank(history, items):
+            scores = np.where(items == 6, np.float32(deviations), np.float32(0))
+            return PersonalScores(scores=scores, past_items=np.zeros(len(items), np.int64))
+
+        found = search(query(text("red shoe", 0.0)), personalizer=rank, history=SOMEONE, personal=0.5)
+        return found.items[0]
+
+    assert likes_six(gap - 0.1) == plain.items[0]
+    assert likes_six(gap + 0.1) == 6
 
 
 def test_the_recommender_orders_the_head_alone():
@@ -272,6 +307,19 @@ def test_the_list_ends_where_relevance_falls_below_the_threshold():
     assert search(asked, settings=CALIBRATED, min_relevance=0.9).items.tolist() == [2]
 
 
+def test_words_that_no_item_has_are_neutral_for_relevance():
+    """As in a query in another language, which is answered by its vector."""
+    calibration = Calibration(
+        intercept=-2.0, weights={"coverage": 4.0, "own:text": 1.0}, missing={"coverage": 0.25}
+    )
+    settings = SearchSettings(calibration={"text": calibration})
+    expected = 1 / (1 + np.exp(2 - 4 * 0.25 - 1))
+    assert search(query(text("violin", 0.0)), settings=settings).relevance[0] == pytest.approx(expected)
+    one_known = search(query(text("violin blue", 0.0)), settings=settings, min_relevance=0.0)
+    by_item = dict(zip(one_known.items.tolist(), one_known.relevance.tolist(), strict=True))
+    assert by_item[2] == pytest.approx(1 / (1 + np.exp(2 - 1)), abs=1e-3)  # it has neither word
+
+
 def test_the_recommender_orders_what_is_relevant():
     def likes_the_last(history, items):
         assert set(items.tolist()) == {2, 3, 4}
@@ -298,6 +346,24 @@ def test_a_hit_is_explained():
     named = personal_list(1.0).explanations[-1]
     assert named.text(lambda item: f"item {item}").startswith('has "red", "shoe"')
     assert named.text(lambda item: f"item {item}").endswith('because you chose "item 9"')
+
+
+def test_an_imputed_vector_finds_and_explains_nothing():
+    picture_leg = leg("image", "image", IMAGE_ANGLES)
+    imputed = np.arange(NUM_ITEMS) == 6
+    marked = DenseLeg(
+        name="image",
+        kind="image",
+        vectors=picture_leg.vectors,
+        present=picture_leg.present,
+        imputed=imputed,
+    )
+    found = search(query(picture(0.0)), parts=scorer(legs=[marked], heads=None))
+    by_item = dict(zip(found.items.tolist(), found.explanations, strict=True))
+    assert found.items[0] == 6
+    assert by_item[6].leg is None
+    assert by_item[6].text(str) == ""
+    assert by_item[4].leg == "image"
 
 
 def test_milliseconds_by_stage():

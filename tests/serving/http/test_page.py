@@ -1,4 +1,4 @@
-"""The page's files: what they may load, how they are served, and that nothing else is."""
+"""The pages' files: what they may load, how they are served, and that nothing else is."""
 
 import re
 import tomllib
@@ -15,9 +15,11 @@ ROOT = Path(__file__).resolve().parents[3]
 WEB = ROOT / "serving" / "web"
 NAMES = sorted(path.name for path in WEB.iterdir())
 TEXTS = {name: (WEB / name).read_text("utf-8") for name in NAMES}
+PAGES = sorted(name for name in NAMES if name.endswith(".html"))
 NAMESPACES = ("http://www.w3.org/2000/svg",)  # names, which nothing loads
 OTHER_PATHS = (
-    "/index.html", "/web/", "/web/none.js", "/web/%2e%2e", "/web/../engine.py", "/web/%2e%2e/engine.py",
+    "/index.html", "/docs.html", "/redoc", "/docs/oauth2-redirect", "/web/",
+    "/web/none.js", "/web/%2e%2e", "/web/../engine.py", "/web/%2e%2e/engine.py",
     "/web/..%2fengine.py", "/web/%2e%2e%2f%2e%2e%2fpyproject.toml", "/web/..%5cengine.py",
     "/web/%2fetc%2fpasswd", "/web/main.js%00.html",
 )  # fmt: skip
@@ -47,26 +49,42 @@ def test_another_host_is_found(text: str) -> None:
 
 
 def test_nothing_is_inline_and_no_text_is_read_as_html() -> None:
-    assert INLINE.findall(TEXTS["index.html"]) == []
+    for page in PAGES:
+        assert INLINE.findall(TEXTS[page]) == []
     assert [name for name in NAMES if name.endswith(".js") and UNSAFE.search(TEXTS[name])] == []
     for planted in ('<a onclick="x()">', '<p style="color:red">', "<script>x()</script>"):
         assert INLINE.search(planted)
 
 
-def test_what_the_page_refers_to_exists() -> None:
-    page = Page.of(TEXTS["index.html"])
+@pytest.mark.parametrize("name", PAGES)
+def test_what_a_page_refers_to_exists(name: str) -> None:
+    page = Page.of(TEXTS[name])
     assert page.open_ == []
     links = [each.get("src") or each.get("href") for tag, each in page.elements if tag in ("script", "link")]
     assert links
     assert all(link and link.removeprefix("/web/") in NAMES for link in links)
     ids = [each["id"] for _, each in page.elements if "id" in each]
     assert len(ids) == len(set(ids))
-    for name in NAMES:
-        assert set(re.findall(r'from "\./([\w.]+)"', TEXTS[name])) <= set(NAMES)
-        assert set(re.findall(r'byId\("([\w-]+)"\)', TEXTS[name])) <= set(ids)
+    for script in scripts_of(name):
+        assert set(re.findall(r'byId\("([\w-]+)"\)', TEXTS[script])) <= set(ids)
     for _, each in page.elements:
-        for reference in ("for", "aria-controls", "aria-describedby"):
+        for reference in ("for", "aria-controls", "aria-describedby", "aria-labelledby"):
             assert each.get(reference, ids[0]) in ids
+
+
+def test_every_script_belongs_to_a_page() -> None:
+    used = {script for page in PAGES for script in scripts_of(page)}
+    assert used == {name for name in NAMES if name.endswith(".js")}
+
+
+def scripts_of(page: str) -> set[str]:
+    """The scripts that a page loads, imported ones included."""
+    found: set[str] = set()
+    new = set(re.findall(r'src="/web/([\w.]+)"', TEXTS[page]))
+    while new:
+        found |= new
+        new = {name for each in new for name in re.findall(r'from "\./([\w.]+)"', TEXTS[each])} - found
+    return found
 
 
 def test_every_file_is_in_the_package_and_has_a_type() -> None:
@@ -79,7 +97,11 @@ def test_every_file_is_in_the_package_and_has_a_type() -> None:
 
 
 def test_files_are_served_with_their_headers(client: Any) -> None:
-    for path, name in {"/": "index.html", **{f"/web/{name}": name for name in NAMES}}.items():
+    for path, name in {
+        "/": "index.html",
+        "/docs": "docs.html",
+        **{f"/web/{name}": name for name in NAMES},
+    }.items():
         answer = client.get(path)
         assert answer.status_code == 200
         assert answer.text == TEXTS[name]

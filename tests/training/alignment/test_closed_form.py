@@ -6,7 +6,7 @@ from alignment_parts import linear_catalogue
 from scipy.linalg import eigh
 
 from recsys.arrays import unit
-from training.alignment.closed_form import CanonicalCorrelation, ridge_into
+from training.alignment.closed_form import CanonicalCorrelation, _Components, _principal, ridge_into
 from training.alignment.views import Views
 
 
@@ -91,3 +91,17 @@ def test_ridge_into_a_common_space_equals_the_normal_equations():
 
 def test_there_is_no_ridge_without_a_pair():
     assert ridge_into(Views.of(linear_catalogue(("text", "image"))), "image", {"audio": 24}, 0.2) is None
+
+
+def test_few_vectors_have_the_components_of_their_covariance():
+    """12 vectors of 30 numbers: from their products, against the eigenvectors of the covariance."""
+    centred = np.random.default_rng(0).standard_normal((12, 30)) * np.geomspace(1.0, 3.0, 30)
+    centred -= centred.mean(0)
+    variance, axes = _principal(centred)
+    expected, vectors = eigh(centred.T @ centred / 12)
+    np.testing.assert_allclose(variance[-11:], expected[-11:], rtol=1e-9)
+    assert abs(variance[0]) < 1e-9, "centred vectors have one dimension fewer"
+    np.testing.assert_allclose(np.abs(axes[:, -11:].T @ vectors[:, -11:]), np.eye(11), atol=1e-7)
+    kept = _Components.of(centred.astype(np.float32))
+    assert kept.axes_DC.shape == (30, 11)
+    assert kept.mean_variance == pytest.approx(expected.mean())

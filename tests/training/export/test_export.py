@@ -13,7 +13,7 @@ import pytest
 from onnx import numpy_helper
 from walk_parts import WITHOUT_EVENTS, Walk
 
-import training.export.bundle
+import training.export.graph_files
 from features.inputs.review_sentiment import annotate_reviewers
 from recsys.bundle.load import Bundle
 from recsys.errors import BundleError
@@ -129,7 +129,7 @@ class TestRefusal:
                 if path.stem == wrong:
                     alter(path)
 
-            monkeypatch.setattr(training.export.bundle, "write_graph", write)
+            monkeypatch.setattr(training.export.graph_files, "write_graph", write)
 
         return choose
 
@@ -182,7 +182,7 @@ class TestRefusal:
         def stop(*_: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(training.export.bundle, "write_graph", stop)
+        monkeypatch.setattr(training.export.graph_files, "write_graph", stop)
         with pytest.raises(KeyboardInterrupt):
             self.export(tmp_path / "bundle", run, refitted)
         assert list(tmp_path.iterdir()) == []

@@ -1,3 +1,6 @@
+import subprocess
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +17,9 @@ from recsys.models.retriever import Retriever
 from recsys.onnx import OnnxSession
 from recsys.retrieval.candidate_features import BUILTIN_SOURCES, CONTEXT
 from training.cold_start.content_regression import fit_content_regression
-from training.export.bundle import _write_graphs, check_parity
+from training.export import graph_files
+from training.export.bundle import check_parity
+from training.export.graph_files import checked, graphs_of, write
 from training.export.graphs import (
     item_graph,
     item_graph_inputs,
@@ -67,7 +72,8 @@ def test_item_tower(fusion, tmp_path):
     np.testing.assert_allclose(vectors, model.item_arrays().vectors[2:], atol=1e-5)
 
 
-@pytest.mark.parametrize("fusion", ["attention", "gated", "mean"])
+# The walk exports a fitted system with attention every day.
+@pytest.mark.parametrize("fusion", [pytest.param("attention", marks=pytest.mark.long), "gated", "mean"])
 def test_every_fusion_trains_and_is_exported(fusion, tmp_path):
     data, settings = log(), config(model={"item": {"fusion": fusion}}, train={"epochs": 4})
     fitted = fit_split(data, media(data), make_split(data, settings.split), settings)
@@ -78,9 +84,13 @@ def test_every_fusion_trains_and_is_exported(fusion, tmp_path):
         inputs = item_graph_inputs(model, np.arange(2, model.features.size))
         _assert_parity(item_graph(model), inputs, tmp_path / "item.onnx")
         return
-    parity, _ = _write_graphs(tmp_path, fitted)
-    assert {name.partition(".")[0] for name in parity} >= {"item_tower", "user_tower"}
-    check_parity(parity)
+    graphs = graphs_of(fitted)
+    assert list(graphs)[:2] == ["item_tower", "user_tower"]
+    for name, graph in graphs.items():
+        write(name, graph, tmp_path)
+        parity, _ = checked(name, graph, tmp_path)
+        assert {each.partition(".")[0] for each in parity} == {name}
+        check_parity(parity)
 
 
 def test_item_tower_with_a_head_for_new_items(tmp_path, monkeypatch):
@@ -141,3 +151,75 @@ def test_ranker(tmp_path):
     inputs = ranker_example(dim=16, num_tokens=4, past=6, num_users=5, num_candidates=9, seed=3)
     _assert_parity(graph, inputs, tmp_path / "ranker.onnx")
     assert np.abs(graph.reference(inputs)["score"]).max() > 0.01
+
+
+class _Scaled(torch.nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = torch.nn.Parameter(torch.tensor(factor))
+
+    def forward(self, *inputs):
+        return inputs[0] * self.factor
+
+
+def _scaled(factor):
+    graph = Graph(
+        module=_Scaled(factor), example={"x": torch.ones(2, 3)}, dynamic={"x": ("batch",)}, outputs=("y",)
+    )
+    return graph, {"x": np.ones((3, 3), np.float32)}
+
+
+@pytest.mark.parametrize(("process", "num_here"), [(None, 2), ("true", 0), ("false", 2)])
+def test_graphs_are_written_beside_and_else_here(process, num_here, tmp_path, monkeypatch):
+    """Without a process, with one, and with one that fails after a file; a call replaces its program."""
+    here = []
+
+    def write_a_file(graph, path):
+        path.write_bytes(repr(graph.module.factor.item()).encode())
+        here.append(path.parent == tmp_path)
+
+    def start(kept, made):
+        graph_files.write_kept(Path(kept), Path(made))
+        return subprocess.Popen([process])
+
+    monkeypatch.setattr(graph_files, "_start", start)
+    monkeypatch.setattr(graph_files, "write_graph", write_a_file)
+    graphs = {"one": _scaled(2.0), "two": _scaled(3.0)}
+    with graph_files.written_beside(graphs, tmp_path, in_background=process is not None) as wait:
+        wait()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "one.onnx": "2.0",
+        "two.onnx": "3.0",
+    }
+    assert sum(here) == num_here
+
+
+def test_an_error_here_ends_the_process(tmp_path, monkeypatch):
+    started = []
+
+    def start(*_):
+        started.append(subprocess.Popen(["sleep", "60"]))
+        return started[0]
+
+    monkeypatch.setattr(graph_files, "_start", start)
+    with (
+        pytest.raises(KeyError),
+        graph_files.written_beside({"one": _scaled(2.0)}, tmp_path, in_background=True),
+    ):
+        raise KeyError
+    assert started[0].poll() is not None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.long
+def test_the_process_writes_what_this_one_would(tmp_path, monkeypatch):
+    graph, inputs = (
+        user_graph(Retriever(tiny_features(), tiny_schema(), ModelConfig(dim=16)).eval()),
+        user_example(tiny_schema(), 16, num_users=3, length=5),
+    )
+    monkeypatch.setattr(graph_files, "_write_missing", lambda *_: None)
+    with graph_files.written_beside({"user_tower": (graph, inputs)}, tmp_path, in_background=True) as wait:
+        wait()
+    assert [path.name for path in tmp_path.iterdir()] == ["user_tower.onnx"]
+    parity, _ = graph_files.checked("user_tower", (graph, inputs), tmp_path)
+    check_parity(parity)

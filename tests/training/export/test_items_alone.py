@@ -1,7 +1,10 @@
 """Bundles of items alone, from a dataset to an answer, and the search part of an exported bundle."""
 
+import shutil
 from pathlib import Path
+from typing import Any, cast
 
+import numpy as np
 import polars as pl
 import pytest
 from extraction_parts import tiny_config
@@ -12,8 +15,9 @@ from features.event_log import open_dataset
 from features.extraction import extract
 from features.queries import ImageClause, TextClause
 from recsys.bundle import Bundle
-from recsys.config import Config, SearchConfig
+from recsys.config import Config, FeaturesConfig, SearchConfig
 from recsys.errors import BundleError
+from recsys.search import Document, LexicalIndex, parse_words
 from serving.engine import Engine
 from serving.search import SearchEngine, SearchRequest
 from training.export import index_items
@@ -84,6 +88,55 @@ def test_what_is_in_the_bundle(bundle: Bundle) -> None:
     assert "user_tower.onnx" not in manifest.files
     assert bundle.catalogue["image"].to_list()[3] is None
     assert not bundle.popularity.any()
+
+
+def test_imputed_pictures_are_searched_and_marked(catalogue: Path, config: Config, tmp_path: Path) -> None:
+    copies = 8  # of every item but the last, so that there are enough to learn from
+    root = tmp_path / "many"
+    shutil.copytree(catalogue, root)
+    items = pl.DataFrame(ITEMS)
+    many = [items.head(3).with_columns(pl.col("id") + f"-{at}") for at in range(copies)]
+    without = items.head(1).with_columns(pl.lit(None, pl.String).alias("picture"))
+    pl.concat([without, *many]).write_parquet(root / "items.parquet")
+    dataset = open_dataset(root, config.data, cache_dir=tmp_path / "cache")
+    vectors = extract(dataset, config.encoders, cache_dir=tmp_path / "cache")
+    settings = config.model_copy(update={"features": FeaturesConfig(imputation="ridge")})
+    bundle = index_items(tmp_path / "bundle", dataset, vectors, settings)
+    assert bundle.catalogue["imputed"].to_list() == [["image"]] + [[]] * (3 * copies)
+    with Engine.open(bundle.path) as engine:
+        search = SearchEngine.of(engine)
+        red = ImageClause(name="q", medium=root / "red.png")
+        hits = search.search(SearchRequest(clauses=(red,), k=copies + 1, min_relevance=0.0)).hits
+        by_id = {engine.item_id(hit.item): hit for hit in hits}
+    assert {name.split("-")[0] for name in by_id} == {"s1"}
+    assert by_id["s1"].explanation.leg != "image"
+    assert by_id["s1-0"].explanation.leg == "image"
+
+
+def test_the_lexical_index_is_built_once_and_has_the_sentences_that_were_queries(
+    catalogue: Path, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settings are chosen on sentences that are taken out of the descriptions."""
+    shutil.copytree(catalogue, tmp_path / "described")
+    texts = [f"Soft for a {word} evening. Made of {word} wool." for word in ("long", "calm", "wild", "dark")]
+    pl.DataFrame({**ITEMS, "text": texts}).write_parquet(tmp_path / "described" / "items.parquet")
+    (tmp_path / "described" / "dataset.toml").write_text(TOML + 'text = ["text"]\n')
+    builds: list[int] = []
+    build = LexicalIndex.build.__func__  # type: ignore[attr-defined]
+
+    def counted(cls: type[LexicalIndex], documents: list[Document], *rest: Any) -> LexicalIndex:
+        builds.append(len(documents))
+        return cast(LexicalIndex, build(cls, documents, *rest))
+
+    monkeypatch.setattr(LexicalIndex, "build", classmethod(counted))
+    config = config.model_copy(update={"search": SearchConfig(speech=False, max_queries=4)})
+    dataset = open_dataset(tmp_path / "described", config.data, cache_dir=tmp_path / "cache")
+    vectors = extract(dataset, config.encoders, cache_dir=tmp_path / "cache")
+    made = index_items(tmp_path / "bundle", dataset, vectors, config)
+    assert builds == [4]
+    words = LexicalIndex.open(made.path / "search" / "lexical")
+    for word in ("long", "calm", "wild", "dark"):
+        assert words.coverage(parse_words(f"{word} evening wool"), np.arange(2, 6)).max() == 1
 
 
 def test_it_recommends_nothing_and_says_so(bundle: Bundle) -> None:

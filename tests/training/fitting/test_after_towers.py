@@ -14,6 +14,7 @@ from features.splits.make import make_split
 from recsys.config import Config
 from training.fitting.after_towers import CONTENTS, MODULES
 from training.fitting.fit import FitChoices, Fitted
+from training.fitting.validation import is_ranker_user
 
 SMALL = {"cold_start": {"min_items": 5}}  # the log has 24 items
 
@@ -59,7 +60,11 @@ def assert_same(first: Fitted, second: Fitted) -> None:
     np.testing.assert_array_equal(one.scores, other.scores)
     assert first.ranker is not None
     assert second.ranker is not None
-    pairs = ((first.ranker.module, second.ranker.module), (first.retriever.model, second.retriever.model))
+    pairs = [(first.ranker.module, second.ranker.module), (first.retriever.model, second.retriever.model)]
+    one, other = first.ranker.cross_fitted, second.ranker.cross_fitted
+    assert (one is None) == (other is None)
+    if one is not None and other is not None:
+        pairs += [(one.for_validation, other.for_validation), (one.for_train, other.for_train)]
     for before, after in pairs:
         expected, found = before.state_dict(), after.state_dict()
         assert expected.keys() == found.keys()
@@ -86,9 +91,25 @@ def test_the_same_fit_is_read_and_equals_the_first(fit: Fit, monkeypatch: pytest
     first = fit()
     assert first.recommender.sources
     assert first.retriever.model.cold_start_head is not None
+    assert first.ranker is not None
+    assert first.ranker.cross_fitted is not None
     second = fit()
     assert fit.ranked == 1
     assert_same(first, second)
+    check_held_out(second)
+
+
+def check_held_out(fitted: Fitted) -> None:
+    """Each half of the users has the ranker of the other half."""
+    assert fitted.ranker is not None
+    both = fitted.ranker.cross_fitted
+    assert both is not None
+    trained, chose = fitted.held_out()
+    users = [f"user {at}" for at in range(50)]
+    assert [trained.includes(user) for user in users] == [is_ranker_user(user, 0.5) for user in users]
+    assert [chose.includes(user) for user in users] == [not is_ranker_user(user, 0.5) for user in users]
+    rankers = [each.recommender._rank for each in (trained, chose, fitted)]
+    assert rankers == [both.for_train.rank, both.for_validation.rank, fitted.ranker.module.rank]
 
 
 @pytest.mark.parametrize(

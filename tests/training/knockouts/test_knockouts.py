@@ -135,10 +135,13 @@ class TestSystems:
         expected = trained.full().recommend(users, 5, allowed=None)
         found = trained.without(NOTHING, "absent").recommend(users, 5, allowed=None)
         np.testing.assert_array_equal(found, expected)
-        monkeypatch.setitem(vars(trained), "groups", (NOTHING,))
+        asked = trained.config.evaluate.model_copy(update={"knockout_kinds": ("absent",)})
+        subject = replace(trained, config=trained.config.model_copy(update={"evaluate": asked}))
+        monkeypatch.setitem(vars(subject), "groups", (NOTHING,))
         monkeypatch.setattr(KnockoutSubject, "num_items", lambda *_: 0)
-        monkeypatch.setattr("training.knockouts.measure.KINDS", ("absent",))
-        changes = measure_knockouts(trained, num_users=1000).of("nothing", "absent").views
+        measured = measure_knockouts(subject, num_users=1000)
+        assert measured.kinds == ("absent",)
+        changes = measured.of("nothing", "absent").views
         assert changes["cold_pool"]
         for by_metric in changes.values():
             for found_ in by_metric.values():

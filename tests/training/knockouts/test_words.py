@@ -1,12 +1,15 @@
 """The sentences and the table: they follow from the intervals of the changes."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from knockout_parts import found
 from report_parts import gap
 from rich.console import Console
 
+from recsys.config import load_config
+from recsys.errors import ConfigError
 from recsys.metrics.bootstrap import Estimate
 from training.knockouts.alteration import Kind
 from training.knockouts.words import Verdict, contributions, knockouts_table, percent, plural, verdict_of
@@ -118,3 +121,20 @@ def test_the_table_has_a_row_a_target_and_three_columns_a_view() -> None:
     )
     console.print(knockouts_table(knockouts, intervals=False))
     assert "±" not in console.export_text()
+
+
+def test_a_kind_that_was_not_measured_has_no_column() -> None:
+    knockouts = found({"title": {"absent": {"warm": LOSS}, "shuffled": {"warm": LOSS}}})
+    kept = tuple(each for each in knockouts.knockouts if each.kind != "noise")
+    without_noise = replace(knockouts, knockouts=kept)
+    assert contributions(without_noise) == contributions(knockouts)
+    for measured, columns in ((knockouts, 4), (without_noise, 3)):
+        assert len(knockouts_table(measured).columns) == columns
+
+
+@pytest.mark.parametrize("kinds", [["absent"], ["shuffled", "noise"], ["absent", "absent", "shuffled"]])
+def test_verdicts_need_both_kinds(kinds: list[str]) -> None:
+    chosen = load_config(overrides=['evaluate.knockout_kinds=["shuffled", "absent"]'])
+    assert chosen.evaluate.knockout_kinds == ("shuffled", "absent")
+    with pytest.raises(ConfigError, match=r"must name absent and shuffled"):
+        load_config(overrides=[f"evaluate.knockout_kinds={kinds}"])

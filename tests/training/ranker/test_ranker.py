@@ -146,6 +146,29 @@ def test_what_it_says_of_itself_is_what_it_did() -> None:
     assert 1 <= ranker.best_epoch <= CONFIG.num_epochs
 
 
+def test_cross_fitted_rankers_are_trained_on_the_users_of_the_other_half() -> None:
+    train, validation = popular(0), popular(1)
+    ranker = fitted(train, validation, cross_fit=True)
+    assert ranker.cross_fitted is not None
+    chosen = {"epochs": ranker.best_epoch, "blend_weight": ranker.blend_weight}
+    for module, task in (
+        (ranker.cross_fitted.for_validation, train),
+        (ranker.cross_fitted.for_train, validation),
+    ):
+        alone = parameters(fitted(task, None, **chosen))
+        assert all(torch.equal(alone[name], each) for name, each in module.ranker.state_dict().items())
+        assert module.blend_weight == ranker.blend_weight
+        assert not module.training
+    without = fitted(train, validation)
+    assert without.cross_fitted is None
+    one, other = parameters(ranker), parameters(without)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_ranker_that_is_not_used_is_not_cross_fitted() -> None:
+    assert fitted(popular(0), nearest(1), cross_fit=True).cross_fitted is None
+
+
 def test_what_was_chosen_is_fitted_on_the_lists_of_both() -> None:
     train, validation = (RankedLists.of(RECOMMENDER, popular(seed)) for seed in (0, 1))
     both = train.joined(validation)

@@ -43,6 +43,7 @@ def test_the_browser_reads_the_headings_that_were_written(walk: Walk, text: str,
     assert [name for name, _ in read.elements].count("data") == len(written.all("data"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("name", "width", "height"), [("desktop", 1400, 6000), ("narrow", 400, 9000)])
 def test_screenshots(text: str, tmp_path: Path, scheme: str, name: str, width: int, height: int) -> None:

@@ -10,9 +10,18 @@ import pytest
 from rich.console import Console
 from search_parts import picture, query, scorer, text
 
+from recsys.errors import RequestError
 from recsys.history import History
-from recsys.search import Calibration, PersonalScores, Searcher, SearchSettings
+from recsys.search import (
+    Calibration,
+    FusionWeights,
+    PersonalScores,
+    Searcher,
+    SearchResults,
+    SearchSettings,
+)
 from training.search import GradedQuery, SearchEvaluation, evaluate_search, search_tables
+from training.search.quality.lists import ListMaker
 from training.search.quality.results import DENSE, HYBRID, LEXICAL, PERSONAL
 
 SETTINGS = SearchSettings()
@@ -48,6 +57,54 @@ def test_each_leg_alone_by_hand():
     assert values(found, "mrr@100")["title"] == pytest.approx((1 / 2 + 1 + 1) / 3)
     assert found.best_leg == "title"
     assert (found.num_queries, found.num_unanswerable, found.num_clusters) == (3, 0, 2)
+
+
+@pytest.mark.parametrize("has_calibration", [False, True])
+def test_the_lists_are_those_of_a_search_for_each_system(has_calibration: bool):
+    """One scoring of a query for all systems, against a search for each of them."""
+    calibration = Calibration(intercept=-2.0, weights={"coverage": 4.0}) if has_calibration else None
+    settings = SearchSettings(
+        calibration={} if calibration is None else {"text": calibration},
+        min_relevance=0.5,
+        fusion={"text": FusionWeights(standardized={"lexical": 1.0, "title": 0.5, "popularity": 0.2})},
+    )
+    searcher = Searcher(scorer(), settings)
+    plain = searcher.with_settings(settings.model_copy(update={"fusion": {}}))
+    red, shoe = text("red", 30.0), text("shoe", 90.0)
+    asked = [
+        query(red), query(text("violin", 10.0)), query(picture(45.0)), query(shoe, picture(20.0)),
+        query(red, replace(shoe, weight=-0.5)), replace(query(red), modality_weights={"title": 0.0}),
+        query(picture(45.0), replace(red, weight=-1.0)),
+    ]  # fmt: skip
+    maker = ListMaker(searcher, 7, None)
+    assert {"lexical", "title", "image", DENSE} == set(maker.systems)
+    num_unanswered = 0
+    for each in asked:
+        found = maker.lists(GradedQuery(query=each, grades={2: 1.0}, group="g"))
+        expected = searcher.search(each, 7, min_relevance=0.0, personal=0.0, explain=False)
+        _assert_equal(found.by_system[HYBRID], expected)
+        for name, off in maker.systems.items():
+            alone = replace(each, modality_weights={**each.modality_weights, **dict.fromkeys(off, 0.0)})
+            if found.by_system[name] is None:
+                num_unanswered += 1
+                with pytest.raises(RequestError, match="modality_weights"):
+                    plain.search(alone, 7, min_relevance=0.0, personal=0.0)
+            else:
+                expected = plain.search(alone, 7, min_relevance=0.0, personal=0.0, explain=False)
+                _assert_equal(found.by_system[name], expected)
+        if has_calibration:
+            _assert_equal(found.ended, searcher.search(each, 7, personal=0.0, explain=False))
+        else:
+            assert found.ended is None
+    assert num_unanswered > 3
+
+
+def _assert_equal(found: SearchResults | None, expected: SearchResults) -> None:
+    assert found is not None
+    assert found.items.tolist() == expected.items.tolist()
+    np.testing.assert_array_equal(found.scores, expected.scores)
+    np.testing.assert_array_equal(found.relevance, expected.relevance)
+    assert found.explanations == expected.explanations
 
 
 def test_the_intervals_draw_users_and_differences_are_paired():

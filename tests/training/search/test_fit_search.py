@@ -1,5 +1,7 @@
 """Fusion, relevance and personal share are chosen on a catalogue whose legs are of known worth."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,10 +18,13 @@ from recsys.search import (
     Searcher,
     SearchSettings,
     build_leg,
+    fuse,
+    in_deviations,
 )
 from training.search import (
     FOREIGN,
     LabelledQuery,
+    PersonalQuery,
     RankedQuery,
     UnansweredQuery,
     choose_fusion,
@@ -260,6 +265,63 @@ def test_the_personal_share_is_chosen_where_the_recommender_helps(knows):
 
 def test_unknown_users_choose_nothing():
     searcher, true, rng = shop()
-    queries = [(ranked_query(searcher, each), History.empty()) for each in personal_queries(true, rng)]
-    choice = choose_personal(searcher.with_personalizer(lambda *_: None), queries)
+    unknown = searcher.with_personalizer(lambda *_: None)
+    queries = [
+        PersonalQuery(searcher=unknown, ranked=ranked_query(unknown, each), history=History.empty())
+        for each in personal_queries(true, rng)
+    ]
+    choice = choose_personal(queries)
     assert choice.personal == 0.0
+
+
+def drawn_answers(rng, share, *, num=400):
+    """Queries whose answers are drawn with the probabilities of the model that `choose_personal` fits."""
+    searcher, true, _ = shop()
+    taste = rng.normal(size=(num, NUM_ITEMS)).astype(np.float32)
+    histories = [History.empty() for _ in range(num)]
+    row_of = {id(history): row for row, history in enumerate(histories)}
+
+    def rank(history, items):
+        scores = taste[row_of[id(history)]][items]
+        return PersonalScores(scores=scores, past_items=np.zeros(len(items), np.int64))
+
+    found = []
+    for row, query in enumerate(judged_queries(true, rng, num, noise=3.0)):
+        ranked = ranked_query(searcher, query)
+        score_K = in_deviations(fuse(ranked.scores, searcher.settings)[0])
+        head = np.argsort(-score_K, kind="stable")[:50]
+        logit = 2 * ((1 - share) * score_K[head] + share * taste[row][ranked.scores.items[head]])
+        answer = rng.choice(head, p=np.exp(logit) / np.exp(logit).sum())
+        found.append((replace(ranked, answers=np.array([answer])), histories[row]))
+    personal = searcher.with_personalizer(rank)
+    return [PersonalQuery(searcher=personal, ranked=ranked, history=history) for ranked, history in found]
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_the_share_that_drew_the_answers_is_found(share):
+    choice = choose_personal(drawn_answers(np.random.default_rng(0), share))
+    assert choice.personal == pytest.approx(share, abs=0.07)
+    assert choice.ndcg[choice.personal] > choice.ndcg[0.0]
+    assert choice.reason.startswith(
+        f"{choice.personal:g}; 400 validation queries of known users, 400 with an"
+    )
+
+
+def test_taste_without_effect_has_no_share():
+    chosen = [choose_personal(drawn_answers(np.random.default_rng(seed), 0.0, num=100)) for seed in range(8)]
+    assert sum(choice.personal == 0.0 for choice in chosen) >= 6
+    assert max(choice.personal for choice in chosen) < 0.25
+
+
+def test_few_answers_in_the_head_have_no_share():
+    queries = drawn_answers(np.random.default_rng(0), 0.5, num=60)
+    unanswered = [
+        replace(each, ranked=replace(each.ranked, answers=np.array([], np.int64))) for each in queries[15:]
+    ]
+    choice = choose_personal([*queries[:15], *unanswered])
+    assert choice.personal == 0.0
+    assert choice.reason == (
+        "0: 60 validation queries of known users, fewer than 20 of them with an answer among the first hits"
+    )
+    few = choose_personal(queries[:49])
+    assert few.reason == "0: 49 validation queries of known users, fewer than 50"

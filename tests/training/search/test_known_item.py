@@ -9,7 +9,7 @@ import pytest
 from recsys.history import History
 from recsys.ids import IdMap
 from recsys.search import Document, EncodedClause, EncodedQuery, parse_words
-from training.search import labelled, review_queries, sentence_queries, without_title
+from training.search import borrowed_queries, labelled, review_queries, sentence_queries, without_title
 
 
 @pytest.mark.parametrize(
@@ -109,3 +109,40 @@ def test_the_answer_of_a_query_is_its_item():
     np.testing.assert_array_equal(found.relevant, [2])
     assert found.query.clauses[0].words.words[1:] == ("one", "of", "all")
     assert found.group == "item 0"
+
+
+def test_wanted_items_in_other_peoples_words():
+    dataset, ids = catalogue()
+    wanted = {"u0": np.array([2, 3, 7]), "u1": np.array([2, 6]), "new": np.array([3])}
+    readable = dataset.reviews.filter(~pl.col("row").is_in([0, 8]))  # not item a by u0, item c by u1
+    histories = {"u0": History.empty(), "u1": History.empty()}
+    for seed in range(5):
+        queries, left = borrowed_queries(
+            dataset,
+            wanted,
+            ids,
+            readable=readable,
+            histories=histories,
+            transcripts={22: "what was said of it"},
+            seed=seed,
+        )
+        assert {each.user for each in queries} <= {"u0", "u1"}, "nothing is known of the new user"
+        taken = readable.filter(~pl.col("row").is_in(left["row"].to_list()))
+        assert taken["item_id"].n_unique() == taken.height, "one review of an item"
+        texts = dict(
+            zip((ids.get(item) for item in taken["item_id"]), taken.iter_rows(named=True), strict=True)
+        )
+        assert set(texts) == {each.item for each in queries}, "no other review is taken out"
+        for each in queries:
+            review = texts[each.item]
+            assert review["user_id"] != each.user
+            words = review["text"] or "what was said of it"
+            assert each.text == without_title(words, "Alpha" if each.item == 2 else "x")
+            assert each.item in wanted[each.user]
+            assert review["row"] not in (0, 8)
+    assert (
+        len(borrowed_queries(dataset, wanted, ids, readable=readable, histories=histories, max_queries=2)[0])
+        == 2
+    )
+    one = borrowed_queries(dataset, wanted, ids, readable=readable, histories=histories, max_per_user=1)[0]
+    assert len({each.user for each in one}) == len(one)

@@ -26,7 +26,7 @@ from recsys.errors import DataError, clipped
 from recsys.history import History
 from recsys.ids import UNKNOWN, IdMap
 from recsys.search import EncodedQuery
-from training.search.quality.evaluate import GradedQuery
+from training.search.quality.lists import GradedQuery
 
 _MAX_SHOWN: Final = 20  # faulty rows that an error lists
 _HEADER: Final = ("query-id", "corpus-id", "score")

@@ -171,14 +171,14 @@ def test_owners(tmp_path: Path) -> None:
     for seed, name in enumerate(("Anna/2019/a.png", "Ben/b.png", "c.png")):
         save(source / name, seed=seed)
     data, report = imported(source, tmp_path / "by folder", owner_from_folder=True)
-    found = {row["item_id"]: (row["cat:owner"], row["cat:album"]) for row in data.items.rows(named=True)}
+    found = {row["item_id"]: (row["owner"], row["cat:album"]) for row in data.items.rows(named=True)}
     assert found == {
-        "Anna/2019/a.png": (["Anna"], ["2019"]), "Ben/b.png": (["Ben"], []), "c.png": ([], []),
+        "Anna/2019/a.png": ("Anna", ["2019"]), "Ben/b.png": ("Ben", []), "c.png": (None, []),
     }  # fmt: skip
     assert report.counts["owners"] == 2
     data, _ = imported(source, tmp_path / "of one", owner="Clara")
-    assert data.items["cat:owner"].to_list() == [["Clara"]] * 3
-    assert "cat:owner" not in imported(source, tmp_path / "of nobody")[0].items.columns
+    assert data.items["owner"].to_list() == ["Clara"] * 3
+    assert "owner" not in imported(source, tmp_path / "of nobody")[0].items.columns
     with pytest.raises(ConfigError, match="--owner-from-folder"):
         import_photos(source, tmp_path / "both", owner="Clara", owner_from_folder=True)
 

@@ -114,7 +114,7 @@ def test_a_folder_of_another_kind_is_refused(directory: Path, tmp_path: Path) ->
         LexicalIndex.open(tmp_path)
     settings = json.loads((directory / "lexical.json").read_text())
     (directory / "lexical.json").write_text(json.dumps(settings | {"format": 99}))
-    with pytest.raises(BundleError, match="format 99 is not 1; build the index again"):
+    with pytest.raises(BundleError, match="format 99 is not 2; build the index again"):
         LexicalIndex.open(directory)
     (directory / "lexical.json").write_text("{")
     with pytest.raises(BundleError, match=r"lexical.json: cannot be read"):

@@ -10,7 +10,7 @@ from recsys.arrays import Bools
 from recsys.search import Document, FieldWeights, LexicalIndex, LexicalSettings, parse_words
 
 NUM_ITEMS = 400
-EQUAL = FieldWeights(title=1, categories=1, text=1, transcript=1, reviews=1)
+EQUAL = FieldWeights(title=1, categories=1)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """suggest: titles, category values and words that complete what is typed."""
 
+import numpy as np
 import pytest
 
 from recsys.search import Document, LexicalIndex, LexicalSettings
@@ -77,3 +78,17 @@ def test_long_and_odd_titles_are_suggested() -> None:
     assert index.suggest("red sh", 1)[0].text.startswith("red")
     assert index.suggest("red shoe " + "x" * 5_000, 1)[0].item == 2
     assert index.suggest("blu", 1)[0].text == "blue"
+
+
+def test_a_part_of_the_items_completes_its_titles_and_categories_alone(index: LexicalIndex) -> None:
+    allowed = np.isin(np.arange(8), [4, 5])
+
+    def completed(typed: str, k: int = 10) -> list[tuple[str, int | None]]:
+        found = index.suggest(typed, k, allowed=allowed, is_category=lambda value: value == "Shoes")
+        return [(each.text, each.item) for each in found]
+
+    assert completed("re") == [("Red lamp", 4), ("red shoes", 5)], "no words, and no title of item 2"
+    assert completed("sh") == [("Shoes", None), ("red shoes", 5)]
+    assert completed("foot") == completed("caf") == []
+    assert completed("re", 1) == [("Red lamp", 4)]
+    assert index.suggest("sh", 10, allowed=np.zeros(8, np.bool_)) == []

@@ -54,10 +54,10 @@ def test_the_last_word_may_be_unfinished(text: str, is_prefix: bool) -> None:
 
 
 def test_words_beyond_the_limit_are_ignored_and_counted() -> None:
-    query = parse_words(" ".join(f"w{at}" for at in range(100)) + ' "p q" -r')
+    query = parse_words(" ".join(f"w{at}" for at in range(300)) + ' "p q" -r')
     assert query.words == tuple(f"w{at}" for at in range(MAX_WORDS))
-    assert (query.phrases, query.excluded, query.num_ignored) == ((), (), 36 + 3)
-    assert parse_words('"' + "a " * 100 + '"').phrases == (("a",) * MAX_WORDS,)
+    assert (query.phrases, query.excluded, query.num_ignored) == ((), (), 44 + 3)
+    assert parse_words('"' + "a " * 300 + '"').phrases == (("a",) * MAX_WORDS,)
 
 
 def test_characters_beyond_the_limit_are_ignored_and_counted() -> None:

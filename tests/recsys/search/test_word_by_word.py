@@ -1,0 +1,117 @@
+"""A short text is relevant to an item that covers each of its words, exactly or by near words."""
+
+import numpy as np
+import pytest
+from search_parts import at, query
+
+from recsys.search import (
+    Calibration,
+    Document,
+    EncodedClause,
+    ItemWords,
+    LexicalIndex,
+    LexicalSettings,
+    Scorer,
+    Searcher,
+    SearchSettings,
+    parse_words,
+)
+
+# Angles in a plane, near words 10 degrees from "tea" and "astronomy". The sum of the items' vectors is 0.
+ANGLES = {"mug": 0.0, "lamp": 180.0, "kettle": 80.0, "teapot": 100.0, "telescope": 260.0, "planets": 280.0}
+VECTORS = {word: (*at(angle), 0.0) for word, angle in {**ANGLES, "tea": 90.0, "astronomy": 270.0}.items()}
+# Near to nothing, but for the number.
+VECTORS |= {
+    "violin": (0.0, 0.0, 1.0),
+    "telescpe": (0.0, 0.0, 1.0),
+    "kettel": (0.0, 0.0, 1.0),
+    "7": (1.0, 0.0, 0.0),
+}
+DOCUMENTS = [
+    Document(item=2, title="mug", text="kettle teapot"),
+    Document(item=3, title="mug", text="telescope planets"),
+    Document(item=4, title="lamp", text="kettle teapot"),
+    Document(item=5),
+]
+BY_WORD = Calibration(intercept=-5.0, weights={"words": 10.0})  # one half at an evidence of 0.5
+COSINE = np.cos(np.radians(10.0))
+
+
+def encode(words):
+    return np.array([VECTORS[word] for word in words], np.float32)
+
+
+def scorer(**changes):
+    parts = {
+        "words": LexicalIndex.build(DOCUMENTS, LexicalSettings()),
+        "item_words": ItemWords.of(DOCUMENTS, 6, encode, ("english",)),
+        "has_words": np.isin(np.arange(6), [2, 3, 4]),
+    }
+    return Scorer([], num_items=6, **parts | changes)
+
+
+def clause(text, known=None, kind="text"):
+    words = parse_words(text)
+    vectors = {word: encode([word])[0] for word in known or VECTORS}
+    return EncodedClause(kind=kind, words=words, word_vectors=vectors)
+
+
+def evidence(text, **changes):
+    scores = scorer(**changes).score(query(clause(text)), 10, None)
+    found = np.full(6, np.nan)
+    least = scores.clauses[0].words_K
+    if least is None:
+        return None
+    found[scores.items] = least
+    return found[2:5]
+
+
+def test_the_least_of_all_words_by_hand():
+    # Word search proposes items 2 and 3; 4 is no candidate.
+    np.testing.assert_allclose(evidence("mug"), [1.0, 1.0, np.nan])
+    far = -0.35 / 2  # a mug is at 90 degrees; the words on the other side are too far to count
+    np.testing.assert_allclose(evidence("a mug for tea"), [COSINE, far, np.nan], atol=1e-3)
+    np.testing.assert_allclose(evidence("a mug for astronomy"), [far, COSINE, np.nan], atol=1e-3)
+    np.testing.assert_allclose(evidence("mug violin"), [0.0, 0.0, np.nan], atol=1e-3)
+    # The lamp is 100 and 80 degrees from kettle and teapot.
+    np.testing.assert_allclose(evidence("lamp kettle")[[0, 2]], [0.0, 1.0], atol=1e-3)
+
+
+def test_a_list_has_only_items_that_cover_every_word():
+    searcher = Searcher(scorer(), SearchSettings(word_calibration=BY_WORD, min_relevance=0.5))
+    assert searcher.search(query(clause("mug for astronomy")), 5).items.tolist() == [3]
+    assert searcher.search(query(clause("mug kettle")), 5).items.tolist() == [2]
+    assert searcher.search(query(clause("mug violin")), 5).items.tolist() == []
+    assert searcher.search(query(clause("mug violin")), 5, min_relevance=0.0).items.tolist() == [2, 3]
+
+
+def test_misspelt_words_and_numbers():
+    np.testing.assert_allclose(evidence("telescpe"), [np.nan, 0.75, np.nan])
+    np.testing.assert_allclose(evidence("kettel"), [0.0, np.nan, 0.0], atol=1e-3)  # too short to be sure
+    # The vector of a number says nothing: 7 is in no document, although its vector is that of a mug.
+    np.testing.assert_allclose(evidence("mug 7"), [0.0, 0.0, np.nan])
+
+
+def test_which_texts_are_judged_word_by_word():
+    assert evidence("mug lamp kettle") is not None
+    assert evidence("mug lamp kettle teapot") is None
+    assert evidence("mug", item_words=None) is None
+    scored = scorer().score(query(clause("mug tea", known=["mug"])), 10, None)
+    assert scored.clauses[0].words_K is None
+    kept = scorer().score(query(clause("mug")), 10, None).at(np.array([1]))
+    np.testing.assert_array_equal(kept.clauses[0].words_K, [1.0])
+
+
+def test_a_text_in_another_script_by_word_as_a_whole():
+    known = {"杯": (1.0, 0.0, 0.0), "mug": (1.0, 0.0, 0.0)}
+    for text, by_word in (("mug", True), ("杯", False), ("mug 杯", False)):
+        asked = EncodedClause(
+            kind="text", words=parse_words(text), word_vectors={w: np.array(v) for w, v in known.items()}
+        )
+        scores = scorer().score(query(asked), 10, None)
+        assert (scores.clauses[0].words_K is not None) == by_word
+
+
+@pytest.mark.parametrize("text", ["a for", "what is it for"])
+def test_a_text_of_stop_words_by_word_as_a_whole(text):
+    assert evidence(text) is None

@@ -1,0 +1,113 @@
+"""The threshold of short texts, from words that a small catalogue does not have."""
+
+import hashlib
+
+import numpy as np
+
+from recsys.arrays import unit
+from recsys.search import (
+    ClauseScores,
+    Document,
+    EncodedClause,
+    EncodedQuery,
+    ItemWords,
+    LexicalIndex,
+    LexicalSettings,
+    QueryScores,
+    Scorer,
+    Searcher,
+    SearchSettings,
+    parse_words,
+)
+from training.search import RankedQuery, fit_search, word_relevance
+from training.search.word_relevance import unanswered_texts
+
+DIM = 32
+KINDS, COLORS = ("mug", "bowl", "lamp", "clock"), ("red", "green", "blue", "white", "black")
+PAIRS = [(kind, color) for kind in KINDS for color in COLORS if (kind, color) != ("mug", "blue")]
+DOCUMENTS = [
+    Document(item=2 + at, title=kind, text=f"painted {color}, calibration")
+    for at, (kind, color) in enumerate(PAIRS)
+]
+
+
+def vector(word):
+    """A direction drawn for the word."""
+    seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "big")
+    return unit(np.random.default_rng(seed).normal(size=DIM).astype(np.float32))
+
+
+def encode(text):
+    words = parse_words(text)
+    vectors = {word.casefold(): vector(word.casefold()) for word in words.words}
+    return EncodedQuery(clauses=(EncodedClause(kind="text", words=words, word_vectors=vectors),))
+
+
+def shop(*, with_words=True):
+    num_items = 2 + len(DOCUMENTS)
+    found = ItemWords.of(
+        DOCUMENTS, num_items, lambda words: np.stack([vector(word) for word in words]), ("english",)
+    )
+    index = LexicalIndex.build(DOCUMENTS, LexicalSettings())
+    parts = Scorer([], num_items=num_items, words=index, item_words=found if with_words else None)
+    return Searcher(parts, SearchSettings(num_candidates=50, max_list_length=50))
+
+
+def test_queries_without_an_answer_have_a_word_that_no_item_has():
+    searcher = shop()
+    words = searcher.scorer.item_words
+    texts = unanswered_texts(words, searcher, np.random.default_rng(0))
+    assert texts == unanswered_texts(words, searcher, np.random.default_rng(0))
+    half = len(texts) // 2
+    assert half > 100
+    assert "calibration" not in texts  # which the items have
+    assert "determinant" in texts
+    for alone, pair in zip(texts[:half], texts[half:], strict=True):
+        own, foreign = pair.split()
+        assert own in words.words
+        assert foreign == alone
+
+
+def test_the_threshold_empties_the_asked_share():
+    searcher = shop()
+    found = word_relevance(searcher, encode, threshold=0.3)
+    fitted = searcher.with_settings(
+        searcher.settings.model_copy(update={"word_calibration": found.calibration, "min_relevance": 0.3})
+    )
+    texts = unanswered_texts(searcher.scorer.item_words, searcher, np.random.default_rng(0))
+    empty = np.mean([len(fitted.search(encode(each), 5)) == 0 for each in texts])
+    assert 0.95 <= empty < 1.0
+    assert f"word by word: {empty:.0%} of" in found.reason
+    top = fitted.search(encode("a red mug"), 5)
+    assert [PAIRS[item - 2] for item in top.items] == [("mug", "red")]
+    assert [len(fitted.search(encode(each), 5)) for each in ("blue mug", "red violin", "violin")] == [0, 0, 0]
+    assert len(searcher.search(encode("blue mug"), 5)) == 5  # without the calibration
+
+
+def answered(evidence):
+    clause = ClauseScores(
+        kind="text", weight=1.0, legs={}, coverage_K=None, words_K=np.array([evidence, 0.0], np.float32)
+    )
+    scores = QueryScores(items=np.array([2, 3]), clauses=(clause,))
+    return RankedQuery(scores=scores, answers=np.array([0]), num_relevant=1, group="")
+
+
+def test_known_answers_lower_the_threshold():
+    searcher = shop()
+    all_found = word_relevance(searcher, encode, [answered(1.0)] * 40, threshold=0.5)
+    assert ", 0% of 40 found answers are lost" in all_found.reason
+    low = [answered(-0.5)] * 30 + [answered(1.0)] * 10
+    lost = word_relevance(searcher, encode, low, threshold=0.5)
+    assert lost.calibration is None
+    assert lost.reason.endswith("too few, so they are judged as a whole")
+    few = word_relevance(searcher, encode, low[:20], threshold=0.5)
+    assert few.calibration == all_found.calibration
+
+
+def test_the_settings_have_the_calibration_and_its_reason():
+    settings = fit_search(shop(), [], encode=encode)
+    assert settings.word_calibration is not None
+    assert settings.min_relevance == 0.5
+    assert "word by word" in settings.relevance_reason
+    assert fit_search(shop(with_words=False), [], encode=encode).word_calibration is None
+    assert fit_search(shop(), []).word_calibration is None
