@@ -1,6 +1,5 @@
 """A backtest through the command line: the same results as runs by hand; an interrupted one goes on."""
 
-import json
 from pathlib import Path
 
 import polars as pl
@@ -9,6 +8,7 @@ from walk_parts import Walk, recsys, refused
 
 from training.backtest.measure import _refit
 from training.backtest.results import Backtest
+from training.fitting import FitChoices, newest_events_split
 from training.pipeline import Run
 
 ASKED = (
@@ -58,14 +58,11 @@ def test_no_event_of_a_window_or_after_it_is_read(out: Path) -> None:
 
 
 def refitted_targets(run: Run, start: int) -> int:
-    """The ranker's targets, which the refit does not train on; 0 without a ranker."""
-    records = json.loads(run.directory.fit_records.read_text())
-    if not records["main"]["blend_weight"]:
+    """The number of the ranker's targets, which the refit does not train on; 0 without a ranker."""
+    if not FitChoices.of(run.fitted).blend_weight:
         return 0
-    from training.fitting import newest_events_split
-
-    past = run.dataset.before(start)
-    return int(newest_events_split(past, run.config, needs_targets=True).validation.height)
+    split = newest_events_split(run.dataset.before(start), run.config, needs_targets=True)
+    return int(split.validation.height)
 
 
 @pytest.mark.long
@@ -92,7 +89,7 @@ def test_what_cannot_be_asked(walk: Walk, tmp_path: Path) -> None:
         ordered / "events.csv"
     )
     (ordered / "dataset.toml").write_text(
-        '[interactions]\npath = "events.csv"\nuser = "u"\nitem = "i"\ntimestamp = "t"\ntime = "order"\n'
+        'name = "ordered"\n[interactions]\npath = "events.csv"\nuser = "u"\nitem = "i"\ntimestamp = "t"\ntime = "order"\n'
     )
     assert "times" in refused("backtest", ordered, "--out", out, *walk.options)
     assert not out.exists()
