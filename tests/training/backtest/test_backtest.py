@@ -89,7 +89,8 @@ def test_what_cannot_be_asked(walk: Walk, tmp_path: Path) -> None:
         ordered / "events.csv"
     )
     (ordered / "dataset.toml").write_text(
-        'name = "ordered"\n[interactions]\npath = "events.csv"\nuser = "u"\nitem = "i"\ntimestamp = "t"\ntime = "order"\n'
+        'name = "ordered"\n[interactions]\npath = "events.csv"\n'
+        'user = "u"\nitem = "i"\ntimestamp = "t"\ntime = "order"\n'
     )
     assert "times" in refused("backtest", ordered, "--out", out, *walk.options)
     assert not out.exists()
