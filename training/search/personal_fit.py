@@ -29,6 +29,8 @@ from training.search.known_item import LabelledQuery
 Doubles = npt.NDArray[np.float64]
 MIN_QUERIES: Final = 50  # of known users
 MIN_ANSWERED: Final = 20  # of these, with an answer in the head
+# Words of reviews say less of an item than what people type: the likeliest share is too large for the latter.
+MAX_SHARE: Final = 0.5
 # Least gain of the log-likelihood by the recommender: b = 0 is refused at 5% where its square root is normal
 # and one-sided (half of the 90% point of the chi-square distribution with one degree of freedom).
 MIN_GAIN: Final = 1.35
@@ -73,7 +75,10 @@ class _Head:
 
 
 def choose_personal(queries: Sequence[PersonalQuery]) -> PersonalChoice:
-    """The share of highest likelihood; 0 where it is not above chance, or where it lowers NDCG@10."""
+    """The share of highest likelihood, at most `MAX_SHARE`.
+
+    0 where it is not above chance, or where it lowers NDCG@10.
+    """
     heads = [(_head(each), each) for each in queries]
     known = [(head, each.ranked) for head, each in heads if head is not None]
     counted = f"{len(known)} validation queries of known users"
@@ -83,15 +88,16 @@ def choose_personal(queries: Sequence[PersonalQuery]) -> PersonalChoice:
     if len(answered) < MIN_ANSWERED:
         reason = f"0: {counted}, fewer than {MIN_ANSWERED} of them with an answer among the first hits"
         return PersonalChoice(personal=0.0, reason=reason, ndcg={})
-    share, gain = _fitted(answered)
-    share = round(share, 2)
+    likeliest, gain = _fitted(answered)
+    share = round(min(likeliest, MAX_SHARE), 2)
     ndcg = {
         each: float(np.mean([ndcg_of(_reordered(head, each), query) for head, query in known]))
         for each in (0.0, share)
     }
     words = (
         f"{counted}, {len(answered)} with an answer among the first hits: "
-        f"likeliest share {share:g}, log-likelihood +{gain:.1f}, NDCG@10 {ndcg[0.0]:.3f} -> {ndcg[share]:.3f}"
+        f"likeliest share {likeliest:.2f}, at most {MAX_SHARE:g} is taken, log-likelihood +{gain:.1f}, "
+        f"NDCG@10 {ndcg[0.0]:.3f} -> {ndcg[share]:.3f}"
     )
     if gain < MIN_GAIN or ndcg[share] < ndcg[0.0]:
         return PersonalChoice(personal=0.0, reason=f"0; {words}", ndcg=ndcg)

@@ -73,7 +73,7 @@ def test_several_fields_are_scored_like_a_slow_bm25(seed: int, power: float) -> 
     ]  # fmt: skip
     index = LexicalIndex.build(
         documents,
-        LexicalSettings(weights=FieldWeights(title=1.5, categories=0.5), languages=[], idf_power=power),
+        LexicalSettings(weights=FieldWeights(title=1.5, categories=0.5), languages=(), idf_power=power),
     )
     titles = {each.item: each.title.split() for each in documents}
     categories = {each.item: each.categories for each in documents}
