@@ -17,7 +17,7 @@ from recsys import cli
 
 COMMANDS = {
     "sample", "import", "check", "prepare", "features", "train", "evaluate", "export", "report", "run",
-    "baselines", "knockouts", "ablate", "track",
+    "baselines", "knockouts", "ablate", "backtest", "track",
     "recommend", "index", "search", "serve", "show", "demo", "doctor", "convert",
     "publish", "versions", "rollback", "prune",
 }  # fmt: skip

@@ -167,6 +167,10 @@ STEPS: dict[str, dict[str, object]] = {
         "dataset": "shop", "out": "{folder}/ablation", "config": "{folder}/settings.toml",
         "cache": "{folder}/cache", "options": "mean-fusion", "seeds": 1, "set": "train.epochs=1",
     },
+    "backtest": {
+        "dataset": "shop", "out": "{folder}/backtest", "config": "{folder}/settings.toml",
+        "cache": "{folder}/cache", "windows": 1, "set": "train.epochs=1 train.refit=false",
+    },
     "evaluate": {"run": "run", "metrics": "recall@20", "cache": "{folder}/cache"},
     "knockouts": {"run": "run", "users": 10, "cache": "{folder}/cache"},
     "export": {"run": "run", "cache": "{folder}/cache", "set": "track.enabled=true"},
@@ -206,7 +210,8 @@ def test_a_step_by_its_entry_point(project: Project, name: str, monkeypatch: pyt
     run_here(project, monkeypatch, name, STEPS[name])
     made = {
         "train": "trained/checkpoints/main.pt", "baselines": "baselines/metrics.json",
-        "ablate": "ablation/ablation.json", "recommend": "lists.parquet", "prepare": "log",
+        "ablate": "ablation/ablation.json", "backtest": "backtest/backtest.json",
+        "recommend": "lists.parquet", "prepare": "log",
         "check": "rejected.csv", "publish": "store",
         "index": "index/manifest.json", "search": "found.parquet",
     }.get(name)  # fmt: skip

@@ -48,7 +48,7 @@ TIERS: Mapping[str, tuple[str, ...]] = {
         "export knockouts",
         "report",
         "pipeline",
-        "experiments publishing",
+        "experiments backtest publishing",
     ),
     "serving": (
         "filters state batch_parts pictures",

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from features.dataset.files.media_paths import MediaFolders
 from features.dataset.user_events import HistoryMaker
 from recsys.arrays import Floats, Ints
 from recsys.columns import Columns
+from recsys.errors import DataError
 from recsys.history import History
 
 
@@ -121,6 +122,13 @@ class Dataset(Protocol):
         """Histories of all events."""
         ...
 
+    def before(self, time: int) -> "Dataset":
+        """The dataset as it was at `time`, in microseconds: without later events, and without reviews that
+        are later or have no date. The items and their content are the same. Raises `DataError` without a
+        clock, and where no event is left; `ConfigError` for an event log on disk.
+        """
+        ...
+
     def write_rejected_interactions(self, path: Path) -> bool:
         """Write the rejected interactions that are not in `rejected` to `path`, a .csv or .parquet file.
 
@@ -182,6 +190,16 @@ class InMemoryDataset(DatasetTables):
 
     def histories(self, builder: HistoryMaker) -> Mapping[str, History]:
         return builder.build(self.interactions)
+
+    def before(self, time: int) -> "InMemoryDataset":
+        if not self.has_clock:
+            raise DataError(f"{self.name}: its events have an order and no times, so that none is a cut-off")
+        is_before = pl.col(Columns.TIMESTAMP) < time
+        events = self.interactions.filter(is_before)
+        if not events.height:
+            first = self.event_summary().first
+            raise DataError(f"{self.name}: no event before {time}; the first is at {first} (microseconds)")
+        return replace(self, interactions=events, reviews=self.reviews.filter(is_before))
 
     def write_rejected_interactions(self, path: Path) -> bool:
         return False

@@ -30,13 +30,17 @@ from features.event_log.selection import LogSelection
 from features.event_log.source import estimate_events
 from recsys.arrays import Ints
 from recsys.columns import Columns
-from recsys.config import DataConfig
-from recsys.errors import DataError
+from recsys.config import DataConfig, microseconds_of
+from recsys.errors import ConfigError, DataError
 from recsys.history import History
 from recsys.ids import NUM_RESERVED
 from recsys.progress import Progress, silent
 
 logger = logging.getLogger(__name__)
+_IN_MEMORY = (
+    "data.until needs the events in memory, and these are in an event log; set data.stream_above above their "
+    "number"
+)
 _BINS = 1 << 16  # of a histogram of times, which takes 512 KiB
 
 
@@ -103,6 +107,9 @@ class StreamedDataset(DatasetTables):
     def histories(self, builder: HistoryMaker) -> Mapping[str, History]:
         return builder.build_lazily(LogSelection(self.log, self.items[Columns.ITEM]))
 
+    def before(self, time: int) -> Dataset:
+        raise ConfigError(_IN_MEMORY)
+
     def write_rejected_interactions(self, path: Path) -> bool:
         self.log.write_rejected(path)
         return True
@@ -152,7 +159,8 @@ def open_dataset(root: Path, config: DataConfig, *, cache_dir: Path, progress: P
     """The dataset in the folder `root`, in memory or as an event log on disk.
 
     With more than `config.stream_above` events, the log is prepared in `cache_dir`. The number of events in
-    text files is estimated from their sizes.
+    text files is estimated from their sizes. With `config.until` it is the dataset as it was at that time;
+    raises `ConfigError` for an event log.
     """
     root = root.resolve()
     try:
@@ -161,7 +169,10 @@ def open_dataset(root: Path, config: DataConfig, *, cache_dir: Path, progress: P
     except DataError:
         num_events = 0  # `load_dataset` reports this problem together with the others
     if num_events <= config.stream_above:
-        return load_dataset(root)
+        dataset = load_dataset(root)
+        return dataset if config.until is None else dataset.before(microseconds_of(config.until))
+    if config.until is not None:
+        raise ConfigError(_IN_MEMORY)
     where = hashlib.sha256(str(root).encode()).hexdigest()[:12]
     return load_streamed(root, cache_dir / "prepared" / f"{root.name}-{where}", progress=progress)
 

@@ -44,7 +44,7 @@ from features.splits.assignment import (
 )
 from features.splits.review_visibility import ReviewRule
 from recsys.columns import Columns
-from recsys.config import SplitConfig
+from recsys.config import SplitConfig, microseconds_of
 from recsys.errors import ConfigError
 
 
@@ -128,9 +128,10 @@ def user_temporal(statistics: EventStatistics, config: SplitConfig) -> Plan:
 def global_temporal(statistics: EventStatistics, config: SplitConfig) -> Plan:
     """Test is every positive event at or after one cut-off for all users.
 
-    The cut-off is the time of the positive event at the quantile 1 - `test_fraction`. Validation starts at
-    the quantile 1 - `test_fraction` - `validation_fraction`, where training ends for all users. Users whose
-    first event is later are tested without training events. `cold_fraction` as in `user_temporal`.
+    The cut-off is `test_start`, else the time of the positive event at the quantile 1 - `test_fraction`.
+    Validation starts at `validation_start`, else at the quantile 1 - `test_fraction` - `validation_fraction`;
+    training ends there for all users. Users whose first event is later are tested without training events.
+    `cold_fraction` as in `user_temporal`.
 
     May be read: events and reviews of all users before validation starts; at test time also the events of the
     validation span, but not its reviews. Undated reviews are left out.
@@ -141,13 +142,7 @@ def global_temporal(statistics: EventStatistics, config: SplitConfig) -> Plan:
             "split.protocol = 'global_temporal' needs times; this dataset has positions (time = 'order'): "
             "use 'leave_one_out' or 'user_temporal'"
         )
-    held = config.test_fraction + config.validation_fraction
-    if held >= 1:
-        raise ConfigError(
-            f"split.test_fraction + split.validation_fraction = {held:g}: nothing is left to train on"
-        )
-    starts_test = _quantile(statistics, 1 - config.test_fraction)
-    starts_validation = _quantile(statistics, 1 - held)
+    starts_validation, starts_test = _starts(statistics, config)
     hidden = sample_items(statistics.items, statistics.positive_items, config)
     time = pl.col(Columns.TIMESTAMP)
     part = (
@@ -202,6 +197,18 @@ def held_out_items(statistics: EventStatistics, config: SplitConfig) -> Plan:
         ),
         assign=assign,
     )
+
+
+def _starts(statistics: EventStatistics, config: SplitConfig) -> tuple[int, int]:
+    """The times where validation and test start."""
+    if config.validation_start is not None and config.test_start is not None:
+        return microseconds_of(config.validation_start), microseconds_of(config.test_start)
+    held = config.test_fraction + config.validation_fraction
+    if held >= 1:
+        raise ConfigError(
+            f"split.test_fraction + split.validation_fraction = {held:g}: nothing is left to train on"
+        )
+    return _quantile(statistics, 1 - held), _quantile(statistics, 1 - config.test_fraction)
 
 
 def _quantile(statistics: EventStatistics, share: float) -> int:

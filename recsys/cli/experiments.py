@@ -1,4 +1,4 @@
-"""Commands on experiments: the effect of each option of the towers, and what MLflow gets of a run."""
+"""Commands on experiments: options of the towers, windows of time, and what MLflow gets of a run."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +15,7 @@ from recsys.cli.app import (
     SetOption,
     command,
     console,
+    default_cache,
 )
 from recsys.cli.console import ConsoleProgress, say
 from recsys.cli.runs import RunArgument, make_run
@@ -71,6 +72,66 @@ def ablate(
     for name, why in found.left_out.items():
         say(console, f"Left out: {name}, since {why}.")
     say(console, f"Table: {path}")
+
+
+@command
+def backtest(
+    dataset: DatasetArgument,
+    out: OutOption,
+    windows: Annotated[
+        int, typer.Option(min=1, help="The number of windows, one after the other, up to the last event.")
+    ] = 3,
+    days: Annotated[
+        float | None,
+        typer.Option(help="The length of a window; by default a tenth of the positive events."),
+    ] = None,
+    cutoffs: Annotated[
+        str | None,
+        typer.Option(help='Starts of the windows, such as "2020-06-15,2020-07-15", with --days; UTC.'),
+    ] = None,
+    metrics: Annotated[str | None, typer.Option(help='Tables of these, such as "ndcg@10,recall@20".')] = None,
+    config: ConfigOption = None,
+    preset: PresetOption = "default",
+    set_: SetOption = None,
+    cache: CacheOption = None,
+) -> None:
+    """Fit the model and all baselines before each of several windows of time, and ask them for the window.
+
+    Writes backtest.json, backtest.md and backtest.svg; each window is a run directory in --out, and the same
+    command goes on where it was interrupted. With train.refit the model that a bundle would hold is measured
+    as well.
+    """
+    from recsys.config import load_config
+    from recsys.metrics import METRICS
+    from training.backtest import backtest as measure
+    from training.backtest import backtest_table, write_backtest
+    from training.evaluation import parse_metrics
+
+    loaded = load_config(config, preset=preset, overrides=set_ or [])
+    names = [each.strip() for each in (cutoffs or "").split(",") if each.strip()]
+    first = loaded.evaluate.k[0]
+    chosen = (
+        (f"ndcg@{first}", f"recall@{first}")
+        if metrics is None
+        else parse_metrics(metrics, loaded.evaluate.k, measured=METRICS)
+    )
+    with ConsoleProgress(console) as progress:
+        found = measure(
+            dataset,
+            out,
+            loaded,
+            num=windows,
+            days=days,
+            cutoffs=names,
+            cache_dir=cache or default_cache(),
+            progress=progress,
+        )
+    write_backtest(found, out, chosen)
+    wide = console if console.is_terminal else Console(width=WIDTH_OF_AN_ABLATION)
+    for view, results in found.views.items():
+        for metric in chosen if results.models else ():
+            wide.print(backtest_table(found, view, metric))
+    say(console, f"Tables: {out / 'backtest.md'}")
 
 
 @command

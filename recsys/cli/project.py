@@ -20,6 +20,7 @@ WHOLE_NUMBERS = {
     "sample": _SHOP,
     "import": ("core",),
     "ablate": ("seeds",),
+    "backtest": ("windows",),
     "knockouts": ("users",),
     "recommend": ("k",),
     "search": ("k",),

@@ -9,7 +9,7 @@ from recsys.config.evaluate import (
     KnockoutKind,
     content_baseline,
 )
-from recsys.config.fields import TEMPERATURE_RANGE, Section
+from recsys.config.fields import TEMPERATURE_RANGE, Section, microseconds_of
 from recsys.config.load import build_config, changed, dump_config, flatten, load_config, parse_setting
 from recsys.config.model import (
     ALSConfig,
@@ -98,5 +98,6 @@ __all__ = [
     "dump_config",
     "flatten",
     "load_config",
+    "microseconds_of",
     "parse_setting",
 ]

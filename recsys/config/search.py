@@ -45,8 +45,8 @@ class AlignmentConfig(Section):
 
 class SearchConfig(Section):
     enabled: bool = True  # the exported bundle has a search part
-    # Sentences that are taken out of descriptions, at most, on which the fusion is chosen. 0: reciprocal
-    # rank fusion. Only for catalogues of which few items share a sentence; in the sample shop many do.
+    # Sentences that are taken out of descriptions, at most, on which the fusion is chosen. 0: that
+    # by evidence. Only for catalogues of which few items share a sentence; in the sample shop many do.
     max_queries: Annotated[int, Field(ge=0)] = 0
     # Spoken queries: the transcriber is copied into the bundle (75 MB for "whisper-tiny.en").
     speech: bool = True

@@ -1,12 +1,22 @@
 """The other sections of the configuration, `Config` itself, replaced keys and presets."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from recsys.config.evaluate import EvaluateConfig
-from recsys.config.fields import Count, Device, Fraction, NotNegative, Positive, Section, Share
+from recsys.config.fields import (
+    Count,
+    Device,
+    Fraction,
+    NotNegative,
+    Positive,
+    Section,
+    Share,
+    Time,
+    microseconds_of,
+)
 from recsys.config.model import ModelConfig, SourcesConfig
 from recsys.config.publish import PublishConfig
 from recsys.config.search import SearchConfig
@@ -23,6 +33,9 @@ class DataConfig(Section):
     # A table of interactions with more rows is kept on disk as an event log and read in parts. Lower it if
     # memory is short; raise it for an option that needs all events in memory.
     stream_above: Annotated[int, Field(ge=0)] = 20_000_000
+    # The dataset as it was at this time: later events and reviews are not read. Needs times, and the events
+    # in memory. None: all of them.
+    until: Time | None = None
 
 
 class SplitConfig(Section):
@@ -39,6 +52,22 @@ class SplitConfig(Section):
     # all events. Not with "leave_one_out" and "predefined".
     cold_fraction: Fraction = 0.05
     seed: int = 0  # of the sample of hidden items
+    # Of "global_temporal": the times where validation and test start, in place of the two fractions.
+    validation_start: Time | None = None
+    test_start: Time | None = None
+
+    @model_validator(mode="after")
+    def _starts_are_in_order(self) -> Self:
+        starts = (self.validation_start, self.test_start)
+        if starts == (None, None):
+            return self
+        if self.protocol != "global_temporal":
+            raise ValueError('split.validation_start and split.test_start need protocol = "global_temporal"')
+        if self.validation_start is None or self.test_start is None:
+            raise ValueError("split.validation_start and split.test_start are set together")
+        if microseconds_of(self.validation_start) > microseconds_of(self.test_start):
+            raise ValueError("split.validation_start is later than split.test_start")
+        return self
 
 
 class EncoderConfig(Section):

@@ -2,11 +2,19 @@
 
 from recsys.search.alignment import INPUT, OUTPUT, AlignmentHeads, OnnxHeads, head_file, no_head
 from recsys.search.files import items_with_words, load_search, save_search
-from recsys.search.fusion import default_weights, fuse, reciprocal_ranks, standardized
+from recsys.search.fusion import (
+    default_weights,
+    evidence,
+    fuse,
+    group_of,
+    reciprocal_ranks,
+    standardized,
+)
 from recsys.search.item_words import MAX_CONTENT_WORDS, ItemWords
 from recsys.search.legs import (
     LEXICAL,
     POPULARITY,
+    Background,
     DenseLeg,
     LegQuery,
     WordIndex,
@@ -17,7 +25,7 @@ from recsys.search.lexical.documents import Document
 from recsys.search.lexical.index import LexicalIndex
 from recsys.search.lexical.settings import FieldWeights, LexicalSettings
 from recsys.search.lexical.suggestions import Suggestion
-from recsys.search.lexical.words import WordQuery, parse_words
+from recsys.search.lexical.words import WordQuery, WordStatistics, parse_words
 from recsys.search.personal import (
     Personalizer,
     PersonalScores,
@@ -30,7 +38,7 @@ from recsys.search.relevance import COVERAGE, WORDS, features, logits, probabili
 from recsys.search.results import HitExplanation, SearchResults, padded
 from recsys.search.scoring import ClauseScores, LegScores, QueryScores, Scorer, Stopwatch
 from recsys.search.searcher import Searcher
-from recsys.search.settings import Calibration, FusionWeights, SearchSettings
+from recsys.search.settings import Calibration, EvidenceSettings, FusionWeights, SearchSettings
 
 __all__ = [
     "COVERAGE",
@@ -42,12 +50,14 @@ __all__ = [
     "QUERY_KINDS",
     "WORDS",
     "AlignmentHeads",
+    "Background",
     "Calibration",
     "ClauseScores",
     "DenseLeg",
     "Document",
     "EncodedClause",
     "EncodedQuery",
+    "EvidenceSettings",
     "FieldWeights",
     "FusionWeights",
     "HitExplanation",
@@ -69,11 +79,14 @@ __all__ = [
     "Suggestion",
     "WordIndex",
     "WordQuery",
+    "WordStatistics",
     "build_leg",
     "build_legs",
     "default_weights",
+    "evidence",
     "features",
     "fuse",
+    "group_of",
     "head_file",
     "in_deviations",
     "items_with_words",

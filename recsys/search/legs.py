@@ -21,7 +21,7 @@ from recsys.item_features import ItemFeatures
 from recsys.modalities import MODALITIES, EncoderKind
 from recsys.retrieval import Index, top_k
 from recsys.search.alignment import AlignmentHeads
-from recsys.search.lexical.words import WordQuery
+from recsys.search.lexical.words import WordQuery, WordStatistics
 from recsys.search.query import EncodedClause
 
 LEXICAL: Final = "lexical"
@@ -31,6 +31,9 @@ Halves = npt.NDArray[np.float16]
 # Of one leg in memory: 125,000 pictures of 1,280 numbers. Larger ones are converted a block at a time.
 MAX_FLOAT32_BYTES: Final = 640_000_000
 BLOCK_ITEMS: Final = 16_384
+BACKGROUND_ITEMS: Final = 2000  # items whose scores are the background of a query
+_LEAST_SHARE: Final = 0.25  # of the standard deviation
+_TENTH: Final = 1.2815515655446004  # a tenth of a normal distribution is so many deviations below its mean
 # Rounding errors of matrix products are below 1e-6, so that equal vectors get equal scores.
 _DECIMALS: Final = 6
 # Where a clause has several vectors, the first of these is compared in the shared space.
@@ -45,6 +48,8 @@ class WordIndex(Protocol):
     def scores(self, query: WordQuery, items: Ints) -> Floats: ...
 
     def coverage(self, query: WordQuery, items: Ints) -> Floats: ...
+
+    def statistics(self, query: WordQuery) -> WordStatistics: ...
 
     def strengths(self, query: WordQuery, items: Ints) -> Floats: ...
 
@@ -61,6 +66,20 @@ class LegQuery:
 
     space: Space
     vector_D: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class Background:
+    """Scores of one query over the items that it has nothing to do with, from quantiles of the catalogue.
+
+    Items that answer the query are above most others, so that low quantiles are those of the background.
+    """
+
+    center: float = 0.0  # the quantile 0.3
+    # The distance of the quantiles 0.1 and 0.5, in units of a normal distribution's; at least a fourth of the
+    # standard deviation of all scores, which counts where many items have equal scores.
+    deviation: float = 1.0
+    excess: float = 0.5  # mean over the catalogue of the squared distance above the center, 0 below
 
 
 class DenseLeg:
@@ -102,6 +121,20 @@ class DenseLeg:
         rounded: Floats = np.round(score_K, _DECIMALS)
         return rounded
 
+    def background(self, query: LegQuery) -> Background:
+        """The scores of at most 2,000 items that have a vector, always the same ones, drawn once.
+
+        The background does not depend on candidates or filters. Its deviation is 0 without any item.
+        """
+        sample_SD = self._samples[query.space]
+        if not len(sample_SD):
+            return Background(deviation=0.0, excess=0.0)
+        score_S = sample_SD @ query.vector_D
+        tenth, center, half = np.quantile(score_S, (0.1, 0.3, 0.5)).tolist()
+        excess = float(np.mean(np.maximum(score_S - center, 0.0) ** 2))
+        deviation = max((half - tenth) / _TENTH, _LEAST_SHARE * float(score_S.std()))
+        return Background(center=center, deviation=deviation, excess=excess)
+
     def head(self, queries: Sequence[tuple[float, LegQuery]], num: int, allowed: Bools | None = None) -> Ints:
         """The first `num` items of each query, and of their weighted sum: ids, ascending, each once.
 
@@ -138,6 +171,15 @@ class DenseLeg:
             for space in spaces
             if 4 * self._halves(space).size <= MAX_FLOAT32_BYTES
         }
+
+    @cached_property
+    def _samples(self) -> dict[Space, Floats]:
+        """The vectors of the items of the background in each space."""
+        items = np.flatnonzero(self.present)
+        if len(items) > BACKGROUND_ITEMS:
+            items = np.sort(np.random.default_rng(0).choice(items, BACKGROUND_ITEMS, replace=False))
+        spaces: tuple[Space, ...] = ("own",) if self.shared is None else ("own", "shared")
+        return {space: self._halves(space)[items].astype(np.float32) for space in spaces}
 
     def _halves(self, space: Space) -> Halves:
         if space == "own":

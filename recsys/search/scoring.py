@@ -17,10 +17,20 @@ import numpy as np
 
 from recsys.arrays import Bools, Floats, Ints
 from recsys.errors import RequestError, did_you_mean
+from recsys.modalities import EncoderKind
 from recsys.search.alignment import AlignmentHeads
 from recsys.search.item_words import ItemWords
-from recsys.search.legs import LEXICAL, POPULARITY, DenseLeg, LegQuery, Space, WordIndex, leg_queries
-from recsys.search.lexical.words import WordQuery
+from recsys.search.legs import (
+    LEXICAL,
+    POPULARITY,
+    Background,
+    DenseLeg,
+    LegQuery,
+    Space,
+    WordIndex,
+    leg_queries,
+)
+from recsys.search.lexical.words import WordQuery, WordStatistics
 from recsys.search.query import EncodedClause, EncodedQuery, QueryKind
 
 # What errors call a clause of a kind.
@@ -53,6 +63,8 @@ class LegScores:
     score_K: Floats
     has_K: Bools  # the candidates that the leg can judge; the others get a neutral value
     space: Space | Literal["lexical", "popularity"]
+    kind: EncoderKind | None = None  # of the encoder of a dense leg
+    background: Background = field(default_factory=Background)  # of a dense leg's scores over the catalogue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +78,7 @@ class ClauseScores:
     # is no worse an answer for that.
     coverage_K: Floats | None
     words_K: Floats | None = None  # `ItemWords.least_evidence`
+    words: WordStatistics = field(default_factory=WordStatistics)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,12 +107,11 @@ class QueryScores:
         """The candidates at the positions `kept`."""
 
         def leg(scores: LegScores) -> LegScores:
-            return LegScores(score_K=scores.score_K[kept], has_K=scores.has_K[kept], space=scores.space)
+            return replace(scores, score_K=scores.score_K[kept], has_K=scores.has_K[kept])
 
         clauses = tuple(
-            ClauseScores(
-                kind=clause.kind,
-                weight=clause.weight,
+            replace(
+                clause,
                 legs={name: leg(scores) for name, scores in clause.legs.items()},
                 coverage_K=None if clause.coverage_K is None else clause.coverage_K[kept],
                 words_K=None if clause.words_K is None else clause.words_K[kept],
@@ -197,6 +209,7 @@ class Scorer:
     ) -> ClauseScores:
         legs: dict[str, LegScores] = {}
         coverage_K: Floats | None = None
+        statistics = WordStatistics()
         words_K: Floats | None = None
         if self.words is not None and (words := _words_of(clause)) is not None:
             with watch.stage("lexical"):
@@ -207,18 +220,28 @@ class Scorer:
                     coverage_K = self.words.coverage(words, items)
                 if self.item_words is not None:
                     words_K = self.item_words.least_evidence(words, clause.word_vectors, self.words, items)
+                statistics = self.words.statistics(words)
         with watch.stage("dense"):
             for leg in self.legs:
                 if leg.name in queries:
                     asked = queries[leg.name]
                     legs[leg.name] = LegScores(
-                        score_K=leg.scores(asked, items), has_K=leg.present[items], space=asked.space
+                        score_K=leg.scores(asked, items),
+                        has_K=leg.present[items],
+                        space=asked.space,
+                        kind=leg.kind,
+                        background=leg.background(asked),
                     )
         if self._popularity is not None and clause.weight > 0:
             counts_K = self._popularity[items]
             legs[POPULARITY] = LegScores(score_K=np.log1p(counts_K), has_K=counts_K > 0, space="popularity")
         return ClauseScores(
-            kind=clause.kind, weight=clause.weight, legs=legs, coverage_K=coverage_K, words_K=words_K
+            kind=clause.kind,
+            weight=clause.weight,
+            legs=legs,
+            coverage_K=coverage_K,
+            words_K=words_K,
+            words=statistics,
         )
 
     def _without_excluded(self, query: EncodedQuery, allowed: Bools | None) -> Bools | None:

@@ -14,9 +14,18 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class FusionWeights(_Frozen):
-    """Weights of the legs by name; the score of an item is the weighted sum over both mappings."""
+class EvidenceSettings(_Frozen):
+    """Of the fusion by evidence (`fusion.py`)."""
 
+    words: Weight = 4.0  # evidence of all words, in units of the logarithm of the number of items
+    bm25: Weight = 0.05  # share of it that BM25 adds, which orders items with equal words
+    shared: Weight = 0.05  # factor of comparisons in the shared space, which are less accurate
+
+
+class FusionWeights(_Frozen):
+    """Weights of the legs by name; the score of an item is the sum over the mappings."""
+
+    evidence: Mapping[str, Weight] = Field(default_factory=dict)  # of the legs' evidence, within their group
     standardized: Mapping[str, Weight] = Field(default_factory=dict)  # of the scores' z-scores
     reciprocal: Mapping[str, Weight] = Field(default_factory=dict)  # of the reciprocal ranks
 
@@ -40,7 +49,8 @@ class SearchSettings(_Frozen):
     num_candidates: int = Field(default=500, ge=1)
     max_list_length: int = Field(default=500, ge=1)
     rank_constant: float = Field(default=60.0, gt=0)  # of reciprocal rank fusion
-    # Kinds of clauses that validation has chosen weights for; all others have reciprocal rank fusion.
+    evidence: EvidenceSettings = EvidenceSettings()
+    # Kinds of clauses that validation has chosen weights for; all others have the fusion by evidence.
     fusion: Mapping[QueryKind, FusionWeights] = Field(default_factory=dict)
     fusion_reason: Mapping[QueryKind, str] = Field(default_factory=dict)
     # Kinds of clauses with a relevance of their own; the relevance of all others is unknown, 1.

@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from recsys.config import PRESETS, Config, build_config, dump_config, flatten, load_config
+from recsys.config import (
+    PRESETS,
+    Config,
+    build_config,
+    dump_config,
+    flatten,
+    load_config,
+    microseconds_of,
+)
 from recsys.errors import ConfigError
 
 
@@ -155,3 +163,31 @@ def test_flatten() -> None:
 def test_a_replaced_value_is_refused_with_the_new_one() -> None:
     with pytest.raises(ConfigError, match=r"split\.protocol = 'given' was renamed; write 'predefined'"):
         build_config({"split": {"protocol": "given"}})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["split.test_start=2024-01-01"], 'need protocol = "global_temporal"'),
+        (["split.protocol=global_temporal", "split.test_start=2024-01-01"], "are set together"),
+        (
+            [
+                "split.protocol=global_temporal",
+                "split.test_start=2024-01-01",
+                "split.validation_start=2024-02-01",
+            ],
+            "validation_start is later than",
+        ),
+        (["data.until=1.2.2024"], r"'1\.2\.2024' is not a time; write 2020-09-23"),
+    ],
+)
+def test_times_of_a_split(settings: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(overrides=settings)
+
+
+def test_a_time_is_in_utc_unless_it_has_a_zone() -> None:
+    noon = 1_704_110_400_000_000  # date -u -d "2024-01-01 12:00" +%s
+    assert microseconds_of("2024-01-01T12:00") == microseconds_of("2024-01-01T14:00:00+02:00") == noon
+    assert microseconds_of("2024-01-01T12:00:00.000005") == noon + 5
+    assert load_config(overrides=["data.until=2024-01-01"]).data.until == "2024-01-01"

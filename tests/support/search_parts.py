@@ -7,7 +7,7 @@ import numpy as np
 
 from recsys.arrays import Bools, Floats, Ints
 from recsys.modalities import EncoderKind
-from recsys.search import DenseLeg, EncodedClause, EncodedQuery, Scorer, build_leg
+from recsys.search import DenseLeg, EncodedClause, EncodedQuery, Scorer, WordStatistics, build_leg
 
 NUM_ITEMS = 7  # items 2 to 6, and the two reserved rows
 
@@ -42,6 +42,12 @@ class WordSets:
 
     def coverage(self, query: Words, items: Ints) -> Floats:
         return self.scores(query, items) / max(len(query.words), 1)
+
+    def statistics(self, query: Words) -> WordStatistics:
+        mean = float(self.coverage(query, np.array(sorted(self.words))).mean()) if self.words else 0.0
+        return WordStatistics(
+            total_idf=float(len(query.words)), mean_coverage=mean, num_items=len(self.words)
+        )
 
     def strengths(self, query: Words, items: Ints) -> Floats:
         has = [[word in self._has(item) for item in items.tolist()] for word in query.words]

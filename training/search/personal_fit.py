@@ -18,17 +18,19 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
 
 from recsys.arrays import Bools, Floats, Ints
 from recsys.history import History
 from recsys.search import Searcher, fuse, in_deviations, personal_order
-from training.search.fusion_fit import RankedQuery, listwise_loss, ndcg_of
+from training.search.fusion_fit import RankedQuery, ndcg_of
 from training.search.known_item import LabelledQuery
+from training.search.listwise import Lists, minimize
 
 Doubles = npt.NDArray[np.float64]
 MIN_QUERIES: Final = 50  # of known users
 MIN_ANSWERED: Final = 20  # of these, with an answer in the head
+# Words of reviews say less of an item than what people type: the likeliest share is too large for the latter.
+MAX_SHARE: Final = 0.5
 # Least gain of the log-likelihood by the recommender: b = 0 is refused at 5% where its square root is normal
 # and one-sided (half of the 90% point of the chi-square distribution with one degree of freedom).
 MIN_GAIN: Final = 1.35
@@ -73,7 +75,10 @@ class _Head:
 
 
 def choose_personal(queries: Sequence[PersonalQuery]) -> PersonalChoice:
-    """The share of highest likelihood; 0 where it is not above chance, or where it lowers NDCG@10."""
+    """The share of highest likelihood, at most `MAX_SHARE`.
+
+    0 where it is not above chance, or where it lowers NDCG@10.
+    """
     heads = [(_head(each), each) for each in queries]
     known = [(head, each.ranked) for head, each in heads if head is not None]
     counted = f"{len(known)} validation queries of known users"
@@ -83,15 +88,16 @@ def choose_personal(queries: Sequence[PersonalQuery]) -> PersonalChoice:
     if len(answered) < MIN_ANSWERED:
         reason = f"0: {counted}, fewer than {MIN_ANSWERED} of them with an answer among the first hits"
         return PersonalChoice(personal=0.0, reason=reason, ndcg={})
-    share, gain = _fitted(answered)
-    share = round(share, 2)
+    likeliest, gain = _fitted(answered)
+    share = round(min(likeliest, MAX_SHARE), 2)
     ndcg = {
         each: float(np.mean([ndcg_of(_reordered(head, each), query) for head, query in known]))
         for each in (0.0, share)
     }
     words = (
         f"{counted}, {len(answered)} with an answer among the first hits: "
-        f"likeliest share {share:g}, log-likelihood +{gain:.1f}, NDCG@10 {ndcg[0.0]:.3f} -> {ndcg[share]:.3f}"
+        f"likeliest share {likeliest:.2f}, at most {MAX_SHARE:g} is taken, log-likelihood +{gain:.1f}, "
+        f"NDCG@10 {ndcg[0.0]:.3f} -> {ndcg[share]:.3f}"
     )
     if gain < MIN_GAIN or ndcg[share] < ndcg[0.0]:
         return PersonalChoice(personal=0.0, reason=f"0; {words}", ndcg=ndcg)
@@ -122,26 +128,20 @@ def _head(query: PersonalQuery) -> _Head | None:
 
 def _fitted(heads: Sequence[_Head]) -> tuple[float, float]:
     """The share of highest likelihood, and how much higher its log-likelihood is than that of b = 0."""
-    both = [np.stack([head.fused, head.recommended.astype(np.float64)], axis=1) for head in heads]
-    x_SF, starts = np.concatenate(both), np.cumsum([0, *(len(each) for each in both[:-1])])
-    answer_S = np.concatenate([head.is_answer for head in heads])
-    weights, loss = _minimized(x_SF, starts, answer_S)
-    _, loss_alone = _minimized(x_SF[:, :1], starts, answer_S)
+    lists = Lists.of(
+        [np.stack([head.fused, head.recommended.astype(np.float64)], axis=1) for head in heads],
+        [head.is_answer for head in heads],
+    )
+    weights, loss = _minimized(lists, 2)
+    _, loss_alone = _minimized(lists.first_feature(), 1)
     total = float(weights.sum())
     return (float(weights[1]) / total if total > 0 else 0.0), (loss_alone - loss) * len(heads)
 
 
-def _minimized(x_SF: Doubles, starts: Ints, answer_S: Bools) -> tuple[Doubles, float]:
+def _minimized(lists: Lists, num_features: int) -> tuple[Doubles, float]:
     """The weights of at least 0 with the lowest listwise loss, and that loss."""
-    found = minimize(
-        lambda weight_F: listwise_loss(weight_F, x_SF, starts, answer_S),
-        np.full(x_SF.shape[1], 0.5),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(0, None)] * x_SF.shape[1],
-    )
-    weights: Doubles = found.x
-    return weights, float(found.fun)
+    weights = minimize(lists, np.zeros(num_features), strength=0.0, start_F=np.full(num_features, 0.5))
+    return weights, lists.loss(weights)[0]
 
 
 def _reordered(head: _Head, share: float) -> Doubles:

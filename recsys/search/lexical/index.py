@@ -24,7 +24,7 @@ from recsys.search.lexical.storage import TermIndex, WorkingFolder
 from recsys.search.lexical.suggestions import Suggestion, Suggestions, completed_words
 from recsys.search.lexical.tokens import fold_text
 from recsys.search.lexical.vocabulary import Vocabulary
-from recsys.search.lexical.words import WordQuery
+from recsys.search.lexical.words import WordQuery, WordStatistics
 
 FORMAT: Final = 2
 _SETTINGS: Final = "lexical.json"
@@ -171,6 +171,19 @@ class LexicalIndex:
         share: Floats = idf_U @ strengths(self._documents, matcher, units, items) / idf_U.sum()
         at_most_one: Floats = np.minimum(share, np.float32(1))
         return at_most_one
+
+    def statistics(self, query: WordQuery) -> WordStatistics:
+        """The information of the query's words, and the mean coverage of the items."""
+        matcher, num_items = self._matcher(), len(self)
+        units = matcher.units(query)
+        idf_U = np.array([matcher.idf(unit) for unit in units], np.float64)
+        if not idf_U.any() or not num_items:
+            return WordStatistics(num_items=num_items)
+        # The formula of idf, solved for the share of the documents that have the unit.
+        having_U = ((num_items + 1) * np.exp(-idf_U) - 0.5) / num_items
+        strength_U = np.array([max(unit.terms.values(), default=0.0) for unit in units])
+        mean = (idf_U * strength_U * having_U).sum() / idf_U.sum()
+        return WordStatistics(total_idf=float(idf_U.sum()), mean_coverage=float(mean), num_items=num_items)
 
     def strengths(self, query: WordQuery, items: Ints) -> Floats:
         """For each word and phrase of the query and each of `items`: 1 where the item has it, the weight of

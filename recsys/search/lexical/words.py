@@ -43,6 +43,15 @@ class WordQuery:
         return not self.words and not self.phrases
 
 
+@dataclass(frozen=True, kw_only=True)
+class WordStatistics:
+    """The words of a query in the catalogue; zeros without words."""
+
+    total_idf: float = 0.0  # sum of idf over the words and phrases, in nats
+    mean_coverage: float = 0.0  # of all items; an item with an inexact word counts as having the best one
+    num_items: int = 0  # that have words
+
+
 def parse_words(text: str, *, prefix: bool = False) -> WordQuery:
     """The words, phrases and exclusions of a text. Every text is a query; none raises an error.
 

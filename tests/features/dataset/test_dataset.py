@@ -6,9 +6,13 @@ import polars as pl
 import pytest
 from dataset_parts import load, reasons, write
 from real_data import real_data
+from split_parts import dataset as short_dataset
 
 from features.dataset.load import load_dataset
 from features.dataset.rejected import summarise
+from features.event_log import open_dataset
+from recsys.config import DataConfig
+from recsys.errors import ConfigError, DataError
 
 REAL = real_data()
 
@@ -302,3 +306,28 @@ def test_movielens_1m_loads_unchanged_within_seconds() -> None:
     assert dataset.rejected == ()
     rated = dataset.items.join(dataset.interactions, on="item_id", how="semi")
     assert (rated["image"].list.len() > 0).sum() == 3412
+
+
+def test_a_dataset_as_it_was() -> None:
+    day = 86_400_000_000
+    events = [("a", "x", 0), ("a", "y", day), ("b", "x", 2 * day)]
+    reviews = [("a", "x", 0), ("a", "y", day), ("b", "x", None)]
+    whole = short_dataset(events, reviews)
+    past = whole.before(day)
+    assert past.interactions.equals(whole.interactions[:1])
+    assert past.reviews.equals(whole.reviews[:1]), "a review without a date may be a later one"
+    assert past.items.equals(whole.items)
+    assert past.fingerprint() != whole.fingerprint()
+    assert whole.before(3 * day).fingerprint() == whole.fingerprint()
+    with pytest.raises(DataError, match="no event before 0; the first is at 0"):
+        whole.before(0)
+    with pytest.raises(DataError, match="an order and no times"):
+        short_dataset(events, has_clock=False).before(day)
+
+
+def test_data_until(tmp_path: Path) -> None:
+    root = load(tmp_path, {}).root  # an event 10, 20 and 30 seconds after 1970
+    config = DataConfig(until="1970-01-01T00:00:20")
+    assert open_dataset(root, config, cache_dir=tmp_path).interactions["timestamp"].to_list() == [10_000_000]
+    with pytest.raises(ConfigError, match=r"data\.until needs the events in memory"):
+        open_dataset(root, config.model_copy(update={"stream_above": 0}), cache_dir=tmp_path)

@@ -97,7 +97,7 @@ def test_check_says_what_it_can_be_used_for(tmp_path: Path) -> None:
     assert "of the interactions" not in answer.out
 
 
-@pytest.mark.parametrize("command", ["train", "run", "baselines", "ablate", "prepare"])
+@pytest.mark.parametrize("command", ["train", "run", "baselines", "ablate", "backtest", "prepare"])
 def test_commands_that_learn_name_the_remedy_and_write_nothing(tmp_path: Path, command: str) -> None:
     root = write(tmp_path / "shop", {}, interactions=None)
     answer = recsys(command, root, "--out", tmp_path / "out")

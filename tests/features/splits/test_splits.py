@@ -225,3 +225,23 @@ def test_the_published_split_of_movielens_1m() -> None:
     assert split.protocol == "leave_one_out"
     assert split.test.height == split.validation.height == 6040
     assert split.train.height == 999_611 - 2 * 6040
+
+
+def test_global_temporal_starts_at_given_times() -> None:
+    day = 86_400_000_000
+    events = [("a", f"i{at}", at * day, at != 5) for at in range(10)]
+    config = SplitConfig(
+        protocol="global_temporal", validation_start="1970-01-05", test_start="1970-01-08", cold_fraction=0.0
+    )
+    split = make_split(dataset(events), config)
+    found = {
+        part: getattr(split, part)["timestamp"].to_list()
+        for part in ("train", "validation", "test", "context")
+    }
+    assert found == {
+        "train": [at * day for at in range(4)],
+        "validation": [4 * day, 6 * day],
+        "test": [7 * day, 8 * day, 9 * day],
+        "context": [5 * day],
+    }
+    assert "from 1970-01-08 00:00:00 UTC on are test" in split.description

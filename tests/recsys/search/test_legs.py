@@ -45,6 +45,45 @@ def test_blocks_equal_one_product(monkeypatch):
     assert not again._floats
 
 
+def quantile(ordered, share):
+    place = share * (len(ordered) - 1)
+    low = int(place)
+    return ordered[low] + (place - low) * (ordered[low + 1] - ordered[low])
+
+
+def test_the_background_is_that_of_low_scores(monkeypatch):
+    dense, rng = random_leg()
+    asked = LegQuery(space="own", vector_D=unit(rng.normal(size=16).astype(np.float32)))
+    scores = np.sort(dense.vectors[dense.present].astype(np.float64) @ asked.vector_D)
+    tenth, center, half = (quantile(scores, share) for share in (0.1, 0.3, 0.5))
+    found = dense.background(asked)
+    assert found.center == pytest.approx(center, abs=1e-6)
+    above = np.mean([max(each - center, 0) ** 2 for each in scores])
+    assert found.excess == pytest.approx(above, abs=1e-6)
+    assert found.deviation == pytest.approx((half - tenth) / 1.2815516, abs=1e-6)
+    monkeypatch.setattr(module, "BACKGROUND_ITEMS", 40)
+    samples = [random_leg()[0] for _ in range(2)]
+    assert all(each._samples["own"].shape == (40, 16) for each in samples)
+    first, again = (each.background(asked) for each in samples)
+    assert first == again != found
+    assert first.center == pytest.approx(found.center, abs=0.1)
+
+
+def test_the_background_of_equal_scores():
+    # Eight items of ten have the cosine 0: their deviation is a fourth of that of all, which is 0.4.
+    angles = np.where(np.arange(12) < 4, 0.0, np.pi / 2)
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    equal = build_leg("title", "text", vectors, np.arange(12) >= 2)
+    found = equal.background(own(0.0))
+    assert found.center == pytest.approx(0.0, abs=1e-6)
+    assert found.deviation == pytest.approx(0.1, abs=1e-6)
+
+
+def test_a_leg_without_vectors_has_no_background():
+    empty = build_leg("title", "text", np.zeros((4, 2), np.float32), np.zeros(4, np.bool_))
+    assert empty.background(own(0.0)).deviation == 0.0
+
+
 def test_the_head_has_the_nearest_allowed_items_and_those_of_the_sum():
     dense, rng = random_leg()
     asked = [

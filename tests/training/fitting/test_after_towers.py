@@ -61,10 +61,10 @@ def assert_same(first: Fitted, second: Fitted) -> None:
     assert first.ranker is not None
     assert second.ranker is not None
     pairs = [(first.ranker.module, second.ranker.module), (first.retriever.model, second.retriever.model)]
-    one, other = first.ranker.cross_fitted, second.ranker.cross_fitted
-    assert (one is None) == (other is None)
-    if one is not None and other is not None:
-        pairs += [(one.for_validation, other.for_validation), (one.for_train, other.for_train)]
+    mine, yours = first.ranker.cross_fitted, second.ranker.cross_fitted
+    assert (mine is None) == (yours is None)
+    if mine is not None and yours is not None:
+        pairs += [(mine.for_validation, yours.for_validation), (mine.for_train, yours.for_train)]
     for before, after in pairs:
         expected, found = before.state_dict(), after.state_dict()
         assert expected.keys() == found.keys()

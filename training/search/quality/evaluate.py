@@ -1,7 +1,7 @@
 """Evaluation of search: each leg alone, the dense legs together, all together, and the personal order.
 
 Every list is that of `Searcher.search`, as in serving. A leg alone is asked by setting the weights of all
-others to 0, by reciprocal rank fusion where several are left. Accuracy is measured on whole lists, their
+others to 0, by evidence where several are left. Accuracy is measured on whole lists, their
 ends separately.
 
 Shape suffixes: Q queries, K ranks, M metrics.

@@ -78,7 +78,7 @@ class ListMaker:
         return ListsOfQuery(by_system=found, ended=ended)
 
     def _alone(self, scores: QueryScores, query: EncodedQuery, off: tuple[str, ...]) -> SearchResults | None:
-        """The list without the legs `off`, by reciprocal rank fusion where several are left."""
+        """The list without the legs `off`, by evidence where several are left."""
         weights = {**query.modality_weights, **dict.fromkeys(off, 0.0)}
         asked = replace(query, modality_weights=weights)
         try:

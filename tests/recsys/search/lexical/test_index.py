@@ -9,7 +9,7 @@ from lexical_parts import WORDS, bm25, found, index_of, random_text, random_titl
 
 from recsys.arrays import Ints
 from recsys.errors import DataError
-from recsys.search import Document, FieldWeights, LexicalIndex, LexicalSettings, parse_words
+from recsys.search import Document, FieldWeights, LexicalIndex, LexicalSettings, WordStatistics, parse_words
 
 NO_WEIGHTS = FieldWeights(title=1, categories=1)
 
@@ -73,7 +73,7 @@ def test_several_fields_are_scored_like_a_slow_bm25(seed: int, power: float) -> 
     ]  # fmt: skip
     index = LexicalIndex.build(
         documents,
-        LexicalSettings(weights=FieldWeights(title=1.5, categories=0.5), languages=[], idf_power=power),
+        LexicalSettings(weights=FieldWeights(title=1.5, categories=0.5), languages=(), idf_power=power),
     )
     titles = {each.item: each.title.split() for each in documents}
     categories = {each.item: each.categories for each in documents}
@@ -224,6 +224,21 @@ def test_coverage_is_the_share_of_the_words_weighted_by_rarity() -> None:
     assert index.coverage(parse_words("hedphones"), ids(4)).tolist() == [0.5]
     assert index.coverage(parse_words('"red hat" -shoe'), ids(2, 3)).tolist() == [0, 1]
     assert index.coverage(parse_words(""), ids(2)).tolist() == [0]
+
+
+def test_the_statistics_of_a_query() -> None:
+    index = index_of("red shoe", "red hat", "red headphones", "red")
+    everything = ids(2, 3, 4, 5)
+    for text in ("red hat", "red hat unknown", '"red hat" red', "hedphones hat", "red red"):
+        found = index.statistics(parse_words(text))
+        mean = index.coverage(parse_words(text), everything).mean()
+        assert found.mean_coverage == pytest.approx(mean, rel=1e-5)
+    idf_red, idf_hat, idf_none = (math.log(1 + (4 - n + 0.5) / (n + 0.5)) for n in (4, 1, 0))
+    found = index.statistics(parse_words("red hat unknown -shoe"))
+    assert found.total_idf == pytest.approx(idf_red + idf_hat + idf_none)
+    assert found.num_items == 4
+    assert index.statistics(parse_words("-red")) == WordStatistics(num_items=4)
+    assert index_of().statistics(parse_words("red")).mean_coverage == 0.0
 
 
 def test_the_strength_of_each_word() -> None:
