@@ -188,11 +188,13 @@ def run(
 
 
 # Cold ranks: a third of the sample shop's items are new, and a reader of the demo looks for them in lists.
-# Epochs and users of the knock-outs: fewer than by default, so that the demo takes minutes (docs/results.md).
+# Items, shoppers, epochs and users of the knock-outs: fewer than by default, so that the demo takes minutes
+# (docs/results.md).
+DEMO_ITEMS, DEMO_USERS = 500, 1000
 DEMO_SETTINGS = (
     "model.cold_ranks=[3, 6, 9, 12, 15, 18]",
     "train.epochs=14",
-    "model.ranker.num_epochs=10",
+    "model.ranker.num_epochs=8",
     "train.refit=false",
     "evaluate.knockout_users=200",
     'evaluate.knockout_kinds=["absent", "shuffled"]',
@@ -213,7 +215,8 @@ def demo(
     shop = out / "shop"
     if not (shop / "dataset.toml").exists():
         with ConsoleProgress(console) as progress:
-            write_sample_shop(shop, SampleOptions(), progress=progress)
+            options = SampleOptions(num_items=DEMO_ITEMS, num_users=DEMO_USERS)
+            write_sample_shop(shop, options, progress=progress)
     _run_all(shop, out / "run", None, "default", [*DEMO_SETTINGS, *(set_ or [])], None)
     show(out / "run" / "bundle", user=None, k=10)
     say(
