@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[3]
 ENTRY_POINTS: dict[str, Any] = yaml.safe_load((ROOT / "MLproject").read_text("utf-8"))["entry_points"]
 # A server, the terminal, the machine, encoders, and what is done to a store.
 NOT_STEPS = {"serve", "show", "demo", "doctor", "convert", "versions", "rollback", "prune"}
+FRACTIONS = ("days",)  # numbers that MLproject has as texts, because they may be left out or have a fraction
 MAIN = ("--dataset", "/dev/null", "--out", "runs/shop", "--preset", "fast", "--config", "",
         "--set", "", "--cache", "", "--items", "30", "--users", "40", "--seed", "0")  # fmt: skip
 
@@ -195,7 +196,9 @@ def value_of(name: str, parameter: Any, is_full: bool) -> str:
         return default
     if name == "set":
         return "a.b=1 c=2"
-    return "3" if type_of(parameter) == "float" else "some thing"
+    if name in FRACTIONS or type_of(parameter) == "float":
+        return "3"
+    return "some thing"
 
 
 def type_of(parameter: Any) -> str:
