@@ -193,10 +193,10 @@ def run(
 DEMO_ITEMS, DEMO_USERS = 500, 1000
 DEMO_SETTINGS = (
     "model.cold_ranks=[3, 6, 9, 12, 15, 18]",
-    "train.epochs=14",
+    "train.epochs=11",
     "model.ranker.num_epochs=8",
     "train.refit=false",
-    "evaluate.knockout_users=200",
+    "evaluate.knockout_users=150",
     'evaluate.knockout_kinds=["absent", "shuffled"]',
     "evaluate.search_queries=150",
     "search.alignment.method=closed_form",
