@@ -160,7 +160,7 @@ def test_the_microphone(page: Browser) -> None:
     page.wait(f"!document.getElementById('parts').hidden && {READY}")
     assert page.eval("document.querySelector('.part-name').textContent") == "your voice.webm"
     # The sound was read, but no item of this bundle can be compared with it.
-    assert "audio clause finds nothing here" in page.eval("document.getElementById('problem').textContent")
+    assert "sound clause finds nothing here" in page.eval("document.getElementById('problem').textContent")
     page.eval("1")
     page.console.clear()
 
