@@ -5,7 +5,6 @@ and chosen on it. The refit is fitted again on all events before the window, by 
 a bundle is.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from training.backtest.windows import Window, choose_windows
 from training.evaluation import (
     EvaluationSet,
     EvaluationSettings,
+    KeptLists,
     Predictions,
     evaluate,
     full_and_towers,
@@ -87,27 +87,22 @@ def _lists_of(run: Run, window: Window) -> WindowLists:
 
 def _with_refit(run: Run, window: Window, predictions: Predictions) -> Predictions:
     """`predictions` with the lists of the refit."""
-    fitted = _refit(run, window)
-    kept = run.directory.path / f"refit-{_key(run, fitted)}.parquet"
-    if kept.exists():
-        both = Predictions.load(kept, fitted.features.item_ids)
-    else:
-        histories = run.split.before_test(fitted.builder)
-        systems = full_and_towers(fitted, histories, REFIT, None, run.config.evaluate)
-        data = EvaluationSet(split=run.split, items=fitted.features, seen=SeenItems(histories))
-        found: list[Predictions] = []
-        with threads(run.config.train.num_threads):
-            evaluate(
-                systems,
-                data,
-                EvaluationSettings(ks=run.config.evaluate.k, exclude_seen=run.config.evaluate.exclude_seen),
-                progress=run.progress,
-                keep=found.append,
-            )
-        both = found[0]
-        both.save(kept, fitted.features.item_ids)
-    assert both.users == predictions.users, "both are of the test of one split"
-    return replace(predictions, models={**predictions.models, **both.models})
+    fitted, settings = _refit(run, window), run.config.evaluate
+    histories = run.split.before_test(fitted.builder)
+    key = repr((fitted.digest(), run.split.description, settings))
+    systems = full_and_towers(fitted, histories, REFIT, None, settings)
+    found: list[Predictions] = []
+    with threads(run.config.train.num_threads):
+        evaluate(
+            [KeptLists(each, run.directory.path / "refit_lists", key) for each in systems],
+            EvaluationSet(split=run.split, items=fitted.features, seen=SeenItems(histories)),
+            EvaluationSettings(ks=settings.k, exclude_seen=settings.exclude_seen),
+            progress=run.progress,
+            keep=found.append,
+        )
+    (refitted,) = found
+    assert refitted.users == predictions.users, "both are of the test of one split"
+    return replace(predictions, models={**predictions.models, **refitted.models})
 
 
 def _refit(run: Run, window: Window) -> Fitted:
@@ -123,8 +118,3 @@ def _refit(run: Run, window: Window) -> Fitted:
             after_towers=run.directory.after_towers("refit_before_test"),
             progress=lambda step, at, total, note="": run.progress(f"{step} refit", at, total, note),
         )
-
-
-def _key(run: Run, fitted: Fitted) -> str:
-    read = (fitted.digest(), run.split.description, run.config.evaluate)
-    return hashlib.sha256(repr(read).encode()).hexdigest()[:12]

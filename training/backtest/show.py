@@ -8,7 +8,7 @@ from rich.text import Text
 
 from recsys.files import replace_text
 from recsys.metrics import Estimate
-from training.backtest.results import Backtest, BacktestView
+from training.backtest.results import ALL, Backtest, BacktestView
 from training.evaluation import MODEL
 from training.report import Series, line_chart, standalone
 
@@ -49,13 +49,13 @@ def write_backtest(found: Backtest, out: Path, metrics: Sequence[str]) -> None:
             lines += [_line([name, *cells]) for name, cells, _ in _rows(results, metric)]
             lines.append("")
     replace_text(out / "backtest.md", "\n".join(lines).rstrip() + "\n")
-    if found.views["all"].models:
+    if found.views[ALL].models:
         replace_text(out / "backtest.svg", backtest_chart(found, metrics[0]))
 
 
 def backtest_chart(found: Backtest, metric: str) -> str:
     """The metric of the main model and its best competitors over the windows, all positives counted. SVG."""
-    models = found.views["all"].models
+    models = found.views[ALL].models
     order = sorted(models, key=lambda name: (name != MODEL, -models[name][metric].mean.value))[:6]
     series = [
         Series(
@@ -66,11 +66,11 @@ def backtest_chart(found: Backtest, metric: str) -> str:
         )
         for at, name in enumerate(order)
     ]
-    names = ", ".join(window.name for window in found.windows)
     chart = line_chart(
         series,
         title=f"{metric} by window",
-        description=f"{metric} of {len(series)} models in the windows from {names}",
+        description=f"{metric} of {len(series)} models in the windows from "
+        f"{', '.join(window.name for window in found.windows)}",
         x_label="window",
         y_label=metric,
     )

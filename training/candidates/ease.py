@@ -53,8 +53,7 @@ def ease_weights(interactions: Interactions, settings: EASEConfig) -> tuple[Floa
 
 
 def _most_frequent(interactions: Interactions, num: int) -> Ints:
-    count_N = np.bincount(interactions.user_items.item, minlength=interactions.num_items)
-    count_N = count_N * interactions.known_N
+    count_N = interactions.events_N
     order = np.lexsort((np.arange(len(count_N)), -count_N))[:num]
     return np.sort(order[count_N[order] > 0])
 

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from features.inputs import UserItems
-from recsys.arrays import Bools
+from recsys.arrays import Bools, Ints
 from recsys.ids import NUM_RESERVED
 
 
@@ -29,6 +29,11 @@ class Interactions:
         ones = np.ones(int(known.sum()), np.float32)
         places = (self.user_items.user_of_event[known], item[known])
         return csr_matrix((ones, places), shape=(len(self.user_items), self.num_items))
+
+    @cached_property
+    def events_N(self) -> Ints:
+        """Number of events of each item. Shape [N]; 0 for the reserved ids."""
+        return np.bincount(self.user_items.item, minlength=self.num_items) * self.known_N
 
     @cached_property
     def known_N(self) -> Bools:
