@@ -21,6 +21,7 @@ from recsys.cli.console import ConsoleProgress, say
 from recsys.cli.runs import RunArgument, make_run
 
 WIDTH_OF_AN_ABLATION = 140  # columns where output is no terminal
+TablesOption = Annotated[str | None, typer.Option(help='Tables of these, such as "ndcg@10,recall@20".')]
 
 
 @command
@@ -40,7 +41,7 @@ def ablate(
         Path | None, typer.Option(help="A file of training events, instead of the dataset's split.")
     ] = None,
     split_test: Annotated[Path | None, typer.Option(help="A file of test events, with the former.")] = None,
-    metrics: Annotated[str | None, typer.Option(help='Tables of these, such as "ndcg@10,recall@20".')] = None,
+    metrics: TablesOption = None,
     config: ConfigOption = None,
     preset: PresetOption = "default",
     set_: SetOption = None,
@@ -89,7 +90,7 @@ def backtest(
         str | None,
         typer.Option(help='Starts of the windows, such as "2020-06-15,2020-07-15", with --days; UTC.'),
     ] = None,
-    metrics: Annotated[str | None, typer.Option(help='Tables of these, such as "ndcg@10,recall@20".')] = None,
+    metrics: TablesOption = None,
     config: ConfigOption = None,
     preset: PresetOption = "default",
     set_: SetOption = None,

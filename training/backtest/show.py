@@ -9,7 +9,7 @@ from rich.text import Text
 from recsys.files import replace_text
 from recsys.metrics import Estimate
 from training.backtest.results import ALL, Backtest, BacktestView
-from training.evaluation import MODEL
+from training.evaluation import MODEL, markdown_row
 from training.report import Series, line_chart, standalone
 
 NOTE = (
@@ -44,9 +44,9 @@ def write_backtest(found: Backtest, out: Path, metrics: Sequence[str]) -> None:
         windows = zip(found.windows, results.num_users, strict=True)
         heads = [f"{window.name} ({num:,} users)" for window, num in windows]
         for metric in metrics:
-            lines += [_line([metric, *heads, "mean", f"{MODEL} minus it"])]
-            lines += [_line(["---"] * (len(heads) + 3))]
-            lines += [_line([name, *cells]) for name, cells, _ in _rows(results, metric)]
+            lines += [markdown_row([metric, *heads, "mean", f"{MODEL} minus it"])]
+            lines += [markdown_row(["---"] * (len(heads) + 3))]
+            lines += [markdown_row([name, *cells]) for name, cells, _ in _rows(results, metric)]
             lines.append("")
     replace_text(out / "backtest.md", "\n".join(lines).rstrip() + "\n")
     if found.views[ALL].models:
@@ -96,7 +96,3 @@ def _signed(gap: Estimate) -> str:
 
 def _interval(estimate: Estimate) -> str:
     return f"[{estimate.low:.4f}, {estimate.high:.4f}]"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', '∣') for cell in cells)} |"

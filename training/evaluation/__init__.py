@@ -30,6 +30,7 @@ from training.evaluation.system import (
 from training.evaluation.tables import (
     REFERENCES,
     is_best,
+    markdown_row,
     metrics_table,
     parse_metrics,
     slice_tables,
@@ -67,6 +68,7 @@ __all__ = [
     "id_only",
     "is_best",
     "load_examples",
+    "markdown_row",
     "metric_name",
     "metrics_table",
     "parse_metrics",

@@ -154,3 +154,8 @@ def describe(evaluation: Evaluation) -> pl.DataFrame:
         for metric, estimate in metrics.items()
     ]
     return pl.DataFrame(rows)
+
+
+def markdown_row(cells: Sequence[str]) -> str:
+    """A row of a Markdown table; "|" in a cell becomes "∣"."""
+    return f"| {' | '.join(cell.replace('|', '∣') for cell in cells)} |"

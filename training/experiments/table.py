@@ -10,6 +10,7 @@ from rich.text import Text
 
 from recsys.files import replacing
 from recsys.metrics import Estimate
+from training.evaluation import markdown_row
 from training.experiments.results import Ablation, Row
 
 SELECTION = (
@@ -49,13 +50,18 @@ def write_markdown(ablation: Ablation, path: Path, metrics: Sequence[str]) -> No
     lines = ["# Ablation", "", ablation.description, ""]
     for metric in metrics:
         names = [name.replace("\n", " ").strip() for name in _columns(ablation)]
-        lines += [f"## {metric}", "", _line(names), _line(["---", *["---:"] * (len(names) - 1)])]
+        lines += [
+            f"## {metric}",
+            "",
+            markdown_row(names),
+            markdown_row(["---", *["---:"] * (len(names) - 1)]),
+        ]
         for row in ablation.rows:
             cells = _cells(ablation, row, metric, _both_ends)
-            lines.append(_line([f"**{cell.text}**" if cell.is_clear else cell.text for cell in cells]))
+            lines.append(markdown_row([f"**{cell.text}**" if cell.is_clear else cell.text for cell in cells]))
         lines += ["", *notes(ablation, metric), ""]
-    lines += ["## Options", "", _line(["option", "settings"]), _line(["---", "---"])]
-    lines += [_line([row.name, f"`{_settings(row)}`"]) for row in ablation.rows[1:]]
+    lines += ["## Options", "", markdown_row(["option", "settings"]), markdown_row(["---", "---"])]
+    lines += [markdown_row([row.name, f"`{_settings(row)}`"]) for row in ablation.rows[1:]]
     lines += ["", *(f"Left out: {name}, because {reason}." for name, reason in ablation.left_out.items())]
     with replacing(path) as temporary:
         temporary.write_text("\n".join(lines).rstrip() + "\n", "utf-8")
@@ -145,7 +151,3 @@ def _settings(row: Row) -> str:
 
 def _toml(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', '∣') for cell in cells)} |"
