@@ -81,21 +81,24 @@ def word_relevance(
     words = searcher.scorer.item_words
     if words is None:
         return WordRelevance(calibration=None, reason="")
-    queries = unanswered_texts(words, searcher, np.random.default_rng(seed))
-    found = [_level(searcher, encode(each)) for each in queries]
-    levels = {
-        is_long: np.array([each.highest for each in found if each is not None and each.is_long == is_long])
-        for is_long in (False, True)
-    }
-    if len(levels[False]) < MIN_UNANSWERED:
+    made = _levels(searcher, encode, unanswered_texts(words, searcher, np.random.default_rng(seed)))
+    sentences = _levels(searcher, encode, FOREIGN)
+    short_Q = np.concatenate([made[False], sentences[False]])
+    if len(short_Q) < MIN_UNANSWERED:
         return WordRelevance(calibration=None, reason="no words of other domains to judge short texts by")
-    answers = {is_long: _of_answers(answered, searcher.encoder_kinds, is_long) for is_long in levels}
-    short = _threshold(levels[False], answers[False], empty_share, max_lost)
-    long = _threshold(levels[True], answers[True], empty_share, max_lost) if len(levels[True]) else short
+    answers = {is_long: _of_answers(answered, searcher.encoder_kinds, is_long) for is_long in made}
+    short = _threshold(short_Q, answers[False], empty_share, max_lost)
+    # Made sentences are hard where many items are of one kind, the others where every item is another one.
+    of_long = [
+        _threshold(each[True], answers[True], empty_share, max_lost)
+        for each in (made, sentences)
+        if len(each[True])
+    ]
+    long = max(of_long, key=lambda each: each.least, default=short)
     reason = f"texts of few words, word by word: {short.reason}; of more words: {long.reason}"
     if short.empty < LEAST_EMPTY_SHARE:
         return WordRelevance(calibration=None, reason=f"{reason}; too few, so they are judged as a whole")
-    scale = max(float(levels[False].std()), _LEAST_DEVIATION)
+    scale = max(float(short_Q.std()), _LEAST_DEVIATION)
     offset = float(np.log(threshold / (1 - threshold)))
     calibration = Calibration(
         intercept=offset - short.least / scale,
@@ -131,9 +134,7 @@ def _threshold(level_Q: Doubles, answer_A: Doubles, empty_share: float, max_lost
 
 
 def unanswered_texts(words: ItemWords, searcher: Searcher, rng: np.random.Generator) -> list[str]:
-    """Words of other domains that no item has: each alone, with a word of a drawn item, as a near miss, in a
-    sentence; then the sentences of other domains.
-    """
+    """Words that no item has: alone, with a word of a drawn item, as a near miss, and in a sentence."""
     index = searcher.scorer.words
     assert index is not None, "items with words have an index of them"
     foreign = dict.fromkeys(word for each in FOREIGN for word in words.content_words(parse_words(each)))
@@ -148,7 +149,7 @@ def unanswered_texts(words: ItemWords, searcher: Searcher, rng: np.random.Genera
         near += [] if said is None else [f"{said} {word}"]
         own_word = pairs[-1].split()[0] if said is None else said
         long.append(SENTENCES[at % len(SENTENCES)].format(own_word, word))
-    return [*absent, *pairs, *near, *long, *FOREIGN]
+    return [*absent, *pairs, *near, *long]
 
 
 def _kind_of(item: int, words: ItemWords, searcher: Searcher, is_frequent_V: Bools) -> str | None:
@@ -158,23 +159,20 @@ def _kind_of(item: int, words: ItemWords, searcher: Searcher, is_frequent_V: Boo
     return None if found is None else words.nearest_word(item, found.vector_D, is_frequent_V)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Level:
-    highest: float  # value of any candidate
-    is_long: bool
-
-
-def _level(searcher: Searcher, query: EncodedQuery) -> _Level | None:
-    """None where the query is not judged word by word."""
-    scores = searcher.scorer.score(query, searcher.settings.num_candidates, None)
-    clause = scores.clauses[0]
-    if clause.words_K is None:
-        return None
-    value_K = _values(clause, searcher.encoder_kinds)
-    known = value_K[~np.isnan(value_K)]
-    return _Level(
-        highest=float(known.max()) if len(known) else 0.0, is_long=clause.num_words > MAX_SHORT_WORDS
-    )
+def _levels(
+    searcher: Searcher, encode: Callable[[str], EncodedQuery], texts: Sequence[str]
+) -> dict[bool, Doubles]:
+    """The highest value of any candidate for each short, and each long text, that is judged by its words."""
+    found: dict[bool, list[float]] = {False: [], True: []}
+    for text in texts:
+        scores = searcher.scorer.score(encode(text), searcher.settings.num_candidates, None)
+        clause = scores.clauses[0]
+        if clause.words_K is not None:
+            value_K = _values(clause, searcher.encoder_kinds)
+            known = value_K[~np.isnan(value_K)]
+            highest = float(known.max()) if len(known) else 0.0
+            found[clause.num_words > MAX_SHORT_WORDS].append(highest)
+    return {is_long: np.array(each) for is_long, each in found.items()}
 
 
 def _of_answers(answered: Sequence[RankedQuery], kinds: dict[str, str], is_long: bool) -> Doubles:
