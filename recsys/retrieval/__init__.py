@@ -11,7 +11,8 @@ from recsys.retrieval.candidate_sources import (
     merge,
     save_sources,
 )
-from recsys.retrieval.cold_ranks import cold_positions
+from recsys.retrieval.cold import POPULARITY as COLD_POPULARITY
+from recsys.retrieval.cold import TOWERS, ColdRanker, cold_positions, load_cold_ranker, save_cold_ranker
 from recsys.retrieval.explanations import Reason, phrase, reason_of
 from recsys.retrieval.fallback import AnsweredBy, answered_by, has_profile
 from recsys.retrieval.index.base import Index
@@ -26,12 +27,15 @@ from recsys.retrieval.topk import top_k
 
 __all__ = [
     "BUILTIN_SOURCES",
+    "COLD_POPULARITY",
     "CONTEXT",
     "MAX_DIVERSITY",
+    "TOWERS",
     "AnsweredBy",
     "Arrays",
     "CandidateSource",
     "Candidates",
+    "ColdRanker",
     "ExactIndex",
     "FactorSource",
     "Index",
@@ -48,12 +52,14 @@ __all__ = [
     "build_index",
     "cold_positions",
     "has_profile",
+    "load_cold_ranker",
     "load_index",
     "load_sources",
     "merge",
     "phrase",
     "reason_of",
     "recommend_visible",
+    "save_cold_ranker",
     "save_sources",
     "tie_groups",
     "top_k",

@@ -80,7 +80,7 @@ def cold_items_of(
     if users is not None:
         tradeoff = measure_tradeoff(
             model.item_arrays().vectors,
-            _pseudo_cold(model, regression),
+            pseudo_cold_vectors(model, regression),
             model.features.trained,
             users,
             cold_ranks=config.cold_ranks,
@@ -93,7 +93,7 @@ def cold_items_of(
     )
 
 
-def _pseudo_cold(model: Retriever, regression: ContentRegression | None) -> Floats:
+def pseudo_cold_vectors(model: Retriever, regression: ContentRegression | None) -> Floats:
     """Vectors of warm items as pseudo-cold items; zeros for all other items. Shape [N, D].
 
     They are the cross-fitted vectors of the regression, else the item tower's vectors from content alone.

@@ -18,6 +18,7 @@ import recsys
 from features.leakage import Audit
 from recsys.files import replace_text
 from recsys.ids import NUM_RESERVED
+from training.cold_ranker import ColdRankerChoice
 from training.cold_start import ColdItems
 from training.fitting.fit import Fitted
 from training.fitting.without_events import WithoutEvents
@@ -49,6 +50,7 @@ class FitRecord:
     num_items: int
     cold_items: ColdItems
     without_events: WithoutEvents  # whether the towers or popularity answer users without events
+    cold_ranker: ColdRankerChoice
     coverage: Mapping[str, int]  # modality that the towers read -> number of items that have it
     versions: Mapping[str, str]
     machine: Mapping[str, Any]
@@ -125,6 +127,7 @@ def _record_of(fitted: Fitted) -> FitRecord:
         num_items=features.size - NUM_RESERVED,
         cold_items=fitted.cold_items,
         without_events=fitted.without_events,
+        cold_ranker=fitted.cold_ranker,
         coverage=coverage,
         versions=versions(),
         machine=machine(),
@@ -149,6 +152,7 @@ def _read(values: dict[str, Any]) -> FitRecord:
         "ranker": ranker,
         "cold_items": values["cold_items"] and ColdItems.from_dict(values["cold_items"]),
         "without_events": values["without_events"] and WithoutEvents(**values["without_events"]),
+        "cold_ranker": ColdRankerChoice(**values.get("cold_ranker", {})),
     }
     return FitRecord(**values | read)
 

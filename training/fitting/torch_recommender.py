@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from recsys.config import Config
 from recsys.item_features import ItemArrays
 from recsys.models import Retriever
-from recsys.retrieval import CandidateSource, Recommender, RecommenderSettings, build_index
+from recsys.retrieval import CandidateSource, ColdRanker, Recommender, RecommenderSettings, build_index
 from training.fitting.without_events import POPULARITY, WithoutEvents
 from training.ranker import FittedRanker
 
@@ -17,6 +17,7 @@ def make_recommender(
     *,
     items: ItemArrays | None = None,
     sources: Sequence[CandidateSource] = (),
+    cold_ranker: ColdRanker | None = None,
     without_events: WithoutEvents = POPULARITY,
 ) -> Recommender:
     """A recommender with the same results as a bundle of `model`, in torch.
@@ -42,4 +43,5 @@ def make_recommender(
         rank=ranker.module.rank if ranker is not None and ranker.is_used else None,
         index=build_index("exact", items.vectors),
         sources=sources,
+        cold_ranker=cold_ranker,
     )
