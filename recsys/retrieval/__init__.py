@@ -11,8 +11,14 @@ from recsys.retrieval.candidate_sources import (
     merge,
     save_sources,
 )
-from recsys.retrieval.cold import POPULARITY as COLD_POPULARITY
-from recsys.retrieval.cold import TOWERS, ColdRanker, cold_positions, load_cold_ranker, save_cold_ranker
+from recsys.retrieval.cold import (
+    NEAREST_POPULARITY,
+    TOWERS,
+    ColdRanker,
+    cold_positions,
+    load_cold_ranker,
+    save_cold_ranker,
+)
 from recsys.retrieval.explanations import Reason, phrase, reason_of
 from recsys.retrieval.fallback import AnsweredBy, answered_by, has_profile
 from recsys.retrieval.index.base import Index
@@ -27,9 +33,9 @@ from recsys.retrieval.topk import top_k
 
 __all__ = [
     "BUILTIN_SOURCES",
-    "COLD_POPULARITY",
     "CONTEXT",
     "MAX_DIVERSITY",
+    "NEAREST_POPULARITY",
     "TOWERS",
     "AnsweredBy",
     "Arrays",

@@ -16,8 +16,7 @@ from recsys.arrays import Floats, Ints
 from recsys.config import ColdStartConfig
 from recsys.ids import NUM_RESERVED
 from recsys.item_features import ItemFeatures
-from recsys.retrieval import COLD_POPULARITY as POPULARITY
-from recsys.retrieval import TOWERS, ColdRanker, ItemNeighborSource
+from recsys.retrieval import NEAREST_POPULARITY, TOWERS, ColdRanker, ItemNeighborSource
 from training.candidates import CONTENT_PREFIX, Neighbors, content_modalities, content_neighbors
 from training.cold_ranker.evidence import (
     Fold,
@@ -96,10 +95,10 @@ def make_cold_ranker(
         return None
     used = [name for name in choice.powers if CONTENT_PREFIX + name in choice.weights]
     # Popularity is read from the neighbors of every modality, whichever of them have a weight.
-    reads = list(choice.powers) if POPULARITY in choice.weights else used
+    reads = list(choice.powers) if NEAREST_POPULARITY in choice.weights else used
     near = {name: content_neighbors(features, name, cold, config.content_neighbors) for name in reads}
     popularity_N = np.zeros(features.size, np.float32)
-    if POPULARITY in choice.weights:
+    if NEAREST_POPULARITY in choice.weights:
         popularity_N[cold] = standardised_known(nearest_popularity(features, near, cold, features.trained))
     known_SN = np.zeros((len(used), features.size), np.bool_)
     for row, name in enumerate(used):
@@ -124,7 +123,7 @@ def _lists(fold: Fold, powers: Mapping[str, float]) -> Lists:
     shape = fold.towers_LP.shape
     evidence = {
         TOWERS: standardised(fold.towers_LP, every_P),
-        POPULARITY: np.broadcast_to(standardised_known(fold.popularity_P), shape),
+        NEAREST_POPULARITY: np.broadcast_to(standardised_known(fold.popularity_P), shape),
     }
     for name, power in powers.items():
         evidence[CONTENT_PREFIX + name] = standardised(fold.content(name, power), fold.has_P[name])

@@ -83,10 +83,7 @@ def export_bundle(
         with written_beside(others, directory, in_background=torch.get_num_threads() > 1) as wait:
             write(ITEM_TOWER, graphs[ITEM_TOWER], directory)
             items = _write_arrays(directory, fitted, config)
-            if fitted.recommender.sources:
-                save_sources(fitted.recommender.sources, directory / "sources")
-            if fitted.recommender.cold_ranker is not None:
-                save_cold_ranker(fitted.recommender.cold_ranker, directory / "cold_ranker")
+            _write_sources(directory, fitted.recommender)
             write_catalogue(directory, dataset, fitted.features, reviewers)
             _write_maps(directory, fitted)
             encoders = write_encoders(directory, fitted.retriever.model.spec.dense_dims, config)
@@ -180,6 +177,14 @@ def _write_arrays(directory: Path, fitted: Fitted, config: Config) -> ItemArrays
     )
     build_index(config.index.kind, vectors).save(directory / "index")
     return items
+
+
+def _write_sources(directory: Path, recommender: Recommender) -> None:
+    """Write the candidate sources and the cold ranker, where there are any."""
+    if recommender.sources:
+        save_sources(recommender.sources, directory / "sources")
+    if recommender.cold_ranker is not None:
+        save_cold_ranker(recommender.cold_ranker, directory / "cold_ranker")
 
 
 def _write_maps(directory: Path, fitted: Fitted) -> None:

@@ -1,11 +1,17 @@
 """Cold items in a list: their order and their ranks."""
 
 from recsys.retrieval.cold.items import ColdItems
-from recsys.retrieval.cold.ranker import POPULARITY, TOWERS, ColdRanker, load_cold_ranker, save_cold_ranker
+from recsys.retrieval.cold.ranker import (
+    NEAREST_POPULARITY,
+    TOWERS,
+    ColdRanker,
+    load_cold_ranker,
+    save_cold_ranker,
+)
 from recsys.retrieval.cold.ranks import cold_positions, merge_by_rank
 
 __all__ = [
-    "POPULARITY",
+    "NEAREST_POPULARITY",
     "TOWERS",
     "ColdItems",
     "ColdRanker",

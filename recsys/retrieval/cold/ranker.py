@@ -26,7 +26,7 @@ from recsys.retrieval.candidate_sources import ItemNeighborSource, load_sources,
 from recsys.retrieval.topk import top_k_of_lists
 
 TOWERS: Final = "towers"
-POPULARITY: Final = "popularity"
+NEAREST_POPULARITY: Final = "popularity"
 LEAST_DEVIATION = 1e-6
 _SETTINGS, _ARRAYS, _SOURCES = "cold_ranker.json", ("popularity", "known"), "sources"
 
@@ -109,8 +109,8 @@ class ContentEvidence:
         """weight * z by evidence; `towers_BK` is the z-score of the towers. Shapes [B, K]."""
         ranker = self.ranker
         parts = {TOWERS: ranker.weights[TOWERS] * towers_BK}
-        if ranker.weights.get(POPULARITY):
-            parts[POPULARITY] = ranker.weights[POPULARITY] * ranker.popularity[item_BK]
+        if ranker.weights.get(NEAREST_POPULARITY):
+            parts[NEAREST_POPULARITY] = ranker.weights[NEAREST_POPULARITY] * ranker.popularity[item_BK]
         for number, source in enumerate(ranker.sources):
             parts[source.name] = ranker.weights[source.name] * self._z(number, item_BK)
         return parts
@@ -147,7 +147,7 @@ def load_cold_ranker(directory: Path) -> ColdRanker:
         weights = json.loads((directory / _SETTINGS).read_text("utf-8"))["weights"]
         arrays = {name: np.load(directory / f"{name}.npy", allow_pickle=False) for name in _ARRAYS}
         sources = load_sources(directory / _SOURCES)
-        names = {TOWERS, POPULARITY} | {source.name for source in sources}
+        names = {TOWERS, NEAREST_POPULARITY} | {source.name for source in sources}
         if not {TOWERS, *(source.name for source in sources)} <= set(weights) <= names:
             raise ValueError(f"weights of {', '.join(weights)}, sources {', '.join(sorted(names))}")
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -9,7 +9,7 @@ from recsys.history import History
 from recsys.ids import NUM_RESERVED
 from recsys.item_features import ItemArrays
 from recsys.retrieval.candidate_sources import ItemNeighborSource, PopularitySource
-from recsys.retrieval.cold import POPULARITY, TOWERS, ColdRanker
+from recsys.retrieval.cold import NEAREST_POPULARITY, TOWERS, ColdRanker
 from recsys.retrieval.fallback import AnsweredBy
 from recsys.retrieval.index.build import build_index
 from recsys.retrieval.recommender import Recommender
@@ -43,7 +43,7 @@ def cold_ranker():
     has = cold[cold % 5 > 0]
     neighbor = rng.choice(has, (NUM, 30)).astype(np.int32)
     return ColdRanker(
-        weights={TOWERS: 0.6, "content_text": 0.5, POPULARITY: 0.2},
+        weights={TOWERS: 0.6, "content_text": 0.5, NEAREST_POPULARITY: 0.2},
         sources=(
             ItemNeighborSource(
                 name="content_text",

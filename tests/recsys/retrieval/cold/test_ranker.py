@@ -6,7 +6,7 @@ from model_parts import tiny_history
 
 from recsys.errors import BundleError
 from recsys.retrieval.candidate_sources import ItemNeighborSource
-from recsys.retrieval.cold import POPULARITY, TOWERS, ColdRanker, load_cold_ranker, save_cold_ranker
+from recsys.retrieval.cold import NEAREST_POPULARITY, TOWERS, ColdRanker, load_cold_ranker, save_cold_ranker
 
 NUM, NUM_COLD = 60, 25
 COLD = np.arange(NUM - NUM_COLD, NUM)
@@ -24,13 +24,13 @@ def cold_ranker(num=NUM, cold=COLD, neighbors=6, seed=0):
         weight = (rng.random(neighbor.shape) * (neighbor > 0)).astype(np.float32)
         sources.append(ItemNeighborSource(name=name, neighbor=neighbor, weight=weight, decay=1.0))
     popularity = np.where(np.isin(np.arange(num), cold), rng.standard_normal(num), 0).astype(np.float32)
-    weights = {TOWERS: 0.7, "content_title": 0.4, "content_image": 0.2, POPULARITY: 0.1}
+    weights = {TOWERS: 0.7, "content_title": 0.4, "content_image": 0.2, NEAREST_POPULARITY: 0.1}
     return ColdRanker(weights=weights, sources=tuple(sources), known=known, popularity=popularity)
 
 
 def slow_scores(ranker, history, towers_N):
     """The formula of the module, item by item, with arrays over the whole catalogue."""
-    total_N = ranker.weights[TOWERS] * towers_N + ranker.weights[POPULARITY] * ranker.popularity
+    total_N = ranker.weights[TOWERS] * towers_N + ranker.weights[NEAREST_POPULARITY] * ranker.popularity
     for known_N, source in zip(ranker.known, ranker.sources, strict=True):
         score_N = np.zeros(len(towers_N))
         for item in history.item:
