@@ -182,6 +182,7 @@ def fit(
             sources=parts.sources,
             without_events=parts.without_events,
             cold_ranker=parts.cold_ranker,
+            cold_ranks=parts.cold_items.cold_ranks,
         ),
         cold_items=parts.cold_items,
         without_events=parts.without_events,

@@ -8,7 +8,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -50,10 +50,10 @@ class FitRecord:
     num_items: int
     cold_items: ColdItems
     without_events: WithoutEvents  # whether the towers or popularity answer users without events
-    cold_ranker: ColdRankerChoice
     coverage: Mapping[str, int]  # modality that the towers read -> number of items that have it
     versions: Mapping[str, str]
     machine: Mapping[str, Any]
+    cold_ranker: ColdRankerChoice = field(default_factory=ColdRankerChoice)
 
 
 def record_fit(path: Path, stage: str, fitted: Fitted) -> None:
