@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SkipValidatio
 from serving.http.schemas import MAX_VALUE, Encodable, ErrorBody, ItemId, Time, UserId
 
 MAX_EVENTS: Final = 10_000
-MAX_ID: Final = 1_000  # characters
+MAX_ID: Final = 1_024  # characters, as of ids in a dataset
 MAX_REVIEW: Final = 100_000  # characters
 
 

@@ -42,7 +42,7 @@ def add_events(body: EventsRequest, engine: EngineOf) -> EventsAnswer:
 
     A request that got no answer can be sent again: known events are counted as `duplicates`.
     """
-    events, rejected = _read(body.events)
+    events, rejected = _read(body.events, _usual_kind(engine))
     if rejected and (body.atomic or not events):
         first = rejected[0]
         refused = problem(first.field, first.message, first.value)
@@ -81,7 +81,13 @@ def _checked(user: str) -> str:
     return user
 
 
-def _read(entries: Sequence[Any]) -> tuple[list[LiveEvent], list[RejectedEvent]]:
+def _usual_kind(engine: Engine) -> str | None:
+    """The kind of an event that came without one; None for a bundle of items alone."""
+    kinds = engine.bundle.event_ids.external
+    return kinds[0] if kinds else None
+
+
+def _read(entries: Sequence[Any], usual: str | None) -> tuple[list[LiveEvent], list[RejectedEvent]]:
     """The events of the valid entries, and the problems of the others."""
     now = time.time_ns() // 1000
     events: list[LiveEvent] = []
@@ -97,16 +103,16 @@ def _read(entries: Sequence[Any]) -> tuple[list[LiveEvent], list[RejectedEvent]]
             message = f"is {days:,.0f} days in the future; give the time at which it happened, in seconds"
             rejected.append(_rejected(at, problem("timestamp", message, entry["timestamp"])))
             continue
-        events.append(_event(read, now))
+        events.append(_event(read, now, usual))
     return events, rejected
 
 
-def _event(entry: EventEntry, now: int) -> LiveEvent:
+def _event(entry: EventEntry, now: int, usual: str | None) -> LiveEvent:
     return LiveEvent(
         event_id=entry.event_id or _id_of(entry),
         user=entry.user_id,
         item=entry.item_id,
-        kind=entry.event,
+        kind=usual if entry.event is None else entry.event,
         value=entry.value,
         timestamp=now if entry.timestamp is None else entry.timestamp,
         review=entry.review,

@@ -1,7 +1,7 @@
 """Users by external ids: live rows and histories of training behind one protocol; SQLite by default."""
 
-from serving.state.opening import open_state
-from serving.state.protocol import Appended, Impression, LiveEvent, LiveRows, LiveUser, State
+from serving.state.opening import open_live_rows, open_state
+from serving.state.protocol import Appended, Impression, LiveEvent, LiveRows, LiveUser, State, hash_of
 
 __all__ = [
     "Appended",
@@ -10,5 +10,7 @@ __all__ = [
     "LiveRows",
     "LiveUser",
     "State",
+    "hash_of",
+    "open_live_rows",
     "open_state",
 ]

@@ -17,6 +17,7 @@ from serving.state.database import Database
 from serving.state.imported import ImportedHistories
 from serving.state.layout import IN_MEMORY, UnwritableStateError
 from serving.state.live import SqliteLiveRows
+from serving.state.protocol import LiveRows
 from serving.state.users import UserState
 
 HISTORIES: Final = "histories.parquet"
@@ -53,6 +54,17 @@ def open_state(bundle: Bundle, *, histories: Path | None = None, path: Path | No
             path.unlink(missing_ok=True)
         raise
     return state
+
+
+def open_live_rows(path: Path) -> LiveRows:
+    """The live rows of the state at `path`, a file, or a folder with a state.sqlite; it may be in use.
+
+    Raises `DataError` where there is none.
+    """
+    path = path / STATE if path.is_dir() else path
+    if not path.is_file():
+        raise DataError(f"no state at {path}; name the file that recsys serve keeps (--state)")
+    return SqliteLiveRows(Database(path))
 
 
 def maps_fingerprint(bundle: Bundle) -> str:
