@@ -1,0 +1,12 @@
+"""Filters: a grammar of conditions on the fields of the catalogue, and the items that pass them."""
+
+from serving.filters.catalogue import CatalogueFilter
+from serving.filters.grammar import OPS, Filters
+from serving.filters.texts import parsed_filters
+
+__all__ = [
+    "OPS",
+    "CatalogueFilter",
+    "Filters",
+    "parsed_filters",
+]
