@@ -39,7 +39,9 @@ def catalogue() -> pl.DataFrame:
         {
             "item_id": [f"i{at:02}" for at in range(SIZE)],
             "title": some(["Red lamp", "Blue LAMP", "blanket"]),
-            "cat:genres": [list(draw.choice(["x", "y", "z"], draw.integers(0, 3), replace=False)) for _ in range(SIZE)],
+            "cat:genres": [
+                list(draw.choice(["x", "y", "z"], draw.integers(0, 3), replace=False)) for _ in range(SIZE)
+            ],
             "reviewers": some(["praise", "enthusiasm"]),
             "num:price": some([1.0, 2.5, 20.0, 99.0], float("nan")),
             "num:year": some([1999.0, 2000.0]),
@@ -106,16 +108,14 @@ def test_every_form_passes_the_items_of_a_slow_reference(catalogue: pl.DataFrame
     rows, sizes = catalogue.to_dicts(), set()
     for _ in range(400):
         filters = json.loads(json.dumps(drawn(draw, 3)))
-        visible = draw.random(SIZE + NUM_RESERVED) < 0.7
+        visible = draw.random(SIZE + NUM_RESERVED) < 0.9  # every value has a visible item
+        visible[[NUM_RESERVED + 3, NUM_RESERVED + 40]] = True
         expected = [passes(filters, item) for item in rows]
         found = asked.mask(filters)
         assert found[NUM_RESERVED:].tolist() == expected, filters
         assert not found[:NUM_RESERVED].any()
         assert (asked.mask(filters, visible | True) == found).all()
-        try:
-            assert (asked.mask(filters, visible) == found & visible).all()
-        except RequestError as error:  # no visible item has the value
-            assert "no item has this value" in error.message
+        assert (asked.mask(filters, visible) == found & visible).all()
         sizes.add(sum(expected))
     assert len(sizes) > 20  # filters of many selectivities were drawn
 
