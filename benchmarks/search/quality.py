@@ -36,7 +36,6 @@ from features.queries import Clause, QueryEncoder, TextClause
 from features.sample import SampleOptions, write_sample_shop
 from features.sample.queries import (
     SampleQuery,
-    catalogue_of,
     picture_queries,
     spoken_queries,
     typed_queries,
@@ -44,6 +43,7 @@ from features.sample.queries import (
     write_queries,
     written_queries,
 )
+from features.sample.shop import catalogue_of
 from recsys.columns import Columns
 from recsys.config import Config, load_config
 from recsys.history import History

@@ -33,7 +33,8 @@ from features.documents import item_documents
 from features.event_log import open_dataset
 from features.extraction import extract
 from features.sample import SampleOptions, write_sample_shop
-from features.sample.queries import catalogue_of, spoken_queries, typed_queries, written_queries
+from features.sample.queries import spoken_queries, typed_queries, written_queries
+from features.sample.shop import catalogue_of
 from recsys.arrays import Floats
 from recsys.columns import Columns
 from recsys.config import load_config

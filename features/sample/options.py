@@ -23,7 +23,7 @@ def _fraction(default: float) -> Any:
 class SampleOptions:
     """Size and difficulty of a sample shop; raises `ConfigError` naming every value out of range.
 
-    `features.sample.tastes` has the taste model.
+    `features.sample.behaviour` has the model of tastes and choices.
     """
 
     seed: int = _count(0, low=0, high=2**63 - 1)
@@ -44,6 +44,9 @@ class SampleOptions:
     # Choices of shoppers; utilities are in units of the standard deviation of a shopper's taste.
     temperature: float = _number(0.4, 0.01, 100.0)  # of the softmax over utilities; higher is noisier
     popularity_skew: float = _number(0.15, 0.0, 10.0)  # standard deviation of an item's appeal to everybody
+    zipf_exponent: float = _number(
+        0.0, 0.0, 3.0
+    )  # P(item) also falls with its popularity rank r as r^-exponent
     drift: float = _number(0.5, 0.0, 10.0)  # utility bonus of items with the attribute of the session
     session_length: float = _number(3.0, 1.0, 100.0)  # mean events of one session
     impulse_fraction: float = _fraction(0.05)  # fraction of the events that do not depend on taste
@@ -54,6 +57,16 @@ class SampleOptions:
     unseen_fraction: float = _fraction(0.03)  # items launched after the last event: no event at all
     late_fraction: float = _fraction(0.4)  # of the other items, launched in the course of training
     new_user_fraction: float = _fraction(0.03)  # shoppers who first come after the cut-off
+
+    # Change over time (`features.sample.behaviour.dynamics`).
+    taste_drift: float = _fraction(0.0)  # fraction of the variance of a taste that is new at the end
+    trend_strength: float = _number(0.0, 0.0, 10.0)  # standard deviation of an item's trends, over time
+    trend_days: float = _number(120.0, 1.0, 10_000.0)  # mean period of a trend
+
+    # Items that resemble earlier ones (`features.sample.behaviour.families`).
+    variant_fraction: float = _fraction(0.0)  # of the items: the text and theme of another, in another look
+    successor_fraction: float = _fraction(0.0)  # of the items launched after the first day: replace another
+    family_affinity: float = _number(0.0, 0.0, 10.0)  # utility bonus where another of the family was taken
 
     # Missing and wrong content.
     no_picture_fraction: float = _fraction(0.05)

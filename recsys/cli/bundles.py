@@ -29,7 +29,7 @@ StateOption = Annotated[
     typer.Option(
         help="The file that keeps the users' state; by default state.sqlite beside the bundle. ':memory:' "
         "keeps it in memory, as happens where the default cannot be written: then users who are erased come "
-        "back with the next start."
+        "back with the next start, and events that are added are lost."
     ),
 ]
 FilterOption = Annotated[
@@ -120,6 +120,10 @@ def serve(
     max_audio_seconds: Annotated[
         int, typer.Option(min=1, max=3600, help="Of a longer sound in a query the beginning is used.")
     ] = 60,
+    impressions: Annotated[
+        bool,
+        typer.Option(help="Keep in the state which items each answer listed, for later trainings."),
+    ] = True,
 ) -> None:
     """Answer over HTTP: a page for search at /, and the API's documentation at /docs."""
     from features.queries import QueryLimits
@@ -136,6 +140,7 @@ def serve(
             device=_device(device),
             media=media or (),
             limits=QueryLimits(max_pixels=round(1e6 * max_megapixels), max_audio_seconds=max_audio_seconds),
+            log_impressions=impressions,
         )
 
 

@@ -205,6 +205,7 @@ def evaluate_bundle_search(bundle: Path, queries: Path, qrels: Path) -> None:
             engine.bundle.item_ids,
             lambda clauses: search.encoder.encode(clauses).query,
             lambda user: engine.state.histories([user])[0],
+            engine.owners,
         )
         found = evaluate_search(search.searcher, judged, description=queries.name, progress=progress)
     print_search(found, notes)

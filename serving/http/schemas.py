@@ -206,6 +206,10 @@ class ModelInfo(_Model):
 class Answer(_Model):
     """Items, best first, and the circumstances of the answer."""
 
+    request_id: str = Field(
+        description="Names this answer: events on its items may carry it (`POST /v1/events`).",
+        examples=["0f8e6a0c5b7d4a52a6f1f2a1f3c5d7e9"],
+    )
     items: list[RankedItem]
     model: ModelInfo
     providers: dict[str, list[str]] = Field(description="Execution providers that each graph runs on.")

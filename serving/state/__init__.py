@@ -1,9 +1,14 @@
-"""Users' histories behind one protocol; embedded default SQLite."""
+"""Users by external ids: live rows and histories of training behind one protocol; SQLite by default."""
 
 from serving.state.opening import open_state
-from serving.state.protocol import State
+from serving.state.protocol import Appended, Impression, LiveEvent, LiveRows, LiveUser, State
 
 __all__ = [
+    "Appended",
+    "Impression",
+    "LiveEvent",
+    "LiveRows",
+    "LiveUser",
     "State",
     "open_state",
 ]
