@@ -5,7 +5,7 @@ from typing import Final
 from pydantic import Field
 
 from recsys.search import QueryKind
-from serving.http.filter_schema import FilterBody
+from serving.filters import FilterBody
 from serving.http.schemas import MAX_ALLOWED, ItemId, ModelInfo, UserId, UserQuery, _Model
 from serving.pictures import MAX_SIDE
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from recsys.retrieval import MAX_DIVERSITY
-from serving.http.filter_schema import FilterBody
+from serving.filters import FilterBody
 
 MAX_K: Final = 500
 MAX_HISTORY: Final = 1000

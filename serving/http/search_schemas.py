@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from features.queries import MAX_WEIGHT, QueryLimits
-from serving.http.filter_schema import FilterBody
+from serving.filters import FilterBody
 from serving.http.schemas import (
     IMAGE,
     MAX_ALLOWED,

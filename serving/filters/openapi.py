@@ -1,10 +1,10 @@
-"""The filters of a request, as OpenAPI describes them; `serving.filters` reads them."""
+"""The filters of a request, as OpenAPI describes them; `serving.filters.grammar` reads them."""
 
 from typing import Annotated, Any, Final
 
 from pydantic import Field, WithJsonSchema
 
-from serving.filters import OPS
+from serving.filters.grammar import OPS
 
 DESCRIPTION: Final = (
     "Conditions on the items: on categories, `reviewers`, numbers, `created_at`, `title` and `item_id`. "
