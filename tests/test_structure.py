@@ -52,7 +52,7 @@ TIERS: Mapping[str, tuple[str, ...]] = {
     ),
     "serving": (
         "filters state batch_parts pictures",
-        "requests",
+        "requests ingest",
         "engine",
         "search",
         "batch show http",

@@ -1,9 +1,11 @@
 """The HTTP endpoint: `create_app(engine)`, and `serve`, which runs it."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
+from uuid import uuid4
 
 from features.queries import QueryLimits
 from recsys import __version__
@@ -11,9 +13,10 @@ from recsys.bundle import Device
 from recsys.errors import MissingExtraError, RequestError, StateError
 from recsys.history import History
 from recsys.ids import PAD
-from recsys.retrieval import Recommendations
+from recsys.retrieval import AnsweredBy, Recommendations
 from serving.engine import Engine
 from serving.http.catalogue import router as catalogue_router
+from serving.http.events import router as events_router
 from serving.http.page import router as page_router
 from serving.http.parts import (
     BAD_BODY,
@@ -23,6 +26,7 @@ from serving.http.parts import (
     NOT_READY,
     EngineOf,
     RecommendingEngine,
+    RecordOf,
     history_of,
     model_info,
     providers_of,
@@ -69,18 +73,26 @@ the field, the rejected value, and what would be right.
 router = APIRouter()
 
 
-def create_app(engine: Engine, limits: QueryLimits | None = None, media: Sequence[Path] = ()) -> FastAPI:
+def create_app(
+    engine: Engine,
+    limits: QueryLimits | None = None,
+    media: Sequence[Path] = (),
+    *,
+    log_impressions: bool = True,
+) -> FastAPI:
     """The application that answers from `engine`.
 
-    `limits` are those of the queries of search, `media` the folders of `CataloguePictures`.
+    `limits` are those of the queries of search, `media` the folders of `CataloguePictures`. With
+    `log_impressions` every recommended or ranked list is written to the state.
     """
     # FastAPI's own pages load scripts from another host; /docs is one of `serving/web/`.
     app = FastAPI(title="recsys", version=__version__, description=ABOUT, docs_url=None, redoc_url=None)
     app.state.engine = engine
+    app.state.log_impressions = log_impressions
     has_search = engine.bundle.manifest.search is not None
     app.state.search = SearchEngine.of(engine, limits=limits) if has_search else None
     app.state.pictures = CataloguePictures(engine.bundle.catalogue, media)
-    for each in (router, search_router, catalogue_router, page_router):
+    for each in (router, events_router, search_router, catalogue_router, page_router):
         app.include_router(each)
     _describe_bodies(app)
     _install_handlers(app)
@@ -98,15 +110,16 @@ def serve(
     media: Sequence[Path] = (),
     log_level: str = "info",
     limits: QueryLimits | None = None,
+    log_impressions: bool = True,
 ) -> None:
     """Open `bundle` and answer over HTTP until stopped; errors as `Engine.open` and `CataloguePictures`."""
     with Engine.open(bundle, histories=histories, state=state, device=device) as engine:
         if not engine.state.is_durable:
             log.warning(
-                "the state is kept in memory: users who are erased come back with the next start; name a "
-                "writable file with --state to keep erasures"
+                "the state is kept in memory: users who are erased come back with the next start, and events "
+                "that are added are lost; name a writable file with --state to keep them"
             )
-        application = create_app(engine, limits, media)
+        application = create_app(engine, limits, media, log_impressions=log_impressions)
         uvicorn.run(application, host=host, port=port, log_level=log_level)
 
 
@@ -114,7 +127,7 @@ def serve(
 @router.post(
     "/v1/recommend", responses=BAD_BODY | NOT_READY | NO_PART, tags=["recommend"], summary="Recommend items"
 )
-def recommend(body: RecommendRequest, engine: RecommendingEngine) -> Answer:
+def recommend(body: RecommendRequest, engine: RecommendingEngine, record: RecordOf) -> Answer:
     """The best items for a user of the data, or for a history sent along.
 
     For an unknown user, an empty history, or a history of unknown items only, `degraded` says what answered.
@@ -131,7 +144,7 @@ def recommend(body: RecommendRequest, engine: RecommendingEngine) -> Answer:
         allowed=allowed,
         diversity=body.diversity,
     )
-    return _answer(engine, history, ranked, [*ignored, *unknown])
+    return _answer(engine, history, ranked, [*ignored, *unknown], partial(record, body.user_id))
 
 
 @router.post(
@@ -140,7 +153,7 @@ def recommend(body: RecommendRequest, engine: RecommendingEngine) -> Answer:
     tags=["recommend"],
     summary="Put given items in order",
 )
-def rank(body: RankRequest, engine: RecommendingEngine) -> Answer:
+def rank(body: RankRequest, engine: RecommendingEngine, record: RecordOf) -> Answer:
     """All the given candidates of the catalogue, best first for this user or history; seen items are kept.
 
     Items without training events have the same ranks as in a recommended list. Where the candidates are too
@@ -149,7 +162,7 @@ def rank(body: RankRequest, engine: RecommendingEngine) -> Answer:
     history, ignored = history_of(engine, body)
     candidates, unknown = engine.reader_of(body.user_id).candidates(body.candidates, strict=body.strict)
     ranked = engine.rank([history], candidates[None, :])
-    return _answer(engine, history, ranked, [*ignored, *unknown])
+    return _answer(engine, history, ranked, [*ignored, *unknown], partial(record, body.user_id))
 
 
 @router.get(
@@ -236,7 +249,7 @@ def _install_handlers(app: FastAPI) -> None:
     @app.exception_handler(StateError)
     async def unavailable(request: Request, error: StateError) -> JSONResponse:
         log.error("%s", error)
-        return JSONResponse(problem(None, str(error)), 503)
+        return JSONResponse(problem(None, str(error)), 503, headers={"Retry-After": "1"})
 
     @app.exception_handler(AnyHTTPException)
     async def other(request: Request, error: AnyHTTPException) -> JSONResponse:
@@ -256,16 +269,25 @@ def _install_handlers(app: FastAPI) -> None:
         return JSONResponse(problem(None, "internal error; the server's log has the traceback"), 500)
 
 
-def _answer(engine: Engine, history: History | None, ranked: Recommendations, ignored: list[str]) -> Answer:
+def _answer(
+    engine: Engine,
+    history: History | None,
+    ranked: Recommendations,
+    ignored: list[str],
+    record: Callable[[Answer, AnsweredBy], None],
+) -> Answer:
     num_found = int((ranked.items[0] != PAD).sum())
     items = [_ranked_item(engine, ranked, place) for place in range(num_found)]
-    return Answer(
+    answer = Answer(
+        request_id=uuid4().hex,
         items=items,
         model=model_info(engine),
         providers=providers_of(engine),
         degraded=engine.degraded(history, ranked.answered_by[0]),
         ignored=list(dict.fromkeys(ignored)),
     )
+    record(answer, ranked.answered_by[0])
+    return answer
 
 
 def _ranked_item(engine: Engine, ranked: Recommendations, place: int) -> RankedItem:

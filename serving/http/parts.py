@@ -1,15 +1,19 @@
 """What several endpoints share: the engine of the application, documented errors, and parts of answers."""
 
+import time
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import Depends, HTTPException, Request
 
 from recsys.errors import RequestError
 from recsys.history import History
+from recsys.retrieval import AnsweredBy
 from serving.engine import Engine
 from serving.http.problems import problem
-from serving.http.schemas import ErrorBody, ModelInfo, Subject
+from serving.http.schemas import Answer, ErrorBody, ModelInfo, Subject
 from serving.requests import Event
+from serving.state import Impression
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -33,6 +37,28 @@ async def _recommending(engine: EngineOf) -> Engine:
 
 
 RecommendingEngine = Annotated[Engine, Depends(_recommending)]  # of a bundle that has a recommender
+Record = Callable[[str | None, Answer, AnsweredBy], None]  # of a user, what answered
+
+
+async def _record(request: Request, engine: EngineOf) -> Record:
+    """Writes an answer to the log of impressions, where the application keeps one."""
+    if not request.app.state.log_impressions:
+        return lambda user, answer, answered_by: None
+    return lambda user, answer, answered_by: engine.state.log_impression(
+        Impression(
+            request_id=answer.request_id,
+            user=user,
+            timestamp=time.time_ns() // 1000,
+            bundle=answer.model.version,
+            items=tuple(each.item_id for each in answer.items),
+            scores=tuple(each.score for each in answer.items),
+            sources=(answered_by.value,) * len(answer.items),
+            propensities=(1.0,) * len(answer.items),  # no list is drawn at random
+        )
+    )
+
+
+RecordOf = Annotated[Record, Depends(_record)]
 BAD_REQUEST: Responses = {
     422: {"model": ErrorBody, "description": "A field is missing, unknown or out of range."}
 }

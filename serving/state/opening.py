@@ -12,15 +12,20 @@ from features.inputs import iter_histories
 from recsys.bundle import Bundle, state_directory
 from recsys.errors import DataError
 from recsys.history import History
+from serving.state.assembling import Assembler
+from serving.state.database import Database
+from serving.state.imported import ImportedHistories
 from serving.state.layout import IN_MEMORY, UnwritableStateError
-from serving.state.sqlite import SqliteState
+from serving.state.live import SqliteLiveRows
+from serving.state.protocol import LiveRows
+from serving.state.users import UserState
 
 HISTORIES: Final = "histories.parquet"
 STATE: Final = "state.sqlite"
 log = logging.getLogger(__name__)
 
 
-def open_state(bundle: Bundle, *, histories: Path | None = None, path: Path | None = None) -> SqliteState:
+def open_state(bundle: Bundle, *, histories: Path | None = None, path: Path | None = None) -> UserState:
     """The state at `path` with `histories` imported for `bundle`.
 
     `histories` is by default histories.parquet beside the bundle, if there is one; `path` is by default
@@ -36,11 +41,11 @@ def open_state(bundle: Bundle, *, histories: Path | None = None, path: Path | No
         histories = run / HISTORIES
     is_default, path = path is None, path or state_directory(bundle.path) / STATE
     is_new = not path.exists()
-    state = _opened(path, bundle, is_default=is_default)
+    state = compose_state(_opened(path, is_default=is_default), bundle)
     try:
         if histories is not None:
-            state.import_histories(histories, partial(_read_histories, bundle))
-        elif not state.has_histories and not state.is_empty():
+            state.imported.import_histories(histories, partial(_read_histories, bundle))
+        elif not state.imported.has_histories and not state.imported.is_empty():
             log.warning("%s: holds no histories of this bundle's items; every user is unknown", path)
     except BaseException:
         is_unused = is_new and state.is_durable and state.is_empty()
@@ -49,6 +54,17 @@ def open_state(bundle: Bundle, *, histories: Path | None = None, path: Path | No
             path.unlink(missing_ok=True)
         raise
     return state
+
+
+def open_live_rows(path: Path) -> LiveRows:
+    """The live rows of the state at `path`, a file, or a folder with a state.sqlite; it may be in use.
+
+    Raises `DataError` where there is none.
+    """
+    path = path / STATE if path.is_dir() else path
+    if not path.is_file():
+        raise DataError(f"no state at {path}; name the file that recsys serve keeps (--state)")
+    return SqliteLiveRows(Database(path))
 
 
 def maps_fingerprint(bundle: Bundle) -> str:
@@ -71,15 +87,28 @@ def maps_fingerprint(bundle: Bundle) -> str:
     return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
 
 
-def _opened(path: Path, bundle: Bundle, *, is_default: bool) -> SqliteState:
-    maps = maps_fingerprint(bundle)
+def compose_state(database: Database, bundle: Bundle) -> UserState:
+    """The state of `bundle` in `database`, without an import."""
     try:
-        return SqliteState(path, maps=maps)
+        return UserState(
+            database,
+            ImportedHistories(database, maps=maps_fingerprint(bundle)),
+            SqliteLiveRows(database),
+            Assembler(bundle),
+        )
+    except BaseException:
+        database.close()
+        raise
+
+
+def _opened(path: Path, *, is_default: bool) -> Database:
+    try:
+        return Database(path)
     except UnwritableStateError:
         if not is_default:
             raise
     log.info("%s cannot be written; the state is kept in memory", path)
-    return SqliteState(IN_MEMORY, maps=maps, copy_of=path)
+    return Database(IN_MEMORY, copy_of=path)
 
 
 def _read_histories(bundle: Bundle, source: Path) -> Iterator[tuple[str, History]]:

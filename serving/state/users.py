@@ -1,0 +1,62 @@
+"""`UserState`: live rows and imported histories of training, as the engine reads them."""
+
+from collections.abc import Iterator, Sequence
+from heapq import merge
+from itertools import groupby
+
+from recsys.history import History
+from serving.state.assembling import Assembler
+from serving.state.database import Database
+from serving.state.imported import ImportedHistories
+from serving.state.impressions import ImpressionLog
+from serving.state.protocol import Impression, LiveRows
+
+
+class UserState:
+    """The state for one bundle.
+
+    `imported` lies in `database`. `live` may lie there too, or in a database that several machines share.
+    """
+
+    def __init__(
+        self, database: Database, imported: ImportedHistories, live: LiveRows, assembler: Assembler
+    ) -> None:
+        self._database, self.imported, self.live, self._assembler = database, imported, live, assembler
+        self._impressions = ImpressionLog(live)
+
+    @property
+    def is_durable(self) -> bool:
+        return self.live.is_durable
+
+    def histories(self, user_ids: Sequence[str]) -> list[History | None]:
+        trained = self.imported.histories(user_ids)
+        live = self.live.users(user_ids)
+        return [self._assembler.history(*pair) for pair in zip(trained, live, strict=True)]
+
+    def user_ids(self) -> Iterator[str]:
+        both = merge(self.imported.user_ids(), self.live.user_ids())
+        return (user for user, _ in groupby(both))
+
+    def num_users(self) -> int:
+        """The number of `user_ids`; takes the time of reading them where live rows hold many users."""
+        num_live = self.live.num_users()
+        return sum(1 for _ in self.user_ids()) if num_live else self.imported.num_users()
+
+    def log_impression(self, impression: Impression) -> None:
+        self._impressions.add(impression)
+
+    def delete_user(self, user_id: str) -> bool:
+        self._impressions.forget(user_id)
+        # The live rows remember the erasure first: a read in between leaves out the history of training.
+        had_rows = self.live.erase_user(user_id)
+        had_history = self.imported.delete_user(user_id)
+        return had_rows or had_history
+
+    def is_empty(self) -> bool:
+        """Whether nothing is stored at all, of any bundle."""
+        return self.live.is_empty() and self.imported.is_empty()
+
+    def close(self) -> None:
+        self._impressions.close()
+        self.live.close()
+        self._database.close()
