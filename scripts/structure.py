@@ -10,8 +10,8 @@ counts as imported from the module that defines it. A function's parameters incl
 `self` and `cls`. Flat modules are the Python files of one folder without `__init__.py`.
 """
 
+import argparse
 import ast
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -161,7 +161,13 @@ def rows(root: Path) -> Iterator[tuple[str, ...]]:
         )
 
 
-def main(roots: list[str]) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("roots", nargs="*", default=["."], help="checkouts (default: the current folder)")
+    roots = parser.parse_args().roots
+    for root in roots:
+        if not all((Path(root) / name).is_dir() for name in PACKAGES):
+            parser.error(f"{root}: no checkout; it needs the folders {', '.join(PACKAGES)}")
     header = (
         "package", "files", "lines of a file p50/max", "lines of a function p50/p90/max",
         "parameters p90/max", "import chain", "cycles", "most modules flat in a folder",
@@ -176,4 +182,4 @@ def main(roots: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["."])
+    main()

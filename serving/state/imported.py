@@ -107,6 +107,16 @@ class ImportedHistories:
         )
         return int(rows[0][0])
 
+    def count_known(self, user_ids: Sequence[str]) -> int:
+        """How many of at most `PAGE` users have a history."""
+        marks = ",".join(f"?{at}" for at in range(2, len(user_ids) + 2))
+        rows = self._query(
+            "SELECT (SELECT count(*) FROM histories WHERE maps_id = id "
+            f"AND user_id IN ({marks})) FROM maps WHERE fingerprint = ?1",
+            *user_ids,
+        )
+        return int(rows[0][0])
+
     def delete_user(self, user_id: str) -> bool:
         """Erase a user from the histories of all bundles; returns whether there was a history."""
         with self._database.transaction() as connection:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from heapq import merge
-from itertools import groupby
+from itertools import groupby, islice
 
 from recsys.history import History
 from serving.state.assembling import Assembler
 from serving.state.database import Database
-from serving.state.imported import ImportedHistories
+from serving.state.imported import PAGE, ImportedHistories
 from serving.state.impressions import ImpressionLog
 from serving.state.protocol import Impression, LiveRows
 
@@ -38,9 +38,11 @@ class UserState:
         return (user for user, _ in groupby(both))
 
     def num_users(self) -> int:
-        """The number of `user_ids`; takes the time of reading them where live rows hold many users."""
-        num_live = self.live.num_users()
-        return sum(1 for _ in self.user_ids()) if num_live else self.imported.num_users()
+        """The number of `user_ids`; takes the time of looking up the users of the live rows."""
+        live, num_both = self.live.user_ids(), 0
+        while page := list(islice(live, PAGE)):
+            num_both += self.imported.count_known(page)
+        return self.imported.num_users() + self.live.num_users() - num_both
 
     def log_impression(self, impression: Impression) -> None:
         self._impressions.add(impression)

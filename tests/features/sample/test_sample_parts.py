@@ -87,6 +87,8 @@ def test_choices_follow_utility_at_no_temperature() -> None:
         events_per_user=5.0,
         num_visual=40,
         drift=0.0,
+        taste_drift=0.0,
+        trend_strength=0.0,
         impulse_fraction=0.0,
         temperature=0.01,
         new_fraction=0.0,
@@ -147,7 +149,7 @@ def test_tastes_move_to_a_correlation_of_the_square_root_of_what_stays() -> None
 
 
 def test_trends_have_the_given_strength_over_time_and_are_in_the_oracle() -> None:
-    options = SampleOptions(num_items=20, num_users=10, trend_strength=2.0, trend_days=50)
+    options = SampleOptions(num_items=20, num_users=10, taste_drift=0.0, trend_strength=2.0, trend_days=50)
     world = draw_world(np.random.default_rng(1), options)
     dynamics = draw_dynamics(np.random.default_rng(2), world, options)
     times = START_S + np.arange(0, 5000 * DAY_S, DAY_S)

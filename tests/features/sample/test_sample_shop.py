@@ -11,23 +11,26 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.sample import SampleOptions, write_sample_shop
+from features.sample import FORMER_SHOP, SampleOptions, write_sample_shop
 from features.sample.pictures import PALETTES, PATTERNS
 from features.sample.speech import recordings
 from recsys.errors import DataError
 
-OPTIONS = SampleOptions(
-    seed=11,
-    num_items=40,
-    num_users=60,
-    events_per_user=12.0,
-    new_fraction=0.2,
-    unseen_fraction=0.1,
-    num_visual=3,
-    num_text=3,
-    num_voice=3,
-    new_user_fraction=0.05,
-    picture_size=40,
+OPTIONS = SampleOptions.from_values(
+    {
+        **FORMER_SHOP,
+        "seed": 11,
+        "num_items": 40,
+        "num_users": 60,
+        "events_per_user": 12.0,
+        "new_fraction": 0.2,
+        "unseen_fraction": 0.1,
+        "num_visual": 3,
+        "num_text": 3,
+        "num_voice": 3,
+        "new_user_fraction": 0.05,
+        "picture_size": 40,
+    }
 )
 # Words of looks and of sayings, which no text may use.
 LOOK_WORDS = {word for name in PALETTES for word in name.split("_")} | set(PATTERNS) | {
