@@ -37,6 +37,10 @@ class Owners:
         """The items that `user` may see [N]; None: no item has an owner. A user of None owns nothing."""
         return self._visible(self._number(user)) if self else None
 
+    def owner_of(self, item: int) -> str | None:
+        """Who owns the item, None where nobody does."""
+        return self.names[item - NUM_RESERVED]
+
     def visible_history(self, user: str | None, history: History) -> History:
         """`history` without the items that `user` may not see."""
         visible_N = self.visible(user)

@@ -11,6 +11,7 @@ from recsys.config import Config
 from recsys.item_features import ItemFeatures
 from recsys.modalities import Modality
 from recsys.progress import Progress, silent
+from recsys.retrieval import Owners
 from recsys.search import (
     AlignmentHeads,
     Document,
@@ -51,7 +52,7 @@ def fit_settings(
     scorer = build_scorer(features, left, heads, words, encode_words=encode_words)
     return fit_search(
         Searcher(scorer, SearchSettings()),
-        labelled(queries, encode),
+        labelled(queries, encode, Owners(features.owners)),
         encode=encode,
         seed=seed,
         progress=progress,

@@ -22,6 +22,7 @@ from recsys.arrays import Ints
 from recsys.files import replace_text
 from recsys.modalities import EncoderKind
 from recsys.progress import Progress, silent
+from recsys.retrieval import Owners
 from recsys.search import EncodedQuery, Searcher, SearchSettings, personalizer
 from training.alignment import FittedAlignment, cross_modal_recall
 from training.search.build import (
@@ -42,7 +43,7 @@ from training.search.quality.results import SearchEvaluation
 from training.search.subject import SearchSubject
 
 Searched = tuple[SearchEvaluation, tuple[str, ...]]  # results, and what of the files was left out
-METHOD: Final = 2  # of the choice; raised where the same data lead to other settings
+METHOD: Final = 3  # of the choice; raised where the same data lead to other settings
 HELD_OUT_SHARE: Final = 0.2  # of the items, whose pairs of modalities the heads have not seen
 
 
@@ -75,7 +76,7 @@ class SearchBeforeTest:
         subject = self.subject
         settings = fit_search(
             self.plain_searcher,
-            labelled(self.subject.texts("validation"), self._encode),
+            labelled(self.subject.texts("validation"), self._encode, self._owners),
             encode=self._encode,
             personal_task=self.personal_task(),
             seed=subject.config.train.seed,
@@ -105,7 +106,7 @@ class SearchBeforeTest:
             searcher = build_searcher(
                 searchable, self._heads, SearchSettings(), encode_words=self._encode_words
             )
-        labelled_queries = labelled([*asked, *borrowed], self._encode)
+        labelled_queries = labelled([*asked, *borrowed], self._encode, self._owners)
         return PersonalTask(
             folds=tuple(
                 (
@@ -160,7 +161,7 @@ class SearchBeforeTest:
         if not texts:
             return None
         description = "Known items: words of held-out reviews without the title; the reviewed item is sought."
-        found = self._evaluated(graded(labelled(texts, self._encode)), description)
+        found = self._evaluated(graded(labelled(texts, self._encode, self._owners)), description)
         return replace(found, milliseconds={})
 
     def evaluate_files(self, files: QueryFiles, name: str) -> Searched:
@@ -170,6 +171,7 @@ class SearchBeforeTest:
             self.subject.searchable.features.item_ids,
             lambda clauses: self.encoder.encode(clauses).query,
             self.subject.histories_before_test.get,
+            self._owners,
         )
         return self._evaluated(queries, name), notes
 
@@ -191,6 +193,10 @@ class SearchBeforeTest:
 
     def _encode(self, text: str) -> EncodedQuery:
         return self.encoder.encode([TextClause(name="query", text=text)]).query
+
+    @cached_property
+    def _owners(self) -> Owners:
+        return Owners(self.subject.searchable.features.owners)
 
     @cached_property
     def _encode_words(self) -> WordEncoder | None:

@@ -91,7 +91,7 @@ def _personal(task: PersonalTask, settings: SearchSettings, rng: np.random.Gener
 
 def ranked_query(searcher: Searcher, query: LabelledQuery) -> RankedQuery:
     """The candidates of the query with the scores of all legs, and the positions of its answers."""
-    scores = searcher.scorer.score(query.query, searcher.settings.num_candidates, None)
+    scores = searcher.scorer.score(query.query, searcher.settings.num_candidates, query.allowed)
     answers = np.flatnonzero(np.isin(scores.items, query.relevant))
     return RankedQuery(scores=scores, answers=answers, num_relevant=len(query.relevant), group=query.group)
 
@@ -108,6 +108,7 @@ def _relevance(
     for kind, queries in by_kind.items():
         for query in drawn([each for each in queries if len(each.relevant)], MAX_REMOVED, rng):
             left = without_similar(searcher.scorer.legs, int(query.relevant[0]), searcher.scorer.num_items)
+            left = left if query.allowed is None else left & query.allowed
             unanswered[kind].append(
                 UnansweredQuery(query=query.query, allowed=left, group=query.group, is_foreign=False)
             )

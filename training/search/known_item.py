@@ -14,10 +14,11 @@ import numpy as np
 import polars as pl
 
 from features.dataset import Dataset
-from recsys.arrays import Ints
+from recsys.arrays import Bools, Ints
 from recsys.columns import Columns
 from recsys.history import History
 from recsys.ids import NUM_RESERVED, IdMap
+from recsys.retrieval import Owners
 from recsys.search import Document, EncodedQuery
 
 MAX_WORDS: Final = 64  # of a query
@@ -45,6 +46,7 @@ class LabelledQuery:
     relevant: Ints
     group: str  # queries of one group, of a user say, are never divided among folds
     history: History | None = None
+    allowed: Bools | None = None  # [N], the items that the user may see; None: all
 
 
 def review_queries(
@@ -152,17 +154,35 @@ def sentence_queries(
     return queries, left
 
 
-def labelled(queries: Iterable[KnownItemQuery], encode: Callable[[str], EncodedQuery]) -> list[LabelledQuery]:
-    """The queries encoded; the one right answer of each is its item."""
-    return [
-        LabelledQuery(
-            query=encode(each.text),
-            relevant=np.array([each.item], np.int64),
-            group=each.user or f"item {each.item - NUM_RESERVED}",
-            history=each.history,
-        )
-        for each in queries
-    ]
+def labelled(
+    queries: Iterable[KnownItemQuery],
+    encode: Callable[[str], EncodedQuery],
+    owners: Owners | None = None,
+) -> list[LabelledQuery]:
+    """The queries encoded; the one right answer of each is its item.
+
+    A user searches the items that `owners` lets them see, and is known by events on these alone. A query
+    without a user is the owner's. Queries for an item that their user may not see are left out.
+    """
+    found = []
+    for each in queries:
+        user, history = each.user, each.history
+        allowed = None
+        if owners:
+            user = owners.owner_of(each.item) if user is None else user
+            allowed = owners.visible(user)
+            history = None if history is None else owners.visible_history(user, history)
+        if allowed is None or allowed[each.item]:
+            found.append(
+                LabelledQuery(
+                    query=encode(each.text),
+                    relevant=np.array([each.item], np.int64),
+                    group=each.user or f"item {each.item - NUM_RESERVED}",
+                    history=history,
+                    allowed=allowed,
+                )
+            )
+    return found
 
 
 def without_title(text: str, title: str) -> str | None:

@@ -248,3 +248,22 @@ def test_a_user_with_unknown_items_alone_is_answered_like_an_unknown_one():
 def test_a_length_that_cannot_be_had_is_refused(k):
     with pytest.raises(RequestError, match="from 1 to 500"):
         make().recommend([None], k)
+
+
+@pytest.mark.parametrize("kind", ["exact", "faiss"])
+@pytest.mark.parametrize("share", [1.0, 0.3, 0.1, 0.01, 0.001])
+def test_a_list_has_k_items_wherever_k_items_pass(kind, share):
+    if kind == "faiss":
+        pytest.importorskip("faiss")
+    recommender = make(kind, without_events="towers")
+    allowed = np.random.default_rng(int(1000 * share)).random(NUM) < share
+    allowed[[100, NUM - 1]] = True
+    for exclude_seen in (True, False):
+        for user in USERS:
+            seen = user.seen if user is not None and exclude_seen else np.zeros(0, np.int64)
+            passing = np.setdiff1d(np.flatnonzero(allowed)[np.flatnonzero(allowed) >= NUM_RESERVED], seen)
+            for k in (1, 20, 500):
+                listed = recommender.recommend([user], k, allowed=allowed, exclude_seen=exclude_seen).items[0]
+                listed = listed[listed > 0]
+                assert len(listed) == min(k, len(passing))
+                assert np.isin(listed, passing).all()

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from features.queries import Clause, ItemClause, TextClause
 from recsys.errors import DataError
 from recsys.history import History
 from recsys.ids import IdMap
+from recsys.retrieval import Owners
 from recsys.search import EncodedClause, EncodedQuery, parse_words
 from training.search import graded_queries, read_qrels, read_query_files
 
@@ -123,3 +125,23 @@ def test_a_file_that_is_missing_or_no_text(tmp_path: Path, qrels: Path) -> None:
     (tmp_path / "latin.tsv").write_bytes(b"q1\tcaf\xe9\n")
     with pytest.raises(DataError, match="is not UTF-8 at byte 6"):
         read_query_files(tmp_path / "latin.tsv", qrels)
+
+
+def test_a_query_sees_only_what_its_user_may_see(tmp_path: Path) -> None:
+    judged = write(tmp_path / "qrels.txt", "q1 0 mug 1\nq1 0 vase 1\nq2 0 mug 1\nq3 0 bowl 1\n")
+    rows = "query_id,query,item_id,user_id\nq1,mug,,ann\nq2,mug,,bob\nq3,bowl,,\n"
+    owners = Owners(["ann", "bob", None, None])  # of mug, vase, bowl and "a b"
+    files = read_query_files(write(tmp_path / "q.csv", rows), judged)
+    found, notes = graded_queries(files, ITEMS, encode, owners=owners)
+    assert [each.group for each in found] == ["ann", "query q3"], "bob may not see the only answer"
+    assert [each.grades for each in found] == [{2: 1.0}, {4: 1.0}]
+    seen = [np.flatnonzero(each.allowed).tolist() for each in found if each.allowed is not None]
+    assert seen == [[2, 4, 5], [4, 5]]
+    assert notes == (
+        "2 judgements are of items that the user of the query may not see",
+        "1 queries are left out, because only such items answer them",
+    )
+    rows = "query_id,query,item_id,user_id\nq3,,vase,ann\n"
+    files = read_query_files(write(tmp_path / "like.csv", rows), judged)
+    with pytest.raises(DataError, match=r"item_id = 'vase' is no item of the catalogue"):
+        graded_queries(files, ITEMS, encode, owners=owners)

@@ -74,6 +74,17 @@ def judged_queries(true, rng, num=90, noise=1.4):
     ]
 
 
+def test_settings_are_chosen_on_the_items_that_the_user_of_a_query_may_see():
+    searcher, true, rng = shop()
+    (query,) = judged_queries(true, rng, 1)
+    own = np.zeros(NUM_ITEMS, np.bool_)
+    own[[5, int(query.relevant[0]), 40]] = True
+    found = ranked_query(searcher, replace(query, allowed=own))
+    np.testing.assert_array_equal(found.scores.items, np.flatnonzero(own))
+    hidden = ranked_query(searcher, replace(query, allowed=own & (np.arange(NUM_ITEMS) != query.relevant[0])))
+    assert not len(hidden.answers)
+
+
 def test_a_leg_that_says_nothing_is_switched_off():
     searcher, true, rng = shop()
     queries = [ranked_query(searcher, each) for each in judged_queries(true, rng)]

@@ -1,5 +1,6 @@
 """Known-item queries: texts without the title, of held-out reviews alone, and sentences taken out."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,8 +9,16 @@ import pytest
 
 from recsys.history import History
 from recsys.ids import IdMap
+from recsys.retrieval import Owners
 from recsys.search import Document, EncodedClause, EncodedQuery, parse_words
-from training.search import borrowed_queries, labelled, review_queries, sentence_queries, without_title
+from training.search import (
+    KnownItemQuery,
+    borrowed_queries,
+    labelled,
+    review_queries,
+    sentence_queries,
+    without_title,
+)
 
 
 @pytest.mark.parametrize(
@@ -109,6 +118,28 @@ def test_the_answer_of_a_query_is_its_item():
     np.testing.assert_array_equal(found.relevant, [2])
     assert found.query.clauses[0].words.words[1:] == ("one", "of", "all")
     assert found.group == "item 0"
+
+
+def test_a_user_searches_only_the_items_that_they_may_see():
+    owners = Owners(["ann", "bob", None])  # of the items 2, 3, 4
+    past = replace(History.empty(), seen=np.array([2, 3, 4]))
+
+    def encode(text):
+        return EncodedQuery(clauses=(EncodedClause(kind="text", words=parse_words(text)),))
+
+    queries = [
+        KnownItemQuery(text="a", item=2, user="ann", history=past),
+        KnownItemQuery(text="b", item=2, user="bob", history=past),  # may not see it
+        KnownItemQuery(text="c", item=4, user="bob", history=past),
+        KnownItemQuery(text="d", item=3),  # of nobody, so it is the owner's
+    ]
+    found = labelled(queries, encode, owners)
+    assert [each.relevant.tolist() for each in found] == [[2], [4], [3]]
+    assert [np.flatnonzero(each.allowed).tolist() for each in found] == [[2, 4], [3, 4], [3, 4]]
+    seen = [None if each.history is None else each.history.seen.tolist() for each in found]
+    assert seen == [[2, 4], [3, 4], None]
+    assert all(each.allowed is None for each in labelled(queries, encode))
+    assert all(each.allowed is None for each in labelled(queries, encode, Owners([None] * 3)))
 
 
 def test_wanted_items_in_other_peoples_words():

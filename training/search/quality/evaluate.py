@@ -44,6 +44,7 @@ def graded(queries: Iterable[LabelledQuery]) -> list[GradedQuery]:
             grades=dict.fromkeys(each.relevant.tolist(), 1.0),
             group=each.group,
             history=each.history,
+            allowed=each.allowed,
         )
         for each in queries
     ]

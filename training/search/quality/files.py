@@ -22,9 +22,11 @@ from pathlib import Path
 from typing import Final
 
 from features.queries import Clause, ItemClause, QueryRow, TextClause, read_queries
+from recsys.arrays import Bools
 from recsys.errors import DataError, clipped
 from recsys.history import History
 from recsys.ids import UNKNOWN, IdMap
+from recsys.retrieval import Owners
 from recsys.search import EncodedQuery
 from training.search.quality.lists import GradedQuery
 
@@ -84,28 +86,39 @@ def graded_queries(
     item_ids: IdMap,
     encode: Callable[[Sequence[Clause]], EncodedQuery],
     history_of: Callable[[str], History | None] = lambda user: None,
+    owners: Owners | None = None,
 ) -> tuple[list[GradedQuery], tuple[str, ...]]:
     """The queries encoded, with internal ids, and what was left out in words.
 
-    Judgements of items that the catalogue lacks are left out, and with them queries that only such items
-    answer. Raises `DataError` where no query is left, and `RequestError` for one that cannot be encoded.
+    Judgements of items that the catalogue lacks, or that belong to somebody else than the user of the query,
+    are left out, and with them queries that only such items answer. A user searches the items that `owners`
+    lets them see. Raises `DataError` where no query is left, and `RequestError` for one that cannot be
+    encoded.
     """
     found: list[GradedQuery] = []
-    num_unknown = num_dropped = 0
+    num_unknown = num_hidden = num_dropped = 0
     for row in files.queries:
+        allowed = owners.visible(row.user_id) if owners else None
         grades = files.grades[row.query_id]
         known = {item_ids.get(name): grade for name, grade in grades.items()}
         num_unknown += sum(item_ids.get(name) == UNKNOWN for name in grades)
         known.pop(UNKNOWN, None)
+        if allowed is not None:
+            num_hidden += sum(not allowed[item] for item in known)
+            known = {item: grade for item, grade in known.items() if allowed[item]}
         if _has_relevant(grades.values()) and not _has_relevant(known.values()):
             num_dropped += 1
             continue
+        history = None if row.user_id is None else history_of(row.user_id)
+        if owners and history is not None:
+            history = owners.visible_history(row.user_id, history)
         found.append(
             GradedQuery(
-                query=encode(_clauses(row, item_ids)),
+                query=encode(_clauses(row, item_ids, allowed)),
                 grades=known,
                 group=f"query {row.query_id}" if row.user_id is None else row.user_id,
-                history=None if row.user_id is None else history_of(row.user_id),
+                history=history,
+                allowed=allowed,
             )
         )
     if not found:
@@ -116,16 +129,18 @@ def graded_queries(
     notes = []
     if num_unknown:
         notes.append(f"{num_unknown} judgements are of items that the catalogue lacks")
+    if num_hidden:
+        notes.append(f"{num_hidden} judgements are of items that the user of the query may not see")
     if num_dropped:
         notes.append(f"{num_dropped} queries are left out, because only such items answer them")
     return found, tuple(notes)
 
 
-def _clauses(row: QueryRow, item_ids: IdMap) -> Sequence[Clause]:
+def _clauses(row: QueryRow, item_ids: IdMap, allowed: Bools | None) -> Sequence[Clause]:
     if row.item_id is None:
         return row.clauses
     item = item_ids.get(row.item_id)
-    if item == UNKNOWN:
+    if item == UNKNOWN or (allowed is not None and not allowed[item]):
         raise DataError(f"{row.place}: item_id = {row.item_id!r} is no item of the catalogue")
     return (*row.clauses, ItemClause(name="item_id", item=item))
 
