@@ -32,7 +32,7 @@ from features.dataset import Dataset, MediaVectors, MediumVectors
 from features.event_log import open_dataset
 from features.extraction import extract
 from features.inputs import SeenItems
-from features.sample import SampleOptions, write_sample_shop
+from features.sample import FORMER_SHOP, SampleOptions, write_sample_shop
 from features.splits import Split, make_split
 from recsys.arrays import Bools, Floats, Ints, unit
 from recsys.columns import Columns
@@ -199,10 +199,9 @@ def _cold_recall(dataset: Dataset, vectors: MediaVectors, split: Split, config: 
 
 def _shop(folder: Path, seed: int, args: Any) -> tuple[Dataset, MediaVectors]:
     """A sample shop without voices; tastes depend on pictures and texts."""
-    options = SampleOptions(
-        seed=seed, num_items=args.items, num_users=args.users, voice_share=0.0, panel_reviews=0,
-        spoken_share=0.0, picture_size=96,
-    )  # fmt: skip
+    sizes = {"seed": seed, "num_items": args.items, "num_users": args.users, "picture_size": 96}
+    no_voices = {"voice_share": 0.0, "panel_reviews": 0, "spoken_share": 0.0}
+    options = SampleOptions.from_values({**FORMER_SHOP, **sizes, **no_voices})
     write_sample_shop(folder / "shop", options)
     config, cache = load_config(overrides=FEW_EPOCHS), default_cache_dir()
     dataset = open_dataset(folder / "shop", config.data, cache_dir=cache)

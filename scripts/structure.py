@@ -10,11 +10,12 @@ counts as imported from the module that defines it. A function's parameters incl
 `self` and `cls`. Flat modules are the Python files of one folder without `__init__.py`.
 """
 
+import argparse
 import ast
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,13 @@ class Package:
         return max(depth.values(), default=0)
 
 
+@cache
+def parsed(text: str) -> ast.Module:
+    """The syntax tree of a file's text, which nobody may change."""
+    return ast.parse(text)
+
+
+@cache
 def measure(root: Path, name: str) -> Package:
     """The package `name` of the checkout in `root`."""
     found = Package()
@@ -55,7 +63,7 @@ def measure(root: Path, name: str) -> Package:
     for path in sorted((root / name).rglob("*.py")):
         text = path.read_text("utf-8")
         module = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
-        trees[module] = path, ast.parse(text)
+        trees[module] = path, parsed(text)
         found.lines[module] = len(text.splitlines())
         if path.name != "__init__.py":
             found.folders[path.parent.relative_to(root).as_posix()] += 1
@@ -153,7 +161,13 @@ def rows(root: Path) -> Iterator[tuple[str, ...]]:
         )
 
 
-def main(roots: list[str]) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("roots", nargs="*", default=["."], help="checkouts (default: the current folder)")
+    roots = parser.parse_args().roots
+    for root in roots:
+        if not all((Path(root) / name).is_dir() for name in PACKAGES):
+            parser.error(f"{root}: no checkout; it needs the folders {', '.join(PACKAGES)}")
     header = (
         "package", "files", "lines of a file p50/max", "lines of a function p50/p90/max",
         "parameters p90/max", "import chain", "cycles", "most modules flat in a folder",
@@ -168,4 +182,4 @@ def main(roots: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["."])
+    main()

@@ -23,6 +23,7 @@ from recsys.ids import NUM_RESERVED, PAD
 from recsys.progress import Progress, silent
 from serving.batch_parts import PartStore, check_is_parquet
 from serving.engine import Engine
+from serving.filters import Filters
 
 SCHEMA: Final = pl.Schema(
     {Columns.USER: pl.String, Columns.ITEM: pl.String, Columns.RANK: pl.Int32, Columns.SCORE: pl.Float32}
@@ -39,7 +40,8 @@ class BatchRequest:
     """The users, the number of items, and the items that may be recommended.
 
     `users` is a file that `features.dataset.files.user_files` reads, or "all" for the users of the state.
-    `candidates`, a file of item ids, restricts the catalogue. The columns of ids in both may be named.
+    `candidates`, a file of item ids, and `filters` restrict the catalogue. The columns of ids in both files
+    may be named.
     """
 
     users: Path | Literal["all"] = "all"
@@ -48,6 +50,7 @@ class BatchRequest:
     exclude_seen: bool = True
     candidates: Path | None = None
     candidates_column: str | None = None
+    filters: Filters = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -221,10 +224,11 @@ def _warn_of_header(engine: Engine, request: BatchRequest, named: NamedIds, coun
 
 
 def _allowed(engine: Engine, request: BatchRequest, counts: BatchReport) -> Bools | None:
-    """The items of the file of candidates, as a mask [N]; None without such a file."""
+    """The items of the file of candidates that pass the filters, as a mask [N]; None is the catalogue."""
     path = request.candidates
+    passing, _ = engine.operator_reader.allowed(None, request.filters)
     if path is None:
-        return None
+        return passing
     named = read_ids(path, Columns.ITEM, named=request.candidates_column)
     _count_left_out(counts, named)
     known = engine.bundle.item_ids
@@ -238,7 +242,7 @@ def _allowed(engine: Engine, request: BatchRequest, counts: BatchReport) -> Bool
         raise DataError(message, unknown[:_MAX_SHOWN])
     allowed = np.zeros(known.size, np.bool_)
     allowed[known.encode(named.ids)] = True
-    return allowed
+    return allowed if passing is None else allowed & passing
 
 
 def _count_left_out(counts: BatchReport, named: NamedIds) -> None:

@@ -5,7 +5,7 @@ its id. With `strict` it is an error. An item that the user may not see is unkno
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from itertools import compress, islice
@@ -17,7 +17,7 @@ from recsys.bundle import Bundle
 from recsys.errors import RequestError, clipped, did_you_mean
 from recsys.history import EVENT_NUMBERS, History
 from recsys.ids import NUM_RESERVED, UNKNOWN
-from serving.filters import CatalogueFilter
+from serving.filters import CatalogueFilter, Filters
 
 STEP_MICROSECONDS = 60_000_000  # between two events of a history that came without times
 SEARCHED_FOR_HINT = 10_000  # known ids that a mistyped id is compared with; bounds the time of an error
@@ -106,16 +106,16 @@ class RequestReader:
     def allowed(
         self,
         candidates: Sequence[str] | None,
-        filters: Mapping[str, Sequence[str]],
+        filters: Filters,
         exclude: Sequence[str] = (),
         *,
         strict: bool = False,
     ) -> tuple[Bools | None, list[str]]:
         """Which items may be recommended [N], None where all may, and the unknown items of the request.
 
-        An item must be one of `candidates`, have one of the wanted values in every field of `filters`, and
-        not be in `exclude`. Raises `RequestError` for an unknown field or value of a filter, where no item of
-        `candidates` is known, and, where `strict`, for any unknown item.
+        An item must be one of `candidates`, pass `filters`, and not be in `exclude`. Raises `RequestError`
+        for filters that `CatalogueFilter.mask` refuses, where no item of `candidates` is known, and, where
+        `strict`, for any unknown item.
         """
         if candidates is None and not filters and not exclude:
             return self.visible, []
@@ -130,9 +130,7 @@ class RequestReader:
             unknown += unknown_candidates
         return keep, unknown
 
-    def facets(
-        self, items: Sequence[str] | None, filters: Mapping[str, Sequence[str]]
-    ) -> dict[str, list[tuple[str, int]]]:
+    def facets(self, items: Sequence[str] | None, filters: Filters) -> dict[str, list[tuple[str, int]]]:
         """`CatalogueFilter.counts` among items of these ids, unknown ids left out; None is the catalogue."""
         among = np.full(self._item_ids.size, items is None, np.bool_)
         if items is not None:

@@ -16,8 +16,8 @@ from features.encoders.encoder import Encoder
 from recsys import cli
 
 COMMANDS = {
-    "sample", "import", "check", "prepare", "features", "train", "evaluate", "export", "report", "run",
-    "baselines", "knockouts", "ablate", "backtest", "track",
+    "sample", "import", "check", "ingest", "prepare", "features", "train", "evaluate", "export", "report",
+    "run", "baselines", "knockouts", "ablate", "backtest", "track",
     "recommend", "index", "search", "serve", "show", "demo", "doctor", "convert",
     "publish", "versions", "rollback", "prune",
 }  # fmt: skip

@@ -39,10 +39,9 @@ from features.event_log import open_dataset
 from features.extraction import extract
 from features.inputs import build_item_features
 from features.queries import Clause, QueryEncoder, TextClause
-from features.sample import SampleOptions, write_sample_shop
+from features.sample import FORMER_SHOP, SampleOptions, write_sample_shop
 from features.sample.queries import (
     SampleQuery,
-    catalogue_of,
     picture_queries,
     spoken_queries,
     typed_queries,
@@ -50,6 +49,7 @@ from features.sample.queries import (
     write_queries,
     written_queries,
 )
+from features.sample.shop import catalogue_of
 from recsys.columns import Columns
 from recsys.config import Config, load_config
 from recsys.history import History
@@ -123,7 +123,7 @@ def main() -> None:
 
 def shops(args: Any) -> Iterator[tuple[str, SearchEvaluation]]:
     for seed in args.seeds:
-        options = SampleOptions(seed=seed, num_items=args.items)
+        options = SampleOptions.from_values({**FORMER_SHOP, "seed": seed, "num_items": args.items})
         with tempfile.TemporaryDirectory() as folder:
             write_sample_shop(Path(folder) / "shop", options)
             searcher, encoder, searchable = _items_alone(Path(folder) / "shop", load_config())

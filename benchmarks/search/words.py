@@ -32,8 +32,9 @@ from features.conversion import default_cache_dir
 from features.documents import item_documents
 from features.event_log import open_dataset
 from features.extraction import extract
-from features.sample import SampleOptions, write_sample_shop
-from features.sample.queries import catalogue_of, spoken_queries, typed_queries, written_queries
+from features.sample import FORMER_SHOP, SampleOptions, write_sample_shop
+from features.sample.queries import spoken_queries, typed_queries, written_queries
+from features.sample.shop import catalogue_of
 from recsys.arrays import Floats
 from recsys.columns import Columns
 from recsys.config import load_config
@@ -193,7 +194,7 @@ def tag_queries(path: Path, item_ids: IdMap) -> list[Query]:
 
 
 def shop(args: Any) -> Iterator[QuerySet]:
-    options = SampleOptions(seed=args.seed, num_items=300)
+    options = SampleOptions.from_values({**FORMER_SHOP, "seed": args.seed, "num_items": 300})
     with tempfile.TemporaryDirectory() as folder:
         write_sample_shop(Path(folder) / "shop", options)
         item_ids, documents = _read(Path(folder) / "shop", speech=True)

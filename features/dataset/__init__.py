@@ -3,6 +3,7 @@
 from features.dataset.event_statistics import EventStatistics, EventSummary
 from features.dataset.files.media_paths import MediaFolder, MediaFolders
 from features.dataset.files.readers import (
+    INGESTED,
     PARQUET,
     POLARS_ERRORS,
     RawTable,
@@ -17,6 +18,7 @@ from features.dataset.files.readers import (
 )
 from features.dataset.files.user_files import NamedIds, file_start, read_ids
 from features.dataset.interactions import (
+    NO_EVENT_KIND,
     EventsTable,
     check_interactions,
     id_columns,
@@ -29,7 +31,7 @@ from features.dataset.joins import KnownIds, describe_near_misses
 from features.dataset.load import load_dataset
 from features.dataset.rejected import SCHEMA, count_reasons, summarise, summary_in_words, write_rejected
 from features.dataset.schema import FILE_NAME, DatasetSpec
-from features.dataset.sections import InteractionsSpec, TimeUnit, positive_columns
+from features.dataset.sections import InteractionsSpec, ReviewsSpec, TimeUnit, positive_columns
 from features.dataset.table_checker import DUPLICATE_ID, Remark, TableChecker, named_files, nothing_left
 from features.dataset.tables import (
     Dataset,
@@ -48,7 +50,9 @@ from features.dataset.values.id_encoding import IdMaps, encode, encode_lists, sp
 __all__ = [
     "DUPLICATE_ID",
     "FILE_NAME",
+    "INGESTED",
     "MAX_ID_LENGTH",
+    "NO_EVENT_KIND",
     "PARQUET",
     "POLARS_ERRORS",
     "SCHEMA",
@@ -70,6 +74,7 @@ __all__ = [
     "RawTable",
     "Rejected",
     "Remark",
+    "ReviewsSpec",
     "StepTime",
     "TableChecker",
     "TimeUnit",

@@ -63,6 +63,10 @@ class EventStatistics(Protocol):
         """The timestamp with this rank, counted from 0, among the sorted timestamps of positive events."""
         ...
 
+    def num_returning_users(self, start: int, end: int | None) -> int:
+        """Users with a positive event in [start, end), without an end if None, and another one before it."""
+        ...
+
 
 class InMemoryEventStatistics:
     """`EventStatistics` of a frame with the columns of `Dataset.interactions`."""
@@ -81,6 +85,12 @@ class InMemoryEventStatistics:
 
     def positive_time(self, rank: int) -> int:
         return int(self._times[rank])
+
+    def num_returning_users(self, start: int, end: int | None) -> int:
+        time = pl.col(Columns.TIMESTAMP)
+        inside = (time >= start) if end is None else time.is_between(start, end, closed="left")
+        users = self._positive.group_by(Columns.USER).agg((time < start).any() & inside.any())
+        return int(users[Columns.TIMESTAMP].sum())
 
     @cached_property
     def _times(self) -> pl.Series:

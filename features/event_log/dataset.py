@@ -134,6 +134,16 @@ class StreamedEventStatistics:
         manifest = self._log.manifest
         return nth_smallest(self._positive_times, rank, manifest.first_timestamp, manifest.last_timestamp)
 
+    def num_returning_users(self, start: int, end: int | None) -> int:
+        found = 0
+        for partition in self._log.partitions():
+            positive = partition.columns[Columns.POSITIVE]
+            time = partition.columns[Columns.TIMESTAMP][positive]
+            user = partition.user_of_event()[positive]
+            inside = (time >= start) & (time < end) if end is not None else time >= start
+            found += len(np.intersect1d(user[time < start], user[inside]))
+        return found
+
     def _positive_times(self) -> Iterator[Ints]:
         for partition in self._log.partitions():
             yield partition.columns[Columns.TIMESTAMP][partition.columns[Columns.POSITIVE]]

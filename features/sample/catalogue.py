@@ -1,5 +1,6 @@
 """The products of a shop: titles, descriptions, pictures and recordings for the attributes of a `World`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,11 +8,12 @@ import numpy.typing as npt
 import polars as pl
 
 from features.sample import texts
+from features.sample.behaviour.families import Families
+from features.sample.behaviour.tastes import World
 from features.sample.options import SampleOptions
-from features.sample.pictures import Look, draw_looks
+from features.sample.pictures import Look
 from features.sample.speech import Repertoire, draw_repertoire
-from features.sample.tastes import World
-from recsys.arrays import Bools
+from recsys.arrays import Bools, Ints
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +32,14 @@ class Catalogue:
     table: pl.DataFrame  # items.parquet
 
 
-def draw_catalogue(rng: np.random.Generator, world: World, options: SampleOptions) -> Catalogue:
+def draw_catalogue(
+    rng: np.random.Generator,
+    world: World,
+    families: Families,
+    looks: Sequence[Look],
+    options: SampleOptions,
+) -> Catalogue:
     """Looks, themes and sayings for the attributes of `world`, and the texts that express the themes."""
-    looks = draw_looks(rng, options.num_visual)
     every_theme = sorted(texts.theme_sentences())
     theme_names = [every_theme[at] for at in rng.permutation(len(every_theme))[: options.num_text]]
     repertoire = draw_repertoire(
@@ -46,7 +53,7 @@ def draw_catalogue(rng: np.random.Generator, world: World, options: SampleOption
     count = options.num_items
     width = max(5, len(str(count)))
     item_ids = tuple(f"P{number:0{width}d}" for number in range(1, count + 1))
-    kinds = tuple(texts.KINDS[at] for at in rng.integers(len(texts.KINDS), size=count))
+    kinds = tuple(texts.KINDS[at] for at in rng.integers(len(texts.KINDS), size=count)[families.first])
     themes = tuple(theme_names[at] for at in world.attribute[:, 1])
     missing = rng.random((3, count)) < np.array(
         [[options.no_picture_fraction], [options.no_text_fraction], [options.no_voice_fraction]]
@@ -61,7 +68,7 @@ def draw_catalogue(rng: np.random.Generator, world: World, options: SampleOption
         repertoire=repertoire,
         has_picture=~missing[0],
         has_voice=~missing[2],
-        table=_table(rng, item_ids, kinds, themes, theme_names, missing, world, options),
+        table=_table(rng, item_ids, kinds, themes, theme_names, missing, world, families, options),
     )
 
 
@@ -73,25 +80,38 @@ def _table(
     theme_names: list[str],
     missing: npt.NDArray[np.bool_],
     world: World,
+    families: Families,
     options: SampleOptions,
 ) -> pl.DataFrame:
     brands = texts.generic_sentences()["brand"]
-    makers = [brands[at] for at in rng.integers(len(brands), size=len(item_ids))]
-    titles, descriptions = [], []
-    for row, (kind, maker, theme) in enumerate(zip(kinds, makers, themes, strict=True)):
-        titles.append(texts.title(kind, maker, int(rng.integers(100, 1000))))
+    makers = [brands[at] for at in rng.integers(len(brands), size=len(item_ids))[families.first]]
+    names, descriptions = [], []
+    for kind, maker, theme in zip(kinds, makers, themes, strict=True):
+        names.append(texts.title(kind, maker, int(rng.integers(100, 1000))))
         others = [name for name in theme_names if name != theme]
-        text = texts.description(rng, kind, maker, theme, others, options.text_noise)
-        descriptions.append(None if missing[1, row] else text)
+        descriptions.append(texts.description(rng, kind, maker, theme, others, options.text_noise))
+    source = _sources(families)
     images = [None if missing[0, row] else f"images/{name}.jpg" for row, name in enumerate(item_ids)]
     columns = {
         "item_id": item_ids,
-        "title": titles,
-        "description": descriptions,
+        "title": [
+            names[first] if number == 1 else texts.model_title(names[first], int(number))
+            for first, number in zip(families.first, families.number, strict=True)
+        ],
+        "description": [None if missing[1, row] else descriptions[at] for row, at in enumerate(source)],
         "image": images,
         "kind": kinds,
         "brand": makers,
-        "price": np.round(np.exp(rng.normal(3.2, 0.6, len(item_ids))), 2),
+        "price": np.round(np.exp(rng.normal(3.2, 0.6, len(item_ids))), 2)[source],
         "launched": world.launch_s,
     }
     return pl.DataFrame(columns, schema_overrides={"description": pl.String, "image": pl.String})
+
+
+def _sources(families: Families) -> Ints:
+    """The row whose description and price each product has: of a variant, that of its original. Shape [N]."""
+    source = np.arange(len(families.original))
+    for row in np.argsort(families.number, kind="stable"):  # the originals of a family first
+        if families.is_variant[row]:
+            source[row] = source[families.original[row]]
+    return source

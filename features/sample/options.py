@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Final
 
 from recsys.errors import ConfigError, did_you_mean
 
@@ -23,13 +23,13 @@ def _fraction(default: float) -> Any:
 class SampleOptions:
     """Size and difficulty of a sample shop; raises `ConfigError` naming every value out of range.
 
-    `features.sample.tastes` has the taste model.
+    `features.sample.behaviour` has the model of tastes and choices.
     """
 
     seed: int = _count(0, low=0, high=2**63 - 1)
     num_items: int = _count(600, low=20)
     num_users: int = _count(1200, low=10)
-    events_per_user: float = _number(22.0, 3.0, 1000.0)  # mean; every shopper has at least 3
+    events_per_user: float = _number(10.0, 3.0, 1000.0)  # mean; every shopper has at least 3
     num_days: int = _count(365, low=10, high=10_000)
     test_fraction: float = _number(0.2, 0.02, 0.9)  # fraction of the days, the last ones
 
@@ -44,16 +44,27 @@ class SampleOptions:
     # Choices of shoppers; utilities are in units of the standard deviation of a shopper's taste.
     temperature: float = _number(0.4, 0.01, 100.0)  # of the softmax over utilities; higher is noisier
     popularity_skew: float = _number(0.15, 0.0, 10.0)  # standard deviation of an item's appeal to everybody
+    zipf_exponent: float = _number(1.0, 0.0, 3.0)  # beside tastes, P(item) is its popularity rank^-exponent
     drift: float = _number(0.5, 0.0, 10.0)  # utility bonus of items with the attribute of the session
     session_length: float = _number(3.0, 1.0, 100.0)  # mean events of one session
     impulse_fraction: float = _fraction(0.05)  # fraction of the events that do not depend on taste
     tie_fraction: float = _fraction(0.1)  # fraction of the events in the second of the shopper's event before
 
     # New items and shoppers, as fractions.
-    new_fraction: float = _fraction(0.35)  # items launched after the cut-off: no event in training
+    new_fraction: float = _fraction(0.15)  # items launched after the cut-off: no event in training
     unseen_fraction: float = _fraction(0.03)  # items launched after the last event: no event at all
     late_fraction: float = _fraction(0.4)  # of the other items, launched in the course of training
     new_user_fraction: float = _fraction(0.03)  # shoppers who first come after the cut-off
+
+    # Change over time (`features.sample.behaviour.dynamics`).
+    taste_drift: float = _fraction(0.2)  # fraction of the variance of a taste that is new at the end
+    trend_strength: float = _number(0.2, 0.0, 10.0)  # standard deviation of an item's trends, over time
+    trend_days: float = _number(120.0, 1.0, 10_000.0)  # mean period of a trend
+
+    # Items that resemble earlier ones (`features.sample.behaviour.families`).
+    variant_fraction: float = _fraction(0.2)  # of the items: the text and theme of another, in another look
+    successor_fraction: float = _fraction(0.2)  # of the items launched after the first day: replace another
+    family_affinity: float = _number(0.5, 0.0, 10.0)  # utility bonus where another of the family was taken
 
     # Missing and wrong content.
     no_picture_fraction: float = _fraction(0.05)
@@ -106,6 +117,19 @@ class SampleOptions:
                     f"{name} = {getattr(self, name)}: must be below {whole} = {getattr(self, whole)}"
                 )
         return problems
+
+
+# The defaults of version 1: many events an item, a third of the items new, nothing that changes over time.
+FORMER_SHOP: Final[Mapping[str, float]] = {
+    "events_per_user": 22.0,
+    "new_fraction": 0.35,
+    "zipf_exponent": 0.0,
+    "taste_drift": 0.0,
+    "trend_strength": 0.0,
+    "variant_fraction": 0.0,
+    "successor_fraction": 0.0,
+    "family_affinity": 0.0,
+}
 
 
 def _problem(item: Any, value: Any) -> str:

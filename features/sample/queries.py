@@ -20,11 +20,10 @@ import polars as pl
 from PIL import Image
 
 from features.sample import texts
-from features.sample.catalogue import Catalogue, draw_catalogue
+from features.sample.catalogue import Catalogue
 from features.sample.options import SampleOptions
 from features.sample.pictures import Look, render
 from features.sample.speech import Recording, recordings
-from features.sample.tastes import draw_world
 
 # Products that no shop has.
 OTHER_KINDS: Final = ("bicycle", "raincoat", "violin", "lawnmower", "aquarium", "tent", "drill", "necklace")
@@ -39,12 +38,6 @@ class SampleQuery:
     text: str | None = None
     picture: Image.Image | None = None
     recording: Recording | None = None
-
-
-def catalogue_of(options: SampleOptions) -> Catalogue:
-    """The products of the shop that `write_sample_shop` makes of `options`."""
-    streams = [np.random.default_rng(seed) for seed in np.random.SeedSequence(options.seed).spawn(5)]
-    return draw_catalogue(streams[1], draw_world(streams[0], options), options)
 
 
 def typed_queries(shop: Catalogue, *, count: int = 60, seed: int = 0) -> list[SampleQuery]:

@@ -6,10 +6,11 @@ import numpy as np
 import polars as pl
 
 from features.sample import texts
+from features.sample.behaviour.choices import PURCHASE, Events
+from features.sample.behaviour.tastes import DAY_S, World
 from features.sample.catalogue import Catalogue
 from features.sample.options import SampleOptions
 from features.sample.speech import Recording
-from features.sample.tastes import DAY_S, PURCHASE, Events, World
 
 NUM_TESTERS = 25  # members of the panel; none of them is a shopper
 

@@ -29,6 +29,11 @@ def title(kind: str, brand: str, number: int) -> str:
     return f"{brand} {kind} {number}"
 
 
+def model_title(first: str, number: int) -> str:
+    """The title of a later product of a family; `first` is the title of its first product."""
+    return f"Model {number} of {first}"
+
+
 def description(
     rng: np.random.Generator, kind: str, brand: str, theme: str, other_themes: Sequence[str], noise: float
 ) -> str:

@@ -1,21 +1,21 @@
 """A sample shop as a dataset folder."""
 
-import json
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import tomli_w
 
-from features.sample.catalogue import Catalogue, draw_catalogue
+from features.sample.behaviour.choices import KINDS
+from features.sample.catalogue import Catalogue
 from features.sample.options import SampleOptions
+from features.sample.oracle import write_oracle
 from features.sample.pictures import render
-from features.sample.reviews import Review, draw_reviews, review_table
-from features.sample.tastes import KINDS, Events, World, draw_events, draw_world
+from features.sample.reviews import Review, review_table
+from features.sample.shop import Shop, draw_shop
 from recsys.errors import DataError
 
 Progress = Callable[[str, int, int], None]
@@ -62,9 +62,9 @@ CAME_BY = ("friend", "search", "advertisement", "newspaper")
 def write_sample_shop(out: Path, options: SampleOptions, *, progress: Progress | None = None) -> None:
     """Generate a shop by `options` and write it to `out` as a dataset; equal options give the same shop.
 
-    `features.sample.tastes` has the taste model. `oracle/` holds the options and the true factors, which
-    `dataset.toml` does not name. `progress` is called with a stage, the steps done and all steps. `out`
-    appears whole or not at all. Raises `DataError` if `out` exists and is not empty.
+    `features.sample.behaviour` has the model of tastes and choices. `oracle/` holds the options and the true
+    factors. `progress` is called with a stage, the steps done and all steps. `out` appears whole or not at
+    all. Raises `DataError` if `out` exists and is not empty.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} exists and is not an empty folder; remove it or choose another")
@@ -78,24 +78,17 @@ def write_sample_shop(out: Path, options: SampleOptions, *, progress: Progress |
 
 
 def _write(folder: Path, options: SampleOptions, progress: Progress) -> None:
-    # One random stream for each part, so that an option of one part does not change the others.
-    streams = [np.random.default_rng(seed) for seed in np.random.SeedSequence(options.seed).spawn(5)]
-    world = draw_world(streams[0], options)
-    catalogue = draw_catalogue(streams[1], world, options)
-    events = draw_events(streams[2], world, options)
-    width = max(5, len(str(options.num_users)))
-    user_ids = tuple(f"U{number:0{width}d}" for number in range(1, options.num_users + 1))
-    reviews = draw_reviews(streams[3], world, catalogue, events, user_ids, options)
+    shop = draw_shop(options)
     for name in ("images", "audio", "splits", "oracle"):
         (folder / name).mkdir(parents=True)
     (folder / "dataset.toml").write_text(tomli_w.dumps(DATASET), "utf-8")
-    catalogue.table.write_parquet(folder / "items.parquet")
-    review_table(reviews).write_csv(folder / "reviews.csv")
-    _user_table(streams[4], user_ids).write_csv(folder / "users.csv")
-    _write_events(folder, world, catalogue, events, user_ids)
-    _write_oracle(folder, world, catalogue, user_ids, options)
-    _write_recordings(folder / "audio", reviews, progress)
-    _write_pictures(folder / "images", catalogue, options, progress)
+    shop.catalogue.table.write_parquet(folder / "items.parquet")
+    review_table(shop.reviews).write_csv(folder / "reviews.csv")
+    _user_table(shop.rng, shop.user_ids).write_csv(folder / "users.csv")
+    _write_events(folder, shop)
+    write_oracle(folder / "oracle", shop)
+    _write_recordings(folder / "audio", shop.reviews, progress)
+    _write_pictures(folder / "images", shop.catalogue, options, progress)
 
 
 def _user_table(rng: np.random.Generator, user_ids: tuple[str, ...]) -> pl.DataFrame:
@@ -109,39 +102,22 @@ def _user_table(rng: np.random.Generator, user_ids: tuple[str, ...]) -> pl.DataF
     )
 
 
-def _write_events(
-    folder: Path, world: World, catalogue: Catalogue, events: Events, user_ids: tuple[str, ...]
-) -> None:
+def _write_events(folder: Path, shop: Shop) -> None:
     """interactions.csv, and its rows before and from the cut-off as the split."""
+    events = shop.events
     table = pl.DataFrame(
         {
-            "user_id": np.array(user_ids)[events.user],
-            "item_id": np.array(catalogue.item_ids)[events.item],
+            "user_id": np.array(shop.user_ids)[events.user],
+            "item_id": np.array(shop.catalogue.item_ids)[events.item],
             "timestamp": events.timestamp_s,
             "event": np.array(KINDS)[events.kind],
             "rating": events.rating,
         }
     ).with_columns(pl.when(pl.col("rating") > 0).then("rating").alias("rating"))
     table.write_csv(folder / "interactions.csv")
-    before = pl.col("timestamp") < world.cutoff_s
+    before = pl.col("timestamp") < shop.world.cutoff_s
     table.filter(before).write_parquet(folder / "splits" / "train.parquet")
     table.filter(~before).write_parquet(folder / "splits" / "test.parquet")
-
-
-def _write_oracle(
-    folder: Path, world: World, catalogue: Catalogue, user_ids: tuple[str, ...], options: SampleOptions
-) -> None:
-    """The true factors, whose dot product is the expected worth of a choice."""
-    vector = pl.List(pl.Float32)
-    for name, column, ids, factors in (
-        ("users", "user_id", user_ids, world.user_factors),
-        ("items", "item_id", catalogue.item_ids, world.item_factors),
-    ):
-        rows = {column: ids, "vector": factors.tolist()}
-        pl.DataFrame(rows, schema={column: pl.String, "vector": vector}).write_parquet(
-            folder / "oracle" / f"{name}.parquet"
-        )
-    (folder / "oracle" / "options.json").write_text(json.dumps(asdict(options), indent=2) + "\n", "utf-8")
 
 
 def _write_recordings(folder: Path, reviews: list[Review], progress: Progress) -> None:

@@ -10,6 +10,7 @@ user's first validation or test event. These rules hold for all protocols:
 """
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -18,7 +19,7 @@ from features.dataset import Dataset
 from features.event_log import StreamedDataset
 from features.splits.assignment import CONTEXT, ORDER, PART, TEST, TRAIN, UNUSED, VALIDATION, validation_of
 from features.splits.predefined import predefined_rule, read_predefined
-from features.splits.protocols import Plan, make_plan
+from features.splits.protocols import Plan, make_plan, protocol_by_time
 from features.splits.review_visibility import ReviewRule, allowed_reviews
 from features.splits.split import Cut, InMemorySplit, Split
 from features.splits.streamed import split_log
@@ -42,16 +43,19 @@ def make_split(
     """The split that `config` asks for; the parts of an event log are written into `folder`.
 
     `auto` is `predefined` where the configuration, the arguments or the dataset name files, else
-    `leave_one_out` on data without a clock, else `user_temporal`. Files of the configuration are relative to
-    the dataset. Files of the arguments come before those of the configuration, and those before the files of
-    the dataset. A predefined split is matched in memory, since its files name events of any user. Raises
-    `ConfigError` where the protocol does not fit the data, `DataError` where training or test is empty.
+    `leave_one_out` on data without a clock, else that of `protocol_by_time`. Files of the configuration are
+    relative to the dataset. Files of the arguments come before those of the configuration, and those before
+    the files of the dataset. A predefined split is matched in memory, since its files name events of any
+    user. Raises `ConfigError` where the protocol does not fit the data, `DataError` where training or test
+    is empty.
     """
-    protocol, files = choose_protocol(dataset, config, train_file, test_file)
+    protocol, files, reason = choose_protocol(dataset, config, train_file, test_file)
     if protocol == "predefined":
         assert files is not None
         return _checked(predefined_split(dataset, config, *files))
     plan = make_plan(protocol, dataset.event_statistics, config)
+    if reason:
+        plan = replace(plan, description=f"{plan.description} {reason}")
     return _checked(split_by_plan(dataset, plan, folder, progress=progress))
 
 
@@ -69,12 +73,17 @@ def split_by_plan(
 
 def choose_protocol(
     dataset: Dataset, config: SplitConfig, train_file: Path | None = None, test_file: Path | None = None
-) -> tuple[str, tuple[Path, Path] | None]:
-    """The protocol, with `auto` resolved, and the files of a predefined split."""
+) -> tuple[str, tuple[Path, Path] | None, str]:
+    """The protocol, with `auto` resolved; the files of a predefined split; the reason of a choice by time."""
     files = _split_files(dataset, config, train_file, test_file)
     protocol: str = config.protocol
-    if protocol == "auto":
-        protocol = "predefined" if files else "user_temporal" if dataset.has_clock else "leave_one_out"
+    reason = ""
+    if protocol == "auto" and files:
+        protocol = "predefined"
+    elif protocol == "auto" and not dataset.has_clock:
+        protocol = "leave_one_out"
+    elif protocol == "auto":
+        protocol, reason = protocol_by_time(dataset.event_statistics, config)
     named_here = files is not None and files != dataset.split_files
     if protocol != "predefined" and named_here:
         raise ConfigError(
@@ -85,7 +94,7 @@ def choose_protocol(
             "split.protocol = 'predefined' needs two files: [split] in dataset.toml, or split.train and "
             "split.test"
         )
-    return protocol, files
+    return protocol, files, reason
 
 
 def predefined_split(

@@ -60,6 +60,33 @@ class Plan:
     held: tuple[str, ...] = (VALIDATION, TEST, CONTEXT, UNUSED)
 
 
+def protocol_by_time(statistics: EventStatistics, config: SplitConfig) -> tuple[str, str]:
+    """The protocol of `auto` for data with a clock, and the reason in words.
+
+    `global_temporal` where its test and its validation each have positive events of at least
+    `min_window_users` users with an earlier one, else `user_temporal`.
+    """
+    if statistics.num_positive and config.test_fraction + config.validation_fraction < 1:
+        starts_validation, starts_test = _starts(statistics, config)
+        in_test = statistics.num_returning_users(starts_test, None)
+        in_validation = statistics.num_returning_users(starts_validation, starts_test)
+    else:
+        in_test = in_validation = 0
+    counts = f"{in_test:,} users with earlier events in the test and {in_validation:,} in validation"
+    if min(in_test, in_validation) >= config.min_window_users:
+        return "global_temporal", (
+            f"One cut-off for all, since it leaves {counts} (at least {config.min_window_users:,}). No model "
+            "reads an event after it, and users and items without an earlier event are tested as they come. "
+            "A split of each user's own last events is easier, because models then read what others did "
+            "later; its results are not comparable with these."
+        )
+    return "user_temporal", (
+        f"Each user has a cut-off of the own, since one for all would leave {counts} (fewer than "
+        f"{config.min_window_users:,}). Models may therefore read what other users did later, and every "
+        "tested user has a history; a model in use has a harder task."
+    )
+
+
 def make_plan(protocol: str, statistics: EventStatistics, config: SplitConfig) -> Plan:
     """The plan of one of the computed protocols. Raises `ConfigError` where it does not fit the data."""
     match protocol:

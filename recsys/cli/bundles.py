@@ -25,11 +25,20 @@ HistoriesOption = Annotated[
     typer.Option(help="Users' histories; by default histories.parquet beside the bundle, if there is one."),
 ]
 StateOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         help="The file that keeps the users' state; by default state.sqlite beside the bundle. ':memory:' "
         "keeps it in memory, as happens where the default cannot be written: then users who are erased come "
-        "back with the next start."
+        "back with the next start, and events that are added are lost. redis://HOST:6379/0 keeps what comes "
+        "in over HTTP in a Redis, for several servers."
+    ),
+]
+FilterOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--filter",
+        help="Only items that pass: genres=Comedy, genres!=Horror, 'year>=1990', or JSON as over HTTP. Again "
+        "for more; of one field with = repeated, any of the values, otherwise all must hold.",
     ),
 ]
 DeviceOption = Annotated[str, typer.Option(help="cpu or cuda.")]
@@ -58,6 +67,7 @@ def recommend(
     candidates_column: Annotated[
         str | None, typer.Option(help="The column of --candidates with the ids; by default item_id.")
     ] = None,
+    filter_: FilterOption = None,
     exclude_seen: Annotated[bool, typer.Option(help="Leave out the items that a user has seen.")] = True,
     report: Annotated[
         Path | None,
@@ -72,6 +82,7 @@ def recommend(
 ) -> None:
     """Write recommendations for many users to a Parquet file."""
     from serving.batch import BatchRequest, recommend_to_parquet
+    from serving.filters import parsed_filters
 
     request = BatchRequest(
         users="all" if users == "all" else Path(users),
@@ -80,6 +91,7 @@ def recommend(
         exclude_seen=exclude_seen,
         candidates=candidates,
         candidates_column=candidates_column,
+        filters=parsed_filters(filter_ or []),
     )
     with open_engine(bundle, histories, state, device) as engine, ConsoleProgress(console) as progress:
         counts = recommend_to_parquet(engine, request, out, report=report, progress=progress)
@@ -109,6 +121,10 @@ def serve(
     max_audio_seconds: Annotated[
         int, typer.Option(min=1, max=3600, help="Of a longer sound in a query the beginning is used.")
     ] = 60,
+    impressions: Annotated[
+        bool,
+        typer.Option(help="Keep in the state which items each answer listed, for later trainings."),
+    ] = True,
 ) -> None:
     """Answer over HTTP: a page for search at /, and the API's documentation at /docs."""
     from features.queries import QueryLimits
@@ -125,6 +141,7 @@ def serve(
             device=_device(device),
             media=media or (),
             limits=QueryLimits(max_pixels=round(1e6 * max_megapixels), max_audio_seconds=max_audio_seconds),
+            log_impressions=impressions,
         )
 
 
@@ -166,7 +183,7 @@ def _summary(counts: Any, k: int, out: Path) -> str:
     return "; ".join(parts) + "."
 
 
-def open_engine(bundle: Path, histories: Path | None, state: Path | None, device: str) -> Any:
+def open_engine(bundle: Path, histories: Path | None, state: str | None, device: str) -> Any:
     from recsys.bundle import bundle_directory
     from serving.engine import Engine
 

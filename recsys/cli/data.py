@@ -15,7 +15,15 @@ from recsys.cli.app import (
     console,
     default_cache,
 )
-from recsys.cli.console import ConsoleProgress, pairs_table, print_dataset, print_reasons, print_times, say
+from recsys.cli.console import (
+    ConsoleProgress,
+    pairs_table,
+    print_dataset,
+    print_reasons,
+    print_times,
+    say,
+    warn,
+)
 from recsys.errors import ConfigError
 
 
@@ -118,6 +126,36 @@ def check(
         loaded = open_dataset(dataset, data, cache_dir=cache or default_cache(), progress=progress)
         report = check_dataset(loaded, rejected=rejected)
     print_dataset(console, report)
+
+
+@command
+def ingest(
+    state: Annotated[
+        str,
+        typer.Argument(
+            help="The state of recsys serve: state.sqlite, the folder that holds it, or redis://HOST:6379/0."
+        ),
+    ],
+    dataset: Annotated[Path, typer.Option("--into", help="The dataset folder that gets the events.")],
+) -> None:
+    """Make events and impressions of a running or stopped server the next rows of a dataset, once each."""
+    from serving.ingest import ingest as ingest_rows
+    from serving.state import open_live_rows
+
+    rows = open_live_rows(state)
+    try:
+        report = ingest_rows(rows, dataset)
+    finally:
+        rows.close()
+    for warning in report.warnings:
+        warn(console, warning)
+    removed = f"; {report.num_erased:,} of erased users were removed" if report.num_erased else ""
+    say(
+        console,
+        f"{report.num_new:,} new events, {report.num_events:,} in all{removed}; "
+        f"{report.num_reviews:,} reviews; {report.num_impressions:,} listed items are in {dataset / 'live'}.",
+    )
+    say(console, f"Next:  recsys check {dataset}")
 
 
 @command

@@ -20,6 +20,7 @@ from recsys.cli.app import (
 from recsys.cli.bundles import (
     BundleArgument,
     DeviceOption,
+    FilterOption,
     HistoriesOption,
     StateOption,
     open_engine,
@@ -43,10 +44,7 @@ def search(
     video: Annotated[list[Path] | None, typer.Option(help="A video: its frames and its sound.")] = None,
     like: Annotated[list[str] | None, typer.Option(help="An item id: items like it.")] = None,
     user: Annotated[str | None, typer.Option(help="Whose taste orders the hits, and who owns items.")] = None,
-    filter_: Annotated[
-        list[str] | None,
-        typer.Option("--filter", help="field=value; repeated: another field, or one more value of a field."),
-    ] = None,
+    filter_: FilterOption = None,
     k: Annotated[int, typer.Option("-k", "--k", help="Items a query, at most.")] = 10,
     min_relevance: Annotated[
         float | None,
@@ -78,6 +76,8 @@ def search(
     device: DeviceOption = "cpu",
 ) -> None:
     """Search a bundle by words, pictures, sounds, videos and items; or answer a file of queries."""
+    from serving.filters import parsed_filters
+
     asked = {"words": words, "--image": image, "--audio": audio, "--video": video, "--like": like}
     _check_one_way(asked | {"--user": user}, queries, out, report)
     shared = {
@@ -135,17 +135,6 @@ def index(
         console,
         f"Search it:  recsys search {quote(str(out))} WORDS   or serve it:  recsys serve {quote(str(out))}",
     )
-
-
-def parsed_filters(settings: list[str]) -> dict[str, list[str]]:
-    """field=value texts as field -> wanted values; raises `ConfigError`."""
-    filters: dict[str, list[str]] = {}
-    for each in settings:
-        field, equals, value = each.partition("=")
-        if not equals or not field.strip():
-            raise ConfigError(f"--filter {each!r}: write it as field=value, such as genres=Comedy")
-        filters.setdefault(field.strip(), []).append(value)
-    return filters
 
 
 def _search_file(

@@ -40,8 +40,11 @@ class DataConfig(Section):
 
 class SplitConfig(Section):
     # Which events are training, validation and test; docs/evaluation.md describes the protocols. "auto" is
-    # "predefined" where files are named, else "user_temporal" with a clock and "leave_one_out" without one.
+    # "predefined" where files are named, "leave_one_out" without a clock, else "global_temporal" where the
+    # windows are large enough, else "user_temporal".
     protocol: ProtocolName = "auto"
+    # Of "auto": the users with earlier events that test and validation each need for "global_temporal".
+    min_window_users: Count = 300
     train: str | None = None  # file of a predefined split, relative to the dataset
     test: str | None = None  # the other file
     # Fractions of the positive events: the latest are test, those before them validation. "leave_one_out" has
@@ -238,7 +241,7 @@ REPLACED_KEYS: Mapping[str, str] = {
     "model.item.regress_new": "write model.cold_start.content_regression",
     "model.item.sentiment": "delete it: no model reads the sentiment of reviews, it annotates the catalogue",
     **dict.fromkeys(
-        ("model.cold_bias", "model.cold_from", "model.cold_budget"),
+        ("model.cold_bias", "model.cold_from"),
         "cold items have fixed ranks now: set model.cold_ranks = [10, 17, 19], say, or [] for none",
     ),
 }

@@ -1,19 +1,21 @@
 """The HTTP endpoint: `create_app(engine)`, and `serve`, which runs it."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
+from uuid import uuid4
 
 from features.queries import QueryLimits
 from recsys import __version__
 from recsys.bundle import Device
 from recsys.errors import MissingExtraError, RequestError, StateError
-from recsys.history import History
 from recsys.ids import PAD
-from recsys.retrieval import Recommendations
-from serving.engine import Engine
+from recsys.retrieval import AnsweredBy, Recommendations
+from serving.engine import LIVE_ROWS_MISSING, Engine
 from serving.http.catalogue import router as catalogue_router
+from serving.http.events import router as events_router
 from serving.http.page import router as page_router
 from serving.http.parts import (
     BAD_BODY,
@@ -21,8 +23,10 @@ from serving.http.parts import (
     NO_PART,
     NOT_FOUND,
     NOT_READY,
+    Asked,
     EngineOf,
     RecommendingEngine,
+    RecordOf,
     history_of,
     model_info,
     providers_of,
@@ -69,18 +73,26 @@ the field, the rejected value, and what would be right.
 router = APIRouter()
 
 
-def create_app(engine: Engine, limits: QueryLimits | None = None, media: Sequence[Path] = ()) -> FastAPI:
+def create_app(
+    engine: Engine,
+    limits: QueryLimits | None = None,
+    media: Sequence[Path] = (),
+    *,
+    log_impressions: bool = True,
+) -> FastAPI:
     """The application that answers from `engine`.
 
-    `limits` are those of the queries of search, `media` the folders of `CataloguePictures`.
+    `limits` are those of the queries of search, `media` the folders of `CataloguePictures`. With
+    `log_impressions` every recommended or ranked list is written to the state.
     """
     # FastAPI's own pages load scripts from another host; /docs is one of `serving/web/`.
     app = FastAPI(title="recsys", version=__version__, description=ABOUT, docs_url=None, redoc_url=None)
     app.state.engine = engine
+    app.state.log_impressions = log_impressions
     has_search = engine.bundle.manifest.search is not None
     app.state.search = SearchEngine.of(engine, limits=limits) if has_search else None
     app.state.pictures = CataloguePictures(engine.bundle.catalogue, media)
-    for each in (router, search_router, catalogue_router, page_router):
+    for each in (router, events_router, search_router, catalogue_router, page_router):
         app.include_router(each)
     _describe_bodies(app)
     _install_handlers(app)
@@ -93,20 +105,22 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     histories: Path | None = None,
-    state: Path | None = None,
+    state: Path | str | None = None,
     device: Device = "cpu",
     media: Sequence[Path] = (),
     log_level: str = "info",
     limits: QueryLimits | None = None,
+    log_impressions: bool = True,
 ) -> None:
     """Open `bundle` and answer over HTTP until stopped; errors as `Engine.open` and `CataloguePictures`."""
     with Engine.open(bundle, histories=histories, state=state, device=device) as engine:
         if not engine.state.is_durable:
             log.warning(
-                "the state is kept in memory: users who are erased come back with the next start; name a "
-                "writable file with --state to keep erasures"
+                "the state is kept in memory: users who are erased come back with the next start, and events "
+                "that are added are lost; name a writable file with --state to keep them (a Redis keeps them "
+                "with appendonly yes and appendfsync always)"
             )
-        application = create_app(engine, limits, media)
+        application = create_app(engine, limits, media, log_impressions=log_impressions)
         uvicorn.run(application, host=host, port=port, log_level=log_level)
 
 
@@ -114,24 +128,24 @@ def serve(
 @router.post(
     "/v1/recommend", responses=BAD_BODY | NOT_READY | NO_PART, tags=["recommend"], summary="Recommend items"
 )
-def recommend(body: RecommendRequest, engine: RecommendingEngine) -> Answer:
+def recommend(body: RecommendRequest, engine: RecommendingEngine, record: RecordOf) -> Answer:
     """The best items for a user of the data, or for a history sent along.
 
     For an unknown user, an empty history, or a history of unknown items only, `degraded` says what answered.
     """
-    history, ignored = history_of(engine, body)
+    asked = history_of(engine, body)
     allowed, unknown = engine.reader_of(body.user_id).allowed(
         body.candidates, body.filters, body.exclude, strict=body.strict
     )
     ranked = engine.recommend(
-        [history],
+        [asked.history],
         body.k,
         users=[body.user_id],
         exclude_seen=body.exclude_seen,
         allowed=allowed,
         diversity=body.diversity,
     )
-    return _answer(engine, history, ranked, [*ignored, *unknown])
+    return _answer(engine, asked, ranked, unknown, partial(record, body.user_id))
 
 
 @router.post(
@@ -140,16 +154,16 @@ def recommend(body: RecommendRequest, engine: RecommendingEngine) -> Answer:
     tags=["recommend"],
     summary="Put given items in order",
 )
-def rank(body: RankRequest, engine: RecommendingEngine) -> Answer:
+def rank(body: RankRequest, engine: RecommendingEngine, record: RecordOf) -> Answer:
     """All the given candidates of the catalogue, best first for this user or history; seen items are kept.
 
     Items without training events have the same ranks as in a recommended list. Where the candidates are too
     few for these ranks, they come after all others.
     """
-    history, ignored = history_of(engine, body)
+    asked = history_of(engine, body)
     candidates, unknown = engine.reader_of(body.user_id).candidates(body.candidates, strict=body.strict)
-    ranked = engine.rank([history], candidates[None, :])
-    return _answer(engine, history, ranked, [*ignored, *unknown])
+    ranked = engine.rank([asked.history], candidates[None, :])
+    return _answer(engine, asked, ranked, unknown, partial(record, body.user_id))
 
 
 @router.get(
@@ -195,7 +209,7 @@ async def healthz() -> Health:
 def readyz(engine: EngineOf) -> Readiness:
     """The bundle, its providers, and the numbers of items and of users in the state."""
     try:
-        num_users = engine.state.num_users()
+        num_users, is_live = engine.state.count_users()
     except Exception as error:  # a state of any kind may fail in its own way
         raise HTTPException(503, f"the state does not answer ({error})") from error
     return Readiness(
@@ -204,6 +218,7 @@ def readyz(engine: EngineOf) -> Readiness:
         providers=providers_of(engine),
         num_items=len(engine.bundle.item_ids),
         num_users=num_users,
+        degraded=[] if is_live else [LIVE_ROWS_MISSING],
     )
 
 
@@ -236,7 +251,7 @@ def _install_handlers(app: FastAPI) -> None:
     @app.exception_handler(StateError)
     async def unavailable(request: Request, error: StateError) -> JSONResponse:
         log.error("%s", error)
-        return JSONResponse(problem(None, str(error)), 503)
+        return JSONResponse(problem(None, str(error)), 503, headers={"Retry-After": "1"})
 
     @app.exception_handler(AnyHTTPException)
     async def other(request: Request, error: AnyHTTPException) -> JSONResponse:
@@ -256,16 +271,25 @@ def _install_handlers(app: FastAPI) -> None:
         return JSONResponse(problem(None, "internal error; the server's log has the traceback"), 500)
 
 
-def _answer(engine: Engine, history: History | None, ranked: Recommendations, ignored: list[str]) -> Answer:
+def _answer(
+    engine: Engine,
+    asked: Asked,
+    ranked: Recommendations,
+    unknown: list[str],
+    record: Callable[[Answer, AnsweredBy], None],
+) -> Answer:
     num_found = int((ranked.items[0] != PAD).sum())
     items = [_ranked_item(engine, ranked, place) for place in range(num_found)]
-    return Answer(
+    answer = Answer(
+        request_id=uuid4().hex,
         items=items,
         model=model_info(engine),
         providers=providers_of(engine),
-        degraded=engine.degraded(history, ranked.answered_by[0]),
-        ignored=list(dict.fromkeys(ignored)),
+        degraded=[*engine.degraded(asked.history, ranked.answered_by[0]), *asked.degraded],
+        ignored=list(dict.fromkeys([*asked.ignored, *unknown])),
     )
+    record(answer, ranked.answered_by[0])
+    return answer
 
 
 def _ranked_item(engine: Engine, ranked: Recommendations, place: int) -> RankedItem:

@@ -5,6 +5,7 @@ from typing import Final
 from pydantic import Field
 
 from recsys.search import QueryKind
+from serving.filters import FilterBody
 from serving.http.schemas import MAX_ALLOWED, ItemId, ModelInfo, UserId, UserQuery, _Model
 from serving.pictures import MAX_SIDE
 
@@ -32,11 +33,10 @@ class FacetRequest(_Model):
     items: list[ItemId] | None = Field(
         None, max_length=MAX_ALLOWED, description="Only these items, such as hits; by default the catalogue."
     )
-    filters: dict[str, list[str]] = Field(
+    filters: FilterBody = Field(
         default_factory=dict,
-        description="As in a search. A field is counted among the items that pass the filters of all other "
-        "fields.",
-        examples=[{"genres": ["Comedy"]}],
+        description="As in a search. A field is counted among the items that pass the conditions on all "
+        "other fields.",
     )
     user_id: UserId | None = Field(
         None, description="Items with an owner count for this user alone; without, they do not count."

@@ -1,15 +1,20 @@
 """What several endpoints share: the engine of the application, documented errors, and parts of answers."""
 
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import Depends, HTTPException, Request
 
 from recsys.errors import RequestError
 from recsys.history import History
+from recsys.retrieval import AnsweredBy
 from serving.engine import Engine
 from serving.http.problems import problem
-from serving.http.schemas import ErrorBody, ModelInfo, Subject
+from serving.http.schemas import Answer, ErrorBody, ModelInfo, Subject
 from serving.requests import Event
+from serving.state import Impression
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -33,6 +38,28 @@ async def _recommending(engine: EngineOf) -> Engine:
 
 
 RecommendingEngine = Annotated[Engine, Depends(_recommending)]  # of a bundle that has a recommender
+Record = Callable[[str | None, Answer, AnsweredBy], None]  # of a user, what answered
+
+
+async def _record(request: Request, engine: EngineOf) -> Record:
+    """Writes an answer to the log of impressions, where the application keeps one."""
+    if not request.app.state.log_impressions:
+        return lambda user, answer, answered_by: None
+    return lambda user, answer, answered_by: engine.state.log_impression(
+        Impression(
+            request_id=answer.request_id,
+            user=user,
+            timestamp=time.time_ns() // 1000,
+            bundle=answer.model.version,
+            items=tuple(each.item_id for each in answer.items),
+            scores=tuple(each.score for each in answer.items),
+            sources=(answered_by.value,) * len(answer.items),
+            propensities=(1.0,) * len(answer.items),  # no list is drawn at random
+        )
+    )
+
+
+RecordOf = Annotated[Record, Depends(_record)]
 BAD_REQUEST: Responses = {
     422: {"model": ErrorBody, "description": "A field is missing, unknown or out of range."}
 }
@@ -49,18 +76,29 @@ NO_PART: Responses = {
 }
 
 
-def history_of(engine: Engine, subject: Subject) -> tuple[History | None, list[str]]:
-    """The posted history and its unknown items, or the user's history; None for an unknown user."""
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The history that a request is about."""
+
+    history: History | None  # None for an unknown user
+    ignored: list[str] = field(default_factory=list)  # unknown items of a posted history
+    degraded: list[str] = field(default_factory=list)  # why the user's history is not all there is
+
+
+def history_of(engine: Engine, subject: Subject) -> Asked:
+    """The posted history, or the user's."""
     if subject.user_id is not None:
         if subject.history is not None:
             raise RequestError(
                 "history", "is given together with user_id; leave one of the two out", list(subject.history)
             )
-        return engine.histories([subject.user_id])[0], []
+        known, degraded = engine.history(subject.user_id)
+        return Asked(history=known, degraded=degraded)
     if subject.history is None:
         raise RequestError("user_id", "is missing; give user_id, or history instead")
     events = [Event(**entry.model_dump()) for entry in subject.history]
-    return engine.request_reader.history(events, strict=subject.strict)
+    history, ignored = engine.request_reader.history(events, strict=subject.strict)
+    return Asked(history=history, ignored=ignored)
 
 
 def model_info(engine: Engine) -> ModelInfo:

@@ -123,6 +123,7 @@ _DESCRIPTIONS: Final[Mapping[str, _Describe]] = {
     **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), _plain("must be an object")),
     "greater_than_equal": lambda context: f"must be at least {context['ge']:g}",
     "less_than_equal": lambda context: f"must be at most {context['le']:g}",
+    "string_too_long": lambda context: f"is too long; give at most {context['max_length']:,} characters",
     "too_short": lambda context: f"is empty; give at least {context['min_length']} entry",
     "too_long": lambda context: f"has too many entries; give at most {context['max_length']:,}",
 }

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from recsys.retrieval import MAX_DIVERSITY
+from serving.filters import FilterBody
 
 MAX_K: Final = 500
 MAX_HISTORY: Final = 1000
@@ -124,12 +125,7 @@ class RecommendRequest(Subject):
     candidates: list[ItemId] | None = Field(
         None, min_length=1, max_length=MAX_ALLOWED, description="Only these items may be recommended."
     )
-    filters: dict[str, list[str]] = Field(
-        default_factory=dict,
-        description="Category field, or `reviewers`, to wanted values: an item needs one of the values in "
-        "every field named.",
-        examples=[{"genres": ["Comedy", "Drama"]}],
-    )
+    filters: FilterBody = Field(default_factory=dict)
     diversity: float = Field(
         0.0,
         ge=0.0,
@@ -210,12 +206,17 @@ class ModelInfo(_Model):
 class Answer(_Model):
     """Items, best first, and the circumstances of the answer."""
 
+    request_id: str = Field(
+        description="Names this answer: events on its items may carry it (`POST /v1/events`).",
+        examples=["0f8e6a0c5b7d4a52a6f1f2a1f3c5d7e9"],
+    )
     items: list[RankedItem]
     model: ModelInfo
     providers: dict[str, list[str]] = Field(description="Execution providers that each graph runs on.")
     degraded: list[str] = Field(
         description="Why the answer does not come from the model and the user's history, and what answered "
-        "instead: `unknown_user`, `empty_history`, or `unknown_items` for a history of unknown items only.",
+        "instead: `unknown_user`, `empty_history`, or `unknown_items` for a history of unknown items only. "
+        "`live_state`: events since the training are left out.",
         examples=[["unknown_user: popularity"]],
     )
     ignored: list[str] = Field(
@@ -257,6 +258,7 @@ class Readiness(_Model):
     providers: dict[str, list[str]]
     num_items: int
     num_users: int
+    degraded: list[str] = Field(description="What does not answer, while requests are answered without it.")
 
 
 class Problem(_Model):

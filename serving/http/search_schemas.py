@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from features.queries import MAX_WEIGHT, QueryLimits
+from serving.filters import FilterBody
 from serving.http.schemas import (
     IMAGE,
     MAX_ALLOWED,
@@ -85,12 +86,7 @@ class SearchBody(Subject):
     exclude: list[ItemId] = Field(
         default_factory=list, max_length=MAX_ALLOWED, description="Leave out these items too, by id."
     )
-    filters: dict[str, list[str]] = Field(
-        default_factory=dict,
-        description="Category field, or `reviewers`, to wanted values: an item needs one of the values in "
-        "every field named.",
-        examples=[{"genres": ["Comedy", "Drama"]}],
-    )
+    filters: FilterBody = Field(default_factory=dict)
     min_relevance: float | None = Field(
         None,
         ge=0,

@@ -5,6 +5,7 @@ interruption.
 """
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from recsys.files import exclusive, remove_unfinished, replacing
 from recsys.history import History
 from recsys.progress import Progress, silent
 from serving.batch_parts import PartStore, check_is_parquet
+from serving.filters import Filters
 from serving.search.engine import SearchAnswer, SearchEngine, SearchRequest
 
 SCHEMA: Final = pl.Schema(
@@ -51,7 +53,7 @@ class SearchBatch:
 
     queries: Path
     k: int = 20
-    filters: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    filters: Filters = field(default_factory=dict)
     exclude_seen: bool = False
     min_relevance: float | None = None
     personal: float | None = None
@@ -120,7 +122,7 @@ class _Work:
                 search.engine.bundle.version,
                 sorted(search.engine.providers.items()),
                 batch.k,
-                sorted((name, tuple(values)) for name, values in batch.filters.items()),
+                json.dumps(batch.filters, sort_keys=True),
                 batch.exclude_seen,
                 batch.min_relevance,
                 batch.personal,

@@ -28,6 +28,7 @@ from recsys.search import (
     personalizer,
 )
 from serving.engine import Engine
+from serving.filters import Filters
 
 TRANSCRIBER: Final = "transcriber"  # among the encoders of a manifest
 UNKNOWN_USER: Final = "unknown_user: impersonal"
@@ -45,7 +46,7 @@ class SearchRequest:
     user: str | None = None  # sees the items that they own, and those without an owner
     history: History | None = None
     is_unknown_user: bool = False  # a user was named who has no history; the answer says so
-    filters: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    filters: Filters = field(default_factory=dict)
     exclude: Sequence[str] = ()
     exclude_seen: bool = False
     min_relevance: float | None = None  # None: the one that validation chose

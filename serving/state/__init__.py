@@ -1,9 +1,16 @@
-"""Users' histories behind one protocol; embedded default SQLite."""
+"""Users by external ids: live rows and histories of training behind one protocol; SQLite by default."""
 
-from serving.state.opening import open_state
-from serving.state.protocol import State
+from serving.state.opening import open_live_rows, open_state
+from serving.state.protocol import Appended, Impression, LiveEvent, LiveRows, LiveUser, State, hash_of
 
 __all__ = [
+    "Appended",
+    "Impression",
+    "LiveEvent",
+    "LiveRows",
+    "LiveUser",
     "State",
+    "hash_of",
+    "open_live_rows",
     "open_state",
 ]

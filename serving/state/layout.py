@@ -1,10 +1,20 @@
 """The SQLite file of the state: its tables, and functions that open it.
 
-    maps        one row for each set of id maps: its fingerprint, the imported file, the last use
-    histories   one row for each user and set of id maps; item ids in a history are those of the maps
-    erased      hashes of the users who were erased, for all maps
+Rows by external ids, which no bundle owns:
+    events       one row for each event that came in over HTTP, in the order in which they came
+    live_users   one row for each user with an event or fields of their own, which are JSON
+    impressions  one row for each answered request; what it listed is JSON
+    erased       hashes of the users who were erased
 
-The file may have histories of several bundles: a history belongs to the row of `maps` with its `maps_id`.
+Histories of training, imported for one bundle's id maps:
+    maps         one row for each set of id maps: its fingerprint, the imported file, the last use
+    histories    one row for each user and set of id maps; item ids in a history are those of the maps
+
+A history belongs to the row of `maps` with its `maps_id`. Unknown tables are left alone, so that a later
+recsys may add some without a new layout.
+
+A commit is on the disk when it returns: the log is written ahead (WAL) and synced with every commit
+(synchronous = FULL), so that neither `kill -9` nor a loss of power loses a row that was acknowledged.
 """
 
 import logging
@@ -17,7 +27,7 @@ from recsys.errors import DataError
 IN_MEMORY: Final = ":memory:"
 BUSY_TIMEOUT_S: Final = 30.0  # how long a write waits for another process
 _APPLICATION_ID: Final = 0x72656373  # "recs" in the header of the file
-_LAYOUT: Final = 2  # raised with every change of the tables or of the bytes of a history
+_LAYOUT: Final = 3  # raised with every change of the tables or of the bytes of a history
 _FORMER_TABLES: Final = {"meta", "users", "erased"}  # layout 1, which had no number
 _TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS maps (
@@ -27,6 +37,17 @@ _TABLES: Final = (
         maps_id INTEGER NOT NULL, user_id TEXT NOT NULL, history BLOB NOT NULL,
         PRIMARY KEY (maps_id, user_id)) WITHOUT ROWID""",
     "CREATE TABLE IF NOT EXISTS erased (user_hash TEXT PRIMARY KEY) WITHOUT ROWID",
+    """CREATE TABLE IF NOT EXISTS events (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL UNIQUE, user_id TEXT NOT NULL,
+        item_id TEXT NOT NULL, kind TEXT, value REAL, timestamp INTEGER NOT NULL, review TEXT,
+        request_id TEXT)""",
+    "CREATE INDEX IF NOT EXISTS events_of_user ON events (user_id, timestamp, seq)",
+    """CREATE TABLE IF NOT EXISTS live_users (
+        user_id TEXT PRIMARY KEY, profile TEXT) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS impressions (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, request_id TEXT NOT NULL, user_id TEXT,
+        timestamp INTEGER NOT NULL, listed TEXT NOT NULL)""",
+    "CREATE INDEX IF NOT EXISTS impressions_of_user ON impressions (user_id)",
 )
 _UNWRITABLE: Final = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
 log = logging.getLogger(__name__)
@@ -86,6 +107,14 @@ def connect_memory(copy_of: Path | None = None) -> sqlite3.Connection:
 def _opened(path: Path | str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA secure_delete = ON")  # what is erased leaves no bytes in the file
+    connection.execute("PRAGMA synchronous = FULL")  # a commit is on the disk when it returns
+    return connection
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """One more connection to the database that `connect` opened, for reads alone."""
+    connection = _opened(path)
+    connection.execute("PRAGMA query_only = ON")
     return connection
 
 

@@ -17,8 +17,8 @@ from recsys.history import History, SequenceSchema
 from recsys.ids import IdMap
 from recsys.retrieval.settings import RecommenderSettings
 from serving.engine import Engine
-from serving.state.opening import maps_fingerprint
-from serving.state.sqlite import SqliteState
+from serving.state.database import Database
+from serving.state.opening import compose_state
 
 ITEMS = ("ant", "bee", "cat", "dog", "eel", "fox")
 TITLES = ["Ant", "Bee", "Cat", "Dog", None, "Fox"]
@@ -166,9 +166,9 @@ def open_engine(path, *, users=None):
     """An engine over the bundle in `path` that knows `users`."""
     bundle = Bundle.open(path)
     recommender, providers = compose_bundle(bundle)
-    state = SqliteState(":memory:", maps=maps_fingerprint(bundle))
+    state = compose_state(Database(":memory:"), bundle)
     known = USERS if users is None else users
-    state.import_histories(path / "manifest.json", lambda _: known.items())
+    state.imported.import_histories(path / "manifest.json", lambda _: known.items())
     return Engine(bundle=bundle, recommender=recommender, state=state, providers=providers)
 
 

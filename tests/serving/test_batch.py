@@ -104,6 +104,19 @@ def test_candidates_restrict_the_catalogue(engine, tmp_path):
     assert lists(tmp_path / "out.parquet") == {"ann": ["eel", "fox"], "bob": ["eel"], "new": ["eel", "fox"]}
 
 
+def test_filters_restrict_the_catalogue_and_the_candidates(engine, tmp_path):
+    mammals = {"field": "group", "op": "=", "value": "mammal"}
+    recommend(engine, tmp_path / "out.parquet", k=5, filters={"not": mammals})
+    others = lists(tmp_path / "out.parquet")["new"]
+    recommend(engine, tmp_path / "out.parquet", k=5, filters=mammals)
+    some = lists(tmp_path / "out.parquet")["new"]
+    assert sorted(some) == ["cat", "dog", "fox"]
+    assert set(others).isdisjoint(some)
+    (tmp_path / "items.txt").write_text("fox\neel\n")
+    recommend(engine, tmp_path / "out.parquet", k=5, candidates=tmp_path / "items.txt", filters=mammals)
+    assert lists(tmp_path / "out.parquet")["new"] == ["fox"]
+
+
 def test_unknown_candidates_are_listed_with_their_lines(engine, tmp_path):
     (tmp_path / "items.txt").write_text("fox\nwolf\n\nbear\n")
     with pytest.raises(DataError) as caught:

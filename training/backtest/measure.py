@@ -8,6 +8,7 @@ a bundle is.
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from features.inputs import SeenItems
 from recsys.columns import Columns
 from recsys.config import Config, changed
 from recsys.errors import ConfigError
+from recsys.ids import IdMap
 from recsys.progress import Progress, silent
 from training.backtest.results import REFIT, Backtest, WindowLists
 from training.backtest.windows import Window, choose_windows
@@ -32,6 +34,8 @@ from training.evaluation import (
 from training.fitting import FitChoices, FitInputs, Fitted, audit, fit, newest_events_split
 from training.pipeline import Run
 from training.runtime import threads
+
+LISTS: Final = "backtest.parquet"  # the predictions of a window, with those of the refit
 
 
 def backtest(
@@ -76,13 +80,16 @@ def _positive_times(dataset: Dataset) -> np.ndarray:
 
 
 def _lists_of(run: Run, window: Window) -> WindowLists:
-    if not run.directory.metrics.exists():
-        run.evaluate()
-    features = run.fitted.features
-    predictions = Predictions.load(run.directory.predictions, features.item_ids)
-    if run.config.train.refit:
-        predictions = _with_refit(run, window, predictions)
-    return WindowLists(window=window, predictions=predictions)
+    """The lists of one window. They are kept in its folder, so that a repeated backtest loads no model."""
+    item_ids, kept = IdMap(run.dataset.items[Columns.ITEM].to_list()), run.directory.path / LISTS
+    if not kept.exists():
+        if not run.directory.metrics.exists():
+            run.evaluate()
+        predictions = Predictions.load(run.directory.predictions, item_ids)
+        if run.config.train.refit:
+            predictions = _with_refit(run, window, predictions)
+        predictions.save(kept, item_ids)
+    return WindowLists(window=window, predictions=Predictions.load(kept, item_ids))
 
 
 def _with_refit(run: Run, window: Window, predictions: Predictions) -> Predictions:

@@ -12,7 +12,15 @@ from recsys.item_features import ItemFeatures
 from recsys.progress import Progress, silent
 from training.baselines.chance import Random
 from training.baselines.table import ChosenSettings, choose_baselines
-from training.evaluation import Evaluation, EvaluationSet, EvaluationSettings, Oracle, TopK, evaluate
+from training.evaluation import (
+    Evaluation,
+    EvaluationSet,
+    EvaluationSettings,
+    Oracle,
+    TopK,
+    evaluate,
+    times_of_tests,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +59,7 @@ def make_competitors(
     models = [each.model for each in found]
     models.append(Random(items, seen=excluded, seed=config.train.seed))
     if dataset.oracle_files is not None:
-        models.append(Oracle(dataset, items, seen=excluded))
+        models.append(Oracle(dataset, items, seen=excluded, known=seen, times=times_of_tests(split)))
     return Competitors(models=models, chosen=[each.chosen for each in found])
 
 

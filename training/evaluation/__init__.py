@@ -12,7 +12,7 @@ from training.evaluation.evaluate import (
 from training.evaluation.examples import Example, Listed, draw_examples, load_examples, save_examples
 from training.evaluation.ground_truth import GroundTruth, Part, seen_lists
 from training.evaluation.names import VIEW_PHRASES, metric_name
-from training.evaluation.oracle import Oracle
+from training.evaluation.oracle import Oracle, times_of_tests
 from training.evaluation.predictions import Predictions
 from training.evaluation.results import FEW_USERS, Change, Evaluation, ViewResult
 from training.evaluation.slices import slices_of
@@ -77,5 +77,6 @@ __all__ = [
     "seen_lists",
     "slice_tables",
     "slices_of",
+    "times_of_tests",
     "view_tables",
 ]

@@ -29,7 +29,8 @@ def write_catalogue(
     others = [
         name
         for name in dataset.items.columns
-        if name.startswith(Columns.CATEGORY_PREFIX) or name == Columns.OWNER
+        if name.startswith((Columns.CATEGORY_PREFIX, Columns.NUMERIC_PREFIX))
+        or name in (Columns.CREATED_AT, Columns.OWNER)
     ]
     # A bundle has no path of the machine that made it: paths of media are relative to a numbered folder.
     catalogue = dataset.items.select(Columns.ITEM, Columns.TITLE, *others).with_columns(

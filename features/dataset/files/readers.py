@@ -29,6 +29,7 @@ PARQUET = (".parquet", ".pq")
 # A damaged file can make polars panic, and `PanicException` is not an `Exception`.
 POLARS_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 JSON_LINES = (".jsonl", ".ndjson", ".json")
+INGESTED = "live/{table}.parquet"  # events that `recsys ingest` adds to the table of this name
 WRONG_SEPARATOR = (
     "its values seem to have another separator than the one of its file extension (.csv: ',', .tsv: tab)"
 )
@@ -117,10 +118,16 @@ def read_table(
 
 
 def find_files(root: Path, name: str, pattern: str) -> list[Path]:
-    """The files in `root` that match `pattern`, sorted by name.
+    """The files in `root` that match `pattern`, sorted by name, then what was ingested into the table `name`.
 
-    Raises `DataError` where there is none.
+    Raises `DataError` where no file matches `pattern`.
     """
+    ingested = root / INGESTED.format(table=name)
+    found = [path for path in _matching(root, name, pattern) if path != ingested]
+    return [*found, ingested] if ingested.is_file() else found
+
+
+def _matching(root: Path, name: str, pattern: str) -> list[Path]:
     plain = root / pattern
     try:
         if plain.is_file():

@@ -7,7 +7,6 @@ import pytest
 
 from features.sample import SampleOptions, write_sample_shop
 from features.sample.queries import (
-    catalogue_of,
     picture_queries,
     spoken_queries,
     typed_queries,
@@ -15,6 +14,7 @@ from features.sample.queries import (
     write_queries,
     written_queries,
 )
+from features.sample.shop import catalogue_of
 
 OPTIONS = SampleOptions(seed=5, num_items=30, num_users=12, num_text=3, picture_size=32)
 SHOP = catalogue_of(OPTIONS)

@@ -1,18 +1,28 @@
 """Parts of the sample shop: options, tastes and choices, pictures, recordings."""
 
 import hashlib
+from dataclasses import replace
 
 import av
 import numpy as np
 import pytest
 
 from features.sample import SampleOptions
+from features.sample.behaviour.choices import Events, draw_events
+from features.sample.behaviour.dynamics import draw_dynamics, zipf_appeal
+from features.sample.behaviour.families import NEVER, Families, draw_families
+from features.sample.behaviour.tastes import DAY_S, START_S, World, draw_world
 from features.sample.pictures import Look, draw_looks, render
 from features.sample.speech import draw_repertoire, recordings
-from features.sample.tastes import draw_events, draw_world
 from recsys.errors import ConfigError
 
 SMALL = SampleOptions(num_items=60, num_users=40, events_per_user=10.0, num_visual=4, num_text=5, num_voice=3)
+
+
+def static_events(rng: np.random.Generator, world: World, options: SampleOptions) -> Events:
+    """Choices in a shop without families."""
+    dynamics = draw_dynamics(np.random.default_rng(0), world, options)
+    return draw_events(rng, dynamics, Families.none(len(world.attribute)), options)
 
 
 def test_options_name_every_value_out_of_range() -> None:
@@ -77,6 +87,8 @@ def test_choices_follow_utility_at_no_temperature() -> None:
         events_per_user=5.0,
         num_visual=40,
         drift=0.0,
+        taste_drift=0.0,
+        trend_strength=0.0,
         impulse_fraction=0.0,
         temperature=0.01,
         new_fraction=0.0,
@@ -84,7 +96,7 @@ def test_choices_follow_utility_at_no_temperature() -> None:
         late_fraction=0.0,
     )
     world = draw_world(np.random.default_rng(6), options)
-    events = draw_events(np.random.default_rng(7), world, options)
+    events = static_events(np.random.default_rng(7), world, options)
     for user in range(12):
         taken = events.item[events.user == user]
         worth = world.item_factors @ world.user_factors[user]
@@ -96,7 +108,7 @@ def test_choices_follow_utility_at_no_temperature() -> None:
 def test_what_a_session_is_after_is_shared_by_its_items() -> None:
     options = SampleOptions(num_items=200, num_users=100, drift=10.0, session_length=5.0, num_days=300)
     world = draw_world(np.random.default_rng(8), options)
-    events = draw_events(np.random.default_rng(9), world, options)
+    events = static_events(np.random.default_rng(9), world, options)
     order = np.lexsort((np.arange(len(events.user)), events.user))
     user, item, when = events.user[order], events.item[order], events.timestamp_s[order]
     shares = (world.attribute[item[1:]] == world.attribute[item[:-1]]).any(axis=1)
@@ -108,7 +120,7 @@ def test_what_a_session_is_after_is_shared_by_its_items() -> None:
 def test_a_shopper_who_has_taken_everything_stops() -> None:
     options = SampleOptions(num_items=20, num_users=10, events_per_user=60.0)
     world = draw_world(np.random.default_rng(1), options)
-    events = draw_events(np.random.default_rng(2), world, options)
+    events = static_events(np.random.default_rng(2), world, options)
     assert np.bincount(events.user).max() <= 20
     assert len({*zip(events.user.tolist(), events.item.tolist(), strict=True)}) == len(events.user)
     assert (events.timestamp_s < world.end_s).all()
@@ -117,12 +129,96 @@ def test_a_shopper_who_has_taken_everything_stops() -> None:
 def test_ratings_belong_to_purchases_and_follow_taste() -> None:
     options = SampleOptions(num_items=200, num_users=100, impulse_fraction=0.5)
     world = draw_world(np.random.default_rng(1), options)
-    events = draw_events(np.random.default_rng(2), world, options)
+    events = static_events(np.random.default_rng(2), world, options)
     bought = events.kind == 2
     assert ((events.rating > 0) == bought).all()
     taste = (world.liking[events.user] * world.one_hot[events.item]).sum(axis=1)
     liked = events.rating[bought] >= 3
     assert taste[bought][liked].mean() > taste[bought][~liked].mean() + 0.5
+
+
+def test_tastes_move_to_a_correlation_of_the_square_root_of_what_stays() -> None:
+    options = SampleOptions(num_items=20, num_users=2000, taste_drift=0.64)
+    world = draw_world(np.random.default_rng(1), options)
+    dynamics = draw_dynamics(np.random.default_rng(2), world, options)
+    users = np.arange(2000)
+    start, end = (dynamics.likings(users, np.full(2000, at)) for at in (START_S, world.end_s))
+    np.testing.assert_allclose(start, world.liking, atol=1e-6)
+    assert np.corrcoef(start.ravel(), end.ravel())[0, 1] == pytest.approx(0.6, abs=0.02)
+    assert end.var() == pytest.approx(start.var(), rel=0.02)
+
+
+def test_trends_have_the_given_strength_over_time_and_are_in_the_oracle() -> None:
+    options = SampleOptions(num_items=20, num_users=10, taste_drift=0.0, trend_strength=2.0, trend_days=50)
+    world = draw_world(np.random.default_rng(1), options)
+    dynamics = draw_dynamics(np.random.default_rng(2), world, options)
+    times = START_S + np.arange(0, 5000 * DAY_S, DAY_S)
+    trend_TN = dynamics.trends(times) @ world.one_hot.T
+    assert trend_TN.std(axis=0).mean() == pytest.approx(2.0, rel=0.1)
+    user, item, at = 3, 7, START_S + 100 * DAY_S
+    utility = dynamics.user_factors(np.array([user]), np.array([at]))[0] @ world.item_factors[item]
+    still = world.user_factors[user] @ world.item_factors[item]
+    np.testing.assert_allclose(utility - still, trend_TN[100, item], rtol=1e-4)
+
+
+def test_without_tastes_items_are_chosen_by_a_power_of_their_rank() -> None:
+    options = SampleOptions(
+        num_items=60, num_users=3000, events_per_user=3.0, zipf_exponent=1.0, popularity_skew=0.0,
+        impulse_fraction=1.0, new_fraction=0.0, unseen_fraction=0.0, late_fraction=0.0,
+    )  # fmt: skip
+    world = draw_world(np.random.default_rng(1), options)
+    world = replace(world, appeal=zipf_appeal(np.random.default_rng(3), 60, options))
+    events = static_events(np.random.default_rng(2), world, options)
+    first = np.unique(events.user, return_index=True)[1]  # before a shopper has taken anything
+    counts = np.bincount(events.item[first], minlength=60)[np.argsort(-world.appeal)]
+    expected = 1 / np.arange(1, 61)
+    np.testing.assert_allclose(counts[:3] / counts.sum(), (expected / expected.sum())[:3], rtol=0.15)
+
+
+FAMILIES = SampleOptions(num_items=400, num_users=10, variant_fraction=0.3, successor_fraction=0.4)
+
+
+def test_variants_share_all_but_the_palette_and_successors_replace_their_predecessor() -> None:
+    looks = draw_looks(np.random.default_rng(1), 8)
+    before = draw_world(np.random.default_rng(2), FAMILIES)
+    world, families = draw_families(np.random.default_rng(3), before, looks, FAMILIES)
+    is_later = families.number > 1
+    is_successor = is_later & ~families.is_variant
+    assert families.is_variant.mean() == pytest.approx(0.25, abs=0.07)
+    assert is_successor.sum() > 0.25 * (world.launch_s > START_S).sum()
+    model = families.original
+    assert (world.launch_s[model] < world.launch_s)[is_later].all()
+    assert (world.attribute[model, 1:] == world.attribute[:, 1:])[is_later].all()
+    variants = np.flatnonzero(families.is_variant)
+    for row in variants:
+        own, other = (looks[world.attribute[at, 0]] for at in (row, model[row]))
+        assert own.palette != other.palette
+    successors = np.flatnonzero(is_successor)
+    assert (world.attribute[successors, 0] == world.attribute[model[successors], 0]).all()
+    np.testing.assert_array_equal(families.retire_s[model[successors]], world.launch_s[successors])
+    assert (families.retire_s != NEVER).sum() == len(successors)
+    np.testing.assert_array_equal(world.appeal[successors], world.appeal[model[successors]])
+    for first in np.unique(families.first[is_later]):
+        members = np.flatnonzero(families.first == first)
+        by_launch = members[np.lexsort((families.number[members], world.launch_s[members]))]
+        assert families.number[by_launch].tolist() == list(range(1, len(members) + 1))
+
+
+def test_nobody_chooses_a_retired_item_and_a_known_family_draws() -> None:
+    options = replace(FAMILIES, num_users=300, family_affinity=3.0, late_fraction=0.9)
+    looks = draw_looks(np.random.default_rng(1), 8)
+    world, families = draw_families(
+        np.random.default_rng(3), draw_world(np.random.default_rng(2), options), looks, options
+    )
+    dynamics = draw_dynamics(np.random.default_rng(4), world, options)
+
+    def repeats(drawn: SampleOptions) -> float:
+        events = draw_events(np.random.default_rng(5), dynamics, families, drawn)
+        assert (events.timestamp_s < families.retire_s[events.item]).all()
+        family = families.first[events.item]
+        return 1 - len({*zip(events.user.tolist(), family.tolist(), strict=True)}) / len(family)
+
+    assert repeats(options) > 2 * repeats(replace(options, family_affinity=0.0))
 
 
 @pytest.mark.parametrize("count", [2, 8, 17, 40])

@@ -11,23 +11,26 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.sample import SampleOptions, write_sample_shop
+from features.sample import FORMER_SHOP, SampleOptions, write_sample_shop
 from features.sample.pictures import PALETTES, PATTERNS
 from features.sample.speech import recordings
 from recsys.errors import DataError
 
-OPTIONS = SampleOptions(
-    seed=11,
-    num_items=40,
-    num_users=60,
-    events_per_user=12.0,
-    new_fraction=0.2,
-    unseen_fraction=0.1,
-    num_visual=3,
-    num_text=3,
-    num_voice=3,
-    new_user_fraction=0.05,
-    picture_size=40,
+OPTIONS = SampleOptions.from_values(
+    {
+        **FORMER_SHOP,
+        "seed": 11,
+        "num_items": 40,
+        "num_users": 60,
+        "events_per_user": 12.0,
+        "new_fraction": 0.2,
+        "unseen_fraction": 0.1,
+        "num_visual": 3,
+        "num_text": 3,
+        "num_voice": 3,
+        "new_user_fraction": 0.05,
+        "picture_size": 40,
+    }
 )
 # Words of looks and of sayings, which no text may use.
 LOOK_WORDS = {word for name in PALETTES for word in name.split("_")} | set(PATTERNS) | {
@@ -69,6 +72,75 @@ def launched_late(shop: Path) -> set[str]:
 def test_same_options_write_the_same_bytes(shop: Path, tmp_path: Path) -> None:
     write_sample_shop(tmp_path / "again", OPTIONS)
     assert hashes(tmp_path / "again") == hashes(shop)
+
+
+# Of a shop that was made before the options for families and change over time existed.
+BEFORE = {
+    "interactions.csv": "53803399af8e196a",
+    "reviews.csv": "65f08a6efc2660f4",
+    "users.csv": "12edb6c24da31262",
+    "items.parquet": "5ee7f099d8222e1d",
+}
+
+
+def test_without_the_newer_options_the_shop_is_the_former_one(shop: Path) -> None:
+    content = {name: (shop / name).read_bytes() for name in BEFORE}
+    # The bytes of Parquet depend on the version of its writer.
+    content["items.parquet"] = pl.read_parquet(shop / "items.parquet").write_json().encode()
+    assert {name: hashlib.sha256(each).hexdigest()[:16] for name, each in content.items()} == BEFORE
+
+
+LIVELY = replace(
+    OPTIONS,
+    num_items=120,
+    taste_drift=0.5,
+    trend_strength=0.5,
+    variant_fraction=0.3,
+    successor_fraction=0.5,
+    family_affinity=1.0,
+    zipf_exponent=0.8,
+)
+
+
+def test_variants_have_the_texts_of_their_original_and_another_picture(tmp_path: Path) -> None:
+    write_sample_shop(tmp_path / "shop", LIVELY)
+    items = pl.read_parquet(tmp_path / "shop" / "items.parquet")
+    later = items.filter(pl.col("title").str.starts_with("Model "))
+    assert len(later) > 20
+    first = later.with_columns(pl.col("title").str.extract(r"^Model \d+ of (.*)$").alias("first"))
+    joined = first.join(items, left_on="first", right_on="title", suffix="_first")
+    assert set(joined["item_id"]) == set(later["item_id"])
+    assert (joined["kind"] == joined["kind_first"]).all()
+    assert (joined["brand"] == joined["brand_first"]).all()
+    texts = joined.drop_nulls(["description", "description_first"])
+    is_same = texts["description"] == texts["description_first"]
+    assert 0.2 < is_same.mean() < 1.0  # type: ignore[operator]
+    retired = pl.read_parquet(tmp_path / "shop" / "oracle" / "items.parquet").drop_nulls("retired")
+    events = pl.read_csv(tmp_path / "shop" / "interactions.csv").join(retired, on="item_id")
+    assert 0 < len(retired) < 40
+    assert (events["timestamp"] < events["retired"]).all()
+
+
+def test_oracle_of_a_lively_shop_beats_the_one_of_the_first_day(tmp_path: Path) -> None:
+    from features.dataset.load import load_dataset
+
+    options = replace(LIVELY, taste_drift=1.0, trend_strength=1.0, num_users=200)
+    write_sample_shop(tmp_path / "shop", options)
+    assert load_dataset(tmp_path / "shop").rejected == ()
+    users = pl.read_parquet(tmp_path / "shop" / "oracle" / "users.parquet")
+    items = pl.read_parquet(tmp_path / "shop" / "oracle" / "items.parquet")
+    item_ND = np.array(items["vector"].to_list())
+    row_of = dict(zip(items["item_id"], range(len(items)), strict=True))
+    late = pl.read_csv(tmp_path / "shop" / "interactions.csv").sort("timestamp").tail(400)
+    scores = {}
+    for name, since in (("first", users["since"].min()), ("last", users["since"].max())):
+        vector_of = dict(users.filter(pl.col("since") == since).select("user_id", "vector").rows())
+        ranks = []
+        for user, item in late.select("user_id", "item_id").rows():
+            score_N = item_ND @ np.array(vector_of[user])
+            ranks.append((score_N < score_N[row_of[item]]).mean())
+        scores[name] = np.mean(ranks)
+    assert scores["last"] > scores["first"] + 0.1
 
 
 def test_another_seed_makes_another_shop(shop: Path, tmp_path: Path) -> None:

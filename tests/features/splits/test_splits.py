@@ -198,6 +198,26 @@ def test_auto_follows_the_clock_and_the_files(tmp_path: Path) -> None:
     assert make_split(dataset(one_user(9), split_files=files), explicit).protocol == "leave_one_out"
 
 
+def test_auto_has_one_cut_off_where_its_windows_have_enough_returning_users() -> None:
+    """20 events of users a and b in turn, then 5 of c: test is the last 5, validation the 5 before them."""
+    events: list[Event] = [("ab"[at % 2], f"i{at}", at, True) for at in range(20)]
+    of_both = [*events, *((("abccc"[at]), f"i{at}", 20 + at, True) for at in range(5))]
+    of_a_new_one: list[Event] = [*events, *(("c", f"i{at}", 20 + at, True) for at in range(5))]
+    config = SplitConfig(cold_fraction=0.0, test_fraction=0.2, validation_fraction=0.2, min_window_users=2)
+    split = make_split(dataset(of_both), config)
+    assert split.protocol == "global_temporal"
+    assert rows(split.test) == [20, 21, 22, 23, 24]
+    assert "2 users with earlier events in the test and 2 in validation (at least 2)" in split.description
+    assert "not comparable" in split.description
+    per_user = make_split(dataset(of_a_new_one), config)
+    assert per_user.protocol == "user_temporal"
+    assert "leave 0 users with earlier events in the test and 2 in validation (fewer than 2)" in (
+        per_user.description
+    )
+    three = config.model_copy(update={"min_window_users": 3})
+    assert make_split(dataset(of_both), three).protocol == "user_temporal"
+
+
 def test_a_split_without_test_events_is_made_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     split = make_split(dataset([("a", "x", 1), ("b", "y", 2)]), NO_COLD)
     assert (split.train.height, split.test.height) == (2, 0)

@@ -45,7 +45,12 @@ REFUSED = [
     (ANN | {"filters": {"grupo": ["fish"]}}, "filters.grupo", "'group'", "list of 1"),
     (ANN | {"filters": {"group": ["fsh"]}}, "filters.group.0", "'fish'", "fsh"),
     (ANN | {"filters": {"group": []}}, "filters.group", "give at least one value", "list of 0"),
-    (ANN | {"filters": {"group": "fish"}}, "filters.group", "must be a list", "fish"),
+    (
+        ANN | {"filters": {"group": {"fish": 1}}},
+        "filters.group",
+        "a value or a list of values",
+        "object of 1",
+    ),
     (ANN | {"diversity": -1}, "diversity", "must be at least 0", -1),
     (ANN | {"diversity": 1e3}, "diversity", "must be at most 100", 1e3),
     (ANN | {"kk": 5}, "kk", "unknown field; did you mean 'k'?", 5),

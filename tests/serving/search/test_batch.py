@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 
 from features.queries import TextClause
 from recsys.cli.app import app
-from recsys.cli.search import parsed_filters
 from recsys.errors import ConfigError, DataError
 from serving.search import SearchBatch, SearchEngine, SearchRequest, search_to_parquet
 from serving.search.batch import REPORT_SCHEMA, SCHEMA
@@ -269,7 +268,3 @@ class TestCommand:
         found = run(items_alone, *arguments)
         assert isinstance(found.exception, ConfigError)
         assert message in str(found.exception)
-
-
-def test_filters_of_the_command_line() -> None:
-    assert parsed_filters(["a=x", "b=y=z", "a=w", "c="]) == {"a": ["x", "w"], "b": ["y=z"], "c": [""]}

@@ -202,7 +202,7 @@ class TestRefused:
             ({"query": "red", "modality_weights": {"imgae": 1}}, "modality_weights", "did you mean 'image'"),
             ({"query": "red", "modality_weights": {"image": -1}}, "modality_weights.image", "from 0 to 100"),
             ({"query": "red", "user_id": "ann", "history": ["i00"]}, "history", "together with user_id"),
-            ({"query": "red", "filters": {"color": ["x"]}}, "filters.color", "unknown category field"),
+            ({"query": "red", "filters": {"color": ["x"]}}, "filters.color", "unknown field"),
             ({"query": "red", "exclude": ["x"], "strict": True}, "exclude", "unknown items: 'x'"),
             ({"clauses": [{"item_id": "i99"}]}, "clauses.0.item_id", "unknown item"),
             ({"clauses": [{}]}, "clauses.0", "has none of them"),

@@ -69,6 +69,7 @@ def refitted_targets(run: Run, start: int) -> int:
 def test_an_interrupted_backtest_goes_on(out: Path, walk: Walk, monkeypatch: pytest.MonkeyPatch) -> None:
     before = (out / "backtest.json").read_text()
     monkeypatch.setattr(Run, "evaluate", lambda self: pytest.fail("evaluated a second time"))
+    monkeypatch.setattr(Run, "fitted", property(lambda self: pytest.fail("fitted or loaded a second time")))
     answer = recsys("backtest", walk.shop, "--out", out, *walk.options, *ASKED)
     assert answer.code == 0, answer.err
     assert (out / "backtest.json").read_text() == before

@@ -183,6 +183,41 @@ class TestOracle:
         with pytest.raises(DataError, match=r"'made' has no true factors"):
             Oracle(make_dataset(None), ITEMS, seen=None)
 
+    def test_factors_families_and_retired_items_are_those_of_the_time(self, tmp_path: Path) -> None:
+        """u0 moves from the first axis to the second at 100; i1 and cold are a family; i3 retires at 150."""
+        paths = tmp_path / "users.parquet", tmp_path / "items.parquet"
+        users = {"user_id": ["u0", "u0"], "vector": [[0.0, 1.0], [1.0, 0.0]], "since": [100, 0]}
+        pl.DataFrame(users).write_parquet(paths[0])
+        names = [*(f"i{n}" for n in range(8)), "cold"]
+        items = {
+            "item_id": names,
+            "vector": [*([2.0, 0.0] if n % 2 == 0 else [0.0, 2.0 + n / 100] for n in range(8)), [0.0, 1.0]],
+            "family": [0, 1, 2, 3, 4, 5, 6, 7, 1],
+            "family_bonus": [1.5] * 9,
+            "retired": [None, None, None, None, None, None, None, 150, None],
+        }
+        pl.DataFrame(items).write_parquet(paths[1])
+
+        def best(time: int, known: list[int]) -> list[str]:
+            made = make_dataset(paths)
+            known_items = {"u0": np.array(known)}
+            oracle = Oracle(made, ITEMS, seen=None, known=known_items, times={"u0": time})
+            return ITEMS.item_ids.decode(oracle.recommend(["u0"], 3, allowed=None)[0])
+
+        item_1 = NUM_RESERVED + 1
+        assert best(99, []) == ["i0", "i2", "i4"]
+        assert best(100, []) == ["i7", "i5", "i3"]
+        assert best(150, []) == ["i5", "i3", "i1"]
+        assert best(150, [item_1]) == ["i1", "cold", "i5"]  # 2.01 + 1.5, 1 + 1.5, 2.05
+
+    def test_two_vectors_from_one_time_are_refused(self, tmp_path: Path) -> None:
+        make_oracle(tmp_path, None)
+        paths = tmp_path / "users.parquet", tmp_path / "items.parquet"
+        users = pl.read_parquet(paths[0])
+        pl.concat([users, users.head(1)]).write_parquet(paths[0])
+        with pytest.raises(DataError, match="two vectors from the same time"):
+            Oracle(make_dataset(paths), ITEMS, seen=None)
+
     def test_an_item_without_true_factors_is_named(self, tmp_path: Path) -> None:
         make_oracle(tmp_path, None)
         files = tmp_path / "users.parquet", tmp_path / "items.parquet"

@@ -9,9 +9,10 @@ import pytest
 
 from recsys.errors import DataError, StateError
 from recsys.history import History
-from serving.state import sqlite as state_module
+from serving.state import imported as state_module
 from serving.state.codec import decode, encode
-from serving.state.sqlite import SqliteState
+from serving.state.database import Database
+from serving.state.imported import ImportedHistories
 
 
 def history(*items):
@@ -28,6 +29,14 @@ def history(*items):
 USERS = {"u1": history(2, 3), "u2": history(4), "u3": history(5, 2, 5)}
 
 
+def opened(path, *, maps, copy_of=None, **options):
+    """Imported histories, with their database for tests that look into it."""
+    database = Database(path, copy_of=copy_of)
+    state = ImportedHistories(database, maps=maps, **options)
+    state.database = database
+    return state
+
+
 @pytest.fixture
 def source(tmp_path):
     path = tmp_path / "histories.parquet"
@@ -37,7 +46,7 @@ def source(tmp_path):
 
 @pytest.fixture
 def state(tmp_path):
-    return SqliteState(tmp_path / "state.sqlite", maps="some ids")
+    return opened(tmp_path / "state.sqlite", maps="some ids")
 
 
 def read(users=USERS):
@@ -92,8 +101,8 @@ def test_one_version_is_imported_once_and_another_replaces_it(state, source, tmp
     def never(path: Path):
         raise AssertionError("read twice")
 
-    state.close()
-    again = SqliteState(tmp_path / "state.sqlite", maps="some ids")
+    state.database.close()
+    again = opened(tmp_path / "state.sqlite", maps="some ids")
     assert again.import_histories(source, never) == 3
     source.write_bytes(b"another version")
     assert again.import_histories(source, read({"u9": history(3)})) == 1
@@ -111,7 +120,7 @@ def test_erasure_wins_over_a_later_import(state, source):
 
 
 def test_an_erased_user_leaves_no_bytes(tmp_path, source):
-    state = SqliteState(tmp_path / "state.sqlite", maps="some ids")
+    state = opened(tmp_path / "state.sqlite", maps="some ids")
     state.import_histories(source, read({"somebody-by-name": history(2)}))
     state.delete_user("somebody-by-name")
     files = list(tmp_path.glob("state.sqlite*"))
@@ -133,7 +142,7 @@ def test_failed_import_changes_nothing(state, source):
 
 
 def open_other(tmp_path, maps="other ids", **options):
-    return SqliteState(tmp_path / "state.sqlite", maps=maps, **options)
+    return opened(tmp_path / "state.sqlite", maps=maps, **options)
 
 
 def test_histories_of_two_sets_of_ids_lie_beside_each_other(state, source, tmp_path):
@@ -202,7 +211,7 @@ def test_a_look_up_reads_by_the_key_and_not_every_row(state):
         "EXPLAIN QUERY PLAN SELECT user_id, history FROM maps LEFT JOIN histories "
         "ON maps_id = id AND user_id IN (?2, ?3) WHERE fingerprint = ?1"
     )
-    plan = [row[3] for row in state._db.execute(query, ("some ids", "u1", "u2"))]
+    plan = [row[3] for row in state.database.read(query, "some ids", "u1", "u2")]
     assert [line.split()[0] for line in plan] == ["SEARCH", "SEARCH"]
     assert "maps_id=? AND user_id=?" in plan[1]
 
@@ -219,10 +228,10 @@ def test_reads_go_on_while_another_process_writes(state, source, tmp_path):
 def test_a_state_in_memory_starts_from_the_file_with_its_erasures(state, source, tmp_path):
     state.import_histories(source, read())
     state.delete_user("u2")
-    state.close()
+    state.database.close()
     before = (tmp_path / "state.sqlite").read_bytes()
-    copy = SqliteState(":memory:", maps="some ids", copy_of=tmp_path / "state.sqlite")
-    assert not copy.is_durable
+    copy = opened(":memory:", maps="some ids", copy_of=tmp_path / "state.sqlite")
+    assert not copy.database.is_durable
     assert list(copy.user_ids()) == ["u1", "u3"]
     source.write_bytes(b"another version")
     assert copy.import_histories(source, read()) == 2
@@ -233,7 +242,7 @@ def test_a_file_with_changes_not_yet_in_it_is_not_copied(state, source, tmp_path
     state.import_histories(source, read())
     assert (tmp_path / "state.sqlite-wal").stat().st_size
     with pytest.raises(DataError, match=r"state\.sqlite-wal beside it holds changes"):
-        SqliteState(":memory:", maps="some ids", copy_of=tmp_path / "state.sqlite")
+        opened(":memory:", maps="some ids", copy_of=tmp_path / "state.sqlite")
 
 
 def make_database(path, *statements):
@@ -253,7 +262,7 @@ def test_the_former_layout_is_made_anew_and_keeps_erasures(tmp_path, source, cap
         "INSERT INTO users VALUES ('u1', x'00')",
         f"INSERT INTO erased VALUES ('{hashlib.sha256(b'u2').hexdigest()}')",
     )
-    state = SqliteState(tmp_path / "state.sqlite", maps="some ids")
+    state = opened(tmp_path / "state.sqlite", maps="some ids")
     assert "layout of an older recsys and was made anew: erasures are kept" in caplog.text
     assert state.num_users() == 0
     assert state.import_histories(source, read()) == 2
@@ -271,12 +280,12 @@ def test_a_foreign_or_newer_database_is_refused_and_left_as_it_was(tmp_path, sta
     make_database(tmp_path / "state.sqlite", *statements)
     before = (tmp_path / "state.sqlite").read_bytes()
     with pytest.raises(DataError, match=said):
-        SqliteState(tmp_path / "state.sqlite", maps="some ids")
+        opened(tmp_path / "state.sqlite", maps="some ids")
     assert (tmp_path / "state.sqlite").read_bytes() == before
 
 
 def test_a_file_that_was_removed_under_a_running_process_is_told(state):
-    state.close()
+    state.database.close()
     with pytest.raises(StateError, match="cannot be read"):
         state.num_users()
 
@@ -286,4 +295,4 @@ def test_missing_file_and_unusable_database_are_named(state, tmp_path):
         state.import_histories(tmp_path / "gone.parquet", read())
     (tmp_path / "text").write_text("this is no database, but a text that is long enough" * 9)
     with pytest.raises(DataError, match="cannot be used"):
-        SqliteState(tmp_path / "text", maps="")
+        opened(tmp_path / "text", maps="")
