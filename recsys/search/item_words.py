@@ -196,8 +196,9 @@ class ItemWords:
         if any(self._script_share.get(script_of(word), 0.0) < _MIN_SCRIPT_SHARE for word in content):
             return None
         vectors_QD = np.stack([vectors[word] for word in content])
-        # One by one, because the index leaves common words out of a longer query.
-        strengths = [index.strengths(WordQuery(words=(word,)), items)[0] for word in content]
+        strengths = index.strengths(WordQuery(words=content), items)
+        if len(strengths) < len(content):  # the index leaves common words out of a longer query
+            strengths = np.stack([index.strengths(WordQuery(words=(word,)), items)[0] for word in content])
         evidence_QK = np.stack(
             [
                 _with_exact(word, strength_K, near_K)

@@ -134,3 +134,11 @@ def test_a_text_in_another_script_by_word_as_a_whole():
 @pytest.mark.parametrize("text", ["a for", "what is it for"])
 def test_a_text_of_stop_words_by_word_as_a_whole(text):
     assert evidence(text) is None
+
+
+def test_common_words_of_a_longer_text_have_their_evidence():
+    words = "mug lamp kettle teapot telescope planets tea"
+    few = LexicalIndex.build(DOCUMENTS, LexicalSettings(max_words=2))  # leaves all but the rarest two out
+    found = evidence(words, words=few)  # of the candidates, which are fewer
+    assert np.isfinite(found).sum() == 2
+    np.testing.assert_array_equal(found[1:], evidence(words)[1:])
