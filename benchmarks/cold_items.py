@@ -24,6 +24,7 @@ from training.fitting import Fitted
 from training.pipeline import Run
 
 RANKER, TOWERS, NEIGHBORS = "cold ranker", "towers alone", "content (fusion)"
+LAST, FORMER = "cold items last", "cold ranks 10, 17, 19"
 METRICS = ("ndcg@10", "recall@10", "ndcg@20", "recall@20")
 VIEWS = ("cold_pool", "cold_full", "warm")
 
@@ -48,7 +49,13 @@ def measure(run: Run, fitted: Fitted) -> Evaluation:
     """The three models on the test of the run; the cold ranker is the main model."""
     histories = run.split.before_test(fitted.builder)
     seen, settings = SeenItems(histories), run.config.evaluate
-    recommenders = {RANKER: fitted.recommender, TOWERS: fitted.recommender.with_cold_ranker(None)}
+    whole = fitted.recommender
+    recommenders = {
+        RANKER: whole,
+        TOWERS: whole.with_cold_ranker(None),
+        LAST: whole.with_settings(cold_ranks=()),
+        FORMER: whole.with_settings(cold_ranks=(10, 17, 19)),
+    }
     models: list[TopK] = [
         system(name, each, fitted, histories, settings) for name, each in recommenders.items()
     ]

@@ -92,7 +92,7 @@ def make_folds(
     rng = np.random.default_rng([seed, 2])
     shuffled = rng.permutation(np.flatnonzero(pseudo_cold_ND.any(1)))
     # No more than half of the warm items are taken away at once.
-    num_items = min(num_items, len(shuffled) // max(num_folds, 2))
+    num_items = min(num_items, len(shuffled) // num_folds, int(features.trained.sum()) // 2)
     for fold in range(num_folds):
         items = np.sort(shuffled[fold * num_items : (fold + 1) * num_items])
         pool_N = np.zeros(features.size, np.bool_)
