@@ -187,8 +187,8 @@ def run(
     _run_all(dataset, out, config, preset, set_, cache)
 
 
-# More products than by default, for the long tail; fewer shoppers, epochs and users of the knock-outs, so that
-# the demo takes minutes (docs/results.md).
+# More products than by default, for the long tail; fewer shoppers, epochs and users of the knock-outs, so
+# that the demo takes minutes (docs/results.md).
 DEMO_ITEMS, DEMO_USERS = 800, 1000
 DEMO_SETTINGS = (
     "train.epochs=11",
