@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from recsys.ids import NUM_RESERVED, PAD
 from recsys.retrieval import AnsweredBy, Reason, Recommendations, Recommender, reason_of, recommend_visible
 from serving.requests import RequestReader
 from serving.state import State, open_state
+
+LIVE_ROWS_MISSING: Final = "live_state: does not answer, so that events since the training are left out"
 
 
 class Engine:
@@ -52,7 +55,7 @@ class Engine:
         path: Path,
         *,
         histories: Path | None = None,
-        state: Path | None = None,
+        state: Path | str | None = None,
         device: Device = "cpu",
     ) -> "Engine":
         """An engine over the bundle in `path`.
@@ -85,6 +88,13 @@ class Engine:
     def reader_of(self, user: str | None) -> RequestReader:
         """A reader of requests by `user`, None where none is named."""
         return self.operator_reader.among(self.owners.visible(user))
+
+    def history(self, user: str) -> tuple[History | None, list[str]]:
+        """The history of one user as in `histories`, and why it lacks the events since the training."""
+        known = self.state.read([user])
+        (history,) = known.histories
+        visible = None if history is None else self.owners.visible_history(user, history)
+        return visible, [] if known.is_live else [LIVE_ROWS_MISSING]
 
     def histories(self, users: Sequence[str]) -> list[History | None]:
         """The stored histories of `users`, of the items that they may see; None for an unknown user."""

@@ -45,6 +45,7 @@ HOMES = {  # library -> files and folders that may import it; docs/architecture.
     "jinja2": ("training/report/write.py",),
     "fastapi": ("serving/http/",),
     "uvicorn": ("serving/http/",),
+    "redis": ("serving/state/redis_rows.py",),
 }
 HEAVY = ("torch", "torchrec", "fbgemm_gpu", "transformers", "mlflow")
 MAX_FILE_LINES = 400

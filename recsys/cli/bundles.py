@@ -25,11 +25,12 @@ HistoriesOption = Annotated[
     typer.Option(help="Users' histories; by default histories.parquet beside the bundle, if there is one."),
 ]
 StateOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         help="The file that keeps the users' state; by default state.sqlite beside the bundle. ':memory:' "
         "keeps it in memory, as happens where the default cannot be written: then users who are erased come "
-        "back with the next start, and events that are added are lost."
+        "back with the next start, and events that are added are lost. redis://HOST:6379/0 keeps what comes "
+        "in over HTTP in a Redis, for several servers."
     ),
 ]
 FilterOption = Annotated[
@@ -182,7 +183,7 @@ def _summary(counts: Any, k: int, out: Path) -> str:
     return "; ".join(parts) + "."
 
 
-def open_engine(bundle: Path, histories: Path | None, state: Path | None, device: str) -> Any:
+def open_engine(bundle: Path, histories: Path | None, state: str | None, device: str) -> Any:
     from recsys.bundle import bundle_directory
     from serving.engine import Engine
 

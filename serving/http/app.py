@@ -11,10 +11,9 @@ from features.queries import QueryLimits
 from recsys import __version__
 from recsys.bundle import Device
 from recsys.errors import MissingExtraError, RequestError, StateError
-from recsys.history import History
 from recsys.ids import PAD
 from recsys.retrieval import AnsweredBy, Recommendations
-from serving.engine import Engine
+from serving.engine import LIVE_ROWS_MISSING, Engine
 from serving.http.catalogue import router as catalogue_router
 from serving.http.events import router as events_router
 from serving.http.page import router as page_router
@@ -24,6 +23,7 @@ from serving.http.parts import (
     NO_PART,
     NOT_FOUND,
     NOT_READY,
+    Asked,
     EngineOf,
     RecommendingEngine,
     RecordOf,
@@ -105,7 +105,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     histories: Path | None = None,
-    state: Path | None = None,
+    state: Path | str | None = None,
     device: Device = "cpu",
     media: Sequence[Path] = (),
     log_level: str = "info",
@@ -117,7 +117,8 @@ def serve(
         if not engine.state.is_durable:
             log.warning(
                 "the state is kept in memory: users who are erased come back with the next start, and events "
-                "that are added are lost; name a writable file with --state to keep them"
+                "that are added are lost; name a writable file with --state to keep them (a Redis keeps them "
+                "with appendonly yes and appendfsync always)"
             )
         application = create_app(engine, limits, media, log_impressions=log_impressions)
         uvicorn.run(application, host=host, port=port, log_level=log_level)
@@ -132,19 +133,19 @@ def recommend(body: RecommendRequest, engine: RecommendingEngine, record: Record
 
     For an unknown user, an empty history, or a history of unknown items only, `degraded` says what answered.
     """
-    history, ignored = history_of(engine, body)
+    asked = history_of(engine, body)
     allowed, unknown = engine.reader_of(body.user_id).allowed(
         body.candidates, body.filters, body.exclude, strict=body.strict
     )
     ranked = engine.recommend(
-        [history],
+        [asked.history],
         body.k,
         users=[body.user_id],
         exclude_seen=body.exclude_seen,
         allowed=allowed,
         diversity=body.diversity,
     )
-    return _answer(engine, history, ranked, [*ignored, *unknown], partial(record, body.user_id))
+    return _answer(engine, asked, ranked, unknown, partial(record, body.user_id))
 
 
 @router.post(
@@ -159,10 +160,10 @@ def rank(body: RankRequest, engine: RecommendingEngine, record: RecordOf) -> Ans
     Items without training events have the same ranks as in a recommended list. Where the candidates are too
     few for these ranks, they come after all others.
     """
-    history, ignored = history_of(engine, body)
+    asked = history_of(engine, body)
     candidates, unknown = engine.reader_of(body.user_id).candidates(body.candidates, strict=body.strict)
-    ranked = engine.rank([history], candidates[None, :])
-    return _answer(engine, history, ranked, [*ignored, *unknown], partial(record, body.user_id))
+    ranked = engine.rank([asked.history], candidates[None, :])
+    return _answer(engine, asked, ranked, unknown, partial(record, body.user_id))
 
 
 @router.get(
@@ -208,7 +209,7 @@ async def healthz() -> Health:
 def readyz(engine: EngineOf) -> Readiness:
     """The bundle, its providers, and the numbers of items and of users in the state."""
     try:
-        num_users = engine.state.num_users()
+        num_users, is_live = engine.state.count_users()
     except Exception as error:  # a state of any kind may fail in its own way
         raise HTTPException(503, f"the state does not answer ({error})") from error
     return Readiness(
@@ -217,6 +218,7 @@ def readyz(engine: EngineOf) -> Readiness:
         providers=providers_of(engine),
         num_items=len(engine.bundle.item_ids),
         num_users=num_users,
+        degraded=[] if is_live else [LIVE_ROWS_MISSING],
     )
 
 
@@ -271,9 +273,9 @@ def _install_handlers(app: FastAPI) -> None:
 
 def _answer(
     engine: Engine,
-    history: History | None,
+    asked: Asked,
     ranked: Recommendations,
-    ignored: list[str],
+    unknown: list[str],
     record: Callable[[Answer, AnsweredBy], None],
 ) -> Answer:
     num_found = int((ranked.items[0] != PAD).sum())
@@ -283,8 +285,8 @@ def _answer(
         items=items,
         model=model_info(engine),
         providers=providers_of(engine),
-        degraded=engine.degraded(history, ranked.answered_by[0]),
-        ignored=list(dict.fromkeys(ignored)),
+        degraded=[*engine.degraded(asked.history, ranked.answered_by[0]), *asked.degraded],
+        ignored=list(dict.fromkeys([*asked.ignored, *unknown])),
     )
     record(answer, ranked.answered_by[0])
     return answer

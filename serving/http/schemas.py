@@ -215,7 +215,8 @@ class Answer(_Model):
     providers: dict[str, list[str]] = Field(description="Execution providers that each graph runs on.")
     degraded: list[str] = Field(
         description="Why the answer does not come from the model and the user's history, and what answered "
-        "instead: `unknown_user`, `empty_history`, or `unknown_items` for a history of unknown items only.",
+        "instead: `unknown_user`, `empty_history`, or `unknown_items` for a history of unknown items only. "
+        "`live_state`: events since the training are left out.",
         examples=[["unknown_user: popularity"]],
     )
     ignored: list[str] = Field(
@@ -257,6 +258,7 @@ class Readiness(_Model):
     providers: dict[str, list[str]]
     num_items: int
     num_users: int
+    degraded: list[str] = Field(description="What does not answer, while requests are answered without it.")
 
 
 class Problem(_Model):
