@@ -1,13 +1,14 @@
 """`RuleBook`: the operator's rules over one catalogue, and a request's rules merged with them."""
 
+import hashlib
 import tomllib
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from recsys.arrays import Bools, Ints
 from recsys.errors import DataError, RequestError, did_you_mean
 from recsys.ids import IdMap
 from recsys.retrieval import Boost, Cap, Exploration, Pin, Rules
@@ -22,7 +23,8 @@ class RuleBook:
         """Raises `DataError` with every rule that does not fit the catalogue."""
         self._filter, self._item_ids = filter_, item_ids
         self.file = file or RulesFile()
-        self.operator, problems = self._compiled(self.file, "")
+        self.operator, unfit = self._compiled(self.file, "")
+        problems = [str(error) for error in unfit]
         names = [name for _, name in self.file.named()]
         problems += [
             f"{place}.name: {name!r} is the name of an earlier rule; give each its own"
@@ -52,15 +54,17 @@ class RuleBook:
         except DataError as error:
             raise DataError(f"{path}: {error.args[0]}", error.problems) from None
 
-    def rules(self, asked: RulesBody | None) -> Rules:
-        """The operator's rules and those of a request; raises `RequestError` at the first problem."""
+    def rules(self, asked: RulesBody | None, visible: Bools | None = None) -> Rules:
+        """The operator's rules and those of a request; raises `RequestError` at the first problem.
+
+        Only items of `visible` [N], all by default, are known to the request.
+        """
         if asked is None or not asked.kinds():
             return self.operator
         self._check_limits(asked, self.file.requests)
-        own, problems = self._compiled(asked, "rules.")
+        own, problems = self._compiled(asked, "rules.", visible)
         if problems:
-            place, _, message = problems[0].partition(": ")
-            raise RequestError(place, message)
+            raise problems[0]
         base = self.operator if not asked.disable else self._without(asked.disable)
         excluded = base.excluded if own.excluded is None else own.excluded
         if base.excluded is not None and own.excluded is not None:
@@ -103,15 +107,17 @@ class RuleBook:
         }
         return self._compiled(self.file.model_copy(update=kept), "")[0]
 
-    def _compiled(self, body: RulesBody, prefix: str) -> tuple[Rules, list[str]]:
-        """The rules over the catalogue, and problems as "place: message"."""
-        problems: list[str] = []
+    def _compiled(
+        self, body: RulesBody, prefix: str, visible: Bools | None = None
+    ) -> tuple[Rules, list[RequestError]]:
+        """The rules over the catalogue, and the problems of those that do not fit it."""
+        problems: list[RequestError] = []
 
         def tried(make: Any, *arguments: Any, place: str) -> Any:
             try:
-                return make(*arguments, place=f"{prefix}{place}")
+                return make(*arguments, visible, place=f"{prefix}{place}")
             except RequestError as error:
-                problems.append(str(error))
+                problems.append(error)
                 return None
 
         excluded = None
@@ -128,8 +134,7 @@ class RuleBook:
             if mask is not None
         ]
         values = [
-            tried(self._filter.category_values, each.field, place=f"cap.{at}.field")
-            for at, each in enumerate(body.cap)
+            tried(self._values, each.field, place=f"cap.{at}.field") for at, each in enumerate(body.cap)
         ]
         caps = [
             Cap(name=each.name, starts=of[0], values=of[1], at_most=each.at_most, within=each.within)
@@ -155,17 +160,24 @@ class RuleBook:
         )
         return rules, problems
 
-    def _mask(self, filters: Any, *, place: str) -> Any:
-        return self._filter.mask(filters, place=place)
+    def _mask(self, filters: Any, visible: Bools | None, *, place: str) -> Bools:
+        return self._filter.mask(filters, visible, place=place)
 
-    def _item(self, name: str, *, place: str) -> int:
-        if name not in self._item_ids:
-            raise RequestError(place, f"unknown item; {did_you_mean(name, self._some_ids)}", name)
-        return self._item_ids.get(name)
+    def _values(self, category: str, visible: Bools | None, *, place: str) -> tuple[Ints, Ints]:
+        return self._filter.category_values(category, place=place)
 
-    @cached_property
-    def _some_ids(self) -> list[str]:
-        return list(self._item_ids.external[:10_000])  # a hint is not worth the time of more
+    def _item(self, name: str, visible: Bools | None, *, place: str) -> int:
+        item = self._item_ids.get(name) if name in self._item_ids else None
+        if item is None or not (visible is None or visible[item]):
+            raise RequestError(place, "unknown item; name one of the catalogue", name)
+        return item
+
+
+def seed_of(version: str, user: str | None) -> int:
+    """The same draws of exploration for the same user and bundle, in any batch."""
+    return int.from_bytes(
+        hashlib.sha256(f"{version} {user or ''}".encode("utf-8", "surrogatepass")).digest()[:8]
+    )
 
 
 def _problems(error: ValidationError) -> list[str]:

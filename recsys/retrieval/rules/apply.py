@@ -34,6 +34,16 @@ class RuledLists:
     rules: tuple[tuple[tuple[str, ...], ...], ...]  # [B][k], names; EXPLORED for a draw
     propensity: Floats  # [B, k], given the ranks above; 1 without exploration and at pinned ranks
 
+    @classmethod
+    def without_rules(cls, recommendations: Recommendations) -> "RuledLists":
+        """Lists that no rule has changed."""
+        num_users, k = recommendations.items.shape
+        return cls(
+            recommendations=recommendations,
+            rules=(((),) * k,) * num_users,
+            propensity=np.ones((num_users, k), np.float32),
+        )
+
 
 @dataclass
 class _List:
@@ -68,6 +78,10 @@ def recommend_by_rules(
     weight = diversity if rules.diversity is None else rules.diversity
     shared: dict[str, Any] = {"exclude_seen": exclude_seen, "allowed": rules.allowed(allowed)}
     recommender.check_request(k, weight)
+    if rules.is_empty:
+        return RuledLists.without_rules(
+            recommend_visible(recommender, owners, users, histories, k, diversity=weight, **shared)
+        )
     length = recommender.settings.max_list_length
     longest = recommend_visible(recommender, owners, users, histories, length, **shared)
     pins = [pin for pin in rules.pins if pin.rank <= length]
