@@ -41,6 +41,7 @@ TIERS: Mapping[str, tuple[str, ...]] = {
         "ranker alignment imputation",
         "cold_start towers",
         "candidates",
+        "cold_ranker",
         "fitting",
         "search",
         "evaluation",

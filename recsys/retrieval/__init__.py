@@ -11,7 +11,14 @@ from recsys.retrieval.candidate_sources import (
     merge,
     save_sources,
 )
-from recsys.retrieval.cold_ranks import cold_positions
+from recsys.retrieval.cold import (
+    NEAREST_POPULARITY,
+    TOWERS,
+    ColdRanker,
+    cold_positions,
+    load_cold_ranker,
+    save_cold_ranker,
+)
 from recsys.retrieval.explanations import Reason, phrase, reason_of
 from recsys.retrieval.fallback import AnsweredBy, answered_by, has_profile
 from recsys.retrieval.index.base import Index
@@ -29,12 +36,15 @@ __all__ = [
     "BUILTIN_SOURCES",
     "CONTEXT",
     "MAX_DIVERSITY",
+    "NEAREST_POPULARITY",
+    "TOWERS",
     "AnsweredBy",
     "Arrays",
     "Boost",
     "CandidateSource",
     "Candidates",
     "Cap",
+    "ColdRanker",
     "ExactIndex",
     "Exploration",
     "FactorSource",
@@ -55,6 +65,7 @@ __all__ = [
     "build_index",
     "cold_positions",
     "has_profile",
+    "load_cold_ranker",
     "load_index",
     "load_sources",
     "merge",
@@ -62,6 +73,7 @@ __all__ = [
     "reason_of",
     "recommend_by_rules",
     "recommend_visible",
+    "save_cold_ranker",
     "save_sources",
     "tie_groups",
     "top_k",
