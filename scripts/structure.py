@@ -15,6 +15,7 @@ import ast
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,13 @@ class Package:
         return max(depth.values(), default=0)
 
 
+@cache
+def parsed(text: str) -> ast.Module:
+    """The syntax tree of a file's text, which nobody may change."""
+    return ast.parse(text)
+
+
+@cache
 def measure(root: Path, name: str) -> Package:
     """The package `name` of the checkout in `root`."""
     found = Package()
@@ -55,7 +63,7 @@ def measure(root: Path, name: str) -> Package:
     for path in sorted((root / name).rglob("*.py")):
         text = path.read_text("utf-8")
         module = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
-        trees[module] = path, ast.parse(text)
+        trees[module] = path, parsed(text)
         found.lines[module] = len(text.splitlines())
         if path.name != "__init__.py":
             found.folders[path.parent.relative_to(root).as_posix()] += 1

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -11,9 +12,22 @@ from recsys.columns import Columns
 from recsys.errors import BundleError
 from recsys.history import History
 from recsys.ids import NUM_RESERVED, PAD
-from recsys.retrieval import AnsweredBy, Reason, Recommendations, Recommender, reason_of, recommend_visible
+from recsys.retrieval import (
+    AnsweredBy,
+    Reason,
+    Recommendations,
+    Recommender,
+    RuledLists,
+    Rules,
+    reason_of,
+    recommend_by_rules,
+    recommend_visible,
+)
 from serving.requests import RequestReader
+from serving.rules import RuleBook
 from serving.state import State, open_state
+
+LIVE_ROWS_MISSING: Final = "live_state: does not answer, so that events since the training are left out"
 
 
 class Engine:
@@ -33,11 +47,13 @@ class Engine:
         recommender: Recommender | None,
         state: State,
         providers: Mapping[str, tuple[str, ...]],
+        rules: Path | None = None,
     ) -> None:
         self.bundle, self.recommender, self.state, self.providers = bundle, recommender, state, providers
         self.owners = bundle.owners
         self.operator_reader = RequestReader(bundle)  # of all items, for files of the operator
         self.request_reader = self.reader_of(None)
+        self.rule_book = RuleBook.open(rules, self.operator_reader.filter, bundle.item_ids)
         self._titles: list[str | None] = bundle.catalogue[Columns.TITLE].to_list()
         known = Columns.IMAGE in bundle.catalogue.columns
         self._images: list[str | None] = (
@@ -52,14 +68,15 @@ class Engine:
         path: Path,
         *,
         histories: Path | None = None,
-        state: Path | None = None,
+        state: Path | str | None = None,
         device: Device = "cpu",
+        rules: Path | None = None,
     ) -> "Engine":
         """An engine over the bundle in `path`.
 
         `histories` and `state` are those of `serving.state.opening.open_state`: the files beside the
-        bundle by default. Raises `BundleError`, `DataError` where `histories` or `state` cannot be used,
-        `ProviderError` where `device` is not available.
+        bundle by default. `rules` is the operator's rules file. Raises `BundleError`, `DataError` where
+        `histories`, `state` or `rules` cannot be used, `ProviderError` where `device` is not available.
         """
         bundle = Bundle.open(path)
         recommender: Recommender | None = None
@@ -71,6 +88,7 @@ class Engine:
             recommender=recommender,
             state=open_state(bundle, histories=histories, path=state),
             providers=providers,
+            rules=rules,
         )
 
     def require_recommender(self) -> Recommender:
@@ -85,6 +103,13 @@ class Engine:
     def reader_of(self, user: str | None) -> RequestReader:
         """A reader of requests by `user`, None where none is named."""
         return self.operator_reader.among(self.owners.visible(user))
+
+    def history(self, user: str) -> tuple[History | None, list[str]]:
+        """The history of one user as in `histories`, and why it lacks the events since the training."""
+        known = self.state.read([user])
+        (history,) = known.histories
+        visible = None if history is None else self.owners.visible_history(user, history)
+        return visible, [] if known.is_live else [LIVE_ROWS_MISSING]
 
     def histories(self, users: Sequence[str]) -> list[History | None]:
         """The stored histories of `users`, of the items that they may see; None for an unknown user."""
@@ -113,6 +138,32 @@ class Engine:
             [None] * len(histories) if users is None else users,
             histories,
             k,
+            exclude_seen=exclude_seen,
+            allowed=allowed,
+            diversity=diversity,
+        )
+
+    def recommend_by_rules(
+        self,
+        histories: Sequence[History | None],
+        k: int,
+        rules: Rules,
+        *,
+        seeds: Sequence[int],
+        users: Sequence[str | None] | None = None,
+        exclude_seen: bool = True,
+        allowed: Bools | None = None,
+        diversity: float = 0.0,
+    ) -> RuledLists:
+        """As `recommend`, by rules of `rule_book`; `seeds` of the users decide what exploration draws."""
+        return recommend_by_rules(
+            self.require_recommender(),
+            self.owners,
+            [None] * len(histories) if users is None else users,
+            histories,
+            k,
+            rules,
+            seeds=seeds,
             exclude_seen=exclude_seen,
             allowed=allowed,
             diversity=diversity,

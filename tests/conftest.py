@@ -16,6 +16,7 @@ WALKERS = (
     "tests/test_tracked_walk.py",
     "tests/test_served_lists.py",
     "tests/benchmarks/gpu/test_pieces.py",
+    "tests/training/backtest/test_backtest.py",
     "tests/training/export/test_export.py",
     "tests/training/export/test_search_part.py",
     "tests/training/report/test_page.py",
@@ -23,6 +24,8 @@ WALKERS = (
     "tests/training/report/test_browser.py",
     "tests/training/publishing/test_walked_run.py",
 )
+# They parse every file of the project; a file is parsed once in a process.
+PARSERS = ("tests/test_architecture.py", "tests/test_structure.py")
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +69,14 @@ def pytest_collection() -> Generator[None, Any, Any]:
         gc.enable()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a file that takes a walk and is not in `WALKERS`: the other worker would walk a second time."""
+    for item in items:
+        path = item.nodeid.partition("::")[0]
+        if "walk" in getattr(item, "fixturenames", ()) and path not in WALKERS:
+            raise pytest.UsageError(f"{path} uses the fixture `walk`; add it to WALKERS in tests/conftest.py")
+
+
 @cache
 def _has_shared_fixtures(path: str) -> bool:
     """Whether the file has fixtures that are made once for all of its tests."""
@@ -82,6 +93,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             path = nodeid.partition("::")[0]
             if path in WALKERS:
                 return "walk"
+            if path in PARSERS:
+                return "parsed"
             return path if _has_shared_fixtures(path) else nodeid
 
     return Scheduling(config, log)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts.structure import parsed
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("recsys", "features", "training", "serving")
 SOURCES = (*PACKAGES, "tests", "benchmarks")
@@ -43,6 +45,7 @@ HOMES = {  # library -> files and folders that may import it; docs/architecture.
     "jinja2": ("training/report/write.py",),
     "fastapi": ("serving/http/",),
     "uvicorn": ("serving/http/",),
+    "redis": ("serving/state/redis_rows.py",),
 }
 HEAVY = ("torch", "torchrec", "fbgemm_gpu", "transformers", "mlflow")
 MAX_FILE_LINES = 400
@@ -71,7 +74,7 @@ def sources(root: Path, folders: tuple[str, ...] = SOURCES) -> Iterator[tuple[st
     for folder in folders:
         for path in sorted((root / folder).rglob("*.py")):
             text = path.read_text("utf-8")
-            yield path.relative_to(root).as_posix(), ast.parse(text), text
+            yield path.relative_to(root).as_posix(), parsed(text), text
 
 
 def imported(path: str, tree: ast.Module) -> Iterator[tuple[int, str]]:

@@ -131,7 +131,10 @@ def check(
 @command
 def ingest(
     state: Annotated[
-        Path, typer.Argument(help="The state of recsys serve: state.sqlite, or the folder that holds it.")
+        str,
+        typer.Argument(
+            help="The state of recsys serve: state.sqlite, the folder that holds it, or redis://HOST:6379/0."
+        ),
     ],
     dataset: Annotated[Path, typer.Option("--into", help="The dataset folder that gets the events.")],
 ) -> None:

@@ -47,6 +47,13 @@ class ColdStartConfig(Section):
     # At most so many warm items (and one for every eight) whose similarity to an item is an input of the
     # regression. 0: a regression that is linear in the content.
     max_landmarks: Annotated[int, Field(ge=0)] = 1024
+    # True: a user's cold items are ordered by the towers' score and the similarity of their content to the
+    # user's items, with weights that validation chooses. False: by the towers' score.
+    ranker: bool = True
+    # Powers of the cosine of two items' content. Validation chooses one for each modality. A high power
+    # counts near duplicates alone.
+    content_powers: Annotated[tuple[Positive, ...], Field(min_length=1)] = (2.0, 4.0, 8.0, 16.0)
+    content_neighbors: Count = 100  # most similar cold items kept for each item and modality
 
 
 class UserTowerConfig(Section):
@@ -161,6 +168,9 @@ class RankerConfig(Section):
 class ModelConfig(Section, ListSettings):  # with the keys of ListSettings: model.cold_ranks ...
     dim: Count = 64  # width of item vectors, user vectors and tokens; a multiple of every num_heads
     # score = cosine / temperature. A lower temperature weighs the hardest negatives more.
+    # The largest fraction of NDCG@10 and of NDCG@20 on warm items that cold_ranks = "auto" may cost, as
+    # expected on validation. Raise it to show more cold items.
+    cold_budget: Fraction = 0.03
     temperature: Temperature = 0.1
     learn_temperature: bool = True  # True: training starts from `temperature` and adapts it
     item: ItemTowerConfig = ItemTowerConfig()

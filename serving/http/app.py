@@ -11,10 +11,9 @@ from features.queries import QueryLimits
 from recsys import __version__
 from recsys.bundle import Device
 from recsys.errors import MissingExtraError, RequestError, StateError
-from recsys.history import History
 from recsys.ids import PAD
-from recsys.retrieval import AnsweredBy, Recommendations
-from serving.engine import Engine
+from recsys.retrieval import AnsweredBy, Recommendations, RuledLists
+from serving.engine import LIVE_ROWS_MISSING, Engine
 from serving.http.catalogue import router as catalogue_router
 from serving.http.events import router as events_router
 from serving.http.page import router as page_router
@@ -24,6 +23,7 @@ from serving.http.parts import (
     NO_PART,
     NOT_FOUND,
     NOT_READY,
+    Asked,
     EngineOf,
     RecommendingEngine,
     RecordOf,
@@ -105,19 +105,21 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     histories: Path | None = None,
-    state: Path | None = None,
+    state: Path | str | None = None,
     device: Device = "cpu",
     media: Sequence[Path] = (),
     log_level: str = "info",
     limits: QueryLimits | None = None,
     log_impressions: bool = True,
+    rules: Path | None = None,
 ) -> None:
     """Open `bundle` and answer over HTTP until stopped; errors as `Engine.open` and `CataloguePictures`."""
-    with Engine.open(bundle, histories=histories, state=state, device=device) as engine:
+    with Engine.open(bundle, histories=histories, state=state, device=device, rules=rules) as engine:
         if not engine.state.is_durable:
             log.warning(
                 "the state is kept in memory: users who are erased come back with the next start, and events "
-                "that are added are lost; name a writable file with --state to keep them"
+                "that are added are lost; name a writable file with --state to keep them (a Redis keeps them "
+                "with appendonly yes and appendfsync always)"
             )
         application = create_app(engine, limits, media, log_impressions=log_impressions)
         uvicorn.run(application, host=host, port=port, log_level=log_level)
@@ -132,19 +134,22 @@ def recommend(body: RecommendRequest, engine: RecommendingEngine, record: Record
 
     For an unknown user, an empty history, or a history of unknown items only, `degraded` says what answered.
     """
-    history, ignored = history_of(engine, body)
+    asked = history_of(engine, body)
     allowed, unknown = engine.reader_of(body.user_id).allowed(
         body.candidates, body.filters, body.exclude, strict=body.strict
     )
-    ranked = engine.recommend(
-        [history],
+    request_id = uuid4()
+    ruled = engine.recommend_by_rules(
+        [asked.history],
         body.k,
+        engine.rule_book.rules(body.rules, engine.reader_of(body.user_id).visible),
+        seeds=[request_id.int],
         users=[body.user_id],
         exclude_seen=body.exclude_seen,
         allowed=allowed,
         diversity=body.diversity,
     )
-    return _answer(engine, history, ranked, [*ignored, *unknown], partial(record, body.user_id))
+    return _answer(engine, asked, ruled, unknown, partial(record, body.user_id), request_id.hex)
 
 
 @router.post(
@@ -159,10 +164,10 @@ def rank(body: RankRequest, engine: RecommendingEngine, record: RecordOf) -> Ans
     Items without training events have the same ranks as in a recommended list. Where the candidates are too
     few for these ranks, they come after all others.
     """
-    history, ignored = history_of(engine, body)
+    asked = history_of(engine, body)
     candidates, unknown = engine.reader_of(body.user_id).candidates(body.candidates, strict=body.strict)
-    ranked = engine.rank([history], candidates[None, :])
-    return _answer(engine, history, ranked, [*ignored, *unknown], partial(record, body.user_id))
+    ranked = RuledLists.without_rules(engine.rank([asked.history], candidates[None, :]))
+    return _answer(engine, asked, ranked, unknown, partial(record, body.user_id), uuid4().hex)
 
 
 @router.get(
@@ -208,7 +213,7 @@ async def healthz() -> Health:
 def readyz(engine: EngineOf) -> Readiness:
     """The bundle, its providers, and the numbers of items and of users in the state."""
     try:
-        num_users = engine.state.num_users()
+        num_users, is_live = engine.state.count_users()
     except Exception as error:  # a state of any kind may fail in its own way
         raise HTTPException(503, f"the state does not answer ({error})") from error
     return Readiness(
@@ -217,6 +222,7 @@ def readyz(engine: EngineOf) -> Readiness:
         providers=providers_of(engine),
         num_items=len(engine.bundle.item_ids),
         num_users=num_users,
+        degraded=[] if is_live else [LIVE_ROWS_MISSING],
     )
 
 
@@ -271,26 +277,29 @@ def _install_handlers(app: FastAPI) -> None:
 
 def _answer(
     engine: Engine,
-    history: History | None,
-    ranked: Recommendations,
-    ignored: list[str],
+    asked: Asked,
+    ruled: RuledLists,
+    unknown: list[str],
     record: Callable[[Answer, AnsweredBy], None],
+    request_id: str,
 ) -> Answer:
+    ranked = ruled.recommendations
     num_found = int((ranked.items[0] != PAD).sum())
-    items = [_ranked_item(engine, ranked, place) for place in range(num_found)]
+    items = [_ranked_item(engine, ruled, place) for place in range(num_found)]
     answer = Answer(
-        request_id=uuid4().hex,
+        request_id=request_id,
         items=items,
         model=model_info(engine),
         providers=providers_of(engine),
-        degraded=engine.degraded(history, ranked.answered_by[0]),
-        ignored=list(dict.fromkeys(ignored)),
+        degraded=[*engine.degraded(asked.history, ranked.answered_by[0]), *asked.degraded],
+        ignored=list(dict.fromkeys([*asked.ignored, *unknown])),
     )
     record(answer, ranked.answered_by[0])
     return answer
 
 
-def _ranked_item(engine: Engine, ranked: Recommendations, place: int) -> RankedItem:
+def _ranked_item(engine: Engine, ruled: RuledLists, place: int) -> RankedItem:
+    ranked = ruled.recommendations
     item = int(ranked.items[0, place])
     return RankedItem(
         item_id=engine.item_id(item),
@@ -299,6 +308,8 @@ def _ranked_item(engine: Engine, ranked: Recommendations, place: int) -> RankedI
         rank=place + 1,
         score=float(ranked.scores[0, place]),
         reason=_reason(engine, ranked, place),
+        rules=list(ruled.rules[0][place]),
+        propensity=float(ruled.propensity[0, place]),
     )
 
 

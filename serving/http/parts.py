@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import Depends, HTTPException, Request
@@ -53,7 +54,7 @@ async def _record(request: Request, engine: EngineOf) -> Record:
             items=tuple(each.item_id for each in answer.items),
             scores=tuple(each.score for each in answer.items),
             sources=(answered_by.value,) * len(answer.items),
-            propensities=(1.0,) * len(answer.items),  # no list is drawn at random
+            propensities=tuple(each.propensity for each in answer.items),
         )
     )
 
@@ -75,18 +76,29 @@ NO_PART: Responses = {
 }
 
 
-def history_of(engine: Engine, subject: Subject) -> tuple[History | None, list[str]]:
-    """The posted history and its unknown items, or the user's history; None for an unknown user."""
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The history that a request is about."""
+
+    history: History | None  # None for an unknown user
+    ignored: list[str] = field(default_factory=list)  # unknown items of a posted history
+    degraded: list[str] = field(default_factory=list)  # why the user's history is not all there is
+
+
+def history_of(engine: Engine, subject: Subject) -> Asked:
+    """The posted history, or the user's."""
     if subject.user_id is not None:
         if subject.history is not None:
             raise RequestError(
                 "history", "is given together with user_id; leave one of the two out", list(subject.history)
             )
-        return engine.histories([subject.user_id])[0], []
+        known, degraded = engine.history(subject.user_id)
+        return Asked(history=known, degraded=degraded)
     if subject.history is None:
         raise RequestError("user_id", "is missing; give user_id, or history instead")
     events = [Event(**entry.model_dump()) for entry in subject.history]
-    return engine.request_reader.history(events, strict=subject.strict)
+    history, ignored = engine.request_reader.history(events, strict=subject.strict)
+    return Asked(history=history, ignored=ignored)
 
 
 def model_info(engine: Engine) -> ModelInfo:

@@ -6,9 +6,17 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request
 
 from features.queries import AudioClause, Clause, ImageClause, TextClause, VideoClause
 from recsys.errors import RequestError
-from recsys.history import History
 from serving.http.bodies import REQUEST, BodyOf, FilePart, FilesOf
-from serving.http.parts import BAD_BODY, BAD_REQUEST, NO_PART, NOT_READY, Responses, history_of, model_info
+from serving.http.parts import (
+    BAD_BODY,
+    BAD_REQUEST,
+    NO_PART,
+    NOT_READY,
+    Asked,
+    Responses,
+    history_of,
+    model_info,
+)
 from serving.http.problems import problem
 from serving.http.schemas import ErrorBody
 from serving.http.search_schemas import (
@@ -70,14 +78,14 @@ def search(search: SearchOf, body: BodyOf, files: FilesOf) -> SearchAnswerOut:
     Send JSON, with media in base64, or a multipart form: the JSON in the part `request`, and files in parts
     named `image`, `audio` and `video`, several of each where wanted.
     """
-    history, ignored, is_unknown_user = _subject(search, body)
+    asked = _asked(search, body)
     answer = search.search(
         SearchRequest(
             clauses=_clauses(search, body, files),
             k=body.k,
             user=body.user_id,
-            history=history,
-            is_unknown_user=is_unknown_user,
+            history=None if asked is None else asked.history,
+            is_unknown_user=asked is not None and asked.history is None,
             filters=body.filters,
             exclude=body.exclude,
             exclude_seen=body.exclude_seen,
@@ -92,8 +100,8 @@ def search(search: SearchOf, body: BodyOf, files: FilesOf) -> SearchAnswerOut:
         model=model_info(search.engine),
         notes=list(answer.notes),
         transcripts=dict(answer.transcripts),
-        degraded=list(answer.degraded),
-        ignored=list(dict.fromkeys([*ignored, *answer.ignored])),
+        degraded=[*answer.degraded, *([] if asked is None else asked.degraded)],
+        ignored=list(dict.fromkeys([*([] if asked is None else asked.ignored), *answer.ignored])),
         milliseconds={stage: round(time, 3) for stage, time in answer.milliseconds.items()},
     )
 
@@ -119,12 +127,11 @@ def body_definitions() -> dict[str, Any]:
     return {**schema.pop("$defs", {}), SearchBody.__name__: schema}
 
 
-def _subject(search: SearchEngine, body: SearchBody) -> tuple[History | None, list[str], bool]:
-    """The history that orders the hits, unknown items in it, and whether an unknown user was named."""
+def _asked(search: SearchEngine, body: SearchBody) -> Asked | None:
+    """The history that orders the hits; None where the request names no user."""
     if body.user_id is None and body.history is None:
-        return None, [], False
-    history, ignored = history_of(search.engine, body)
-    return history, ignored, history is None
+        return None
+    return history_of(search.engine, body)
 
 
 def _clauses(search: SearchEngine, body: SearchBody, files: tuple[FilePart, ...]) -> tuple[Clause, ...]:

@@ -39,7 +39,7 @@ class ImportedHistories:
         with database.transaction() as connection:
             self._register(connection)
 
-    def import_histories(self, source: Path, read: ReadHistories, *, also_erased: Iterable[str] = ()) -> int:
+    def import_histories(self, source: Path, read: ReadHistories) -> int:
         """Store every user of `source` who was not erased, in place of those imported before for these maps.
 
         Returns the number of users. The same file, by content, is imported once. Raises `DataError` where
@@ -60,7 +60,7 @@ class ImportedHistories:
                         )
                     connection.execute("DELETE FROM histories WHERE maps_id = ?", (maps_id,))
                     erased = {value for (value,) in connection.execute("SELECT user_hash FROM erased")}
-                    rows = ((maps_id, *row) for row in _rows(read(source), erased | set(also_erased)))
+                    rows = ((maps_id, *row) for row in _rows(read(source), erased))
                     connection.executemany("INSERT INTO histories VALUES (?, ?, ?)", rows)
                     connection.execute("UPDATE maps SET source = ? WHERE id = ?", (fingerprint, maps_id))
         except sqlite3.IntegrityError:
@@ -107,6 +107,16 @@ class ImportedHistories:
         )
         return int(rows[0][0])
 
+    def count_known(self, user_ids: Sequence[str]) -> int:
+        """How many of at most `PAGE` users have a history."""
+        marks = ",".join(f"?{at}" for at in range(2, len(user_ids) + 2))
+        rows = self._query(
+            "SELECT (SELECT count(*) FROM histories WHERE maps_id = id "
+            f"AND user_id IN ({marks})) FROM maps WHERE fingerprint = ?1",
+            *user_ids,
+        )
+        return int(rows[0][0])
+
     def delete_user(self, user_id: str) -> bool:
         """Erase a user from the histories of all bundles; returns whether there was a history."""
         with self._database.transaction() as connection:
@@ -115,6 +125,19 @@ class ImportedHistories:
             connection.execute("INSERT OR IGNORE INTO erased VALUES (?)", (hash_of(user_id),))
         self._database.forget_removed()
         return was_known
+
+    def remove_erased(self, hashes: frozenset[str]) -> None:
+        """Erase the users with these hashes, whom another database remembers."""
+        with self._database.transaction() as connection:
+            known = {value for (value,) in connection.execute("SELECT user_hash FROM erased")}
+            new = hashes - known
+            if not new:
+                return
+            for (user,) in connection.execute("SELECT DISTINCT user_id FROM histories").fetchall():
+                if hash_of(user) in new:
+                    connection.execute("DELETE FROM histories WHERE user_id = ?", (user,))
+            connection.executemany("INSERT INTO erased VALUES (?)", ((value,) for value in new))
+        self._database.forget_removed()
 
     def is_empty(self) -> bool:
         """Whether no bundle has a history."""

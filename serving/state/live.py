@@ -10,7 +10,6 @@ from serving.state.protocol import MAX_LIVE_EVENTS, Appended, Impression, LiveEv
 
 PAGE: Final = 1000  # rows that are in memory at once
 _COLUMNS: Final = "event_id, user_id, item_id, kind, value, timestamp, review, request_id"
-_LISTED: Final = ("bundle", "items", "scores", "sources", "propensities")  # kept as one JSON object
 _NOBODY: Final = LiveUser()
 
 
@@ -28,7 +27,7 @@ class SqliteLiveRows:
                 row = connection.execute(
                     f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
                     "ON CONFLICT (event_id) DO NOTHING",
-                    _values(each),
+                    each.row(),
                 )
                 if not row.rowcount:
                     duplicates.append(at)
@@ -72,34 +71,19 @@ class SqliteLiveRows:
         return int(self._database.read("SELECT count(*) FROM live_users")[0][0])
 
     def append_impressions(self, impressions: Sequence[Impression]) -> None:
-        rows = [
-            (
-                each.request_id,
-                each.user,
-                each.timestamp,
-                json.dumps({name: getattr(each, name) for name in _LISTED}),
-            )
-            for each in impressions
-        ]
+        rows = [(each.request_id, each.user, each.timestamp, each.listed()) for each in impressions]
         query = "INSERT INTO impressions (request_id, user_id, timestamp, listed) VALUES (?, ?, ?, ?)"
         with self._database.transaction() as connection:
             connection.executemany(query, rows)
 
     def events(self) -> Iterator[LiveEvent]:
         for _, *row in self._rows("events", _COLUMNS):
-            yield _event(row)
+            yield LiveEvent.of_row(row)
 
     def impressions(self) -> Iterator[Impression]:
         columns = "request_id, user_id, timestamp, listed"
-        for _, request_id, user, timestamp, listed in self._rows("impressions", columns):
-            lists: dict[str, Any] = json.loads(listed)
-            yield Impression(
-                request_id=request_id,
-                user=user,
-                timestamp=timestamp,
-                bundle=lists.pop("bundle"),
-                **{name: tuple(values) for name, values in lists.items()},
-            )
+        for _, *row in self._rows("impressions", columns):
+            yield Impression.of_stored(*row)
 
     def erase_user(self, user: str) -> bool:
         with self._database.transaction() as connection:
@@ -134,36 +118,10 @@ class SqliteLiveRows:
             last = page[-1][0]
 
 
-def _values(event: LiveEvent) -> tuple[object, ...]:
-    return (
-        event.event_id,
-        event.user,
-        event.item,
-        event.kind,
-        event.value,
-        event.timestamp,
-        event.review,
-        event.request_id,
-    )
-
-
-def _event(row: Sequence[Any]) -> LiveEvent:
-    event_id, user, item, kind, value, timestamp, review, request_id = row
-    return LiveEvent(
-        event_id=event_id,
-        user=user,
-        item=item,
-        kind=kind,
-        value=value,
-        timestamp=timestamp,
-        review=review,
-        request_id=request_id,
-    )
-
-
 def _user(connection: sqlite3.Connection, user: str, profile: str | None, newest: int) -> LiveUser:
     query = f"SELECT {_COLUMNS} FROM events WHERE user_id = ? ORDER BY timestamp DESC, seq DESC LIMIT ?"
-    events = tuple(_event(row) for row in reversed(connection.execute(query, (user, newest)).fetchall()))
+    rows = connection.execute(query, (user, newest)).fetchall()
+    events = tuple(LiveEvent.of_row(row) for row in reversed(rows))
     seen = frozenset(each.item for each in events)
     if len(events) == newest:
         query = "SELECT DISTINCT item_id FROM events WHERE user_id = ?"

@@ -22,11 +22,15 @@ from serving.state.users import UserState
 
 HISTORIES: Final = "histories.parquet"
 STATE: Final = "state.sqlite"
+REDIS: Final = ("redis://", "rediss://", "unix://")  # how the address of a Redis begins
 log = logging.getLogger(__name__)
 
 
-def open_state(bundle: Bundle, *, histories: Path | None = None, path: Path | None = None) -> UserState:
+def open_state(bundle: Bundle, *, histories: Path | None = None, path: Path | str | None = None) -> UserState:
     """The state at `path` with `histories` imported for `bundle`.
+
+    With a `path` that begins with "redis://" the live rows are in that Redis, and the histories of training
+    where they are by default.
 
     `histories` is by default histories.parquet beside the bundle, if there is one; `path` is by default
     state.sqlite beside the bundle, or in the store that holds the bundle. Where that default cannot be
@@ -39,10 +43,14 @@ def open_state(bundle: Bundle, *, histories: Path | None = None, path: Path | No
         path, histories = Path(IN_MEMORY), None
     if histories is None and (run / HISTORIES).is_file():
         histories = run / HISTORIES
+    live = _redis_rows(path)
+    path = None if path is None or live is not None else Path(path)
     is_default, path = path is None, path or state_directory(bundle.path) / STATE
     is_new = not path.exists()
-    state = compose_state(_opened(path, is_default=is_default), bundle)
+    state = compose_state(_opened(path, is_default=is_default), bundle, live)
     try:
+        if live is not None:
+            state.imported.remove_erased(live.erased())
         if histories is not None:
             state.imported.import_histories(histories, partial(_read_histories, bundle))
         elif not state.imported.has_histories and not state.imported.is_empty():
@@ -56,11 +64,14 @@ def open_state(bundle: Bundle, *, histories: Path | None = None, path: Path | No
     return state
 
 
-def open_live_rows(path: Path) -> LiveRows:
-    """The live rows of the state at `path`, a file, or a folder with a state.sqlite; it may be in use.
+def open_live_rows(place: Path | str) -> LiveRows:
+    """The live rows of the state at `place`: a file, a folder with a state.sqlite, or a Redis.
 
-    Raises `DataError` where there is none.
+    Other processes may use it. Raises `DataError` where there is none.
     """
+    if (live := _redis_rows(place)) is not None:
+        return live
+    path = Path(place)
     path = path / STATE if path.is_dir() else path
     if not path.is_file():
         raise DataError(f"no state at {path}; name the file that recsys serve keeps (--state)")
@@ -87,18 +98,27 @@ def maps_fingerprint(bundle: Bundle) -> str:
     return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
 
 
-def compose_state(database: Database, bundle: Bundle) -> UserState:
-    """The state of `bundle` in `database`, without an import."""
+def compose_state(database: Database, bundle: Bundle, live: LiveRows | None = None) -> UserState:
+    """The state of `bundle` in `database`, without an import; `live` may have the live rows instead."""
     try:
         return UserState(
             database,
             ImportedHistories(database, maps=maps_fingerprint(bundle)),
-            SqliteLiveRows(database),
+            SqliteLiveRows(database) if live is None else live,
             Assembler(bundle),
         )
     except BaseException:
         database.close()
         raise
+
+
+def _redis_rows(place: Path | str | None) -> LiveRows | None:
+    """The live rows of the Redis that `place` names; None where it names none."""
+    if not isinstance(place, str) or not place.startswith(REDIS):
+        return None
+    from serving.state.redis_rows import RedisLiveRows  # an optional library
+
+    return RedisLiveRows(place)
 
 
 def _opened(path: Path, *, is_default: bool) -> Database:

@@ -5,14 +5,16 @@ histories of training, as one history of each user in the ids of one bundle.
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from recsys.history import History
 
 ReadHistories = Callable[[Path], Iterable[tuple[str, History]]]  # user ids and histories of a file
+_LISTED: Final = ("bundle", "items", "scores", "sources", "propensities")
 MAX_LIVE_EVENTS: Final = 1000  # newest events of a user that are assembled to a history
 
 
@@ -28,6 +30,14 @@ class LiveEvent:
     timestamp: int  # microseconds since the epoch
     review: str | None = None  # the text of a review that came with it
     request_id: str | None = None  # of the answer that listed the item
+
+    def row(self) -> tuple[Any, ...]:
+        """The fields in their order, for storage; `of_row` is the inverse."""
+        return tuple(getattr(self, each.name) for each in fields(self))
+
+    @classmethod
+    def of_row(cls, row: Sequence[Any]) -> "LiveEvent":
+        return cls(**dict(zip((each.name for each in fields(cls)), row, strict=True)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +62,21 @@ class Impression:
     scores: tuple[float, ...]
     sources: tuple[str, ...]  # what ordered each item: history, profile, popularity
     propensities: tuple[float, ...] = field(default=())  # probability that the item was listed there
+
+    def listed(self) -> str:
+        """The bundle and the lists as JSON, for storage; `of_stored` is the inverse."""
+        return json.dumps({name: getattr(self, name) for name in _LISTED})
+
+    @classmethod
+    def of_stored(cls, request_id: str, user: str | None, timestamp: int, listed: str) -> "Impression":
+        lists = json.loads(listed)
+        return cls(
+            request_id=request_id,
+            user=user,
+            timestamp=timestamp,
+            bundle=lists.pop("bundle"),
+            **{name: tuple(values) for name, values in lists.items()},
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +146,14 @@ class LiveRows(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class KnownUsers:
+    """What was read of some users, and whether the live rows answered."""
+
+    histories: tuple[History | None, ...]
+    is_live: bool  # False: these are the histories of training alone
+
+
 class State(Protocol):
     """Users in the ids of one bundle's maps; safe to call from many threads.
 
@@ -142,11 +175,19 @@ class State(Protocol):
         """The history of each user, None for an unknown user."""
         ...
 
+    def read(self, user_ids: Sequence[str]) -> KnownUsers:
+        """`histories`, which go on without live rows while the database of these does not answer."""
+        ...
+
     def user_ids(self) -> Iterator[str]:
         """Every known user, ascending."""
         ...
 
     def num_users(self) -> int: ...
+
+    def count_users(self) -> tuple[int, bool]:
+        """`num_users`, and whether the live rows answered; False: those with a history of training."""
+        ...
 
     def log_impression(self, impression: Impression) -> None:
         """Let the impression be written soon, and at the latest by `close`; it is not waited for."""

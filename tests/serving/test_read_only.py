@@ -18,6 +18,7 @@ from recsys.errors import DataError
 from recsys.ids import IdMap
 from serving.engine import Engine
 from serving.http import app
+from serving.state import LiveEvent
 
 NOBODY = 65534
 MAPS = IdMaps(kinds=IdMap(["view", "buy"]), profiles={"job": IdMap(["cook", "baker"])})
@@ -106,6 +107,20 @@ def test_erasures_of_the_file_hold_in_memory(run: Path) -> None:
     with read_only(run), Engine.open(run / "bundle") as engine:
         assert not engine.state.is_durable
         assert list(engine.state.user_ids()) == ["ann"]
+
+
+def test_events_of_the_file_are_read_and_new_ones_are_kept_in_memory(run: Path) -> None:
+    def event(name: str, item: str) -> LiveEvent:
+        return LiveEvent(event_id=name, user="ann", item=item, timestamp=10**15)
+
+    with Engine.open(run / "bundle") as engine:
+        engine.state.live.append_events([event("e1", "bee")])
+    with read_only(run), Engine.open(run / "bundle") as engine:
+        engine.state.live.append_events([event("e2", "cat")])
+        (history,) = engine.state.histories(["ann"])
+        assert history is not None
+        assert history.item.tolist() == [2, 3, 4]
+        assert not engine.state.live.is_durable
 
 
 def test_a_state_that_a_killed_process_left_is_refused_with_the_remedy(run: Path) -> None:

@@ -6,18 +6,32 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from redis_parts import RedisServer, needs_redis
 
 from recsys.errors import StateError
 from serving.state import Impression, LiveEvent, LiveUser
-from serving.state import live as live_module
 from serving.state.database import Database
 from serving.state.live import SqliteLiveRows
 from serving.state.protocol import hash_of
 
 
-@pytest.fixture(params=["file", "memory"])
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory):
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(params=["file", "memory", pytest.param("redis", marks=needs_redis)])
 def rows(request, tmp_path):
-    rows = SqliteLiveRows(Database(tmp_path / "state.sqlite" if request.param == "file" else ":memory:"))
+    if request.param == "redis":
+        from serving.state.redis_rows import RedisLiveRows
+
+        rows = RedisLiveRows(request.getfixturevalue("redis_server").url, seconds_between_attempts=0)
+        rows._redis.flushdb()
+    else:
+        rows = SqliteLiveRows(Database(tmp_path / "state.sqlite" if request.param == "file" else ":memory:"))
     yield rows
     rows.close()
 
@@ -67,7 +81,7 @@ def test_the_newest_events_are_read_and_all_items_are_seen(rows):
 
 
 def test_users_are_read_in_the_order_asked_for_and_listed_ascending(rows, monkeypatch):
-    monkeypatch.setattr(live_module, "PAGE", 2)
+    monkeypatch.setattr(sys.modules[type(rows).__module__], "PAGE", 2)
     rows.append_events([event(n, f"u{n}") for n in (3, 1, 2, 5)])
     rows.set_profile("u4", {})
     assert list(rows.user_ids()) == ["u1", "u2", "u3", "u4", "u5"]
@@ -120,7 +134,8 @@ def test_many_threads_lose_and_double_nothing(rows):
     assert [len(user.events) for user in rows.users(["u", "u0", "u3"])] == [160, 20, 20]
 
 
-def test_a_closed_database_is_an_error_of_the_state(rows):
+def test_a_closed_database_is_an_error_of_the_state(tmp_path):
+    rows = SqliteLiveRows(Database(tmp_path / "state.sqlite"))
     rows.close()
     for ask in (rows.num_users, lambda: rows.users(["u"]), lambda: rows.append_events([event(1)])):
         with pytest.raises(StateError, match=r"the state cannot be (read|written)"):

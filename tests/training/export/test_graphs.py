@@ -10,7 +10,7 @@ from model_parts import tiny_features, tiny_schema
 from torch.fx._symbolic_trace import is_fx_tracing, is_fx_tracing_warning
 
 from features.splits.make import make_split
-from recsys.config import ItemTowerConfig, ModelConfig, RankerConfig, UserTowerConfig
+from recsys.config import ModelConfig, RankerConfig, UserTowerConfig
 from recsys.ids import IdMap
 from recsys.models.ranker import Ranker
 from recsys.models.retriever import Retriever
@@ -61,17 +61,6 @@ def test_a_graph_is_written_without_the_note_of_torch_fx(tmp_path, caplog):
     assert "is_fx_tracing will return true" in caplog.text, "outside of the exporter it is said"
 
 
-@pytest.mark.parametrize("fusion", ["attention", "gated", "mean"])
-def test_item_tower(fusion, tmp_path):
-    torch.manual_seed(0)
-    config = ModelConfig(dim=16, item=ItemTowerConfig(fusion=fusion))
-    model = Retriever(tiny_features(), tiny_schema(), config).eval()
-    inputs = item_graph_inputs(model, np.arange(2, 32))
-    _assert_parity(item_graph(model), inputs, tmp_path / "item.onnx")
-    vectors = OnnxSession(tmp_path / "item.onnx").run(inputs)["item_vector"]
-    np.testing.assert_allclose(vectors, model.item_arrays().vectors[2:], atol=1e-5)
-
-
 # The walk exports a fitted system with attention every day.
 @pytest.mark.parametrize("fusion", [pytest.param("attention", marks=pytest.mark.long), "gated", "mean"])
 def test_every_fusion_trains_and_is_exported(fusion, tmp_path):
@@ -83,6 +72,8 @@ def test_every_fusion_trains_and_is_exported(fusion, tmp_path):
         model = fitted.retriever.model.eval()
         inputs = item_graph_inputs(model, np.arange(2, model.features.size))
         _assert_parity(item_graph(model), inputs, tmp_path / "item.onnx")
+        vectors = OnnxSession(tmp_path / "item.onnx").run(inputs)["item_vector"]
+        np.testing.assert_allclose(vectors, model.item_arrays().vectors[2:], atol=1e-5)
         return
     graphs = graphs_of(fitted)
     assert list(graphs)[:2] == ["item_tower", "user_tower"]
