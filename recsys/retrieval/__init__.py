@@ -28,6 +28,7 @@ from recsys.retrieval.owners import Owners, recommend_visible
 from recsys.retrieval.recommendations import Recommendations
 from recsys.retrieval.recommender import Recommender
 from recsys.retrieval.reranking import MAX_DIVERSITY, best_first, tie_groups
+from recsys.retrieval.rules import Boost, Cap, Exploration, Pin, RuledLists, Rules, recommend_by_rules
 from recsys.retrieval.settings import ListSettings, RecommenderSettings
 from recsys.retrieval.topk import top_k
 
@@ -39,20 +40,26 @@ __all__ = [
     "TOWERS",
     "AnsweredBy",
     "Arrays",
+    "Boost",
     "CandidateSource",
     "Candidates",
+    "Cap",
     "ColdRanker",
     "ExactIndex",
+    "Exploration",
     "FactorSource",
     "Index",
     "ItemNeighborSource",
     "ListSettings",
     "Owners",
+    "Pin",
     "PopularitySource",
     "Reason",
     "Recommendations",
     "Recommender",
     "RecommenderSettings",
+    "RuledLists",
+    "Rules",
     "answered_by",
     "best_first",
     "build_index",
@@ -64,6 +71,7 @@ __all__ = [
     "merge",
     "phrase",
     "reason_of",
+    "recommend_by_rules",
     "recommend_visible",
     "save_cold_ranker",
     "save_sources",

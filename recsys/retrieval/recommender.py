@@ -114,10 +114,7 @@ class Recommender(CandidateGenerator):
         Raises `RequestError` for a k outside 1 to `settings.max_list_length`, or a `diversity` outside 0 to
         `MAX_DIVERSITY`.
         """
-        if not 1 <= k <= self.settings.max_list_length:
-            raise RequestError("k", f"from 1 to {self.settings.max_list_length}", k)
-        if not 0.0 <= diversity <= MAX_DIVERSITY:
-            raise RequestError("diversity", f"must be from 0 to {MAX_DIVERSITY:g}", diversity)
+        self.check_request(k, diversity)
 
         def answer(by: AnsweredBy, users: list[History], rows: Ints) -> Recommendations:
             query = Query(
@@ -129,6 +126,13 @@ class Recommender(CandidateGenerator):
             return self._listed(by, query, lists, length=length, k=k, diversity=diversity)
 
         return self._by_kind_of_user(histories, answer)
+
+    def check_request(self, k: int, diversity: float) -> None:
+        """Raise `RequestError` for a `k` or a `diversity` that `recommend` refuses."""
+        if not 1 <= k <= self.settings.max_list_length:
+            raise RequestError("k", f"from 1 to {self.settings.max_list_length}", k)
+        if not 0.0 <= diversity <= MAX_DIVERSITY:
+            raise RequestError("diversity", f"must be from 0 to {MAX_DIVERSITY:g}", diversity)
 
     def rank(self, histories: Sequence[History | None], candidates: Ints) -> Recommendations:
         """All of the given candidates [B, K] of each user, in the order of a recommended list.

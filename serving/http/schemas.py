@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from recsys.retrieval import MAX_DIVERSITY
 from serving.filters import FilterBody
+from serving.rules import RulesBody
 
 MAX_K: Final = 500
 MAX_HISTORY: Final = 1000
@@ -135,6 +136,10 @@ class RecommendRequest(Subject):
         "alone.",
     )
 
+    rules: RulesBody | None = Field(
+        None, description="In addition to the operator's rules, within the operator's limits."
+    )
+
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
@@ -193,6 +198,13 @@ class RankedItem(_Model):
     rank: int = Field(description="Rank in the list, from 1.")
     score: float = Field(description="Higher is better; comparable within one answer.")
     reason: ReasonOut | None = Field(None, description="Missing where no ranker ran.")
+    rules: list[str] = Field(
+        default_factory=list,
+        description="Names of the rules that moved the item, `exploration` among them.",
+    )
+    propensity: float = Field(
+        1.0, description="Probability of the item at this rank, given the ranks above; 1 without exploration."
+    )
 
 
 class ModelInfo(_Model):
