@@ -81,6 +81,12 @@ class Recommender(CandidateGenerator):
         other._rank = rank
         return other
 
+    def with_cold_ranker(self, cold_ranker: ColdRanker | None) -> "Recommender":
+        """A copy in which `cold_ranker` orders the cold items; None: the retriever does."""
+        other = copy(self)
+        other._cold = ColdItems(self.items, cold_ranker)
+        return other
+
     @property
     def cold_ranker(self) -> ColdRanker | None:
         """What orders the cold items of users with a history; None: the retriever."""
