@@ -4,9 +4,9 @@
 
 For each user the score of every listed item is computed again without each past item of the last 50 events,
 one at a time (`recsys.retrieval.score_drops`). A reason is faithful if the past item that it names is among
-the 3 with the largest drop. Users have at least 5 events. Printed are the shares of faithful reasons with intervals
-over users, by attention alone and with the best of `num` attended items (`by_leave_one_out`), and the
-milliseconds that the second adds to a list.
+the 3 with the largest drop. Users have at least 5 events. Printed are the shares of faithful reasons with
+intervals over users, by attention alone and with the best of `num` attended items (`by_leave_one_out`), and
+the milliseconds that the second adds to a list.
 """
 
 import argparse
