@@ -53,7 +53,7 @@ TIERS: Mapping[str, tuple[str, ...]] = {
     ),
     "serving": (
         "filters state batch_parts pictures",
-        "requests ingest",
+        "requests ingest rules",
         "engine",
         "search",
         "batch show http",

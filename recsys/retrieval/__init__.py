@@ -19,7 +19,7 @@ from recsys.retrieval.cold import (
     load_cold_ranker,
     save_cold_ranker,
 )
-from recsys.retrieval.explanations import Reason, phrase, reason_of
+from recsys.retrieval.explanations import LEFT_OUT, Reason, by_leave_one_out, phrase, reason_of, score_drops
 from recsys.retrieval.fallback import AnsweredBy, answered_by, has_profile
 from recsys.retrieval.index.base import Index
 from recsys.retrieval.index.build import build_index, load_index
@@ -28,34 +28,43 @@ from recsys.retrieval.owners import Owners, recommend_visible
 from recsys.retrieval.recommendations import Recommendations
 from recsys.retrieval.recommender import Recommender
 from recsys.retrieval.reranking import MAX_DIVERSITY, best_first, tie_groups
+from recsys.retrieval.rules import Boost, Cap, Exploration, Pin, RuledLists, Rules, recommend_by_rules
 from recsys.retrieval.settings import ListSettings, RecommenderSettings
 from recsys.retrieval.topk import top_k
 
 __all__ = [
     "BUILTIN_SOURCES",
     "CONTEXT",
+    "LEFT_OUT",
     "MAX_DIVERSITY",
     "NEAREST_POPULARITY",
     "TOWERS",
     "AnsweredBy",
     "Arrays",
+    "Boost",
     "CandidateSource",
     "Candidates",
+    "Cap",
     "ColdRanker",
     "ExactIndex",
+    "Exploration",
     "FactorSource",
     "Index",
     "ItemNeighborSource",
     "ListSettings",
     "Owners",
+    "Pin",
     "PopularitySource",
     "Reason",
     "Recommendations",
     "Recommender",
     "RecommenderSettings",
+    "RuledLists",
+    "Rules",
     "answered_by",
     "best_first",
     "build_index",
+    "by_leave_one_out",
     "cold_positions",
     "has_profile",
     "load_cold_ranker",
@@ -64,9 +73,11 @@ __all__ = [
     "merge",
     "phrase",
     "reason_of",
+    "recommend_by_rules",
     "recommend_visible",
     "save_cold_ranker",
     "save_sources",
+    "score_drops",
     "tie_groups",
     "top_k",
 ]
