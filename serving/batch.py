@@ -14,16 +14,18 @@ import numpy as np
 import polars as pl
 
 from features.dataset import NamedIds, read_ids
-from recsys.arrays import Bools, Floats, Ints
+from recsys.arrays import Bools, Ints
 from recsys.columns import Columns
 from recsys.errors import DataError, RequestError
 from recsys.files import exclusive, remove_unfinished, replacing
 from recsys.history import History
 from recsys.ids import NUM_RESERVED, PAD
 from recsys.progress import Progress, silent
+from recsys.retrieval import RuledLists
 from serving.batch_parts import PartStore, check_is_parquet
 from serving.engine import Engine
 from serving.filters import Filters
+from serving.rules import seed_of
 
 SCHEMA: Final = pl.Schema(
     {Columns.USER: pl.String, Columns.ITEM: pl.String, Columns.RANK: pl.Int32, Columns.SCORE: pl.Float32}
@@ -118,7 +120,7 @@ def recommend_to_parquet(
             report_rows=None if report is None else [],
         )
         remove_unfinished(out)
-        parts = PartStore(out, SCHEMA, _request_key(engine, request, allowed))
+        parts = PartStore(out, _schema(engine), _request_key(engine, request, allowed))
         _make_parts(engine, request, work, parts, users_at_once, progress)
         parts.merge()
         if report is not None:
@@ -133,7 +135,8 @@ def _request_key(engine: Engine, request: BatchRequest, allowed: Bools | None) -
     """Everything but the users that lists depend on, as text."""
     candidates = "all" if allowed is None else np.packbits(allowed).tobytes().hex()
     providers = sorted(engine.providers.items())
-    return repr((engine.bundle.version, providers, request.k, request.exclude_seen, candidates))
+    rules = engine.rule_book.file.model_dump_json()
+    return repr((engine.bundle.version, providers, request.k, request.exclude_seen, candidates, rules))
 
 
 def _make_parts(
@@ -154,14 +157,16 @@ def _make_parts(
         frames = []
         for batch, known in zip(batches, histories, strict=True):
             if kept is None:
-                answer = engine.recommend(
+                answer = engine.recommend_by_rules(
                     known,
                     request.k,
+                    engine.rule_book.operator,
+                    seeds=[seed_of(engine.bundle.version, user) for user in batch],
                     users=batch,
                     exclude_seen=request.exclude_seen,
                     allowed=work.allowed,
                 )
-                frames.append(_frame(engine, batch, answer.items, answer.scores))
+                frames.append(_frame(engine, batch, answer))
             else:
                 frames.append(kept.filter(pl.col(Columns.USER).is_in(batch)))
             num_items = _num_items(batch, frames[-1])
@@ -170,6 +175,13 @@ def _make_parts(
                 work.report_rows.append(_report_rows(batch, known, num_items, request.k))
             progress(STEP, work.counts.num_users, work.total)
         parts.add(key, None if kept is not None else pl.concat(frames))
+
+
+def _schema(engine: Engine) -> pl.Schema:
+    """The columns of a batch: by rules also which of them moved an item, and its propensity."""
+    if engine.rule_book.operator.is_empty:
+        return SCHEMA
+    return pl.Schema([*SCHEMA.items(), ("rules", pl.List(pl.String)), ("propensity", pl.Float32)])
 
 
 def _num_items(users: Sequence[str], frame: pl.DataFrame) -> Ints:
@@ -250,19 +262,21 @@ def _count_left_out(counts: BatchReport, named: NamedIds) -> None:
     counts.num_empty += named.num_empty
 
 
-def _frame(engine: Engine, users: Sequence[str], items_BK: Ints, scores_BK: Floats) -> pl.DataFrame:
+def _frame(engine: Engine, users: Sequence[str], answer: RuledLists) -> pl.DataFrame:
     """One row for each item that was found, users in order, best first."""
+    items_BK = answer.recommendations.items
     row, place = np.nonzero(items_BK != PAD)
-    found = items_BK[row, place]
-    return pl.DataFrame(
-        {
-            Columns.USER: pl.Series(users, dtype=pl.String).gather(row),
-            Columns.ITEM: engine.bundle.catalogue[Columns.ITEM].gather(found - NUM_RESERVED),
-            Columns.RANK: place + 1,
-            Columns.SCORE: scores_BK[row, place],
-        },
-        schema=SCHEMA,
-    )
+    found, schema = items_BK[row, place], _schema(engine)
+    columns = {
+        Columns.USER: pl.Series(users, dtype=pl.String).gather(row),
+        Columns.ITEM: engine.bundle.catalogue[Columns.ITEM].gather(found - NUM_RESERVED),
+        Columns.RANK: place + 1,
+        Columns.SCORE: answer.recommendations.scores[row, place],
+    }
+    if schema != SCHEMA:
+        columns["rules"] = [answer.rules[at][rank] for at, rank in zip(row, place, strict=True)]
+        columns["propensity"] = answer.propensity[row, place]
+    return pl.DataFrame(columns, schema=schema)
 
 
 def _write_report(rows: Sequence[pl.DataFrame], path: Path) -> None:

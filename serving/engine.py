@@ -12,8 +12,20 @@ from recsys.columns import Columns
 from recsys.errors import BundleError
 from recsys.history import History
 from recsys.ids import NUM_RESERVED, PAD
-from recsys.retrieval import AnsweredBy, Reason, Recommendations, Recommender, reason_of, recommend_visible
+from recsys.retrieval import (
+    AnsweredBy,
+    Reason,
+    Recommendations,
+    Recommender,
+    RuledLists,
+    Rules,
+    by_leave_one_out,
+    reason_of,
+    recommend_by_rules,
+    recommend_visible,
+)
 from serving.requests import RequestReader
+from serving.rules import RuleBook
 from serving.state import State, open_state
 
 LIVE_ROWS_MISSING: Final = "live_state: does not answer, so that events since the training are left out"
@@ -36,11 +48,13 @@ class Engine:
         recommender: Recommender | None,
         state: State,
         providers: Mapping[str, tuple[str, ...]],
+        rules: Path | None = None,
     ) -> None:
         self.bundle, self.recommender, self.state, self.providers = bundle, recommender, state, providers
         self.owners = bundle.owners
         self.operator_reader = RequestReader(bundle)  # of all items, for files of the operator
         self.request_reader = self.reader_of(None)
+        self.rule_book = RuleBook.open(rules, self.operator_reader.filter, bundle.item_ids)
         self._titles: list[str | None] = bundle.catalogue[Columns.TITLE].to_list()
         known = Columns.IMAGE in bundle.catalogue.columns
         self._images: list[str | None] = (
@@ -57,12 +71,13 @@ class Engine:
         histories: Path | None = None,
         state: Path | str | None = None,
         device: Device = "cpu",
+        rules: Path | None = None,
     ) -> "Engine":
         """An engine over the bundle in `path`.
 
         `histories` and `state` are those of `serving.state.opening.open_state`: the files beside the
-        bundle by default. Raises `BundleError`, `DataError` where `histories` or `state` cannot be used,
-        `ProviderError` where `device` is not available.
+        bundle by default. `rules` is the operator's rules file. Raises `BundleError`, `DataError` where
+        `histories`, `state` or `rules` cannot be used, `ProviderError` where `device` is not available.
         """
         bundle = Bundle.open(path)
         recommender: Recommender | None = None
@@ -74,6 +89,7 @@ class Engine:
             recommender=recommender,
             state=open_state(bundle, histories=histories, path=state),
             providers=providers,
+            rules=rules,
         )
 
     def require_recommender(self) -> Recommender:
@@ -128,6 +144,32 @@ class Engine:
             diversity=diversity,
         )
 
+    def recommend_by_rules(
+        self,
+        histories: Sequence[History | None],
+        k: int,
+        rules: Rules,
+        *,
+        seeds: Sequence[int],
+        users: Sequence[str | None] | None = None,
+        exclude_seen: bool = True,
+        allowed: Bools | None = None,
+        diversity: float = 0.0,
+    ) -> RuledLists:
+        """As `recommend`, by rules of `rule_book`; `seeds` of the users decide what exploration draws."""
+        return recommend_by_rules(
+            self.require_recommender(),
+            self.owners,
+            [None] * len(histories) if users is None else users,
+            histories,
+            k,
+            rules,
+            seeds=seeds,
+            exclude_seen=exclude_seen,
+            allowed=allowed,
+            diversity=diversity,
+        )
+
     def rank(self, histories: Sequence[History | None], candidates: Ints) -> Recommendations:
         """`Recommender.rank` of candidates [B, K]."""
         return self.require_recommender().rank(histories, candidates)
@@ -172,6 +214,12 @@ class Engine:
     def name(self, item: int) -> str:
         """The title, or the id of an item that has none."""
         return self.title(item) or self.item_id(item)
+
+    def explained(self, ranked: Recommendations, history: History | None) -> Recommendations:
+        """The one list of `ranked` with past items by leave-one-out in place of attention, for `reason`."""
+        if history is None or ranked.history_attention is None:
+            return ranked
+        return by_leave_one_out(self.require_recommender(), history, ranked)
 
     def reason(self, ranked: Recommendations, row: int, place: int) -> Reason | None:
         """Why the item at `place` of list `row` was recommended; None where no ranker ran."""

@@ -34,6 +34,7 @@ from recsys.ids import PAD
 from serving.engine import Engine
 from serving.http import MAX_K, Subject
 from serving.requests import Event
+from serving.rules import seed_of
 
 HISTORIES_VARIABLE: Final = "RECSYS_HISTORIES"
 DEFAULTS: Final = {"k": 20, "filters": "{}", "exclude_seen": True, "diversity": 0.0}
@@ -52,6 +53,7 @@ class BundleModel(PythonModel):  # type: ignore[misc]  # MLflow's classes are no
             histories=Path(named) if named else None,
             state=Path(":memory:"),
             device=config.get("device", "cpu"),
+            rules=Path(config["rules"]) if config.get("rules") else None,
         )
 
     def predict(
@@ -102,14 +104,18 @@ class BundleModel(PythonModel):  # type: ignore[misc]  # MLflow's classes are no
         rows: list[dict[str, Any]] = []
         for start in range(0, len(histories), ROWS_AT_ONCE):
             some = histories[start : start + ROWS_AT_ONCE]
-            ranked = engine.recommend(
+            named = users[start : start + ROWS_AT_ONCE]
+            ruled = engine.recommend_by_rules(
                 some,
                 k,
-                users=users[start : start + ROWS_AT_ONCE],
+                engine.rule_book.operator,
+                seeds=[seed_of(engine.bundle.version, user) for user in named],
+                users=named,
                 exclude_seen=bool(options["exclude_seen"]),
                 allowed=allowed,
                 diversity=float(options["diversity"]),
             )
+            ranked = ruled.recommendations
             for row, history in enumerate(some):
                 found = ranked.items[row][ranked.items[row] != PAD]
                 rows.append(

@@ -43,6 +43,11 @@ class RequestReader:
         schema = bundle.manifest.sequence_schema
         self._has_clock = schema is not None and schema.has_clock
 
+    @property
+    def filter(self) -> CatalogueFilter:
+        """The filter over the whole catalogue."""
+        return self._filter
+
     def among(self, visible: Bools | None) -> "RequestReader":
         """A reader for which all items but `visible` are unknown."""
         if visible is None:

@@ -41,6 +41,7 @@ TIERS: Mapping[str, tuple[str, ...]] = {
         "ranker alignment imputation",
         "cold_start towers",
         "candidates",
+        "cold_ranker",
         "fitting",
         "search",
         "evaluation",
@@ -52,7 +53,7 @@ TIERS: Mapping[str, tuple[str, ...]] = {
     ),
     "serving": (
         "filters state batch_parts pictures",
-        "requests ingest",
+        "requests ingest rules",
         "engine",
         "search",
         "batch show http",

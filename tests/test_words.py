@@ -24,7 +24,6 @@ REPLACED: Mapping[str, str] = {
     "liked_D": "mean_positive_D",
     "playing_ND": "pseudo_cold_ND",
     "cold_from": "cold_ranks",
-    "cold_budget": "cold_ranks",
     "hold_back": "merge_by_rank",
     "settle_new": "merge_by_rank",
     "let_in_new_items": "merge_by_rank",

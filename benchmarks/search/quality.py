@@ -4,13 +4,16 @@
     python benchmarks/search/quality.py run RUN                    # words of a run's held-out reviews
     python benchmarks/search/quality.py tags RUN TAGS              # MovieLens: tags of held-out movies
     python benchmarks/search/quality.py tags-alone DATASET TAGS    # the same without a trained run
+    python benchmarks/search/quality.py items DATASET --count 300 --seed 1 --tags tags.csv   # known items
     python benchmarks/search/quality.py lee FOLDER                 # the Lee collection of gensim's tests
 
 A sample shop is indexed without a recommender. Its queries are of features/sample/queries.py: typed,
 spoken, the words of the spoken ones, pictures, and typed ones without an answer. "tags" takes tags.csv of
 MovieLens: the tags of a person on one movie are a query of that person, whose answer is the movie; validation
 pairs choose the settings of search and test pairs measure. "tags-alone" indexes the items alone, takes all
-tagged movies, chooses on half of the users and measures on the others. The Lee collection (Lee, Pincombe and
+tagged movies, chooses on half of the users and measures on the others. "items" indexes the items alone: a
+title finds its item, a word of the title with a name of the categories, a sentence that is taken out of the
+description, and with --tags a tag of MovieLens its movies. The Lee collection (Lee, Pincombe and
 Welsh 2005) has 50 news texts and the similarity of all pairs as judged by people. Every text is a query for
 the others; a mean judgement of at least 0.5 is relevant and is the grade.
 """
@@ -19,6 +22,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +32,9 @@ import numpy as np
 import polars as pl
 from rich.console import Console
 
+from benchmarks.search.words import Query, people_queries, tag_queries, title_queries
 from features.conversion import default_cache_dir
+from features.encoders import Encoder
 from features.event_log import open_dataset
 from features.extraction import extract
 from features.inputs import build_item_features
@@ -48,7 +54,7 @@ from recsys.columns import Columns
 from recsys.config import Config, load_config
 from recsys.history import History
 from recsys.ids import UNKNOWN
-from recsys.search import EncodedQuery, Searcher, SearchSettings, personalizer
+from recsys.search import Document, EncodedQuery, Searcher, SearchSettings, personalizer
 from training.pipeline import Run
 from training.search import (
     GradedQuery,
@@ -57,6 +63,7 @@ from training.search import (
     Searchable,
     SearchEvaluation,
     align,
+    build_scorer,
     build_searcher,
     encoder_directories,
     evaluate_search,
@@ -65,6 +72,7 @@ from training.search import (
     query_encoder,
     read_query_files,
     search_tables,
+    sentence_queries,
     without_title,
     word_encoder,
 )
@@ -90,6 +98,11 @@ def main() -> None:
     alone = commands.add_parser("tags-alone")
     alone.add_argument("dataset", type=Path)
     alone.add_argument("tags", type=Path)
+    known = commands.add_parser("items")
+    known.add_argument("dataset", type=Path)
+    known.add_argument("--count", type=int, default=300, help="queries of each set, but tags")
+    known.add_argument("--seed", type=int, default=1)
+    known.add_argument("--tags", type=Path)
     commands.add_parser("lee").add_argument("folder", type=Path)
     args = parser.parse_args()
     summary: list[tuple[str, SearchEvaluation]] = []
@@ -183,6 +196,44 @@ def tags_alone(args: Any) -> Iterator[tuple[str, SearchEvaluation]]:
     test = [each for each in queries if users.index(each.group) % 2 == 1]
     for name, found in _on_tags(searcher.with_settings(SearchSettings()), fit_on, test, encode):
         yield f"{args.dataset.name}, tags, {name}", found
+
+
+def items(args: Any) -> Iterator[tuple[str, SearchEvaluation]]:
+    config = load_config(overrides=["search.alignment.method=closed_form", "encoders.transcriber=none"])
+    searcher, encoder, searchable = _items_alone(args.dataset, config)
+    documents, encode = searchable.documents(), _words(encoder)
+    asked, left = sentence_queries(documents, max_queries=args.count, seed=args.seed)
+    sets = {
+        "titles": title_queries(documents, args.count, seed=args.seed),
+        "a word of the title and a name": people_queries(documents, args.count, seed=args.seed),
+    }
+    if args.tags is not None:
+        sets["tags"] = tag_queries(args.tags, searchable.features.item_ids)
+    searchers = dict.fromkeys(sets, searcher)
+    sets["sentences"] = [Query(text=each.text, grades={each.item: 1.0}) for each in asked]
+    searchers["sentences"] = _without_sentences(searcher, searchable, left, config)
+    for name, queries in sets.items():
+        judged = [
+            GradedQuery(query=encode(each.text), grades=each.grades, group=str(at))
+            for at, each in enumerate(queries)
+        ]
+        yield f"{args.dataset.name}, {name}", evaluate_search(searchers[name], judged, description=name)
+
+
+def _without_sentences(
+    searcher: Searcher, searchable: Searchable, left: Sequence[Document], config: Config
+) -> Searcher:
+    """The searcher whose words and vectors of descriptions are those of `left`."""
+    encoders = encoder_directories(config, searchable.features)
+    changed = [
+        each for each, whole in zip(left, searchable.documents(), strict=True) if each.text != whole.text
+    ]
+    vectors = searchable.features.dense["text"].copy()
+    encoder = Encoder.load(encoders["text"])
+    vectors[[each.item for each in changed]] = encoder.encode_texts([each.text for each in changed])
+    features = replace(searchable.features, dense={**searchable.features.dense, "text": vectors})
+    scorer = build_scorer(features, left, searcher.scorer.heads, encode_words=word_encoder(encoders))
+    return Searcher(scorer, searcher.settings)
 
 
 def _on_tags(
@@ -285,6 +336,7 @@ SETS: dict[str, Callable[[Any], Iterator[tuple[str, SearchEvaluation]]]] = {
     "run": run,
     "tags": tags,
     "tags-alone": tags_alone,
+    "items": items,
     "lee": lee,
 }
 

@@ -144,14 +144,24 @@ def sentences(args: Any) -> Iterator[QuerySet]:
 
 def titles(args: Any) -> Iterator[QuerySet]:
     _, documents = _read(args.dataset)
-    drawn = np.random.default_rng(1).permutation(len(documents))
-    asked = [documents[at] for at in drawn if documents[at].title][: args.count]
-    yield "titles", documents, [Query(text=each.title, grades={each.item: 1.0}) for each in asked]
+    yield "titles", documents, title_queries(documents, args.count, seed=1)
+
+
+def title_queries(documents: Sequence[Document], count: int, *, seed: int) -> list[Query]:
+    """A title finds its item."""
+    drawn = np.random.default_rng(seed).permutation(len(documents))
+    asked = [documents[at] for at in drawn if documents[at].title][:count]
+    return [Query(text=each.title, grades={each.item: 1.0}) for each in asked]
 
 
 def people(args: Any) -> Iterator[QuerySet]:
     _, documents = _read(args.dataset)
-    rng = np.random.default_rng(2)
+    yield "a word of the title and a name", documents, people_queries(documents, args.count, seed=2)
+
+
+def people_queries(documents: Sequence[Document], count: int, *, seed: int) -> list[Query]:
+    """A word of the title and a name of the categories find their item."""
+    rng = np.random.default_rng(seed)
     queries = []
     for at in rng.permutation(len(documents)):
         words = [
@@ -161,25 +171,26 @@ def people(args: Any) -> Iterator[QuerySet]:
         if words and names:
             text = f"{rng.choice(words)} {rng.choice(names)}"
             queries.append(Query(text=text, grades={documents[at].item: 1.0}))
-    yield "a word of the title and a name", documents, queries[: args.count]
+    return queries[:count]
 
 
 def tags(args: Any) -> Iterator[QuerySet]:
     item_ids, documents = _read(args.dataset)
+    yield "tags", documents, tag_queries(args.tags, item_ids)[: args.count]
+
+
+def tag_queries(path: Path, item_ids: IdMap) -> list[Query]:
+    """A tag of MovieLens finds the movies with this tag, of which there are at least two."""
     movies_of: dict[str, set[int]] = {}
-    table = pl.read_csv(args.tags, infer_schema=False, glob=False)
+    table = pl.read_csv(path, infer_schema=False, glob=False)
     for movie, tag in table.select("movieId", "tag").iter_rows():
         if movie in item_ids:
             movies_of.setdefault(tag.casefold().strip(), set()).add(item_ids.get(movie))
-    yield (
-        "tags",
-        documents,
-        [
-            Query(text=tag, grades=dict.fromkeys(movies, 1.0))
-            for tag, movies in sorted(movies_of.items())
-            if len(movies) > 1
-        ][: args.count],
-    )
+    return [
+        Query(text=tag, grades=dict.fromkeys(movies, 1.0))
+        for tag, movies in sorted(movies_of.items())
+        if len(movies) > 1
+    ]
 
 
 def shop(args: Any) -> Iterator[QuerySet]:

@@ -25,7 +25,7 @@ from recsys.errors import RequestError
 from recsys.modalities import EncoderKind
 from recsys.search import EncodedClause, EncodedQuery, QueryKind, WordQuery, parse_words
 
-MAX_SHORT: Final = 12  # different words, stop words among them, of a text whose words are encoded one by one
+MAX_SHORT: Final = 24  # different words, stop words among them, of a text whose words are encoded one by one
 _MEDIA: Final[Mapping[EncoderKind, str]] = {"text": "texts", "image": "pictures", "audio": "sounds"}
 
 

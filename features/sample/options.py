@@ -29,7 +29,7 @@ class SampleOptions:
     seed: int = _count(0, low=0, high=2**63 - 1)
     num_items: int = _count(600, low=20)
     num_users: int = _count(1200, low=10)
-    events_per_user: float = _number(10.0, 3.0, 1000.0)  # mean; every shopper has at least 3
+    events_per_user: float = _number(16.0, 3.0, 1000.0)  # mean; every shopper has at least 3
     num_days: int = _count(365, low=10, high=10_000)
     test_fraction: float = _number(0.2, 0.02, 0.9)  # fraction of the days, the last ones
 
@@ -44,7 +44,7 @@ class SampleOptions:
     # Choices of shoppers; utilities are in units of the standard deviation of a shopper's taste.
     temperature: float = _number(0.4, 0.01, 100.0)  # of the softmax over utilities; higher is noisier
     popularity_skew: float = _number(0.15, 0.0, 10.0)  # standard deviation of an item's appeal to everybody
-    zipf_exponent: float = _number(1.0, 0.0, 3.0)  # beside tastes, P(item) is its popularity rank^-exponent
+    zipf_exponent: float = _number(0.8, 0.0, 3.0)  # beside tastes, P(item) is its popularity rank^-exponent
     drift: float = _number(0.5, 0.0, 10.0)  # utility bonus of items with the attribute of the session
     session_length: float = _number(3.0, 1.0, 100.0)  # mean events of one session
     impulse_fraction: float = _fraction(0.05)  # fraction of the events that do not depend on taste

@@ -16,10 +16,12 @@ from recsys.onnx import OnnxSession
 from recsys.retrieval import (
     Arrays,
     CandidateSource,
+    ColdRanker,
     ExactIndex,
     Index,
     Recommender,
     RecommenderSettings,
+    load_cold_ranker,
     load_index,
     load_sources,
 )
@@ -44,6 +46,7 @@ def compose(
     schema: SequenceSchema,
     settings: RecommenderSettings,
     sources: Sequence[CandidateSource] = (),
+    cold_ranker: ColdRanker | None = None,
     device: Device = "cpu",
 ) -> tuple[Recommender, Providers]:
     """A `Recommender` on the graphs, and the execution providers that each graph runs on.
@@ -61,6 +64,7 @@ def compose(
         rank=None if ranker is None else _runner(ranker),
         index=index,
         sources=sources,
+        cold_ranker=cold_ranker,
     )
     sessions = {"user_tower": user_tower} | ({} if ranker is None else {"ranker": ranker})
     return recommender, {name: session.providers for name, session in sessions.items()}
@@ -79,7 +83,7 @@ def compose_bundle(bundle: Bundle, *, device: Device = "cpu") -> tuple[Recommend
         popularity=bundle.popularity,
     )
     graphs = Graphs(user_tower=user_tower, ranker=bundle.graph("ranker"))
-    directory = bundle.index_directory
+    directory, of_cold = bundle.index_directory, bundle.cold_ranker_directory
     return compose(
         graphs,
         items,
@@ -87,6 +91,7 @@ def compose_bundle(bundle: Bundle, *, device: Device = "cpu") -> tuple[Recommend
         schema=schema,
         settings=settings,
         sources=load_sources(bundle.sources_directory) if bundle.sources_directory else (),
+        cold_ranker=load_cold_ranker(of_cold) if of_cold is not None else None,
         device=device,
     )
 

@@ -8,6 +8,8 @@ Layout, with N rows of the catalogue (the two reserved ones included), T tokens,
     token_mask.npy       bool [N, T]           catalogue.parquet  N - 2 rows
     maps.json            external ids of event kinds and of the users' fields
     index/               a saved index (optional)
+    sources/             the candidate sources (where the ranker reads any)
+    cold_ranker/         weights and evidence of the cold ranker (where there is one)
     search/              the search part (optional), see recsys/search/files.py
 A bundle without a recommender has item_ids.npy, catalogue.parquet and search/.
 """

@@ -84,6 +84,10 @@ class Bundle:
     def sources_directory(self) -> Path | None:
         return self.path / "sources" if "sources/sources.json" in self.manifest.files else None
 
+    @property
+    def cold_ranker_directory(self) -> Path | None:
+        return self.path / "cold_ranker" if "cold_ranker/cold_ranker.json" in self.manifest.files else None
+
     @cached_property
     def item_ids(self) -> IdMap:
         return self._read("item_ids.npy", IdMap.load)

@@ -41,6 +41,10 @@ FilterOption = Annotated[
         "for more; of one field with = repeated, any of the values, otherwise all must hold.",
     ),
 ]
+RulesOption = Annotated[
+    Path | None,
+    typer.Option(help="A rules file (TOML): exclusions, boosts, caps, pins, exploration, diversity."),
+]
 DeviceOption = Annotated[str, typer.Option(help="cpu or cuda.")]
 
 
@@ -68,6 +72,7 @@ def recommend(
         str | None, typer.Option(help="The column of --candidates with the ids; by default item_id.")
     ] = None,
     filter_: FilterOption = None,
+    rules: RulesOption = None,
     exclude_seen: Annotated[bool, typer.Option(help="Leave out the items that a user has seen.")] = True,
     report: Annotated[
         Path | None,
@@ -93,7 +98,10 @@ def recommend(
         candidates_column=candidates_column,
         filters=parsed_filters(filter_ or []),
     )
-    with open_engine(bundle, histories, state, device) as engine, ConsoleProgress(console) as progress:
+    with (
+        open_engine(bundle, histories, state, device, rules) as engine,
+        ConsoleProgress(console) as progress,
+    ):
         counts = recommend_to_parquet(engine, request, out, report=report, progress=progress)
     say(console, _summary(counts, k, out))
     for warning in counts.warnings:
@@ -121,6 +129,7 @@ def serve(
     max_audio_seconds: Annotated[
         int, typer.Option(min=1, max=3600, help="Of a longer sound in a query the beginning is used.")
     ] = 60,
+    rules: RulesOption = None,
     impressions: Annotated[
         bool,
         typer.Option(help="Keep in the state which items each answer listed, for later trainings."),
@@ -142,6 +151,7 @@ def serve(
             media=media or (),
             limits=QueryLimits(max_pixels=round(1e6 * max_megapixels), max_audio_seconds=max_audio_seconds),
             log_impressions=impressions,
+            rules=rules,
         )
 
 
@@ -183,11 +193,15 @@ def _summary(counts: Any, k: int, out: Path) -> str:
     return "; ".join(parts) + "."
 
 
-def open_engine(bundle: Path, histories: Path | None, state: str | None, device: str) -> Any:
+def open_engine(
+    bundle: Path, histories: Path | None, state: str | None, device: str, rules: Path | None = None
+) -> Any:
     from recsys.bundle import bundle_directory
     from serving.engine import Engine
 
-    return Engine.open(bundle_directory(bundle), histories=histories, state=state, device=_device(device))
+    return Engine.open(
+        bundle_directory(bundle), histories=histories, state=state, device=_device(device), rules=rules
+    )
 
 
 def _device(name: str) -> Any:

@@ -187,10 +187,11 @@ def run(
     _run_all(dataset, out, config, preset, set_, cache)
 
 
-# Shoppers, epochs of the ranker and users of the knock-outs: fewer than by default, so that the demo takes
-# minutes (docs/results.md).
-DEMO_ITEMS, DEMO_USERS = 600, 1000
+# More products than by default, for the long tail; fewer shoppers, epochs and users of the knock-outs, so
+# that the demo takes minutes (docs/results.md).
+DEMO_ITEMS, DEMO_USERS = 800, 1000
 DEMO_SETTINGS = (
+    "train.epochs=11",
     "model.ranker.num_epochs=8",
     "train.refit=false",
     "evaluate.knockout_users=150",

@@ -47,6 +47,13 @@ class ColdStartConfig(Section):
     # At most so many warm items (and one for every eight) whose similarity to an item is an input of the
     # regression. 0: a regression that is linear in the content.
     max_landmarks: Annotated[int, Field(ge=0)] = 1024
+    # True: a user's cold items are ordered by the towers' score and the similarity of their content to the
+    # user's items, with weights that validation chooses. False: by the towers' score.
+    ranker: bool = True
+    # Powers of the cosine of two items' content. Validation chooses one for each modality. A high power
+    # counts near duplicates alone.
+    content_powers: Annotated[tuple[Positive, ...], Field(min_length=1)] = (2.0, 4.0, 8.0, 16.0)
+    content_neighbors: Count = 100  # most similar cold items kept for each item and modality
 
 
 class UserTowerConfig(Section):
@@ -109,6 +116,13 @@ class TransitionsConfig(Section):
     event_decay: Share = 0.8  # an event of the history counts event_decay times the event after it
 
 
+class ContentConfig(Section):
+    """The items whose content is most similar to the user's items, one source for each modality."""
+
+    power: Positive = 4.0  # of the cosine of two items. A high power counts near duplicates alone
+    neighbors: Count = 100  # neighbours kept for each item
+
+
 class PopularityConfig(Section):
     """The most popular items by positive training events; nothing to set."""
 
@@ -121,14 +135,17 @@ class SourcesConfig(Section):
     transitions: TransitionsConfig = TransitionsConfig()
     popularity: PopularityConfig = PopularityConfig()
     ease: EASEConfig = EASEConfig()
+    content: ContentConfig = ContentConfig()
 
 
 class RankerConfig(Section):
     enabled: bool = True  # False: lists in the retriever's order
     num_candidates: Count = 100  # best items of the retriever that the ranker orders
     # Candidate sources beside the retriever. Each adds candidates, and scores all candidates for the ranker.
-    # "ease" is not among them by default: its gain was not measured yet.
-    sources: tuple[str, ...] = tuple(name for name in SourcesConfig.model_fields if name != "ease")
+    # "ease" and "content" are not among them by default: their gain was not measured yet.
+    sources: tuple[str, ...] = tuple(
+        name for name in SourcesConfig.model_fields if name not in ("ease", "content")
+    )
     source_candidates: Annotated[int, Field(ge=0)] = 20  # candidates that each source may add
     history_length: Count = 50  # newest events that the ranker reads
     # Fraction of the hidden numbers set to 0, and of the tokens that a training step drops.
@@ -161,6 +178,9 @@ class RankerConfig(Section):
 class ModelConfig(Section, ListSettings):  # with the keys of ListSettings: model.cold_ranks ...
     dim: Count = 64  # width of item vectors, user vectors and tokens; a multiple of every num_heads
     # score = cosine / temperature. A lower temperature weighs the hardest negatives more.
+    # The largest fraction of NDCG@10 and of NDCG@20 on warm items that cold_ranks = "auto" may cost, as
+    # expected on validation. Raise it to show more cold items.
+    cold_budget: Fraction = 0.03
     temperature: Temperature = 0.1
     learn_temperature: bool = True  # True: training starts from `temperature` and adapts it
     item: ItemTowerConfig = ItemTowerConfig()

@@ -241,7 +241,7 @@ REPLACED_KEYS: Mapping[str, str] = {
     "model.item.regress_new": "write model.cold_start.content_regression",
     "model.item.sentiment": "delete it: no model reads the sentiment of reviews, it annotates the catalogue",
     **dict.fromkeys(
-        ("model.cold_bias", "model.cold_from", "model.cold_budget"),
+        ("model.cold_bias", "model.cold_from"),
         "cold items have fixed ranks now: set model.cold_ranks = [10, 17, 19], say, or [] for none",
     ),
 }

@@ -166,12 +166,6 @@ class CandidateGenerator:
         return np.where(candidate_BK == PAD, -np.inf, cosine_BK).astype(np.float32)
 
     @cached_property
-    def _cold_index(self) -> ExactIndex:
-        """Cold items by inner product: their vectors do not have unit length."""
-        rows = np.flatnonzero(self._cold_N)
-        return ExactIndex.build(self.items.vectors[rows], rows)
-
-    @cached_property
     def _cold_by_cosine(self) -> ExactIndex:
         """Cold items at unit length."""
         rows = np.flatnonzero(self._cold_N)

@@ -28,9 +28,9 @@ from recsys.item_features import ItemArrays
 from recsys.retrieval.candidate_features import Candidates, CosineSpread
 from recsys.retrieval.candidate_generation import Arrays, CandidateGenerator
 from recsys.retrieval.candidate_sources import CandidateSource
-from recsys.retrieval.cold_ranks import merge_by_rank
+from recsys.retrieval.cold import ColdItems, ColdRanker, merge_by_rank
 from recsys.retrieval.fallback import AnsweredBy, Popularity, answered_by
-from recsys.retrieval.index.base import Index, nearest_unseen
+from recsys.retrieval.index.base import Index
 from recsys.retrieval.item_lists import ItemLists, Query, head_and_tail, nearest_lists, sorted_lists
 from recsys.retrieval.recommendations import Recommendations, attention_at, interleave
 from recsys.retrieval.reranking import MAX_DIVERSITY, diversify
@@ -55,6 +55,7 @@ class Recommender(CandidateGenerator):
         rank: Callable[[Arrays], Arrays] | None,
         index: Index,
         sources: Sequence[CandidateSource] = (),
+        cold_ranker: ColdRanker | None = None,
     ) -> None:
         super().__init__(
             items=items,
@@ -65,12 +66,13 @@ class Recommender(CandidateGenerator):
             sources=sources,
         )
         self._rank = rank
+        self._cold = ColdItems(items, cold_ranker)
         self._popularity = Popularity(items, settings.temperature)
 
     def without_ranker(self) -> "Recommender":
-        """A copy without ranker and candidate sources, over the same items and index."""
+        """A copy without rankers and candidate sources, over the same items and index."""
         alone = copy(self)
-        alone._rank, alone.sources = None, ()
+        alone._rank, alone.sources, alone._cold = None, (), ColdItems(self.items, None)
         return alone
 
     def with_ranker(self, rank: Callable[[Arrays], Arrays]) -> "Recommender":
@@ -78,6 +80,17 @@ class Recommender(CandidateGenerator):
         other = copy(self)
         other._rank = rank
         return other
+
+    def with_cold_ranker(self, cold_ranker: ColdRanker | None) -> "Recommender":
+        """A copy in which `cold_ranker` orders the cold items; None: the retriever does."""
+        other = copy(self)
+        other._cold = ColdItems(self.items, cold_ranker)
+        return other
+
+    @property
+    def cold_ranker(self) -> ColdRanker | None:
+        """What orders the cold items of users with a history; None: the retriever."""
+        return self._cold.ranker
 
     def with_settings(self, **changes: Any) -> "Recommender":
         """A copy with changed settings."""
@@ -101,10 +114,7 @@ class Recommender(CandidateGenerator):
         Raises `RequestError` for a k outside 1 to `settings.max_list_length`, or a `diversity` outside 0 to
         `MAX_DIVERSITY`.
         """
-        if not 1 <= k <= self.settings.max_list_length:
-            raise RequestError("k", f"from 1 to {self.settings.max_list_length}", k)
-        if not 0.0 <= diversity <= MAX_DIVERSITY:
-            raise RequestError("diversity", f"must be from 0 to {MAX_DIVERSITY:g}", diversity)
+        self.check_request(k, diversity)
 
         def answer(by: AnsweredBy, users: list[History], rows: Ints) -> Recommendations:
             query = Query(
@@ -117,6 +127,13 @@ class Recommender(CandidateGenerator):
 
         return self._by_kind_of_user(histories, answer)
 
+    def check_request(self, k: int, diversity: float) -> None:
+        """Raise `RequestError` for a `k` or a `diversity` that `recommend` refuses."""
+        if not 1 <= k <= self.settings.max_list_length:
+            raise RequestError("k", f"from 1 to {self.settings.max_list_length}", k)
+        if not 0.0 <= diversity <= MAX_DIVERSITY:
+            raise RequestError("diversity", f"must be from 0 to {MAX_DIVERSITY:g}", diversity)
+
     def rank(self, histories: Sequence[History | None], candidates: Ints) -> Recommendations:
         """All of the given candidates [B, K] of each user, in the order of a recommended list.
 
@@ -128,11 +145,32 @@ class Recommender(CandidateGenerator):
             given = self.score_given(query.user_BD, users, candidates[rows])
             ranked = self._rank_given(by, users, query.user_BD, given)
             retriever_BK = self.retriever_score(given.cosines)
-            cold = sorted_lists(given.items, retriever_BK, retriever_BK, keep_BK=self._cold_N[given.items])
+            cold_BK = self._cold.scores(by, query, given.items, given.cosines, self.settings)
+            cold = sorted_lists(given.items, cold_BK, retriever_BK, keep_BK=self._cold_N[given.items])
             lists, length = (self._given_warm(by, given, ranked), cold, ranked), given.items.shape[1]
             return self._listed(by, query, lists, length=length, k=length)
 
         return self._by_kind_of_user(histories, answer)
+
+    def item_scores(self, histories: Sequence[History | None], items: Ints) -> Floats:
+        """The model's score of each of `items` [B, K] for each user, before cold ranks. Shape [B, K]."""
+        score_BK = np.zeros(items.shape, np.float32)
+        users = [History.empty() if history is None else history for history in histories]
+        kinds = [answered_by(history, self.settings) for history in users]
+        for by in dict.fromkeys(kinds):
+            rows = [row for row, kind in enumerate(kinds) if kind is by]
+            some = [users[row] for row in rows]
+            query = Query(histories=some, user_BD=self.embed(some), exclude_seen=False, allowed=None)
+            given = self.score_given(query.user_BD, some, items[rows])
+            if by is AnsweredBy.POPULARITY:
+                warm_BK = self._popularity.scores(given.items)
+            else:
+                warm_BK = self.retriever_score(given.cosines)
+                ranked = self._rank_given(by, some, query.user_BD, given)
+                warm_BK = warm_BK + ranked["score"] if ranked else warm_BK
+            cold_BK = self._cold.scores(by, query, given.items, given.cosines, self.settings)
+            score_BK[rows] = np.where(self._warm_N[given.items], warm_BK, cold_BK)
+        return score_BK
 
     def rank_standardized(self, histories: Sequence[History | None], candidates: Ints) -> Recommendations:
         """All of the given candidates [B, K] of each user, by scores that can be compared between lists.
@@ -140,7 +178,8 @@ class Recommender(CandidateGenerator):
         The score of a warm item is (score - mean) / deviation with the mean and the standard deviation of the
         retriever's scores of all warm items for this user. The score of a cold item is the same of the
         retriever's score among all cold items, since the two kinds have different scales. It is 0, the mean,
-        for a cold item without content, and for all cold items where they are fewer than `MIN_COLD`.
+        for a cold item without content, and for all cold items where they are fewer than `MIN_COLD`. Where a
+        cold ranker orders the cold items, its score, which has a deviation of about 1, is theirs.
         """
 
         def answer(by: AnsweredBy, users: list[History], rows: Ints) -> Recommendations:
@@ -158,6 +197,10 @@ class Recommender(CandidateGenerator):
                 with np.errstate(divide="ignore", invalid="ignore"):
                     each_BK = (score_BK - mean_B[:, None]) / deviation_B[:, None]
                 standard_BK = np.where(known_BK, each_BK, standard_BK)
+            if self._cold.has_ranker(by):
+                query = Query(histories=users, user_BD=user_BD, exclude_seen=False, allowed=None)
+                cold_BK = self._cold.scores(by, query, given.items, given.cosines, self.settings)
+                standard_BK = np.where(self._cold.listed_N[given.items], cold_BK, standard_BK)
             listed = sorted_lists(given.items, standard_BK, retriever_BK)
             return self._recommendations(by, users, listed, ranked)
 
@@ -166,8 +209,7 @@ class Recommender(CandidateGenerator):
     @cached_property
     def _spreads(self) -> tuple[tuple[CosineSpread, Bools], ...]:
         """The spread of the cosines over warm items and over cold items with content, and which these are."""
-        with_content_N = self._cold_N & np.any(self.items.token_mask, axis=1)
-        kinds = [self._warm_N, *([with_content_N] if with_content_N.sum() >= MIN_COLD else [])]
+        kinds = [self._warm_N, *([self._cold.listed_N] if self._cold.listed_N.sum() >= MIN_COLD else [])]
         return tuple((CosineSpread(self.items.vectors, np.flatnonzero(kind_N)), kind_N) for kind_N in kinds)
 
     def _rank_given(
@@ -200,9 +242,17 @@ class Recommender(CandidateGenerator):
         a larger `num_ranks`.
         """
         if by is AnsweredBy.POPULARITY:
-            return self._popular_items(query, num_ranks), self._cold_lists(query, num_ranks), {}
+            return (
+                self._popular_items(query, num_ranks),
+                self._cold.lists(by, query, num_ranks, self.settings),
+                {},
+            )
         if self._rank is None or by is AnsweredBy.PROFILE:
-            return self._nearest_items(query, num_ranks), self._cold_lists(query, num_ranks), {}
+            return (
+                self._nearest_items(query, num_ranks),
+                self._cold.lists(by, query, num_ranks, self.settings),
+                {},
+            )
         return self._ranked_lists(self._rank, query, num_ranks)
 
     def _popular_items(self, query: Query, num_ranks: int) -> ItemLists:
@@ -231,7 +281,9 @@ class Recommender(CandidateGenerator):
         found_BL, cosine_BL = self._retrieve(query, min(limit, num_candidates) if is_head_enough else limit)
         retriever_BL = self.retriever_score(cosine_BL)
         head = self._with_sources(query, found_BL[:, :num_candidates])
-        cold = self._cold_lists(query, max(num_ranks, self._num_cold_candidates))
+        cold = self._cold.lists(
+            AnsweredBy.HISTORY, query, max(num_ranks, self._num_cold_candidates), self.settings
+        )
         cold_head, num_head = self._cold_candidates(query, cold), head.items.shape[1]
         ranked = rank(self.rank_inputs(query.histories, query.user_BD, head.joined_with(cold_head)))
         retriever_BK = self.retriever_score(head.cosines)
@@ -266,25 +318,6 @@ class Recommender(CandidateGenerator):
             scores=self._popularity.scores(item_BL),
             retriever_scores=self.retriever_score(cosine_BL),
             column=np.full(item_BL.shape, -1, np.int64),
-        )
-
-    def _cold_lists(self, query: Query, need: int) -> ItemLists:
-        """Cold items in the retriever's order: at least `need`, at most `max_list_length`.
-
-        A cold item without content is never listed: its vector equals those of all other such items.
-        """
-        rows = np.flatnonzero(self._cold_N)
-        listed: Bools = np.any(self.items.token_mask[rows], axis=1)
-        limit = min(self.settings.max_list_length, int(listed.sum()))
-        if not limit:
-            none_BL = np.empty((len(query.histories), 0), np.float32)
-            return sorted_lists(none_BL.astype(np.int64), none_BL, none_BL)
-        allowed = listed if query.allowed is None else listed & query.allowed[rows]
-        return nearest_lists(
-            lambda num: nearest_unseen(self._cold_index, query.user_BD, num, allowed, query.excluded),
-            self.settings.temperature,
-            need=need,
-            limit=limit,
         )
 
     @property

@@ -10,7 +10,7 @@ from recsys.search.fusion import (
     reciprocal_ranks,
     standardized,
 )
-from recsys.search.item_words import MAX_CONTENT_WORDS, ItemWords
+from recsys.search.item_words import MAX_CONTENT_WORDS, MAX_SHORT_WORDS, ItemWords
 from recsys.search.legs import (
     LEXICAL,
     POPULARITY,
@@ -34,7 +34,16 @@ from recsys.search.personal import (
     personalizer,
 )
 from recsys.search.query import QUERY_KINDS, EncodedClause, EncodedQuery, QueryKind
-from recsys.search.relevance import COVERAGE, WORDS, features, logits, probability, relevance
+from recsys.search.relevance import (
+    COVERAGE,
+    LONG,
+    WORDS,
+    features,
+    logits,
+    probability,
+    relevance,
+    word_features,
+)
 from recsys.search.results import HitExplanation, SearchResults, padded
 from recsys.search.scoring import ClauseScores, LegScores, QueryScores, Scorer, Stopwatch
 from recsys.search.searcher import Searcher
@@ -44,7 +53,9 @@ __all__ = [
     "COVERAGE",
     "INPUT",
     "LEXICAL",
+    "LONG",
     "MAX_CONTENT_WORDS",
+    "MAX_SHORT_WORDS",
     "OUTPUT",
     "POPULARITY",
     "QUERY_KINDS",
@@ -102,4 +113,5 @@ __all__ = [
     "relevance",
     "save_search",
     "standardized",
+    "word_features",
 ]

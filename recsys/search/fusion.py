@@ -10,9 +10,10 @@ Without validation queries a leg's evidence for an item is a log likelihood rati
 so that a leg that recognises an item has outliers and decides, and one without information adds little. Legs
 of the same encoder have one deviation, the geometric mean of theirs, since the noise of their cosines is the
 same; a leg that recognises many items would else hide this in its own deviation. They repeat one another, so
-an item has the highest evidence among them; so it has of all comparisons in the shared space, times 0.05. The
-evidence of the lexical leg, of each encoder's legs and of the shared space is added. An item that a leg
-cannot judge has the expected evidence of the background.
+an item has the highest evidence among them; so it has of all comparisons in the shared space, times 0.05, or
+0.003 for a picture that is compared with pictures in their own space. The evidence of the lexical leg, of
+each encoder's legs and of the shared space is added. An item that a leg cannot judge has the expected
+evidence of the background.
 
 Validation may choose weights of this sum and, for each leg, of
 
@@ -80,12 +81,14 @@ def default_weights(clause: ClauseScores) -> FusionWeights:
 def evidence(clause: ClauseScores, settings: EvidenceSettings) -> dict[str, Doubles]:
     """The evidence of each leg but popularity for each candidate, by the leg's name. Shape [K]."""
     deviation = _deviations(clause.legs)
+    own = {leg.kind for leg in clause.legs.values() if leg.space == "own"}
+    shared = settings.shared_of_pictures if own == {"image"} else settings.shared
     found = {}
     for name, leg in clause.legs.items():
         if leg.space == LEXICAL:
             found[name] = _word_evidence(clause, leg, settings)
         elif leg.space != POPULARITY:
-            factor = settings.shared if leg.space == "shared" else 1.0
+            factor = shared if leg.space == "shared" else 1.0
             found[name] = factor * _dense_evidence(leg, deviation[name])
     return found
 

@@ -1,8 +1,16 @@
-"""Words of the items with their vectors: how well an item covers a word that it need not have.
+"""Words of the items with their vectors: how well an item covers a text whose words it need not have.
 
-The evidence that item i covers word q, from the set W_i of the item's words:
+The evidence that item i covers the text q with the content words q_1 to q_n is a harmonic mean, so that a
+word that is not covered counts more than those that are:
 
-    e(q, i) = (a + max(b, a - 0.35)) / 2       a, b the two highest cos(f(v_q), f(v_w)) over w in W_i
+    e(q, i) = sum over j of w_j / sum over j of w_j / max(e(q_j, i), 0.02)      w_j = max(cos(q, q_j), 0.02)^2
+
+The weight of a word is the squared cosine between its vector and that of the text, because the words that a
+text is about are near to it: "mug" and "jazz" in "a mug for our friend who loves jazz".
+
+The evidence that item i covers word q_j, from the set W_i of the item's words:
+
+    e(q_j, i) = (a + max(b, a - 0.35)) / 2     a, b the two highest cos(f(v_q), f(v_w)) over w in W_i
     f(v) = v - m - sum over j of u_j u_j' (v - m)
 
 with v the text encoder's unit vectors of single words, m the mean of the vectors of all words of the
@@ -38,7 +46,8 @@ from recsys.search.lexical.stemming import Stemmer, script_of
 from recsys.search.lexical.words import WordQuery
 
 MAX_VOCABULARY: Final = 20_000  # the words that most items have; others count where a query has them exactly
-MAX_CONTENT_WORDS: Final = 3  # of a query that is judged word by word
+MAX_CONTENT_WORDS: Final = 8  # of a query that is judged word by word
+MAX_SHORT_WORDS: Final = 3  # content words; an item need not cover every word of a longer query
 _WORDS, _ARRAYS = "words.json", ("vectors", "common", "offsets", "ids")
 # An inexact match of a long word is most likely a misspelling, of a short one another word: tent, text.
 _MIN_LETTERS_INEXACT: Final = 8
@@ -46,6 +55,8 @@ _MIN_STRENGTH_INEXACT: Final = 0.5
 _INEXACT_EVIDENCE: Final = 0.75
 _MIN_SCRIPT_SHARE: Final = 0.25  # of the catalogue's words, in the script of a query
 _MAX_GAP: Final = 0.35  # between the nearest word and the second one
+_LEAST: Final = 0.02  # of the evidence of a word, and of its cosine with the text
+_WEIGHT_POWER: Final = 2
 _REMEDY: Final = "copy or make the bundle again"
 _COMMON_SHARE: Final = 100  # a component for so many dimensions, and for so many words
 # Words of requests and pronouns, which the short English list of the stemmer lacks.
@@ -123,6 +134,20 @@ class ItemWords:
         """The words of one item."""
         return tuple(self.words[at] for at in self.ids[self.offsets[item] : self.offsets[item + 1]].tolist())
 
+    @cached_property
+    def counts(self) -> Ints:
+        """How many items have each of `words`. Shape [V]."""
+        return np.bincount(self.ids, minlength=len(self.words)).astype(np.int64)
+
+    def nearest_word(self, item: int, text_D: Floats, among_V: Bools) -> str | None:
+        """The word of the item, of those in `among_V` [V], that is nearest to a text; None without one."""
+        own = self.ids[self.offsets[item] : self.offsets[item + 1]]
+        kept = own[among_V[own]]
+        if not len(kept):
+            return None
+        cosine = self.vectors[kept].astype(np.float32) @ text_D
+        return self.words[int(kept[int(cosine.argmax())])]
+
     def has_words(self, items: Ints) -> Bools:
         """Whether each of `items` has any word. Shape [K]."""
         found: Bools = self.offsets[items + 1] > self.offsets[items]
@@ -150,27 +175,41 @@ class ItemWords:
             found[at, known] = _of_two_best(cosine_V[own], first_J, length_J)
         return found
 
-    def least_evidence(
-        self, query: WordQuery, vectors: Mapping[str, Floats], index: WordIndex, items: Ints
+    def text_evidence(
+        self,
+        query: WordQuery,
+        vectors: Mapping[str, Floats],
+        text_D: Floats | None,
+        index: WordIndex,
+        items: Ints,
     ) -> Floats | None:
-        """The lowest evidence of any content word of the query, NaN for an item without words. Shape [K].
+        """The evidence e(q, i) of the query for each of `items`, NaN for an item without words. Shape [K].
 
-        The evidence of a word that the item has, by `index`, is 1. None for a query that is not judged word
-        by word: with no content word or more than `MAX_CONTENT_WORDS`, where `vectors` lack one, and in a
-        script that few words of the catalogue have, since words of two languages are less similar.
+        `vectors` are those of the words, `text_D` that of the whole text; without it all words weigh the
+        same. The evidence of a word that the item has, by `index`, is 1. None for a query that is not judged
+        word by word: with no content word or more than `MAX_CONTENT_WORDS`, where `vectors` lack one, and in
+        a script that few words of the catalogue have, since words of two languages are less similar.
         """
         content = self.content_words(query)
         if not 1 <= len(content) <= MAX_CONTENT_WORDS or not vectors.keys() >= set(content):
             return None
         if any(self._script_share.get(script_of(word), 0.0) < _MIN_SCRIPT_SHARE for word in content):
             return None
-        near_QK = self.evidence(np.stack([vectors[word] for word in content]), items)
-        least_K = np.ones(len(items), np.float32)
-        strength_QK = index.strengths(WordQuery(words=content), items)
-        for word, strength_K, near_K in zip(content, strength_QK, near_QK, strict=True):
-            least_K = np.minimum(least_K, _with_exact(word, strength_K, near_K))
-        least: Floats = np.where(self.has_words(items), least_K, np.float32(np.nan))
-        return least
+        vectors_QD = np.stack([vectors[word] for word in content])
+        strengths = index.strengths(WordQuery(words=content), items)
+        if len(strengths) < len(content):  # the index leaves common words out of a longer query
+            strengths = np.stack([index.strengths(WordQuery(words=(word,)), items)[0] for word in content])
+        evidence_QK = np.stack(
+            [
+                _with_exact(word, strength_K, near_K)
+                for word, strength_K, near_K in zip(
+                    content, strengths, self.evidence(vectors_QD, items), strict=True
+                )
+            ]
+        )
+        mean_K = _harmonic_mean(evidence_QK, _word_weights(vectors_QD, text_D))
+        found: Floats = np.where(self.has_words(items), mean_K, np.float32(np.nan))
+        return found
 
     @cached_property
     def _script_share(self) -> Mapping[str, float]:
@@ -249,6 +288,21 @@ def _with_exact(word: str, strength_K: Floats, near_K: Floats) -> Floats:
         inexact_K = np.where(strength_K >= _MIN_STRENGTH_INEXACT, np.float32(_INEXACT_EVIDENCE), near_K)
         meant_K = np.maximum(meant_K, inexact_K)
     return np.where(strength_K >= 1, np.float32(1), meant_K)
+
+
+def _word_weights(vectors_QD: Floats, text_D: Floats | None) -> Floats:
+    """max(cos(q, q_j), 0.02)^2 of each word, 1 without the vector of the text. Shape [Q]."""
+    if text_D is None:
+        return np.ones(len(vectors_QD), np.float32)
+    cosine_Q: Floats = unit(vectors_QD) @ unit(text_D)
+    weight_Q: Floats = np.maximum(cosine_Q, _LEAST) ** _WEIGHT_POWER
+    return weight_Q
+
+
+def _harmonic_mean(evidence_QK: Floats, weight_Q: Floats) -> Floats:
+    """The weighted harmonic mean over the words, with evidence of at least 0.02. Shape [K]."""
+    mean_K: Floats = weight_Q.sum() / (weight_Q @ (1 / np.maximum(evidence_QK, _LEAST)))
+    return mean_K.astype(np.float32)
 
 
 def _is_content(word: str, stemmer: Stemmer) -> bool:

@@ -6,10 +6,12 @@ Features of an item for one clause, the best over the legs:
     shared                            cosine in the shared space
     coverage                          share of the clause's words that the item has
 
-A text of few content words (`ItemWords`), alone in its query, has one feature instead, so that an item is
-relevant where it covers every word, not where it is near in some of them:
+A text of few content words (`ItemWords`), alone in its query, has three features instead, so that an item is
+relevant where it covers the words that the text is about, not where it is near in some of them:
 
-    words                             the lowest evidence of any of its content words
+    words                             the evidence for its content words
+    own:text                          as above
+    long                              1 with more than three content words, else 0
 
 Unlike z-scores they do not depend on the other candidates, so that a query with no answer has low values.
 Weights are not negative: relevance never falls where a feature rises. The logits of several clauses of
@@ -23,6 +25,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from recsys.search.item_words import MAX_SHORT_WORDS
 from recsys.search.scoring import ClauseScores, QueryScores
 from recsys.search.settings import Calibration, SearchSettings
 
@@ -30,6 +33,7 @@ Doubles = npt.NDArray[np.float64]
 COVERAGE: Final = "coverage"
 SHARED: Final = "shared"
 WORDS: Final = "words"
+LONG: Final = "long"
 _BY_WORDS: Final = ("text", "audio")  # kinds of clauses that may be judged word by word
 
 
@@ -48,6 +52,13 @@ def features(clause: ClauseScores, kinds: dict[str, str]) -> dict[str, Doubles]:
     if clause.coverage_K is not None:
         found[COVERAGE] = clause.coverage_K.astype(np.float64)
     return found
+
+
+def word_features(clause: ClauseScores, kinds: dict[str, str]) -> dict[str, Doubles]:
+    """Features of all candidates [K] of a clause that is judged word by word."""
+    assert clause.words_K is not None, "the clause has evidence for its words"
+    is_long = np.full(len(clause.words_K), float(clause.num_words > MAX_SHORT_WORDS))
+    return features(clause, kinds) | {WORDS: clause.words_K.astype(np.float64), LONG: is_long}
 
 
 def logits(calibration: Calibration, values: dict[str, Doubles], num: int) -> Doubles:
@@ -89,7 +100,7 @@ def _clause_logits(
     by_word = settings.word_calibration
     if by_word is None or clause.words_K is None or clause.kind not in _BY_WORDS:
         return logit_K
-    word_K = logits(by_word, {WORDS: clause.words_K.astype(np.float64)}, num)
+    word_K = logits(by_word, word_features(clause, kinds), num)
     return word_K if logit_K is None else np.where(np.isnan(clause.words_K), logit_K, word_K)
 
 

@@ -77,7 +77,8 @@ class ClauseScores:
     # Share of the clause's words that an item has. None where no item has any: a query in another language
     # is no worse an answer for that.
     coverage_K: Floats | None
-    words_K: Floats | None = None  # `ItemWords.least_evidence`
+    words_K: Floats | None = None  # `ItemWords.text_evidence`
+    num_words: int = 0  # content words, where these give evidence
     words: WordStatistics = field(default_factory=WordStatistics)
 
 
@@ -211,6 +212,7 @@ class Scorer:
         coverage_K: Floats | None = None
         statistics = WordStatistics()
         words_K: Floats | None = None
+        num_words = 0
         if self.words is not None and (words := _words_of(clause)) is not None:
             with watch.stage("lexical"):
                 has_K = np.ones(len(items), np.bool_) if self._has_words is None else self._has_words[items]
@@ -219,7 +221,10 @@ class Scorer:
                 if self.words.knows(words):
                     coverage_K = self.words.coverage(words, items)
                 if self.item_words is not None:
-                    words_K = self.item_words.least_evidence(words, clause.word_vectors, self.words, items)
+                    num_words = len(self.item_words.content_words(words))
+                    words_K = self.item_words.text_evidence(
+                        words, clause.word_vectors, clause.vectors.get("text"), self.words, items
+                    )
                 statistics = self.words.statistics(words)
         with watch.stage("dense"):
             for leg in self.legs:
@@ -241,6 +246,7 @@ class Scorer:
             legs=legs,
             coverage_K=coverage_K,
             words_K=words_K,
+            num_words=num_words,
             words=statistics,
         )
 

@@ -20,6 +20,9 @@ class EvidenceSettings(_Frozen):
     words: Weight = 4.0  # evidence of all words, in units of the logarithm of the number of items
     bm25: Weight = 0.05  # share of it that BM25 adds, which orders items with equal words
     shared: Weight = 0.05  # factor of comparisons in the shared space, which are less accurate
+    # The same for a picture or video that is compared with pictures in their own space: this comparison sees
+    # all that the query shows, so that the shared space only orders items that are alike there.
+    shared_of_pictures: Weight = 0.003
 
 
 class FusionWeights(_Frozen):

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from recsys.arrays import Bools
+from recsys.arrays import Bools, Ints
 from recsys.columns import Columns
 from recsys.errors import RequestError, did_you_mean
 from recsys.ids import NUM_RESERVED
@@ -49,14 +49,25 @@ class CatalogueFilter:
         self._catalogue = catalogue
         self._size = catalogue.height + NUM_RESERVED
 
-    def mask(self, filters: Filters, visible: Bools | None = None) -> Bools:
+    def mask(self, filters: Filters, visible: Bools | None = None, *, place: str = "filters") -> Bools:
         """Items that pass `filters`. Shape [N].
 
-        Of the items `visible` [N], all by default. Raises `RequestError` for filters that are not of the
-        grammar, an unknown field, a value of another type than its field, and a category that no visible
-        item has.
+        Of the items `visible` [N], all by default. `place` is that of the filters in the request. Raises
+        `RequestError` for filters that are not of the grammar, an unknown field, a value of another type than
+        its field, and a category that no visible item has.
         """
-        return self._real(self._passing(parse(filters), visible), visible)
+        return self._real(self._passing(parse(filters, place), visible), visible)
+
+    def category_values(self, name: str, *, place: str) -> tuple[Ints, Ints]:
+        """The numbers of the values of the category `name`, of item i from starts[i] to starts[i + 1].
+
+        Starts [N + 1] and values. Raises `RequestError` for an unknown category.
+        """
+        if name not in self._categories:
+            raise RequestError(place, f"unknown category; {did_you_mean(name, self._categories)}", name)
+        _, items, number = self._categories[name].flat
+        starts = np.concatenate([[0], np.cumsum(np.bincount(items, minlength=self._size))])
+        return starts, number[np.argsort(items, kind="stable")]
 
     def has_value(self, value: str, among: Bools) -> bool:
         """Whether an item of `among` [N] has this value in any category."""

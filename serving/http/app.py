@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -12,7 +13,7 @@ from recsys import __version__
 from recsys.bundle import Device
 from recsys.errors import MissingExtraError, RequestError, StateError
 from recsys.ids import PAD
-from recsys.retrieval import AnsweredBy, Recommendations
+from recsys.retrieval import AnsweredBy, Recommendations, RuledLists
 from serving.engine import LIVE_ROWS_MISSING, Engine
 from serving.http.catalogue import router as catalogue_router
 from serving.http.events import router as events_router
@@ -39,6 +40,7 @@ from serving.http.schemas import (
     RankRequest,
     Readiness,
     ReasonOut,
+    Reasons,
     RecommendRequest,
     SimilarAnswer,
     SimilarItem,
@@ -111,9 +113,10 @@ def serve(
     log_level: str = "info",
     limits: QueryLimits | None = None,
     log_impressions: bool = True,
+    rules: Path | None = None,
 ) -> None:
     """Open `bundle` and answer over HTTP until stopped; errors as `Engine.open` and `CataloguePictures`."""
-    with Engine.open(bundle, histories=histories, state=state, device=device) as engine:
+    with Engine.open(bundle, histories=histories, state=state, device=device, rules=rules) as engine:
         if not engine.state.is_durable:
             log.warning(
                 "the state is kept in memory: users who are erased come back with the next start, and events "
@@ -137,15 +140,18 @@ def recommend(body: RecommendRequest, engine: RecommendingEngine, record: Record
     allowed, unknown = engine.reader_of(body.user_id).allowed(
         body.candidates, body.filters, body.exclude, strict=body.strict
     )
-    ranked = engine.recommend(
+    request_id = uuid4()
+    ruled = engine.recommend_by_rules(
         [asked.history],
         body.k,
+        engine.rule_book.rules(body.rules, engine.reader_of(body.user_id).visible),
+        seeds=[request_id.int],
         users=[body.user_id],
         exclude_seen=body.exclude_seen,
         allowed=allowed,
         diversity=body.diversity,
     )
-    return _answer(engine, asked, ranked, unknown, partial(record, body.user_id))
+    return _answer(engine, asked, ruled, unknown, partial(record, body.user_id), request_id.hex, body.reasons)
 
 
 @router.post(
@@ -162,8 +168,8 @@ def rank(body: RankRequest, engine: RecommendingEngine, record: RecordOf) -> Ans
     """
     asked = history_of(engine, body)
     candidates, unknown = engine.reader_of(body.user_id).candidates(body.candidates, strict=body.strict)
-    ranked = engine.rank([asked.history], candidates[None, :])
-    return _answer(engine, asked, ranked, unknown, partial(record, body.user_id))
+    ranked = RuledLists.without_rules(engine.rank([asked.history], candidates[None, :]))
+    return _answer(engine, asked, ranked, unknown, partial(record, body.user_id), uuid4().hex, body.reasons)
 
 
 @router.get(
@@ -274,14 +280,20 @@ def _install_handlers(app: FastAPI) -> None:
 def _answer(
     engine: Engine,
     asked: Asked,
-    ranked: Recommendations,
+    ruled: RuledLists,
     unknown: list[str],
     record: Callable[[Answer, AnsweredBy], None],
+    request_id: str,
+    reasons: Reasons,
 ) -> Answer:
+    ranked = ruled.recommendations
+    if reasons == "leave_one_out":
+        ranked = engine.explained(ranked, asked.history)
+        ruled = replace(ruled, recommendations=ranked)
     num_found = int((ranked.items[0] != PAD).sum())
-    items = [_ranked_item(engine, ranked, place) for place in range(num_found)]
+    items = [_ranked_item(engine, ruled, place, reasons) for place in range(num_found)]
     answer = Answer(
-        request_id=uuid4().hex,
+        request_id=request_id,
         items=items,
         model=model_info(engine),
         providers=providers_of(engine),
@@ -292,7 +304,8 @@ def _answer(
     return answer
 
 
-def _ranked_item(engine: Engine, ranked: Recommendations, place: int) -> RankedItem:
+def _ranked_item(engine: Engine, ruled: RuledLists, place: int, reasons: Reasons) -> RankedItem:
+    ranked = ruled.recommendations
     item = int(ranked.items[0, place])
     return RankedItem(
         item_id=engine.item_id(item),
@@ -300,7 +313,9 @@ def _ranked_item(engine: Engine, ranked: Recommendations, place: int) -> RankedI
         image=engine.image(item),
         rank=place + 1,
         score=float(ranked.scores[0, place]),
-        reason=_reason(engine, ranked, place),
+        reason=None if reasons == "none" else _reason(engine, ranked, place),
+        rules=list(ruled.rules[0][place]),
+        propensity=float(ruled.propensity[0, place]),
     )
 
 

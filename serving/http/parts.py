@@ -54,7 +54,7 @@ async def _record(request: Request, engine: EngineOf) -> Record:
             items=tuple(each.item_id for each in answer.items),
             scores=tuple(each.score for each in answer.items),
             sources=(answered_by.value,) * len(answer.items),
-            propensities=(1.0,) * len(answer.items),  # no list is drawn at random
+            propensities=tuple(each.propensity for each in answer.items),
         )
     )
 

@@ -5,11 +5,13 @@ Pydantic's errors are translated: each message says what is wrong and what would
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, get_args
+
+from pydantic import BaseModel
 
 from recsys.errors import RequestError, did_you_mean
-from serving.http.schemas import ErrorBody, HistoryEntry, Problem
+from serving.http.schemas import ErrorBody, Problem
 
 MAX_SHOWN: Final = 200  # characters of a rejected text
 MAX_FOUND: Final = 20  # characters shown of a body from the place of a syntax error on
@@ -41,7 +43,7 @@ def of_validation(problems: Sequence[Any], body: object, schemas: Mapping[str, A
     if kind == "missing":
         return problem(field, "is missing; add it")
     if kind == "extra_forbidden":
-        known = (schemas[first["loc"][0]] if len(location) == 1 else HistoryEntry).model_fields
+        known = _model_at(schemas[first["loc"][0]], location[:-1]).model_fields
         return problem(field, f"unknown field; {did_you_mean(location[-1], known)}", first["input"])
     return problem(field, _message(kind, context, first["input"]), first["input"])
 
@@ -119,6 +121,7 @@ _DESCRIPTIONS: Final[Mapping[str, _Describe]] = {
     "finite_number": _plain("must be a finite number, such as 4.5"),
     "string_type": _plain("must be a string"),
     "bool_type": _plain("must be true or false"),
+    "literal_error": lambda context: f"must be {context['expected']}",
     "list_type": _plain("must be a list, in square brackets"),
     **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), _plain("must be an object")),
     "greater_than_equal": lambda context: f"must be at least {context['ge']:g}",
@@ -127,6 +130,22 @@ _DESCRIPTIONS: Final[Mapping[str, _Describe]] = {
     "too_short": lambda context: f"is empty; give at least {context['min_length']} entry",
     "too_long": lambda context: f"has too many entries; give at most {context['max_length']:,}",
 }
+
+
+def _model_at(schema: type[BaseModel], path: Sequence[str]) -> type[BaseModel]:
+    """The model of the object at `path` in an object of `schema`; places in lists are passed over."""
+    for name in path:
+        if name in schema.model_fields:
+            schema = next(_models_in(schema.model_fields[name].annotation), schema)
+    return schema
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models that an annotation names, such as that of the entries of a list."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
 
 
 def _location(location: Sequence[int | str]) -> list[str]:

@@ -1,18 +1,24 @@
 """Requests with their limits, answers, and the shape of every error, as they go over HTTP."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from recsys.retrieval import MAX_DIVERSITY
 from serving.filters import FilterBody
+from serving.rules import RulesBody
 
 MAX_K: Final = 500
 MAX_HISTORY: Final = 1000
 MAX_CANDIDATES: Final = 1000
 MAX_ALLOWED: Final = 100_000
 MAX_VALUE: Final = 3.4e38  # numbers of events are held as float32
+Reasons = Literal["leave_one_out", "attention", "none"]
+REASONS: Final = (
+    "How the past item of a reason is found: the one without which the score falls most, among those that "
+    "the ranker attends to; the one that it attends to most (faster, less faithful); or no reasons."
+)
 IMAGE: Final = "Path of its picture, as the dataset names it."
 _TIME: Final = "seconds since the epoch (not milliseconds), or an ISO 8601 time such as 2026-03-01T12:00:00Z"
 
@@ -118,6 +124,7 @@ class RecommendRequest(Subject):
     """A user or a history, the number of items, and the items that may be recommended."""
 
     k: int = Field(20, ge=1, le=MAX_K, description="How many items.")
+    reasons: Reasons = Field("leave_one_out", description=REASONS)
     exclude_seen: bool = Field(True, description="Leave out the items of the user's past events.")
     exclude: list[ItemId] = Field(
         default_factory=list, max_length=MAX_ALLOWED, description="Leave out these items too, by id."
@@ -135,6 +142,10 @@ class RecommendRequest(Subject):
         "alone.",
     )
 
+    rules: RulesBody | None = Field(
+        None, description="In addition to the operator's rules, within the operator's limits."
+    )
+
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
@@ -148,6 +159,7 @@ class RecommendRequest(Subject):
 class RankRequest(Subject):
     """Candidates to put in order for a user."""
 
+    reasons: Reasons = Field("leave_one_out", description=REASONS)
     candidates: list[ItemId] = Field(
         min_length=1,
         max_length=MAX_CANDIDATES,
@@ -193,6 +205,13 @@ class RankedItem(_Model):
     rank: int = Field(description="Rank in the list, from 1.")
     score: float = Field(description="Higher is better; comparable within one answer.")
     reason: ReasonOut | None = Field(None, description="Missing where no ranker ran.")
+    rules: list[str] = Field(
+        default_factory=list,
+        description="Names of the rules that moved the item, `exploration` among them.",
+    )
+    propensity: float = Field(
+        1.0, description="Probability of the item at this rank, given the ranks above; 1 without exploration."
+    )
 
 
 class ModelInfo(_Model):

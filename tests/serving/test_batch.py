@@ -273,13 +273,13 @@ class TestKilled:
             recommend(engine, out, users_at_once=1, progress=stop, **request)
 
     def asked(self, engine, monkeypatch):
-        real, histories = engine.recommend, []
+        real, histories = engine.recommend_by_rules, []
 
         def counted(some, *arguments, **named):
             histories.extend(some)
             return real(some, *arguments, **named)
 
-        monkeypatch.setattr(engine, "recommend", counted)
+        monkeypatch.setattr(engine, "recommend_by_rules", counted)
         return histories
 
     def test_the_file_and_the_report_equal_those_of_an_unbroken_batch(

@@ -9,6 +9,7 @@ from rich.text import Text
 from recsys.files import replace_text
 from recsys.metrics import Estimate
 from training.backtest.results import ALL, Backtest, BacktestView
+from training.backtest.windows import Window
 from training.evaluation import MODEL, markdown_row
 from training.report import Series, line_chart, standalone
 
@@ -71,10 +72,14 @@ def backtest_chart(found: Backtest, metric: str) -> str:
         title=f"{metric} by window",
         description=f"{metric} of {len(series)} models in the windows from "
         f"{', '.join(window.name for window in found.windows)}",
-        x_label="window",
+        x_label=f"window, from {_date(found.windows[0])} to {_date(found.windows[-1])}",
         y_label=metric,
     )
     return standalone(chart)
+
+
+def _date(window: Window) -> str:
+    return window.name[:10]
 
 
 def _rows(results: BacktestView, metric: str) -> list[tuple[str, list[str], bool]]:

@@ -5,17 +5,17 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
-from scipy.sparse import csr_matrix, diags, hstack
+from scipy.sparse import csr_matrix, diags
 
 from features.splits import Split
-from recsys.arrays import Bools, Floats, Ints
+from recsys.arrays import Floats
 from recsys.config import content_baseline
 from recsys.ids import UNKNOWN
 from recsys.item_features import ItemFeatures
 from recsys.modalities import MODALITIES, of_table
 from training.baselines.known import KnownEvents, ScoringModel, Seen
+from training.candidates import CATEGORIES, unit_vectors
 
-CATEGORIES = "categories"
 # Modality -> name of its baseline.
 CONTENT_NAMES = {each.name: content_baseline(each.label) for each in MODALITIES} | {
     CATEGORIES: content_baseline(CATEGORIES)
@@ -84,42 +84,6 @@ def modalities_of(items: ItemFeatures) -> list[str]:
     if any((ids > UNKNOWN).any() for ids in items.categories.values()):
         found.add(CATEGORIES)
     return [name for name in CONTENT_NAMES if name in found]
-
-
-def unit_vectors(
-    items: ItemFeatures, modality: str, *, standardised: bool
-) -> tuple[Floats | csr_matrix, Bools]:
-    """Vectors of unit length, zeros where missing, and whether an item has one. Shapes [N, D], [N]."""
-    if modality == CATEGORIES:
-        fields = [_indicators(ids, items.trained, standardised) for ids in items.categories.values()]
-        stacked_ND = hstack(fields).tocsr()
-        return stacked_ND, np.diff(stacked_ND.indptr) > 0
-    has_N = items.present[modality]
-    vector_ND = items.dense[modality].astype(np.float32)
-    if standardised:
-        basis = vector_ND[has_N & items.trained]
-        if len(basis):
-            vector_ND = (vector_ND - basis.mean(0)) / np.maximum(basis.std(0), 1e-6)
-    vector_ND = vector_ND / np.maximum(np.linalg.norm(vector_ND, axis=1, keepdims=True), 1e-9)
-    vector_ND[~has_N] = 0
-    return vector_ND, has_N
-
-
-def _indicators(ids_NC: Ints, trained_N: Bools, by_rarity: bool) -> csr_matrix:
-    """Indicator vectors of one field, of unit length. Shape [N, values].
-
-    `by_rarity` multiplies the column of a value by log((items + 1) / (items with the value + 1)).
-    """
-    item, place = np.nonzero(ids_NC > UNKNOWN)
-    value = ids_NC[item, place]
-    size = (len(ids_NC), int(ids_NC.max(initial=1)) + 1)
-    ones = csr_matrix((np.ones(len(item), np.float32), (item, value)), shape=size)
-    ones.data[:] = 1  # a repeated value counts once
-    if by_rarity:
-        num_with = np.asarray(ones[trained_N].sum(axis=0)).ravel()
-        ones = ones @ diags(np.log((trained_N.sum() + 1) / (num_with + 1)), dtype=np.float32)
-    norm_N = np.sqrt(np.asarray(ones.multiply(ones).sum(axis=1)).ravel())
-    return (diags(1 / np.maximum(norm_N, 1e-9), dtype=np.float32) @ ones).tocsr()
 
 
 def content_candidates(

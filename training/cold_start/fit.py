@@ -26,12 +26,16 @@ class ColdItems:
     ridge_alpha: float | None = None
     popularity_pull: float = 0.0
     tradeoff: WarmColdTradeoff | None = None  # None: nothing is cold, or no validation user to measure it on
+    cold_ranks: tuple[int, ...] | None = (
+        None  # chosen by `model.cold_ranks = "auto"`; None: nothing was chosen
+    )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "ColdItems":
         """Reads the result of `dataclasses.asdict`, JSON in between or not."""
         tradeoff = values["tradeoff"] and WarmColdTradeoff.from_dict(values["tradeoff"])
-        return cls(**{**values, "tradeoff": tradeoff})
+        ranks = values.get("cold_ranks")
+        return cls(**{**values, "tradeoff": tradeoff, "cold_ranks": None if ranks is None else tuple(ranks)})
 
 
 def fit_cold_start_head(
@@ -80,20 +84,22 @@ def cold_items_of(
     if users is not None:
         tradeoff = measure_tradeoff(
             model.item_arrays().vectors,
-            _pseudo_cold(model, regression),
+            pseudo_cold_vectors(model, regression),
             model.features.trained,
             users,
-            cold_ranks=config.cold_ranks,
+            cold_ranks="auto" if config.fixed_cold_ranks is None else config.fixed_cold_ranks,
+            budget=config.cold_budget,
             seed=seed,
         )
+    found = ColdItems(tradeoff=tradeoff)
+    if tradeoff is not None and config.fixed_cold_ranks is None:
+        found = replace(found, cold_ranks=tradeoff.configured.cold_ranks)
     if regression is None:
-        return ColdItems(tradeoff=tradeoff)
-    return ColdItems(
-        ridge_alpha=regression.ridge_alpha, popularity_pull=regression.popularity_pull, tradeoff=tradeoff
-    )
+        return found
+    return replace(found, ridge_alpha=regression.ridge_alpha, popularity_pull=regression.popularity_pull)
 
 
-def _pseudo_cold(model: Retriever, regression: ContentRegression | None) -> Floats:
+def pseudo_cold_vectors(model: Retriever, regression: ContentRegression | None) -> Floats:
     """Vectors of warm items as pseudo-cold items; zeros for all other items. Shape [N, D].
 
     They are the cross-fitted vectors of the regression, else the item tower's vectors from content alone.

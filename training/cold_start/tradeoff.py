@@ -1,25 +1,32 @@
 """The expected cost of cold ranks for warm items and their expected gain for cold items, on validation.
 
-Both are reported; no setting is chosen by them. The cost is measured on the lists of the full system. Let p_r
-be the mean over validation users of [the r-th warm item is a hit] / DCG of an ideal list. A cold item at rank
-s moves all warm items from rank s on down by one rank. The expected
+Both are reported, and `model.cold_ranks = "auto"` chooses a pattern by them. The cost is measured on the
+lists of the full system. For a depth k of 10 and of 20, let p_r be the mean over validation users of [the
+r-th warm item is a hit] / DCG of an ideal list of k. A cold item at rank s moves all warm items from rank s
+on down by one rank. The expected
 
-    warm NDCG@20 = sum over r of p_r / log2(1 + rank of the r-th warm item)
+    warm NDCG@k = sum of p_r / log2(1 + rank of the r-th warm item) over the warm items in the first k ranks
 
 The gain cannot be measured on cold items, because these have no event before the test. It is measured on
 pseudo-cold items: warm items whose vectors come from their content, by a regression on other items. Let q_j
 be the mean over users of [the j-th pseudo-cold item is a hit] / number of pseudo-cold items that the user
 chose. The expected
 
-    cold Recall@20 = sum of q_j over j = 1 ... number of cold items in the first 20 ranks
+    cold Recall@k = sum of q_j over j = 1 ... number of cold items in the first k ranks
+
+"auto" takes the pattern with the largest sum of cold Recall@5, @10 and @20 of all whose expected loss of warm
+NDCG@10 and of NDCG@20 is at most `model.cold_budget`. Within the first 5 ranks, the next 5 and the last 10, a
+number of cold items costs least at the last ranks, so that only these patterns are compared.
 
 Few users have a hit at any one rank. p_r and q_j are therefore made non-increasing (isotonic regression).
 
 Legend: U users, N items, D width, K ranks.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from itertools import product
+from typing import Any, Literal
 
 import numpy as np
 
@@ -47,6 +54,9 @@ class OperatingPoint:
     cold_ranks: tuple[int, ...]
     warm_ndcg: float  # NDCG@20 of warm items
     cold_recall: float  # Recall@20 of cold items
+    warm_ndcg_10: float = 0.0
+    cold_recall_10: float = 0.0
+    cold_recall_5: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +74,11 @@ class WarmColdTradeoff:
     def warm_loss(self, point: OperatingPoint) -> float:
         """1 - warm NDCG@20 of `point` / warm NDCG@20 without cold items."""
         return 1.0 - point.warm_ndcg / self.warm_only_ndcg if self.warm_only_ndcg else 0.0
+
+    def warm_loss_10(self, point: OperatingPoint) -> float:
+        """The same of NDCG@10."""
+        most = self.grid[0].warm_ndcg_10
+        return 1.0 - point.warm_ndcg_10 / most if most else 0.0
 
     def to_dict(self) -> dict[str, object]:
         return asdict(self)
@@ -89,10 +104,11 @@ def measure_tradeoff(
     warm_N: Bools,
     users: ValidationUsers,
     *,
-    cold_ranks: tuple[int, ...],
+    cold_ranks: tuple[int, ...] | Literal["auto"],
+    budget: float = 0.03,
     seed: int = 0,
 ) -> WarmColdTradeoff | None:
-    """The expected metrics of `cold_ranks` and of the patterns of `rank_grid`.
+    """The expected metrics of `cold_ranks` and of the patterns of `rank_grid`; of "auto", the chosen pattern.
 
     `item_ND` are the vectors of all items, `pseudo_cold_ND` the vectors of warm items as pseudo-cold items,
     with zeros for items that cannot be pseudo-cold. None where no item is cold, or where no validation user
@@ -107,39 +123,93 @@ def measure_tradeoff(
     num_pseudo = min(num_cold, int(MAX_SHARE * len(can_be_pseudo_cold)))
     pseudo_N = np.isin(np.arange(len(warm_N)), rng.choice(can_be_pseudo_cold, num_pseudo, replace=False))
     ranked_UK = None if users.ordered is None else users.ordered[sampled]
-    warm_K = _hit_rates(users, sampled, item_ND, warm_N, ranked_UK)
+    hits = _Hits.of(users, sampled, item_ND, warm_N, ranked_UK)
     cold_K = _recall_rates(users, sampled, pseudo_cold_ND, pseudo_N)
-    if not num_cold or warm_K is None or cold_K is None:
+    if not num_cold or hits is None or cold_K is None:
         return None
+    rates = _Rates(warm_20=hits.rates(20), warm_10=hits.rates(10), cold_K=cold_K, num_cold=num_cold)
+    configured = rates.point(rates.calibrated(budget) if cold_ranks == "auto" else cold_ranks)
+    grid = tuple(rates.point(ranks) for ranks in rank_grid(configured.cold_ranks))
+    return WarmColdTradeoff(configured=configured, grid=grid)
 
-    def point(ranks: tuple[int, ...]) -> OperatingPoint:
+
+@dataclass(frozen=True, kw_only=True)
+class _Rates:
+    """p_r for both depths and q_j of the module's docstring, and the number of cold items."""
+
+    warm_20: Doubles  # [K]
+    warm_10: Doubles  # [K]
+    cold_K: Doubles
+    num_cold: int
+
+    def point(self, ranks: tuple[int, ...]) -> OperatingPoint:
+        """The expected metrics of a pattern."""
         is_cold_K = np.zeros(K, np.bool_)
-        positions = cold_positions(K, min(num_cold, K), ranks)
+        positions = cold_positions(K, min(self.num_cold, K), ranks)
         is_cold_K[positions[positions < K]] = True
-        num_warm = int((~is_cold_K).sum())
+
+        def warm_ndcg(rate_K: Doubles, k: int) -> float:
+            discount = _DISCOUNT_K[:k][~is_cold_K[:k]]
+            return float(rate_K[: len(discount)] @ discount)
+
+        def cold_recall(k: int) -> float:
+            return float(self.cold_K[: int(is_cold_K[:k].sum())].sum())
+
         return OperatingPoint(
             cold_ranks=ranks,
-            warm_ndcg=float(warm_K[:num_warm] @ _DISCOUNT_K[~is_cold_K]),
-            cold_recall=float(cold_K[: K - num_warm].sum()),
+            warm_ndcg=warm_ndcg(self.warm_20, 20),
+            cold_recall=cold_recall(20),
+            warm_ndcg_10=warm_ndcg(self.warm_10, 10),
+            cold_recall_10=cold_recall(10),
+            cold_recall_5=cold_recall(5),
         )
 
-    return WarmColdTradeoff(
-        configured=point(cold_ranks), grid=tuple(point(ranks) for ranks in rank_grid(cold_ranks))
-    )
+    def calibrated(self, budget: float) -> tuple[int, ...]:
+        """The pattern of "auto"; of equally good ones the cheapest."""
+        free = self.point(())
+        best: tuple[float, float] | None = None
+        chosen: tuple[int, ...] = ()
+        for counts in product(range(6), range(6), range(11)):
+            ranks = _last_ranks(counts)
+            each = self.point(ranks)
+            is_cheap = each.warm_ndcg >= (1 - budget) * free.warm_ndcg
+            is_cheap_10 = each.warm_ndcg_10 >= (1 - budget) * free.warm_ndcg_10
+            value = (each.cold_recall_5 + each.cold_recall_10 + each.cold_recall, each.warm_ndcg)
+            if is_cheap and is_cheap_10 and (best is None or value > best):
+                best, chosen = value, ranks
+        return chosen
 
 
-def _hit_rates(
-    users: ValidationUsers, sampled: Ints, item_ND: Floats, warm_N: Bools, ranked_UK: Ints | None
-) -> Doubles | None:
-    """p_r of the module's docstring, for r = 1 ... K. Shape [K]."""
-    ground_truth = [_unseen(users, user, warm_N) for user in sampled]
-    ranked_UK = _ranked(users, sampled, item_ND, warm_N) if ranked_UK is None else ranked_UK
-    rows = [row for row, items in enumerate(ground_truth) if len(items)]
-    if not rows:
-        return None
-    hit_UK = IdLists.from_lists([ground_truth[row] for row in rows]).contain(_pad_to_k(ranked_UK[rows]))
-    ideal_U = np.cumsum(_DISCOUNT_K)[[min(len(ground_truth[row]), K) - 1 for row in rows]]
-    return _non_increasing((hit_UK / ideal_U[:, None]).mean(0))
+def _last_ranks(counts: Sequence[int]) -> tuple[int, ...]:
+    """That many ranks at the end of the ranks 1 to 5, 6 to 10 and 11 to 20."""
+    ends = zip(counts, (5, 10, 20), strict=True)
+    return tuple(rank for count, end in ends for rank in range(end - count + 1, end + 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Hits:
+    """Hits among the first K warm items of the users who chose a warm item."""
+
+    hit_UK: Bools
+    num_U: Ints  # warm items that the user chose
+
+    @classmethod
+    def of(
+        cls, users: ValidationUsers, sampled: Ints, item_ND: Floats, warm_N: Bools, ranked_UK: Ints | None
+    ) -> "_Hits | None":
+        """None where no user chose a warm item."""
+        ground_truth = [_unseen(users, user, warm_N) for user in sampled]
+        ranked_UK = _ranked(users, sampled, item_ND, warm_N) if ranked_UK is None else ranked_UK
+        rows = [row for row, items in enumerate(ground_truth) if len(items)]
+        if not rows:
+            return None
+        lists = IdLists.from_lists([ground_truth[row] for row in rows])
+        return cls(hit_UK=lists.contain(_pad_to_k(ranked_UK[rows])), num_U=lists.counts)
+
+    def rates(self, k: int) -> Doubles:
+        """p_r of the module's docstring for the depth k and r = 1 ... K. Shape [K]."""
+        ideal_U = np.cumsum(_DISCOUNT_K)[np.minimum(self.num_U, k) - 1]
+        return _non_increasing((self.hit_UK / ideal_U[:, None]).mean(0))
 
 
 def _recall_rates(

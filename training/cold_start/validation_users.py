@@ -61,8 +61,14 @@ class ValidationUsers:
         if self.past is None:
             return self
         parts = zip(self.past.chosen, self.ground_truth, strict=True)
+        histories = [history.without_items(removed_N) for history in self.past.histories]
         return ValidationUsers(
-            user_UD=self.past.embed([history.without_items(removed_N) for history in self.past.histories]),
+            user_UD=self.past.embed(histories),
             ground_truth=[np.unique(both[removed_N[both]]) for both in map(np.concatenate, parts)],
             seen=[seen[~removed_N[seen]] for seen in self.seen],
+            past=PastInteractions(
+                histories=histories,
+                chosen=[chosen[~removed_N[chosen]] for chosen in self.past.chosen],
+                embed=self.past.embed,
+            ),
         )

@@ -18,7 +18,16 @@ from recsys.ids import NUM_RESERVED
 from recsys.item_features import ItemArrays
 from recsys.onnx import OnnxSession
 from recsys.progress import Progress, silent
-from recsys.retrieval import Recommendations, Recommender, build_index, load_index, load_sources, save_sources
+from recsys.retrieval import (
+    Recommendations,
+    Recommender,
+    build_index,
+    load_cold_ranker,
+    load_index,
+    load_sources,
+    save_cold_ranker,
+    save_sources,
+)
 from recsys.search import SearchSettings
 from training.export.catalogue import write_catalogue, write_encoders
 from training.export.graph_files import ITEM_TOWER, all_checked, graphs_of, write, written_beside
@@ -74,8 +83,7 @@ def export_bundle(
         with written_beside(others, directory, in_background=torch.get_num_threads() > 1) as wait:
             write(ITEM_TOWER, graphs[ITEM_TOWER], directory)
             items = _write_arrays(directory, fitted, config)
-            if fitted.recommender.sources:
-                save_sources(fitted.recommender.sources, directory / "sources")
+            _write_sources(directory, fitted.recommender)
             write_catalogue(directory, dataset, fitted.features, reviewers)
             _write_maps(directory, fitted)
             encoders = write_encoders(directory, fitted.retriever.model.spec.dense_dims, config)
@@ -171,6 +179,14 @@ def _write_arrays(directory: Path, fitted: Fitted, config: Config) -> ItemArrays
     return items
 
 
+def _write_sources(directory: Path, recommender: Recommender) -> None:
+    """Write the candidate sources and the cold ranker, where there are any."""
+    if recommender.sources:
+        save_sources(recommender.sources, directory / "sources")
+    if recommender.cold_ranker is not None:
+        save_cold_ranker(recommender.cold_ranker, directory / "cold_ranker")
+
+
 def _write_maps(directory: Path, fitted: Fitted) -> None:
     maps = {
         "events": list(fitted.maps.kinds.external),
@@ -191,4 +207,5 @@ def _onnx_recommender(directory: Path, items: ItemArrays, fitted: Recommender) -
         schema=fitted.schema,
         settings=fitted.settings,
         sources=load_sources(directory / "sources") if fitted.sources else (),
+        cold_ranker=load_cold_ranker(directory / "cold_ranker") if fitted.cold_ranker is not None else None,
     )[0]

@@ -4,6 +4,7 @@ checkpoints/<stage>.after_towers/
   contents.json     key, SHA-256 of every other file, choices, sizes of the modules
   modules.pt        parameters of the cold-start head, of the ranker, and of the cross-fitted rankers
   sources/          the candidate sources
+  cold_ranker/      the cold ranker, where there is one
 """
 
 import hashlib
@@ -22,7 +23,16 @@ from recsys.checksums import files_below, sha256_of
 from recsys.errors import RecsysError
 from recsys.files import replacing_directory
 from recsys.models import ColdStartHead, Ranker, Retriever
-from recsys.retrieval import CONTEXT, CandidateSource, load_sources, save_sources
+from recsys.retrieval import (
+    CONTEXT,
+    CandidateSource,
+    ColdRanker,
+    load_cold_ranker,
+    load_sources,
+    save_cold_ranker,
+    save_sources,
+)
+from training.cold_ranker import ColdRankerChoice
 from training.cold_start import ColdItems
 from training.fitting.checkpoint_key import digest_of_parameters
 from training.fitting.inputs import FitInputs
@@ -30,8 +40,8 @@ from training.fitting.without_events import WithoutEvents
 from training.ranker import CrossFittedRankers, FittedRanker, ScaledRanker
 
 logger = logging.getLogger(__name__)
-CONTENTS, MODULES, SOURCES = "contents.json", "modules.pt", "sources"
-FORMAT = 2  # of the directory; 1 had no cross-fitted rankers
+CONTENTS, MODULES, SOURCES, COLD_RANKER = "contents.json", "modules.pt", "sources", "cold_ranker"
+FORMAT = 3  # of the directory; 1 had no cross-fitted rankers, 2 no cold ranker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +53,8 @@ class AfterTowers:
     ranker: FittedRanker | None
     cold_items: ColdItems
     without_events: WithoutEvents
+    cold_ranker: ColdRanker | None
+    cold_ranker_choice: ColdRankerChoice
 
     def save(self, directory: Path, key: str) -> None:
         """Write `directory`, whole or not at all; a former one is replaced."""
@@ -57,6 +69,8 @@ class AfterTowers:
             with (draft / MODULES).open("wb") as file:
                 torch.save(states, file)
             save_sources(self.sources, draft / SOURCES)
+            if self.cold_ranker is not None:
+                save_cold_ranker(self.cold_ranker, draft / COLD_RANKER)
             contents = {
                 "key": key,
                 "files": {name: sha256_of(draft / name) for name in files_below(draft)},
@@ -64,6 +78,7 @@ class AfterTowers:
                 "ranker": None if self.ranker is None else _ranker_record(self.ranker),
                 "cold_items": asdict(self.cold_items),
                 "without_events": asdict(self.without_events),
+                "cold_ranker": asdict(self.cold_ranker_choice),
             }
             text = json.dumps({**contents, "sha256": _digest(contents)}, indent=2)
             (draft / CONTENTS).write_text(text + "\n", "utf-8")
@@ -109,6 +124,10 @@ class AfterTowers:
             ranker=None if ranker is None else _ranker(ranker, states, model),
             cold_items=ColdItems.from_dict(contents["cold_items"]),
             without_events=WithoutEvents(**contents["without_events"]),
+            cold_ranker=(
+                load_cold_ranker(directory / COLD_RANKER) if (directory / COLD_RANKER).exists() else None
+            ),
+            cold_ranker_choice=ColdRankerChoice(**contents["cold_ranker"]),
         )
 
 

@@ -21,6 +21,7 @@ def tower_settings(config: Config) -> str:
         "ranker": True,
         **dict.fromkeys(ListSettings.model_fields, True),
         "cold_start": True,
+        "cold_budget": True,
     }
     # The epoch is chosen on lists, which depend on whether seen items are left out.
     seen = "" if config.evaluate.exclude_seen else "seen items are ranked"

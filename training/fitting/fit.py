@@ -17,7 +17,15 @@ from recsys.models import Retriever
 from recsys.progress import Progress, silent
 from recsys.retrieval import CandidateSource, Recommender
 from training.candidates import FitOptions, Interactions, fit_sources
-from training.cold_start import ColdItems, cold_items_of, fit_cold_start_head
+from training.cold_ranker import ColdRankerChoice, choose_cold_ranker, make_cold_ranker
+from training.cold_start import (
+    ColdItems,
+    ContentRegression,
+    ValidationUsers,
+    cold_items_of,
+    fit_cold_start_head,
+    pseudo_cold_vectors,
+)
 from training.fitting.after_towers import AfterTowers, after_towers_key, load_or_fit
 from training.fitting.checkpoint_key import checkpoint_key, digest_of_parameters
 from training.fitting.inputs import AuditedInputs, FitInputs
@@ -60,12 +68,18 @@ class Fitted:
     recommender: Recommender
     cold_items: ColdItems
     without_events: WithoutEvents  # whether the towers or popularity answer users without events
+    cold_ranker: ColdRankerChoice
     audit: Audit  # of the inputs
 
     def digest(self) -> str:
         """A hexadecimal SHA-256 of the parameters and of the settings of lists, for what is kept of them."""
         modules = [self.retriever.model, *([self.ranker.module] if self.ranker else [])]
-        read = (digest_of_parameters(*modules), self.recommender.settings, self.features.item_ids.external)
+        read = (
+            digest_of_parameters(*modules),
+            self.recommender.settings,
+            self.features.item_ids.external,
+            self.cold_ranker,
+        )
         return hashlib.sha256(repr(read).encode()).hexdigest()
 
     def held_out(self) -> tuple[HeldOutUsers, ...]:
@@ -105,6 +119,7 @@ class FitChoices:
     blend_weight: float  # of the ranker's output in the score; 0: no ranker
     cold_items: ColdItems = field(default_factory=ColdItems)
     without_events: WithoutEvents = POPULARITY
+    cold_ranker: ColdRankerChoice = field(default_factory=ColdRankerChoice)
 
     @classmethod
     def of(cls, fitted: Fitted) -> "FitChoices":
@@ -116,6 +131,7 @@ class FitChoices:
             blend_weight=ranker.blend_weight if ranker else 0.0,
             cold_items=fitted.cold_items,
             without_events=fitted.without_events,
+            cold_ranker=fitted.cold_ranker,
         )
 
 
@@ -160,10 +176,17 @@ def fit(
         retriever=retriever,
         ranker=parts.ranker,
         recommender=make_recommender(
-            model, config, parts.ranker, sources=parts.sources, without_events=parts.without_events
+            model,
+            config,
+            parts.ranker,
+            sources=parts.sources,
+            without_events=parts.without_events,
+            cold_ranker=parts.cold_ranker,
+            cold_ranks=parts.cold_items.cold_ranks,
         ),
         cold_items=parts.cold_items,
         without_events=parts.without_events,
+        cold_ranker=parts.cold_ranker_choice,
         audit=audited.audit,
     )
 
@@ -180,6 +203,7 @@ def _fit_after_towers(
     chosen = choices.cold_items if choices else None
     users = validation_users(model, inputs) if has_validation else None
     regression = fit_cold_start_head(model, users, config.model, chosen=chosen, seed=seed)
+    of_cold = choices.cold_ranker if choices else _choose_cold_ranker(model, users, regression, inputs)
     sources = _fit_sources(inputs, choices)
     ranker = _fit_ranker(model, sources, inputs, choices, progress)
     if users is not None and ranker is not None:
@@ -191,6 +215,8 @@ def _fit_after_towers(
         ranker=ranker,
         cold_items=cold_items,
         without_events=choices.without_events if choices else _choose_without_events(model, inputs),
+        cold_ranker=make_cold_ranker(inputs.features, of_cold, config.model.cold_start),
+        cold_ranker_choice=of_cold,
     )
 
 
@@ -227,6 +253,19 @@ def _has_validation(inputs: FitInputs, choices: FitChoices | None) -> bool:
     return bool(inputs.ground_truth) and choices is None
 
 
+def _choose_cold_ranker(
+    model: Retriever,
+    users: ValidationUsers | None,
+    regression: ContentRegression | None,
+    inputs: FitInputs,
+) -> ColdRankerChoice:
+    config, reads_content = inputs.config.model.cold_start, inputs.config.model.item.use_content
+    if users is None or not config.ranker or not reads_content:
+        return ColdRankerChoice()
+    vectors = pseudo_cold_vectors(model, regression)
+    return choose_cold_ranker(inputs.features, users, vectors, config, seed=inputs.config.train.seed)
+
+
 def _choose_without_events(model: Retriever, inputs: FitInputs) -> WithoutEvents:
     histories = {user: inputs.builder.empty(user) for user in inputs.ground_truth_without_events}
     return choose_without_events(
@@ -245,7 +284,11 @@ def _fit_sources(inputs: FitInputs, choices: FitChoices | None) -> tuple[Candida
         return ()
     config = inputs.config
     interactions = Interactions(user_items=inputs.source_items, num_items=inputs.features.size)
-    options = FitOptions(index_kind=config.index.kind, num_threads=config.train.num_threads or 0)
+    options = FitOptions(
+        index_kind=config.index.kind,
+        num_threads=config.train.num_threads or 0,
+        items=inputs.features if config.model.item.use_content else None,
+    )
     return fit_sources(config.model.ranker.sources, interactions, config.sources, options)
 
 

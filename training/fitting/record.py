@@ -8,7 +8,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -18,6 +18,7 @@ import recsys
 from features.leakage import Audit
 from recsys.files import replace_text
 from recsys.ids import NUM_RESERVED
+from training.cold_ranker import ColdRankerChoice
 from training.cold_start import ColdItems
 from training.fitting.fit import Fitted
 from training.fitting.without_events import WithoutEvents
@@ -52,6 +53,7 @@ class FitRecord:
     coverage: Mapping[str, int]  # modality that the towers read -> number of items that have it
     versions: Mapping[str, str]
     machine: Mapping[str, Any]
+    cold_ranker: ColdRankerChoice = field(default_factory=ColdRankerChoice)
 
 
 def record_fit(path: Path, stage: str, fitted: Fitted) -> None:
@@ -125,6 +127,7 @@ def _record_of(fitted: Fitted) -> FitRecord:
         num_items=features.size - NUM_RESERVED,
         cold_items=fitted.cold_items,
         without_events=fitted.without_events,
+        cold_ranker=fitted.cold_ranker,
         coverage=coverage,
         versions=versions(),
         machine=machine(),
@@ -149,6 +152,7 @@ def _read(values: dict[str, Any]) -> FitRecord:
         "ranker": ranker,
         "cold_items": values["cold_items"] and ColdItems.from_dict(values["cold_items"]),
         "without_events": values["without_events"] and WithoutEvents(**values["without_events"]),
+        "cold_ranker": ColdRankerChoice(**values.get("cold_ranker", {})),
     }
     return FitRecord(**values | read)
 

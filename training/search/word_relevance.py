@@ -1,11 +1,17 @@
 """Relevance of short texts, which are judged word by word, from words that the catalogue does not have.
 
-Queries without an answer are made of words of other domains that no item has: each alone, and each with a
-word of a drawn item. Their level is the highest evidence of all their words that any candidate reaches. The
-relevance of a candidate grows with its evidence in units of the levels' standard deviation, and has the
-threshold where `empty_share` of these queries stay below.
+Queries without an answer are made of words of other domains that no item has: each alone, each with a word of
+a drawn item, and each with a word that many items have and that says most of a drawn one (a near miss, "mug
+mortgage"); and of sentences of other domains. The value of an item is
 
-Legend: Q queries.
+    evidence for the words (`ItemWords.text_evidence`) + 0.5 cosine of the query and the item's nearest text
+
+and the level of a query is the highest value of any candidate. The relevance of a candidate grows with its
+value in units of the levels' standard deviation, and has the threshold where `empty_share` of the short
+queries stay below. Of a text of more than three content words some may always be missing, so that its values
+are lower: its threshold is midway between that and the level that as many of the sentences stay below.
+
+Legend: Q queries, K candidates.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,16 +19,33 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
-from recsys.arrays import Floats
+from recsys.arrays import Bools
 from recsys.ids import NUM_RESERVED
-from recsys.search import WORDS, Calibration, EncodedQuery, ItemWords, Searcher, parse_words
+from recsys.search import (
+    LONG,
+    MAX_SHORT_WORDS,
+    WORDS,
+    Calibration,
+    ClauseScores,
+    EncodedQuery,
+    ItemWords,
+    Searcher,
+    parse_words,
+    word_features,
+)
 from training.search.fusion_fit import RankedQuery
 from training.search.no_answer import FOREIGN
 
+Doubles = npt.NDArray[np.float64]
 MIN_UNANSWERED: Final = 30
 MIN_ANSWERS: Final = 30  # known answers of short queries, for the share that is lost
 LEAST_EMPTY_SHARE: Final = 0.5  # a threshold that leaves more of the queries with results is of no use
+COSINE: Final = "own:text"  # the feature of `recsys.search.features`
+COSINE_WEIGHT: Final = 0.5
+FREQUENT_SHARE: Final = 0.02  # of the items that have the word of a near miss, at least 3
+_MIN_FREQUENT: Final = 3
 _LEAST_DEVIATION: Final = 0.02
 _MARGIN: Final = 1e-3  # so that the query at the level is below it
 
@@ -52,57 +75,113 @@ def word_relevance(
     words = searcher.scorer.item_words
     if words is None:
         return WordRelevance(calibration=None, reason="")
-    queries = unanswered_texts(words, searcher, np.random.default_rng(seed))
-    level_Q = np.array([_highest(searcher, encode(each)) for each in queries])
-    level_Q = level_Q[~np.isnan(level_Q)]
-    if len(level_Q) < MIN_UNANSWERED:
+    made = _levels(searcher, encode, unanswered_texts(words, searcher, np.random.default_rng(seed)))
+    sentences = _levels(searcher, encode, FOREIGN)
+    short_Q = np.concatenate([made[False], sentences[False]])
+    if len(short_Q) < MIN_UNANSWERED:
         return WordRelevance(calibration=None, reason="no words of other domains to judge short texts by")
-    wanted = float(np.quantile(level_Q, empty_share, method="higher")) + _MARGIN
-    answer_A = _of_answers(answered)
-    least, lost = wanted, ""
-    if len(answer_A) >= MIN_ANSWERS:
-        least = min(wanted, float(np.quantile(answer_A, max_lost, method="lower")))
-        lost = f", {(answer_A < least).mean():.0%} of {len(answer_A)} found answers are lost"
-    empty = float((level_Q < least).mean())
-    reason = (
-        f"texts of few words, word by word: {empty:.0%} of {len(level_Q)} queries with a word that no item "
-        f"has end empty (evidence of at least {least:.2f}){lost}"
-    )
-    if empty < LEAST_EMPTY_SHARE:
+    answers = {is_long: _of_answers(answered, searcher.encoder_kinds, is_long) for is_long in sentences}
+    short = _threshold(_least(short_Q, empty_share), short_Q, answers[False], max_lost)
+    # A near miss in a sentence is below a near miss, since words are missing, and above another domain.
+    long_Q = sentences[True] if len(sentences[True]) else short_Q
+    between = (short.least + _least(long_Q, empty_share)) / 2
+    long = _threshold(between, long_Q, answers[True], max_lost)
+    reason = f"texts of few words, word by word: {short.reason}; of more words: {long.reason}"
+    if short.empty < LEAST_EMPTY_SHARE:
         return WordRelevance(calibration=None, reason=f"{reason}; too few, so they are judged as a whole")
-    scale = max(float(level_Q.std()), _LEAST_DEVIATION)
+    scale = max(float(short_Q.std()), _LEAST_DEVIATION)
     offset = float(np.log(threshold / (1 - threshold)))
-    calibration = Calibration(intercept=offset - least / scale, weights={WORDS: 1 / scale})
+    calibration = Calibration(
+        intercept=offset - short.least / scale,
+        weights={
+            WORDS: 1 / scale,
+            COSINE: COSINE_WEIGHT / scale,
+            LONG: max(short.least - long.least, 0.0) / scale,
+        },
+        missing={COSINE: 0.0},
+    )
     return WordRelevance(calibration=calibration, reason=reason)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Threshold:
+    least: float  # value
+    empty: float  # share of the queries without an answer
+    reason: str
+
+
+def _least(level_Q: Doubles, empty_share: float) -> float:
+    """The value that `empty_share` of the levels stay below."""
+    return float(np.quantile(level_Q, empty_share, method="higher")) + _MARGIN
+
+
+def _threshold(least: float, level_Q: Doubles, answer_A: Doubles, max_lost: float) -> _Threshold:
+    """The value `least`, or less to keep the answers."""
+    lost = ""
+    if len(answer_A) >= MIN_ANSWERS:
+        least = min(least, float(np.quantile(answer_A, max_lost, method="lower")))
+        lost = f", {(answer_A < least).mean():.0%} of {len(answer_A)} found answers are lost"
+    empty = float((level_Q < least).mean())
+    reason = (
+        f"{empty:.0%} of {len(level_Q)} queries with a word that no item has end empty (value of at least "
+        f"{least:.2f}){lost}"
+    )
+    return _Threshold(least=least, empty=empty, reason=reason)
+
+
 def unanswered_texts(words: ItemWords, searcher: Searcher, rng: np.random.Generator) -> list[str]:
-    """Words of other domains that no item has, each alone and with a word of a drawn item."""
+    """Words of other domains that no item has: each alone, with a word of a drawn item, as a near miss."""
     index = searcher.scorer.words
     assert index is not None, "items with words have an index of them"
     foreign = dict.fromkeys(word for each in FOREIGN for word in words.content_words(parse_words(each)))
     absent = [word for word in foreign if not len(index.search(parse_words(word), 1)[0])]
     items = NUM_RESERVED + np.flatnonzero(words.has_words(np.arange(NUM_RESERVED, searcher.scorer.num_items)))
-    pairs = []
+    pairs, near = [], []
+    is_frequent_V = words.counts >= max(_MIN_FREQUENT, FREQUENT_SHARE * len(items))
     for word in absent:
         own = words.words_of(int(rng.choice(items)))
         pairs.append(f"{own[int(rng.integers(len(own)))]} {word}")
-    return [*absent, *pairs]
+        said = _kind_of(int(rng.choice(items)), words, searcher, is_frequent_V)
+        near += [] if said is None else [f"{said} {word}"]
+    return [*absent, *pairs, *near]
 
 
-def _highest(searcher: Searcher, query: EncodedQuery) -> float:
-    """The highest evidence of any candidate, NaN where the query is not judged word by word."""
-    scores = searcher.scorer.score(query, searcher.settings.num_candidates, None)
-    words_K = scores.clauses[0].words_K
-    if words_K is None:
-        return float("nan")
-    known = words_K[~np.isnan(words_K)]
-    return float(known.max()) if len(known) else 0.0
+def _kind_of(item: int, words: ItemWords, searcher: Searcher, is_frequent_V: Bools) -> str | None:
+    """The frequent word of the item that is nearest to its first text, its title where it has one."""
+    of_text = (leg.query_of(item, "own") for leg in searcher.scorer.legs if leg.kind == "text")
+    found = next((each for each in of_text if each is not None), None)
+    return None if found is None else words.nearest_word(item, found.vector_D, is_frequent_V)
 
 
-def _of_answers(answered: Sequence[RankedQuery]) -> Floats:
-    """The evidence of all found answers of queries that are judged word by word."""
-    empty = np.empty(0, np.float32)
-    found = [each.clause.words_K[each.answers] for each in answered if each.clause.words_K is not None]
-    evidence: Floats = np.concatenate([empty, *found])
-    return evidence[~np.isnan(evidence)]
+def _levels(
+    searcher: Searcher, encode: Callable[[str], EncodedQuery], texts: Sequence[str]
+) -> dict[bool, Doubles]:
+    """The highest value of any candidate for each short, and each long text, that is judged by its words."""
+    found: dict[bool, list[float]] = {False: [], True: []}
+    for text in texts:
+        scores = searcher.scorer.score(encode(text), searcher.settings.num_candidates, None)
+        clause = scores.clauses[0]
+        if clause.words_K is not None:
+            value_K = _values(clause, searcher.encoder_kinds)
+            known = value_K[~np.isnan(value_K)]
+            highest = float(known.max()) if len(known) else 0.0
+            found[clause.num_words > MAX_SHORT_WORDS].append(highest)
+    return {is_long: np.array(each) for is_long, each in found.items()}
+
+
+def _of_answers(answered: Sequence[RankedQuery], kinds: dict[str, str], is_long: bool) -> Doubles:
+    """The values of all found answers of the short or the long queries that are judged word by word."""
+    found = [np.empty(0)]
+    for each in answered:
+        if each.clause.words_K is not None and (each.clause.num_words > MAX_SHORT_WORDS) == is_long:
+            found.append(_values(each.clause, kinds)[each.answers])
+    values = np.concatenate(found)
+    return values[~np.isnan(values)]
+
+
+def _values(clause: ClauseScores, kinds: dict[str, str]) -> Doubles:
+    """The values of the candidates of a clause that is judged word by word [K], NaN without words."""
+    found = word_features(clause, kinds)
+    cosine_K = found.get(COSINE, np.zeros(len(found[WORDS])))
+    value_K: Doubles = found[WORDS] + COSINE_WEIGHT * np.nan_to_num(cosine_K)
+    return value_K

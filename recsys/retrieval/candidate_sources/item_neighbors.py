@@ -47,7 +47,7 @@ class ItemNeighborSource:
         """As `CandidateSource.candidates`."""
         found, score = empty_lists(len(histories), k)
         for row, history in enumerate(histories):
-            item_C, score_C = self._scored(history)
+            item_C, score_C = self.scored(history)
             keep_C = score_C > 0 if allowed is None else (score_C > 0) & allowed[item_C]
             found[row], score[row] = top_k_of_lists(
                 item_C[keep_C][None],
@@ -61,13 +61,13 @@ class ItemNeighborSource:
         """As `CandidateSource.scores`."""
         score_BK = np.zeros(item_BK.shape, np.float32)
         for row, history in enumerate(histories):
-            item_C, score_C = self._scored(history)
+            item_C, score_C = self.scored(history)
             if len(item_C):
                 place_K = np.minimum(np.searchsorted(item_C, item_BK[row]), len(item_C) - 1)
                 score_BK[row] = np.where(item_C[place_K] == item_BK[row], score_C[place_K], 0.0)
         return score_BK
 
-    def _scored(self, history: History) -> tuple[Ints, Floats]:
+    def scored(self, history: History) -> tuple[Ints, Floats]:
         """Ids, ascending, and scores of the items that neighbor any item of the history. Shapes [C], [C]."""
         item_H = self._read_items(history.item)
         age_H = np.arange(len(item_H))[::-1]

@@ -8,7 +8,8 @@ from recsys.errors import RequestError
 from recsys.history import History
 from recsys.ids import NUM_RESERVED
 from recsys.item_features import ItemArrays
-from recsys.retrieval.candidate_sources import PopularitySource
+from recsys.retrieval.candidate_sources import ItemNeighborSource, PopularitySource
+from recsys.retrieval.cold import NEAREST_POPULARITY, TOWERS, ColdRanker
 from recsys.retrieval.fallback import AnsweredBy
 from recsys.retrieval.index.build import build_index
 from recsys.retrieval.recommender import Recommender
@@ -35,7 +36,29 @@ def rank(inputs):
     }
 
 
-def make(kind="exact", *, vectors=None, **settings):
+def cold_ranker():
+    """Random neighbors among the cold items; a fifth of these lack the modality."""
+    rng = np.random.default_rng(7)
+    cold = np.arange(NUM - NUM_COLD, NUM)
+    has = cold[cold % 5 > 0]
+    neighbor = rng.choice(has, (NUM, 30)).astype(np.int32)
+    return ColdRanker(
+        weights={TOWERS: 0.6, "content_text": 0.5, NEAREST_POPULARITY: 0.2},
+        sources=(
+            ItemNeighborSource(
+                name="content_text",
+                neighbor=neighbor,
+                weight=rng.random((NUM, 30)).astype(np.float32),
+                decay=1.0,
+            ),
+        ),
+        exponents={"content_text": 0.25},
+        known=np.isin(np.arange(NUM), has)[None],
+        popularity=rng.standard_normal(NUM).astype(np.float32),
+    )
+
+
+def make(kind="exact", *, vectors=None, cold=None, **settings):
     rng = np.random.default_rng(0)
     given, vectors = vectors, rng.standard_normal((NUM, DIM)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -64,6 +87,7 @@ def make(kind="exact", *, vectors=None, **settings):
         rank=rank,
         index=build_index(kind, vectors),
         sources=[odd()],
+        cold_ranker=cold,
     )
 
 
@@ -109,6 +133,34 @@ def test_every_list_is_a_prefix_of_the_longest(kind, cold_ranks, options):
             scores = longest.scores[row, : len(listed)]
             assert np.isfinite(scores).all()
             assert (np.diff(scores) <= 0).all()
+
+
+@pytest.mark.parametrize("candidates", [(200, 50), (20, 5)])
+@pytest.mark.parametrize("options", OPTIONS, ids=[" ".join(each) or "plain" for each in OPTIONS])
+def test_lists_with_a_cold_ranker_are_prefixes(candidates, options, monkeypatch):
+    """All cold items are candidates of the cold ranker, and few of them, whose tail the retriever orders."""
+    monkeypatch.setattr("recsys.retrieval.cold.items.CANDIDATES", candidates[0])
+    monkeypatch.setattr("recsys.retrieval.cold.items.SOURCE_CANDIDATES", candidates[1])
+    recommender = make(cold=cold_ranker(), cold_ranks=(2, 5, 17))
+    longest = recommender.recommend(USERS, 500, **options)
+    for k in (1, 5, 10, 20, 21, 60, 100, 160, 201, 320, 499):
+        found = recommender.recommend(USERS, k, **options)
+        for name in ("items", "scores", "retriever_scores"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(longest, name)[:, :k])
+    for row in range(len(USERS)):
+        listed = longest.items[row][longest.items[row] > 0]
+        assert len(listed) == len(set(listed.tolist()))
+
+
+def test_the_cold_ranker_orders_lists_and_given_candidates_alike():
+    recommender, cold = make(cold=cold_ranker()), np.arange(NUM - NUM_COLD, NUM)
+    user = USERS[0]
+    listed = recommender.recommend([user], 150, allowed=np.isin(np.arange(NUM), cold), exclude_seen=False)
+    given = recommender.rank([user], np.random.default_rng(0).permutation(cold)[None])
+    np.testing.assert_array_equal(given.items[0, :150], listed.items[0])
+    standard = recommender.rank_standardized([user], cold[None])
+    np.testing.assert_array_equal(standard.items[0, :150], listed.items[0])
+    assert (make().recommend([user], 150, allowed=np.isin(np.arange(NUM), cold)).items != listed.items).any()
 
 
 @pytest.mark.parametrize("kind", ["exact", "faiss"])

@@ -164,6 +164,21 @@ def test_the_fusion_by_evidence_equals_the_reference():
     np.testing.assert_allclose(sum(parts.values()), fused, atol=1e-9)
 
 
+def test_beside_pictures_in_their_own_space_the_shared_space_orders_what_is_alike():
+    known = Background(center=0.0, deviation=0.1)
+    texts = leg([0.5, 0.1, 0.3], space="shared", kind="text", background=known)
+    pictures = leg([0.1, 0.2, 0.2], kind="image", background=known)
+    found = evidence(clause(kind="image", title=texts, image=pictures), EvidenceSettings())
+    np.testing.assert_allclose(found["title"], 0.003 * np.array([12.5, 0.5, 4.5]), rtol=1e-5)
+    np.testing.assert_allclose(found["image"], [0.5, 2.0, 2.0], rtol=1e-5)
+    fused, _ = fuse(scores(clause(kind="image", title=texts, image=pictures)), SearchSettings())
+    assert np.argsort(-fused).tolist() == [2, 1, 0]
+    own = leg([0.1, 0.2, 0.2], kind="text", background=known)
+    for other in ({}, {"image": pictures, "text": own}):  # a query that is more than a picture
+        found = evidence(clause(title=texts, **other), EvidenceSettings())
+        np.testing.assert_allclose(found["title"], 0.05 * np.array([12.5, 0.5, 4.5]), rtol=1e-5)
+
+
 def test_the_order_does_not_depend_on_the_other_candidates():
     whole = scores(random_clause(np.random.default_rng(6)))
     kept = np.arange(3, 20, 2)

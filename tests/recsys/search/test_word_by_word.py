@@ -1,4 +1,4 @@
-"""A short text is relevant to an item that covers each of its words, exactly or by near words."""
+"""A short text is relevant to an item that covers the words it is about, exactly or by near words."""
 
 import numpy as np
 import pytest
@@ -50,14 +50,19 @@ def scorer(**changes):
     return Scorer([], num_items=6, **parts | changes)
 
 
-def clause(text, known=None, kind="text"):
+def clause(text, known=None, kind="text", vector=None):
     words = parse_words(text)
     vectors = {word: encode([word])[0] for word in known or VECTORS}
-    return EncodedClause(kind=kind, words=words, word_vectors=vectors)
+    of_text = {} if vector is None else {"text": np.array(vector, np.float32)}
+    return EncodedClause(kind=kind, words=words, word_vectors=vectors, vectors=of_text)
 
 
-def evidence(text, **changes):
-    scores = scorer(**changes).score(query(clause(text)), 10, None)
+def harmonic(*values):
+    return len(values) / sum(1 / max(value, 0.02) for value in values)
+
+
+def evidence(text, vector=None, **changes):
+    scores = scorer(**changes).score(query(clause(text, vector=vector)), 10, None)
     found = np.full(6, np.nan)
     least = scores.clauses[0].words_K
     if least is None:
@@ -66,15 +71,28 @@ def evidence(text, **changes):
     return found[2:5]
 
 
-def test_the_least_of_all_words_by_hand():
+def test_the_mean_of_all_words_by_hand():
     # Word search proposes items 2 and 3; 4 is no candidate.
     np.testing.assert_allclose(evidence("mug"), [1.0, 1.0, np.nan])
-    far = -0.35 / 2  # a mug is at 90 degrees; the words on the other side are too far to count
-    np.testing.assert_allclose(evidence("a mug for tea"), [COSINE, far, np.nan], atol=1e-3)
-    np.testing.assert_allclose(evidence("a mug for astronomy"), [far, COSINE, np.nan], atol=1e-3)
-    np.testing.assert_allclose(evidence("mug violin"), [0.0, 0.0, np.nan], atol=1e-3)
+    covered, not_covered = harmonic(1, COSINE), harmonic(1, 0)
+    np.testing.assert_allclose(evidence("a mug for tea"), [covered, not_covered, np.nan], atol=1e-3)
+    np.testing.assert_allclose(evidence("a mug for astronomy"), [not_covered, covered, np.nan], atol=1e-3)
+    np.testing.assert_allclose(evidence("mug violin"), [not_covered, not_covered, np.nan], atol=1e-3)
     # The lamp is 100 and 80 degrees from kettle and teapot.
-    np.testing.assert_allclose(evidence("lamp kettle")[[0, 2]], [0.0, 1.0], atol=1e-3)
+    np.testing.assert_allclose(evidence("lamp kettle")[[0, 2]], [not_covered, 1.0], atol=1e-3)
+    assert evidence("mug lamp kettle")[0] == pytest.approx(harmonic(1, 0, 1), abs=1e-3)
+
+
+def test_words_that_the_text_is_about_weigh_more():
+    # The text is near to the mug, at 60 degrees from the violin, which is covered by no item.
+    near, far = np.cos(np.radians(30)), np.cos(np.radians(60))
+    about = (near, 0.0, far)
+    weights = np.array([near, far]) ** 2
+    expected = weights.sum() / (weights @ [1, 1 / 0.02])
+    assert evidence("mug violin", about)[0] == pytest.approx(expected, abs=1e-3)
+    assert expected > harmonic(1, 0)
+    opposite = evidence("mug violin", (-1.0, 0.0, 0.0))[0]  # both cosines count as 0.02
+    assert opposite == pytest.approx(harmonic(1, 0), abs=1e-3)
 
 
 def test_a_list_has_only_items_that_cover_every_word():
@@ -87,14 +105,15 @@ def test_a_list_has_only_items_that_cover_every_word():
 
 def test_misspelt_words_and_numbers():
     np.testing.assert_allclose(evidence("telescpe"), [np.nan, 0.75, np.nan])
-    np.testing.assert_allclose(evidence("kettel"), [0.0, np.nan, 0.0], atol=1e-3)  # too short to be sure
+    np.testing.assert_allclose(evidence("kettel")[[0, 2]], [0.02, 0.02])  # too short to be sure
     # The vector of a number says nothing: 7 is in no document, although its vector is that of a mug.
-    np.testing.assert_allclose(evidence("mug 7"), [0.0, 0.0, np.nan])
+    np.testing.assert_allclose(evidence("mug 7"), [harmonic(1, 0), harmonic(1, 0), np.nan], atol=1e-6)
 
 
 def test_which_texts_are_judged_word_by_word():
     assert evidence("mug lamp kettle") is not None
-    assert evidence("mug lamp kettle teapot") is None
+    assert evidence("mug lamp kettle teapot telescope planets tea astronomy") is not None
+    assert evidence("mug lamp kettle teapot telescope planets tea astronomy violin") is None
     assert evidence("mug", item_words=None) is None
     scored = scorer().score(query(clause("mug tea", known=["mug"])), 10, None)
     assert scored.clauses[0].words_K is None
@@ -115,3 +134,11 @@ def test_a_text_in_another_script_by_word_as_a_whole():
 @pytest.mark.parametrize("text", ["a for", "what is it for"])
 def test_a_text_of_stop_words_by_word_as_a_whole(text):
     assert evidence(text) is None
+
+
+def test_common_words_of_a_longer_text_have_their_evidence():
+    words = "mug lamp kettle teapot telescope planets tea"
+    few = LexicalIndex.build(DOCUMENTS, LexicalSettings(max_words=2))  # leaves all but the rarest two out
+    found = evidence(words, words=few)  # of the candidates, which are fewer
+    assert np.isfinite(found).sum() == 2
+    np.testing.assert_array_equal(found[1:], evidence(words)[1:])

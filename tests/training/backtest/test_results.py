@@ -118,5 +118,6 @@ def test_files(found: list[WindowLists], tmp_path: Path) -> None:
     chart = (tmp_path / "backtest.svg").read_text()
     assert chart == backtest_chart(result, "ndcg@2")
     assert chart.count("<polyline") == 2
+    assert "window, from 1970-01-04 to 1970-01-05" in chart
     table = backtest_table(result, "all", "ndcg@2")
     assert [column.header for column in table.columns][1:3] == ["1970-01-04\n3 users", "1970-01-05\n4 users"]

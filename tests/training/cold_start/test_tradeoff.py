@@ -99,6 +99,35 @@ def test_without_a_cold_item_or_a_user_there_is_nothing_to_measure():
     assert measure_tradeoff(item, 0 * pseudo, warm, users, cold_ranks=()) is None
 
 
+@pytest.mark.parametrize("budget", [0.01, 0.03, 0.1, 0.3])
+def test_auto_keeps_the_budget_at_both_depths_and_takes_the_most_of_it(budget):
+    item, pseudo, warm, users = _parts()
+    found = measure_tradeoff(item, pseudo, warm, users, cold_ranks="auto", budget=budget)
+    assert found is not None
+    chosen = found.configured
+    assert max(found.warm_loss(chosen), found.warm_loss_10(chosen)) <= budget + 1e-9
+    assert found.warm_loss_10(chosen) >= 0.0
+    gain = chosen.cold_recall_5 + chosen.cold_recall_10 + chosen.cold_recall
+    rng = np.random.default_rng(0)
+    for num in rng.integers(0, 6, 40):
+        ranks = tuple(np.sort(rng.permutation(20)[:num] + 1).tolist())
+        other = measure_tradeoff(item, pseudo, warm, users, cold_ranks=ranks)
+        assert other is not None
+        if max(other.warm_loss(other.configured), other.warm_loss_10(other.configured)) <= budget:
+            each = other.configured
+            assert each.cold_recall_5 + each.cold_recall_10 + each.cold_recall <= gain + 1e-9
+
+
+def test_recall_at_a_depth_counts_the_cold_items_up_to_it():
+    item, pseudo, warm, users = _parts()
+    found = measure_tradeoff(item, pseudo, warm, users, cold_ranks=(5, 9, 20))
+    first = measure_tradeoff(item, pseudo, warm, users, cold_ranks=(3,))
+    assert found is not None
+    assert first is not None
+    assert found.configured.cold_recall_5 == first.configured.cold_recall
+    assert found.configured.cold_recall_5 < found.configured.cold_recall_10 < found.configured.cold_recall
+
+
 def test_it_comes_back_from_json():
     item, pseudo, warm, users = _parts()
     found = measure_tradeoff(item, pseudo, warm, users, cold_ranks=(5,))

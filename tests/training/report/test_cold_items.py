@@ -12,7 +12,14 @@ from training.report.cold_items import cold_items_chart, words
 
 
 def point(*ranks: int, ndcg: float, recall: float) -> OperatingPoint:
-    return OperatingPoint(cold_ranks=ranks, warm_ndcg=ndcg, cold_recall=recall)
+    return OperatingPoint(
+        cold_ranks=ranks,
+        warm_ndcg=ndcg,
+        cold_recall=recall,
+        warm_ndcg_10=2 * ndcg - 0.2,
+        cold_recall_10=recall / 2,
+        cold_recall_5=0.0,
+    )
 
 
 CONFIGURED = point(10, 17, 19, ndcg=0.195, recall=0.05)
@@ -29,17 +36,17 @@ FIT = FitRecord(
 def test_the_configured_ranks_are_ringed_on_the_line() -> None:
     chart = cold_items_chart(FIT)
     assert chart is not None
-    (line,) = [shape for shape in chart.shapes if shape.tag == "polyline"]
-    assert str(line.attributes["points"]).count(",") == 3
-    (ring,) = [shape for shape in chart.shapes if shape.kind == "ring main"]
-    assert ring.hint.endswith("0.05")
+    lines = [shape for shape in chart.shapes if shape.tag == "polyline"]
+    assert [str(line.attributes["points"]).count(",") for line in lines] == [3, 3, 3]
+    rings = [shape for shape in chart.shapes if shape.kind.startswith("ring")]
+    assert [ring.hint for ring in rings] == ["Recall@20: 0.05", "Recall@10: 0.025", "Recall@5: 0"]
 
 
 def test_words_say_the_cost_and_the_gain() -> None:
     said = words(TRADEOFF)
     assert "Cold items have the ranks 10, 17 and 19 of each 20" in said
-    assert "lose 2.5% of their NDCG@20 of 0.2000" in said
-    assert "contain 5.0% of the cold items that users choose" in said
+    assert "lose 5.0% of their NDCG@10 and 2.5% of their NDCG@20 of 0.2000" in said
+    assert "contain 0.0%, 2.5% and 5.0% of the cold items that users choose" in said
     last = replace(TRADEOFF, configured=TRADEOFF.grid[0])
     assert "only ranks after the last warm item" in words(last)
 

@@ -17,9 +17,10 @@ from recsys.search import (
     Scorer,
     Searcher,
     SearchSettings,
+    build_leg,
     parse_words,
 )
-from training.search import RankedQuery, fit_search, word_relevance
+from training.search import FOREIGN, RankedQuery, fit_search, word_relevance
 from training.search.word_relevance import unanswered_texts
 
 DIM = 32
@@ -43,13 +44,16 @@ def encode(text):
     return EncodedQuery(clauses=(EncodedClause(kind="text", words=words, word_vectors=vectors),))
 
 
-def shop(*, with_words=True):
+def shop(*, with_words=True, with_titles=False):
     num_items = 2 + len(DOCUMENTS)
     found = ItemWords.of(
         DOCUMENTS, num_items, lambda words: np.stack([vector(word) for word in words]), ("english",)
     )
     index = LexicalIndex.build(DOCUMENTS, LexicalSettings())
-    parts = Scorer([], num_items=num_items, words=index, item_words=found if with_words else None)
+    present = np.arange(num_items) >= 2
+    titles = np.stack([vector(kind) for kind, _ in [("", ""), ("", ""), *PAIRS]])
+    legs = [build_leg("title", "text", titles, present)] if with_titles else []
+    parts = Scorer(legs, num_items=num_items, words=index, item_words=found if with_words else None)
     return Searcher(parts, SearchSettings(num_candidates=50, max_list_length=50))
 
 
@@ -58,14 +62,23 @@ def test_queries_without_an_answer_have_a_word_that_no_item_has():
     words = searcher.scorer.item_words
     texts = unanswered_texts(words, searcher, np.random.default_rng(0))
     assert texts == unanswered_texts(words, searcher, np.random.default_rng(0))
-    half = len(texts) // 2
+    half = len(texts) // 2  # no near misses without a text that is nearest to a word
     assert half > 100
     assert "calibration" not in texts  # which the items have
     assert "determinant" in texts
-    for alone, pair in zip(texts[:half], texts[half:], strict=True):
+    for word, pair in zip(texts[:half], texts[half:], strict=True):
         own, foreign = pair.split()
         assert own in words.words
-        assert foreign == alone
+        assert foreign == word
+
+
+def test_near_misses_have_the_kind_of_an_item():
+    searcher = shop(with_titles=True)
+    texts = unanswered_texts(searcher.scorer.item_words, searcher, np.random.default_rng(0))
+    num = len(texts) // 3
+    near = [text.split() for text in texts[2 * num : 3 * num]]
+    assert {own for own, _ in near} == set(KINDS)
+    assert [foreign for _, foreign in near] == texts[:num]
 
 
 def test_the_threshold_empties_the_asked_share():
@@ -75,9 +88,19 @@ def test_the_threshold_empties_the_asked_share():
         searcher.settings.model_copy(update={"word_calibration": found.calibration, "min_relevance": 0.3})
     )
     texts = unanswered_texts(searcher.scorer.item_words, searcher, np.random.default_rng(0))
-    empty = np.mean([len(fitted.search(encode(each), 5)) == 0 for each in texts])
-    assert 0.95 <= empty < 1.0
-    assert f"word by word: {empty:.0%} of" in found.reason
+    words = searcher.scorer.item_words
+
+    def empty(texts, is_long):
+        asked = [each for each in texts if (len(words.content_words(parse_words(each))) > 3) == is_long]
+        return np.mean([len(fitted.search(encode(each), 5)) == 0 for each in asked])
+
+    short = empty([*texts, *FOREIGN], is_long=False)
+    assert 0.95 <= short < 1.0
+    assert f"word by word: {short:.0%} of" in found.reason
+    long = empty(FOREIGN, is_long=True)
+    assert long >= 0.95
+    assert f"of more words: {long:.0%} of" in found.reason
+    assert found.calibration.weights["long"] >= 0
     top = fitted.search(encode("a red mug"), 5)
     assert [PAIRS[item - 2] for item in top.items] == [("mug", "red")]
     assert [len(fitted.search(encode(each), 5)) for each in ("blue mug", "red violin", "violin")] == [0, 0, 0]

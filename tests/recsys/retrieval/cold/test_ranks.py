@@ -3,7 +3,7 @@ import pytest
 from pydantic import ValidationError
 
 from recsys.ids import PAD
-from recsys.retrieval.cold_ranks import cold_positions, merge_by_rank
+from recsys.retrieval.cold.ranks import cold_positions, merge_by_rank
 from recsys.retrieval.item_lists import ItemLists
 from recsys.retrieval.settings import PAGE, RecommenderSettings
 
