@@ -17,7 +17,16 @@ from recsys.retrieval import AnsweredBy, Recommendations, RuledLists
 from serving.engine import LIVE_ROWS_MISSING, Engine
 from serving.http.catalogue import router as catalogue_router
 from serving.http.events import router as events_router
-from serving.http.guard import CONTENT_TYPE, LOGGING, Guard, KeyFile, Limits, Metrics, check_exposure
+from serving.http.guard import (
+    CONTENT_TYPE,
+    LOGGING,
+    Guard,
+    KeyFile,
+    Limits,
+    Metrics,
+    check_exposure,
+    describe_guard,
+)
 from serving.http.page import router as page_router
 from serving.http.parts import (
     BAD_BODY,
@@ -286,6 +295,7 @@ def _describe_bodies(app: FastAPI) -> None:
         schema = describe()
         for name, definition in body_definitions().items():
             schema["components"]["schemas"].setdefault(name, definition)
+        describe_guard(schema)
         return schema
 
     app.openapi = described  # type: ignore[method-assign]

@@ -247,7 +247,10 @@ def test_documentation_names_every_path_and_error(client):
         "/v1/suggest",
         "/healthz",
         "/readyz",
+        "/metrics",
     }
+    assert {"401", "403", "413", "429"} <= paths["/v1/recommend"]["post"]["responses"].keys()
+    assert "security" not in paths["/healthz"]["get"]
     refused = paths["/v1/recommend"]["post"]["responses"]["422"]["content"]["application/json"]["schema"]
     assert refused["$ref"].endswith("/ErrorBody")
 
