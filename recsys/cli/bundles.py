@@ -149,8 +149,8 @@ def serve(
     """Answer over HTTP: a page for search at /, and the API's documentation at /docs."""
     from features.queries import QueryLimits
     from recsys.bundle import bundle_directory
+    from serving.http import Limits
     from serving.http import serve as serve_bundle
-    from serving.http.guard import Limits
 
     with suppress(KeyboardInterrupt):  # how a server is stopped
         serve_bundle(
@@ -183,7 +183,7 @@ def key(
     ] = False,
 ) -> None:
     """Add an API key for `recsys serve --keys`, and print it once; or list or remove keys."""
-    from serving.http.guard import add_key, read_keys, remove_key
+    from serving.http import add_key, read_keys, remove_key
 
     if name is None:
         for each in read_keys(file):
