@@ -19,6 +19,7 @@ from recsys.retrieval import (
     Recommender,
     RuledLists,
     Rules,
+    by_leave_one_out,
     reason_of,
     recommend_by_rules,
     recommend_visible,
@@ -213,6 +214,12 @@ class Engine:
     def name(self, item: int) -> str:
         """The title, or the id of an item that has none."""
         return self.title(item) or self.item_id(item)
+
+    def explained(self, ranked: Recommendations, history: History | None) -> Recommendations:
+        """The one list of `ranked` with past items by leave-one-out in place of attention, for `reason`."""
+        if history is None or ranked.history_attention is None:
+            return ranked
+        return by_leave_one_out(self.require_recommender(), history, ranked)
 
     def reason(self, ranked: Recommendations, row: int, place: int) -> Reason | None:
         """Why the item at `place` of list `row` was recommended; None where no ranker ran."""

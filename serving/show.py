@@ -28,7 +28,7 @@ def show_user(engine: Engine, console: Console, *, user: str | None = None, k: i
     shown = min(MAX_EVENTS_SHOWN, len(history))
     console.print(f"{escape(user_id)}: newest {shown} of {len(history)} events")
     console.print(_events_table(engine, history.last(shown)))
-    ranked = engine.recommend([history], k, users=[user_id])
+    ranked = engine.explained(engine.recommend([history], k, users=[user_id]), history)
     console.print(f"Recommended to {escape(user_id)}")
     table = Table()
     table.add_column("", justify="right")

@@ -14,6 +14,7 @@ from recsys.config.load import build_config, changed, dump_config, flatten, load
 from recsys.config.model import (
     ALSConfig,
     ColdStartConfig,
+    ContentConfig,
     EASEConfig,
     ItemItemConfig,
     ItemTowerConfig,
@@ -62,6 +63,7 @@ __all__ = [
     "BaselineName",
     "ColdStartConfig",
     "Config",
+    "ContentConfig",
     "DataConfig",
     "EASEConfig",
     "EncoderConfig",

@@ -116,6 +116,13 @@ class TransitionsConfig(Section):
     event_decay: Share = 0.8  # an event of the history counts event_decay times the event after it
 
 
+class ContentConfig(Section):
+    """The items whose content is most similar to the user's items, one source for each modality."""
+
+    power: Positive = 4.0  # of the cosine of two items. A high power counts near duplicates alone
+    neighbors: Count = 100  # neighbours kept for each item
+
+
 class PopularityConfig(Section):
     """The most popular items by positive training events; nothing to set."""
 
@@ -128,14 +135,17 @@ class SourcesConfig(Section):
     transitions: TransitionsConfig = TransitionsConfig()
     popularity: PopularityConfig = PopularityConfig()
     ease: EASEConfig = EASEConfig()
+    content: ContentConfig = ContentConfig()
 
 
 class RankerConfig(Section):
     enabled: bool = True  # False: lists in the retriever's order
     num_candidates: Count = 100  # best items of the retriever that the ranker orders
     # Candidate sources beside the retriever. Each adds candidates, and scores all candidates for the ranker.
-    # "ease" is not among them by default: its gain was not measured yet.
-    sources: tuple[str, ...] = tuple(name for name in SourcesConfig.model_fields if name != "ease")
+    # "ease" and "content" are not among them by default: their gain was not measured yet.
+    sources: tuple[str, ...] = tuple(
+        name for name in SourcesConfig.model_fields if name not in ("ease", "content")
+    )
     source_candidates: Annotated[int, Field(ge=0)] = 20  # candidates that each source may add
     history_length: Count = 50  # newest events that the ranker reads
     # Fraction of the hidden numbers set to 0, and of the tokens that a training step drops.

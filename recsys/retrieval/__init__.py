@@ -19,7 +19,7 @@ from recsys.retrieval.cold import (
     load_cold_ranker,
     save_cold_ranker,
 )
-from recsys.retrieval.explanations import Reason, phrase, reason_of
+from recsys.retrieval.explanations import LEFT_OUT, Reason, by_leave_one_out, phrase, reason_of, score_drops
 from recsys.retrieval.fallback import AnsweredBy, answered_by, has_profile
 from recsys.retrieval.index.base import Index
 from recsys.retrieval.index.build import build_index, load_index
@@ -35,6 +35,7 @@ from recsys.retrieval.topk import top_k
 __all__ = [
     "BUILTIN_SOURCES",
     "CONTEXT",
+    "LEFT_OUT",
     "MAX_DIVERSITY",
     "NEAREST_POPULARITY",
     "TOWERS",
@@ -63,6 +64,7 @@ __all__ = [
     "answered_by",
     "best_first",
     "build_index",
+    "by_leave_one_out",
     "cold_positions",
     "has_profile",
     "load_cold_ranker",
@@ -75,6 +77,7 @@ __all__ = [
     "recommend_visible",
     "save_cold_ranker",
     "save_sources",
+    "score_drops",
     "tie_groups",
     "top_k",
 ]

@@ -81,6 +81,12 @@ class Recommender(CandidateGenerator):
         other._rank = rank
         return other
 
+    def with_cold_ranker(self, cold_ranker: ColdRanker | None) -> "Recommender":
+        """A copy in which `cold_ranker` orders the cold items; None: the retriever does."""
+        other = copy(self)
+        other._cold = ColdItems(self.items, cold_ranker)
+        return other
+
     @property
     def cold_ranker(self) -> ColdRanker | None:
         """What orders the cold items of users with a history; None: the retriever."""
@@ -145,6 +151,26 @@ class Recommender(CandidateGenerator):
             return self._listed(by, query, lists, length=length, k=length)
 
         return self._by_kind_of_user(histories, answer)
+
+    def item_scores(self, histories: Sequence[History | None], items: Ints) -> Floats:
+        """The model's score of each of `items` [B, K] for each user, before cold ranks. Shape [B, K]."""
+        score_BK = np.zeros(items.shape, np.float32)
+        users = [History.empty() if history is None else history for history in histories]
+        kinds = [answered_by(history, self.settings) for history in users]
+        for by in dict.fromkeys(kinds):
+            rows = [row for row, kind in enumerate(kinds) if kind is by]
+            some = [users[row] for row in rows]
+            query = Query(histories=some, user_BD=self.embed(some), exclude_seen=False, allowed=None)
+            given = self.score_given(query.user_BD, some, items[rows])
+            if by is AnsweredBy.POPULARITY:
+                warm_BK = self._popularity.scores(given.items)
+            else:
+                warm_BK = self.retriever_score(given.cosines)
+                ranked = self._rank_given(by, some, query.user_BD, given)
+                warm_BK = warm_BK + ranked["score"] if ranked else warm_BK
+            cold_BK = self._cold.scores(by, query, given.items, given.cosines, self.settings)
+            score_BK[rows] = np.where(self._warm_N[given.items], warm_BK, cold_BK)
+        return score_BK
 
     def rank_standardized(self, histories: Sequence[History | None], candidates: Ints) -> Recommendations:
         """All of the given candidates [B, K] of each user, by scores that can be compared between lists.

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -39,6 +40,7 @@ from serving.http.schemas import (
     RankRequest,
     Readiness,
     ReasonOut,
+    Reasons,
     RecommendRequest,
     SimilarAnswer,
     SimilarItem,
@@ -149,7 +151,7 @@ def recommend(body: RecommendRequest, engine: RecommendingEngine, record: Record
         allowed=allowed,
         diversity=body.diversity,
     )
-    return _answer(engine, asked, ruled, unknown, partial(record, body.user_id), request_id.hex)
+    return _answer(engine, asked, ruled, unknown, partial(record, body.user_id), request_id.hex, body.reasons)
 
 
 @router.post(
@@ -167,7 +169,7 @@ def rank(body: RankRequest, engine: RecommendingEngine, record: RecordOf) -> Ans
     asked = history_of(engine, body)
     candidates, unknown = engine.reader_of(body.user_id).candidates(body.candidates, strict=body.strict)
     ranked = RuledLists.without_rules(engine.rank([asked.history], candidates[None, :]))
-    return _answer(engine, asked, ranked, unknown, partial(record, body.user_id), uuid4().hex)
+    return _answer(engine, asked, ranked, unknown, partial(record, body.user_id), uuid4().hex, body.reasons)
 
 
 @router.get(
@@ -282,10 +284,14 @@ def _answer(
     unknown: list[str],
     record: Callable[[Answer, AnsweredBy], None],
     request_id: str,
+    reasons: Reasons,
 ) -> Answer:
     ranked = ruled.recommendations
+    if reasons == "leave_one_out":
+        ranked = engine.explained(ranked, asked.history)
+        ruled = replace(ruled, recommendations=ranked)
     num_found = int((ranked.items[0] != PAD).sum())
-    items = [_ranked_item(engine, ruled, place) for place in range(num_found)]
+    items = [_ranked_item(engine, ruled, place, reasons) for place in range(num_found)]
     answer = Answer(
         request_id=request_id,
         items=items,
@@ -298,7 +304,7 @@ def _answer(
     return answer
 
 
-def _ranked_item(engine: Engine, ruled: RuledLists, place: int) -> RankedItem:
+def _ranked_item(engine: Engine, ruled: RuledLists, place: int, reasons: Reasons) -> RankedItem:
     ranked = ruled.recommendations
     item = int(ranked.items[0, place])
     return RankedItem(
@@ -307,7 +313,7 @@ def _ranked_item(engine: Engine, ruled: RuledLists, place: int) -> RankedItem:
         image=engine.image(item),
         rank=place + 1,
         score=float(ranked.scores[0, place]),
-        reason=_reason(engine, ranked, place),
+        reason=None if reasons == "none" else _reason(engine, ranked, place),
         rules=list(ruled.rules[0][place]),
         propensity=float(ruled.propensity[0, place]),
     )

@@ -121,6 +121,7 @@ _DESCRIPTIONS: Final[Mapping[str, _Describe]] = {
     "finite_number": _plain("must be a finite number, such as 4.5"),
     "string_type": _plain("must be a string"),
     "bool_type": _plain("must be true or false"),
+    "literal_error": lambda context: f"must be {context['expected']}",
     "list_type": _plain("must be a list, in square brackets"),
     **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), _plain("must be an object")),
     "greater_than_equal": lambda context: f"must be at least {context['ge']:g}",

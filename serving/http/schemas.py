@@ -1,7 +1,7 @@
 """Requests with their limits, answers, and the shape of every error, as they go over HTTP."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -14,6 +14,11 @@ MAX_HISTORY: Final = 1000
 MAX_CANDIDATES: Final = 1000
 MAX_ALLOWED: Final = 100_000
 MAX_VALUE: Final = 3.4e38  # numbers of events are held as float32
+Reasons = Literal["leave_one_out", "attention", "none"]
+REASONS: Final = (
+    "How the past item of a reason is found: the one without which the score falls most, among those that "
+    "the ranker attends to; the one that it attends to most (faster, less faithful); or no reasons."
+)
 IMAGE: Final = "Path of its picture, as the dataset names it."
 _TIME: Final = "seconds since the epoch (not milliseconds), or an ISO 8601 time such as 2026-03-01T12:00:00Z"
 
@@ -119,6 +124,7 @@ class RecommendRequest(Subject):
     """A user or a history, the number of items, and the items that may be recommended."""
 
     k: int = Field(20, ge=1, le=MAX_K, description="How many items.")
+    reasons: Reasons = Field("leave_one_out", description=REASONS)
     exclude_seen: bool = Field(True, description="Leave out the items of the user's past events.")
     exclude: list[ItemId] = Field(
         default_factory=list, max_length=MAX_ALLOWED, description="Leave out these items too, by id."
@@ -153,6 +159,7 @@ class RecommendRequest(Subject):
 class RankRequest(Subject):
     """Candidates to put in order for a user."""
 
+    reasons: Reasons = Field("leave_one_out", description=REASONS)
     candidates: list[ItemId] = Field(
         min_length=1,
         max_length=MAX_CANDIDATES,

@@ -15,9 +15,12 @@ import numpy.typing as npt
 from scipy.sparse import csr_matrix, diags, hstack
 
 from recsys.arrays import Bools, Floats, Ints
+from recsys.config import ContentConfig
 from recsys.ids import UNKNOWN
 from recsys.item_features import ItemFeatures
 from recsys.modalities import MODALITIES, Modality
+from recsys.retrieval import ItemNeighborSource
+from training.candidates.interactions import FitOptions, Interactions
 
 CATEGORIES: Final = "categories"
 CONTENT_PREFIX: Final = "content_"  # of the names of the sources
@@ -34,6 +37,27 @@ class Neighbors:
     def sharpened(self, power: float) -> Floats:
         """cosine ** power. Shape [N, M]."""
         return np.where(self.cosine > 0, self.cosine**power, 0.0).astype(np.float32)
+
+
+def fit(
+    interactions: Interactions, settings: ContentConfig, options: FitOptions
+) -> tuple[ItemNeighborSource, ...]:
+    """A source "content_<modality>" for each modality, over the items with a positive training event."""
+    if options.items is None:
+        return ()
+    targets, sources = np.flatnonzero(interactions.known_N), []
+    for modality in content_modalities(options.items):
+        near = content_neighbors(options.items, modality, targets, settings.neighbors)
+        weight_NM = near.sharpened(settings.power)
+        largest_N = weight_NM.max(1, initial=0.0)
+        # The mean of the largest weights is 1, as in the tables of the other sources.
+        scale = float(largest_N[largest_N > 0].mean()) if (largest_N > 0).any() else 1.0
+        sources.append(
+            ItemNeighborSource(
+                name=CONTENT_PREFIX + modality, neighbor=near.item, weight=weight_NM / scale, decay=1.0
+            )
+        )
+    return tuple(sources)
 
 
 def content_modalities(items: ItemFeatures) -> list[str]:

@@ -2,7 +2,8 @@
 
 A source named `x` is the section `sources.x` of the configuration (`SourcesConfig`) and the
 module training/candidates/x.py, whose `fit(interactions, settings, options)` returns a `CandidateSource` of
-that name. Saving, loading, the ranker and the reports know sources by their names alone.
+that name, or several ("content": one for each modality). Saving, loading, the ranker and the reports know
+sources by their names alone.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ class FitSource(Protocol):
 
     def __call__(
         self, interactions: Interactions, settings: Any, options: FitOptions, /
-    ) -> CandidateSource: ...
+    ) -> CandidateSource | tuple[CandidateSource, ...]: ...
 
 
 def fit_function(name: str) -> FitSource:
@@ -33,4 +34,5 @@ def fit_sources(
     """The named sources in their order, none where training has no positive event."""
     if not len(interactions.user_items):
         return ()
-    return tuple(fit_function(name)(interactions, getattr(config, name), options) for name in names)
+    found = [fit_function(name)(interactions, getattr(config, name), options) for name in names]
+    return tuple(source for each in found for source in (each if isinstance(each, tuple) else (each,)))

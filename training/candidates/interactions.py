@@ -12,6 +12,7 @@ from scipy.sparse import csr_matrix
 from features.inputs import UserItems
 from recsys.arrays import Bools, Ints
 from recsys.ids import NUM_RESERVED
+from recsys.item_features import ItemFeatures
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,3 +52,4 @@ class FitOptions:
     index_kind: str = "exact"  # as `index.kind`
     seed: int = 0
     num_threads: int = 0  # 0 takes all cores
+    items: ItemFeatures | None = None  # the content of the items; None: no source reads any

@@ -19,14 +19,19 @@ from recsys.arrays import Bools, Floats, Ints
 from recsys.history import History
 from recsys.ids import NUM_RESERVED
 from recsys.item_features import ItemFeatures
-from recsys.metrics import Doubles, at_k
-from recsys.retrieval import top_k
 from training.candidates import Neighbors, content_neighbors
 from training.cold_start import ValidationUsers
 
-SELECTION_K = 10
 MAX_USERS = 500  # of each fold, sampled at random
 POPULAR_NEIGHBORS = 10  # warm items whose popularity is read for an item
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """How the cosines of a modality become evidence; the exponent is 1 or 1 / power."""
+
+    power: float
+    exponent: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,24 +48,16 @@ class Fold:
     has_P: Mapping[str, Bools]  # modality -> which pseudo-cold items have it
     popularity_P: Floats  # mean log(1 + events) of the nearest warm items, NaN where unknown
 
-    def content(self, modality: str, power: float) -> Floats:
-        """Mean over the history of cosine ** power. Shape [L, P]."""
+    def content(self, modality: str, form: "Form") -> Floats:
+        """(Mean over the history of cosine ** power) ** exponent. Shape [L, P]."""
         near = self.neighbors[modality]
         size = len(near.item)
         place_NM = np.searchsorted(self.items, near.item).clip(max=len(self.items) - 1)
-        weight_NM = near.sharpened(power)
+        weight_NM = near.sharpened(form.power)
         row = np.repeat(np.arange(size), near.item.shape[1])
         table_NP = csr_matrix((weight_NM.ravel(), (row, place_NM.ravel())), shape=(size, len(self.items)))
         score_LP: Floats = (_counts(self.histories, size) @ table_NP).toarray().astype(np.float32)
-        return score_LP
-
-    def ndcg(self, score_LP: Floats, k: int = SELECTION_K) -> Doubles:
-        """NDCG@k of each list, seen items left out. Shape [L]."""
-        ranked_LK, _ = top_k(score_LP.copy(), k, ids_N=self.items, excluded=self._seen_columns())
-        return at_k(ranked_LK, self.ground_truth, [k])[f"ndcg@{k}"]
-
-    def _seen_columns(self) -> list[Ints]:
-        return [np.flatnonzero(np.isin(self.items, seen)) for seen in self.seen]
+        return score_LP**form.exponent
 
 
 def standardised(score_LP: Floats, known_P: Bools) -> Floats:
@@ -95,7 +92,7 @@ def make_folds(
     rng = np.random.default_rng([seed, 2])
     shuffled = rng.permutation(np.flatnonzero(pseudo_cold_ND.any(1)))
     # No more than half of the warm items are taken away at once.
-    num_items = min(num_items, len(shuffled) // max(num_folds, 2))
+    num_items = min(num_items, len(shuffled) // num_folds, int(features.trained.sum()) // 2)
     for fold in range(num_folds):
         items = np.sort(shuffled[fold * num_items : (fold + 1) * num_items])
         pool_N = np.zeros(features.size, np.bool_)

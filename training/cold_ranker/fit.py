@@ -20,12 +20,13 @@ from recsys.retrieval import NEAREST_POPULARITY, TOWERS, ColdRanker, ItemNeighbo
 from training.candidates import CONTENT_PREFIX, Neighbors, content_modalities, content_neighbors
 from training.cold_ranker.evidence import (
     Fold,
+    Form,
     make_folds,
     nearest_popularity,
     standardised,
     standardised_known,
 )
-from training.cold_ranker.weights import Lists, choose_weights
+from training.cold_ranker.weights import Lists, choose_weights, fit_weights
 from training.cold_start import ValidationUsers
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,8 @@ class ColdRankerChoice:
     """The choices on validation. Without any weight but the towers' there is no cold ranker."""
 
     weights: Mapping[str, float] = field(default_factory=dict)
-    powers: Mapping[str, float] = field(default_factory=dict)  # modality -> power
+    powers: Mapping[str, float] = field(default_factory=dict)  # modality -> power of the cosines
+    exponents: Mapping[str, float] = field(default_factory=dict)  # modality -> exponent of their mean
     # Validation NDCG@10 of users whose lists the weights were not fitted on, as evidence is added.
     ndcg: Mapping[str, float] = field(default_factory=dict)
     num_lists: int = 0
@@ -76,13 +78,18 @@ def _choose(
 ) -> ColdRankerChoice:
     if sum(len(fold.user) for fold in folds) < MIN_LISTS:
         return ColdRankerChoice()
-    powers = {name: _best_power(folds, name, config.content_powers) for name in modalities}
-    lists = Lists.joined([_lists(fold, powers) for fold in folds])
+    towers = Lists.joined([_lists(fold, {}) for fold in folds])
+    forms = {name: _best_form(folds, towers, name, config.content_powers) for name in modalities}
+    lists = Lists.joined([_lists(fold, forms) for fold in folds])
     choice = choose_weights(lists, TOWERS, seed=seed)
     logger.info("cold ranker: validation NDCG@10 as evidence is added: %s", choice.ndcg)
-    logger.info("cold ranker: weights %s, powers %s", choice.weights, powers)
+    logger.info("cold ranker: weights %s, forms of the content %s", choice.weights, forms)
     return ColdRankerChoice(
-        weights=choice.weights, powers=powers, ndcg=choice.ndcg, num_lists=len(lists.user_L)
+        weights=choice.weights,
+        powers={name: form.power for name, form in forms.items()},
+        exponents={name: form.exponent for name, form in forms.items()},
+        ndcg=choice.ndcg,
+        num_lists=len(lists.user_L),
     )
 
 
@@ -106,6 +113,7 @@ def make_cold_ranker(
     return ColdRanker(
         weights=choice.weights,
         sources=tuple(_source(name, near[name], choice.powers[name]) for name in used),
+        exponents={CONTENT_PREFIX + name: choice.exponents[name] for name in used},
         known=known_SN,
         popularity=popularity_N,
     )
@@ -117,7 +125,7 @@ def _source(modality: str, near: Neighbors, power: float) -> ItemNeighborSource:
     )
 
 
-def _lists(fold: Fold, powers: Mapping[str, float]) -> Lists:
+def _lists(fold: Fold, forms: Mapping[str, Form]) -> Lists:
     """All evidence of a fold, standardised as `ColdRanker` does it."""
     every_P = np.ones(len(fold.items), np.bool_)
     shape = fold.towers_LP.shape
@@ -125,8 +133,8 @@ def _lists(fold: Fold, powers: Mapping[str, float]) -> Lists:
         TOWERS: standardised(fold.towers_LP, every_P),
         NEAREST_POPULARITY: np.broadcast_to(standardised_known(fold.popularity_P), shape),
     }
-    for name, power in powers.items():
-        evidence[CONTENT_PREFIX + name] = standardised(fold.content(name, power), fold.has_P[name])
+    for name, form in forms.items():
+        evidence[CONTENT_PREFIX + name] = _standardised_content(fold, name, form)
     return Lists(
         names=tuple(evidence),
         evidence_LPF=np.stack(list(evidence.values()), axis=-1),
@@ -136,13 +144,23 @@ def _lists(fold: Fold, powers: Mapping[str, float]) -> Lists:
     )
 
 
-def _best_power(folds: Sequence[Fold], modality: str, powers: Sequence[float]) -> float:
-    """The power with the best mean NDCG@10 over the lists; of equal ones the lowest."""
-    score = {
-        power: float(np.concatenate([fold.ndcg(fold.content(modality, power)) for fold in folds]).mean())
-        for power in sorted(powers)
-    }
-    return max(score, key=score.__getitem__)
+def _standardised_content(fold: Fold, modality: str, form: Form) -> Floats:
+    return standardised(fold.content(modality, form), fold.has_P[modality])
+
+
+def _best_form(folds: Sequence[Fold], towers: Lists, modality: str, powers: Sequence[float]) -> Form:
+    """The form with which the modality, beside the towers' score, has the highest likelihood."""
+    best: tuple[float, Form] | None = None
+    for power in sorted(powers):
+        for exponent in sorted({1.0 / power, 1.0}):
+            form = Form(power=power, exponent=exponent)
+            content = np.concatenate([_standardised_content(fold, modality, form) for fold in folds])
+            pair = towers.with_evidence(modality, content)
+            likelihood = float(pair.log_likelihood(fit_weights(pair, (TOWERS, modality))).mean())
+            if best is None or likelihood > best[0]:
+                best = likelihood, form
+    assert best is not None, "the configuration has at least one power"
+    return best[1]
 
 
 def cold_items(features: ItemFeatures) -> Ints:

@@ -5,22 +5,23 @@ With z_LPF the standardised evidence, the score of an item is z w, and the loss 
     mean over the chosen items i of [log sum over unseen items j of exp(z_j w) - z_i w] + PENALTY |w|^2
 
 (ListNet with one chosen item, Cao et al. 2007). Weights are at least 0: all evidence speaks for an item.
-Evidence is added as long as NDCG@10 on the other half of the users rises by more than the standard error of
-the paired difference over users.
+Evidence is added as long as the mean log-likelihood (the loss without its penalty, negated) of the lists of
+the other half of the users rises by more than the standard error of the paired difference over users. It is
+all left out again unless NDCG@10 of these lists rises by more than its standard error, too.
 
 Legend: L lists, P items, F kinds of evidence, U users.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from recsys.arrays import Bools, Floats, Ints
 from recsys.metrics import Doubles, IdLists, at_k
 from recsys.retrieval import top_k
-from training.cold_ranker.evidence import SELECTION_K
 
+SELECTION_K = 10
 PENALTY = 1e-3
 
 
@@ -53,9 +54,23 @@ class Lists:
         chosen = IdLists.from_lists([np.flatnonzero(row) + first for row in self.chosen_LP])
         return at_k(ranked_LK, chosen, [k])[f"ndcg@{k}"]
 
+    def log_likelihood(self, weights: Mapping[str, float]) -> Doubles:
+        """Mean over the chosen items of the log-probability of the softmax. Shape [L]."""
+        score_LP = np.where(self.unseen_LP, self.evidence_LPF @ self._vector(weights), -np.inf)
+        highest_L = score_LP.max(1)
+        total_L = highest_L + np.log(np.exp(score_LP - highest_L[:, None]).sum(1))
+        chosen_L = np.where(self.chosen_LP, score_LP, 0.0).sum(1) / np.maximum(self.chosen_LP.sum(1), 1)
+        value_L: Doubles = (chosen_L - total_L).astype(np.float64)
+        return value_L
+
     def deviation(self, weights: Mapping[str, float]) -> float:
         """Mean over lists of the standard deviation of the scores; at least 1e-6."""
         return max(float((self.evidence_LPF @ self._vector(weights)).std(1).mean()), 1e-6)
+
+    def with_evidence(self, name: str, evidence_LP: Floats) -> "Lists":
+        """The lists with one more kind of evidence."""
+        evidence_LPF = np.concatenate([self.evidence_LPF, evidence_LP[..., None]], axis=-1)
+        return replace(self, names=(*self.names, name), evidence_LPF=evidence_LPF)
 
     @classmethod
     def joined(cls, parts: Sequence["Lists"]) -> "Lists":
@@ -117,32 +132,44 @@ class Choice:
 def choose_weights(lists: Lists, first: str, *, seed: int = 0) -> Choice:
     """Forward selection from the evidence `first` alone; see the module's docstring."""
     chosen, others = [first], [name for name in lists.names if name != first]
-    best_U = _cross_fitted(lists, chosen, seed)
-    scores = {first: float(best_U.mean())}
+    alone = best = cross_fitted(lists, chosen, seed)
+    scores = {first: float(best.ndcg_U.mean())}
     while others:
-        tried = {name: _cross_fitted(lists, [*chosen, name], seed) for name in others}
-        name = max(tried, key=lambda each: tried[each].mean())
-        gain_U = tried[name] - best_U
-        if not gain_U.mean() > _standard_error(gain_U):
+        tried = {name: cross_fitted(lists, [*chosen, name], seed) for name in others}
+        name = max(tried, key=lambda each: tried[each].likelihood_U.mean())
+        if not _is_clear(tried[name].likelihood_U - best.likelihood_U):
             break
-        chosen, best_U = [*chosen, name], tried[name]
+        chosen, best = [*chosen, name], tried[name]
         others.remove(name)
-        scores[" + ".join(chosen)] = float(best_U.mean())
+        scores[" + ".join(chosen)] = float(best.ndcg_U.mean())
+    if not _is_clear(best.ndcg_U - alone.ndcg_U):
+        chosen = [first]
     weights = fit_weights(lists, chosen)
     deviation = lists.deviation(weights)
     return Choice(weights={name: weight / deviation for name, weight in weights.items()}, ndcg=scores)
 
 
-def _cross_fitted(lists: Lists, names: Sequence[str], seed: int) -> Doubles:
-    """NDCG@10 of each user with weights of the other half of the users. Shape [U]."""
+@dataclass(frozen=True, kw_only=True)
+class CrossFitted:
+    """Results of the lists of each user with weights of the other half of the users."""
+
+    likelihood_U: Doubles
+    ndcg_U: Doubles
+
+
+def cross_fitted(lists: Lists, names: Sequence[str], seed: int) -> CrossFitted:
+    """The weights of the evidence `names`, fitted on either half of the users and measured on the other."""
     users = np.unique(lists.user_L)
     in_first = np.isin(lists.user_L, np.random.default_rng([seed, 3]).permutation(users)[: len(users) // 2])
-    value_L = np.zeros(len(lists.user_L))
+    likelihood_L, ndcg_L = np.zeros(len(lists.user_L)), np.zeros(len(lists.user_L))
     for own_L in (in_first, ~in_first):
-        weights = {names[0]: 1.0} if len(names) == 1 else fit_weights(lists.of(~own_L), names)
-        value_L[own_L] = lists.of(own_L).ndcg(weights)
-    return lists.by_user(value_L)
+        weights, own = fit_weights(lists.of(~own_L), names), lists.of(own_L)
+        likelihood_L[own_L], ndcg_L[own_L] = own.log_likelihood(weights), own.ndcg(weights)
+    return CrossFitted(likelihood_U=lists.by_user(likelihood_L), ndcg_U=lists.by_user(ndcg_L))
 
 
-def _standard_error(value_U: Doubles) -> float:
-    return float(value_U.std(ddof=1) / np.sqrt(len(value_U))) if len(value_U) > 1 else np.inf
+def _is_clear(gain_U: Doubles) -> bool:
+    """Whether the mean is above its standard error."""
+    if len(gain_U) < 2:
+        return False
+    return bool(gain_U.mean() > gain_U.std(ddof=1) / np.sqrt(len(gain_U)))

@@ -1,7 +1,7 @@
 """One fit: from a split and its vectors to towers, ranker and recommender."""
 
 from training.fitting.checkpoint_key import tower_settings
-from training.fitting.fit import FitChoices, Fitted, HeldOutUsers, fit
+from training.fitting.fit import FitChoices, Fitted, HeldOutUsers, fit, fit_towers
 from training.fitting.inputs import FitInputs, audit
 from training.fitting.joint_fit import JointFit, announce, dismiss, follow, record_plan
 from training.fitting.record import (
@@ -14,7 +14,7 @@ from training.fitting.record import (
 )
 from training.fitting.refit import choices_of_towers, newest_events_split
 from training.fitting.torch_recommender import make_recommender
-from training.fitting.validation import tower_ndcg
+from training.fitting.validation import tower_ndcg, validation_users
 
 __all__ = [
     "FitChoices",
@@ -28,6 +28,7 @@ __all__ = [
     "choices_of_towers",
     "dismiss",
     "fit",
+    "fit_towers",
     "follow",
     "make_recommender",
     "newest_events_split",
@@ -39,4 +40,5 @@ __all__ = [
     "tower_ndcg",
     "tower_settings",
     "validation_metrics",
+    "validation_users",
 ]

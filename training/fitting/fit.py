@@ -284,7 +284,11 @@ def _fit_sources(inputs: FitInputs, choices: FitChoices | None) -> tuple[Candida
         return ()
     config = inputs.config
     interactions = Interactions(user_items=inputs.source_items, num_items=inputs.features.size)
-    options = FitOptions(index_kind=config.index.kind, num_threads=config.train.num_threads or 0)
+    options = FitOptions(
+        index_kind=config.index.kind,
+        num_threads=config.train.num_threads or 0,
+        items=inputs.features if config.model.item.use_content else None,
+    )
     return fit_sources(config.model.ranker.sources, interactions, config.sources, options)
 
 

@@ -3,7 +3,8 @@
 Items: the item tower's inputs of the group's tokens are altered (for the id its embedding, for a category its
 pooled embedding), the catalogue is embedded again and indexed. The ranker and the histories read the altered
 vectors and tokens. The cold-start head reads category values instead of embeddings; shuffled values are
-exchanged, absent and noisy ones are unknown. Candidate sources that are fitted on events do not change.
+exchanged, absent and noisy ones are unknown. The cold ranker finds the neighbours by the altered content,
+with the same weights. Candidate sources of the ranker do not change.
 Histories: where the user tower reads reviews, the vectors of the group's review modalities are altered
 review by review. An event has one text vector: the written review's, or else the spoken review's; with
 written reviews absent, spoken ones take their place.
@@ -25,6 +26,8 @@ from recsys.config import Config
 from recsys.history import History
 from recsys.item_features import ItemArrays
 from recsys.models import EMBED_ROWS, Retriever
+from recsys.retrieval import ColdRanker
+from training.cold_ranker import make_cold_ranker
 from training.evaluation import MODEL, System
 from training.fitting import Fitted, make_recommender
 from training.knockouts.alteration import KINDS, Kind, Pair, altered_media, altered_pairs
@@ -76,16 +79,17 @@ class KnockoutSubject:
         drawn = [self.seed, KINDS.index(kind)]
         values = self._values(group) if kind == "shuffled" else {}
         rng = np.random.default_rng([*drawn, _ITEMS])
+        altered = altered_pairs({**self.pairs(group), **values}, kind, rng)
         tensors = {
             name: (torch.from_numpy(array), torch.from_numpy(has_N))
-            for name, (array, has_N) in altered_pairs({**self.pairs(group), **values}, kind, rng).items()
+            for name, (array, has_N) in altered.items()
         }
         items = self.model.item_arrays(
             instead={token: tensors[token] for token in group.tokens},
             values={name.removeprefix(_VALUES): tensors[name][0] for name in values},
         )
         histories = self._histories(group, kind, np.random.default_rng([*drawn, _REVIEWS]))
-        return self._system(f"{group.name} {kind}", items, histories)
+        return self._system(f"{group.name} {kind}", items, histories, self._cold_ranker(group, altered))
 
     def num_items(self, group: ModalityGroup) -> int:
         """Items that have any of the group's tokens."""
@@ -120,7 +124,29 @@ class KnockoutSubject:
             if field in ids
         }
 
-    def _system(self, name: str, items: ItemArrays | None, histories: Mapping[str, History]) -> System:
+    def _cold_ranker(self, group: ModalityGroup, altered: Mapping[str, Pair]) -> ColdRanker | None:
+        """The cold ranker over the altered content; absent and noisy category values are unknown."""
+        features = self.fitted.features
+        dense, present, categories = dict(features.dense), dict(features.present), dict(features.categories)
+        for token in group.tokens:
+            if token in features.dense:
+                dense[token], present[token] = altered[token]
+            elif token in features.categories:
+                ids_NC = features.categories[token]
+                shuffled = altered.get(f"{_VALUES}{token}")
+                categories[token] = (
+                    np.zeros_like(ids_NC) if shuffled is None else shuffled[0].astype(np.int64)
+                )
+        altered_features = replace(features, dense=dense, present=present, categories=categories)
+        return make_cold_ranker(altered_features, self.fitted.cold_ranker, self.config.model.cold_start)
+
+    def _system(
+        self,
+        name: str,
+        items: ItemArrays | None,
+        histories: Mapping[str, History],
+        cold_ranker: ColdRanker | None = None,
+    ) -> System:
         fitted = self.fitted
         recommender = (
             fitted.recommender
@@ -132,6 +158,8 @@ class KnockoutSubject:
                 items=items,
                 sources=self.sources,
                 without_events=fitted.without_events,
+                cold_ranker=cold_ranker,
+                cold_ranks=fitted.recommender.settings.cold_ranks,
             )
         )
         return System(

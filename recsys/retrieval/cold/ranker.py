@@ -2,9 +2,12 @@
 
     score(u, i) = sum over evidence e of weight(e) * z_e(u, i)
 
-z is the evidence minus its mean, divided by its standard deviation, both over all cold items that have it,
-for this user. It is 0 where an item or a user lacks the evidence. The score depends on the user and the item
-alone, not on the other candidates, so that lists of every length and given candidates have one order.
+The evidence of a content source is its score raised to an exponent. A source has the mean over the history
+of cosine ** power, so that the exponent 1 / power gives the power mean of the cosines, and 1 lets near
+duplicates stand out. z is the evidence minus its mean, divided by its standard deviation, both over all cold
+items that have it, for this user. It is 0 where an item or a user lacks the evidence. The score depends on
+the user and the item alone, not on the other candidates, so that lists of every length and given candidates
+have one order.
 
 Legend: B users, K candidates, N items, S content sources, C items that a source scores for one user.
 """
@@ -37,6 +40,7 @@ class ColdRanker:
 
     weights: Mapping[str, float]  # evidence -> weight: "towers", "popularity", or the name of a source
     sources: tuple[ItemNeighborSource, ...]  # content neighbours; their neighbors are cold items
+    exponents: Mapping[str, float]  # of the scores, by name of the source
     known: Bools  # [S, N] cold items that have the modality of the source
     popularity: Floats  # [N] standardised popularity of the nearest warm items, 0 where unknown
 
@@ -55,7 +59,7 @@ class ColdRanker:
         num_known = int(self._num_known[number])
         if not len(item_C) or not num_known:
             return Scored(item=item_C, z=score_C, elsewhere=0.0)
-        double_C = score_C.astype(np.float64)
+        double_C = score_C.astype(np.float64) ** self.exponents[self.sources[number].name]
         mean = double_C.sum() / num_known
         deviation = np.sqrt(max((double_C**2).sum() / num_known - mean**2, 0.0))
         if deviation < LEAST_DEVIATION * max(mean, LEAST_DEVIATION):
@@ -137,20 +141,23 @@ def save_cold_ranker(ranker: ColdRanker, directory: Path) -> None:
     for name in _ARRAYS:
         np.save(directory / f"{name}.npy", getattr(ranker, name), allow_pickle=False)
     save_sources(ranker.sources, directory / _SOURCES)
-    text = json.dumps({"weights": dict(ranker.weights)}, indent=2)
+    settings = {"weights": dict(ranker.weights), "exponents": dict(ranker.exponents)}
+    text = json.dumps(settings, indent=2)
     (directory / _SETTINGS).write_text(text + "\n", "utf-8")
 
 
 def load_cold_ranker(directory: Path) -> ColdRanker:
     """What `save_cold_ranker` wrote; raises `BundleError` where the folder holds anything else."""
     try:
-        weights = json.loads((directory / _SETTINGS).read_text("utf-8"))["weights"]
+        settings = json.loads((directory / _SETTINGS).read_text("utf-8"))
+        weights, exponents = settings["weights"], settings["exponents"]
         arrays = {name: np.load(directory / f"{name}.npy", allow_pickle=False) for name in _ARRAYS}
         sources = load_sources(directory / _SOURCES)
         names = {TOWERS, NEAREST_POPULARITY} | {source.name for source in sources}
-        if not {TOWERS, *(source.name for source in sources)} <= set(weights) <= names:
+        of_sources = {source.name for source in sources}
+        if not of_sources | {TOWERS} <= set(weights) <= names or set(exponents) != of_sources:
             raise ValueError(f"weights of {', '.join(weights)}, sources {', '.join(sorted(names))}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{directory}: the cold ranker cannot be read: {error}") from None
     neighbors = tuple(source for source in sources if isinstance(source, ItemNeighborSource))
-    return ColdRanker(weights=weights, sources=neighbors, **arrays)
+    return ColdRanker(weights=weights, exponents=exponents, sources=neighbors, **arrays)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recsys.retrieval.explanations import explain
+from recsys.retrieval.explanations.attention import explain
 
 MODALITIES = ("title", "image", "review_speech", "genres", "id")
 

@@ -52,6 +52,7 @@ def cold_ranker():
                 decay=1.0,
             ),
         ),
+        exponents={"content_text": 0.25},
         known=np.isin(np.arange(NUM), has)[None],
         popularity=rng.standard_normal(NUM).astype(np.float32),
     )

@@ -279,3 +279,18 @@ def test_without_a_ranker_there_is_no_reason(shop, tmp_path):
     client = TestClient(create_app(shop.open_engine(tmp_path / "bundle")))
     answer = ask(client, user_id="ann", k=1)
     assert (names(answer), answer["items"][0]["reason"]) == (["bee"], None)
+
+
+def test_reasons_by_leave_one_out_by_attention_and_none(client):
+    def reasons(**asked):
+        items = ask(client, history=["ant", "fox"], k=4, **asked)["items"]
+        return {item["item_id"]: item["reason"] and item["reason"]["past_item"] for item in items}
+
+    by_default = reasons()
+    assert by_default == reasons(reasons="leave_one_out")
+    assert (by_default["bee"], by_default["eel"]) == ("ant", "fox"), "they are next to each other"
+    assert set(reasons(reasons="attention").values()) <= {"ant", "fox"}
+    assert set(reasons(reasons="none").values()) == {None}
+    refused = client.post("/v1/recommend", json={"history": ["ant"], "reasons": "all"}).json()["error"]
+    assert refused["field"] == "reasons"
+    assert "'attention'" in refused["message"]

@@ -3,10 +3,19 @@
 import numpy as np
 import pytest
 
+from features.inputs import UserItems
+from recsys.config import SourcesConfig
 from recsys.ids import IdMap
 from recsys.item_features import ItemFeatures
+from training.candidates import (
+    FitOptions,
+    Interactions,
+    content_modalities,
+    content_neighbors,
+    fit_sources,
+    unit_vectors,
+)
 from training.candidates import content as content_module
-from training.candidates import content_modalities, content_neighbors, unit_vectors
 
 NUM = 42
 
@@ -58,6 +67,19 @@ def test_neighbors_are_the_largest_cosines_above_0(modality, as_cold, at_once, m
             near.cosine[item][near.item[item] > 0][: len(best)], [cosine[each] for each in best], atol=1e-5
         )
         assert (near.item[item] > 0).sum() >= len(best)
+
+
+def test_as_a_candidate_source_each_modality_has_one_over_items_with_events():
+    items = features()
+    users = UserItems(item=np.array([20, 21, 22, 25]), offsets=np.array([0, 2, 4]))
+    interactions = Interactions(user_items=users, num_items=NUM)
+    settings = SourcesConfig(content={"power": 2.0, "neighbors": 3})
+    found = fit_sources(("content",), interactions, settings, FitOptions(items=items))
+    assert [source.name for source in found] == ["content_text", "content_categories"]
+    near = content_neighbors(items, "text", np.array([20, 21, 22, 25]), 3)
+    np.testing.assert_array_equal(found[0].neighbor, near.item)
+    largest = (near.cosine**2).max(1)
+    np.testing.assert_allclose(found[0].weight, near.cosine**2 / largest[largest > 0].mean(), rtol=1e-5)
 
 
 def test_the_common_part_of_all_vectors_is_no_similarity():

@@ -25,7 +25,10 @@ def cold_ranker(num=NUM, cold=COLD, neighbors=6, seed=0):
         sources.append(ItemNeighborSource(name=name, neighbor=neighbor, weight=weight, decay=1.0))
     popularity = np.where(np.isin(np.arange(num), cold), rng.standard_normal(num), 0).astype(np.float32)
     weights = {TOWERS: 0.7, "content_title": 0.4, "content_image": 0.2, NEAREST_POPULARITY: 0.1}
-    return ColdRanker(weights=weights, sources=tuple(sources), known=known, popularity=popularity)
+    exponents = {"content_title": 0.25, "content_image": 1.0}
+    return ColdRanker(
+        weights=weights, sources=tuple(sources), exponents=exponents, known=known, popularity=popularity
+    )
 
 
 def slow_scores(ranker, history, towers_N):
@@ -36,6 +39,7 @@ def slow_scores(ranker, history, towers_N):
         for item in history.item:
             for neighbor, weight in zip(source.neighbor[item], source.weight[item], strict=True):
                 score_N[neighbor] += weight / len(history.item)
+        score_N **= ranker.exponents[source.name]
         mean, deviation = score_N[known_N].mean(), score_N[known_N].std()
         z_N = np.where(known_N, (score_N - mean) / deviation, 0.0)
         total_N = total_N + ranker.weights[source.name] * z_N
