@@ -50,7 +50,7 @@ MAX_CONTENT_WORDS: Final = 8  # of a query that is judged word by word
 MAX_SHORT_WORDS: Final = 3  # content words; an item need not cover every word of a longer query
 _WORDS, _ARRAYS = "words.json", ("vectors", "common", "offsets", "ids")
 # An inexact match of a long word is most likely a misspelling, of a short one another word: tent, text.
-_MIN_LETTERS_INEXACT: Final = 6
+_MIN_LETTERS_INEXACT: Final = 8
 _MIN_STRENGTH_INEXACT: Final = 0.5
 _INEXACT_EVIDENCE: Final = 0.75
 _MIN_SCRIPT_SHARE: Final = 0.25  # of the catalogue's words, in the script of a query
@@ -196,8 +196,9 @@ class ItemWords:
         if any(self._script_share.get(script_of(word), 0.0) < _MIN_SCRIPT_SHARE for word in content):
             return None
         vectors_QD = np.stack([vectors[word] for word in content])
-        # One by one, because the index leaves common words out of a longer query.
-        strengths = [index.strengths(WordQuery(words=(word,)), items)[0] for word in content]
+        strengths = index.strengths(WordQuery(words=content), items)
+        if len(strengths) < len(content):  # the index leaves common words out of a longer query
+            strengths = np.stack([index.strengths(WordQuery(words=(word,)), items)[0] for word in content])
         evidence_QK = np.stack(
             [
                 _with_exact(word, strength_K, near_K)

@@ -2,14 +2,14 @@
 
 Queries without an answer are made of words of other domains that no item has: each alone, each with a word of
 a drawn item, and each with a word that many items have and that says most of a drawn one (a near miss, "mug
-mortgage"), alone and in a sentence; and of sentences of other domains. The value of an item is
+mortgage"); and of sentences of other domains. The value of an item is
 
     evidence for the words (`ItemWords.text_evidence`) + 0.5 cosine of the query and the item's nearest text
 
 and the level of a query is the highest value of any candidate. The relevance of a candidate grows with its
-value in units of the levels' standard deviation, and has the threshold where `empty_share` of the queries
-stay below, short and long ones (more than three content words) apart: of a long text some words may always be
-missing, so that its values are lower.
+value in units of the levels' standard deviation, and has the threshold where `empty_share` of the short
+queries stay below. Of a text of more than three content words some may always be missing, so that its values
+are lower: its threshold is midway between that and the level that as many of the sentences stay below.
 
 Legend: Q queries, K candidates.
 """
@@ -46,12 +46,6 @@ COSINE: Final = "own:text"  # the feature of `recsys.search.features`
 COSINE_WEIGHT: Final = 0.5
 FREQUENT_SHARE: Final = 0.02  # of the items that have the word of a near miss, at least 3
 _MIN_FREQUENT: Final = 3
-# Of a word of an item and a word of another domain.
-SENTENCES: Final = (
-    "a present of {} for my sister who is fond of {}",
-    "we would like a cheap {} with {} on it for the new office",
-    "does anybody sell a modern {} made for people who enjoy {}",
-)
 _LEAST_DEVIATION: Final = 0.02
 _MARGIN: Final = 1e-3  # so that the query at the level is below it
 
@@ -86,15 +80,12 @@ def word_relevance(
     short_Q = np.concatenate([made[False], sentences[False]])
     if len(short_Q) < MIN_UNANSWERED:
         return WordRelevance(calibration=None, reason="no words of other domains to judge short texts by")
-    answers = {is_long: _of_answers(answered, searcher.encoder_kinds, is_long) for is_long in made}
-    short = _threshold(short_Q, answers[False], empty_share, max_lost)
-    # Made sentences are hard where many items are of one kind, the others where every item is another one.
-    of_long = [
-        _threshold(each[True], answers[True], empty_share, max_lost)
-        for each in (made, sentences)
-        if len(each[True])
-    ]
-    long = max(of_long, key=lambda each: each.least, default=short)
+    answers = {is_long: _of_answers(answered, searcher.encoder_kinds, is_long) for is_long in sentences}
+    short = _threshold(_least(short_Q, empty_share), short_Q, answers[False], max_lost)
+    # A near miss in a sentence is below a near miss, since words are missing, and above another domain.
+    long_Q = sentences[True] if len(sentences[True]) else short_Q
+    between = (short.least + _least(long_Q, empty_share)) / 2
+    long = _threshold(between, long_Q, answers[True], max_lost)
     reason = f"texts of few words, word by word: {short.reason}; of more words: {long.reason}"
     if short.empty < LEAST_EMPTY_SHARE:
         return WordRelevance(calibration=None, reason=f"{reason}; too few, so they are judged as a whole")
@@ -119,9 +110,14 @@ class _Threshold:
     reason: str
 
 
-def _threshold(level_Q: Doubles, answer_A: Doubles, empty_share: float, max_lost: float) -> _Threshold:
-    """The value that `empty_share` of the levels stay below, or less to keep the answers."""
-    least, lost = float(np.quantile(level_Q, empty_share, method="higher")) + _MARGIN, ""
+def _least(level_Q: Doubles, empty_share: float) -> float:
+    """The value that `empty_share` of the levels stay below."""
+    return float(np.quantile(level_Q, empty_share, method="higher")) + _MARGIN
+
+
+def _threshold(least: float, level_Q: Doubles, answer_A: Doubles, max_lost: float) -> _Threshold:
+    """The value `least`, or less to keep the answers."""
+    lost = ""
     if len(answer_A) >= MIN_ANSWERS:
         least = min(least, float(np.quantile(answer_A, max_lost, method="lower")))
         lost = f", {(answer_A < least).mean():.0%} of {len(answer_A)} found answers are lost"
@@ -134,22 +130,20 @@ def _threshold(level_Q: Doubles, answer_A: Doubles, empty_share: float, max_lost
 
 
 def unanswered_texts(words: ItemWords, searcher: Searcher, rng: np.random.Generator) -> list[str]:
-    """Words that no item has: alone, with a word of a drawn item, as a near miss, and in a sentence."""
+    """Words of other domains that no item has: each alone, with a word of a drawn item, as a near miss."""
     index = searcher.scorer.words
     assert index is not None, "items with words have an index of them"
     foreign = dict.fromkeys(word for each in FOREIGN for word in words.content_words(parse_words(each)))
     absent = [word for word in foreign if not len(index.search(parse_words(word), 1)[0])]
     items = NUM_RESERVED + np.flatnonzero(words.has_words(np.arange(NUM_RESERVED, searcher.scorer.num_items)))
-    pairs, near, long = [], [], []
+    pairs, near = [], []
     is_frequent_V = words.counts >= max(_MIN_FREQUENT, FREQUENT_SHARE * len(items))
-    for at, word in enumerate(absent):
+    for word in absent:
         own = words.words_of(int(rng.choice(items)))
         pairs.append(f"{own[int(rng.integers(len(own)))]} {word}")
         said = _kind_of(int(rng.choice(items)), words, searcher, is_frequent_V)
         near += [] if said is None else [f"{said} {word}"]
-        own_word = pairs[-1].split()[0] if said is None else said
-        long.append(SENTENCES[at % len(SENTENCES)].format(own_word, word))
-    return [*absent, *pairs, *near, *long]
+    return [*absent, *pairs, *near]
 
 
 def _kind_of(item: int, words: ItemWords, searcher: Searcher, is_frequent_V: Bools) -> str | None:

@@ -62,23 +62,20 @@ def test_queries_without_an_answer_have_a_word_that_no_item_has():
     words = searcher.scorer.item_words
     texts = unanswered_texts(words, searcher, np.random.default_rng(0))
     assert texts == unanswered_texts(words, searcher, np.random.default_rng(0))
-    third = len(texts) // 3  # no near misses without a text that is nearest to a word
-    assert third > 100
+    half = len(texts) // 2  # no near misses without a text that is nearest to a word
+    assert half > 100
     assert "calibration" not in texts  # which the items have
     assert "determinant" in texts
-    alone, pairs, long = (texts[at * third : (at + 1) * third] for at in range(3))
-    for word, pair, sentence in zip(alone, pairs, long, strict=True):
+    for word, pair in zip(texts[:half], texts[half:], strict=True):
         own, foreign = pair.split()
         assert own in words.words
         assert foreign == word
-        assert len(words.content_words(parse_words(sentence))) > 3
-        assert {own, foreign} <= set(sentence.split())
 
 
 def test_near_misses_have_the_kind_of_an_item():
     searcher = shop(with_titles=True)
     texts = unanswered_texts(searcher.scorer.item_words, searcher, np.random.default_rng(0))
-    num = len(texts) // 4
+    num = len(texts) // 3
     near = [text.split() for text in texts[2 * num : 3 * num]]
     assert {own for own, _ in near} == set(KINDS)
     assert [foreign for _, foreign in near] == texts[:num]
@@ -97,11 +94,13 @@ def test_the_threshold_empties_the_asked_share():
         asked = [each for each in texts if (len(words.content_words(parse_words(each))) > 3) == is_long]
         return np.mean([len(fitted.search(encode(each), 5)) == 0 for each in asked])
 
-    assert 0.95 <= empty([*texts, *FOREIGN], is_long=False) < 1.0
-    assert f"word by word: {empty([*texts, *FOREIGN], is_long=False):.0%} of" in found.reason
-    shares = [empty(texts, is_long=True), empty(FOREIGN, is_long=True)]
-    assert min(shares) >= 0.95
-    assert any(f"of more words: {each:.0%} of" in found.reason for each in shares)
+    short = empty([*texts, *FOREIGN], is_long=False)
+    assert 0.95 <= short < 1.0
+    assert f"word by word: {short:.0%} of" in found.reason
+    long = empty(FOREIGN, is_long=True)
+    assert long >= 0.95
+    assert f"of more words: {long:.0%} of" in found.reason
+    assert found.calibration.weights["long"] >= 0
     top = fitted.search(encode("a red mug"), 5)
     assert [PAIRS[item - 2] for item in top.items] == [("mug", "red")]
     assert [len(fitted.search(encode(each), 5)) for each in ("blue mug", "red violin", "violin")] == [0, 0, 0]
