@@ -105,7 +105,7 @@ def backtest(
     from recsys.config import load_config
     from recsys.metrics import METRICS
     from training.backtest import backtest as measure
-    from training.backtest import backtest_table, write_backtest
+    from training.backtest import backtest_findings, backtest_table, write_backtest
     from training.evaluation import parse_metrics
 
     loaded = load_config(config, preset=preset, overrides=set_ or [])
@@ -132,6 +132,8 @@ def backtest(
     for view, results in found.views.items():
         for metric in chosen if results.models else ():
             wide.print(backtest_table(found, view, metric))
+    for sentence in backtest_findings(found, chosen[0]):
+        say(console, sentence)
     say(console, f"Tables: {out / 'backtest.md'}")
 
 

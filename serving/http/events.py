@@ -10,6 +10,7 @@ from fastapi import APIRouter, HTTPException
 from fastapi import Path as InPath
 from pydantic import ValidationError
 
+from features.dataset import NO_EVENT_KIND
 from recsys.errors import RequestError
 from serving.engine import Engine
 from serving.http.event_schemas import (
@@ -98,13 +99,21 @@ def _read(entries: Sequence[Any], usual: str | None) -> tuple[list[LiveEvent], l
         except ValidationError as error:
             rejected += _problems(at, error, entry)
             continue
-        if read.timestamp is not None and read.timestamp > now + MAX_FUTURE_S * 1_000_000:
-            days = (read.timestamp - now) / 86_400e6
-            message = f"is {days:,.0f} days in the future; give the time at which it happened, in seconds"
+        if (message := _about_time(read.timestamp, now)) is not None:
             rejected.append(_rejected(at, problem("timestamp", message, entry["timestamp"])))
             continue
         events.append(_event(read, now, usual))
     return events, rejected
+
+
+def _about_time(timestamp: int | None, now: int) -> str | None:
+    """Why no event can have happened then; None where it can."""
+    if timestamp is not None and timestamp < 0:
+        return "is before 1970; give the time at which it happened, in seconds"
+    if timestamp is not None and timestamp > now + MAX_FUTURE_S * 1_000_000:
+        days = (timestamp - now) / 86_400e6
+        return f"is {days:,.0f} days in the future; give the time at which it happened, in seconds"
+    return None
 
 
 def _event(entry: EventEntry, now: int, usual: str | None) -> LiveEvent:
@@ -155,5 +164,7 @@ def _unknown_items(engine: Engine, events: Sequence[LiveEvent]) -> list[str]:
 
 
 def _unknown_kinds(engine: Engine, events: Sequence[LiveEvent]) -> list[str]:
-    kinds = dict.fromkeys(each.kind for each in events if each.kind is not None)
-    return [kind for kind in kinds if kind not in engine.bundle.event_ids]
+    known = engine.bundle.event_ids
+    if known.external == (NO_EVENT_KIND,):  # the dataset keeps no kinds apart
+        return []
+    return [kind for kind in dict.fromkeys(each.kind for each in events) if kind and kind not in known]

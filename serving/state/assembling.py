@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 
+from features.dataset import NO_EVENT_KIND
 from recsys.arrays import Floats, Ints
 from recsys.bundle import Bundle
 from recsys.history import EVENT_FIELDS, EVENT_NUMBERS, History
@@ -21,13 +22,14 @@ class Assembler:
     training too, with the same item, kind and second, counts once: it was ingested into the dataset, some
     of which keep no fraction of a second. Live events on items that the catalogue does not have are left
     out; where no item of the user is known they stay, as events on `UNKNOWN`. A kind of event that the bundle
-    does not know is `UNKNOWN`.
+    does not know is `UNKNOWN`; a bundle whose dataset keeps no kinds apart reads all as its one kind.
     """
 
     def __init__(self, bundle: Bundle) -> None:
         self._item_ids, self._kinds = bundle.item_ids, bundle.event_ids
         self._profiles = bundle.profile_ids
         self._usual_kind = self._kinds.external[0] if len(self._kinds) else ""
+        self._has_kinds = self._kinds.external != (NO_EVENT_KIND,)
 
     def history(self, trained: History | None, live: LiveUser) -> History | None:
         """The history of a user; None where neither source knows the user.
@@ -58,7 +60,9 @@ class Assembler:
     def _events(self, events: tuple[LiveEvent, ...], *, is_any_known: bool) -> dict[str, np.ndarray]:
         """An array for each of `EVENT_FIELDS`."""
         items = self._item_ids.encode(each.item for each in events)
-        kinds = self._kinds.encode(self._usual_kind if each.kind is None else each.kind for each in events)
+        kinds = self._kinds.encode(
+            each.kind if self._has_kinds and each.kind is not None else self._usual_kind for each in events
+        )
         numbers = {
             name: np.array([_or_nan(getattr(each, name)) for each in events], np.float32)
             for name in EVENT_NUMBERS

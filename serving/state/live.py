@@ -9,7 +9,7 @@ from serving.state.database import Database
 from serving.state.protocol import MAX_LIVE_EVENTS, Appended, Impression, LiveEvent, LiveUser, hash_of
 
 PAGE: Final = 1000  # rows that are in memory at once
-_COLUMNS: Final = "event_id, user_id, item_id, kind, value, timestamp, review, request_id"
+_COLUMNS: Final = "event_id, user_id, item_id, timestamp, kind, value, review, request_id"  # of LiveEvent
 _NOBODY: Final = LiveUser()
 
 
@@ -27,7 +27,7 @@ class SqliteLiveRows:
                 row = connection.execute(
                     f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
                     "ON CONFLICT (event_id) DO NOTHING",
-                    each.row(),
+                    each,
                 )
                 if not row.rowcount:
                     duplicates.append(at)
@@ -78,7 +78,7 @@ class SqliteLiveRows:
 
     def events(self) -> Iterator[LiveEvent]:
         for _, *row in self._rows("events", _COLUMNS):
-            yield LiveEvent.of_row(row)
+            yield LiveEvent._make(row)
 
     def impressions(self) -> Iterator[Impression]:
         columns = "request_id, user_id, timestamp, listed"
@@ -121,7 +121,7 @@ class SqliteLiveRows:
 def _user(connection: sqlite3.Connection, user: str, profile: str | None, newest: int) -> LiveUser:
     query = f"SELECT {_COLUMNS} FROM events WHERE user_id = ? ORDER BY timestamp DESC, seq DESC LIMIT ?"
     rows = connection.execute(query, (user, newest)).fetchall()
-    events = tuple(LiveEvent.of_row(row) for row in reversed(rows))
+    events = tuple(map(LiveEvent._make, reversed(rows)))
     seen = frozenset(each.item for each in events)
     if len(events) == newest:
         query = "SELECT DISTINCT item_id FROM events WHERE user_id = ?"

@@ -7,9 +7,9 @@ histories of training, as one history of each user in the ids of one bundle.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from recsys.history import History
 
@@ -18,26 +18,17 @@ _LISTED: Final = ("bundle", "items", "scores", "sources", "propensities")
 MAX_LIVE_EVENTS: Final = 1000  # newest events of a user that are assembled to a history
 
 
-@dataclass(frozen=True, kw_only=True)
-class LiveEvent:
-    """One event that came in after the bundle was made, or before."""
+class LiveEvent(NamedTuple):
+    """One event that came in over HTTP. A tuple, since a read makes many: in storage it is its own row."""
 
     event_id: str
     user: str
     item: str
+    timestamp: int  # microseconds since the epoch
     kind: str | None = None  # None: the first kind of the bundle
     value: float | None = None
-    timestamp: int  # microseconds since the epoch
     review: str | None = None  # the text of a review that came with it
     request_id: str | None = None  # of the answer that listed the item
-
-    def row(self) -> tuple[Any, ...]:
-        """The fields in their order, for storage; `of_row` is the inverse."""
-        return tuple(getattr(self, each.name) for each in fields(self))
-
-    @classmethod
-    def of_row(cls, row: Sequence[Any]) -> "LiveEvent":
-        return cls(**dict(zip((each.name for each in fields(cls)), row, strict=True)))
 
 
 @dataclass(frozen=True, kw_only=True)

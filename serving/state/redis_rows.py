@@ -121,7 +121,7 @@ class RedisLiveRows:
         given = [
             value
             for each in events
-            for value in (each.event_id, each.user, each.item, each.timestamp, json.dumps(each.row()))
+            for value in (each.event_id, each.user, each.item, each.timestamp, json.dumps(each))
         ]
         with self._answers("written"):
             known = self._redis.eval(_APPEND, 0, PREFIX, *given)
@@ -164,7 +164,7 @@ class RedisLiveRows:
             self._redis.eval(_SHOW, 0, PREFIX, *given)
 
     def events(self) -> Iterator[LiveEvent]:
-        return (LiveEvent.of_row(json.loads(row)) for row in self._rows("order", "events"))
+        return (LiveEvent._make(json.loads(row)) for row in self._rows("order", "events"))
 
     def impressions(self) -> Iterator[Impression]:
         for row in self._rows("listed", "impressions"):
@@ -244,7 +244,7 @@ class RedisLiveRows:
         if not ids:
             return {}
         rows = zip(ids, self._redis.hmget(PREFIX + "events", list(ids)), strict=True)
-        return {name: LiveEvent.of_row(json.loads(row)) for name, row in rows if row is not None}
+        return {name: LiveEvent._make(json.loads(row)) for name, row in rows if row is not None}
 
     def _rows(self, order: str, rows: str) -> Iterator[str]:
         """All rows of a hash in the order of their numbers, a page in memory."""

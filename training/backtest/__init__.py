@@ -2,7 +2,7 @@
 
 from training.backtest.measure import backtest
 from training.backtest.results import ALL, REFIT, Backtest
-from training.backtest.show import backtest_chart, backtest_table, write_backtest
+from training.backtest.show import backtest_chart, backtest_findings, backtest_table, write_backtest
 from training.backtest.windows import Window, choose_windows
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Window",
     "backtest",
     "backtest_chart",
+    "backtest_findings",
     "backtest_table",
     "choose_windows",
     "write_backtest",

@@ -8,9 +8,9 @@ from rich.text import Text
 
 from recsys.files import replace_text
 from recsys.metrics import Estimate
-from training.backtest.results import ALL, Backtest, BacktestView
+from training.backtest.results import ALL, REFIT, Backtest, BacktestView
 from training.backtest.windows import Window
-from training.evaluation import MODEL, markdown_row
+from training.evaluation import ID_ONLY, MODEL, REFERENCES, markdown_row
 from training.report import Series, line_chart, standalone
 
 NOTE = (
@@ -35,9 +35,40 @@ def backtest_table(found: Backtest, view: str, metric: str) -> Table:
     return table
 
 
+def backtest_findings(found: Backtest, metric: str) -> list[str]:
+    """A sentence for each view on the best baseline by its mean, and one on the refit where there is one."""
+    sentences = []
+    for view, results in found.views.items():
+        baselines = {name: each[metric] for name, each in results.models.items() if _is_baseline(name)}
+        if not baselines:
+            continue
+        best = max(baselines, key=lambda name: baselines[name].mean.value)
+        sentences.append(
+            f"{view}: {_words(baselines[best].difference)} than {best}, the best baseline "
+            f"({MODEL} minus it: {metric} {_signed(baselines[best].difference)})."
+        )
+    refit = found.views[ALL].models.get(REFIT)
+    if refit is not None:
+        gap = refit[metric].difference
+        mirrored = Estimate(value=-gap.value, low=-gap.high, high=-gap.low)
+        sentences.append(
+            f"The refit on all earlier events is {_words(mirrored)} than the evaluated model "
+            f"({ALL}, {metric} {_signed(mirrored)})."
+        )
+    return sentences
+
+
+def _is_baseline(name: str) -> bool:
+    return name.partition(",")[0] != MODEL and name not in (*REFERENCES, ID_ONLY)
+
+
+def _words(gap: Estimate) -> str:
+    return "better" if gap.low > 0 else "worse" if gap.high < 0 else "not clearly better"
+
+
 def write_backtest(found: Backtest, out: Path, metrics: Sequence[str]) -> None:
     """Write backtest.md and backtest.svg into `out`."""
-    lines = ["# Backtest", "", NOTE, ""]
+    lines = ["# Backtest", "", NOTE, "", *(f"- {each}" for each in backtest_findings(found, metrics[0])), ""]
     for view, results in found.views.items():
         if not results.models:
             continue

@@ -68,6 +68,7 @@ def test_one_bad_entry_stores_nothing_and_all_are_named(client, engine):
         event("fox"),
         event("fox", value="much", evnt="view"),
         event("fox", timestamp=late),
+        event("fox", timestamp="1969-12-31T23:59:59Z"),
         event(" "),
         "fox",
         status=422,
@@ -76,12 +77,14 @@ def test_one_bad_entry_stores_nothing_and_all_are_named(client, engine):
         (1, "events.1.value"),
         (1, "events.1.evnt"),
         (2, "events.2.timestamp"),
-        (3, "events.3.item_id"),
-        (4, "events.4"),
+        (3, "events.3.timestamp"),
+        (4, "events.4.item_id"),
+        (5, "events.5"),
     ]
     said = [each["message"] for each in refused["rejected"]]
     assert "did you mean 'event'?" in said[1]
     assert said[2] == "is 40 days in the future; give the time at which it happened, in seconds"
+    assert said[3].startswith("is before 1970")
     assert refused["error"]["field"] == "events.1.value"
     assert engine.state.live.is_empty()
 

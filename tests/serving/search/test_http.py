@@ -133,6 +133,18 @@ class TestAnswer:
         assert not {"i00", "i03"} & {each["item_id"] for each in found}
         assert {"i00", "i03"} <= {each["item_id"] for each in ask(client, query="red", k=12)["items"]}
 
+    def test_the_next_search_reads_the_events_of_a_new_user(self, client: Any) -> None:
+        asked = {"query": "red", "user_id": "eve", "exclude_seen": True, "personal": 1.0, "k": 12}
+        before = ask(client, **asked)
+        assert before["degraded"] == ["unknown_user: impersonal"]
+        events = [{"user_id": "eve", "item_id": item} for item in ("i00", "i05")]
+        assert client.post("/v1/events", json={"events": events}).json()["accepted"] == 2
+        after = ask(client, **asked)
+        assert after["degraded"] == []
+        names = [{each["item_id"] for each in answer["items"]} for answer in (before, after)]
+        assert "i00" in names[0] - names[1]
+        client.delete("/v1/users/eve")
+
     def test_a_leg_that_is_switched_off(self, client: Any) -> None:
         answer = ask(client, query="red", modality_weights={"lexical": 0.0, "title": 1.0})
         assert "lexical" not in {each["explanation"]["modality"] for each in answer["items"]}

@@ -108,6 +108,14 @@ def test_live_fields_replace_those_of_training(assemble):
     assert len(assemble(None, user)) == 0
 
 
+def test_without_kinds_in_the_dataset_all_live_events_have_the_one_kind():
+    maps = Maps()
+    maps.event_ids = IdMap(("interaction",))
+    user = live(("ant", 5_000_000, "buy"), ("bee", 9, "view"))
+    history = Assembler(maps).history(trained((2, 5_000_000)), user)
+    assert (history.item.tolist(), history.event.tolist()) == ([3, 2], [2, 2])
+
+
 def test_a_bundle_with_the_item_reads_an_event_that_the_last_one_could_not():
     user = live(("wolf", 5, "buy"), ("ant", 6, None))
     assert Assembler(Maps()).history(None, user).item.tolist() == [2]

@@ -206,3 +206,53 @@ def test_a_failed_append_stores_nothing(tmp_path):
         rows.append_events([event(1), event(2, value=object())])
     assert list(rows.events()) == []
     rows.close()
+
+
+STREAM = """
+import os, random, sys, time
+from threading import Thread
+from serving.state import LiveEvent
+from serving.state.database import Database
+from serving.state.live import SqliteLiveRows
+
+
+def stream(rows, client, out):
+    for n in range(1_000_000):
+        event = LiveEvent(event_id=f"{round}-{client}-{n}", user=f"u{client}", item="i", timestamp=n)
+        rows.append_events([event])
+        os.write(out, f"{event.event_id}\\n".encode())  # acknowledged
+
+
+for round in range(int(sys.argv[2])):
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        rows = SqliteLiveRows(Database(sys.argv[1]))
+        for client in range(8):
+            Thread(target=stream, args=(rows, client, write), daemon=True).start()
+        time.sleep(60)
+        os._exit(1)
+    os.close(write)
+    first = os.read(read, 1)
+    time.sleep(random.Random(round).random() * 0.1)
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    with os.fdopen(read, "rb") as pipe:
+        sys.stdout.buffer.write(first + pipe.read())
+    sys.stdout.flush()
+"""
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(100, marks=pytest.mark.long)])
+def test_no_acknowledged_event_is_lost_or_doubled_by_kills_under_load(tmp_path, kills):
+    path = tmp_path / "state.sqlite"
+    command = [sys.executable, "-W", "ignore", "-c", STREAM, path, str(kills)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    acknowledged = ran.stdout.split()
+    assert len(acknowledged) >= kills
+    rows = SqliteLiveRows(Database(path))
+    stored = [each.event_id for each in rows.events()]
+    assert len(stored) == len(set(stored))
+    assert set(acknowledged) <= set(stored)
+    assert len(stored) - len(acknowledged) <= 8 * kills  # stored, and killed before it was said
+    rows.close()

@@ -1,14 +1,16 @@
 """Means over windows against a slow reference, and the files of a backtest."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from recsys.config import EvaluateConfig
+from recsys.ids import PAD
 from recsys.metrics import IdLists, at_k, resamples
 from training.backtest.results import Backtest, WindowLists
-from training.backtest.show import backtest_chart, backtest_table, write_backtest
+from training.backtest.show import backtest_chart, backtest_findings, backtest_table, write_backtest
 from training.backtest.windows import DAY, Window
 from training.evaluation.predictions import Predictions
 
@@ -102,6 +104,28 @@ def test_a_model_that_a_window_lacks_is_left_out(found: list[WindowLists]) -> No
     found = [found[0], lists(4, "b c d e", seed=1)]
     found[1].predictions.models.pop(OTHER)  # type: ignore[attr-defined]
     assert list(Backtest.of(found, EvaluateConfig(k=(2,))).views["all"].models) == [MODEL]
+
+
+def test_findings_name_the_best_baseline_and_the_refit(found: list[WindowLists]) -> None:
+    """The refit's lists are those of the model with the ground truth first, so that it is better."""
+    with_refit = []
+    for each in found:
+        ideal = _ideal(each.predictions)
+        models = {**each.predictions.models, "recsys, refit": ideal, "random": ideal}
+        with_refit.append(replace(each, predictions=replace(each.predictions, models=models)))
+    result = Backtest.of(with_refit, EvaluateConfig(k=(2,)))
+    *of_views, of_refit = backtest_findings(result, "ndcg@2")
+    assert [sentence.partition(":")[0] for sentence in of_views] == list(result.views)
+    gap = result.views["all"].models[OTHER]["ndcg@2"].difference
+    assert f"than popularity, the best baseline (recsys minus it: ndcg@2 {gap.value:+.4f}" in of_views[0]
+    of_model = result.views["all"].models["recsys, refit"]["ndcg@2"].difference
+    assert of_refit.startswith("The refit on all earlier events is better than the evaluated model")
+    assert f"{-of_model.value:+.4f} [{-of_model.high:+.4f}, {-of_model.low:+.4f}]" in of_refit
+
+
+def _ideal(predictions: Predictions) -> np.ndarray:
+    """Lists that begin with the user's held-out warm items."""
+    return np.stack([np.array([*items, PAD])[:3] for items in predictions.warm.to_lists()])
 
 
 def test_files(found: list[WindowLists], tmp_path: Path) -> None:
