@@ -24,7 +24,7 @@ from recsys.retrieval import (
     recommend_by_rules,
     recommend_visible,
 )
-from serving.requests import RequestReader
+from serving.requests import Event, RequestReader
 from serving.rules import RuleBook
 from serving.state import State, open_state
 
@@ -100,6 +100,12 @@ class Engine:
                 "search), or train a recommender on a dataset with interactions (recsys run)"
             )
         return self.recommender
+
+    def warm(self) -> None:
+        """Answer once, so that the first request finds everything loaded."""
+        if self.recommender is not None and len(self.bundle.item_ids):
+            history, _ = self.request_reader.history([Event(item=self.item_id(NUM_RESERVED))])
+            self.recommend([history, None], 1)
 
     def reader_of(self, user: str | None) -> RequestReader:
         """A reader of requests by `user`, None where none is named."""

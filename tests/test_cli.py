@@ -18,7 +18,7 @@ from recsys import cli
 COMMANDS = {
     "sample", "import", "check", "ingest", "prepare", "features", "train", "evaluate", "export", "report",
     "run", "baselines", "knockouts", "ablate", "backtest", "track",
-    "recommend", "index", "search", "serve", "show", "demo", "doctor", "convert",
+    "recommend", "index", "search", "serve", "key", "show", "demo", "doctor", "convert",
     "publish", "versions", "rollback", "prune",
 }  # fmt: skip
 

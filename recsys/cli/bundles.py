@@ -130,6 +130,17 @@ def serve(
         int, typer.Option(min=1, max=3600, help="Of a longer sound in a query the beginning is used.")
     ] = 60,
     rules: RulesOption = None,
+    keys: Annotated[
+        Path | None, typer.Option(help="A file of API keys (recsys key); every request then needs one.")
+    ] = None,
+    allow_anonymous: Annotated[
+        bool, typer.Option(help="Answer other machines without keys, on a host that is no loopback.")
+    ] = False,
+    rate: Annotated[
+        float,
+        typer.Option(min=0, help="Requests a second of one key, or of one address without keys; 0: any."),
+    ] = 0,
+    max_body_mb: Annotated[float, typer.Option(min=0.001, help="A larger request is refused.")] = 64,
     impressions: Annotated[
         bool,
         typer.Option(help="Keep in the state which items each answer listed, for later trainings."),
@@ -138,6 +149,7 @@ def serve(
     """Answer over HTTP: a page for search at /, and the API's documentation at /docs."""
     from features.queries import QueryLimits
     from recsys.bundle import bundle_directory
+    from serving.http import Limits
     from serving.http import serve as serve_bundle
 
     with suppress(KeyboardInterrupt):  # how a server is stopped
@@ -152,7 +164,35 @@ def serve(
             limits=QueryLimits(max_pixels=round(1e6 * max_megapixels), max_audio_seconds=max_audio_seconds),
             log_impressions=impressions,
             rules=rules,
+            keys=keys,
+            allow_anonymous=allow_anonymous,
+            guard_limits=Limits(body_bytes=round(1e6 * max_body_mb), per_second=rate),
         )
+
+
+@command
+def key(
+    file: Annotated[Path, typer.Argument(help="The file of keys; made where it is missing.")],
+    name: Annotated[str | None, typer.Argument(help="Of the key; without, all keys are listed.")] = None,
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(help="recommend (the default), write or admin; again for more."),
+    ] = None,
+    remove: Annotated[
+        bool, typer.Option(help="Remove the key; a running server refuses it at once.")
+    ] = False,
+) -> None:
+    """Add an API key for `recsys serve --keys`, and print it once; or list or remove keys."""
+    from serving.http import add_key, read_keys, remove_key
+
+    if name is None:
+        for each in read_keys(file):
+            say(console, f"{each.name}: {', '.join(each.scopes)}, since {each.created_at}")
+    elif remove:
+        remove_key(file, name)
+        say(console, f"Removed {name} from {file}.")
+    else:
+        typer.echo(add_key(file, name, scope or ["recommend"]))
 
 
 @command

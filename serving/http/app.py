@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
-from uuid import uuid4
+from uuid import UUID
 
 from features.queries import QueryLimits
 from recsys import __version__
@@ -17,6 +17,16 @@ from recsys.retrieval import AnsweredBy, Recommendations, RuledLists
 from serving.engine import LIVE_ROWS_MISSING, Engine
 from serving.http.catalogue import router as catalogue_router
 from serving.http.events import router as events_router
+from serving.http.guard import (
+    CONTENT_TYPE,
+    LOGGING,
+    Guard,
+    KeyFile,
+    Limits,
+    Metrics,
+    check_exposure,
+    describe_guard,
+)
 from serving.http.page import router as page_router
 from serving.http.parts import (
     BAD_BODY,
@@ -56,12 +66,13 @@ try:
     from fastapi import APIRouter, FastAPI, HTTPException, Query, Request
     from fastapi import Path as InPath
     from fastapi.exceptions import RequestValidationError
-    from fastapi.responses import JSONResponse
+    from fastapi.responses import JSONResponse, PlainTextResponse
     from starlette.exceptions import HTTPException as AnyHTTPException
 except ImportError:
     raise MissingExtraError("fastapi", "serve") from None
 
 log = logging.getLogger(__name__)
+DRAIN_SECONDS = 30  # for the requests in flight when the server is stopped
 ABOUT = """
 Recommendations from one model bundle, for known users and for histories sent along.
 
@@ -81,16 +92,21 @@ def create_app(
     media: Sequence[Path] = (),
     *,
     log_impressions: bool = True,
+    keys: KeyFile | None = None,
+    guard_limits: Limits | None = None,
 ) -> FastAPI:
     """The application that answers from `engine`.
 
     `limits` are those of the queries of search, `media` the folders of `CataloguePictures`. With
-    `log_impressions` every recommended or ranked list is written to the state.
+    `log_impressions` every recommended or ranked list is written to the state. With `keys` a request needs
+    one of them; `guard_limits` hold for every request.
     """
     # FastAPI's own pages load scripts from another host; /docs is one of `serving/web/`.
     app = FastAPI(title="recsys", version=__version__, description=ABOUT, docs_url=None, redoc_url=None)
     app.state.engine = engine
     app.state.log_impressions = log_impressions
+    app.state.metrics = Metrics()
+    app.add_middleware(Guard, metrics=app.state.metrics, keys=keys, limits=guard_limits)
     has_search = engine.bundle.manifest.search is not None
     app.state.search = SearchEngine.of(engine, limits=limits) if has_search else None
     app.state.pictures = CataloguePictures(engine.bundle.catalogue, media)
@@ -114,8 +130,16 @@ def serve(
     limits: QueryLimits | None = None,
     log_impressions: bool = True,
     rules: Path | None = None,
+    keys: Path | None = None,
+    allow_anonymous: bool = False,
+    guard_limits: Limits | None = None,
 ) -> None:
-    """Open `bundle` and answer over HTTP until stopped; errors as `Engine.open` and `CataloguePictures`."""
+    """Open `bundle` and answer over HTTP until stopped; errors as `Engine.open` and `CataloguePictures`.
+
+    Raises `ConfigError` for a `host` that other machines reach without `keys`, unless `allow_anonymous`.
+    """
+    check_exposure(host, has_keys=keys is not None, allow_anonymous=allow_anonymous)
+    key_file = None if keys is None else KeyFile(keys)
     with Engine.open(bundle, histories=histories, state=state, device=device, rules=rules) as engine:
         if not engine.state.is_durable:
             log.warning(
@@ -123,15 +147,34 @@ def serve(
                 "that are added are lost; name a writable file with --state to keep them (a Redis keeps them "
                 "with appendonly yes and appendfsync always)"
             )
-        application = create_app(engine, limits, media, log_impressions=log_impressions)
-        uvicorn.run(application, host=host, port=port, log_level=log_level)
+        engine.warm()
+        application = create_app(
+            engine,
+            limits,
+            media,
+            log_impressions=log_impressions,
+            keys=key_file,
+            guard_limits=guard_limits,
+        )
+        logging.getLogger("recsys.access").setLevel(log_level.upper())
+        uvicorn.run(
+            application,
+            host=host,
+            port=port,
+            log_level=log_level,
+            log_config=LOGGING,
+            access_log=False,  # the guard writes a line for each request
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+        )
 
 
 # Endpoints are plain functions, so that inference runs in worker threads and the loop stays free.
 @router.post(
     "/v1/recommend", responses=BAD_BODY | NOT_READY | NO_PART, tags=["recommend"], summary="Recommend items"
 )
-def recommend(body: RecommendRequest, engine: RecommendingEngine, record: RecordOf) -> Answer:
+def recommend(
+    body: RecommendRequest, engine: RecommendingEngine, record: RecordOf, request: Request
+) -> Answer:
     """The best items for a user of the data, or for a history sent along.
 
     For an unknown user, an empty history, or a history of unknown items only, `degraded` says what answered.
@@ -140,7 +183,7 @@ def recommend(body: RecommendRequest, engine: RecommendingEngine, record: Record
     allowed, unknown = engine.reader_of(body.user_id).allowed(
         body.candidates, body.filters, body.exclude, strict=body.strict
     )
-    request_id = uuid4()
+    request_id: UUID = request.state.request_id
     ruled = engine.recommend_by_rules(
         [asked.history],
         body.k,
@@ -160,7 +203,7 @@ def recommend(body: RecommendRequest, engine: RecommendingEngine, record: Record
     tags=["recommend"],
     summary="Put given items in order",
 )
-def rank(body: RankRequest, engine: RecommendingEngine, record: RecordOf) -> Answer:
+def rank(body: RankRequest, engine: RecommendingEngine, record: RecordOf, request: Request) -> Answer:
     """All the given candidates of the catalogue, best first for this user or history; seen items are kept.
 
     Items without training events have the same ranks as in a recommended list. Where the candidates are too
@@ -169,7 +212,15 @@ def rank(body: RankRequest, engine: RecommendingEngine, record: RecordOf) -> Ans
     asked = history_of(engine, body)
     candidates, unknown = engine.reader_of(body.user_id).candidates(body.candidates, strict=body.strict)
     ranked = RuledLists.without_rules(engine.rank([asked.history], candidates[None, :]))
-    return _answer(engine, asked, ranked, unknown, partial(record, body.user_id), uuid4().hex, body.reasons)
+    return _answer(
+        engine,
+        asked,
+        ranked,
+        unknown,
+        partial(record, body.user_id),
+        request.state.request_id.hex,
+        body.reasons,
+    )
 
 
 @router.get(
@@ -205,6 +256,14 @@ def similar(
     return SimilarAnswer(item_id=item_id, items=items, model=model_info(engine))
 
 
+@router.get(
+    "/metrics", tags=["operation"], summary="Numbers for Prometheus", response_class=PlainTextResponse
+)
+def metrics(request: Request) -> PlainTextResponse:
+    """Requests and their time by route, stages of answers, and degraded answers; with keys of scope admin."""
+    return PlainTextResponse(request.app.state.metrics.text(), media_type=CONTENT_TYPE)
+
+
 @router.get("/healthz", tags=["operation"], summary="Whether the process is alive")
 async def healthz() -> Health:
     """Status 200 while the process runs; the state is not read."""
@@ -236,6 +295,7 @@ def _describe_bodies(app: FastAPI) -> None:
         schema = describe()
         for name, definition in body_definitions().items():
             schema["components"]["schemas"].setdefault(name, definition)
+        describe_guard(schema)
         return schema
 
     app.openapi = described  # type: ignore[method-assign]

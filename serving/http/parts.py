@@ -11,6 +11,7 @@ from recsys.errors import RequestError
 from recsys.history import History
 from recsys.retrieval import AnsweredBy
 from serving.engine import Engine
+from serving.http.guard import Metrics
 from serving.http.problems import problem
 from serving.http.schemas import Answer, ErrorBody, ModelInfo, Subject
 from serving.requests import Event
@@ -43,10 +44,13 @@ Record = Callable[[str | None, Answer, AnsweredBy], None]  # of a user, what ans
 
 async def _record(request: Request, engine: EngineOf) -> Record:
     """Writes an answer to the log of impressions, where the application keeps one."""
+    metrics: Metrics = request.app.state.metrics
     if not request.app.state.log_impressions:
-        return lambda user, answer, answered_by: None
-    return lambda user, answer, answered_by: engine.state.log_impression(
-        Impression(
+        return lambda user, answer, answered_by: metrics.degraded(answer.degraded)
+
+    def record(user: str | None, answer: Answer, answered_by: AnsweredBy) -> None:
+        metrics.degraded(answer.degraded)
+        impression = Impression(
             request_id=answer.request_id,
             user=user,
             timestamp=time.time_ns() // 1000,
@@ -56,7 +60,9 @@ async def _record(request: Request, engine: EngineOf) -> Record:
             sources=(answered_by.value,) * len(answer.items),
             propensities=tuple(each.propensity for each in answer.items),
         )
-    )
+        engine.state.log_impression(impression)
+
+    return record
 
 
 RecordOf = Annotated[Record, Depends(_record)]

@@ -7,6 +7,7 @@ from training.candidates.content import (
     Neighbors,
     content_modalities,
     content_neighbors,
+    has_content,
     unit_vectors,
 )
 from training.candidates.ease import ease_weights
@@ -26,5 +27,6 @@ __all__ = [
     "ease_weights",
     "fit_als",
     "fit_sources",
+    "has_content",
     "unit_vectors",
 ]

@@ -71,6 +71,14 @@ def content_modalities(items: ItemFeatures) -> list[str]:
     return [*found, CATEGORIES] if has_categories else found
 
 
+def has_content(items: ItemFeatures, modality: str) -> Bools:
+    """The items that have the modality. Shape [N]."""
+    if modality != CATEGORIES:
+        return items.present[modality]
+    known = [(ids_NC > UNKNOWN).any(1) for ids_NC in items.categories.values()]
+    return np.logical_or.reduce(known)
+
+
 def content_neighbors(
     items: ItemFeatures, modality: str, targets: Ints, num: int, *, as_cold: bool = False
 ) -> Neighbors:

@@ -17,7 +17,7 @@ from recsys.config import ColdStartConfig
 from recsys.ids import NUM_RESERVED
 from recsys.item_features import ItemFeatures
 from recsys.retrieval import NEAREST_POPULARITY, TOWERS, ColdRanker, ItemNeighborSource
-from training.candidates import CONTENT_PREFIX, Neighbors, content_modalities, content_neighbors
+from training.candidates import CONTENT_PREFIX, Neighbors, content_modalities, content_neighbors, has_content
 from training.cold_ranker.evidence import (
     Fold,
     Form,
@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 MIN_COLD: Final = 20  # cold items; mean and deviation of fewer say little
 FEWEST, MOST = 100, 500  # pseudo-cold items of a fold; between them, as many as there are cold items
 MIN_LISTS: Final = 100  # with fewer the weights are noise
+# A modality is read if this share of the cold items and of the pseudo-cold items has it. The few items with a
+# rare one would often stand first for no other reason.
+MIN_SHARE: Final = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +59,13 @@ def choose_cold_ranker(
     seed: int,
 ) -> ColdRankerChoice:
     """Powers and weights chosen on pseudo-cold items of the validation users."""
-    num_cold = len(cold_items(features))
-    modalities = content_modalities(features)
+    cold = cold_items(features)
+    num_cold = len(cold)
+    modalities = [
+        name
+        for name in content_modalities(features)
+        if num_cold and has_content(features, name)[cold].mean() >= MIN_SHARE
+    ]
     if num_cold < MIN_COLD or not modalities or users.past is None:
         return ColdRankerChoice()
     folds = make_folds(
@@ -78,6 +86,9 @@ def _choose(
 ) -> ColdRankerChoice:
     if sum(len(fold.user) for fold in folds) < MIN_LISTS:
         return ColdRankerChoice()
+    modalities = [
+        name for name in modalities if np.mean([fold.has_P[name].mean() for fold in folds]) >= MIN_SHARE
+    ]
     towers = Lists.joined([_lists(fold, {}) for fold in folds])
     forms = {name: _best_form(folds, towers, name, config.content_powers) for name in modalities}
     lists = Lists.joined([_lists(fold, forms) for fold in folds])

@@ -15,8 +15,9 @@ chose. The expected
     cold Recall@k = sum of q_j over j = 1 ... number of cold items in the first k ranks
 
 "auto" takes the pattern with the largest sum of cold Recall@5, @10 and @20 of all whose expected loss of warm
-NDCG@10 and of NDCG@20 is at most `model.cold_budget`. Within the first 5 ranks, the next 5 and the last 10, a
-number of cold items costs least at the last ranks, so that only these patterns are compared.
+NDCG@10 and of NDCG@20, each with its standard error over users added, is at most `model.cold_budget`. Within
+the first 5 ranks, the next 5 and the last 10, a number of cold items costs least at the last ranks, so that
+only these patterns are compared.
 
 Few users have a hit at any one rank. p_r and q_j are therefore made non-increasing (isotonic regression).
 
@@ -127,7 +128,9 @@ def measure_tradeoff(
     cold_K = _recall_rates(users, sampled, pseudo_cold_ND, pseudo_N)
     if not num_cold or hits is None or cold_K is None:
         return None
-    rates = _Rates(warm_20=hits.rates(20), warm_10=hits.rates(10), cold_K=cold_K, num_cold=num_cold)
+    rates = _Rates(
+        hits=hits, warm_20=hits.rates(20), warm_10=hits.rates(10), cold_K=cold_K, num_cold=num_cold
+    )
     configured = rates.point(rates.calibrated(budget) if cold_ranks == "auto" else cold_ranks)
     grid = tuple(rates.point(ranks) for ranks in rank_grid(configured.cold_ranks))
     return WarmColdTradeoff(configured=configured, grid=grid)
@@ -137,6 +140,7 @@ def measure_tradeoff(
 class _Rates:
     """p_r for both depths and q_j of the module's docstring, and the number of cold items."""
 
+    hits: "_Hits"
     warm_20: Doubles  # [K]
     warm_10: Doubles  # [K]
     cold_K: Doubles
@@ -144,9 +148,7 @@ class _Rates:
 
     def point(self, ranks: tuple[int, ...]) -> OperatingPoint:
         """The expected metrics of a pattern."""
-        is_cold_K = np.zeros(K, np.bool_)
-        positions = cold_positions(K, min(self.num_cold, K), ranks)
-        is_cold_K[positions[positions < K]] = True
+        is_cold_K = self._is_cold(ranks)
 
         def warm_ndcg(rate_K: Doubles, k: int) -> float:
             discount = _DISCOUNT_K[:k][~is_cold_K[:k]]
@@ -164,6 +166,13 @@ class _Rates:
             cold_recall_5=cold_recall(5),
         )
 
+    def _is_cold(self, ranks: tuple[int, ...]) -> Bools:
+        """Which of the first K ranks are cold items'. Shape [K]."""
+        is_cold_K = np.zeros(K, np.bool_)
+        positions = cold_positions(K, min(self.num_cold, K), ranks)
+        is_cold_K[positions[positions < K]] = True
+        return is_cold_K
+
     def calibrated(self, budget: float) -> tuple[int, ...]:
         """The pattern of "auto"; of equally good ones the cheapest."""
         free = self.point(())
@@ -172,10 +181,15 @@ class _Rates:
         for counts in product(range(6), range(6), range(11)):
             ranks = _last_ranks(counts)
             each = self.point(ranks)
-            is_cheap = each.warm_ndcg >= (1 - budget) * free.warm_ndcg
-            is_cheap_10 = each.warm_ndcg_10 >= (1 - budget) * free.warm_ndcg_10
+            kept = ((each.warm_ndcg, free.warm_ndcg, 20), (each.warm_ndcg_10, free.warm_ndcg_10, 10))
+            is_cold_K = self._is_cold(ranks)
+            is_cheap = all(
+                1.0 - left / most + self.hits.loss_error(is_cold_K, k) <= budget
+                for left, most, k in kept
+                if most > 0
+            )
             value = (each.cold_recall_5 + each.cold_recall_10 + each.cold_recall, each.warm_ndcg)
-            if is_cheap and is_cheap_10 and (best is None or value > best):
+            if is_cheap and (best is None or value > best):
                 best, chosen = value, ranks
         return chosen
 
@@ -210,6 +224,17 @@ class _Hits:
         """p_r of the module's docstring for the depth k and r = 1 ... K. Shape [K]."""
         ideal_U = np.cumsum(_DISCOUNT_K)[np.minimum(self.num_U, k) - 1]
         return _non_increasing((self.hit_UK / ideal_U[:, None]).mean(0))
+
+    def loss_error(self, is_cold_K: Bools, k: int) -> float:
+        """Standard error over users of the loss of NDCG@k, a ratio of means (delta method)."""
+        discount_R = _DISCOUNT_K[:k][~is_cold_K[:k]]
+        left_U = self.hit_UK[:, : len(discount_R)] @ discount_R
+        ideal_U = np.cumsum(_DISCOUNT_K)[np.minimum(self.num_U, k) - 1]
+        left_U, whole_U = left_U / ideal_U, self.hit_UK[:, :k] @ _DISCOUNT_K[:k] / ideal_U
+        if not is_cold_K[:k].any() or not whole_U.mean() > 0 or len(whole_U) < 2:
+            return 0.0
+        residual_U = left_U - left_U.mean() / whole_U.mean() * whole_U
+        return float(residual_U.std(ddof=1) / np.sqrt(len(residual_U)) / whole_U.mean())
 
 
 def _recall_rates(

@@ -57,6 +57,7 @@ OPTIONS: Mapping[str, Option] = {
         _option("no-id-dropout", "content", "id", model__item__id_dropout=0.0),
         _option("no-modality-dropout", "content", model__item__modality_dropout=0.0),
         _option("cold-items-by-towers", "content", "id", model__cold_start__content_regression=False),
+        _option("cold-items-by-towers-alone", "content", model__cold_start__ranker=False),
         _option("cold-items-last", "content", model__cold_ranks=[]),
         _option("no-weight-average", train__average_epochs=0.0),
         _option("fixed-temperature", model__learn_temperature=False),

@@ -87,10 +87,10 @@ class Fitted:
 
         The ranker of `recommender` is trained on the validation events of all users. Here the half of the
         users that trains it at first, and the half that chooses its epoch and its blend weight, each have the
-        ranker that is trained on the other half. These two choices and the number of epochs of the towers are
-        all that a recommender has of the validation events of its group. On the other side, half of the lists
-        make a slightly worse ranker. Without a ranker there is one group; without cross-fitted rankers, as
-        after a refit, none.
+        ranker that is trained on the other half. These two choices, the number of epochs of the towers and
+        the few weights of the cold ranker are all that a recommender has of the validation events of its
+        group. On the other side, half of the lists make a slightly worse ranker. Without a ranker there is
+        one group; without cross-fitted rankers, as after a refit, none.
         """
         ranker = self.ranker
         if ranker is None or not ranker.is_used:

@@ -48,6 +48,7 @@ FREQUENT_SHARE: Final = 0.02  # of the items that have the word of a near miss, 
 _MIN_FREQUENT: Final = 3
 _LEAST_DEVIATION: Final = 0.02
 _MARGIN: Final = 1e-3  # so that the query at the level is below it
+_OF_ALL_WORDS: Final = 0.99  # evidence 1, less rounding errors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +112,8 @@ class _Threshold:
 
 
 def _least(level_Q: Doubles, empty_share: float) -> float:
-    """The value that `empty_share` of the levels stay below."""
-    return float(np.quantile(level_Q, empty_share, method="higher")) + _MARGIN
+    """The value that `empty_share` of the levels stay below; at most that of an item that has all words."""
+    return min(float(np.quantile(level_Q, empty_share, method="higher")) + _MARGIN, _OF_ALL_WORDS)
 
 
 def _threshold(least: float, level_Q: Doubles, answer_A: Doubles, max_lost: float) -> _Threshold:

@@ -136,7 +136,7 @@ def test_a_body_that_is_not_utf8(client):
         assert answer.json()["error"]["field"] == "body"
         assert "is not UTF-8" in answer.json()["error"]["message"]
         documented = client.get("/openapi.json").json()["paths"][path]["post"]["responses"]
-        assert set(documented) == {"200", "400", "409", "422", "503"}
+        assert set(documented) == {"200", "400", "401", "403", "409", "413", "422", "429", "503"}
         assert documented["400"]["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorBody")
 
 
@@ -247,7 +247,10 @@ def test_documentation_names_every_path_and_error(client):
         "/v1/suggest",
         "/healthz",
         "/readyz",
+        "/metrics",
     }
+    assert {"401", "403", "413", "429"} <= paths["/v1/recommend"]["post"]["responses"].keys()
+    assert "security" not in paths["/healthz"]["get"]
     refused = paths["/v1/recommend"]["post"]["responses"]["422"]["content"]["application/json"]["schema"]
     assert refused["$ref"].endswith("/ErrorBody")
 

@@ -21,7 +21,7 @@ from recsys.search import (
     parse_words,
 )
 from training.search import FOREIGN, RankedQuery, fit_search, word_relevance
-from training.search.word_relevance import unanswered_texts
+from training.search.word_relevance import _least, unanswered_texts
 
 DIM = 32
 KINDS, COLORS = ("mug", "bowl", "lamp", "clock"), ("red", "green", "blue", "white", "black")
@@ -134,3 +134,9 @@ def test_the_settings_have_the_calibration_and_its_reason():
     assert "word by word" in settings.relevance_reason
     assert fit_search(shop(with_words=False), [], encode=encode).word_calibration is None
     assert fit_search(shop(), []).word_calibration is None
+
+
+def test_an_item_that_has_every_word_is_found_whatever_the_level():
+    level_Q = np.array([0.2, 1.3, 1.4])
+    assert _least(level_Q, 0.95) == 0.99
+    assert _least(level_Q[:1], 0.95) == 0.2 + 1e-3

@@ -1,0 +1,80 @@
+"""Every call that docs/serving.md shows with curl or Python is answered, by a bundle with search."""
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+PAGE = (Path(__file__).parents[3] / "docs" / "serving.md").read_text("utf-8").partition("\n## HTTP\n")[2]
+KNOWN = {'"260"': '"i00"', '"1196"': '"i05"', "/260": "/i00"}  # items of the page to those of the test
+
+
+def blocks(language: str) -> list[str]:
+    found = re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
+    for name, known in KNOWN.items():
+        found = [block.replace(name, known) for block in found]
+    return found
+
+
+def curls() -> Iterator[list[str]]:
+    """The words of each curl command."""
+    for block in blocks("bash"):
+        yield from (
+            words for words in map(shlex.split, re.split(r"\n(?=curl )", block)) if words[0] == "curl"
+        )
+
+
+def send(client: Any, words: list[str]) -> Any:
+    """The answer to a curl command."""
+    address = next(word for word in words if word.startswith("localhost:8000"))
+    given = {name: words[words.index(name) + 1] for name in ("-X", "-d", "-H") if name in words}
+    method = given.get("-X", "POST" if "-d" in given else "GET")
+    headers = dict([given["-H"].split(": ")]) if "-H" in given else {}
+    path = address.removeprefix("localhost:8000")
+    return client.request(method, path, content=given.get("-d"), headers=headers)
+
+
+def test_every_curl_is_answered(client: Any) -> None:
+    sent = set()
+    for words in curls():
+        answer = send(client, words)
+        assert answer.status_code == 200, (words, answer.text)
+        sent.add((answer.request.method, answer.request.url.path))
+    assert {path for _, path in sent} >= {
+        "/v1/recommend", "/v1/rank", "/v1/search", "/v1/events", "/v1/users/42", "/v1/suggest",
+        "/v1/items/i00/similar",
+    }  # fmt: skip
+    assert ("DELETE", "/v1/users/42") in sent
+
+
+def test_every_python_is_answered(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Client:
+        def __init__(self, base_url: str) -> None:
+            assert base_url == "http://localhost:8000"
+
+        def __enter__(self) -> Any:
+            return client
+
+        def __exit__(self, *_: object) -> None: ...
+
+    monkeypatch.setitem(sys.modules, "httpx2", SimpleNamespace(Client=Client))  # type: ignore[arg-type]
+    snippets = blocks("python")
+    assert len(snippets) >= 2
+    for snippet in snippets:
+        exec(compile(snippet, "docs/serving.md", "exec"), {})
+
+
+def test_the_page_shows_every_endpoint_of_users_and_lists(client: Any) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    shown = PAGE.replace("/v1/users/42", "/v1/users/{user_id}").replace("items/260", "items/{item_id}")
+    missing = [path for path in paths if path not in shown and not path.endswith("/image")]
+    assert missing == []
+    for path, methods in paths.items():
+        for method, described in methods.items():
+            if "requestBody" in described:
+                assert {"400", "422"} <= described["responses"].keys(), (method, path)
