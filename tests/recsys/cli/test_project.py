@@ -23,7 +23,7 @@ from recsys.errors import ConfigError
 ROOT = Path(__file__).resolve().parents[3]
 ENTRY_POINTS: dict[str, Any] = yaml.safe_load((ROOT / "MLproject").read_text("utf-8"))["entry_points"]
 # A server, the terminal, the machine, encoders, and what is done to a store.
-NOT_STEPS = {"serve", "show", "demo", "doctor", "convert", "versions", "rollback", "prune"}
+NOT_STEPS = {"serve", "show", "demo", "doctor", "convert", "versions", "rollback", "prune", "ingest", "key"}
 FRACTIONS = ("days",)  # numbers that MLproject has as texts, because they may be left out or have a fraction
 MAIN = ("--dataset", "/dev/null", "--out", "runs/shop", "--preset", "fast", "--config", "",
         "--set", "", "--cache", "", "--items", "30", "--users", "40", "--seed", "0")  # fmt: skip

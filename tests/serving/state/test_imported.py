@@ -13,6 +13,8 @@ from serving.state import imported as state_module
 from serving.state.codec import decode, encode
 from serving.state.database import Database
 from serving.state.imported import ImportedHistories
+from serving.state.live import SqliteLiveRows
+from serving.state.protocol import LiveEvent
 
 
 def history(*items):
@@ -267,6 +269,21 @@ def test_the_former_layout_is_made_anew_and_keeps_erasures(tmp_path, source, cap
     assert state.num_users() == 0
     assert state.import_histories(source, read()) == 2
     assert list(state.user_ids()) == ["u1", "u3"]
+
+
+def test_the_layout_before_live_rows_keeps_its_histories_and_gets_the_tables(tmp_path, source):
+    path = tmp_path / "state.sqlite"
+    state = opened(path, maps="some ids")
+    state.import_histories(source, read())
+    state.delete_user("u2")
+    state.database.close()
+    new = ("events", "live_users", "impressions")
+    make_database(path, *(f"DROP TABLE {name}" for name in new), "PRAGMA user_version = 2")
+    state = opened(path, maps="some ids")
+    assert list(state.user_ids()) == ["u1", "u3"]
+    rows = SqliteLiveRows(state.database)
+    rows.append_events([LiveEvent(event_id="e", user="u1", item="i", timestamp=1)])
+    assert (rows.num_users(), len(rows.erased())) == (1, 1)
 
 
 @pytest.mark.parametrize(
