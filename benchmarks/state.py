@@ -4,8 +4,8 @@
 
 "encoded" reads a history of training with so many events; "live" assembles one of as many live events and
 no history of training; "both" has both. Each read is `UserState.histories` of one user, drawn at random, from
-a file of so many users. Times are medians over the repeats; the ratio is to "encoded". "append" is one event
-a commit, on the disk when it returns.
+a file of so many users. Times of reads are CPU times, medians over the repeats; the ratio is to "encoded".
+"append" is one event a commit, on the disk when it returns, in wall-clock time.
 """
 
 import argparse
@@ -104,13 +104,13 @@ def reader(state: UserState, args: Any) -> Callable[[], object]:
 
 
 def measure(reads: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each call, the kinds of read taking turns."""
+    """CPU seconds of each call, the kinds of read taking turns."""
     times: dict[str, list[float]] = {label: [] for label in reads}
     for _ in range(repeats):
         for label, read in reads.items():
-            start = time.perf_counter()
+            start = time.thread_time()
             read()
-            times[label].append(time.perf_counter() - start)
+            times[label].append(time.thread_time() - start)
     return times
 
 
