@@ -1,6 +1,6 @@
 """The effect of one more candidate source of the ranker, on the towers of finished runs.
 
-    python benchmarks/ranker_sources.py RUN [RUN ...] --add ease
+    python -m benchmarks.ranker_sources RUN [RUN ...] --add ease
 
 The ranker is fitted again with the source, and both systems are compared on the test of the run, paired by
 user, and on the validation users that chose the ranker's epoch. Nothing is written into a run.

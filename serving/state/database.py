@@ -33,8 +33,11 @@ class Database:
 
     def read(self, query: str, *values: object) -> list[Any]:
         """The rows of a query; raises `StateError`."""
-        with self.reading() as connection:
-            return connection.execute(query, values).fetchall()
+        with self._read_lock:
+            try:
+                return self._reader.execute(query, values).fetchall()
+            except sqlite3.Error as error:
+                raise StateError(f"{self.path}: the state cannot be read: {error}") from None
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

@@ -146,7 +146,9 @@ def choose_weights(lists: Lists, first: str, *, seed: int = 0) -> Choice:
         chosen = [first]
     weights = fit_weights(lists, chosen)
     deviation = lists.deviation(weights)
-    return Choice(weights={name: weight / deviation for name, weight in weights.items()}, ndcg=scores)
+    # Evidence with the weight 0 in the fit on all lists is not computed for any list.
+    kept = {name: weight / deviation for name, weight in weights.items() if weight > 0 or name == first}
+    return Choice(weights=kept, ndcg=scores)
 
 
 @dataclass(frozen=True, kw_only=True)

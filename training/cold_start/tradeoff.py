@@ -40,6 +40,8 @@ from training.cold_start.validation_users import ValidationUsers
 K = 20
 MAX_SHARE = 0.2  # of the warm items; at most as many are pseudo-cold, so that enough warm items are left
 MAX_USERS = 2000
+MIN_HITS = 50  # of warm items on validation; with fewer "auto" has nothing to weigh and takes FEW_HITS
+FEW_HITS = (10, 17, 19)
 # Patterns that the report compares the configured one with.
 ALTERNATIVES: tuple[tuple[int, ...], ...] = (
     (), (20,), (17, 19), (10, 17, 19), (5, 10, 15, 20), (3, 6, 9, 12, 15, 18), tuple(range(2, 21, 2)),
@@ -175,6 +177,8 @@ class _Rates:
 
     def calibrated(self, budget: float) -> tuple[int, ...]:
         """The pattern of "auto"; of equally good ones the cheapest."""
+        if self.hits.hit_UK.sum() < MIN_HITS:
+            return FEW_HITS
         free = self.point(())
         best: tuple[float, float] | None = None
         chosen: tuple[int, ...] = ()

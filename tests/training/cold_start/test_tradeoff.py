@@ -112,6 +112,13 @@ def test_auto_keeps_the_budget_at_both_depths_and_takes_much_of_it(budget):
     assert len(found.configured.cold_ranks) >= {0.03: 0, 0.1: 1, 0.3: 3}[budget]
 
 
+def test_with_few_hits_auto_does_not_calibrate():
+    item, pseudo, warm, users = _parts()
+    found = measure_tradeoff(item, pseudo, warm, users.only(np.arange(5)), cold_ranks="auto", budget=0.5)
+    assert found is not None
+    assert found.configured.cold_ranks == (10, 17, 19)
+
+
 def _gain(point):
     return point.cold_recall_5 + point.cold_recall_10 + point.cold_recall
 
