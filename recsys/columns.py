@@ -26,6 +26,7 @@ class Columns:
     REVIEWERS: Final = "reviewers"  # of an item: "praise", "enthusiasm" or null
     CREATED_AT: Final = "created_at"
     POPULARITY: Final = "popularity"  # positive training events of an item
+    RECENT_POPULARITY: Final = "recent_popularity"  # a decayed sum of these events
     TRAINED: Final = "trained"  # Boolean: the item has training events
     QUERY: Final = "query_id"
     RANK: Final = "rank"  # from 1

@@ -67,6 +67,7 @@ class ItemArrays:
     token_mask: Bools  # [N, T]
     trained: Bools  # [N]
     popularity: Floats  # [N]
+    recent_popularity: Floats | None = None  # [N], a decayed sum of training events; None: without decay
 
     @property
     def log_popularity(self) -> Floats:
@@ -74,9 +75,17 @@ class ItemArrays:
 
         An item without training events has the mean of the others: its popularity is unknown, not zero.
         """
-        logged = np.log1p(self.popularity)
-        scaled = (logged / max(float(logged.max()), 1.0)).astype(np.float32)
-        return self._known_or_mean(scaled)
+        return self._known_or_mean(_log_scaled(self.popularity))
+
+    @property
+    def popularity_now(self) -> Floats:
+        """What orders items for users of whom nothing is known: `recent_popularity`, else `popularity`."""
+        return self.popularity if self.recent_popularity is None else self.recent_popularity
+
+    @property
+    def log_popularity_now(self) -> Floats:
+        """As `log_popularity`, of `popularity_now`."""
+        return self._known_or_mean(_log_scaled(self.popularity_now))
 
     @property
     def popularity_rank(self) -> Floats:
@@ -89,3 +98,9 @@ class ItemArrays:
     def _known_or_mean(self, value_N: Floats) -> Floats:
         mean = value_N[self.trained].mean() if self.trained.any() else 1.0
         return np.where(self.trained, value_N, mean).astype(np.float32)
+
+
+def _log_scaled(count_N: Floats) -> Floats:
+    logged = np.log1p(count_N)
+    scaled: Floats = (logged / max(float(logged.max()), 1.0)).astype(np.float32)
+    return scaled

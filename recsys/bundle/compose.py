@@ -81,6 +81,7 @@ def compose_bundle(bundle: Bundle, *, device: Device = "cpu") -> tuple[Recommend
         token_mask=np.asarray(bundle.token_mask),
         trained=bundle.trained,
         popularity=bundle.popularity,
+        recent_popularity=bundle.recent_popularity,
     )
     graphs = Graphs(user_tower=user_tower, ranker=bundle.graph("ranker"))
     directory, of_cold = bundle.index_directory, bundle.cold_ranker_directory

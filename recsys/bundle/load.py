@@ -127,6 +127,14 @@ class Bundle:
         return np.concatenate([np.zeros(NUM_RESERVED), counts]).astype(np.float32)
 
     @property
+    def recent_popularity(self) -> Floats | None:
+        """A decayed sum of these events. Shape [N]; None where no event counts more than another."""
+        if Columns.RECENT_POPULARITY not in self.catalogue.columns:
+            return None
+        sums = self.catalogue[Columns.RECENT_POPULARITY].to_numpy()
+        return np.concatenate([np.zeros(NUM_RESERVED), sums]).astype(np.float32)
+
+    @property
     def reviewers(self) -> list[str | None]:
         """The annotation of each item by its reviews: "praise", "enthusiasm" or None."""
         known = Columns.REVIEWERS in self.catalogue.columns

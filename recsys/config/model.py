@@ -177,10 +177,13 @@ class RankerConfig(Section):
 
 class ModelConfig(Section, ListSettings):  # with the keys of ListSettings: model.cold_ranks ...
     dim: Count = 64  # width of item vectors, user vectors and tokens; a multiple of every num_heads
-    # score = cosine / temperature. A lower temperature weighs the hardest negatives more.
     # The largest fraction of NDCG@10 and of NDCG@20 on warm items that cold_ranks = "auto" may cost, as
     # expected on validation. Raise it to show more cold items.
     cold_budget: Fraction = 0.03
+    # Half-lives in days of popularity, which orders items for users of whom nothing is known: an event counts
+    # half as much after this time. Validation chooses one, or none; an empty list is none.
+    half_lives_days: tuple[Positive, ...] = (1000, 365, 180, 90, 30, 7)
+    # score = cosine / temperature. A lower temperature weighs the hardest negatives more.
     temperature: Temperature = 0.1
     learn_temperature: bool = True  # True: training starts from `temperature` and adapts it
     item: ItemTowerConfig = ItemTowerConfig()

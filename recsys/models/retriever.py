@@ -86,6 +86,7 @@ class Retriever(nn.Module):
         self.log_temperature = nn.Parameter(log_temperature, requires_grad=config.learn_temperature)
         # None: the item tower embeds cold items as well.
         self.cold_start_head: ColdStartHead | None = None
+        self.recent_popularity: npt.NDArray[np.float32] | None = None  # [N], of `ItemArrays`
         self.scale = nn.ModuleDict({name: Standardise(width) for name, width in self.spec.dense_dims.items()})
         self._fit_scales(features)
         self.set_features(features)
@@ -270,6 +271,7 @@ class Retriever(nn.Module):
             token_mask=mask_NT,
             trained=self.features.trained,
             popularity=self.features.popularity,
+            recent_popularity=self.recent_popularity,
         )
 
     @torch.no_grad()

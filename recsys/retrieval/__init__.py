@@ -20,7 +20,7 @@ from recsys.retrieval.cold import (
     save_cold_ranker,
 )
 from recsys.retrieval.explanations import LEFT_OUT, Reason, by_leave_one_out, phrase, reason_of, score_drops
-from recsys.retrieval.fallback import AnsweredBy, answered_by, has_profile
+from recsys.retrieval.fallback import AnsweredBy, Popularity, answered_by, has_profile
 from recsys.retrieval.index.base import Index
 from recsys.retrieval.index.build import build_index, load_index
 from recsys.retrieval.index.exact import ExactIndex
@@ -54,6 +54,7 @@ __all__ = [
     "ListSettings",
     "Owners",
     "Pin",
+    "Popularity",
     "PopularitySource",
     "Reason",
     "Recommendations",

@@ -20,7 +20,7 @@ class AnsweredBy(StrEnum):
 
     HISTORY = "history"  # retriever and ranker, from the user's events
     PROFILE = "profile"  # the retriever alone, from the user's own fields
-    POPULARITY = "popularity"  # the number of training events, the same for every user
+    POPULARITY = "popularity"  # of items, the same for every user; recent events may count more
 
 
 def answered_by(history: History, settings: RecommenderSettings) -> AnsweredBy:
@@ -38,15 +38,15 @@ def has_profile(history: History) -> bool:
 
 
 class Popularity:
-    """Warm items by number of training events, ties by id.
+    """Warm items by `ItemArrays.popularity_now`, ties by id.
 
-    The score is log(1 + events) / (its maximum * temperature). It has the range of the retriever's score,
+    The score is log(1 + popularity) / (its maximum * temperature). It has the range of the retriever's score,
     cosine / temperature, so that the diversity weight has the same effect on both.
     """
 
     def __init__(self, items: ItemArrays, temperature: float) -> None:
-        self._score_N = items.log_popularity / np.float32(temperature)
-        order = np.argsort(-items.popularity, kind="stable")
+        self._score_N = items.log_popularity_now / np.float32(temperature)
+        order = np.argsort(-items.popularity_now, kind="stable")
         self._order: Ints = order[items.trained[order] & (order >= NUM_RESERVED)].astype(np.int64)
         self._place_N = np.full(len(items.popularity), len(order), np.int64)
         self._place_N[self._order] = np.arange(len(self._order))

@@ -84,7 +84,13 @@ def export_bundle(
             write(ITEM_TOWER, graphs[ITEM_TOWER], directory)
             items = _write_arrays(directory, fitted, config)
             _write_sources(directory, fitted.recommender)
-            write_catalogue(directory, dataset, fitted.features, reviewers)
+            write_catalogue(
+                directory,
+                dataset,
+                fitted.features,
+                reviewers,
+                recent_popularity=fitted.retriever.model.recent_popularity,
+            )
             _write_maps(directory, fitted)
             encoders = write_encoders(directory, fitted.retriever.model.spec.dense_dims, config)
             search: SearchSettings | None = None
@@ -174,6 +180,7 @@ def _write_arrays(directory: Path, fitted: Fitted, config: Config) -> ItemArrays
         token_mask=mask,
         trained=model.features.trained,
         popularity=model.features.popularity,
+        recent_popularity=model.recent_popularity,
     )
     build_index(config.index.kind, vectors).save(directory / "index")
     return items

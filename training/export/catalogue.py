@@ -11,6 +11,7 @@ from features.conversion.registry import ensure_encoder
 from features.dataset import Dataset
 from features.encoders import EncoderSpec, Kind
 from features.extraction import copy_transcriber
+from recsys.arrays import Floats
 from recsys.columns import Columns
 from recsys.config import Config
 from recsys.ids import NUM_RESERVED
@@ -23,7 +24,12 @@ _KINDS: Final[tuple[Kind, ...]] = ("text", "image", "audio")
 
 
 def write_catalogue(
-    directory: Path, dataset: Dataset, features: ItemFeatures, reviewers: Sequence[str | None] | None
+    directory: Path,
+    dataset: Dataset,
+    features: ItemFeatures,
+    reviewers: Sequence[str | None] | None,
+    *,
+    recent_popularity: Floats | None = None,
 ) -> None:
     """Write catalogue.parquet and item_ids.npy."""
     others = [
@@ -39,6 +45,9 @@ def write_catalogue(
         pl.Series(Columns.TRAINED, features.trained[NUM_RESERVED:]),
         pl.Series(Columns.REVIEWERS, reviewers or [None] * len(features.item_ids), dtype=pl.String),
     )
+    if recent_popularity is not None:
+        recent = pl.Series(Columns.RECENT_POPULARITY, recent_popularity[NUM_RESERVED:])
+        catalogue = catalogue.with_columns(recent)
     if features.imputed:
         catalogue = catalogue.with_columns(_imputed(features))
     catalogue.write_parquet(directory / "catalogue.parquet")

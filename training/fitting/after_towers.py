@@ -41,7 +41,7 @@ from training.ranker import CrossFittedRankers, FittedRanker, ScaledRanker
 
 logger = logging.getLogger(__name__)
 CONTENTS, MODULES, SOURCES, COLD_RANKER = "contents.json", "modules.pt", "sources", "cold_ranker"
-FORMAT = 3  # of the directory; 1 had no cross-fitted rankers, 2 no cold ranker
+FORMAT = 4  # of the directory; 1 had no cross-fitted rankers, 2 no cold ranker, 3 no half-life
 
 
 @dataclass(frozen=True, kw_only=True)

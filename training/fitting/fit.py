@@ -6,11 +6,14 @@ The same function makes the evaluated model, its id-only model and the refit tha
 import hashlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import numpy as np
 
 from features.inputs import HistoryBuilder, IdMaps
 from features.leakage import Audit
+from recsys.arrays import Floats
 from recsys.history import SequenceSchema
 from recsys.item_features import ItemFeatures
 from recsys.models import Retriever
@@ -29,6 +32,7 @@ from training.cold_start import (
 from training.fitting.after_towers import AfterTowers, after_towers_key, load_or_fit
 from training.fitting.checkpoint_key import checkpoint_key, digest_of_parameters
 from training.fitting.inputs import AuditedInputs, FitInputs
+from training.fitting.recent_popularity import HalfLife, choose_half_life, decayed_counts
 from training.fitting.torch_recommender import make_recommender
 from training.fitting.validation import (
     is_ranker_user,
@@ -168,6 +172,7 @@ def fit(
         lambda: _fit_after_towers(model, inputs, choices, has_validation, progress),
     )
     model.cold_start_head = parts.head
+    model.recent_popularity = _recent_popularity(inputs, parts.without_events.half_life_days)
     return Fitted(
         features=inputs.features,
         schema=inputs.schema,
@@ -266,11 +271,30 @@ def _choose_cold_ranker(
     return choose_cold_ranker(inputs.features, users, vectors, config, seed=inputs.config.train.seed)
 
 
+def _recent_popularity(inputs: FitInputs, half_life_days: float | None) -> Floats | None:
+    if half_life_days is None:
+        return None
+    return decayed_counts(inputs.sequences, inputs.features.size, half_life_days)
+
+
 def _choose_without_events(model: Retriever, inputs: FitInputs) -> WithoutEvents:
+    users = [*inputs.ground_truth, *inputs.ground_truth_without_events]
+    nothing, leaves_out = np.empty(0, np.int64), inputs.config.evaluate.exclude_seen
+    chosen = HalfLife(reason="the data have no times")
+    if inputs.schema.has_clock:
+        chosen = choose_half_life(
+            model.item_arrays(),
+            inputs.sequences,
+            [(inputs.ground_truth | inputs.ground_truth_without_events)[user] for user in users],
+            [inputs.before[user].seen if leaves_out and user in inputs.before else nothing for user in users],
+            inputs.config.model.half_lives_days,
+        )
+    model.recent_popularity = _recent_popularity(inputs, chosen.days)
     histories = {user: inputs.builder.empty(user) for user in inputs.ground_truth_without_events}
-    return choose_without_events(
+    answer = choose_without_events(
         make_recommender(model, inputs.config), histories, inputs.ground_truth_without_events
     )
+    return replace(answer, half_life_days=chosen.days, half_life_reason=chosen.reason)
 
 
 def _has_ranker(inputs: FitInputs, choices: FitChoices | None) -> bool:

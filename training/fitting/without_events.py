@@ -31,6 +31,8 @@ class WithoutEvents:
     num_users: int = 0
     towers_ndcg: float | None = None
     popularity_ndcg: float | None = None
+    half_life_days: float | None = None  # of popularity; None: every event counts the same
+    half_life_reason: str = ""
 
 
 POPULARITY = WithoutEvents(answer="popularity", reason="not measured")
