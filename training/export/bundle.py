@@ -84,13 +84,7 @@ def export_bundle(
             write(ITEM_TOWER, graphs[ITEM_TOWER], directory)
             items = _write_arrays(directory, fitted, config)
             _write_sources(directory, fitted.recommender)
-            write_catalogue(
-                directory,
-                dataset,
-                fitted.features,
-                reviewers,
-                recent_popularity=fitted.retriever.model.recent_popularity,
-            )
+            write_catalogue(directory, dataset, fitted.features, reviewers, items.recent_popularity)
             _write_maps(directory, fitted)
             encoders = write_encoders(directory, fitted.retriever.model.spec.dense_dims, config)
             search: SearchSettings | None = None

@@ -28,7 +28,6 @@ def write_catalogue(
     dataset: Dataset,
     features: ItemFeatures,
     reviewers: Sequence[str | None] | None,
-    *,
     recent_popularity: Floats | None = None,
 ) -> None:
     """Write catalogue.parquet and item_ids.npy."""
