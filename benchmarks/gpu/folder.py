@@ -58,7 +58,7 @@ def write_inputs(
 ) -> None:
     """Write inputs.json and arrays.npz."""
     arrays = {f"{part}/{name}": array for part in OF_ITEMS for name, array in getattr(features, part).items()}
-    arrays |= {f"items/{name}": array for name, array in vars(items).items()}
+    arrays |= {f"items/{name}": array for name, array in vars(items).items() if array is not None}
     arrays |= {"trained": features.trained, "popularity": features.popularity}
     for number, sequence in enumerate(sequences.values()):
         of_user = sequence.history.to_arrays() | {"target": sequence.target}

@@ -158,6 +158,7 @@ def items_of(bundle: Bundle) -> ItemArrays:
         token_mask=np.array(bundle.token_mask),
         trained=bundle.trained,
         popularity=bundle.popularity,
+        recent_popularity=bundle.recent_popularity,
     )
 
 

@@ -187,9 +187,9 @@ def run(
     _run_all(dataset, out, config, preset, set_, cache)
 
 
-# More products than by default, for the long tail; fewer shoppers, epochs and users of the knock-outs, so
-# that the demo takes minutes (docs/results.md).
-DEMO_ITEMS, DEMO_USERS = 800, 1000
+# Fewer products, shoppers, epochs and users of the knock-outs than by default, so that the demo takes minutes
+# (docs/results.md).
+DEMO_ITEMS, DEMO_USERS = 500, 1000
 DEMO_SETTINGS = (
     "train.epochs=11",
     "model.ranker.num_epochs=8",
