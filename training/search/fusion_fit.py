@@ -11,8 +11,9 @@ where the latter are scaled to have the lowest loss, so that few queries change 
 
 All comparisons are cross-fitted: a fold's NDCG@10 is that of weights fitted on the other folds. A leg is
 removed, from the evidence too, where the NDCG without it is at most one standard error, and at most 1%, below
-the best; standard errors are of the paired differences over groups of queries. Learned weights are taken only
-where they beat the fusion by evidence and the best single leg.
+the best; standard errors are of the paired differences over groups of queries. Learned weights, or the best
+leg alone, replace the fusion by evidence only where they are better by two standard errors: a hundred queries
+of one kind say little about the queries that others will ask.
 
 Legend: Q queries, K candidates of a query, R candidates of all queries, W sampled candidates of a query,
 padded, F features: the evidence, then two for each leg.
@@ -47,6 +48,7 @@ MIN_QUERIES: Final = 50
 NUM_HARD: Final = 100  # candidates of a query in the loss: the first ones of the fusion by evidence,
 NUM_RANDOM: Final = 50  # and others, drawn
 PRIOR_QUERIES: Final = 5.0  # strength of the pull towards the fusion by evidence; each query adds 1
+MIN_ERRORS: Final = 2.0  # standard errors by which another fusion must be better than that by evidence
 MAX_RELATIVE_LOSS: Final = 0.01  # of NDCG, by the removal of all legs together
 AT: Final = 10
 PLAIN: Final = "fusion by evidence"
@@ -95,18 +97,20 @@ def choose_fusion(queries: Sequence[RankedQuery], settings: SearchSettings, *, s
 
 def _chosen(task: "_Task", kept: Sequence[str], best_leg: str, ndcg_Q: dict[str, Doubles]) -> FusionChoice:
     means = {name: float(values.mean()) for name, values in ndcg_Q.items()}
-    learned, plain, alone = means.values()
+    learned_Q, plain_Q, alone_Q = ndcg_Q.values()
+    learned, _, alone = means.values()
     shown = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
     words = f"cross-fitted NDCG@10 over {len(task.queries)} validation queries: {shown}"
-    if learned > max(plain, alone):
+    if learned > alone and task.is_clearly_better(learned_Q, plain_Q):
         off = [name for name in task.names if name not in kept]
         switched = f"; off without a loss: {', '.join(off)}" if off else ""
         weights = task.weights(task.fit(task.features(kept), np.arange(len(task.queries))), kept)
         return FusionChoice(weights=weights, reason=f"learned; {words}{switched}", ndcg=means)
-    if plain >= alone:
-        return FusionChoice(weights=None, reason=f"{PLAIN}; {words}", ndcg=means)
-    weights = FusionWeights(standardized={best_leg: 1.0})
-    return FusionChoice(weights=weights, reason=f"{best_leg} alone; {words}", ndcg=means)
+    if alone >= learned and task.is_clearly_better(alone_Q, plain_Q):
+        weights = FusionWeights(standardized={best_leg: 1.0})
+        return FusionChoice(weights=weights, reason=f"{best_leg} alone; {words}", ndcg=means)
+    reason = f"{PLAIN}, since nothing is better by {MIN_ERRORS:g} standard errors; {words}"
+    return FusionChoice(weights=None, reason=reason, ndcg=means)
 
 
 def _eliminate(task: "_Task", names: Sequence[str], floor: float) -> tuple[list[str], Doubles]:
@@ -249,6 +253,11 @@ class _Task:
             standardized=dict(zip(names, by_leg[: len(names)], strict=True)),
             reciprocal=dict(zip(names, by_leg[len(names) :], strict=True)),
         )
+
+    def is_clearly_better(self, ndcg_Q: Doubles, other_Q: Doubles) -> bool:
+        """Whether the mean is above the other's by more than `MIN_ERRORS` standard errors."""
+        gain_Q = ndcg_Q - other_Q
+        return float(gain_Q.mean()) > MIN_ERRORS * self.standard_error(gain_Q)
 
     def standard_error(self, difference_Q: Doubles) -> float:
         """Of the mean difference, clustered by group."""
