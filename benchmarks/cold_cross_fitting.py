@@ -78,16 +78,7 @@ def on_test(run: Run, choices: dict[str, ColdRankerChoice]) -> ViewResult:
     for name, choice in choices.items():
         ranker = make_cold_ranker(fitted.features, choice, run.config.model.cold_start)
         recommender = fitted.recommender.with_cold_ranker(ranker)
-        systems.append(
-            System(
-                name,
-                recommender,
-                histories,
-                empty=fitted.builder.empty,
-                exclude_seen=settings.exclude_seen,
-                owners=fitted.features.owners,
-            )
-        )
+        systems.append(System.of(fitted, name, recommender, histories, settings))
     data = EvaluationSet(split=run.split, items=fitted.features, seen=SeenItems(histories))
     made = EvaluationSettings(exclude_seen=settings.exclude_seen, main_model=CROSS_FITTED)
     return evaluate(systems, data, made).views["cold_pool"]

@@ -9,15 +9,12 @@ cold ranker to the other models, paired by user, with 95% intervals of a bootstr
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from features.inputs import SeenItems
-from recsys.config import EvaluateConfig
-from recsys.history import History
-from recsys.retrieval import Recommender
 from training.baselines import choose_baselines
 from training.evaluation import Evaluation, EvaluationSet, EvaluationSettings, System, TopK, evaluate
 from training.fitting import Fitted
@@ -57,7 +54,7 @@ def measure(run: Run, fitted: Fitted) -> Evaluation:
         FORMER: whole.with_settings(cold_ranks=(10, 17, 19)),
     }
     models: list[TopK] = [
-        system(name, each, fitted, histories, settings) for name, each in recommenders.items()
+        System.of(fitted, name, each, histories, settings) for name, each in recommenders.items()
     ]
     found = choose_baselines(
         [NEIGHBORS],
@@ -73,24 +70,6 @@ def measure(run: Run, fitted: Fitted) -> Evaluation:
         models,
         EvaluationSet(split=run.split, items=fitted.features, seen=seen),
         EvaluationSettings(exclude_seen=settings.exclude_seen, main_model=RANKER),
-    )
-
-
-def system(
-    name: str,
-    recommender: Recommender,
-    fitted: Fitted,
-    histories: Mapping[str, History],
-    settings: EvaluateConfig,
-) -> System:
-    """A recommender under a name of its own, over the items of the fit."""
-    return System(
-        name,
-        recommender,
-        histories,
-        empty=fitted.builder.empty,
-        exclude_seen=settings.exclude_seen,
-        owners=fitted.features.owners,
     )
 
 

@@ -260,7 +260,7 @@ def similar(
     "/metrics", tags=["operation"], summary="Numbers for Prometheus", response_class=PlainTextResponse
 )
 def metrics(request: Request) -> PlainTextResponse:
-    """Requests and their time by route, stages of answers, and degraded answers; with keys of scope admin."""
+    """Requests and their time by route, and degraded answers; with keys of scope admin."""
     return PlainTextResponse(request.app.state.metrics.text(), media_type=CONTENT_TYPE)
 
 

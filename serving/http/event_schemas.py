@@ -14,9 +14,7 @@ MAX_REVIEW: Final = 100_000  # characters
 def _named(value: str) -> str:
     if not value.strip():
         raise ValueError("is empty; give it a value, or leave it out")
-    if "\0" in value:
-        raise ValueError("has a NUL character; remove it")
-    return value
+    return _without_nul(value)
 
 
 def _without_nul(value: str) -> str:

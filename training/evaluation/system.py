@@ -48,6 +48,25 @@ class System:
         self._recommender, self._histories, self._empty = recommender, histories, empty
         self._exclude_seen = exclude_seen
 
+    @classmethod
+    def of(
+        cls,
+        fitted: Fitted,
+        name: str,
+        recommender: Recommender,
+        histories: Mapping[str, History],
+        settings: EvaluateConfig,
+    ) -> "System":
+        """`recommender` over the items and the fields of users of `fitted`."""
+        return cls(
+            name,
+            recommender,
+            histories,
+            empty=fitted.builder.empty,
+            exclude_seen=settings.exclude_seen,
+            owners=fitted.features.owners,
+        )
+
     def recommend(self, users: Sequence[str], k: int, *, allowed: Bools | None) -> Ints:
         """The best `k` items for each user, 0 where there are fewer. Shape [U, k]."""
         ranked_UK = np.full((len(users), k), PAD, np.int64)
@@ -111,15 +130,7 @@ def full_and_towers(
     if fitted.ranker is not None and towers is not None:
         systems[towers] = fitted.recommender.without_ranker()
     return [
-        System(
-            name,
-            recommender,
-            histories,
-            empty=fitted.builder.empty,
-            exclude_seen=settings.exclude_seen,
-            owners=fitted.features.owners,
-        )
-        for name, recommender in systems.items()
+        System.of(fitted, name, recommender, histories, settings) for name, recommender in systems.items()
     ]
 
 

@@ -39,15 +39,24 @@ def decayed_counts(
     sequences: Mapping[str, TrainingSequence], num_items: int, half_life_days: float
 ) -> Floats:
     """The formula of the module's docstring. Shape [N]."""
+    (count_N,) = _decayed(sequences, num_items, [half_life_days])
+    return count_N
+
+
+def _decayed(
+    sequences: Mapping[str, TrainingSequence], num_items: int, half_lives_days: Sequence[float]
+) -> list[Floats]:
+    """As `decayed_counts`, for each half-life; the sequences are read as often as for one."""
     newest = max(
         (int(each.history.timestamp[-1]) for each in sequences.values() if len(each.history)), default=0
     )
-    count_N = np.zeros(num_items, np.float64)
+    counts = [np.zeros(num_items, np.float64) for _ in half_lives_days]
     for each in sequences.values():
         item, time = each.history.item[each.target], each.history.timestamp[each.target]
         age = (newest - time) / MICROSECONDS_A_DAY
-        np.add.at(count_N, item, np.exp2(-age / half_life_days))
-    return count_N.astype(np.float32)
+        for count_N, days in zip(counts, half_lives_days, strict=True):
+            np.add.at(count_N, item, np.exp2(-age / days))
+    return [count_N.astype(np.float32) for count_N in counts]
 
 
 def choose_half_life(
@@ -71,7 +80,8 @@ def choose_half_life(
         return at_k(listed, ground_truth, [SELECTION_K])[f"ndcg@{SELECTION_K}"]
 
     without = ndcg(None)
-    found = {days: ndcg(decayed_counts(sequences, len(items.popularity), days)) for days in half_lives_days}
+    counts = _decayed(sequences, len(items.popularity), half_lives_days)
+    found = {days: ndcg(count_N) for days, count_N in zip(half_lives_days, counts, strict=True)}
     best = max(found, key=lambda days: float(found[days].mean()))
     gain = found[best] - without
     error = float(gain.std(ddof=1)) / np.sqrt(len(gain))

@@ -162,14 +162,7 @@ class KnockoutSubject:
                 cold_ranks=fitted.recommender.settings.cold_ranks,
             )
         )
-        return System(
-            name,
-            recommender,
-            histories,
-            empty=fitted.builder.empty,
-            exclude_seen=self.config.evaluate.exclude_seen,
-            owners=fitted.features.owners,
-        )
+        return System.of(fitted, name, recommender, histories, self.config.evaluate)
 
     def _histories(self, group: ModalityGroup, kind: Kind, rng: np.random.Generator) -> Mapping[str, History]:
         media, builder = self._media(group), self.fitted.builder

@@ -24,13 +24,6 @@ class Metrics:
             buckets=SECONDS,
             registry=self._registry,
         )
-        self._stages = Histogram(
-            "recsys_stage_seconds",
-            "Time of the stages of an answer.",
-            ("stage",),
-            buckets=SECONDS,
-            registry=self._registry,
-        )
         self._degraded = Counter(
             "recsys_degraded",
             "Answers that do not come from model and history.",
@@ -42,10 +35,6 @@ class Metrics:
         """Count one request."""
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(method, route).observe(seconds)
-
-    def stage(self, name: str, seconds: float) -> None:
-        """Count one stage of an answer."""
-        self._stages.labels(name).observe(seconds)
 
     def degraded(self, reasons: Iterable[str]) -> None:
         """Count the entries of an answer's `degraded`, without what answered instead."""
