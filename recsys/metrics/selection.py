@@ -1,8 +1,8 @@
 """Choices on validation that take the standard error into account.
 
-The rule of one standard error (Breiman, Friedman, Olshen and Stone 1984, section 3.4.3): of the options whose
-result is within one standard error of the best, the simplest is taken. Here the error is that of the paired
-difference over users.
+As the rule of one standard error (Breiman, Friedman, Olshen and Stone 1984, section 3.4.3), with the error of
+the paired difference over users: the simplest option is taken unless the best one is better by more than it.
+benchmarks/robust_choice.py compares it with other rules.
 """
 
 from collections.abc import Mapping
@@ -32,12 +32,3 @@ def best_if_clear(value_U: Mapping[Option, Doubles]) -> Option:
     simplest = next(iter(value_U))
     best = max(value_U, key=lambda option: float(value_U[option].mean()) if len(value_U[option]) else 0.0)
     return best if is_clear(value_U[best] - value_U[simplest]) else simplest
-
-
-def simplest_within_error(value_U: Mapping[Option, Doubles]) -> Option:
-    """The first of the options, from the simplest on, that the best one is not clearly better than.
-
-    `value_U` has the results of each option for the same users, higher is better.
-    """
-    best = max(value_U, key=lambda option: float(value_U[option].mean()) if len(value_U[option]) else 0.0)
-    return next(option for option in value_U if not is_clear(value_U[best] - value_U[option]))

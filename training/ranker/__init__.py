@@ -1,6 +1,15 @@
 """Training of the ranker on lists that the retriever really returned."""
 
-from training.ranker.fit import INPUTS, OUTPUTS, CrossFittedRankers, FittedRanker, ScaledRanker, fit_ranker
+from training.ranker.fit import (
+    INPUTS,
+    OUTPUTS,
+    CrossFittedRankers,
+    FittedRanker,
+    ScaledRanker,
+    fit_ranker,
+    ranker_epochs,
+    ranker_output,
+)
 from training.ranker.ranked_lists import (
     SELECTION_K,
     RankedLists,
@@ -19,6 +28,8 @@ __all__ = [
     "RankingTask",
     "ScaledRanker",
     "fit_ranker",
+    "ranker_epochs",
+    "ranker_output",
     "selection_ndcg",
     "selection_ndcg_by_user",
 ]

@@ -117,7 +117,7 @@ def fit_ranker(
     cross_fitted, validation_BK = None, None
     if validation is not None:
         choice = _Choice(RankedLists.of(recommender, validation), config.blend_weights)
-        for epoch, ranker, loss in _fitting(lists, config, seed, num_epochs, device):
+        for epoch, ranker, loss in ranker_epochs(lists, config, seed, num_epochs, device):
             choice.consider(ranker, epoch)
             progress("rank", epoch, num_epochs, f"loss {loss:.3f}{choice.note}")
             if epoch - choice.epoch >= config.patience:
@@ -129,11 +129,11 @@ def fit_ranker(
             cross_fitted = CrossFittedRankers(
                 for_validation=_scaled(choice.ranker, blend_weight),
                 for_train=_scaled(
-                    _last(_fitting(choice.lists, config, seed, num_epochs, device)), blend_weight
+                    _last(ranker_epochs(choice.lists, config, seed, num_epochs, device)), blend_weight
                 ),
             )
         lists = lists.joined(choice.lists)
-    for epoch, each, loss in _fitting(lists, config, seed, num_epochs, device):
+    for epoch, each, loss in ranker_epochs(lists, config, seed, num_epochs, device):
         ranker = each
         progress("rank on all", epoch, num_epochs, f"loss {loss:.3f}")
     return FittedRanker(
@@ -147,7 +147,7 @@ def fit_ranker(
     )
 
 
-def _fitting(
+def ranker_epochs(
     lists: RankedLists, config: RankerConfig, seed: int, num_epochs: int, device: torch.device
 ) -> Iterator[tuple[int, Ranker, float]]:
     """Each epoch's number, the ranker after it, and the mean loss of its lists."""
@@ -157,6 +157,12 @@ def _fitting(
     for epoch in range(1, num_epochs + 1):
         loss = _train_epoch(ranker, optimizer, lists, np.random.default_rng([seed, epoch]))
         yield epoch, ranker, loss
+
+
+def ranker_output(ranker: Ranker, lists: RankedLists) -> Floats:
+    """What `ranker` adds to the retriever's scores, unscaled. Shape [B, K]."""
+    scaled, rows = _scaled(ranker, 1.0), np.arange(len(lists.label_BK))
+    return np.concatenate([scaled.rank(inputs)["score"] for _, inputs in lists.batches(rows)])
 
 
 def _make_ranker(recommender: Recommender, lists: RankedLists, config: RankerConfig) -> Ranker:
@@ -203,9 +209,7 @@ class _Choice:
         return f", NDCG@10 {self.scores['retriever']:.4f} -> {self.scores['with_ranker']:.4f}"
 
     def consider(self, ranker: Ranker, epoch: int) -> None:
-        scaled = _scaled(ranker, 1.0)
-        rows = np.arange(len(self.lists.label_BK))
-        output_BK = np.concatenate([scaled.rank(inputs)["score"] for _, inputs in self.lists.batches(rows)])
+        output_BK = ranker_output(ranker, self.lists)
         for blend_weight in self.blend_weights:
             ndcg_B = self.lists.ndcg(blend_weight * output_BK)
             if ndcg_B.mean() > self._best_B.mean():
