@@ -141,6 +141,13 @@ def serve(
         typer.Option(min=0, help="Requests a second of one key, or of one address without keys; 0: any."),
     ] = 0,
     max_body_mb: Annotated[float, typer.Option(min=0.001, help="A larger request is refused.")] = 64,
+    bundles: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder of bundles, or the store, that POST /v1/admin/bundle may serve from; by default "
+            "the store that is served, else none."
+        ),
+    ] = None,
     impressions: Annotated[
         bool,
         typer.Option(help="Keep in the state which items each answer listed, for later trainings."),
@@ -148,25 +155,29 @@ def serve(
 ) -> None:
     """Answer over HTTP: a page for search at /, and the API's documentation at /docs."""
     from features.queries import QueryLimits
-    from recsys.bundle import bundle_directory
     from serving.http import Limits
     from serving.http import serve as serve_bundle
+    from serving.swap import ServeSettings
 
+    settings = ServeSettings(
+        histories=histories,
+        state=state,
+        device=_device(device),
+        rules=rules,
+        media=tuple(media or ()),
+        limits=QueryLimits(max_pixels=round(1e6 * max_megapixels), max_audio_seconds=max_audio_seconds),
+    )
     with suppress(KeyboardInterrupt):  # how a server is stopped
         serve_bundle(
-            bundle_directory(bundle),
+            bundle,
+            settings,
             host=host,
             port=port,
-            histories=histories,
-            state=state,
-            device=_device(device),
-            media=media or (),
-            limits=QueryLimits(max_pixels=round(1e6 * max_megapixels), max_audio_seconds=max_audio_seconds),
             log_impressions=impressions,
-            rules=rules,
             keys=keys,
             allow_anonymous=allow_anonymous,
             guard_limits=Limits(body_bytes=round(1e6 * max_body_mb), per_second=rate),
+            bundles=bundles,
         )
 
 
