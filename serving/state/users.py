@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from copy import copy
 from heapq import merge
 from itertools import groupby, islice
 
+from recsys.bundle import Bundle
 from recsys.errors import StateError
 from recsys.history import History
 from serving.state.assembling import Assembler
@@ -28,6 +30,12 @@ class UserState:
         self._database, self.imported, self.live, self._assembler = database, imported, live, assembler
         self._impressions = ImpressionLog(live)
         self._is_live = True  # as of the last `read`
+
+    def over(self, bundle: Bundle) -> "UserState":
+        """As `State.over`."""
+        other = copy(self)
+        other._assembler = Assembler(bundle)
+        return other
 
     @property
     def is_durable(self) -> bool:
