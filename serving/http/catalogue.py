@@ -8,18 +8,18 @@ from fastapi import Path as InPath
 
 from recsys.errors import MediumError, RequestError
 from serving.engine import Engine
-from serving.http.catalogue_schemas import (
+from serving.http.parts import BAD_BODY, BAD_REQUEST, NOT_FOUND, EngineOf, model_info
+from serving.http.problems import of_request, problem
+from serving.http.schemas import (
     About,
     Facet,
     FacetAnswer,
     FacetRequest,
     ItemOut,
     PictureQuery,
+    UserQuery,
     ValueCount,
 )
-from serving.http.parts import BAD_BODY, BAD_REQUEST, NOT_FOUND, EngineOf, model_info
-from serving.http.problems import of_request, problem
-from serving.http.schemas import UserQuery
 from serving.pictures import CataloguePictures
 from serving.search import SearchEngine
 

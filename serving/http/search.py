@@ -18,8 +18,8 @@ from serving.http.parts import (
     model_info,
 )
 from serving.http.problems import problem
-from serving.http.schemas import ErrorBody
-from serving.http.search_schemas import (
+from serving.http.schemas import (
+    ErrorBody,
     ExplanationOut,
     FoundItem,
     SearchAnswerOut,
