@@ -27,6 +27,7 @@ from serving.http.guard import (
     check_exposure,
     describe_guard,
 )
+from serving.http.items import router as items_router
 from serving.http.page import router as page_router
 from serving.http.parts import (
     BAD_BODY,
@@ -38,6 +39,7 @@ from serving.http.parts import (
     EngineOf,
     RecommendingEngine,
     RecordOf,
+    ViewOf,
     history_of,
     model_info,
     providers_of,
@@ -58,6 +60,7 @@ from serving.http.schemas import (
 )
 from serving.http.search import body_definitions
 from serving.http.search import router as search_router
+from serving.items import LiveItems
 from serving.pictures import CataloguePictures
 from serving.search import SearchEngine
 
@@ -103,14 +106,14 @@ def create_app(
     """
     # FastAPI's own pages load scripts from another host; /docs is one of `serving/web/`.
     app = FastAPI(title="recsys", version=__version__, description=ABOUT, docs_url=None, redoc_url=None)
-    app.state.engine = engine
     app.state.log_impressions = log_impressions
     app.state.metrics = Metrics()
     app.add_middleware(Guard, metrics=app.state.metrics, keys=keys, limits=guard_limits)
     has_search = engine.bundle.manifest.search is not None
-    app.state.search = SearchEngine.of(engine, limits=limits) if has_search else None
+    search = SearchEngine.of(engine, limits=limits) if has_search else None
+    app.state.live = LiveItems.of(engine, search)
     app.state.pictures = CataloguePictures(engine.bundle.catalogue, media)
-    for each in (router, events_router, search_router, catalogue_router, page_router):
+    for each in (router, events_router, search_router, items_router, catalogue_router, page_router):
         app.include_router(each)
     _describe_bodies(app)
     _install_handlers(app)
@@ -231,16 +234,15 @@ def rank(body: RankRequest, engine: RecommendingEngine, record: RecordOf, reques
 )
 def similar(
     item_id: Annotated[str, InPath(description="Item id.", examples=["1"])],
-    engine: EngineOf,
+    view: ViewOf,
     query: Annotated[SimilarQuery, Query()],
-    request: Request,
 ) -> SimilarAnswer:
     """The nearest other items, by the cosine of item vectors; in a bundle of items alone, by search."""
     try:
-        item = engine.reader_of(query.user_id).item(item_id, "item_id")
+        item = view.engine.reader_of(query.user_id).item(item_id, "item_id")
     except RequestError as error:
         raise HTTPException(404, of_request(error)) from None
-    search: SearchEngine | None = request.app.state.search
+    engine, search = view.engine, view.search
     similar_items = engine.similar if engine.recommender is not None or search is None else search.similar
     found, cosines = similar_items(item, query.k, user=query.user_id)
     items = [

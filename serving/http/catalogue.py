@@ -8,7 +8,7 @@ from fastapi import Path as InPath
 
 from recsys.errors import MediumError, RequestError
 from serving.engine import Engine
-from serving.http.parts import BAD_BODY, BAD_REQUEST, NOT_FOUND, EngineOf, model_info
+from serving.http.parts import BAD_BODY, BAD_REQUEST, NOT_FOUND, EngineOf, ViewOf, model_info
 from serving.http.problems import of_request, problem
 from serving.http.schemas import (
     About,
@@ -21,7 +21,6 @@ from serving.http.schemas import (
     ValueCount,
 )
 from serving.pictures import CataloguePictures
-from serving.search import SearchEngine
 
 router = APIRouter()
 log = logging.getLogger(__name__)
@@ -43,12 +42,10 @@ PicturesOf = Annotated[CataloguePictures, Depends(_pictures)]
 
 
 @router.get("/v1/about", responses=BAD_REQUEST, tags=["catalogue"], summary="What can be asked here")
-def about(
-    engine: EngineOf, pictures: PicturesOf, query: Annotated[UserQuery, Query()], request: Request
-) -> About:
+def about(view: ViewOf, pictures: PicturesOf, query: Annotated[UserQuery, Query()]) -> About:
     """The dataset, and the kinds of request that its bundle answers."""
+    engine, search = view.engine, view.search
     manifest = engine.bundle.manifest
-    search: SearchEngine | None = request.app.state.search
     return About(
         name=manifest.dataset.name,
         num_items=engine.reader_of(query.user_id).num_items(),

@@ -14,16 +14,24 @@ from serving.engine import Engine
 from serving.http.guard import Metrics
 from serving.http.problems import problem
 from serving.http.schemas import Answer, ErrorBody, ModelInfo, Subject
+from serving.items import LiveItems, View
 from serving.requests import Event
 from serving.state import Impression
 
 Responses = dict[int | str, dict[str, Any]]
 
 
-async def _engine(request: Request) -> Engine:
-    engine = request.app.state.engine
-    assert isinstance(engine, Engine)
-    return engine
+async def _view(request: Request) -> View:
+    """Taken once by a request, so that its answer is of one state of the catalogue."""
+    live: LiveItems = request.app.state.live
+    return live.view
+
+
+ViewOf = Annotated[View, Depends(_view)]
+
+
+async def _engine(view: ViewOf) -> Engine:
+    return view.engine
 
 
 EngineOf = Annotated[Engine, Depends(_engine)]

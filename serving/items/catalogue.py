@@ -7,8 +7,7 @@ the lexical index is one for all of them, and their masks of allowed items leave
 Legend: N items, R changed items.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -21,27 +20,13 @@ from recsys.ids import NUM_RESERVED, IdMap
 from recsys.retrieval import ExtendedIndex, Recommender
 from serving.engine import Engine
 from serving.items.arrays import GrowingArray
-from serving.items.content import Content
+from serving.items.change import Change
 from serving.items.encoder import ItemEncoder
-from serving.items.fields import ItemFields, row_of
+from serving.items.fields import row_of
 from serving.items.searching import LiveSearch
 from serving.search import SearchEngine
 
 _MAX_CHUNKS: Final = 64  # of the table, before it is copied to one
-
-
-@dataclass(frozen=True, kw_only=True)
-class Change:
-    """One item as it is from now on."""
-
-    item: str
-    given: Mapping[str, Any] | None  # its fields as they were given; None: it is removed
-    fields: ItemFields = field(default_factory=ItemFields)
-    content: Content = field(default_factory=Content)
-
-    @property
-    def is_removal(self) -> bool:
-        return self.given is None
 
 
 class LiveCatalogue:

@@ -10,15 +10,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from features.queries import QueryLimits
+from recsys.bundle import Device
 from recsys.columns import Columns
 from recsys.errors import RequestError
 from recsys.modalities import Modality
 from serving.engine import Engine
-from serving.items.catalogue import Change, LiveCatalogue
+from serving.items.catalogue import LiveCatalogue
+from serving.items.change import Change
 from serving.items.content import Content
 from serving.items.encoder import ItemEncoder
 from serving.items.fields import ItemFields, ItemSchema
-from serving.search import SearchEngine
+from serving.search import SearchEngine, query_encoder
 from serving.state import LiveItem
 
 log = logging.getLogger(__name__)
@@ -63,6 +66,18 @@ class LiveItems:
         self._version = 0
         self._changing = threading.Lock()
         self.refresh()
+
+    @classmethod
+    def of(cls, engine: Engine, search: SearchEngine | None, device: Device = "cpu") -> "LiveItems":
+        """Live items by the encoders of the bundle, which a search shares."""
+        bundle = engine.bundle
+        encoders = query_encoder(bundle, QueryLimits(), device) if search is None else search.encoder
+        return cls(engine, search, ItemEncoder(bundle, encoders.models, device))
+
+    @property
+    def can_encode(self) -> bool:
+        """Whether the bundle has what new items are encoded by; items are removed without it."""
+        return self._encoder.has_tower or self.view.engine.recommender is None
 
     def put(self, entries: Sequence[ItemEntry]) -> list[Stored]:
         """Store the items in place of former ones, all or none, and show them from the next request on.

@@ -4,7 +4,6 @@ Legend: N items, R changed items.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,12 +19,10 @@ from recsys.search import (
     build_leg,
 )
 from serving.engine import Engine
+from serving.items.change import Change
 from serving.items.content import Content
 from serving.items.encoder import ItemEncoder
 from serving.search import SearchEngine
-
-if TYPE_CHECKING:
-    from serving.items.catalogue import Change
 
 
 class LiveSearch:
@@ -38,7 +35,7 @@ class LiveSearch:
         self._documents: dict[int, Document] = {}  # of the changed items; an empty one for a removed item
         self._contents: dict[int, Content] = {}
 
-    def changed(self, engine: Engine, rows: Ints, changes: Sequence["Change"]) -> SearchEngine:
+    def changed(self, engine: Engine, rows: Ints, changes: Sequence[Change]) -> SearchEngine:
         """The search over the catalogue of `engine` after these changes of the items `rows` [R]."""
         num_items = engine.bundle.item_ids.size
         self._has_words = np.pad(self._has_words, (0, num_items - len(self._has_words)))
@@ -91,7 +88,7 @@ class LiveSearch:
         return ExtendedLeg(leg, ChangedRows(rows=changed, leg=made), num_items)
 
 
-def _document(row: int, change: "Change") -> Document:
+def _document(row: int, change: Change) -> Document:
     fields = change.fields
     values = (value for each in fields.categories.values() for value in each)
     return Document(

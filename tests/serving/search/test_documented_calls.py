@@ -9,9 +9,26 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
+from live_bundle import trained_items, write_live_bundle
+
+from serving.engine import Engine
+from serving.http.app import create_app
 
 PAGE = (Path(__file__).parents[3] / "docs" / "serving.md").read_text("utf-8").partition("\n## HTTP\n")[2]
-KNOWN = {'"260"': '"i00"', '"1196"': '"i05"', "/260": "/i00"}  # items of the page to those of the test
+# Items and fields of the page to those of the test.
+KNOWN = {
+    '"260"': '"i00"', '"1196"': '"i05"', "/260": "/i00", '"genres"': '"group"', '"year"': '"price"',
+    '"Drama"': '"a"',
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A bundle with every part that the calls need: search, a recommender, an item tower."""
+    bundle = write_live_bundle(tmp_path_factory.mktemp("documented") / "bundle", trained_items())
+    with Engine.open(bundle.path, state=":memory:") as engine:
+        yield TestClient(create_app(engine), raise_server_exceptions=False)
 
 
 def blocks(language: str) -> list[str]:
@@ -50,6 +67,7 @@ def test_every_curl_is_answered(client: Any) -> None:
         "/v1/items/i00/similar",
     }  # fmt: skip
     assert ("DELETE", "/v1/users/42") in sent
+    assert {("PUT", "/v1/items/new-1"), ("DELETE", "/v1/items/new-1")} <= sent
 
 
 def test_every_python_is_answered(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
