@@ -57,7 +57,8 @@ TIERS: Mapping[str, tuple[str, ...]] = {
         "engine",
         "search",
         "items",
-        "batch show http",
+        "batch show swap",
+        "http",
         "pyfunc",
     ),
 }

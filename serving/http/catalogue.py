@@ -8,7 +8,7 @@ from fastapi import Path as InPath
 
 from recsys.errors import MediumError, RequestError
 from serving.engine import Engine
-from serving.http.parts import BAD_BODY, BAD_REQUEST, NOT_FOUND, EngineOf, ViewOf, model_info
+from serving.http.parts import BAD_BODY, BAD_REQUEST, NOT_FOUND, EngineOf, ServedOf, model_info
 from serving.http.problems import of_request, problem
 from serving.http.schemas import (
     About,
@@ -32,20 +32,20 @@ _PICTURE_HEADERS = {
 }
 
 
-async def _pictures(request: Request) -> CataloguePictures:
-    pictures = request.app.state.pictures
-    assert isinstance(pictures, CataloguePictures)
-    return pictures
+async def _pictures(served: ServedOf) -> CataloguePictures:
+    return served.pictures
 
 
 PicturesOf = Annotated[CataloguePictures, Depends(_pictures)]
 
 
 @router.get("/v1/about", responses=BAD_REQUEST, tags=["catalogue"], summary="What can be asked here")
-def about(view: ViewOf, pictures: PicturesOf, query: Annotated[UserQuery, Query()]) -> About:
+def about(
+    engine: EngineOf, pictures: PicturesOf, query: Annotated[UserQuery, Query()], served: ServedOf
+) -> About:
     """The dataset, and the kinds of request that its bundle answers."""
-    engine, search = view.engine, view.search
     manifest = engine.bundle.manifest
+    search = served.search
     return About(
         name=manifest.dataset.name,
         num_items=engine.reader_of(query.user_id).num_items(),

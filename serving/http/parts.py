@@ -14,24 +14,34 @@ from serving.engine import Engine
 from serving.http.guard import Metrics
 from serving.http.problems import problem
 from serving.http.schemas import Answer, ErrorBody, ModelInfo, Subject
-from serving.items import LiveItems, View
 from serving.requests import Event
 from serving.state import Impression
+from serving.swap import Holder, Served
 
 Responses = dict[int | str, dict[str, Any]]
 
 
-async def _view(request: Request) -> View:
-    """Taken once by a request, so that its answer is of one state of the catalogue."""
-    live: LiveItems = request.app.state.live
-    return live.view
+async def _holder(request: Request) -> Holder:
+    holder = request.app.state.holder
+    assert isinstance(holder, Holder)
+    return holder
 
 
-ViewOf = Annotated[View, Depends(_view)]
+HolderOf = Annotated[Holder, Depends(_holder)]
 
 
-async def _engine(view: ViewOf) -> Engine:
-    return view.engine
+async def _served(request: Request, holder: HolderOf) -> Served:
+    served = holder.current()
+    request.state.bundle = served.source.version  # the guard names it in a header
+    return served
+
+
+# FastAPI calls a dependency once a request, so that all parts of a request are of one bundle.
+ServedOf = Annotated[Served, Depends(_served)]
+
+
+async def _engine(served: ServedOf) -> Engine:
+    return served.engine
 
 
 EngineOf = Annotated[Engine, Depends(_engine)]

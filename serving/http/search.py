@@ -14,7 +14,7 @@ from serving.http.parts import (
     NOT_READY,
     Asked,
     Responses,
-    ViewOf,
+    ServedOf,
     history_of,
     model_info,
 )
@@ -54,11 +54,11 @@ _REQUEST_BODY = {
 }
 
 
-async def _search(view: ViewOf) -> SearchEngine:
-    if view.search is None:
+async def _search(served: ServedOf) -> SearchEngine:
+    if served.search is None:
         message = "this bundle has no search part; export it again (recsys export RUN) with search.enabled"
         raise HTTPException(409, problem(None, message))
-    return view.search
+    return served.search
 
 
 SearchOf = Annotated[SearchEngine, Depends(_search)]

@@ -1,5 +1,6 @@
 """Bodies of requests with their limits, answers, and the shape of every error, as they go over HTTP."""
 
+from serving.http.schemas.admin import BundleAnswer, BundleRequest
 from serving.http.schemas.catalogue import (
     About,
     Facet,
@@ -60,6 +61,8 @@ __all__ = [
     "MAX_K",
     "About",
     "Answer",
+    "BundleAnswer",
+    "BundleRequest",
     "ErasedAnswer",
     "ErrorBody",
     "EventEntry",

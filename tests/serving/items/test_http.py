@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 from bundle_parts import write_tiny_bundle
 from fastapi.testclient import TestClient
+from live_bundle import trained_items, write_live_bundle
 
 from serving.engine import Engine
 from serving.http.app import create_app
+from serving.items import ItemEntry
+from serving.swap import Holder, ServeSettings
 
 SHIRT = {"title": "red shirt", "text": ["red", "shirt"], "group": ["a"], "price": 12}
 
@@ -152,3 +155,19 @@ def test_a_row_that_another_bundle_stored_and_this_one_cannot_read_is_left_out(
         assert client.get("/v1/items/odd").status_code == 404
         assert client.get("/v1/items/new").status_code == 200
         assert "the live item 'odd' is left out: price" in caplog.text
+
+
+def test_another_bundle_goes_on_with_the_items(live_path: Path, tmp_path: Path) -> None:
+    other = write_live_bundle(tmp_path / "other" / "bundle", trained_items()[:-1])
+    with Holder.open(live_path, ServeSettings(state=":memory:")) as holder:
+        client = TestClient(create_app(holder), raise_server_exceptions=False)
+        client.put("/v1/items/new-1", json=SHIRT)
+        client.delete("/v1/items/i03")
+        before = holder.current()
+        holder.swap(other.path)
+        # Stored through the bundle that was just replaced, as by a request that began before the swap.
+        before.live.put([ItemEntry(item="new-2", fields=SHIRT)])
+        holder.refresh_items()
+        listed = names(client.post("/v1/recommend", json={"history": ["i00"], "k": 30}))
+        assert {"new-1", "new-2"} <= set(listed)
+        assert not {"i03", "i17"} & set(listed)

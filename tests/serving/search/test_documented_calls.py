@@ -12,8 +12,8 @@ import pytest
 from fastapi.testclient import TestClient
 from live_bundle import trained_items, write_live_bundle
 
-from serving.engine import Engine
 from serving.http.app import create_app
+from serving.swap import Holder, ServeSettings
 
 PAGE = (Path(__file__).parents[3] / "docs" / "serving.md").read_text("utf-8").partition("\n## HTTP\n")[2]
 # Items and fields of the page to those of the test.
@@ -25,10 +25,11 @@ KNOWN = {
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A bundle with every part that the calls need: search, a recommender, an item tower."""
-    bundle = write_live_bundle(tmp_path_factory.mktemp("documented") / "bundle", trained_items())
-    with Engine.open(bundle.path, state=":memory:") as engine:
-        yield TestClient(create_app(engine), raise_server_exceptions=False)
+    """A server of its own, of a bundle with every part that the calls need; another one lies beside it."""
+    folder = tmp_path_factory.mktemp("documented")
+    bundle = write_live_bundle(folder / "run" / "bundle", trained_items())
+    with Holder.open(bundle.path, ServeSettings(state=":memory:")) as holder:
+        yield TestClient(create_app(holder, bundles=folder), raise_server_exceptions=False)
 
 
 def blocks(language: str) -> list[str]:
@@ -64,7 +65,7 @@ def test_every_curl_is_answered(client: Any) -> None:
         sent.add((answer.request.method, answer.request.url.path))
     assert {path for _, path in sent} >= {
         "/v1/recommend", "/v1/rank", "/v1/search", "/v1/events", "/v1/users/42", "/v1/suggest",
-        "/v1/items/i00/similar",
+        "/v1/items/i00/similar", "/v1/admin/bundle", "/v1/admin/rollback",
     }  # fmt: skip
     assert ("DELETE", "/v1/users/42") in sent
     assert {("PUT", "/v1/items/new-1"), ("DELETE", "/v1/items/new-1")} <= sent
