@@ -26,7 +26,7 @@ from recsys.retrieval import (
 )
 from serving.requests import Event, RequestReader
 from serving.rules import RuleBook
-from serving.state import State, open_state
+from serving.state import State, UserState, open_state, state_of_bundle
 
 LIVE_ROWS_MISSING: Final = "live_state: does not answer, so that events since the training are left out"
 
@@ -69,15 +69,16 @@ class Engine:
         path: Path,
         *,
         histories: Path | None = None,
-        state: Path | str | None = None,
+        state: Path | str | UserState | None = None,
         device: Device = "cpu",
         rules: Path | None = None,
     ) -> "Engine":
         """An engine over the bundle in `path`.
 
         `histories` and `state` are those of `serving.state.opening.open_state`: the files beside the
-        bundle by default. `rules` is the operator's rules file. Raises `BundleError`, `DataError` where
-        `histories`, `state` or `rules` cannot be used, `ProviderError` where `device` is not available.
+        bundle by default. A `state` that another engine has open is shared, and closed with either.
+        `rules` is the operator's rules file. Raises `BundleError`, `DataError` where `histories`, `state` or
+        `rules` cannot be used, `ProviderError` where `device` is not available.
         """
         bundle = Bundle.open(path)
         recommender: Recommender | None = None
@@ -87,7 +88,9 @@ class Engine:
         return cls(
             bundle=bundle,
             recommender=recommender,
-            state=open_state(bundle, histories=histories, path=state),
+            state=state_of_bundle(state, bundle, histories=histories)
+            if isinstance(state, UserState)
+            else open_state(bundle, histories=histories, path=state),
             providers=providers,
             rules=rules,
         )

@@ -56,7 +56,8 @@ TIERS: Mapping[str, tuple[str, ...]] = {
         "requests ingest rules",
         "engine",
         "search",
-        "batch show http",
+        "batch show swap",
+        "http",
         "pyfunc",
     ),
 }

@@ -1,7 +1,8 @@
 """Users by external ids: live rows and histories of training behind one protocol; SQLite by default."""
 
-from serving.state.opening import open_live_rows, open_state
+from serving.state.opening import open_live_rows, open_state, state_of_bundle
 from serving.state.protocol import Appended, Impression, LiveEvent, LiveRows, LiveUser, State, hash_of
+from serving.state.users import UserState
 
 __all__ = [
     "Appended",
@@ -10,7 +11,9 @@ __all__ = [
     "LiveRows",
     "LiveUser",
     "State",
+    "UserState",
     "hash_of",
     "open_live_rows",
     "open_state",
+    "state_of_bundle",
 ]

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from copy import copy
 from heapq import merge
 from itertools import groupby, islice
 
@@ -25,9 +26,15 @@ class UserState:
     def __init__(
         self, database: Database, imported: ImportedHistories, live: LiveRows, assembler: Assembler
     ) -> None:
-        self._database, self.imported, self.live, self._assembler = database, imported, live, assembler
+        self.database, self.imported, self.live, self._assembler = database, imported, live, assembler
         self._impressions = ImpressionLog(live)
         self._is_live = True  # as of the last `read`
+
+    def of_bundle(self, imported: ImportedHistories, assembler: Assembler) -> "UserState":
+        """The same rows, read for another bundle."""
+        other = copy(self)
+        other.imported, other._assembler = imported, assembler
+        return other
 
     @property
     def is_durable(self) -> bool:
@@ -86,4 +93,4 @@ class UserState:
     def close(self) -> None:
         self._impressions.close()
         self.live.close()
-        self._database.close()
+        self.database.close()

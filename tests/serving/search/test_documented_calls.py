@@ -9,9 +9,20 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
+
+from serving.http.app import create_app
+from serving.swap import Holder, ServeSettings
 
 PAGE = (Path(__file__).parents[3] / "docs" / "serving.md").read_text("utf-8").partition("\n## HTTP\n")[2]
 KNOWN = {'"260"': '"i00"', '"1196"': '"i05"', "/260": "/i00"}  # items of the page to those of the test
+
+
+@pytest.fixture(scope="module")
+def client(bundle_path: Path) -> Iterator[Any]:
+    """A client of a server of its own, since the page serves another bundle as well."""
+    with Holder.open(bundle_path, ServeSettings(state=":memory:")) as holder:
+        yield TestClient(create_app(holder, bundles=bundle_path.parents[1]), raise_server_exceptions=False)
 
 
 def blocks(language: str) -> list[str]:
@@ -47,7 +58,7 @@ def test_every_curl_is_answered(client: Any) -> None:
         sent.add((answer.request.method, answer.request.url.path))
     assert {path for _, path in sent} >= {
         "/v1/recommend", "/v1/rank", "/v1/search", "/v1/events", "/v1/users/42", "/v1/suggest",
-        "/v1/items/i00/similar",
+        "/v1/items/i00/similar", "/v1/admin/bundle", "/v1/admin/rollback",
     }  # fmt: skip
     assert ("DELETE", "/v1/users/42") in sent
 
