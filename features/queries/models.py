@@ -74,6 +74,10 @@ class QueryModels:
             found |= made
         return found
 
+    def whole_words(self, words: Sequence[str]) -> frozenset[str]:
+        """The words that are one token of the encoder of texts."""
+        return self._encoders["text"]().whole_words(words)
+
     def image_vector(self, images: Sequence[Image.Image], name: str) -> Floats:
         """The unit vector of the mean of the pictures' vectors. Shape [D]."""
         encoder = self._encoders["image"]()

@@ -43,13 +43,15 @@ from recsys.search.legs import WordIndex
 from recsys.search.lexical.documents import PARTS, Document, text_of, words_in
 from recsys.search.lexical.settings import Language
 from recsys.search.lexical.stemming import Stemmer, script_of
+from recsys.search.lexical.tokens import is_segmented
 from recsys.search.lexical.words import WordQuery
 
 MAX_VOCABULARY: Final = 20_000  # the words that most items have; others count where a query has them exactly
 MAX_CONTENT_WORDS: Final = 8  # of a query that is judged word by word
 MAX_SHORT_WORDS: Final = 3  # content words; an item need not cover every word of a longer query
 _WORDS, _ARRAYS = "words.json", ("vectors", "common", "offsets", "ids")
-# An inexact match of a long word is most likely a misspelling, of a short one another word: tent, text.
+# Where no encoder tells which words are whole, an inexact match of a long word is most likely a misspelling,
+# of a short one another word: tent, text.
 _MIN_LETTERS_INEXACT: Final = 8
 _MIN_STRENGTH_INEXACT: Final = 0.5
 _INEXACT_EVIDENCE: Final = 0.75
@@ -214,13 +216,17 @@ class ItemWords:
         text_D: Floats | None,
         index: WordIndex,
         items: Ints,
+        whole: frozenset[str] | None = None,
     ) -> Floats | None:
         """The evidence e(q, i) of the query for each of `items`, NaN for an item without words. Shape [K].
 
         `vectors` are those of the words, `text_D` that of the whole text; without it all words weigh the
-        same. The evidence of a word that the item has, by `index`, is 1. None for a query that is not judged
-        word by word: with no content word or more than `MAX_CONTENT_WORDS`, where `vectors` lack one, and in
-        a script that few words of the catalogue have, since words of two languages are less similar.
+        same. The evidence of a word that the item has, by `index`, is 1. That of an inexact match is 0.75,
+        unless the word is in `whole`, those that are not misspelled.
+
+        None for a query that is not judged word by word: with no content word or more than
+        `MAX_CONTENT_WORDS`, where `vectors` lack one, and in a script that few words of the catalogue have,
+        since words of two languages are less similar.
         """
         content = self.content_words(query)
         if not 1 <= len(content) <= MAX_CONTENT_WORDS or not vectors.keys() >= set(content):
@@ -233,7 +239,7 @@ class ItemWords:
             strengths = np.stack([index.strengths(WordQuery(words=(word,)), items)[0] for word in content])
         evidence_QK = np.stack(
             [
-                _with_exact(word, strength_K, near_K)
+                _with_exact(word, strength_K, near_K, whole)
                 for word, strength_K, near_K in zip(
                     content, strengths, self.evidence(vectors_QD, items), strict=True
                 )
@@ -313,12 +319,14 @@ def _of_two_best(values: Floats, first_J: Ints, length_J: Ints) -> Floats:
     return ((best_J + second_J) / 2).astype(np.float32)
 
 
-def _with_exact(word: str, strength_K: Floats, near_K: Floats) -> Floats:
+def _with_exact(word: str, strength_K: Floats, near_K: Floats, whole: frozenset[str] | None) -> Floats:
     """Evidence of one word from its lexical match and from the near words of each item. Shape [K]."""
     meant_K = np.zeros_like(near_K) if word.isdigit() else near_K
-    if len(word) >= _MIN_LETTERS_INEXACT:
-        inexact_K = np.where(strength_K >= _MIN_STRENGTH_INEXACT, np.float32(_INEXACT_EVIDENCE), near_K)
-        meant_K = np.maximum(meant_K, inexact_K)
+    if whole is None:
+        is_misspelled_K = (strength_K >= _MIN_STRENGTH_INEXACT) & (len(word) >= _MIN_LETTERS_INEXACT)
+    else:
+        is_misspelled_K = (strength_K > 0) & (word not in whole) & (not is_segmented(word))
+    meant_K = np.maximum(meant_K, np.where(is_misspelled_K, np.float32(_INEXACT_EVIDENCE), meant_K))
     return np.where(strength_K >= 1, np.float32(1), meant_K)
 
 

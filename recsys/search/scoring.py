@@ -248,7 +248,12 @@ class Scorer:
                 if self.item_words is not None:
                     num_words = len(self.item_words.content_words(words))
                     words_K = self.item_words.text_evidence(
-                        words, clause.word_vectors, clause.vectors.get("text"), self.words, items
+                        words,
+                        clause.word_vectors,
+                        clause.vectors.get("text"),
+                        self.words,
+                        items,
+                        clause.whole_words,
                     )
                 statistics = self.words.statistics(words)
         with watch.stage("dense"):
