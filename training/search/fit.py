@@ -12,10 +12,10 @@ from recsys.search import Calibration, EncodedQuery, FusionWeights, QueryKind, S
 from training.search.default_relevance import default_relevance
 from training.search.fusion_fit import RankedQuery, choose_fusion
 from training.search.known_item import LabelledQuery, drawn
-from training.search.no_answer import FOREIGN, UnansweredQuery, without_similar
+from training.search.no_answer import FOREIGN, UnansweredQuery, long_texts, without_similar
 from training.search.personal_fit import PersonalChoice, PersonalQuery, PersonalTask, choose_personal
 from training.search.relevance_fit import RelevanceChoice, choose_relevance
-from training.search.word_relevance import WordRelevance, word_relevance
+from training.search.word_relevance import LEAST_EMPTY_SHARE, WordRelevance, word_relevance
 
 MAX_QUERIES: Final = 1000  # of one kind, for the fusion
 MAX_REMOVED: Final = 300  # whose items are removed, for the threshold
@@ -62,6 +62,7 @@ def fit_search(
         update={
             "calibration": _with_audio(relevance.calibration),
             "word_calibration": by_word.calibration,
+            "long_calibration": relevance.long_calibration,
             "min_relevance": relevance.min_relevance,
             "relevance_reason": "; ".join(filter(None, (relevance.reason, by_word.reason))),
         }
@@ -120,9 +121,16 @@ def _relevance(
     choice = choose_relevance(
         searcher, ranked, unanswered, empty_share=shares[0], max_lost=shares[1], seed=int(rng.integers(2**31))
     )
-    if choice.calibration or not foreign:
+    is_of_use = choice.empty_share >= LEAST_EMPTY_SHARE or choice.calibration.keys() != {"text"}
+    if encode is None or (choice.calibration and is_of_use):
         return choice
-    return default_relevance(searcher, [each for _, each in foreign], empty_share=shares[0])
+    long = [encode(text) for text in long_texts()]
+    default = default_relevance(searcher, [each for _, each in foreign], long, empty_share=shares[0])
+    if not choice.calibration:
+        return default
+    # Texts such as reviews, which are hardly about the item, say nothing of what people type.
+    reason = f"{default.reason}; learned from {len(by_kind['text'])} validation queries: {choice.reason}"
+    return replace(default, reason=f"{reason}; too few end empty, so that these queries are ignored")
 
 
 def _word_relevance(

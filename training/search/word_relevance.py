@@ -71,7 +71,9 @@ def word_relevance(
 ) -> WordRelevance:
     """The calibration of texts that are judged word by word; `threshold` is the relevance that ends a list.
 
-    The threshold is lower where more than `max_lost` of the found answers of `answered` would fall below it.
+    The threshold is lower where more than `max_lost` of the found answers of `answered` would fall below it,
+    unless more than half of the queries without an answer would then have results: such texts are of another
+    kind than what people type, as reviews are, and are ignored.
     """
     words = searcher.scorer.item_words
     if words is None:
@@ -120,8 +122,12 @@ def _threshold(least: float, level_Q: Doubles, answer_A: Doubles, max_lost: floa
     """The value `least`, or less to keep the answers."""
     lost = ""
     if len(answer_A) >= MIN_ANSWERS:
-        least = min(least, float(np.quantile(answer_A, max_lost, method="lower")))
+        lower = min(least, float(np.quantile(answer_A, max_lost, method="lower")))
+        is_of_use = (level_Q < lower).mean() >= LEAST_EMPTY_SHARE
+        least = lower if is_of_use else least
         lost = f", {(answer_A < least).mean():.0%} of {len(answer_A)} found answers are lost"
+        if not is_of_use:
+            lost += f", since to keep {1 - max_lost:.0%} would fill most of these lists"
     empty = float((level_Q < least).mean())
     reason = (
         f"{empty:.0%} of {len(level_Q)} queries with a word that no item has end empty (value of at least "

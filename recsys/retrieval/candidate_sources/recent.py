@@ -55,7 +55,8 @@ class RecentSource:
         found, score = empty_lists(len(histories), k)
         for row, history in enumerate(histories):
             score_N = self._scores_for(history)
-            item_C = np.flatnonzero(score_N > 0 if allowed is None else (score_N > 0) & allowed)
+            kept_N = score_N > 0 if allowed is None else (score_N > 0) & allowed[: self.num_items]
+            item_C = np.flatnonzero(kept_N)
             own = None if excluded is None else [excluded[row]]
             found[row], score[row] = top_k_of_lists(item_C[None], score_N[item_C][None], k, excluded=own)
         return found, score

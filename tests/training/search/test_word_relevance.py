@@ -119,12 +119,22 @@ def test_known_answers_lower_the_threshold():
     searcher = shop()
     all_found = word_relevance(searcher, encode, [answered(1.0)] * 40, threshold=0.5)
     assert ", 0% of 40 found answers are lost" in all_found.reason
-    low = [answered(-0.5)] * 30 + [answered(1.0)] * 10
-    lost = word_relevance(searcher, encode, low, threshold=0.5)
-    assert lost.calibration is None
-    assert lost.reason.endswith("too few, so they are judged as a whole")
+    low = [answered(0.3)] * 30 + [answered(1.0)] * 10  # three quarters of the levels are at most 0.32
+    lowered = word_relevance(searcher, encode, low, threshold=0.5)
+    assert ", 0% of 40 found answers are lost" in lowered.reason
+    assert lowered.calibration.intercept > all_found.calibration.intercept
     few = word_relevance(searcher, encode, low[:20], threshold=0.5)
     assert few.calibration == all_found.calibration
+
+
+def test_answers_that_would_make_the_threshold_useless_are_ignored():
+    searcher = shop()
+    reviews = [answered(-0.5)] * 30 + [answered(1.0)] * 10
+    found = word_relevance(searcher, encode, reviews, threshold=0.5)
+    assert found.calibration == word_relevance(searcher, encode, threshold=0.5).calibration
+    assert (
+        ", 75% of 40 found answers are lost, since to keep 90% would fill most of these lists" in found.reason
+    )
 
 
 def test_the_settings_have_the_calibration_and_its_reason():

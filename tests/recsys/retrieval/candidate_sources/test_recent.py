@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from source_parts import DAY, history_of, random_source, recent_scores
 
+from recsys.ids import NUM_RESERVED
 from recsys.retrieval.candidate_sources import RecentSource, recent
 
 NUM_ITEMS = 60
@@ -48,7 +49,8 @@ def test_users_who_ask_at_other_times_are_answered_together() -> None:
     for row, user in zip(found, users, strict=True):
         np.testing.assert_allclose(row, recent_scores(source, user.asked_at), rtol=1e-5)
     np.testing.assert_allclose(found[0], found[4], rtol=1e-6)  # after all events only the factor changes
-    allowed, seen = np.arange(NUM_ITEMS) % 2 > 0, [user.seen for user in users]
+    assert not source.scores(users, every + NUM_ITEMS)[:, NUM_RESERVED:].any()  # items after the fit
+    allowed, seen = np.arange(NUM_ITEMS + 3) % 2 > 0, [user.seen for user in users]
     items, _ = source.candidates(users, 7, excluded=seen, allowed=allowed)
     for row, user in enumerate(users):
         alone, _ = source.candidates([user], 7, excluded=seen[:1], allowed=allowed)
