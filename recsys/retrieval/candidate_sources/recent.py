@@ -65,8 +65,8 @@ class RecentSource:
         """As `CandidateSource.scores`."""
         if all(history.asked_at is None for history in histories):
             return self._now.scores(histories, item_BK)
-        rows = [self._scores_for(history)[item_K] for history, item_K in zip(histories, item_BK, strict=True)]
-        return np.stack(rows)
+        pairs = zip(histories, fitted_items(item_BK, self.num_items), strict=True)
+        return np.stack([self._scores_for(history)[item_K] for history, item_K in pairs])
 
     def _scores_for(self, history: History) -> Floats:
         """Scores of all items. Shape [N]; made anew for each user who asks at a time of the past."""
