@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from recsys.arrays import Bools, Floats, Ints
 from recsys.history import History
-from recsys.retrieval.candidate_sources.contract import empty_lists
+from recsys.retrieval.candidate_sources.contract import empty_lists, fitted_items
 from recsys.retrieval.candidate_sources.popularity import PopularitySource
 from recsys.retrieval.topk import top_k_of_lists
 
