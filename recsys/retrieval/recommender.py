@@ -31,11 +31,19 @@ from recsys.retrieval.candidate_sources import CandidateSource
 from recsys.retrieval.cold import ColdItems, ColdRanker, merge_by_rank
 from recsys.retrieval.fallback import AnsweredBy, Popularity, answered_by
 from recsys.retrieval.index.base import Index
-from recsys.retrieval.item_lists import ItemLists, Query, head_and_tail, nearest_lists, sorted_lists
+from recsys.retrieval.item_lists import (
+    ItemLists,
+    Query,
+    Retrieved,
+    head_and_tail,
+    nearest_lists,
+    sorted_lists,
+)
 from recsys.retrieval.recommendations import Recommendations, attention_at, interleave
 from recsys.retrieval.reranking import MAX_DIVERSITY, diversify
 from recsys.retrieval.settings import PAGE, RecommenderSettings
 
+IsLate = Callable[[Ints], Bools]  # rows of the users of a call -> whose time has run out
 MIN_COLD = 20  # mean and deviation of fewer cold items say little
 
 
@@ -106,13 +114,15 @@ class Recommender(CandidateGenerator):
         exclude_seen: bool = True,
         allowed: Bools | None = None,
         diversity: float = 0.0,
+        is_late: IsLate | None = None,
     ) -> Recommendations:
         """The best `k` items for each user; None is a user without events and fields.
 
         `allowed` [N] restricts the catalogue. A shorter list is a prefix of a longer list. Scores are in
         descending order; with `diversity` > 0 items keep the scores that they have without diversity.
-        Raises `RequestError` for a k outside 1 to `settings.max_list_length`, or a `diversity` outside 0 to
-        `MAX_DIVERSITY`.
+        `is_late` is asked once after retrieval: the users whose time has run out get the retriever's order,
+        `AnsweredBy.RETRIEVAL`. Raises `RequestError` for a k outside 1 to `settings.max_list_length`, or a
+        `diversity` outside 0 to `MAX_DIVERSITY`.
         """
         self.check_request(k, diversity)
 
@@ -122,8 +132,28 @@ class Recommender(CandidateGenerator):
             )
             length = self.settings.max_list_length
             # Diversity picks among all items that the longest list would have.
-            lists = self._lists(by, query, num_ranks=length if diversity else k)
-            return self._listed(by, query, lists, length=length, k=k, diversity=diversity)
+            num_ranks = length if diversity else k
+
+            def listed(
+                by: AnsweredBy, query: Query, lists: tuple[ItemLists, ItemLists, Arrays]
+            ) -> Recommendations:
+                return self._listed(by, query, lists, length=length, k=k, diversity=diversity)
+
+            if is_late is None or self._rank is None or by is not AnsweredBy.HISTORY:
+                return listed(by, query, self._lists(by, query, num_ranks=num_ranks))
+            found = self._retrieved(query, num_ranks)
+            is_late_B, parts = is_late(rows), []
+            if not is_late_B.all():
+                on_time = np.flatnonzero(~is_late_B)
+                own = query.of(on_time)
+                lists = self._ranked_lists(self._rank, own, found.of(on_time), num_ranks)
+                parts.append((on_time, listed(by, own, lists)))
+            if is_late_B.any():
+                late = np.flatnonzero(is_late_B)
+                own = query.of(late)
+                lists = self._unranked_lists(own, found.of(late), num_ranks)
+                parts.append((late, listed(AnsweredBy.RETRIEVAL, own, lists)))
+            return interleave(parts, len(users))
 
         return self._by_kind_of_user(histories, answer)
 
@@ -253,7 +283,7 @@ class Recommender(CandidateGenerator):
                 self._cold.lists(by, query, num_ranks, self.settings),
                 {},
             )
-        return self._ranked_lists(self._rank, query, num_ranks)
+        return self._ranked_lists(self._rank, query, self._retrieved(query, num_ranks), num_ranks)
 
     def _popular_items(self, query: Query, num_ranks: int) -> ItemLists:
         items_BL = self._popularity.top(
@@ -271,16 +301,29 @@ class Recommender(CandidateGenerator):
             limit=limit,
         )
 
-    def _ranked_lists(
-        self, rank: Callable[[Arrays], Arrays], query: Query, num_ranks: int
-    ) -> tuple[ItemLists, ItemLists, Arrays]:
-        """As `_lists`: the ranker orders the head; the ranker's outputs are for head and first cold items."""
+    def _retrieved(self, query: Query, num_ranks: int) -> Retrieved:
+        """The nearest items: the head of a ranked list, and its tail where `num_ranks` is longer."""
         num_candidates, limit = self.settings.num_candidates, self._max_warm
         # Up to the number of candidates a list consists of the head only.
         is_head_enough = num_ranks <= num_candidates and self.index.is_exact
-        found_BL, cosine_BL = self._retrieve(query, min(limit, num_candidates) if is_head_enough else limit)
-        retriever_BL = self.retriever_score(cosine_BL)
-        head = self._with_sources(query, found_BL[:, :num_candidates])
+        items_BL, cosine_BL = self._retrieve(query, min(limit, num_candidates) if is_head_enough else limit)
+        return Retrieved(
+            items=items_BL, scores=self.retriever_score(cosine_BL), is_head_enough=is_head_enough
+        )
+
+    def _unranked_lists(
+        self, query: Query, found: Retrieved, num_ranks: int
+    ) -> tuple[ItemLists, ItemLists, Arrays]:
+        """As `_lists`: what was retrieved, in the retriever's order."""
+        warm = sorted_lists(found.items, found.scores, found.scores)
+        return warm, self._cold.lists(AnsweredBy.RETRIEVAL, query, num_ranks, self.settings), {}
+
+    def _ranked_lists(
+        self, rank: Callable[[Arrays], Arrays], query: Query, found: Retrieved, num_ranks: int
+    ) -> tuple[ItemLists, ItemLists, Arrays]:
+        """As `_lists`: the ranker orders the head; the ranker's outputs are for head and first cold items."""
+        found_BL, retriever_BL = found.items, found.scores
+        head = self._with_sources(query, found_BL[:, : self.settings.num_candidates])
         cold = self._cold.lists(
             AnsweredBy.HISTORY, query, max(num_ranks, self._num_cold_candidates), self.settings
         )
@@ -288,7 +331,7 @@ class Recommender(CandidateGenerator):
         ranked = rank(self.rank_inputs(query.histories, query.user_BD, head.joined_with(cold_head)))
         retriever_BK = self.retriever_score(head.cosines)
         warm = sorted_lists(head.items, retriever_BK + ranked["score"][:, :num_head], retriever_BK)
-        if not is_head_enough:
+        if not found.is_head_enough:
             in_head = np.stack([np.isin(*rows) for rows in zip(found_BL, head.items, strict=True)])
             tail = sorted_lists(found_BL, retriever_BL, retriever_BL, keep_BK=~in_head)
             warm = head_and_tail(warm, tail)

@@ -36,11 +36,14 @@ from serving.http.parts import (
     NO_PART,
     NOT_FOUND,
     NOT_READY,
+    AnswerSettings,
     Asked,
     EngineOf,
+    MicroBatchesOf,
     RecommendingEngine,
     RecordOf,
     ServedOf,
+    deadline_of,
     history_of,
     model_info,
     providers_of,
@@ -61,6 +64,7 @@ from serving.http.schemas import (
 )
 from serving.http.search import body_definitions
 from serving.http.search import router as search_router
+from serving.micro_batches import ListRequest, MicroBatches
 from serving.swap import Holder, Served, ServeSettings, StoreFollower
 
 try:
@@ -93,7 +97,7 @@ def create_app(
     limits: QueryLimits | None = None,
     media: Sequence[Path] = (),
     *,
-    log_impressions: bool = True,
+    answers: AnswerSettings | None = None,
     keys: KeyFile | None = None,
     guard_limits: Limits | None = None,
     bundles: Path | None = None,
@@ -101,9 +105,8 @@ def create_app(
     """The application that answers from `served`, an engine or a holder of one.
 
     `limits` are those of the queries of search, `media` the folders of `CataloguePictures`, both for an
-    engine. With `log_impressions` every recommended or ranked list is written to the state. With `keys` a
-    request needs one of them; `guard_limits` hold for every request. `bundles` is the folder, or the store,
-    of the bundles that a request may name to be served.
+    engine. With `keys` a request needs one of them; `guard_limits` hold for every request. `bundles` is
+    the folder, or the store, of the bundles that a request may name to be served.
     """
     if isinstance(served, Engine):
         settings = ServeSettings(limits=limits or QueryLimits(), media=tuple(media))
@@ -112,9 +115,12 @@ def create_app(
     # FastAPI's own pages load scripts from another host; /docs is one of `serving/web/`.
     app = FastAPI(title="recsys", version=__version__, description=ABOUT, docs_url=None, redoc_url=None)
     app.state.holder, app.state.bundles = served, bundles
-    app.state.log_impressions = log_impressions
-    app.state.metrics = Metrics()
-    app.add_middleware(Guard, metrics=app.state.metrics, keys=keys, limits=guard_limits)
+    app.state.answers = answers = answers or AnswerSettings()
+    app.state.metrics = metrics = Metrics()
+    app.state.micro_batches = MicroBatches(
+        max_batch=answers.max_batch, clock=answers.clock, observe=metrics.computed
+    )
+    app.add_middleware(Guard, metrics=metrics, keys=keys, limits=guard_limits, clock=answers.clock)
     for each in (router, admin_router, events_router, search_router, catalogue_router, page_router):
         app.include_router(each)
     _describe_bodies(app)
@@ -129,7 +135,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     log_level: str = "info",
-    log_impressions: bool = True,
+    answers: AnswerSettings | None = None,
     keys: Path | None = None,
     allow_anonymous: bool = False,
     guard_limits: Limits | None = None,
@@ -155,7 +161,7 @@ def serve(
             stack.enter_context(StoreFollower(holder, bundle))
         application = create_app(
             holder,
-            log_impressions=log_impressions,
+            answers=answers,
             keys=key_file,
             guard_limits=guard_limits,
             bundles=bundle if bundles is None and follows else bundles,
@@ -177,7 +183,11 @@ def serve(
     "/v1/recommend", responses=BAD_BODY | NOT_READY | NO_PART, tags=["recommend"], summary="Recommend items"
 )
 def recommend(
-    body: RecommendRequest, engine: RecommendingEngine, record: RecordOf, request: Request
+    body: RecommendRequest,
+    engine: RecommendingEngine,
+    batches: MicroBatchesOf,
+    record: RecordOf,
+    request: Request,
 ) -> Answer:
     """The best items for a user of the data, or for a history sent along.
 
@@ -188,17 +198,25 @@ def recommend(
         body.candidates, body.filters, body.exclude, strict=body.strict
     )
     request_id: UUID = request.state.request_id
-    ruled = engine.recommend_by_rules(
-        [asked.history],
-        body.k,
-        engine.rule_book.rules(body.rules, engine.reader_of(body.user_id).visible),
-        seeds=[request_id.int],
-        users=[body.user_id],
-        exclude_seen=body.exclude_seen,
-        allowed=allowed,
-        diversity=body.diversity,
+    listed = batches.recommend(
+        ListRequest(
+            engine=engine,
+            history=asked.history,
+            k=body.k,
+            rules=engine.rule_book.rules(body.rules, engine.reader_of(body.user_id).visible),
+            seed=request_id.int,
+            user=body.user_id,
+            exclude_seen=body.exclude_seen,
+            allowed=allowed,
+            diversity=body.diversity,
+            explain=body.reasons == "leave_one_out",
+            deadline=deadline_of(request, body.budget_ms),
+        )
     )
-    return _answer(engine, asked, ruled, unknown, partial(record, body.user_id), request_id.hex, body.reasons)
+    asked = replace(asked, degraded=[*asked.degraded, *listed.degraded])
+    return _answer(
+        engine, asked, listed.ruled, unknown, partial(record, body.user_id), request_id.hex, body.reasons
+    )
 
 
 @router.post(
@@ -215,11 +233,13 @@ def rank(body: RankRequest, engine: RecommendingEngine, record: RecordOf, reques
     """
     asked = history_of(engine, body)
     candidates, unknown = engine.reader_of(body.user_id).candidates(body.candidates, strict=body.strict)
-    ranked = RuledLists.without_rules(engine.rank([asked.history], candidates[None, :]))
+    ranked = engine.rank([asked.history], candidates[None, :])
+    if body.reasons == "leave_one_out":
+        ranked = engine.explained(ranked, asked.history)
     return _answer(
         engine,
         asked,
-        ranked,
+        RuledLists.without_rules(ranked),
         unknown,
         partial(record, body.user_id),
         request.state.request_id.hex,
@@ -351,9 +371,6 @@ def _answer(
     reasons: Reasons,
 ) -> Answer:
     ranked = ruled.recommendations
-    if reasons == "leave_one_out":
-        ranked = engine.explained(ranked, asked.history)
-        ruled = replace(ruled, recommendations=ranked)
     num_found = int((ranked.items[0] != PAD).sum())
     items = [_ranked_item(engine, ruled, place, reasons) for place in range(num_found)]
     answer = Answer(
