@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from devtools_parts import Browser
@@ -15,6 +16,7 @@ from serving.engine import Engine
 from serving.http import app as http
 from serving.http.app import create_app
 from serving.search import SearchEngine
+from serving.swap import Holder
 
 # A microphone that beeps, and a person who allows it.
 MICROPHONE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
@@ -48,9 +50,10 @@ def served(engine: Engine, *media: Path, settings: SearchSettings | None = None)
     """The address of the endpoint in a thread, with these settings of search."""
     application = create_app(engine, media=media)
     if settings is not None:
-        search = application.state.search
-        searcher = search.searcher.with_settings(settings)
-        application.state.search = EverySearch(engine, searcher, search.encoder)
+        current = application.state.holder.current()
+        searcher = current.search.searcher.with_settings(settings)
+        search = EverySearch(engine, searcher, current.search.encoder)
+        application.state.holder = Holder(replace(current, search=search))
     listening = socket.create_server(("127.0.0.1", 0))
     server = http.uvicorn.Server(http.uvicorn.Config(application, log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
