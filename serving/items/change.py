@@ -15,7 +15,8 @@ class Change:
     item: str
     given: Mapping[str, Any] | None  # its fields as they were given; None: it is removed
     fields: ItemFields = field(default_factory=ItemFields)
-    content: Content = field(default_factory=Content)
+    content: Content | None = field(default_factory=Content)  # None: the vectors of the bundle stay
+    version: int = 0  # of the row
 
     @property
     def is_removal(self) -> bool:
