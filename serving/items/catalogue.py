@@ -79,7 +79,7 @@ class LiveCatalogue:
 
     def _change_table(self, rows: Ints, changes: Sequence[Change]) -> None:
         schema = self._table.schema
-        values = [row_of(each.item, each.fields, schema) for each in changes]
+        values = [row_of(each.item, each.fields, schema, has_picture=each.has_picture) for each in changes]
         place = rows - NUM_RESERVED
         for at, each in enumerate(changes):
             if place[at] < self._num_base - NUM_RESERVED:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from urllib.parse import quote
 
 import polars as pl
 
@@ -66,11 +67,14 @@ class ItemSchema:
         )
 
 
-def row_of(item: str, fields: ItemFields, schema: Mapping[str, Any]) -> dict[str, Any]:
+def row_of(
+    item: str, fields: ItemFields, schema: Mapping[str, Any], *, has_picture: bool = False
+) -> dict[str, Any]:
     """The row of an item in a catalogue with the columns of `schema`; without training events."""
     row: dict[str, Any] = dict.fromkeys(schema) | field_columns(fields, schema)
     known: dict[str, Any] = {
         Columns.ITEM: item,
+        Columns.IMAGE: f"/v1/items/{quote(item, safe='')}/image" if has_picture else None,
         Columns.POPULARITY: 0,
         Columns.RECENT_POPULARITY: 0.0,
         Columns.TRAINED: False,

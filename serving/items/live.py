@@ -89,7 +89,7 @@ class LiveItems:
 
         With `is_atomic` nothing is stored where anything is wrong. Raises `StateError`.
         """
-        read = self._reader.read(entries, self._catalogue.is_known)
+        read = self.check(entries)
         prepared = [each for each in read if isinstance(each, Prepared)]
         if len(prepared) == len(read) or not is_atomic:
             # A removal of what nobody has needs no row.
@@ -98,6 +98,10 @@ class LiveItems:
                 media = {each.row.item: each.media for each in rows}
                 self._store([each.row for each in rows], media)
         return [each.stored if isinstance(each, Prepared) else each for each in read]
+
+    def check(self, entries: Sequence[ItemEntry]) -> list[Prepared | RequestError]:
+        """What would be stored of each of the entries, or what is wrong with it."""
+        return self._reader.read(entries, self._catalogue.is_known)
 
     def delete(self, item: str) -> bool:
         """Remove an item from every answer; returns whether there was one. Raises `StateError`."""
@@ -129,6 +133,13 @@ class LiveItems:
         is_stale = self._reader.is_read
         stale = [name for name in changes if is_stale(name) and (name == Columns.TITLE or own is None)]
         return Stored(item=item, was_known=True, stale=tuple(stale))
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether any live item came with a picture."""
+        return any(
+            each.content is not None and IMAGE in each.content.vectors for each in self._current.values()
+        )
 
     def picture(self, item: str) -> tuple[bytes | None, int] | None:
         """The picture that came with a live item, and the version of the item; None for one of the bundle."""
