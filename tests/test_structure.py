@@ -56,6 +56,7 @@ TIERS: Mapping[str, tuple[str, ...]] = {
         "requests ingest rules",
         "engine",
         "search",
+        "items",
         "batch show swap",
         "http",
         "pyfunc",

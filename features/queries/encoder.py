@@ -72,6 +72,11 @@ class QueryEncoder:
         self._decoding = BoundedSemaphore(self.limits.max_media_at_once)
 
     @property
+    def models(self) -> QueryModels:
+        """The encoders, for other media than queries."""
+        return self._models
+
+    @property
     def kinds(self) -> tuple[EncoderKind, ...]:
         """The kinds that have an encoder."""
         return self._models.kinds

@@ -44,6 +44,10 @@ class QueryModels:
     def kinds(self) -> tuple[EncoderKind, ...]:
         return tuple(self._encoders)
 
+    def encoder(self, kind: EncoderKind) -> Encoder:
+        """The encoder of this kind, loaded by the first call."""
+        return self._encoders[kind]()
+
     @property
     def side(self) -> int:
         """The side to which the encoder of pictures resizes them, in pixels."""

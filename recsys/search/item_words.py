@@ -126,6 +126,38 @@ class ItemWords:
             languages=languages,
         )
 
+    def over(
+        self,
+        documents: Mapping[int, Document],
+        num_items: int,
+        encode: Callable[[Sequence[str]], Floats],
+    ) -> Self:
+        """A copy for a catalogue of `num_items` rows in which `documents` are those of some items.
+
+        Other items keep their words. Every new word is kept, whatever its frequency; what all words have in
+        common is not computed again. `encode` gives the vectors [V, D] of new words.
+        """
+        words_of = {
+            item: sorted(
+                word
+                for word in {word for part in PARTS for word in words_in(text_of(each, part))}
+                if _is_content(word, self._stemmer)
+            )
+            for item, each in documents.items()
+        }
+        id_of = {word: at for at, word in enumerate(self.words)}
+        new = sorted({word for words in words_of.values() for word in words} - id_of.keys())
+        id_of |= {word: at for at, word in enumerate(new, len(id_of))}
+        vectors = np.asarray(self.vectors)
+        if new:
+            made = unit(encode(new)).astype(np.float16)
+            vectors = np.concatenate([vectors, made]) if len(vectors) else made
+        rows = [np.array([id_of[word] for word in words], np.int32) for words in words_of.values()]
+        offsets, ids = _with_rows(self.offsets, self.ids, dict(zip(words_of, rows, strict=True)), num_items)
+        common = self.common if len(self.words) else _common(vectors.astype(np.float32))
+        words = [*self.words, *new]
+        return type(self)(words, vectors, common, offsets, ids, self.languages)
+
     def content_words(self, query: WordQuery) -> tuple[str, ...]:
         """The words of the query and its phrases in lower case, each once, without stop words."""
         every = [*query.words, *(word for phrase in query.phrases for word in phrase)]
@@ -311,6 +343,20 @@ def _harmonic_mean(evidence_QK: Floats, weight_Q: Floats) -> Floats:
     """The weighted harmonic mean over the words, with evidence of at least 0.02. Shape [K]."""
     mean_K: Floats = weight_Q.sum() / (weight_Q @ (1 / np.maximum(evidence_QK, _LEAST)))
     return mean_K.astype(np.float32)
+
+
+def _with_rows(
+    offsets: Ints, ids: npt.NDArray[np.int32], rows: Mapping[int, npt.NDArray[np.int32]], num_items: int
+) -> tuple[Ints, npt.NDArray[np.int32]]:
+    """Lists of ids, with `rows` in place of those of some items; items from the last on have none."""
+    ends = np.concatenate([offsets, np.full(num_items + 1 - len(offsets), offsets[-1])])
+    parts, last = [], 0
+    length = np.diff(ends)
+    for item in sorted(rows):
+        parts += [ids[ends[last] : ends[item]], rows[item]]
+        length[item], last = len(rows[item]), item + 1
+    parts.append(ids[ends[last] :])
+    return np.concatenate([[0], np.cumsum(length)]).astype(np.int64), np.concatenate(parts)
 
 
 def _is_content(word: str, stemmer: Stemmer) -> bool:

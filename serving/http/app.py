@@ -29,6 +29,7 @@ from serving.http.guard import (
     check_exposure,
     describe_guard,
 )
+from serving.http.items import router as items_router
 from serving.http.page import router as page_router
 from serving.http.parts import (
     BAD_BODY,
@@ -115,7 +116,15 @@ def create_app(
     app.state.log_impressions = log_impressions
     app.state.metrics = Metrics()
     app.add_middleware(Guard, metrics=app.state.metrics, keys=keys, limits=guard_limits)
-    for each in (router, admin_router, events_router, search_router, catalogue_router, page_router):
+    for each in (
+        router,
+        admin_router,
+        events_router,
+        search_router,
+        items_router,
+        catalogue_router,
+        page_router,
+    ):
         app.include_router(each)
     _describe_bodies(app)
     _install_handlers(app)

@@ -49,7 +49,7 @@ def about(
     return About(
         name=manifest.dataset.name,
         num_items=engine.reader_of(query.user_id).num_items(),
-        owned=bool(engine.owners),
+        owned=engine.owners.has_owners,
         recommends=engine.recommender is not None,
         queries=[] if search is None else list(search.query_kinds),
         pictures=bool(pictures),

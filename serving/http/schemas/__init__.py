@@ -28,6 +28,7 @@ from serving.http.schemas.events import (
     ProfileRequest,
     RejectedEvent,
 )
+from serving.http.schemas.items import MAX_BATCH, ItemBody, ItemRemoved, ItemStored
 from serving.http.schemas.lists import (
     MAX_HISTORY,
     MAX_K,
@@ -55,6 +56,7 @@ from serving.http.schemas.search import (
 )
 
 __all__ = [
+    "MAX_BATCH",
     "MAX_HISTORY",
     "MAX_K",
     "About",
@@ -73,7 +75,10 @@ __all__ = [
     "FacetRequest",
     "FoundItem",
     "Health",
+    "ItemBody",
     "ItemOut",
+    "ItemRemoved",
+    "ItemStored",
     "ModelInfo",
     "PartName",
     "PictureQuery",
