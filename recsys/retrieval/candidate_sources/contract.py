@@ -1,8 +1,9 @@
 """The contract of a candidate source, and how the lists of several sources are merged.
 
-A source is fitted on training events alone (training/candidates/). It reads the items of a history and
-nothing else. An item without training events has score 0 in every source, so no source proposes it. This
-holds for an item that came after the fit, whose id is beyond the source's arrays.
+A source is fitted on training events alone (training/candidates/). It reads the items of a history and the
+time at which its user asks (`History.asked_at`), and nothing else. An item without training events has
+score 0 in every source, so no source proposes it. This holds for an item that came after the fit, whose id is
+beyond the source's arrays.
 
 No method allocates an array of the catalogue's size for a user: memory grows with the number of users times
 the candidates asked for and the items that their histories hold.

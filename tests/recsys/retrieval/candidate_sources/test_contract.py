@@ -12,7 +12,7 @@ from recsys.ids import NUM_RESERVED, PAD, UNKNOWN
 from recsys.retrieval.candidate_sources import CandidateSource, load_sources, merge, save_sources
 
 NUM_ITEMS = 60
-NAMES = ("als", "item_item", "transitions", "popularity")
+NAMES = ("als", "item_item", "transitions", "popularity", "recent")
 
 
 @pytest.fixture(params=NAMES)
