@@ -1,6 +1,7 @@
 """`Engine`: a bundle, its graphs and the users' histories, composed to answer requests."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +27,7 @@ from recsys.retrieval import (
 )
 from serving.requests import Event, RequestReader
 from serving.rules import RuleBook
-from serving.state import State, open_state
+from serving.state import State, UserState, open_state, state_of_bundle
 
 LIVE_ROWS_MISSING: Final = "live_state: does not answer, so that events since the training are left out"
 
@@ -50,11 +51,15 @@ class Engine:
         providers: Mapping[str, tuple[str, ...]],
         rules: Path | None = None,
     ) -> None:
-        self.bundle, self.recommender, self.state, self.providers = bundle, recommender, state, providers
+        self.state, self.providers = state, providers
+        self._read(bundle, recommender)
+        self.rule_book = RuleBook.open(rules, self.operator_reader.filter, bundle.item_ids)
+
+    def _read(self, bundle: Bundle, recommender: Recommender | None) -> None:
+        self.bundle, self.recommender = bundle, recommender
         self.owners = bundle.owners
         self.operator_reader = RequestReader(bundle)  # of all items, for files of the operator
         self.request_reader = self.reader_of(None)
-        self.rule_book = RuleBook.open(rules, self.operator_reader.filter, bundle.item_ids)
         self._titles: list[str | None] = bundle.catalogue[Columns.TITLE].to_list()
         known = Columns.IMAGE in bundle.catalogue.columns
         self._images: list[str | None] = (
@@ -63,21 +68,33 @@ class Engine:
         self._reviewers: list[str | None] = bundle.reviewers
         self._imputed = bundle.imputed
 
+    def over(self, bundle: Bundle, recommender: Recommender | None) -> "Engine":
+        """An engine over another catalogue of the same bundle, with the same users and rules.
+
+        A rule that does not fit the other catalogue has no effect there.
+        """
+        other = copy(self)
+        other.state = self.state.over(bundle)
+        other._read(bundle, recommender)
+        other.rule_book = self.rule_book.over(other.operator_reader.filter, bundle.item_ids)
+        return other
+
     @classmethod
     def open(
         cls,
         path: Path,
         *,
         histories: Path | None = None,
-        state: Path | str | None = None,
+        state: Path | str | UserState | None = None,
         device: Device = "cpu",
         rules: Path | None = None,
     ) -> "Engine":
         """An engine over the bundle in `path`.
 
         `histories` and `state` are those of `serving.state.opening.open_state`: the files beside the
-        bundle by default. `rules` is the operator's rules file. Raises `BundleError`, `DataError` where
-        `histories`, `state` or `rules` cannot be used, `ProviderError` where `device` is not available.
+        bundle by default. A `state` that another engine has open is shared, and closed with either.
+        `rules` is the operator's rules file. Raises `BundleError`, `DataError` where `histories`, `state` or
+        `rules` cannot be used, `ProviderError` where `device` is not available.
         """
         bundle = Bundle.open(path)
         recommender: Recommender | None = None
@@ -87,7 +104,9 @@ class Engine:
         return cls(
             bundle=bundle,
             recommender=recommender,
-            state=open_state(bundle, histories=histories, path=state),
+            state=state_of_bundle(state, bundle, histories=histories)
+            if isinstance(state, UserState)
+            else open_state(bundle, histories=histories, path=state),
             providers=providers,
             rules=rules,
         )

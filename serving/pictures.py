@@ -55,6 +55,8 @@ class CataloguePictures:
 
     def find(self, item: int) -> PictureFile | None:
         """The file of the item's picture; None where it has none, or none that may be shown."""
+        if item - NUM_RESERVED >= len(self._paths):  # an item that came later
+            return None
         path, number = self._paths[item - NUM_RESERVED], self._numbers[item - NUM_RESERVED]
         if path is None or number is None or number >= len(self._folders) or not _stays_inside(path):
             return None

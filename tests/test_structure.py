@@ -56,7 +56,9 @@ TIERS: Mapping[str, tuple[str, ...]] = {
         "requests ingest rules",
         "engine",
         "search",
-        "batch show http",
+        "items",
+        "batch show swap",
+        "http",
         "pyfunc",
     ),
 }

@@ -13,6 +13,7 @@ from features.queries.clauses import (
 )
 from features.queries.encoder import QueryEncoder, ReadQuery
 from features.queries.files import QueryRow, read_queries
+from features.queries.models import QueryModels
 from features.queries.text import clean_text, has_words
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "ItemClause",
     "QueryEncoder",
     "QueryLimits",
+    "QueryModels",
     "QueryRow",
     "ReadQuery",
     "TextClause",

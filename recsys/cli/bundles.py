@@ -45,6 +45,30 @@ RulesOption = Annotated[
     Path | None,
     typer.Option(help="A rules file (TOML): exclusions, boosts, caps, pins, exploration, diversity."),
 ]
+ServedMediaOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--media",
+        help="The folder of the dataset, whose pictures the page shows; again for each of its media "
+        "roots, in their order.",
+    ),
+]
+KeysOption = Annotated[
+    Path | None, typer.Option(help="A file of API keys (recsys key); every request then needs one.")
+]
+RateOption = Annotated[
+    float, typer.Option(min=0, help="Requests a second of one key, or of one address without keys; 0: any.")
+]
+BundlesOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="The folder of bundles, or the store, that POST /v1/admin/bundle may serve from; by default the "
+        "store that is served, else none."
+    ),
+]
+ImpressionsOption = Annotated[
+    bool, typer.Option(help="Keep in the state which items each answer listed, for later trainings.")
+]
 DeviceOption = Annotated[str, typer.Option(help="cpu or cuda.")]
 
 
@@ -116,13 +140,7 @@ def serve(
     histories: HistoriesOption = None,
     state: StateOption = None,
     device: DeviceOption = "cpu",
-    media: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="The folder of the dataset, whose pictures the page shows; again for each of its media "
-            "roots, in their order."
-        ),
-    ] = None,
+    media: ServedMediaOption = None,
     max_megapixels: Annotated[
         float, typer.Option(min=0.1, max=80, help="A larger picture in a query is refused, not decoded.")
     ] = 50,
@@ -130,43 +148,40 @@ def serve(
         int, typer.Option(min=1, max=3600, help="Of a longer sound in a query the beginning is used.")
     ] = 60,
     rules: RulesOption = None,
-    keys: Annotated[
-        Path | None, typer.Option(help="A file of API keys (recsys key); every request then needs one.")
-    ] = None,
+    keys: KeysOption = None,
     allow_anonymous: Annotated[
         bool, typer.Option(help="Answer other machines without keys, on a host that is no loopback.")
     ] = False,
-    rate: Annotated[
-        float,
-        typer.Option(min=0, help="Requests a second of one key, or of one address without keys; 0: any."),
-    ] = 0,
+    rate: RateOption = 0,
     max_body_mb: Annotated[float, typer.Option(min=0.001, help="A larger request is refused.")] = 64,
-    impressions: Annotated[
-        bool,
-        typer.Option(help="Keep in the state which items each answer listed, for later trainings."),
-    ] = True,
+    bundles: BundlesOption = None,
+    impressions: ImpressionsOption = True,
 ) -> None:
     """Answer over HTTP: a page for search at /, and the API's documentation at /docs."""
     from features.queries import QueryLimits
-    from recsys.bundle import bundle_directory
     from serving.http import Limits
     from serving.http import serve as serve_bundle
+    from serving.swap import ServeSettings
 
+    settings = ServeSettings(
+        histories=histories,
+        state=state,
+        device=_device(device),
+        rules=rules,
+        media=tuple(media or ()),
+        limits=QueryLimits(max_pixels=round(1e6 * max_megapixels), max_audio_seconds=max_audio_seconds),
+    )
     with suppress(KeyboardInterrupt):  # how a server is stopped
         serve_bundle(
-            bundle_directory(bundle),
+            bundle,
+            settings,
             host=host,
             port=port,
-            histories=histories,
-            state=state,
-            device=_device(device),
-            media=media or (),
-            limits=QueryLimits(max_pixels=round(1e6 * max_megapixels), max_audio_seconds=max_audio_seconds),
             log_impressions=impressions,
-            rules=rules,
             keys=keys,
             allow_anonymous=allow_anonymous,
             guard_limits=Limits(body_bytes=round(1e6 * max_body_mb), per_second=rate),
+            bundles=bundles,
         )
 
 

@@ -16,7 +16,7 @@ from recsys.ids import NUM_RESERVED, PAD
 from recsys.item_features import ItemArrays
 from recsys.retrieval.candidate_features import CandidateFeatures, Candidates, newest_items
 from recsys.retrieval.candidate_sources import CandidateSource, merge
-from recsys.retrieval.index.base import Index, nearest_unseen
+from recsys.retrieval.index.base import SearchIndex, nearest_unseen
 from recsys.retrieval.index.exact import ExactIndex
 from recsys.retrieval.item_lists import Query
 from recsys.retrieval.settings import RecommenderSettings
@@ -38,7 +38,7 @@ class CandidateGenerator:
         schema: SequenceSchema,
         settings: RecommenderSettings,
         embed_users: Callable[[Arrays], Floats],
-        index: Index,
+        index: SearchIndex,
         sources: Sequence[CandidateSource],
     ) -> None:
         self.items, self.schema, self.settings, self.index = items, schema, settings, index

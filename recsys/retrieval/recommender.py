@@ -30,7 +30,7 @@ from recsys.retrieval.candidate_generation import Arrays, CandidateGenerator
 from recsys.retrieval.candidate_sources import CandidateSource
 from recsys.retrieval.cold import ColdItems, ColdRanker, merge_by_rank
 from recsys.retrieval.fallback import AnsweredBy, Popularity, answered_by
-from recsys.retrieval.index.base import Index
+from recsys.retrieval.index.base import SearchIndex
 from recsys.retrieval.item_lists import ItemLists, Query, head_and_tail, nearest_lists, sorted_lists
 from recsys.retrieval.recommendations import Recommendations, attention_at, interleave
 from recsys.retrieval.reranking import MAX_DIVERSITY, diversify
@@ -53,7 +53,7 @@ class Recommender(CandidateGenerator):
         settings: RecommenderSettings,
         embed_users: Callable[[Arrays], Floats],
         rank: Callable[[Arrays], Arrays] | None,
-        index: Index,
+        index: SearchIndex,
         sources: Sequence[CandidateSource] = (),
         cold_ranker: ColdRanker | None = None,
     ) -> None:
@@ -91,6 +91,19 @@ class Recommender(CandidateGenerator):
     def cold_ranker(self) -> ColdRanker | None:
         """What orders the cold items of users with a history; None: the retriever."""
         return self._cold.ranker
+
+    def over(self, items: ItemArrays, index: SearchIndex, cold_ranker: ColdRanker | None) -> "Recommender":
+        """The same models over another catalogue, of at least the items that `sources` were fitted on."""
+        return Recommender(
+            items=items,
+            schema=self.schema,
+            settings=self.settings,
+            embed_users=self._embed_users,
+            rank=self._rank,
+            index=index,
+            sources=self.sources,
+            cold_ranker=cold_ranker,
+        )
 
     def with_settings(self, **changes: Any) -> "Recommender":
         """A copy with changed settings."""

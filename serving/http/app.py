@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,11 +11,12 @@ from uuid import UUID
 
 from features.queries import QueryLimits
 from recsys import __version__
-from recsys.bundle import Device
+from recsys.bundle import bundle_directory, is_store
 from recsys.errors import MissingExtraError, RequestError, StateError
 from recsys.ids import PAD
 from recsys.retrieval import AnsweredBy, Recommendations, RuledLists
 from serving.engine import LIVE_ROWS_MISSING, Engine
+from serving.http.admin import router as admin_router
 from serving.http.catalogue import router as catalogue_router
 from serving.http.events import router as events_router
 from serving.http.guard import (
@@ -27,6 +29,7 @@ from serving.http.guard import (
     check_exposure,
     describe_guard,
 )
+from serving.http.items import router as items_router
 from serving.http.page import router as page_router
 from serving.http.parts import (
     BAD_BODY,
@@ -38,6 +41,7 @@ from serving.http.parts import (
     EngineOf,
     RecommendingEngine,
     RecordOf,
+    ServedOf,
     history_of,
     model_info,
     providers_of,
@@ -58,8 +62,7 @@ from serving.http.schemas import (
 )
 from serving.http.search import body_definitions
 from serving.http.search import router as search_router
-from serving.pictures import CataloguePictures
-from serving.search import SearchEngine
+from serving.swap import Holder, Served, ServeSettings, StoreFollower
 
 try:
     import uvicorn
@@ -87,30 +90,41 @@ router = APIRouter()
 
 
 def create_app(
-    engine: Engine,
+    served: Engine | Holder,
     limits: QueryLimits | None = None,
     media: Sequence[Path] = (),
     *,
     log_impressions: bool = True,
     keys: KeyFile | None = None,
     guard_limits: Limits | None = None,
+    bundles: Path | None = None,
 ) -> FastAPI:
-    """The application that answers from `engine`.
+    """The application that answers from `served`, an engine or a holder of one.
 
-    `limits` are those of the queries of search, `media` the folders of `CataloguePictures`. With
-    `log_impressions` every recommended or ranked list is written to the state. With `keys` a request needs
-    one of them; `guard_limits` hold for every request.
+    `limits` are those of the queries of search, `media` the folders of `CataloguePictures`, both for an
+    engine. With `log_impressions` every recommended or ranked list is written to the state. With `keys` a
+    request needs one of them; `guard_limits` hold for every request. `bundles` is the folder, or the store,
+    of the bundles that a request may name to be served.
     """
+    if isinstance(served, Engine):
+        settings = ServeSettings(limits=limits or QueryLimits(), media=tuple(media))
+        of_engine = Served.of(served, limits=settings.limits, media=settings.media)
+        served = Holder(of_engine, settings)
     # FastAPI's own pages load scripts from another host; /docs is one of `serving/web/`.
     app = FastAPI(title="recsys", version=__version__, description=ABOUT, docs_url=None, redoc_url=None)
-    app.state.engine = engine
+    app.state.holder, app.state.bundles = served, bundles
     app.state.log_impressions = log_impressions
     app.state.metrics = Metrics()
     app.add_middleware(Guard, metrics=app.state.metrics, keys=keys, limits=guard_limits)
-    has_search = engine.bundle.manifest.search is not None
-    app.state.search = SearchEngine.of(engine, limits=limits) if has_search else None
-    app.state.pictures = CataloguePictures(engine.bundle.catalogue, media)
-    for each in (router, events_router, search_router, catalogue_router, page_router):
+    for each in (
+        router,
+        admin_router,
+        events_router,
+        search_router,
+        items_router,
+        catalogue_router,
+        page_router,
+    ):
         app.include_router(each)
     _describe_bodies(app)
     _install_handlers(app)
@@ -119,42 +133,41 @@ def create_app(
 
 def serve(
     bundle: Path,
+    settings: ServeSettings | None = None,
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
-    histories: Path | None = None,
-    state: Path | str | None = None,
-    device: Device = "cpu",
-    media: Sequence[Path] = (),
     log_level: str = "info",
-    limits: QueryLimits | None = None,
     log_impressions: bool = True,
-    rules: Path | None = None,
     keys: Path | None = None,
     allow_anonymous: bool = False,
     guard_limits: Limits | None = None,
+    bundles: Path | None = None,
 ) -> None:
-    """Open `bundle` and answer over HTTP until stopped; errors as `Engine.open` and `CataloguePictures`.
+    """Open `bundle` and answer over HTTP until stopped; errors as `Holder.open`.
 
-    Raises `ConfigError` for a `host` that other machines reach without `keys`, unless `allow_anonymous`.
+    Where `bundle` is a store, the server follows its pointer, and `bundles` is the store by default. Raises
+    `ConfigError` for a `host` that other machines reach without `keys`, unless `allow_anonymous`.
     """
     check_exposure(host, has_keys=keys is not None, allow_anonymous=allow_anonymous)
     key_file = None if keys is None else KeyFile(keys)
-    with Engine.open(bundle, histories=histories, state=state, device=device, rules=rules) as engine:
-        if not engine.state.is_durable:
+    follows = is_store(bundle)
+    with ExitStack() as stack:
+        holder = stack.enter_context(Holder.open(bundle_directory(bundle), settings or ServeSettings()))
+        if not holder.current().engine.state.is_durable:
             log.warning(
                 "the state is kept in memory: users who are erased come back with the next start, and events "
                 "that are added are lost; name a writable file with --state to keep them (a Redis keeps them "
                 "with appendonly yes and appendfsync always)"
             )
-        engine.warm()
+        if follows:
+            stack.enter_context(StoreFollower(holder, bundle))
         application = create_app(
-            engine,
-            limits,
-            media,
+            holder,
             log_impressions=log_impressions,
             keys=key_file,
             guard_limits=guard_limits,
+            bundles=bundle if bundles is None and follows else bundles,
         )
         logging.getLogger("recsys.access").setLevel(log_level.upper())
         uvicorn.run(
@@ -233,14 +246,14 @@ def similar(
     item_id: Annotated[str, InPath(description="Item id.", examples=["1"])],
     engine: EngineOf,
     query: Annotated[SimilarQuery, Query()],
-    request: Request,
+    served: ServedOf,
 ) -> SimilarAnswer:
     """The nearest other items, by the cosine of item vectors; in a bundle of items alone, by search."""
     try:
         item = engine.reader_of(query.user_id).item(item_id, "item_id")
     except RequestError as error:
         raise HTTPException(404, of_request(error)) from None
-    search: SearchEngine | None = request.app.state.search
+    search = served.search
     similar_items = engine.similar if engine.recommender is not None or search is None else search.similar
     found, cosines = similar_items(item, query.k, user=query.user_id)
     items = [

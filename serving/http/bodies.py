@@ -12,10 +12,8 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.formparsers import MultiPartException
 
 from recsys.errors import RequestError, did_you_mean
-from serving.http.problems import problem
-from serving.http.search_schemas import PartName, SearchBody
+from serving.http.schemas import PartName, SearchBody
 
-MAX_BODY_BYTES: Final = 64_000_000
 REQUEST: Final = "request"  # the part with the JSON
 MAX_PARTS: Final = 32
 _FILES: Final[tuple[PartName, ...]] = get_args(PartName)
@@ -37,8 +35,8 @@ class _Parsed:
 
 
 async def _parsed(request: Request) -> _Parsed:
-    """The body, of at most `MAX_BODY_BYTES`; raises what `serving.http.app` answers with a problem."""
-    content = await _limited(request, getattr(request.app.state, "max_body_bytes", MAX_BODY_BYTES))
+    """The body, whose size the guard limits; raises what `serving.http.app` answers with a problem."""
+    content = await request.body()
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         return await _of_form(request, content)
@@ -57,22 +55,6 @@ async def _files(parsed: Annotated[_Parsed, Depends(_parsed)]) -> tuple[FilePart
 
 BodyOf = Annotated[SearchBody, Depends(_body)]
 FilesOf = Annotated[tuple[FilePart, ...], Depends(_files)]
-
-
-async def _limited(request: Request, limit: int) -> bytes:
-    """The bytes of the body; a longer one is refused without being read to its end."""
-    too_large = HTTPException(
-        413, problem("body", f"has more than {limit / 1e6:g} MB; send smaller or fewer files")
-    )
-    stated = request.headers.get("content-length", "")
-    if stated.isdigit() and int(stated[:20]) > limit:
-        raise too_large
-    content = bytearray()
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > limit:
-            raise too_large
-    return bytes(content)
 
 
 def _of_json(content: bytes) -> SearchBody:
@@ -108,7 +90,7 @@ async def _of_form(request: Request, content: bytes) -> _Parsed:
 
     try:
         form = await Request(request.scope, receive).form(
-            max_files=MAX_PARTS, max_fields=MAX_PARTS, max_part_size=MAX_BODY_BYTES
+            max_files=MAX_PARTS, max_fields=MAX_PARTS, max_part_size=len(content) + 1
         )
     except (MultiPartException, AnyHTTPException, ValueError, KeyError) as error:
         message = getattr(error, "detail", None) or getattr(error, "message", None) or str(error)

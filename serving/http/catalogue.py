@@ -8,20 +8,19 @@ from fastapi import Path as InPath
 
 from recsys.errors import MediumError, RequestError
 from serving.engine import Engine
-from serving.http.catalogue_schemas import (
+from serving.http.parts import BAD_BODY, BAD_REQUEST, NOT_FOUND, EngineOf, ServedOf, model_info
+from serving.http.problems import of_request, problem
+from serving.http.schemas import (
     About,
     Facet,
     FacetAnswer,
     FacetRequest,
     ItemOut,
     PictureQuery,
+    UserQuery,
     ValueCount,
 )
-from serving.http.parts import BAD_BODY, BAD_REQUEST, NOT_FOUND, EngineOf, model_info
-from serving.http.problems import of_request, problem
-from serving.http.schemas import UserQuery
 from serving.pictures import CataloguePictures
-from serving.search import SearchEngine
 
 router = APIRouter()
 log = logging.getLogger(__name__)
@@ -33,10 +32,8 @@ _PICTURE_HEADERS = {
 }
 
 
-async def _pictures(request: Request) -> CataloguePictures:
-    pictures = request.app.state.pictures
-    assert isinstance(pictures, CataloguePictures)
-    return pictures
+async def _pictures(served: ServedOf) -> CataloguePictures:
+    return served.pictures
 
 
 PicturesOf = Annotated[CataloguePictures, Depends(_pictures)]
@@ -44,15 +41,15 @@ PicturesOf = Annotated[CataloguePictures, Depends(_pictures)]
 
 @router.get("/v1/about", responses=BAD_REQUEST, tags=["catalogue"], summary="What can be asked here")
 def about(
-    engine: EngineOf, pictures: PicturesOf, query: Annotated[UserQuery, Query()], request: Request
+    engine: EngineOf, pictures: PicturesOf, query: Annotated[UserQuery, Query()], served: ServedOf
 ) -> About:
     """The dataset, and the kinds of request that its bundle answers."""
     manifest = engine.bundle.manifest
-    search: SearchEngine | None = request.app.state.search
+    search = served.search
     return About(
         name=manifest.dataset.name,
         num_items=engine.reader_of(query.user_id).num_items(),
-        owned=bool(engine.owners),
+        owned=engine.owners.has_owners,
         recommends=engine.recommender is not None,
         queries=[] if search is None else list(search.query_kinds),
         pictures=bool(pictures),

@@ -13,7 +13,9 @@ from pydantic import ValidationError
 from features.dataset import NO_EVENT_KIND
 from recsys.errors import RequestError
 from serving.engine import Engine
-from serving.http.event_schemas import (
+from serving.http.parts import BAD_BODY, NOT_READY, EngineOf, Responses
+from serving.http.problems import of_validation, problem
+from serving.http.schemas import (
     ErasedAnswer,
     EventEntry,
     EventsAnswer,
@@ -23,8 +25,6 @@ from serving.http.event_schemas import (
     ProfileRequest,
     RejectedEvent,
 )
-from serving.http.parts import BAD_BODY, NOT_READY, EngineOf, Responses
-from serving.http.problems import of_validation, problem
 from serving.state import LiveEvent
 
 router = APIRouter(tags=["users"])

@@ -16,14 +16,32 @@ from serving.http.problems import problem
 from serving.http.schemas import Answer, ErrorBody, ModelInfo, Subject
 from serving.requests import Event
 from serving.state import Impression
+from serving.swap import Holder, Served
 
 Responses = dict[int | str, dict[str, Any]]
 
 
-async def _engine(request: Request) -> Engine:
-    engine = request.app.state.engine
-    assert isinstance(engine, Engine)
-    return engine
+async def _holder(request: Request) -> Holder:
+    holder = request.app.state.holder
+    assert isinstance(holder, Holder)
+    return holder
+
+
+HolderOf = Annotated[Holder, Depends(_holder)]
+
+
+async def _served(request: Request, holder: HolderOf) -> Served:
+    served = holder.current()
+    request.state.bundle = served.source.version  # the guard names it in a header
+    return served
+
+
+# FastAPI calls a dependency once a request, so that all parts of a request are of one bundle.
+ServedOf = Annotated[Served, Depends(_served)]
+
+
+async def _engine(served: ServedOf) -> Engine:
+    return served.engine
 
 
 EngineOf = Annotated[Engine, Depends(_engine)]

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi import APIRouter, Depends, HTTPException, Query
 
 from features.queries import AudioClause, Clause, ImageClause, TextClause, VideoClause
 from recsys.errors import RequestError
@@ -14,12 +14,13 @@ from serving.http.parts import (
     NOT_READY,
     Asked,
     Responses,
+    ServedOf,
     history_of,
     model_info,
 )
 from serving.http.problems import problem
-from serving.http.schemas import ErrorBody
-from serving.http.search_schemas import (
+from serving.http.schemas import (
+    ErrorBody,
     ExplanationOut,
     FoundItem,
     SearchAnswerOut,
@@ -53,13 +54,11 @@ _REQUEST_BODY = {
 }
 
 
-async def _search(request: Request) -> SearchEngine:
-    search = request.app.state.search
-    if search is None:
+async def _search(served: ServedOf) -> SearchEngine:
+    if served.search is None:
         message = "this bundle has no search part; export it again (recsys export RUN) with search.enabled"
         raise HTTPException(409, problem(None, message))
-    assert isinstance(search, SearchEngine)
-    return search
+    return served.search
 
 
 SearchOf = Annotated[SearchEngine, Depends(_search)]

@@ -4,13 +4,14 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from features.inputs import iter_histories
 from recsys.bundle import Bundle, state_directory
-from recsys.errors import DataError
+from recsys.errors import DataError, StateError
 from recsys.history import History
 from serving.state.assembling import Assembler
 from serving.state.database import Database
@@ -62,6 +63,22 @@ def open_state(bundle: Bundle, *, histories: Path | None = None, path: Path | st
             path.unlink(missing_ok=True)
         raise
     return state
+
+
+def state_of_bundle(shared: UserState, bundle: Bundle, *, histories: Path | None = None) -> UserState:
+    """The users of `shared` in the ids of another bundle: the same rows, with `histories` imported for it.
+
+    histories.parquet beside the bundle comes before `histories`. Both states may be read at once; closing one
+    closes both. Raises `DataError` where the file cannot be read.
+    """
+    beside = bundle.path.resolve().parent / HISTORIES
+    source = beside if beside.is_file() else histories
+    imported = ImportedHistories(shared.database, maps=maps_fingerprint(bundle))
+    with suppress(StateError):  # of a Redis that does not answer; a read finds these erasures as well
+        imported.remove_erased(shared.live.erased())
+    if source is not None and bundle.manifest.recommender is not None:
+        imported.import_histories(source, partial(_read_histories, bundle))
+    return shared.of_bundle(imported, Assembler(bundle))
 
 
 def open_live_rows(place: Path | str) -> LiveRows:

@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from copy import copy
 from heapq import merge
 from itertools import groupby, islice
 
+from recsys.bundle import Bundle
 from recsys.errors import StateError
 from recsys.history import History
 from serving.state.assembling import Assembler
@@ -25,9 +27,19 @@ class UserState:
     def __init__(
         self, database: Database, imported: ImportedHistories, live: LiveRows, assembler: Assembler
     ) -> None:
-        self._database, self.imported, self.live, self._assembler = database, imported, live, assembler
+        self.database, self.imported, self.live, self._assembler = database, imported, live, assembler
         self._impressions = ImpressionLog(live)
         self._is_live = True  # as of the last `read`
+
+    def of_bundle(self, imported: ImportedHistories, assembler: Assembler) -> "UserState":
+        """The same rows, read for another bundle."""
+        other = copy(self)
+        other.imported, other._assembler = imported, assembler
+        return other
+
+    def over(self, bundle: Bundle) -> "UserState":
+        """As `State.over`."""
+        return self.of_bundle(self.imported, Assembler(bundle))
 
     @property
     def is_durable(self) -> bool:
@@ -86,4 +98,4 @@ class UserState:
     def close(self) -> None:
         self._impressions.close()
         self.live.close()
-        self._database.close()
+        self.database.close()

@@ -19,6 +19,7 @@ from recsys.ids import IdMap
 from serving.engine import Engine
 from serving.http import app
 from serving.state import LiveEvent
+from serving.swap import Holder
 
 NOBODY = 65534
 MAPS = IdMaps(kinds=IdMap(["view", "buy"]), profiles={"job": IdMap(["cook", "baker"])})
@@ -73,16 +74,16 @@ def test_recommend_and_show_keep_the_state_in_memory(run: Path, place: Path) -> 
 
 
 def test_serve_keeps_the_state_in_memory_and_warns(run: Path, monkeypatch, caplog) -> None:
-    monkeypatch.setattr("uvicorn.run", lambda application, **_: served.append(application.state.engine))
-    served: list[Engine] = []
+    monkeypatch.setattr("uvicorn.run", lambda application, **_: served.append(application.state.holder))
+    served: list[Holder] = []
     with read_only(run):
         app.serve(run / "bundle")
-    assert not served[0].state.is_durable
+    assert not served[0].current().engine.state.is_durable
     assert "kept in memory: users who are erased come back" in caplog.text
     assert "--state" in caplog.text
     caplog.clear()
     app.serve(run / "bundle")
-    assert served[1].state.is_durable
+    assert served[1].current().engine.state.is_durable
     assert not caplog.records
 
 

@@ -31,6 +31,13 @@ class Metrics:
             registry=self._registry,
         )
 
+        self._swaps = Counter(
+            "recsys_swaps",
+            "Bundles that were to be served, by request.",
+            ("outcome",),
+            registry=self._registry,
+        )
+
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request."""
         self._requests.labels(method, route, str(status)).inc()
@@ -40,6 +47,10 @@ class Metrics:
         """Count the entries of an answer's `degraded`, without what answered instead."""
         for reason in reasons:
             self._degraded.labels(reason.partition(":")[0]).inc()
+
+    def swapped(self, *, is_served: bool) -> None:
+        """Count a bundle that took the place of another one, or was refused."""
+        self._swaps.labels("served" if is_served else "refused").inc()
 
     def text(self) -> bytes:
         """All numbers, in Prometheus' text format."""

@@ -27,6 +27,7 @@ App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 access = logging.getLogger("recsys.access")
 MAX_CALLERS: Final = 10_000  # whose rates are remembered
 REQUEST_ID: Final = b"x-request-id"
+BUNDLE: Final = b"x-bundle"  # the version that answered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +81,8 @@ class Guard:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = [*message.get("headers", []), (REQUEST_ID, request_id.hex.encode())]
+                if (bundle := scope["state"].get("bundle")) is not None:
+                    headers.append((BUNDLE, bundle.encode()))
                 message = {**message, "headers": headers}
             await send(message)
 
@@ -100,6 +103,7 @@ class Guard:
                 "method": scope["method"],
                 "route": route,
                 "status": status,
+                "bundle": scope["state"].get("bundle"),
                 "milliseconds": round(1000 * seconds, 2),
                 "key": key and key.name,
             }

@@ -245,6 +245,8 @@ def test_documentation_names_every_path_and_error(client):
         "/v1/items/{item_id}/similar",
         "/v1/search",
         "/v1/suggest",
+        "/v1/admin/bundle",
+        "/v1/admin/rollback",
         "/healthz",
         "/readyz",
         "/metrics",

@@ -9,9 +9,27 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
+from live_bundle import trained_items, write_live_bundle
+
+from serving.http.app import create_app
+from serving.swap import Holder, ServeSettings
 
 PAGE = (Path(__file__).parents[3] / "docs" / "serving.md").read_text("utf-8").partition("\n## HTTP\n")[2]
-KNOWN = {'"260"': '"i00"', '"1196"': '"i05"', "/260": "/i00"}  # items of the page to those of the test
+# Items and fields of the page to those of the test.
+KNOWN = {
+    '"260"': '"i00"', '"1196"': '"i05"', "/260": "/i00", '"genres"': '"group"', '"year"': '"price"',
+    '"Drama"': '"a"',
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A server of its own, of a bundle with every part that the calls need; another one lies beside it."""
+    folder = tmp_path_factory.mktemp("documented")
+    bundle = write_live_bundle(folder / "run" / "bundle", trained_items())
+    with Holder.open(bundle.path, ServeSettings(state=":memory:")) as holder:
+        yield TestClient(create_app(holder, bundles=folder), raise_server_exceptions=False)
 
 
 def blocks(language: str) -> list[str]:
@@ -47,9 +65,10 @@ def test_every_curl_is_answered(client: Any) -> None:
         sent.add((answer.request.method, answer.request.url.path))
     assert {path for _, path in sent} >= {
         "/v1/recommend", "/v1/rank", "/v1/search", "/v1/events", "/v1/users/42", "/v1/suggest",
-        "/v1/items/i00/similar",
+        "/v1/items/i00/similar", "/v1/admin/bundle", "/v1/admin/rollback",
     }  # fmt: skip
     assert ("DELETE", "/v1/users/42") in sent
+    assert {("PUT", "/v1/items/new-1"), ("DELETE", "/v1/items/new-1")} <= sent
 
 
 def test_every_python_is_answered(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,10 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 from bundle_parts import write_tiny_bundle
+from fastapi.testclient import TestClient
 from PIL import Image
 from search_bundle import COLORS, TITLES, write_search_bundle
 
 from scripts.bad_media import write_wav
+from serving.engine import Engine
+from serving.http import Limits
+from serving.http.app import create_app
 
 
 def png(color: str = "blue", size: tuple[int, int] = (9, 9)) -> bytes:
@@ -249,10 +253,18 @@ class TestRefused:
         response = client.post("/v1/search", content=content, headers={"content-type": kind})
         assert message in problem(response, status)[1]
 
-    def test_a_body_that_is_too_large(self, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(client.app.state, "max_body_bytes", 100, raising=False)
+    def test_a_body_that_is_too_large(self, engine: Engine) -> None:
+        app = create_app(engine, guard_limits=Limits(body_bytes=100))
+        client = TestClient(app, raise_server_exceptions=False)
         for content in (b"x" * 101, iter([b"x" * 60, b"x" * 60])):
             assert "more than" in problem(client.post("/v1/search", content=content), 413)[1]
+
+    def test_the_operators_limit_is_the_only_one(self, engine: Engine) -> None:
+        app = create_app(engine, guard_limits=Limits(body_bytes=66_000_000))
+        content = b" " * 65_000_000 + b'{"query": "red", "k": 2}'
+        client = TestClient(app, raise_server_exceptions=False)
+        response = client.post("/v1/search", content=content, headers={"content-type": "application/json"})
+        assert response.status_code == 200, response.text
 
     def test_a_picture_of_too_many_pixels(self, client: Any, tmp_path: Path) -> None:
         from scripts.bad_media import write_huge_png

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SkipValidation
+from pydantic import AfterValidator, ConfigDict, Field, SkipValidation
 
-from serving.http.schemas import MAX_VALUE, Encodable, ErrorBody, ItemId, Time, UserId
+from serving.http.schemas.common import MAX_VALUE, Encodable, ErrorBody, ItemId, Model, Time, UserId
 
 MAX_EVENTS: Final = 10_000
 MAX_ID: Final = 1_024  # characters, as of ids in a dataset
@@ -27,11 +27,7 @@ _Short = Field(max_length=MAX_ID)
 Named = Annotated[Encodable, AfterValidator(_named), _Short]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
-
-
-class EventEntry(_Model):
+class EventEntry(Model):
     """One event of a user."""
 
     event_id: Named | None = Field(
@@ -70,7 +66,7 @@ class EventEntry(_Model):
     )
 
 
-class EventsRequest(_Model):
+class EventsRequest(Model):
     """Events of any users."""
 
     # Each entry is validated by itself, so that all bad ones are named, or the good ones are stored.
@@ -101,7 +97,7 @@ class EventsRequest(_Model):
     )
 
 
-class RejectedEvent(_Model):
+class RejectedEvent(Model):
     """One entry that was not stored."""
 
     index: int = Field(description="Its place in `events`, from 0.")
@@ -110,7 +106,7 @@ class RejectedEvent(_Model):
     value: str | int | float | bool | None
 
 
-class EventsAnswer(_Model):
+class EventsAnswer(Model):
     """What became of the events."""
 
     accepted: int = Field(description="Events that were stored.")
@@ -130,7 +126,7 @@ class EventsRefused(ErrorBody):
     rejected: list[RejectedEvent] = Field(default_factory=list)
 
 
-class ProfileRequest(_Model):
+class ProfileRequest(Model):
     """The user's own fields."""
 
     fields: dict[Named, list[Named]] = Field(
@@ -140,14 +136,14 @@ class ProfileRequest(_Model):
     )
 
 
-class ProfileAnswer(_Model):
+class ProfileAnswer(Model):
     user_id: str
     unknown_fields: list[str] = Field(
         description="Fields that the bundle does not read; they are stored for a later one."
     )
 
 
-class ErasedAnswer(_Model):
+class ErasedAnswer(Model):
     """The user is erased."""
 
     user_id: str

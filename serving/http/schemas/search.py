@@ -8,17 +8,8 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from features.queries import MAX_WEIGHT, QueryLimits
 from serving.filters import FilterBody
-from serving.http.schemas import (
-    IMAGE,
-    MAX_ALLOWED,
-    MAX_K,
-    Encodable,
-    ItemId,
-    ModelInfo,
-    Subject,
-    UserQuery,
-    _Model,
-)
+from serving.http.schemas.common import MAX_ALLOWED, Encodable, ItemId, Model, ModelInfo, UserQuery
+from serving.http.schemas.lists import IMAGE, MAX_K, Subject
 
 MAX_TEXT: Final = 100_000  # characters; of a longer text than a query may have the beginning is used
 MAX_SUGGESTIONS: Final = 50
@@ -43,7 +34,7 @@ Base64 = Annotated[bytes, BeforeValidator(_decoded, json_schema_input_type=str)]
 Weight = Annotated[float, Field(ge=-MAX_WEIGHT, le=MAX_WEIGHT)]
 
 
-class SearchClause(_Model):
+class SearchClause(Model):
     """One part of a query: a text, an item, a picture, a sound or a video, and its weight."""
 
     text: Encodable | None = Field(None, max_length=MAX_TEXT, description="Words.", examples=["but red"])
@@ -118,7 +109,7 @@ class SearchBody(Subject):
     )
 
 
-class ExplanationOut(_Model):
+class ExplanationOut(Model):
     """Why an item was found."""
 
     text: str = Field(examples=['has "red"; nearest: its picture'])
@@ -127,7 +118,7 @@ class ExplanationOut(_Model):
     past_item: str | None = Field(description="The past item of the user that moved it.")
 
 
-class FoundItem(_Model):
+class FoundItem(Model):
     """One item of an answer."""
 
     item_id: str
@@ -139,7 +130,7 @@ class FoundItem(_Model):
     explanation: ExplanationOut
 
 
-class SearchAnswerOut(_Model):
+class SearchAnswerOut(Model):
     """Items, best first, and the circumstances of the answer."""
 
     items: list[FoundItem]
@@ -161,13 +152,13 @@ class SuggestQuery(UserQuery):
     k: int = Field(8, ge=1, le=MAX_SUGGESTIONS, description="How many suggestions, at most.")
 
 
-class SuggestionOut(_Model):
+class SuggestionOut(Model):
     text: str
     kind: Literal["category", "title", "word"]
     item_id: str | None = Field(description="The item of a title.")
 
 
-class SuggestAnswer(_Model):
+class SuggestAnswer(Model):
     """Completions of what is typed, best first."""
 
     suggestions: list[SuggestionOut]

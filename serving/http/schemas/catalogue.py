@@ -6,14 +6,14 @@ from pydantic import Field
 
 from recsys.search import QueryKind
 from serving.filters import FilterBody
-from serving.http.schemas import MAX_ALLOWED, ItemId, ModelInfo, UserId, UserQuery, _Model
+from serving.http.schemas.common import MAX_ALLOWED, ItemId, Model, ModelInfo, UserId, UserQuery
 from serving.pictures import MAX_SIDE
 
 MAX_VALUES: Final = 500
 MIN_SIDE: Final = 32
 
 
-class About(_Model):
+class About(Model):
     """What this endpoint can answer."""
 
     name: str = Field(description="Of the dataset.")
@@ -27,7 +27,7 @@ class About(_Model):
     model: ModelInfo
 
 
-class FacetRequest(_Model):
+class FacetRequest(Model):
     """Items whose categories are counted, and the filters that hold."""
 
     items: list[ItemId] | None = Field(
@@ -44,12 +44,12 @@ class FacetRequest(_Model):
     k: int = Field(20, ge=1, le=MAX_VALUES, description="How many values of a field, at most.")
 
 
-class ValueCount(_Model):
+class ValueCount(Model):
     value: str
     count: int = Field(description="Items with this value.")
 
 
-class Facet(_Model):
+class Facet(Model):
     """One field that can be filtered, and its most frequent values."""
 
     field: str
@@ -57,11 +57,11 @@ class Facet(_Model):
     values: list[ValueCount]
 
 
-class FacetAnswer(_Model):
+class FacetAnswer(Model):
     facets: list[Facet]
 
 
-class ItemOut(_Model):
+class ItemOut(Model):
     """One item of the catalogue."""
 
     item_id: str

@@ -1,40 +1,32 @@
-"""Requests with their limits, answers, and the shape of every error, as they go over HTTP."""
+"""Requests for recommended, ranked and similar items, with their limits, and the answers."""
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from recsys.retrieval import MAX_DIVERSITY
 from serving.filters import FilterBody
+from serving.http.schemas.common import (
+    MAX_ALLOWED,
+    MAX_VALUE,
+    ItemId,
+    Model,
+    ModelInfo,
+    Time,
+    UserId,
+    UserQuery,
+)
 from serving.rules import RulesBody
 
 MAX_K: Final = 500
 MAX_HISTORY: Final = 1000
 MAX_CANDIDATES: Final = 1000
-MAX_ALLOWED: Final = 100_000
-MAX_VALUE: Final = 3.4e38  # numbers of events are held as float32
 Reasons = Literal["leave_one_out", "attention", "none"]
 REASONS: Final = (
     "How the past item of a reason is found: the one without which the score falls most, among those that "
     "the ranker attends to; the one that it attends to most (faster, less faithful); or no reasons."
 )
 IMAGE: Final = "Path of its picture, as the dataset names it."
-_TIME: Final = "seconds since the epoch (not milliseconds), or an ISO 8601 time such as 2026-03-01T12:00:00Z"
-
-
-def _microseconds(value: Any) -> Any:
-    """Microseconds since the epoch from seconds or an ISO 8601 time; without a zone it is UTC."""
-    if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            raise ValueError(f"must be {_TIME}") from None
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return round(moment.timestamp() * 1_000_000)
-    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12:
-        return round(value * 1_000_000)
-    raise ValueError(f"must be {_TIME}")
 
 
 def _entry(value: Any) -> Any:
@@ -46,40 +38,7 @@ def _entry(value: Any) -> Any:
     return {"item": value} if isinstance(value, str) else value
 
 
-def _user_id(value: str) -> str:
-    if not value.strip():
-        raise ValueError("is empty; give the id of a user, or leave user_id out and give history")
-    return _encodable(value)
-
-
-def _item_id(value: str) -> str:
-    if not value.strip():
-        raise ValueError("is empty; give the id of an item")
-    return _encodable(value)
-
-
-def _encodable(value: str) -> str:
-    """`value`, unless it has a lone surrogate, which JSON can write and UTF-8 cannot."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValueError(
-            "is not valid Unicode: it has half of a surrogate pair; send whole characters"
-        ) from None
-    return value
-
-
-Encodable = Annotated[str, AfterValidator(_encodable)]
-UserId = Annotated[str, AfterValidator(_user_id)]
-ItemId = Annotated[str, AfterValidator(_item_id)]
-Time = Annotated[int, BeforeValidator(_microseconds, json_schema_input_type=float | datetime)]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
-
-
-class HistoryEntry(_Model):
+class HistoryEntry(Model):
     """One past event."""
 
     item: ItemId = Field(description="Item id.", examples=["1"])
@@ -102,7 +61,7 @@ class HistoryEntry(_Model):
 Entry = Annotated[HistoryEntry, BeforeValidator(_entry, json_schema_input_type=str | HistoryEntry)]
 
 
-class Subject(_Model):
+class Subject(Model):
     user_id: UserId | None = Field(
         None, description="A user of the data. Give this or `history`.", examples=["42"]
     )
@@ -172,23 +131,13 @@ class RankRequest(Subject):
     )
 
 
-class UserQuery(BaseModel):
-    """The query parameter of every request about single items: for whom it is."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    user_id: UserId | None = Field(
-        None, description="Items with an owner exist for this user alone; without, they do not exist."
-    )
-
-
 class SimilarQuery(UserQuery):
     """The query parameters of a request for similar items."""
 
     k: int = Field(20, ge=1, le=MAX_K, description="How many items.")
 
 
-class ReasonOut(_Model):
+class ReasonOut(Model):
     """The past item and the modality with the largest attention weight of the ranker."""
 
     text: str = Field(examples=['because you chose "Toy Story"; most telling: its picture'])
@@ -196,7 +145,7 @@ class ReasonOut(_Model):
     modality: str | None = Field(description="The most attended modality of the recommended item.")
 
 
-class RankedItem(_Model):
+class RankedItem(Model):
     """One item of an answer."""
 
     item_id: str
@@ -214,15 +163,7 @@ class RankedItem(_Model):
     )
 
 
-class ModelInfo(_Model):
-    """The bundle that answered."""
-
-    version: str = Field(description="First 12 digits of the sha256 of the bundle's manifest.")
-    created_at: str
-    dataset: str
-
-
-class Answer(_Model):
+class Answer(Model):
     """Items, best first, and the circumstances of the answer."""
 
     request_id: str = Field(
@@ -245,7 +186,7 @@ class Answer(_Model):
     )
 
 
-class SimilarItem(_Model):
+class SimilarItem(Model):
     """One neighbour of an item."""
 
     item_id: str
@@ -255,42 +196,9 @@ class SimilarItem(_Model):
     score: float = Field(description="Cosine of the two item vectors.")
 
 
-class SimilarAnswer(_Model):
+class SimilarAnswer(Model):
     """The items whose vectors are nearest to the vector of the given item."""
 
     item_id: str
     items: list[SimilarItem]
     model: ModelInfo
-
-
-class Health(_Model):
-    """The process is alive."""
-
-    status: str = Field(examples=["ok"])
-
-
-class Readiness(_Model):
-    """Requests can be answered: the bundle, its providers, and the numbers of items and users."""
-
-    status: str = Field(examples=["ready"])
-    model: ModelInfo
-    providers: dict[str, list[str]]
-    num_items: int
-    num_users: int
-    degraded: list[str] = Field(description="What does not answer, while requests are answered without it.")
-
-
-class Problem(_Model):
-    """The rejected field, its value, and what would be right."""
-
-    field: str | None = Field(description="Path of the rejected field.", examples=["history.2.item"])
-    message: str = Field(examples=["unknown item; did you mean '260'?"])
-    value: str | int | float | bool | None = Field(
-        None, description="The rejected value; of a list or object only its kind and size."
-    )
-
-
-class ErrorBody(_Model):
-    """Every error has this body."""
-
-    error: Problem

@@ -1,0 +1,8 @@
+"""Items that come, change and go while the server runs: encoded, stored, and part of the next answer."""
+
+from serving.items.content import Content
+from serving.items.encoder import ItemEncoder
+from serving.items.fields import ItemFields, ItemSchema
+from serving.items.live import ItemEntry, LiveItems, Stored, View
+
+__all__ = ["Content", "ItemEncoder", "ItemEntry", "ItemFields", "ItemSchema", "LiveItems", "Stored", "View"]
