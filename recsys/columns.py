@@ -28,6 +28,7 @@ class Columns:
     POPULARITY: Final = "popularity"  # positive training events of an item
     RECENT_POPULARITY: Final = "recent_popularity"  # a decayed sum of these events
     TRAINED: Final = "trained"  # Boolean: the item has training events
+    REMOVED: Final = "removed"  # Boolean: the item was removed from a served catalogue
     QUERY: Final = "query_id"
     RANK: Final = "rank"  # from 1
     SCORE: Final = "score"

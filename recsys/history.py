@@ -4,7 +4,7 @@ Legend in recsys/arrays.py.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -31,6 +31,8 @@ class History:
 
     `seen` has the items of all events of the user, each once. `seen` and `profile` belong to the user, not to
     the events here: a history that is cut to some of its events (`slice`, `last`, `take`) keeps both whole.
+    `asked_at` is the request time of an evaluation in which each user asks at a time of their own. It is not
+    stored with the history.
     """
 
     item: Ints  # ids of the item map; UNKNOWN for an item that is not in the catalogue
@@ -41,6 +43,7 @@ class History:
     review_audio: Mapping[int, Floats] = field(default_factory=dict)
     seen: Ints = field(default_factory=lambda: np.empty(0, np.int64))
     profile: Mapping[str, Ints] = field(default_factory=dict)  # user field -> ids, may be empty
+    asked_at: int | None = None  # as `timestamp`; None: now, after all events of all users
 
     @classmethod
     def of(
@@ -50,6 +53,7 @@ class History:
         seen: Ints | None = None,
         profile: Mapping[str, Ints] | None = None,
         reviews: Mapping[str, Mapping[int, Floats]] | None = None,
+        asked_at: int | None = None,
     ) -> "History":
         """A history of `events`, which has an array for each of `EVENT_FIELDS`.
 
@@ -57,7 +61,8 @@ class History:
         """
         columns = {name: events[name] for name in EVENT_FIELDS}
         seen = np.empty(0, np.int64) if seen is None else seen
-        return cls(**columns, **(reviews or {}), seen=seen, profile=profile or {})  # type: ignore[arg-type]
+        own = {"seen": seen, "profile": profile or {}, "asked_at": asked_at}
+        return cls(**columns, **(reviews or {}), **own)  # type: ignore[arg-type]
 
     @classmethod
     def empty(cls, profile: Mapping[str, Ints] | None = None) -> "History":
@@ -66,6 +71,10 @@ class History:
 
     def __len__(self) -> int:
         return len(self.item)
+
+    def asked_after_it(self) -> "History":
+        """The history of a user who asks at the time of the newest event."""
+        return replace(self, asked_at=int(self.timestamp[-1]) if len(self) else None)
 
     @property
     def events(self) -> dict[str, npt.NDArray[Any]]:
@@ -130,7 +139,11 @@ class History:
     ) -> "History":
         """A history of the same user with other events."""
         return History.of(
-            events, seen=self.seen if seen is None else seen, profile=self.profile, reviews=reviews
+            events,
+            seen=self.seen if seen is None else seen,
+            profile=self.profile,
+            reviews=reviews,
+            asked_at=self.asked_at,
         )
 
 

@@ -1,6 +1,7 @@
 """`Engine`: a bundle, its graphs and the users' histories, composed to answer requests."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Final
 
@@ -51,11 +52,15 @@ class Engine:
         providers: Mapping[str, tuple[str, ...]],
         rules: Path | None = None,
     ) -> None:
-        self.bundle, self.recommender, self.state, self.providers = bundle, recommender, state, providers
+        self.state, self.providers = state, providers
+        self._read(bundle, recommender)
+        self.rule_book = RuleBook.open(rules, self.operator_reader.filter, bundle.item_ids)
+
+    def _read(self, bundle: Bundle, recommender: Recommender | None) -> None:
+        self.bundle, self.recommender = bundle, recommender
         self.owners = bundle.owners
         self.operator_reader = RequestReader(bundle)  # of all items, for files of the operator
         self.request_reader = self.reader_of(None)
-        self.rule_book = RuleBook.open(rules, self.operator_reader.filter, bundle.item_ids)
         self._titles: list[str | None] = bundle.catalogue[Columns.TITLE].to_list()
         known = Columns.IMAGE in bundle.catalogue.columns
         self._images: list[str | None] = (
@@ -63,6 +68,17 @@ class Engine:
         )
         self._reviewers: list[str | None] = bundle.reviewers
         self._imputed = bundle.imputed
+
+    def over(self, bundle: Bundle, recommender: Recommender | None) -> "Engine":
+        """An engine over another catalogue of the same bundle, with the same users and rules.
+
+        A rule that does not fit the other catalogue has no effect there.
+        """
+        other = copy(self)
+        other.state = self.state.over(bundle)
+        other._read(bundle, recommender)
+        other.rule_book = self.rule_book.over(other.operator_reader.filter, bundle.item_ids)
+        return other
 
     @classmethod
     def open(

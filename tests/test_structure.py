@@ -57,6 +57,7 @@ TIERS: Mapping[str, tuple[str, ...]] = {
         "engine",
         "micro_batches",
         "search",
+        "items",
         "batch show swap",
         "http",
         "pyfunc",

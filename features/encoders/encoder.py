@@ -162,6 +162,11 @@ class Encoder:
         batches = length_batches(lengths, max_items=len(texts), max_length=self._limits.tokens)
         return self._encode(batches, lambda batch: self._text.pad([tokens[at] for at in batch]))
 
+    def whole_words(self, words: Sequence[str]) -> frozenset[str]:
+        """Those of `words`, in lower case, that are one token: correct words, not misspelled ones."""
+        self._require("text")
+        return self._text.whole_words(words)
+
     def encode_images(self, images: Sequence[Image.Image]) -> Floats:
         """Pooled features of RGB pictures. Shape [n, D]."""
         return self.encode_pixels([self.prepare_image(image) for image in images])

@@ -63,6 +63,12 @@ class TextPreprocessor:
         cut = [self._prefix + text[: self._max_characters] for text in texts]
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(cut)]
 
+    def whole_words(self, words: Sequence[str]) -> frozenset[str]:
+        """Those of `words` that are one token of the vocabulary."""
+        found = self._tokenizer.encode_batch_fast(list(words), add_special_tokens=False)
+        texts = [self._tokenizer.decode(each.ids).strip() if len(each.ids) == 1 else None for each in found]
+        return frozenset(word for word, text in zip(words, texts, strict=True) if text == word)
+
     def padded_length(self, tokens: Sequence[int]) -> int:
         """The length of the text when it is padded alone."""
         return max(len(tokens), self._min_length)

@@ -1,6 +1,9 @@
 """Arrays of a dataset's items for the item tower, from the events and reviews that a split allows."""
 
+from dataclasses import dataclass
+
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from features.dataset import Dataset, MediaVectors, MediumVectors
@@ -128,18 +131,38 @@ def _reviews_as_cold(
 
 def _numeric(items: pl.DataFrame, trained: Bools) -> tuple[Floats, Bools] | None:
     """Standardised numeric fields, then their masks; and the items with any. None without a field."""
-    columns = [name for name in items.columns if name.startswith(Columns.NUMERIC_PREFIX)]
-    if not columns:
-        return None
-    raw = items.select(columns).to_numpy().astype(np.float64)
-    known = np.isfinite(raw)
-    fitted = np.where(known & trained[NUM_RESERVED:, None], raw, np.nan)
-    has_any = np.isfinite(fitted).any(0)
-    filled = np.where(has_any, fitted, 0.0)
-    mean, std = np.nanmean(filled, 0), np.nanstd(filled, 0)
-    known &= has_any  # without a value of a trained item there is no mean and no deviation
-    scaled = np.where(known, (raw - mean) / np.where(std > 0, std, 1.0), 0.0).clip(-5, 5)
-    return _reserve(np.concatenate([scaled, known], axis=1).astype(np.float32), known.any(1))
+    scale = NumericScale.of(items, trained[NUM_RESERVED:])
+    return None if scale is None else _reserve(*scale.vectors(items))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumericScale:
+    """Mean and standard deviation of each numeric field over the trained items."""
+
+    columns: tuple[str, ...]
+    mean: npt.NDArray[np.float64]
+    deviation: npt.NDArray[np.float64]  # 1 where all values are equal
+    has_any: Bools  # a field without a value of a trained item has no mean
+
+    @classmethod
+    def of(cls, items: pl.DataFrame, trained: Bools) -> "NumericScale | None":
+        """The scale of the columns of `items`, of which the rows `trained` count; None without a column."""
+        columns = [name for name in items.columns if name.startswith(Columns.NUMERIC_PREFIX)]
+        if not columns:
+            return None
+        raw = items.select(columns).to_numpy().astype(np.float64)
+        fitted = np.where(np.isfinite(raw) & trained[:, None], raw, np.nan)
+        has_any: Bools = np.asarray(np.isfinite(fitted).any(0))
+        filled = np.where(has_any, fitted, 0.0)
+        mean, std = np.nanmean(filled, 0), np.nanstd(filled, 0)
+        return cls(columns=tuple(columns), mean=mean, deviation=np.where(std > 0, std, 1.0), has_any=has_any)
+
+    def vectors(self, items: pl.DataFrame) -> tuple[Floats, Bools]:
+        """Standardised fields, then their masks; and the items with any. Shapes [n, 2F], [n]."""
+        raw = items.select(self.columns).to_numpy().astype(np.float64)
+        known = np.isfinite(raw) & self.has_any
+        scaled = np.where(known, (raw - self.mean) / self.deviation, 0.0).clip(-5, 5)
+        return np.concatenate([scaled, known], axis=1).astype(np.float32), known.any(1)
 
 
 def _categories(items: pl.DataFrame, trained: Bools) -> tuple[dict[str, IdMap], dict[str, Ints]]:

@@ -46,6 +46,7 @@ class _Parts:
     words: WordQuery | None = None
     vectors: Mapping[EncoderKind, Floats] = field(default_factory=dict)
     word_vectors: Mapping[str, Floats] = field(default_factory=dict)
+    whole_words: frozenset[str] | None = None
     item: int | None = None
     notes: tuple[str, ...] = ()
     transcript: str | None = None
@@ -69,6 +70,11 @@ class QueryEncoder:
         self.limits = limits or QueryLimits()
         self._models = QueryModels(directories, transcriber, device)
         self._decoding = BoundedSemaphore(self.limits.max_media_at_once)
+
+    @property
+    def models(self) -> QueryModels:
+        """The encoders, for other media than queries."""
+        return self._models
 
     @property
     def kinds(self) -> tuple[EncoderKind, ...]:
@@ -100,6 +106,7 @@ class QueryEncoder:
                 words=each.words,
                 vectors=each.vectors,
                 word_vectors=each.word_vectors,
+                whole_words=each.whole_words,
                 item=each.item,
             )
             for clause, each in zip(kept, parts.values(), strict=True)
@@ -133,10 +140,10 @@ class QueryEncoder:
         notes: tuple[str, ...] = ()
         if was_cut:
             notes = (f"only the first {len(text):,} of {len(clause.text):,} characters are used",)
-        words, vectors, word_vectors = self._of_words(clause, text)
-        if words is None or words.is_empty:
+        parts = self._of_words(clause, text)
+        if parts.words is None or parts.words.is_empty:
             notes += ("has no words, so only its meaning is compared",)
-        return _Parts(kind="text", words=words, vectors=vectors, word_vectors=word_vectors, notes=notes)
+        return replace(parts, notes=notes)
 
     def _image(self, clause: ImageClause) -> _Parts:
         if "image" not in self.kinds:
@@ -185,9 +192,7 @@ class QueryEncoder:
         notes = () if has_pictures else ("this bundle has no encoder of pictures, so only its sound counts",)
         return replace(parts, kind="video", vectors=vectors, notes=notes)
 
-    def _of_words(
-        self, clause: Clause, text: str
-    ) -> tuple[WordQuery | None, dict[EncoderKind, Floats], dict[str, Floats]]:
+    def _of_words(self, clause: Clause, text: str) -> _Parts:
         """The words of a text, the vector of what it does not exclude, and those of a short text's words.
 
         Raises `RequestError` where it only excludes, and where it has neither words nor a vector.
@@ -203,25 +208,27 @@ class QueryEncoder:
         vectors: dict[EncoderKind, Floats] = {}
         if "text" in self.kinds:
             vectors["text"] = self._models.text_vector(words.positive or text, clause.name)
-        of_words = self._models.word_vectors(_distinct(words), clause.name) if vectors else {}
-        return None if words.is_empty and not words.excluded else words, vectors, of_words
+        distinct = _distinct(words) if vectors else []
+        return _Parts(
+            kind="text",
+            words=None if words.is_empty and not words.excluded else words,
+            vectors=vectors,
+            word_vectors=self._models.word_vectors(distinct, clause.name) if distinct else {},
+            whole_words=self._models.whole_words(distinct) if distinct else None,
+        )
 
     def _of_sound(self, clause: Clause, samples: Floats) -> _Parts:
         """The transcript of a sound, its words, and the vectors of both."""
-        transcript = None
-        words: WordQuery | None = None
-        vectors: dict[EncoderKind, Floats] = {}
-        word_vectors: dict[str, Floats] = {}
+        transcript, parts = None, _Parts(kind="audio")
         if self.transcribes:
             heard = self._models.transcript(samples, clause.name)
             transcript, _ = clean_text(heard, self.limits.max_characters)
             if has_words(transcript):
-                words, vectors, word_vectors = self._of_words(clause, transcript)
+                parts = self._of_words(clause, transcript)
+        vectors = dict(parts.vectors)
         if "audio" in self.kinds:
             vectors["audio"] = self._models.audio_vector(samples, clause.name)
-        return _Parts(
-            kind="audio", words=words, vectors=vectors, word_vectors=word_vectors, transcript=transcript
-        )
+        return replace(parts, kind="audio", vectors=vectors, transcript=transcript)
 
     @property
     def _hears(self) -> bool:

@@ -44,6 +44,10 @@ class QueryModels:
     def kinds(self) -> tuple[EncoderKind, ...]:
         return tuple(self._encoders)
 
+    def encoder(self, kind: EncoderKind) -> Encoder:
+        """The encoder of this kind, loaded by the first call."""
+        return self._encoders[kind]()
+
     @property
     def side(self) -> int:
         """The side to which the encoder of pictures resizes them, in pixels."""
@@ -69,6 +73,10 @@ class QueryModels:
             kept |= made
             found |= made
         return found
+
+    def whole_words(self, words: Sequence[str]) -> frozenset[str]:
+        """The words that are one token of the encoder of texts."""
+        return self._encoders["text"]().whole_words(words)
 
     def image_vector(self, images: Sequence[Image.Image], name: str) -> Floats:
         """The unit vector of the mean of the pictures' vectors. Shape [D]."""

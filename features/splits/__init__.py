@@ -15,7 +15,7 @@ from features.splits.assignment import (
 from features.splits.make import make_split, split_by_plan
 from features.splits.protocols import Plan
 from features.splits.review_visibility import ReviewRule
-from features.splits.split import GROUND_TRUTH, HISTORY, Cut, InMemorySplit, PositiveEvents, Split
+from features.splits.split import GROUND_TRUTH, HISTORY, Cut, InMemorySplit, PositiveEvents, Split, asking
 from features.splits.streamed import StreamedSplit
 from features.splits.train_statistics import TrainStatistics, statistics_of
 
@@ -39,6 +39,7 @@ __all__ = [
     "Split",
     "StreamedSplit",
     "TrainStatistics",
+    "asking",
     "make_split",
     "share_of",
     "split_by_plan",

@@ -35,6 +35,34 @@ class PositiveEvents:
     timestamp: Ints  # [L]
 
 
+class AskedAfterHistory(Mapping[str, History]):
+    """The same histories, of users who each ask at the time of their newest event."""
+
+    def __init__(self, histories: Mapping[str, History]) -> None:
+        self._histories = histories
+
+    def __getitem__(self, user: str) -> History:
+        return self._histories[user].asked_after_it()
+
+    def __contains__(self, user: object) -> bool:
+        return user in self._histories
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._histories)
+
+    def __len__(self) -> int:
+        return len(self._histories)
+
+
+def asking(split: "Split", histories: Mapping[str, History], *, is_test: bool) -> Mapping[str, History]:
+    """`histories` before validation or test, with the times at which their users ask.
+
+    With one cut-off for all users that is the end of the training events, else each user's newest event.
+    """
+    one_cut_off = split.protocol == "global_temporal" or (is_test and split.cut == "for_all")
+    return histories if one_cut_off else AskedAfterHistory(histories)
+
+
 class Split(Protocol):
     """Events by their use. All tables have the columns of `Dataset.interactions`.
 
@@ -174,10 +202,11 @@ class InMemorySplit:
         return builder.build(self.train), positive.__getitem__
 
     def before_validation(self, builder: HistoryMaker) -> Mapping[str, History]:
-        return builder.build(self.events_before(self.validation, future=self.validation))
+        known = self.events_before(self.validation, future=self.validation)
+        return asking(self, builder.build(known), is_test=False)
 
     def before_test(self, builder: HistoryMaker) -> Mapping[str, History]:
-        return builder.build(self.events_before(self.test))
+        return asking(self, builder.build(self.events_before(self.test)), is_test=True)
 
     def validation_items(self, item_ids: IdMap) -> dict[str, Ints]:
         grouped = self.validation.group_by(Columns.USER, maintain_order=True).agg(Columns.ITEM)

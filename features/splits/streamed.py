@@ -17,7 +17,7 @@ from features.event_log import Codes, LogSelection, Select, StreamedDataset, map
 from features.splits.assignment import CODES, CONTEXT, ORDER, PART, PARTS, TEST, TRAIN, VALIDATION
 from features.splits.protocols import Plan
 from features.splits.review_visibility import allowed_reviews
-from features.splits.split import GROUND_TRUTH, HISTORY, Cut, InMemorySplit, PositiveEvents
+from features.splits.split import GROUND_TRUTH, HISTORY, Cut, InMemorySplit, PositiveEvents, asking
 from features.splits.train_statistics import StreamedTrainStatistics
 from recsys.arrays import Bools, Ints
 from recsys.columns import Columns
@@ -97,10 +97,10 @@ class StreamedSplit:
         return builder.build_lazily(events), events.positive
 
     def before_validation(self, builder: HistoryMaker) -> Mapping[str, History]:
-        return builder.build_lazily(self._selection(before_validation))
+        return asking(self, builder.build_lazily(self._selection(before_validation)), is_test=False)
 
     def before_test(self, builder: HistoryMaker) -> Mapping[str, History]:
-        return builder.build_lazily(self._selection(before_test))
+        return asking(self, builder.build_lazily(self._selection(before_test)), is_test=True)
 
     def validation_items(self, item_ids: IdMap) -> dict[str, Ints]:
         frames = []

@@ -1,6 +1,6 @@
 """The bundle: one directory with everything that serving needs. A damaged or altered bundle is refused."""
 
-from recsys.bundle.compose import Device, Graphs, compose, compose_bundle
+from recsys.bundle.compose import Device, Graphs, compose, compose_bundle, item_arrays
 from recsys.bundle.load import Bundle
 from recsys.bundle.manifest import MANIFEST
 from recsys.bundle.store import (
@@ -34,6 +34,7 @@ __all__ = [
     "compose",
     "compose_bundle",
     "is_store",
+    "item_arrays",
     "now",
     "state_directory",
     "write_bundle",

@@ -75,14 +75,7 @@ def compose_bundle(bundle: Bundle, *, device: Device = "cpu") -> tuple[Recommend
     schema, settings = bundle.sequence_schema, bundle.recommender
     user_tower = bundle.graph("user_tower")
     assert user_tower is not None, "a checked bundle has user_tower.onnx"
-    items = ItemArrays(
-        vectors=np.asarray(bundle.item_vectors),
-        tokens=np.asarray(bundle.item_tokens),
-        token_mask=np.asarray(bundle.token_mask),
-        trained=bundle.trained,
-        popularity=bundle.popularity,
-        recent_popularity=bundle.recent_popularity,
-    )
+    items = item_arrays(bundle)
     graphs = Graphs(user_tower=user_tower, ranker=bundle.graph("ranker"))
     directory, of_cold = bundle.index_directory, bundle.cold_ranker_directory
     return compose(
@@ -94,6 +87,18 @@ def compose_bundle(bundle: Bundle, *, device: Device = "cpu") -> tuple[Recommend
         sources=load_sources(bundle.sources_directory) if bundle.sources_directory else (),
         cold_ranker=load_cold_ranker(of_cold) if of_cold is not None else None,
         device=device,
+    )
+
+
+def item_arrays(bundle: Bundle) -> ItemArrays:
+    """The arrays of the bundle's items, of those that `Bundle.with_items` gave it."""
+    return ItemArrays(
+        vectors=np.asarray(bundle.item_vectors),
+        tokens=np.asarray(bundle.item_tokens),
+        token_mask=np.asarray(bundle.token_mask),
+        trained=bundle.trained,
+        popularity=bundle.popularity,
+        recent_popularity=bundle.recent_popularity,
     )
 
 

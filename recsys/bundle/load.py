@@ -54,6 +54,19 @@ class Bundle:
         bundle._check_shapes()
         return bundle
 
+    def with_items(
+        self, item_ids: IdMap, catalogue: pl.DataFrame, arrays: Mapping[str, npt.NDArray[Any]]
+    ) -> "Bundle":
+        """A copy with other items, for a served catalogue that changes; the files stay those of the bundle.
+
+        `catalogue` may have a Boolean column "removed". `arrays` are `item_vectors`, `item_tokens` and
+        `token_mask` of a bundle that recommends.
+        """
+        other = Bundle(self.path, self.manifest, self.version)
+        own = {"item_ids": item_ids, "catalogue": catalogue, **arrays}
+        other.__dict__.update(own)  # in place of what the cached properties read
+        return other
+
     def graph(self, name: str) -> Path | None:
         """Path of the graph `name` ("user_tower", "ranker", ...), None where the bundle has none."""
         return self.path / f"{name}.onnx" if f"{name}.onnx" in self.manifest.files else None
@@ -143,8 +156,11 @@ class Bundle:
     @cached_property
     def owners(self) -> Owners:
         """Who may see which item."""
-        known = Columns.OWNER in self.catalogue.columns
-        return Owners(self.catalogue[Columns.OWNER].to_list() if known else [None] * self.catalogue.height)
+        catalogue = self.catalogue
+        known, removed = Columns.OWNER in catalogue.columns, None
+        if Columns.REMOVED in catalogue.columns:
+            removed = catalogue[Columns.REMOVED].to_numpy()
+        return Owners(catalogue[Columns.OWNER].to_list() if known else [None] * catalogue.height, removed)
 
     @property
     def imputed(self) -> list[list[str]]:
@@ -159,6 +175,11 @@ class Bundle:
     @cached_property
     def profile_ids(self) -> Mapping[str, IdMap]:
         return {name: IdMap(ids) for name, ids in self._maps["profile"].items()}
+
+    @cached_property
+    def category_ids(self) -> Mapping[str, IdMap]:
+        """The vocabularies of the item tower's category fields."""
+        return {name: IdMap(ids) for name, ids in self._maps.get("categories", {}).items()}
 
     @cached_property
     def _maps(self) -> dict[str, Any]:

@@ -127,6 +127,14 @@ class PopularityConfig(Section):
     """The most popular items by positive training events; nothing to set."""
 
 
+class RecentConfig(Section):
+    """Popularity of late, and how new an item is; read where the data have a clock."""
+
+    # Half-lives in days: an event counts half as much after this time. One source each.
+    half_lives_days: Annotated[tuple[Positive, ...], Field(min_length=1)] = (30.0, 365.0)
+    newness_days: Positive = 90.0  # half-life of the weight of an item's first event
+
+
 class SourcesConfig(Section):
     """Candidate sources by name. The module training/candidates/<name>.py fits the source of a section."""
 
@@ -134,6 +142,7 @@ class SourcesConfig(Section):
     item_item: ItemItemConfig = ItemItemConfig()
     transitions: TransitionsConfig = TransitionsConfig()
     popularity: PopularityConfig = PopularityConfig()
+    recent: RecentConfig = RecentConfig()
     ease: EASEConfig = EASEConfig()
     content: ContentConfig = ContentConfig()
 
@@ -144,7 +153,7 @@ class RankerConfig(Section):
     # Candidate sources beside the retriever. Each adds candidates, and scores all candidates for the ranker.
     # "ease" and "content" are not among them by default: their gain was not measured yet.
     sources: tuple[str, ...] = tuple(
-        name for name in SourcesConfig.model_fields if name not in ("ease", "content")
+        name for name in SourcesConfig.model_fields if name not in ("ease", "content", "recent")
     )
     source_candidates: Annotated[int, Field(ge=0)] = 20  # candidates that each source may add
     history_length: Count = 50  # newest events that the ranker reads

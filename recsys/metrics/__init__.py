@@ -4,6 +4,7 @@ from recsys.metrics.beyond_accuracy import BEYOND, Content, Exposure, coverage, 
 from recsys.metrics.bootstrap import Estimate, Sampled, clustered_means, resamples, weighted_means
 from recsys.metrics.graded import Grades, graded_at_k
 from recsys.metrics.ranking import METRICS, Doubles, IdLists, at_k, means
+from recsys.metrics.selection import best_if_clear, is_clear, standard_error
 
 __all__ = [
     "BEYOND",
@@ -16,12 +17,15 @@ __all__ = [
     "IdLists",
     "Sampled",
     "at_k",
+    "best_if_clear",
     "clustered_means",
     "coverage",
     "gini",
     "graded_at_k",
+    "is_clear",
     "means",
     "per_user",
     "resamples",
+    "standard_error",
     "weighted_means",
 ]

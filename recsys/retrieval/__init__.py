@@ -7,6 +7,7 @@ from recsys.retrieval.candidate_sources import (
     FactorSource,
     ItemNeighborSource,
     PopularitySource,
+    RecentSource,
     load_sources,
     merge,
     save_sources,
@@ -21,9 +22,10 @@ from recsys.retrieval.cold import (
 )
 from recsys.retrieval.explanations import LEFT_OUT, Reason, by_leave_one_out, phrase, reason_of, score_drops
 from recsys.retrieval.fallback import AnsweredBy, Popularity, answered_by, has_profile
-from recsys.retrieval.index.base import Index
+from recsys.retrieval.index.base import Index, SearchIndex
 from recsys.retrieval.index.build import build_index, load_index
 from recsys.retrieval.index.exact import ExactIndex
+from recsys.retrieval.index.extended import ExtendedIndex
 from recsys.retrieval.owners import Owners, recommend_visible
 from recsys.retrieval.recommendations import Recommendations
 from recsys.retrieval.recommender import IsLate, Recommender
@@ -48,6 +50,7 @@ __all__ = [
     "ColdRanker",
     "ExactIndex",
     "Exploration",
+    "ExtendedIndex",
     "FactorSource",
     "Index",
     "IsLate",
@@ -58,11 +61,13 @@ __all__ = [
     "Popularity",
     "PopularitySource",
     "Reason",
+    "RecentSource",
     "Recommendations",
     "Recommender",
     "RecommenderSettings",
     "RuledLists",
     "Rules",
+    "SearchIndex",
     "answered_by",
     "best_first",
     "build_index",

@@ -15,26 +15,37 @@ from recsys.ids import NUM_RESERVED
 from recsys.retrieval.recommendations import Recommendations, interleave
 from recsys.retrieval.recommender import IsLate, Recommender
 
-_NOBODY = 0
+_NOBODY, _HIDDEN = 0, -1
 
 
 class Owners:
     """Which items of a catalogue a user may see. Owners have the ids of users; all characters count."""
 
-    def __init__(self, owners: Sequence[str | None]) -> None:
-        """`owners` of the items by ascending id, without the reserved ids; None is no owner."""
+    def __init__(self, owners: Sequence[str | None], removed: Bools | None = None) -> None:
+        """`owners` of the items by ascending id, without the reserved ids; None is no owner.
+
+        The items `removed`, in the same order, are visible to no user.
+        """
         self.names = tuple(owners)
         names = dict.fromkeys(name for name in owners if name is not None)
         self._number_of = {name: number for number, name in enumerate(names, _NOBODY + 1)}
         numbers = [_NOBODY if name is None else self._number_of[name] for name in owners]
-        self._owner_N: Ints = np.array([-1] * NUM_RESERVED + numbers, np.int64)
+        self._owner_N: Ints = np.array([_HIDDEN] * NUM_RESERVED + numbers, np.int64)
+        self._any_removed = removed is not None and bool(removed.any())
+        if removed is not None:
+            self._owner_N[NUM_RESERVED:][removed] = _HIDDEN
 
-    def __bool__(self) -> bool:
+    @property
+    def has_owners(self) -> bool:
         """Whether any item has an owner."""
         return bool(self._number_of)
 
+    def __bool__(self) -> bool:
+        """Whether any item is hidden from any user."""
+        return self.has_owners or self._any_removed
+
     def visible(self, user: str | None) -> Bools | None:
-        """The items that `user` may see [N]; None: no item has an owner. A user of None owns nothing."""
+        """The items that `user` may see [N]; None: all of them. A user of None owns nothing."""
         return self._visible(self._number(user)) if self else None
 
     def owner_of(self, item: int) -> str | None:

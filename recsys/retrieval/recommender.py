@@ -23,14 +23,14 @@ import numpy as np
 from recsys.arrays import Bools, Floats, Ints
 from recsys.errors import RequestError
 from recsys.history import History, SequenceSchema
-from recsys.ids import NUM_RESERVED, PAD
+from recsys.ids import PAD
 from recsys.item_features import ItemArrays
 from recsys.retrieval.candidate_features import Candidates, CosineSpread
 from recsys.retrieval.candidate_generation import Arrays, CandidateGenerator
 from recsys.retrieval.candidate_sources import CandidateSource
 from recsys.retrieval.cold import ColdItems, ColdRanker, merge_by_rank
 from recsys.retrieval.fallback import AnsweredBy, Popularity, answered_by
-from recsys.retrieval.index.base import Index
+from recsys.retrieval.index.base import SearchIndex
 from recsys.retrieval.item_lists import (
     ItemLists,
     Query,
@@ -41,7 +41,7 @@ from recsys.retrieval.item_lists import (
 )
 from recsys.retrieval.recommendations import Recommendations, attention_at, interleave
 from recsys.retrieval.reranking import MAX_DIVERSITY, diversify
-from recsys.retrieval.settings import PAGE, RecommenderSettings
+from recsys.retrieval.settings import RecommenderSettings
 
 IsLate = Callable[[Ints], Bools]  # rows of the users of a call -> whose time has run out
 MIN_COLD = 20  # mean and deviation of fewer cold items say little
@@ -61,7 +61,7 @@ class Recommender(CandidateGenerator):
         settings: RecommenderSettings,
         embed_users: Callable[[Arrays], Floats],
         rank: Callable[[Arrays], Arrays] | None,
-        index: Index,
+        index: SearchIndex,
         sources: Sequence[CandidateSource] = (),
         cold_ranker: ColdRanker | None = None,
     ) -> None:
@@ -99,6 +99,19 @@ class Recommender(CandidateGenerator):
     def cold_ranker(self) -> ColdRanker | None:
         """What orders the cold items of users with a history; None: the retriever."""
         return self._cold.ranker
+
+    def over(self, items: ItemArrays, index: SearchIndex, cold_ranker: ColdRanker | None) -> "Recommender":
+        """The same models over another catalogue, of at least the items that `sources` were fitted on."""
+        return Recommender(
+            items=items,
+            schema=self.schema,
+            settings=self.settings,
+            embed_users=self._embed_users,
+            rank=self._rank,
+            index=index,
+            sources=self.sources,
+            cold_ranker=cold_ranker,
+        )
 
     def with_settings(self, **changes: Any) -> "Recommender":
         """A copy with changed settings."""
@@ -301,16 +314,6 @@ class Recommender(CandidateGenerator):
             limit=limit,
         )
 
-    def _retrieved(self, query: Query, num_ranks: int) -> Retrieved:
-        """The nearest items: the head of a ranked list, and its tail where `num_ranks` is longer."""
-        num_candidates, limit = self.settings.num_candidates, self._max_warm
-        # Up to the number of candidates a list consists of the head only.
-        is_head_enough = num_ranks <= num_candidates and self.index.is_exact
-        items_BL, cosine_BL = self._retrieve(query, min(limit, num_candidates) if is_head_enough else limit)
-        return Retrieved(
-            items=items_BL, scores=self.retriever_score(cosine_BL), is_head_enough=is_head_enough
-        )
-
     def _unranked_lists(
         self, query: Query, found: Retrieved, num_ranks: int
     ) -> tuple[ItemLists, ItemLists, Arrays]:
@@ -339,11 +342,6 @@ class Recommender(CandidateGenerator):
         length = min(self.settings.max_list_length, warm.items.shape[1])
         return warm.first(length), cold.read_at(columns), ranked
 
-    @property
-    def _max_warm(self) -> int:
-        """The largest number of warm items that a list can have."""
-        return min(self.settings.max_list_length, len(self.items.vectors) - NUM_RESERVED)
-
     def _given_warm(self, by: AnsweredBy, given: Candidates, ranked: Arrays) -> ItemLists:
         """The warm items among the given candidates, sorted."""
         if by is AnsweredBy.POPULARITY:
@@ -361,21 +359,6 @@ class Recommender(CandidateGenerator):
             scores=self._popularity.scores(item_BL),
             retriever_scores=self.retriever_score(cosine_BL),
             column=np.full(item_BL.shape, -1, np.int64),
-        )
-
-    @property
-    def _num_cold_candidates(self) -> int:
-        """The first cold items of the lists, for which the ranker computes attention weights."""
-        num_head = self.settings.num_candidates + len(self.sources) * self.settings.source_candidates
-        return max(PAGE, len(self.settings.cold_ranks) * -(-num_head // PAGE))
-
-    def _cold_candidates(self, query: Query, cold: ItemLists) -> Candidates:
-        """The first cold items, for the ranker's attention to them."""
-        num = self._num_cold_candidates
-        items_BK = cold.items[:, :num]
-        none_BKS = np.zeros((*items_BK.shape, len(self.sources)), np.float32)
-        return Candidates(
-            items=items_BK, cosines=self._cosines(query.user_BD, items_BK), source_scores=none_BKS
         )
 
     def _listed(

@@ -43,13 +43,15 @@ from recsys.search.legs import WordIndex
 from recsys.search.lexical.documents import PARTS, Document, text_of, words_in
 from recsys.search.lexical.settings import Language
 from recsys.search.lexical.stemming import Stemmer, script_of
+from recsys.search.lexical.tokens import is_segmented
 from recsys.search.lexical.words import WordQuery
 
 MAX_VOCABULARY: Final = 20_000  # the words that most items have; others count where a query has them exactly
 MAX_CONTENT_WORDS: Final = 8  # of a query that is judged word by word
 MAX_SHORT_WORDS: Final = 3  # content words; an item need not cover every word of a longer query
 _WORDS, _ARRAYS = "words.json", ("vectors", "common", "offsets", "ids")
-# An inexact match of a long word is most likely a misspelling, of a short one another word: tent, text.
+# Where no encoder tells which words are whole, an inexact match of a long word is most likely a misspelling,
+# of a short one another word: tent, text.
 _MIN_LETTERS_INEXACT: Final = 8
 _MIN_STRENGTH_INEXACT: Final = 0.5
 _INEXACT_EVIDENCE: Final = 0.75
@@ -124,6 +126,38 @@ class ItemWords:
             languages=languages,
         )
 
+    def over(
+        self,
+        documents: Mapping[int, Document],
+        num_items: int,
+        encode: Callable[[Sequence[str]], Floats],
+    ) -> Self:
+        """A copy for a catalogue of `num_items` rows in which `documents` are those of some items.
+
+        Other items keep their words. Every new word is kept, whatever its frequency; what all words have in
+        common is not computed again. `encode` gives the vectors [V, D] of new words.
+        """
+        words_of = {
+            item: sorted(
+                word
+                for word in {word for part in PARTS for word in words_in(text_of(each, part))}
+                if _is_content(word, self._stemmer)
+            )
+            for item, each in documents.items()
+        }
+        id_of = {word: at for at, word in enumerate(self.words)}
+        new = sorted({word for words in words_of.values() for word in words} - id_of.keys())
+        id_of |= {word: at for at, word in enumerate(new, len(id_of))}
+        vectors = np.asarray(self.vectors)
+        if new:
+            made = unit(encode(new)).astype(np.float16)
+            vectors = np.concatenate([vectors, made]) if len(vectors) else made
+        rows = [np.array([id_of[word] for word in words], np.int32) for words in words_of.values()]
+        offsets, ids = _with_rows(self.offsets, self.ids, dict(zip(words_of, rows, strict=True)), num_items)
+        common = self.common if len(self.words) else _common(vectors.astype(np.float32))
+        words = [*self.words, *new]
+        return type(self)(words, vectors, common, offsets, ids, self.languages)
+
     def content_words(self, query: WordQuery) -> tuple[str, ...]:
         """The words of the query and its phrases in lower case, each once, without stop words."""
         every = [*query.words, *(word for phrase in query.phrases for word in phrase)]
@@ -182,13 +216,17 @@ class ItemWords:
         text_D: Floats | None,
         index: WordIndex,
         items: Ints,
+        whole: frozenset[str] | None = None,
     ) -> Floats | None:
         """The evidence e(q, i) of the query for each of `items`, NaN for an item without words. Shape [K].
 
         `vectors` are those of the words, `text_D` that of the whole text; without it all words weigh the
-        same. The evidence of a word that the item has, by `index`, is 1. None for a query that is not judged
-        word by word: with no content word or more than `MAX_CONTENT_WORDS`, where `vectors` lack one, and in
-        a script that few words of the catalogue have, since words of two languages are less similar.
+        same. The evidence of a word that the item has, by `index`, is 1. That of an inexact match is 0.75,
+        unless the word is in `whole`, those that are not misspelled.
+
+        None for a query that is not judged word by word: with no content word or more than
+        `MAX_CONTENT_WORDS`, where `vectors` lack one, and in a script that few words of the catalogue have,
+        since words of two languages are less similar.
         """
         content = self.content_words(query)
         if not 1 <= len(content) <= MAX_CONTENT_WORDS or not vectors.keys() >= set(content):
@@ -201,7 +239,7 @@ class ItemWords:
             strengths = np.stack([index.strengths(WordQuery(words=(word,)), items)[0] for word in content])
         evidence_QK = np.stack(
             [
-                _with_exact(word, strength_K, near_K)
+                _with_exact(word, strength_K, near_K, whole)
                 for word, strength_K, near_K in zip(
                     content, strengths, self.evidence(vectors_QD, items), strict=True
                 )
@@ -281,12 +319,14 @@ def _of_two_best(values: Floats, first_J: Ints, length_J: Ints) -> Floats:
     return ((best_J + second_J) / 2).astype(np.float32)
 
 
-def _with_exact(word: str, strength_K: Floats, near_K: Floats) -> Floats:
+def _with_exact(word: str, strength_K: Floats, near_K: Floats, whole: frozenset[str] | None) -> Floats:
     """Evidence of one word from its lexical match and from the near words of each item. Shape [K]."""
     meant_K = np.zeros_like(near_K) if word.isdigit() else near_K
-    if len(word) >= _MIN_LETTERS_INEXACT:
-        inexact_K = np.where(strength_K >= _MIN_STRENGTH_INEXACT, np.float32(_INEXACT_EVIDENCE), near_K)
-        meant_K = np.maximum(meant_K, inexact_K)
+    if whole is None:
+        is_misspelled_K = (strength_K >= _MIN_STRENGTH_INEXACT) & (len(word) >= _MIN_LETTERS_INEXACT)
+    else:
+        is_misspelled_K = (strength_K > 0) & (word not in whole) & (not is_segmented(word))
+    meant_K = np.maximum(meant_K, np.where(is_misspelled_K, np.float32(_INEXACT_EVIDENCE), meant_K))
     return np.where(strength_K >= 1, np.float32(1), meant_K)
 
 
@@ -303,6 +343,20 @@ def _harmonic_mean(evidence_QK: Floats, weight_Q: Floats) -> Floats:
     """The weighted harmonic mean over the words, with evidence of at least 0.02. Shape [K]."""
     mean_K: Floats = weight_Q.sum() / (weight_Q @ (1 / np.maximum(evidence_QK, _LEAST)))
     return mean_K.astype(np.float32)
+
+
+def _with_rows(
+    offsets: Ints, ids: npt.NDArray[np.int32], rows: Mapping[int, npt.NDArray[np.int32]], num_items: int
+) -> tuple[Ints, npt.NDArray[np.int32]]:
+    """Lists of ids, with `rows` in place of those of some items; items from the last on have none."""
+    ends = np.concatenate([offsets, np.full(num_items + 1 - len(offsets), offsets[-1])])
+    parts, last = [], 0
+    length = np.diff(ends)
+    for item in sorted(rows):
+        parts += [ids[ends[last] : ends[item]], rows[item]]
+        length[item], last = len(rows[item]), item + 1
+    parts.append(ids[ends[last] :])
+    return np.concatenate([[0], np.cumsum(length)]).astype(np.int64), np.concatenate(parts)
 
 
 def _is_content(word: str, stemmer: Stemmer) -> bool:

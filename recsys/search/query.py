@@ -32,6 +32,8 @@ class EncodedClause:
     vectors: Mapping[EncoderKind, Floats] = field(default_factory=dict)
     # Of the words of a short text, in lower case, each alone: unit vectors [D] of the text encoder.
     word_vectors: Mapping[str, Floats] = field(default_factory=dict)
+    # Those of them that are one token of the encoder, and so not misspelled; None: unknown.
+    whole_words: frozenset[str] | None = None
     item: int | None = None  # the vectors of this catalogue item are the query
 
     def __post_init__(self) -> None:

@@ -13,9 +13,12 @@ relevant where it covers the words that the text is about, not where it is near 
     own:text                          as above
     long                              1 with more than three content words, else 0
 
-Unlike z-scores they do not depend on the other candidates, so that a query with no answer has low values.
-Weights are not negative: relevance never falls where a feature rises. The logits of several clauses of
-positive weight are averaged by their weights.
+Of a text of more than eight content words an item has a smaller share by chance, so that it has a calibration
+of its own.
+
+Unlike z-scores, features do not depend on the other candidates, so that a query with no answer has low
+values. Weights are not negative: relevance never falls where a feature rises. The logits of several clauses
+of positive weight are averaged by their weights.
 
 Legend: K candidates.
 """
@@ -25,7 +28,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from recsys.search.item_words import MAX_SHORT_WORDS
+from recsys.search.item_words import MAX_CONTENT_WORDS, MAX_SHORT_WORDS
 from recsys.search.scoring import ClauseScores, QueryScores
 from recsys.search.settings import Calibration, SearchSettings
 
@@ -34,7 +37,7 @@ COVERAGE: Final = "coverage"
 SHARED: Final = "shared"
 WORDS: Final = "words"
 LONG: Final = "long"
-_BY_WORDS: Final = ("text", "audio")  # kinds of clauses that may be judged word by word
+_TEXTS: Final = ("text", "audio")  # kinds of clauses that have words
 
 
 def features(clause: ClauseScores, kinds: dict[str, str]) -> dict[str, Doubles]:
@@ -96,9 +99,11 @@ def _clause_logits(
     Word by word where that is possible; items without words are judged like those of a longer text.
     """
     whole = settings.calibration.get(clause.kind)
+    if clause.kind in _TEXTS and clause.num_words > MAX_CONTENT_WORDS:
+        whole = settings.long_calibration or whole
     logit_K = None if whole is None else logits(whole, features(clause, kinds), num)
     by_word = settings.word_calibration
-    if by_word is None or clause.words_K is None or clause.kind not in _BY_WORDS:
+    if by_word is None or clause.words_K is None or clause.kind not in _TEXTS:
         return logit_K
     word_K = logits(by_word, word_features(clause, kinds), num)
     return word_K if logit_K is None else np.where(np.isnan(clause.words_K), logit_K, word_K)

@@ -146,6 +146,31 @@ class Scorer:
         self._has_words = has_words
         self._popularity = popularity
 
+    def over(
+        self,
+        legs: Sequence[DenseLeg],
+        *,
+        num_items: int,
+        item_words: ItemWords | None,
+        has_words: Bools,
+        popularity: Floats | None,
+    ) -> "Scorer":
+        """The same heads and lexical index over the legs of another catalogue."""
+        return Scorer(
+            legs,
+            num_items=num_items,
+            heads=self.heads,
+            words=self.words,
+            item_words=item_words,
+            has_words=has_words,
+            popularity=popularity,
+        )
+
+    @property
+    def has_words(self) -> Bools:
+        """The items with any text. Shape [N]."""
+        return np.ones(self.num_items, np.bool_) if self._has_words is None else self._has_words
+
     @property
     def leg_names(self) -> tuple[str, ...]:
         """Names of all legs."""
@@ -223,7 +248,12 @@ class Scorer:
                 if self.item_words is not None:
                     num_words = len(self.item_words.content_words(words))
                     words_K = self.item_words.text_evidence(
-                        words, clause.word_vectors, clause.vectors.get("text"), self.words, items
+                        words,
+                        clause.word_vectors,
+                        clause.vectors.get("text"),
+                        self.words,
+                        items,
+                        clause.whole_words,
                     )
                 statistics = self.words.statistics(words)
         with watch.stage("dense"):

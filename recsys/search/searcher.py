@@ -49,6 +49,10 @@ class Searcher:
         self._kinds: dict[str, str] = {leg.name: leg.kind for leg in scorer.legs}
         self._imputed = {leg.name: leg.imputed for leg in scorer.legs if leg.imputed.any()}
 
+    def over(self, scorer: Scorer, personalizer: Personalizer | None) -> "Searcher":
+        """The same settings over another catalogue."""
+        return Searcher(scorer, self.settings, personalizer)
+
     def with_settings(self, settings: SearchSettings) -> "Searcher":
         """The same legs with other settings."""
         return Searcher(self.scorer, settings, self.personalizer)

@@ -60,6 +60,8 @@ class SearchSettings(_Frozen):
     calibration: Mapping[QueryKind, Calibration] = Field(default_factory=dict)
     # Of text and speech of few content words, judged word by word; None: as all other clauses.
     word_calibration: Calibration | None = None
+    # Of texts of more than eight content words; None: as all other texts.
+    long_calibration: Calibration | None = None
     min_relevance: float = Field(default=0.0, ge=0, le=1)  # a list has no item of lower relevance
     relevance_reason: str = ""
     personal: float = Field(default=0.0, ge=0, le=1)  # share of the recommender in the order of the head

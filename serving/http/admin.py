@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import APIRouter, HTTPException, Request
 
 from recsys.bundle import Store, is_store
 from recsys.errors import BundleError, RecsysError, RequestError
 from serving.http.guard import Metrics
-from serving.http.parts import BAD_BODY, BAD_REQUEST, Responses, ServedOf, model_info
+from serving.http.parts import BAD_BODY, BAD_REQUEST, HolderOf, Responses, ServedOf, model_info
 from serving.http.problems import problem
 from serving.http.schemas import BundleAnswer, BundleRequest, ErrorBody
 from serving.swap import Holder, Swapped
@@ -18,15 +17,6 @@ router = APIRouter(prefix="/v1/admin", tags=["operation"])
 REFUSED: Responses = {
     409: {"model": ErrorBody, "description": "The bundle is refused, and why; the old one is served."}
 }
-
-
-async def _holder(request: Request) -> Holder:
-    holder = request.app.state.holder
-    assert isinstance(holder, Holder)
-    return holder
-
-
-HolderOf = Annotated[Holder, Depends(_holder)]
 
 
 @router.get("/bundle", summary="Which bundle is served")

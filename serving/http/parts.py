@@ -32,9 +32,16 @@ class AnswerSettings:
     clock: Clock = time.perf_counter
 
 
-async def _served(request: Request) -> Served:
+async def _holder(request: Request) -> Holder:
     holder = request.app.state.holder
     assert isinstance(holder, Holder)
+    return holder
+
+
+HolderOf = Annotated[Holder, Depends(_holder)]
+
+
+async def _served(request: Request, holder: HolderOf) -> Served:
     served = holder.current()
     request.state.bundle = served.source.version  # the guard names it in a header
     return served

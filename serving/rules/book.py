@@ -1,7 +1,9 @@
 """`RuleBook`: the operator's rules over one catalogue, and a request's rules merged with them."""
 
 import hashlib
+import logging
 import tomllib
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from recsys.ids import IdMap
 from recsys.retrieval import Boost, Cap, Exploration, Pin, Rules
 from serving.filters import CatalogueFilter
 from serving.rules.schema import RequestLimits, RulesBody, RulesFile
+
+log = logging.getLogger(__name__)
 
 
 class RuleBook:
@@ -53,6 +57,15 @@ class RuleBook:
             raise DataError(f"{path}: these rules cannot be read", _problems(error)) from None
         except DataError as error:
             raise DataError(f"{path}: {error.args[0]}", error.problems) from None
+
+    def over(self, filter_: CatalogueFilter, item_ids: IdMap) -> "RuleBook":
+        """The same file over another catalogue; a rule that does not fit it has no effect."""
+        other = copy(self)
+        other._filter, other._item_ids = filter_, item_ids
+        other.operator, unfit = other._compiled(self.file, "")
+        for error in unfit:
+            log.warning("a rule has no effect on the present catalogue: %s", error)
+        return other
 
     def rules(self, asked: RulesBody | None, visible: Bools | None = None) -> Rules:
         """The operator's rules and those of a request; raises `RequestError` at the first problem.

@@ -21,6 +21,7 @@ from recsys.search import (
     HitExplanation,
     LexicalIndex,
     QueryKind,
+    Scorer,
     Searcher,
     SearchResults,
     Suggestion,
@@ -107,6 +108,15 @@ class SearchEngine:
             )
         return cls(engine, searcher, query_encoder(bundle, limits or QueryLimits(), device))
 
+    def over(self, engine: Engine, scorer: Scorer) -> "SearchEngine":
+        """The same encoders and settings over another catalogue of the bundle."""
+        personal = (
+            None
+            if engine.recommender is None
+            else personalizer(engine.recommender, engine.bundle.manifest.modalities)
+        )
+        return SearchEngine(engine, self.searcher.over(scorer, personal), self.encoder)
+
     @property
     def query_kinds(self) -> tuple[QueryKind, ...]:
         """Kinds of query, items left out, that can be compared with anything in this catalogue."""
@@ -165,7 +175,9 @@ class SearchEngine:
         words, reader = self.searcher.scorer.words, self.engine.reader_of(user)
         if not isinstance(words, LexicalIndex):
             return []
-        return words.suggest(prefix, k, allowed=reader.visible, is_category=reader.has_category)
+        # An item that was removed has no document any more.
+        allowed = reader.visible if self.engine.owners.has_owners else None
+        return words.suggest(prefix, k, allowed=allowed, is_category=reader.has_category)
 
     def item_clause(
         self, item_id: str, name: str, weight: float = 1.0, *, user: str | None = None

@@ -5,6 +5,8 @@ Rows by external ids, which no bundle owns:
     live_users   one row for each user with an event or fields of their own, which are JSON
     impressions  one row for each answered request; what it listed is JSON
     erased       hashes of the users who were erased
+    live_items   one row for each item that came in, was changed or removed; its fields are JSON
+    item_media   one row for each file of a live item
 
 Histories of training, imported for one bundle's id maps:
     maps         one row for each set of id maps: its fingerprint, the imported file, the last use
@@ -48,6 +50,13 @@ _TABLES: Final = (
         seq INTEGER PRIMARY KEY AUTOINCREMENT, request_id TEXT NOT NULL, user_id TEXT,
         timestamp INTEGER NOT NULL, listed TEXT NOT NULL)""",
     "CREATE INDEX IF NOT EXISTS impressions_of_user ON impressions (user_id)",
+    """CREATE TABLE IF NOT EXISTS live_items (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, item_id TEXT NOT NULL UNIQUE, version INTEGER NOT NULL,
+        fields TEXT NOT NULL, content BLOB NOT NULL, is_deleted INTEGER NOT NULL)""",
+    "CREATE INDEX IF NOT EXISTS live_items_by_version ON live_items (version)",
+    """CREATE TABLE IF NOT EXISTS item_media (
+        item_id TEXT NOT NULL, name TEXT NOT NULL, content BLOB NOT NULL,
+        PRIMARY KEY (item_id, name))""",
 )
 _UNWRITABLE: Final = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
 log = logging.getLogger(__name__)

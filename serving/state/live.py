@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from serving.state.database import Database
+from serving.state.item_rows import SqliteItemRows
 from serving.state.protocol import MAX_LIVE_EVENTS, Appended, Impression, LiveEvent, LiveUser, hash_of
 
 PAGE: Final = 1000  # rows that are in memory at once
@@ -13,11 +14,11 @@ _COLUMNS: Final = "event_id, user_id, item_id, timestamp, kind, value, review, r
 _NOBODY: Final = LiveUser()
 
 
-class SqliteLiveRows:
+class SqliteLiveRows(SqliteItemRows):
     """The live rows of a database; a commit is on the disk when it returns (serving/state/layout.py)."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        super().__init__(database)
         self.is_durable = database.is_durable
 
     def append_events(self, events: Sequence[LiveEvent]) -> Appended:
@@ -99,7 +100,7 @@ class SqliteLiveRows:
         return frozenset(value for (value,) in self._database.read("SELECT user_hash FROM erased"))
 
     def is_empty(self) -> bool:
-        tables = ("live_users", "impressions", "erased")
+        tables = ("live_users", "impressions", "erased", "live_items")
         query = " OR ".join(f"EXISTS (SELECT 1 FROM {table})" for table in tables)
         return not self._database.read(f"SELECT {query}")[0][0]
 

@@ -9,8 +9,9 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
+from recsys.bundle import Bundle
 from recsys.history import History
 
 ReadHistories = Callable[[Path], Iterable[tuple[str, History]]]  # user ids and histories of a file
@@ -39,6 +40,17 @@ class LiveUser:
     seen: frozenset[str] = frozenset()  # items of all events, also of those that `events` leaves out
     profile: Mapping[str, tuple[str, ...]] | None = None  # user field -> values
     is_erased: bool = False  # whether the user was erased: histories of training do not count
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveItem:
+    """An item that came in over HTTP, or one of the bundle that was changed or removed."""
+
+    item: str
+    fields: Mapping[str, Any]  # as JSON has them
+    content: bytes = b""  # vectors of the encoders, in the form of `serving.items`
+    is_deleted: bool = False
+    version: int = 0  # number of the last change, which the state gives; it grows over all items
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +131,28 @@ class LiveRows(Protocol):
         """All impressions, in the order of arrival."""
         ...
 
+    def put_items(
+        self, items: Sequence[LiveItem], media: Mapping[str, Mapping[str, bytes]] | None = None
+    ) -> int:
+        """Store the rows in this order, or nothing, in place of former ones; each gets the next version.
+
+        `media` has the files of an item by name, in place of all its former files; those of an item that is
+        not named in it stay, and those of a deleted item are removed. Returns the version of the last row.
+        """
+        ...
+
+    def items(self, after: int = 0) -> Iterator[LiveItem]:
+        """The items whose last change is later than the version `after`, by the time of their first one."""
+        ...
+
+    def items_version(self) -> int:
+        """The version of the last change of any item, 0 without one."""
+        ...
+
+    def item_medium(self, item: str, name: str) -> bytes | None:
+        """A file of an item; None where there is none."""
+        ...
+
     def erase_user(self, user: str) -> bool:
         """Remove the user's events, fields and impressions, and remember the erasure as a hash.
 
@@ -160,6 +194,13 @@ class State(Protocol):
     @property
     def is_durable(self) -> bool:
         """Whether an erasure is still known after a restart; False for a state in memory."""
+        ...
+
+    def over(self, bundle: Bundle) -> "State":
+        """The same rows, assembled in the ids of `bundle`, which has at least the items of the present one.
+
+        Only the first one is closed.
+        """
         ...
 
     def histories(self, user_ids: Sequence[str]) -> list[History | None]:

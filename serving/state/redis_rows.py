@@ -12,6 +12,7 @@ Keys, all with the prefix `{recsys}:`, whose braces keep them on one node of a c
     impressions, listed     number -> impression as JSON; the numbers in order
     shown:USER              numbers of the user's impressions
     erased                  hashes of the users who were erased
+and those of the items (`item_rows/redis.py`).
 
 Events are appended, and users erased, by a script each, which Redis runs as a whole or not at all. A row is
 as durable as the Redis: with `appendonly yes` and `appendfsync always` it is on the disk when it is
@@ -26,6 +27,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from recsys.errors import DataError, MissingExtraError, StateError
+from serving.state.item_rows import RedisItemRows
 from serving.state.protocol import MAX_LIVE_EVENTS, Appended, Impression, LiveEvent, LiveUser, hash_of
 
 try:
@@ -90,12 +92,14 @@ return removed
 """
 
 
-class RedisLiveRows:
+class RedisLiveRows(RedisItemRows):
     """The live rows of the Redis at `url`, such as redis://localhost:6379/0.
 
     Raises `DataError` where it cannot be reached or holds rows of a newer recsys. After an attempt that
     failed, calls fail at once for `seconds_between_attempts`, so that requests do not wait for it.
     """
+
+    _prefix = PREFIX
 
     def __init__(self, url: str, *, seconds_between_attempts: float = SECONDS_BETWEEN_ATTEMPTS) -> None:
         parts = urlsplit(url)
@@ -179,7 +183,7 @@ class RedisLiveRows:
             return frozenset(self._redis.smembers(PREFIX + "erased"))
 
     def is_empty(self) -> bool:
-        names = (PREFIX + name for name in ("users", "impressions", "erased"))
+        names = (PREFIX + name for name in ("users", "impressions", "erased", "items"))
         with self._answers("read"):
             return not self._redis.exists(*names)
 

@@ -6,6 +6,7 @@ from copy import copy
 from heapq import merge
 from itertools import groupby, islice
 
+from recsys.bundle import Bundle
 from recsys.errors import StateError
 from recsys.history import History
 from serving.state.assembling import Assembler
@@ -35,6 +36,10 @@ class UserState:
         other = copy(self)
         other.imported, other._assembler = imported, assembler
         return other
+
+    def over(self, bundle: Bundle) -> "UserState":
+        """As `State.over`."""
+        return self.of_bundle(self.imported, Assembler(bundle))
 
     @property
     def is_durable(self) -> bool:

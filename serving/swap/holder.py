@@ -36,7 +36,7 @@ class Swapped:
 class Holder:
     """The bundle that is served; safe to use from many threads.
 
-    `current` is one read of an attribute, so that a request never waits for a swap. The memory of the old
+    `current` reads two attributes, so that a request never waits for a swap. The memory of the old
     bundle is free when the last request that took it has ended, since nothing else refers to it.
     """
 
@@ -58,7 +58,11 @@ class Holder:
 
     def current(self) -> Served:
         """What answers a request that begins now."""
-        return self._served
+        return self._served.present()
+
+    def refresh_items(self) -> None:
+        """Take over changes of items that were stored through a bundle that was just replaced."""
+        self._served.live.refresh()
 
     @property
     def previous(self) -> Source | None:
@@ -102,9 +106,10 @@ class Holder:
         except Exception as error:  # whatever a damaged graph or index raises
             raise BundleError(f"{path}: cannot answer: {error!r}") from error
         warmed = time.perf_counter()
-        num_answers = check_answers(new)
+        num_answers = check_answers(new.present())
         checked = time.perf_counter()
         self._served, self._previous = new, before.source
+        new.live.refresh()  # items that came while the bundle was opened
         stages = zip(
             ("opening", "warming", "checking"),
             (opened - started, warmed - opened, checked - warmed),

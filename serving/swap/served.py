@@ -1,11 +1,12 @@
 """`Served`: everything that answers from one bundle."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from features.queries import QueryLimits
 from recsys.bundle import Device
 from serving.engine import Engine
+from serving.items import LiveItems
 from serving.pictures import CataloguePictures
 from serving.search import SearchEngine
 from serving.state import UserState
@@ -38,6 +39,7 @@ class Served:
     engine: Engine
     search: SearchEngine | None  # None: the bundle has no search part
     pictures: CataloguePictures
+    live: LiveItems
 
     @classmethod
     def of(
@@ -45,11 +47,20 @@ class Served:
     ) -> "Served":
         """Search and pictures beside `engine`; errors as `SearchEngine.of` and `CataloguePictures`."""
         has_search = engine.bundle.manifest.search is not None
+        search = SearchEngine.of(engine, limits=limits) if has_search else None
         return cls(
             engine=engine,
-            search=SearchEngine.of(engine, limits=limits) if has_search else None,
+            search=search,
             pictures=CataloguePictures(engine.bundle.catalogue, media),
+            live=LiveItems.of(engine, search),
         )
+
+    def present(self) -> "Served":
+        """The same bundle with the items that came, changed and went by now."""
+        view = self.live.view
+        if view.engine is self.engine:
+            return self
+        return replace(self, engine=view.engine, search=view.search)
 
     @classmethod
     def open(cls, path: Path, settings: ServeSettings, state: UserState | None = None) -> "Served":

@@ -129,7 +129,8 @@ def save_user_tower(path: Path, slow: int) -> None:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
     one = helper.make_tensor("one", TensorProto.INT64, [1], [1])
-    constants, nodes, last = [one], [], "mean"
+    least = helper.make_tensor("least", TensorProto.FLOAT, [1], [1e-6])  # without an event
+    constants, nodes, last = [one, least], [], "mean"
     nodes.append(helper.make_node("ReduceMean", ["event_vector", "one"], ["mean"], keepdims=0))
     if slow:
         wide = np.full((512, 512), 1 / 512, np.float32)
@@ -147,7 +148,8 @@ def save_user_tower(path: Path, slow: int) -> None:
         last = "sum"
     nodes += [
         helper.make_node("ReduceL2", [last, "one"], ["norm"], keepdims=1),
-        helper.make_node("Div", [last, "norm"], ["user_vector"]),
+        helper.make_node("Max", ["norm", "least"], ["length_of_vector"]),
+        helper.make_node("Div", [last, "length_of_vector"], ["user_vector"]),
     ]
     graph = helper.make_graph(
         nodes,

@@ -14,6 +14,7 @@ from recsys.retrieval.candidate_sources import (
     FactorSource,
     ItemNeighborSource,
     PopularitySource,
+    RecentSource,
 )
 
 NUM_ITEMS, NUM_USERS, LENGTH = 24, 40, 7
@@ -76,5 +77,7 @@ def source_arrays(source: CandidateSource) -> dict[str, np.ndarray]:
         return {"factor": source.factor}
     if isinstance(source, ItemNeighborSource):
         return {"neighbor": source.neighbor, "weight": source.weight}
+    if isinstance(source, RecentSource):
+        return {"item": source.item, "time": source.time}
     assert isinstance(source, PopularitySource)
     return {"score": source.score}

@@ -10,9 +10,12 @@ from recsys.retrieval.candidate_sources import (
     FactorSource,
     ItemNeighborSource,
     PopularitySource,
+    RecentSource,
 )
 from recsys.retrieval.candidate_sources.item_neighbors import MIN_EVENT_WEIGHT
 from recsys.retrieval.index.build import build_index
+
+DAY = 86_400_000_000  # microseconds
 
 
 def history_of(*items: int) -> History:
@@ -34,6 +37,14 @@ def random_source(name: str, num_items: int, *, seed: int = 0, index_kind: str =
         score = rng.integers(0, 6, num_items) / 5
         score[:NUM_RESERVED] = 0
         return PopularitySource(name=name, score=score.astype(np.float32))
+    if name == "recent":
+        return RecentSource(
+            name=name,
+            item=rng.integers(NUM_RESERVED, num_items - 5, 200).astype(np.int32),
+            time=np.sort(rng.integers(0, 100, 200)) * DAY,
+            half_life_days=20.0,
+            num_items=num_items,
+        )
     if name == "als":
         factor = rng.integers(-2, 3, (num_items, 8)).astype(np.float32)
         factor[:NUM_RESERVED] = 0
@@ -61,6 +72,8 @@ def dense_scores(source: CandidateSource, history: History) -> Floats:
                 left += (confidence - 1) * np.outer(factor[item], factor[item])
                 right += confidence * factor[item]
         return np.maximum(factor @ np.linalg.solve(left, right), 0).astype(np.float32)
+    if isinstance(source, RecentSource):
+        return recent_scores(source, history.asked_at)
     assert isinstance(source, ItemNeighborSource)
     score, total = np.zeros(len(source.neighbor)), 0.0
     for age, item in enumerate(history.item[::-1]):
@@ -70,3 +83,13 @@ def dense_scores(source: CandidateSource, history: History) -> Floats:
             total += weight
     score[:NUM_RESERVED] = 0
     return (score / max(total, 1e-12)).astype(np.float32)
+
+
+def recent_scores(source: RecentSource, asked_at: int | None) -> Floats:
+    """The formula of `RecentSource`, an event at a time. Shape [N]."""
+    now = int(source.time[-1]) if asked_at is None else asked_at
+    total = np.zeros(source.num_items)
+    for item, time in zip(source.item.tolist(), source.time.tolist(), strict=True):
+        if time <= now:
+            total[item] += 2 ** (-(now - time) / DAY / source.half_life_days)
+    return (total / max(total[total > 0].mean(), 1e-300) if total.any() else total).astype(np.float32)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import polars as pl
 import tomli_w
 from tiny_encoders import write_tiny_audio, write_tiny_image, write_tiny_text
@@ -140,13 +141,14 @@ def every_ranker_helps() -> Iterator[None]:
 
     Whether one truly helps is luck with a model this small; tests/training/ranker/test_ranker.py looks at it.
     """
-    from training.fitting import validation
-    from training.ranker import ranked_lists
+    from training.ranker import RankedLists
 
-    # Imported before, so that it keeps the real one.
-    assert validation.selection_ndcg is ranked_lists.selection_ndcg
     scores = count(1)
-    with patch.object(ranked_lists, "selection_ndcg", lambda *_: next(scores) / 1e6):
+
+    def rising(lists: RankedLists, ranker_BK: object) -> np.ndarray:
+        return np.full(len(lists.label_BK), next(scores) / 1e6)
+
+    with patch.object(RankedLists, "ndcg", rising):
         yield
 
 

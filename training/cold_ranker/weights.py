@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from recsys.arrays import Bools, Floats, Ints
-from recsys.metrics import Doubles, IdLists, at_k
+from recsys.metrics import Doubles, IdLists, at_k, is_clear
 from recsys.retrieval import top_k
 
 SELECTION_K = 10
@@ -137,12 +137,12 @@ def choose_weights(lists: Lists, first: str, *, seed: int = 0) -> Choice:
     while others:
         tried = {name: cross_fitted(lists, [*chosen, name], seed) for name in others}
         name = max(tried, key=lambda each: tried[each].likelihood_U.mean())
-        if not _is_clear(tried[name].likelihood_U - best.likelihood_U):
+        if not is_clear(tried[name].likelihood_U - best.likelihood_U):
             break
         chosen, best = [*chosen, name], tried[name]
         others.remove(name)
         scores[" + ".join(chosen)] = float(best.ndcg_U.mean())
-    if not _is_clear(best.ndcg_U - alone.ndcg_U):
+    if not is_clear(best.ndcg_U - alone.ndcg_U):
         chosen = [first]
     weights = fit_weights(lists, chosen)
     deviation = lists.deviation(weights)
@@ -168,10 +168,3 @@ def cross_fitted(lists: Lists, names: Sequence[str], seed: int) -> CrossFitted:
         weights, own = fit_weights(lists.of(~own_L), names), lists.of(own_L)
         likelihood_L[own_L], ndcg_L[own_L] = own.log_likelihood(weights), own.ndcg(weights)
     return CrossFitted(likelihood_U=lists.by_user(likelihood_L), ndcg_U=lists.by_user(ndcg_L))
-
-
-def _is_clear(gain_U: Doubles) -> bool:
-    """Whether the mean is above its standard error."""
-    if len(gain_U) < 2:
-        return False
-    return bool(gain_U.mean() > gain_U.std(ddof=1) / np.sqrt(len(gain_U)))

@@ -12,7 +12,8 @@ The intercept of w_n is left out, because it would move all items alike.
 `ridge_alpha` and `popularity_pull` are chosen by cross-fitting. The vector of an item comes from a regression
 on the items of the other folds. The item is ranked among the items of its own fold, for validation users
 whose events on the items of the fold have been removed (`ValidationUsers.before`). The item tower is not used
-in the choice, because it was trained on these items.
+in the choice, because it was trained on these items. Another alpha than the largest, or another pull than the
+smallest, is chosen only where it is better by more than the standard error over users.
 
 Legend: N items, C values of an item in a category field, V values of a category field, W inputs, D width,
     E = D + 1 targets, M landmarks, U users, K ranks.
@@ -31,12 +32,12 @@ from torch.nn import functional as F
 from recsys.arrays import Bools, Floats, Ints
 from recsys.config import ColdStartConfig
 from recsys.ids import NUM_RESERVED
-from recsys.metrics import IdLists
+from recsys.metrics import IdLists, best_if_clear
 from recsys.models import EMBED_ROWS, ColdStartHead, Retriever, blend, inverse_root_count
 from recsys.retrieval import top_k
 from recsys.ridge import Doubles, solve_ridge
 from training.cold_start.validation_users import ValidationUsers
-from training.ranker import selection_ndcg
+from training.ranker import selection_ndcg_by_user
 
 logger = logging.getLogger(__name__)
 
@@ -57,9 +58,10 @@ class ContentRegression:
     head: ColdStartHead
     # Cross-fitted vectors, zeros where an item has none; None where nothing was chosen (a refit).
     pseudo_cold_ND: Floats | None = None
-    # Validation NDCG@10 within folds, by ridge alpha without a pull, and by pull at the best alpha.
-    alpha_scores: Mapping[float, float]
-    pull_scores: Mapping[float, float]
+    # Validation NDCG@10 of each user within folds, by ridge alpha without a pull, and by pull at the chosen
+    # alpha.
+    alpha_ndcg_U: Mapping[float, Doubles]
+    pull_ndcg_U: Mapping[float, Doubles]
 
 
 def fit_content_regression(
@@ -85,7 +87,7 @@ def fit_content_regression(
         alpha = config.ridge_alphas[len(config.ridge_alphas) // 2] if ridge_alpha is None else ridge_alpha
         _set_weights(head, problem, problem.solve(alpha), popularity_pull)
         return ContentRegression(
-            ridge_alpha=alpha, popularity_pull=popularity_pull, head=head, alpha_scores={}, pull_scores={}
+            ridge_alpha=alpha, popularity_pull=popularity_pull, head=head, alpha_ndcg_U={}, pull_ndcg_U={}
         )
     return _choose(model, users, head, problem, rows, seed)
 
@@ -97,27 +99,29 @@ def _choose(
     cross_fit = _CrossFit.of(problem, rows, config, model.features.size, rng)
     sampled = users.only(rng.permutation(len(users.ground_truth))[:MAX_USERS])
     before = [sampled.before(fold_N) for fold_N in cross_fit.folds]
-    alpha_scores = {
+    # The simplest are the strongest penalty and no pull.
+    alpha_ndcg_U = {
         alpha: _ndcg_within_folds(cross_fit.vectors(alpha, 0.0), cross_fit.folds, before)
-        for alpha in config.ridge_alphas
+        for alpha in sorted(config.ridge_alphas, reverse=True)
     }
-    alpha = max(alpha_scores, key=alpha_scores.__getitem__)
-    predictions = {pull: cross_fit.vectors(alpha, pull) for pull in config.popularity_pulls}
-    pull_scores = {
+    alpha = best_if_clear(alpha_ndcg_U)
+    predictions = {pull: cross_fit.vectors(alpha, pull) for pull in sorted(config.popularity_pulls)}
+    pull_ndcg_U = {
         pull: _ndcg_within_folds(vector_ND, cross_fit.folds, before)
         for pull, vector_ND in predictions.items()
     }
-    pull = max(pull_scores, key=pull_scores.__getitem__)
-    logger.info("content regression: validation NDCG@10 within folds by ridge alpha: %s", alpha_scores)
-    logger.info("content regression: the same by popularity pull: %s", pull_scores)
+    pull = best_if_clear(pull_ndcg_U)
+    for name, found in {"ridge alpha": alpha_ndcg_U, "popularity pull": pull_ndcg_U}.items():
+        values = {setting: float(ndcg_U.mean()) for setting, ndcg_U in found.items() if len(ndcg_U)}
+        logger.info("content regression: validation NDCG@10 within folds by %s: %s", name, values)
     _set_weights(head, problem, problem.solve(alpha), pull)
     return ContentRegression(
         ridge_alpha=alpha,
         popularity_pull=pull,
         head=head,
         pseudo_cold_ND=_scaled_as_cold(predictions[pull], head, model),
-        alpha_scores=alpha_scores,
-        pull_scores=pull_scores,
+        alpha_ndcg_U=alpha_ndcg_U,
+        pull_ndcg_U=pull_ndcg_U,
     )
 
 
@@ -339,12 +343,15 @@ def _scaled_as_cold(predicted_ND: Floats, head: ColdStartHead, model: Retriever)
     return scaled_ND
 
 
-def _ndcg_within_folds(vector_ND: Floats, folds: Sequence[Bools], before: Sequence[ValidationUsers]) -> float:
-    """Mean NDCG@10 over users and folds, a fold's ground truth ranked among the fold's unseen items.
+def _ndcg_within_folds(
+    vector_ND: Floats, folds: Sequence[Bools], before: Sequence[ValidationUsers]
+) -> Doubles:
+    """NDCG@10 of each user, mean over the folds with ground truth, ranked among the fold's unseen items.
 
-    `before` has the users before the items of each fold existed.
+    `before` has the users before the items of each fold existed. Users without ground truth are left out.
     """
-    scores, weights = [], []
+    num_users = max((len(users.ground_truth) for users in before), default=0)
+    sum_U, num_U = np.zeros(num_users), np.zeros(num_users)
     for fold_N, users in zip(folds, before, strict=True):
         ground_truth = [items[fold_N[items]] for items in users.ground_truth]
         rows = [row for row, items in enumerate(ground_truth) if len(items)]
@@ -353,6 +360,8 @@ def _ndcg_within_folds(vector_ND: Floats, folds: Sequence[Bools], before: Sequen
         score_UN = users.user_UD[rows] @ vector_ND.T
         seen = IdLists.from_lists([users.seen[row] for row in rows])
         ranked_UK, _ = top_k(score_UN, 10, allowed=fold_N, excluded=seen)
-        scores.append(selection_ndcg(ranked_UK, IdLists.from_lists([ground_truth[row] for row in rows])))
-        weights.append(len(rows))
-    return float(np.average(scores, weights=weights)) if scores else 0.0
+        truth = IdLists.from_lists([ground_truth[row] for row in rows])
+        sum_U[rows] += selection_ndcg_by_user(ranked_UK, truth)
+        num_U[rows] += 1
+    mean_U: Doubles = sum_U[num_U > 0] / num_U[num_U > 0]
+    return mean_U

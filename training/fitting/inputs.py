@@ -20,7 +20,7 @@ from features.inputs import (
     build_schema,
 )
 from features.leakage import Audit, audit_fit
-from features.splits import CONTEXT, Split
+from features.splits import CONTEXT, Split, asking
 from recsys.arrays import Ints
 from recsys.config import Config, RankerConfig
 from recsys.history import History, SequenceSchema
@@ -59,7 +59,10 @@ class FitInputs:
         )
         histories, positive = split.training(builder)
         # Without context events the histories before validation hold the training events alone, too.
-        before = split.before_validation(builder) if split.counts[CONTEXT] else histories
+        if split.counts[CONTEXT]:
+            before = split.before_validation(builder)
+        else:
+            before = asking(split, histories, is_test=False)
         validation = split.validation_items(features.item_ids)
         return cls(
             dataset=dataset,
@@ -76,7 +79,7 @@ class FitInputs:
             ground_truth_without_events={
                 user: items for user, items in validation.items() if user not in before
             },
-            source_items=_source_items(split, features, model.ranker),
+            source_items=_source_items(split, features, model.ranker, has_clock=dataset.has_clock),
         )
 
 
@@ -113,10 +116,13 @@ def audit(inputs: FitInputs) -> AuditedInputs:
     return AuditedInputs(inputs)
 
 
-def _source_items(split: Split, features: ItemFeatures, config: RankerConfig) -> UserItems | None:
+def _source_items(
+    split: Split, features: ItemFeatures, config: RankerConfig, *, has_clock: bool
+) -> UserItems | None:
     if not config.enabled or not config.sources:
         return None
-    return UserItems.of(split.positive_training(features.item_ids))
+    with_times = has_clock and "recent" in config.sources
+    return UserItems.of(split.positive_training(features.item_ids), with_times=with_times)
 
 
 class _TrainingHistories(Mapping[str, History]):

@@ -16,7 +16,7 @@ import numpy as np
 
 from recsys.arrays import Floats, Ints
 from recsys.item_features import ItemArrays
-from recsys.metrics import Doubles, at_k
+from recsys.metrics import Doubles, at_k, is_clear, standard_error
 from recsys.retrieval import Popularity
 from training.ranker import SELECTION_K
 from training.sequences import TrainingSequence
@@ -84,10 +84,10 @@ def choose_half_life(
     found = {days: ndcg(count_N) for days, count_N in zip(half_lives_days, counts, strict=True)}
     best = max(found, key=lambda days: float(found[days].mean()))
     gain = found[best] - without
-    error = float(gain.std(ddof=1)) / np.sqrt(len(gain))
     described = (
         f"NDCG@{SELECTION_K} of popularity on {len(gain)} validation users: {without.mean():.4f} without "
-        f"decay, {found[best].mean():.4f} with a half-life of {best:g} days (standard error {error:.4f})"
+        f"decay, {found[best].mean():.4f} with a half-life of {best:g} days "
+        f"(standard error {standard_error(gain):.4f})"
     )
     logger.info("%s", described)
-    return HalfLife(days=best if gain.mean() > error else None, reason=described)
+    return HalfLife(days=best if is_clear(gain) else None, reason=described)

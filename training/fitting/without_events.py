@@ -12,9 +12,9 @@ import numpy as np
 
 from recsys.arrays import Ints
 from recsys.history import History
-from recsys.metrics import IdLists
+from recsys.metrics import IdLists, is_clear, standard_error
 from recsys.retrieval import Recommender, has_profile
-from training.ranker import SELECTION_K, selection_ndcg
+from training.ranker import SELECTION_K, selection_ndcg_by_user
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +41,9 @@ POPULARITY = WithoutEvents(answer="popularity", reason="not measured")
 def choose_without_events(
     recommender: Recommender, histories: Mapping[str, History], ground_truth: Mapping[str, Ints]
 ) -> WithoutEvents:
-    """The better of both by NDCG@10 on validation users who had no event before validation.
+    """Popularity, unless the towers are better in NDCG@10 on validation users without an event before it.
 
+    Better is by more than the standard error of the paired difference.
     `histories` have these users' fields, `ground_truth` their validation items. Warm items alone are
     compared: cold items have the same ranks either way. Popularity answers where fewer than `MIN_USERS` users
     have fields.
@@ -64,19 +65,19 @@ def choose_without_events(
             ).items
             for start in range(0, len(users), USERS_AT_ONCE)
         ]
-        ndcg[answer] = selection_ndcg(np.concatenate(found), lists)
-    better: Literal["towers", "popularity"] = (
-        "towers" if ndcg["towers"] > ndcg["popularity"] else "popularity"
-    )
+        ndcg[answer] = selection_ndcg_by_user(np.concatenate(found), lists)
+    gain_U = ndcg["towers"] - ndcg["popularity"]
+    better: Literal["towers", "popularity"] = "towers" if is_clear(gain_U) else "popularity"
+    towers, popularity = float(ndcg["towers"].mean()), float(ndcg["popularity"].mean())
     reason = (
         f"NDCG@{SELECTION_K} of {len(users)} validation users with fields and no event before validation: "
-        f"towers {ndcg['towers']:.4f}, popularity {ndcg['popularity']:.4f}"
+        f"towers {towers:.4f}, popularity {popularity:.4f}, standard error {standard_error(gain_U):.4f}"
     )
     logger.info("users without events: %s answers; %s", better, reason)
     return WithoutEvents(
         answer=better,
         reason=reason,
         num_users=len(users),
-        towers_ndcg=ndcg["towers"],
-        popularity_ndcg=ndcg["popularity"],
+        towers_ndcg=towers,
+        popularity_ndcg=popularity,
     )

@@ -15,8 +15,9 @@ from recsys.retrieval import CandidateSource
 class KeptCandidates:
     """`source`, which is asked once for the candidates of the same items of the same histories.
 
-    A source reads the items of a history and nothing else (`CandidateSource`), so histories that differ in
-    other fields, such as the vectors of reviews, have the same candidates. Kept arrays are read-only.
+    A source reads the items of a history and its `asked_at` alone (`CandidateSource`), so histories that
+    differ in other fields, such as the vectors of reviews, have the same candidates. Kept arrays are
+    read-only.
     """
 
     kind: ClassVar[str] = "kept"
@@ -38,7 +39,7 @@ class KeptCandidates:
         allowed: Bools | None = None,
     ) -> tuple[Ints, Floats]:
         """As `CandidateSource.candidates`."""
-        key = _digest([history.item for history in histories], k, excluded, allowed)
+        key = _digest(histories, k, excluded, allowed)
         if key not in self._kept:
             found = self._source.candidates(histories, k, excluded=excluded, allowed=allowed)
             for array in found:
@@ -60,9 +61,12 @@ class KeptCandidates:
         raise TypeError("kept candidates are in memory alone; load the source itself")
 
 
-def _digest(items: Sequence[Ints], k: int, excluded: Sequence[Ints] | None, allowed: Bools | None) -> bytes:
+def _digest(
+    histories: Sequence[History], k: int, excluded: Sequence[Ints] | None, allowed: Bools | None
+) -> bytes:
     """SHA-256 of the arguments of one call of `candidates`, the length of every array included."""
-    digest = hashlib.sha256(repr((k, len(items), excluded is None, allowed is None)).encode())
+    items, times = [history.item for history in histories], [history.asked_at for history in histories]
+    digest = hashlib.sha256(repr((k, times, excluded is None, allowed is None)).encode())
     for array in [*items, *(excluded or ()), *([] if allowed is None else [allowed])]:
         digest.update(repr((array.dtype.str, len(array))).encode())
         digest.update(np.ascontiguousarray(array).tobytes())

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from recsys.arrays import Floats, Ints
 from recsys.config import RankerConfig
+from recsys.metrics import is_clear
 from recsys.models import Ranker, listwise_cross_entropy, to_device
 from recsys.progress import Progress, silent
 from recsys.retrieval import BUILTIN_SOURCES, CONTEXT, Recommender
@@ -103,6 +104,7 @@ def fit_ranker(
 ) -> FittedRanker | None:
     """Fit on `train`; the number of epochs and the blend weight are chosen by NDCG@10 on `validation`.
 
+    The blend weight is 0 where the best is not better than the retriever by more than the standard error.
     With both chosen, the ranker is fitted again on the lists of `train` and `validation` together; with
     `cross_fit` another one is fitted on `validation` alone.
     `recommender` has no ranker. Without `validation` (a refit) `epochs` and `blend_weight` are used as given.
@@ -115,22 +117,23 @@ def fit_ranker(
     cross_fitted, validation_BK = None, None
     if validation is not None:
         choice = _Choice(RankedLists.of(recommender, validation), config.blend_weights)
-        for epoch, ranker, loss in _fitting(lists, config, seed, num_epochs, device):
+        for epoch, ranker, loss in ranker_epochs(lists, config, seed, num_epochs, device):
             choice.consider(ranker, epoch)
             progress("rank", epoch, num_epochs, f"loss {loss:.3f}{choice.note}")
             if epoch - choice.epoch >= config.patience:
                 break
+        choice.settle()
         num_epochs, blend_weight, scores = max(choice.epoch, 1), choice.blend_weight, choice.scores
         validation_BK = choice.lists.ordered(choice.output_BK)
         if cross_fit and choice.ranker is not None and choice.lists.has_target.any():
             cross_fitted = CrossFittedRankers(
                 for_validation=_scaled(choice.ranker, blend_weight),
                 for_train=_scaled(
-                    _last(_fitting(choice.lists, config, seed, num_epochs, device)), blend_weight
+                    _last(ranker_epochs(choice.lists, config, seed, num_epochs, device)), blend_weight
                 ),
             )
         lists = lists.joined(choice.lists)
-    for epoch, each, loss in _fitting(lists, config, seed, num_epochs, device):
+    for epoch, each, loss in ranker_epochs(lists, config, seed, num_epochs, device):
         ranker = each
         progress("rank on all", epoch, num_epochs, f"loss {loss:.3f}")
     return FittedRanker(
@@ -144,7 +147,7 @@ def fit_ranker(
     )
 
 
-def _fitting(
+def ranker_epochs(
     lists: RankedLists, config: RankerConfig, seed: int, num_epochs: int, device: torch.device
 ) -> Iterator[tuple[int, Ranker, float]]:
     """Each epoch's number, the ranker after it, and the mean loss of its lists."""
@@ -154,6 +157,12 @@ def _fitting(
     for epoch in range(1, num_epochs + 1):
         loss = _train_epoch(ranker, optimizer, lists, np.random.default_rng([seed, epoch]))
         yield epoch, ranker, loss
+
+
+def ranker_output(ranker: Ranker, lists: RankedLists) -> Floats:
+    """What `ranker` adds to the retriever's scores, unscaled. Shape [B, K]."""
+    scaled, rows = _scaled(ranker, 1.0), np.arange(len(lists.label_BK))
+    return np.concatenate([scaled.rank(inputs)["score"] for _, inputs in lists.batches(rows)])
 
 
 def _make_ranker(recommender: Recommender, lists: RankedLists, config: RankerConfig) -> Ranker:
@@ -182,27 +191,37 @@ class _Choice:
 
     def __init__(self, lists: RankedLists, blend_weights: Sequence[float]) -> None:
         self.lists, self.blend_weights = lists, blend_weights
+        self._take_retriever()
+        self._alone_B = self._best_B = lists.ndcg(self.output_BK)
+
+    def _take_retriever(self) -> None:
         self.epoch, self.blend_weight = 0, 0.0
         self.ranker: Ranker | None = None  # of that epoch
-        self.output_BK: Floats = np.zeros(lists.label_BK.shape, np.float32)  # the chosen one, scaled
-        alone = lists.ndcg(self.output_BK)
-        self.scores = {"retriever": alone, "with_ranker": alone}
+        self.output_BK: Floats = np.zeros(self.lists.label_BK.shape, np.float32)  # the chosen one, scaled
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Mean NDCG@10 of the retriever alone and of the best epoch and weight."""
+        return {"retriever": float(self._alone_B.mean()), "with_ranker": float(self._best_B.mean())}
 
     @property
     def note(self) -> str:
         return f", NDCG@10 {self.scores['retriever']:.4f} -> {self.scores['with_ranker']:.4f}"
 
     def consider(self, ranker: Ranker, epoch: int) -> None:
-        scaled = _scaled(ranker, 1.0)
-        rows = np.arange(len(self.lists.label_BK))
-        output_BK = np.concatenate([scaled.rank(inputs)["score"] for _, inputs in self.lists.batches(rows)])
+        output_BK = ranker_output(ranker, self.lists)
         for blend_weight in self.blend_weights:
-            score = self.lists.ndcg(blend_weight * output_BK)
-            if score > self.scores["with_ranker"]:
-                self.scores["with_ranker"], self.epoch, self.blend_weight = score, epoch, blend_weight
+            ndcg_B = self.lists.ndcg(blend_weight * output_BK)
+            if ndcg_B.mean() > self._best_B.mean():
+                self._best_B, self.epoch, self.blend_weight = ndcg_B, epoch, blend_weight
                 self.output_BK = np.float32(blend_weight) * output_BK
         if self.epoch == epoch:
             self.ranker = deepcopy(ranker)
+
+    def settle(self) -> None:
+        """Take the retriever alone unless the best is better by more than the standard error."""
+        if self.epoch and not is_clear(self._best_B - self._alone_B):
+            self._take_retriever()
 
 
 def _scaled(ranker: Ranker, blend_weight: float) -> ScaledRanker:

@@ -16,7 +16,7 @@ from torch import Tensor
 from recsys.arrays import Bools, Floats, Ints
 from recsys.history import History
 from recsys.ids import PAD
-from recsys.metrics import IdLists, at_k, means
+from recsys.metrics import Doubles, IdLists, at_k
 from recsys.retrieval import Candidates, Recommender, best_first
 
 CANDIDATE_FEATURES = ("source_scores", "source_ranks", "candidate_context")  # in the ranker's order
@@ -25,10 +25,15 @@ SELECTION_K = 10
 
 
 def selection_ndcg(ranked_BK: Ints, ground_truth: IdLists) -> float:
-    """Mean NDCG@10, by which epochs and blend weights are chosen. Shorter lists are padded without hits."""
+    """Mean NDCG@10, by which choices are made. Shorter lists are padded without hits."""
+    return float(selection_ndcg_by_user(ranked_BK, ground_truth).mean())
+
+
+def selection_ndcg_by_user(ranked_BK: Ints, ground_truth: IdLists) -> Doubles:
+    """As `selection_ndcg`, for each user. Shape [B]."""
     missing = max(SELECTION_K - ranked_BK.shape[1], 0)
     padded_BK = np.pad(ranked_BK, ((0, 0), (0, missing)), constant_values=PAD)
-    return means(at_k(padded_BK, ground_truth, [SELECTION_K]))[f"ndcg@{SELECTION_K}"]
+    return at_k(padded_BK, ground_truth, [SELECTION_K])[f"ndcg@{SELECTION_K}"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +116,9 @@ class RankedLists:
         """Rows with a target and the ranker's inputs for them, in random order."""
         return self.batches(rng.permutation(np.flatnonzero(self.has_target)))
 
-    def ndcg(self, ranker_BK: npt.NDArray[np.floating[Any]]) -> float:
-        """Mean NDCG@10 of the lists in the order of the retriever's score plus `ranker_BK`."""
-        return selection_ndcg(self.ordered(ranker_BK), self.ground_truth)
+    def ndcg(self, ranker_BK: npt.NDArray[np.floating[Any]]) -> Doubles:
+        """NDCG@10 of each list in the order of the retriever's score plus `ranker_BK`. Shape [B]."""
+        return selection_ndcg_by_user(self.ordered(ranker_BK), self.ground_truth)
 
     def ordered(self, ranker_BK: npt.NDArray[np.floating[Any]]) -> Ints:
         """The candidates, best first. Shape [B, K]."""

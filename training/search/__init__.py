@@ -23,9 +23,10 @@ from training.search.known_item import (
     labelled,
     review_queries,
     sentence_queries,
+    typed_queries,
     without_title,
 )
-from training.search.no_answer import FOREIGN, UnansweredQuery, without_similar
+from training.search.no_answer import FOREIGN, UnansweredQuery, long_texts, without_similar
 from training.search.personal_fit import PersonalChoice, PersonalQuery, PersonalTask, choose_personal
 from training.search.quality.evaluate import SEARCH_METRICS, evaluate_search, graded
 from training.search.quality.files import QueryFiles, graded_queries, read_qrels, read_query_files
@@ -74,6 +75,7 @@ __all__ = [
     "graded_queries",
     "item_words",
     "labelled",
+    "long_texts",
     "metric_label",
     "ndcg_of",
     "ordered_systems",
@@ -84,6 +86,7 @@ __all__ = [
     "review_queries",
     "search_tables",
     "sentence_queries",
+    "typed_queries",
     "without_similar",
     "without_title",
     "word_encoder",

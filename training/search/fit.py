@@ -11,13 +11,14 @@ from recsys.progress import Progress, silent
 from recsys.search import Calibration, EncodedQuery, FusionWeights, QueryKind, Searcher, SearchSettings
 from training.search.default_relevance import default_relevance
 from training.search.fusion_fit import RankedQuery, choose_fusion
-from training.search.known_item import LabelledQuery, drawn
-from training.search.no_answer import FOREIGN, UnansweredQuery, without_similar
+from training.search.known_item import LabelledQuery, drawn, typed_queries
+from training.search.no_answer import FOREIGN, UnansweredQuery, long_texts, without_similar
 from training.search.personal_fit import PersonalChoice, PersonalQuery, PersonalTask, choose_personal
 from training.search.relevance_fit import RelevanceChoice, choose_relevance
-from training.search.word_relevance import WordRelevance, word_relevance
+from training.search.word_relevance import LEAST_EMPTY_SHARE, WordRelevance, word_relevance
 
 MAX_QUERIES: Final = 1000  # of one kind, for the fusion
+MAX_TYPED: Final = 200
 MAX_REMOVED: Final = 300  # whose items are removed, for the threshold
 MAX_PERSONAL: Final = 500
 
@@ -53,7 +54,8 @@ def fit_search(
         ranked[kind] = [ranked_query(searcher, each) for each in chosen]
         by_kind[kind] = chosen
         progress(f"fusion of {kind} queries", len(ranked), len(by_kind))
-        choice = choose_fusion(ranked[kind], settings, seed=seed)
+        made = _typed(searcher, encode, len(chosen), seed) if kind == "text" else []
+        choice = choose_fusion(ranked[kind], settings, typed=made, seed=seed)
         settings = _with_fusion(settings, kind, choice.weights, choice.reason)
     searcher = searcher.with_settings(_spoken_as_text(settings))
     relevance = _relevance(searcher, by_kind, ranked, encode, (empty_share, max_lost), rng)
@@ -62,6 +64,7 @@ def fit_search(
         update={
             "calibration": _with_audio(relevance.calibration),
             "word_calibration": by_word.calibration,
+            "long_calibration": relevance.long_calibration,
             "min_relevance": relevance.min_relevance,
             "relevance_reason": "; ".join(filter(None, (relevance.reason, by_word.reason))),
         }
@@ -96,6 +99,18 @@ def ranked_query(searcher: Searcher, query: LabelledQuery) -> RankedQuery:
     return RankedQuery(scores=scores, answers=answers, num_relevant=len(query.relevant), group=query.group)
 
 
+def _typed(
+    searcher: Searcher, encode: Callable[[str], EncodedQuery] | None, num: int, seed: int
+) -> list[RankedQuery]:
+    """Queries as people type them, at most `num`."""
+    if encode is None:
+        return []
+    return [
+        ranked_query(searcher, LabelledQuery(query=encode(text), relevant=answers, group=text))
+        for text, answers in typed_queries(searcher, max_queries=min(num, MAX_TYPED), seed=seed)
+    ]
+
+
 def _relevance(
     searcher: Searcher,
     by_kind: dict[QueryKind, list[LabelledQuery]],
@@ -120,9 +135,16 @@ def _relevance(
     choice = choose_relevance(
         searcher, ranked, unanswered, empty_share=shares[0], max_lost=shares[1], seed=int(rng.integers(2**31))
     )
-    if choice.calibration or not foreign:
+    is_of_use = choice.empty_share >= LEAST_EMPTY_SHARE or choice.calibration.keys() != {"text"}
+    if encode is None or (choice.calibration and is_of_use):
         return choice
-    return default_relevance(searcher, [each for _, each in foreign], empty_share=shares[0])
+    long = [encode(text) for text in long_texts()]
+    default = default_relevance(searcher, [each for _, each in foreign], long, empty_share=shares[0])
+    if not choice.calibration:
+        return default
+    # Texts such as reviews, which are hardly about the item, say nothing of what people type.
+    reason = f"{default.reason}; learned from {len(by_kind['text'])} validation queries: {choice.reason}"
+    return replace(default, reason=f"{reason}; too few end empty, so that these queries are ignored")
 
 
 def _word_relevance(

@@ -61,6 +61,14 @@ FOREIGN: Final = (
 )
 
 
+def long_texts() -> tuple[str, ...]:
+    """Texts of two to seven sentences of `FOREIGN`, of unlike domains, as many as there are sentences."""
+    num = len(FOREIGN)
+    return tuple(
+        ". ".join(FOREIGN[(at + 7 * place) % num] for place in range(2 + at % 6)) for at in range(num)
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class UnansweredQuery:
     """A query, and the items that are left for it."""

@@ -41,6 +41,7 @@ class RelevanceChoice:
     expected_error: float  # expected calibration error
     empty_share: float  # of the queries without an answer: with an empty list
     lost_share: float  # of the found answers: below the threshold
+    long_calibration: Calibration | None = None  # of long texts; None: that of texts
 
 
 @dataclass(kw_only=True)

@@ -1,7 +1,9 @@
 """The contract of a candidate source, and how the lists of several sources are merged.
 
-A source is fitted on training events alone (training/candidates/). It reads the items of a history and
-nothing else. An item without training events has score 0 in every source, so no source proposes it.
+A source is fitted on training events alone (training/candidates/). It reads the items of a history and the
+time at which its user asks (`History.asked_at`), and nothing else. An item without training events has
+score 0 in every source, so no source proposes it. This holds for an item that came after the fit, whose id is
+beyond the source's arrays.
 
 No method allocates an array of the catalogue's size for a user: memory grows with the number of users times
 the candidates asked for and the items that their histories hold.
@@ -17,7 +19,7 @@ import numpy as np
 
 from recsys.arrays import Bools, Floats, Ints
 from recsys.history import History
-from recsys.ids import PAD
+from recsys.ids import PAD, UNKNOWN
 
 
 class CandidateSource(Protocol):
@@ -61,6 +63,11 @@ class CandidateSource(Protocol):
 def empty_lists(num_users: int, k: int) -> tuple[Ints, Floats]:
     """Lists of padding alone. Shapes [B, k]."""
     return np.full((num_users, k), PAD, np.int64), np.full((num_users, k), -np.inf, np.float32)
+
+
+def fitted_items(items: Ints, num_items: int) -> Ints:
+    """`items` with `UNKNOWN` in place of ids from `num_items` on, which came after the fit."""
+    return np.where(items < num_items, items, UNKNOWN)
 
 
 def most_excluded(excluded: Sequence[Ints] | None) -> int:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from recsys.arrays import Bools, Floats, Ints
 from recsys.history import History
-from recsys.retrieval.candidate_sources.contract import empty_lists, most_excluded
+from recsys.retrieval.candidate_sources.contract import empty_lists, fitted_items, most_excluded
 from recsys.retrieval.index.base import Index
 from recsys.retrieval.index.build import load_index
 from recsys.retrieval.topk import top_k_of_lists
@@ -54,6 +54,7 @@ class FactorSource:
             return empty_lists(len(histories), k)
         # Of this many items at most `most_excluded` are left out, so k remain.
         num = k + most_excluded(excluded)
+        allowed = None if allowed is None else allowed[: len(self.factor)]
         found, score = self.index.search(self.user_factors(histories), num, allowed=allowed)
         score = np.where(score > 0, score, -np.inf).astype(np.float32)
         return top_k_of_lists(found, score, k, excluded=excluded)
@@ -61,15 +62,16 @@ class FactorSource:
     def scores(self, histories: Sequence[History], item_BK: Ints) -> Floats:
         """As `CandidateSource.scores`."""
         score_BK = np.zeros(item_BK.shape, np.float32)
+        known_BK = fitted_items(item_BK, len(self.factor))
         for row, user_F in enumerate(self.user_factors(histories)):
-            score_BK[row] = np.maximum(self.factor[item_BK[row]] @ user_F, 0.0)
+            score_BK[row] = np.maximum(self.factor[known_BK[row]] @ user_F, 0.0)
         return score_BK
 
     def user_factors(self, histories: Sequence[History]) -> Floats:
         """Solved for each history; zeros where no item of it has factors. Shape [B, F]."""
         user_BF = np.zeros((len(histories), self.factor.shape[1]), np.float32)
         for row, history in enumerate(histories):
-            items, counts = np.unique(history.item, return_counts=True)
+            items, counts = np.unique(fitted_items(history.item, len(self.factor)), return_counts=True)
             known = self.factor[items].any(1)
             if known.any():
                 factor_HF, confidence_H = self.factor[items[known]], self.alpha * counts[known]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from recsys.arrays import Bools, Floats, Ints
 from recsys.history import History
 from recsys.ids import NUM_RESERVED
-from recsys.retrieval.candidate_sources.contract import empty_lists
+from recsys.retrieval.candidate_sources.contract import empty_lists, fitted_items
 from recsys.retrieval.topk import top_k_of_lists
 
 # An event whose weight decay ** age is below this is not read: it cannot move a score by more than that.
@@ -69,7 +69,7 @@ class ItemNeighborSource:
 
     def scored(self, history: History) -> tuple[Ints, Floats]:
         """Ids, ascending, and scores of the items that neighbor any item of the history. Shapes [C], [C]."""
-        item_H = self._read_items(history.item)
+        item_H = fitted_items(self._read_items(history.item), len(self.neighbor))
         age_H = np.arange(len(item_H))[::-1]
         share_H = self.decay**age_H / (self.decay**age_H).sum()
         near = self.neighbor[item_H].ravel()

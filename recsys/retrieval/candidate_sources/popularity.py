@@ -14,7 +14,7 @@ import numpy as np
 from recsys.arrays import Bools, Floats, Ints
 from recsys.history import History
 from recsys.ids import NUM_RESERVED
-from recsys.retrieval.candidate_sources.contract import empty_lists, most_excluded
+from recsys.retrieval.candidate_sources.contract import empty_lists, fitted_items, most_excluded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class PopularitySource:
 
     def scores(self, histories: Sequence[History], item_BK: Ints) -> Floats:
         """As `CandidateSource.scores`."""
-        score_BK: Floats = self.score[item_BK]
+        score_BK: Floats = self.score[fitted_items(item_BK, len(self.score))]
         return score_BK
 
     def _head(self, num: int, allowed: Bools | None) -> Ints:

@@ -14,10 +14,12 @@ from recsys.retrieval.candidate_sources.contract import CandidateSource
 from recsys.retrieval.candidate_sources.factors import FactorSource
 from recsys.retrieval.candidate_sources.item_neighbors import ItemNeighborSource
 from recsys.retrieval.candidate_sources.popularity import PopularitySource
+from recsys.retrieval.candidate_sources.recent import RecentSource
 
 SOURCES_FILE = "sources.json"
-KINDS: dict[str, type[ItemNeighborSource] | type[FactorSource] | type[PopularitySource]] = {
-    kind.kind: kind for kind in (ItemNeighborSource, FactorSource, PopularitySource)
+Kind = type[ItemNeighborSource] | type[FactorSource] | type[PopularitySource] | type[RecentSource]
+KINDS: dict[str, Kind] = {
+    kind.kind: kind for kind in (ItemNeighborSource, FactorSource, PopularitySource, RecentSource)
 }
 
 

@@ -14,7 +14,7 @@ Legend: B users, K candidates, N items, S content sources, C items that a source
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -52,6 +52,15 @@ class ColdRanker:
                 [self._scored(number, history) for number in range(len(self.sources))]
                 for history in histories
             ],
+        )
+
+    def over(self, num_items: int) -> "ColdRanker":
+        """The same evidence for a catalogue of `num_items` rows; nothing is known of the new ones."""
+        more = num_items - len(self.popularity)
+        return replace(
+            self,
+            known=np.pad(self.known, ((0, 0), (0, more))),
+            popularity=np.pad(self.popularity, (0, more)),
         )
 
     def _scored(self, number: int, history: History) -> "Scored":

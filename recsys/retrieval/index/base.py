@@ -25,23 +25,12 @@ INDEX_FILE = "index.json"
 LEAST_EXTRA = 64  # additional items that are searched for where a user has seen any item
 
 
-class Index(Protocol):
-    """The methods of every index."""
-
-    kind: ClassVar[str]
-    is_exact: ClassVar[bool]  # then a search for fewer items gives the first of a search for more
-
-    @classmethod
-    def build(cls, vectors: Floats, ids: Ints | None = None) -> Self:
-        """An index over `vectors` [N, D]. `ids` [N], strictly ascending, are the rows' numbers by default.
-
-        Raises `DataError` where shapes do not fit together or a number is not finite.
-        """
-        ...
+class SearchIndex(Protocol):
+    """What a search needs of an index."""
 
     @property
-    def vectors(self) -> Floats:
-        """The indexed vectors. Shape [N, D]."""
+    def is_exact(self) -> bool:
+        """Whether a search for fewer items gives the first of a search for more."""
         ...
 
     def search(self, queries: Floats, k: int, *, allowed: Bools | None = None) -> tuple[Ints, Floats]:
@@ -49,6 +38,25 @@ class Index(Protocol):
 
         `allowed` [N] keeps only the rows where it is True. Where fewer than k items remain, the rest is
         id 0 with score -inf.
+        """
+        ...
+
+
+class Index(SearchIndex, Protocol):
+    """The methods of every index that is built and saved."""
+
+    kind: ClassVar[str]
+
+    @property
+    def vectors(self) -> Floats:
+        """The indexed vectors. Shape [N, D]."""
+        ...
+
+    @classmethod
+    def build(cls, vectors: Floats, ids: Ints | None = None) -> Self:
+        """An index over `vectors` [N, D]. `ids` [N], strictly ascending, are the rows' numbers by default.
+
+        Raises `DataError` where shapes do not fit together or a number is not finite.
         """
         ...
 
@@ -63,7 +71,7 @@ class Index(Protocol):
 
 
 def nearest_unseen(
-    index: Index, user_BD: Floats, num: int, allowed: Bools | None, seen: Sequence[Ints] | None
+    index: SearchIndex, user_BD: Floats, num: int, allowed: Bools | None, seen: Sequence[Ints] | None
 ) -> tuple[Ints, Floats]:
     """The `num` nearest items of each user in `index`, those in `seen` left out. Shapes [B, num].
 

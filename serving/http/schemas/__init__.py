@@ -28,6 +28,19 @@ from serving.http.schemas.events import (
     ProfileRequest,
     RejectedEvent,
 )
+from serving.http.schemas.items import (
+    MAX_BATCH,
+    BatchAnswer,
+    BatchEntry,
+    BatchOutcome,
+    BatchRefused,
+    BatchRequest,
+    ItemBody,
+    ItemChanged,
+    ItemRemoved,
+    ItemStored,
+    RejectedItem,
+)
 from serving.http.schemas.lists import (
     MAX_HISTORY,
     MAX_K,
@@ -55,10 +68,16 @@ from serving.http.schemas.search import (
 )
 
 __all__ = [
+    "MAX_BATCH",
     "MAX_HISTORY",
     "MAX_K",
     "About",
     "Answer",
+    "BatchAnswer",
+    "BatchEntry",
+    "BatchOutcome",
+    "BatchRefused",
+    "BatchRequest",
     "BundleAnswer",
     "BundleRequest",
     "ErasedAnswer",
@@ -73,7 +92,11 @@ __all__ = [
     "FacetRequest",
     "FoundItem",
     "Health",
+    "ItemBody",
+    "ItemChanged",
     "ItemOut",
+    "ItemRemoved",
+    "ItemStored",
     "ModelInfo",
     "PartName",
     "PictureQuery",
@@ -87,6 +110,7 @@ __all__ = [
     "Reasons",
     "RecommendRequest",
     "RejectedEvent",
+    "RejectedItem",
     "SearchAnswerOut",
     "SearchBody",
     "SearchClause",

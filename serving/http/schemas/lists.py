@@ -26,7 +26,7 @@ REASONS: Final = (
     "How the past item of a reason is found: the one without which the score falls most, among those that "
     "the ranker attends to; the one that it attends to most (faster, less faithful); or no reasons."
 )
-IMAGE: Final = "Path of its picture, as the dataset names it."
+IMAGE: Final = "Path of its picture, as the dataset names it; the address of one that was sent with the item."
 
 
 def _entry(value: Any) -> Any:

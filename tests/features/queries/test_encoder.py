@@ -77,6 +77,7 @@ def test_short_texts_have_a_vector_of_each_word(make: Any, tmp_path: Path) -> No
     (alone,) = encoder.encode([TextClause(name="query", text="shirt")]).query.clauses
     np.testing.assert_allclose(clause.word_vectors["shirt"], alone.vectors["text"], atol=1e-6)
     assert alone.word_vectors["shirt"] is clause.word_vectors["shirt"]  # kept
+    assert clause.whole_words == {"red", "shirt"}  # the tiny vocabulary lacks "a"
     many = " ".join(f"word{at}" for at in range(25))
     (long,) = encoder.encode([TextClause(name="query", text=many)]).query.clauses
     assert long.word_vectors == {}

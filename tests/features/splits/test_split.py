@@ -41,6 +41,8 @@ def same(found: History, expected: History) -> None:
         if isinstance(other, np.ndarray):
             np.testing.assert_array_equal(mine, other, err_msg=field.name)
             assert mine.dtype == other.dtype, field.name
+        elif field.name == "asked_at":
+            assert mine == other
         else:
             assert list(mine) == list(other), field.name
             for key in other:
@@ -89,6 +91,20 @@ def test_a_log_on_disk_reads_as_frames_in_memory(tmp_path: Path, protocol: str) 
         schemas[0],
         number_scales={name: pytest.approx(scale) for name, scale in schemas[0].number_scales.items()},
     )
+
+
+@pytest.mark.parametrize("protocol", ["user_temporal", "global_temporal"])
+def test_users_ask_at_one_time_or_each_after_their_history(tmp_path: Path, protocol: str) -> None:
+    root, config = nasty(tmp_path, 4), CONFIGS[protocol]
+    frames, log = load_dataset(root), streamed(root)
+    for data, split in ((frames, make_split(frames, config)), (log, make_split(log, config, root / "split"))):
+        builder = builder_of(data, split)
+        for histories in (split.before_validation(builder), split.before_test(builder)):
+            assert histories
+            for history in histories.values():
+                newest = None if protocol == "global_temporal" else history.timestamp[-1]
+                assert history.asked_at == newest
+                assert history.last(1).asked_at == newest
 
 
 def test_all_histories_and_what_was_seen(tmp_path: Path) -> None:

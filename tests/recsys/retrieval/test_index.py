@@ -10,6 +10,7 @@ from recsys.errors import BundleError, ConfigError, DataError, MissingExtraError
 from recsys.retrieval.index import exact as exact_module
 from recsys.retrieval.index.build import build_index, load_index
 from recsys.retrieval.index.exact import ExactIndex
+from recsys.retrieval.index.extended import ExtendedIndex
 from recsys.retrieval.index.faiss import FaissIndex
 
 
@@ -154,3 +155,21 @@ def test_index_of_another_kind_is_refused(vectors, tmp_path: Path):
         load_index(tmp_path / "nowhere")
     with pytest.raises(ConfigError, match="known: exact, faiss"):
         build_index("milvus", vectors)
+
+
+def test_an_extended_index_equals_an_index_of_the_present_vectors():
+    rng = np.random.default_rng(0)
+    former, now = rng.normal(size=(40, 4)).astype(np.float32), rng.normal(size=(50, 4)).astype(np.float32)
+    changed = np.array([5, 17, 39])
+    now[:40] = np.where(np.isin(np.arange(40), changed)[:, None], now[:40], former)
+    rows = np.concatenate([changed, np.arange(40, 50)])
+    extended = ExtendedIndex(ExactIndex.build(former), 40, rows=rows, vectors=now[rows], num_items=len(now))
+    whole, queries = ExactIndex.build(now), rng.normal(size=(6, 4)).astype(np.float32)
+    assert extended.is_exact
+    for allowed in (None, rng.random(50) < 0.5, np.arange(50) < 40, np.arange(50) >= 45):
+        for k in (1, 7, 60):
+            found, wanted = (each.search(queries, k, allowed=allowed) for each in (extended, whole))
+            np.testing.assert_array_equal(found[0], wanted[0])
+            np.testing.assert_allclose(found[1], wanted[1], rtol=1e-6)
+    with pytest.raises(DataError, match=r"\[50\] is needed"):
+        extended.search(queries, 3, allowed=np.ones(40, np.bool_))

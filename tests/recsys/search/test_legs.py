@@ -8,8 +8,8 @@ from recsys.arrays import unit
 from recsys.errors import DataError, RequestError
 from recsys.retrieval import ExactIndex
 from recsys.search import DenseLeg, EncodedClause, LegQuery, build_leg
-from recsys.search import legs as module
-from recsys.search.legs import leg_queries
+from recsys.search.legs import ChangedRows, ExtendedLeg, leg_queries
+from recsys.search.legs import dense as module
 
 HEADS = TurnHeads()
 TITLE, IMAGE = leg("title", "text", TITLE_ANGLES, HEADS), leg("image", "image", IMAGE_ANGLES, HEADS)
@@ -170,3 +170,32 @@ def test_a_vector_of_zeros_is_absent():
 def test_arrays_of_unequal_length_are_refused():
     with pytest.raises(DataError, match="do not fit"):
         DenseLeg(name="x", kind="text", vectors=np.zeros((3, 2), np.float16), present=np.ones(4, np.bool_))
+
+
+@pytest.mark.parametrize("with_index", [False, True])
+def test_an_extended_leg_equals_one_of_all_present_vectors(with_index):
+    former, rng = random_leg(num_items=60)
+    now, _ = random_leg(num_items=70, seed=1)
+    changed = np.array([5, 17, *range(60, 70)])
+    kept = np.setdiff1d(np.arange(60), changed)
+    now.vectors[kept], now.present[kept] = former.vectors[kept], former.present[kept]
+    index = ExactIndex.build(former.vectors.astype(np.float32)) if with_index else None
+    names = {"name": "title", "kind": "text"}
+    main = DenseLeg(**names, vectors=former.vectors, present=former.present, index=index)
+    rows = DenseLeg(**names, vectors=now.vectors[changed], present=now.present[changed])
+    extended = ExtendedLeg(main, ChangedRows(rows=changed, leg=rows), 70)
+    asked = LegQuery(space="own", vector_D=unit(rng.normal(size=16).astype(np.float32)))
+    np.testing.assert_array_equal(extended.present, now.present)
+    np.testing.assert_allclose(extended.scores(asked), now.scores(asked), atol=1e-6)
+    some = np.array([3, 17, 69, 60, 4])
+    np.testing.assert_allclose(extended.scores(asked, some), now.scores(asked, some), atol=1e-6)
+    for allowed in (None, rng.random(70) < 0.4):
+        np.testing.assert_array_equal(
+            extended.head([(1.0, asked)], 9, allowed), now.head([(1.0, asked)], 9, allowed)
+        )
+    assert extended.background(asked) == now.background(asked)
+    for item in (5, 6, 65):
+        mine, its = extended.query_of(item, "own"), now.query_of(item, "own")
+        assert (mine is None) == (its is None)
+        if mine is not None:
+            np.testing.assert_array_equal(mine.vector_D, its.vector_D)

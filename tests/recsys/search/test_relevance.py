@@ -1,5 +1,7 @@
 """Relevance by hand: best features over the legs, neutral values, monotone, averaged over clauses."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -41,9 +43,9 @@ def test_the_best_of_the_legs():
     np.testing.assert_allclose(found["coverage"], [1.0, 0.0])
 
 
-def of(*clauses, by_word=None, **calibrations):
+def of(*clauses, by_word=None, of_long=None, **calibrations):
     scores = QueryScores(items=np.array([2, 3]), clauses=clauses)
-    settings = SearchSettings(calibration=calibrations, word_calibration=by_word)
+    settings = SearchSettings(calibration=calibrations, word_calibration=by_word, long_calibration=of_long)
     return relevance(scores, settings, KINDS)
 
 
@@ -68,6 +70,17 @@ def test_clauses_are_averaged_and_negative_ones_left_out():
     against = clause([1.0, 1.0], weight=-5.0)
     expected = [sigmoid(0.75), sigmoid(0.25)]
     np.testing.assert_allclose(of(first, second, against, text=calibration), expected, atol=1e-6)
+
+
+def test_a_long_text_has_a_calibration_of_its_own():
+    whole, of_long = (Calibration(intercept=0.0, weights={"coverage": weight}) for weight in (1.0, 8.0))
+    expected = {8: [sigmoid(0.5), sigmoid(0)], 9: [sigmoid(4), sigmoid(0)]}
+    for num, value in expected.items():
+        text = replace(clause([0.5, 0.0]), num_words=num)
+        np.testing.assert_allclose(of(text, text=whole, of_long=of_long), value, atol=1e-6)
+        np.testing.assert_allclose(of(text, text=whole), expected[8], atol=1e-6)
+    video = replace(clause([0.5, 0.0], kind="video"), num_words=9)
+    np.testing.assert_allclose(of(video, video=whole, of_long=of_long), expected[8], atol=1e-6)
 
 
 def test_a_short_text_is_judged_by_its_least_word_and_an_item_without_words_as_a_whole():

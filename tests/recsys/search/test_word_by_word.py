@@ -50,19 +50,19 @@ def scorer(**changes):
     return Scorer([], num_items=6, **parts | changes)
 
 
-def clause(text, known=None, kind="text", vector=None):
+def clause(text, known=None, kind="text", vector=None, whole=None):
     words = parse_words(text)
     vectors = {word: encode([word])[0] for word in known or VECTORS}
     of_text = {} if vector is None else {"text": np.array(vector, np.float32)}
-    return EncodedClause(kind=kind, words=words, word_vectors=vectors, vectors=of_text)
+    return EncodedClause(kind=kind, words=words, word_vectors=vectors, vectors=of_text, whole_words=whole)
 
 
 def harmonic(*values):
     return len(values) / sum(1 / max(value, 0.02) for value in values)
 
 
-def evidence(text, vector=None, **changes):
-    scores = scorer(**changes).score(query(clause(text, vector=vector)), 10, None)
+def evidence(text, vector=None, whole=None, **changes):
+    scores = scorer(**changes).score(query(clause(text, vector=vector, whole=whole)), 10, None)
     found = np.full(6, np.nan)
     least = scores.clauses[0].words_K
     if least is None:
@@ -106,6 +106,9 @@ def test_a_list_has_only_items_that_cover_every_word():
 def test_misspelt_words_and_numbers():
     np.testing.assert_allclose(evidence("telescpe"), [np.nan, 0.75, np.nan])
     np.testing.assert_allclose(evidence("kettel")[[0, 2]], [0.02, 0.02])  # too short to be sure
+    # The vocabulary of an encoder tells misspelled words from others.
+    np.testing.assert_allclose(evidence("kettel", whole=frozenset())[[0, 2]], [0.75, 0.75])
+    np.testing.assert_allclose(evidence("telescpe", whole=frozenset({"telescpe"})), [np.nan, 0.02, np.nan])
     # The vector of a number says nothing: 7 is in no document, although its vector is that of a mug.
     np.testing.assert_allclose(evidence("mug 7"), [harmonic(1, 0), harmonic(1, 0), np.nan], atol=1e-6)
 

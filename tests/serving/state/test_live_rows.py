@@ -9,7 +9,7 @@ import pytest
 from redis_parts import RedisServer, needs_redis
 
 from recsys.errors import StateError
-from serving.state import Impression, LiveEvent, LiveUser
+from serving.state import Impression, LiveEvent, LiveItem, LiveUser
 from serving.state.database import Database
 from serving.state.live import SqliteLiveRows
 from serving.state.protocol import hash_of
@@ -123,6 +123,46 @@ def test_an_erased_user_has_no_rows_and_may_come_back_as_a_new_one(rows):
     assert not rows.is_empty()
 
 
+def item(name, **more):
+    return LiveItem(item=name, fields={"title": name}, **more)
+
+
+def names(items):
+    return [each.item for each in items]
+
+
+def test_items_come_back_whole_by_their_first_change_and_replace_each_other(rows):
+    assert (rows.items_version(), list(rows.items())) == (0, [])
+    whole = LiveItem(item="a", fields={"title": "Ant ½", "legs": 6}, content=b"\0\xff", version=1)
+    assert rows.put_items([whole, item("b"), item("c")]) == 3
+    assert not rows.is_empty()
+    assert next(iter(rows.items())) == whole
+    assert rows.put_items([item("b", is_deleted=True)]) == 4
+    assert names(rows.items()) == ["a", "b", "c"]
+    (changed,) = rows.items(after=3)
+    assert (changed.item, changed.is_deleted, changed.version) == ("b", True, 4)
+    assert (rows.put_items([]), rows.items_version()) == (4, 4)
+
+
+def test_items_are_read_a_page_at_a_time(rows, monkeypatch):
+    for module in ("sqlite", "redis"):
+        monkeypatch.setattr(f"serving.state.item_rows.{module}.PAGE", 2)
+    rows.put_items([item(f"i{n}") for n in range(5)])
+    rows.put_items([item("i3"), item("i1")])
+    assert names(rows.items()) == [f"i{n}" for n in range(5)]
+    assert names(rows.items(after=5)) == ["i1", "i3"]
+
+
+def test_files_of_an_item_stay_until_they_are_replaced(rows):
+    rows.put_items([item("a"), item("b")], {"a": {"image": b"\x89\0"}})
+    rows.put_items([item("a")])
+    assert (rows.item_medium("a", "image"), rows.item_medium("b", "image")) == (b"\x89\0", None)
+    rows.put_items([item("a")], {"a": {"audio": b"1"}})
+    assert (rows.item_medium("a", "image"), rows.item_medium("a", "audio")) == (None, b"1")
+    rows.put_items([item("a", is_deleted=True)])
+    assert rows.item_medium("a", "audio") is None
+
+
 def test_many_threads_lose_and_double_nothing(rows):
     def add(thread):
         for n in range(20):
@@ -211,7 +251,7 @@ def test_a_failed_append_stores_nothing(tmp_path):
 STREAM = """
 import os, random, sys, time
 from threading import Thread
-from serving.state import LiveEvent
+from serving.state import LiveEvent, LiveItem
 from serving.state.database import Database
 from serving.state.live import SqliteLiveRows
 
@@ -221,6 +261,9 @@ def stream(rows, client, out):
         event = LiveEvent(event_id=f"{round}-{client}-{n}", user=f"u{client}", item="i", timestamp=n)
         rows.append_events([event])
         os.write(out, f"{event.event_id}\\n".encode())  # acknowledged
+        item = LiveItem(item=f"{round}-{client}-{n}", fields={"n": n})
+        rows.put_items([item], {item.item: {"image": b"file"}})
+        os.write(out, f"item:{item.item}\\n".encode())
 
 
 for round in range(int(sys.argv[2])):
@@ -248,11 +291,18 @@ def test_no_acknowledged_event_is_lost_or_doubled_by_kills_under_load(tmp_path, 
     path = tmp_path / "state.sqlite"
     command = [sys.executable, "-W", "ignore", "-c", STREAM, path, str(kills)]
     ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
-    acknowledged = ran.stdout.split()
+    said = ran.stdout.split()
+    items = {each.removeprefix("item:") for each in said if each.startswith("item:")}
+    acknowledged = [each for each in said if not each.startswith("item:")]
     assert len(acknowledged) >= kills
     rows = SqliteLiveRows(Database(path))
     stored = [each.event_id for each in rows.events()]
     assert len(stored) == len(set(stored))
     assert set(acknowledged) <= set(stored)
     assert len(stored) - len(acknowledged) <= 8 * kills  # stored, and killed before it was said
+    kept = [each.item for each in rows.items()]
+    assert len(kept) == len(set(kept))
+    assert items <= set(kept)
+    assert all(rows.item_medium(name, "image") == b"file" for name in kept)
+    assert len(kept) - len(items) <= 8 * kills
     rows.close()

@@ -12,7 +12,7 @@ from prepared_parts import CONFIGS, nasty, streamed
 from features.dataset.load import load_dataset
 from features.inputs.user_items import UserItems
 from features.splits.make import make_split
-from features.splits.split import InMemorySplit
+from features.splits.split import InMemorySplit, Split
 from features.splits.streamed import StreamedSplit
 from recsys.columns import Columns
 from recsys.config import SourcesConfig, load_config
@@ -33,7 +33,12 @@ def interactions_of(train: pl.DataFrame) -> Interactions:
     assert isinstance(whole, InMemorySplit)
     split = replace(whole, train=train)
     item_ids = IdMap(data.items[Columns.ITEM].to_list())
-    return Interactions(user_items=UserItems.of(split.positive_training(item_ids)), num_items=item_ids.size)
+    return interactions_before(split, item_ids)
+
+
+def interactions_before(split: Split, item_ids: IdMap) -> Interactions:
+    user_items = UserItems.of(split.positive_training(item_ids), with_times=True)
+    return Interactions(user_items=user_items, num_items=item_ids.size)
 
 
 def train() -> pl.DataFrame:
@@ -46,6 +51,8 @@ def test_every_section_has_a_module_that_fits_the_source_of_its_name() -> None:
         fitted = fit_function(name)(interactions, getattr(SourcesConfig(), name), ONE_THREAD)
         if name == "content":  # a source for each modality, none without content
             assert fitted == ()
+        elif name == "recent":
+            assert [source.name for source in fitted] == ["recent_30", "recent_365", "new"]
         else:
             assert fitted.name == name
 
@@ -100,16 +107,11 @@ def test_a_log_on_disk_gives_the_sources_of_a_log_in_memory(tmp_path: Path, prot
     assert isinstance(parts, StreamedSplit)
     item_ids = IdMap(data.items[Columns.ITEM].to_list())
     fitted = [
-        fit_sources(
-            NAMES,
-            Interactions(user_items=UserItems.of(split.positive_training(item_ids)), num_items=item_ids.size),
-            SourcesConfig(),
-            ONE_THREAD,
-        )
+        fit_sources(NAMES, interactions_before(split, item_ids), SourcesConfig(), ONE_THREAD)
         for split in (whole, parts)
     ]
     assert not {"train", "validation", "context"} & set(vars(parts)), "the events were never whole in memory"
-    assert len(fitted[0]) == len(NAMES) - 1  # "content" has none without content
+    assert len(fitted[0]) == len(NAMES) + 1  # "content" has none without content, "recent" three
     for first, second in zip(*fitted, strict=True):
         for name, array in source_arrays(first).items():
             assert array.any()

@@ -6,9 +6,16 @@ from scipy.sparse import csr_matrix
 
 from features.inputs.user_items import UserItems
 from recsys.arrays import Floats
-from recsys.config import ALSConfig, EASEConfig, ItemItemConfig, PopularityConfig, TransitionsConfig
+from recsys.config import (
+    ALSConfig,
+    EASEConfig,
+    ItemItemConfig,
+    PopularityConfig,
+    RecentConfig,
+    TransitionsConfig,
+)
 from recsys.retrieval.candidate_sources import ItemNeighborSource
-from training.candidates import als, ease, item_item, popularity, transitions
+from training.candidates import als, ease, item_item, popularity, recent, transitions
 from training.candidates.interactions import FitOptions, Interactions
 from training.candidates.neighbor_table import neighbor_table
 
@@ -149,3 +156,27 @@ def test_ease_of_a_large_catalogue_takes_its_most_frequent_items() -> None:
 def test_ease_without_an_event_has_no_weight() -> None:
     source = ease.fit(interactions([[1]]), EASEConfig(), OPTIONS)
     assert not source.weight.any()
+
+
+def test_recent_events_and_first_events_are_in_order_of_time() -> None:
+    day = 86_400_000_000
+    user_items = UserItems(
+        offsets=np.array([0, 2, 5]),
+        item=np.array([3, 2, 4, 3, 1], np.int32),  # 1 is no item of the catalogue
+        time=np.array([5, 9, 1, 7, 8]) * day,
+    )
+    found = recent.fit(
+        Interactions(user_items=user_items, num_items=NUM_ITEMS),
+        RecentConfig(half_lives_days=(2.0,)),
+        OPTIONS,
+    )
+    late, new = found
+    assert (late.name, new.name) == ("recent_2", "new")
+    assert late.item.tolist() == [4, 3, 3, 2]
+    assert (late.time // day).tolist() == [1, 5, 7, 9]
+    assert new.item.tolist() == [4, 3, 2]
+    assert (new.time // day).tolist() == [1, 5, 9]
+
+
+def test_without_times_nothing_is_recent(lists: list[list[int]]) -> None:
+    assert recent.fit(interactions(lists), RecentConfig(), OPTIONS) == ()

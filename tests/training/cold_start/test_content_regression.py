@@ -10,6 +10,7 @@ from model_parts import tiny_history, tiny_schema
 from recsys.config import ModelConfig
 from recsys.ids import IdMap
 from recsys.item_features import ItemFeatures
+from recsys.metrics import best_if_clear
 from recsys.models.cold_start_head import TOWER_WEIGHT
 from recsys.models.retriever import Retriever
 from training.cold_start.content_regression import _make_head, _Problem, fit_content_regression
@@ -176,14 +177,14 @@ def test_cross_fitting_shows_no_item_the_map_that_it_was_fitted_on(pull):
     assert not np.allclose(first, second, atol=1e-3)
 
 
-def test_ridge_alpha_and_pull_are_the_best_on_validation():
+def test_ridge_alpha_and_pull_are_the_best_on_validation_or_the_simplest():
     found = fit_content_regression(_model(), _users(_model()))
-    assert (set(found.alpha_scores), set(found.pull_scores)) == (
-        set(ModelConfig().cold_start.ridge_alphas),
-        set(ModelConfig().cold_start.popularity_pulls),
-    )
-    assert found.alpha_scores[found.ridge_alpha] == max(found.alpha_scores.values()) > 0
-    assert found.pull_scores[found.popularity_pull] == max(found.pull_scores.values()) > 0
+    settings = ModelConfig().cold_start
+    assert list(found.alpha_ndcg_U) == sorted(settings.ridge_alphas, reverse=True)
+    assert list(found.pull_ndcg_U) == sorted(settings.popularity_pulls)
+    assert found.ridge_alpha == best_if_clear(found.alpha_ndcg_U)
+    assert found.popularity_pull == best_if_clear(found.pull_ndcg_U)
+    assert found.alpha_ndcg_U[found.ridge_alpha].mean() > 0
 
 
 def test_an_item_is_pulled_by_its_predicted_popularity_towards_what_is_chosen_most():
@@ -221,7 +222,8 @@ def test_a_pull_is_taken_where_content_tells_what_is_popular_and_users_follow():
         model, ValidationUsers(user_UD=user, ground_truth=ground_truth, seen=[np.empty(0, np.int64)] * 60)
     )
     assert found.popularity_pull > 0
-    assert found.pull_scores[found.popularity_pull] > 1.1 * found.pull_scores[0.0]
+    mean = {pull: ndcg_U.mean() for pull, ndcg_U in found.pull_ndcg_U.items()}
+    assert mean[found.popularity_pull] == max(mean.values()) > 1.1 * mean[0.0]
 
 
 def test_only_cold_items_are_embedded_by_the_head_and_only_outside_of_training():

@@ -100,10 +100,12 @@ def assert_same(first: Fitted, second: Fitted) -> None:
 
 def used(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each epoch of the ranker counts as better than the one before, so that its sources are kept, too."""
-    from training.ranker import ranked_lists
+    from training.ranker import RankedLists
 
     scores = iter(range(1, 10_000))
-    monkeypatch.setattr(ranked_lists, "selection_ndcg", lambda *_: next(scores) / 1e6)
+    monkeypatch.setattr(
+        RankedLists, "ndcg", lambda lists, _: np.full(len(lists.label_BK), next(scores) / 1e6)
+    )
 
 
 def test_the_same_fit_is_read_and_equals_the_first(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,10 @@
 """Candidates that are kept against those of the source itself."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from source_parts import history_of, random_source
+from source_parts import DAY, history_of, random_source
 
 from recsys.history import History
 from recsys.ids import NUM_RESERVED
@@ -16,7 +18,7 @@ def histories(seed: int) -> list[History]:
     return [history_of(*rng.integers(NUM_RESERVED, NUM_ITEMS, length)) for length in (0, 1, 9, 30)]
 
 
-@pytest.mark.parametrize("name", ["als", "item_item", "transitions", "popularity"])
+@pytest.mark.parametrize("name", ["als", "item_item", "transitions", "popularity", "recent"])
 def test_every_call_has_the_candidates_and_scores_of_the_source(name: str) -> None:
     source, allowed = random_source(name, NUM_ITEMS), np.arange(NUM_ITEMS) % 3 > 0
     kept = KeptCandidates(random_source(name, NUM_ITEMS))
@@ -33,6 +35,15 @@ def test_every_call_has_the_candidates_and_scores_of_the_source(name: str) -> No
                             np.testing.assert_array_equal(array, reference)
             item_BK = np.random.default_rng(seed).integers(0, NUM_ITEMS, (len(users), 8))
             np.testing.assert_array_equal(kept.scores(users, item_BK), source.scores(users, item_BK))
+
+
+def test_another_time_of_the_request_has_other_candidates() -> None:
+    source = random_source("recent", NUM_ITEMS)
+    kept = KeptCandidates(source)
+    users = [replace(history_of(5), asked_at=day * DAY) for day in (3, 90)]
+    for user in users:
+        np.testing.assert_array_equal(kept.candidates([user], 5)[0], source.candidates([user], 5)[0])
+    assert kept.candidates(users[:1], 5)[0].tolist() != kept.candidates(users[1:], 5)[0].tolist()
 
 
 def test_a_source_is_asked_once_for_equal_items(monkeypatch: pytest.MonkeyPatch) -> None:

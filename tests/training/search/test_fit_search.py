@@ -18,8 +18,10 @@ from recsys.search import (
     Searcher,
     SearchSettings,
     build_leg,
+    features,
     fuse,
     in_deviations,
+    logits,
 )
 from training.search import (
     FOREIGN,
@@ -33,6 +35,7 @@ from training.search import (
     default_relevance,
     expected_calibration_error,
     fit_search,
+    long_texts,
     ndcg_of,
     ranked_query,
     without_similar,
@@ -180,7 +183,8 @@ def test_a_search_that_begins_near_the_end_chooses_the_same():
 
 def task_of(queries):
     names = sorted({name for each in queries for name in each.clause.legs})
-    return _Task(queries, names, SETTINGS, [fuse(each.scores, SETTINGS)[0] for each in queries], 0)
+    plain = [fuse(each.scores, SETTINGS)[0] for each in queries]
+    return _Task(queries, names, SETTINGS, plain, len(queries), 0)
 
 
 def test_few_queries_stay_near_the_fusion_by_evidence():
@@ -214,7 +218,7 @@ def test_similar_items_are_removed_with_the_item():
 
 def encode(sentence):
     """A sentence of another domain is noise, near nothing."""
-    rng = np.random.default_rng(FOREIGN.index(sentence))
+    rng = np.random.default_rng((*FOREIGN, *long_texts()).index(sentence))
     return text_query(rng.normal(size=DIM).astype(np.float32))
 
 
@@ -250,8 +254,25 @@ def test_without_queries_the_threshold_comes_from_foreign_sentences():
     empty = np.mean([len(fitted.search(encode(each), 10)) == 0 for each in FOREIGN])
     assert empty >= 0.95
     assert len(fitted.search(text_query(true[50]), 10)) > 0
+    of_long = settings.long_calibration
+    assert of_long is not None
+    highest = []
+    for each in long_texts():
+        scores = searcher.scorer.score(encode(each), searcher.settings.num_candidates, None)
+        values = features(scores.clauses[0], searcher.encoder_kinds)
+        highest.append(logits(of_long, values, len(scores.items)).max())
+    assert 0.95 <= np.mean(np.array(highest) < 0) <= 1
     nothing = fit_search(searcher, [])
     assert (nothing.min_relevance, dict(nothing.calibration)) == (0.0, {})
+
+
+def test_queries_that_leave_everything_in_the_lists_do_not_choose_the_threshold():
+    searcher, true, rng = shop()
+    settings = fit_search(searcher, judged_queries(true, rng, noise=30.0), encode=encode)
+    alone = fit_search(searcher, [], encode=encode)
+    assert settings.calibration == alone.calibration
+    assert settings.long_calibration == alone.long_calibration
+    assert settings.relevance_reason.endswith("so that these queries are ignored")
 
 
 def test_a_threshold_that_would_lose_answers_is_lowered():

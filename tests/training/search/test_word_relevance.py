@@ -20,12 +20,13 @@ from recsys.search import (
     build_leg,
     parse_words,
 )
-from training.search import FOREIGN, RankedQuery, fit_search, word_relevance
+from training.search import FOREIGN, RankedQuery, fit_search, typed_queries, word_relevance
 from training.search.word_relevance import _least, unanswered_texts
 
 DIM = 32
 KINDS, COLORS = ("mug", "bowl", "lamp", "clock"), ("red", "green", "blue", "white", "black")
 PAIRS = [(kind, color) for kind in KINDS for color in COLORS if (kind, color) != ("mug", "blue")]
+OF_ALL = ("painted", "calibration")
 DOCUMENTS = [
     Document(item=2 + at, title=kind, text=f"painted {color}, calibration")
     for at, (kind, color) in enumerate(PAIRS)
@@ -81,6 +82,18 @@ def test_near_misses_have_the_kind_of_an_item():
     assert [foreign for _, foreign in near] == texts[:num]
 
 
+def test_typed_queries_are_answered_by_all_items_that_have_both_words():
+    searcher = shop(with_titles=True)
+    found = dict(typed_queries(searcher, max_queries=8))
+    assert len(found) == 8
+    assert list(found) == [text for text, _ in typed_queries(searcher, max_queries=8)]
+    for text, answers in found.items():
+        other, kind = text.split()
+        having = [at for at, pair in enumerate(PAIRS) if pair[0] == kind and other in (*pair, *OF_ALL)]
+        assert [item - 2 for item in answers] == having
+    assert typed_queries(shop(with_words=False)) == []
+
+
 def test_the_threshold_empties_the_asked_share():
     searcher = shop()
     found = word_relevance(searcher, encode, threshold=0.3)
@@ -119,12 +132,22 @@ def test_known_answers_lower_the_threshold():
     searcher = shop()
     all_found = word_relevance(searcher, encode, [answered(1.0)] * 40, threshold=0.5)
     assert ", 0% of 40 found answers are lost" in all_found.reason
-    low = [answered(-0.5)] * 30 + [answered(1.0)] * 10
-    lost = word_relevance(searcher, encode, low, threshold=0.5)
-    assert lost.calibration is None
-    assert lost.reason.endswith("too few, so they are judged as a whole")
+    low = [answered(0.3)] * 30 + [answered(1.0)] * 10  # three quarters of the levels are at most 0.32
+    lowered = word_relevance(searcher, encode, low, threshold=0.5)
+    assert ", 0% of 40 found answers are lost" in lowered.reason
+    assert lowered.calibration.intercept > all_found.calibration.intercept
     few = word_relevance(searcher, encode, low[:20], threshold=0.5)
     assert few.calibration == all_found.calibration
+
+
+def test_answers_that_would_make_the_threshold_useless_are_ignored():
+    searcher = shop()
+    reviews = [answered(-0.5)] * 30 + [answered(1.0)] * 10
+    found = word_relevance(searcher, encode, reviews, threshold=0.5)
+    assert found.calibration == word_relevance(searcher, encode, threshold=0.5).calibration
+    assert (
+        ", 75% of 40 found answers are lost, since to keep 90% would fill most of these lists" in found.reason
+    )
 
 
 def test_the_settings_have_the_calibration_and_its_reason():

@@ -8,11 +8,11 @@ import pytest
 from source_parts import dense_scores, history_of, random_source
 
 from recsys.history import History
-from recsys.ids import NUM_RESERVED, PAD
+from recsys.ids import NUM_RESERVED, PAD, UNKNOWN
 from recsys.retrieval.candidate_sources import CandidateSource, load_sources, merge, save_sources
 
 NUM_ITEMS = 60
-NAMES = ("als", "item_item", "transitions", "popularity")
+NAMES = ("als", "item_item", "transitions", "popularity", "recent")
 
 
 @pytest.fixture(params=NAMES)
@@ -135,3 +135,20 @@ def test_merging_keeps_the_first_list_and_each_item_once() -> None:
     first = np.array([[5, 3, 2], [4, 0, 0]])
     merged = merge(first, [np.array([[3, 7], [4, 2]]), np.array([[7, 9], [0, 0]])])
     np.testing.assert_array_equal(merged, [[5, 3, 2, 7, 9, 0, 0], [4, 0, 0, 2, 0, 0, 0]])
+
+
+def test_an_item_that_came_after_the_fit_is_like_an_unknown_one(source: CandidateSource) -> None:
+    known, rng = histories(4), np.random.default_rng(3)
+    new = [history_of(*each.item, NUM_ITEMS + 4) for each in known]
+    unknown = [history_of(*each.item, UNKNOWN) for each in known]
+    item_BK = rng.integers(0, NUM_ITEMS + 9, (4, 20))
+    found, wanted = (source.scores(users, item_BK) for users in (new, unknown))
+    np.testing.assert_array_equal(found, wanted)
+    assert not found[item_BK >= NUM_ITEMS].any()
+    allowed = rng.random(NUM_ITEMS + 9) < 0.5
+    lists = (
+        source.candidates(new, 9, allowed=allowed),
+        source.candidates(unknown, 9, allowed=allowed[:NUM_ITEMS]),
+    )
+    np.testing.assert_array_equal(lists[0][0], lists[1][0])
+    np.testing.assert_array_equal(lists[0][1], lists[1][1])

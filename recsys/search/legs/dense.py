@@ -19,7 +19,7 @@ from recsys.errors import DataError, RequestError
 from recsys.ids import PAD
 from recsys.item_features import ItemFeatures
 from recsys.modalities import MODALITIES, EncoderKind
-from recsys.retrieval import Index, top_k
+from recsys.retrieval import Index, SearchIndex, top_k
 from recsys.search.alignment import AlignmentHeads
 from recsys.search.lexical.words import WordQuery, WordStatistics
 from recsys.search.query import EncodedClause
@@ -105,9 +105,14 @@ class DenseLeg:
         lengths = {len(present), len(vectors), len(vectors if shared is None else shared)}
         if len(lengths) > 1 or vectors.ndim != 2:
             raise DataError(f"leg {name}: vectors {vectors.shape} and present {present.shape} do not fit")
-        self.name, self.kind, self.index = name, kind, index
+        self.name, self.kind, self.main_index = name, kind, index
         self.vectors, self.present, self.shared = vectors, present, shared
         self.imputed = np.zeros(len(present), np.bool_) if imputed is None else imputed
+
+    @property
+    def index(self) -> SearchIndex | None:
+        """What answers searches in the own space; None: all vectors are scored."""
+        return self.main_index
 
     def scores(self, query: LegQuery, items: Ints | None = None) -> Floats:
         """Cosines of `items` [K], or of all items [N]; 0 where the item has no vector."""
@@ -160,7 +165,7 @@ class DenseLeg:
         """The vector of `item` as a query, None where it has none."""
         if not self.present[item] or (space == "shared" and self.shared is None):
             return None
-        return LegQuery(space=space, vector_D=self._halves(space)[item].astype(np.float32))
+        return LegQuery(space=space, vector_D=self._taken(space, np.array([item]))[0])
 
     @cached_property
     def _floats(self) -> dict[Space, Floats]:
@@ -179,7 +184,11 @@ class DenseLeg:
         if len(items) > BACKGROUND_ITEMS:
             items = np.sort(np.random.default_rng(0).choice(items, BACKGROUND_ITEMS, replace=False))
         spaces: tuple[Space, ...] = ("own",) if self.shared is None else ("own", "shared")
-        return {space: self._halves(space)[items].astype(np.float32) for space in spaces}
+        return {space: self._taken(space, items) for space in spaces}
+
+    def _taken(self, space: Space, items: Ints) -> Floats:
+        """The vectors of `items`. Shape [K, D]."""
+        return self._halves(space)[items].astype(np.float32)
 
     def _halves(self, space: Space) -> Halves:
         if space == "own":
