@@ -15,8 +15,9 @@ from recsys.search import SearchSettings
 from serving.engine import Engine
 from serving.http import app as http
 from serving.http.app import create_app
+from serving.items import LiveItems
 from serving.search import SearchEngine
-from serving.swap import Holder
+from serving.swap import Holder, Served
 
 # A microphone that beeps, and a person who allows it.
 MICROPHONE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
@@ -48,12 +49,12 @@ class EverySearch(SearchEngine):
 @contextmanager
 def served(engine: Engine, *media: Path, settings: SearchSettings | None = None) -> Iterator[str]:
     """The address of the endpoint in a thread, with these settings of search."""
-    application = create_app(engine, media=media)
-    if settings is not None:
-        current = application.state.holder.current()
-        searcher = current.search.searcher.with_settings(settings)
-        search = EverySearch(engine, searcher, current.search.encoder)
-        application.state.holder = Holder(replace(current, search=search))
+    of_engine = Served.of(engine, media=media)
+    if settings is not None and of_engine.search is not None:
+        searcher = of_engine.search.searcher.with_settings(settings)
+        search = EverySearch(engine, searcher, of_engine.search.encoder)
+        of_engine = replace(of_engine, search=search, live=LiveItems.of(engine, search))
+    application = create_app(Holder(of_engine))
     listening = socket.create_server(("127.0.0.1", 0))
     server = http.uvicorn.Server(http.uvicorn.Config(application, log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
