@@ -23,6 +23,7 @@ from training.search.known_item import (
     labelled,
     review_queries,
     sentence_queries,
+    typed_queries,
     without_title,
 )
 from training.search.no_answer import FOREIGN, UnansweredQuery, long_texts, without_similar
@@ -85,6 +86,7 @@ __all__ = [
     "review_queries",
     "search_tables",
     "sentence_queries",
+    "typed_queries",
     "without_similar",
     "without_title",
     "word_encoder",

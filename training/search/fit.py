@@ -11,13 +11,14 @@ from recsys.progress import Progress, silent
 from recsys.search import Calibration, EncodedQuery, FusionWeights, QueryKind, Searcher, SearchSettings
 from training.search.default_relevance import default_relevance
 from training.search.fusion_fit import RankedQuery, choose_fusion
-from training.search.known_item import LabelledQuery, drawn
+from training.search.known_item import LabelledQuery, drawn, typed_queries
 from training.search.no_answer import FOREIGN, UnansweredQuery, long_texts, without_similar
 from training.search.personal_fit import PersonalChoice, PersonalQuery, PersonalTask, choose_personal
 from training.search.relevance_fit import RelevanceChoice, choose_relevance
 from training.search.word_relevance import LEAST_EMPTY_SHARE, WordRelevance, word_relevance
 
 MAX_QUERIES: Final = 1000  # of one kind, for the fusion
+MAX_TYPED: Final = 200
 MAX_REMOVED: Final = 300  # whose items are removed, for the threshold
 MAX_PERSONAL: Final = 500
 
@@ -53,7 +54,8 @@ def fit_search(
         ranked[kind] = [ranked_query(searcher, each) for each in chosen]
         by_kind[kind] = chosen
         progress(f"fusion of {kind} queries", len(ranked), len(by_kind))
-        choice = choose_fusion(ranked[kind], settings, seed=seed)
+        made = _typed(searcher, encode, len(chosen), seed) if kind == "text" else []
+        choice = choose_fusion(ranked[kind], settings, typed=made, seed=seed)
         settings = _with_fusion(settings, kind, choice.weights, choice.reason)
     searcher = searcher.with_settings(_spoken_as_text(settings))
     relevance = _relevance(searcher, by_kind, ranked, encode, (empty_share, max_lost), rng)
@@ -95,6 +97,18 @@ def ranked_query(searcher: Searcher, query: LabelledQuery) -> RankedQuery:
     scores = searcher.scorer.score(query.query, searcher.settings.num_candidates, query.allowed)
     answers = np.flatnonzero(np.isin(scores.items, query.relevant))
     return RankedQuery(scores=scores, answers=answers, num_relevant=len(query.relevant), group=query.group)
+
+
+def _typed(
+    searcher: Searcher, encode: Callable[[str], EncodedQuery] | None, num: int, seed: int
+) -> list[RankedQuery]:
+    """Queries as people type them, at most `num`."""
+    if encode is None:
+        return []
+    return [
+        ranked_query(searcher, LabelledQuery(query=encode(text), relevant=answers, group=text))
+        for text, answers in typed_queries(searcher, max_queries=min(num, MAX_TYPED), seed=seed)
+    ]
 
 
 def _relevance(

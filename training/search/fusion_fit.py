@@ -13,7 +13,9 @@ All comparisons are cross-fitted: a fold's NDCG@10 is that of weights fitted on 
 removed, from the evidence too, where the NDCG without it is at most one standard error, and at most 1%, below
 the best; standard errors are of the paired differences over groups of queries. Learned weights, or the best
 leg alone, replace the fusion by evidence only where they are better by two standard errors: a hundred queries
-of one kind say little about the queries that others will ask.
+of one kind say little about the queries that others will ask. Reviews in particular are another kind of text
+than what people type. So queries of two words of an item (`typed_queries`) are among those that weights are
+fitted to, and no fusion is taken that is worse than the evidence by a standard error on either kind.
 
 Legend: Q queries, K candidates of a query, R candidates of all queries, W sampled candidates of a query,
 padded, F features: the evidence, then two for each leg.
@@ -26,7 +28,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from recsys.arrays import Floats, Ints
+from recsys.arrays import Bools, Floats, Ints
 from recsys.search import (
     POPULARITY,
     ClauseScores,
@@ -78,15 +80,22 @@ class FusionChoice:
     ndcg: dict[str, float]
 
 
-def choose_fusion(queries: Sequence[RankedQuery], settings: SearchSettings, *, seed: int = 0) -> FusionChoice:
-    """The fusion of queries of one kind."""
+def choose_fusion(
+    queries: Sequence[RankedQuery],
+    settings: SearchSettings,
+    *,
+    typed: Sequence[RankedQuery] = (),
+    seed: int = 0,
+) -> FusionChoice:
+    """The fusion of queries of one kind; `typed` are made queries that must not be answered worse."""
     if len(queries) < MIN_QUERIES:
         reason = f"{PLAIN}: {len(queries)} validation queries, fewer than {MIN_QUERIES}"
         return FusionChoice(weights=None, reason=reason, ndcg={})
-    names = sorted({name for each in queries for name in each.clause.legs})
+    every = [*queries, *typed]
+    names = sorted({name for each in every for name in each.clause.legs})
     plain = settings.model_copy(update={"fusion": {}})
-    plain_scores = [fuse(each.scores, plain)[0] for each in queries]
-    task = _Task(queries, names, settings, plain_scores, seed)
+    plain_scores = [fuse(each.scores, plain)[0] for each in every]
+    task = _Task(every, names, settings, plain_scores, len(queries), seed)
     plain_Q = task.ndcg(task.plain_R)
     single = {name: task.ndcg(task.of_leg(name)) for name in names if name != POPULARITY}
     best_leg = max(sorted(single), key=lambda name: float(single[name].mean()))
@@ -100,13 +109,15 @@ def _chosen(task: "_Task", kept: Sequence[str], best_leg: str, ndcg_Q: dict[str,
     learned_Q, plain_Q, alone_Q = ndcg_Q.values()
     learned, _, alone = means.values()
     shown = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
-    words = f"cross-fitted NDCG@10 over {len(task.queries)} validation queries: {shown}"
-    if learned > alone and task.is_clearly_better(learned_Q, plain_Q):
+    num_made = int(task.is_made_Q.sum())
+    made = f" and {num_made} of two words of an item" if num_made else ""
+    words = f"cross-fitted NDCG@10 over {len(task.queries) - num_made} validation queries{made}: {shown}"
+    if learned > alone and task.is_better(learned_Q, plain_Q):
         off = [name for name in task.names if name not in kept]
         switched = f"; off without a loss: {', '.join(off)}" if off else ""
         weights = task.weights(task.fit(task.features(kept), np.arange(len(task.queries))), kept)
         return FusionChoice(weights=weights, reason=f"learned; {words}{switched}", ndcg=means)
-    if alone >= learned and task.is_clearly_better(alone_Q, plain_Q):
+    if alone >= learned and task.is_better(alone_Q, plain_Q):
         weights = FusionWeights(standardized={best_leg: 1.0})
         return FusionChoice(weights=weights, reason=f"{best_leg} alone; {words}", ndcg=means)
     reason = f"{PLAIN}, since nothing is better by {MIN_ERRORS:g} standard errors; {words}"
@@ -159,15 +170,17 @@ class _Task:
         names: Sequence[str],
         settings: SearchSettings,
         plain: Sequence[Doubles],
+        num_asked: int,
         seed: int,
     ) -> None:
-        """`plain` are the scores of the fusion by evidence."""
+        """`plain` are the scores of the fusion by evidence; the queries from `num_asked` on are made ones."""
         rng = np.random.default_rng(seed)
         distinct, group_Q = np.unique([each.group for each in queries], return_inverse=True)
         fold_Q = rng.permutation(len(distinct))[group_Q] % NUM_FOLDS
         order = np.argsort(fold_Q, kind="stable")
         self.names, self.queries = list(names), [queries[at] for at in order]
         self._group_Q, self._first_F = group_Q[order], np.searchsorted(fold_Q[order], range(NUM_FOLDS + 1))
+        self.is_made_Q: Bools = order >= num_asked
         plain = [plain[at] for at in order]
         self.plain_R = np.concatenate(plain)
         self._start_Q: Ints = np.cumsum([0, *(len(each) for each in plain)])
@@ -254,16 +267,24 @@ class _Task:
             reciprocal=dict(zip(names, by_leg[len(names) :], strict=True)),
         )
 
-    def is_clearly_better(self, ndcg_Q: Doubles, other_Q: Doubles) -> bool:
-        """Whether the mean is above the other's by more than `MIN_ERRORS` standard errors."""
-        gain_Q = ndcg_Q - other_Q
-        return float(gain_Q.mean()) > MIN_ERRORS * self.standard_error(gain_Q)
+    def is_better(self, ndcg_Q: Doubles, other_Q: Doubles) -> bool:
+        """Whether the mean is above the other's by more than `MIN_ERRORS` standard errors.
 
-    def standard_error(self, difference_Q: Doubles) -> float:
-        """Of the mean difference, clustered by group."""
-        sums = np.bincount(self._group_Q, weights=difference_Q - difference_Q.mean())
+        And not below it by more than one on the validation queries or on the made ones.
+        """
+        gain_Q = ndcg_Q - other_Q
+        parts = [part_Q for part_Q in (self.is_made_Q, ~self.is_made_Q) if part_Q.any()]
+        return float(gain_Q.mean()) > MIN_ERRORS * self.standard_error(gain_Q) and all(
+            float(gain_Q[part_Q].mean()) >= -self.standard_error(gain_Q, part_Q) for part_Q in parts
+        )
+
+    def standard_error(self, difference_Q: Doubles, part_Q: Bools | None = None) -> float:
+        """Of the mean difference, of some of the queries perhaps, clustered by group."""
+        used_Q = np.ones(len(difference_Q), np.bool_) if part_Q is None else part_Q
+        values, group = difference_Q[used_Q], np.unique(self._group_Q[used_Q], return_inverse=True)[1]
+        sums = np.bincount(group, weights=values - values.mean())
         num = max(len(sums), 2)
-        return float(np.sqrt((sums**2).sum() * num / (num - 1)) / len(difference_Q))
+        return float(np.sqrt((sums**2).sum() * num / (num - 1)) / len(values))
 
 
 def _column(clauses: Sequence[ClauseScores], name: str, values: Callable[[LegScores], Doubles]) -> Floats:

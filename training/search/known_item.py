@@ -3,6 +3,7 @@
 With behaviour the texts are reviews of held-out events. Such a review is in no item vector and no lexical
 index, its event is in no training, and the person's history ends before it. Without behaviour they are
 sentences that are taken out of the descriptions. The words of the item's title are taken out of every text.
+Queries of two words of an item stand for what people type.
 """
 
 import re
@@ -19,10 +20,12 @@ from recsys.columns import Columns
 from recsys.history import History
 from recsys.ids import NUM_RESERVED, IdMap
 from recsys.retrieval import Owners
-from recsys.search import Document, EncodedQuery
+from recsys.search import Document, EncodedQuery, Searcher, parse_words
 
 MAX_WORDS: Final = 64  # of a query
 MIN_WORDS: Final = 3  # beside those of the title
+FREQUENT_SHARE: Final = 0.02  # of the items that have a word which says the kind of an item, at least 3
+_MIN_FREQUENT: Final = 3
 T = TypeVar("T")
 _SENTENCE: Final = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])")
 _WORD: Final = re.compile(r"\w+")
@@ -152,6 +155,44 @@ def sentence_queries(
         queries.append(KnownItemQuery(text=words, item=document.item))
         left[at] = replace(document, text=rest)
     return queries, left
+
+
+def typed_queries(searcher: Searcher, *, max_queries: int = 200, seed: int = 0) -> list[tuple[str, Ints]]:
+    """Two words of a drawn item, as people type them: one that says its kind, and another one of its words.
+
+    With the items that have both words, which answer it. Empty without the words of items.
+    """
+    words, index = searcher.scorer.item_words, searcher.scorer.words
+    if words is None or index is None:
+        return []
+    rng = np.random.default_rng(seed)
+    items = np.arange(NUM_RESERVED, searcher.scorer.num_items)
+    found: dict[str, Ints] = {}
+    for item in rng.permutation(items[words.has_words(items)]).tolist():
+        if len(found) == max_queries:
+            break
+        kind = kind_word(item, searcher)
+        others = [word for word in words.words_of(item) if word != kind]
+        if kind is None or not others:
+            continue
+        text = f"{others[int(rng.integers(len(others)))]} {kind}"
+        strength_UK = index.strengths(parse_words(text), items)
+        found[text] = items[(strength_UK >= 1).all(axis=0)]
+    return [(text, answers) for text, answers in found.items() if len(answers)]
+
+
+def kind_word(item: int, searcher: Searcher) -> str | None:
+    """The word that says most of the item: of those that many items have, the nearest to its title.
+
+    To its first text without a title; None where it has neither, or no such word.
+    """
+    words = searcher.scorer.item_words
+    assert words is not None, "only items with words are asked"
+    num_items = int(words.has_words(np.arange(NUM_RESERVED, searcher.scorer.num_items)).sum())
+    is_frequent_V = words.counts >= max(_MIN_FREQUENT, FREQUENT_SHARE * num_items)
+    of_text = (leg.query_of(item, "own") for leg in searcher.scorer.legs if leg.kind == "text")
+    found = next((each for each in of_text if each is not None), None)
+    return None if found is None else words.nearest_word(item, found.vector_D, is_frequent_V)
 
 
 def labelled(

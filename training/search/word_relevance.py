@@ -21,7 +21,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from recsys.arrays import Bools
 from recsys.ids import NUM_RESERVED
 from recsys.search import (
     LONG,
@@ -36,6 +35,7 @@ from recsys.search import (
     word_features,
 )
 from training.search.fusion_fit import RankedQuery
+from training.search.known_item import kind_word
 from training.search.no_answer import FOREIGN
 
 Doubles = npt.NDArray[np.float64]
@@ -44,8 +44,6 @@ MIN_ANSWERS: Final = 30  # known answers of short queries, for the share that is
 LEAST_EMPTY_SHARE: Final = 0.5  # a threshold that leaves more of the queries with results is of no use
 COSINE: Final = "own:text"  # the feature of `recsys.search.features`
 COSINE_WEIGHT: Final = 0.5
-FREQUENT_SHARE: Final = 0.02  # of the items that have the word of a near miss, at least 3
-_MIN_FREQUENT: Final = 3
 _LEAST_DEVIATION: Final = 0.02
 _MARGIN: Final = 1e-3  # so that the query at the level is below it
 _OF_ALL_WORDS: Final = 0.99  # evidence 1, less rounding errors
@@ -144,20 +142,12 @@ def unanswered_texts(words: ItemWords, searcher: Searcher, rng: np.random.Genera
     absent = [word for word in foreign if not len(index.search(parse_words(word), 1)[0])]
     items = NUM_RESERVED + np.flatnonzero(words.has_words(np.arange(NUM_RESERVED, searcher.scorer.num_items)))
     pairs, near = [], []
-    is_frequent_V = words.counts >= max(_MIN_FREQUENT, FREQUENT_SHARE * len(items))
     for word in absent:
         own = words.words_of(int(rng.choice(items)))
         pairs.append(f"{own[int(rng.integers(len(own)))]} {word}")
-        said = _kind_of(int(rng.choice(items)), words, searcher, is_frequent_V)
+        said = kind_word(int(rng.choice(items)), searcher)
         near += [] if said is None else [f"{said} {word}"]
     return [*absent, *pairs, *near]
-
-
-def _kind_of(item: int, words: ItemWords, searcher: Searcher, is_frequent_V: Bools) -> str | None:
-    """The frequent word of the item that is nearest to its first text, its title where it has one."""
-    of_text = (leg.query_of(item, "own") for leg in searcher.scorer.legs if leg.kind == "text")
-    found = next((each for each in of_text if each is not None), None)
-    return None if found is None else words.nearest_word(item, found.vector_D, is_frequent_V)
 
 
 def _levels(

@@ -183,7 +183,8 @@ def test_a_search_that_begins_near_the_end_chooses_the_same():
 
 def task_of(queries):
     names = sorted({name for each in queries for name in each.clause.legs})
-    return _Task(queries, names, SETTINGS, [fuse(each.scores, SETTINGS)[0] for each in queries], 0)
+    plain = [fuse(each.scores, SETTINGS)[0] for each in queries]
+    return _Task(queries, names, SETTINGS, plain, len(queries), 0)
 
 
 def test_few_queries_stay_near_the_fusion_by_evidence():

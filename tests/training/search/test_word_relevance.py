@@ -20,12 +20,13 @@ from recsys.search import (
     build_leg,
     parse_words,
 )
-from training.search import FOREIGN, RankedQuery, fit_search, word_relevance
+from training.search import FOREIGN, RankedQuery, fit_search, typed_queries, word_relevance
 from training.search.word_relevance import _least, unanswered_texts
 
 DIM = 32
 KINDS, COLORS = ("mug", "bowl", "lamp", "clock"), ("red", "green", "blue", "white", "black")
 PAIRS = [(kind, color) for kind in KINDS for color in COLORS if (kind, color) != ("mug", "blue")]
+OF_ALL = ("painted", "calibration")
 DOCUMENTS = [
     Document(item=2 + at, title=kind, text=f"painted {color}, calibration")
     for at, (kind, color) in enumerate(PAIRS)
@@ -79,6 +80,18 @@ def test_near_misses_have_the_kind_of_an_item():
     near = [text.split() for text in texts[2 * num : 3 * num]]
     assert {own for own, _ in near} == set(KINDS)
     assert [foreign for _, foreign in near] == texts[:num]
+
+
+def test_typed_queries_are_answered_by_all_items_that_have_both_words():
+    searcher = shop(with_titles=True)
+    found = dict(typed_queries(searcher, max_queries=8))
+    assert len(found) == 8
+    assert list(found) == [text for text, _ in typed_queries(searcher, max_queries=8)]
+    for text, answers in found.items():
+        other, kind = text.split()
+        having = [at for at, pair in enumerate(PAIRS) if pair[0] == kind and other in (*pair, *OF_ALL)]
+        assert [item - 2 for item in answers] == having
+    assert typed_queries(shop(with_words=False)) == []
 
 
 def test_the_threshold_empties_the_asked_share():
