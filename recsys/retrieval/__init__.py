@@ -28,7 +28,7 @@ from recsys.retrieval.index.exact import ExactIndex
 from recsys.retrieval.index.extended import ExtendedIndex
 from recsys.retrieval.owners import Owners, recommend_visible
 from recsys.retrieval.recommendations import Recommendations
-from recsys.retrieval.recommender import Recommender
+from recsys.retrieval.recommender import IsLate, Recommender
 from recsys.retrieval.reranking import MAX_DIVERSITY, best_first, tie_groups
 from recsys.retrieval.rules import Boost, Cap, Exploration, Pin, RuledLists, Rules, recommend_by_rules
 from recsys.retrieval.settings import ListSettings, RecommenderSettings
@@ -53,6 +53,7 @@ __all__ = [
     "ExtendedIndex",
     "FactorSource",
     "Index",
+    "IsLate",
     "ItemNeighborSource",
     "ListSettings",
     "Owners",

@@ -243,6 +243,7 @@ def test_documentation_names_every_path_and_error(client):
         "/v1/items/{item_id}",
         "/v1/items/{item_id}/image",
         "/v1/items/{item_id}/similar",
+        "/v1/items:batch",
         "/v1/search",
         "/v1/suggest",
         "/v1/admin/bundle",
