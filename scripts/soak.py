@@ -82,7 +82,7 @@ def main() -> None:
 def soak(server: "subprocess.Popen[bytes]", port: int, args: argparse.Namespace) -> bool:
     """Whether every answer was 200, both bundles answered, and the memory did not grow."""
     wait_for(server, port)
-    load = Load(port, pl.read_parquet(args.first / "catalogue.parquet")["item_id"].to_list())
+    load = Load(port, pl.read_parquet(args.first / "catalogue.parquet", glob=False)["item_id"].to_list())
     threads = [threading.Thread(target=load.run, args=(at,)) for at in range(args.clients)]
     for thread in threads:
         thread.start()
