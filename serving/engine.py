@@ -13,8 +13,10 @@ from recsys.columns import Columns
 from recsys.errors import BundleError
 from recsys.history import History
 from recsys.ids import NUM_RESERVED, PAD
+from recsys.onnx import OnnxSession
 from recsys.retrieval import (
     AnsweredBy,
+    IsLate,
     Reason,
     Recommendations,
     Recommender,
@@ -48,10 +50,10 @@ class Engine:
         bundle: Bundle,
         recommender: Recommender | None,
         state: State,
-        providers: Mapping[str, tuple[str, ...]],
+        sessions: Mapping[str, OnnxSession],
         rules: Path | None = None,
     ) -> None:
-        self.state, self.providers = state, providers
+        self.state, self._sessions = state, dict(sessions)
         self._read(bundle, recommender)
         self.rule_book = RuleBook.open(rules, self.operator_reader.filter, bundle.item_ids)
 
@@ -98,18 +100,28 @@ class Engine:
         """
         bundle = Bundle.open(path)
         recommender: Recommender | None = None
-        providers: Mapping[str, tuple[str, ...]] = {}
+        sessions: Mapping[str, OnnxSession] = {}
         if bundle.manifest.recommender is not None:
-            recommender, providers = compose_bundle(bundle, device=device)
+            recommender, sessions = compose_bundle(bundle, device=device)
         return cls(
             bundle=bundle,
             recommender=recommender,
             state=state_of_bundle(state, bundle, histories=histories)
             if isinstance(state, UserState)
             else open_state(bundle, histories=histories, path=state),
-            providers=providers,
+            sessions=sessions,
             rules=rules,
         )
+
+    @property
+    def providers(self) -> dict[str, tuple[str, ...]]:
+        """The execution providers that each graph runs on."""
+        return {graph: session.providers for graph, session in self._sessions.items()}
+
+    @property
+    def ran_on(self) -> dict[str, str | None]:
+        """The device of the last inference of each graph, "cpu" or "cuda"; None before the first."""
+        return {graph: session.ran_on for graph, session in self._sessions.items()}
 
     def require_recommender(self) -> Recommender:
         """The recommender; raises `BundleError` where the bundle has none."""
@@ -180,8 +192,12 @@ class Engine:
         exclude_seen: bool = True,
         allowed: Bools | None = None,
         diversity: float = 0.0,
+        is_late: IsLate | None = None,
     ) -> RuledLists:
-        """As `recommend`, by rules of `rule_book`; `seeds` of the users decide what exploration draws."""
+        """As `recommend`, by rules of `rule_book`; `seeds` of the users decide what exploration draws.
+
+        `is_late` is that of `Recommender.recommend`.
+        """
         return recommend_by_rules(
             self.require_recommender(),
             self.owners,
@@ -193,6 +209,7 @@ class Engine:
             exclude_seen=exclude_seen,
             allowed=allowed,
             diversity=diversity,
+            is_late=is_late,
         )
 
     def rank(self, histories: Sequence[History | None], candidates: Ints) -> Recommendations:
@@ -221,6 +238,8 @@ class Engine:
         """What answered in place of the model with the user's history, and why; empty where it answered."""
         if answered_by is AnsweredBy.HISTORY:
             return []
+        if answered_by is AnsweredBy.RETRIEVAL:
+            return [f"time_budget: {answered_by}"]
         if history is None:
             return [f"unknown_user: {answered_by}"]
         # A stored history may have only items that are no longer in the catalogue.

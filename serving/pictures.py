@@ -28,8 +28,9 @@ _AT_ONCE: Final = 2  # decoded at the same time: one picture may take 150 MB
 class PictureFile:
     """A picture of the catalogue, and the text that changes when its file does."""
 
-    path: Path  # without links
+    path: Path | None  # without links; None: `content` is the file
     tag: str
+    content: bytes = b""
 
 
 class CataloguePictures:
@@ -77,14 +78,18 @@ class CataloguePictures:
         Raises `MediumError` where it cannot be read.
         """
         with self._turns:
-            handle = os.open(picture.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-            with os.fdopen(handle, "rb") as file:
-                content = file.read(MAX_FILE_BYTES)
+            content = picture.content if picture.path is None else _read(picture.path)
             image = load_image(content, max_pixels=MAX_PIXELS, min_side=side)
             image.thumbnail((side, side))
             out = io.BytesIO()
             image.save(out, "JPEG", quality=_QUALITY)
         return out.getvalue()
+
+
+def _read(path: Path) -> bytes:
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    with os.fdopen(handle, "rb") as file:
+        return file.read(MAX_FILE_BYTES)
 
 
 def _column(catalogue: pl.DataFrame, name: str, otherwise: Any) -> list[Any]:

@@ -1,7 +1,9 @@
 """Fixtures for the tests of several files, and the distribution of tests over workers."""
 
 import gc
-from collections.abc import Generator
+import os
+import sys
+from collections.abc import Generator, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,27 @@ def refitted(walked_run: Any) -> Any:
     """The system in the bundle of `walk`, from the checkpoint."""
     with every_ranker_helps():
         return walked_run._refit(walked_run.fitted)[0]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_wait_for_the_disk() -> Iterator[None]:
+    """os.fsync does nothing in this process. It takes time, and only a power cut would show its effect."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_registry_of_operators() -> Iterator[None]:
+    """All exports to ONNX read one registry of operators; making it takes a tenth of an export."""
+    if "torch" not in sys.modules:
+        yield
+        return
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(cache(ONNXRegistry.from_torchlib)))
+        yield
 
 
 @pytest.hookimpl(wrapper=True)

@@ -74,6 +74,7 @@ def finished(shop: Path, out: Path, *settings: str) -> Run:
     return run
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("one_thread")
 def test_a_log_on_disk_gives_the_same_run(
     shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

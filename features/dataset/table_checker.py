@@ -53,6 +53,11 @@ def nothing_left(reasons: Iterable[Mapping[str, Any]]) -> str:
     return f"no row is left; rejected for {'; '.join(words)}"
 
 
+def _marked(mask: pl.Series) -> npt.NDArray[np.bool_]:
+    """The mask with False for null."""
+    return (mask.fill_null(False) if mask.null_count() else mask).to_numpy()
+
+
 class TableChecker:
     """Checks a table: which rows are kept, which values are rejected, which problems the table has.
 
@@ -72,14 +77,18 @@ class TableChecker:
 
     def reject(self, mask: pl.Series, column: str, reason: str) -> None:
         """Reject the rows of `mask`. A row has one reason, the first."""
-        bad = mask.fill_null(False).to_numpy() & self.kept
-        self.note(pl.Series(bad), column, reason)
+        bad = _marked(mask) & self.kept
+        self._note_rows(bad, column, reason)
         self.kept &= ~bad
 
     def note(self, mask: pl.Series, column: str, reason: str) -> None:
         """Record the values of `mask` as rejected; their rows are kept without the values."""
-        rows = mask.fill_null(False).arg_true()
-        self.note_values(rows.to_list(), self.raw.frame[column].gather(rows).to_list(), column, reason)
+        self._note_rows(_marked(mask), column, reason)
+
+    def _note_rows(self, marked: npt.NDArray[np.bool_], column: str, reason: str) -> None:
+        if marked.any():
+            rows = np.flatnonzero(marked)
+            self.note_values(rows.tolist(), self.raw.frame[column][rows].to_list(), column, reason)
 
     def note_values(self, rows: Sequence[int], values: Sequence[object], column: str, reason: str) -> None:
         """Record `values[i]`, which is in row `rows[i]`, as rejected. A row may occur several times."""
@@ -88,7 +97,7 @@ class TableChecker:
 
     def remark(self, mask: pl.Series, column: str, message: str) -> None:
         """Warn about the values of `mask`; the values are kept."""
-        rows = mask.fill_null(False).arg_true()
+        rows = np.flatnonzero(_marked(mask))
         if not len(rows):
             return
         row = int(rows[0])
@@ -197,6 +206,8 @@ class TableChecker:
         return ids
 
     def _reject_faulty(self, fault: pl.Series, column: str) -> None:
+        if fault.null_count() == len(fault):
+            return
         for reason in fault.drop_nulls().unique().sort():
             self.reject(fault == reason, column, reason)
 

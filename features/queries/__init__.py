@@ -13,6 +13,7 @@ from features.queries.clauses import (
 )
 from features.queries.encoder import QueryEncoder, ReadQuery
 from features.queries.files import QueryRow, read_queries
+from features.queries.media import read_frames, read_picture, read_video_sound
 from features.queries.models import QueryModels
 from features.queries.text import clean_text, has_words
 
@@ -32,5 +33,8 @@ __all__ = [
     "checked_clauses",
     "clean_text",
     "has_words",
+    "read_frames",
+    "read_picture",
     "read_queries",
+    "read_video_sound",
 ]

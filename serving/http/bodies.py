@@ -1,12 +1,13 @@
-"""Bodies of search: JSON, or multipart with the JSON in a part `request` and files in further parts."""
+"""Bodies that are JSON, or multipart with the JSON in one part and files in further parts."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, get_args
+from typing import Annotated, Any, Final, TypeVar, get_args
 
 from fastapi import Depends, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.formparsers import MultiPartException
@@ -16,6 +17,7 @@ from serving.http.schemas import PartName, SearchBody
 
 REQUEST: Final = "request"  # the part with the JSON
 MAX_PARTS: Final = 32
+Body = TypeVar("Body", bound=BaseModel)
 _FILES: Final[tuple[PartName, ...]] = get_args(PartName)
 
 
@@ -35,14 +37,13 @@ class _Parsed:
 
 
 async def _parsed(request: Request) -> _Parsed:
-    """The body, whose size the guard limits; raises what `serving.http.app` answers with a problem."""
-    content = await request.body()
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "multipart/form-data":
-        return await _of_form(request, content)
-    if kind not in ("", "application/json") and not kind.endswith("+json"):
-        raise RequestError("body", "must be JSON (application/json) or a form (multipart/form-data)", kind)
-    return _Parsed(body=_of_json(content), files=())
+    """The body of a search; raises what `serving.http.app` answers with a problem."""
+    described, parts = await read_body(request, REQUEST, _FILES)
+    files: list[FilePart] = []
+    for name, content in parts:
+        place = sum(each.kind == name for each in files)
+        files.append(FilePart(kind=_FILES[_FILES.index(name)], place=place, content=content))
+    return _Parsed(body=validated(SearchBody, described), files=tuple(files))
 
 
 async def _body(parsed: Annotated[_Parsed, Depends(_parsed)]) -> SearchBody:
@@ -57,11 +58,36 @@ BodyOf = Annotated[SearchBody, Depends(_body)]
 FilesOf = Annotated[tuple[FilePart, ...], Depends(_files)]
 
 
-def _of_json(content: bytes) -> SearchBody:
-    """The body of this JSON; errors as FastAPI raises them for the other endpoints."""
+async def read_body(
+    request: Request, described_in: str, files: Sequence[str]
+) -> tuple[Any, list[tuple[str, bytes]]]:
+    """The values of the JSON, which a form has in the part `described_in`, and the parts named in `files`.
+
+    The guard limits the size. Raises what `serving.http.app` answers with a problem.
+    """
+    content = await request.body()
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        return await _of_form(request, content, described_in, files)
+    if kind not in ("", "application/json") and not kind.endswith("+json"):
+        raise RequestError("body", "must be JSON (application/json) or a form (multipart/form-data)", kind)
+    return _values(content), []
+
+
+def validated(model: type[Body], values: Any) -> Body:
+    """The values as `model`; errors as FastAPI raises them for the other endpoints."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        located = [{**each, "loc": ("body", *each["loc"])} for each in error.errors(include_url=False)]
+        raise RequestValidationError(located, body=values) from error
+
+
+def _values(content: bytes) -> Any:
+    """The values of this JSON; errors as FastAPI raises them for the other endpoints."""
     try:
         text = content.decode("utf-8-sig")
-        values = json.loads(text) if text.strip() else None
+        return json.loads(text) if text.strip() else None
     except json.JSONDecodeError as error:
         raise RequestValidationError(
             [
@@ -77,14 +103,11 @@ def _of_json(content: bytes) -> SearchBody:
         ) from error
     except (UnicodeDecodeError, RecursionError, ValueError) as error:
         raise HTTPException(400, "There was an error parsing the body") from error
-    try:
-        return SearchBody.model_validate(values)
-    except ValidationError as error:
-        located = [{**each, "loc": ("body", *each["loc"])} for each in error.errors(include_url=False)]
-        raise RequestValidationError(located, body=values) from error
 
 
-async def _of_form(request: Request, content: bytes) -> _Parsed:
+async def _of_form(
+    request: Request, content: bytes, described_in: str, files: Sequence[str]
+) -> tuple[Any, list[tuple[str, bytes]]]:
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": content, "more_body": False}
 
@@ -96,22 +119,24 @@ async def _of_form(request: Request, content: bytes) -> _Parsed:
         message = getattr(error, "detail", None) or getattr(error, "message", None) or str(error)
         raise RequestError("body", f"cannot be read as a form: {message}; send it again") from error
     try:
-        return await _of_parts(form)
+        return await _of_parts(form, described_in, files)
     finally:
         await form.close()
 
 
-async def _of_parts(form: FormData) -> _Parsed:
+async def _of_parts(
+    form: FormData, described_in: str, files: Sequence[str]
+) -> tuple[Any, list[tuple[str, bytes]]]:
     described: bytes | None = None
-    files: list[FilePart] = []
+    found: list[tuple[str, bytes]] = []
     for name, part in form.multi_items():
         value = await part.read() if isinstance(part, UploadFile) else part.encode("utf-8", "surrogatepass")
-        if name == REQUEST and described is None:
+        if name == described_in and described is None:
             described = value
-        elif name in _FILES:
-            place = sum(each.kind == name for each in files)
-            files.append(FilePart(kind=_FILES[_FILES.index(name)], place=place, content=value))
+        elif name in files:
+            found.append((name, value))
         else:
-            hint = "there is one already" if name == REQUEST else did_you_mean(name, [REQUEST, *_FILES])
+            is_second = name == described_in
+            hint = "there is one already" if is_second else did_you_mean(name, [described_in, *files])
             raise RequestError(name, f"a part that is not read here; {hint}")
-    return _Parsed(body=_of_json(described or b"{}"), files=tuple(files))
+    return _values(described or b"{}"), found

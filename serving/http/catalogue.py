@@ -20,7 +20,8 @@ from serving.http.schemas import (
     UserQuery,
     ValueCount,
 )
-from serving.pictures import CataloguePictures
+from serving.pictures import CataloguePictures, PictureFile
+from serving.swap import Served
 
 router = APIRouter()
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ def about(
         owned=engine.owners.has_owners,
         recommends=engine.recommender is not None,
         queries=[] if search is None else list(search.query_kinds),
-        pictures=bool(pictures),
+        pictures=bool(pictures) or served.live.has_pictures,
         model=model_info(engine),
     )
 
@@ -92,9 +93,10 @@ def picture(
     pictures: PicturesOf,
     query: Annotated[PictureQuery, Query()],
     request: Request,
+    served: ServedOf,
 ) -> Response:
-    """A JPEG of the item's first picture, from the folders that `recsys serve --media` names."""
-    found = pictures.find(_item(engine, item_id, query.user_id))
+    """A JPEG of the item's picture: sent with it, or from the folders that `recsys serve --media` names."""
+    found = _picture(served, item_id, _item(engine, item_id, query.user_id))
     if found is None:
         raise HTTPException(404, problem("item_id", "this item has no picture here", item_id))
     tag = f'"{found.tag}-{query.side}"'
@@ -120,12 +122,22 @@ def picture(
 def item(
     item_id: ItemInPath,
     engine: EngineOf,
-    pictures: PicturesOf,
+    served: ServedOf,
     query: Annotated[UserQuery, Query()],
 ) -> ItemOut:
     """The title, and whether there is a picture."""
     found = _item(engine, item_id, query.user_id)
-    return ItemOut(item_id=item_id, title=engine.title(found), picture=pictures.find(found) is not None)
+    has_picture = _picture(served, item_id, found) is not None
+    return ItemOut(item_id=item_id, title=engine.title(found), picture=has_picture)
+
+
+def _picture(served: Served, item_id: str, row: int) -> PictureFile | None:
+    """The picture that came with the item, or that of the bundle's catalogue."""
+    own = served.live.picture(item_id)
+    if own is None:
+        return served.pictures.find(row)
+    content, version = own
+    return None if content is None else PictureFile(path=None, tag=f"live-{version}", content=content)
 
 
 def _item(engine: Engine, item_id: str, user: str | None) -> int:

@@ -3,6 +3,18 @@
 from serving.items.content import Content
 from serving.items.encoder import ItemEncoder
 from serving.items.fields import ItemFields, ItemSchema
-from serving.items.live import ItemEntry, LiveItems, Stored, View
+from serving.items.live import LiveItems, View
+from serving.items.media import MEDIA
+from serving.items.reading import ItemEntry, Stored
 
-__all__ = ["Content", "ItemEncoder", "ItemEntry", "ItemFields", "ItemSchema", "LiveItems", "Stored", "View"]
+__all__ = [
+    "MEDIA",
+    "Content",
+    "ItemEncoder",
+    "ItemEntry",
+    "ItemFields",
+    "ItemSchema",
+    "LiveItems",
+    "Stored",
+    "View",
+]

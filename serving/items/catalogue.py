@@ -22,7 +22,7 @@ from serving.engine import Engine
 from serving.items.arrays import GrowingArray
 from serving.items.change import Change
 from serving.items.encoder import ItemEncoder
-from serving.items.fields import row_of
+from serving.items.fields import field_columns, given_of, row_of
 from serving.items.searching import LiveSearch
 from serving.search import SearchEngine
 
@@ -43,6 +43,15 @@ class LiveCatalogue:
             given = ("item_vectors", "item_tokens", "token_mask")
             self._arrays = {name: GrowingArray(np.asarray(getattr(bundle, name))) for name in given}
         self._encoded: set[int] = set()  # items with vectors of their own, in place of or after the bundle's
+
+    @property
+    def of_bundle(self) -> IdMap:
+        """The items of the bundle."""
+        return self._base.bundle.item_ids
+
+    def fields_of(self, item: str) -> dict[str, Any]:
+        """The fields of an item in the form in which they are sent."""
+        return given_of(self._table.row(self._place(item), named=True))
 
     def is_known(self, item: str) -> bool:
         """Whether the catalogue has the item now."""
@@ -70,7 +79,7 @@ class LiveCatalogue:
 
     def _change_table(self, rows: Ints, changes: Sequence[Change]) -> None:
         schema = self._table.schema
-        values = [row_of(each.item, each.fields, schema) for each in changes]
+        values = [row_of(each.item, each.fields, schema, has_picture=each.has_picture) for each in changes]
         place = rows - NUM_RESERVED
         for at, each in enumerate(changes):
             if place[at] < self._num_base - NUM_RESERVED:
@@ -89,15 +98,12 @@ class LiveCatalogue:
     def _of_bundle(self, place: int, change: Change) -> dict[str, Any]:
         """What training knows of an item of the bundle; a removed one counts for nothing."""
         if change.is_removal:
-            return self._table.row(place, named=True) | {
-                name: value
-                for name, value in (
-                    (Columns.TRAINED, False),
-                    (Columns.POPULARITY, 0),
-                    (Columns.RECENT_POPULARITY, 0.0),
-                )
-                if name in self._table.columns
-            }
+            counts = {Columns.TRAINED: False, Columns.POPULARITY: 0, Columns.RECENT_POPULARITY: 0.0}
+            former = self._table.row(place, named=True)
+            return former | {name: value for name, value in counts.items() if name in former}
+        if change.content is None:  # fields alone
+            row = self._base.bundle.catalogue.row(place, named=True)
+            return row | field_columns(change.fields, row)
         of_training = (Columns.TRAINED, Columns.POPULARITY, Columns.RECENT_POPULARITY)
         row = self._base.bundle.catalogue.row(place, named=True)
         return {name: row[name] for name in of_training if name in row}
@@ -106,12 +112,12 @@ class LiveCatalogue:
         if not self._arrays:
             return
         gone = np.array([each.is_removal for each in changes], np.bool_)
-        present = np.flatnonzero(~gone)
+        contents = [None if each.is_removal else each.content for each in changes]
+        present = np.flatnonzero([each is not None for each in contents])
         if len(present):
             table = self._table[rows[present] - NUM_RESERVED]
-            found = self._encoder.tower(
-                rows[present], table, [changes[at].content for at in present.tolist()]
-            )
+            given = [each for each in contents if each is not None]
+            found = self._encoder.tower(rows[present], table, given)
             self._arrays["item_vectors"].put(rows[present], found.vectors)
             self._arrays["item_tokens"].put(rows[present], found.tokens)
             self._arrays["token_mask"].put(rows[present], found.token_mask)

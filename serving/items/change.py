@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from recsys.modalities import Modality
 from serving.items.content import Content
 from serving.items.fields import ItemFields
 
@@ -15,7 +16,13 @@ class Change:
     item: str
     given: Mapping[str, Any] | None  # its fields as they were given; None: it is removed
     fields: ItemFields = field(default_factory=ItemFields)
-    content: Content = field(default_factory=Content)
+    content: Content | None = field(default_factory=Content)  # None: the vectors of the bundle stay
+    version: int = 0  # of the row
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether it came with a picture."""
+        return self.content is not None and Modality.IMAGE in self.content.vectors
 
     @property
     def is_removal(self) -> bool:

@@ -17,6 +17,14 @@ class Content:
     encoders: Mapping[str, str] = field(default_factory=dict)  # modality -> fingerprint
     transcript: str = ""  # the words of its video
 
+    def joined(self, other: "Content") -> "Content":
+        """With the vectors and the transcript of `other`."""
+        return Content(
+            vectors={**self.vectors, **other.vectors},
+            encoders={**self.encoders, **other.encoders},
+            transcript=self.transcript or other.transcript,
+        )
+
     def to_bytes(self) -> bytes:
         """A line of JSON, then the vectors one after the other, little-endian float32."""
         header = {

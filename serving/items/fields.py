@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from urllib.parse import quote
 
 import polars as pl
 
@@ -65,18 +67,14 @@ class ItemSchema:
         )
 
 
-def row_of(item: str, fields: ItemFields, schema: Mapping[str, Any]) -> dict[str, Any]:
+def row_of(
+    item: str, fields: ItemFields, schema: Mapping[str, Any], *, has_picture: bool = False
+) -> dict[str, Any]:
     """The row of an item in a catalogue with the columns of `schema`; without training events."""
-    row: dict[str, Any] = dict.fromkeys(schema)
-    row[Columns.ITEM], row[Columns.TITLE] = item, fields.title
-    for name in schema:
-        if name.startswith(Columns.CATEGORY_PREFIX):
-            row[name] = list(fields.categories.get(name.removeprefix(Columns.CATEGORY_PREFIX), ()))
-        elif name.startswith(Columns.NUMERIC_PREFIX):
-            row[name] = fields.numbers.get(name.removeprefix(Columns.NUMERIC_PREFIX))
+    row: dict[str, Any] = dict.fromkeys(schema) | field_columns(fields, schema)
     known: dict[str, Any] = {
-        Columns.CREATED_AT: fields.created_at,
-        Columns.OWNER: fields.owner,
+        Columns.ITEM: item,
+        Columns.IMAGE: f"/v1/items/{quote(item, safe='')}/image" if has_picture else None,
         Columns.POPULARITY: 0,
         Columns.RECENT_POPULARITY: 0.0,
         Columns.TRAINED: False,
@@ -84,6 +82,39 @@ def row_of(item: str, fields: ItemFields, schema: Mapping[str, Any]) -> dict[str
         Columns.IMPUTED: [],
     }
     return row | {name: value for name, value in known.items() if name in schema}
+
+
+def field_columns(fields: ItemFields, schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of a catalogue, with those of `schema`, that the fields of an item fill."""
+    row: dict[str, Any] = {}
+    for name in schema:
+        if name.startswith(Columns.CATEGORY_PREFIX):
+            row[name] = list(fields.categories.get(name.removeprefix(Columns.CATEGORY_PREFIX), ()))
+        elif name.startswith(Columns.NUMERIC_PREFIX):
+            row[name] = fields.numbers.get(name.removeprefix(Columns.NUMERIC_PREFIX))
+    known: dict[str, Any] = {
+        Columns.TITLE: fields.title,
+        Columns.CREATED_AT: fields.created_at,
+        Columns.OWNER: fields.owner,
+    }
+    return row | {name: value for name, value in known.items() if name in schema}
+
+
+def given_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a row of a catalogue as `ItemSchema.read` takes them, without missing values."""
+    given: dict[str, Any] = {Columns.TITLE: row[Columns.TITLE]}
+    for name, value in row.items():
+        if name.startswith(Columns.NUMERIC_PREFIX):
+            is_known = value is not None and abs(value) < float("inf")
+            given[name.removeprefix(Columns.NUMERIC_PREFIX)] = value if is_known else None
+    for name, value in row.items():  # of a category and a number with one name the category counts
+        if name.startswith(Columns.CATEGORY_PREFIX):
+            given[name.removeprefix(Columns.CATEGORY_PREFIX)] = list(value or ()) or None
+    if (created_at := row.get(Columns.CREATED_AT)) is not None:
+        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=created_at)
+        given[Columns.CREATED_AT] = moment.isoformat()
+    given[Columns.OWNER] = row.get(Columns.OWNER)
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _names(columns: list[str], prefix: str) -> tuple[str, ...]:

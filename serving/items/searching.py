@@ -39,13 +39,17 @@ class LiveSearch:
         """The search over the catalogue of `engine` after these changes of the items `rows` [R]."""
         num_items = engine.bundle.item_ids.size
         self._has_words = np.pad(self._has_words, (0, num_items - len(self._has_words)))
+        own = []  # those whose words and vectors change, not only their fields
         for row, each in zip(rows.tolist(), changes, strict=True):
-            document = _document(row, each)
+            if each.content is None:
+                continue
+            own.append(row)
+            document = _document(row, each, each.content)
             self._documents[row], self._contents[row] = document, each.content
             self._has_words[row] = any((document.title, document.text, document.categories))
         self._has_words = self._has_words.copy()
         scorer = self._base.searcher.scorer
-        self._change_words(rows)
+        self._change_words(own)
         changed = np.array(sorted(self._contents), np.int64)
         return self._base.over(
             engine,
@@ -58,11 +62,11 @@ class LiveSearch:
             ),
         )
 
-    def _change_words(self, rows: Ints) -> None:
+    def _change_words(self, rows: Sequence[int]) -> None:
         index = self._base.searcher.scorer.words
-        if not isinstance(index, LexicalIndex):
+        if not isinstance(index, LexicalIndex) or not rows:
             return
-        documents = [self._documents[row] for row in rows.tolist()]
+        documents = [self._documents[row] for row in rows]
         index.update([each for each in documents if self._has_words[each.item]])
         gone = [each.item for each in documents if not self._has_words[each.item]]
         if gone:
@@ -88,7 +92,7 @@ class LiveSearch:
         return ExtendedLeg(leg, ChangedRows(rows=changed, leg=made), num_items)
 
 
-def _document(row: int, change: Change) -> Document:
+def _document(row: int, change: Change, content: Content) -> Document:
     fields = change.fields
     values = (value for each in fields.categories.values() for value in each)
     return Document(
@@ -96,5 +100,5 @@ def _document(row: int, change: Change) -> Document:
         title=fields.title or "",
         text=fields.text or "",
         categories=tuple(dict.fromkeys(values)),
-        transcript=change.content.transcript,
+        transcript=content.transcript,
     )

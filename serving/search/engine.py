@@ -115,7 +115,7 @@ class SearchEngine:
             if engine.recommender is None
             else personalizer(engine.recommender, engine.bundle.manifest.modalities)
         )
-        return SearchEngine(engine, self.searcher.over(scorer, personal), self.encoder)
+        return type(self)(engine, self.searcher.over(scorer, personal), self.encoder)
 
     @property
     def query_kinds(self) -> tuple[QueryKind, ...]:

@@ -1,9 +1,15 @@
 // Requests to the endpoint; an error answer becomes an Error whose message is in words.
 
-async function ask(path, options) {
+const KEY = "recsys-key"; // until the window is closed
+
+export const key = () => sessionStorage.getItem(KEY) ?? "";
+export const keepKey = (text) => (text ? sessionStorage.setItem(KEY, text) : sessionStorage.removeItem(KEY));
+const authorized = (headers = {}) => (key() ? {...headers, Authorization: `Bearer ${key()}`} : headers);
+
+async function ask(path, options = {}) {
   let response;
   try {
-    response = await fetch(path, options);
+    response = await fetch(path, {...options, headers: authorized(options.headers)});
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Error("The server does not answer. Is it still running, and are you online?");
@@ -15,6 +21,7 @@ async function ask(path, options) {
 
 // "history.2.item: unknown item; did you mean '260'?"
 function inWords(problem, status) {
+  if (status === 401) return "This server asks for an API key; enter one under “Person and filters”.";
   if (!problem?.message) return `The server answered with an error (${status}).`;
   const field = problem.field ? `${problem.field}: ` : "";
   return `${field}${problem.message}`;
@@ -32,6 +39,16 @@ const query = (values, user) => new URLSearchParams(user ? {...values, user_id: 
 export const itemPath = (id) => `/v1/items/${encodeURIComponent(id)}`;
 export const picturePath = (id, side, user) => `${itemPath(id)}/image?${query({side}, user)}`;
 
+// An address for an image: with a key the picture is fetched, since an image sends none.
+export async function pictureAddress(id, side, user) {
+  const path = picturePath(id, side, user);
+  if (!key()) return path;
+  const response = await fetch(path, {headers: authorized()});
+  if (!response.ok) throw new Error(`no picture (${response.status})`);
+  return URL.createObjectURL(await response.blob());
+}
+
+export const addEvent = (event) => ask("/v1/events", json({events: [event]}));
 export const about = (user) => ask(`/v1/about?${query({}, user)}`);
 export const item = (id, user, signal) => ask(`${itemPath(id)}?${query({}, user)}`, {signal});
 export const recommend = (body, signal) => ask("/v1/recommend", json(body, signal));
@@ -46,4 +63,12 @@ export function search(body, media, signal) {
   form.append("request", new Blob([JSON.stringify(body)], {type: "application/json"}));
   for (const each of media) form.append(each.kind, each.blob, each.name);
   return ask("/v1/search", {method: "POST", body: form, signal});
+}
+
+// A new item, or another one in place of a former one; `picture` is a file, or nothing.
+export function putItem(id, fields, picture) {
+  const form = new FormData();
+  form.append("item", new Blob([JSON.stringify(fields)], {type: "application/json"}));
+  if (picture) form.append("image", picture, picture.name);
+  return ask(itemPath(id), {method: "PUT", body: form});
 }

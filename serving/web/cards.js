@@ -1,8 +1,9 @@
 // Items as pictures with their title, relevance and explanation, and a button for more like each.
 
-import {picturePath} from "./api.js";
+import {pictureAddress} from "./api.js";
 import {page} from "./context.js";
 import {h, icon} from "./dom.js";
+import {chooseButton} from "./live.js";
 
 const SIDE = 480; // pixels, of a picture of about 240 on a dense screen
 
@@ -27,7 +28,8 @@ export function picture(id, title, {has, side = SIDE} = {}) {
     h("span", {class: "initials", "aria-hidden": "true"}, initials(name)),
   );
   if (has) {
-    const image = h("img", {alt: "", src: picturePath(id, side, page.state.user), loading: "lazy", decoding: "async"});
+    const image = h("img", {alt: "", loading: "lazy", decoding: "async"});
+    pictureAddress(id, side, page.state.user).then((found) => { image.src = found; }, () => image.remove());
     image.addEventListener("error", () => image.remove());
     image.addEventListener("load", () => place.classList.add("loaded"));
     place.append(image);
@@ -47,9 +49,13 @@ export function card(each, {pictures, withRelevance, more}) {
       h("h2", {title: name}, name),
       withRelevance && relevance(each.relevance),
       why && h("p", {class: "why"}, sentence(why)),
-      more && h(
-        "button", {type: "button", class: "more", "aria-label": `More like ${name}`, onclick: () => more(each)},
-        icon("like"), "More like this",
+      h(
+        "div", {class: "actions"},
+        more && h(
+          "button", {type: "button", class: "more", "aria-label": `More like ${name}`, onclick: () => more(each)},
+          icon("like"), "More like this",
+        ),
+        chooseButton(each, name),
       ),
     ),
   );

@@ -9,6 +9,7 @@ export const page = {
   server: {name: "", num_items: 0, owned: false, recommends: false, queries: [], pictures: false},
   state: empty(),
   seen: new Map(), // id of an item -> {title, has: whether there is a picture}
+  again: null, // show the address again, as after a change of the catalogue
   go: null, // go(changes, {replace, focus}): write the address and show it
 };
 

@@ -5,6 +5,7 @@ import {skeleton} from "./cards.js";
 import {ASKED, STEP, canSearch, page} from "./context.js";
 import {byId, plural, show} from "./dom.js";
 import {drawFacets} from "./facets.js";
+import {listenToChanges} from "./live.js";
 import {mediaInput} from "./media.js";
 import {drawParts, drawPersonal, drawQuery, toggle} from "./query.js";
 import {complain, drawAnswer, drawProblem} from "./results.js";
@@ -14,6 +15,7 @@ import {suggestions} from "./suggest.js";
 const VALUES = 60; // of a field, at most
 let running = new AbortController();
 let asker = ""; // for whom page.server and page.seen are
+let isDrawn = false;
 let counted = {key: null, items: null}; // hits of the last query before filters
 
 page.go = (changes, {replace = false, focus = null} = {}) => {
@@ -22,6 +24,10 @@ page.go = (changes, {replace = false, focus = null} = {}) => {
   run();
   if (focus) byId(focus).focus({preventScroll: true});
 };
+
+page.again = () => listen();
+listenToChanges();
+start();
 
 async function run() {
   running.abort();
@@ -161,15 +167,18 @@ function drawServer() {
 }
 
 async function start() {
-  listen();
   try {
     asker = address.read().state.user;
     page.server = await api.about(asker);
   } catch (error) {
     return drawProblem(error);
   }
-  drawServer();
+  if (isDrawn) drawAbout();
+  else drawServer();
+  isDrawn = true;
   await run();
 }
 
+listen();
+listenToChanges();
 start();

@@ -141,6 +141,7 @@ def _catalogue(items: Sequence[ShopItem]) -> pl.DataFrame:
         {
             "item_id": [each.name for each in items],
             "title": [each.title for each in items],
+            "image": pl.Series([None] * len(items), dtype=pl.String),
             "cat:group": [list(each.groups) for each in items],
             "num:price": pl.Series([each.price for each in items], dtype=pl.Float64),
             "popularity": popular,

@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from devtools_parts import Browser
@@ -14,7 +15,9 @@ from recsys.search import SearchSettings
 from serving.engine import Engine
 from serving.http import app as http
 from serving.http.app import create_app
+from serving.items import LiveItems
 from serving.search import SearchEngine
+from serving.swap import Holder, Served
 
 # A microphone that beeps, and a person who allows it.
 MICROPHONE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
@@ -46,11 +49,12 @@ class EverySearch(SearchEngine):
 @contextmanager
 def served(engine: Engine, *media: Path, settings: SearchSettings | None = None) -> Iterator[str]:
     """The address of the endpoint in a thread, with these settings of search."""
-    application = create_app(engine, media=media)
-    if settings is not None:
-        search = application.state.search
-        searcher = search.searcher.with_settings(settings)
-        application.state.search = EverySearch(engine, searcher, search.encoder)
+    of_engine = Served.of(engine, media=media)
+    if settings is not None and of_engine.search is not None:
+        searcher = of_engine.search.searcher.with_settings(settings)
+        search = EverySearch(engine, searcher, of_engine.search.encoder)
+        of_engine = replace(of_engine, search=search, live=LiveItems.of(engine, search))
+    application = create_app(Holder(of_engine))
     listening = socket.create_server(("127.0.0.1", 0))
     server = http.uvicorn.Server(http.uvicorn.Config(application, log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)

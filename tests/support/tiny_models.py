@@ -1,4 +1,4 @@
-"""Model directories as `save_pretrained` writes them, of one or two layers with random weights."""
+"""Model directories as `save_pretrained` writes them, of one layer with random weights."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ SIDE = 32
 WORDS = ("a", "red", "shirt", "so", "soft", "and", "warm", "shoe", "ein", "blauer", "café", "query", ":", ".")
 SMALL = {
     "hidden_size": 16,
-    "num_hidden_layers": 2,
+    "num_hidden_layers": 1,
     "num_attention_heads": 2,
     "intermediate_size": 32,
     "initializer_range": 0.3,

@@ -28,7 +28,19 @@ from serving.http.schemas.events import (
     ProfileRequest,
     RejectedEvent,
 )
-from serving.http.schemas.items import MAX_BATCH, ItemBody, ItemRemoved, ItemStored
+from serving.http.schemas.items import (
+    MAX_BATCH,
+    BatchAnswer,
+    BatchEntry,
+    BatchOutcome,
+    BatchRefused,
+    BatchRequest,
+    ItemBody,
+    ItemChanged,
+    ItemRemoved,
+    ItemStored,
+    RejectedItem,
+)
 from serving.http.schemas.lists import (
     MAX_HISTORY,
     MAX_K,
@@ -61,6 +73,11 @@ __all__ = [
     "MAX_K",
     "About",
     "Answer",
+    "BatchAnswer",
+    "BatchEntry",
+    "BatchOutcome",
+    "BatchRefused",
+    "BatchRequest",
     "BundleAnswer",
     "BundleRequest",
     "ErasedAnswer",
@@ -76,6 +93,7 @@ __all__ = [
     "FoundItem",
     "Health",
     "ItemBody",
+    "ItemChanged",
     "ItemOut",
     "ItemRemoved",
     "ItemStored",
@@ -92,6 +110,7 @@ __all__ = [
     "Reasons",
     "RecommendRequest",
     "RejectedEvent",
+    "RejectedItem",
     "SearchAnswerOut",
     "SearchBody",
     "SearchClause",

@@ -17,7 +17,7 @@ from features.conversion.verify.parity import Conversion
 from features.conversion.verify.steps import step
 from recsys.errors import EncoderError
 
-TINY = {**tiny_models.SMALL, "num_hidden_layers": 1}
+TINY = tiny_models.SMALL
 LONG = "so soft and warm " * 30
 
 

@@ -1,4 +1,7 @@
-"""Tiny models of each architecture: the encoder equals transformers with its own preprocessing."""
+"""Tiny models of each architecture: the encoder equals transformers with its own preprocessing.
+
+An export takes seconds, so the daily tests have one model of each kind: BERT, ViT, CLIP and Whisper.
+"""
 
 import json
 import shutil
@@ -81,6 +84,7 @@ def test_bert(make: Make) -> None:
     assert encoder.spec.parity["cosine"] > 0.99999
 
 
+@pytest.mark.long
 def test_sentence_transformers_layout(make: Make, tmp_path: Path) -> None:
     """The first token, a dense layer and tanh; no normalisation, since modules.json has none; 10 tokens."""
     directory = shutil.copytree(make("bert", "text", "?prefix=query : ")[0], tmp_path / "bert")
@@ -106,7 +110,10 @@ def test_sentence_transformers_layout(make: Make, tmp_path: Path) -> None:
     assert_near(encoder.encode_texts(TEXTS), expected, 1e-5)
 
 
-@pytest.mark.parametrize("name", ["vit", "dinov2", "convnext"])
+@pytest.mark.parametrize(
+    "name",
+    ["vit", pytest.param("dinov2", marks=pytest.mark.long), pytest.param("convnext", marks=pytest.mark.long)],
+)
 def test_vision_models(make: Make, name: str) -> None:
     directory, encoder = make(name, "image")
     processor = transformers.AutoImageProcessor.from_pretrained(directory)
@@ -118,6 +125,7 @@ def load_vision(directory: Path) -> Any:
     return transformers.AutoModel.from_pretrained(directory).eval()
 
 
+@pytest.mark.long
 def test_a_vision_model_without_a_pooler_gives_its_first_token(make: Make, tmp_path: Path) -> None:
     directory = shutil.copytree(make("vit", "image")[0], tmp_path / "vit")
     model = transformers.ViTModel.from_pretrained(directory, add_pooling_layer=False).eval()
@@ -142,6 +150,7 @@ def test_both_sides_of_clip_share_a_space(make: Make) -> None:
     assert text.spec.space == image.spec.space is not None
 
 
+@pytest.mark.long
 def test_siglip_texts_are_padded_to_their_full_length_and_not_masked(make: Make) -> None:
     directory, encoder = make("siglip", "text")
     model, tokenizer = load(directory)
@@ -150,6 +159,7 @@ def test_siglip_texts_are_padded_to_their_full_length_and_not_masked(make: Make)
     assert_near(encoder.encode_texts(TEXTS), expected, 1e-5)
 
 
+@pytest.mark.long
 def test_siglip_pictures(make: Make) -> None:
     directory, encoder = make("siglip", "image")
     processor = transformers.AutoImageProcessor.from_pretrained(directory)
@@ -167,6 +177,7 @@ def test_whisper_of_another_size(make: Make) -> None:
     assert_near(encoder.encode_audio(full), expected, 1e-4)
 
 
+@pytest.mark.long
 def test_wav2vec2_does_not_hear_its_neighbours(make: Make) -> None:
     directory, encoder = make("wav2vec2", "audio")
     extractor = transformers.AutoFeatureExtractor.from_pretrained(directory)
@@ -176,6 +187,7 @@ def test_wav2vec2_does_not_hear_its_neighbours(make: Make) -> None:
     assert_near(encoder.encode_audio(heard), expected, 1e-4)
 
 
+@pytest.mark.long
 def test_ast(make: Make) -> None:
     directory, encoder = make("ast", "audio")
     extractor = transformers.AutoFeatureExtractor.from_pretrained(directory)
@@ -184,6 +196,7 @@ def test_ast(make: Make) -> None:
     assert_near(encoder.encode_audio(heard), load_vision(directory)(values.float()).pooler_output, 1e-4)
 
 
+@pytest.mark.long
 def test_clap_hears_at_its_own_rate(make: Make) -> None:
     from scipy.signal import resample_poly
 
@@ -196,6 +209,7 @@ def test_clap_hears_at_its_own_rate(make: Make) -> None:
     assert_near(encoder.encode_audio(heard), normalize(outputs, dim=-1), 1e-3)
 
 
+@pytest.mark.long
 def test_torchvision_with_a_state_dict(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = torchvision.models.squeezenet1_1(weights=None, num_classes=3).eval()

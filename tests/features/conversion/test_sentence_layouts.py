@@ -14,7 +14,6 @@ from features.encoders.encoder import Encoder
 from recsys.errors import EncoderError
 
 TEXTS = ["a red shirt.", "ein blauer shoe", "so soft and warm " * 9]
-TINY = {**tiny_models.SMALL, "num_hidden_layers": 1}
 DEFAULT: dict[str, Any] = {"prompts": {"query": "query : "}, "default_prompt_name": "query"}
 
 
@@ -22,7 +21,7 @@ def save(directory: Path, pooling: str, after: str, **settings: Any) -> Any:
     """A model of the library, and saved as `directory`; `after` is "dense", "normalize" or empty."""
     library = pytest.importorskip("sentence_transformers")
     modules = pytest.importorskip("sentence_transformers.models")
-    bert = tiny_models.write_bert(directory.with_name("bert"), TINY)
+    bert = tiny_models.write_bert(directory.with_name("bert"))
     listed = [modules.Transformer(str(bert)), modules.Pooling(16, pooling)]
     listed += [modules.Dense(16, 5)] if after == "dense" else []
     listed += [modules.Normalize()] if after == "normalize" else []
@@ -35,8 +34,8 @@ def save(directory: Path, pooling: str, after: str, **settings: Any) -> Any:
     ("pooling", "after", "settings", "dim"),
     [
         ("mean", "normalize", DEFAULT, 16),
-        ("cls", "dense", {"truncate_dim": 3}, 3),
-        ("lasttoken", "", {}, 16),
+        pytest.param("cls", "dense", {"truncate_dim": 3}, 3, marks=pytest.mark.long),
+        pytest.param("lasttoken", "", {}, 16, marks=pytest.mark.long),
     ],
 )
 def test_it_gives_what_the_library_gives(

@@ -31,12 +31,6 @@ def record(bundle: Bundle) -> Version:
     )
 
 
-@pytest.fixture(autouse=True)
-def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """fsync takes most of the time of these tests, and what it is for needs a power cut."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
-
-
 def publish(root: Path, bundle: Path, beside: dict[str, Path] | None = None) -> str:
     store = Store.create(root)
     with store.writing():

@@ -181,18 +181,21 @@ def test_pins_stand_at_their_ranks_where_they_may_be_recommended(recommender: Re
 def test_propensities_are_the_frequencies_of_the_draws(recommender: Recommender) -> None:
     rules = Rules(exploration=Exploration(rate=0.4, pool=5), pins=(Pin(name="pin", item=30, rank=2),))
     first: dict[int, list[float]] = {}
-    for seed in range(1500):
-        found = ask(recommender, rules, k=3, seeds=[seed] * 3)
-        assert found.recommendations.items[0, 1] == 30
-        assert found.propensity[0, 1] == 1.0
-        item = int(found.recommendations.items[0, 0])
-        first.setdefault(item, []).append(float(found.propensity[0, 0]))
-        assert ("exploration" in found.rules[0][0]) == (len(set(first)) > 0 and found.propensity[0, 0] < 0.5)
+    num = 1500
+    owners = Owners([None] * (NUM - NUM_RESERVED))
+    found = recommend_by_rules(
+        recommender, owners, ["a"] * num, USERS[:1] * num, 3, rules, seeds=list(range(num))
+    )
+    assert (found.recommendations.items[:, 1] == 30).all()
+    assert (found.propensity[:, 1] == 1.0).all()
+    for row, item in enumerate(found.recommendations.items[:, 0].tolist()):
+        first.setdefault(item, []).append(float(found.propensity[row, 0]))
+        assert ("exploration" in found.rules[row][0]) == (found.propensity[row, 0] < 0.5)
     assert len(first) == 5
     for chances in first.values():
         assert len(set(chances)) == 1
-        error = 4 * np.sqrt(chances[0] * (1 - chances[0]) / 1500)
-        assert abs(len(chances) / 1500 - chances[0]) < error
+        error = 4 * np.sqrt(chances[0] * (1 - chances[0]) / num)
+        assert abs(len(chances) / num - chances[0]) < error
     assert sum(chances[0] for chances in first.values()) == pytest.approx(1.0)
 
 

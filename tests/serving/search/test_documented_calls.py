@@ -1,5 +1,6 @@
 """Every call that docs/serving.md shows with curl or Python is answered, by a bundle with search."""
 
+import io
 import re
 import shlex
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from live_bundle import trained_items, write_live_bundle
+from PIL import Image
 
 from serving.http.app import create_app
 from serving.swap import Holder, ServeSettings
@@ -54,7 +56,20 @@ def send(client: Any, words: list[str]) -> Any:
     method = given.get("-X", "POST" if "-d" in given else "GET")
     headers = dict([given["-H"].split(": ")]) if "-H" in given else {}
     path = address.removeprefix("localhost:8000")
+    if parts := [words[at + 1] for at, word in enumerate(words) if word == "-F"]:
+        return client.request(method, path, files=dict(map(part_of, parts)))
     return client.request(method, path, content=given.get("-d"), headers=headers)
+
+
+def part_of(given: str) -> tuple[str, Any]:
+    """A part of a form, as curl reads it; every file is a picture."""
+    name, _, value = given.partition("=")
+    if not value.startswith("@"):
+        content, _, kind = value.partition(";type=")
+        return name, (None, content, kind)
+    picture = io.BytesIO()
+    Image.new("RGB", (16, 16), (200, 10, 10)).save(picture, "PNG")
+    return name, (value[1:], picture.getvalue())
 
 
 def test_every_curl_is_answered(client: Any) -> None:
@@ -68,7 +83,8 @@ def test_every_curl_is_answered(client: Any) -> None:
         "/v1/items/i00/similar", "/v1/admin/bundle", "/v1/admin/rollback",
     }  # fmt: skip
     assert ("DELETE", "/v1/users/42") in sent
-    assert {("PUT", "/v1/items/new-1"), ("DELETE", "/v1/items/new-1")} <= sent
+    assert {(method, "/v1/items/new-1") for method in ("PUT", "PATCH")} <= sent
+    assert {("POST", "/v1/items:batch"), ("DELETE", "/v1/items/new-2")} <= sent
 
 
 def test_every_python_is_answered(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,7 +62,14 @@ def test_a_graph_is_written_without_the_note_of_torch_fx(tmp_path, caplog):
 
 
 # The walk exports a fitted system with attention every day.
-@pytest.mark.parametrize("fusion", [pytest.param("attention", marks=pytest.mark.long), "gated", "mean"])
+@pytest.mark.parametrize(
+    "fusion",
+    [
+        pytest.param("attention", marks=pytest.mark.long),
+        "gated",
+        pytest.param("mean", marks=pytest.mark.long),
+    ],
+)
 def test_every_fusion_trains_and_is_exported(fusion, tmp_path):
     data, settings = log(), config(model={"item": {"fusion": fusion}}, train={"epochs": 4})
     fitted = fit_split(data, media(data), make_split(data, settings.split), settings)
@@ -105,7 +112,8 @@ def test_item_tower_with_a_head_for_new_items(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("attention", "feed_forward", "num_blocks"), [("softmax", True, 2), ("pointwise", False, 1)]
+    ("attention", "feed_forward", "num_blocks"),
+    [pytest.param("softmax", True, 2, marks=pytest.mark.long), ("pointwise", False, 1)],
 )
 def test_user_tower_with_other_sizes_than_the_example(attention, feed_forward, num_blocks, tmp_path):
     torch.manual_seed(0)
@@ -121,6 +129,7 @@ def test_user_tower_with_other_sizes_than_the_example(attention, feed_forward, n
         np.testing.assert_allclose(answer, user_graph(model).reference(inputs)["user_vector"], atol=1e-5)
 
 
+@pytest.mark.long
 def test_user_tower_with_every_part_of_an_event_switched_off(tmp_path):
     off = dict.fromkeys(("use_kind", "use_value", "use_time", "use_position"), False)
     config = ModelConfig(dim=16, user=UserTowerConfig(num_blocks=1, **off))
@@ -129,6 +138,7 @@ def test_user_tower_with_every_part_of_an_event_switched_off(tmp_path):
     _assert_parity(user_graph(model), inputs, tmp_path / "user.onnx")
 
 
+@pytest.mark.long
 def test_ranker(tmp_path):
     torch.manual_seed(0)
     ranker = Ranker(
