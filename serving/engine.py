@@ -15,6 +15,7 @@ from recsys.history import History
 from recsys.ids import NUM_RESERVED, PAD
 from recsys.retrieval import (
     AnsweredBy,
+    IsLate,
     Reason,
     Recommendations,
     Recommender,
@@ -180,8 +181,12 @@ class Engine:
         exclude_seen: bool = True,
         allowed: Bools | None = None,
         diversity: float = 0.0,
+        is_late: IsLate | None = None,
     ) -> RuledLists:
-        """As `recommend`, by rules of `rule_book`; `seeds` of the users decide what exploration draws."""
+        """As `recommend`, by rules of `rule_book`; `seeds` of the users decide what exploration draws.
+
+        `is_late` is that of `Recommender.recommend`.
+        """
         return recommend_by_rules(
             self.require_recommender(),
             self.owners,
@@ -193,6 +198,7 @@ class Engine:
             exclude_seen=exclude_seen,
             allowed=allowed,
             diversity=diversity,
+            is_late=is_late,
         )
 
     def rank(self, histories: Sequence[History | None], candidates: Ints) -> Recommendations:
@@ -221,6 +227,8 @@ class Engine:
         """What answered in place of the model with the user's history, and why; empty where it answered."""
         if answered_by is AnsweredBy.HISTORY:
             return []
+        if answered_by is AnsweredBy.RETRIEVAL:
+            return [f"time_budget: {answered_by}"]
         if history is None:
             return [f"unknown_user: {answered_by}"]
         # A stored history may have only items that are no longer in the catalogue.

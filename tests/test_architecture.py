@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -77,8 +78,13 @@ def sources(root: Path, folders: tuple[str, ...] = SOURCES) -> Iterator[tuple[st
             yield path.relative_to(root).as_posix(), parsed(text), text
 
 
-def imported(path: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
+@cache
+def imported(path: str, tree: ast.Module) -> list[tuple[int, str]]:
     """Line and absolute name of every import, in functions too, and by a literal name at run time."""
+    return list(_imported(path, tree))
+
+
+def _imported(path: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)

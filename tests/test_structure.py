@@ -55,6 +55,7 @@ TIERS: Mapping[str, tuple[str, ...]] = {
         "filters state batch_parts pictures",
         "requests ingest rules",
         "engine",
+        "micro_batches",
         "search",
         "items",
         "batch show swap",

@@ -66,6 +66,18 @@ BundlesOption = Annotated[
         "store that is served, else none."
     ),
 ]
+BudgetOption = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        help="Milliseconds after which a list is answered in the retriever's order, without the ranker; a "
+        "request may ask for less. 0: no limit.",
+    ),
+]
+MaxBatchOption = Annotated[
+    int,
+    typer.Option(min=1, help="Requests in flight that are computed together, at most; 1: each alone."),
+]
 ImpressionsOption = Annotated[
     bool, typer.Option(help="Keep in the state which items each answer listed, for later trainings.")
 ]
@@ -156,10 +168,12 @@ def serve(
     max_body_mb: Annotated[float, typer.Option(min=0.001, help="A larger request is refused.")] = 64,
     bundles: BundlesOption = None,
     impressions: ImpressionsOption = True,
+    budget_ms: BudgetOption = 0,
+    max_batch: MaxBatchOption = 32,
 ) -> None:
     """Answer over HTTP: a page for search at /, and the API's documentation at /docs."""
     from features.queries import QueryLimits
-    from serving.http import Limits
+    from serving.http import AnswerSettings, Limits
     from serving.http import serve as serve_bundle
     from serving.swap import ServeSettings
 
@@ -177,7 +191,9 @@ def serve(
             settings,
             host=host,
             port=port,
-            log_impressions=impressions,
+            answers=AnswerSettings(
+                log_impressions=impressions, budget_ms=budget_ms or None, max_batch=max_batch
+            ),
             keys=keys,
             allow_anonymous=allow_anonymous,
             guard_limits=Limits(body_bytes=round(1e6 * max_body_mb), per_second=rate),

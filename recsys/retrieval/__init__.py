@@ -28,10 +28,10 @@ from recsys.retrieval.index.exact import ExactIndex
 from recsys.retrieval.index.extended import ExtendedIndex
 from recsys.retrieval.owners import Owners, recommend_visible
 from recsys.retrieval.recommendations import Recommendations
-from recsys.retrieval.recommender import Recommender
+from recsys.retrieval.recommender import IsLate, Recommender
 from recsys.retrieval.reranking import MAX_DIVERSITY, best_first, tie_groups
 from recsys.retrieval.rules import Boost, Cap, Exploration, Pin, RuledLists, Rules, recommend_by_rules
-from recsys.retrieval.settings import ListSettings, RecommenderSettings
+from recsys.retrieval.settings import PAGE, ListSettings, RecommenderSettings
 from recsys.retrieval.topk import top_k
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "LEFT_OUT",
     "MAX_DIVERSITY",
     "NEAREST_POPULARITY",
+    "PAGE",
     "TOWERS",
     "AnsweredBy",
     "Arrays",
@@ -53,6 +54,7 @@ __all__ = [
     "ExtendedIndex",
     "FactorSource",
     "Index",
+    "IsLate",
     "ItemNeighborSource",
     "ListSettings",
     "Owners",

@@ -18,8 +18,8 @@ from recsys.retrieval.candidate_features import CandidateFeatures, Candidates, n
 from recsys.retrieval.candidate_sources import CandidateSource, merge
 from recsys.retrieval.index.base import SearchIndex, nearest_unseen
 from recsys.retrieval.index.exact import ExactIndex
-from recsys.retrieval.item_lists import Query
-from recsys.retrieval.settings import RecommenderSettings
+from recsys.retrieval.item_lists import ItemLists, Query, Retrieved
+from recsys.retrieval.settings import PAGE, RecommenderSettings
 from recsys.retrieval.topk import top_k_of_lists
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -160,6 +160,36 @@ class CandidateGenerator:
             for source in self.sources
         ]
         return self.score_given(query.user_BD, query.histories, merge(found_BK, added) if added else found_BK)
+
+    def _retrieved(self, query: Query, num_ranks: int) -> Retrieved:
+        """The nearest items: the head of a ranked list, and its tail where `num_ranks` is longer."""
+        num_candidates, limit = self.settings.num_candidates, self._max_warm
+        # Up to the number of candidates a list consists of the head only.
+        is_head_enough = num_ranks <= num_candidates and self.index.is_exact
+        items_BL, cosine_BL = self._retrieve(query, min(limit, num_candidates) if is_head_enough else limit)
+        return Retrieved(
+            items=items_BL, scores=self.retriever_score(cosine_BL), is_head_enough=is_head_enough
+        )
+
+    @property
+    def _max_warm(self) -> int:
+        """The largest number of warm items that a list can have."""
+        return min(self.settings.max_list_length, len(self.items.vectors) - NUM_RESERVED)
+
+    @property
+    def _num_cold_candidates(self) -> int:
+        """The first cold items of the lists, for which the ranker computes attention weights."""
+        num_head = self.settings.num_candidates + len(self.sources) * self.settings.source_candidates
+        return max(PAGE, len(self.settings.cold_ranks) * -(-num_head // PAGE))
+
+    def _cold_candidates(self, query: Query, cold: ItemLists) -> Candidates:
+        """The first cold items, for the ranker's attention to them."""
+        num = self._num_cold_candidates
+        items_BK = cold.items[:, :num]
+        none_BKS = np.zeros((*items_BK.shape, len(self.sources)), np.float32)
+        return Candidates(
+            items=items_BK, cosines=self._cosines(query.user_BD, items_BK), source_scores=none_BKS
+        )
 
     def _cosines(self, user_BD: Floats, candidate_BK: Ints) -> Floats:
         cosine_BK = np.einsum("bd,bkd->bk", user_BD, self.items.vectors[candidate_BK])

@@ -19,6 +19,7 @@ class AnsweredBy(StrEnum):
     """The model that ordered the warm items of a list."""
 
     HISTORY = "history"  # retriever and ranker, from the user's events
+    RETRIEVAL = "retrieval"  # the retriever alone, from the user's events, since the time had run out
     PROFILE = "profile"  # the retriever alone, from the user's own fields
     POPULARITY = "popularity"  # of items, the same for every user; recent events may count more
 

@@ -106,10 +106,28 @@ class Query:
     exclude_seen: bool
     allowed: Bools | None  # [N], None: the whole catalogue
 
+    def of(self, rows: Ints) -> "Query":
+        """The users in `rows`."""
+        histories = [self.histories[row] for row in rows]
+        return replace(self, histories=histories, user_BD=self.user_BD[rows])
+
     @property
     def excluded(self) -> list[Ints] | None:
         """The seen items of each user; None where seen items may be recommended."""
         return [history.seen for history in self.histories] if self.exclude_seen else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrieved:
+    """The nearest warm items of B users."""
+
+    items: Ints  # [B, L], nearest first, 0 after the last
+    scores: Floats  # [B, L], the retriever's
+    is_head_enough: bool  # whether they are the head of a ranked list alone
+
+    def of(self, rows: Ints) -> "Retrieved":
+        """Those of the users in `rows`."""
+        return replace(self, items=self.items[rows], scores=self.scores[rows])
 
 
 def nearest_lists(

@@ -13,7 +13,7 @@ from recsys.arrays import Bools, Ints
 from recsys.history import History
 from recsys.ids import NUM_RESERVED
 from recsys.retrieval.recommendations import Recommendations, interleave
-from recsys.retrieval.recommender import Recommender
+from recsys.retrieval.recommender import IsLate, Recommender
 
 _NOBODY, _HIDDEN = 0, -1
 
@@ -91,8 +91,13 @@ def recommend_visible(
     exclude_seen: bool = True,
     allowed: Bools | None = None,
     diversity: float = 0.0,
+    is_late: IsLate | None = None,
 ) -> Recommendations:
     """`Recommender.recommend` for `users` [B] and their histories, of the items that each of them may see."""
+
+    def of_rows(rows: Ints) -> IsLate | None:
+        return None if is_late is None else lambda own: is_late(rows[own])
+
     parts = [
         (
             rows,
@@ -102,6 +107,7 @@ def recommend_visible(
                 exclude_seen=exclude_seen,
                 allowed=visible_N,
                 diversity=diversity,
+                is_late=of_rows(rows),
             ),
         )
         for rows, visible_N in owners.by_visibility(users, allowed)

@@ -26,6 +26,23 @@ class Recommendations:
     history_attention: Floats | None = None  # [B, k, H]
     history_items: Ints | None = None  # [B, H], right-aligned: the newest event is last
 
+    def row(self, row: int) -> "Recommendations":
+        """The list of one user."""
+        one = slice(row, row + 1)
+
+        def cut(array: Any) -> Any:
+            return None if array is None else array[one]
+
+        return Recommendations(
+            items=self.items[one],
+            scores=self.scores[one],
+            retriever_scores=self.retriever_scores[one],
+            answered_by=self.answered_by[one],
+            token_attention=cut(self.token_attention),
+            history_attention=cut(self.history_attention),
+            history_items=cut(self.history_items),
+        )
+
 
 def interleave(parts: Sequence[tuple[Ints, Recommendations]], num_users: int) -> Recommendations:
     """The lists of all `parts` in the order of the users; each part is a pair of user rows and lists.

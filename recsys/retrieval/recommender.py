@@ -23,7 +23,7 @@ import numpy as np
 from recsys.arrays import Bools, Floats, Ints
 from recsys.errors import RequestError
 from recsys.history import History, SequenceSchema
-from recsys.ids import NUM_RESERVED, PAD
+from recsys.ids import PAD
 from recsys.item_features import ItemArrays
 from recsys.retrieval.candidate_features import Candidates, CosineSpread
 from recsys.retrieval.candidate_generation import Arrays, CandidateGenerator
@@ -31,11 +31,19 @@ from recsys.retrieval.candidate_sources import CandidateSource
 from recsys.retrieval.cold import ColdItems, ColdRanker, merge_by_rank
 from recsys.retrieval.fallback import AnsweredBy, Popularity, answered_by
 from recsys.retrieval.index.base import SearchIndex
-from recsys.retrieval.item_lists import ItemLists, Query, head_and_tail, nearest_lists, sorted_lists
+from recsys.retrieval.item_lists import (
+    ItemLists,
+    Query,
+    Retrieved,
+    head_and_tail,
+    nearest_lists,
+    sorted_lists,
+)
 from recsys.retrieval.recommendations import Recommendations, attention_at, interleave
 from recsys.retrieval.reranking import MAX_DIVERSITY, diversify
-from recsys.retrieval.settings import PAGE, RecommenderSettings
+from recsys.retrieval.settings import RecommenderSettings
 
+IsLate = Callable[[Ints], Bools]  # rows of the users of a call -> whose time has run out
 MIN_COLD = 20  # mean and deviation of fewer cold items say little
 
 
@@ -119,13 +127,15 @@ class Recommender(CandidateGenerator):
         exclude_seen: bool = True,
         allowed: Bools | None = None,
         diversity: float = 0.0,
+        is_late: IsLate | None = None,
     ) -> Recommendations:
         """The best `k` items for each user; None is a user without events and fields.
 
         `allowed` [N] restricts the catalogue. A shorter list is a prefix of a longer list. Scores are in
         descending order; with `diversity` > 0 items keep the scores that they have without diversity.
-        Raises `RequestError` for a k outside 1 to `settings.max_list_length`, or a `diversity` outside 0 to
-        `MAX_DIVERSITY`.
+        `is_late` is asked once after retrieval: the users whose time has run out get the retriever's order,
+        `AnsweredBy.RETRIEVAL`. Raises `RequestError` for a k outside 1 to `settings.max_list_length`, or a
+        `diversity` outside 0 to `MAX_DIVERSITY`.
         """
         self.check_request(k, diversity)
 
@@ -135,8 +145,28 @@ class Recommender(CandidateGenerator):
             )
             length = self.settings.max_list_length
             # Diversity picks among all items that the longest list would have.
-            lists = self._lists(by, query, num_ranks=length if diversity else k)
-            return self._listed(by, query, lists, length=length, k=k, diversity=diversity)
+            num_ranks = length if diversity else k
+
+            def listed(
+                by: AnsweredBy, query: Query, lists: tuple[ItemLists, ItemLists, Arrays]
+            ) -> Recommendations:
+                return self._listed(by, query, lists, length=length, k=k, diversity=diversity)
+
+            if is_late is None or self._rank is None or by is not AnsweredBy.HISTORY:
+                return listed(by, query, self._lists(by, query, num_ranks=num_ranks))
+            found = self._retrieved(query, num_ranks)
+            is_late_B, parts = is_late(rows), []
+            if not is_late_B.all():
+                on_time = np.flatnonzero(~is_late_B)
+                own = query.of(on_time)
+                lists = self._ranked_lists(self._rank, own, found.of(on_time), num_ranks)
+                parts.append((on_time, listed(by, own, lists)))
+            if is_late_B.any():
+                late = np.flatnonzero(is_late_B)
+                own = query.of(late)
+                lists = self._unranked_lists(own, found.of(late), num_ranks)
+                parts.append((late, listed(AnsweredBy.RETRIEVAL, own, lists)))
+            return interleave(parts, len(users))
 
         return self._by_kind_of_user(histories, answer)
 
@@ -266,7 +296,7 @@ class Recommender(CandidateGenerator):
                 self._cold.lists(by, query, num_ranks, self.settings),
                 {},
             )
-        return self._ranked_lists(self._rank, query, num_ranks)
+        return self._ranked_lists(self._rank, query, self._retrieved(query, num_ranks), num_ranks)
 
     def _popular_items(self, query: Query, num_ranks: int) -> ItemLists:
         items_BL = self._popularity.top(
@@ -284,16 +314,19 @@ class Recommender(CandidateGenerator):
             limit=limit,
         )
 
+    def _unranked_lists(
+        self, query: Query, found: Retrieved, num_ranks: int
+    ) -> tuple[ItemLists, ItemLists, Arrays]:
+        """As `_lists`: what was retrieved, in the retriever's order."""
+        warm = sorted_lists(found.items, found.scores, found.scores)
+        return warm, self._cold.lists(AnsweredBy.RETRIEVAL, query, num_ranks, self.settings), {}
+
     def _ranked_lists(
-        self, rank: Callable[[Arrays], Arrays], query: Query, num_ranks: int
+        self, rank: Callable[[Arrays], Arrays], query: Query, found: Retrieved, num_ranks: int
     ) -> tuple[ItemLists, ItemLists, Arrays]:
         """As `_lists`: the ranker orders the head; the ranker's outputs are for head and first cold items."""
-        num_candidates, limit = self.settings.num_candidates, self._max_warm
-        # Up to the number of candidates a list consists of the head only.
-        is_head_enough = num_ranks <= num_candidates and self.index.is_exact
-        found_BL, cosine_BL = self._retrieve(query, min(limit, num_candidates) if is_head_enough else limit)
-        retriever_BL = self.retriever_score(cosine_BL)
-        head = self._with_sources(query, found_BL[:, :num_candidates])
+        found_BL, retriever_BL = found.items, found.scores
+        head = self._with_sources(query, found_BL[:, : self.settings.num_candidates])
         cold = self._cold.lists(
             AnsweredBy.HISTORY, query, max(num_ranks, self._num_cold_candidates), self.settings
         )
@@ -301,18 +334,13 @@ class Recommender(CandidateGenerator):
         ranked = rank(self.rank_inputs(query.histories, query.user_BD, head.joined_with(cold_head)))
         retriever_BK = self.retriever_score(head.cosines)
         warm = sorted_lists(head.items, retriever_BK + ranked["score"][:, :num_head], retriever_BK)
-        if not is_head_enough:
+        if not found.is_head_enough:
             in_head = np.stack([np.isin(*rows) for rows in zip(found_BL, head.items, strict=True)])
             tail = sorted_lists(found_BL, retriever_BL, retriever_BL, keep_BK=~in_head)
             warm = head_and_tail(warm, tail)
         columns = num_head + np.arange(cold_head.items.shape[1])
         length = min(self.settings.max_list_length, warm.items.shape[1])
         return warm.first(length), cold.read_at(columns), ranked
-
-    @property
-    def _max_warm(self) -> int:
-        """The largest number of warm items that a list can have."""
-        return min(self.settings.max_list_length, len(self.items.vectors) - NUM_RESERVED)
 
     def _given_warm(self, by: AnsweredBy, given: Candidates, ranked: Arrays) -> ItemLists:
         """The warm items among the given candidates, sorted."""
@@ -333,21 +361,6 @@ class Recommender(CandidateGenerator):
             column=np.full(item_BL.shape, -1, np.int64),
         )
 
-    @property
-    def _num_cold_candidates(self) -> int:
-        """The first cold items of the lists, for which the ranker computes attention weights."""
-        num_head = self.settings.num_candidates + len(self.sources) * self.settings.source_candidates
-        return max(PAGE, len(self.settings.cold_ranks) * -(-num_head // PAGE))
-
-    def _cold_candidates(self, query: Query, cold: ItemLists) -> Candidates:
-        """The first cold items, for the ranker's attention to them."""
-        num = self._num_cold_candidates
-        items_BK = cold.items[:, :num]
-        none_BKS = np.zeros((*items_BK.shape, len(self.sources)), np.float32)
-        return Candidates(
-            items=items_BK, cosines=self._cosines(query.user_BD, items_BK), source_scores=none_BKS
-        )
-
     def _listed(
         self,
         by: AnsweredBy,
@@ -360,7 +373,8 @@ class Recommender(CandidateGenerator):
     ) -> Recommendations:
         """Warm and cold lists merged, cut to `length`, re-ranked by diversity, and cut to k."""
         warm, cold, ranked = lists
-        merged, is_cold_BL = merge_by_rank(warm, cold, self.settings.cold_ranks)
+        has_ranks = by is not AnsweredBy.POPULARITY or self.settings.cold_without_events
+        merged, is_cold_BL = merge_by_rank(warm, cold, self.settings.cold_ranks if has_ranks else ())
         place_Bk = diversify(
             merged.items[:, :length],
             merged.scores[:, :length],

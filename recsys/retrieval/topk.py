@@ -33,7 +33,7 @@ def top_k(
     `score_BN` is overwritten with -inf where an item is left out: a copy would double the memory. Raises
     `RecsysError` for a NaN.
     """
-    if np.isnan(score_BN).any():
+    if score_BN.size and np.isnan(score_BN.max()):  # the maximum of a NaN and anything is NaN
         raise RecsysError(f"NaN among the scores of user row {int(np.isnan(score_BN).any(1).argmax())}")
     num_items = score_BN.shape[1]
     ids_N = np.arange(num_items) if ids_N is None else ids_N
@@ -64,6 +64,7 @@ def top_k_of_lists(
     """
     if np.isnan(score_BK).any():
         raise RecsysError(f"NaN among the scores of user row {int(np.isnan(score_BK).any(1).argmax())}")
+    item_BK, score_BK = _best_columns(item_BK, score_BK, max(k, 1) + _most(excluded))
     left_BK = (item_BK >= NUM_RESERVED) & (score_BK > -np.inf) & ~_contained(item_BK, excluded)
     item_BK = np.where(left_BK, item_BK, PAD)
     score_BK = np.where(left_BK, score_BK, -np.inf).astype(np.float32)
@@ -77,6 +78,19 @@ def top_k_of_lists(
     return item_Bk, score_Bk
 
 
+def _best_columns(item_BK: Ints, score_BK: Floats, num: int) -> tuple[Ints, Floats]:
+    """The columns with the `num` highest scores of a list, and those that tie with the last of them.
+
+    Cheaper than sorting all of many columns. Several lists keep all of theirs.
+    """
+    if len(item_BK) != 1 or item_BK.shape[1] <= 4 * num:
+        return item_BK, score_BK
+    score_K = np.where(item_BK[0] >= NUM_RESERVED, score_BK[0], -np.inf)
+    cut = np.partition(score_K, len(score_K) - num)[len(score_K) - num]
+    best = np.flatnonzero(score_K >= cut)
+    return item_BK[:, best], score_BK[:, best]
+
+
 def mask_excluded(
     score_BN: Floats,
     *,
@@ -86,7 +100,7 @@ def mask_excluded(
 ) -> Floats:
     """`score_BN`, overwritten with `value` outside `allowed` [N] and at each user's `excluded` columns."""
     if allowed is not None:
-        score_BN[:, ~allowed] = value
+        np.copyto(score_BN, value, where=~allowed)
     if excluded is not None:
         score_BN[_pairs(excluded)] = value
     return score_BN
@@ -98,6 +112,13 @@ def _pairs(excluded: Excluded) -> tuple[Ints, Ints]:
         return np.repeat(np.arange(len(excluded)), excluded.counts), excluded.ids
     rows = np.repeat(np.arange(len(excluded)), [len(items) for items in excluded])
     return rows, np.concatenate([np.empty(0, np.int64), *excluded])
+
+
+def _most(excluded: Excluded | None) -> int:
+    """The largest number of items that are left out for one user."""
+    if isinstance(excluded, IdLists):
+        return int(excluded.counts.max(initial=0))
+    return max((len(items) for items in excluded or ()), default=0)
 
 
 def _contained(item_BK: Ints, excluded: Excluded | None) -> Bools:

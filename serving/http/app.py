@@ -1,20 +1,15 @@
 """The HTTP endpoint: `create_app(engine)`, and `serve`, which runs it."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
-from uuid import UUID
+from typing import Any, get_type_hints
 
 from features.queries import QueryLimits
 from recsys import __version__
 from recsys.bundle import bundle_directory, is_store
 from recsys.errors import MissingExtraError, RequestError, StateError
-from recsys.ids import PAD
-from recsys.retrieval import AnsweredBy, Recommendations, RuledLists
 from serving.engine import LIVE_ROWS_MISSING, Engine
 from serving.http.admin import router as admin_router
 from serving.http.catalogue import router as catalogue_router
@@ -30,45 +25,29 @@ from serving.http.guard import (
     describe_guard,
 )
 from serving.http.items import router as items_router
+from serving.http.lists import router as lists_router
 from serving.http.page import router as page_router
 from serving.http.parts import (
-    BAD_BODY,
-    BAD_REQUEST,
-    NO_PART,
-    NOT_FOUND,
     NOT_READY,
-    Asked,
+    AnswerSettings,
     EngineOf,
-    RecommendingEngine,
-    RecordOf,
-    ServedOf,
-    history_of,
     model_info,
     providers_of,
 )
 from serving.http.problems import of_request, of_validation, problem
 from serving.http.schemas import (
-    Answer,
     Health,
-    RankedItem,
-    RankRequest,
     Readiness,
-    ReasonOut,
-    Reasons,
-    RecommendRequest,
-    SimilarAnswer,
-    SimilarItem,
-    SimilarQuery,
 )
 from serving.http.search import body_definitions
 from serving.http.search import router as search_router
 from serving.items import ItemFollower
+from serving.micro_batches import MicroBatches
 from serving.swap import Holder, Served, ServeSettings, StoreFollower
 
 try:
     import uvicorn
-    from fastapi import APIRouter, FastAPI, HTTPException, Query, Request
-    from fastapi import Path as InPath
+    from fastapi import APIRouter, FastAPI, HTTPException, Request
     from fastapi.exceptions import RequestValidationError
     from fastapi.responses import JSONResponse, PlainTextResponse
     from starlette.exceptions import HTTPException as AnyHTTPException
@@ -95,7 +74,7 @@ def create_app(
     limits: QueryLimits | None = None,
     media: Sequence[Path] = (),
     *,
-    log_impressions: bool = True,
+    answers: AnswerSettings | None = None,
     keys: KeyFile | None = None,
     guard_limits: Limits | None = None,
     bundles: Path | None = None,
@@ -103,9 +82,8 @@ def create_app(
     """The application that answers from `served`, an engine or a holder of one.
 
     `limits` are those of the queries of search, `media` the folders of `CataloguePictures`, both for an
-    engine. With `log_impressions` every recommended or ranked list is written to the state. With `keys` a
-    request needs one of them; `guard_limits` hold for every request. `bundles` is the folder, or the store,
-    of the bundles that a request may name to be served.
+    engine. With `keys` a request needs one of them; `guard_limits` hold for every request. `bundles` is
+    the folder, or the store, of the bundles that a request may name to be served.
     """
     if isinstance(served, Engine):
         settings = ServeSettings(limits=limits or QueryLimits(), media=tuple(media))
@@ -114,10 +92,14 @@ def create_app(
     # FastAPI's own pages load scripts from another host; /docs is one of `serving/web/`.
     app = FastAPI(title="recsys", version=__version__, description=ABOUT, docs_url=None, redoc_url=None)
     app.state.holder, app.state.bundles = served, bundles
-    app.state.log_impressions = log_impressions
-    app.state.metrics = Metrics()
-    app.add_middleware(Guard, metrics=app.state.metrics, keys=keys, limits=guard_limits)
+    app.state.answers = answers = answers or AnswerSettings()
+    app.state.metrics = metrics = Metrics()
+    app.state.micro_batches = MicroBatches(
+        max_batch=answers.max_batch, clock=answers.clock, observe=metrics.computed
+    )
+    app.add_middleware(Guard, metrics=metrics, keys=keys, limits=guard_limits, clock=answers.clock)
     for each in (
+        lists_router,
         router,
         admin_router,
         events_router,
@@ -139,7 +121,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     log_level: str = "info",
-    log_impressions: bool = True,
+    answers: AnswerSettings | None = None,
     keys: Path | None = None,
     allow_anonymous: bool = False,
     guard_limits: Limits | None = None,
@@ -166,7 +148,7 @@ def serve(
             stack.enter_context(StoreFollower(holder, bundle))
         application = create_app(
             holder,
-            log_impressions=log_impressions,
+            answers=answers,
             keys=key_file,
             guard_limits=guard_limits,
             bundles=bundle if bundles is None and follows else bundles,
@@ -181,94 +163,6 @@ def serve(
             access_log=False,  # the guard writes a line for each request
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )
-
-
-# Endpoints are plain functions, so that inference runs in worker threads and the loop stays free.
-@router.post(
-    "/v1/recommend", responses=BAD_BODY | NOT_READY | NO_PART, tags=["recommend"], summary="Recommend items"
-)
-def recommend(
-    body: RecommendRequest, engine: RecommendingEngine, record: RecordOf, request: Request
-) -> Answer:
-    """The best items for a user of the data, or for a history sent along.
-
-    For an unknown user, an empty history, or a history of unknown items only, `degraded` says what answered.
-    """
-    asked = history_of(engine, body)
-    allowed, unknown = engine.reader_of(body.user_id).allowed(
-        body.candidates, body.filters, body.exclude, strict=body.strict
-    )
-    request_id: UUID = request.state.request_id
-    ruled = engine.recommend_by_rules(
-        [asked.history],
-        body.k,
-        engine.rule_book.rules(body.rules, engine.reader_of(body.user_id).visible),
-        seeds=[request_id.int],
-        users=[body.user_id],
-        exclude_seen=body.exclude_seen,
-        allowed=allowed,
-        diversity=body.diversity,
-    )
-    return _answer(engine, asked, ruled, unknown, partial(record, body.user_id), request_id.hex, body.reasons)
-
-
-@router.post(
-    "/v1/rank",
-    responses=BAD_BODY | NOT_READY | NO_PART,
-    tags=["recommend"],
-    summary="Put given items in order",
-)
-def rank(body: RankRequest, engine: RecommendingEngine, record: RecordOf, request: Request) -> Answer:
-    """All the given candidates of the catalogue, best first for this user or history; seen items are kept.
-
-    Items without training events have the same ranks as in a recommended list. Where the candidates are too
-    few for these ranks, they come after all others.
-    """
-    asked = history_of(engine, body)
-    candidates, unknown = engine.reader_of(body.user_id).candidates(body.candidates, strict=body.strict)
-    ranked = RuledLists.without_rules(engine.rank([asked.history], candidates[None, :]))
-    return _answer(
-        engine,
-        asked,
-        ranked,
-        unknown,
-        partial(record, body.user_id),
-        request.state.request_id.hex,
-        body.reasons,
-    )
-
-
-@router.get(
-    "/v1/items/{item_id:path}/similar",  # an id may hold a slash
-    responses=BAD_REQUEST | NOT_FOUND,
-    tags=["items"],
-    summary="Similar items",
-)
-def similar(
-    item_id: Annotated[str, InPath(description="Item id.", examples=["1"])],
-    engine: EngineOf,
-    query: Annotated[SimilarQuery, Query()],
-    served: ServedOf,
-) -> SimilarAnswer:
-    """The nearest other items, by the cosine of item vectors; in a bundle of items alone, by search."""
-    try:
-        item = engine.reader_of(query.user_id).item(item_id, "item_id")
-    except RequestError as error:
-        raise HTTPException(404, of_request(error)) from None
-    search = served.search
-    similar_items = engine.similar if engine.recommender is not None or search is None else search.similar
-    found, cosines = similar_items(item, query.k, user=query.user_id)
-    items = [
-        SimilarItem(
-            item_id=engine.item_id(at),
-            title=engine.title(at),
-            image=engine.image(at),
-            rank=place,
-            score=score,
-        )
-        for place, (at, score) in enumerate(zip(found.tolist(), cosines.tolist(), strict=True), 1)
-    ]
-    return SimilarAnswer(item_id=item_id, items=items, model=model_info(engine))
 
 
 @router.get(
@@ -350,53 +244,3 @@ def _install_handlers(app: FastAPI) -> None:
     async def broken(request: Request, error: Exception) -> JSONResponse:
         # The server logs the traceback. The client does not get it: it may hold private data.
         return JSONResponse(problem(None, "internal error; the server's log has the traceback"), 500)
-
-
-def _answer(
-    engine: Engine,
-    asked: Asked,
-    ruled: RuledLists,
-    unknown: list[str],
-    record: Callable[[Answer, AnsweredBy], None],
-    request_id: str,
-    reasons: Reasons,
-) -> Answer:
-    ranked = ruled.recommendations
-    if reasons == "leave_one_out":
-        ranked = engine.explained(ranked, asked.history)
-        ruled = replace(ruled, recommendations=ranked)
-    num_found = int((ranked.items[0] != PAD).sum())
-    items = [_ranked_item(engine, ruled, place, reasons) for place in range(num_found)]
-    answer = Answer(
-        request_id=request_id,
-        items=items,
-        model=model_info(engine),
-        providers=providers_of(engine),
-        degraded=[*engine.degraded(asked.history, ranked.answered_by[0]), *asked.degraded],
-        ignored=list(dict.fromkeys([*asked.ignored, *unknown])),
-    )
-    record(answer, ranked.answered_by[0])
-    return answer
-
-
-def _ranked_item(engine: Engine, ruled: RuledLists, place: int, reasons: Reasons) -> RankedItem:
-    ranked = ruled.recommendations
-    item = int(ranked.items[0, place])
-    return RankedItem(
-        item_id=engine.item_id(item),
-        title=engine.title(item),
-        image=engine.image(item),
-        rank=place + 1,
-        score=float(ranked.scores[0, place]),
-        reason=None if reasons == "none" else _reason(engine, ranked, place),
-        rules=list(ruled.rules[0][place]),
-        propensity=float(ruled.propensity[0, place]),
-    )
-
-
-def _reason(engine: Engine, ranked: Recommendations, place: int) -> ReasonOut | None:
-    reason = engine.reason(ranked, 0, place)
-    if reason is None:
-        return None
-    past = None if reason.past_item is None else engine.item_id(reason.past_item)
-    return ReasonOut(text=reason.text, past_item=past, modality=reason.modality)

@@ -14,11 +14,22 @@ from serving.engine import Engine
 from serving.http.guard import Metrics
 from serving.http.problems import problem
 from serving.http.schemas import Answer, ErrorBody, ModelInfo, Subject
+from serving.micro_batches import MAX_BATCH, Clock, MicroBatches
 from serving.requests import Event
 from serving.state import Impression
 from serving.swap import Holder, Served
 
 Responses = dict[int | str, dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerSettings:
+    """How lists are computed and recorded."""
+
+    log_impressions: bool = True  # write every recommended or ranked list to the state
+    budget_ms: float | None = None  # after it the retriever's order is the answer; a request may ask for less
+    max_batch: int = MAX_BATCH  # requests in flight that are computed together; 1: each alone
+    clock: Clock = time.perf_counter
 
 
 async def _holder(request: Request) -> Holder:
@@ -63,7 +74,7 @@ Record = Callable[[str | None, Answer, AnsweredBy], None]  # of a user, what ans
 async def _record(request: Request, engine: EngineOf) -> Record:
     """Writes an answer to the log of impressions, where the application keeps one."""
     metrics: Metrics = request.app.state.metrics
-    if not request.app.state.log_impressions:
+    if not request.app.state.answers.log_impressions:
         return lambda user, answer, answered_by: metrics.degraded(answer.degraded)
 
     def record(user: str | None, answer: Answer, answered_by: AnsweredBy) -> None:
@@ -84,6 +95,25 @@ async def _record(request: Request, engine: EngineOf) -> Record:
 
 
 RecordOf = Annotated[Record, Depends(_record)]
+
+
+async def _micro_batches(request: Request) -> MicroBatches:
+    batches = request.app.state.micro_batches
+    assert isinstance(batches, MicroBatches)
+    return batches
+
+
+MicroBatchesOf = Annotated[MicroBatches, Depends(_micro_batches)]
+
+
+def deadline_of(request: Request, budget_ms: float | None) -> float | None:
+    """When the time of a request has run out, by the clock of the application; None: never."""
+    answers: AnswerSettings = request.app.state.answers
+    budgets = [each for each in (budget_ms, answers.budget_ms) if each is not None]
+    started: float = request.state.started
+    return started + min(budgets) / 1000 if budgets else None
+
+
 BAD_REQUEST: Responses = {
     422: {"model": ErrorBody, "description": "A field is missing, unknown or out of range."}
 }

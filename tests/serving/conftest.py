@@ -1,6 +1,7 @@
 """A shop of six items with graphs small enough to reckon by hand."""
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -140,10 +141,17 @@ def fill_bundle(directory: Path, *, ranker: bool = True, **changes):
     } | changes
 
 
+@pytest.fixture(scope="session")
+def written_bundle(tmp_path_factory):
+    path = tmp_path_factory.mktemp("zoo") / "bundle"
+    write_bundle(path, fill_bundle)
+    return path
+
+
 @pytest.fixture
-def bundle_path(tmp_path):
-    write_bundle(tmp_path / "run" / "bundle", fill_bundle)
-    return tmp_path / "run" / "bundle"
+def bundle_path(written_bundle, tmp_path):
+    """A copy of the bundle, which a test may change."""
+    return shutil.copytree(written_bundle, tmp_path / "run" / "bundle")
 
 
 def history(*names, profile=None):

@@ -170,10 +170,11 @@ def test_failure_on_the_way_leaves_the_old_file_and_nothing_else(engine, tmp_pat
 
 def test_memory_does_not_grow_with_the_users(bundle_path, shop, tmp_path):
     peaks = []
+    (tmp_path / "few.txt").write_text("".join(f"user-{n:05}\n" for n in range(100)))
     for num_users in (200, 1600):  # a part has 200
         users = {f"user-{n:05}": shop.history("ant", "cat") for n in range(num_users)}
         engine = shop.open_engine(bundle_path, users=users)
-        recommend(engine, tmp_path / "warm.parquet", k=3, users_at_once=50)
+        recommend(engine, tmp_path / "warm.parquet", k=3, users=tmp_path / "few.txt", users_at_once=50)
         tracemalloc.start()
         recommend(engine, tmp_path / "out.parquet", k=3, users_at_once=50)
         peaks.append(tracemalloc.get_traced_memory()[1])

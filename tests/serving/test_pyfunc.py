@@ -197,7 +197,7 @@ def test_the_saved_model_says_what_it_needs(root: Path) -> None:
     assert not list((root / "model/code").rglob("*.opus"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_model_runs_by_its_own_code_where_there_is_no_torch(
     root: Path, engine: Engine, tmp_path: Path
 ) -> None:

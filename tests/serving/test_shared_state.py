@@ -112,6 +112,7 @@ def test_two_engines_over_one_state_answer_as_alone(bundles, tmp_path):
             assert again.state.num_users() == first.state.num_users() == len(USERS) - 1
 
 
+@pytest.mark.long
 def test_a_running_server_goes_on_while_a_retrained_bundle_is_opened(bundles, tmp_path):
     old, new = bundles
     alone = {bundle: fresh_lists(bundle, tmp_path / f"{bundle.name}.sqlite") for bundle in bundles}

@@ -73,6 +73,6 @@ def nasty(root: Path, seed: int, **changes: object) -> Path:
     return write(root, files, interactions=SECTION | changes, reviews=dict(names))
 
 
-def streamed(root: Path, *, part_rows: int = 7, partition_events: int = 40) -> StreamedDataset:
+def streamed(root: Path, *, part_rows: int = 17, partition_events: int = 40) -> StreamedDataset:
     """Parts and partitions so small that they cut users and files apart."""
     return load_streamed(root, root / "prepared", part_rows=part_rows, partition_events=partition_events)

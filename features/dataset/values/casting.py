@@ -25,6 +25,13 @@ FRACTIONAL = (
 )
 _NAN_TEXT = r"(?i)^[+-]?nan$"  # NaN as text files write it
 EMPTY_LIST = pl.lit([], dtype=pl.List(pl.String))
+_VALUE = pl.col("value")
+_STRIPPED = _VALUE.str.strip_chars()
+
+
+def _evaluated(expression: pl.Expr, series: pl.Series) -> pl.Series:
+    """`expression` of the column "value", which is `series`, in one query."""
+    return series.to_frame("value").select(expression).to_series().alias(series.name)
 
 
 def without_nan(series: pl.Series) -> pl.Series:
@@ -38,7 +45,7 @@ def without_nan(series: pl.Series) -> pl.Series:
 def is_given(series: pl.Series) -> pl.Series:
     """Where there is a value: neither null nor NaN nor an empty string."""
     if series.dtype == pl.String:
-        return series.is_not_null() & (series.str.strip_chars() != "")
+        return _evaluated((_STRIPPED != "").fill_null(False), series)
     if series.dtype.is_float():
         return series.is_not_null() & series.is_not_nan()
     return series.is_not_null()
@@ -46,13 +53,14 @@ def is_given(series: pl.Series) -> pl.Series:
 
 def is_number_given(series: pl.Series) -> pl.Series:
     """`is_given` of a column of numbers, where the text "nan" is a missing value as well."""
-    given = is_given(series)
-    return given & ~is_nan_text(series) if series.dtype == pl.String else given
+    if series.dtype != pl.String:
+        return is_given(series)
+    return _evaluated(((_STRIPPED != "") & ~_STRIPPED.str.contains(_NAN_TEXT)).fill_null(False), series)
 
 
 def is_nan_text(text: pl.Series) -> pl.Series:
     """Where a text column has the text "nan"."""
-    return text.str.strip_chars().str.contains(_NAN_TEXT).fill_null(False)
+    return _evaluated(_STRIPPED.str.contains(_NAN_TEXT).fill_null(False), text)
 
 
 def as_text(series: pl.Series) -> pl.Series:
@@ -137,8 +145,8 @@ def as_name(series: pl.Series, wanted: str = "a name") -> pl.Series:
             f"holds ids beyond 2^{limit.bit_length() - 1} as {series.dtype}, which cannot represent "
             "every integer; write them as integers or as text"
         )
-    text = _number_text(series).str.strip_chars("\0").str.strip_chars()
-    return text.set(text == "", None)
+    stripped = _VALUE.str.strip_chars("\0").str.strip_chars()
+    return _evaluated(pl.when(stripped != "").then(stripped), _number_text(series))
 
 
 def as_number(series: pl.Series) -> pl.Series:

@@ -164,16 +164,22 @@ class ListForm:
 
 def list_forms(text: pl.Series) -> list[ListForm]:
     """The forms of lists that a text column seems to hold, the most frequent first; a value has one form."""
-    given = text.is_not_null() & (text.str.strip_chars() != "")
+    value = pl.col("text")
+    patterns = {separator: rf"\S\s*{re.escape(separator)}\s*\S" for separator in _SEPARATORS}
+    found = text.to_frame("text").select(
+        (value.str.strip_chars() != "").fill_null(False).alias("given"),
+        value.str.contains(_IN_BRACKETS).fill_null(False).alias("in brackets"),
+        value.str.contains(_IN_BRACKETS_AND_QUOTES).fill_null(False).alias("in quotes"),
+        *(value.str.contains(pattern).fill_null(False).alias(name) for name, pattern in patterns.items()),
+    )
+    given, in_brackets, in_quotes = found["given"], found["in brackets"], found["in quotes"]
     num_given = int(given.sum())
-    in_brackets = text.str.contains(_IN_BRACKETS).fill_null(False)
-    in_quotes = text.str.contains(_IN_BRACKETS_AND_QUOTES).fill_null(False)
     masks = {}
     if in_quotes.any() or 2 * in_brackets.sum() > num_given:
         masks[BRACKETS] = in_brackets
     rest = given & ~in_brackets
     for separator in _SEPARATORS:
-        holds = rest & text.str.contains(rf"\S\s*{re.escape(separator)}\s*\S").fill_null(False)
+        holds = rest & found[separator]
         share = int(holds.sum()) / max(num_given, 1)
         if share >= _MIN_SHARE and (separator != "," or share >= 0.5 or _parts_recur(text, holds)):
             masks[separator] = holds

@@ -94,7 +94,7 @@ class ItemNeighborSource:
     def load(cls, directory: Path, *, name: str, **settings: Any) -> Self:
         """As `CandidateSource.load`; the arrays are memory-mapped."""
         neighbor, weight = (
-            np.load(directory / f"{array}.npy", mmap_mode="r", allow_pickle=False)
+            np.asarray(np.load(directory / f"{array}.npy", mmap_mode="r", allow_pickle=False))
             for array in ("neighbor", "weight")
         )
         return cls(name=name, neighbor=neighbor, weight=weight, **settings)

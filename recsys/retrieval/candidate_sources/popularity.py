@@ -75,5 +75,5 @@ class PopularitySource:
     @classmethod
     def load(cls, directory: Path, *, name: str, **settings: Any) -> Self:
         """As `CandidateSource.load`; the array is memory-mapped."""
-        score = np.load(directory / "score.npy", mmap_mode="r", allow_pickle=False)
+        score = np.asarray(np.load(directory / "score.npy", mmap_mode="r", allow_pickle=False))
         return cls(name=name, score=score, **settings)

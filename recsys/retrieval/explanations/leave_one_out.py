@@ -48,17 +48,7 @@ def by_leave_one_out(
     without which the score does not fall has no weight. A list without attention, and that of a user with
     one past item, keeps the attention.
     """
-    one = slice(row, row + 1)
-    alone = replace(
-        listed,
-        items=listed.items[one],
-        scores=listed.scores[one],
-        retriever_scores=listed.retriever_scores[one],
-        answered_by=listed.answered_by[one],
-        token_attention=None if listed.token_attention is None else listed.token_attention[one],
-        history_attention=None if listed.history_attention is None else listed.history_attention[one],
-        history_items=None if listed.history_items is None else listed.history_items[one],
-    )
+    alone = listed.row(row)
     if alone.history_attention is None or alone.history_items is None:
         return alone
     items_K, past_H = alone.items[0], alone.history_items[0]

@@ -19,7 +19,7 @@ from recsys.history import History
 from recsys.ids import PAD
 from recsys.retrieval.owners import Owners, recommend_visible
 from recsys.retrieval.recommendations import Recommendations
-from recsys.retrieval.recommender import Recommender
+from recsys.retrieval.recommender import IsLate, Recommender
 from recsys.retrieval.reranking import best_first, diversify
 from recsys.retrieval.rules.contract import Cap, Exploration, Pin, Rules
 
@@ -33,6 +33,14 @@ class RuledLists:
     recommendations: Recommendations  # scores include the boosts
     rules: tuple[tuple[tuple[str, ...], ...], ...]  # [B][k], names; EXPLORED for a draw
     propensity: Floats  # [B, k], given the ranks above; 1 without exploration and at pinned ranks
+
+    def row(self, row: int) -> "RuledLists":
+        """The list of one user."""
+        return RuledLists(
+            recommendations=self.recommendations.row(row),
+            rules=self.rules[row : row + 1],
+            propensity=self.propensity[row : row + 1],
+        )
 
     @classmethod
     def without_rules(cls, recommendations: Recommendations) -> "RuledLists":
@@ -70,13 +78,18 @@ def recommend_by_rules(
     exclude_seen: bool = True,
     allowed: Bools | None = None,
     diversity: float = 0.0,
+    is_late: IsLate | None = None,
 ) -> RuledLists:
     """As `recommend_visible`, by `rules`. `seeds` of the users decide what exploration draws.
 
     Raises `RequestError` as `Recommender.recommend`.
     """
     weight = diversity if rules.diversity is None else rules.diversity
-    shared: dict[str, Any] = {"exclude_seen": exclude_seen, "allowed": rules.allowed(allowed)}
+    shared: dict[str, Any] = {
+        "exclude_seen": exclude_seen,
+        "allowed": rules.allowed(allowed),
+        "is_late": is_late,
+    }
     recommender.check_request(k, weight)
     if rules.is_empty:
         return RuledLists.without_rules(

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+BATCH_SIZES: Final = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
@@ -31,6 +32,12 @@ class Metrics:
             registry=self._registry,
         )
 
+        self._batches = Histogram(
+            "recsys_batch_size",
+            "Requests for lists that were computed together.",
+            buckets=BATCH_SIZES,
+            registry=self._registry,
+        )
         self._swaps = Counter(
             "recsys_swaps",
             "Bundles that were to be served, by request.",
@@ -47,6 +54,10 @@ class Metrics:
         """Count the entries of an answer's `degraded`, without what answered instead."""
         for reason in reasons:
             self._degraded.labels(reason.partition(":")[0]).inc()
+
+    def computed(self, size: int) -> None:
+        """Count a batch of requests for lists."""
+        self._batches.observe(size)
 
     def swapped(self, *, is_served: bool) -> None:
         """Count a bundle that took the place of another one, or was refused."""

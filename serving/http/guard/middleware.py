@@ -62,9 +62,15 @@ class Guard:
     """ASGI middleware around the whole application."""
 
     def __init__(
-        self, app: App, *, metrics: Metrics, keys: KeyFile | None = None, limits: Limits | None = None
+        self,
+        app: App,
+        *,
+        metrics: Metrics,
+        keys: KeyFile | None = None,
+        limits: Limits | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._app, self._metrics, self._keys = app, metrics, keys
+        self._app, self._metrics, self._keys, self._clock = app, metrics, keys, clock
         self._limits = limits or Limits()
         self._rates = _Rates(self._limits.per_second)
 
@@ -72,8 +78,8 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, request_id = time.perf_counter(), uuid4()
-        scope.setdefault("state", {})["request_id"] = request_id
+        started, request_id = self._clock(), uuid4()
+        scope.setdefault("state", {}).update(request_id=request_id, started=started)
         status = 500
 
         async def answered(message: Message) -> None:
@@ -94,7 +100,7 @@ class Guard:
             else:
                 await self._app(scope, self._counted(receive), answered)
         finally:
-            seconds = time.perf_counter() - started
+            seconds = self._clock() - started
             route = getattr(scope.get("route"), "path", None) or "other"
             self._metrics.answered(scope["method"], route, status, seconds)
             entry = {

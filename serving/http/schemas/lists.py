@@ -101,6 +101,15 @@ class RecommendRequest(Subject):
         "alone.",
     )
 
+    budget_ms: float | None = Field(
+        None,
+        gt=0,
+        le=600_000,
+        description="Milliseconds from the arrival of the request: where they have passed after retrieval, "
+        "the answer is the retriever's order, and `degraded` has `time_budget`; where they have passed "
+        "after ranking, reasons are by attention. At most the operator's budget.",
+        examples=[50.0],
+    )
     rules: RulesBody | None = Field(
         None, description="In addition to the operator's rules, within the operator's limits."
     )
@@ -176,6 +185,7 @@ class Answer(Model):
     degraded: list[str] = Field(
         description="Why the answer does not come from the model and the user's history, and what answered "
         "instead: `unknown_user`, `empty_history`, or `unknown_items` for a history of unknown items only. "
+        "`time_budget`: the time ran out before the ranker, or before reasons by leave-one-out. "
         "`live_state`: events since the training are left out.",
         examples=[["unknown_user: popularity"]],
     )

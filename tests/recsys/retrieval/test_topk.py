@@ -90,3 +90,20 @@ def test_excluded_and_not_allowed_scores_take_the_given_value():
     allowed = np.array([True, True, False, True])
     mask_excluded(scores, allowed=allowed, excluded=[np.array([0]), np.array([], np.int64)], value=0.0)
     np.testing.assert_array_equal(scores, [[0, 1, 0, 1], [1, 1, 0, 1]])
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("num_excluded", [0, 2])
+@pytest.mark.parametrize("k", [0, 1, 5])
+def test_the_best_columns_of_one_long_list_equal_the_slow_reference(seed, num_excluded, k):
+    rng = np.random.default_rng(seed)
+    items = rng.permutation(np.arange(60))[None]
+    scores = rng.integers(0, 9, (1, 60)).astype(np.float32)
+    scores[rng.random(scores.shape) < 0.2] = -np.inf
+    best = np.argsort(-scores[0], kind="stable")[:num_excluded]
+    excluded = [np.sort(items[0, best])]  # the best of all, so that further ones are needed
+    columns = [at for at, item in enumerate(items[0]) if item in excluded[0]]
+    expected = _slow(scores[0], items[0], k, excluded=columns)
+    found, values = top_k_of_lists(items, scores, k, excluded=excluded)
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(values[0], expected[1])

@@ -7,6 +7,7 @@ from fastapi.testclient import TestClient
 
 from recsys.errors import StateError
 from serving.http.app import create_app
+from serving.http.parts import AnswerSettings
 
 
 def post(client, *events, status=200, **body):
@@ -149,7 +150,7 @@ def test_every_answer_is_logged_under_its_request_id(client, engine):
 
 
 def test_impressions_can_be_switched_off(engine):
-    with TestClient(create_app(engine, log_impressions=False)) as client:
+    with TestClient(create_app(engine, answers=AnswerSettings(log_impressions=False))) as client:
         assert client.post("/v1/recommend", json={"user_id": "ann"}).json()["request_id"]
     engine.state._impressions.flush()
     assert list(engine.state.live.impressions()) == []

@@ -1,7 +1,9 @@
 """Every refused request names the field, the rejected value, and what would be right."""
 
 import pytest
+from fastapi.testclient import TestClient
 
+from serving.http.app import create_app
 from serving.http.schemas import MAX_HISTORY
 
 ANN = {"user_id": "ann"}
@@ -55,6 +57,15 @@ REFUSED = [
     (ANN | {"diversity": 1e3}, "diversity", "must be at most 100", 1e3),
     (ANN | {"kk": 5}, "kk", "unknown field; did you mean 'k'?", 5),
 ]
+
+
+@pytest.fixture(scope="module")
+def client(written_bundle, shop):
+    """One client for all tests here, whose requests change nothing."""
+    engine = shop.open_engine(written_bundle)
+    with TestClient(create_app(engine), raise_server_exceptions=False) as client:
+        yield client
+    engine.close()
 
 
 @pytest.mark.parametrize(("body", "field", "said", "value"), REFUSED)

@@ -157,6 +157,9 @@ class TestCommonSpace:
 
 
 class TestExport:
+    """The walk exports heads every day, and the export compares them with torch."""
+
+    @pytest.mark.long
     def test_graphs_equal_torch(self, tmp_path):
         vectors = linear_catalogue(("text", "image", "review_audio"), num_items=80)
         fitted = fit_alignment(vectors, CLOSED_FORM)

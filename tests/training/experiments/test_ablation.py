@@ -73,6 +73,7 @@ def test_only_what_is_missing_is_fitted(tmp_path: Path, monkeypatch: pytest.Monk
     assert {path.suffix for path in (tmp_path / "ablation").iterdir()} == {".json", ".parquet"}
 
 
+@pytest.mark.long
 def test_options_beyond_the_towers_share_those_of_the_base(tmp_path: Path) -> None:
     run = run_of_a_log(tmp_path, model={"ranker": {"enabled": True}}, train={"epochs": 2})
     found = ablate(run, ["model.ranker.enabled=false", "mean-fusion"], num_seeds=2)

@@ -17,7 +17,8 @@ from training.fitting.after_towers import CONTENTS, MODULES
 from training.fitting.fit import FitChoices, Fitted
 from training.fitting.validation import is_ranker_user
 
-SMALL = {"cold_start": {"min_items": 5}}  # the log has 24 items
+# The log has 24 items.
+SMALL = {"cold_start": {"min_items": 5}, "ranker": {"num_epochs": 1}}
 
 
 class Fit:
@@ -137,10 +138,10 @@ def check_held_out(fitted: Fitted) -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        config(model={"ranker": {"num_epochs": 2}}),
-        config(sources={"als": {"factors": 5}}),
-        config(model={"cold_start": {"ridge_alphas": (7.0,)}}),
-        config(train={"seed": 3}),
+        config(model={**SMALL, "ranker": {"num_epochs": 2}}),
+        config(model=SMALL, sources={"als": {"factors": 5}}),
+        config(model={**SMALL, "cold_start": {"min_items": 5, "ridge_alphas": (7.0,)}}),
+        config(model=SMALL, train={"seed": 3}),
     ],
     ids=["ranker", "sources", "cold start", "towers"],
 )

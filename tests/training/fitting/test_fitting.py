@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,15 @@ Events = set[tuple[str, int, int]]  # user, item, time
 RANKER_USERS = [2, 3, 5, 6, 9, 10]  # of the first twelve, at a share of one half
 
 
+class Stopped(Exception):
+    """The fit ended before the training of the towers."""
+
+
 class Spy:
-    """What the retriever and the ranker were given in one fit."""
+    """What the retriever and the ranker were given in one fit, which ends before them if `stop` is set."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.stop = False
         self.sequences: Mapping[str, TrainingSequence] = {}
         self.arguments: dict[str, Any] = {}
         self.features: Any = None
@@ -46,6 +51,8 @@ class Spy:
     def _retriever(self, real: Any) -> Any:
         def fit_retriever(features: Any, schema: Any, sequences: Any, **arguments: Any) -> Any:
             self.features, self.sequences, self.arguments = features, sequences, arguments
+            if self.stop:
+                raise Stopped
             return real(features, schema, sequences, **arguments)
 
         return fit_retriever
@@ -79,6 +86,23 @@ def run(
     return fit_split(data, media(data), split or make_split(data, settings.split), settings, **arguments)
 
 
+@dataclass(frozen=True)
+class Usual:
+    """A fit of the log with the settings of `config`; nothing may be changed in it."""
+
+    spy: Spy
+    split: Split
+    fitted: Fitted
+
+
+@pytest.fixture(scope="module")
+def usual() -> Usual:
+    split = make_split(log(), config().split)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        spy = Spy(monkeypatch)
+        return Usual(spy, split, run(log(), split))
+
+
 def triples(frame: pl.DataFrame, ids: IdMap) -> Events:
     rows = frame.select("user_id", "item_id", "timestamp").iter_rows()
     return {(user, ids.strict(item), time) for user, item, time in rows}
@@ -88,27 +112,21 @@ def targets(task: RankingTask) -> list[set[int]]:
     return [set(map(int, items)) for items in task.ground_truth]
 
 
-def test_towers_read_training_events_and_predict_the_positive_ones(spy: Spy) -> None:
-    data = log()
-    split = make_split(data, config().split)
-    fitted = run(data, split)
-    assert spy.trained_on == triples(split.train, fitted.features.item_ids)
-    for sequence in spy.sequences.values():
+def test_towers_read_training_events_and_predict_the_positive_ones(usual: Usual) -> None:
+    assert usual.spy.trained_on == triples(usual.split.train, usual.fitted.features.item_ids)
+    for sequence in usual.spy.sequences.values():
         assert (np.diff(sequence.history.timestamp) > 0).all()
         np.testing.assert_array_equal(sequence.target, [True, True, False, True, True])
 
 
-def test_ranker_targets_are_events_that_the_towers_were_not_fitted_on(spy: Spy) -> None:
-    data = log()
-    split = make_split(data, config().split)
-    ids = run(data, split).features.item_ids
-    held = triples(split.validation, ids)
-    assert not held & spy.trained_on
+def test_ranker_targets_are_events_that_the_towers_were_not_fitted_on(usual: Usual) -> None:
+    held = triples(usual.split.validation, usual.fitted.features.item_ids)
+    assert not held & usual.spy.trained_on
     by_user = {user: item for user, item, _ in held}
     ranked_for = [
         user for user in sorted(by_user, key=lambda name: int(name[1:])) if is_ranker_user(user, 0.5)
     ]
-    task: RankingTask = spy.ranking["train"]
+    task: RankingTask = usual.spy.ranking["train"]
     assert sorted(map(sorted, targets(task))) == sorted([by_user[user]] for user in ranked_for)
 
 
@@ -124,22 +142,17 @@ def test_an_event_planted_in_both_parts_is_noticed_by_the_checks_above(
     assert len(triples(leaky.validation, ids) & spy.trained_on) == 1
 
 
-def test_a_history_before_the_target_holds_neither_it_nor_what_came_after(spy: Spy) -> None:
-    data = log()
-    split = make_split(data, config().split)
-    run(data, split)
+def test_a_history_before_the_target_holds_neither_it_nor_what_came_after(usual: Usual) -> None:
     first = 10 * (LENGTH - 2)  # the validation event, the last but one
-    for task in (spy.ranking["train"], spy.ranking["validation"]):
+    for task in (usual.spy.ranking["train"], usual.spy.ranking["validation"]):
         for history, items in zip(task.histories, targets(task), strict=True):
             assert history.timestamp.max() < first
             assert not items & set(history.item.tolist())
             assert not items & set(history.seen.tolist())
 
 
-def test_the_ranker_is_chosen_on_users_that_it_was_not_trained_on(spy: Spy) -> None:
-    data = log()
-    run(data)
-    first, second = (spy.ranking[name].histories for name in ("train", "validation"))
+def test_the_ranker_is_chosen_on_users_that_it_was_not_trained_on(usual: Usual) -> None:
+    first, second = (usual.spy.ranking[name].histories for name in ("train", "validation"))
     assert len(first) + len(second) == NUM_USERS
     assert len(first) > 5 < len(second)
     assert not {id(history) for history in first} & {id(history) for history in second}
@@ -303,8 +316,8 @@ def test_a_ranker_of_blend_weight_0_is_told_of_but_neither_adds_nor_explains(
     np.testing.assert_array_equal(found.scores, found.retriever_scores)
 
 
-def test_the_same_fit_twice_is_the_same() -> None:
-    first, second = (run(log()) for _ in range(2))
+def test_the_same_fit_twice_is_the_same(usual: Usual) -> None:
+    first, second = usual.fitted, run(log())
     history = [*first.builder.build(log().interactions).values()]
     one, other = (each.recommender.recommend(history, 10) for each in (first, second))
     np.testing.assert_array_equal(one.items, other.items)
@@ -322,7 +335,9 @@ class TestFingerprint:
         settings: Config,
         choices: FitChoices | None = None,
     ) -> str:
-        fit_split(data, vectors, make_split(data, settings.split), settings, choices=choices)
+        spy.stop = True
+        with pytest.raises(Stopped):
+            fit_split(data, vectors, make_split(data, settings.split), settings, choices=choices)
         found = spy.arguments["fingerprint"]
         assert isinstance(found, str)
         return found

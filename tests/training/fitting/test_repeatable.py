@@ -21,7 +21,7 @@ from training.runtime import threads
 ROOT = Path(__file__).resolve().parents[3]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_in_one_process_and_in_another_with_another_hash_seed() -> None:
     """The hash seed of this process is drawn at random by Python."""
     other = subprocess.Popen(

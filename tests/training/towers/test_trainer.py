@@ -31,7 +31,7 @@ def _sequences(num=40, num_items=24):
 
 def _config(**changes):
     # 4 batches of 60 events an epoch, the whole of `_sequences`.
-    values = {"epochs": 30, "learning_rate": 5e-3, "batch_tokens": 120, "steps_per_epoch": 4}
+    values = {"epochs": 10, "learning_rate": 1e-2, "batch_tokens": 120, "steps_per_epoch": 4}
     values["precision"] = "float32"
     return TrainConfig(**(values | changes))
 
@@ -61,7 +61,7 @@ def test_same_seed_same_parameters():
 
 
 def test_goes_on_from_a_checkpoint_to_the_same_end(tmp_path):
-    whole = _fit(_config(epochs=4)).model.state_dict()
+    whole = _fit(_config(epochs=4, steps_per_epoch=2)).model.state_dict()
     path = tmp_path / "towers.pt"
 
     def stop(epoch, entry):
@@ -69,32 +69,37 @@ def test_goes_on_from_a_checkpoint_to_the_same_end(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        _fit(_config(epochs=4), checkpoint=path, fingerprint="a", on_epoch=stop)
+        _fit(_config(epochs=4, steps_per_epoch=2), checkpoint=path, fingerprint="a", on_epoch=stop)
     assert path.exists()
-    resumed = _fit(_config(epochs=4), checkpoint=path, fingerprint="a").model.state_dict()
+    resumed = _fit(_config(epochs=4, steps_per_epoch=2), checkpoint=path, fingerprint="a").model.state_dict()
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 def test_a_checkpoint_of_another_run_is_not_read(tmp_path):
     path = tmp_path / "towers.pt"
-    _fit(_config(epochs=1), checkpoint=path, fingerprint="a")
+    _fit(_config(epochs=1, steps_per_epoch=1), checkpoint=path, fingerprint="a")
     epochs = []
-    _fit(_config(epochs=1), checkpoint=path, fingerprint="b", on_epoch=lambda epoch, _: epochs.append(epoch))
+    _fit(
+        _config(epochs=1, steps_per_epoch=1),
+        checkpoint=path,
+        fingerprint="b",
+        on_epoch=lambda epoch, _: epochs.append(epoch),
+    )
     assert epochs == [1]
 
 
 def test_stops_when_validation_stays_away_and_keeps_the_best():
     scores = iter([0.1, 0.5, 0.2, 0.3, 0.9])
-    fitted = _fit(_config(epochs=5, patience=2), validate=lambda model: next(scores))
+    fitted = _fit(_config(epochs=5, steps_per_epoch=1, patience=2), validate=lambda model: next(scores))
     assert (fitted.best_epoch, fitted.best_score, len(fitted.curve)) == (2, 0.5, 4)
 
 
 def test_does_not_stop_in_the_first_three_quarters_of_training():
     scores = iter([0.5, 0.2, 0.3, 0.4, 0.3, 0.6, 0.1, 0.1])
-    fitted = _fit(_config(epochs=8, patience=2), validate=lambda model: next(scores))
+    fitted = _fit(_config(epochs=8, steps_per_epoch=1, patience=2), validate=lambda model: next(scores))
     assert (fitted.best_epoch, fitted.best_score, len(fitted.curve)) == (6, 0.6, 8)
     scores = iter([0.5, 0.2, 0.3, 0.4, 0.3, 0.4, 0.1, 0.1])
-    fitted = _fit(_config(epochs=8, patience=2), validate=lambda model: next(scores))
+    fitted = _fit(_config(epochs=8, steps_per_epoch=1, patience=2), validate=lambda model: next(scores))
     assert (fitted.best_epoch, fitted.best_score, len(fitted.curve)) == (1, 0.5, 6)
 
 
@@ -117,7 +122,7 @@ def test_items_without_training_events_are_no_negatives(sampled_above):
 
 @pytest.mark.parametrize("hard_negatives", [0.0, 0.5])
 def test_sampled_softmax_learns_too(hard_negatives):
-    fitted = _fit(_config(sampled_above=5, num_negatives=64, hard_negatives=hard_negatives))
+    fitted = _fit(_config(epochs=5, sampled_above=5, num_negatives=64, hard_negatives=hard_negatives))
     assert fitted.curve[-1]["loss"] < fitted.curve[0]["loss"] - 0.5
 
 
@@ -127,7 +132,7 @@ HARD = {"sampled_above": 5, "num_negatives": 16, "hard_negatives": 0.5}
 
 @pytest.mark.parametrize("options", [{"auxiliary": AUXILIARY}, HARD], ids=["auxiliary", "hard negatives"])
 def test_options_go_on_from_a_checkpoint_to_the_same_end(options, tmp_path):
-    config = _config(epochs=3, **options)
+    config = _config(epochs=3, steps_per_epoch=2, **options)
     whole = _fit(config).model.state_dict()
     path = tmp_path / "towers.pt"
 
@@ -143,7 +148,10 @@ def test_options_go_on_from_a_checkpoint_to_the_same_end(options, tmp_path):
 
 @pytest.mark.parametrize("sampled", [{}, {"sampled_above": 5, "num_negatives": 64, "hard_negatives": 0.5}])
 def test_bfloat16_descends_like_float32(sampled):
-    fits = [_fit(_config(epochs=8, precision=name, **sampled)) for name in ("float32", "bfloat16")]
+    fits = [
+        _fit(_config(epochs=4, learning_rate=5e-3, precision=name, **sampled))
+        for name in ("float32", "bfloat16")
+    ]
     losses = [fitted.curve[-1]["loss"] for fitted in fits]
     assert losses[1] == pytest.approx(losses[0], rel=0.1)
 
@@ -157,4 +165,6 @@ def test_a_loss_that_is_not_finite_stops_the_training():
     features = tiny_features()
     features.dense["text"][5] = np.nan
     with pytest.raises(FloatingPointError, match="learning_rate"):
-        fit_retriever(features, SCHEMA, _sequences(), model_config=PLAIN, config=_config(epochs=1))
+        fit_retriever(
+            features, SCHEMA, _sequences(), model_config=PLAIN, config=_config(epochs=1, steps_per_epoch=1)
+        )
