@@ -104,11 +104,11 @@ class LiveSearch:
         shared = None if leg.shared is None else np.zeros((len(rows), leg.shared.shape[1]), np.float16)
         present = np.zeros(len(rows), np.bool_)
         for at, row in enumerate(rows):
-            mine, ours = vectors[row]
-            if mine is not None:
-                own[at], present[at] = mine, True
-            if shared is not None and ours is not None:
-                shared[at] = ours
+            vector, projected = vectors[row]
+            if vector is not None:
+                own[at], present[at] = vector, True
+            if shared is not None and projected is not None:
+                shared[at] = projected
         changed = DenseLeg(name=leg.name, kind=leg.kind, vectors=own, present=present, shared=shared)
         return ExtendedLeg(leg, ChangedRows(rows=np.array(rows, np.int64), leg=changed), num_items)
 

@@ -55,7 +55,7 @@ class Shop:
         if self.engine is not None:
             self.engine.close()
         self.engine = Engine.open(self.bundle, state=self.state)
-        self.client = TestClient(create_app(self.engine, log_impressions=False))
+        self.client = TestClient(create_app(self.engine))
 
     def put(self) -> None:
         item, fields = self.draw_item(), self.draw_fields()
