@@ -52,6 +52,7 @@ class OnnxSession:
         session does not run on `device`, FileNotFoundError if there is no such file.
         """
         self.path = Path(path)
+        self.ran_on: str | None = None  # the device that held the outputs of the last run
         if not self.path.is_file():
             raise FileNotFoundError(f"no ONNX graph at {self.path}")
         if device not in _PROVIDERS:
@@ -100,6 +101,7 @@ class OnnxSession:
         self._check(inputs)
         if self.providers[0] == "CPUExecutionProvider":
             outputs = self._session.run(None, dict(inputs))
+            self.ran_on = "cpu"
         else:
             outputs = self.run_bound({name: self.placed(array) for name, array in inputs.items()})
         return dict(zip(self.output_names, outputs, strict=True))
@@ -121,6 +123,7 @@ class OnnxSession:
         for name in self.output_names:
             binding.bind_output(name, self._memory, 0)
         self._session.run_with_iobinding(binding)
+        self.ran_on = binding.get_outputs()[0].device_name()
         outputs: list[Array] = binding.copy_outputs_to_cpu()
         return outputs
 

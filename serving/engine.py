@@ -13,6 +13,7 @@ from recsys.columns import Columns
 from recsys.errors import BundleError
 from recsys.history import History
 from recsys.ids import NUM_RESERVED, PAD
+from recsys.onnx import OnnxSession
 from recsys.retrieval import (
     AnsweredBy,
     IsLate,
@@ -49,10 +50,10 @@ class Engine:
         bundle: Bundle,
         recommender: Recommender | None,
         state: State,
-        providers: Mapping[str, tuple[str, ...]],
+        sessions: Mapping[str, OnnxSession],
         rules: Path | None = None,
     ) -> None:
-        self.state, self.providers = state, providers
+        self.state, self._sessions = state, dict(sessions)
         self._read(bundle, recommender)
         self.rule_book = RuleBook.open(rules, self.operator_reader.filter, bundle.item_ids)
 
@@ -99,18 +100,28 @@ class Engine:
         """
         bundle = Bundle.open(path)
         recommender: Recommender | None = None
-        providers: Mapping[str, tuple[str, ...]] = {}
+        sessions: Mapping[str, OnnxSession] = {}
         if bundle.manifest.recommender is not None:
-            recommender, providers = compose_bundle(bundle, device=device)
+            recommender, sessions = compose_bundle(bundle, device=device)
         return cls(
             bundle=bundle,
             recommender=recommender,
             state=state_of_bundle(state, bundle, histories=histories)
             if isinstance(state, UserState)
             else open_state(bundle, histories=histories, path=state),
-            providers=providers,
+            sessions=sessions,
             rules=rules,
         )
+
+    @property
+    def providers(self) -> dict[str, tuple[str, ...]]:
+        """The execution providers that each graph runs on."""
+        return {graph: session.providers for graph, session in self._sessions.items()}
+
+    @property
+    def ran_on(self) -> dict[str, str | None]:
+        """The device of the last inference of each graph, "cpu" or "cuda"; None before the first."""
+        return {graph: session.ran_on for graph, session in self._sessions.items()}
 
     def require_recommender(self) -> Recommender:
         """The recommender; raises `BundleError` where the bundle has none."""

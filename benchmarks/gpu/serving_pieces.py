@@ -19,6 +19,7 @@ from benchmarks.gpu.model_pieces import LEAST_AGREEMENT, histories_of
 from benchmarks.gpu.stand_ins import is_installed
 from recsys.bundle import Graphs, compose
 from recsys.errors import ProviderError
+from recsys.onnx import OnnxSession
 from recsys.retrieval import ExactIndex, Recommender, RecommenderSettings, load_sources
 
 CPU = torch.device("cpu")
@@ -30,7 +31,8 @@ def engine(prepared: Prepared, device: str, *, quick: bool) -> dict[str, object]
     """The same lists on the device and on the CPU, latency of one user and throughput of 256."""
     recommenders, found = {}, {}
     for name in dict.fromkeys(("cpu", device)):
-        recommenders[name], providers = recommender(prepared, name)
+        recommenders[name], sessions = recommender(prepared, name)
+        providers = {graph: session.providers for graph, session in sessions.items()}
         found[f"{name}: providers"] = json.dumps(providers)
     users = histories_of(prepared, 8 if quick else 256)
     lists = {name: each.recommend(users, K).items for name, each in recommenders.items()}
@@ -50,7 +52,7 @@ def engine(prepared: Prepared, device: str, *, quick: bool) -> dict[str, object]
     return found
 
 
-def recommender(prepared: Prepared, device: str) -> tuple[Recommender, dict[str, tuple[str, ...]]]:
+def recommender(prepared: Prepared, device: str) -> tuple[Recommender, dict[str, OnnxSession]]:
     """The bundle's recommender without its table of texts, which takes polars to read."""
     bundle = prepared.path / BUNDLE
     manifest = json.loads((bundle / "manifest.json").read_text("utf-8"))

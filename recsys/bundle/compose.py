@@ -27,7 +27,7 @@ from recsys.retrieval import (
 )
 
 Device = Literal["cpu", "cuda"]
-Providers = dict[str, tuple[str, ...]]
+Sessions = dict[str, OnnxSession]  # by the name of the graph
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +48,8 @@ def compose(
     sources: Sequence[CandidateSource] = (),
     cold_ranker: ColdRanker | None = None,
     device: Device = "cpu",
-) -> tuple[Recommender, Providers]:
-    """A `Recommender` on the graphs, and the execution providers that each graph runs on.
+) -> tuple[Recommender, Sessions]:
+    """A `Recommender` on the graphs, and the session of each graph.
 
     Raises `ProviderError` if `device` is not available.
     """
@@ -66,11 +66,10 @@ def compose(
         sources=sources,
         cold_ranker=cold_ranker,
     )
-    sessions = {"user_tower": user_tower} | ({} if ranker is None else {"ranker": ranker})
-    return recommender, {name: session.providers for name, session in sessions.items()}
+    return recommender, {"user_tower": user_tower} | ({} if ranker is None else {"ranker": ranker})
 
 
-def compose_bundle(bundle: Bundle, *, device: Device = "cpu") -> tuple[Recommender, Providers]:
+def compose_bundle(bundle: Bundle, *, device: Device = "cpu") -> tuple[Recommender, Sessions]:
     """`compose` with everything from `bundle`; raises `BundleError` for a bundle of items alone."""
     schema, settings = bundle.sequence_schema, bundle.recommender
     user_tower = bundle.graph("user_tower")

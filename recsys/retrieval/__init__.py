@@ -31,7 +31,7 @@ from recsys.retrieval.recommendations import Recommendations
 from recsys.retrieval.recommender import IsLate, Recommender
 from recsys.retrieval.reranking import MAX_DIVERSITY, best_first, tie_groups
 from recsys.retrieval.rules import Boost, Cap, Exploration, Pin, RuledLists, Rules, recommend_by_rules
-from recsys.retrieval.settings import ListSettings, RecommenderSettings
+from recsys.retrieval.settings import PAGE, ListSettings, RecommenderSettings
 from recsys.retrieval.topk import top_k
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "LEFT_OUT",
     "MAX_DIVERSITY",
     "NEAREST_POPULARITY",
+    "PAGE",
     "TOWERS",
     "AnsweredBy",
     "Arrays",

@@ -373,7 +373,8 @@ class Recommender(CandidateGenerator):
     ) -> Recommendations:
         """Warm and cold lists merged, cut to `length`, re-ranked by diversity, and cut to k."""
         warm, cold, ranked = lists
-        merged, is_cold_BL = merge_by_rank(warm, cold, self.settings.cold_ranks)
+        has_ranks = by is not AnsweredBy.POPULARITY or self.settings.cold_without_events
+        merged, is_cold_BL = merge_by_rank(warm, cold, self.settings.cold_ranks if has_ranks else ())
         place_Bk = diversify(
             merged.items[:, :length],
             merged.scores[:, :length],

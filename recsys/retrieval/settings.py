@@ -62,6 +62,8 @@ class RecommenderSettings(ListSettings):
     # The model for users with fields and no event. Users without fields and events get popular items.
     without_events: Literal["towers", "popularity"] = "popularity"
     without_events_reason: str = ""  # the reason for this choice, in words
+    # False: users who get popular items have no cold ranks; their cold items follow all warm ones.
+    cold_without_events: bool = True
 
     @classmethod
     def of(cls, chosen: ListSettings, **fitted: Any) -> Self:

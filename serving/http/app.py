@@ -188,6 +188,7 @@ def readyz(engine: EngineOf) -> Readiness:
         status="ready",
         model=model_info(engine),
         providers=providers_of(engine),
+        ran_on=engine.ran_on,
         num_items=len(engine.bundle.item_ids),
         num_users=num_users,
         degraded=[] if is_live else [LIVE_ROWS_MISSING],

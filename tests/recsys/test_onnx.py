@@ -96,7 +96,9 @@ def test_unknown_device(graph: Path) -> None:
 
 def test_inputs_on_the_device_give_what_inputs_in_host_memory_give(graph: Path) -> None:
     session, given = OnnxSession(graph, num_threads=1), inputs()
+    assert session.ran_on is None
     placed = {name: session.placed(array) for name, array in given.items()}
     for _ in range(2):  # placed once, read twice
         (found,) = session.run_bound(placed)
+        assert session.ran_on == "cpu"  # as the outputs say
         np.testing.assert_array_equal(found, session.run(given)["y"])

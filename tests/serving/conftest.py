@@ -173,11 +173,11 @@ USERS = {"ann": history("ant"), "bob": history("fox", "dog"), "new": history()}
 def open_engine(path, *, users=None):
     """An engine over the bundle in `path` that knows `users`."""
     bundle = Bundle.open(path)
-    recommender, providers = compose_bundle(bundle)
+    recommender, sessions = compose_bundle(bundle)
     state = compose_state(Database(":memory:"), bundle)
     known = USERS if users is None else users
     state.imported.import_histories(path / "manifest.json", lambda _: known.items())
-    return Engine(bundle=bundle, recommender=recommender, state=state, providers=providers)
+    return Engine(bundle=bundle, recommender=recommender, state=state, sessions=sessions)
 
 
 @pytest.fixture

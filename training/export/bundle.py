@@ -19,6 +19,7 @@ from recsys.item_features import ItemArrays
 from recsys.onnx import OnnxSession
 from recsys.progress import Progress, silent
 from recsys.retrieval import (
+    RecentSource,
     Recommendations,
     Recommender,
     build_index,
@@ -183,7 +184,9 @@ def _write_arrays(directory: Path, fitted: Fitted, config: Config) -> ItemArrays
 def _write_sources(directory: Path, recommender: Recommender) -> None:
     """Write the candidate sources and the cold ranker, where there are any."""
     if recommender.sources:
-        save_sources(recommender.sources, directory / "sources")
+        # Who asks a bundle asks after all events.
+        now = [each.now if isinstance(each, RecentSource) else each for each in recommender.sources]
+        save_sources(now, directory / "sources")
     if recommender.cold_ranker is not None:
         save_cold_ranker(recommender.cold_ranker, directory / "cold_ranker")
 

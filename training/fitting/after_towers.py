@@ -41,7 +41,7 @@ from training.ranker import CrossFittedRankers, FittedRanker, ScaledRanker
 
 logger = logging.getLogger(__name__)
 CONTENTS, MODULES, SOURCES, COLD_RANKER = "contents.json", "modules.pt", "sources", "cold_ranker"
-FORMAT = 4  # of the directory; 1 had no cross-fitted rankers, 2 no cold ranker, 3 no half-life
+FORMAT = 5  # of the directory; 1 had no cross-fitted rankers, 2 no cold ranker, 3 no half-life, 4 other rules
 
 
 @dataclass(frozen=True, kw_only=True)

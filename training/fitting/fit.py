@@ -41,7 +41,12 @@ from training.fitting.validation import (
     validation_users,
     without_ranker_users,
 )
-from training.fitting.without_events import POPULARITY, WithoutEvents, choose_without_events
+from training.fitting.without_events import (
+    POPULARITY,
+    WithoutEvents,
+    choose_cold_ranks,
+    choose_without_events,
+)
 from training.ranker import FittedRanker, fit_ranker
 from training.ranks import ONE_RANK, Ranks
 from training.runtime import keep_freed_memory
@@ -219,7 +224,9 @@ def _fit_after_towers(
         sources=sources if ranker is not None and ranker.is_used else (),
         ranker=ranker,
         cold_items=cold_items,
-        without_events=choices.without_events if choices else _choose_without_events(model, inputs),
+        without_events=(
+            choices.without_events if choices else _choose_without_events(model, inputs, cold_items)
+        ),
         cold_ranker=make_cold_ranker(inputs.features, of_cold, config.model.cold_start),
         cold_ranker_choice=of_cold,
     )
@@ -277,7 +284,7 @@ def _recent_popularity(inputs: FitInputs, half_life_days: float | None) -> Float
     return decayed_counts(inputs.sequences, inputs.features.size, half_life_days)
 
 
-def _choose_without_events(model: Retriever, inputs: FitInputs) -> WithoutEvents:
+def _choose_without_events(model: Retriever, inputs: FitInputs, cold_items: ColdItems) -> WithoutEvents:
     users = [*inputs.ground_truth, *inputs.ground_truth_without_events]
     nothing, leaves_out = np.empty(0, np.int64), inputs.config.evaluate.exclude_seen
     chosen = HalfLife(reason="the data have no times")
@@ -291,10 +298,16 @@ def _choose_without_events(model: Retriever, inputs: FitInputs) -> WithoutEvents
         )
     model.recent_popularity = _recent_popularity(inputs, chosen.days)
     histories = {user: inputs.builder.empty(user) for user in inputs.ground_truth_without_events}
-    answer = choose_without_events(
-        make_recommender(model, inputs.config), histories, inputs.ground_truth_without_events
+    recommender = make_recommender(model, inputs.config, cold_ranks=cold_items.cold_ranks)
+    answer = choose_without_events(recommender, histories, inputs.ground_truth_without_events)
+    has_cold_ranks, reason = choose_cold_ranks(recommender, histories, inputs.ground_truth_without_events)
+    return replace(
+        answer,
+        half_life_days=chosen.days,
+        half_life_reason=chosen.reason,
+        has_cold_ranks=has_cold_ranks,
+        cold_reason=reason,
     )
-    return replace(answer, half_life_days=chosen.days, half_life_reason=chosen.reason)
 
 
 def _has_ranker(inputs: FitInputs, choices: FitChoices | None) -> bool:

@@ -42,6 +42,7 @@ def make_recommender(
         history_length=ranker_config.history_length,
         without_events=without_events.answer,
         without_events_reason=without_events.reason,
+        cold_without_events=without_events.has_cold_ranks,
     )
     return Recommender(
         items=items,

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from recsys.arrays import Bools, Floats, Ints
 from recsys.history import History
-from recsys.retrieval.candidate_sources.contract import empty_lists
+from recsys.retrieval.candidate_sources.contract import empty_lists, fitted_items
 from recsys.retrieval.candidate_sources.popularity import PopularitySource
 from recsys.retrieval.topk import top_k_of_lists
 
@@ -51,7 +51,7 @@ class RecentSource:
     ) -> tuple[Ints, Floats]:
         """As `CandidateSource.candidates`."""
         if all(history.asked_at is None for history in histories):
-            return self._now.candidates(histories, k, excluded=excluded, allowed=allowed)
+            return self.now.candidates(histories, k, excluded=excluded, allowed=allowed)
         found, score = empty_lists(len(histories), k)
         for row, history in enumerate(histories):
             score_N = self._scores_for(history)
@@ -64,17 +64,17 @@ class RecentSource:
     def scores(self, histories: Sequence[History], item_BK: Ints) -> Floats:
         """As `CandidateSource.scores`."""
         if all(history.asked_at is None for history in histories):
-            return self._now.scores(histories, item_BK)
-        rows = [self._scores_for(history)[item_K] for history, item_K in zip(histories, item_BK, strict=True)]
-        return np.stack(rows)
+            return self.now.scores(histories, item_BK)
+        pairs = zip(histories, fitted_items(item_BK, self.num_items), strict=True)
+        return np.stack([self._scores_for(history)[item_K] for history, item_K in pairs])
 
     def _scores_for(self, history: History) -> Floats:
         """Scores of all items. Shape [N]; made anew for each user who asks at a time of the past."""
-        return self._now.score if history.asked_at is None else self._scores_at(history.asked_at)
+        return self.now.score if history.asked_at is None else self._scores_at(history.asked_at)
 
     @cached_property
-    def _now(self) -> PopularitySource:
-        """The scores at the end of the events, which are sorted once for all requests."""
+    def now(self) -> PopularitySource:
+        """The source at the end of the events, which a bundle has: nobody there asks in the past."""
         end = int(self.time[-1]) if len(self.time) else 0
         return PopularitySource(name=self.name, score=self._scores_at(end))
 

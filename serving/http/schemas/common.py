@@ -87,6 +87,10 @@ class Readiness(Model):
     status: str = Field(examples=["ready"])
     model: ModelInfo
     providers: dict[str, list[str]]
+    ran_on: dict[str, str | None] = Field(
+        description="The device that held the outputs of the last inference of each graph.",
+        examples=[{"user_tower": "cuda", "ranker": "cuda"}],
+    )
     num_items: int
     num_users: int
     degraded: list[str] = Field(description="What does not answer, while requests are answered without it.")

@@ -223,6 +223,9 @@ def test_health_and_readiness(client, engine):
     assert client.get("/healthz").json() == {"status": "ok"}
     ready = client.get("/readyz").json()
     assert (ready["status"], ready["num_items"], ready["num_users"]) == ("ready", 6, 3)
+    assert ready["ran_on"] == {"user_tower": None, "ranker": None}
+    ask(client, user_id="ann")
+    assert client.get("/readyz").json()["ran_on"] == {"user_tower": "cpu", "ranker": "cpu"}
     assert ready["model"]["version"] == engine.bundle.version
     engine.state.close()
     answer = client.get("/readyz")

@@ -42,7 +42,7 @@ def give_to_sources(monkeypatch: pytest.MonkeyPatch, split: InMemorySplit) -> No
     """Candidate sources are fitted on the training events of this split."""
     monkeypatch.setattr(
         "training.fitting.inputs._source_items",
-        lambda _, features, __: UserItems.of(split.positive_training(features.item_ids)),
+        lambda _, features, __, has_clock: UserItems.of(split.positive_training(features.item_ids)),
     )
 
 

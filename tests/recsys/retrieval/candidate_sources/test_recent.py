@@ -61,3 +61,11 @@ def test_users_who_ask_at_other_times_are_answered_together() -> None:
 def test_the_newest_events_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recent, "READ_EVENTS", 2)
     assert small().candidates([history_of(5)], 4)[0][0].tolist() == [4, 3, 0, 0]
+
+
+def test_a_bundle_has_the_scores_at_the_end() -> None:
+    source = random_source("recent", NUM_ITEMS)
+    assert isinstance(source, RecentSource)
+    users, every = [history_of(5), history_of()], np.tile(np.arange(NUM_ITEMS), (2, 1))
+    np.testing.assert_array_equal(source.now.scores(users, every), source.scores(users, every))
+    assert source.now.name == source.name
