@@ -4,7 +4,7 @@
 
 Starts a server on BUNDLE with a state in memory and lets schemathesis send it requests, right and wrong ones,
 up to so many for each operation in each phase. The exit code is 1 after any answer with a status of 500 or
-above, with a status or a content type that the document does not name, or with a body that its schema refuses.
+above, with a status or content type that the document does not name, or with a body that its schema refuses.
 """
 
 import argparse
