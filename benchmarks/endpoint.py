@@ -196,7 +196,7 @@ class Client:
 async def measure_servers(
     servers: dict[str, tuple[int, int]], bodies: Bodies, args: argparse.Namespace
 ) -> dict[str, dict[str, list[Load]]]:
-    """Stretches with one client, with 32, and at half load; the servers, each a port and a process, in turns."""
+    """Stretches with one client, with 32 and at half load; servers, each a port and a process, in turns."""
     loads: dict[str, dict[str, list[Load]]] = {name: {"one": [], "many": [], "half": []} for name in servers}
     for server in servers.values():
         await closed_loop(*server, bodies, clients=4, seconds=2.0)  # warm-up
