@@ -158,6 +158,7 @@ def stages(
     tantivy_searcher = index._documents.searcher
 
     def lexical() -> None:
+        matcher._matches_of, matcher._items_of = {}, {}  # a new query each time
         index.search(words, num)
         index.scores(words, scores.items)
         index.coverage(words, scores.items)

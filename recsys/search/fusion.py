@@ -5,7 +5,7 @@ Without validation queries a leg's evidence for an item is a log likelihood rati
     z = (cosine - center) / deviation     of the background, a sample of the catalogue
     dense leg     z^2 / 2   where z > 0   the ratio of a broad normal distribution to the background's, for
                                           large z (a standard result on Bayes factors of normal means)
-    lexical leg   4 min(ln N, sum of idf) (coverage + 0.05 BM25 / (10 + BM25) - mean coverage)
+    lexical leg   6 min(ln N, sum of idf) (coverage + 0.05 BM25 / (10 + BM25) - mean coverage)
 
 so that a leg that recognises an item has outliers and decides, and one without information adds little. Legs
 of the same encoder have one deviation, the geometric mean of theirs, since the noise of their cosines is the

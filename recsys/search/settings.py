@@ -17,7 +17,7 @@ class _Frozen(BaseModel):
 class EvidenceSettings(_Frozen):
     """Of the fusion by evidence (`fusion.py`)."""
 
-    words: Weight = 4.0  # evidence of all words, in units of the logarithm of the number of items
+    words: Weight = 6.0  # evidence of all words, in units of the logarithm of the number of items
     bm25: Weight = 0.05  # share of it that BM25 adds, which orders items with equal words
     shared: Weight = 0.05  # factor of comparisons in the shared space, which are less accurate
     # The same for a picture or video that is compared with pictures in their own space: this comparison sees

@@ -42,6 +42,7 @@ from serving.http.schemas import (
 )
 from serving.http.search import body_definitions
 from serving.http.search import router as search_router
+from serving.items import ItemFollower
 from serving.micro_batches import MicroBatches
 from serving.swap import Holder, Served, ServeSettings, StoreFollower
 
@@ -146,6 +147,7 @@ def serve(
                 "that are added are lost; name a writable file with --state to keep them (a Redis keeps them "
                 "with appendonly yes and appendfsync always)"
             )
+        stack.enter_context(ItemFollower(holder.refresh_items))
         if follows:
             stack.enter_context(StoreFollower(holder, bundle))
         application = create_app(

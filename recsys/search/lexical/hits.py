@@ -13,7 +13,7 @@ from recsys.search.lexical.storage import ITEM, TermIndex
 # Scores are scaled to a best score of 30 before `tie_groups`, whose tolerance is 3e-5: differences below a
 # millionth of the best score are rounding errors, because tantivy adds up a document's words in any order.
 _TIE_SCALE: Final = 30.0
-_SPARE: Final = 32  # hits beyond k, so that ties at the cut cost no second search
+SPARE: Final = 32  # hits beyond k, so that ties at the cut cost no second search
 _GROWTH: Final = 4
 _MATCHES_OF_ONE_LOOKUP: Final = 8  # that are read in the time in which one item is looked up
 _FEW_ITEMS: Final = 1000  # that are faster looked up one by one than as a set of terms
@@ -32,22 +32,32 @@ def count(searcher: tantivy.Searcher, query: Query) -> int:
     return int(searcher.search(query, 1).count)  # type: ignore[attr-defined]
 
 
-def scored(index: TermIndex, query: Query, items: Ints, most: int) -> Floats:
-    """The score of each of `items`, 0 where the query does not match. Shape [K].
+def are_few(most: int, num_items: int) -> bool:
+    """Whether reading all of at most `most` matches is faster than a search among `num_items` items."""
+    return most <= _MATCHES_OF_ONE_LOOKUP * num_items
 
-    At most `most` documents match. Where that is few, all of them are taken, which is faster than a search
-    among the items.
-    """
+
+def scored(index: TermIndex, query: Query, items: Ints) -> Floats:
+    """The score of each of `items` by a search among them, 0 where the query does not match. Shape [K]."""
     wanted, at = np.unique(items, return_inverse=True)
-    if most <= _MATCHES_OF_ONE_LOOKUP * len(wanted):
-        found, found_score = hits(index.searcher, query, most)
-    else:
-        among = _restricted(query, wanted, index.schema)
-        found, found_score = hits(index.searcher, among, len(wanted))
-    score = np.zeros(len(wanted), np.float32)
-    is_wanted = np.isin(found, wanted)
-    score[np.searchsorted(wanted, found[is_wanted])] = found_score[is_wanted]
-    return score[at]
+    found, found_score = hits(index.searcher, _restricted(query, wanted, index.schema), len(wanted))
+    order = np.argsort(found)
+    return looked_up(found[order], found_score[order], wanted)[at]
+
+
+def looked_up(found: Ints, found_score: Floats, items: Ints) -> Floats:
+    """The score of each of `items` from those of the ascending `found`, 0 for the others. Shape [K]."""
+    if not len(found):
+        return np.zeros(len(items), np.float32)
+    at = np.minimum(np.searchsorted(found, items), len(found) - 1)
+    score: Floats = np.where(found[at] == items, found_score[at], np.float32(0))
+    return score
+
+
+def best_of_all(found: Ints, found_score: Floats, k: int, allowed: Bools | None) -> tuple[Ints, Floats]:
+    """As `best`, from all matches and their scores, best first."""
+    kept = _are_allowed(found, allowed)
+    return _ordered(found[kept], found_score[kept], k)
 
 
 def best(index: TermIndex, query: Query, k: int, allowed: Bools | None) -> tuple[Ints, Floats]:
@@ -58,7 +68,7 @@ def best(index: TermIndex, query: Query, k: int, allowed: Bools | None) -> tuple
     """
     searcher = index.searcher
     num_allowed = searcher.num_docs if allowed is None else int(allowed.sum())
-    limit = (k + _SPARE) * max(searcher.num_docs // max(num_allowed, 1), 1)
+    limit = (k + SPARE) * max(searcher.num_docs // max(num_allowed, 1), 1)
     while True:
         if allowed is not None and limit > 2 * num_allowed:
             among = _restricted(query, np.flatnonzero(allowed), index.schema)

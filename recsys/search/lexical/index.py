@@ -15,7 +15,7 @@ from recsys.arrays import Bools, Floats, Ints
 from recsys.errors import BundleError, RecsysError
 from recsys.files import replacing_directory
 from recsys.search.lexical.documents import Document, analyzed, checked, schema
-from recsys.search.lexical.hits import best, count, hits, scored
+from recsys.search.lexical.hits import SPARE, are_few, best, best_of_all, count, hits, looked_up, scored
 from recsys.search.lexical.matching import Matcher
 from recsys.search.lexical.presence import strengths
 from recsys.search.lexical.settings import LexicalSettings
@@ -146,6 +146,8 @@ class LexicalIndex:
         units = matcher.units(query)
         if k < 1 or not units or (allowed is not None and not allowed.any()):
             return np.empty(0, np.int64), np.empty(0, np.float32)
+        if are_few(matcher.most(units), k + SPARE):
+            return best_of_all(*matcher.matches(query), k, allowed)
         return best(self._documents, matcher.score(units, query.excluded), k, allowed)
 
     def scores(self, query: WordQuery, items: Ints) -> Floats:
@@ -154,7 +156,11 @@ class LexicalIndex:
         units = matcher.units(query)
         if not units:
             return _zeros(items)
-        return scored(self._documents, matcher.score(units, query.excluded), items, matcher.most(units))
+        if not are_few(matcher.most(units), len(items)):
+            return scored(self._documents, matcher.score(units, query.excluded), items)
+        found, score = matcher.matches(query)
+        order = np.argsort(found)
+        return looked_up(found[order], score[order], items)
 
     def coverage(self, query: WordQuery, items: Ints) -> Floats:
         """The share of the query's words and phrases that each of `items` has, weighted by rarity. Shape [K].

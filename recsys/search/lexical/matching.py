@@ -5,11 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
 import tantivy
 from tantivy import Occur, Query
 
+from recsys.arrays import Floats, Ints
 from recsys.search.lexical.documents import ALL, BOOSTED
-from recsys.search.lexical.hits import count
+from recsys.search.lexical.hits import count, hits
 from recsys.search.lexical.settings import LexicalSettings
 from recsys.search.lexical.stemming import Stemmer
 from recsys.search.lexical.tokens import fold, is_segmented, parts
@@ -18,6 +20,8 @@ from recsys.search.lexical.words import WordQuery
 
 _MAX_CACHED: Final = 1000  # queries, and words
 _MIN_COMMON: Final = 100  # documents; a word of fewer costs no time
+_MAX_KEPT_UNITS: Final = 64  # whose items are kept
+MOST_AT_ONCE: Final = 24  # powers of two whose sum is exact in float32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +53,8 @@ class Matcher:
         self._num_docs = searcher.num_docs
         self._units_of: dict[WordQuery, list[Unit]] = {}  # one query is asked for scores, coverage, matches
         self._idf_of: dict[Unit, float] = {}
+        self._matches_of: dict[WordQuery, tuple[Ints, Floats]] = {}  # asked for the best, then for scores
+        self._items_of: dict[Unit, list[tuple[float, Ints]]] = {}
 
     @property
     def searcher(self) -> tantivy.Searcher:
@@ -115,6 +121,55 @@ class Matcher:
         ]
         clauses += [(Occur.MustNot, query) for query in self.excluded(excluded)]
         return Query.boolean_query(clauses)
+
+    def matches(self, query: WordQuery) -> tuple[Ints, Floats]:
+        """All documents that match the query and their scores, best first. Those of the last one are kept."""
+        found = self._matches_of.get(query)
+        if found is None:
+            units = self.units(query)
+            found = hits(self._searcher, self.score(units, query.excluded), self.most(units))
+            self._matches_of = {query: found}
+        return found
+
+    def items_with(self, units: Sequence[Unit]) -> list[list[tuple[float, Ints]]]:
+        """For each unit the ascending items that have an alternative of it, by ascending weight.
+
+        From one search for all units that are not kept: alternative i of 24 adds 2^i to the score of a
+        document that has it.
+        """
+        kept = self._items_of
+        known = {unit: kept[unit] for unit in units if unit in kept}
+        new = [unit for unit in dict.fromkeys(units) if unit not in known]
+        graded = [(unit, weight) for unit in new for weight in sorted(set(unit.terms.values()))]
+        made: dict[Unit, list[tuple[float, Ints]]] = {unit: [] for unit in new}
+        for first in range(0, len(graded), MOST_AT_ONCE):
+            some = graded[first : first + MOST_AT_ONCE]
+            found, bits = self._named(some)
+            for bit, (unit, weight) in enumerate(some):
+                made[unit].append((weight, np.sort(found[(bits >> bit) & 1 == 1])))
+        if len(kept) + len(made) > _MAX_KEPT_UNITS:  # other threads may be reading the former ones
+            kept = self._items_of = {}
+        kept |= made
+        return [(made if unit in made else known)[unit] for unit in units]
+
+    def _named(self, graded: Sequence[tuple[Unit, float]]) -> tuple[Ints, Ints]:
+        """The documents that have any of the alternatives, and bit i of each for alternative i."""
+        query = self.naming(graded)
+        items, score = hits(self._searcher, query, self.most([unit for unit, _ in graded]))
+        return items, score.astype(np.int64)
+
+    def naming(self, graded: Sequence[tuple[Unit, float]]) -> Query:
+        """Scores that name which of at most 24 alternatives a document has: 2^i for alternative i."""
+        queries = [
+            self.having(terms for terms, own in unit.terms.items() if own == weight)
+            for unit, weight in graded
+        ]
+        return Query.boolean_query(
+            [
+                (Occur.Should, Query.const_score_query(query, float(2**bit)))
+                for bit, query in enumerate(queries)
+            ]
+        )
 
     def most(self, units: Sequence[Unit]) -> int:
         """At most so many documents have any of the units."""

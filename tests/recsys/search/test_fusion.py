@@ -97,7 +97,7 @@ def test_evidence_by_hand():
     found = evidence(asked, EvidenceSettings())
     assert "popularity" not in found
     # 3 nats are fewer than ln 100; BM25 of 10 adds half of 0.05.
-    np.testing.assert_allclose(found["lexical"], [12 * (1.025 - 0.1), 12 * -0.1, 0.0], rtol=1e-6)
+    np.testing.assert_allclose(found["lexical"], [18 * (1.025 - 0.1), 18 * -0.1, 0.0], rtol=1e-6)
     # The deviation of both texts is 0.2, the geometric mean of 0.1 and 0.4.
     np.testing.assert_allclose(found["title"], [2.0, 0.05 * -0.5, 0.02 / 0.08], rtol=1e-5)
     np.testing.assert_allclose(found["text"], [0.5, 0.0, 0.08 / 0.08], rtol=1e-5, atol=1e-6)
@@ -127,7 +127,7 @@ def slow_fusion(asked):
             if each.space == "lexical":
                 bm25 = float(each.score_K[at])
                 share = float(asked.coverage_K[at]) + 0.05 * bm25 / (10 + bm25) - asked.words.mean_coverage
-                value = 4 * min(math.log(asked.words.num_items), asked.words.total_idf) * share
+                value = 6 * min(math.log(asked.words.num_items), asked.words.total_idf) * share
                 value = value if each.has_K[at] else 0.0
             else:
                 z = (float(each.score_K[at]) - each.background.center) / deviation

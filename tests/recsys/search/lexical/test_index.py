@@ -274,6 +274,28 @@ def test_matches_and_coverage_are_those_of_one_word_and_one_item_at_a_time(num_w
     np.testing.assert_allclose(index.coverage(query, items), idf @ own / idf.sum(), rtol=1e-5)
 
 
+@pytest.mark.parametrize("max_kept", [0, 2, 64])
+def test_reading_all_matches_and_a_search_among_few_items_agree(
+    monkeypatch: pytest.MonkeyPatch, max_kept: int
+) -> None:
+    monkeypatch.setattr("recsys.search.lexical.matching._MAX_KEPT_UNITS", max_kept)
+    index = index_of(*random_titles(3, 60), languages=[])
+    for text in (
+        " ".join(WORDS[:4]),
+        f"{WORDS[0]} {WORDS[5]} {WORDS[6]}x",
+        f"{WORDS[1]} {WORDS[3]} -{WORDS[2]}",
+    ):
+        query, items = parse_words(text), np.arange(2, 64)  # all 60 items, and two that are none
+        strengths, scores = index.strengths(query, items), index.scores(query, items)
+        assert (strengths > 0).sum() > 8  # so that a search among one item is the faster one
+        for at, item in enumerate(items.tolist()):
+            np.testing.assert_array_equal(index.strengths(query, ids(item))[:, 0], strengths[:, at])
+            np.testing.assert_allclose(index.scores(query, ids(item))[0], scores[at], rtol=1e-6)
+        best, best_scores = index.search(query, 5)
+        np.testing.assert_allclose(best_scores, index.scores(query, best), rtol=2e-6)
+        assert best.tolist() == index.search(query, 60)[0][:5].tolist()
+
+
 def test_words_that_no_item_has_are_not_known() -> None:
     index = index_of("red running shoes", "blue hat")
     known = ("red", "unknown hats", '"running shoes"', "runing", "blue -red")
