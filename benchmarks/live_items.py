@@ -16,6 +16,7 @@ import argparse
 import io
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -52,7 +53,6 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--items", type=int, nargs="+", default=[800, 14_000, 100_000])
     parser.add_argument("--uploads", type=int, default=500)
-    parser.add_argument("--port", type=int, default=8765)
     parser.add_argument("--folder", type=Path, help="Where the files are written; its disk is measured.")
     args = parser.parse_args()
     print("| " + " | ".join(COLUMNS) + " |\n|" + "---|" * len(COLUMNS))
@@ -109,10 +109,12 @@ def enlarge_words(source: Path, target: Path, rows: np.ndarray) -> None:
 
 def measure(path: Path, num_items: int, args: argparse.Namespace) -> None:
     state = path.parent / "state.sqlite"
-    command = [sys.executable, "-c", SERVER, str(path), str(state), str(args.port)]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", SERVER, str(path), str(state), str(port)]
     server = subprocess.Popen(command, cwd=Path(__file__).parents[1])
     try:
-        with httpx2.Client(base_url=f"http://127.0.0.1:{args.port}", timeout=600) as client:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=600) as client:
             wait_for(client)
             categories = example_categories(client)
             report(num_items, "start", [], server.pid)

@@ -1,6 +1,7 @@
 """External ids at the edges, integers inside: 0 is padding, 1 is unknown, 2 is the first real id."""
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 
@@ -27,6 +28,16 @@ class IdMap:
         nul = next((name for name in self.external if "\0" in name), None)
         if nul is not None:
             raise DataError(f"id {nul!r} has a NUL character; remove it")
+
+    def extended(self, names: Sequence[str]) -> "IdMap":
+        """With `names` after the last id. Raises `DataError` as the constructor."""
+        if "\0" in "".join(names) or len({*names}) < len(names) or any(name in self for name in names):
+            return IdMap((*self.external, *names))  # raises
+        other = copy(self)
+        other.external = (*self.external, *names)
+        internal = dict(zip(names, range(self.size, self.size + len(names)), strict=True))
+        other.__dict__["_internal"] = self._internal | internal  # in place of the cached property's
+        return other
 
     @cached_property
     def _internal(self) -> dict[str, int]:

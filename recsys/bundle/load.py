@@ -63,7 +63,8 @@ class Bundle:
         `token_mask` of a bundle that recommends.
         """
         other = Bundle(self.path, self.manifest, self.version)
-        own = {"item_ids": item_ids, "catalogue": catalogue, **arrays}
+        maps = {"event_ids": self.event_ids, "profile_ids": self.profile_ids, "_maps": self._maps}
+        own = {"item_ids": item_ids, "catalogue": catalogue, **maps, **arrays}
         other.__dict__.update(own)  # in place of what the cached properties read
         return other
 

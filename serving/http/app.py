@@ -1,6 +1,7 @@
 """The HTTP endpoint: `create_app(engine)`, and `serve`, which runs it."""
 
 import logging
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -41,6 +42,7 @@ from serving.http.schemas import (
 )
 from serving.http.search import body_definitions
 from serving.http.search import router as search_router
+from serving.items import ItemFollower
 from serving.micro_batches import MicroBatches
 from serving.swap import Holder, Served, ServeSettings, StoreFollower
 
@@ -94,7 +96,10 @@ def create_app(
     app.state.answers = answers = answers or AnswerSettings()
     app.state.metrics = metrics = Metrics()
     app.state.micro_batches = MicroBatches(
-        max_batch=answers.max_batch, clock=answers.clock, observe=metrics.computed
+        max_batch=answers.max_batch,
+        num_workers=os.cpu_count() or 1,
+        clock=answers.clock,
+        observe=metrics.computed,
     )
     app.add_middleware(Guard, metrics=metrics, keys=keys, limits=guard_limits, clock=answers.clock)
     for each in (
@@ -142,6 +147,7 @@ def serve(
                 "that are added are lost; name a writable file with --state to keep them (a Redis keeps them "
                 "with appendonly yes and appendfsync always)"
             )
+        stack.enter_context(ItemFollower(holder.refresh_items))
         if follows:
             stack.enter_context(StoreFollower(holder, bundle))
         application = create_app(

@@ -3,6 +3,7 @@
 from serving.items.content import Content
 from serving.items.encoder import ItemEncoder
 from serving.items.fields import ItemFields, ItemSchema
+from serving.items.following import ItemFollower
 from serving.items.live import LiveItems, View
 from serving.items.media import MEDIA
 from serving.items.reading import ItemEntry, Stored
@@ -13,6 +14,7 @@ __all__ = [
     "ItemEncoder",
     "ItemEntry",
     "ItemFields",
+    "ItemFollower",
     "ItemSchema",
     "LiveItems",
     "Stored",

@@ -62,7 +62,7 @@ class LiveCatalogue:
         kept = [each for each in changes if not each.is_removal or each.item in self._item_ids]
         new = [each.item for each in kept if each.item not in self._item_ids]
         if new:
-            self._item_ids = IdMap((*self._item_ids.external, *new))
+            self._item_ids = self._item_ids.extended(new)
         rows = self._item_ids.encode(each.item for each in kept)
         order = np.argsort(rows)
         rows, kept = rows[order], [kept[at] for at in order]

@@ -78,3 +78,14 @@ def test_save_and_load_round_trip(tmp_path: Path, names: list[str]) -> None:
 def test_a_trailing_nul_is_refused() -> None:
     with pytest.raises(DataError, match="NUL"):
         IdMap(["a\0"])
+
+
+def test_an_extended_map_equals_one_of_all_names():
+    first, whole = IdMap(["a", "b"]), IdMap(["a", "b", "c", "d"])
+    extended = first.extended(["c", "d"])
+    assert (extended.external, extended.size, "d" in extended) == (whole.external, whole.size, True)
+    assert extended.encode(["a", "d", "x"]).tolist() == whole.encode(["a", "d", "x"]).tolist()
+    assert "c" not in first
+    for names in (["a"], ["c", "c"], ["c\0"]):
+        with pytest.raises(DataError):
+            first.extended(names)
