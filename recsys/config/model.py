@@ -151,8 +151,10 @@ class RankerConfig(Section):
     enabled: bool = True  # False: lists in the retriever's order
     num_candidates: Count = 100  # best items of the retriever that the ranker orders
     # Candidate sources beside the retriever. Each adds candidates, and scores all candidates for the ranker.
-    # "content" is not among them by default: its gain was not measured yet. "recent" needs a clock.
-    sources: tuple[str, ...] = tuple(name for name in SourcesConfig.model_fields if name != "content")
+    # "recent" needs a clock. "ease" and "content" are not among them by default: no clear gain was measured.
+    sources: tuple[str, ...] = tuple(
+        name for name in SourcesConfig.model_fields if name not in ("ease", "content")
+    )
     source_candidates: Annotated[int, Field(ge=0)] = 20  # candidates that each source may add
     history_length: Count = 50  # newest events that the ranker reads
     # Fraction of the hidden numbers set to 0, and of the tokens that a training step drops.
