@@ -20,7 +20,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -78,10 +78,12 @@ def main() -> None:
         ]
         bare = measure_bare(path, item_lists)
         bodies = [body_of(items, args.items, args.reasons) for items in item_lists]
-        loads = {}
-        for name, options in (("micro-batches", []), ("no micro-batches", ["--max-batch", "1"])):
-            with served(path, options) as (port, process):
-                loads[name] = asyncio.run(measure_server(port, process, bodies, args))
+        with ExitStack() as stack:
+            servers = {
+                name: stack.enter_context(served(path, options))
+                for name, options in (("micro-batches", []), ("no micro-batches", ["--max-batch", "1"]))
+            }
+            loads = asyncio.run(measure_servers(servers, bodies, args))
     report(bare, loads)
 
 
@@ -191,17 +193,21 @@ class Client:
         self._writer.close()
 
 
-async def measure_server(
-    port: int, process: int, bodies: Bodies, args: argparse.Namespace
-) -> dict[str, list[Load]]:
-    """Stretches with one client, with 32, and at half load, in turns."""
-    loads: dict[str, list[Load]] = {"one": [], "many": [], "half": []}
-    await closed_loop(port, process, bodies, clients=4, seconds=2.0)  # warm-up
+async def measure_servers(
+    servers: dict[str, tuple[int, int]], bodies: Bodies, args: argparse.Namespace
+) -> dict[str, dict[str, list[Load]]]:
+    """Stretches with one client, with 32 and at half load; servers, each a port and a process, in turns."""
+    loads: dict[str, dict[str, list[Load]]] = {name: {"one": [], "many": [], "half": []} for name in servers}
+    for server in servers.values():
+        await closed_loop(*server, bodies, clients=4, seconds=2.0)  # warm-up
     for _ in range(args.rounds):
-        loads["one"].append(await closed_loop(port, process, bodies, clients=1, seconds=args.seconds))
-        loads["many"].append(await closed_loop(port, process, bodies, clients=CLIENTS, seconds=args.seconds))
-        rate = max(each.per_second for each in loads["many"]) / 2
-        loads["half"].append(await open_loop(port, process, bodies, rate=rate, seconds=args.seconds))
+        for kind, clients in (("one", 1), ("many", CLIENTS)):
+            for name, server in servers.items():
+                load = await closed_loop(*server, bodies, clients=clients, seconds=args.seconds)
+                loads[name][kind].append(load)
+        for name, server in servers.items():
+            rate = max(each.per_second for each in loads[name]["many"]) / 2
+            loads[name]["half"].append(await open_loop(*server, bodies, rate=rate, seconds=args.seconds))
     return loads
 
 

@@ -1,6 +1,7 @@
 """The HTTP endpoint: `create_app(engine)`, and `serve`, which runs it."""
 
 import logging
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -95,7 +96,10 @@ def create_app(
     app.state.answers = answers = answers or AnswerSettings()
     app.state.metrics = metrics = Metrics()
     app.state.micro_batches = MicroBatches(
-        max_batch=answers.max_batch, clock=answers.clock, observe=metrics.computed
+        max_batch=answers.max_batch,
+        num_workers=os.cpu_count() or 1,
+        clock=answers.clock,
+        observe=metrics.computed,
     )
     app.add_middleware(Guard, metrics=metrics, keys=keys, limits=guard_limits, clock=answers.clock)
     for each in (
