@@ -9,12 +9,13 @@ disk of the folder. Client and server share the cores.
 "upload" sends a title, a text, categories and a JPEG of 1 megapixel, all different, by PUT, and then asks for
 a recommendation among the new item alone; the time is from the first byte of the upload to the end of the
 answer that lists the item. "title alone" is the same without text and picture. "delete" is one DELETE. The
-memory is the resident set of the server.
+memory is the resident set of the server, its CPU time is that of one action.
 """
 
 import argparse
 import io
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -45,7 +46,15 @@ from serving.http import serve
 from serving.swap import ServeSettings
 serve(Path(sys.argv[1]), ServeSettings(state=Path(sys.argv[2])), port=int(sys.argv[3]), log_level="error")
 """
-COLUMNS = ("items", "what", "median (ms)", "99% (ms)", "largest (ms)", "memory (MB)")
+COLUMNS = (
+    "items",
+    "what",
+    "median (ms)",
+    "99% (ms)",
+    "largest (ms)",
+    "CPU of the server (ms)",
+    "memory (MB)",
+)
 
 
 def main() -> None:
@@ -112,7 +121,7 @@ def measure(path: Path, num_items: int, args: argparse.Namespace) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-c", SERVER, str(path), str(state), str(port)]
-    server = subprocess.Popen(command, cwd=Path(__file__).parents[1])
+    server = subprocess.Popen(command, cwd=Path(__file__).parents[1], stdout=subprocess.DEVNULL)
     try:
         with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=600) as client:
             wait_for(client)
@@ -122,12 +131,12 @@ def measure(path: Path, num_items: int, args: argparse.Namespace) -> None:
             report(num_items, "encoders loaded", [], server.pid)
 
             def timed(what: str, act: Callable[[int], None], count: int) -> None:
-                times = []
+                times, spent = [], cpu_ms(server.pid)
                 for at in range(count):
                     start = time.perf_counter()
                     act(at)
                     times.append(1000 * (time.perf_counter() - start))
-                report(num_items, what, times, server.pid)
+                report(num_items, what, times, server.pid, (cpu_ms(server.pid) - spent) / count)
 
             num_few = max(args.uploads // 10, 2)
             timed("upload", lambda at: upload(client, at, categories, with_picture=True), args.uploads)
@@ -182,14 +191,21 @@ def delete(client: httpx2.Client, at: int) -> None:
     client.delete(f"/v1/items/new-{at}").raise_for_status()
 
 
-def report(num_items: int, what: str, times: list[float], pid: int) -> None:
+def cpu_ms(pid: int) -> float:
+    """CPU time of a process since its start."""
+    fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
+    return 1000 * (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def report(num_items: int, what: str, times: list[float], pid: int, spent: float | None = None) -> None:
     status = Path(f"/proc/{pid}/status").read_text("utf-8")
     resident = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
     shown = ["", "", ""]
     if times:
         highest = quantiles(times, n=100)[98] if len(times) > 1 else times[0]
         shown = [f"{value:.0f}" for value in (median(times), highest, max(times))]
-    print("| " + " | ".join([f"{num_items:,}", what, *shown, f"{resident / 1024:.0f}"]) + " |", flush=True)
+    shown += ["" if spent is None else f"{spent:.0f}", f"{resident / 1024:.0f}"]
+    print("| " + " | ".join([f"{num_items:,}", what, *shown]) + " |", flush=True)
 
 
 if __name__ == "__main__":

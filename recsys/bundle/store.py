@@ -135,7 +135,7 @@ class Store:
 
     @staticmethod
     def check_place(path: Path) -> None:
-        """Raise `BundleError` for a path that is no store and is in use: a file, or a folder of other files."""
+        """Raise `BundleError` for a file, and for a folder of other files than a store."""
         if path.exists() and not is_store(path) and (not path.is_dir() or any(path.iterdir())):
             raise BundleError(f"{path} is not empty and no store; name another --store")
 

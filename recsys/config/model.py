@@ -151,9 +151,10 @@ class RankerConfig(Section):
     enabled: bool = True  # False: lists in the retriever's order
     num_candidates: Count = 100  # best items of the retriever that the ranker orders
     # Candidate sources beside the retriever. Each adds candidates, and scores all candidates for the ranker.
-    # "recent" needs a clock. "ease" and "content" are not among them by default: no clear gain was measured.
+    # "ease", "content" and "recent" are not among them by default: no clear gain was measured on several data
+    # sets. "recent" needs a clock.
     sources: tuple[str, ...] = tuple(
-        name for name in SourcesConfig.model_fields if name not in ("ease", "content")
+        name for name in SourcesConfig.model_fields if name not in ("ease", "content", "recent")
     )
     source_candidates: Annotated[int, Field(ge=0)] = 20  # candidates that each source may add
     history_length: Count = 50  # newest events that the ranker reads

@@ -28,6 +28,7 @@ Legend: V words of the catalogue, Q words of a query, N items, K items of a ques
 """
 
 import json
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
@@ -181,6 +182,13 @@ class ItemWords:
             return None
         cosine = self.vectors[kept].astype(np.float32) @ text_D
         return self.words[int(kept[int(cosine.argmax())])]
+
+    def near_words(self, word: str, num: int) -> list[str]:
+        """The `num` other words of the catalogue with the nearest vectors, nearest first."""
+        at = bisect_left(self.words, word)
+        cosine_V = self._specific_VD @ self._specific_VD[at]
+        nearest = np.argsort(-cosine_V, kind="stable")
+        return [self.words[near] for near in nearest[nearest != at][:num].tolist()]
 
     def has_words(self, items: Ints) -> Bools:
         """Whether each of `items` has any word. Shape [K]."""

@@ -43,7 +43,7 @@ from training.search.quality.results import SearchEvaluation
 from training.search.subject import SearchSubject
 
 Searched = tuple[SearchEvaluation, tuple[str, ...]]  # results, and what of the files was left out
-METHOD: Final = 5  # of the choice; raised where the same data lead to other settings
+METHOD: Final = 6  # of the choice; raised where the same data lead to other settings
 HELD_OUT_SHARE: Final = 0.2  # of the items, whose pairs of modalities the heads have not seen
 
 

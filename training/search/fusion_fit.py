@@ -14,8 +14,8 @@ removed, from the evidence too, where the NDCG without it is at most one standar
 the best; standard errors are of the paired differences over groups of queries. Learned weights, or the best
 leg alone, replace the fusion by evidence only where they are better by two standard errors: a hundred queries
 of one kind say little about the queries that others will ask. Reviews in particular are another kind of text
-than what people type. So queries of two words of an item (`typed_queries`) are among those that weights are
-fitted to, and no fusion is taken that is worse than the evidence by a standard error on either kind.
+than what people type. So made queries (`typed_queries`) are among those that weights are fitted to, and no
+fusion is taken that is worse than the evidence by a standard error on them.
 
 Legend: Q queries, K candidates of a query, R candidates of all queries, W sampled candidates of a query,
 padded, F features: the evidence, then two for each leg.
@@ -110,7 +110,7 @@ def _chosen(task: "_Task", kept: Sequence[str], best_leg: str, ndcg_Q: dict[str,
     learned, _, alone = means.values()
     shown = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
     num_made = int(task.is_made_Q.sum())
-    made = f" and {num_made} of two words of an item" if num_made else ""
+    made = f" and {num_made} as people type them" if num_made else ""
     words = f"cross-fitted NDCG@10 over {len(task.queries) - num_made} validation queries{made}: {shown}"
     if learned > alone and task.is_better(learned_Q, plain_Q):
         off = [name for name in task.names if name not in kept]
@@ -268,15 +268,14 @@ class _Task:
         )
 
     def is_better(self, ndcg_Q: Doubles, other_Q: Doubles) -> bool:
-        """Whether the mean is above the other's by more than `MIN_ERRORS` standard errors.
+        """Whether the mean over the validation queries is above the other's by `MIN_ERRORS` standard errors.
 
-        And not below it by more than one on the validation queries or on the made ones.
+        And not below it by more than one on the made queries.
         """
-        gain_Q = ndcg_Q - other_Q
-        parts = [part_Q for part_Q in (self.is_made_Q, ~self.is_made_Q) if part_Q.any()]
-        return float(gain_Q.mean()) > MIN_ERRORS * self.standard_error(gain_Q) and all(
-            float(gain_Q[part_Q].mean()) >= -self.standard_error(gain_Q, part_Q) for part_Q in parts
-        )
+        gain_Q, made_Q = ndcg_Q - other_Q, self.is_made_Q
+        if made_Q.any() and float(gain_Q[made_Q].mean()) < -self.standard_error(gain_Q, made_Q):
+            return False
+        return float(gain_Q[~made_Q].mean()) > MIN_ERRORS * self.standard_error(gain_Q, ~made_Q)
 
     def standard_error(self, difference_Q: Doubles, part_Q: Bools | None = None) -> float:
         """Of the mean difference, of some of the queries perhaps, clustered by group."""

@@ -3,7 +3,7 @@
 With behaviour the texts are reviews of held-out events. Such a review is in no item vector and no lexical
 index, its event is in no training, and the person's history ends before it. Without behaviour they are
 sentences that are taken out of the descriptions. The words of the item's title are taken out of every text.
-Queries of two words of an item stand for what people type.
+Queries of the kind of an item and a word near one of its words stand for what people type.
 """
 
 import re
@@ -24,6 +24,7 @@ from recsys.search import Document, EncodedQuery, Searcher, parse_words
 
 MAX_WORDS: Final = 64  # of a query
 MIN_WORDS: Final = 3  # beside those of the title
+NUM_NEAR: Final = 20  # nearest words of a word of an item, of which one becomes a query
 FREQUENT_SHARE: Final = 0.02  # of the items that have a word which says the kind of an item, at least 3
 _MIN_FREQUENT: Final = 3
 T = TypeVar("T")
@@ -158,9 +159,10 @@ def sentence_queries(
 
 
 def typed_queries(searcher: Searcher, *, max_queries: int = 200, seed: int = 0) -> list[tuple[str, Ints]]:
-    """Two words of a drawn item, as people type them: one that says its kind, and another one of its words.
+    """Two words each, as people type them: the kind of a drawn item, and a word near one of its words.
 
-    With the items that have both words, which answer it. Empty without the words of items.
+    No item of this kind has the near word, so that words alone find the kind, and vectors the rest. The
+    answers are the items of the kind that have the item's own word. Empty without the words of items.
     """
     words, index = searcher.scorer.item_words, searcher.scorer.words
     if words is None or index is None:
@@ -168,16 +170,20 @@ def typed_queries(searcher: Searcher, *, max_queries: int = 200, seed: int = 0) 
     rng = np.random.default_rng(seed)
     items = np.arange(NUM_RESERVED, searcher.scorer.num_items)
     found: dict[str, Ints] = {}
-    for item in rng.permutation(items[words.has_words(items)]).tolist():
+    for item in rng.permutation(items[words.has_words(items)])[: 4 * max_queries].tolist():
         if len(found) == max_queries:
             break
         kind = kind_word(item, searcher)
-        others = [word for word in words.words_of(item) if word != kind]
-        if kind is None or not others:
+        own = [word for word in words.words_of(item) if word != kind]
+        if kind is None or not own:
             continue
-        text = f"{others[int(rng.integers(len(others)))]} {kind}"
-        strength_UK = index.strengths(parse_words(text), items)
-        found[text] = items[(strength_UK >= 1).all(axis=0)]
+        word = own[int(rng.integers(len(own)))]
+        of_kind = items[index.strengths(parse_words(kind), items)[0] >= 1]
+        for near in words.near_words(word, NUM_NEAR):
+            if not (index.strengths(parse_words(near), of_kind) > 0).any():
+                answers = of_kind[index.strengths(parse_words(word), of_kind)[0] >= 1]
+                found[f"{near} {kind}"] = answers
+                break
     return [(text, answers) for text, answers in found.items() if len(answers)]
 
 

@@ -53,6 +53,15 @@ def test_a_second_near_word_counts():
     np.testing.assert_allclose(words.evidence(at(0.0)[None], np.array([2])), [[cosine.mean()]], atol=1e-3)
 
 
+def test_near_words():
+    angles = {"sea": 10.0, "boat": 40.0, "hill": 190.0, "peak": 230.0}
+    documents = [Document(item=2, title="sea boat"), Document(item=3, title="hill peak")]
+    words = item_words(documents, 4, lambda asked: np.stack([at(angles[word]) for word in asked]))
+    assert words.near_words("sea", 1) == ["boat"]
+    assert words.near_words("hill", 3)[0] == "peak"
+    assert set(words.near_words("hill", 9)) == {"sea", "boat", "peak"}
+
+
 def test_equal_words_count_twice():
     documents = [Document(item=2, title="sea boat"), Document(item=3, title="hill peak")]
     same = item_words(documents, 4, lambda words: np.stack([at(90.0 * (w in "hillpeak")) for w in words]))

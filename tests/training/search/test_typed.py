@@ -38,4 +38,4 @@ def test_weights_of_reviews_must_not_answer_typed_queries_worse():
     assert ndcg(alone.weights, typed) < ndcg(None, typed) - 0.2
     both = choose_fusion(reviews, SETTINGS, typed=typed)
     assert ndcg(both.weights, typed) >= ndcg(None, typed) - 0.02
-    assert "60 validation queries and 60 of two words of an item" in both.reason
+    assert "60 validation queries and 60 as people type them" in both.reason
