@@ -126,13 +126,18 @@ class Store:
     @classmethod
     def create(cls, path: Path) -> "Store":
         """The store in `path`, made where there is none; `BundleError` where other files are there."""
+        cls.check_place(path)
         store = cls(path)
         if not is_store(store.path):
-            if store.path.exists() and (not store.path.is_dir() or any(store.path.iterdir())):
-                raise BundleError(f"{path} is not empty and no store; name another --store")
             store.path.mkdir(parents=True, exist_ok=True)
             _write_json(store.path / STORE, {"format": STORE_FORMAT})
         return cls.open(path)
+
+    @staticmethod
+    def check_place(path: Path) -> None:
+        """Raise `BundleError` for a file, and for a folder of other files than a store."""
+        if path.exists() and not is_store(path) and (not path.is_dir() or any(path.iterdir())):
+            raise BundleError(f"{path} is not empty and no store; name another --store")
 
     @property
     def pointer(self) -> Pointer:

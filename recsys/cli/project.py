@@ -6,6 +6,7 @@ settings: `--set "train.epochs=3 split.seed=5"`.
 
 import re
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -27,6 +28,7 @@ WHOLE_NUMBERS = {
 }
 NO_DATASET = ("", "/dev/null")  # the default of `main`; a parameter of the type `path` has to exist
 # A value ends at a blank; quotes and brackets hold together what is inside them.
+_DOWNLOADED = re.compile(r"param_\d+")  # MLflow's names for what a parameter of the type `path` leads to
 _SETTING = re.compile(
     r"""\s*(?P<name>[\w.]+)\s*=\s*
     (?P<value>(?:"(?:\\.|[^"\\])*"|'[^']*'|\[[^\]]*\]|[^\s"'\[])*)""",
@@ -53,9 +55,11 @@ def main() -> None:
 def arguments(name: str, given: Sequence[str]) -> list[str]:
     """Options of an entry point without those that are empty, and every setting after its own `--set`.
 
-    Raises `ConfigError` for a number that is not whole, and for what is no setting.
+    Raises `ConfigError` for a number that is not whole, for a path that was given empty, and for what is no
+    setting.
     """
     found, numbers = list[str](), WHOLE_NUMBERS.get(name, ())
+    _check_paths(given)
     rest = iter(given)
     for each in rest:
         if not each.startswith("-"):
@@ -67,6 +71,20 @@ def arguments(name: str, given: Sequence[str]) -> list[str]:
         elif value:
             found += [each, _whole(each[2:], value) if each[2:] in numbers else value]
     return found
+
+
+def _check_paths(given: Sequence[str]) -> None:
+    """Raise `ConfigError` for a parameter of the type `path` with an empty value.
+
+    MLflow puts the empty folder param_0, param_1, ... of a temporary folder in its place.
+    """
+    for each in map(Path, given):
+        is_download = _DOWNLOADED.fullmatch(each.name) and Path(tempfile.gettempdir()) in each.parents
+        if is_download and not (each.is_dir() and any(each.iterdir())):
+            raise ConfigError(
+                "a parameter of the type path (dataset, run, bundle, source, queries) is empty; name what it "
+                "is to read, or leave the parameter out"
+            )
 
 
 def settings(text: str) -> Iterator[str]:
@@ -99,6 +117,7 @@ def main_commands(given: Sequence[str]) -> list[list[str]]:
             raise ConfigError(
                 f"main has no parameter {name[2:]!r}; {did_you_mean(name[2:], MAIN_PARAMETERS)}"
             )
+    _check_paths([options["--dataset"]])
     dataset = options.pop("--dataset")
     shop = {name: _whole(name[2:], options.pop(name)) for name in map("--{}".format, _SHOP)}
     walk = arguments("run", _pairs(options))

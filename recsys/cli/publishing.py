@@ -52,15 +52,19 @@ def publish(
     cache: CacheOption = None,
 ) -> None:
     """Put a run's bundle into a store and a registry; serve it if it passes the gate (section publish)."""
+    from recsys.bundle import Store
     from recsys.config import load_config
-    from training.pipeline import Run
-    from training.publishing import publish as publish_bundle
     from training.run_directory import RunDirectory
 
     if force is not None and not force.strip():
         raise ConfigError("--force needs the reason, which the store keeps")
     directory = RunDirectory.open(run)
+    Store.check_place(store)
     config = load_config(directory.config_file, overrides=set_ or [])
+    # Imports that take seconds; a mistake in the command is told before.
+    from training.pipeline import Run
+    from training.publishing import publish as publish_bundle
+
     uri = _registry_uri(registry, config.track)
     experiment = config.track.experiment
     published = publish_bundle(

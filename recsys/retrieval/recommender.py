@@ -5,10 +5,10 @@ steps are `CandidateGenerator`'s, the others are `Recommender`'s.
 
 A list has a head and a tail. The head has a fixed number of warm candidates: the nearest items of the
 retriever and the candidates that the other sources add. The ranker orders the head. The tail has the next
-items in the retriever's order. Cold items are ordered by the retriever and merged into the list at fixed
-ranks. The candidates do not depend on the requested length k, so that a shorter list is a prefix of a longer
-list. With an exact index the retriever searches only as many items as k needs, since a search for fewer items
-returns a prefix of a search for more.
+items in the retriever's order. Cold items are ordered by the cold ranker, or else by the retriever, and
+merged into the list at fixed ranks. The candidates do not depend on the requested length k, so that a shorter
+list is a prefix of a longer list. With an exact index the retriever searches only as many items as k needs,
+since a search for fewer items returns a prefix of a search for more.
 
 Legend: B users, L ranks of a list, K candidates, N items, S sources.
 """

@@ -7,7 +7,7 @@ from uvicorn.config import LOGGING_CONFIG
 
 from recsys.errors import ConfigError
 
-# uvicorn's log, and one line for each request as it is.
+# uvicorn's log, what the server itself reports in the same form, and one line for each request as it is.
 LOGGING: Final[dict[str, Any]] = {
     **LOGGING_CONFIG,
     "formatters": {**LOGGING_CONFIG["formatters"], "line": {"format": "%(message)s"}},
@@ -17,6 +17,7 @@ LOGGING: Final[dict[str, Any]] = {
     },
     "loggers": {
         **LOGGING_CONFIG["loggers"],
+        "serving": {"handlers": ["default"], "level": "INFO"},
         "recsys.access": {"handlers": ["lines"], "level": "INFO", "propagate": False},
     },
 }

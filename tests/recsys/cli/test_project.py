@@ -205,3 +205,17 @@ def type_of(parameter: Any) -> str:
     """The type of a parameter in MLproject."""
     kind: str = parameter if isinstance(parameter, str) else parameter["type"]
     return kind
+
+
+def test_an_empty_path_is_named_in_place_of_the_folder_that_mlflow_makes_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder = tmp_path / "tmp1" / "param_0"
+    folder.mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"parameter of the type path .* is empty"):
+        arguments("evaluate", [str(folder)])
+    with pytest.raises(ConfigError, match=r"parameter of the type path .* is empty"):
+        main_commands(["--dataset", str(folder), *MAIN[2:]])
+    (folder / "dataset.toml").touch()  # downloaded
+    assert arguments("evaluate", [str(folder)]) == [str(folder)]
