@@ -126,7 +126,7 @@ BUNDLES: tuple[tuple[str, Callable[[Path], object]], ...] = (
     ("a missing file", lambda bundle: (bundle / "item_tokens.npy").unlink()),
     ("an extra file", replace_text("ranker.onnx", "another graph")),
     ("a newer format", newer),
-    ("a manifest that is no JSON", replace_text("manifest.json", "{\"format\": ")),
+    ("a manifest that is no JSON", replace_text("manifest.json", '{"format": ')),
     ("no manifest", lambda bundle: (bundle / "manifest.json").unlink()),
     ("`--histories` names no file", lambda bundle: (bundle.parent / "histories.parquet").unlink()),
     ("histories, cut off", cut("../histories.parquet")),
