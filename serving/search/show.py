@@ -14,7 +14,7 @@ def show_hits(search: SearchEngine, console: Console, answer: SearchAnswer) -> N
     if answer.hits:
         console.print(_table(search, answer))
     else:
-        console.print("Nothing in the catalogue fits.")
+        console.print("Nothing in the catalogue fits; --min-relevance 0 lists what is nearest.")
     for note in (*answer.notes, *(f"degraded: {each}" for each in answer.degraded)):
         console.print(escape(note), highlight=False)
 
