@@ -99,7 +99,8 @@ def choose_fusion(
     plain_Q = task.ndcg(task.plain_R)
     single = {name: task.ndcg(task.of_leg(name)) for name in names if name != POPULARITY}
     best_leg = max(sorted(single), key=lambda name: float(single[name].mean()))
-    kept, learned_Q = _eliminate(task, names, floor=max(plain_Q.mean(), single[best_leg].mean()))
+    floor = max(plain_Q.mean(), single[best_leg].mean())
+    kept, learned_Q = _eliminate(task, names, plain_Q, float(floor))
     ndcg = {"learned": learned_Q, PLAIN: plain_Q, f"{best_leg} alone": single[best_leg]}
     return _chosen(task, kept, best_leg, ndcg)
 
@@ -124,12 +125,18 @@ def _chosen(task: "_Task", kept: Sequence[str], best_leg: str, ndcg_Q: dict[str,
     return FusionChoice(weights=None, reason=reason, ndcg=means)
 
 
-def _eliminate(task: "_Task", names: Sequence[str], floor: float) -> tuple[list[str], Doubles]:
+def _eliminate(
+    task: "_Task", names: Sequence[str], plain_Q: Doubles, floor: float
+) -> tuple[list[str], Doubles]:
     """The legs that are left of `names`, and the cross-fitted NDCG of each query with them. Backward.
 
-    No leg is removed where the mean would fall to `floor`, that of the simpler fusions, from above it.
+    No leg is removed where the mean would fall to `floor`, that of the simpler fusions, from above it. Where
+    all legs together are not better than the fusion by evidence, whose NDCG is `plain_Q`, none is removed:
+    a set of legs found by search over the same queries would be no better evidence.
     """
     kept, now = list(names), task.cross_fitted(names)
+    if not task.is_better(now.ndcg_Q, plain_Q):
+        return kept, now.ndcg_Q
     best_Q = now.ndcg_Q
     while len(kept) > 1:
         tried = {name: task.cross_fitted([each for each in kept if each != name], now) for name in kept}
