@@ -49,7 +49,6 @@ class LiveSearch:
             if each.content is not None
         }
         documents = {row: _document(row, *each) for row, each in own.items()}
-        self._has_words = self._has_words.copy()
         for row, document in documents.items():
             self._has_words[row] = any((document.title, document.text, document.categories))
         scorer = self._base.searcher.scorer

@@ -33,7 +33,7 @@ import numpy as np
 
 from recsys.arrays import Bools, Floats, Ints
 from recsys.ids import NUM_RESERVED
-from recsys.metrics import Doubles, IdLists
+from recsys.metrics import Doubles, IdLists, standard_error
 from recsys.retrieval import cold_positions, top_k
 from training.cold_start.validation_users import ValidationUsers
 
@@ -238,7 +238,7 @@ class _Hits:
         if not is_cold_K[:k].any() or not whole_U.mean() > 0 or len(whole_U) < 2:
             return 0.0
         residual_U = left_U - left_U.mean() / whole_U.mean() * whole_U
-        return float(residual_U.std(ddof=1) / np.sqrt(len(residual_U)) / whole_U.mean())
+        return float(standard_error(residual_U) / whole_U.mean())
 
 
 def _recall_rates(

@@ -54,7 +54,7 @@ def looked_up(found: Ints, found_score: Floats, items: Ints) -> Floats:
     return score
 
 
-def best_of_all(found: Ints, found_score: Floats, k: int, allowed: Bools | None) -> tuple[Ints, Floats]:
+def best_matches(found: Ints, found_score: Floats, k: int, allowed: Bools | None) -> tuple[Ints, Floats]:
     """As `best`, from all matches and their scores, best first."""
     kept = _are_allowed(found, allowed)
     return _ordered(found[kept], found_score[kept], k)

@@ -15,7 +15,7 @@ from recsys.arrays import Bools, Floats, Ints
 from recsys.errors import BundleError, RecsysError
 from recsys.files import replacing_directory
 from recsys.search.lexical.documents import Document, analyzed, checked, schema
-from recsys.search.lexical.hits import SPARE, are_few, best, best_of_all, count, hits, looked_up, scored
+from recsys.search.lexical.hits import SPARE, are_few, best, best_matches, count, hits, looked_up, scored
 from recsys.search.lexical.matching import Matcher
 from recsys.search.lexical.presence import strengths
 from recsys.search.lexical.settings import LexicalSettings
@@ -147,7 +147,7 @@ class LexicalIndex:
         if k < 1 or not units or (allowed is not None and not allowed.any()):
             return np.empty(0, np.int64), np.empty(0, np.float32)
         if are_few(matcher.most(units), k + SPARE):
-            return best_of_all(*matcher.matches(query), k, allowed)
+            return best_matches(*matcher.matches(query), k, allowed)
         return best(self._documents, matcher.score(units, query.excluded), k, allowed)
 
     def scores(self, query: WordQuery, items: Ints) -> Floats:

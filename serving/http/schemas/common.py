@@ -52,6 +52,14 @@ UserId = Annotated[str, AfterValidator(_user_id)]
 ItemId = Annotated[str, AfterValidator(_item_id)]
 Time = Annotated[int, BeforeValidator(_microseconds, json_schema_input_type=float | datetime)]
 
+Atomic = Annotated[
+    bool,
+    Field(
+        description="Store nothing where an entry is rejected (422 with every rejected entry). With false, "
+        "store the others."
+    ),
+]
+
 
 class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)

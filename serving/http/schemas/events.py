@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, ConfigDict, Field, SkipValidation
 
-from serving.http.schemas.common import MAX_VALUE, Encodable, ErrorBody, ItemId, Model, Time, UserId
+from serving.http.schemas.common import MAX_VALUE, Atomic, Encodable, ErrorBody, ItemId, Model, Time, UserId
 
 MAX_EVENTS: Final = 10_000
 MAX_ID: Final = 1_024  # characters, as of ids in a dataset
@@ -71,11 +71,7 @@ class EventsRequest(Model):
 
     # Each entry is validated by itself, so that all bad ones are named, or the good ones are stored.
     events: list[Annotated[EventEntry, SkipValidation]] = Field(min_length=1, max_length=MAX_EVENTS)
-    atomic: bool = Field(
-        True,
-        description="Store nothing where an entry is rejected (422 with every rejected entry). With false, "
-        "store the others.",
-    )
+    atomic: Atomic = True
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import ConfigDict, Field, RootModel, SkipValidation, model_validator
 
-from serving.http.schemas.common import ErrorBody, ItemId, Model, ModelInfo
+from serving.http.schemas.common import Atomic, ErrorBody, ItemId, Model, ModelInfo
 
 MAX_BATCH: Final = 10_000
 _FIELDS: Final = "title, text, and the categories and numbers of the dataset by their names."
@@ -70,11 +70,7 @@ class BatchRequest(Model):
 
     # Each entry is validated by itself, so that all bad ones are named, or the good ones are stored.
     items: list[Annotated[BatchEntry, SkipValidation]] = Field(min_length=1, max_length=MAX_BATCH)
-    atomic: bool = Field(
-        True,
-        description="Store nothing where an entry is rejected (422 with every rejected entry). With false, "
-        "store the others.",
-    )
+    atomic: Atomic = True
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -154,14 +154,19 @@ class ReasonOut(Model):
     modality: str | None = Field(description="The most attended modality of the recommended item.")
 
 
-class RankedItem(Model):
-    """One item of an answer."""
+class ListedItem(Model):
+    """What every list says of an item."""
 
     item_id: str
     title: str | None
     image: str | None = Field(description=IMAGE)
     rank: int = Field(description="Rank in the list, from 1.")
     score: float = Field(description="Higher is better; comparable within one answer.")
+
+
+class RankedItem(ListedItem):
+    """One item of an answer."""
+
     reason: ReasonOut | None = Field(None, description="Missing where no ranker ran.")
     rules: list[str] = Field(
         default_factory=list,

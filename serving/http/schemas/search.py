@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from features.queries import MAX_WEIGHT, QueryLimits
 from serving.filters import FilterBody
 from serving.http.schemas.common import MAX_ALLOWED, Encodable, ItemId, Model, ModelInfo, UserQuery
-from serving.http.schemas.lists import IMAGE, MAX_K, Subject
+from serving.http.schemas.lists import MAX_K, ListedItem, Subject
 
 MAX_TEXT: Final = 100_000  # characters; of a longer text than a query may have the beginning is used
 MAX_SUGGESTIONS: Final = 50
@@ -118,14 +118,9 @@ class ExplanationOut(Model):
     past_item: str | None = Field(description="The past item of the user that moved it.")
 
 
-class FoundItem(Model):
+class FoundItem(ListedItem):
     """One item of an answer."""
 
-    item_id: str
-    title: str | None
-    image: str | None = Field(description=IMAGE)
-    rank: int = Field(description="Rank in the list, from 1.")
-    score: float = Field(description="Higher is better; comparable within one answer.")
     relevance: float = Field(description="Calibrated probability that the item fits; 1 where not calibrated.")
     explanation: ExplanationOut
 

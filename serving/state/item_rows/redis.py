@@ -9,6 +9,7 @@ Keys, with the prefix of `redis_rows`:
 """
 
 import json
+from abc import ABC, abstractmethod
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -40,14 +41,14 @@ return tonumber(redis.call('GET', p .. 'item_version') or 0)
 """
 
 
-class RedisItemRows:
+class RedisItemRows(ABC):
     """The part of `LiveRows` about items; `_answers` turns errors of the Redis into `StateError`."""
 
     _redis: Any
     _prefix: str
 
-    def _answers(self, done: str) -> AbstractContextManager[None]:
-        raise NotImplementedError
+    @abstractmethod
+    def _answers(self, done: str) -> AbstractContextManager[None]: ...
 
     def put_items(
         self, items: Sequence[LiveItem], media: Mapping[str, Mapping[str, bytes]] | None = None
